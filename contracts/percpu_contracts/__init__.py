@@ -1,0 +1,1 @@
+"""The clauses as predicates over views, and how they attach to functions."""

@@ -1,0 +1,68 @@
+"""Charges and statistics. Kernel: pcpu_memcg_*_hook, struct percpu_stats."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from percpu_contracts.binding import states
+from percpu_spec.definitions import charged_size, live_chunks, served_areas
+from percpu_spec.geometry import Geometry
+from percpu_spec.views import AllocatorView
+
+
+class StatsView(Protocol):
+    """Lifetime and current counts (struct percpu_stats)."""
+
+    @property
+    def nr_alloc(self) -> int: ...  # noqa: D102
+    @property
+    def nr_dealloc(self) -> int: ...  # noqa: D102
+    @property
+    def nr_cur_alloc(self) -> int: ...  # noqa: D102
+    @property
+    def nr_max_alloc(self) -> int: ...  # noqa: D102
+    @property
+    def nr_chunks(self) -> int: ...  # noqa: D102
+    @property
+    def nr_max_chunks(self) -> int: ...  # noqa: D102
+
+
+@states("ACC-1")
+def charge_is_owed(charged: int, accounted: Iterable[int], geometry: Geometry) -> str | None:
+    """Bytes charged now are those of the live `accounted` areas, given as sizes in bytes."""
+    wanted = sum(charged_size(geometry, size) for size in accounted)
+    return None if charged == wanted else f"{charged} bytes charged, live areas owe {wanted}"
+
+
+@states("STAT-1")
+def counts_agree(stats: StatsView) -> str | None:
+    """Current allocations are those made less those freed; no maximum is below its current."""
+    if stats.nr_cur_alloc != stats.nr_alloc - stats.nr_dealloc:
+        return (
+            f"nr_cur_alloc {stats.nr_cur_alloc}, "
+            f"expected {stats.nr_alloc} made - {stats.nr_dealloc} freed"
+        )
+    if stats.nr_max_alloc < stats.nr_cur_alloc or stats.nr_max_chunks < stats.nr_chunks:
+        return (
+            f"maxima of {stats.nr_max_alloc} areas, {stats.nr_max_chunks} chunks are below "
+            f"the current {stats.nr_cur_alloc} and {stats.nr_chunks}"
+        )
+    return None
+
+
+@states("STAT-1")
+def counts_are_true(allocator: AllocatorView, stats: StatsView) -> str | None:
+    """The current counts are the live areas and chunks; first and reserved chunk are one."""
+    wrong = counts_agree(stats)
+    if wrong is not None:
+        return wrong
+    chunks = list(live_chunks(allocator))
+    if stats.nr_chunks != len(chunks):
+        return f"nr_chunks {stats.nr_chunks}, expected {len(chunks)}"
+    if allocator.reserved_chunk is not None:
+        chunks.append(allocator.reserved_chunk)
+    areas = sum(1 for chunk in chunks for _ in served_areas(chunk, allocator.geometry))
+    if stats.nr_cur_alloc != areas:
+        return f"nr_cur_alloc {stats.nr_cur_alloc}, expected {areas} live areas"
+    return None

@@ -1,0 +1,77 @@
+"""What the caller is promised and asked for. Kernel: pcpu_alloc, free_percpu."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from percpu_contracts.binding import states
+from percpu_spec.definitions import (
+    area_size,
+    is_legal,
+    rounded_align,
+    rounded_size,
+    served_range,
+)
+from percpu_spec.geometry import Geometry
+from percpu_spec.views import ChunkView
+
+
+@states("API-1")
+def illegal_is_refused(
+    geometry: Geometry, size: int, align: int, allocated: bool, changed: bool
+) -> str | None:
+    """An illegal size or alignment, in bytes, is refused without a change of state."""
+    if is_legal(geometry, size, align) or not (allocated or changed):
+        return None
+    what = "was served" if allocated else "changed the state"
+    return f"illegal request of {size} bytes aligned to {align} bytes {what}"
+
+
+@states("API-2")
+def free_names_area(chunk: ChunkView, off: int, geometry: Geometry) -> str | None:
+    """A free names the start, in bytes, of a live area. Broken by the caller only."""
+    if area_size(chunk, off, geometry) is not None:
+        return None
+    return f"free at byte {off}: no live area starts there"
+
+
+@states("API-3")
+def flags_decide_blocking(may_block: bool, blocked: bool) -> str | None:
+    """An allocation takes the sleeping path exactly when its flags allow to block."""
+    if may_block == blocked:
+        return None
+    return f"flags {'allow' if may_block else 'forbid'} blocking, the allocation took the other path"
+
+
+@states("API-4")
+def area_fits_request(
+    chunk: ChunkView, off: int, size: int, align: int, geometry: Geometry
+) -> str | None:
+    """The area at byte `off` has the rounded size, the alignment asked for, and is served."""
+    wanted, step = rounded_size(geometry, size), rounded_align(geometry, align)
+    found = area_size(chunk, off, geometry)
+    if found != wanted:
+        return f"request of {size} bytes: area of {found} bytes at byte {off}, expected {wanted}"
+    first, behind = served_range(chunk, geometry)
+    if off % step or off < first * geometry.granule or off + wanted > behind * geometry.granule:
+        return f"area of {wanted} bytes at byte {off}: misaligned for {step} or outside the chunk"
+    return None
+
+
+@states("API-5")
+def atomic_only_takes(may_block: bool, pages_added: int, chunks_added: int) -> str | None:
+    """An allocation that may not block populates no page and creates no chunk."""
+    if may_block or not (pages_added or chunks_added):
+        return None
+    return f"atomic allocation added {pages_added} pages and {chunks_added} chunks"
+
+
+@states("API-6")
+def area_is_cleared(
+    cleared: Collection[tuple[int, int, int]], off: int, size: int, geometry: Geometry
+) -> str | None:
+    """Every CPU's copy was cleared before hand-out: `cleared` has (cpu, byte offset, bytes)."""
+    for cpu in range(geometry.cpus):
+        if not any(c == cpu and at <= off and off + size <= at + n for c, at, n in cleared):
+            return f"area of {size} bytes at byte {off}: not cleared on CPU {cpu}"
+    return None

@@ -1,0 +1,51 @@
+"""The balance work. Kernel: pcpu_balance_workfn, pcpu_balance_free, pcpu_balance_populated."""
+
+from __future__ import annotations
+
+from percpu_contracts.binding import states
+from percpu_spec.definitions import is_fully_free, live_chunks
+from percpu_spec.geometry import Geometry
+from percpu_spec.views import AllocatorView
+
+
+@states("BAL-1")
+def population_raises_float(before: int, after: int, pages: int) -> str | None:
+    """The book-keeping of one population by balance work raises the float by its `pages`."""
+    if after - before == pages:
+        return None
+    return f"balance work populated {pages} pages, the float went from {before} to {after}"
+
+
+@states("BAL-2")
+def one_free_chunk(allocator: AllocatorView) -> str | None:
+    """Quiescent: at most one fully free chunk, the reserved and immutable ones not counted."""
+    geometry = allocator.geometry
+    free = sum(
+        not chunk.immutable and is_fully_free(chunk, geometry) for chunk in live_chunks(allocator)
+    )
+    return None if free <= 1 else f"{free} fully free chunks and no work is pending"
+
+
+@states("BAL-3")
+def work_drains(runs: int, chunks: int) -> str | None:
+    """With nothing else running, work asks for itself at most once per live chunk, plus once."""
+    if runs <= chunks + 1:
+        return None
+    return f"balance work still pending after {runs - 1} runs with {chunks} chunks"
+
+
+@states("BAL-4")
+def low_float_asks(floating: int, asked: bool, geometry: Geometry) -> str | None:
+    """A successful allocation that ends with the float below LOW asked for balance work."""
+    if asked or floating >= geometry.empty_low:
+        return None
+    return f"float {floating} pages, below {geometry.empty_low}, and no balance work asked for"
+
+
+@states("BAL-5")
+def atomic_failure_asks(marked: bool, asked: bool) -> str | None:
+    """A failed atomic allocation left its mark and asked for balance work."""
+    if marked and asked:
+        return None
+    missing = "mark" if not marked else "request for balance work"
+    return f"failed atomic allocation left no {missing}"

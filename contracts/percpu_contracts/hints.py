@@ -1,0 +1,221 @@
+"""Hints of blocks and chunks. Kernel: struct pcpu_block_md and the pcpu_*_update* functions.
+
+A hint of length 0 says nothing: its start may be stale.
+"""
+
+from __future__ import annotations
+
+from percpu_contracts.binding import states
+from percpu_spec.definitions import (
+    first_free,
+    left_free,
+    longest_free_run,
+    longest_run,
+    longest_run_and_place,
+    right_free,
+)
+from percpu_spec.geometry import Geometry
+from percpu_spec.views import BitMap, BlockView, ChunkView
+
+
+def _overclaimed(
+    bits: BitMap, base: int, end: int, md: BlockView, start: int, length: int
+) -> bool:
+    """Say whether [start, start + length) after `base` leaves [base, end) or has a used bit."""
+    first = base + start
+    return start < 0 or first + length > end or bits.find(1, first, first + length) >= 0
+
+
+def _runs_are_sound(bits: BitMap, base: int, end: int, md: BlockView) -> str | None:
+    """Check contig_hint, scan_hint and first_free of one block or of a whole chunk."""
+    contig = md.contig_hint
+    if contig < 0 or (
+        contig and _overclaimed(bits, base, end, md, md.contig_hint_start, contig)
+    ):
+        return f"contig_hint of {contig} bits at {md.contig_hint_start} is not all free"
+    scan = md.scan_hint
+    if scan < 0 or (scan and _overclaimed(bits, base, end, md, md.scan_hint_start, scan)):
+        return f"scan_hint of {scan} bits at {md.scan_hint_start} is not all free"
+    if md.first_free > 0 and bits.find(0, base, min(base + md.first_free, end)) >= 0:
+        return f"first_free {md.first_free} lies behind free bit {first_free(bits, base, end)}"
+    return None
+
+
+@states("HINT-1")
+def block_hints_are_sound(chunk: ChunkView, index: int, geometry: Geometry) -> str | None:
+    """A block advertises only free runs, its left_free and right_free included."""
+    md, bits = chunk.md_blocks[index], chunk.alloc_map
+    base = index * geometry.block_bits
+    end = base + geometry.block_bits
+    wrong = _runs_are_sound(bits, base, end, md)
+    if wrong is not None:
+        return f"block {index}: {wrong}"
+    left, right = md.left_free, md.right_free
+    if left > left_free(bits, base, end):
+        return f"block {index}: left_free {left} of {left_free(bits, base, end)} bits"
+    if right > right_free(bits, base, end):
+        return f"block {index}: right_free {right} of {right_free(bits, base, end)} bits"
+    return None
+
+
+@states("HINT-1")
+def chunk_hint_is_sound(chunk: ChunkView) -> str | None:
+    """The chunk's own hints advertise only free runs; left_free and right_free excepted."""
+    bits = chunk.alloc_map
+    wrong = _runs_are_sound(bits, 0, len(bits), chunk.chunk_md)
+    return None if wrong is None else f"chunk: {wrong}"
+
+
+@states("HINT-1")
+def hints_are_sound(chunk: ChunkView, geometry: Geometry) -> str | None:
+    """The chunk's hints and those of all its blocks advertise only free runs."""
+    wrong = chunk_hint_is_sound(chunk)
+    for index in range(chunk.nr_pages):
+        if wrong is not None:
+            break
+        wrong = block_hints_are_sound(chunk, index, geometry)
+    return wrong
+
+
+@states("HINT-2")
+def block_left_is_exact(chunk: ChunkView, index: int, geometry: Geometry) -> str | None:
+    """left_free is exact, and so is first_free unless the block is full."""
+    md, bits = chunk.md_blocks[index], chunk.alloc_map
+    base = index * geometry.block_bits
+    end = base + geometry.block_bits
+    left = left_free(bits, base, end)
+    if md.left_free != left:
+        return f"block {index}: left_free {md.left_free}, expected {left} bits"
+    first = left and base
+    if not left:
+        first = bits.find(0, base, end)
+    if first >= 0 and md.first_free != first - base:
+        return f"block {index}: first_free {md.first_free}, expected {first - base}"
+    return None
+
+
+@states("HINT-2")
+def left_is_exact(chunk: ChunkView, geometry: Geometry) -> str | None:
+    """HINT-2 in every block."""
+    for index in range(chunk.nr_pages):
+        wrong = block_left_is_exact(chunk, index, geometry)
+        if wrong is not None:
+            return wrong
+    return None
+
+
+@states("HINT-3")
+def block_right_is_exact(chunk: ChunkView, index: int, geometry: Geometry) -> str | None:
+    """right_free is exact."""
+    base = index * geometry.block_bits
+    right = right_free(chunk.alloc_map, base, base + geometry.block_bits)
+    found = chunk.md_blocks[index].right_free
+    return None if found == right else f"block {index}: right_free {found}, expected {right} bits"
+
+
+@states("HINT-3")
+def right_is_exact(chunk: ChunkView, geometry: Geometry) -> str | None:
+    """HINT-3 in every block."""
+    for index in range(chunk.nr_pages):
+        wrong = block_right_is_exact(chunk, index, geometry)
+        if wrong is not None:
+            return wrong
+    return None
+
+
+@states("HINT-4")
+def hint_is_ordered(md: BlockView) -> str | None:
+    """The scan hint lies behind the contig hint exactly when the two are equally long."""
+    scan, contig = md.scan_hint, md.contig_hint
+    if scan <= 0 or contig <= 0:
+        return None
+    if (md.scan_hint_start > md.contig_hint_start) == (scan == contig):
+        return None
+    return (
+        f"scan_hint of {scan} bits at {md.scan_hint_start}, "
+        f"contig_hint of {contig} bits at {md.contig_hint_start}"
+    )
+
+
+@states("HINT-4")
+def hints_are_ordered(chunk: ChunkView) -> str | None:
+    """HINT-4 for the chunk and in every block."""
+    wrong = hint_is_ordered(chunk.chunk_md)
+    if wrong is not None:
+        return f"chunk: {wrong}"
+    for index, md in enumerate(chunk.md_blocks):
+        wrong = hint_is_ordered(md)
+        if wrong is not None:
+            return f"block {index}: {wrong}"
+    return None
+
+
+@states("HINT-5")
+def chunk_hint_is_close(chunk: ChunkView, geometry: Geometry) -> str | None:
+    """contig_hint misses less than a page of the longest run, nothing if a block holds it."""
+    contig = chunk.chunk_md.contig_hint
+    longest, inside = longest_run_and_place(chunk, geometry)
+    if inside and contig != longest:
+        return f"chunk: contig_hint {contig}, expected {longest} bits, a run inside one block"
+    if not longest - geometry.block_bits < contig <= longest:
+        return f"chunk: contig_hint {contig} is a page or more off the longest run, {longest} bits"
+    return None
+
+
+@states("HINT-6")
+def block_hint_is_longest(chunk: ChunkView, index: int, geometry: Geometry) -> str | None:
+    """A block's contig_hint equals its longest free run."""
+    base = index * geometry.block_bits
+    longest = longest_free_run(chunk.alloc_map, base, base + geometry.block_bits)[1]
+    contig = chunk.md_blocks[index].contig_hint
+    if contig == longest:
+        return None
+    return f"block {index}: contig_hint {contig}, longest run {longest} bits"
+
+
+@states("HINT-6")
+def chunk_hint_is_longest(chunk: ChunkView) -> str | None:
+    """The chunk's contig_hint equals its longest free run."""
+    longest, contig = longest_run(chunk), chunk.chunk_md.contig_hint
+    return None if contig == longest else f"chunk: contig_hint {contig}, longest run {longest} bits"
+
+
+@states("HINT-6")
+def hints_are_longest(chunk: ChunkView, geometry: Geometry) -> str | None:
+    """HINT-6 for the chunk and in every block."""
+    wrong = chunk_hint_is_longest(chunk)
+    for index in range(chunk.nr_pages):
+        if wrong is not None:
+            break
+        wrong = block_hint_is_longest(chunk, index, geometry)
+    return wrong
+
+
+@states("HINT-7")
+def chunk_first_free_is_exact(chunk: ChunkView) -> str | None:
+    """The chunk's first_free is its first free bit, the map's size if it is full."""
+    bits = chunk.alloc_map
+    first, found = first_free(bits, 0, len(bits)), chunk.chunk_md.first_free
+    return None if found == first else f"chunk: first_free {found}, expected bit {first}"
+
+
+@states("HINT-8")
+def block_emptiness_shows(chunk: ChunkView, index: int, geometry: Geometry) -> str | None:
+    """contig_hint is the whole block exactly when the block is free."""
+    block = geometry.block_bits
+    base = index * block
+    free = chunk.alloc_map.find(1, base, base + block) < 0
+    contig = chunk.md_blocks[index].contig_hint
+    if (contig == block) == free:
+        return None
+    return f"block {index}: contig_hint {contig} of {block} bits, {'' if free else 'not '}all free"
+
+
+@states("HINT-8")
+def emptiness_shows(chunk: ChunkView, geometry: Geometry) -> str | None:
+    """HINT-8 in every block."""
+    for index in range(chunk.nr_pages):
+        wrong = block_emptiness_shows(chunk, index, geometry)
+        if wrong is not None:
+            return wrong
+    return None

@@ -1,0 +1,92 @@
+"""The allocation and boundary maps. Kernel: pcpu_alloc_area, pcpu_free_area."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from percpu_contracts.binding import states
+from percpu_spec.definitions import free_bits, is_free, live_areas, served_areas, served_range
+from percpu_spec.geometry import Geometry
+from percpu_spec.views import ChunkView
+
+
+@states("MAP-1")
+def areas_match(
+    chunk: ChunkView, held: Iterable[tuple[int, int]], geometry: Geometry
+) -> str | None:
+    """The chunk's areas are those that callers hold, given as (byte offset, bytes) pairs."""
+    granule = geometry.granule
+    found = [(at * granule, (end - at) * granule) for at, end in served_areas(chunk, geometry)]
+    wanted = sorted(held)
+    if found == wanted:
+        return None
+    lost = sorted(set(wanted) - set(found))[:1]
+    extra = sorted(set(found) - set(wanted))[:1]
+    return (
+        f"{len(found)} areas in the map, {len(wanted)} held (offset, bytes): "
+        f"held but not in the map {lost}, in the map but not held {extra}"
+    )
+
+
+@states("MAP-1")
+def area_is_placed(
+    chunk: ChunkView, off: int, size: int, align: int, geometry: Geometry
+) -> str | None:
+    """An area about to be taken is free, aligned and in the served part. All in bytes."""
+    granule = geometry.granule
+    if off % max(align, granule) or size % granule:
+        return f"area of {size} bytes at byte {off}: not aligned to {max(align, granule)} bytes"
+    at, end = off // granule, (off + size) // granule
+    first, behind = served_range(chunk, geometry)
+    if not first <= at < end <= behind:
+        return f"area of bits {at}..{end}: outside the served bits {first}..{behind}"
+    if not is_free(chunk.alloc_map, at, end):
+        return f"area of bits {at}..{end}: bit {chunk.alloc_map.find(1, at, end)} is not free"
+    return None
+
+
+@states("MAP-2")
+def free_bytes_are_counted(chunk: ChunkView, geometry: Geometry) -> str | None:
+    """free_bytes equals the clear bits of the allocation map."""
+    free = free_bits(chunk.alloc_map) * geometry.granule
+    return None if chunk.free_bytes == free else f"free_bytes {chunk.free_bytes}, {free} bytes free"
+
+
+@states("MAP-3")
+def bounds_delimit_areas(chunk: ChunkView) -> str | None:
+    """A boundary bit starts every live area and stands behind its last bit."""
+    bounds, size = chunk.bound_map, len(chunk.alloc_map)
+    for at, end in live_areas(chunk):
+        if not bounds[at]:
+            return f"allocated bit {at}: no boundary bit starts its area"
+        if not bounds[end]:
+            return f"area of bits {at}..{end}: no boundary bit ends it at {end} of {size}"
+        used = chunk.alloc_map.find(0, at, end)
+        if used >= 0:
+            return f"area of bits {at}..{end}: bit {used} is free before its boundary bit"
+    return None
+
+
+@states("MAP-4")
+def free_returns_area(freed: int, size: int) -> str | None:
+    """A free gives back the bytes that its allocation took."""
+    return None if freed == size else f"freed {freed} bytes of an area of {size} bytes"
+
+
+@states("MAP-5")
+def shape_fits(chunk: ChunkView, geometry: Geometry) -> str | None:
+    """Maps and blocks have the sizes that the chunk's pages ask for."""
+    pages, block = chunk.nr_pages, geometry.block_bits
+    bits = pages * block
+    sizes = (
+        ("alloc_map", len(chunk.alloc_map), bits),
+        ("bound_map", len(chunk.bound_map), bits + 1),
+        ("populated", len(chunk.populated), pages),
+        ("md_blocks", len(chunk.md_blocks), pages),
+        ("chunk_md.nr_bits", chunk.chunk_md.nr_bits, bits),
+        *((f"md_blocks[{i}].nr_bits", md.nr_bits, block) for i, md in enumerate(chunk.md_blocks)),
+    )
+    for name, found, wanted in sizes:
+        if found != wanted:
+            return f"{name}: {found}, expected {wanted} for {pages} pages of {block} bits"
+    return None

@@ -1,0 +1,103 @@
+"""Pages behind chunks. Kernel: pcpu_chunk_populated, pcpu_chunk_depopulated, pcpu_populate_chunk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from percpu_contracts.binding import states
+from percpu_spec.definitions import (
+    dynamic_chunks,
+    empty_populated_pages,
+    first_chunk_pages,
+    is_populated,
+    listed_chunks,
+    pages_of,
+)
+from percpu_spec.geometry import Geometry
+from percpu_spec.views import AllocatorView, BitMap, ChunkView
+
+
+@states("POP-1")
+def empty_pages_are_counted(chunk: ChunkView, geometry: Geometry) -> str | None:
+    """nr_empty_pop_pages equals the populated pages without an allocated bit."""
+    found, wanted = chunk.nr_empty_pop_pages, empty_populated_pages(chunk, geometry)
+    return None if found == wanted else f"nr_empty_pop_pages {found}, expected {wanted} pages"
+
+
+@states("POP-2")
+def area_is_populated(chunk: ChunkView, off: int, size: int, geometry: Geometry) -> str | None:
+    """The area of `size` bytes at byte `off` lies in populated pages."""
+    start, end = off // geometry.granule, (off + size) // geometry.granule
+    if is_populated(chunk, start, end, geometry):
+        return None
+    page = chunk.populated.find(0, *pages_of(geometry, start, end))
+    return f"area of {size} bytes at byte {off}: page {page} is not populated"
+
+
+@states("POP-2")
+def used_pages_are_populated(chunk: ChunkView, geometry: Geometry) -> str | None:
+    """No unpopulated page holds an allocated bit. Asked outside allocations."""
+    block, pages = geometry.block_bits, chunk.nr_pages
+    page = chunk.populated.find(0, 0, pages)
+    while page >= 0:
+        behind = chunk.populated.find(1, page, pages)
+        behind = pages if behind < 0 else behind
+        used = chunk.alloc_map.find(1, page * block, behind * block)
+        if used >= 0:
+            return f"page {used // block} holds allocated bit {used} and is not populated"
+        page = chunk.populated.find(0, behind, pages)
+    return None
+
+
+@states("POP-3")
+def populated_pages_are_counted(chunk: ChunkView) -> str | None:
+    """nr_populated equals the chunk's populated bits."""
+    wanted = chunk.populated.count(1)
+    if chunk.nr_populated == wanted:
+        return None
+    return f"nr_populated {chunk.nr_populated}, expected {wanted} pages"
+
+
+@states("POP-3")
+def all_populated_pages_are_counted(allocator: AllocatorView) -> str | None:
+    """The global nr_populated is the first chunk's whole pages plus those created since."""
+    wanted = first_chunk_pages(allocator)
+    wanted += sum(chunk.populated.count(1) for chunk in dynamic_chunks(allocator))
+    if allocator.nr_populated == wanted:
+        return None
+    return f"allocator nr_populated {allocator.nr_populated}, expected {wanted} pages"
+
+
+@states("POP-4")
+def failure_keeps_ranges(
+    before: BitMap, after: BitMap, completed: Iterable[tuple[int, int]]
+) -> str | None:
+    """After a failed population just the `completed` page ranges are populated in addition."""
+    wanted = [before[page] for page in range(len(before))]
+    for start, end in completed:
+        wanted[start:end] = [1] * (end - start)
+    for page, bit in enumerate(wanted):
+        if bool(after[page]) != bool(bit):
+            return f"failed population: page {page} {'not ' if bit else ''}populated"
+    return None
+
+
+@states("POP-4")
+def backing_pages_are_held(allocator: AllocatorView, held: int) -> str | None:
+    """Backing pages held, first chunk excluded, are those of populated pages on all CPUs."""
+    cpus = allocator.geometry.cpus
+    wanted = cpus * sum(chunk.populated.count(1) for chunk in dynamic_chunks(allocator))
+    return None if held == wanted else f"{held} backing pages held, expected {wanted}"
+
+
+@states("POP-5")
+def km_chunks_are_whole(allocator: AllocatorView) -> str | None:
+    """With the km backing every listed chunk is populated whole."""
+    if allocator.geometry.backing != "km":
+        return None
+    for slot, chunk in listed_chunks(allocator):
+        page = chunk.populated.find(0, 0, chunk.nr_pages)
+        if page >= 0:
+            return f"km: a chunk on list {slot} lacks page {page}"
+    return None

@@ -1,0 +1,1 @@
+"""What checks the specification: conformance with recorded kernels, searches, the command line."""

@@ -1,0 +1,50 @@
+"""Lines of a file, plain or gzip, with nothing half-read passed off as whole."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from percpu_proofs.traces.events import TraceError, problem
+
+
+def is_gzip(path: Path) -> bool:
+    """Return whether the file begins as gzip does, whatever its name."""
+    try:
+        with path.open("rb") as raw:
+            return raw.read(2) == b"\x1f\x8b"
+    except OSError as error:
+        raise TraceError(f"{path}: expected a readable file: {error.strerror}") from None
+
+
+def lines_of(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield (line number from 1, line without its end).
+
+    Raises TraceError for a file that cannot be opened, a truncated or damaged gzip stream, and
+    bytes that are no text.
+    """
+    number = 0
+    try:
+        if is_gzip(path):
+            with gzip.open(path, "rt", encoding="utf-8", newline="\n") as packed:
+                for number, line in enumerate(packed, 1):
+                    yield number, line.rstrip("\r\n")
+        else:
+            with path.open(encoding="utf-8", newline="\n") as plain:
+                for number, line in enumerate(plain, 1):
+                    yield number, line.rstrip("\r\n")
+    except EOFError:
+        raise problem(path, number + 1, "more data: the gzip stream ends early") from None
+    except (gzip.BadGzipFile, zlib.error) as error:
+        raise problem(path, number + 1, f"a sound gzip stream ({error})") from None
+    except UnicodeDecodeError as error:
+        raise problem(path, number + 1, f"UTF-8 text ({error.reason})") from None
+    except OSError as error:
+        raise TraceError(f"{path}: expected a readable file: {error.strerror}") from None
+
+
+def text_of(path: Path) -> list[str]:
+    """Return all lines of a file; raises as `lines_of` does."""
+    return [line for _, line in lines_of(path)]

@@ -1,0 +1,80 @@
+"""Allocating and freeing an area in a chunk's maps, under pcpu_lock."""
+
+from __future__ import annotations
+
+from percpu_reference.chunk import Chunk
+from percpu_reference.fit import Fit
+
+
+class Areas(Fit):
+    """The two operations on a chunk that change its allocation map."""
+
+    __slots__ = ()
+
+    def alloc_area(self, chunk: Chunk, alloc_bits: int, align: int, start: int) -> int:
+        """Allocate alloc_bits bits aligned to align bits, searching from bit start.
+
+        Returns the byte offset in the chunk, or -1 if nothing fits within a block's length.
+        """
+        oslot = self.chunk_slot(chunk)
+
+        end = start + alloc_bits + self.block_bits
+        if end > chunk.map_bits:
+            end = chunk.map_bits
+        bit_off, area_off, area_bits = self.find_zero_area(
+            chunk, end, start, alloc_bits, align - 1
+        )
+        if bit_off >= end:
+            return -1
+
+        if area_bits:
+            self.block_update_scan(chunk, area_off, area_bits)
+
+        stop = bit_off + alloc_bits
+        ones = b"\1" * alloc_bits
+        chunk.alloc_map[bit_off:stop] = ones
+
+        bound_map = chunk.bound_map
+        bound_map[bit_off:stop] = bytes(alloc_bits)
+        bound_map[bit_off] = 1
+        bound_map[stop] = 1
+
+        granule = self.geometry.granule
+        chunk.free_bytes -= alloc_bits * granule
+
+        chunk_md = chunk.chunk_md
+        if bit_off == chunk_md.first_free:
+            first = chunk.alloc_map.find(0, stop)
+            chunk_md.first_free = chunk.map_bits if first < 0 else first
+
+        self.block_update_hint_alloc(chunk, bit_off, alloc_bits)
+        self.chunk_relocate(chunk, oslot)
+        return bit_off * granule
+
+    def free_area(self, chunk: Chunk, off: int) -> int:
+        """Free the area that starts at byte off and return its size in bytes.
+
+        Its end is read from the boundary map, whose bits stay (MAP-3).
+        """
+        if self.stats is not None:
+            self.stats.area_dealloc(chunk)
+
+        oslot = self.chunk_slot(chunk)
+
+        granule = self.geometry.granule
+        bit_off = off // granule
+        end = chunk.bound_map.find(1, bit_off + 1, chunk.map_bits)
+        if end < 0:
+            end = chunk.map_bits
+        bits = end - bit_off
+        chunk.alloc_map[bit_off:end] = bytes(bits)
+
+        freed = bits * granule
+        chunk.free_bytes += freed
+
+        if bit_off < chunk.chunk_md.first_free:
+            chunk.chunk_md.first_free = bit_off
+
+        self.block_update_hint_free(chunk, bit_off, bits)
+        self.chunk_relocate(chunk, oslot)
+        return freed

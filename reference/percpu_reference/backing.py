@@ -1,0 +1,118 @@
+"""Backing memory: vmalloc areas populated page by page (vm), or one kernel allocation (km)."""
+
+from __future__ import annotations
+
+from percpu_reference.chunk import Chunk
+from percpu_reference.chunks import Chunks
+
+
+class VmBacking(Chunks):
+    """Chunks mapped into vmalloc areas (mm/percpu-vm.c). Pages are per unit, ranges half open."""
+
+    __slots__ = ()
+
+    def populate_chunk(self, chunk: Chunk, page_start: int, page_end: int) -> bool:
+        """Back and map pages [page_start, page_end) of every unit; all or nothing (POP-4)."""
+        env = self.env
+        if not self.pages_array:
+            if env.metadata_fault.strikes():
+                return False
+            self.pages_array = True
+
+        units = self.geometry.cpus
+        nr = page_end - page_start
+        if not env.alloc_pages(units, nr):
+            return False
+        if env.map_fault.armed and any(env.map_fault.strikes() for _ in range(units)):
+            self.post_unmap_tlb_flush(chunk, page_start, page_end)
+            env.free_pages(units, nr)
+            return False
+        return True
+
+    def depopulate_chunk(self, chunk: Chunk, page_start: int, page_end: int) -> None:
+        """Unmap and release pages [page_start, page_end) of every unit.
+
+        The caller flushes the TLB unless the addresses go back to vmalloc (TLB-1).
+        """
+        self.env.free_pages(self.geometry.cpus, page_end - page_start)
+
+    def post_unmap_tlb_flush(self, chunk: Chunk, page_start: int, page_end: int) -> None:
+        """Flush the TLB of every CPU for the addresses of pages [page_start, page_end)."""
+        self.env.tlb_flushes += 1
+
+    def create_chunk(self) -> Chunk | None:
+        """Return a new chunk on no list with nothing populated, or None if memory runs out."""
+        chunk = self.alloc_chunk()
+        if chunk is None or self.env.vm_fault.strikes():
+            return None
+        self.enter_chunk(chunk)
+        return chunk
+
+    def enter_chunk(self, chunk: Chunk) -> None:
+        """Give a new chunk its address and count it."""
+        chunk.base_addr = self.place_chunk() if self.place_chunk else self.next_id << 40
+        self.next_id += 1
+        self.owned.append(chunk)
+        self.chunk_created(chunk.base_addr)
+
+    def destroy_chunk(self, chunk: Chunk) -> None:
+        """Return a chunk without populated pages to the kernel."""
+        self.chunk_destroyed(chunk.base_addr)
+        self.owned.remove(chunk)
+
+    def should_reclaim_chunk(self, chunk: Chunk) -> bool:
+        """Return whether a chunk's empty pages are to be released.
+
+        Never the first or reserved chunk. An isolated one with empty pages goes back to
+        to_depopulate; any other qualifies with a quarter of its pages empty and more than HIGH
+        empty pages elsewhere (RCL-1).
+        """
+        if chunk is self.first_chunk or chunk is self.reserved_chunk:
+            return False
+        nr_empty = chunk.nr_empty_pop_pages
+        geometry = self.geometry
+        return (chunk.isolated and nr_empty > 0) or (
+            self.nr_empty_pop_pages > geometry.empty_high + nr_empty
+            and nr_empty >= chunk.nr_pages // geometry.reclaim_divisor
+        )
+
+
+class KmBacking(VmBacking):
+    """Chunks born populated in one kernel allocation and never reclaimed (mm/percpu-km.c)."""
+
+    __slots__ = ()
+
+    def populate_chunk(self, chunk: Chunk, page_start: int, page_end: int) -> bool:
+        """Succeed: everything is populated from birth."""
+        return True
+
+    def depopulate_chunk(self, chunk: Chunk, page_start: int, page_end: int) -> None:
+        """Do nothing: pages leave with their chunk."""
+
+    def post_unmap_tlb_flush(self, chunk: Chunk, page_start: int, page_end: int) -> None:
+        """Do nothing: nothing was unmapped."""
+
+    def create_chunk(self) -> Chunk | None:
+        """Return a new chunk on no list, fully populated, or None if memory runs out."""
+        chunk = self.alloc_chunk()
+        if chunk is None or not self.env.alloc_pages(1, self._chunk_pages()):
+            return None
+        self.spin_lock()
+        self.chunk_populated(chunk, 0, chunk.nr_pages)
+        self.spin_unlock()
+        self.enter_chunk(chunk)
+        return chunk
+
+    def destroy_chunk(self, chunk: Chunk) -> None:
+        """Return a chunk and its pages to the kernel."""
+        super().destroy_chunk(chunk)
+        self.env.free_pages(1, self._chunk_pages())
+
+    def should_reclaim_chunk(self, chunk: Chunk) -> bool:
+        """Return False."""
+        return False
+
+    def _chunk_pages(self) -> int:
+        """Return the pages of a chunk's one allocation: a power of two of them."""
+        wanted = self.geometry.cpus * self.geometry.unit_pages
+        return 1 << (wanted - 1).bit_length()

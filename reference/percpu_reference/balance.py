@@ -1,0 +1,194 @@
+"""Balance work: free chunks are destroyed, empty pages released, the float topped up."""
+
+from __future__ import annotations
+
+from percpu_reference.chunk import Chunk
+from percpu_reference.gaps import BALANCE_CREATE, MUTEX, Gap, Steps, run
+from percpu_reference.operations import Operations
+
+
+class Balance(Operations):
+    """The balance work: one pcpu_lock section with drops, under pcpu_alloc_mutex throughout."""
+
+    __slots__ = ()
+
+    def balance(self) -> None:
+        """Run the balance work with nothing else running; see balance_workfn."""
+        run(self.balance_workfn())
+
+    def balance_workfn(self) -> Steps[None]:
+        """Destroy free chunks, reclaim, populate, and destroy chunks without pages again."""
+        self.work_pending = False
+        while self.alloc_mutex:
+            yield MUTEX
+        self.alloc_mutex = True
+        self.spin_lock()
+
+        yield from self.balance_free(False)
+        yield from self.reclaim_populated()
+        yield from self.balance_populated()
+        yield from self.balance_free(True)
+
+        self.spin_unlock()
+        self.alloc_mutex = False
+
+    def balance_free(self, empty_only: bool) -> Steps[None]:
+        """Destroy all fully free chunks but the first on the list (BAL-2).
+
+        With empty_only only those without empty populated pages.
+        """
+        free_head = self.chunk_lists[self.free_slot]
+        to_free: list[Chunk] = []
+        chunk = free_head.next
+        while chunk is not free_head:
+            following = chunk.next
+            if chunk is not free_head.next and (not empty_only or chunk.nr_empty_pop_pages == 0):
+                self.list_del(chunk)
+                self.owned.append(chunk)
+                to_free.append(chunk)
+            chunk = following
+        if not to_free:
+            return
+
+        self.spin_unlock()
+        # each goes to the head of the kernel's private list, so the last one goes first
+        for chunk in reversed(to_free):
+            rs = chunk.populated.find(1)
+            while rs >= 0:
+                re = chunk.populated.find(0, rs + 1)
+                if re < 0:
+                    re = chunk.nr_pages
+                yield Gap("balance: release a free chunk", chunk, rs, re)
+                self.depopulate_chunk(chunk, rs, re)
+                self.spin_lock()
+                self.chunk_depopulated(chunk, rs, re)
+                self.spin_unlock()
+                rs = chunk.populated.find(1, re + 1)
+            yield Gap("balance: destroy a chunk", chunk)
+            self.destroy_chunk(chunk)
+        self.spin_lock()
+
+    def balance_populated(self) -> Steps[None]:
+        """Populate pages until the float is HIGH, or HIGH more after a failed atomic request.
+
+        Takes one chunk per slot from the slot of one page upwards, sidelined chunks included (R2);
+        creates a chunk where they run out. A failed population ends it.
+        """
+        high = self.geometry.empty_high
+        while True:
+            if self.atomic_alloc_failed:
+                nr_to_pop = high
+                self.atomic_alloc_failed = False
+            else:
+                nr_to_pop = min(max(high - self.nr_empty_pop_pages, 0), high)
+
+            for slot in range(self.size_to_slot(self.geometry.page), self.free_slot + 1):
+                if not nr_to_pop:
+                    break
+                chunk = self.first_unpopulated(slot)
+                if chunk is not None:
+                    nr_to_pop = yield from self.populate_holes(chunk, nr_to_pop)
+
+            if not nr_to_pop:
+                return
+            # ran out of chunks: create one and count anew
+            self.spin_unlock()
+            yield BALANCE_CREATE
+            new = self.create_chunk()
+            self.spin_lock()
+            if new is None:
+                return
+            self.owned.remove(new)
+            self.chunk_relocate(new, -1)
+
+    def first_unpopulated(self, slot: int) -> Chunk | None:
+        """Return the first chunk of a list that has unpopulated pages."""
+        for chunk in self.chunk_lists[slot]:
+            if chunk.nr_pages - chunk.nr_populated:
+                return chunk
+        return None
+
+    def populate_holes(self, chunk: Chunk, nr_to_pop: int) -> Steps[int]:
+        """Populate up to nr_to_pop pages of a chunk; return how many are still wanted.
+
+        0 after a failure too.
+        """
+        rs = chunk.populated.find(0)
+        while rs >= 0:
+            re = chunk.populated.find(1, rs + 1)
+            if re < 0:
+                re = chunk.nr_pages
+            nr = min(re - rs, nr_to_pop)
+            self.spin_unlock()
+            yield Gap("balance: populate", chunk, rs, rs + nr)
+            done = self.populate_chunk(chunk, rs, rs + nr)
+            self.spin_lock()
+            if done:
+                nr_to_pop -= nr
+                self.chunk_populated(chunk, rs, rs + nr)
+            else:
+                nr_to_pop = 0
+            if not nr_to_pop:
+                break
+            rs = chunk.populated.find(0, re + 1)
+        return nr_to_pop
+
+    def reclaim_populated(self) -> Steps[None]:
+        """Release the empty pages of every chunk on to_depopulate.
+
+        Each is scanned from its last page down and then sidelined. It is reintegrated instead if
+        it is fully free, or as soon as the float is below HIGH (RCL-1).
+        """
+        head = self.chunk_lists[self.to_depopulate_slot]
+        while head.next is not head:
+            chunk: Chunk = head.next
+            freed_start, freed_end, reintegrate = yield from self.depopulate_empty(chunk)
+
+            # one flush for all the ranges of a chunk
+            if freed_start < freed_end:
+                self.spin_unlock()
+                yield Gap("reclaim: flush the TLB", chunk, freed_start, freed_end)
+                self.post_unmap_tlb_flush(chunk, freed_start, freed_end)
+                self.spin_lock()
+
+            if reintegrate or chunk.free_bytes == self.unit_size:
+                self.reintegrate_chunk(chunk)
+            else:
+                # pages emptied above the cursor, or during the flush, stay populated (R1)
+                self._chunk_move(chunk, self.sidelined_slot, False)
+
+    def depopulate_empty(self, chunk: Chunk) -> Steps[tuple[int, int, bool]]:
+        """Release a chunk's empty populated pages from its end down, range by range.
+
+        Returns the span of pages released, (nr_pages, 0) if none, and whether the float fell below
+        HIGH and ended it; a range not yet released then stays populated.
+        """
+        block_bits = self.block_bits
+        freed_start, freed_end = chunk.nr_pages, 0
+        end = -1
+        i = chunk.nr_pages - 1
+        while i >= 0:
+            if chunk.nr_empty_pop_pages == 0:
+                break
+            if self.nr_empty_pop_pages < self.geometry.empty_high:
+                return freed_start, freed_end, True
+
+            if chunk.md_blocks[i].contig_hint == block_bits and chunk.populated[i]:
+                if end == -1:
+                    end = i
+                if i > 0:
+                    i -= 1
+                    continue
+                i -= 1  # the range reaches page 0: release it now
+
+            if end != -1:
+                self.spin_unlock()
+                yield Gap("reclaim: release pages", chunk, i + 1, end + 1)
+                self.depopulate_chunk(chunk, i + 1, end + 1)
+                self.spin_lock()
+                self.chunk_depopulated(chunk, i + 1, end + 1)
+                freed_start = min(freed_start, i + 1)
+                freed_end = max(freed_end, end + 1)
+                end = -1
+            i -= 1
+        return freed_start, freed_end, False

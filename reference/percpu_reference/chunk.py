@@ -1,0 +1,180 @@
+"""Blocks, chunks and the lists they are linked on: the allocator's data, without behaviour."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from percpu_spec.geometry import Geometry
+
+
+class Block:
+    """Hints about the free runs of one block, or of a whole chunk (struct pcpu_block_md).
+
+    All in bits, positions relative to the block. A hint of size 0 says nothing: its start is stale.
+    """
+
+    __slots__ = (
+        "contig_hint",
+        "contig_hint_start",
+        "first_free",
+        "left_free",
+        "nr_bits",
+        "right_free",
+        "scan_hint",
+        "scan_hint_start",
+    )
+
+    def __init__(self, nr_bits: int) -> None:
+        self.scan_hint = 0
+        self.scan_hint_start = 0
+        self.contig_hint = nr_bits
+        self.contig_hint_start = 0
+        self.left_free = nr_bits
+        self.right_free = nr_bits
+        self.first_free = 0
+        self.nr_bits = nr_bits
+
+    def clone(self) -> Block:
+        """Return an independent copy."""
+        new = Block.__new__(Block)
+        new.scan_hint = self.scan_hint
+        new.scan_hint_start = self.scan_hint_start
+        new.contig_hint = self.contig_hint
+        new.contig_hint_start = self.contig_hint_start
+        new.left_free = self.left_free
+        new.right_free = self.right_free
+        new.first_free = self.first_free
+        new.nr_bits = self.nr_bits
+        return new
+
+    def as_list(self) -> list[int]:
+        """Return the seven hints in the order of the recorded vectors."""
+        return [
+            self.scan_hint,
+            self.scan_hint_start,
+            self.contig_hint,
+            self.contig_hint_start,
+            self.left_free,
+            self.right_free,
+            self.first_free,
+        ]
+
+    def __repr__(self) -> str:
+        return f"Block{tuple(self.as_list())}"
+
+
+class ListHead:
+    """A list of chunks, linked through them as the kernel links its lists.
+
+    `next` and `prev` are chunks or the head itself; typed loosely so that loops over a list need
+    no casts.
+    """
+
+    __slots__ = ("next", "prev", "slot")
+
+    next: Any
+    prev: Any
+
+    def __init__(self, slot: int) -> None:
+        self.next = self
+        self.prev = self
+        self.slot = slot
+
+    def __iter__(self) -> Iterator[Chunk]:
+        """Yield the chunks from head to tail; the list must not change meanwhile."""
+        chunk = self.next
+        while chunk is not self:
+            yield chunk
+            chunk = chunk.next
+
+
+class Chunk:
+    """One chunk (struct pcpu_chunk): maps of a unit's bits and pages, and its counters.
+
+    Offsets and free_bytes in bytes. A chunk on no list is linked to itself.
+    """
+
+    __slots__ = (
+        "alloc_map",
+        "base_addr",
+        "bound_map",
+        "chunk_md",
+        "end_offset",
+        "free_bytes",
+        "id",
+        "immutable",
+        "isolated",
+        "map_bits",
+        "max_alloc_size",
+        "md_blocks",
+        "next",
+        "nr_alloc",
+        "nr_empty_pop_pages",
+        "nr_pages",
+        "nr_populated",
+        "obj_exts",
+        "populated",
+        "prev",
+        "start_offset",
+    )
+
+    next: Any
+    prev: Any
+
+    def __init__(self, geometry: Geometry, chunk_id: int, nr_pages: int, base_addr: int) -> None:
+        """Make a chunk of nr_pages pages, all bits free, nothing populated, on no list."""
+        self.id = chunk_id
+        self.next = self
+        self.prev = self
+        self.base_addr = base_addr
+        self.nr_pages = nr_pages
+        self.map_bits = nr_pages * geometry.block_bits
+        self.alloc_map = bytearray(self.map_bits)
+        self.bound_map = bytearray(self.map_bits + 1)
+        self.populated = bytearray(nr_pages)
+        self.chunk_md = Block(self.map_bits)
+        self.md_blocks = [Block(geometry.block_bits) for _ in range(nr_pages)]
+        self.free_bytes = nr_pages * geometry.page
+        self.immutable = False
+        self.isolated = False
+        self.start_offset = 0
+        self.end_offset = 0
+        self.nr_populated = 0
+        self.nr_empty_pop_pages = 0
+        self.obj_exts: dict[int, object] | None = None  # map bit of an area -> its object cgroup
+        self.nr_alloc = 0
+        self.max_alloc_size = 0
+
+    def clone(self) -> Chunk:
+        """Return an independent copy that is on no list."""
+        new = Chunk.__new__(Chunk)
+        new.next = new
+        new.prev = new
+        new.id = self.id
+        new.base_addr = self.base_addr
+        new.nr_pages = self.nr_pages
+        new.map_bits = self.map_bits
+        new.alloc_map = self.alloc_map[:]
+        new.bound_map = self.bound_map[:]
+        new.populated = self.populated[:]
+        new.chunk_md = self.chunk_md.clone()
+        new.md_blocks = [block.clone() for block in self.md_blocks]
+        new.free_bytes = self.free_bytes
+        new.immutable = self.immutable
+        new.isolated = self.isolated
+        new.start_offset = self.start_offset
+        new.end_offset = self.end_offset
+        new.nr_populated = self.nr_populated
+        new.nr_empty_pop_pages = self.nr_empty_pop_pages
+        new.obj_exts = None if self.obj_exts is None else dict(self.obj_exts)
+        new.nr_alloc = self.nr_alloc
+        new.max_alloc_size = self.max_alloc_size
+        return new
+
+    def __repr__(self) -> str:
+        return f"<chunk {self.id}>"
+
+
+Area = tuple[Chunk, int]
+"""What an allocation returns: the chunk and the byte offset in it (the kernel's address)."""

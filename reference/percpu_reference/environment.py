@@ -1,0 +1,104 @@
+"""The rest of the kernel, as far as the allocator sees it: memory that can run out, and events.
+
+Every kind of memory has a scripted failure, so that any failure path can be reached on purpose.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+WARN_LIMIT = 10  # failed allocations that are printed, since boot
+
+
+@dataclass(slots=True)
+class Fault:
+    """Scripted failure of one kind of request: the next `next`, or the `kth` from now."""
+
+    next: int = 0
+    kth: int = 0
+
+    def strikes(self) -> bool:
+        """Count one request and return whether it fails."""
+        if self.next:
+            self.next -= 1
+            return True
+        if self.kth:
+            self.kth -= 1
+            return self.kth == 0
+        return False
+
+    @property
+    def armed(self) -> bool:
+        """Whether any coming request is scripted to fail."""
+        return bool(self.next or self.kth)
+
+    def clone(self) -> Fault:
+        """Return an independent copy."""
+        return Fault(self.next, self.kth)
+
+
+@dataclass(slots=True)
+class Environment:
+    """Scripted failures, and counters of what the allocator asked the kernel for."""
+
+    page_fault: Fault = field(default_factory=Fault)
+    map_fault: Fault = field(default_factory=Fault)
+    vm_fault: Fault = field(default_factory=Fault)
+    metadata_fault: Fault = field(default_factory=Fault)
+    killed_waits: Fault = field(default_factory=Fault)
+    charge_fault: Fault = field(default_factory=Fault)
+    has_objcg: bool = True  # the current task belongs to an object cgroup
+
+    live_pages: int = 0  # backing pages held, all units, first chunk excluded
+    page_allocs: int = 0  # backing pages ever allocated, rolled back ones included
+    creates: int = 0  # chunks ever created, the first included
+    destroys: int = 0
+    tlb_flushes: int = 0
+    warnings: int = 0  # WARN() hits
+    printed: int = 0  # allocation failures printed
+    stack_dumps: int = 0
+    charged: int = 0  # bytes charged and not uncharged
+    objcg_refs: int = 0  # references to object cgroups held by live areas
+    balance_requests: int = 0
+
+    def alloc_pages(self, units: int, nr_pages: int) -> bool:
+        """Allocate nr_pages pages for each unit, all or nothing.
+
+        Page by page, unit by unit; those allocated before a failure are given back.
+        """
+        wanted = units * nr_pages
+        got = wanted
+        if self.page_fault.armed:
+            got = next((n for n in range(wanted) if self.page_fault.strikes()), wanted)
+        self.page_allocs += got
+        if got < wanted:
+            return False
+        self.live_pages += wanted
+        return True
+
+    def free_pages(self, units: int, nr_pages: int) -> None:
+        """Give back nr_pages pages of each unit."""
+        self.live_pages -= units * nr_pages
+
+    def clone(self) -> Environment:
+        """Return an independent copy."""
+        return Environment(
+            self.page_fault.clone(),
+            self.map_fault.clone(),
+            self.vm_fault.clone(),
+            self.metadata_fault.clone(),
+            self.killed_waits.clone(),
+            self.charge_fault.clone(),
+            self.has_objcg,
+            self.live_pages,
+            self.page_allocs,
+            self.creates,
+            self.destroys,
+            self.tlb_flushes,
+            self.warnings,
+            self.printed,
+            self.stack_dumps,
+            self.charged,
+            self.objcg_refs,
+            self.balance_requests,
+        )

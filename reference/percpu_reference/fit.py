@@ -1,0 +1,134 @@
+"""Finding room in a chunk: first by hints, then by a scan of the map."""
+
+from __future__ import annotations
+
+from percpu_reference.chunk import Block, Chunk
+from percpu_reference.hints import Hints
+
+
+class Fit(Hints):
+    """The fit search over hints and the search for an aligned zero area. Bits throughout."""
+
+    __slots__ = ()
+
+    def check_block_hint(self, block: Block, bits: int, align: int) -> bool:
+        """Return whether an aligned request certainly fits in the contig_hint.
+
+        The start is aligned up within the hint; a fit elsewhere is not looked for.
+        """
+        return (-block.contig_hint_start & (align - 1)) + bits <= block.contig_hint
+
+    def next_hint(self, block: Block, alloc_bits: int) -> int:
+        """Return where to start scanning: first_free, or behind a scan_hint that is too short."""
+        if (
+            block.scan_hint
+            and block.contig_hint_start > block.scan_hint_start
+            and alloc_bits > block.scan_hint
+        ):
+            return block.scan_hint_start + block.scan_hint
+        return block.first_free
+
+    def next_fit_region(
+        self, chunk: Chunk, alloc_bits: int, align: int, bit_off: int
+    ) -> tuple[int, int]:
+        """Return offset and length of the next region that holds the request for certain.
+
+        A fit in a block's contig_hint starts at next_hint, to fill smaller holes on the way. The
+        offset is the map's end when there is none.
+        """
+        block_bits = self.block_bits
+        mask = align - 1
+        i = bit_off >> self.block_shift
+        block_off = bit_off & self.block_mask
+        blocks = chunk.md_blocks
+        bits = 0
+        for i in range(i, len(blocks)):
+            block = blocks[i]
+            if bits:
+                bits += block.left_free
+                if bits >= alloc_bits:
+                    return bit_off, bits
+                if block.left_free == block_bits:
+                    continue
+
+            hint = block.contig_hint
+            if hint >= alloc_bits:
+                start = block.contig_hint_start
+                skipped = -start & mask
+                if start >= block_off and hint >= skipped + alloc_bits:
+                    first = self.next_hint(block, alloc_bits)
+                    return i * block_bits + first, skipped + alloc_bits + start - first
+            block_off = 0
+
+            off = (block_bits - block.right_free + mask) & ~mask
+            bits = block_bits - off
+            bit_off = i * block_bits + off
+            if bits >= alloc_bits:
+                return bit_off, bits
+        return chunk.map_bits, bits
+
+    def is_populated(self, chunk: Chunk, bit_off: int, bits: int) -> int:
+        """Return 0 if the pages under the bits are populated, else the bit to go on from.
+
+        That bit starts the first populated page behind the hole, or ends the last page asked for.
+        """
+        shift = self.block_shift
+        end = (bit_off + bits + self.block_mask) >> shift
+        hole = chunk.populated.find(0, bit_off >> shift, end)
+        if hole < 0:
+            return 0
+        behind = chunk.populated.find(1, hole + 1, end)
+        return (end if behind < 0 else behind) << shift
+
+    def find_block_fit(self, chunk: Chunk, alloc_bits: int, align: int, pop_only: bool) -> int:
+        """Return the bit from which a fit is certain within a block's length, or -1.
+
+        Only the hints are read: a chunk whose contig_hint is too short or badly aligned is skipped
+        (FIT-1). With pop_only the region found lies in populated pages (POP-2).
+        """
+        chunk_md = chunk.chunk_md
+        if not self.check_block_hint(chunk_md, alloc_bits, align):
+            return -1
+
+        bit_off, bits = self.next_fit_region(
+            chunk, alloc_bits, align, self.next_hint(chunk_md, alloc_bits)
+        )
+        if pop_only:
+            map_bits = chunk.map_bits
+            while bit_off < map_bits:
+                next_off = self.is_populated(chunk, bit_off, bits)
+                if not next_off:
+                    break
+                bit_off, bits = self.next_fit_region(chunk, alloc_bits, align, next_off)
+        return -1 if bit_off == chunk.map_bits else bit_off
+
+    def find_zero_area(
+        self, chunk: Chunk, size: int, start: int, nr: int, align_mask: int
+    ) -> tuple[int, int, int]:
+        """Find nr aligned clear bits in [start, size).
+
+        Returns (index, largest_off, largest_bits): the area, or an index beyond size - nr when
+        there is none, and the largest run skipped, of equally long ones the better aligned.
+        """
+        find = chunk.alloc_map.find
+        largest_off = largest_bits = 0
+        while True:
+            index = find(0, start, size)
+            if index < 0:
+                index = size
+            index = (index + align_mask) & ~align_mask
+            end = index + nr
+            if end > size:
+                return end, largest_off, largest_bits
+            i = find(1, index, end)
+            if i < 0:
+                return index, largest_off, largest_bits
+            area_bits = i - index
+            if area_bits > largest_bits or (
+                area_bits == largest_bits
+                and largest_off
+                and (not index or (index & -index) > (largest_off & -largest_off))
+            ):
+                largest_off = index
+                largest_bits = area_bits
+            start = i + 1

@@ -1,0 +1,224 @@
+"""The allocator's two public operations: allocate and free an area."""
+
+from __future__ import annotations
+
+from percpu_reference.chunk import Area, Chunk
+from percpu_reference.events import AllocPercpu, AllocPercpuFail, FreePercpu
+from percpu_reference.gaps import ASK, CREATE, DONE, FAILED, FREE_LIST, MUTEX, Gap, Steps, run
+from percpu_reference.memcg import Memcg
+from percpu_spec.gfp import DIRECT_RECLAIM, KERNEL, NOFAIL, NOWARN
+
+
+class Operations(Memcg):
+    """Allocation (pcpu_alloc) and free (free_percpu)."""
+
+    __slots__ = ()
+
+    def alloc(
+        self, size: int, align: int, *, reserved: bool = False, gfp: int = KERNEL
+    ) -> Area | None:
+        """Allocate with nothing else running; see alloc_percpu."""
+        return run(self.alloc_percpu(size, align, reserved, gfp))
+
+    def free(self, area: Area | None) -> None:
+        """Free with nothing else running; see free_percpu."""
+        run(self.free_percpu(area))
+
+    def is_atomic(self, gfp: int) -> bool:
+        """Return whether a request with these flags must not sleep (API-3)."""
+        return not gfp & DIRECT_RECLAIM
+
+    def alloc_percpu(self, size: int, align: int, reserved: bool, gfp: int) -> Steps[Area | None]:
+        """Allocate size bytes aligned to align bytes in every unit; None if that fails.
+
+        An atomic request takes only populated memory and leaves it to balance work to provide
+        more. A blocking one holds pcpu_alloc_mutex, creates a chunk where no list has room and
+        populates what it was given.
+        """
+        granule = self.geometry.granule
+        is_atomic = self.is_atomic(gfp)
+        if align < granule:
+            align = granule
+        size = -(-size // granule) * granule
+        bits = size // granule
+
+        if not 0 < size <= self.geometry.largest or self.bad_align(align):
+            if not gfp & NOWARN:
+                self.env.warnings += 1
+            return None
+
+        charged, objcg = self.memcg_pre_alloc_hook(size, gfp)
+        if not charged:
+            return None
+
+        if not is_atomic:
+            while self.alloc_mutex:
+                yield MUTEX
+            if not gfp & NOFAIL and self.env.killed_waits.strikes():
+                self.memcg_post_alloc_hook(objcg, None, 0, size)
+                return None
+            self.alloc_mutex = True
+
+        self.spin_lock()
+        chunk: Chunk | None
+        if reserved and self.reserved_chunk is not None:
+            chunk = self.reserved_chunk
+            off = self.find_block_fit(chunk, bits, align // granule, is_atomic)
+            if off >= 0:
+                off = self.alloc_area(chunk, bits, align // granule, off)
+            if off < 0:
+                self.spin_unlock()
+                chunk = None
+        else:
+            chunk, off = self.search_lists_for(size, bits, align // granule, is_atomic)
+            while chunk is None:
+                self.spin_unlock()
+                if is_atomic:
+                    break
+                # no room: create a chunk, unless a free one came up since
+                yield FREE_LIST
+                head = self.chunk_lists[self.free_slot]
+                if head.next is head:
+                    yield CREATE
+                    new = self.create_chunk()
+                    if new is None:
+                        break
+                    self.spin_lock()
+                    self.owned.remove(new)
+                    self.chunk_relocate(new, -1)
+                else:
+                    self.spin_lock()
+                chunk, off = self.search_lists_for(size, bits, align // granule, is_atomic)
+
+        if chunk is not None:
+            if self.stats is not None:
+                self.stats.area_alloc(chunk, size)
+            self.spin_unlock()
+
+            if not is_atomic:
+                populated = yield from self.populate_area(chunk, off, size)
+                if not populated:
+                    chunk = None
+                else:
+                    self.alloc_mutex = False
+
+        if chunk is None:
+            yield FAILED
+            self.alloc_failed(reserved, is_atomic, size, align, gfp)
+            self.memcg_post_alloc_hook(objcg, None, 0, size)
+            return None
+
+        yield DONE
+        if self.nr_empty_pop_pages < self.geometry.empty_low:
+            self.schedule_balance_work()
+        if self.trace is not None:
+            base = chunk.base_addr
+            ptr = base + off
+            self.trace(
+                AllocPercpu(
+                    reserved, is_atomic, size, align, base, off, ptr, self.obj_full_size(size), gfp
+                )
+            )
+        self.memcg_post_alloc_hook(objcg, chunk, off, size)
+        return chunk, off
+
+    def bad_align(self, align: int) -> bool:
+        """Return whether an alignment in bytes is above a page or no power of two."""
+        return align > self.geometry.page or bool(align & (align - 1))
+
+    def search_lists_for(
+        self, size: int, bits: int, align: int, pop_only: bool
+    ) -> tuple[Chunk | None, int]:
+        """Allocate from the first chunk with room, in slots from the request's size upwards.
+
+        Sidelined chunks come after all active ones, fully free ones last (COST-1). A chunk in a
+        low slot that has no fit is relegated to slot 0. Align in bits; the offset is in bytes.
+        """
+        threshold = self.geometry.relegation_slot
+        for head in self.search_lists[self.size_to_slot(size)]:
+            chunk = head.next
+            while chunk is not head:
+                following = chunk.next
+                off = self.find_block_fit(chunk, bits, align, pop_only)
+                if off < 0:
+                    if head.slot < threshold:
+                        self.chunk_move(chunk, 0)
+                else:
+                    off = self.alloc_area(chunk, bits, align, off)
+                    if off >= 0:
+                        self.reintegrate_chunk(chunk)
+                        return chunk, off
+                chunk = following
+        return None, -1
+
+    def populate_area(self, chunk: Chunk, off: int, size: int) -> Steps[bool]:
+        """Populate the pages under a new area; on failure free it again and return False.
+
+        Ranges populated before a failure stay (POP-4). The populated map is read under
+        pcpu_alloc_mutex alone.
+        """
+        page = self.geometry.page
+        rs = off // page
+        page_end = -(-(off + size) // page)
+        rs = chunk.populated.find(0, rs, page_end)
+        while rs >= 0:
+            re = chunk.populated.find(1, rs + 1, page_end)
+            if re < 0:
+                re = page_end
+            yield Gap("alloc: populate", chunk, rs, re)
+            done = self.populate_chunk(chunk, rs, re)
+            self.spin_lock()
+            if not done:
+                self.free_area(chunk, off)
+                self.spin_unlock()
+                return False
+            self.chunk_populated(chunk, rs, re)
+            self.spin_unlock()
+            rs = chunk.populated.find(0, re + 1, page_end)
+        return True
+
+    def alloc_failed(
+        self, reserved: bool, is_atomic: bool, size: int, align: int, gfp: int
+    ) -> None:
+        """Report a failed legal request; an atomic one asks balance work for more pages."""
+        if self.trace is not None:
+            self.trace(AllocPercpuFail(reserved, is_atomic, size, align))
+        if not gfp & NOWARN and self.warn_limit:
+            self.env.printed += 1
+            if not is_atomic:
+                self.env.stack_dumps += 1
+            self.warn_limit -= 1
+        if is_atomic:
+            self.atomic_alloc_failed = True
+            self.schedule_balance_work()
+        else:
+            self.alloc_mutex = False
+
+    def free_percpu(self, area: Area | None) -> Steps[None]:
+        """Free an area; None is fine (API-2).
+
+        Asks for balance work when a second chunk is fully free, or when the chunk's empty pages
+        are to be released; then the chunk is isolated at once.
+        """
+        if area is None:
+            return
+        chunk, off = area
+        need_balance = False
+
+        self.spin_lock()
+        size = self.free_area(chunk, off)
+        self.memcg_free_hook(chunk, off, size)
+
+        if not chunk.isolated and chunk.free_bytes == self.unit_size:
+            need_balance = any(pos is not chunk for pos in self.chunk_lists[self.free_slot])
+        elif self.should_reclaim_chunk(chunk):
+            self.isolate_chunk(chunk)
+            need_balance = True
+
+        if self.trace is not None:
+            self.trace(FreePercpu(chunk.base_addr, off, chunk.base_addr + off))
+        self.spin_unlock()
+
+        if need_balance:
+            yield ASK
+            self.schedule_balance_work()

@@ -1,0 +1,158 @@
+"""The allocator's global state and its two locks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Self
+
+from percpu_reference.chunk import Chunk, ListHead
+from percpu_reference.environment import WARN_LIMIT, Environment
+from percpu_reference.events import Event
+from percpu_reference.stats import Stats
+from percpu_spec.geometry import Geometry
+
+
+class State:
+    """Globals of mm/percpu.c, without their prefix. Counts of pages are per unit.
+
+    Geometry that hot paths read is copied into attributes.
+    """
+
+    __slots__ = (
+        "alloc_mutex",
+        "async_enabled",
+        "atomic_alloc_failed",
+        "block_bits",
+        "block_mask",
+        "block_shift",
+        "chunk_lists",
+        "env",
+        "first_chunk",
+        "free_slot",
+        "geometry",
+        "lock",
+        "next_id",
+        "nr_empty_pop_pages",
+        "nr_populated",
+        "nr_slots",
+        "owned",
+        "pages_array",
+        "place_chunk",
+        "reserved_chunk",
+        "search_lists",
+        "sidelined_slot",
+        "slot_of_bits",
+        "stats",
+        "to_depopulate_slot",
+        "trace",
+        "unit_size",
+        "warn_limit",
+        "work_pending",
+    )
+
+    first_chunk: Chunk
+    reserved_chunk: Chunk | None
+    chunk_lists: list[ListHead]
+    search_lists: list[list[ListHead]]  # lists that a request of a slot searches, in order
+    slot_of_bits: list[int]  # slot of a run of that many bits
+    nr_slots: int
+    free_slot: int
+    sidelined_slot: int
+    to_depopulate_slot: int
+
+    def __init__(
+        self,
+        geometry: Geometry,
+        *,
+        stats: bool = False,
+        trace: Callable[[Event], None] | None = None,
+        place_chunk: Callable[[], int] | None = None,
+    ) -> None:
+        """Start with no chunk and empty lists.
+
+        place_chunk gives the base address of each new chunk; by default units follow one another.
+        """
+        self.geometry = geometry
+        self.unit_size = geometry.unit
+        self.block_bits = geometry.block_bits
+        self.block_shift = geometry.block_bits.bit_length() - 1
+        self.block_mask = geometry.block_bits - 1
+        self.nr_empty_pop_pages = 0
+        self.nr_populated = 0
+        self.atomic_alloc_failed = False
+        self.async_enabled = geometry.async_enabled
+        self.work_pending = False
+        self.lock = False  # pcpu_lock
+        self.alloc_mutex = False  # pcpu_alloc_mutex
+        self.warn_limit = WARN_LIMIT
+        self.pages_array = False  # the temporary pages array has been allocated
+        self.owned: list[Chunk] = []  # chunks on no list, held by a running step
+        self.next_id = 1
+        self.env = Environment()
+        self.stats = Stats(geometry.unit) if stats else None
+        self.trace = trace
+        self.place_chunk = place_chunk
+
+    def spin_lock(self) -> None:
+        """Take pcpu_lock."""
+        self.lock = True
+
+    def spin_unlock(self) -> None:
+        """Release pcpu_lock."""
+        self.lock = False
+
+    def schedule_balance_work(self) -> None:
+        """Ask for balance work; lost before asynchronous work is enabled."""
+        if self.async_enabled:
+            self.env.balance_requests += 1
+            self.work_pending = True
+
+    def slot_chunks(self, slot: int, /) -> Iterable[Chunk]:
+        """Return the chunks of one list, head to tail (AllocatorView)."""
+        return self.chunk_lists[slot]
+
+    def owned_chunks(self) -> Iterable[Chunk]:
+        """Return live chunks held by a running step (AllocatorView)."""
+        return self.owned
+
+    def listed_chunks(self) -> Iterator[Chunk]:
+        """Yield every chunk on a list, by slot."""
+        for head in self.chunk_lists:
+            yield from head
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Yield every live chunk: the reserved one, the listed and the owned."""
+        if self.reserved_chunk is not None:
+            yield self.reserved_chunk
+        yield from self.listed_chunks()
+        yield from self.owned
+
+    def clone(self) -> tuple[Self, dict[Chunk, Chunk]]:
+        """Return an independent copy and the map from old to new chunks.
+
+        Tables and geometry are shared. Only for states in which no step is running.
+        """
+        new = self.__class__.__new__(self.__class__)
+        for base in self.__class__.__mro__:
+            for name in getattr(base, "__slots__", ()):
+                setattr(new, name, getattr(self, name))
+        copies = {chunk: chunk.clone() for chunk in self.chunks()}
+        new.env = self.env.clone()
+        new.stats = None if self.stats is None else self.stats.clone()
+        new.first_chunk = copies[self.first_chunk]
+        new.reserved_chunk = copies[self.reserved_chunk] if self.reserved_chunk else None
+        new.owned = [copies[chunk] for chunk in self.owned]
+        new.chunk_lists = [ListHead(head.slot) for head in self.chunk_lists]
+        for head, new_head in zip(self.chunk_lists, new.chunk_lists, strict=True):
+            last = new_head
+            for chunk in head:
+                copy = copies[chunk]
+                last.next = copy
+                copy.prev = last
+                last = copy
+            last.next = new_head
+            new_head.prev = last
+        new.search_lists = [
+            [new.chunk_lists[head.slot] for head in lists] for lists in self.search_lists
+        ]
+        return new, copies

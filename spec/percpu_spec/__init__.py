@@ -1,0 +1,1 @@
+"""What must hold: clauses, the views they are stated over, and the plain definitions."""

@@ -1,0 +1,44 @@
+"""Sums over the live chunks of an allocator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from percpu_spec.definitions.pages import empty_populated_pages
+from percpu_spec.views import AllocatorView, ChunkView
+
+
+def listed_chunks(allocator: AllocatorView) -> Iterator[tuple[int, ChunkView]]:
+    """Yield every listed chunk as (slot, chunk), slot by slot, head to tail."""
+    for slot in range(allocator.nr_slots):
+        for chunk in allocator.slot_chunks(slot):
+            yield slot, chunk
+
+
+def live_chunks(allocator: AllocatorView) -> Iterator[ChunkView]:
+    """Yield every live chunk, listed or owned by a running step; the reserved chunk left out."""
+    for slot in range(allocator.nr_slots):
+        yield from allocator.slot_chunks(slot)
+    yield from allocator.owned_chunks()
+
+
+def dynamic_chunks(allocator: AllocatorView) -> Iterator[ChunkView]:
+    """Yield the chunks created after boot: live, neither first nor reserved."""
+    special = (allocator.first_chunk, allocator.reserved_chunk)
+    return (c for c in live_chunks(allocator) if c is not special[0] and c is not special[1])
+
+
+def empty_page_float(allocator: AllocatorView) -> int:
+    """Sum the empty populated pages of live chunks neither reserved nor isolated (FLT-1)."""
+    geometry, reserved = allocator.geometry, allocator.reserved_chunk
+    return sum(
+        empty_populated_pages(chunk, geometry)
+        for chunk in live_chunks(allocator)
+        if not chunk.isolated and chunk is not reserved
+    )
+
+
+def first_chunk_pages(allocator: AllocatorView) -> int:
+    """Whole pages of the static, reserved and dynamic part: populated from boot (POP-3)."""
+    g = allocator.geometry
+    return (g.static + g.reserved + g.dyn) // g.page

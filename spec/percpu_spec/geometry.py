@@ -1,0 +1,129 @@
+"""The shape of an allocator: every size and threshold that the kernel fixes at build or boot.
+
+Nothing in the model is a module constant: proofs run the same code at a geometry of a few bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Literal
+
+Backing = Literal["vm", "km"]
+
+
+class GeometryError(ValueError):
+    """A geometry that the kernel would refuse (or that means nothing)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """Sizes in bytes unless named otherwise.
+
+    `unit`, `static`, `reserved` and `dyn` are as given to first-chunk set-up, before the static
+    size is rounded up to the granule. `page` is page and block size at once: one hint block covers
+    one page. Source: pcpu_setup_first_chunk, include/linux/percpu.h.
+    """
+
+    unit: int = 65536
+    static: int = 8192
+    reserved: int = 8192
+    dyn: int = 28672
+    cpus: int = 4
+    groups: int = 1
+    memcg: bool = False  # chunks carry an object vector; accounted requests are charged
+    async_enabled: bool = True  # balance work can be asked for from the start
+    backing: Backing = "vm"
+    page: int = 4096
+    granule: int = 4  # PCPU_MIN_ALLOC_SIZE
+    empty_low: int = 2  # PCPU_EMPTY_POP_PAGES_LOW, pages
+    empty_high: int = 4  # PCPU_EMPTY_POP_PAGES_HIGH, pages
+    relegation_slot: int = 3  # PCPU_SLOT_FAIL_THRESHOLD
+    slot_base_shift: int = 5  # PCPU_SLOT_BASE_SHIFT
+    reclaim_divisor: int = 4  # a chunk is reclaimed with at least unit_pages // this empty pages
+    largest: int = 32768  # PCPU_MIN_UNIT_SIZE: the largest request, and the least kernel unit
+    early: int = 20480  # PERCPU_DYNAMIC_EARLY_SIZE: the least dyn the kernel accepts
+    block_bits: int = field(init=False)  # map bits per block
+    unit_pages: int = field(init=False)
+    unit_bits: int = field(init=False)  # map bits per chunk
+
+    def __post_init__(self) -> None:
+        """Derive the map sizes. Raises GeometryError for sizes that fit no bitmap."""
+        if self.page <= 0 or self.granule <= 0 or self.page % self.granule:
+            raise GeometryError(f"page={self.page}: expected a multiple of granule={self.granule}")
+        bits = self.page // self.granule
+        if bits & (bits - 1):
+            raise GeometryError(f"page={self.page}: expected a power of two of {self.granule} bytes")
+        if self.unit <= 0 or self.unit % self.page:
+            raise GeometryError(f"unit={self.unit}: expected a multiple of the page, {self.page}")
+        if self.cpus < 1 or self.groups < 1 or self.cpus % self.groups:
+            raise GeometryError(
+                f"cpus={self.cpus}, groups={self.groups}: expected at least one of each and cpus "
+                "evenly in groups"
+            )
+        if min(self.static, self.reserved, self.dyn) < 0:
+            raise GeometryError("static, reserved and dyn: expected no negative size")
+        if self.static + self.reserved + self.dyn > self.unit:
+            raise GeometryError(
+                f"static+reserved+dyn={self.static + self.reserved + self.dyn}: "
+                f"expected at most unit={self.unit}"
+            )
+        if self.reserved % self.granule:
+            raise GeometryError(
+                f"reserved={self.reserved}: expected a multiple of {self.granule} bytes"
+            )
+        if self.backing not in ("vm", "km"):
+            raise GeometryError(f"backing={self.backing!r}: expected vm or km")
+        if self.backing == "km" and self.groups != 1:
+            raise GeometryError(f"groups={self.groups}: expected 1 with backing=km")
+        object.__setattr__(self, "block_bits", bits)
+        object.__setattr__(self, "unit_pages", self.unit // self.page)
+        object.__setattr__(self, "unit_bits", self.unit // self.granule)
+
+    def require_kernel(self) -> Geometry:
+        """Return self if a kernel would boot with it, else raise GeometryError.
+
+        Source: the sanity checks of pcpu_setup_first_chunk.
+        """
+        if (self.page, self.granule) != (4096, 4):
+            raise GeometryError(f"page={self.page}, granule={self.granule}: expected 4096 and 4")
+        if self.unit < self.largest:
+            raise GeometryError(f"unit={self.unit}: expected at least {self.largest}")
+        if self.static == 0:
+            raise GeometryError("static=0: expected a static part")
+        if self.dyn < self.early:
+            raise GeometryError(f"dyn={self.dyn}: expected at least {self.early}")
+        return self
+
+    def with_changes(self, text: str) -> Geometry:
+        """Return a geometry with `name=value,...` applied; raise GeometryError on bad text.
+
+        >>> Geometry().with_changes("unit=32768,reserved=0,dyn=20480").unit_pages
+        8
+        """
+        changes: dict[str, str] = {}
+        for part in filter(None, text.split(",")):
+            name, sep, value = part.partition("=")
+            if not sep:
+                raise GeometryError(f"{part!r}: expected name=value")
+            changes[name.strip()] = value.strip()
+        return self.with_mapping(changes)
+
+    def with_mapping(self, changes: Mapping[str, object]) -> Geometry:
+        """Return a geometry with fields replaced; `async` is accepted for `async_enabled`."""
+        names = {f.name for f in fields(self) if f.init}
+        done: dict[str, object] = {}
+        for given, value in changes.items():
+            name = "async_enabled" if given == "async" else given
+            if name not in names:
+                known = ", ".join(sorted(names - {"async_enabled"} | {"async"}))
+                raise GeometryError(f"{given}: no such size; expected one of {known}")
+            if name == "backing":
+                done[name] = value
+                continue
+            try:
+                number = int(str(value), 10) if not isinstance(value, (int, bool)) else int(value)
+            except ValueError:
+                raise GeometryError(f"{given}={value}: expected a whole number") from None
+            done[name] = bool(number) if name in ("memcg", "async_enabled") else number
+        return replace(self, **done)  # type: ignore[arg-type]
