@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from percpu_contracts.binding import states
 from percpu_spec.definitions import (
     area_size,
     is_legal,
@@ -14,6 +13,8 @@ from percpu_spec.definitions import (
 )
 from percpu_spec.geometry import Geometry
 from percpu_spec.views import ChunkView
+
+from percpu_contracts.binding import states
 
 
 @states("API-1")
@@ -40,7 +41,9 @@ def flags_decide_blocking(may_block: bool, blocked: bool) -> str | None:
     """An allocation takes the sleeping path exactly when its flags allow to block."""
     if may_block == blocked:
         return None
-    return f"flags {'allow' if may_block else 'forbid'} blocking, the allocation took the other path"
+    return (
+        f"flags {'allow' if may_block else 'forbid'} blocking, the allocation took the other path"
+    )
 
 
 @states("API-4")

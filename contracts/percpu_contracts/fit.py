@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from percpu_contracts.binding import states
 from percpu_spec.definitions import longest_run
 from percpu_spec.views import ChunkView
+
+from percpu_contracts.binding import states
 
 
 @states("FIT-1")

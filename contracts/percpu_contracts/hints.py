@@ -5,7 +5,6 @@ A hint of length 0 says nothing: its start may be stale.
 
 from __future__ import annotations
 
-from percpu_contracts.binding import states
 from percpu_spec.definitions import (
     first_free,
     left_free,
@@ -17,10 +16,10 @@ from percpu_spec.definitions import (
 from percpu_spec.geometry import Geometry
 from percpu_spec.views import BitMap, BlockView, ChunkView
 
+from percpu_contracts.binding import states
 
-def _overclaimed(
-    bits: BitMap, base: int, end: int, md: BlockView, start: int, length: int
-) -> bool:
+
+def _overclaimed(bits: BitMap, base: int, end: int, start: int, length: int) -> bool:
     """Say whether [start, start + length) after `base` leaves [base, end) or has a used bit."""
     first = base + start
     return start < 0 or first + length > end or bits.find(1, first, first + length) >= 0
@@ -29,12 +28,10 @@ def _overclaimed(
 def _runs_are_sound(bits: BitMap, base: int, end: int, md: BlockView) -> str | None:
     """Check contig_hint, scan_hint and first_free of one block or of a whole chunk."""
     contig = md.contig_hint
-    if contig < 0 or (
-        contig and _overclaimed(bits, base, end, md, md.contig_hint_start, contig)
-    ):
+    if contig < 0 or (contig and _overclaimed(bits, base, end, md.contig_hint_start, contig)):
         return f"contig_hint of {contig} bits at {md.contig_hint_start} is not all free"
     scan = md.scan_hint
-    if scan < 0 or (scan and _overclaimed(bits, base, end, md, md.scan_hint_start, scan)):
+    if scan < 0 or (scan and _overclaimed(bits, base, end, md.scan_hint_start, scan)):
         return f"scan_hint of {scan} bits at {md.scan_hint_start} is not all free"
     if md.first_free > 0 and bits.find(0, base, min(base + md.first_free, end)) >= 0:
         return f"first_free {md.first_free} lies behind free bit {first_free(bits, base, end)}"

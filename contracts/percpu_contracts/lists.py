@@ -7,16 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from percpu_contracts.binding import states
 from percpu_spec.definitions import chunk_slot, is_fully_free, listed_chunks, slot_layout
 from percpu_spec.geometry import Geometry
 from percpu_spec.views import AllocatorView, ChunkView
 
+from percpu_contracts.binding import states
+
 
 @states("LIST-1")
-def chunks_have_one_place(
-    allocator: AllocatorView, live: Iterable[ChunkView] = ()
-) -> str | None:
+def chunks_have_one_place(allocator: AllocatorView, live: Iterable[ChunkView] = ()) -> str | None:
     """No chunk is in two places, the reserved chunk in none, the first and each `live` in one."""
     places: dict[int, int] = {}
     for slot, chunk in listed_chunks(allocator):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from percpu_contracts.binding import states
 from percpu_spec.definitions import free_bits, is_free, live_areas, served_areas, served_range
 from percpu_spec.geometry import Geometry
 from percpu_spec.views import ChunkView
+
+from percpu_contracts.binding import states
 
 
 @states("MAP-1")

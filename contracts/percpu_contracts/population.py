@@ -1,11 +1,9 @@
-"""Pages behind chunks. Kernel: pcpu_chunk_populated, pcpu_chunk_depopulated, pcpu_populate_chunk.
-"""
+"""Pages behind chunks. Kernel: pcpu_chunk_populated, pcpu_chunk_depopulated, pcpu_populate_chunk."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from percpu_contracts.binding import states
 from percpu_spec.definitions import (
     dynamic_chunks,
     empty_populated_pages,
@@ -16,6 +14,8 @@ from percpu_spec.definitions import (
 )
 from percpu_spec.geometry import Geometry
 from percpu_spec.views import AllocatorView, BitMap, ChunkView
+
+from percpu_contracts.binding import states
 
 
 @states("POP-1")

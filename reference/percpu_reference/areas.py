@@ -35,11 +35,11 @@ class Areas(Fit):
         chunk.alloc_map[bit_off:stop] = ones
 
         bound_map = chunk.bound_map
-        bound_map[bit_off:stop] = bytes(alloc_bits)
+        bound_map[bit_off:stop] = b"\0" * alloc_bits
         bound_map[bit_off] = 1
         bound_map[stop] = 1
 
-        granule = self.geometry.granule
+        granule = self.granule
         chunk.free_bytes -= alloc_bits * granule
 
         chunk_md = chunk.chunk_md
@@ -61,13 +61,13 @@ class Areas(Fit):
 
         oslot = self.chunk_slot(chunk)
 
-        granule = self.geometry.granule
+        granule = self.granule
         bit_off = off // granule
         end = chunk.bound_map.find(1, bit_off + 1, chunk.map_bits)
         if end < 0:
             end = chunk.map_bits
         bits = end - bit_off
-        chunk.alloc_map[bit_off:end] = bytes(bits)
+        chunk.alloc_map[bit_off:end] = b"\0" * bits
 
         freed = bits * granule
         chunk.free_bytes += freed

@@ -45,7 +45,7 @@ class Environment:
     map_fault: Fault = field(default_factory=Fault)
     vm_fault: Fault = field(default_factory=Fault)
     metadata_fault: Fault = field(default_factory=Fault)
-    killed_waits: Fault = field(default_factory=Fault)
+    killed_waits: int = 0  # so many of the coming killable waits for the mutex are killed
     charge_fault: Fault = field(default_factory=Fault)
     has_objcg: bool = True  # the current task belongs to an object cgroup
 
@@ -87,7 +87,7 @@ class Environment:
             self.map_fault.clone(),
             self.vm_fault.clone(),
             self.metadata_fault.clone(),
-            self.killed_waits.clone(),
+            self.killed_waits,
             self.charge_fault.clone(),
             self.has_objcg,
             self.live_pages,

@@ -5,6 +5,8 @@ Shortfalls of 6.12 that the variants repair are marked with their names (L1 to L
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from percpu_reference.chunk import Block, Chunk
 from percpu_reference.slots import Slots
 
@@ -88,42 +90,43 @@ class Hints(Slots):
             chunk_md.contig_hint = 0
 
         map_bits = chunk.map_bits
-        bit_off, bits = self.next_md_free_region(chunk, bit_off)
-        while bit_off < map_bits:
+        for start, end in self.md_free_regions(chunk, bit_off):
             # a shorter run further on changes nothing unless it ends the chunk
-            if bits >= chunk_md.contig_hint or bit_off + bits == map_bits:
-                self.block_update(chunk_md, bit_off, bit_off + bits)
-            bit_off, bits = self.next_md_free_region(chunk, bit_off + bits + 1)
+            if end - start >= chunk_md.contig_hint or end == map_bits:
+                self.block_update(chunk_md, start, end)
 
-    def next_md_free_region(self, chunk: Chunk, bit_off: int) -> tuple[int, int]:
-        """Return offset and length of the next free run that the blocks' hints tell of.
+    def md_free_regions(self, chunk: Chunk, bit_off: int) -> Iterator[tuple[int, int]]:
+        """Yield [start, end) of the free runs from bit_off on that the blocks' hints tell of.
 
         Runs across blocks are put together from right_free and left_free; of the runs inside a
-        block only contig_hint is seen. The offset is the map's end when there are no more.
+        block only contig_hint is seen (pcpu_for_each_md_free_region).
         """
         block_bits = self.block_bits
-        blocks = chunk.md_blocks
-        i = bit_off >> self.block_shift
         block_off = bit_off & self.block_mask
+        base = bit_off - block_off
         bits = 0
-        for i in range(i, len(blocks)):
-            block = blocks[i]
+        for block in chunk.md_blocks[bit_off >> self.block_shift :]:
             if bits:
                 left_free = block.left_free
                 bits += left_free
                 if left_free == block_bits:
+                    base += block_bits
                     continue
-                return bit_off, bits
+                yield bit_off, bit_off + bits
+                block_off = left_free + 1
 
             bits = block.contig_hint
-            start = block.contig_hint_start
-            if bits and start >= block_off and bits + start < block_bits:
-                return i * block_bits + start, bits
+            if bits:
+                start = block.contig_hint_start
+                if start >= block_off and bits + start < block_bits:
+                    yield base + start, base + start + bits
             block_off = 0
 
+            base += block_bits
             bits = block.right_free
-            bit_off = (i + 1) * block_bits - bits
-        return bit_off, bits
+            bit_off = base - bits
+        if bits:
+            yield bit_off, bit_off + bits
 
     def block_refresh_hint(self, chunk: Chunk, index: int) -> None:
         """Rescan a block whose contig_hint was broken.

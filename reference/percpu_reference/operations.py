@@ -6,7 +6,7 @@ from percpu_reference.chunk import Area, Chunk
 from percpu_reference.events import AllocPercpu, AllocPercpuFail, FreePercpu
 from percpu_reference.gaps import ASK, CREATE, DONE, FAILED, FREE_LIST, MUTEX, Gap, Steps, run
 from percpu_reference.memcg import Memcg
-from percpu_spec.gfp import DIRECT_RECLAIM, KERNEL, NOFAIL, NOWARN
+from percpu_spec.gfp import ACCOUNT, DIRECT_RECLAIM, KERNEL, NOFAIL, NOWARN
 
 
 class Operations(Memcg):
@@ -18,7 +18,13 @@ class Operations(Memcg):
         self, size: int, align: int, *, reserved: bool = False, gfp: int = KERNEL
     ) -> Area | None:
         """Allocate with nothing else running; see alloc_percpu."""
-        return run(self.alloc_percpu(size, align, reserved, gfp))
+        steps = self.alloc_percpu(size, align, reserved, gfp)
+        try:  # run(), without its call
+            while True:
+                next(steps)
+        except StopIteration as stop:
+            area: Area | None = stop.value
+            return area
 
     def free(self, area: Area | None) -> None:
         """Free with nothing else running; see free_percpu."""
@@ -35,26 +41,29 @@ class Operations(Memcg):
         more. A blocking one holds pcpu_alloc_mutex, creates a chunk where no list has room and
         populates what it was given.
         """
-        granule = self.geometry.granule
+        granule = self.granule
         is_atomic = self.is_atomic(gfp)
         if align < granule:
             align = granule
         size = -(-size // granule) * granule
         bits = size // granule
 
-        if not 0 < size <= self.geometry.largest or self.bad_align(align):
+        if not 0 < size <= self.largest or align > self.page or align & (align - 1):
             if not gfp & NOWARN:
                 self.env.warnings += 1
             return None
 
-        charged, objcg = self.memcg_pre_alloc_hook(size, gfp)
-        if not charged:
-            return None
+        objcg = None
+        if gfp & ACCOUNT:
+            charged, objcg = self.memcg_pre_alloc_hook(size, gfp)
+            if not charged:
+                return None
 
         if not is_atomic:
             while self.alloc_mutex:
                 yield MUTEX
-            if not gfp & NOFAIL and self.env.killed_waits.strikes():
+            if self.env.killed_waits and not gfp & NOFAIL:
+                self.env.killed_waits -= 1
                 self.memcg_post_alloc_hook(objcg, None, 0, size)
                 return None
             self.alloc_mutex = True
@@ -96,11 +105,14 @@ class Operations(Memcg):
             self.spin_unlock()
 
             if not is_atomic:
-                populated = yield from self.populate_area(chunk, off, size)
-                if not populated:
-                    chunk = None
-                else:
+                rs = off // self.page
+                page_end = -(-(off + size) // self.page)
+                if chunk.populated.find(0, rs, page_end) < 0 or (
+                    yield from self.populate_area(chunk, off, rs, page_end)
+                ):
                     self.alloc_mutex = False
+                else:
+                    chunk = None
 
         if chunk is None:
             yield FAILED
@@ -109,7 +121,7 @@ class Operations(Memcg):
             return None
 
         yield DONE
-        if self.nr_empty_pop_pages < self.geometry.empty_low:
+        if self.nr_empty_pop_pages < self.empty_low:
             self.schedule_balance_work()
         if self.trace is not None:
             base = chunk.base_addr
@@ -119,12 +131,9 @@ class Operations(Memcg):
                     reserved, is_atomic, size, align, base, off, ptr, self.obj_full_size(size), gfp
                 )
             )
-        self.memcg_post_alloc_hook(objcg, chunk, off, size)
+        if objcg is not None:
+            self.memcg_post_alloc_hook(objcg, chunk, off, size)
         return chunk, off
-
-    def bad_align(self, align: int) -> bool:
-        """Return whether an alignment in bytes is above a page or no power of two."""
-        return align > self.geometry.page or bool(align & (align - 1))
 
     def search_lists_for(
         self, size: int, bits: int, align: int, pop_only: bool
@@ -134,8 +143,8 @@ class Operations(Memcg):
         Sidelined chunks come after all active ones, fully free ones last (COST-1). A chunk in a
         low slot that has no fit is relegated to slot 0. Align in bits; the offset is in bytes.
         """
-        threshold = self.geometry.relegation_slot
-        for head in self.search_lists[self.size_to_slot(size)]:
+        threshold = self.relegation_slot
+        for head in self.search_lists[self.slot_of_bits[bits]]:
             chunk = head.next
             while chunk is not head:
                 following = chunk.next
@@ -146,20 +155,18 @@ class Operations(Memcg):
                 else:
                     off = self.alloc_area(chunk, bits, align, off)
                     if off >= 0:
-                        self.reintegrate_chunk(chunk)
+                        if chunk.isolated:
+                            self.reintegrate_chunk(chunk)
                         return chunk, off
                 chunk = following
         return None, -1
 
-    def populate_area(self, chunk: Chunk, off: int, size: int) -> Steps[bool]:
-        """Populate the pages under a new area; on failure free it again and return False.
+    def populate_area(self, chunk: Chunk, off: int, rs: int, page_end: int) -> Steps[bool]:
+        """Populate pages [rs, page_end) under a new area; on failure free it and return False.
 
         Ranges populated before a failure stay (POP-4). The populated map is read under
         pcpu_alloc_mutex alone.
         """
-        page = self.geometry.page
-        rs = off // page
-        page_end = -(-(off + size) // page)
         rs = chunk.populated.find(0, rs, page_end)
         while rs >= 0:
             re = chunk.populated.find(1, rs + 1, page_end)
@@ -207,7 +214,8 @@ class Operations(Memcg):
 
         self.spin_lock()
         size = self.free_area(chunk, off)
-        self.memcg_free_hook(chunk, off, size)
+        if chunk.obj_exts is not None:
+            self.memcg_free_hook(chunk, off, size)
 
         if not chunk.isolated and chunk.free_bytes == self.unit_size:
             need_balance = any(pos is not chunk for pos in self.chunk_lists[self.free_slot])

@@ -29,7 +29,7 @@ class Slots(State):
         self.search_lists = [
             self.chunk_lists[slot : last_searched + 1] for slot in range(self.nr_slots)
         ]
-        granule = self.geometry.granule
+        granule = self.granule
         self.slot_of_bits = [0] + [
             self.size_to_slot(bits * granule) for bits in range(1, self.geometry.unit_bits + 1)
         ]
@@ -45,7 +45,7 @@ class Slots(State):
 
     def chunk_slot(self, chunk: Chunk) -> int:
         """Return the slot computed from a chunk's hints (SLOT-1)."""
-        if chunk.free_bytes < self.geometry.granule:
+        if chunk.free_bytes < self.granule:
             return 0
         return self.slot_of_bits[chunk.chunk_md.contig_hint]
 

@@ -26,18 +26,23 @@ class State:
         "block_mask",
         "block_shift",
         "chunk_lists",
+        "empty_low",
         "env",
         "first_chunk",
         "free_slot",
         "geometry",
+        "granule",
+        "largest",
         "lock",
         "next_id",
         "nr_empty_pop_pages",
         "nr_populated",
         "nr_slots",
         "owned",
+        "page",
         "pages_array",
         "place_chunk",
+        "relegation_slot",
         "reserved_chunk",
         "search_lists",
         "sidelined_slot",
@@ -74,6 +79,11 @@ class State:
         """
         self.geometry = geometry
         self.unit_size = geometry.unit
+        self.page = geometry.page
+        self.granule = geometry.granule
+        self.largest = geometry.largest
+        self.empty_low = geometry.empty_low
+        self.relegation_slot = geometry.relegation_slot
         self.block_bits = geometry.block_bits
         self.block_shift = geometry.block_bits.bit_length() - 1
         self.block_mask = geometry.block_bits - 1

@@ -1,0 +1,163 @@
+"""Finds out how a trace is written and reads it; gathers the files of a recorded run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+from percpu_proofs.traces.events import Alloc, Event, TraceError, problem
+from percpu_proofs.traces.jsonl import read_jsonl
+from percpu_proofs.traces.layout import read_layout
+from percpu_proofs.traces.source import lines_of
+from percpu_proofs.traces.text import looks_like_text, read_text
+from percpu_spec.geometry import Geometry
+
+_TRACES = ("trace.jsonl.gz", "trace.jsonl", "trace.txt.gz", "trace.txt", "trace.gz", "trace")
+_BOOTS = ("dmesg.txt.gz", "dmesg.txt", "dmesg.gz", "dmesg")
+_PRETRACE = ("pretrace_gdb.jsonl.gz", "pretrace_gdb.jsonl")
+_AHEAD = 8  # trace events that must match the earlier log where the two are joined
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """The events of one trace, each with the line it stands on (0: in another file)."""
+
+    path: Path
+    events: Sequence[Event]
+    lines: Sequence[int]
+
+    def problem(self, index: int, expected: str, got: str = "") -> TraceError:
+        """Return the error for event `index`."""
+        return problem(self.path, self.lines[index] or None, expected, got)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A recorded run: its events, the machine's layout, and the state files by phase."""
+
+    name: str
+    trace: Trace
+    geometry: Geometry
+    states: dict[str, Path]
+
+
+def read_trace(path: Path) -> Trace:
+    """Return the events of a trace: jsonl, the kernel's text, or trace-cmd's; plain or gzip.
+
+    The format is known by its first line. Raises TraceError for anything not read whole.
+    """
+    lines = lines_of(path)
+    first = next(lines, None)
+    if first is None:
+        raise problem(path, 1, "a trace, found an empty file")
+    if first[1].lstrip().startswith("{"):
+        events, numbers = read_jsonl(path, chain([first], lines))
+    elif looks_like_text(first[1]):
+        events, numbers = read_text(path, chain([first], lines))
+    else:
+        raise problem(path, 1, "jsonl, or a trace in text (tracefs or trace-cmd report)", first[1])
+    if not events:
+        raise problem(path, None, "at least one percpu event")
+    return Trace(path, events, numbers)
+
+
+def read_run(path: Path) -> Run:
+    """Return the run in folder `path`, or of the trace file `path` with what stands beside it.
+
+    Raises TraceError if the trace or the boot messages with the layout are missing, or if the
+    trace's own statistics tell of lost events.
+    """
+    folder, trace_path = (path, _first(path, _TRACES)) if path.is_dir() else (path.parent, path)
+    if trace_path is None or not trace_path.exists():
+        raise TraceError(f"{path}: expected a trace, one of " + ", ".join(_TRACES))
+    boot = _first(folder, _BOOTS)
+    if boot is None:
+        raise TraceError(
+            f"{folder}: expected the boot messages with the percpu layout, one of "
+            + ", ".join(_BOOTS)
+        )
+    _check_buffers(folder / "buffer_stats.txt")
+    trace = read_trace(trace_path)
+    if trace.events[0].t is not None:
+        trace = _with_pretrace(folder, trace)
+    _check_counts(folder / "manifest.json", trace)
+    states = {
+        file.name.split(".")[0]: file
+        for file in sorted((folder / "state").glob("*.txt*"))
+        if not file.name.startswith("phase.")
+    }
+    name = path.name if path.is_dir() else f"{folder.name}/{path.name}"
+    return Run(name, trace, read_layout(boot), states)
+
+
+def _first(folder: Path, names: Sequence[str]) -> Path | None:
+    return next((folder / name for name in names if (folder / name).exists()), None)
+
+
+def _check_buffers(path: Path) -> None:
+    """Raise if the tracer's own counts say that events were overwritten or dropped."""
+    if not path.exists():
+        return
+    for number, line in lines_of(path):
+        name, sep, value = line.partition(":")
+        if sep and name in ("overrun", "commit overrun", "dropped events") and value.strip() != "0":
+            raise problem(path, number, "no lost events", line)
+
+
+def _check_counts(path: Path, trace: Trace) -> None:
+    """Raise if a manifest counts other numbers of events than the trace has."""
+    if not path.exists():
+        return
+    try:
+        counts = json.loads(path.read_text(encoding="utf-8")).get("counts", {})
+    except (ValueError, AttributeError):
+        raise problem(path, None, "one JSON object") from None
+    wanted = {"alloc": "Alloc", "free": "Free", "fail": "Fail", "create_chunk": "CreateChunk"}
+    for op, record in wanted.items():
+        found = sum(type(e).__name__ == record and e.t is not None for e in trace.events)
+        if op in counts and counts[op] != found:
+            raise problem(trace.path, None, f"{counts[op]} events {op}, as {path.name} says",
+                          str(found))
+
+
+def _with_pretrace(folder: Path, trace: Trace) -> Trace:
+    """Put the allocations made before tracing began in front, if they were logged.
+
+    The log is of another boot of the same machine and runs on into the time of the trace: it is
+    joined where the trace's first allocations follow.
+    """
+    log = _first(folder, _PRETRACE)
+    opening = [e for e in trace.events[: 4 * _AHEAD] if isinstance(e, Alloc)][:_AHEAD]
+    if log is None or not opening:
+        return trace
+    start = opening[0].ptr - opening[0].off  # the first chunk's base as a percpu pointer
+    earlier = [entry for entry in _log_entries(log) if entry[0] == "alloc"]
+    wanted = [(e.size, e.align, e.ptr) for e in opening]
+    for cut in range(len(earlier) - len(wanted) + 1):
+        if [entry[1:4] for entry in earlier[cut : cut + len(wanted)]] == wanted:
+            break
+    else:
+        raise problem(log, None, "the first allocations of the trace somewhere in this log")
+    before: list[Event] = [
+        Alloc(None, None, reserved, False, size, align, opening[0].base, ptr - start, ptr, None, gfp,
+              call_site)
+        for _, size, align, ptr, reserved, gfp, call_site in earlier[:cut]
+    ]
+    return Trace(trace.path, [*before, *trace.events], [*[0] * cut, *trace.lines])
+
+
+def _log_entries(path: Path) -> Iterator[tuple[str, int, int, int, bool, str, str]]:
+    """Yield (op, size, align, ptr, reserved, gfp, caller) of each allocation or free logged."""
+    for number, line in lines_of(path):
+        try:
+            entry = json.loads(line)
+            if entry["op"] == "reached":
+                continue
+            sizes = (entry.get("size", 0), entry.get("align", 0), int(entry["ptr"], 16))
+            yield (entry["op"], *sizes, bool(entry.get("reserved", 0)), entry.get("gfp", ""),
+                   (entry.get("bt") or [""])[0])
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise problem(path, number, "op, size, align and ptr of an allocation", line) from None
