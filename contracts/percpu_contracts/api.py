@@ -42,7 +42,7 @@ def flags_decide_blocking(may_block: bool, blocked: bool) -> str | None:
     if may_block == blocked:
         return None
     return (
-        f"flags {'allow' if may_block else 'forbid'} blocking, the allocation took the other path"
+        f"flags {'allow' if may_block else 'forbid'} blocking; the allocation did otherwise"
     )
 
 

@@ -1,4 +1,4 @@
-"""Pages behind chunks. Kernel: pcpu_chunk_populated, pcpu_chunk_depopulated, pcpu_populate_chunk."""
+"""Pages behind chunks. Kernel: pcpu_chunk_populated, pcpu_chunk_depopulated."""
 
 from __future__ import annotations
 

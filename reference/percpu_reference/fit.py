@@ -11,13 +11,6 @@ class Fit(Hints):
 
     __slots__ = ()
 
-    def check_block_hint(self, block: Block, bits: int, align: int) -> bool:
-        """Return whether an aligned request certainly fits in the contig_hint.
-
-        The start is aligned up within the hint; a fit elsewhere is not looked for.
-        """
-        return (-block.contig_hint_start & (align - 1)) + bits <= block.contig_hint
-
     def next_hint(self, block: Block, alloc_bits: int) -> int:
         """Return where to start scanning: first_free, or behind a scan_hint that is too short."""
         if (
@@ -84,10 +77,11 @@ class Fit(Hints):
         """Return the bit from which a fit is certain within a block's length, or -1.
 
         Only the hints are read: a chunk whose contig_hint is too short or badly aligned is skipped
-        (FIT-1). With pop_only the region found lies in populated pages (POP-2).
+        (pcpu_check_block_hint, FIT-1). With pop_only the region found lies in populated pages
+        (POP-2).
         """
         chunk_md = chunk.chunk_md
-        if not self.check_block_hint(chunk_md, alloc_bits, align):
+        if (-chunk_md.contig_hint_start & (align - 1)) + alloc_bits > chunk_md.contig_hint:
             return -1
 
         bit_off, bits = self.next_fit_region(

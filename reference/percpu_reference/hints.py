@@ -5,8 +5,6 @@ Shortfalls of 6.12 that the variants repair are marked with their names (L1 to L
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from percpu_reference.chunk import Block, Chunk
 from percpu_reference.slots import Slots
 
@@ -77,7 +75,9 @@ class Hints(Slots):
     def chunk_refresh_hint(self, chunk: Chunk, full_scan: bool) -> None:
         """Recompute a chunk's hints from those of its blocks.
 
-        Without full_scan a scan_hint is promoted and only what lies behind it is visited (L4).
+        Runs across blocks are put together from right_free and left_free; of the runs inside a
+        block only contig_hint is seen (pcpu_for_each_md_free_region, in one pass). Without
+        full_scan a scan_hint is promoted and only what lies behind it is visited (L4).
         """
         chunk_md = chunk.chunk_md
         if not full_scan and chunk_md.scan_hint:
@@ -89,21 +89,10 @@ class Hints(Slots):
             bit_off = chunk_md.first_free
             chunk_md.contig_hint = 0
 
-        map_bits = chunk.map_bits
-        for start, end in self.md_free_regions(chunk, bit_off):
-            # a shorter run further on changes nothing unless it ends the chunk
-            if end - start >= chunk_md.contig_hint or end == map_bits:
-                self.block_update(chunk_md, start, end)
-
-    def md_free_regions(self, chunk: Chunk, bit_off: int) -> Iterator[tuple[int, int]]:
-        """Yield [start, end) of the free runs from bit_off on that the blocks' hints tell of.
-
-        Runs across blocks are put together from right_free and left_free; of the runs inside a
-        block only contig_hint is seen (pcpu_for_each_md_free_region).
-        """
         block_bits = self.block_bits
         block_off = bit_off & self.block_mask
         base = bit_off - block_off
+        contig = chunk_md.contig_hint  # a shorter run further on changes nothing
         bits = 0
         for block in chunk.md_blocks[bit_off >> self.block_shift :]:
             if bits:
@@ -112,21 +101,24 @@ class Hints(Slots):
                 if left_free == block_bits:
                     base += block_bits
                     continue
-                yield bit_off, bit_off + bits
+                if bits >= contig:
+                    self.block_update(chunk_md, bit_off, bit_off + bits)
+                    contig = chunk_md.contig_hint
                 block_off = left_free + 1
 
-            bits = block.contig_hint
-            if bits:
+            hint = block.contig_hint
+            if hint >= contig and hint:
                 start = block.contig_hint_start
-                if start >= block_off and bits + start < block_bits:
-                    yield base + start, base + start + bits
+                if start >= block_off and hint + start < block_bits:
+                    self.block_update(chunk_md, base + start, base + start + hint)
+                    contig = chunk_md.contig_hint
             block_off = 0
 
             base += block_bits
             bits = block.right_free
             bit_off = base - bits
         if bits:
-            yield bit_off, bit_off + bits
+            self.block_update(chunk_md, bit_off, base)  # right_free counts at any length
 
     def block_refresh_hint(self, chunk: Chunk, index: int) -> None:
         """Rescan a block whose contig_hint was broken.
@@ -168,9 +160,8 @@ class Hints(Slots):
         nr_empty_pages = 0
 
         s_index = bit_off >> self.block_shift
-        e_index = (end - 1) >> self.block_shift
         s_off = bit_off & self.block_mask
-        e_off = ((end - 1) & self.block_mask) + 1
+        s_end = s_off + bits  # relative to the start block, even where it lies in a later one
         s_block = chunk.md_blocks[s_index]
 
         if s_block.contig_hint == block_bits:
@@ -181,7 +172,6 @@ class Hints(Slots):
             first = alloc_map.find(0, end, limit)
             s_block.first_free = block_bits if first < 0 else first - limit + block_bits
 
-        s_end = s_off + bits
         start = s_block.scan_hint_start
         if start < s_end and s_off < start + s_block.scan_hint:
             s_block.scan_hint = 0
@@ -195,12 +185,14 @@ class Hints(Slots):
         else:
             if s_off < s_block.left_free:
                 s_block.left_free = s_off
-            if s_index != e_index:
+            if s_end > block_bits:
                 s_block.right_free = 0
-            elif s_block.right_free > block_bits - e_off:
-                s_block.right_free = block_bits - e_off
+            elif s_block.right_free > block_bits - s_end:
+                s_block.right_free = block_bits - s_end
 
-        if s_index != e_index:
+        if s_end > block_bits:
+            e_index = (end - 1) >> self.block_shift
+            e_off = ((end - 1) & self.block_mask) + 1
             e_block = chunk.md_blocks[e_index]
             if e_block.contig_hint == block_bits:
                 nr_empty_pages += 1

@@ -44,33 +44,31 @@ def longest_free_run(bits: BitMap, start: int = 0, end: int | None = None) -> tu
     (2, 2)
     """
     stop = len(bits) if end is None else end
-    at, best_at, best = start, start, 0
-    while at + best < stop:
+    best_at, best = start, 0
+    at = bits.find(0, start, stop)
+    while at >= 0 and at + best < stop:
         used = bits.rfind(1, at, at + best + 1)
-        if used >= 0:
-            at = used + 1
-            continue
-        behind = bits.find(1, at + best + 1, stop)
-        if behind < 0:
-            behind = stop
-        best_at, best = at, behind - at
-        at = behind + 1
+        if used < 0:
+            used = bits.find(1, at + best + 1, stop)
+            if used < 0:
+                return at, stop - at
+            best_at, best = at, used - at
+        at = bits.find(0, used, stop)
     return best_at, best
 
 
 def runs_of_at_least(bits: BitMap, length: int) -> Iterator[int]:
     """Yield the first bit of every maximal free run of at least `length` >= 1 bits, in order."""
-    at, stop = 0, len(bits)
-    while at + length <= stop:
+    stop = len(bits)
+    at = bits.find(0)
+    while at >= 0 and at + length <= stop:
         used = bits.rfind(1, at, at + length)
-        if used >= 0:
-            at = used + 1
-            continue
-        yield at
-        behind = bits.find(1, at + length, stop)
-        if behind < 0:
-            return
-        at = behind + 1
+        if used < 0:
+            yield at
+            used = bits.find(1, at + length)
+            if used < 0:
+                return
+        at = bits.find(0, used)
 
 
 def left_free(bits: BitMap, start: int, end: int) -> int:

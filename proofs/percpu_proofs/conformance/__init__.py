@@ -1,0 +1,1 @@
+"""Is the model the kernel: comparison with recorded kernel runs and with compiled kernel code."""

@@ -1,0 +1,194 @@
+"""What a trace says that callers asked for: allocations with their lock order, and no more.
+
+An allocation is printed after the fact, together with its outcome. The outcome is kept apart from
+the request (`expected`), for comparison only; the model never sees it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from percpu_proofs.conformance.flags import model_flags
+from percpu_proofs.traces.events import (
+    Alloc,
+    Area,
+    AreaFree,
+    AreaReturn,
+    CreateChunk,
+    DestroyChunk,
+    Event,
+    Fail,
+    Free,
+)
+from percpu_proofs.traces.reader import Trace
+
+
+class Attempt(NamedTuple):
+    """One search of a chunk's map: chunk address, bits, alignment and start hint in bits."""
+
+    base: int
+    bits: int
+    align: int
+    start: int
+
+
+class Place(NamedTuple):
+    """Where an area lies: chunk address and byte offset."""
+
+    base: int
+    off: int
+
+
+@dataclass(slots=True)
+class Request:
+    """An allocation as asked for, sizes in bytes, and what the kernel made of it."""
+
+    index: int  # the event that prints it; -1 if the trace ends before
+    size: int
+    align: int
+    reserved: bool
+    atomic: bool
+    gfp: int
+    expected: Place | None  # None: it failed
+    attempts: tuple[Attempt, ...] = ()  # the kernel's searches, where they were probed
+    area: int = -1  # the event at which its last locked section began, -1 if not probed
+    population_fails: bool = False
+
+
+@dataclass(slots=True)
+class Plan:
+    """The operations of a trace by the event at which they take or give back an area."""
+
+    trace: Trace
+    probed_from: int  # first event of the probes; as many as events if there are none
+    bfree_probed: bool
+    printed: dict[int, Request] = field(default_factory=dict)  # by printing event
+    begun: dict[int, Request] = field(default_factory=dict)  # by event `area`
+    before: list[int] = field(default_factory=list)  # the event before on the same CPU or task
+
+    @property
+    def requests(self) -> list[Request]:
+        """All requests whose outcome was printed, in the order of printing."""
+        return list(self.printed.values())
+
+
+def make_plan(trace: Trace) -> Plan:
+    """Link the events of each allocation, and check that every free names a live area.
+
+    Raises TraceError for a free of what is not allocated, and for probes that do not pair up.
+    """
+    events = trace.events
+    kinds = [type(event).__name__ for event in events]
+    probes = ("Area", "AreaFree", "Balance", "Populated", "Relocate", "PopulateCall")
+    first = min((kinds.index(name) for name in probes if name in kinds), default=len(events))
+    plan = Plan(trace, first, "BalanceFree" in kinds)
+    _Linker(plan, events).run()
+    return plan
+
+
+@dataclass(slots=True)
+class _Linker:
+    """State of one pass over the events."""
+
+    plan: Plan
+    events: Sequence[Event]
+    entered: dict[int | None, tuple[int, Area]] = field(default_factory=dict)  # by CPU
+    attempts: dict[int | None, list[tuple[int, Attempt]]] = field(default_factory=dict)
+    taken: dict[Place, Request] = field(default_factory=dict)  # areas not printed yet
+    unpopulated: list[Request] = field(default_factory=list)  # freed again before they were printed
+    live: set[Place] = field(default_factory=set)
+    last: dict[tuple[str, int | None], int] = field(default_factory=dict)
+
+    def run(self) -> None:
+        for index, event in enumerate(self.events):
+            key = ("pid", event.pid) if event.pid is not None else ("cpu", event.cpu)
+            self.plan.before.append(self.last.get(key, -1))
+            self.last[key] = index
+            match event:
+                case Area():
+                    self.entered[event.cpu] = index, event
+                case AreaReturn():
+                    self.returned(index, event)
+                case Alloc():
+                    self.printed(index, event)
+                case Fail():
+                    self.failed(index, event)
+                case AreaFree():
+                    self.withdrawn(index, event)
+                case Free():
+                    place = Place(event.base, event.off)
+                    if place not in self.live:
+                        raise self.plan.trace.problem(
+                            index, "the offset of a live area", f"base={event.base:x} off={event.off}"
+                        )
+                    self.live.remove(place)
+                case CreateChunk() | DestroyChunk() | _:
+                    pass
+
+    def returned(self, index: int, event: AreaReturn) -> None:
+        """Close one search; a successful one opens an area that waits for its print."""
+        begun = self.entered.pop(event.cpu, None)
+        if begun is None:
+            raise self.plan.trace.problem(index, "an entry of pcpu_alloc_area before its return")
+        at, area = begun
+        searches = self.attempts.setdefault(event.cpu, [])
+        wanted = Attempt(area.base, area.bits, area.align, area.start)
+        if searches and (searches[-1][1].bits, searches[-1][1].align) != (area.bits, area.align):
+            searches.clear()
+        searches.append((at, wanted))
+        if event.off >= 0:
+            place = Place(area.base, event.off)
+            self.taken[place] = Request(
+                index=-1,
+                size=area.bits,
+                align=area.align,
+                reserved=False,
+                atomic=False,
+                gfp=0,
+                expected=place,
+                attempts=tuple(search for _, search in searches),
+                area=searches[0][0],
+            )
+            self.plan.begun[searches[0][0]] = self.taken[place]
+            searches.clear()
+
+    def printed(self, index: int, event: Alloc) -> None:
+        place = Place(event.base, event.off)
+        if place in self.live:
+            raise self.plan.trace.problem(
+                index, "an area that is not live yet", f"base={event.base:x} off={event.off}"
+            )
+        self.live.add(place)
+        request = self.taken.pop(place, None)
+        if request is None:
+            request = Request(index, 0, 0, False, False, 0, place)
+        self.complete(request, index, event, event.gfp)
+
+    def failed(self, index: int, event: Fail) -> None:
+        for request in self.unpopulated:
+            if request.index == -1 and request.area >= 0 and not event.atomic:
+                break
+        else:
+            request = Request(index, 0, 0, False, False, 0, None)
+        self.complete(request, index, event, None)
+        request.expected = None
+        searches = self.attempts.get(event.cpu)
+        if searches and not request.attempts:
+            request.attempts = tuple(search for _, search in searches)
+            searches.clear()
+
+    def complete(self, request: Request, index: int, event: Alloc | Fail, gfp: str | None) -> None:
+        request.index = index
+        request.size, request.align = event.size, event.align
+        request.reserved, request.atomic = event.reserved, event.atomic
+        request.gfp = model_flags(gfp, event.atomic)
+        self.plan.printed[index] = request
+
+    def withdrawn(self, index: int, event: AreaFree) -> None:
+        """Note an area given back before it was printed: its population failed."""
+        request = self.taken.pop(Place(event.base, event.off), None)
+        if request is not None:
+            request.population_fails = True
+            self.unpopulated.append(request)
