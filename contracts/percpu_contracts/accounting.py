@@ -27,6 +27,10 @@ class StatsView(Protocol):
     def nr_chunks(self) -> int: ...  # noqa: D102
     @property
     def nr_max_chunks(self) -> int: ...  # noqa: D102
+    @property
+    def min_alloc_size(self) -> int: ...  # noqa: D102
+    @property
+    def max_alloc_size(self) -> int: ...  # noqa: D102
 
 
 @states("ACC-1")
@@ -67,3 +71,10 @@ def counts_are_true(allocator: AllocatorView, stats: StatsView) -> str | None:
     if stats.nr_cur_alloc != areas:
         return f"nr_cur_alloc {stats.nr_cur_alloc}, expected {areas} live areas"
     return None
+
+
+@states("STAT-1")
+def sizes_bracket(stats: StatsView, size: int) -> str | None:
+    """An area of `size` bytes, just taken, lies between the least and the largest seen."""
+    low, high = stats.min_alloc_size, stats.max_alloc_size
+    return None if low <= size <= high else f"area of {size} bytes outside {low}..{high} seen"

@@ -41,9 +41,7 @@ def flags_decide_blocking(may_block: bool, blocked: bool) -> str | None:
     """An allocation takes the sleeping path exactly when its flags allow to block."""
     if may_block == blocked:
         return None
-    return (
-        f"flags {'allow' if may_block else 'forbid'} blocking; the allocation did otherwise"
-    )
+    return f"flags {'allow' if may_block else 'forbid'} blocking, against what was done"
 
 
 @states("API-4")

@@ -79,7 +79,7 @@ def failure_keeps_ranges(
         wanted[start:end] = [1] * (end - start)
     for page, bit in enumerate(wanted):
         if bool(after[page]) != bool(bit):
-            return f"failed population: page {page} {'not ' if bit else ''}populated"
+            return f"failed population: page {page} is {'not ' if bit else ''}populated"
     return None
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from percpu_contracts.contract import ensure, old, require
+from percpu_contracts.functions import areas as must
+from percpu_contracts.functions.slots import locked
+
 from percpu_reference.chunk import Chunk
 from percpu_reference.fit import Fit
 
@@ -11,6 +15,13 @@ class Areas(Fit):
 
     __slots__ = ()
 
+    @require("LOCK-1", locked)
+    @old("map", must.map_before)
+    @old("free_bytes", must.free_bytes_before)
+    @ensure("MAP-1", must.area_is_taken)
+    @ensure("MAP-2", must.free_bytes_fall)
+    @ensure("MAP-3", must.area_is_bounded)
+    @ensure("HINT-7", must.first_free_is_exact)
     def alloc_area(self, chunk: Chunk, alloc_bits: int, align: int, start: int) -> int:
         """Allocate alloc_bits bits aligned to align bits, searching from bit start.
 
@@ -21,9 +32,7 @@ class Areas(Fit):
         end = start + alloc_bits + self.block_bits
         if end > chunk.map_bits:
             end = chunk.map_bits
-        bit_off, area_off, area_bits = self.find_zero_area(
-            chunk, end, start, alloc_bits, align - 1
-        )
+        bit_off, area_off, area_bits = self.find_zero_area(chunk, end, start, alloc_bits, align - 1)
         if bit_off >= end:
             return -1
 
@@ -51,6 +60,16 @@ class Areas(Fit):
         self.chunk_relocate(chunk, oslot)
         return bit_off * granule
 
+    @require("LOCK-1", locked)
+    @require("API-2", must.names_area)
+    @old("map", must.map_before)
+    @old("free_bytes", must.free_bytes_before)
+    @old("size", must.size_before)
+    @ensure("MAP-1", must.bits_are_cleared)
+    @ensure("MAP-2", must.free_bytes_rise)
+    @ensure("MAP-4", must.area_is_returned)
+    @ensure("HINT-7", must.first_free_is_exact)
+    @ensure("LIST-2", must.freed_chunk_is_listed)
     def free_area(self, chunk: Chunk, off: int) -> int:
         """Free the area that starts at byte off and return its size in bytes.
 

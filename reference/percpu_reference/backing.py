@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from percpu_contracts.contract import ensure, old, record, require
+from percpu_contracts.functions import chunks as must
+
 from percpu_reference.chunk import Chunk
 from percpu_reference.chunks import Chunks
 
@@ -11,6 +14,10 @@ class VmBacking(Chunks):
 
     __slots__ = ()
 
+    @require("LOCK-2", must.may_sleep)
+    @require("RCL-2", must.is_mutable)
+    @old("live_pages", must.live_pages_before)
+    @ensure("POP-4", must.all_or_nothing)
     def populate_chunk(self, chunk: Chunk, page_start: int, page_end: int) -> bool:
         """Back and map pages [page_start, page_end) of every unit; all or nothing (POP-4)."""
         env = self.env
@@ -29,6 +36,13 @@ class VmBacking(Chunks):
             return False
         return True
 
+    @require("LOCK-2", must.may_sleep)
+    @require("RCL-2", must.is_mutable)
+    @require("ISO-1", must.is_hidden)
+    @require("POP-2", must.are_unused)
+    @old("live_pages", must.live_pages_before)
+    @ensure("POP-4", must.gives_pages_back)
+    @record(must.note_released)
     def depopulate_chunk(self, chunk: Chunk, page_start: int, page_end: int) -> None:
         """Unmap and release pages [page_start, page_end) of every unit.
 
@@ -36,10 +50,15 @@ class VmBacking(Chunks):
         """
         self.env.free_pages(self.geometry.cpus, page_end - page_start)
 
+    @require("LOCK-2", must.may_sleep)
+    @record(must.note_flushed)
     def post_unmap_tlb_flush(self, chunk: Chunk, page_start: int, page_end: int) -> None:
         """Flush the TLB of every CPU for the addresses of pages [page_start, page_end)."""
         self.env.tlb_flushes += 1
 
+    @require("LOCK-2", must.may_sleep)
+    @ensure("LIST-1", must.is_owned)
+    @ensure("HINT-1", must.is_blank)
     def create_chunk(self) -> Chunk | None:
         """Return a new chunk on no list with nothing populated, or None if memory runs out."""
         chunk = self.alloc_chunk()
@@ -55,11 +74,17 @@ class VmBacking(Chunks):
         self.owned.append(chunk)
         self.chunk_created(chunk.base_addr)
 
+    @require("LOCK-2", must.may_sleep)
+    @require("LIST-1", must.is_destructible)
+    @require("POP-3", must.is_drained)
+    @record(must.note_destroyed)
     def destroy_chunk(self, chunk: Chunk) -> None:
         """Return a chunk without populated pages to the kernel."""
         self.chunk_destroyed(chunk.base_addr)
         self.owned.remove(chunk)
 
+    @ensure("RCL-5", must.spares_special)
+    @ensure("RCL-1", must.spares_float)
     def should_reclaim_chunk(self, chunk: Chunk) -> bool:
         """Return whether a chunk's empty pages are to be released.
 

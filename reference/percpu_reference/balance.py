@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from percpu_contracts.contract import ensure, old, require
+from percpu_contracts.functions import balance as must
+from percpu_contracts.functions import fast
+from percpu_contracts.functions.operations import counts_pages, state_holds
+from percpu_contracts.functions.slots import float_before
+
 from percpu_reference.chunk import Chunk
 from percpu_reference.gaps import BALANCE_CREATE, MUTEX, Gap, Steps, run
 from percpu_reference.operations import Operations
@@ -12,10 +18,14 @@ class Balance(Operations):
 
     __slots__ = ()
 
+    @ensure(fast.BALANCE, fast.balance_holds, "fast")
     def balance(self) -> None:
         """Run the balance work with nothing else running; see balance_workfn."""
         run(self.balance_workfn())
 
+    @ensure("LIST-1", must.owns_nothing)
+    @ensure("POP-4", counts_pages)
+    @ensure("", state_holds)
     def balance_workfn(self) -> Steps[None]:
         """Destroy free chunks, reclaim, populate, and destroy chunks without pages again."""
         self.work_pending = False
@@ -32,6 +42,8 @@ class Balance(Operations):
         self.spin_unlock()
         self.alloc_mutex = False
 
+    @require("LOCK-1", must.holds_locks)
+    @ensure("BAL-2", must.leaves_one_free)
     def balance_free(self, empty_only: bool) -> Steps[None]:
         """Destroy all fully free chunks but the first on the list (BAL-2).
 
@@ -68,6 +80,7 @@ class Balance(Operations):
             self.destroy_chunk(chunk)
         self.spin_lock()
 
+    @require("LOCK-1", must.holds_locks)
     def balance_populated(self) -> Steps[None]:
         """Populate pages until the float is HIGH, or HIGH more after a failed atomic request.
 
@@ -125,7 +138,7 @@ class Balance(Operations):
             self.spin_lock()
             if done:
                 nr_to_pop -= nr
-                self.chunk_populated(chunk, rs, rs + nr)
+                self.enter_populated(chunk, rs, rs + nr)
             else:
                 nr_to_pop = 0
             if not nr_to_pop:
@@ -133,6 +146,17 @@ class Balance(Operations):
             rs = chunk.populated.find(0, re + 1)
         return nr_to_pop
 
+    @old("floating", float_before)
+    @ensure("BAL-1", must.raises_float)
+    def enter_populated(self, chunk: Chunk, page_start: int, page_end: int) -> None:
+        """Book-keep pages that the balance work populated.
+
+        Those of an isolated chunk do not raise the float (R2).
+        """
+        self.chunk_populated(chunk, page_start, page_end)
+
+    @require("LOCK-1", must.holds_locks)
+    @ensure("RCL-3", must.drains_list)
     def reclaim_populated(self) -> Steps[None]:
         """Release the empty pages of every chunk on to_depopulate.
 
@@ -157,6 +181,7 @@ class Balance(Operations):
                 # pages emptied above the cursor, or during the flush, stay populated (R1)
                 self._chunk_move(chunk, self.sidelined_slot, False)
 
+    @ensure("RCL-4", must.drains_chunk)
     def depopulate_empty(self, chunk: Chunk) -> Steps[tuple[int, int, bool]]:
         """Release a chunk's empty populated pages from its end down, range by range.
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from percpu_contracts.contract import ensure, old, require
+from percpu_contracts.functions import chunks as must
+from percpu_contracts.functions.slots import empties_before, float_before, locked
+
 from percpu_reference.areas import Areas
 from percpu_reference.chunk import Chunk
 from percpu_reference.events import CreateChunk, DestroyChunk
@@ -33,6 +37,8 @@ class Chunks(Areas):
         self.nr_populated += (geometry.static + geometry.reserved + geometry.dyn) // geometry.page
         self.chunk_created(0)
 
+    @ensure("MAP-5", must.has_shape)
+    @ensure("RCL-2", must.is_whole)
     def alloc_first_chunk(self, chunk_id: int, start: int, map_size: int) -> Chunk:
         """Return the chunk that serves map_size bytes from byte start of the first unit.
 
@@ -70,6 +76,8 @@ class Chunks(Areas):
             self.block_update_hint_alloc(chunk, first, bits)
         return chunk
 
+    @ensure("MAP-5", must.has_shape)
+    @ensure("HINT-1", must.is_blank)
     def alloc_chunk(self) -> Chunk | None:
         """Return a chunk's metadata, all free and on no list, or None if memory runs out."""
         fault = self.env.metadata_fault
@@ -98,6 +106,13 @@ class Chunks(Areas):
         if self.trace is not None:
             self.trace(DestroyChunk(base_addr))
 
+    @require("LOCK-1", locked)
+    @require("RCL-2", must.is_mutable)
+    @require("POP-3", must.were_unpopulated)
+    @old("nr_populated", must.nr_populated_before)
+    @old("empties", empties_before)
+    @ensure("POP-3", must.are_populated)
+    @ensure("POP-1", must.moves_empties)
     def chunk_populated(self, chunk: Chunk, page_start: int, page_end: int) -> None:
         """Book-keep that pages [page_start, page_end) have been populated."""
         nr = page_end - page_start
@@ -106,6 +121,16 @@ class Chunks(Areas):
         self.nr_populated += nr
         self.update_empty_pages(chunk, nr)
 
+    @require("LOCK-1", locked)
+    @require("RCL-2", must.is_mutable)
+    @require("POP-3", must.were_populated)
+    @require("POP-2", must.are_unused)
+    @old("nr_populated", must.nr_populated_before)
+    @old("empties", empties_before)
+    @old("floating", float_before)
+    @ensure("POP-3", must.are_unpopulated)
+    @ensure("POP-1", must.moves_empties)
+    @ensure("RCL-1", must.release_keeps_float)
     def chunk_depopulated(self, chunk: Chunk, page_start: int, page_end: int) -> None:
         """Book-keep that the empty pages [page_start, page_end) have been released."""
         nr = page_end - page_start

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from percpu_contracts.contract import ensure, record
+from percpu_contracts.functions import fit as must
+
 from percpu_reference.chunk import Block, Chunk
 from percpu_reference.hints import Hints
 
@@ -11,6 +14,7 @@ class Fit(Hints):
 
     __slots__ = ()
 
+    @ensure("HINT-2", must.starts_inside)
     def next_hint(self, block: Block, alloc_bits: int) -> int:
         """Return where to start scanning: first_free, or behind a scan_hint that is too short."""
         if (
@@ -21,6 +25,7 @@ class Fit(Hints):
             return block.scan_hint_start + block.scan_hint
         return block.first_free
 
+    @ensure("FIT-2", must.region_fits)
     def next_fit_region(
         self, chunk: Chunk, alloc_bits: int, align: int, bit_off: int
     ) -> tuple[int, int]:
@@ -31,11 +36,10 @@ class Fit(Hints):
         """
         block_bits = self.block_bits
         mask = align - 1
-        i = bit_off >> self.block_shift
         block_off = bit_off & self.block_mask
         blocks = chunk.md_blocks
         bits = 0
-        for i in range(i, len(blocks)):
+        for i in range(bit_off >> self.block_shift, len(blocks)):
             block = blocks[i]
             if bits:
                 bits += block.left_free
@@ -60,6 +64,7 @@ class Fit(Hints):
                 return bit_off, bits
         return chunk.map_bits, bits
 
+    @ensure("POP-2", must.tells_population)
     def is_populated(self, chunk: Chunk, bit_off: int, bits: int) -> int:
         """Return 0 if the pages under the bits are populated, else the bit to go on from.
 
@@ -73,6 +78,9 @@ class Fit(Hints):
         behind = chunk.populated.find(1, hole + 1, end)
         return (end if behind < 0 else behind) << shift
 
+    @ensure("FIT-2", must.hit_is_genuine)
+    @ensure("FIT-1", must.miss_is_genuine)
+    @record(must.note_examined)
     def find_block_fit(self, chunk: Chunk, alloc_bits: int, align: int, pop_only: bool) -> int:
         """Return the bit from which a fit is certain within a block's length, or -1.
 
@@ -96,6 +104,8 @@ class Fit(Hints):
                 bit_off, bits = self.next_fit_region(chunk, alloc_bits, align, next_off)
         return -1 if bit_off == chunk.map_bits else bit_off
 
+    @ensure("FIT-2", must.area_is_first)
+    @ensure("HINT-1", must.skipped_is_free)
     def find_zero_area(
         self, chunk: Chunk, size: int, start: int, nr: int, align_mask: int
     ) -> tuple[int, int, int]:

@@ -5,6 +5,10 @@ Shortfalls of 6.12 that the variants repair are marked with their names (L1 to L
 
 from __future__ import annotations
 
+from percpu_contracts.contract import ensure, old, require
+from percpu_contracts.functions import hints as must
+from percpu_contracts.functions.slots import locked
+
 from percpu_reference.chunk import Block, Chunk
 from percpu_reference.slots import Slots
 
@@ -14,6 +18,10 @@ class Hints(Slots):
 
     __slots__ = ()
 
+    @old("hints", must.hints_before)
+    @ensure("HINT-1", must.enters_run)
+    @ensure("HINT-2", must.moves_first_free)
+    @ensure("HINT-4", must.is_ordered)
     def block_update(self, block: Block, start: int, end: int) -> None:
         """Enter the whole free run [start, end) into a block's hints.
 
@@ -57,6 +65,7 @@ class Hints(Slots):
             block.scan_hint_start = start
             block.scan_hint = contig
 
+    @ensure("HINT-1", must.scanned_block_is_sound)
     def block_update_scan(self, chunk: Chunk, bit_off: int, bits: int) -> None:
         """Enter a run that an allocation's search skipped, widened to its left.
 
@@ -72,6 +81,7 @@ class Hints(Slots):
         s_off = s_off - base if s_off else 0
         self.block_update(chunk.md_blocks[bit_off >> self.block_shift], s_off, e_off)
 
+    @ensure("HINT-1", must.chunk_is_sound)
     def chunk_refresh_hint(self, chunk: Chunk, full_scan: bool) -> None:
         """Recompute a chunk's hints from those of its blocks.
 
@@ -120,6 +130,7 @@ class Hints(Slots):
         if bits:
             self.block_update(chunk_md, bit_off, base)  # right_free counts at any length
 
+    @ensure("HINT-1", must.block_is_sound)
     def block_refresh_hint(self, chunk: Chunk, index: int) -> None:
         """Rescan a block whose contig_hint was broken.
 
@@ -151,6 +162,13 @@ class Hints(Slots):
                 self.block_update(block, start - base, end - base)
             start = find(0, end + 1, limit)
 
+    @require("LOCK-1", locked)
+    @old("empties", must.empties_before)
+    @ensure("HINT-1", must.blocks_are_sound)
+    @ensure("HINT-1", must.chunk_is_sound)
+    @ensure("HINT-2", must.lefts_are_exact)
+    @ensure("HINT-3", must.rights_are_exact)
+    @ensure("POP-1", must.counts_used_pages)
     def block_update_hint_alloc(self, chunk: Chunk, bit_off: int, bits: int) -> None:
         """Bring hints and empty page counts up to date after bits were allocated."""
         chunk_md = chunk.chunk_md
@@ -233,6 +251,13 @@ class Hints(Slots):
         if start < end and bit_off < start + chunk_md.contig_hint:
             self.chunk_refresh_hint(chunk, False)
 
+    @require("LOCK-1", locked)
+    @old("empties", must.empties_before)
+    @ensure("HINT-1", must.blocks_are_sound)
+    @ensure("HINT-1", must.chunk_is_sound)
+    @ensure("HINT-2", must.lefts_are_exact)
+    @ensure("HINT-3", must.rights_are_exact)
+    @ensure("POP-1", must.counts_emptied_pages)
     def block_update_hint_free(self, chunk: Chunk, bit_off: int, bits: int) -> None:
         """Bring hints and empty page counts up to date after bits were freed.
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from percpu_contracts.contract import ensure, old
+from percpu_contracts.functions import memcg as must
+from percpu_spec.gfp import ACCOUNT
+
 from percpu_reference.backing import VmBacking
 from percpu_reference.chunk import Chunk
-from percpu_spec.gfp import ACCOUNT
 
 OBJCG_POINTER = 8  # bytes of the object vector per granule, charged with the area
 
@@ -19,6 +22,8 @@ class Memcg(VmBacking):
         extra = size // self.geometry.granule * OBJCG_POINTER if self.geometry.memcg else 0
         return size * self.geometry.cpus + extra
 
+    @old("charged", must.charged_before)
+    @ensure("ACC-1", must.charges_in_full)
     def memcg_pre_alloc_hook(self, size: int, gfp: int) -> tuple[bool, object | None]:
         """Charge an accounted request; return whether to go on, and the group charged."""
         if not self.geometry.memcg or not gfp & ACCOUNT or not self.env.has_objcg:
@@ -28,6 +33,8 @@ class Memcg(VmBacking):
         self.env.charged += self.obj_full_size(size)
         return True, "objcg"
 
+    @old("charged", must.charged_before)
+    @ensure("ACC-1", must.settles_charge)
     def memcg_post_alloc_hook(
         self, objcg: object | None, chunk: Chunk | None, off: int, size: int
     ) -> None:
@@ -43,6 +50,9 @@ class Memcg(VmBacking):
         else:
             self.env.charged -= self.obj_full_size(size)
 
+    @old("charged", must.charged_before)
+    @old("owed", must.owed_before)
+    @ensure("ACC-1", must.uncharges)
     def memcg_free_hook(self, chunk: Chunk, off: int, size: int) -> None:
         """Uncharge the area at off if it was charged."""
         if chunk.obj_exts is None:

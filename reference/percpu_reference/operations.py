@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from percpu_contracts.contract import ensure, old, record, require
+from percpu_contracts.functions import fast
+from percpu_contracts.functions import operations as must
+from percpu_spec.gfp import ACCOUNT, DIRECT_RECLAIM, KERNEL, NOFAIL, NOWARN
+
 from percpu_reference.chunk import Area, Chunk
 from percpu_reference.events import AllocPercpu, AllocPercpuFail, FreePercpu
 from percpu_reference.gaps import ASK, CREATE, DONE, FAILED, FREE_LIST, MUTEX, Gap, Steps, run
 from percpu_reference.memcg import Memcg
-from percpu_spec.gfp import ACCOUNT, DIRECT_RECLAIM, KERNEL, NOFAIL, NOWARN
 
 
 class Operations(Memcg):
@@ -14,6 +18,7 @@ class Operations(Memcg):
 
     __slots__ = ()
 
+    @ensure(fast.ALLOC, fast.alloc_holds, "fast")
     def alloc(
         self, size: int, align: int, *, reserved: bool = False, gfp: int = KERNEL
     ) -> Area | None:
@@ -26,14 +31,29 @@ class Operations(Memcg):
             area: Area | None = stop.value
             return area
 
+    @ensure(fast.FREE, fast.free_holds, "fast")
     def free(self, area: Area | None) -> None:
         """Free with nothing else running; see free_percpu."""
         run(self.free_percpu(area))
 
+    @ensure("API-3", must.classifies)
     def is_atomic(self, gfp: int) -> bool:
         """Return whether a request with these flags must not sleep (API-3)."""
         return not gfp & DIRECT_RECLAIM
 
+    @old("state", must.state_before)
+    @old("may_charge", must.may_charge)
+    @ensure("API-1", must.refuses_illegal)
+    @ensure("API-4", must.fits_request)
+    @ensure("API-5", must.only_takes)
+    @ensure("POP-2", must.is_populated)
+    @ensure("TLB-1", must.is_not_stale)
+    @ensure("BAL-4", must.asks_when_low)
+    @ensure("BAL-5", must.asks_when_failed)
+    @ensure("POP-4", must.counts_pages)
+    @ensure("ACC-1", must.charges_are_owed)
+    @ensure("STAT-1", must.counts_areas)
+    @ensure("", must.state_holds)
     def alloc_percpu(self, size: int, align: int, reserved: bool, gfp: int) -> Steps[Area | None]:
         """Allocate size bytes aligned to align bytes in every unit; None if that fails.
 
@@ -135,6 +155,9 @@ class Operations(Memcg):
             self.memcg_post_alloc_hook(objcg, chunk, off, size)
         return chunk, off
 
+    @old("began", must.begin_search)
+    @ensure("COST-1", must.is_ordered)
+    @record(must.note_served)
     def search_lists_for(
         self, size: int, bits: int, align: int, pop_only: bool
     ) -> tuple[Chunk | None, int]:
@@ -161,6 +184,8 @@ class Operations(Memcg):
                 chunk = following
         return None, -1
 
+    @old("began", must.begin_area)
+    @record(must.end_area)
     def populate_area(self, chunk: Chunk, off: int, rs: int, page_end: int) -> Steps[bool]:
         """Populate pages [rs, page_end) under a new area; on failure free it and return False.
 
@@ -201,6 +226,10 @@ class Operations(Memcg):
         else:
             self.alloc_mutex = False
 
+    @require("API-2", must.names_area)
+    @ensure("ACC-1", must.charges_are_owed)
+    @ensure("STAT-1", must.counts_areas)
+    @ensure("", must.state_holds)
     def free_percpu(self, area: Area | None) -> Steps[None]:
         """Free an area; None is fine (API-2).
 

@@ -6,6 +6,9 @@ to_depopulate. Kernel functions of the same names, 6.12 order.
 
 from __future__ import annotations
 
+from percpu_contracts.contract import ensure, old, record, require
+from percpu_contracts.functions import slots as must
+
 from percpu_reference.chunk import Chunk, ListHead
 from percpu_reference.state import State
 
@@ -37,12 +40,14 @@ class Slots(State):
     def _size_to_slot(self, size: int) -> int:
         return max(size.bit_length() - self.geometry.slot_base_shift + 2, 1)
 
+    @ensure("SLOT-1", must.is_slot_of_size)
     def size_to_slot(self, size: int) -> int:
         """Return the slot of a run of size bytes; a whole unit has the free slot."""
         if size == self.unit_size:
             return self.free_slot
         return self._size_to_slot(size)
 
+    @ensure("SLOT-1", must.is_computed_slot)
     def chunk_slot(self, chunk: Chunk) -> int:
         """Return the slot computed from a chunk's hints (SLOT-1)."""
         if chunk.free_bytes < self.granule:
@@ -65,10 +70,15 @@ class Slots(State):
         chunk.next = after
         after.prev = chunk
 
+    @require("LOCK-1", must.locked)
+    @ensure("LIST-1", must.is_at_head)
     def chunk_move(self, chunk: Chunk, slot: int) -> None:
         """Move a chunk to the head of a list; the reserved chunk stays on none."""
         self._chunk_move(chunk, slot, True)
 
+    @require("LOCK-1", must.locked)
+    @old("place", must.place)
+    @ensure("LIST-4", must.is_relocated)
     def chunk_relocate(self, chunk: Chunk, oslot: int) -> None:
         """Put a chunk on the list of its computed slot if that is no longer oslot.
 
@@ -80,6 +90,13 @@ class Slots(State):
         if oslot != nslot:
             self._chunk_move(chunk, nslot, oslot < nslot)
 
+    @require("LOCK-1", must.locked)
+    @require("RCL-5", must.may_be_isolated)
+    @old("isolated", must.was_isolated)
+    @old("floating", must.float_before)
+    @ensure("ISO-2", must.is_set_apart)
+    @ensure("FLT-1", must.leaves_float)
+    @ensure("RCL-1", must.keeps_float_high)
     def isolate_chunk(self, chunk: Chunk) -> None:
         """Take a chunk out of the float and to the head of to_depopulate (ISO-1, FLT-1)."""
         if not chunk.isolated:
@@ -87,6 +104,13 @@ class Slots(State):
             self.nr_empty_pop_pages -= chunk.nr_empty_pop_pages
         self._chunk_move(chunk, self.to_depopulate_slot, True)
 
+    @require("LOCK-1", must.locked)
+    @old("isolated", must.was_isolated)
+    @old("floating", must.float_before)
+    @old("place", must.place)
+    @ensure("FLT-1", must.rejoins_float)
+    @ensure("LIST-4", must.is_back)
+    @record(must.note_back)
     def reintegrate_chunk(self, chunk: Chunk) -> None:
         """Bring an isolated chunk back into the float and onto its list; else do nothing."""
         if chunk.isolated:
@@ -94,6 +118,10 @@ class Slots(State):
             self.nr_empty_pop_pages += chunk.nr_empty_pop_pages
             self.chunk_relocate(chunk, -1)
 
+    @require("LOCK-1", must.locked)
+    @old("empties", must.empties_before)
+    @old("floating", must.float_before)
+    @ensure("FLT-1", must.counts_empties)
     def update_empty_pages(self, chunk: Chunk, nr: int) -> None:
         """Add nr pages to a chunk's empty populated pages, and to the float if it counts there.
 

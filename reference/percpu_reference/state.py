@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Self
+from typing import ClassVar, Self
+
+from percpu_contracts.monitor import Monitor
+from percpu_spec.geometry import Geometry
 
 from percpu_reference.chunk import Chunk, ListHead
 from percpu_reference.environment import WARN_LIMIT, Environment
 from percpu_reference.events import Event
 from percpu_reference.stats import Stats
-from percpu_spec.geometry import Geometry
 
 
 class State:
@@ -34,6 +36,7 @@ class State:
         "granule",
         "largest",
         "lock",
+        "monitor",
         "next_id",
         "nr_empty_pop_pages",
         "nr_populated",
@@ -54,6 +57,10 @@ class State:
         "warn_limit",
         "work_pending",
     )
+
+    # clauses a variant is expected to break, and those not asked of it, each with the reason
+    EXPECTED: ClassVar[dict[str, str]] = {}
+    NOT_APPLICABLE: ClassVar[dict[str, str]] = {}
 
     first_chunk: Chunk
     reserved_chunk: Chunk | None
@@ -99,6 +106,7 @@ class State:
         self.owned: list[Chunk] = []  # chunks on no list, held by a running step
         self.next_id = 1
         self.env = Environment()
+        self.monitor: Monitor | None = None
         self.stats = Stats(geometry.unit) if stats else None
         self.trace = trace
         self.place_chunk = place_chunk

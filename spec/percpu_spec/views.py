@@ -7,7 +7,7 @@ without their prefix. Bits are map bits (one granule each), pages are unit pages
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 from percpu_spec.geometry import Geometry
@@ -26,6 +26,8 @@ class BitMap(Protocol):
         """Return how many elements in [start, end) are `bit`."""
 
     def __getitem__(self, index: int, /) -> int: ...
+
+    def __iter__(self) -> Iterator[int]: ...
 
     def __len__(self) -> int: ...
 

@@ -21,8 +21,11 @@ from percpu_proofs.traces.events import (
     Event,
     Fail,
     Free,
+    PopulateCall,
 )
 from percpu_proofs.traces.reader import Trace
+
+_GRANULE = 4  # PCPU_MIN_ALLOC_SIZE: bytes to a bit of a kernel's map
 
 
 class Attempt(NamedTuple):
@@ -73,9 +76,27 @@ class Plan:
         """All requests whose outcome was printed, in the order of printing."""
         return list(self.printed.values())
 
+    def population_called(self, index: int) -> bool:
+        """Return whether the last event before `index` on its CPU asked for a population."""
+        before = self.before[index]
+        return before >= 0 and isinstance(self.trace.events[before], PopulateCall)
 
-def make_plan(trace: Trace) -> Plan:
+    def before_next_chunk(self, index: int) -> int:
+        """Return the event after the last sleeping request before a chunk comes or goes."""
+        last = index
+        for later in range(index, len(self.trace.events)):
+            if isinstance(self.trace.events[later], CreateChunk | DestroyChunk):
+                break
+            request = self.printed.get(later)
+            if request is not None and not request.atomic:
+                last = later
+        return last + 1
+
+
+def make_plan(trace: Trace, live: set[Place]) -> Plan:
     """Link the events of each allocation, and check that every free names a live area.
+
+    `live` are the areas handed out before the first event.
 
     Raises TraceError for a free of what is not allocated, and for probes that do not pair up.
     """
@@ -84,7 +105,7 @@ def make_plan(trace: Trace) -> Plan:
     probes = ("Area", "AreaFree", "Balance", "Populated", "Relocate", "PopulateCall")
     first = min((kinds.index(name) for name in probes if name in kinds), default=len(events))
     plan = Plan(trace, first, "BalanceFree" in kinds)
-    _Linker(plan, events).run()
+    _Linker(plan, events, set(live)).run()
     return plan
 
 
@@ -94,11 +115,11 @@ class _Linker:
 
     plan: Plan
     events: Sequence[Event]
+    live: set[Place]
     entered: dict[int | None, tuple[int, Area]] = field(default_factory=dict)  # by CPU
     attempts: dict[int | None, list[tuple[int, Attempt]]] = field(default_factory=dict)
     taken: dict[Place, Request] = field(default_factory=dict)  # areas not printed yet
     unpopulated: list[Request] = field(default_factory=list)  # freed again before they were printed
-    live: set[Place] = field(default_factory=set)
     last: dict[tuple[str, int | None], int] = field(default_factory=dict)
 
     def run(self) -> None:
@@ -124,7 +145,7 @@ class _Linker:
                             index, "the offset of a live area", f"base={event.base:x} off={event.off}"
                         )
                     self.live.remove(place)
-                case CreateChunk() | DestroyChunk() | _:
+                case _:
                     pass
 
     def returned(self, index: int, event: AreaReturn) -> None:
@@ -142,8 +163,8 @@ class _Linker:
             place = Place(area.base, event.off)
             self.taken[place] = Request(
                 index=-1,
-                size=area.bits,
-                align=area.align,
+                size=area.bits * _GRANULE,
+                align=area.align * _GRANULE,
                 reserved=False,
                 atomic=False,
                 gfp=0,
@@ -167,9 +188,8 @@ class _Linker:
         self.complete(request, index, event, event.gfp)
 
     def failed(self, index: int, event: Fail) -> None:
-        for request in self.unpopulated:
-            if request.index == -1 and request.area >= 0 and not event.atomic:
-                break
+        if self.unpopulated and not event.atomic:
+            request = self.unpopulated.pop(0)
         else:
             request = Request(index, 0, 0, False, False, 0, None)
         self.complete(request, index, event, None)

@@ -41,6 +41,7 @@ class Run:
     name: str
     trace: Trace
     geometry: Geometry
+    boot: Path  # the boot messages
     states: dict[str, Path]
 
 
@@ -90,7 +91,7 @@ def read_run(path: Path) -> Run:
         if not file.name.startswith("phase.")
     }
     name = path.name if path.is_dir() else f"{folder.name}/{path.name}"
-    return Run(name, trace, read_layout(boot), states)
+    return Run(name, trace, read_layout(boot), boot, states)
 
 
 def _first(folder: Path, names: Sequence[str]) -> Path | None:

@@ -2,18 +2,69 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+from difflib import get_close_matches
+
+from percpu_contracts.attach import checked
+from percpu_contracts.contract import Level
+from percpu_contracts.monitor import Monitor
+from percpu_spec.geometry import Geometry
+
 from percpu_reference.backing import KmBacking
 from percpu_reference.balance import Balance
+from percpu_reference.events import Event
 from percpu_reference.variants.linux_6_12 import Linux612
-from percpu_spec.geometry import Geometry
 
 Allocator = Balance
 VARIANTS: dict[str, type[Allocator]] = {"linux_6_12": Linux612}
 DEFAULT = "linux_6_12"
 
 
-def with_backing(variant: type[Allocator], geometry: Geometry) -> type[Allocator]:
-    """Return the variant with the geometry's backing in the place of vm."""
-    if geometry.backing == "vm":
+class UnknownVariantError(ValueError):
+    """A variant name that is not in VARIANTS."""
+
+
+def variant_class(name: str) -> type[Allocator]:
+    """Return the class of a named variant; raise UnknownVariantError with near matches."""
+    try:
+        return VARIANTS[name]
+    except KeyError:
+        near = get_close_matches(name, VARIANTS) or VARIANTS
+        raise UnknownVariantError(f"variant {name!r}: expected one of {', '.join(near)}") from None
+
+
+@functools.cache
+def with_backing(variant: type[Allocator], backing: str) -> type[Allocator]:
+    """Return the variant on vm backing, or with km in its place."""
+    if backing == "vm":
         return variant
     return type(f"{variant.__name__}Km", (KmBacking, variant), {"__slots__": ()})
+
+
+def build(
+    variant: str | type[Allocator],
+    geometry: Geometry,
+    *,
+    contracts: Level = "off",
+    strict: bool = True,
+    stats: bool = False,
+    trace: Callable[[Event], None] | None = None,
+    place_chunk: Callable[[], int] | None = None,
+) -> Allocator:
+    """Return a booted allocator of a variant, its contracts enforced at the given level.
+
+    With strict a violation that the variant does not declare raises at once.
+    """
+    cls = variant if isinstance(variant, type) else variant_class(variant)
+    cls = with_backing(cls, geometry.backing)
+    monitor = None
+    if contracts != "off":
+        monitor = Monitor(cls.EXPECTED, cls.NOT_APPLICABLE, strict=strict)
+        cls = checked(cls, contracts)
+    allocator = cls(geometry, stats=stats, trace=trace, place_chunk=place_chunk)
+    allocator.monitor = monitor
+    allocator.spin_lock()  # boot is alone, which is as good as the lock
+    allocator.setup_first_chunk()
+    allocator.spin_unlock()
+    return allocator

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from percpu_reference.balance import Balance
 
 
@@ -9,3 +11,17 @@ class Linux612(Balance):
     """The allocator of Linux 6.12, shortfalls included."""
 
     __slots__ = ()
+
+    EXPECTED: ClassVar[dict[str, str]] = {
+        "HINT-3": "L2",
+        "HINT-4": "L3",
+        "HINT-5": "L1, L2, L4, L5",
+        "LIST-2": "R3",
+        "RCL-3": "R1, R2",
+        "BAL-1": "R2",
+        "BAL-2": "R4",
+    }
+    NOT_APPLICABLE: ClassVar[dict[str, str]] = {
+        "HINT-6": "asked of reference only",
+        "FIT-1": "asked of reference only",
+    }

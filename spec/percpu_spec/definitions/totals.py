@@ -16,16 +16,16 @@ def listed_chunks(allocator: AllocatorView) -> Iterator[tuple[int, ChunkView]]:
 
 
 def live_chunks(allocator: AllocatorView) -> Iterator[ChunkView]:
-    """Yield every live chunk, listed or owned by a running step; the reserved chunk left out."""
+    """Yield every chunk that is listed or owned by a running step: all but the reserved one."""
     for slot in range(allocator.nr_slots):
         yield from allocator.slot_chunks(slot)
     yield from allocator.owned_chunks()
 
 
 def dynamic_chunks(allocator: AllocatorView) -> Iterator[ChunkView]:
-    """Yield the chunks created after boot: live, neither first nor reserved."""
-    special = (allocator.first_chunk, allocator.reserved_chunk)
-    return (c for c in live_chunks(allocator) if c is not special[0] and c is not special[1])
+    """Yield the chunks created after boot: live, not the first."""
+    first = allocator.first_chunk
+    return (chunk for chunk in live_chunks(allocator) if chunk is not first)
 
 
 def empty_page_float(allocator: AllocatorView) -> int:

@@ -1,0 +1,87 @@
+"""Marks that annotate a function with its contract, at no cost until `attach` enforces them.
+
+A condition takes `self` and parameters of the function by name, and `result` or `OLD` where it asks
+for them. It returns None where it holds, else what is wrong. Marks are inherited: an override of a
+marked function is held to the same contract.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+Level = Literal["off", "fast", "full"]
+Kind = Literal["require", "ensure", "old"]
+Condition = Callable[..., Any]
+F = TypeVar("F", bound=Callable[..., Any])
+
+MARKS = "__percpu_contract__"
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """One line of a contract; clause is the id it answers for, or the name of an old value.
+
+    A condition that answers for several clauses names them all, and returns what is broken as an
+    iterable of (clause, message).
+    """
+
+    kind: Kind
+    clause: str
+    condition: Condition
+    level: Level
+
+
+def _mark(kind: Kind, clause: str, condition: Condition, level: Level) -> Callable[[F], F]:
+    def annotate(function: F) -> F:
+        marks: tuple[Mark, ...] = getattr(function, MARKS, ())
+        # decorators run from the bottom up; keep the order in which they are read
+        setattr(function, MARKS, (Mark(kind, clause, condition, level), *marks))
+        return function
+
+    return annotate
+
+
+def require(clause: str, condition: Condition, level: Level = "full") -> Callable[[F], F]:
+    """State what a clause asks for when the function is entered."""
+    return _mark("require", clause, condition, level)
+
+
+def ensure(clause: str, condition: Condition, level: Level = "full") -> Callable[[F], F]:
+    """State what a clause promises when the function is left."""
+    return _mark("ensure", clause, condition, level)
+
+
+def old(name: str, capture: Condition) -> Callable[[F], F]:
+    """Keep a value of the state at entry; conditions find it as OLD.name."""
+    return _mark("old", name, capture, "full")
+
+
+def record(note: Condition) -> Callable[[F], F]:
+    """Keep the history that some clauses speak of: note is called when the function is left."""
+
+    @functools.wraps(note)
+    def noted(**kwargs: Any) -> tuple[()]:
+        note(**kwargs)
+        return ()
+
+    return _mark("ensure", "", noted, "full")
+
+
+def marks_of(cls: type, name: str) -> tuple[Mark, ...]:
+    """Return the contract of a method: the marks of every definition of it, base first."""
+    found: list[Mark] = []
+    for base in reversed(cls.__mro__):
+        for mark in getattr(base.__dict__.get(name), MARKS, ()):
+            if mark not in found:
+                found.append(mark)
+    return tuple(found)
+
+
+def marked_names(cls: type) -> list[str]:
+    """Return the names of all methods of cls that have a contract."""
+    return sorted(
+        {name for base in cls.__mro__ for name, f in base.__dict__.items() if hasattr(f, MARKS)}
+    )

@@ -1,0 +1,108 @@
+"""Contracts of taking and freeing an area in the maps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from percpu_spec.definitions import area_size
+
+from percpu_contracts import api, hints, lists, maps
+from percpu_contracts.model import LinkedChunk, Model
+
+
+def map_before(chunk: LinkedChunk) -> bytes:
+    """Return the allocation map at entry."""
+    return bytes(chunk.alloc_map)
+
+
+def free_bytes_before(chunk: LinkedChunk) -> int:
+    """Return free_bytes at entry."""
+    return chunk.free_bytes
+
+
+def size_before(self: Model, chunk: LinkedChunk, off: int) -> int | None:
+    """Return the size in bytes of the live area at byte off."""
+    return area_size(chunk, off, self.geometry)
+
+
+def area_is_taken(
+    self: Model, chunk: LinkedChunk, alloc_bits: int, align: int, result: int, OLD: Any
+) -> str | None:
+    """Just the bits of a free, aligned area were set, or none at all (MAP-1)."""
+    granule = self.geometry.granule
+    if result < 0:
+        return None if OLD.map == chunk.alloc_map else "a failed search changed the map"
+    at, end = result // granule, result // granule + alloc_bits
+    if at % align or end > len(OLD.map) or result % granule:
+        return f"area of bits {at}..{end} is misaligned for {align} or outside the chunk"
+    if OLD.map.find(1, at, end) >= 0:
+        return f"area of bits {at}..{end} was not free"
+    wanted = OLD.map[:at] + b"\1" * alloc_bits + OLD.map[end:]
+    return None if chunk.alloc_map == wanted else f"other bits than {at}..{end} changed"
+
+
+def area_is_bounded(
+    self: Model, chunk: LinkedChunk, alloc_bits: int, result: int
+) -> str | None:
+    """Boundary bits delimit the area taken (MAP-3)."""
+    if result < 0:
+        return None
+    found = area_size(chunk, result, self.geometry)
+    wanted = alloc_bits * self.geometry.granule
+    return None if found == wanted else f"boundary bits make an area of {found}, not {wanted} bytes"
+
+
+def free_bytes_fall(
+    self: Model, chunk: LinkedChunk, alloc_bits: int, result: int, OLD: Any
+) -> str | None:
+    """free_bytes falls by the area's bytes (MAP-2)."""
+    wanted = OLD.free_bytes - (alloc_bits * self.geometry.granule if result >= 0 else 0)
+    return None if chunk.free_bytes == wanted else f"free_bytes {chunk.free_bytes}, not {wanted}"
+
+
+def first_free_is_exact(self: Model, chunk: LinkedChunk) -> str | None:
+    """The chunk's first_free is its first free bit (HINT-7)."""
+    return hints.chunk_first_free_is_exact(chunk)
+
+
+def names_area(self: Model, chunk: LinkedChunk, off: int) -> str | None:
+    """The caller names the start of a live area (API-2)."""
+    return api.free_names_area(chunk, off, self.geometry)
+
+
+def area_is_returned(self: Model, result: int, OLD: Any) -> str | None:
+    """A free returns what the allocation took (MAP-4)."""
+    return maps.free_returns_area(result, OLD.size)
+
+
+def bits_are_cleared(
+    self: Model, chunk: LinkedChunk, off: int, result: int, OLD: Any
+) -> str | None:
+    """Just the area's bits were cleared (MAP-1)."""
+    granule = self.geometry.granule
+    at, end = off // granule, (off + result) // granule
+    wanted = OLD.map[:at] + bytes(end - at) + OLD.map[end:]
+    return None if chunk.alloc_map == wanted else f"other bits than {at}..{end} changed"
+
+
+def free_bytes_rise(self: Model, chunk: LinkedChunk, result: int, OLD: Any) -> str | None:
+    """free_bytes rises by the area's bytes (MAP-2)."""
+    wanted = OLD.free_bytes + result
+    return None if chunk.free_bytes == wanted else f"free_bytes {chunk.free_bytes}, not {wanted}"
+
+
+def list_of(self: Model, chunk: LinkedChunk) -> int:
+    """Return the slot whose list a chunk is linked on, -1 if on none."""
+    link: Any = chunk.next
+    while link is not chunk:
+        slot = getattr(link, "slot", None)
+        if slot is not None:
+            found: int = slot
+            return found
+        link = link.next
+    return -1
+
+
+def freed_chunk_is_listed(self: Model, chunk: LinkedChunk) -> str | None:
+    """After a free the chunk is on the list computed from its hints (LIST-2)."""
+    return lists.chunk_is_on_its_list(self, chunk, list_of(self, chunk))

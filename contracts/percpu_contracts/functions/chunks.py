@@ -1,0 +1,192 @@
+"""Contracts of a chunk's life: set-up, population book-keeping, backing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from percpu_spec.definitions import is_fully_free
+
+from percpu_contracts import hints, isolation, locks, maps, population, reclaim
+from percpu_contracts.model import LinkedChunk, Model
+
+
+def may_sleep(self: Model) -> str | None:
+    """Backing changes under pcpu_alloc_mutex, pcpu_lock released (LOCK-2)."""
+    return locks.may_sleep(self.alloc_mutex, self.lock)
+
+
+def has_shape(self: Model, result: LinkedChunk | None) -> str | None:
+    """Maps and blocks of a new chunk have the sizes its pages ask for (MAP-5)."""
+    return None if result is None else maps.shape_fits(result, self.geometry)
+
+
+def is_blank(self: Model, result: LinkedChunk | None) -> str | None:
+    """A new chunk is free throughout, and its hints say so (HINT-6)."""
+    if result is None:
+        return None
+    if result.alloc_map.find(1) >= 0:
+        return "a new chunk has used bits"
+    return hints.hints_are_longest(result, self.geometry)
+
+
+def is_whole(self: Model, result: LinkedChunk) -> str | None:
+    """A part of the first chunk is immutable and populated (RCL-2)."""
+    if not result.immutable:
+        return "a part of the first chunk is not immutable"
+    return reclaim.immutable_is_whole(result)
+
+
+def nr_populated_before(self: Model) -> int:
+    """Return the allocator's populated pages per unit at entry."""
+    return self.nr_populated
+
+
+def is_mutable(self: Model, chunk: LinkedChunk) -> str | None:
+    """Immutable chunks are neither populated nor depopulated (RCL-2)."""
+    return "an immutable chunk changes its pages" if chunk.immutable else None
+
+
+def were_unpopulated(
+    self: Model, chunk: LinkedChunk, page_start: int, page_end: int
+) -> str | None:
+    """Pages being populated were not (POP-3)."""
+    page = chunk.populated.find(1, page_start, page_end)
+    return None if page < 0 else f"page {page} is populated twice"
+
+
+def were_populated(self: Model, chunk: LinkedChunk, page_start: int, page_end: int) -> str | None:
+    """Pages being released were populated (POP-3)."""
+    page = chunk.populated.find(0, page_start, page_end)
+    return None if page < 0 else f"page {page} is released but not populated"
+
+
+def are_unused(self: Model, chunk: LinkedChunk, page_start: int, page_end: int) -> str | None:
+    """Pages being released hold no allocated bit (POP-2)."""
+    size = self.geometry.block_bits
+    bit = chunk.alloc_map.find(1, page_start * size, page_end * size)
+    return None if bit < 0 else f"page {bit // size} is released with allocated bit {bit}"
+
+
+def are_populated(
+    self: Model, chunk: LinkedChunk, page_start: int, page_end: int, OLD: Any
+) -> str | None:
+    """The pages are counted as populated, in the chunk and in all (POP-3)."""
+    if chunk.populated.find(0, page_start, page_end) >= 0:
+        return "a page just populated is not marked"
+    wanted = OLD.nr_populated + page_end - page_start
+    if self.nr_populated != wanted:
+        return f"allocator nr_populated {self.nr_populated}, expected {wanted}"
+    return population.populated_pages_are_counted(chunk)
+
+
+def are_unpopulated(
+    self: Model, chunk: LinkedChunk, page_start: int, page_end: int, OLD: Any
+) -> str | None:
+    """The pages are no longer counted as populated (POP-3)."""
+    if chunk.populated.find(1, page_start, page_end) >= 0:
+        return "a page just released is marked populated"
+    wanted = OLD.nr_populated - (page_end - page_start)
+    if self.nr_populated != wanted:
+        return f"allocator nr_populated {self.nr_populated}, expected {wanted}"
+    return population.populated_pages_are_counted(chunk)
+
+
+def moves_empties(
+    self: Model, chunk: LinkedChunk, page_start: int, page_end: int, OLD: Any
+) -> str | None:
+    """nr_empty_pop_pages moves by the number of pages (POP-1)."""
+    nr = abs(chunk.nr_empty_pop_pages - OLD.empties)
+    if nr == page_end - page_start:
+        return None
+    return f"nr_empty_pop_pages moved by {nr} for {page_end - page_start} pages"
+
+
+def release_keeps_float(self: Model, chunk: LinkedChunk, OLD: Any) -> str | None:
+    """Releasing pages, but for a free chunk's destruction, keeps the float at HIGH (RCL-1)."""
+    if any(owned is chunk for owned in self.owned_chunks()):
+        return None
+    return reclaim.float_stays_high(OLD.floating, self.nr_empty_pop_pages, self.geometry)
+
+
+def live_pages_before(self: Model) -> int:
+    """Return the backing pages held at entry, all units."""
+    return self.env.live_pages
+
+
+def all_or_nothing(
+    self: Model, page_start: int, page_end: int, result: bool, OLD: Any
+) -> str | None:
+    """A population backs every page of every unit, or none (POP-4)."""
+    geometry = self.geometry
+    nr = geometry.cpus * (page_end - page_start) if geometry.backing == "vm" else 0
+    wanted = OLD.live_pages + (nr if result else 0)
+    found = self.env.live_pages
+    return None if found == wanted else f"{found} backing pages held, expected {wanted}"
+
+
+def gives_pages_back(
+    self: Model, page_start: int, page_end: int, OLD: Any
+) -> str | None:
+    """A release gives back every page of every unit (POP-4)."""
+    geometry = self.geometry
+    nr = geometry.cpus * (page_end - page_start) if geometry.backing == "vm" else 0
+    wanted, found = OLD.live_pages - nr, self.env.live_pages
+    return None if found == wanted else f"{found} backing pages held, expected {wanted}"
+
+
+def is_hidden(self: Model, chunk: LinkedChunk) -> str | None:
+    """No allocation can find a chunk while its pages are being released (ISO-1)."""
+    return isolation.released_is_hidden(self, chunk)
+
+
+def note_released(self: Model, chunk: LinkedChunk, page_start: int, page_end: int) -> None:
+    """These pages were unmapped (COST-1, TLB-1)."""
+    self.monitor.history.released(chunk, range(page_start, page_end))
+
+
+def note_flushed(self: Model, chunk: LinkedChunk, page_start: int, page_end: int) -> None:
+    """The translations of these pages were flushed (TLB-1)."""
+    self.monitor.history.flushed(chunk, range(page_start, page_end))
+
+
+def note_destroyed(self: Model, chunk: LinkedChunk) -> None:
+    """The chunk is gone."""
+    self.monitor.history.destroyed(chunk)
+
+
+def is_owned(self: Model, result: LinkedChunk | None) -> str | None:
+    """A new chunk is on no list yet, owned by its creator (LIST-1)."""
+    if result is None:
+        return None
+    if result.next is result and sum(c is result for c in self.owned_chunks()) == 1:
+        return None
+    return "a new chunk is on a list, or not owned by the step that made it"
+
+
+def is_destructible(self: Model, chunk: LinkedChunk) -> str | None:
+    """A chunk destroyed is fully free, not immutable and on no list (LIST-1)."""
+    if chunk.immutable or not is_fully_free(chunk, self.geometry):
+        return "a chunk is destroyed that is immutable or holds areas"
+    return None if chunk.next is chunk else "a chunk is destroyed while on a list"
+
+
+def is_drained(self: Model, chunk: LinkedChunk) -> str | None:
+    """A chunk destroyed has no populated page left, km's own pages apart (POP-3)."""
+    return "a chunk is destroyed with populated pages" if chunk.populated.find(1) >= 0 else None
+
+
+def spares_special(self: Model, chunk: LinkedChunk, result: bool) -> str | None:
+    """Neither the first nor the reserved chunk qualifies for reclaim (RCL-5)."""
+    if result and (chunk is self.first_chunk or chunk is self.reserved_chunk or chunk.immutable):
+        return "the first or the reserved chunk qualifies for reclaim"
+    return None
+
+
+def spares_float(self: Model, chunk: LinkedChunk, result: bool) -> str | None:
+    """A chunk qualifies only if the float stays at HIGH without it (RCL-1)."""
+    if not result or chunk.isolated:
+        return None
+    rest = self.nr_empty_pop_pages - chunk.nr_empty_pop_pages
+    if rest >= self.geometry.empty_high:
+        return None
+    return f"chunk qualifies for reclaim; the float without it is {rest} pages"

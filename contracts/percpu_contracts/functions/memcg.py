@@ -1,0 +1,53 @@
+"""Contracts of the memcg hooks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from percpu_spec.definitions import charged_size
+
+from percpu_contracts.model import LinkedChunk, Model
+
+
+def charged_before(self: Model) -> int:
+    """Return the bytes charged at entry."""
+    return self.env.charged
+
+
+def charges_in_full(
+    self: Model, size: int, result: tuple[bool, object | None], OLD: Any
+) -> str | None:
+    """A charged request pays for every unit and its part of the vector, any other nothing."""
+    wanted = OLD.charged + (charged_size(self.geometry, size) if result[1] is not None else 0)
+    found = self.env.charged
+    return None if found == wanted else f"{found} bytes charged, expected {wanted}"
+
+
+def settles_charge(
+    self: Model, objcg: object | None, chunk: LinkedChunk | None, off: int, size: int, OLD: Any
+) -> str | None:
+    """The charge is noted at the area's bit, or undone."""
+    if objcg is None:
+        wanted = OLD.charged
+    elif chunk is not None and chunk.obj_exts is not None:
+        if chunk.obj_exts.get(off // self.geometry.granule) is not objcg:
+            return f"no object cgroup noted for the area at byte {off}"
+        wanted = OLD.charged
+    else:
+        wanted = OLD.charged - charged_size(self.geometry, size)
+    found = self.env.charged
+    return None if found == wanted else f"{found} bytes charged, expected {wanted}"
+
+
+def owed_before(self: Model, chunk: LinkedChunk, off: int, size: int) -> int:
+    """Return what the area at byte off was charged."""
+    noted = (chunk.obj_exts or {}).get(off // self.geometry.granule)
+    return charged_size(self.geometry, size) if noted is not None else 0
+
+
+def uncharges(self: Model, chunk: LinkedChunk, off: int, OLD: Any) -> str | None:
+    """A free uncharges what its area was charged, once."""
+    if off // self.geometry.granule in (chunk.obj_exts or {}):
+        return f"the area freed at byte {off} still holds an object cgroup"
+    wanted, found = OLD.charged - OLD.owed, self.env.charged
+    return None if found == wanted else f"{found} bytes charged, expected {wanted}"

@@ -1,0 +1,171 @@
+"""Contracts of allocation and free, from outside and at their ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from percpu_spec.definitions import area_size, is_legal
+from percpu_spec.gfp import allow_blocking
+
+from percpu_contracts import accounting, api, balance, cost, population, tlb
+from percpu_contracts.model import LinkedChunk, Model
+
+Area = tuple[LinkedChunk, int]
+
+
+def state_before(self: Model) -> tuple[object, ...]:
+    """Return what an illegal request must leave alone, and counters at entry."""
+    return (
+        self.nr_empty_pop_pages,
+        self.nr_populated,
+        self.work_pending,
+        self.atomic_alloc_failed,
+        self.env.charged,
+        self.env.live_pages,
+        self.env.creates,
+    )
+
+
+def refuses_illegal(
+    self: Model, size: int, align: int, result: Area | None, OLD: Any
+) -> str | None:
+    """An illegal size or alignment is refused without a change of state (API-1)."""
+    if is_legal(self.geometry, size, align):
+        return None
+    concurrent = self.monitor.history.concurrent
+    changed = not concurrent and state_before(self) != OLD.state
+    return api.illegal_is_refused(self.geometry, size, align, result is not None, changed)
+
+
+def classifies(self: Model, gfp: int, result: bool) -> str | None:
+    """A request is atomic exactly if its flags forbid blocking (API-3)."""
+    return api.flags_decide_blocking(allow_blocking(gfp), not result)
+
+
+def only_takes(self: Model, gfp: int, OLD: Any) -> str | None:
+    """An atomic allocation populates no page and creates no chunk (API-5)."""
+    if self.monitor.history.concurrent:
+        return None
+    pages, chunks = self.env.live_pages - OLD.state[5], self.env.creates - OLD.state[6]
+    return api.atomic_only_takes(allow_blocking(gfp), pages, chunks)
+
+
+def fits_request(self: Model, size: int, align: int, result: Area | None) -> str | None:
+    """The area has the rounded size and the alignment asked for (API-4)."""
+    if result is None:
+        return None
+    chunk, off = result
+    return api.area_fits_request(chunk, off, size, align, self.geometry)
+
+
+def is_populated(self: Model, result: Area | None) -> str | None:
+    """The area handed out lies in populated pages (POP-2)."""
+    if result is None:
+        return None
+    chunk, off = result
+    size = area_size(chunk, off, self.geometry) or self.geometry.granule
+    return population.area_is_populated(chunk, off, size, self.geometry)
+
+
+def is_not_stale(self: Model, result: Area | None) -> str | None:
+    """No CPU can hold an old translation of the area's addresses (TLB-1)."""
+    if result is None:
+        return None
+    chunk, off = result
+    size = area_size(chunk, off, self.geometry) or self.geometry.granule
+    page = self.geometry.page
+    pages = range(off // page, -(-(off + size) // page))
+    stale = {number for held, number in self.monitor.history.stale if held is chunk}
+    return tlb.no_stale_translation(pages, stale)
+
+
+def asks_when_low(self: Model, result: Area | None) -> str | None:
+    """A success that leaves the float below LOW asked for balance work (BAL-4)."""
+    if result is None or self.monitor.history.concurrent:
+        return None
+    asked = self.work_pending or not self.async_enabled
+    return balance.low_float_asks(self.nr_empty_pop_pages, asked, self.geometry)
+
+
+def asks_when_failed(
+    self: Model, size: int, align: int, gfp: int, result: Area | None, OLD: Any
+) -> str | None:
+    """A failed atomic request left its mark and asked for work (BAL-5); a failed charge not."""
+    if result is not None or not self.is_atomic(gfp) or self.monitor.history.concurrent:
+        return None
+    if not is_legal(self.geometry, size, align) or not OLD.may_charge:
+        return None
+    asked = self.work_pending or not self.async_enabled
+    return balance.atomic_failure_asks(self.atomic_alloc_failed, asked)
+
+
+def may_charge(self: Any) -> bool:
+    """Return whether a charge would succeed now."""
+    return not self.env.charge_fault.armed
+
+
+def is_ordered(self: Model, pop_only: bool) -> str | None:
+    """An atomic search met depopulated chunks late and fully free ones last (COST-1)."""
+    return cost.depopulated_come_late(self.monitor.history.examined) if pop_only else None
+
+
+def begin_search(self: Model) -> None:
+    """A new search begins (COST-1)."""
+    self.monitor.history.examined.clear()
+
+
+def note_served(self: Model, result: tuple[LinkedChunk | None, int]) -> None:
+    """The chunk found serves an allocation: it counts as ordinary again (COST-1)."""
+    if result[0] is not None:
+        self.monitor.history.back_in_use(result[0])
+
+
+def begin_area(self: Model, chunk: LinkedChunk) -> None:
+    """An area was taken and is about to be populated (POP-1)."""
+    self.monitor.history.begin_area(chunk)
+
+
+def end_area(self: Model, chunk: LinkedChunk) -> None:
+    """Population of the area has ended (POP-1)."""
+    self.monitor.history.end_area(chunk)
+
+
+def charges_are_owed(self: Model) -> str | None:
+    """Bytes charged are those of the live areas that hold an object cgroup (ACC-1)."""
+    if self.monitor.history.concurrent or not self.geometry.memcg:
+        return None
+    granule = self.geometry.granule
+    sizes = [
+        area_size(chunk, bit * granule, self.geometry) or 0
+        for chunk in self.chunks()  # type: ignore[attr-defined]
+        for bit in chunk.obj_exts or ()
+    ]
+    return accounting.charge_is_owed(self.env.charged, sizes, self.geometry)
+
+
+def counts_pages(self: Any) -> str | None:
+    """Backing pages held are those of the populated pages (POP-4)."""
+    if self.geometry.backing != "vm" or self.monitor.history.concurrent:
+        return None
+    return population.backing_pages_are_held(self, self.env.live_pages)
+
+
+def counts_areas(self: Any) -> str | None:
+    """The statistics agree with what lives (STAT-1)."""
+    if self.stats is None or self.monitor.history.concurrent:
+        return None
+    return accounting.counts_agree(self.stats)
+
+
+def state_holds(self: Model) -> Iterator[tuple[str, str]]:
+    """Every clause about states, and those about quiescence if nothing is pending."""
+    quiescent = (
+        self.async_enabled and not self.work_pending and not self.monitor.history.concurrent
+    )
+    return self.monitor.broken_state(self, quiescent=quiescent)
+
+
+def names_area(self: Model, area: Area | None) -> str | None:
+    """The caller frees nothing, or the start of a live area (API-2)."""
+    return None if area is None else api.free_names_area(area[0], area[1], self.geometry)

@@ -1,0 +1,56 @@
+"""History that some clauses speak of and that no state of the allocator holds (ghost state)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from percpu_spec.views import ChunkView
+
+from percpu_contracts.cost import Examined
+
+
+class History:
+    """What happened so far, as far as COST-1, TLB-1 and POP-1 ask."""
+
+    def __init__(self) -> None:
+        # released since the chunk last served an allocation or was reintegrated (COST-1)
+        self.depopulated: set[ChunkView] = set()
+        # pages unmapped whose translations some CPU may still hold (TLB-1)
+        self.stale: set[tuple[ChunkView, int]] = set()
+        # chunks with an area not populated yet, by how many allocations (POP-1)
+        self.unsettled: Counter[ChunkView] = Counter()
+        self.examined: list[Examined] = []  # by the search under way
+        self.concurrent = False  # more than one actor runs
+
+    def released(self, chunk: ChunkView, pages: Iterable[int]) -> None:
+        """Pages of a chunk were unmapped and given back."""
+        self.depopulated.add(chunk)
+        self.stale.update((chunk, page) for page in pages)
+
+    def flushed(self, chunk: ChunkView, pages: Iterable[int]) -> None:
+        """The translations of these addresses were flushed on every CPU."""
+        self.stale.difference_update((chunk, page) for page in pages)
+
+    def destroyed(self, chunk: ChunkView) -> None:
+        """The chunk's addresses went back; they are not handed out before a purge."""
+        self.depopulated.discard(chunk)
+        self.stale = {entry for entry in self.stale if entry[0] is not chunk}
+
+    def back_in_use(self, chunk: ChunkView) -> None:
+        """The chunk served an allocation or was reintegrated."""
+        self.depopulated.discard(chunk)
+
+    def examine(self, chunk: ChunkView, fully_free: bool) -> None:
+        """A search looked at the chunk."""
+        self.examined.append(Examined(chunk in self.depopulated, fully_free))
+
+    def begin_area(self, chunk: ChunkView) -> None:
+        """An allocation took an area and has yet to populate it."""
+        self.unsettled[chunk] += 1
+
+    def end_area(self, chunk: ChunkView) -> None:
+        """That allocation is done with populating."""
+        self.unsettled[chunk] -= 1
+        if not self.unsettled[chunk]:
+            del self.unsettled[chunk]

@@ -1,0 +1,41 @@
+"""What conditions on functions ask of the allocator, beyond the state that views show."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from percpu_spec.views import AllocatorView, ChunkView
+
+from percpu_contracts.monitor import Monitor
+
+
+class EnvironmentView(Protocol):
+    """Counters of the allocator's surroundings. Pages are backing pages of all units."""
+
+    live_pages: int
+    creates: int
+    charged: int
+    balance_requests: int
+
+
+class LinkedChunk(ChunkView, Protocol):
+    """A chunk with its place on a list and its object vector."""
+
+    next: Any
+    prev: Any
+    obj_exts: dict[int, object] | None
+
+
+class Model(AllocatorView, Protocol):
+    """A running allocator: locks, requests and the monitor on top of its state."""
+
+    lock: bool
+    alloc_mutex: bool
+    async_enabled: bool
+    work_pending: bool
+    atomic_alloc_failed: bool
+    env: EnvironmentView
+    chunk_lists: list[Any]
+    monitor: Monitor
+
+    def is_atomic(self, gfp: int) -> bool: ...  # noqa: D102

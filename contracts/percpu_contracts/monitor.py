@@ -1,0 +1,127 @@
+"""What became of the contracts in a run: which clauses were asked, which were broken, and when.
+
+A variant declares the clauses it is expected to break. Those are counted; any other one raises.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from percpu_spec.views import AllocatorView
+
+from percpu_contracts.history import History
+from percpu_contracts.whole_state import (
+    QUIESCENT_CLAUSES,
+    STATE_CLAUSES,
+    Broken,
+    WholeState,
+)
+
+
+class ClauseViolation(AssertionError):
+    """A clause was broken that the variant does not declare as one it breaks."""
+
+    def __init__(self, clause: str, message: str, operation: int) -> None:
+        super().__init__(f"{clause} violated at operation {operation}: {message}")
+        self.clause = clause
+        self.message = message
+        self.operation = operation
+
+
+class MisuseError(ValueError):
+    """The caller broke a precondition (API-2): its error, not the allocator's."""
+
+
+@dataclass(slots=True)
+class Violation:
+    """A broken clause: how often it was found broken, and the first time."""
+
+    clause: str
+    expected: bool
+    count: int = 0
+    first_operation: int = 0
+    first_message: str = ""
+
+
+class Monitor:
+    """Collects verdicts during a run; `operation` is set by whoever drives the allocator.
+
+    With strict an unexpected violation raises ClauseViolation at once; otherwise it is recorded,
+    like an expected one. Clauses in not_applicable are not judged.
+    """
+
+    def __init__(
+        self,
+        expected: Iterable[str] = (),
+        not_applicable: Iterable[str] = (),
+        *,
+        strict: bool = True,
+    ) -> None:
+        self.expected = frozenset(expected)
+        self.not_applicable = frozenset(not_applicable)
+        self.strict = strict
+        self.operation = 0
+        self.evaluated: Counter[str] = Counter()  # how often each condition was, by its clauses
+        self.violations: dict[str, Violation] = {}
+        self.last = ("", "")  # the violation entered last
+        self.history = History()
+        self.whole_state = WholeState()
+        self._counted: set[str] = set()
+        self._counted_at = -1
+
+    def broken(self, clause: str, message: str) -> bool:
+        """Enter a violation; return whether the run may go on.
+
+        Counted once per clause and operation, so a count is a number of operations.
+        """
+        if clause in self.not_applicable:
+            return True
+        self.last = (clause, message)
+        if self.operation != self._counted_at:
+            self._counted.clear()
+            self._counted_at = self.operation
+        expected = clause in self.expected
+        violation = self.violations.get(clause)
+        if violation is None:
+            violation = self.violations[clause] = Violation(
+                clause, expected, 0, self.operation, message
+            )
+        if clause not in self._counted:
+            self._counted.add(clause)
+            violation.count += 1
+        return expected or not self.strict
+
+    def broken_state(self, allocator: AllocatorView, *, quiescent: bool) -> Iterator[Broken]:
+        """Yield the clauses that the present state breaks."""
+        return self.whole_state.broken(
+            allocator,
+            quiescent=quiescent,
+            unsettled=self.history.unsettled,
+            longest="HINT-6" not in self.not_applicable,
+        )
+
+    def judge(self, allocator: AllocatorView, *, quiescent: bool) -> None:
+        """Ask every clause about the present state; raise for an unexpected violation."""
+        for clause, wrong in self.broken_state(allocator, quiescent=quiescent):
+            if not self.broken(clause, wrong):
+                raise ClauseViolation(clause, wrong, self.operation)
+
+    def asked(self) -> Counter[str]:
+        """Return how often each clause was evaluated."""
+        total: Counter[str] = Counter()
+        for names, count in self.evaluated.items():
+            for clause in names.split():
+                total[clause] += count
+        for clause in STATE_CLAUSES:
+            total[clause] += self.whole_state.evaluations
+        for clause in QUIESCENT_CLAUSES:
+            total[clause] += self.whole_state.quiescent_evaluations
+        for clause in self.not_applicable:
+            total.pop(clause, None)
+        return total
+
+    def missing(self) -> frozenset[str]:
+        """Return the expected violations that did not show."""
+        return self.expected - self.violations.keys()

@@ -1,0 +1,137 @@
+"""What a comparison with a recorded run found: figures, differences, and what was assumed."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+SHOWN = 20  # differences and mismatches listed; all are counted
+
+
+@dataclass(slots=True)
+class Mismatch:
+    """An event that the model did not produce."""
+
+    line: int
+    t: int | None
+    what: str
+    detail: str
+
+
+@dataclass(slots=True)
+class SnapshotReport:
+    """The model's state against one recorded state."""
+
+    phase: str
+    torn: bool  # events lie between its begin and its end
+    compared: bool  # the replay was there
+    differences: list[dict[str, str]] = field(default_factory=list)  # the first ones
+    counts: dict[str, int] = field(default_factory=dict)  # of each kind that differs
+    undetermined: tuple[str, ...] = ()  # kinds that this trace leaves open
+
+    @property
+    def equal(self) -> bool:
+        """Whether nothing differs that the trace determines, or the recording is torn."""
+        return self.torn or not set(self.counts) - set(self.undetermined)
+
+
+@dataclass(slots=True)
+class Timing:
+    """A moment that no event shows, and when it lay in this replay."""
+
+    what: str
+    earliest_line: int
+    before_line: int
+    because: str  # the contradiction that the earlier assumption led to
+
+
+@dataclass(slots=True)
+class Undetermined:
+    """Something that the trace does not tell, how often, and what was assumed."""
+
+    what: str
+    count: int
+    assumed: str
+
+
+@dataclass(slots=True)
+class TraceReport:
+    """One run against the model. Counts are of events; a placement is chunk and offset."""
+
+    run: str
+    kernel: str
+    variant: str
+    start: str  # the state that the replay begins in
+    inputs: tuple[str, ...]  # what is taken from the trace
+    allocations: int = 0
+    placed: int = 0
+    failures: int = 0
+    failures_matched: int = 0
+    start_hints: int = 0
+    start_hints_matched: int = 0
+    frees: int = 0
+    unasked_work: int = 0  # balance work that ran although the model had not asked for it
+    snapshots: list[SnapshotReport] = field(default_factory=list)
+    mismatches: list[Mismatch] = field(default_factory=list)
+    timings: list[Timing] = field(default_factory=list)
+    undetermined: list[Undetermined] = field(default_factory=list)
+    replays: int = 0  # stretches replayed with other timings
+    waiting: str = ""  # why the run could not be compared at all
+    seconds: float = 0.0
+
+    @property
+    def ok(self) -> bool:
+        """Whether the model produced everything that the trace determines."""
+        return (
+            not self.waiting
+            and not self.mismatches
+            and self.placed == self.allocations
+            and self.failures_matched == self.failures
+            and self.start_hints_matched == self.start_hints
+            and self.unasked_work == 0
+            and all(s.equal and s.compared for s in self.snapshots)
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as JSON types."""
+        return asdict(self) | {"ok": self.ok}
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Return name and value of each line of a summary, markup of rich in the values."""
+        if self.waiting:
+            return [
+                ("run", f"{self.run} ({self.kernel})"),
+                ("compared", f"[yellow]no: {self.waiting}[/yellow]"),
+                ("allocations", f"{self.allocations}, none compared"),
+            ]
+        quiet = [s for s in self.snapshots if not s.torn]
+        rows = [
+            ("run", f"{self.run} ({self.kernel})"),
+            ("model", f"{self.variant}, from {self.start}"),
+            ("allocations placed", _ratio(self.placed, self.allocations)),
+            ("failures matched", _ratio(self.failures_matched, self.failures)),
+        ]
+        if self.start_hints:
+            rows.append(("start hints", _ratio(self.start_hints_matched, self.start_hints)))
+        if quiet:
+            equal = sum(s.compared and s.equal for s in quiet)
+            rows.append(("quiet states equal", _ratio(equal, len(quiet))))
+            exact = sum(s.compared and not s.counts for s in quiet)
+            if exact < equal:
+                rows.append(("of them in everything", str(exact)))
+        if torn := [s.phase for s in self.snapshots if s.torn]:
+            rows.append(("torn states", ", ".join(torn)))
+        rows.extend(("mismatch", f"[red]line {m.line}: {m.what}: {m.detail}[/red]")
+                    for m in self.mismatches[:SHOWN])
+        rows.extend(("left open", f"{u.what}: {u.count}, {u.assumed}") for u in self.undetermined)
+        if self.timings:
+            rows.append(("timings inferred", f"{len(self.timings)}, {self.replays} stretches tried"))
+        if self.unasked_work:
+            rows.append(("work not asked for", f"[red]{self.unasked_work}[/red]"))
+        rows.append(("seconds", f"{self.seconds:.1f}"))
+        return rows
+
+
+def _ratio(part: int, whole: int) -> str:
+    colour = "green" if part == whole else "red"
+    return f"[{colour}]{part} of {whole}[/{colour}]"

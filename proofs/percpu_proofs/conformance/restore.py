@@ -1,0 +1,72 @@
+"""The model in a recorded state."""
+
+from __future__ import annotations
+
+from percpu_proofs.traces.snapshot import BlockSnapshot, ChunkSnapshot, Snapshot
+from percpu_reference.chunk import Block, Chunk
+from percpu_reference.variants import Allocator
+from percpu_spec.geometry import Geometry
+
+
+def empty(variant: type[Allocator], geometry: Geometry, first_base: int) -> Allocator:
+    """Return a model just booted, its first chunk at address `first_base`."""
+    model = variant(geometry)
+    model.setup_first_chunk()
+    moved = first_base - model.first_chunk.base_addr
+    model.first_chunk.base_addr += moved
+    if model.reserved_chunk is not None:
+        model.reserved_chunk.base_addr += moved
+    return model
+
+
+def restored(variant: type[Allocator], snapshot: Snapshot) -> Allocator:
+    """Return a model in a recorded state, nothing in progress and no work asked for.
+
+    Boundaries within free memory are lost, which nothing reads (MAP-3).
+    """
+    model = empty(variant, snapshot.geometry, snapshot.first_chunk.base_addr)
+    model.setup_slots()
+    if snapshot.reserved_chunk is not None:
+        model.reserved_chunk = _chunk(snapshot.reserved_chunk, snapshot.geometry, -1)
+    for slot in range(snapshot.nr_slots):
+        for recorded in reversed(snapshot.slot_chunks(slot)):
+            first = recorded.base_addr == snapshot.first_chunk.base_addr
+            chunk = _chunk(recorded, snapshot.geometry, 0 if first else model.next_id)
+            if first:
+                model.first_chunk = chunk
+            else:
+                model.next_id += 1
+            model.chunk_move(chunk, slot)
+    model.nr_empty_pop_pages = snapshot.nr_empty_pop_pages
+    model.nr_populated = snapshot.nr_populated
+    model.atomic_alloc_failed = snapshot.atomic_alloc_failed
+    model.async_enabled = snapshot.async_enabled
+    return model
+
+
+def _chunk(recorded: ChunkSnapshot, geometry: Geometry, chunk_id: int) -> Chunk:
+    chunk = Chunk(geometry, chunk_id, recorded.nr_pages, recorded.base_addr)
+    chunk.alloc_map[:] = recorded.alloc_map
+    chunk.bound_map[:] = recorded.bound_map
+    chunk.populated[:] = recorded.populated
+    _fill(chunk.chunk_md, recorded.chunk_md)
+    for block, hints in zip(chunk.md_blocks, recorded.md_blocks, strict=True):
+        _fill(block, hints)
+    chunk.free_bytes = recorded.free_bytes
+    chunk.immutable = recorded.immutable
+    chunk.isolated = recorded.isolated
+    chunk.start_offset = recorded.start_offset
+    chunk.end_offset = recorded.end_offset
+    chunk.nr_populated = recorded.nr_populated
+    chunk.nr_empty_pop_pages = recorded.nr_empty_pop_pages
+    return chunk
+
+
+def _fill(block: Block, hints: BlockSnapshot) -> None:
+    block.scan_hint = hints.scan_hint
+    block.scan_hint_start = hints.scan_hint_start
+    block.contig_hint = hints.contig_hint
+    block.contig_hint_start = hints.contig_hint_start
+    block.left_free = hints.left_free
+    block.right_free = hints.right_free
+    block.first_free = hints.first_free

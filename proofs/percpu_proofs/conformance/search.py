@@ -1,0 +1,179 @@
+"""Finds timings under which the model produces a recorded run.
+
+A trace leaves some moments open (timing.py). The replay takes each as early or late as its rule
+says. When an event then cannot be produced, states kept on the way are replayed with other timings,
+the likeliest first, until one gets past it. Whatever is found is a legal run of the model: between
+the same events, under the same locks. What was assumed is kept for the report.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from percpu_proofs.conformance.replay import Replay
+from percpu_proofs.conformance.requests import Plan
+from percpu_proofs.conformance.timing import Choice, Contradiction, Moment
+from percpu_reference.variants import Allocator
+
+SPACING = 1000  # events between kept states
+KEPT = 12  # states kept
+BUDGET = 400  # replays tried for one contradiction
+
+Delays = dict[Moment, int]
+
+
+@dataclass(slots=True)
+class Kept:
+    """A state with nothing in progress, before event `index`."""
+
+    index: int
+    model: Allocator
+    asked: int
+
+
+@dataclass(frozen=True, slots=True)
+class Inferred:
+    """A moment that another event made known: it lay before event `before`, not where assumed."""
+
+    moment: Moment
+    before: int
+    because: str
+
+
+class Search:
+    """A replay with its kept states."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        start: Callable[[Replay], None],
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        """`start` is called on every replay before it runs, to attach what observes it."""
+        self.plan = plan
+        self.start = start
+        self.progress = progress
+        self.kept: deque[Kept] = deque(maxlen=KEPT)
+        self.delays: Delays = {}
+        self.inferred: dict[Moment, Inferred] = {}
+        self.replays = 0  # further replays that were needed
+
+    def run(self, model: Allocator, index: int = 0) -> Contradiction | None:
+        """Replay from event `index` to the end; return what could not be explained, if anything."""
+        self.kept.clear()
+        self.keep(Kept(index, model, -1))
+        replay = self.resume(self.kept[-1], self.delays)
+        while True:
+            try:
+                self.advance(replay, len(self.plan.trace.events))
+                return None
+            except Contradiction as contradiction:
+                other = self.resolve(replay, contradiction)
+                if other is None:
+                    return contradiction
+                replay = other
+
+    def keep(self, state: Kept) -> None:
+        """Keep a state; the oldest one goes."""
+        self.kept.append(state)
+
+    def resume(self, state: Kept, delays: Delays) -> Replay:
+        """Return a replay that begins in a kept state, which stays as it is."""
+        model, _ = state.model.clone()
+        replay = Replay(model, self.plan, state.index, delays)
+        replay.work.asked = state.asked
+        self.start(replay)
+        return replay
+
+    def advance(self, replay: Replay, end: int, keep: bool = True) -> None:
+        """Step to event `end`; raises Contradiction."""
+        step = replay.step
+        last = self.kept[-1].index if keep else end
+        total = len(self.plan.trace.events)
+        while replay.index < end:
+            step()
+            if replay.index - last >= SPACING and replay.idle:
+                last = replay.index
+                self.keep(Kept(last, replay.model.clone()[0], replay.work.asked))
+                if self.progress is not None:
+                    self.progress(last, total)
+
+    def resolve(self, replay: Replay, found: Contradiction) -> Replay | None:
+        """Return a replay that got past the contradiction, or None."""
+        queue = deque(self._others(self.delays, replay, found))
+        tried: set[frozenset[tuple[Moment, int]]] = set()
+        budget = BUDGET
+        while queue and budget:
+            delays = queue.popleft()
+            key = frozenset(delays.items())
+            if key in tried:
+                continue
+            tried.add(key)
+            budget -= 1
+            state = self._before(delays)
+            if state is None:
+                continue
+            self.replays += 1
+            other = self.resume(state, delays)
+            try:
+                self.advance(other, found.index + 1, keep=False)
+            except Contradiction as again:
+                if again.remedies and len(delays) - len(self.delays) < 4:
+                    queue.extendleft(
+                        reversed([delays | {c.moment: c.before} for c in again.remedies[:8]])
+                    )
+                continue
+            self._adopt(delays, found, state)
+            return other
+        return None
+
+    def _adopt(self, delays: Delays, found: Contradiction, state: Kept) -> None:
+        because = f"{found.kind}: {found.detail}"
+        for moment, before in delays.items():
+            if self.delays.get(moment) != before:
+                self.inferred[moment] = Inferred(moment, before, because)
+        self.delays = delays
+        while self.kept[-1] is not state:
+            self.kept.pop()
+
+    def _before(self, delays: Delays) -> Kept | None:
+        """Return the last kept state that precedes every changed moment."""
+        changed = [
+            min(moment.at, before)
+            for moment, before in delays.items()
+            if self.delays.get(moment) != before
+        ]
+        first = min(changed, default=0)
+        return next((s for s in reversed(self.kept) if s.index <= first), None)
+
+    def _others(
+        self, delays: Delays, replay: Replay, found: Contradiction
+    ) -> Iterator[Delays]:
+        """Yield other timings, likeliest first: the remedies, then each late choice by itself."""
+        for choice in found.remedies:
+            yield delays | {choice.moment: choice.before}
+        for moment in self._pending_areas(found.index):
+            yield delays | moment
+        for choice in reversed(replay.choices):
+            for before in _alternatives(choice, found.index):
+                yield delays | {choice.moment: before}
+
+    def _pending_areas(self, index: int) -> Iterator[Delays]:
+        """Yield earlier moments for the unprobed requests printed at or soon after an event."""
+        plan = self.plan
+        for later in range(index, min(index + 40, len(plan.before))):
+            request = plan.printed.get(later)
+            if request is None or request.area >= 0:
+                continue
+            earliest = max(plan.before[later] + 1, index - 200)
+            for before in range(min(index, later - 1), earliest - 1, -1):
+                yield {Moment("area", later): before}
+
+
+def _alternatives(choice: Choice, index: int) -> list[int]:
+    """Return other events before which a moment may have lain, nearest to `index` last."""
+    moment, taken = choice
+    near = range(max(moment.at, taken - 12), min(index + 1, taken + 12))
+    return [n for n in [*near, index] if n != taken]

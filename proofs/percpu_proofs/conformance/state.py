@@ -1,0 +1,174 @@
+"""The allocator's state as the recorded vectors write it, and its checksum.
+
+Field names and their order are those of the vectors; the checksum covers the text as written.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any
+
+from percpu_reference.chunk import Chunk
+from percpu_reference.variants import Allocator
+
+Record = dict[str, Any]
+"""One JSON object of a vector: g, x, or a chunk."""
+
+OFF_LIST = -1  # slot of the reserved chunk, which is on no list
+
+_DIGITS = bytes([0x30, 0x31]) + bytes(254)  # byte of a map -> ASCII digit
+_HINTS = (
+    "scan_hint",
+    "scan_hint_start",
+    "contig_hint",
+    "contig_hint_start",
+    "left_free",
+    "right_free",
+    "first_free",
+)
+_hints = attrgetter(*_HINTS)
+_scalars = attrgetter(
+    "isolated",
+    "immutable",
+    "free_bytes",
+    "nr_pages",
+    "nr_populated",
+    "nr_empty_pop_pages",
+    "start_offset",
+    "end_offset",
+)
+_NAMES = ("iso", "imm", "free", "npages", "npop", "nempty", "so", "eo")
+
+
+def dump(value: object) -> str:
+    """Return JSON without spaces, as the checksum takes it."""
+    return json.dumps(value, separators=(",", ":"))
+
+
+def bitmap_text(bits: bytearray) -> str:
+    """Return a map as one hexadecimal integer, bit i for element i.
+
+    >>> bitmap_text(bytearray([0, 1, 0, 0, 1]))
+    '12'
+    """
+    return format(int(bits[::-1].translate(_DIGITS) or b"0", 2), "x")
+
+
+@dataclass(frozen=True, slots=True)
+class StateRecord:
+    """One state: global counters, chunk ids by list, and each chunk as record and as text."""
+
+    g: Record
+    slots: list[list[Any]]  # [slot, [ids head to tail]], empty lists left out
+    chunks: dict[int, Record]
+    texts: dict[int, str]
+
+    @property
+    def crc(self) -> int:
+        """The vectors' checksum: CRC-32 of g, slots and the chunks in id order."""
+        chunks = ",".join(self.texts[i] for i in sorted(self.texts))
+        return zlib.crc32(f'"g":{dump(self.g)}"slots":{dump(self.slots)}{chunks}'.encode())
+
+
+class Recorder:
+    """Reads one allocator's state again and again; a chunk that is as before is not rewritten."""
+
+    def __init__(self, allocator: Allocator) -> None:
+        self.allocator = allocator
+        self._known: dict[int, tuple[tuple[object, ...], Record, str]] = {}
+
+    def read(self) -> StateRecord:
+        """Return the state now. Chunks held by a running step are on no list and left out."""
+        records: dict[int, Record] = {}
+        texts: dict[int, str] = {}
+        known: dict[int, tuple[tuple[object, ...], Record, str]] = {}
+        for slot, chunk in self._placed():
+            contents = _contents(slot, self.allocator.chunk_slot(chunk), chunk)
+            entry = self._known.get(chunk.id)
+            if entry is None or entry[0] != contents:
+                record = chunk_record(chunk, slot, self.allocator.chunk_slot(chunk))
+                entry = contents, record, dump(record)
+            known[chunk.id] = entry
+            _, records[chunk.id], texts[chunk.id] = entry
+        self._known = known
+        return StateRecord(global_record(self.allocator), list_record(self.allocator), records, texts)
+
+    def _placed(self) -> Iterator[tuple[int, Chunk]]:
+        if self.allocator.reserved_chunk is not None:
+            yield OFF_LIST, self.allocator.reserved_chunk
+        for head in self.allocator.chunk_lists:
+            for chunk in head:
+                yield head.slot, chunk
+
+
+def _contents(slot: int, computed: int, chunk: Chunk) -> tuple[object, ...]:
+    """Return everything that a chunk's record shows, as values that no longer change."""
+    return (
+        slot,
+        computed,
+        _scalars(chunk),
+        bytes(chunk.alloc_map),
+        bytes(chunk.bound_map),
+        bytes(chunk.populated),
+        _hints(chunk.chunk_md),
+        list(map(_hints, chunk.md_blocks)),
+        None if chunk.obj_exts is None else sorted(chunk.obj_exts),
+    )
+
+
+def chunk_record(chunk: Chunk, slot: int, computed: int) -> Record:
+    """Return a chunk as the vectors write it; `computed` is the slot its hints ask for."""
+    record: Record = {"id": chunk.id, "slot": slot, "cslot": computed}
+    record.update(zip(_NAMES, map(int, _scalars(chunk)), strict=True))
+    record["pop"] = bitmap_text(chunk.populated)
+    record["amap"] = bitmap_text(chunk.alloc_map)
+    record["bmap"] = bitmap_text(chunk.bound_map)
+    record["md"] = list(_hints(chunk.chunk_md))
+    record["blk"] = [list(_hints(block)) for block in chunk.md_blocks]
+    if chunk.obj_exts is not None:
+        record["objcg"] = sorted(chunk.obj_exts)
+    return record
+
+
+def global_record(allocator: Allocator) -> Record:
+    """Return the counters under the checksum."""
+    env = allocator.env
+    return {
+        "nr_pop": allocator.nr_populated,
+        "nr_empty": allocator.nr_empty_pop_pages,
+        "sched": int(allocator.work_pending),
+        "atomic_failed": int(allocator.atomic_alloc_failed),
+        "live_pages": env.live_pages,
+        "page_allocs": env.page_allocs,
+        "creates": env.creates,
+        "destroys": env.destroys,
+    }
+
+
+def list_record(allocator: Allocator) -> list[list[Any]]:
+    """Return the lists that hold chunks: slot and ids, head to tail."""
+    lists = ([head.slot, [chunk.id for chunk in head]] for head in allocator.chunk_lists)
+    return [entry for entry in lists if entry[1]]
+
+
+def counter_record(allocator: Allocator) -> Record:
+    """Return the counters outside the checksum, cumulative."""
+    env = allocator.env
+    return {
+        "tlb": env.tlb_flushes,
+        "warn": env.warnings,
+        "prwarn": env.printed,
+        "stacks": env.stack_dumps,
+        "charged": env.charged,
+        "objrefs": env.objcg_refs,
+        "nsched": env.balance_requests,
+    }
+
+
+def checksum(allocator: Allocator) -> int:
+    """Return the checksum of the allocator's state."""
+    return Recorder(allocator).read().crc

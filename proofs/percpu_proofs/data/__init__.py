@@ -1,0 +1,19 @@
+"""Recorded data that ships with the package, and where the larger sets may stand beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_HERE = Path(__file__).parent
+_REPOSITORY = _HERE.parents[2]
+
+
+def folder(name: str) -> Path:
+    """Return the folder of shipped data: vectors, bench or traces."""
+    return _HERE / name
+
+
+def shared(name: str) -> list[Path]:
+    """Return the folders `shared/name` that stand beside the repository or the working folder."""
+    places = dict.fromkeys([_REPOSITORY.parent, Path.cwd().parent])
+    return [place / "shared" / name for place in places if (place / "shared" / name).is_dir()]

@@ -1,0 +1,140 @@
+"""Applies operations to an allocator and keeps the handles that stand for its areas."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from percpu_proofs.inputs import InputError
+from percpu_proofs.oplist import Operation, OperationList
+from percpu_reference.chunk import Area
+from percpu_reference.variants import Allocator
+
+
+class HandleError(ValueError):
+    """A caller's error, never one of the allocator (API-2)."""
+
+
+class Outcome(NamedTuple):
+    """What an operation did: an area was handed out or freed, or the work ran."""
+
+    ok: bool
+    area: Area | None = None
+
+
+class _Position:
+    """Stands in for the monitor of an allocator without one."""
+
+    __slots__ = ("operation",)
+
+    def __init__(self) -> None:
+        self.operation = 0
+
+
+class Machine:
+    """One allocator and the handles of its callers."""
+
+    def __init__(self, allocator: Allocator) -> None:
+        self.allocator = allocator
+        self.handles: dict[int, Area | None] = {}  # None: the allocation failed
+        self._position = allocator.monitor or _Position()
+
+    @property
+    def operation(self) -> int:
+        """Number of the operation begun last, from 1; 0 before the first."""
+        return self._position.operation
+
+    def run(self, listed: OperationList, start: int = 0, stop: int | None = None) -> None:
+        """Apply operations [start, stop) of a list in order.
+
+        Raises InputError with file and line for a caller's error; what the allocator raises passes
+        through, and `operation` is then the one at fault.
+        """
+        allocator = self.allocator
+        position = self._position
+        handles = self.handles
+        alloc, free = allocator.alloc, allocator.free
+        held, take = handles.get, handles.pop
+        try:
+            # plain operations inline: this loop must cost little beside the allocator's work
+            for number, operation in enumerate(listed.operations[start:stop], start + 1):
+                position.operation = number
+                kind, arg, size, align, reserved, gfp = operation
+                if kind == "f" and arg in handles:
+                    free(take(arg))
+                elif kind == "a" and held(arg) is None:
+                    handles[arg] = alloc(size, align, reserved=reserved, gfp=gfp)
+                else:
+                    self._apply(operation)
+        except HandleError:
+            raise handle_problem(listed, self.operation - 1) from None
+
+    def apply(self, number: int, operation: Operation) -> Outcome:
+        """Apply one operation and return its outcome. Raises HandleError."""
+        self._position.operation = number
+        return self._apply(operation)
+
+    def _apply(self, operation: Operation) -> Outcome:
+        kind, arg, size, align, reserved, gfp = operation
+        allocator = self.allocator
+        if kind == "a":
+            if self.handles.get(arg) is not None:
+                raise HandleError(f"handle {arg} is in use")
+            area = allocator.alloc(size, align, reserved=reserved, gfp=gfp)
+            self.handles[arg] = area
+            return Outcome(area is not None, area)
+        if kind == "f":
+            if arg not in self.handles:
+                raise HandleError(f"handle {arg} holds nothing")
+            area = self.handles.pop(arg)
+            allocator.free(area)
+            return Outcome(area is not None)
+        if kind == "b" or (kind == "B" and allocator.work_pending):
+            allocator.balance()
+            return Outcome(True)
+        if kind == "B":
+            return Outcome(False)
+        self._script(kind, arg)
+        return Outcome(True)
+
+    def _script(self, kind: str, arg: int) -> None:
+        """Set up failures to come, or change the callers' circumstances."""
+        env = self.allocator.env
+        match kind:
+            case "P":
+                env.page_fault.next = arg
+            case "Q":
+                env.page_fault.kth = arg
+            case "M":
+                env.map_fault.next = arg
+            case "m":
+                env.map_fault.kth = arg
+            case "C":
+                env.vm_fault.next = arg
+            case "Z":
+                env.metadata_fault.kth = arg
+            case "K":
+                env.killed_waits = arg
+            case "H":
+                env.charge_fault.next = arg
+            case "U":
+                env.has_objcg = arg == 1
+            case "E":
+                self.allocator.async_enabled = True
+            case _:
+                raise AssertionError(f"operation {kind!r} is not in the language")
+
+
+def handle_problem(listed: OperationList, index: int) -> InputError:
+    """Return the error for operation `index`, which names a handle wrongly, and say how."""
+    kind, handle = listed.operations[index][:2]
+    for earlier in range(index - 1, -1, -1):
+        if listed.operations[earlier][1] == handle and listed.operations[earlier][0] in "af":
+            break
+    else:
+        return listed.problem(index, "a handle allocated before", f"handle {handle}")
+    line = listed.lines[earlier]
+    if kind == "a":
+        expected, found = "a handle not in use", f"handle {handle}, allocated at line {line}"
+    else:
+        expected, found = "a handle not freed yet", f"handle {handle}, freed at line {line}"
+    return listed.problem(index, expected, found)

@@ -1,0 +1,135 @@
+"""The operation language: one operation a line, `#` opens a comment, plain or gzip.
+
+| text | meaning |
+| --- | --- |
+| `a H SIZE ALIGN FLAGS` | allocate into handle H, bytes; FLAGS `-` or letters of FLAG_LETTERS |
+| `f H` | free handle H (nothing if its allocation failed) |
+| `b`, `B` | run the balance work now; only if it is pending |
+| `P n`, `Q k` | the next n page allocations fail; the k-th from now |
+| `M n`, `m k` | the same for mapping a unit's range |
+| `C n` | the next n chunk creations find no vm area |
+| `Z k` | the k-th metadata allocation from now fails |
+| `K n` | the next n killable waits for the mutex are killed |
+| `H n` | the next n charges fail |
+| `U 0`, `U 1` | the current task has no object cgroup, has one |
+| `E` | asynchronous balance work becomes available |
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from percpu_proofs.inputs import InputError, read_text
+from percpu_spec import gfp
+
+__all__ = ["InputError", "Operation", "OperationList", "parse_operations", "read_operations"]
+
+Operation = tuple[str, int, int, int, bool, int]
+"""Kind, handle or count, and for an allocation size, align, reserved, gfp. Plain for speed."""
+
+FLAG_LETTERS = "AGNOFRW"
+"""A atomic, N no wait, O no I/O (at most one of the three), R reserved, G accounted, F no fail,
+W no warning."""
+
+SHAPES = {
+    "a": "a HANDLE SIZE ALIGN FLAGS",
+    "f": "f HANDLE",
+    "b": "b",
+    "B": "B",
+    "P": "P COUNT",
+    "Q": "Q COUNT",
+    "M": "M COUNT",
+    "m": "m COUNT",
+    "C": "C COUNT",
+    "Z": "Z COUNT",
+    "K": "K COUNT",
+    "H": "H COUNT",
+    "U": "U 0 or U 1",
+    "E": "E",
+}
+_WORDS = {kind: 2 if kind == "U" else len(shape.split()) for kind, shape in SHAPES.items()}
+_CONTEXT = {"A": gfp.ATOMIC, "N": gfp.NOWAIT, "O": gfp.NOIO}
+_MODIFIER = {"G": gfp.ACCOUNT, "W": gfp.NOWARN, "F": gfp.NOFAIL, "R": 0}
+
+
+@dataclass(frozen=True, slots=True)
+class OperationList:
+    """Operations in order, each with the line of `path` it stands on."""
+
+    path: Path
+    operations: list[Operation]
+    lines: Sequence[int]
+
+    def problem(self, index: int, expected: str, found: str | None = None) -> InputError:
+        """Return the error for operation `index`."""
+        return InputError(self.path, self.lines[index], expected, found)
+
+
+def read_operations(path: Path) -> OperationList:
+    """Return the operations of a file; raises InputError where it cannot be read whole."""
+    return parse_operations(path, read_text(path).split("\n"))
+
+
+def parse_operations(path: Path, lines: Iterable[str]) -> OperationList:
+    """Return the operations in lines; path is named in errors. Raises InputError.
+
+    >>> parse_operations(Path("x"), ["# comment", "a 1 8 4 R", "f 1"]).operations[1]
+    ('f', 1, 0, 0, False, 0)
+    """
+    operations: list[Operation] = []
+    numbers = array("l")
+    requests: dict[str, tuple[int, int, bool, int]] = {}  # few differ: parsed once each
+    for number, line in enumerate(lines, 1):
+        if "#" in line:
+            line = line.partition("#")[0]
+        words = line.split(None, 2)
+        if not words:
+            continue
+        kind = words[0]
+        if len(words) > 1 and not (words[1].isascii() and words[1].isdecimal()):
+            raise _malformed(path, number, line, kind)
+        if kind == "a" and len(words) == 3:
+            request = requests.get(words[2])
+            if request is None:
+                request = requests[words[2]] = _request(path, number, line, words[2])
+            operations.append(("a", int(words[1]), *request))
+        elif len(words) == _WORDS.get(kind) and kind != "a":
+            value = int(words[1]) if len(words) == 2 else 0
+            if kind == "U" and value > 1:
+                raise _malformed(path, number, line, kind)
+            operations.append((kind, value, 0, 0, False, 0))
+        else:
+            raise _malformed(path, number, line, kind)
+        numbers.append(number)
+    if not operations:
+        raise InputError(path, None, "at least one operation")
+    return OperationList(path, operations, numbers)
+
+
+def _request(path: Path, number: int, line: str, text: str) -> tuple[int, int, bool, int]:
+    """Return size, align, reserved and gfp of an allocation's last three words."""
+    words = text.split()
+    if len(words) != 3 or not all(w.isascii() and w.isdecimal() for w in words[:2]):
+        raise _malformed(path, number, line, "a")
+    letters = words[2]
+    if letters == "-":
+        return int(words[0]), int(words[1]), False, gfp.KERNEL
+    contexts = [letter for letter in letters if letter in _CONTEXT]
+    if set(letters) - set(FLAG_LETTERS) or len(set(letters)) < len(letters) or len(contexts) > 1:
+        expected = f"flags - or letters of {FLAG_LETTERS}, each once, at most one of A, N, O"
+        raise InputError(path, number, expected, letters)
+    flags = _CONTEXT[contexts[0]] if contexts else gfp.KERNEL
+    for letter in letters:
+        flags |= _MODIFIER.get(letter, 0)
+    return int(words[0]), int(words[1]), "R" in letters, flags
+
+
+def _malformed(path: Path, number: int, line: str, kind: str) -> InputError:
+    """Return the error for a line that does not fit its operation, or any operation."""
+    shape = SHAPES.get(kind)
+    if shape is None:
+        return InputError(path, number, f"an operation, one of {' '.join(SHAPES)}", line.strip())
+    return InputError(path, number, f"'{shape}', numbers decimal", line.strip())

@@ -1,0 +1,62 @@
+"""Rows for test_predicates: clause, predicate, good arguments, bad arguments, message."""
+
+from __future__ import annotations
+
+from percpu_contracts import (
+    accounting,
+    api,
+    balance,
+    cost,
+    fit,
+    locks,
+    maps,
+    population,
+    reclaim,
+    tlb,
+)
+from percpu_contracts.binding import Predicate
+from percpu_contracts.cost import Examined
+from plain_state import SMALL as G
+from plain_state import Bools, allocator
+
+
+def examined(*kinds: str) -> list[Examined]:
+    return [Examined(k == "depopulated", k == "free") for k in kinds]
+
+
+OPERATIONS: list[tuple[str, Predicate, tuple[object, ...], tuple[object, ...], str]] = [
+    ("API-1", api.illegal_is_refused, (G, 0, 4, False, False), (G, 0, 4, True, True), "was served"),
+    ("API-1", api.illegal_is_refused, (G, 4, 4, True, True), (G, 4, 24, False, True), "changed"),
+    ("API-3", api.flags_decide_blocking, (True, True), (True, False), "allow blocking"),
+    ("API-3", api.flags_decide_blocking, (False, False), (False, True), "forbid"),
+    ("API-5", api.atomic_only_takes, (False, 0, 0), (False, 0, 1), "1 chunks"),
+    ("API-5", api.atomic_only_takes, (True, 2, 1), (False, 2, 0), "2 pages"),
+    ("API-6", api.area_is_cleared, ({(0, 8, 8), (1, 0, 32)}, 8, 8, G),
+     ({(0, 8, 8), (1, 8, 4)}, 8, 8, G), "not cleared on CPU 1"),
+    ("MAP-4", maps.free_returns_area, (8, 8), (12, 8), "freed 12 bytes of an area of 8"),
+    ("POP-4", population.failure_keeps_ranges, (b"\1\0\0\0", b"\1\1\1\0", [(1, 3)]),
+     (b"\1\0\0\0", b"\1\1\0\0", []), "page 1 is populated"),
+    ("POP-4", population.failure_keeps_ranges, (Bools([0, 1]), b"\0\1", []),
+     (b"\1\0", b"\1\0", [(1, 2)]), "page 1"),
+    ("RCL-1", reclaim.float_stays_high, (9, 4, G), (9, 3, G), "fell from 9 to 3"),
+    ("RCL-1", reclaim.float_stays_high, (3, 3, G), (3, 2, G), "fell from 3 to 2"),
+    ("BAL-1", balance.population_raises_float, (1, 3, 2), (1, 1, 2), "from 1 to 1"),
+    ("BAL-3", balance.work_drains, (3, 2), (4, 2), "after 3 runs with 2 chunks"),
+    ("BAL-4", balance.low_float_asks, (2, False, G), (1, False, G), "float 1 pages, below 2"),
+    ("BAL-5", balance.atomic_failure_asks, (True, True), (True, False), "no request"),
+    ("BAL-5", balance.atomic_failure_asks, (True, True), (False, True), "no mark"),
+    ("COST-1", cost.depopulated_come_late, (examined("", "depopulated", "free"),),
+     (examined("depopulated", ""),), "an ordinary chunk examined at place 1, after a depopulated"),
+    ("COST-1", cost.depopulated_come_late, (examined("", "free", "free"),),
+     (examined("free", "depopulated"),), "after a fully free"),
+    ("TLB-1", tlb.no_stale_translation, ([4096], {8192}), ([4096, 8192], {8192}), "0x2000"),
+    ("ACC-1", accounting.charge_is_owed, (160, [32, 8], G), (128, [32, 8], G), "owe 160"),
+    ("FIT-1", fit.miss_is_genuine, (allocator().busy, 17), (allocator().busy, 16), "16 bits"),
+    ("FIT-2", fit.hit_is_genuine, (allocator().busy, 10, 5, 4, False, G),
+     (allocator().busy, 0, 9, 1, False, G), "no area of 9 bits aligned to 1 in bits 0..17"),
+    ("FIT-2", fit.hit_is_genuine, (allocator().busy, 16, 8, 8, True, G),
+     (allocator().busy, 24, 4, 1, True, G), "in an unpopulated page"),
+    ("LOCK-1", locks.lock_is_held, (True,), (False,), "without pcpu_lock"),
+    ("LOCK-2", locks.may_sleep, (True, False), (True, True), "with pcpu_lock held"),
+    ("LOCK-2", locks.may_sleep, (True, False), (False, False), "without pcpu_alloc_mutex"),
+]  # fmt: skip
