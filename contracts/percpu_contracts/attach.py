@@ -8,7 +8,8 @@ from __future__ import annotations
 import functools
 import inspect
 import types
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
+from operator import itemgetter
 from typing import Any, TypeVar, cast
 
 import icontract
@@ -21,31 +22,43 @@ C = TypeVar("C")
 CALLERS_ERROR = "API-2"
 
 
-@functools.cache
+_CHECKED: dict[tuple[type, str], type] = {}
+
+
 def checked(cls: type[C], level: str) -> type[C]:
     """Return a subclass of cls that enforces the contracts of a level, fast or full.
 
-    Its instances have a `monitor` (percpu_contracts.monitor.Monitor); with none, conditions are
+    Full asks more than fast in other places, so each has marks of its own. Its instances have a `monitor` (percpu_contracts.monitor.Monitor); with none, conditions are
     judged without exceptions for expected violations.
     """
+    if (cls, level) in _CHECKED:
+        return cast("type[C]", _CHECKED[cls, level])
     namespace: dict[str, Any] = {"__slots__": (), "__module__": cls.__module__}
     for name in marked_names(cls):
-        marks = [m for m in marks_of(cls, name) if level == "full" or m.level == "fast"]
+        marks = [m for m in marks_of(cls, name) if m.level == level]
         if marks:
             function = getattr(cls, name)
             wrap = _generator if inspect.isgeneratorfunction(function) else _function
             namespace[name] = wrap(function, marks)
-    return cast("type[C]", type(f"Checked{cls.__name__}", (cls,), namespace))
+    made = _CHECKED[cls, level] = type(f"Checked{cls.__name__}", (cls,), namespace)
+    return cast("type[C]", made)
 
 
 def _function(function: Callable[..., Any], marks: list[Mark]) -> Callable[..., Any]:
-    """Wrap a plain or async function in its contract."""
-    for mark in reversed([m for m in marks if m.kind == "ensure"]):
-        function = icontract.ensure(_judge(mark), error=_error)(function)
-    for mark in [m for m in marks if m.kind == "old"]:
-        function = icontract.snapshot(mark.condition, name=mark.clause)(function)
-    for mark in reversed([m for m in marks if m.kind == "require"]):
-        function = icontract.require(_judge(mark), error=_error)(function)
+    """Wrap a plain or async function in its contract.
+
+    All its postconditions go into one for icontract, whose cost is per condition; likewise the old
+    values and the preconditions.
+    """
+    requires = [m for m in marks if m.kind == "require"]
+    olds = [m for m in marks if m.kind == "old"]
+    ensures = [m for m in marks if m.kind == "ensure"]
+    if ensures:
+        function = icontract.ensure(_judge(ensures), error=_error)(function)
+    if olds:
+        function = icontract.snapshot(_capture(olds), name="entry")(function)
+    if requires:
+        function = icontract.require(_judge(requires), error=_error)(function)
     return function
 
 
@@ -62,7 +75,7 @@ def _generator(function: Callable[..., Any], marks: list[Mark]) -> Callable[...,
         try:
             while True:
                 gap = next(steps)
-                judge_gap(self)
+                judge_gap(self, gap)
                 yield gap
         except StopIteration as stop:
             return stop.value
@@ -80,30 +93,81 @@ def _generator(function: Callable[..., Any], marks: list[Mark]) -> Callable[...,
     return steps
 
 
-def judge_gap(allocator: Any) -> None:
-    """Ask the clauses about states while a step stands in a gap."""
+def judge_gap(allocator: Any, gap: Any) -> None:
+    """Ask the clauses about states while a step stands in a gap.
+
+    Behind its last lock section a step alone changes no more of the state, so the question is left
+    to its return.
+    """
     monitor: Monitor | None = allocator.monitor
-    if monitor is not None:
+    if monitor is not None and (monitor.history.concurrent or not gap.last):
         monitor.judge(allocator, quiescent=False)
 
 
-def _judge(mark: Mark) -> Callable[..., bool]:
+def _parameters(condition: Callable[..., Any]) -> list[str]:
+    return list(inspect.signature(condition).parameters)
+
+
+def _picker(condition: Callable[..., Any]) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
+    """Return what takes a condition's arguments, in its order, out of those given by name."""
+    names = _parameters(condition)
+    if len(names) == 1:
+        return lambda given: (given[names[0]],)
+    pick: Callable[[dict[str, Any]], tuple[Any, ...]] = itemgetter(*names)
+    return pick
+
+
+def _with_parameters(function: Callable[..., Any], names: Iterable[str]) -> Callable[..., Any]:
+    """Give a function of keywords the named parameters that icontract is to pass."""
+    function.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names]
+    )
+    return function
+
+
+def _capture(olds: list[Mark]) -> Callable[..., Any]:
+    """Return the snapshot that keeps all old values of a function."""
+    parts = [(m.clause, m.condition, _picker(m.condition)) for m in olds]
+
+    def entry(**given: Any) -> types.SimpleNamespace:
+        return types.SimpleNamespace(
+            **{key: capture(*pick(given)) for key, capture, pick in parts}
+        )
+
+    return _with_parameters(
+        entry, dict.fromkeys(n for m in olds for n in _parameters(m.condition))
+    )
+
+
+def _judge(marks: list[Mark]) -> Callable[..., bool]:
     """Return the condition as icontract asks it: whether the run may go on."""
-    condition, clause = mark.condition, mark.clause
-    single = bool(clause) and " " not in clause
+    parts = [
+        (m.clause, bool(m.clause) and " " not in m.clause, m.condition, _picker(m.condition))
+        for m in marks
+    ]
+    asked = " ".join(m.clause for m in marks)
+    wanted = dict.fromkeys(["self", *(n for m in marks for n in _parameters(m.condition))])
 
-    @functools.wraps(condition)
-    def may_go_on(**kwargs: Any) -> bool:
-        wrong = condition(**kwargs)
-        monitor: Monitor | None = kwargs["self"].monitor
-        if monitor is None:
-            return not (wrong if single else any(True for _ in wrong))
-        monitor.evaluated[clause] += 1
-        if single:
-            return wrong is None or monitor.broken(clause, wrong)
-        return all(monitor.broken(*entry) for entry in wrong)
+    def may_go_on(**given: Any) -> bool:
+        monitor: Monitor | None = given["self"].monitor
+        if "OLD" in given:
+            given["OLD"] = given["OLD"].entry
+        if monitor is not None:
+            monitor.evaluated[asked] += 1
+        for clause, single, condition, pick in parts:
+            wrong = condition(*pick(given))
+            if monitor is None:
+                if wrong if single else any(True for _ in wrong):
+                    return False
+                continue
+            if single:
+                if wrong is not None and not monitor.broken(clause, wrong):
+                    return False
+            elif not all(monitor.broken(*entry) for entry in wrong):
+                return False
+        return True
 
-    return may_go_on
+    return _with_parameters(may_go_on, wanted)
 
 
 def _error(self: Any) -> Exception:

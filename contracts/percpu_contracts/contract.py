@@ -63,8 +63,8 @@ def record(note: Condition) -> Callable[[F], F]:
     """Keep the history that some clauses speak of: note is called when the function is left."""
 
     @functools.wraps(note)
-    def noted(**kwargs: Any) -> tuple[()]:
-        note(**kwargs)
+    def noted(*args: Any) -> tuple[()]:
+        note(*args)
         return ()
 
     return _mark("ensure", "", noted, "full")

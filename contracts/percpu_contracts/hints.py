@@ -150,8 +150,12 @@ def hints_are_ordered(chunk: ChunkView) -> str | None:
 @states("HINT-5")
 def chunk_hint_is_close(chunk: ChunkView, geometry: Geometry) -> str | None:
     """contig_hint misses less than a page of the longest run, nothing if a block holds it."""
-    contig = chunk.chunk_md.contig_hint
     longest, inside = longest_run_and_place(chunk, geometry)
+    return contig_is_close(chunk.chunk_md.contig_hint, longest, inside, geometry)
+
+
+def contig_is_close(contig: int, longest: int, inside: bool, geometry: Geometry) -> str | None:
+    """HINT-5 of a chunk whose longest run, and whether one block holds it, are known."""
     if inside and contig != longest:
         return f"chunk: contig_hint {contig}, expected {longest} bits, a run inside one block"
     if not longest - geometry.block_bits < contig <= longest:

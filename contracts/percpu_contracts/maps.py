@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from percpu_spec.definitions import free_bits, is_free, live_areas, served_areas, served_range
+from percpu_spec.definitions import free_bits, is_free, served_areas, served_range
 from percpu_spec.geometry import Geometry
 from percpu_spec.views import ChunkView
 
@@ -54,17 +54,37 @@ def free_bytes_are_counted(chunk: ChunkView, geometry: Geometry) -> str | None:
 
 
 @states("MAP-3")
-def bounds_delimit_areas(chunk: ChunkView) -> str | None:
-    """A boundary bit starts every live area and stands behind its last bit."""
-    bounds, size = chunk.bound_map, len(chunk.alloc_map)
-    for at, end in live_areas(chunk):
-        if not bounds[at]:
+def block_bounds_delimit_areas(chunk: ChunkView, index: int, geometry: Geometry) -> str | None:
+    """A boundary bit starts every live area and stands behind its last bit.
+
+    Inside a run of allocated bits any boundary bit may be right, so only its ends are judged: here
+    those in block `index`, or at its end.
+    """
+    bits, bounds = chunk.alloc_map, chunk.bound_map
+    base = index * geometry.block_bits
+    stop = base + geometry.block_bits
+    at = bits.find(1, base, stop)
+    while at >= 0:
+        if not bounds[at] and (at > base or not base or not bits[at - 1]):
             return f"allocated bit {at}: no boundary bit starts its area"
+        end = bits.find(0, at, stop)
+        if end < 0:
+            end = stop
+            if end < len(bits) and bits[end]:
+                return None  # goes on in the next block
         if not bounds[end]:
-            return f"area of bits {at}..{end}: no boundary bit ends it at {end} of {size}"
-        used = chunk.alloc_map.find(0, at, end)
-        if used >= 0:
-            return f"area of bits {at}..{end}: bit {used} is free before its boundary bit"
+            return f"allocated bits end at {end}: no boundary bit ends their area"
+        at = bits.find(1, end, stop)
+    return None
+
+
+@states("MAP-3")
+def bounds_delimit_areas(chunk: ChunkView, geometry: Geometry) -> str | None:
+    """MAP-3 in every block."""
+    for index in range(chunk.nr_pages):
+        wrong = block_bounds_delimit_areas(chunk, index, geometry)
+        if wrong is not None:
+            return wrong
     return None
 
 
@@ -85,9 +105,11 @@ def shape_fits(chunk: ChunkView, geometry: Geometry) -> str | None:
         ("populated", len(chunk.populated), pages),
         ("md_blocks", len(chunk.md_blocks), pages),
         ("chunk_md.nr_bits", chunk.chunk_md.nr_bits, bits),
-        *((f"md_blocks[{i}].nr_bits", md.nr_bits, block) for i, md in enumerate(chunk.md_blocks)),
     )
     for name, found, wanted in sizes:
         if found != wanted:
             return f"{name}: {found}, expected {wanted} for {pages} pages of {block} bits"
+    for index, md in enumerate(chunk.md_blocks):
+        if md.nr_bits != block:
+            return f"md_blocks[{index}].nr_bits: {md.nr_bits}, expected {block}"
     return None

@@ -34,8 +34,11 @@ class Model(AllocatorView, Protocol):
     async_enabled: bool
     work_pending: bool
     atomic_alloc_failed: bool
+    quiescent: bool
     env: EnvironmentView
     chunk_lists: list[Any]
     monitor: Monitor
 
     def is_atomic(self, gfp: int) -> bool: ...  # noqa: D102
+
+    def chunk_slot(self, chunk: Any) -> int: ...  # noqa: D102

@@ -9,7 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from operator import attrgetter
 
-from percpu_spec.definitions import live_chunks
+from percpu_spec.definitions import (
+    left_free,
+    live_chunks,
+    longest_across,
+    longest_free_run,
+    right_free,
+)
 from percpu_spec.geometry import Geometry
 from percpu_spec.views import AllocatorView, ChunkView
 
@@ -36,14 +42,12 @@ BLOCK = (
     ("HINT-2", hints.block_left_is_exact),
     ("HINT-3", hints.block_right_is_exact),
     ("HINT-8", hints.block_emptiness_shows),
+    ("MAP-3", maps.block_bounds_delimit_areas),
 )
 CHUNK = (
     ("MAP-5", maps.shape_fits),
-    ("MAP-2", maps.free_bytes_are_counted),
-    ("MAP-3", lambda chunk, geometry: maps.bounds_delimit_areas(chunk)),
     ("HINT-1", lambda chunk, geometry: hints.chunk_hint_is_sound(chunk)),
     ("HINT-4", lambda chunk, geometry: hints.hint_is_ordered(chunk.chunk_md)),
-    ("HINT-5", hints.chunk_hint_is_close),
     ("HINT-7", lambda chunk, geometry: hints.chunk_first_free_is_exact(chunk)),
     ("POP-3", lambda chunk, geometry: population.populated_pages_are_counted(chunk)),
     ("RCL-2", lambda chunk, geometry: reclaim.immutable_is_whole(chunk)),
@@ -70,23 +74,48 @@ QUIESCENT = (
 EQUAL_HINTS = (("HINT-6", hints.block_hint_is_longest),)
 
 STATE_CLAUSES = sorted(
-    {clause for table in (BLOCK, CHUNK, SETTLED, ALLOCATOR) for clause, _ in table}
+    {"MAP-2", "HINT-4", "HINT-5"} | {name for table in (BLOCK, CHUNK, SETTLED, ALLOCATOR) for name, _ in table}
 )
 QUIESCENT_CLAUSES = [clause for clause, _ in QUIESCENT]
+
+
+class _Listing:
+    """A view of an allocator whose lists are walked once for all predicates."""
+
+    def __init__(self, allocator: AllocatorView) -> None:
+        self.geometry = allocator.geometry
+        self.nr_slots = allocator.nr_slots
+        self.free_slot = allocator.free_slot
+        self.sidelined_slot = allocator.sidelined_slot
+        self.to_depopulate_slot = allocator.to_depopulate_slot
+        self.nr_empty_pop_pages = allocator.nr_empty_pop_pages
+        self.nr_populated = allocator.nr_populated
+        self.first_chunk = allocator.first_chunk
+        self.reserved_chunk = allocator.reserved_chunk
+        lists = [tuple(allocator.slot_chunks(slot)) for slot in range(allocator.nr_slots)]
+        self.slot_chunks: Callable[[int], Iterable[ChunkView]] = lists.__getitem__
+        self._owned = tuple(allocator.owned_chunks())
+
+    def owned_chunks(self) -> Iterable[ChunkView]:
+        return self._owned
 
 
 class _Seen:
     """A chunk's state when it was last judged, and the verdicts."""
 
-    __slots__ = ("alloc_map", "block_broken", "blocks", "bound_map", "broken", "md", "rest")
+    __slots__ = ("alloc_map", "block_broken", "blocks", "bound_map", "broken", "facts", "keys", "md", "rest")
 
     def __init__(self) -> None:
         self.alloc_map = b""
         self.bound_map = b""
         self.blocks: list[tuple[int, ...]] = []
+        # what each block's verdict was computed for: hints, bits, boundary bits
+        self.keys: list[tuple[tuple[int, ...], bytes, bytes]] = []
         self.md: tuple[int, ...] = ()
         self.rest: tuple[object, ...] = ()
         self.block_broken: list[list[Broken]] = []
+        # of each block: free bits, and left, longest and right free run
+        self.facts: list[tuple[int, tuple[int, int, int]]] = []
         self.broken: list[Broken] = []
 
 
@@ -114,7 +143,8 @@ class WholeState:
         self.evaluations += 1
         geometry = allocator.geometry
         waiting = set(unsettled)
-        chunks = list(live_chunks(allocator))
+        listing = _Listing(allocator)
+        chunks = live_chunks(listing)
         if allocator.reserved_chunk is not None:
             chunks.append(allocator.reserved_chunk)
         for chunk in chunks:
@@ -122,13 +152,13 @@ class WholeState:
         if len(self._seen) > 2 * len(chunks) + 8:  # forget chunks long destroyed
             self._seen = {chunk: self._seen[chunk] for chunk in chunks}
         for clause, state in ALLOCATOR:
-            wrong = state(allocator)
+            wrong = state(listing)
             if wrong is not None:
                 yield clause, wrong
         if quiescent:
             self.quiescent_evaluations += 1
             for clause, state in QUIESCENT:
-                wrong = state(allocator)
+                wrong = state(listing)
                 if wrong is not None:
                     yield clause, wrong
 
@@ -138,7 +168,7 @@ class WholeState:
         seen = self._seen.get(chunk)
         if seen is None:
             seen = self._seen[chunk] = _Seen()
-        blocks = [_hints_of(block) for block in chunk.md_blocks]
+        blocks = list(map(_hints_of, chunk.md_blocks))
         md = _hints_of(chunk.chunk_md)
         rest = (_counters_of(chunk), bytes(chunk.populated), settled, longest)
         same_map = seen.alloc_map == chunk.alloc_map
@@ -152,8 +182,16 @@ class WholeState:
             return seen.broken
 
         now = seen.alloc_map if same_map else bytes(chunk.alloc_map)
-        self._blocks(chunk, geometry, seen, blocks, now, longest)
+        bounds = bytes(chunk.bound_map)
+        self._blocks(chunk, geometry, seen, blocks, now, bounds, longest)
         broken = [entry for entries in seen.block_broken for entry in entries]
+        free = sum(bits for bits, _ in seen.facts) * geometry.granule
+        if chunk.free_bytes != free:
+            broken.append(("MAP-2", f"free_bytes {chunk.free_bytes}, {free} bytes free"))
+        longest_run, inside = longest_across((runs for _, runs in seen.facts), geometry.block_bits)
+        wrong = hints.contig_is_close(chunk.chunk_md.contig_hint, longest_run, inside, geometry)
+        if wrong is not None:
+            broken.append(("HINT-5", wrong))
         for clause, state in CHUNK:
             wrong = state(chunk, geometry)
             if wrong is not None:
@@ -167,7 +205,7 @@ class WholeState:
                 wrong = state(chunk, geometry)
                 if wrong is not None:
                     broken.append((clause, wrong))
-        seen.alloc_map, seen.bound_map = now, bytes(chunk.bound_map)
+        seen.alloc_map, seen.bound_map = now, bounds
         seen.blocks, seen.md, seen.rest, seen.broken = blocks, md, rest, broken
         return broken
 
@@ -178,19 +216,25 @@ class WholeState:
         seen: _Seen,
         blocks: list[tuple[int, ...]],
         now: bytes,
+        bounds: bytes,
         longest: bool,
     ) -> None:
         if len(seen.blocks) != len(blocks):
             seen.block_broken = [[] for _ in blocks]
-            seen.blocks = [()] * len(blocks)
-        before = seen.alloc_map
+            seen.keys = [((), b"", b"")] * len(blocks)
+            seen.facts = [(0, (0, 0, 0))] * len(blocks)
         size = geometry.block_bits
         for index, found in enumerate(blocks):
             base = index * size
-            if found == seen.blocks[index] and (
-                now is before or now[base : base + size] == before[base : base + size]
-            ):
+            # an area may cross the edges: look one bit further
+            first, stop = (base - 1 if base else 0), base + size + 1
+            key = found, now[first:stop], bounds[base:stop]
+            if key == seen.keys[index]:
                 continue
+            seen.keys[index] = key
+            end = base + size
+            runs = left_free(now, base, end), longest_free_run(now, base, end)[1]
+            seen.facts[index] = now.count(0, base, end), (*runs, right_free(now, base, end))
             broken: list[Broken] = []
             for clause, state in BLOCK + EQUAL_HINTS if longest else BLOCK:
                 wrong = state(chunk, index, geometry)

@@ -51,7 +51,8 @@ class Work:
     expected: Sequence[int | None]
     levels: Sequence[Level]
     seconds: dict[Level, float] = field(default_factory=dict)
-    checksums: list[int] = field(default_factory=list)
+    checksums: list[int] = field(default_factory=list)  # of the first pass
+    agree: bool = True  # every pass at every level ended in the known state, or all in the same
 
     @property
     def operations(self) -> int:
@@ -61,12 +62,6 @@ class Work:
     def rate(self, level: Level) -> float | None:
         """Operations a second, best of the rounds; None if not measured."""
         return self.operations / self.seconds[level] if level in self.seconds else None
-
-    @property
-    def agree(self) -> bool:
-        """Whether every known final checksum was reached at every level."""
-        pairs = zip(self.expected, self.checksums, strict=False)
-        return all(expected in (None, got) for expected, got in pairs)
 
     def measure(self, level: Level, variant: str) -> None:
         """Run once and keep the time if it is the best so far.
@@ -87,8 +82,9 @@ class Work:
                 gc.enable()
             sums.append(checksum(machine.allocator))
         self.seconds[level] = min(seconds, self.seconds.get(level, seconds))
-        if not self.checksums or (self.agree and sums != self.checksums):
-            self.checksums = sums
+        self.checksums = self.checksums or sums
+        known = zip(self.expected, sums, strict=True)
+        self.agree &= sums == self.checksums and all(want in (None, got) for want, got in known)
 
     def as_json(self) -> dict[str, Any]:
         """Return the figures with plain values only."""

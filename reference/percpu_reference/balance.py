@@ -29,6 +29,7 @@ class Balance(Operations):
     def balance_workfn(self) -> Steps[None]:
         """Destroy free chunks, reclaim, populate, and destroy chunks without pages again."""
         self.work_pending = False
+        self.work_owed = not self.async_enabled
         while self.alloc_mutex:
             yield MUTEX
         self.alloc_mutex = True

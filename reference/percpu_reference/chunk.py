@@ -83,6 +83,9 @@ class ListHead:
 
     def __iter__(self) -> Iterator[Chunk]:
         """Yield the chunks from head to tail; the list must not change meanwhile."""
+        return iter(()) if self.next is self else self._walk()
+
+    def _walk(self) -> Iterator[Chunk]:
         chunk = self.next
         while chunk is not self:
             yield chunk

@@ -15,12 +15,16 @@ T = TypeVar("T")
 
 
 class Gap(NamedTuple):
-    """Where a running step stands: a name, and the chunk and pages [start, end) it holds."""
+    """Where a running step stands: a name, and the chunk and pages [start, end) it holds.
+
+    last: nothing but flags and requests for work is left to do.
+    """
 
     name: str
     chunk: Chunk | None = None
     start: int = 0
     end: int = 0
+    last: bool = False
 
 
 Steps = Generator[Gap, None, T]
@@ -29,9 +33,9 @@ Steps = Generator[Gap, None, T]
 MUTEX = Gap("wait for pcpu_alloc_mutex")
 FREE_LIST = Gap("alloc: look at the free list")
 CREATE = Gap("alloc: create a chunk")
-DONE = Gap("alloc: test the float")
-FAILED = Gap("alloc: mark the failure")
-ASK = Gap("free: ask for balance work")
+DONE = Gap("alloc: test the float", last=True)
+FAILED = Gap("alloc: mark the failure", last=True)
+ASK = Gap("free: ask for balance work", last=True)
 BALANCE_CREATE = Gap("balance: create a chunk")
 
 

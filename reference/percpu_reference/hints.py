@@ -5,9 +5,8 @@ Shortfalls of 6.12 that the variants repair are marked with their names (L1 to L
 
 from __future__ import annotations
 
-from percpu_contracts.contract import ensure, old, require
+from percpu_contracts.contract import ensure, old
 from percpu_contracts.functions import hints as must
-from percpu_contracts.functions.slots import locked
 
 from percpu_reference.chunk import Block, Chunk
 from percpu_reference.slots import Slots
@@ -162,7 +161,6 @@ class Hints(Slots):
                 self.block_update(block, start - base, end - base)
             start = find(0, end + 1, limit)
 
-    @require("LOCK-1", locked)
     @old("empties", must.empties_before)
     @ensure("HINT-1", must.blocks_are_sound)
     @ensure("HINT-1", must.chunk_is_sound)
@@ -251,7 +249,6 @@ class Hints(Slots):
         if start < end and bit_off < start + chunk_md.contig_hint:
             self.chunk_refresh_hint(chunk, False)
 
-    @require("LOCK-1", locked)
     @old("empties", must.empties_before)
     @ensure("HINT-1", must.blocks_are_sound)
     @ensure("HINT-1", must.chunk_is_sound)

@@ -36,7 +36,6 @@ class Operations(Memcg):
         """Free with nothing else running; see free_percpu."""
         run(self.free_percpu(area))
 
-    @ensure("API-3", must.classifies)
     def is_atomic(self, gfp: int) -> bool:
         """Return whether a request with these flags must not sleep (API-3)."""
         return not gfp & DIRECT_RECLAIM
@@ -44,6 +43,7 @@ class Operations(Memcg):
     @old("state", must.state_before)
     @old("may_charge", must.may_charge)
     @ensure("API-1", must.refuses_illegal)
+    @ensure("API-3", must.classifies)
     @ensure("API-4", must.fits_request)
     @ensure("API-5", must.only_takes)
     @ensure("POP-2", must.is_populated)

@@ -32,10 +32,20 @@ class Slots(State):
         self.search_lists = [
             self.chunk_lists[slot : last_searched + 1] for slot in range(self.nr_slots)
         ]
-        granule = self.granule
-        self.slot_of_bits = [0] + [
-            self.size_to_slot(bits * granule) for bits in range(1, self.geometry.unit_bits + 1)
-        ]
+        self.slot_of_bits = self.slot_table()
+
+    def slot_table(self) -> list[int]:
+        """Return the slot of a run of each length in bits, 0 for none."""
+        bits, granule = self.geometry.unit_bits, self.granule
+        table = [0] * (bits + 1)
+        first = 1
+        while first <= bits:  # a slot's runs share the highest bit of their size
+            behind = -(-(1 << (first * granule).bit_length()) // granule)
+            behind = min(max(behind, first + 1), bits + 1)
+            table[first:behind] = [self._size_to_slot(first * granule)] * (behind - first)
+            first = behind
+        table[bits] = self.size_to_slot(bits * granule)
+        return table
 
     def _size_to_slot(self, size: int) -> int:
         return max(size.bit_length() - self.geometry.slot_base_shift + 2, 1)
@@ -47,7 +57,6 @@ class Slots(State):
             return self.free_slot
         return self._size_to_slot(size)
 
-    @ensure("SLOT-1", must.is_computed_slot)
     def chunk_slot(self, chunk: Chunk) -> int:
         """Return the slot computed from a chunk's hints (SLOT-1)."""
         if chunk.free_bytes < self.granule:
@@ -78,6 +87,7 @@ class Slots(State):
 
     @require("LOCK-1", must.locked)
     @old("place", must.place)
+    @ensure("SLOT-1", must.slot_is_computed)
     @ensure("LIST-4", must.is_relocated)
     def chunk_relocate(self, chunk: Chunk, oslot: int) -> None:
         """Put a chunk on the list of its computed slot if that is no longer oslot.
@@ -118,7 +128,6 @@ class Slots(State):
             self.nr_empty_pop_pages += chunk.nr_empty_pop_pages
             self.chunk_relocate(chunk, -1)
 
-    @require("LOCK-1", must.locked)
     @old("empties", must.empties_before)
     @old("floating", must.float_before)
     @ensure("FLT-1", must.counts_empties)

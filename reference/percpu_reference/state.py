@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from percpu_contracts.monitor import Monitor
 from percpu_spec.geometry import Geometry
@@ -55,6 +55,7 @@ class State:
         "trace",
         "unit_size",
         "warn_limit",
+        "work_owed",
         "work_pending",
     )
 
@@ -99,6 +100,7 @@ class State:
         self.atomic_alloc_failed = False
         self.async_enabled = geometry.async_enabled
         self.work_pending = False
+        self.work_owed = not geometry.async_enabled  # requests made so far may have been lost
         self.lock = False  # pcpu_lock
         self.alloc_mutex = False  # pcpu_alloc_mutex
         self.warn_limit = WARN_LIMIT
@@ -124,6 +126,14 @@ class State:
         if self.async_enabled:
             self.env.balance_requests += 1
             self.work_pending = True
+
+    @property
+    def quiescent(self) -> bool:
+        """Whether no balance work is pending, nor owed for requests lost before it was enabled.
+
+        Says nothing of steps under way.
+        """
+        return self.async_enabled and not self.work_pending and not self.work_owed
 
     def slot_chunks(self, slot: int, /) -> Iterable[Chunk]:
         """Return the chunks of one list, head to tail (AllocatorView)."""
@@ -162,7 +172,7 @@ class State:
         new.owned = [copies[chunk] for chunk in self.owned]
         new.chunk_lists = [ListHead(head.slot) for head in self.chunk_lists]
         for head, new_head in zip(self.chunk_lists, new.chunk_lists, strict=True):
-            last = new_head
+            last: Any = new_head
             for chunk in head:
                 copy = copies[chunk]
                 last.next = copy

@@ -53,7 +53,9 @@ class Geometry:
             raise GeometryError(f"page={self.page}: expected a multiple of granule={self.granule}")
         bits = self.page // self.granule
         if bits & (bits - 1):
-            raise GeometryError(f"page={self.page}: expected a power of two of {self.granule} bytes")
+            raise GeometryError(
+                f"page={self.page}: expected a power of two times the granule, {self.granule}"
+            )
         if self.unit <= 0 or self.unit % self.page:
             raise GeometryError(f"unit={self.unit}: expected a multiple of the page, {self.page}")
         if self.cpus < 1 or self.groups < 1 or self.cpus % self.groups:

@@ -61,7 +61,7 @@ def balance_holds(self: Any) -> Iterator[Broken]:
     wrong = floats.float_is_counted(self)
     if wrong is not None:
         yield "FLT-1", wrong
-    if self.async_enabled and not self.work_pending:
+    if self.quiescent:
         wrong = balance.one_free_chunk(self)
         if wrong is not None:
             yield "BAL-2", wrong

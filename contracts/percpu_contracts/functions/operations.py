@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from percpu_spec.definitions import area_size, is_legal
+from percpu_spec.definitions import area_size, first_chunk_pages, is_legal
 from percpu_spec.gfp import allow_blocking
 
 from percpu_contracts import accounting, api, balance, cost, population, tlb
@@ -38,9 +38,9 @@ def refuses_illegal(
     return api.illegal_is_refused(self.geometry, size, align, result is not None, changed)
 
 
-def classifies(self: Model, gfp: int, result: bool) -> str | None:
+def classifies(self: Model, gfp: int) -> str | None:
     """A request is atomic exactly if its flags forbid blocking (API-3)."""
-    return api.flags_decide_blocking(allow_blocking(gfp), not result)
+    return api.flags_decide_blocking(allow_blocking(gfp), not self.is_atomic(gfp))
 
 
 def only_takes(self: Model, gfp: int, OLD: Any) -> str | None:
@@ -145,10 +145,12 @@ def charges_are_owed(self: Model) -> str | None:
 
 
 def counts_pages(self: Any) -> str | None:
-    """Backing pages held are those of the populated pages (POP-4)."""
+    """Backing pages held are those counted as populated, on every CPU (POP-4, by way of POP-3)."""
     if self.geometry.backing != "vm" or self.monitor.history.concurrent:
         return None
-    return population.backing_pages_are_held(self, self.env.live_pages)
+    wanted = self.geometry.cpus * (self.nr_populated - first_chunk_pages(self))
+    found = self.env.live_pages
+    return None if found == wanted else f"{found} backing pages held, expected {wanted}"
 
 
 def counts_areas(self: Any) -> str | None:
@@ -160,9 +162,7 @@ def counts_areas(self: Any) -> str | None:
 
 def state_holds(self: Model) -> Iterator[tuple[str, str]]:
     """Every clause about states, and those about quiescence if nothing is pending."""
-    quiescent = (
-        self.async_enabled and not self.work_pending and not self.monitor.history.concurrent
-    )
+    quiescent = self.quiescent and not self.monitor.history.concurrent
     return self.monitor.broken_state(self, quiescent=quiescent)
 
 

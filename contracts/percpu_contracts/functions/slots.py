@@ -41,9 +41,9 @@ def is_slot_of_size(self: Model, size: int, result: int) -> str | None:
     return None if result == wanted else f"slot {result} for {size} bytes, expected {wanted}"
 
 
-def is_computed_slot(self: Model, chunk: LinkedChunk, result: int) -> str | None:
-    """The computed slot is the defined one (SLOT-1)."""
-    return lists.computed_slot_is(chunk, result, self.geometry)
+def slot_is_computed(self: Model, chunk: LinkedChunk) -> str | None:
+    """The computed slot, by which the chunk was placed, is the defined one (SLOT-1)."""
+    return lists.computed_slot_is(chunk, self.chunk_slot(chunk), self.geometry)
 
 
 def is_at_head(self: Model, chunk: LinkedChunk, slot: int) -> str | None:

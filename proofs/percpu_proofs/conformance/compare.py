@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from percpu_proofs.traces.snapshot import Snapshot
 from percpu_spec.views import AllocatorView, BlockView, ChunkView
+
+from percpu_proofs.traces.snapshot import Snapshot
 
 _HINTS = (
     "scan_hint", "scan_hint_start", "contig_hint", "contig_hint_start", "left_free", "right_free",
@@ -25,14 +26,6 @@ class Difference(NamedTuple):
     what: str
     chunk: int
     detail: str
-
-
-class Addressed(ChunkView):
-    """A chunk with its address."""
-
-    @property
-    def base_addr(self) -> int:
-        """Return the address of the chunk."""
 
 
 def differences(model: AllocatorView, kernel: Snapshot) -> Iterator[Difference]:
@@ -84,9 +77,7 @@ def _chunk(ours: ChunkView, theirs: ChunkView, base: int) -> Iterator[Difference
     if ours.populated != theirs.populated:
         yield Difference("populated", base, f"first {_first(ours.populated, theirs.populated)}")
     yield from _hints("chunk", ours.chunk_md, theirs.chunk_md, base)
-    for index, (a_block, b_block) in enumerate(
-        zip(ours.md_blocks, theirs.md_blocks, strict=False)
-    ):
+    for index, (a_block, b_block) in enumerate(zip(ours.md_blocks, theirs.md_blocks, strict=False)):
         yield from _hints(f"block {index}", a_block, b_block, base)
 
 

@@ -11,15 +11,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, cast
 
+from percpu_reference.chunk import Chunk
+from percpu_reference.gaps import run
+from percpu_reference.variants import Allocator
+
 from percpu_proofs.conformance.actors import MAKE, POPULATE, Allocation, fits, kind_of, shown
-from percpu_proofs.conformance.requests import Place, Plan, Request
+from percpu_proofs.conformance.requests import Place, Plan, Request, shown_place
 from percpu_proofs.conformance.timing import Choice, Contradiction, Moment
 from percpu_proofs.conformance.watched import Watched
 from percpu_proofs.conformance.work import WorkReplay
 from percpu_proofs.traces import events as ev
-from percpu_reference.chunk import Chunk
-from percpu_reference.gaps import run
-from percpu_reference.variants import Allocator
 
 _AHEAD = 30  # earlier beginnings of a search that are tried
 
@@ -82,6 +83,8 @@ class Replay(WorkReplay):
         self.index = index + 1
         if self.work.steps is not None or self.model.work_pending or self.work.asked >= 0:
             self.settle()
+        if self.finished and self.model.nr_empty_pop_pages < self.model.empty_low:
+            self.may_ask = True
 
     def _early(self, moment: Moment) -> None:
         """Begin a request before the event that tells of it."""
@@ -114,7 +117,10 @@ class Replay(WorkReplay):
             self.finished.discard(index)
 
     def _serve(self, request: Request) -> None:
-        """Run a request as far as it goes: to its end, or to a gap that an event will end."""
+        """Run a request as far as it goes: to its end, or to a gap that an event will end.
+
+        The event that ends a population is the request's print, where no probe tells.
+        """
         allocation = self.holder
         if allocation is not None and allocation.request is request:
             self._advance(allocation)  # its chunk has been created
@@ -149,7 +155,7 @@ class Replay(WorkReplay):
                 if kind == MAKE:
                     break
                 if kind == POPULATE:
-                    if request.area >= 0:
+                    if request.area >= 0 or self.index < request.index:
                         break
                     if request.expected is None:
                         self.model.env.page_fault.next = 1
@@ -171,10 +177,23 @@ class Replay(WorkReplay):
     def _compare(self, allocation: Allocation) -> None:
         request = allocation.request
         if allocation.outcome != request.expected:
-            self.wrong("placement", f"{allocation.outcome} instead of {request.expected}")
+            self.wrong(
+                "placement",
+                f"{shown_place(allocation.outcome)}, kernel {shown_place(request.expected)}",
+                self._overtaken(allocation.outcome),
+            )
         if request.attempts and tuple(allocation.attempts) != request.attempts:
             self.wrong("start hint", f"{allocation.attempts} instead of {request.attempts}")
         self.on_served(request, allocation)
+
+    def _overtaken(self, place: Place | None) -> tuple[Choice, ...]:
+        """Return as remedy: the request that the kernel gave this place to came first."""
+        other = None if place is None else self.plan.next_at(place, self.index)
+        if other is None or other.area >= 0:
+            return ()
+        index = self.index
+        moment = Moment("area", other.index)
+        return tuple(Choice(moment, before) for before in range(index, max(index - 4, -1), -1))
 
     def _take_mutex(self) -> None:
         """Let the balance work finish if nothing keeps it, so that the mutex is free."""
@@ -183,9 +202,10 @@ class Replay(WorkReplay):
             self.wake()
         if not self.model.alloc_mutex:
             return
-        keeper = self.work.gap if self.work.steps is not None else self.holder and self.holder.gap
+        by_work = self.work.steps is not None
+        keeper = self.work.gap if by_work or self.holder is None else self.holder.gap
         remedies: tuple[Choice, ...] = ()
-        if self.work.steps is not None and not self.probed():
+        if by_work and not self.probed():
             remedies = (Choice(self.work.moment, self.plan.before_next_chunk(self.index)),)
         self.wrong("mutex", f"held by work that stands at {shown(keeper)}", remedies)
 

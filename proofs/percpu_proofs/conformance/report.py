@@ -70,6 +70,7 @@ class TraceReport:
     start_hints: int = 0
     start_hints_matched: int = 0
     frees: int = 0
+    skipped: int = 0  # allocations and frees before the state that the replay begins in
     unasked_work: int = 0  # balance work that ran although the model had not asked for it
     snapshots: list[SnapshotReport] = field(default_factory=list)
     mismatches: list[Mismatch] = field(default_factory=list)
@@ -111,6 +112,8 @@ class TraceReport:
             ("allocations placed", _ratio(self.placed, self.allocations)),
             ("failures matched", _ratio(self.failures_matched, self.failures)),
         ]
+        if self.skipped:
+            rows.append(("before the start", f"{self.skipped} operations, not compared"))
         if self.start_hints:
             rows.append(("start hints", _ratio(self.start_hints_matched, self.start_hints)))
         if quiet:
@@ -121,11 +124,15 @@ class TraceReport:
                 rows.append(("of them in everything", str(exact)))
         if torn := [s.phase for s in self.snapshots if s.torn]:
             rows.append(("torn states", ", ".join(torn)))
-        rows.extend(("mismatch", f"[red]line {m.line}: {m.what}: {m.detail}[/red]")
-                    for m in self.mismatches[:SHOWN])
+        rows.extend(
+            ("mismatch", f"[red]line {m.line}: {m.what}: {m.detail}[/red]")
+            for m in self.mismatches[:SHOWN]
+        )
         rows.extend(("left open", f"{u.what}: {u.count}, {u.assumed}") for u in self.undetermined)
         if self.timings:
-            rows.append(("timings inferred", f"{len(self.timings)}, {self.replays} stretches tried"))
+            rows.append(
+                ("timings inferred", f"{len(self.timings)}, {self.replays} stretches tried")
+            )
         if self.unasked_work:
             rows.append(("work not asked for", f"[red]{self.unasked_work}[/red]"))
         rows.append(("seconds", f"{self.seconds:.1f}"))

@@ -44,6 +44,15 @@ class Place(NamedTuple):
     off: int
 
 
+def shown_place(place: Place | None) -> str:
+    """Return a place in words.
+
+    >>> shown_place(Place(0xFF00, 8)), shown_place(None)
+    ('ff00+8', 'failure')
+    """
+    return "failure" if place is None else f"{place.base:x}+{place.off}"
+
+
 @dataclass(slots=True)
 class Request:
     """An allocation as asked for, sizes in bytes, and what the kernel made of it."""
@@ -67,6 +76,7 @@ class Plan:
     trace: Trace
     probed_from: int  # first event of the probes; as many as events if there are none
     bfree_probed: bool
+    by_task: bool  # tasks are known, so `before` bounds what a request may have overtaken
     printed: dict[int, Request] = field(default_factory=dict)  # by printing event
     begun: dict[int, Request] = field(default_factory=dict)  # by event `area`
     before: list[int] = field(default_factory=list)  # the event before on the same CPU or task
@@ -75,6 +85,14 @@ class Plan:
     def requests(self) -> list[Request]:
         """All requests whose outcome was printed, in the order of printing."""
         return list(self.printed.values())
+
+    def next_at(self, place: Place, index: int) -> Request | None:
+        """Return the next request after an event that the kernel gave a place to."""
+        for later in range(index + 1, min(index + 20000, len(self.trace.events))):
+            request = self.printed.get(later)
+            if request is not None and request.expected == place:
+                return request
+        return None
 
     def population_called(self, index: int) -> bool:
         """Return whether the last event before `index` on its CPU asked for a population."""
@@ -104,7 +122,8 @@ def make_plan(trace: Trace, live: set[Place]) -> Plan:
     kinds = [type(event).__name__ for event in events]
     probes = ("Area", "AreaFree", "Balance", "Populated", "Relocate", "PopulateCall")
     first = min((kinds.index(name) for name in probes if name in kinds), default=len(events))
-    plan = Plan(trace, first, "BalanceFree" in kinds)
+    by_task = any(event.pid is not None for event in events)
+    plan = Plan(trace, first, "BalanceFree" in kinds, by_task)
     _Linker(plan, events, set(live)).run()
     return plan
 
@@ -142,7 +161,9 @@ class _Linker:
                     place = Place(event.base, event.off)
                     if place not in self.live:
                         raise self.plan.trace.problem(
-                            index, "the offset of a live area", f"base={event.base:x} off={event.off}"
+                            index,
+                            "the offset of a live area",
+                            f"base={event.base:x} off={event.off}",
                         )
                     self.live.remove(place)
                 case _:

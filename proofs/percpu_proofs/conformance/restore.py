@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from percpu_proofs.traces.snapshot import BlockSnapshot, ChunkSnapshot, Snapshot
 from percpu_reference.chunk import Block, Chunk
 from percpu_reference.variants import Allocator
 from percpu_spec.geometry import Geometry
+
+from percpu_proofs.traces.snapshot import BlockSnapshot, ChunkSnapshot, Snapshot
 
 
 def empty(variant: type[Allocator], geometry: Geometry, first_base: int) -> Allocator:

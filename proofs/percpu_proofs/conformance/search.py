@@ -11,15 +11,24 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import zip_longest
+
+from percpu_reference.variants import Allocator
 
 from percpu_proofs.conformance.replay import Replay
 from percpu_proofs.conformance.requests import Plan
 from percpu_proofs.conformance.timing import Choice, Contradiction, Moment
-from percpu_reference.variants import Allocator
 
 SPACING = 1000  # events between kept states
 KEPT = 12  # states kept
-BUDGET = 400  # replays tried for one contradiction
+BUDGET = 1000  # replays tried for one contradiction
+PRINTED_LATER = 30  # events after a contradiction whose requests may have come before it
+DEPTH = 4  # moments changed for one contradiction, at most
+WIDTH = 64  # remedies followed up for a first change, a quarter of that for each further one
+NEAR = 6  # events by which a moment is moved, as a rule
+FAR = 100  # and by which one of the last few is
+RECENT = 4  # moments that are moved far
+OVERTAKEN = 300  # and by which a sleeping one that is contradicted itself may have been
 
 Delays = dict[Moment, int]
 
@@ -58,6 +67,7 @@ class Search:
         self.kept: deque[Kept] = deque(maxlen=KEPT)
         self.delays: Delays = {}
         self.inferred: dict[Moment, Inferred] = {}
+        self.taken: dict[Moment, Choice] = {}  # the moments of the run that no event showed
         self.replays = 0  # further replays that were needed
 
     def run(self, model: Allocator, index: int = 0) -> Contradiction | None:
@@ -68,12 +78,17 @@ class Search:
         while True:
             try:
                 self.advance(replay, len(self.plan.trace.events))
+                self._note(replay)
                 return None
             except Contradiction as contradiction:
+                self._note(replay)
                 other = self.resolve(replay, contradiction)
                 if other is None:
                     return contradiction
                 replay = other
+
+    def _note(self, replay: Replay) -> None:
+        self.taken.update((choice.moment, choice) for choice in replay.choices)
 
     def keep(self, state: Kept) -> None:
         """Keep a state; the oldest one goes."""
@@ -120,10 +135,10 @@ class Search:
             try:
                 self.advance(other, found.index + 1, keep=False)
             except Contradiction as again:
-                if again.remedies and len(delays) - len(self.delays) < 4:
-                    queue.extendleft(
-                        reversed([delays | {c.moment: c.before} for c in again.remedies[:8]])
-                    )
+                deeper = len(delays) - len(self.delays)
+                if deeper < DEPTH and (again.index, again.detail) != (found.index, found.detail):
+                    more = [delays | {c.moment: c.before} for c in again.remedies]
+                    queue.extendleft(reversed(more[: WIDTH >> 2 * deeper]))
                 continue
             self._adopt(delays, found, state)
             return other
@@ -135,6 +150,7 @@ class Search:
             if self.delays.get(moment) != before:
                 self.inferred[moment] = Inferred(moment, before, because)
         self.delays = delays
+        self.taken = {m: c for m, c in self.taken.items() if c.before <= state.index}
         while self.kept[-1] is not state:
             self.kept.pop()
 
@@ -148,32 +164,49 @@ class Search:
         first = min(changed, default=0)
         return next((s for s in reversed(self.kept) if s.index <= first), None)
 
-    def _others(
-        self, delays: Delays, replay: Replay, found: Contradiction
-    ) -> Iterator[Delays]:
-        """Yield other timings, likeliest first: the remedies, then each late choice by itself."""
+    def _others(self, delays: Delays, replay: Replay, found: Contradiction) -> Iterator[Delays]:
+        """Yield other timings, likeliest first.
+
+        The remedies that the contradiction names; then, in turns, each late choice by itself, and
+        each request that may have come earlier than it was printed.
+        """
         for choice in found.remedies:
             yield delays | {choice.moment: choice.before}
-        for moment in self._pending_areas(found.index):
-            yield delays | moment
+        turns = [self._moved(replay, found.index), self._pending_areas(found.index)]
+        for pair in zip_longest(*turns):
+            for changed in pair:
+                if changed is not None:
+                    yield delays | changed
+
+    def _moved(self, replay: Replay, index: int) -> Iterator[Delays]:
+        """Yield other moments for the choices of a replay, the last ones first."""
         for choice in reversed(replay.choices):
-            for before in _alternatives(choice, found.index):
-                yield delays | {choice.moment: before}
+            if choice.before != index:
+                yield {choice.moment: index}
+        for age, choice in enumerate(reversed(replay.choices)):
+            for before in _alternatives(choice, index, FAR if age < RECENT else NEAR):
+                yield {choice.moment: before}
 
     def _pending_areas(self, index: int) -> Iterator[Delays]:
-        """Yield earlier moments for the unprobed requests printed at or soon after an event."""
+        """Yield earlier moments for the unprobed requests printed at or soon after an event.
+
+        Between taking its area and its print a sleeping request can be overtaken by anything that
+        needs no mutex, on its own CPU too; only the print before by the same task bounds it.
+        """
         plan = self.plan
-        for later in range(index, min(index + 40, len(plan.before))):
+        for later in range(index, min(index + PRINTED_LATER, len(plan.before))):
             request = plan.printed.get(later)
             if request is None or request.area >= 0:
                 continue
-            earliest = max(plan.before[later] + 1, index - 200)
-            for before in range(min(index, later - 1), earliest - 1, -1):
+            reach = NEAR if later > index or request.atomic else OVERTAKEN
+            earliest = max(plan.before[later] + 1 if plan.by_task else 0, index - reach)
+            for before in range(min(index, later) - 1, earliest - 1, -1):
                 yield {Moment("area", later): before}
 
 
-def _alternatives(choice: Choice, index: int) -> list[int]:
-    """Return other events before which a moment may have lain, nearest to `index` last."""
-    moment, taken = choice
-    near = range(max(moment.at, taken - 12), min(index + 1, taken + 12))
-    return [n for n in [*near, index] if n != taken]
+def _alternatives(choice: Choice, index: int, reach: int) -> list[int]:
+    """Return other events before which a moment may have lain, the nearest to `index` first."""
+    moment, taken, since = choice
+    last = min(index + 1, taken + reach)
+    first = max(moment.at, since, taken - reach)
+    return [before for before in range(last, first - 1, -1) if before != taken]

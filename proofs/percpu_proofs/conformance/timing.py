@@ -29,8 +29,7 @@ class Choice(NamedTuple):
 class Contradiction(Exception):
     """The model, under the timings assumed so far, cannot have produced an event.
 
-    `remedies` are other timings worth trying, best first; `request` is the allocation concerned,
-    if it is one, and `got` what the model did.
+    `remedies` are other timings worth trying, best first.
     """
 
     def __init__(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import time
-from bisect import bisect_left
 from collections.abc import Callable
 from pathlib import Path
+
+from percpu_reference.variants import DEFAULT, VARIANTS, Allocator
 
 from percpu_proofs.conformance.actors import Allocation
 from percpu_proofs.conformance.compare import Difference, counted, differences
@@ -24,17 +25,26 @@ from percpu_proofs.conformance.restore import empty, restored
 from percpu_proofs.conformance.search import Inferred, Search
 from percpu_proofs.conformance.timing import Contradiction
 from percpu_proofs.conformance.watched import watched
-from percpu_proofs.traces.events import Alloc, CreateChunk, Free, Mark, TraceError
+from percpu_proofs.traces.events import (
+    Alloc,
+    Area,
+    CreateChunk,
+    Depopulated,
+    Free,
+    Mark,
+    Populated,
+    TraceError,
+)
 from percpu_proofs.traces.reader import Run, Trace, read_run
 from percpu_proofs.traces.snapshot import Snapshot, read_snapshot
 from percpu_proofs.traces.source import lines_of
-from percpu_reference.variants import DEFAULT, VARIANTS, Allocator
 
 Progress = Callable[[int, int], None]
 
 _RELEASE = re.compile(r"(?:Linux version|^kernel) (\d+)\.(\d+)(\S*)")
 _SNAP = re.compile(r"snap:([^:]+):(begin|end)")
 _DEPOPULATES = (5, 14)  # the first kernel with partial depopulation and one chunk type
+_TAKEN = (Alloc, Area, Free, Populated, Depopulated)  # what changes the state
 _INPUTS = (
     "the order in which areas were taken and freed",
     "size, alignment, flags and reservation of each request",
@@ -71,8 +81,7 @@ class _Comparison:
         self.out = TraceReport(run.name, self.kernel, variant, "", _INPUTS)
         self.served: dict[int, tuple[bool, int]] = {}  # placed as expected; start hints equal
         self.states: dict[str, SnapshotReport] = {}
-        self.unasked: dict[int, bool] = {}
-        self.shift = 0  # events before the one that the replay begins with
+        self.unasked: dict[int, bool] = {}  # by the event at which balance work entered
 
     def report(self) -> TraceReport:
         """Return what the comparison finds."""
@@ -89,6 +98,10 @@ class _Comparison:
         model, trace, live = self._begin()
         plan = make_plan(trace, live)
         out.frees = sum(isinstance(e, Free) for e in trace.events)
+        compared = sum(isinstance(e, Alloc) for e in trace.events)
+        everything = sum(isinstance(e, Free) for e in events) + out.allocations
+        out.skipped = everything - out.frees - compared
+        out.allocations = compared
         search = Search(plan, self._observe, self.progress)
         index = 0
         while True:
@@ -120,7 +133,6 @@ class _Comparison:
             if phase in run.states and not _torn(trace, index):
                 snapshot = read_snapshot(run.states[phase], run.geometry)
                 self.out.start = f"the recorded state {phase}"
-                self.shift = index + 1
                 rest = Trace(trace.path, trace.events[index + 1 :], trace.lines[index + 1 :])
                 live = {Place(c.base_addr, off) for c in snapshot.chunks() for off in c.areas}
                 return restored(self.variant, snapshot), rest, live
@@ -220,11 +232,7 @@ def _begins(event: object) -> str:
 
 def _torn(trace: Trace, index: int) -> bool:
     """Return whether percpu events happened while the state of mark `index` was read."""
-    for later in range(index + 1, len(trace.events)):
-        if isinstance(trace.events[later], Mark):
-            return False
-        return True
-    return False
+    return index + 1 < len(trace.events) and not isinstance(trace.events[index + 1], Mark)
 
 
 def _shown(difference: Difference) -> dict[str, str]:
@@ -257,5 +265,33 @@ def _timing(plan: Plan, inferred: Inferred) -> Timing:
 
 def _undetermined(plan: Plan, search: Search) -> list[Undetermined]:
     """Return what the trace leaves open, with what was assumed."""
-    del bisect_left  # placeholder
-    return []
+    probed = [c for c in search.taken.values() if c.before >= plan.probed_from]
+    silent = [c for c in search.taken.values() if c.before < plan.probed_from]
+    found = [
+        Undetermined(
+            "moments of the balance work between two of its events, with other work in between",
+            sum(c.before > c.since for c in probed),
+            "taken just before the later one",
+        ),
+        Undetermined(
+            "runs of the balance work whose moment and pages no event shows",
+            sum(c.moment.kind == "work" for c in silent),
+            "taken at once after being asked for, but as inferred where that cannot be",
+        ),
+        Undetermined(
+            "requests whose place among those of other CPUs no event shows",
+            sum(_unordered(plan, request) for request in plan.requests),
+            "taken where they are printed, but as inferred where that cannot be",
+        ),
+    ]
+    return [one for one in found if one.count]
+
+
+def _unordered(plan: Plan, request: Request) -> bool:
+    """Return whether operations of other CPUs lie between a request's print and its CPU's last."""
+    events = plan.trace.events
+    cpu = events[request.index].cpu
+    if request.area >= 0 or cpu is None:
+        return False
+    between = (events[i] for i in range(plan.before[request.index] + 1, request.index))
+    return any(isinstance(event, _TAKEN) and event.cpu not in (cpu, None) for event in between)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Protocol
 
-from percpu_proofs.conformance.requests import Attempt
 from percpu_reference.chunk import Chunk
 from percpu_reference.variants import Allocator
+from percpu_spec.geometry import Geometry
+
+from percpu_proofs.conformance.requests import Attempt
 
 
 class Watched(Protocol):
@@ -16,7 +17,6 @@ class Watched(Protocol):
     attempts: list[Attempt]
 
 
-@cache
 def watched(variant: type[Allocator]) -> type[Allocator]:
     """Return the variant with every search (alloc_area) appended to its list `attempts`."""
 
@@ -24,6 +24,10 @@ def watched(variant: type[Allocator]) -> type[Allocator]:
         """The variant, each search of a map noted."""
 
         __slots__ = ("attempts",)
+
+        def __init__(self, geometry: Geometry) -> None:
+            super().__init__(geometry)
+            self.attempts: list[Attempt] = []
 
         def alloc_area(self, chunk: Chunk, alloc_bits: int, align: int, start: int) -> int:
             self.attempts.append(Attempt(chunk.base_addr, alloc_bits, align, start))

@@ -1,15 +1,17 @@
 """The balance work of a replay: when it begins, and when it goes on after a lock drop.
 
-Where events of the work are recorded (probes), a gap ends at its event, and what no event ends lasts
-until the next event of the work: it prints that one with pcpu_lock held or right after, so this is
-the moment, unless the lock is released once more before. Without probes it begins and goes on at
-once; only the coming and going of chunks is recorded then. `delays` overrides both.
+Where events of the work are recorded (probes), a gap ends at its event, and what no event ends
+lasts until the next event of the work: it prints that one with pcpu_lock held or right after, so
+this is the moment, unless the lock is released once more before. Without probes it begins and goes
+on at once; only the coming and going of chunks is recorded then. `delays` overrides both.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import NoReturn
+
+from percpu_reference.variants import Allocator
 
 from percpu_proofs.conformance.actors import (
     DESTROY,
@@ -25,7 +27,6 @@ from percpu_proofs.conformance.actors import (
 from percpu_proofs.conformance.requests import Plan
 from percpu_proofs.conformance.timing import Choice, Contradiction, Moment
 from percpu_proofs.traces import events as ev
-from percpu_reference.variants import Allocator
 
 
 class WorkReplay:
@@ -42,6 +43,8 @@ class WorkReplay:
         self.work = Work()
         self.choices: list[Choice] = []
         self.base = 0  # address of the next chunk
+        # an allocation tests the float without a lock, any time between its area and its print
+        self.may_ask = False
         self.on_entered: Callable[[int, bool], None] = lambda index, asked: None
 
     def wrong(self, kind: str, detail: str, remedies: tuple[Choice, ...] = ()) -> NoReturn:
@@ -166,7 +169,8 @@ class WorkReplay:
         """Take the entry of the balance work, which then waits for the mutex."""
         if self.work.steps is not None:
             self.wrong("balance work", f"entered twice: {shown(self.work.gap)}")
-        self.on_entered(self.index, self.model.work_pending)
+        self.on_entered(self.index, self.model.work_pending or self.may_ask)
+        self.may_ask = False
         self.model.work_pending = False
         self.work.entered = self.index
         self.work.asked = -1 if self.plan.bfree_probed else self.index + 1

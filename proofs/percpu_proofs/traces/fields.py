@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 from percpu_proofs.traces import events as ev
@@ -24,7 +25,7 @@ class Form(NamedTuple):
 
     op: str
     name: str
-    record: type[ev.Event]
+    record: Callable[..., ev.Event]
     fields: tuple[Field, ...]
     order: tuple[str, ...]  # the same fields by jsonl name, in the order of the record
 
@@ -41,7 +42,7 @@ _START = Field("start", "start", "number")
 _END = Field("end", "end", "number")
 
 
-def _form(op: str, name: str, record: type[ev.Event], *fields: Field) -> Form:
+def _form(op: str, name: str, record: Callable[..., ev.Event], *fields: Field) -> Form:
     return Form(op, name, record, fields, tuple(f.json for f in fields))
 
 

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
+from percpu_spec.geometry import Geometry
+
 from percpu_proofs.traces.events import Alloc, Event, TraceError, problem
 from percpu_proofs.traces.jsonl import read_jsonl
 from percpu_proofs.traces.layout import read_layout
 from percpu_proofs.traces.source import lines_of
 from percpu_proofs.traces.text import looks_like_text, read_text
-from percpu_spec.geometry import Geometry
 
 _TRACES = ("trace.jsonl.gz", "trace.jsonl", "trace.txt.gz", "trace.txt", "trace.gz", "trace")
 _BOOTS = ("dmesg.txt.gz", "dmesg.txt", "dmesg.gz", "dmesg")
@@ -120,8 +121,9 @@ def _check_counts(path: Path, trace: Trace) -> None:
     for op, record in wanted.items():
         found = sum(type(e).__name__ == record and e.t is not None for e in trace.events)
         if op in counts and counts[op] != found:
-            raise problem(trace.path, None, f"{counts[op]} events {op}, as {path.name} says",
-                          str(found))
+            raise problem(
+                trace.path, None, f"{counts[op]} events {op}, as {path.name} says", str(found)
+            )
 
 
 def _with_pretrace(folder: Path, trace: Trace) -> Trace:
@@ -143,8 +145,20 @@ def _with_pretrace(folder: Path, trace: Trace) -> Trace:
     else:
         raise problem(log, None, "the first allocations of the trace somewhere in this log")
     before: list[Event] = [
-        Alloc(None, None, reserved, False, size, align, opening[0].base, ptr - start, ptr, None, gfp,
-              call_site)
+        Alloc(
+            None,
+            None,
+            reserved,
+            False,
+            size,
+            align,
+            opening[0].base,
+            ptr - start,
+            ptr,
+            None,
+            gfp,
+            call_site,
+        )
         for _, size, align, ptr, reserved, gfp, call_site in earlier[:cut]
     ]
     return Trace(trace.path, [*before, *trace.events], [*[0] * cut, *trace.lines])
@@ -158,7 +172,12 @@ def _log_entries(path: Path) -> Iterator[tuple[str, int, int, int, bool, str, st
             if entry["op"] == "reached":
                 continue
             sizes = (entry.get("size", 0), entry.get("align", 0), int(entry["ptr"], 16))
-            yield (entry["op"], *sizes, bool(entry.get("reserved", 0)), entry.get("gfp", ""),
-                   (entry.get("bt") or [""])[0])
+            yield (
+                entry["op"],
+                *sizes,
+                bool(entry.get("reserved", 0)),
+                entry.get("gfp", ""),
+                (entry.get("bt") or [""])[0],
+            )
         except (ValueError, KeyError, TypeError, AttributeError):
             raise problem(path, number, "op, size, align and ptr of an allocation", line) from None

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from percpu_spec.geometry import Geometry
+
 from percpu_proofs.traces.events import problem
 from percpu_proofs.traces.source import lines_of
-from percpu_spec.geometry import Geometry
 
 _CHUNK = (
     "slot", "pos", "base_addr", "free_bytes", "immutable", "isolated", "start_offset",
@@ -121,6 +122,7 @@ class _Reader:
         self.geometry = geometry
         self.line = 0
         self.globals: dict[str, str] = {}
+        self.lines: dict[str, int] = {}  # of the globals
 
     def snapshot(self, phase: str, lines: Iterable[tuple[int, str]]) -> Snapshot:
         special: dict[str, ChunkSnapshot] = {}
@@ -143,6 +145,7 @@ class _Reader:
             elif "=" in line:
                 name, _, value = line.partition("=")
                 self.globals[name] = value
+                self.lines[name] = self.line
             elif line.startswith("kernel "):
                 self.globals["kernel"] = line[7:]
             elif line:
@@ -186,6 +189,7 @@ class _Reader:
                 return int(value, 16 if name in _HEX else 10)
         except ValueError:
             pass
+        self.line = self.lines.get(name, 0)
         raise self._wrong(f"{name}=number", value or "")
 
     def _check_layout(self) -> None:
@@ -193,6 +197,7 @@ class _Reader:
         wanted = {"pcpu_unit_size": self.geometry.unit, "pcpu_nr_groups": self.geometry.groups}
         for name, value in wanted.items():
             if self._global(name) != value:
+                self.line = self.lines[name]
                 raise self._wrong(f"{name}={value}, as the boot lines say", self.globals[name])
 
     def _chunk(self, line: str, source: Iterator[tuple[int, str]]) -> ChunkSnapshot:
@@ -262,7 +267,7 @@ class _Reader:
         bits = self.geometry.block_bits
         try:
             blocks = tuple(
-                BlockSnapshot(*map(int, part.split("/")), nr_bits=bits) for part in text.split(";")
+                BlockSnapshot(*(*map(int, part.split("/")), bits)) for part in text.split(";")
             )
         except (ValueError, TypeError):
             raise self._wrong("blocks= seven numbers a block", text) from None
@@ -291,4 +296,3 @@ class _Reader:
             alloc_map[first:last] = b"\1" * (last - first)
             bound_map[first] = bound_map[last] = 1
         return alloc_map, bound_map
-

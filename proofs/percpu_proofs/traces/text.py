@@ -22,9 +22,9 @@ LINE = re.compile(
     r"\s+(?P<time>\d+(?:\.\d+)?):"
     r"\s+(?P<event>[^\s:]+):\s*(?P<fields>.*)"
 )
-_LOST = re.compile(r"CPU:\s*(?P<cpu>\d+) \[(?:LOST (?:(?P<n>\d+) )?EVENTS|(?:\d+ )?EVENTS DROPPED)\]")
+_LOST = re.compile(r"CPU:\s*\d+ \[(?:LOST (?:\d+ )?EVENTS|(?:\d+ )?EVENTS DROPPED)\]")
 _ENTRIES = re.compile(r"#\s*entries-in-buffer/entries-written:\s*(\d+)/(\d+)")
-_HEAD = re.compile(r"version = \d+|cpus=\d+|CPU \d+ is empty|trace\.dat:?|##### CPU \d+ buffer started")
+_HEAD = re.compile(r"version = \d+|cpus=\d+|CPU \d+ is empty|##### CPU \d+ buffer started")
 _MARKS = ("tracing_mark_write", "print", "bprint")
 
 
@@ -62,7 +62,7 @@ class _Parser:
         for group, read in self.order:
             text = got(group)
             values.append(None if text is None else read(text))
-        return self.record(t, cpu, *values, pid=pid)
+        return self.record(t, cpu, *values, pid)
 
 
 _PARSERS = {form.name: _Parser(index) for index, form in enumerate(FORMS)}
@@ -114,8 +114,9 @@ def read_text(path: Path, lines: Iterable[tuple[int, str]]) -> tuple[list[Event]
             events.append(event)
             numbers.append(number)
     if entries is not None and entries[0] != seen:
-        raise problem(path, entries[1], f"as many lines as entries in the buffer, {seen}",
-                      str(entries[0]))
+        raise problem(
+            path, entries[1], f"as many lines as entries in the buffer, {seen}", str(entries[0])
+        )
     return events, numbers
 
 

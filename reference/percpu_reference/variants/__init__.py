@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from difflib import get_close_matches
 
@@ -34,12 +33,17 @@ def variant_class(name: str) -> type[Allocator]:
         raise UnknownVariantError(f"variant {name!r}: expected one of {', '.join(near)}") from None
 
 
-@functools.cache
+_ON_KM: dict[type[Allocator], type[Allocator]] = {}
+
+
 def with_backing(variant: type[Allocator], backing: str) -> type[Allocator]:
     """Return the variant on vm backing, or with km in its place."""
     if backing == "vm":
         return variant
-    return type(f"{variant.__name__}Km", (KmBacking, variant), {"__slots__": ()})
+    if variant not in _ON_KM:
+        name = f"{variant.__name__}Km"
+        _ON_KM[variant] = type(name, (KmBacking, variant), {"__slots__": ()})
+    return _ON_KM[variant]
 
 
 def build(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from percpu_spec.geometry import Geometry
 from percpu_spec.views import BitMap, ChunkView
@@ -92,6 +92,26 @@ def first_free(bits: BitMap, start: int, end: int) -> int:
 def longest_run(chunk: ChunkView) -> int:
     """Length of the longest free run of a chunk, across blocks."""
     return longest_free_run(chunk.alloc_map)[1]
+
+
+def longest_across(blocks: Iterable[tuple[int, int, int]], size: int) -> tuple[int, bool]:
+    """Return the longest free run over adjacent blocks, and whether a block holds one as long.
+
+    Each block of `size` bits is given as its left free, longest and right free run; the last two
+    are the first where it is all free.
+
+    >>> longest_across([(0, 2, 1), (4, 4, 4), (0, 5, 0)], 4)
+    (5, True)
+    """
+    best = inside = run = 0
+    for left, longest, right in blocks:
+        inside = max(inside, longest)
+        run += left
+        if left != size:
+            best = max(best, run)
+            run = right
+    best = max(best, run, inside)
+    return best, inside == best
 
 
 def longest_run_and_place(chunk: ChunkView, geometry: Geometry) -> tuple[int, bool]:

@@ -8,18 +8,18 @@ from percpu_spec.definitions.pages import empty_populated_pages
 from percpu_spec.views import AllocatorView, ChunkView
 
 
-def listed_chunks(allocator: AllocatorView) -> Iterator[tuple[int, ChunkView]]:
-    """Yield every listed chunk as (slot, chunk), slot by slot, head to tail."""
-    for slot in range(allocator.nr_slots):
-        for chunk in allocator.slot_chunks(slot):
-            yield slot, chunk
+def listed_chunks(allocator: AllocatorView) -> list[tuple[int, ChunkView]]:
+    """Return every listed chunk as (slot, chunk), slot by slot, head to tail."""
+    slot_chunks = allocator.slot_chunks
+    return [(slot, chunk) for slot in range(allocator.nr_slots) for chunk in slot_chunks(slot)]
 
 
-def live_chunks(allocator: AllocatorView) -> Iterator[ChunkView]:
-    """Yield every chunk that is listed or owned by a running step: all but the reserved one."""
-    for slot in range(allocator.nr_slots):
-        yield from allocator.slot_chunks(slot)
-    yield from allocator.owned_chunks()
+def live_chunks(allocator: AllocatorView) -> list[ChunkView]:
+    """Return every chunk that is listed or owned by a running step: all but the reserved one."""
+    slot_chunks = allocator.slot_chunks
+    chunks = [chunk for slot in range(allocator.nr_slots) for chunk in slot_chunks(slot)]
+    chunks.extend(allocator.owned_chunks())
+    return chunks
 
 
 def dynamic_chunks(allocator: AllocatorView) -> Iterator[ChunkView]:

@@ -1,0 +1,1 @@
+"""The commands of `percpu-spec`, a module each."""

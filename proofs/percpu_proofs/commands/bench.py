@@ -1,0 +1,108 @@
+"""`percpu-spec bench`: operations per second at each level of contracts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.text import Text
+
+from percpu_proofs.bench import BenchReport, Work, measure, prepare
+from percpu_proofs.commands import output
+from percpu_reference import DEFAULT
+
+
+@click.command()
+@click.argument("lists", nargs=-1, metavar="[LIST]...")
+@click.option(
+    "--lists",
+    "folder",
+    type=click.Path(path_type=Path),
+    help="Folder of c10.ops.gz, c100.ops.gz, c1000.ops.gz.",
+)
+@click.option("--variant", default=DEFAULT, show_default=True, help="The algorithm to measure.")
+@click.option(
+    "--rounds",
+    type=click.IntRange(min=1),
+    default=3,
+    show_default=True,
+    help="Times everything is measured; the best counts.",
+)
+@output.json_option
+def bench(
+    lists: tuple[str, ...], folder: Path | None, variant: str, rounds: int, as_json: bool
+) -> None:
+    """Measure operation LISTs: c10, c100, c1000, or files. Without LIST, all that are there.
+
+    c10 ships with the package; the others are looked for in ../shared/bench.
+    """
+    report = prepare(lists, [folder] if folder else [], variant, rounds)
+    interrupted = False
+    try:
+        with output.progress_bar("bench") as bar:
+            measure(report, bar)
+    except KeyboardInterrupt:
+        interrupted = True
+    if as_json:
+        output.print_json(report.as_json())
+    else:
+        _show(output.console(), report)
+    if interrupted:
+        raise SystemExit(output.INTERRUPTED)
+    if not report.agree:
+        raise SystemExit(output.DIFFERS)
+
+
+def _show(out: Console, report: BenchReport) -> None:
+    rows = [_row(work) for work in report.works if work.seconds]
+    out.print(output.table("operations a second, best of the rounds", _COLUMNS, rows))
+    growth = report.growth()
+    if growth is not None:
+        out.print(f"growth: c1000 runs at {growth:.0%} of c10's rate, contracts off")
+    for name in report.missing:
+        out.print(f"not measured: {name}, not found here or in ../shared/bench; --lists says where")
+    if not report.agree:
+        out.print(Text("a run did not end in the known state: its rates mean nothing", "bold red"))
+
+
+_COLUMNS = (
+    "list",
+    "operations",
+    "off",
+    "fast",
+    "full",
+    "off/fast",
+    "off/full",
+    "kernel C",
+    "C/off",
+    "final checksum",
+)
+
+
+def _row(work: Work) -> tuple[object, ...]:
+    found = work.as_json()
+    rates = found["operations_per_second"]
+    slower = found["times_slower_than_off"]
+    kernel = found["kernel_operations_per_second"]
+    if len(work.checksums) > 1:
+        checksum = f"{len(work.checksums)} of {len(work.checksums)} files"
+    else:
+        checksum = str(found["final_checksum"])
+    return (
+        work.name,
+        work.operations,
+        *(_rate(rates.get(level)) for level in ("off", "fast", "full")),
+        *(_times(slower.get(level)) for level in ("fast", "full")),
+        _rate(kernel),
+        _times(found["kernel_ratio"]),
+        checksum if work.agree else Text(f"{checksum}: differs", "bold red"),
+    )
+
+
+def _rate(value: float | None) -> str:
+    return "" if value is None else f"{value:,.0f}"
+
+
+def _times(value: float | None) -> str:
+    return "" if value is None else f"{value:.1f}"

@@ -1,0 +1,90 @@
+"""`percpu-spec conform`: is the model the kernel?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.text import Text
+
+from percpu_proofs import data
+from percpu_proofs.commands import output, traces
+from percpu_proofs.conformance.report import TraceReport
+from percpu_proofs.conformance.vectors import VectorReport, conform_vectors
+from percpu_reference import DEFAULT
+
+
+@click.group()
+def conform() -> None:
+    """Compare the model with recorded kernels."""
+
+
+@conform.command()
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path), metavar="[PATH]...")
+@output.json_option
+def vectors(paths: tuple[Path, ...], as_json: bool) -> None:
+    """Compare every field of every recorded state in vectors: files, or folders of them.
+
+    Without PATH, the vectors that ship with the package.
+    """
+    report = VectorReport()
+    interrupted = False
+    try:
+        with output.progress_bar("vectors") as bar:
+            conform_vectors(paths or [data.folder("vectors")], bar, report)
+    except KeyboardInterrupt:
+        interrupted = True
+    if as_json:
+        output.print_json(report.as_json() | {"interrupted": interrupted})
+    else:
+        _show(output.console(), report, interrupted)
+    if interrupted:
+        raise SystemExit(output.INTERRUPTED)
+    if report.mismatches:
+        raise SystemExit(output.DIFFERS)
+
+
+def _show(out: Console, report: VectorReport, interrupted: bool) -> None:
+    rows = [
+        ("files", str(report.files)),
+        ("operations", str(report.operations)),
+        ("states that differ", str(report.mismatches)),
+    ]
+    if report.not_compared:
+        rows.append(("not compared", report.not_compared))
+    out.print(output.pairs(rows))
+    if report.first_mismatch is not None:
+        out.print(Text(f"first: {report.first_mismatch}", "bold red"))
+    elif interrupted:
+        out.print("interrupted: the states compared so far are the kernel's")
+    else:
+        out.print(Text("every field of every recorded state is the kernel's", "bold"))
+
+
+@conform.command()
+@click.argument("runs", nargs=-1, type=click.Path(path_type=Path), metavar="[RUN]...")
+@click.option("--variant", default=DEFAULT, show_default=True, help="The algorithm to compare.")
+@output.json_option
+def trace(runs: tuple[Path, ...], variant: str, as_json: bool) -> None:
+    """Compare every placement and recorded state of kernel traces: folders of runs, or traces.
+
+    Without RUN, the trace that ships with the package.
+    """
+    reports: list[TraceReport] = []
+    interrupted = False
+    try:
+        for path in runs or [data.default_trace()]:
+            reports.append(traces.replay(path, variant, "off"))
+            if not as_json:
+                traces.show(output.console(), reports[-1])
+    except KeyboardInterrupt:
+        interrupted = True
+    if as_json:
+        found = [report.to_dict() for report in reports]
+        only = found[0] if len(found) == 1 else {}
+        output.print_json(only | {"runs": found, "interrupted": interrupted})
+    if interrupted:
+        raise SystemExit(output.INTERRUPTED)
+    if not all(report.ok for report in reports):
+        raise SystemExit(output.DIFFERS)

@@ -1,0 +1,119 @@
+"""What all commands share in speaking to people and programs: tables, JSON, progress, exit codes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import click
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+AS_EXPECTED = 0
+DIFFERS = 1
+BAD_INPUT = 2
+INTERRUPTED = 130
+
+_PIPED_WIDTH = 120  # columns where no terminal says how wide it is
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return a console for standard output or error; no colour and no bars when piped."""
+    file = sys.stderr if stderr else sys.stdout
+    width = None if file.isatty() else _PIPED_WIDTH
+    return Console(file=file, highlight=False, width=width)
+
+
+def print_json(value: object) -> None:
+    """Print one JSON document."""
+    click.echo(json.dumps(value, indent=2))
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
+    """Return a table; a column whose cells are all numbers is set to the right.
+
+    Cells are plain text unless they are rich Text.
+    """
+    numeric = [
+        bool(rows) and all(isinstance(row[i], int | float) for row in rows)
+        for i in range(len(columns))
+    ]
+    made = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
+    for name, right in zip(columns, numeric, strict=True):
+        made.add_column(name, justify="right" if right else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*(cell if isinstance(cell, Text) else Text(_cell(cell)) for cell in row))
+    return made
+
+
+def pairs(rows: Sequence[tuple[str, object]]) -> Table:
+    """Return names with their values, a line each."""
+    made = Table.grid(padding=(0, 2))
+    made.add_column(style="bold")
+    made.add_column(overflow="fold")
+    for name, value in rows:
+        made.add_row(name, value if isinstance(value, Text) else Text(_cell(value)))
+    return made
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return str(value)
+    return f"{value:.2f}" if isinstance(value, float) else str(value)
+
+
+class Bar:
+    """A progress bar on standard error, there only while someone watches."""
+
+    def __init__(self, progress: Progress, title: str) -> None:
+        self._progress = progress
+        self._task = progress.add_task(title, total=None)
+
+    def __call__(self, done: int, total: int, title: str | None = None) -> None:
+        """Show that `done` of `total` is done."""
+        if title is None:
+            self._progress.update(self._task, completed=done, total=total)
+        else:
+            self._progress.update(self._task, completed=done, total=total, description=title)
+
+
+@contextmanager
+def progress_bar(title: str) -> Iterator[Bar]:
+    """Show a bar while the block runs, and take it away after."""
+    out = console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as progress:
+        yield Bar(progress, title)
+
+
+def sparkline(values: Sequence[int], width: int = 40) -> str:
+    """Return values as a row of characters from low to high, at most width of them.
+
+    >>> sparkline([1, 2, 4])
+    '▁▃█'
+    """
+    marks = "▁▂▃▄▅▆▇█"
+    if not values:
+        return ""
+    low, high = min(values), max(values)
+    span = max(high - low, 1)
+    chosen = [values[i * len(values) // width] for i in range(width)]
+    if len(values) <= width:
+        chosen = list(values)
+    return "".join(marks[(value - low) * (len(marks) - 1) // span] for value in chosen)

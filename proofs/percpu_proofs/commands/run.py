@@ -1,0 +1,212 @@
+"""`percpu-spec run`: operations, vectors and traces through the contract-checked allocator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.text import Text
+
+from percpu_contracts.contract import Level
+from percpu_proofs import data
+from percpu_proofs.commands import output, traces
+from percpu_proofs.commands.source import Kind, Source, expand, kind_of, read_source
+from percpu_proofs.conformance.report import TraceReport
+from percpu_proofs.runs import ClauseVerdict, RunReport, run_list, touched
+from percpu_proofs.show.picture import picture_of_state
+from percpu_proofs.show.text import chunk_text
+from percpu_reference import DEFAULT
+from percpu_spec.catalogue import clause
+
+_MAPS_SHOWN = 2  # chunks drawn after a violation
+
+
+@click.command()
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path), metavar="[FILE]...")
+@click.option("--variant", default=DEFAULT, show_default=True, help="The algorithm to run.")
+@click.option(
+    "--contracts",
+    type=click.Choice(["off", "fast", "full"]),
+    default="fast",
+    show_default=True,
+    help="What is checked: nothing, constant work an operation, everything.",
+)
+@click.option(
+    "--geometry",
+    metavar="NAME=VALUE,...",
+    help="Sizes: unit, static, reserved, dyn, cpus, groups, memcg, async; for an operation list "
+    "those of the benchmark lists unless given.",
+)
+@output.json_option
+def run(
+    files: tuple[Path, ...], variant: str, contracts: Level, geometry: str | None, as_json: bool
+) -> None:
+    """Run FILEs (operation lists, vectors, kernel traces) through the contract-checked allocator.
+
+    Without FILE, the trace of a real kernel that ships with the package.
+    """
+    paths = expand(files) or [data.default_trace()]
+    out = output.console()
+    reports: list[RunReport | TraceReport] = []
+    interrupted = False
+    try:
+        for path in paths:
+            if kind_of(path) is Kind.TRACE:
+                reports.append(traces.replay(path, variant, contracts))
+                if not as_json:
+                    traces.show(out, reports[-1])
+                continue
+            source = read_source(path, geometry)
+            report = _report(path, source, variant, contracts)
+            reports.append(report)
+            try:
+                with output.progress_bar(path.name) as bar:
+                    run_list(source.listed, report, bar)
+            finally:
+                if not as_json and report.clauses:
+                    show(out, report, source)
+    except KeyboardInterrupt:
+        interrupted = True
+
+    if as_json:
+        output.print_json(_merged(reports, interrupted))
+    if interrupted:
+        output.console(stderr=True).print(
+            f"interrupted: {len(reports)} of {len(paths)} inputs begun, as far as shown"
+        )
+        raise SystemExit(output.INTERRUPTED)
+    if not all(report.ok for report in reports):
+        raise SystemExit(output.DIFFERS)
+
+
+def _report(path: Path, source: Source, variant: str, contracts: Level) -> RunReport:
+    return RunReport(
+        str(path),
+        source.kind.value,
+        variant,
+        contracts,
+        source.geometry,
+        len(source.listed.operations),
+        # only this variant promises to end in the recorded state
+        recorded_checksum=source.recorded if variant == DEFAULT else None,
+    )
+
+
+def _merged(reports: Sequence[RunReport | TraceReport], interrupted: bool) -> dict[str, Any]:
+    """Return all runs; what concerns one input stands at the top too if there is only one."""
+    runs = [r.as_json() if isinstance(r, RunReport) else traces.as_json(r) for r in reports]
+    violations: dict[str, dict[str, Any]] = {}
+    for one in runs:
+        for name, found in one["violations"].items():
+            known = violations.setdefault(name, found | {"count": 0, "file": one["file"]})
+            known["count"] += found["count"]
+    only = runs[0] if len(runs) == 1 else {}
+    return only | {
+        "operations": sum(one["operations"] for one in runs),
+        "violations": violations,
+        "memory": only.get("memory"),
+        "final_checksum": only.get("final_checksum"),
+        "ok": all(one["ok"] for one in runs) and not interrupted,
+        "interrupted": interrupted,
+        "runs": runs,
+    }
+
+
+def show(out: Console, report: RunReport, source: Source) -> None:
+    """Print what a run found."""
+    done = f"{report.operations}"
+    if not report.complete:
+        done += f" of {report.planned}"
+    pages = [sample.pages_all_units for sample in report.memory]
+    rows = [
+        ("input", f"{report.file} ({report.kind})"),
+        ("allocator", f"{report.variant}, contracts {report.contracts}"),
+        ("operations", f"{done}, {report.seconds:.1f} s"),
+        ("pages, all units", f"{pages[0]} to {pages[-1]}, at most {max(pages)}"),
+        ("over time", output.sparkline(pages)),
+    ]
+    if report.final_checksum is not None:
+        agreed = {None: "", True: ", as recorded", False: f", recorded {report.recorded_checksum}"}
+        known = report.recorded_checksum is not None
+        rows.append(
+            (
+                "final checksum",
+                f"{report.final_checksum}{agreed[report.checksum_agrees if known else None]}",
+            )
+        )
+    out.print(output.pairs(rows))
+    if report.contracts != "off":
+        asked = [v for v in report.clauses if v.verdict in ("holds", "violated")]
+        out.print(output.table("clauses", _COLUMNS, [_row(v) for v in asked]))
+        for word, why in (
+            ("unchecked", "at this level or in this run"),
+            ("not applicable", f"to {report.variant}"),
+        ):
+            names = [v.clause for v in report.clauses if v.verdict == word]
+            if names:
+                out.print(f"{word} {why}: {', '.join(names)}")
+    out.print(_summary(report))
+    if report.stopped_by is not None:
+        _show_violation(out, report, source, report.violations[report.stopped_by])
+
+
+_COLUMNS = ("clause", "what", "verdict", "evidence")
+
+
+def _row(verdict: ClauseVerdict) -> tuple[object, ...]:
+    """Return the table row of a clause that was asked."""
+    title = clause(verdict.clause).title
+    times = "once" if verdict.evaluations == 1 else f"{verdict.evaluations} times"
+    if verdict.verdict == "holds":
+        evidence = f"asked {times}"
+        if verdict.expected:
+            evidence += "; this variant is expected to break it, which did not show here"
+        return verdict.clause, title, Text("holds", "green"), evidence
+    style = "yellow" if verdict.expected else "bold red"
+    word = "violated, expected" if verdict.expected else "violated"
+    evidence = (
+        f"at {verdict.count} operations, first {verdict.first} (line {verdict.line}): "
+        f"{verdict.message}"
+    )
+    return verdict.clause, title, Text(word, style), evidence
+
+
+def _summary(report: RunReport) -> Text:
+    """Return the verdict in one line, with rung and bound."""
+    counts = {word: 0 for word in ("holds", "violated", "unchecked", "not applicable")}
+    for verdict in report.clauses:
+        counts[verdict.verdict] += 1
+    if report.contracts == "off":
+        return Text(report.bound)
+    unexpected = [v.clause for v in report.violations.values() if not v.expected]
+    words = (
+        f"{report.bound}: {counts['holds']} clauses held, {counts['violated']} violated "
+        f"({', '.join(unexpected)} unexpectedly), "
+        if unexpected
+        else f"{report.bound}: {counts['holds']} clauses held, {counts['violated']} violated as "
+        "expected of this variant, "
+    )
+    return Text(words + f"{counts['unchecked']} unchecked", "bold red" if unexpected else "bold")
+
+
+def _show_violation(
+    out: Console, report: RunReport, source: Source, verdict: ClauseVerdict
+) -> None:
+    """Print where a run was stopped, and the maps of the chunks that the operation changed."""
+    listed = source.listed
+    index = report.operations - 1
+    words = " ".join(str(word) for word in listed.operations[index][:4])
+    out.print(
+        Text(
+            f"{verdict.clause} violated at operation {report.operations} ({listed.path}:"
+            f"{listed.lines[index]}, {words}): {verdict.message}",
+            "bold red",
+        )
+    )
+    allocator, ids = touched(listed, report.geometry, report.variant, report.operations)
+    picture = picture_of_state(allocator, lambda chunk: str(chunk.id))
+    for chunk_id in ids[:_MAPS_SHOWN]:
+        out.print(Text("\n" + chunk_text(picture.chunks[str(chunk_id)])))

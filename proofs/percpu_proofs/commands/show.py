@@ -1,0 +1,115 @@
+"""`percpu-spec show`: the memory map of a state."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from percpu_proofs.commands import output
+from percpu_proofs.commands.source import Kind, Source, kind_of, read_source
+from percpu_proofs.conformance.state import Recorder, counter_record
+from percpu_proofs.inputs import InputError
+from percpu_proofs.runs import state_after, touched
+from percpu_proofs.show.picture import StatePicture, picture_of_state
+from percpu_proofs.show.stats import stats_text
+from percpu_proofs.show.svg import chunk_svg
+from percpu_proofs.show.text import chunk_text, state_text
+from percpu_reference import DEFAULT
+from percpu_reference.variants import Allocator
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--at", type=click.IntRange(min=0), help="Stop after so many operations.")
+@click.option("--chunk", "name", help="The chunk to draw: 0 the first, -1 the reserved one.")
+@click.option("--svg", type=click.Path(path_type=Path), help="Write the chunk's map there as SVG.")
+@click.option("--stats", is_flag=True, help="Print the kernel's percpu_stats instead.")
+@click.option("--variant", default=DEFAULT, show_default=True, help="The algorithm to run.")
+@click.option("--geometry", metavar="NAME=VALUE,...", help="Sizes, as for run.")
+@output.json_option
+def show(
+    file: Path,
+    at: int | None,
+    name: str | None,
+    svg: Path | None,
+    stats: bool,
+    variant: str,
+    geometry: str | None,
+    as_json: bool,
+) -> None:
+    """Draw the state that an operation list or vector FILE leads to.
+
+    Without --chunk, the chunk that the last operation changed.
+    """
+    if kind_of(file) is Kind.TRACE:
+        raise InputError(file, None, "an operation list or a vector")
+    source = read_source(file, geometry)
+    operations = len(source.listed.operations)
+    last = operations if at is None else at
+    if last > operations:
+        raise InputError(file, None, f"at least {last} operations, for --at", str(operations))
+
+    allocator = state_after(source.listed, source.geometry, variant, last, stats=True)
+    if stats:
+        text = stats_text(allocator)
+        if as_json:
+            output.print_json({"operations": last, "percpu_stats": text})
+        else:
+            click.echo(text, nl=False)
+        return
+
+    title = f"{file.name}, {variant}, after operation {last} of {operations}"
+    picture = picture_of_state(
+        allocator, lambda chunk: str(chunk.id), title, allocator.work_pending
+    )
+    if name is None:
+        name = _changed_last(source, variant, last)
+    if name not in picture.chunks:
+        raise InputError("--chunk", None, f"one of {' '.join(picture.chunks)}", name)
+    if svg is not None:
+        _write(svg, chunk_svg(picture, name))
+    if as_json:
+        output.print_json(_as_json(allocator, picture, name, last))
+    else:
+        click.echo(state_text(picture))
+        click.echo("\n" + chunk_text(picture.chunks[name]))
+        if svg is not None:
+            click.echo(f"\nwritten: {svg}")
+
+
+def _changed_last(source: Source, variant: str, last: int) -> str:
+    """Return the chunk that the last operation changed, the first chunk if it changed none."""
+    if last:
+        changed = touched(source.listed, source.geometry, variant, last)[1]
+        if changed:
+            return str(changed[0])
+    return "0"
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(path, None, f"a file that can be written ({error.strerror})") from None
+
+
+def _as_json(
+    allocator: Allocator, picture: StatePicture, name: str, operations: int
+) -> dict[str, Any]:
+    """Return the state in the terms of the recorded vectors, with the lists in words."""
+    state = Recorder(allocator).read()
+    return {
+        "operations": operations,
+        "geometry": asdict(picture.geometry),
+        "lists": {title: list(members) for title, members in picture.lists},
+        "g": state.g,
+        "x": counter_record(allocator),
+        "slots": state.slots,
+        "chunks": list(state.chunks.values()),
+        "final_checksum": state.crc,
+        "chunk": name,
+        "map": chunk_text(picture.chunks[name]),
+    }

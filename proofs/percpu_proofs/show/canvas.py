@@ -1,0 +1,94 @@
+"""The few SVG elements a memory map is drawn with, and its colours."""
+
+from __future__ import annotations
+
+from html import escape
+
+FONT = "DejaVu Sans, Verdana, Helvetica, Arial, sans-serif"
+MONO = "DejaVu Sans Mono, Menlo, Consolas, monospace"
+
+INK = "#1f2933"
+FAINT = "#6b7683"
+LINE = "#c4ccd4"
+PAPER = "#ffffff"
+AREAS = ("#4a7fb5", "#85aed4")  # neighbouring areas differ
+HIDDEN = "#9aa3ad"
+EMPTY = "#dff0e1"
+USED = "#f4f6f8"
+CONTIG = "#2c8a4b"
+SCAN = "#e08a1e"
+EDGE = "#7d5ba6"
+FIRST = "#c0392b"
+
+_STYLE = f"""\
+text{{font-family:{FONT};fill:{INK};font-size:12px}}
+.title{{font-size:17px;font-weight:bold}}
+.faint{{fill:{FAINT};font-size:11px}}
+.mono{{font-family:{MONO};font-size:11px;white-space:pre}}"""
+
+_HATCH = f"""\
+<pattern id="hatch" width="6" height="6" patternUnits="userSpaceOnUse" \
+patternTransform="rotate(45)">\
+<rect width="6" height="6" fill="{PAPER}"/>\
+<line x1="0" y1="0" x2="0" y2="6" stroke="{LINE}" stroke-width="1.6"/></pattern>"""
+
+UNPOPULATED = "url(#hatch)"
+
+
+class Canvas:
+    """Collects elements from top to bottom; sizes in pixels."""
+
+    def __init__(self, width: float) -> None:
+        self.width = width
+        self._elements: list[str] = []
+
+    def rect(
+        self,
+        x: float,
+        y: float,
+        width: float,
+        height: float,
+        fill: str,
+        *,
+        stroke: str = "",
+        radius: float = 0,
+        tip: str = "",
+    ) -> None:
+        """Draw a rectangle; `tip` is shown where the pointer rests on it."""
+        extra = f' stroke="{stroke}"' if stroke else ""
+        extra += f' rx="{_n(radius)}"' if radius else ""
+        body = f"><title>{escape(tip)}</title></rect>" if tip else "/>"
+        self._elements.append(
+            f'<rect x="{_n(x)}" y="{_n(y)}" width="{_n(width)}" height="{_n(height)}" '
+            f'fill="{fill}"{extra}{body}'
+        )
+
+    def text(self, x: float, y: float, text: str, style: str = "", anchor: str = "start") -> None:
+        """Write text with its baseline at y."""
+        extra = f' class="{style}"' if style else ""
+        extra += f' text-anchor="{anchor}"' if anchor != "start" else ""
+        self._elements.append(f'<text x="{_n(x)}" y="{_n(y)}"{extra}>{escape(text)}</text>')
+
+    def marker(self, x: float, y: float, size: float, fill: str) -> None:
+        """Draw a triangle that points down at (x, y)."""
+        half = size * 0.7
+        self._elements.append(
+            f'<path d="M{_n(x)} {_n(y)}l{_n(-half)} {_n(-size)}h{_n(2 * half)}z" fill="{fill}"/>'
+        )
+
+    def finish(self, height: float, title: str) -> str:
+        """Return the whole document."""
+        size = f'width="{_n(self.width)}" height="{_n(height)}"'
+        view = f'viewBox="0 0 {_n(self.width)} {_n(height)}"'
+        head = (
+            f'<svg xmlns="http://www.w3.org/2000/svg" {size} {view} role="img">'
+            f"<title>{escape(title)}</title>"
+            f"<style>{_STYLE}</style><defs>{_HATCH}</defs>"
+            f'<rect width="100%" height="100%" fill="{PAPER}"/>'
+        )
+        return "\n".join([head, *self._elements, "</svg>"]) + "\n"
+
+
+def _n(value: float) -> str:
+    """Return a number with at most two decimals."""
+    return f"{value:.2f}".rstrip("0").rstrip(".")

@@ -1,0 +1,223 @@
+"""What a memory map shows of a chunk and of a whole allocator, read from the views once.
+
+Both renderings, text and SVG, draw from these records, so they cannot disagree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from percpu_spec.definitions import chunk_slot, live_areas, served_range
+from percpu_spec.geometry import Geometry
+from percpu_spec.views import AllocatorView, BlockView, ChunkView
+
+Label = Callable[[ChunkView], str]
+"""Names a chunk: its id in the model, its address in a recorded state."""
+
+
+class PageState(Enum):
+    """A page's state, with the character that stands for it."""
+
+    UNPOPULATED = "-"
+    EMPTY = "e"  # populated, no allocated bit
+    USED = "#"
+
+
+@dataclass(frozen=True, slots=True)
+class Hints:
+    """One block's hints, or a chunk's; bits, starts relative to it. None where a hint is absent."""
+
+    contig: int
+    contig_start: int
+    scan: int
+    scan_start: int
+    left: int
+    right: int
+    first: int
+
+    @classmethod
+    def of(cls, md: BlockView) -> Hints:
+        """Return the hints of a block or chunk."""
+        return cls(
+            md.contig_hint,
+            md.contig_hint_start,
+            md.scan_hint,
+            md.scan_hint_start,
+            md.left_free,
+            md.right_free,
+            md.first_free,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of an area that lies in one page: bits [start, end) of the page."""
+
+    start: int
+    end: int
+    begins: bool  # the area begins here
+    hidden: bool  # not an area: belongs to a neighbour of the first or reserved chunk
+    number: int  # of the area in its chunk
+
+
+@dataclass(frozen=True, slots=True)
+class PagePicture:
+    """One page of a chunk with the block that covers it."""
+
+    index: int
+    state: PageState
+    pieces: tuple[Piece, ...]
+    hints: Hints
+
+    @property
+    def areas(self) -> int:
+        """Areas that begin in this page."""
+        return sum(piece.begins and not piece.hidden for piece in self.pieces)
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkPicture:
+    """One chunk: where it is, its counters and hints, its pages."""
+
+    name: str
+    place: str  # the list it is on, in words
+    computed: str  # the list that its hints ask for
+    marks: tuple[str, ...]  # first, reserved, immutable, isolated
+    free_bytes: int
+    served_bytes: int
+    populated: int
+    empty: int
+    hints: Hints
+    pages: tuple[PagePicture, ...]
+    page_bits: int
+    granule: int
+
+    @property
+    def strip(self) -> str:
+        """One character a page."""
+        return "".join(page.state.value for page in self.pages)
+
+    @property
+    def areas(self) -> int:
+        """Live areas that requests hold."""
+        return sum(page.areas for page in self.pages)
+
+
+@dataclass(frozen=True, slots=True)
+class StatePicture:
+    """A whole allocator: counters, lists head to tail, chunks."""
+
+    title: str
+    geometry: Geometry
+    float_pages: int
+    populated: int  # pages per unit, the static part's included
+    pending: bool | None  # balance work asked for; None where the state does not tell
+    lists: tuple[tuple[str, tuple[str, ...]], ...]
+    chunks: Mapping[str, ChunkPicture]
+
+
+def picture_of_state(
+    allocator: AllocatorView, label: Label, title: str = "", pending: bool | None = None
+) -> StatePicture:
+    """Return the picture of an allocator between two operations, or in a gap of one."""
+    lists: list[tuple[str, tuple[str, ...]]] = []
+    chunks: dict[str, ChunkPicture] = {}
+
+    def enter(name: str, members: Iterable[ChunkView]) -> None:
+        labels = []
+        for chunk in members:
+            labels.append(label(chunk))
+            chunks[labels[-1]] = picture_of_chunk(allocator, chunk, labels[-1], name)
+        if labels:
+            lists.append((name, tuple(labels)))
+
+    for slot in range(allocator.nr_slots):
+        enter(list_name(allocator, slot), allocator.slot_chunks(slot))
+    enter("no list: held by a step", allocator.owned_chunks())
+    if allocator.reserved_chunk is not None:
+        enter("no list: reserved", [allocator.reserved_chunk])
+    return StatePicture(
+        title,
+        allocator.geometry,
+        allocator.nr_empty_pop_pages,
+        allocator.nr_populated,
+        pending,
+        tuple(lists),
+        chunks,
+    )
+
+
+def list_name(allocator: AllocatorView, slot: int) -> str:
+    """Return what a list is called: its number, and its purpose where it has one.
+
+    Lists behind the last slot of the runs' sizes have purposes.
+    """
+    purposes = {
+        allocator.sidelined_slot: "sidelined",
+        allocator.free_slot: "free",
+        allocator.to_depopulate_slot: "to_depopulate",
+    }
+    purpose = purposes.get(slot)
+    return f"slot {slot}" if purpose is None else f"slot {slot} {purpose}"
+
+
+def picture_of_chunk(
+    allocator: AllocatorView, chunk: ChunkView, name: str, place: str
+) -> ChunkPicture:
+    """Return the picture of one chunk; `place` is the list it is on, in words."""
+    geometry = allocator.geometry
+    first, behind = served_range(chunk, geometry)
+    marks = {
+        "first": chunk is allocator.first_chunk,
+        "reserved": chunk is allocator.reserved_chunk,
+        "immutable": chunk.immutable,
+        "isolated": chunk.isolated,
+    }
+    return ChunkPicture(
+        name,
+        place,
+        list_name(allocator, chunk_slot(chunk, geometry)),
+        tuple(mark for mark, is_so in marks.items() if is_so),
+        chunk.free_bytes,
+        (behind - first) * geometry.granule,
+        chunk.nr_populated,
+        chunk.nr_empty_pop_pages,
+        Hints.of(chunk.chunk_md),
+        tuple(_pages(chunk, geometry)),
+        geometry.block_bits,
+        geometry.granule,
+    )
+
+
+def _pages(chunk: ChunkView, geometry: Geometry) -> Iterable[PagePicture]:
+    bits = geometry.block_bits
+    pieces: list[list[Piece]] = [[] for _ in range(chunk.nr_pages)]
+    first, behind = served_range(chunk, geometry)
+    for number, (start, end) in enumerate(live_areas(chunk)):
+        hidden = start < first or start >= behind
+        for page in range(start // bits, -(-end // bits)):
+            base = page * bits
+            pieces[page].append(
+                Piece(
+                    max(start - base, 0), min(end - base, bits), start >= base, hidden, number
+                )
+            )
+    for page in range(chunk.nr_pages):
+        if not chunk.populated[page]:
+            state = PageState.UNPOPULATED
+        elif pieces[page]:
+            state = PageState.USED
+        else:
+            state = PageState.EMPTY
+        yield PagePicture(page, state, tuple(pieces[page]), Hints.of(chunk.md_blocks[page]))
+
+
+def sameness(page: PagePicture) -> tuple[object, ...]:
+    """Return what pages must share to be drawn as one row; a page with areas stands alone."""
+    if page.pieces:
+        return (page.index,)
+    hints = page.hints
+    # the start of an absent scan hint says nothing
+    return page.state, hints if hints.scan else replace(hints, scan_start=0)

@@ -1,0 +1,109 @@
+"""The kernel's percpu_stats file (mm/percpu-stats.c, STAT-1), written from a model state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from percpu_reference.chunk import Chunk
+from percpu_reference.variants import Allocator
+
+_RULE = "-" * 40
+_UNKNOWN = "-"  # the geometry fixes the unit, not how units were put together at boot
+
+
+def stats_text(allocator: Allocator) -> str:
+    """Return the text of percpu_stats; sizes in bytes, first_bit in map bits.
+
+    Raises ValueError for an allocator built without statistics.
+    """
+    return "\n".join(_lines(allocator)) + "\n"
+
+
+def _lines(allocator: Allocator) -> Iterator[str]:
+    stats, geometry = allocator.stats, allocator.geometry
+    if stats is None:
+        raise ValueError("expected an allocator built with stats=True")
+
+    yield from ("Percpu Memory Statistics", "Allocation Info:", _RULE)
+    yield _row("unit_size", geometry.unit)
+    yield _row("static_size", geometry.static)
+    yield _row("reserved_size", geometry.reserved)
+    yield _row("dyn_size", geometry.dyn)
+    yield _row("atom_size", _UNKNOWN)
+    yield _row("alloc_size", _UNKNOWN)
+    yield ""
+
+    yield from ("Global Stats:", _RULE)
+    yield _row("nr_alloc", stats.nr_alloc)
+    yield _row("nr_dealloc", stats.nr_dealloc)
+    yield _row("nr_cur_alloc", stats.nr_cur_alloc)
+    yield _row("nr_max_alloc", stats.nr_max_alloc)
+    yield _row("nr_chunks", stats.nr_chunks)
+    yield _row("nr_max_chunks", stats.nr_max_chunks)
+    yield _row("min_alloc_size", stats.min_alloc_size)
+    yield _row("max_alloc_size", stats.max_alloc_size)
+    yield _row("empty_pop_pages", allocator.nr_empty_pop_pages)
+    yield ""
+
+    yield from ("Per Chunk Stats:", _RULE)
+    if allocator.reserved_chunk is not None:
+        yield "Chunk: <- Reserved Chunk"
+        yield from _chunk_rows(allocator.reserved_chunk, allocator.granule)
+    for head in allocator.chunk_lists:
+        for chunk in head:
+            if chunk is allocator.first_chunk:
+                yield "Chunk: <- First Chunk"
+            elif head.slot == allocator.to_depopulate_slot:
+                yield "Chunk (to_depopulate)"
+            elif head.slot == allocator.sidelined_slot:
+                yield "Chunk (sidelined):"
+            else:
+                yield "Chunk:"
+            yield from _chunk_rows(chunk, allocator.granule)
+
+
+def _row(name: str, value: int | str) -> str:
+    return f"  {name:<20}: {value:>12}"
+
+
+def _chunk_rows(chunk: Chunk, granule: int) -> Iterator[str]:
+    sizes = fragments(chunk, granule)
+    free = [-size for size in sizes if size < 0]
+    used = [size for size in sizes if size > 0]
+    yield _row("nr_alloc", chunk.nr_alloc)
+    yield _row("max_alloc_size", chunk.max_alloc_size)
+    yield _row("empty_pop_pages", chunk.nr_empty_pop_pages)
+    yield _row("first_bit", chunk.chunk_md.first_free)
+    yield _row("free_bytes", chunk.free_bytes)
+    yield _row("contig_bytes", chunk.chunk_md.contig_hint * granule)
+    yield _row("sum_frag", sum(free))
+    yield _row("max_frag", max(free, default=0))
+    yield _row("cur_min_alloc", used[0] if used else 0)
+    # the lower median of the areas, which stand behind the holes
+    yield _row("cur_med_alloc", sizes[(len(free) + len(sizes) - 1) // 2] if used else 0)
+    yield _row("cur_max_alloc", used[-1] if used else 0)
+    yield ""
+
+
+def fragments(chunk: Chunk, granule: int) -> list[int]:
+    """Return the sizes of areas, and negative of the holes between them, sorted; bytes.
+
+    Only what lies before the end of the last area counts. Like the kernel, the search for that end
+    leaves out the last bit of the served range unless nothing else is allocated.
+    """
+    size = len(chunk.alloc_map) - chunk.end_offset // granule - 1
+    last = chunk.alloc_map.rfind(1, 0, size)
+    if last < 0:
+        last = size
+    last = last + 1 if chunk.alloc_map[last] else 0
+
+    sizes: list[int] = []
+    start = chunk.start_offset // granule
+    while start < last:
+        allocated = chunk.alloc_map[start]
+        end = (chunk.bound_map if allocated else chunk.alloc_map).find(1, start + 1, last)
+        if end < 0:
+            end = last
+        sizes.append((end - start) * granule * (1 if allocated else -1))
+        start = end
+    return sorted(sizes)

@@ -1,0 +1,197 @@
+"""A memory map as one self-contained SVG: the chunk, its pages, and the lists."""
+
+from __future__ import annotations
+
+from itertools import groupby
+
+from percpu_proofs.show.canvas import (
+    AREAS,
+    CONTIG,
+    EDGE,
+    EMPTY,
+    FIRST,
+    HIDDEN,
+    LINE,
+    PAPER,
+    SCAN,
+    UNPOPULATED,
+    USED,
+    Canvas,
+)
+from percpu_proofs.show.picture import (
+    ChunkPicture,
+    Hints,
+    PagePicture,
+    PageState,
+    StatePicture,
+    sameness,
+)
+
+_WIDTH = 1080.0
+_MARGIN = 20.0
+_LEFT = 66.0  # of the map
+_MAP = 768.0  # its width
+_COLUMNS = (_LEFT + _MAP + 84, _LEFT + _MAP + 156, _WIDTH - _MARGIN)  # right edges
+_BAR = 15.0
+_ROW = 31.0
+
+_FILL = {PageState.UNPOPULATED: UNPOPULATED, PageState.EMPTY: EMPTY, PageState.USED: USED}
+
+
+def chunk_svg(state: StatePicture, name: str) -> str:
+    """Return the drawing of one chunk of a state, with the lists it stands among."""
+    chunk = state.chunks[name]
+    canvas = Canvas(_WIDTH)
+    y = _head(canvas, state, chunk)
+    y = _overview(canvas, chunk, y)
+    y = _pages(canvas, chunk, y + 14)
+    y = _legend(canvas, y + 12)
+    y = _lists(canvas, state, name, y + 26)
+    return canvas.finish(y, f"percpu chunk {name}")
+
+
+def _head(canvas: Canvas, state: StatePicture, chunk: ChunkPicture) -> float:
+    """Write what the chunk is and its counters; return the y below."""
+    marks = f" ({', '.join(chunk.marks)})" if chunk.marks else ""
+    canvas.text(_MARGIN, 30, f"chunk {chunk.name}{marks} on {chunk.place}", "title")
+    counters = (
+        f"{len(chunk.pages)} pages, {chunk.populated} populated, {chunk.empty} empty;  "
+        f"{chunk.areas} areas;  {chunk.free_bytes} of {chunk.served_bytes} bytes free"
+    )
+    if chunk.place != chunk.computed and "reserved" not in chunk.marks:
+        counters += f";  hints ask for {chunk.computed}"
+    canvas.text(_MARGIN, 49, counters)
+    if state.title:
+        canvas.text(_WIDTH - _MARGIN, 30, state.title, "faint", "end")
+    return 62
+
+
+def _overview(canvas: Canvas, chunk: ChunkPicture, y: float) -> float:
+    """Draw the whole chunk as one bar with the chunk's own hints under it."""
+    bits = len(chunk.pages) * chunk.page_bits
+    scale = _MAP / bits
+    canvas.text(_LEFT - 8, y + 24, "chunk", "faint", "end")
+    page_width = chunk.page_bits * scale
+    for page in chunk.pages:
+        x = _LEFT + page.index * page_width
+        canvas.rect(x, y + 8, page_width, 22, _FILL[page.state])
+        for piece in page.pieces:
+            fill = HIDDEN if piece.hidden else AREAS[0]
+            canvas.rect(
+                x + piece.start * scale, y + 8, (piece.end - piece.start) * scale, 22, fill
+            )
+    for page in chunk.pages:
+        x = _LEFT + page.index * page_width
+        canvas.rect(x, y + 8, page_width, 22, "none", stroke=LINE)
+    # the chunk's own left and right are not kept on allocation: no edges drawn
+    _hint_lanes(canvas, chunk.hints, bits, scale, y + 8, 22, edges=False)
+    _hint_words(canvas, chunk.hints, y + 24)
+    return y + 44
+
+
+def _pages(canvas: Canvas, chunk: ChunkPicture, y: float) -> float:
+    """Draw a row a page; equal empty rows share one."""
+    canvas.text(_LEFT - 8, y, "page", "faint", "end")
+    page_bytes = chunk.page_bits * chunk.granule
+    canvas.text(_LEFT, y, f"{chunk.page_bits} bits, {page_bytes} bytes", "faint")
+    for x, words in zip(_COLUMNS, ("contig", "scan", "first free"), strict=True):
+        canvas.text(x, y, words, "faint", "end")
+    y += 12
+    for _, group in groupby(chunk.pages, key=sameness):
+        members = list(group)
+        _page(canvas, members[0], members[-1].index, chunk, y)
+        y += _ROW
+    return y
+
+
+def _page(canvas: Canvas, page: PagePicture, last: int, chunk: ChunkPicture, y: float) -> None:
+    scale = _MAP / chunk.page_bits
+    span = f"{page.index}" if last == page.index else f"{page.index}-{last}"
+    canvas.text(_LEFT - 8, y + 12, span, "mono", "end")
+    canvas.rect(_LEFT, y, _MAP, _BAR, _FILL[page.state])
+    for piece in page.pieces:
+        fill = HIDDEN if piece.hidden else AREAS[piece.number % 2]
+        size = (piece.end - piece.start) * chunk.granule
+        what = "outside the chunk" if piece.hidden else f"area {piece.number}"
+        tip = f"{what}: bits {piece.start} to {piece.end} of page {page.index}, {size} bytes here"
+        width = (piece.end - piece.start) * scale
+        canvas.rect(_LEFT + piece.start * scale, y, width, _BAR, fill, tip=tip)
+    canvas.rect(_LEFT, y, _MAP, _BAR, "none", stroke=LINE)
+    _hint_lanes(canvas, page.hints, chunk.page_bits, scale, y, _BAR, edges=True)
+    _hint_words(canvas, page.hints, y + 12)
+
+
+def _hint_lanes(
+    canvas: Canvas, hints: Hints, bits: int, scale: float, y: float, height: float, *, edges: bool
+) -> None:
+    """Draw the runs that hints name under a bar, and first free above it."""
+    lane = y + height + 2
+    for start, length, fill in (
+        (hints.contig_start, hints.contig, CONTIG),
+        (hints.scan_start, hints.scan, SCAN),
+    ):
+        if length:
+            canvas.rect(_LEFT + start * scale, lane, max(length * scale, 1.5), 3, fill)
+    if edges:
+        for start, length in ((0, hints.left), (bits - hints.right, hints.right)):
+            if length:
+                canvas.rect(_LEFT + start * scale, lane + 4, max(length * scale, 1.5), 2, EDGE)
+    if hints.first < bits:
+        canvas.marker(_LEFT + hints.first * scale, y, 5, FIRST)
+
+
+def _hint_words(canvas: Canvas, hints: Hints, y: float) -> None:
+    """Write the runs that hints name, length@start, and first free."""
+    contig = f"{hints.contig}@{hints.contig_start}" if hints.contig else "-"
+    scan = f"{hints.scan}@{hints.scan_start}" if hints.scan else "-"
+    for x, words in zip(_COLUMNS, (contig, scan, str(hints.first)), strict=True):
+        canvas.text(x, y, words, "mono", "end")
+
+
+def _legend(canvas: Canvas, y: float) -> float:
+    """Draw what the colours mean; return the y below."""
+    x = _LEFT
+    for fill, words in (
+        (UNPOPULATED, "unpopulated"),
+        (EMPTY, "populated, empty"),
+        (USED, "free part of a page in use"),
+        (AREAS[0], "area (shades alternate)"),
+        (HIDDEN, "outside the chunk"),
+    ):
+        canvas.rect(x, y, 16, 12, fill, stroke=LINE)
+        canvas.text(x + 22, y + 10, words, "faint")
+        x += 44 + 6.6 * len(words)
+    x = _LEFT
+    for fill, words in (
+        (CONTIG, "contig hint"),
+        (SCAN, "scan hint"),
+        (EDGE, "left free, right free (of a page)"),
+    ):
+        canvas.rect(x, y + 24, 16, 3, fill)
+        canvas.text(x + 22, y + 29, words, "faint")
+        x += 44 + 6.6 * len(words)
+    canvas.marker(x + 8, y + 29, 6, FIRST)
+    canvas.text(x + 22, y + 29, "first free", "faint")
+    return y + 32
+
+
+def _lists(canvas: Canvas, state: StatePicture, name: str, y: float) -> float:
+    """Draw the lists as rows of chunks, head to tail; return the y below."""
+    canvas.text(_MARGIN, y, f"lists, head to tail;  float {state.float_pages}", "faint")
+    y += 8
+    for title, members in state.lists:
+        canvas.text(_MARGIN, y + 15, title)
+        x = _MARGIN + 150
+        for member in members:
+            width = 16 + 7 * len(member)
+            if x + width > _WIDTH - _MARGIN:
+                x = _MARGIN + 150
+                y += 24
+            here = member == name
+            canvas.rect(
+                x, y + 1, width, 19, AREAS[1] if here else PAPER, stroke=AREAS[0], radius=4
+            )
+            canvas.text(x + width / 2, y + 15, member, "mono", "middle")
+            x += width + 6
+        y += 24
+    return y + 10

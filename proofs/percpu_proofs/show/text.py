@@ -1,0 +1,116 @@
+"""A memory map as text, at most 79 columns wide."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import groupby
+
+from percpu_proofs.show.picture import (
+    ChunkPicture,
+    PagePicture,
+    PageState,
+    StatePicture,
+    sameness,
+)
+
+CELLS = 32  # characters of a page's map, at most
+
+LEGEND = """\
+page  - unpopulated  e populated and empty  # populated and in use
+map   [ an area begins  = in use  + partly in use  . free  x outside the chunk
+hints length@start in map bits, from the page's first bit or the chunk's"""
+
+
+def state_text(state: StatePicture) -> str:
+    """Return counters, lists and one line a chunk."""
+    geometry = state.geometry
+    work = {None: "", True: ", balance work pending", False: ", balance work not pending"}
+    counters = [
+        f"unit {geometry.unit} bytes, {geometry.unit_pages} pages; {geometry.cpus} units; "
+        f"{state.populated} pages of each populated",
+        f"float {state.float_pages}, low {geometry.empty_low}, high {geometry.empty_high}"
+        + work[state.pending],
+    ]
+    width = max(len(name) for name, _ in state.lists)
+    lines = [state.title] if state.title else []
+    lines += [*counters, "", "lists, head to tail"]
+    lines += [f"  {name:{width}}  {' '.join(members)}" for name, members in state.lists]
+    lines += ["", "chunks, a character a page"]
+    names = max(len(name) for name in state.chunks)
+    lines += [
+        f"  {chunk.name:>{names}}  {chunk.strip}  {_areas(chunk)}, {chunk.free_bytes} bytes free"
+        for chunk in state.chunks.values()
+    ]
+    return "\n".join(lines)
+
+
+def chunk_text(chunk: ChunkPicture) -> str:
+    """Return a chunk's counters and hints and a row a page; equal empty rows share one."""
+    place = chunk.place
+    if chunk.place != chunk.computed and "reserved" not in chunk.marks:
+        place += f", its hints ask for {chunk.computed}"
+    marks = f" ({', '.join(chunk.marks)})" if chunk.marks else ""
+    hints = chunk.hints
+    head = [
+        f"chunk {chunk.name}{marks}: {place}",
+        f"{len(chunk.pages)} pages, {chunk.populated} populated, {chunk.empty} empty; "
+        f"{_areas(chunk)}, {chunk.free_bytes} of {chunk.served_bytes} bytes free",
+        f"contig {_run(hints.contig, hints.contig_start)}  scan {_run(hints.scan, hints.scan_start)}"
+        f"  left {hints.left}  right {hints.right}  first free {hints.first}",
+    ]
+    return "\n".join([*head, *_rows(chunk), LEGEND])
+
+
+def _rows(chunk: ChunkPicture) -> Iterator[str]:
+    cells = min(CELLS, chunk.page_bits)
+    per_cell = chunk.page_bits // cells
+    size = _size(per_cell * chunk.granule)
+    title = f"map, {size} a character"
+    yield (
+        f" page |{title:{cells}}|{'areas':>5} {'contig':>7} {'scan':>7} "
+        f"{'left':>5} {'right':>5} {'first':>5}"
+    )
+    for _, group in groupby(chunk.pages, key=sameness):
+        pages = list(group)
+        page, last = pages[0], pages[-1]
+        span = f"{page.index}" if page is last else f"{page.index}-{last.index}"
+        hints = page.hints
+        areas = page.areas or ""
+        yield (
+            f"{span:>5}{page.state.value}|{_cells(page, chunk.page_bits, cells)}|{areas:>5} "
+            f"{_run(hints.contig, hints.contig_start):>7} {_run(hints.scan, hints.scan_start):>7} "
+            f"{hints.left:>5} {hints.right:>5} {hints.first:>5}"
+        )
+
+
+def _cells(page: PagePicture, page_bits: int, cells: int) -> str:
+    """Return the map of one page, a character for page_bits / cells bits."""
+    per_cell = page_bits // cells
+    return "".join(
+        _cell(page, cell * per_cell, (cell + 1) * per_cell) for cell in range(cells)
+    )
+
+
+def _cell(page: PagePicture, start: int, end: int) -> str:
+    """Return the character of bits [start, end)."""
+    inside = [piece for piece in page.pieces if piece.start < end and piece.end > start]
+    used = sum(min(piece.end, end) - max(piece.start, start) for piece in inside)
+    if not used:
+        return " " if page.state is PageState.UNPOPULATED else "."
+    if all(piece.hidden for piece in inside):
+        return "x"
+    if any(piece.begins and piece.start >= start for piece in inside):
+        return "["
+    return "=" if used == end - start else "+"
+
+
+def _run(length: int, start: int) -> str:
+    return f"{length}@{start}" if length else "-"
+
+
+def _areas(chunk: ChunkPicture) -> str:
+    return "1 area" if chunk.areas == 1 else f"{chunk.areas} areas"
+
+
+def _size(size: int) -> str:
+    return f"{size} bytes" if size != 1 else "1 byte"
