@@ -10,8 +10,9 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import percpu_proofs
 import pytest
+
+import percpu_proofs
 from percpu_proofs.conformance.trace import conform_trace
 from percpu_proofs.traces import TraceError, layout, read_run, read_snapshot, read_trace
 from percpu_proofs.traces import events as ev
@@ -399,7 +400,7 @@ def test_without_probes_timings_are_inferred_and_shown(tmp_path: Path) -> None:
     run = stripped(tmp_path, lambda e: str(e["op"]).startswith("k_"))
     report = conform_trace(run)
     assert report.ok and report.placed == 12574
-    assert report.timings and all(t.earliest_line < t.before_line for t in report.timings)
+    assert report.timings and all(t.assumed_line < t.found_line for t in report.timings)
     assert report.undetermined and report.start_hints == 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from percpu_contracts.binding import states
 from percpu_spec.definitions import (
     area_size,
     is_legal,
@@ -13,8 +14,6 @@ from percpu_spec.definitions import (
 )
 from percpu_spec.geometry import Geometry
 from percpu_spec.views import ChunkView
-
-from percpu_contracts.binding import states
 
 
 @states("API-1")

@@ -5,6 +5,7 @@ The unchecked class is untouched, so a run without contracts costs nothing.
 
 from __future__ import annotations
 
+import contextvars
 import functools
 import inspect
 import types
@@ -21,15 +22,15 @@ C = TypeVar("C")
 
 CALLERS_ERROR = "API-2"
 
-
 _CHECKED: dict[tuple[type, str], type] = {}
 
 
 def checked(cls: type[C], level: str) -> type[C]:
     """Return a subclass of cls that enforces the contracts of a level, fast or full.
 
-    Full asks more than fast in other places, so each has marks of its own. Its instances have a `monitor` (percpu_contracts.monitor.Monitor); with none, conditions are
-    judged without exceptions for expected violations.
+    Each level has marks of its own: fast asks a little at the outer operations, full everything at
+    every function. Instances have a `monitor` (percpu_contracts.monitor.Monitor); where it is None
+    no violation is expected.
     """
     if (cls, level) in _CHECKED:
         return cast("type[C]", _CHECKED[cls, level])
@@ -88,7 +89,17 @@ def _generator(function: Callable[..., Any], marks: list[Mark]) -> Callable[...,
 
     @functools.wraps(function)
     def steps(self: Any, *args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
-        return (yield from contracted(self, *args, **kwargs).__await__())
+        # icontract takes a function entered twice in one context for a recursion and does not ask
+        # again; the steps of different actors are no recursion, so each has a context of its own
+        context = contextvars.Context()
+        call = contracted(self, *args, **kwargs)
+        try:
+            while True:
+                yield context.run(call.send, None)
+        except StopIteration as stop:
+            return stop.value
+        finally:
+            call.close()
 
     return steps
 

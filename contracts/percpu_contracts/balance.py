@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from percpu_contracts.binding import states
 from percpu_spec.definitions import is_fully_free, live_chunks
 from percpu_spec.geometry import Geometry
 from percpu_spec.views import AllocatorView
-
-from percpu_contracts.binding import states
 
 
 @states("BAL-1")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from percpu_contracts.binding import states
 from percpu_spec.definitions import is_populated, longest_run
 from percpu_spec.geometry import Geometry
 from percpu_spec.views import BitMap, ChunkView
-
-from percpu_contracts.binding import states
 
 
 @states("FIT-1")

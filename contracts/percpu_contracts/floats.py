@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+from percpu_contracts.binding import states
 from percpu_spec.definitions import empty_page_float, live_chunks
 from percpu_spec.views import AllocatorView
-
-from percpu_contracts.binding import states
 
 
 @states("FLT-1")

@@ -5,6 +5,7 @@ A hint of length 0 says nothing: its start may be stale.
 
 from __future__ import annotations
 
+from percpu_contracts.binding import states
 from percpu_spec.definitions import (
     first_free,
     left_free,
@@ -15,8 +16,6 @@ from percpu_spec.definitions import (
 )
 from percpu_spec.geometry import Geometry
 from percpu_spec.views import BitMap, BlockView, ChunkView
-
-from percpu_contracts.binding import states
 
 
 def _overclaimed(bits: BitMap, base: int, end: int, start: int, length: int) -> bool:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from percpu_spec.views import ChunkView
-
 from percpu_contracts.cost import Examined
+from percpu_spec.views import ChunkView
 
 
 class History:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+from percpu_contracts.binding import states
 from percpu_spec.definitions import listed_chunks
 from percpu_spec.views import AllocatorView, ChunkView
-
-from percpu_contracts.binding import states
 
 
 @states("ISO-1")

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from percpu_contracts.binding import states
 from percpu_spec.definitions import chunk_slot, is_fully_free, listed_chunks, slot_layout
 from percpu_spec.geometry import Geometry
 from percpu_spec.views import AllocatorView, ChunkView
-
-from percpu_contracts.binding import states
 
 
 @states("LIST-1")

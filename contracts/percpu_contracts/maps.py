@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from percpu_contracts.binding import states
 from percpu_spec.definitions import free_bits, is_free, served_areas, served_range
 from percpu_spec.geometry import Geometry
 from percpu_spec.views import ChunkView
-
-from percpu_contracts.binding import states
 
 
 @states("MAP-1")

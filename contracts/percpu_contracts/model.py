@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from percpu_spec.views import AllocatorView, ChunkView
-
 from percpu_contracts.monitor import Monitor
+from percpu_spec.views import AllocatorView, ChunkView
 
 
 class EnvironmentView(Protocol):

@@ -9,8 +9,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from percpu_spec.views import AllocatorView
-
 from percpu_contracts.history import History
 from percpu_contracts.whole_state import (
     QUIESCENT_CLAUSES,
@@ -18,6 +16,7 @@ from percpu_contracts.whole_state import (
     Broken,
     WholeState,
 )
+from percpu_spec.views import AllocatorView
 
 
 class ClauseViolation(AssertionError):

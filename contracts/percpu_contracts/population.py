@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from percpu_contracts.binding import states
 from percpu_spec.definitions import (
     dynamic_chunks,
     empty_populated_pages,
@@ -14,8 +15,6 @@ from percpu_spec.definitions import (
 )
 from percpu_spec.geometry import Geometry
 from percpu_spec.views import AllocatorView, BitMap, ChunkView
-
-from percpu_contracts.binding import states
 
 
 @states("POP-1")

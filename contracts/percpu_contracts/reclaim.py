@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from percpu_contracts.binding import states
 from percpu_spec.definitions import empty_page_float, empty_populated_pages
 from percpu_spec.geometry import Geometry
 from percpu_spec.views import AllocatorView, ChunkView
-
-from percpu_contracts.binding import states
 
 
 @states("RCL-1")

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from operator import attrgetter
 
+from percpu_contracts import balance, floats, hints, isolation, lists, maps, population, reclaim
 from percpu_spec.definitions import (
+    Listing,
     left_free,
     live_chunks,
     longest_across,
@@ -18,8 +20,6 @@ from percpu_spec.definitions import (
 )
 from percpu_spec.geometry import Geometry
 from percpu_spec.views import AllocatorView, ChunkView
-
-from percpu_contracts import balance, floats, hints, isolation, lists, maps, population, reclaim
 
 Broken = tuple[str, str]
 """A clause id and what is wrong."""
@@ -74,49 +74,70 @@ QUIESCENT = (
 EQUAL_HINTS = (("HINT-6", hints.block_hint_is_longest),)
 
 STATE_CLAUSES = sorted(
-    {"MAP-2", "HINT-4", "HINT-5"} | {name for table in (BLOCK, CHUNK, SETTLED, ALLOCATOR) for name, _ in table}
+    {"MAP-2", "HINT-4", "HINT-5"}.union(
+        clause for table in (BLOCK, CHUNK, SETTLED, ALLOCATOR) for clause, _ in table
+    )
 )
 QUIESCENT_CLAUSES = [clause for clause, _ in QUIESCENT]
-
-
-class _Listing:
-    """A view of an allocator whose lists are walked once for all predicates."""
-
-    def __init__(self, allocator: AllocatorView) -> None:
-        self.geometry = allocator.geometry
-        self.nr_slots = allocator.nr_slots
-        self.free_slot = allocator.free_slot
-        self.sidelined_slot = allocator.sidelined_slot
-        self.to_depopulate_slot = allocator.to_depopulate_slot
-        self.nr_empty_pop_pages = allocator.nr_empty_pop_pages
-        self.nr_populated = allocator.nr_populated
-        self.first_chunk = allocator.first_chunk
-        self.reserved_chunk = allocator.reserved_chunk
-        lists = [tuple(allocator.slot_chunks(slot)) for slot in range(allocator.nr_slots)]
-        self.slot_chunks: Callable[[int], Iterable[ChunkView]] = lists.__getitem__
-        self._owned = tuple(allocator.owned_chunks())
-
-    def owned_chunks(self) -> Iterable[ChunkView]:
-        return self._owned
 
 
 class _Seen:
     """A chunk's state when it was last judged, and the verdicts."""
 
-    __slots__ = ("alloc_map", "block_broken", "blocks", "bound_map", "broken", "facts", "keys", "md", "rest")
+    __slots__ = (
+        "alloc_map",
+        "block_broken",
+        "blocks",
+        "bound_map",
+        "broken",
+        "facts",
+        "md",
+        "rest",
+    )
 
     def __init__(self) -> None:
         self.alloc_map = b""
         self.bound_map = b""
         self.blocks: list[tuple[int, ...]] = []
-        # what each block's verdict was computed for: hints, bits, boundary bits
-        self.keys: list[tuple[tuple[int, ...], bytes, bytes]] = []
         self.md: tuple[int, ...] = ()
         self.rest: tuple[object, ...] = ()
         self.block_broken: list[list[Broken]] = []
         # of each block: free bits, and left, longest and right free run
         self.facts: list[tuple[int, tuple[int, int, int]]] = []
         self.broken: list[Broken] = []
+
+
+def _changed(
+    seen: _Seen, blocks: list[tuple[int, ...]], now: bytes, bounds: bytes, size: int
+) -> list[int]:
+    """Return the blocks whose hints or bits differ from those last seen.
+
+    Bits count with one neighbour at either end, where an area may cross. Changed bits mostly show
+    in the hints: around those the maps are compared block by block, elsewhere at one stroke.
+    """
+    was, bounds_were = seen.alloc_map, seen.bound_map
+    by_hints = [i for i, hints in enumerate(blocks) if hints != seen.blocks[i]]
+    first, behind = 0, len(blocks)
+    if by_hints:
+        first, behind = max(by_hints[0] - 1, 0), min(by_hints[-1] + 2, len(blocks))
+        if not (
+            now[: first * size + 1] == was[: first * size + 1]
+            and now[behind * size - 1 :] == was[behind * size - 1 :]
+            and bounds[: first * size + 1] == bounds_were[: first * size + 1]
+            and bounds[behind * size - 1 :] == bounds_were[behind * size - 1 :]
+        ):
+            first, behind = 0, len(blocks)
+    changed = []
+    for index in range(first, behind):
+        base = index * size
+        at, end = (base - 1 if base else 0), base + size + 1
+        if (
+            blocks[index] != seen.blocks[index]
+            or now[at:end] != was[at:end]
+            or bounds[base:end] != bounds_were[base:end]
+        ):
+            changed.append(index)
+    return changed
 
 
 class WholeState:
@@ -143,8 +164,8 @@ class WholeState:
         self.evaluations += 1
         geometry = allocator.geometry
         waiting = set(unsettled)
-        listing = _Listing(allocator)
-        chunks = live_chunks(listing)
+        listing = Listing(allocator)
+        chunks = list(live_chunks(listing))
         if allocator.reserved_chunk is not None:
             chunks.append(allocator.reserved_chunk)
         for chunk in chunks:
@@ -221,17 +242,11 @@ class WholeState:
     ) -> None:
         if len(seen.blocks) != len(blocks):
             seen.block_broken = [[] for _ in blocks]
-            seen.keys = [((), b"", b"")] * len(blocks)
+            seen.blocks = [()] * len(blocks)
             seen.facts = [(0, (0, 0, 0))] * len(blocks)
         size = geometry.block_bits
-        for index, found in enumerate(blocks):
+        for index in _changed(seen, blocks, now, bounds, size):
             base = index * size
-            # an area may cross the edges: look one bit further
-            first, stop = (base - 1 if base else 0), base + size + 1
-            key = found, now[first:stop], bounds[base:stop]
-            if key == seen.keys[index]:
-                continue
-            seen.keys[index] = key
             end = base + size
             runs = left_free(now, base, end), longest_free_run(now, base, end)[1]
             seen.facts[index] = now.count(0, base, end), (*runs, right_free(now, base, end))

@@ -162,9 +162,10 @@ def prepare(
         known = KNOWN.get(label)
         levels = LEVELS if label == "c10" or known is None else LEVELS[:2]
         run = (Geometry(), read_operations(path))
-        report.works.append(Work(label, [run], [known and known.checksum], levels))
+        expected = None if known is None else known.checksum
+        report.works.append(Work(label, [run], [expected], levels))
     if not names:
-        report.works.append(_vectors([data.folder("vectors")]))
+        report.works.append(_vectors(data.shared("vectors")[:1] or [data.folder("vectors")]))
     return report
 
 
@@ -182,7 +183,7 @@ def _vectors(folders: Iterable[Path]) -> Work:
     vectors = [read_vector(path) for path in find_vectors(folders)]
     chosen = [vector for vector in vectors if vector.geometry.unit == UNIT_OF_VECTORS]
     return Work(
-        "vectors, 64 KiB units",
+        "64 KiB vectors",
         [(vector.geometry, vector.listed) for vector in chosen],
         [vector.final_crc for vector in chosen],
         LEVELS,

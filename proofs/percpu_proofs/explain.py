@@ -30,7 +30,8 @@ class Explanation:
     def as_json(self) -> dict[str, Any]:
         """Return the explanation with plain values only."""
         found = asdict(self)
-        return found.pop("clause") | found
+        stated: dict[str, Any] = found.pop("clause")
+        return stated | found
 
 
 def explain(clause_id: str) -> Explanation:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from percpu_contracts.contract import ensure, old, require
 from percpu_contracts.functions import areas as must
 from percpu_contracts.functions.slots import locked
-
 from percpu_reference.chunk import Chunk
 from percpu_reference.fit import Fit
 
@@ -61,7 +60,6 @@ class Areas(Fit):
         return bit_off * granule
 
     @require("LOCK-1", locked)
-    @require("API-2", must.names_area)
     @old("map", must.map_before)
     @old("free_bytes", must.free_bytes_before)
     @old("size", must.size_before)

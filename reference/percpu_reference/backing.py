@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from percpu_contracts.contract import ensure, old, record, require
 from percpu_contracts.functions import chunks as must
-
 from percpu_reference.chunk import Chunk
 from percpu_reference.chunks import Chunks
 

@@ -7,7 +7,6 @@ from percpu_contracts.functions import balance as must
 from percpu_contracts.functions import fast
 from percpu_contracts.functions.operations import counts_pages, state_holds
 from percpu_contracts.functions.slots import float_before
-
 from percpu_reference.chunk import Chunk
 from percpu_reference.gaps import BALANCE_CREATE, MUTEX, Gap, Steps, run
 from percpu_reference.operations import Operations

@@ -5,7 +5,6 @@ from __future__ import annotations
 from percpu_contracts.contract import ensure, old, require
 from percpu_contracts.functions import chunks as must
 from percpu_contracts.functions.slots import empties_before, float_before, locked
-
 from percpu_reference.areas import Areas
 from percpu_reference.chunk import Chunk
 from percpu_reference.events import CreateChunk, DestroyChunk

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from percpu_contracts.contract import ensure, record
 from percpu_contracts.functions import fit as must
-
 from percpu_reference.chunk import Block, Chunk
 from percpu_reference.hints import Hints
 

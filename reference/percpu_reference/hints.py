@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from percpu_contracts.contract import ensure, old
 from percpu_contracts.functions import hints as must
-
 from percpu_reference.chunk import Block, Chunk
 from percpu_reference.slots import Slots
 

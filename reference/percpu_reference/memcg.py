@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from percpu_contracts.contract import ensure, old
 from percpu_contracts.functions import memcg as must
-from percpu_spec.gfp import ACCOUNT
-
 from percpu_reference.backing import VmBacking
 from percpu_reference.chunk import Chunk
+from percpu_spec.gfp import ACCOUNT
 
 OBJCG_POINTER = 8  # bytes of the object vector per granule, charged with the area
 

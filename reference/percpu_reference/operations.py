@@ -5,12 +5,11 @@ from __future__ import annotations
 from percpu_contracts.contract import ensure, old, record, require
 from percpu_contracts.functions import fast
 from percpu_contracts.functions import operations as must
-from percpu_spec.gfp import ACCOUNT, DIRECT_RECLAIM, KERNEL, NOFAIL, NOWARN
-
 from percpu_reference.chunk import Area, Chunk
 from percpu_reference.events import AllocPercpu, AllocPercpuFail, FreePercpu
 from percpu_reference.gaps import ASK, CREATE, DONE, FAILED, FREE_LIST, MUTEX, Gap, Steps, run
 from percpu_reference.memcg import Memcg
+from percpu_spec.gfp import ACCOUNT, DIRECT_RECLAIM, KERNEL, NOFAIL, NOWARN
 
 
 class Operations(Memcg):
@@ -155,9 +154,8 @@ class Operations(Memcg):
             self.memcg_post_alloc_hook(objcg, chunk, off, size)
         return chunk, off
 
-    @old("began", must.begin_search)
     @ensure("COST-1", must.is_ordered)
-    @record(must.note_served)
+    @record(must.end_search)
     def search_lists_for(
         self, size: int, bits: int, align: int, pop_only: bool
     ) -> tuple[Chunk | None, int]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from percpu_contracts.contract import ensure, old, record, require
 from percpu_contracts.functions import slots as must
-
 from percpu_reference.chunk import Chunk, ListHead
 from percpu_reference.state import State
 
@@ -79,13 +78,11 @@ class Slots(State):
         chunk.next = after
         after.prev = chunk
 
-    @require("LOCK-1", must.locked)
     @ensure("LIST-1", must.is_at_head)
     def chunk_move(self, chunk: Chunk, slot: int) -> None:
         """Move a chunk to the head of a list; the reserved chunk stays on none."""
         self._chunk_move(chunk, slot, True)
 
-    @require("LOCK-1", must.locked)
     @old("place", must.place)
     @ensure("SLOT-1", must.slot_is_computed)
     @ensure("LIST-4", must.is_relocated)

@@ -6,12 +6,11 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar, Self
 
 from percpu_contracts.monitor import Monitor
-from percpu_spec.geometry import Geometry
-
 from percpu_reference.chunk import Chunk, ListHead
 from percpu_reference.environment import WARN_LIMIT, Environment
 from percpu_reference.events import Event
 from percpu_reference.stats import Stats
+from percpu_spec.geometry import Geometry
 
 
 class State:

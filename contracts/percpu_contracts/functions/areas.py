@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from percpu_contracts import hints, lists, maps
+from percpu_contracts.model import LinkedChunk, Model
 from percpu_spec.definitions import area_size
 
-from percpu_contracts import api, hints, lists, maps
-from percpu_contracts.model import LinkedChunk, Model
 
-
-def map_before(chunk: LinkedChunk) -> bytes:
-    """Return the allocation map at entry."""
-    return bytes(chunk.alloc_map)
+def map_before(chunk: LinkedChunk) -> bytearray:
+    """Return the allocation map at entry, to be changed into the one wanted."""
+    return bytearray(chunk.alloc_map)
 
 
 def free_bytes_before(chunk: LinkedChunk) -> int:
@@ -37,7 +36,8 @@ def area_is_taken(
         return f"area of bits {at}..{end} is misaligned for {align} or outside the chunk"
     if OLD.map.find(1, at, end) >= 0:
         return f"area of bits {at}..{end} was not free"
-    wanted = OLD.map[:at] + b"\1" * alloc_bits + OLD.map[end:]
+    wanted = OLD.map
+    wanted[at:end] = b"\1" * alloc_bits
     return None if chunk.alloc_map == wanted else f"other bits than {at}..{end} changed"
 
 
@@ -65,11 +65,6 @@ def first_free_is_exact(self: Model, chunk: LinkedChunk) -> str | None:
     return hints.chunk_first_free_is_exact(chunk)
 
 
-def names_area(self: Model, chunk: LinkedChunk, off: int) -> str | None:
-    """The caller names the start of a live area (API-2)."""
-    return api.free_names_area(chunk, off, self.geometry)
-
-
 def area_is_returned(self: Model, result: int, OLD: Any) -> str | None:
     """A free returns what the allocation took (MAP-4)."""
     return maps.free_returns_area(result, OLD.size)
@@ -81,7 +76,8 @@ def bits_are_cleared(
     """Just the area's bits were cleared (MAP-1)."""
     granule = self.geometry.granule
     at, end = off // granule, (off + result) // granule
-    wanted = OLD.map[:at] + bytes(end - at) + OLD.map[end:]
+    wanted = OLD.map
+    wanted[at:end] = bytes(end - at)
     return None if chunk.alloc_map == wanted else f"other bits than {at}..{end} changed"
 
 

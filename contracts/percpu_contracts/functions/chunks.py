@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from percpu_spec.definitions import is_fully_free
-
 from percpu_contracts import hints, isolation, locks, maps, population, reclaim
 from percpu_contracts.model import LinkedChunk, Model
+from percpu_spec.definitions import is_fully_free
 
 
 def may_sleep(self: Model) -> str | None:

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from percpu_spec.definitions import chunk_slot, is_free
-
 from percpu_contracts import balance, floats, hints, lists, population, reclaim
+from percpu_spec.definitions import chunk_slot, is_free
 
 Broken = tuple[str, str]
 

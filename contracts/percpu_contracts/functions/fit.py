@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from percpu_spec.definitions import is_populated
-from percpu_spec.views import BlockView
-
 from percpu_contracts import fit
 from percpu_contracts.model import LinkedChunk, Model
+from percpu_spec.definitions import is_populated
+from percpu_spec.views import BlockView
 
 
 def starts_inside(self: Model, block: BlockView, result: int) -> str | None:
@@ -83,7 +82,9 @@ def skipped_is_free(
     return f"skipped run of {bits} bits at {off} is not free"
 
 
-def note_examined(self: Model, chunk: LinkedChunk) -> None:
-    """A search looked at this chunk (COST-1)."""
+def note_examined(self: Model, chunk: LinkedChunk, pop_only: bool) -> None:
+    """An atomic search of the lists looked at this chunk (COST-1)."""
+    if not pop_only or chunk is self.reserved_chunk:
+        return
     self.monitor.history.examine(chunk, chunk.free_bytes == self.geometry.unit)
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from percpu_contracts import hints
+from percpu_contracts.model import LinkedChunk, Model
 from percpu_spec.definitions import is_free
 from percpu_spec.geometry import Geometry
 from percpu_spec.views import BlockView
-
-from percpu_contracts import hints
-from percpu_contracts.model import LinkedChunk, Model
 
 
 def hints_before(block: BlockView) -> tuple[int, int, int, int]:
@@ -24,7 +23,7 @@ def enters_run(
     (HINT-1).
     """
     contig, contig_start, scan, scan_start = OLD.hints
-    known = {(contig, contig_start), (scan, scan_start), (end - start, start)}
+    known = ((contig, contig_start), (scan, scan_start), (end - start, start))
     if (block.contig_hint, block.contig_hint_start) not in known:
         return f"contig_hint of {block.contig_hint} bits at {block.contig_hint_start} is no run"
     if block.scan_hint and (block.scan_hint, block.scan_hint_start) not in known:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from percpu_spec.definitions import charged_size
-
 from percpu_contracts.model import LinkedChunk, Model
+from percpu_spec.definitions import charged_size
 
 
 def charged_before(self: Model) -> int:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from percpu_spec.definitions import area_size, first_chunk_pages, is_legal
-from percpu_spec.gfp import allow_blocking
-
 from percpu_contracts import accounting, api, balance, cost, population, tlb
 from percpu_contracts.model import LinkedChunk, Model
+from percpu_spec.definitions import area_size, first_chunk_pages, is_legal
+from percpu_spec.gfp import allow_blocking
 
 Area = tuple[LinkedChunk, int]
 
@@ -70,7 +69,7 @@ def is_populated(self: Model, result: Area | None) -> str | None:
 
 def is_not_stale(self: Model, result: Area | None) -> str | None:
     """No CPU can hold an old translation of the area's addresses (TLB-1)."""
-    if result is None:
+    if result is None or not self.monitor.history.stale:
         return None
     chunk, off = result
     size = area_size(chunk, off, self.geometry) or self.geometry.granule
@@ -110,13 +109,9 @@ def is_ordered(self: Model, pop_only: bool) -> str | None:
     return cost.depopulated_come_late(self.monitor.history.examined) if pop_only else None
 
 
-def begin_search(self: Model) -> None:
-    """A new search begins (COST-1)."""
+def end_search(self: Model, result: tuple[LinkedChunk | None, int]) -> None:
+    """A search is over; the chunk found counts as ordinary again (COST-1)."""
     self.monitor.history.examined.clear()
-
-
-def note_served(self: Model, result: tuple[LinkedChunk | None, int]) -> None:
-    """The chunk found serves an allocation: it counts as ordinary again (COST-1)."""
     if result[0] is not None:
         self.monitor.history.back_in_use(result[0])
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from percpu_spec.definitions import chunk_slot, size_to_slot
-
 from percpu_contracts import lists, locks, reclaim
 from percpu_contracts.model import LinkedChunk, Model
+from percpu_spec.definitions import chunk_slot, size_to_slot
 
 
 def locked(self: Model) -> str | None:

@@ -86,7 +86,7 @@ def _row(work: Work) -> tuple[object, ...]:
     slower = found["times_slower_than_off"]
     kernel = found["kernel_operations_per_second"]
     if len(work.checksums) > 1:
-        checksum = f"{len(work.checksums)} of {len(work.checksums)} files"
+        checksum = f"{len(work.checksums)} files agree"
     else:
         checksum = str(found["final_checksum"])
     return (
@@ -96,7 +96,7 @@ def _row(work: Work) -> tuple[object, ...]:
         *(_times(slower.get(level)) for level in ("fast", "full")),
         _rate(kernel),
         _times(found["kernel_ratio"]),
-        checksum if work.agree else Text(f"{checksum}: differs", "bold red"),
+        checksum if work.agree else Text(f"{found['checksums']} compared, some differ", "bold red"),
     )
 
 

@@ -50,9 +50,9 @@ def explain(clause_id: str | None, as_json: bool) -> None:
             out.print(Text(f"\n{title}: {words}"))
     out.print()
     if found.predicates:
-        rows = [(f"{p['module']}.{p['name']}", p["says"]) for p in found.predicates]
-        out.print(output.table("predicates", ("predicate", "says"), rows))
+        said = [(f"{p['module']}.{p['name']}", p["says"]) for p in found.predicates]
+        out.print(output.table("predicates", ("predicate", "says"), said))
     if found.contracts:
-        rows4 = [(c["function"], c["kind"], c["level"], c["condition"]) for c in found.contracts]
+        held = [(c["function"], c["kind"], c["level"], c["condition"]) for c in found.contracts]
         columns = ("function", "kind", "from level", "condition")
-        out.print(output.table("contracts", columns, rows4))
+        out.print(output.table("contracts", columns, held))

@@ -1,4 +1,4 @@
-"""What all commands share in speaking to people and programs: tables, JSON, progress, exit codes."""
+"""How all commands speak to people and programs: tables, JSON, progress, exit codes."""
 
 from __future__ import annotations
 

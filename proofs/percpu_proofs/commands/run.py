@@ -55,9 +55,10 @@ def run(
     try:
         for path in paths:
             if kind_of(path) is Kind.TRACE:
-                reports.append(traces.replay(path, variant, contracts))
+                replayed = traces.replay(path, variant, contracts)
+                reports.append(replayed)
                 if not as_json:
-                    traces.show(out, reports[-1])
+                    traces.show(out, replayed)
                 continue
             source = read_source(path, geometry)
             report = _report(path, source, variant, contracts)
@@ -176,7 +177,7 @@ def _row(verdict: ClauseVerdict) -> tuple[object, ...]:
 
 def _summary(report: RunReport) -> Text:
     """Return the verdict in one line, with rung and bound."""
-    counts = {word: 0 for word in ("holds", "violated", "unchecked", "not applicable")}
+    counts = dict.fromkeys(("holds", "violated", "unchecked", "not applicable"), 0)
     for verdict in report.clauses:
         counts[verdict.verdict] += 1
     if report.contracts == "off":
@@ -207,6 +208,6 @@ def _show_violation(
         )
     )
     allocator, ids = touched(listed, report.geometry, report.variant, report.operations)
-    picture = picture_of_state(allocator, lambda chunk: str(chunk.id))
+    picture = picture_of_state(allocator)
     for chunk_id in ids[:_MAPS_SHOWN]:
         out.print(Text("\n" + chunk_text(picture.chunks[str(chunk_id)])))

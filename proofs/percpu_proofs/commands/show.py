@@ -62,9 +62,7 @@ def show(
         return
 
     title = f"{file.name}, {variant}, after operation {last} of {operations}"
-    picture = picture_of_state(
-        allocator, lambda chunk: str(chunk.id), title, allocator.work_pending
-    )
+    picture = picture_of_state(allocator, title=title, pending=allocator.work_pending)
     if name is None:
         name = _changed_last(source, variant, last)
     if name not in picture.chunks:

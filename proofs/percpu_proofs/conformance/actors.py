@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from percpu_reference.chunk import Area
-from percpu_reference.gaps import BALANCE_CREATE, CREATE, Gap, Steps
-
 from percpu_proofs.conformance.requests import Attempt, Place, Request
 from percpu_proofs.conformance.timing import Moment
+from percpu_reference.chunk import Area
+from percpu_reference.gaps import BALANCE_CREATE, CREATE, Gap, Steps
 
 POPULATE = "populate"
 RELEASE = "release"

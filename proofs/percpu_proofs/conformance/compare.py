@@ -6,9 +6,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from percpu_spec.views import AllocatorView, BlockView, ChunkView
-
 from percpu_proofs.traces.snapshot import Snapshot
+from percpu_spec.views import AllocatorView, BlockView, ChunkView
 
 _HINTS = (
     "scan_hint", "scan_hint_start", "contig_hint", "contig_hint_start", "left_free", "right_free",

@@ -54,9 +54,7 @@ def _compare(
             if key in skip:
                 continue
             inner = f"{path}[{key}]" if isinstance(key, int) else f"{path}.{key}"
-            found = _compare(
-                inner, key, kernel.get(key, MISSING), model.get(key, MISSING), skip
-            )
+            found = _compare(inner, key, kernel.get(key, MISSING), model.get(key, MISSING), skip)
             if found is not None:
                 return found
         return None

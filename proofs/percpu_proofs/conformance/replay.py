@@ -11,16 +11,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, cast
 
-from percpu_reference.chunk import Chunk
-from percpu_reference.gaps import run
-from percpu_reference.variants import Allocator
-
 from percpu_proofs.conformance.actors import MAKE, POPULATE, Allocation, fits, kind_of, shown
 from percpu_proofs.conformance.requests import Place, Plan, Request, shown_place
 from percpu_proofs.conformance.timing import Choice, Contradiction, Moment
 from percpu_proofs.conformance.watched import Watched
 from percpu_proofs.conformance.work import WorkReplay
 from percpu_proofs.traces import events as ev
+from percpu_reference.chunk import Chunk
+from percpu_reference.gaps import run
+from percpu_reference.variants import Allocator
 
 _AHEAD = 30  # earlier beginnings of a search that are tried
 
@@ -40,6 +39,7 @@ class Replay(WorkReplay):
         self.on_served: Callable[[Request, Allocation], None] = lambda request, done: None
         self.on_mark: Callable[[int, str], None] = lambda index, text: None
         self.by_base: dict[int, Chunk] = {}
+        self.monitor = model.monitor
         model.place_chunk = lambda: self.base
         self._handlers: dict[type[ev.Event], Callable[[Any], None]] = {
             ev.Alloc: self._printed,
@@ -62,16 +62,15 @@ class Replay(WorkReplay):
     @property
     def idle(self) -> bool:
         """Whether nothing is in progress: the state can be copied."""
-        return (
-            self.work.steps is None
-            and self.work.entered < 0
-            and self.holder is None
-            and not self.finished
-        )
+        return not self._in_progress() and not self.finished
 
     def step(self) -> None:
         """Take the next event. Raises Contradiction if the model cannot have produced it."""
         index = self.index
+        if self.monitor is not None:
+            self.monitor.operation = index + 1
+            if not self._in_progress():
+                self.monitor.history.concurrent = False
         for moment in self.due.get(index, ()):
             self._early(moment)
         event = self.events[index]
@@ -85,6 +84,15 @@ class Replay(WorkReplay):
             self.settle()
         if self.finished and self.model.nr_empty_pop_pages < self.model.empty_low:
             self.may_ask = True
+
+    def _in_progress(self) -> bool:
+        """Return whether an operation stands in a gap, the balance work before its start too."""
+        return self.work.steps is not None or self.work.entered >= 0 or self.holder is not None
+
+    def _mingle(self) -> None:
+        """Tell the contracts that an operation begins while another is in progress."""
+        if self.monitor is not None and self._in_progress():
+            self.monitor.history.concurrent = True
 
     def _early(self, moment: Moment) -> None:
         """Begin a request before the event that tells of it."""
@@ -136,6 +144,7 @@ class Replay(WorkReplay):
         """Start a request; it runs to its end or to its first gap."""
         if not request.atomic:
             self._take_mutex()
+        self._mingle()
         allocation = Allocation(
             request,
             self.model.alloc_percpu(request.size, request.align, request.reserved, request.gfp),
@@ -226,6 +235,7 @@ class Replay(WorkReplay):
             chunk = self.by_base.get(event.base)
             if chunk is None:
                 self.wrong("free", f"no chunk at {event.base:x}")
+        self._mingle()
         run(self.model.free_percpu((chunk, event.off)))
 
     # chunks and pages that a request or the balance work asked for

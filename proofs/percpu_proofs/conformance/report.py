@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from percpu_contracts.contract import Level
+from percpu_proofs.runs import ClauseVerdict, Sample
+
 SHOWN = 20  # differences and mismatches listed; all are counted
 
 
@@ -16,6 +19,7 @@ class Mismatch:
     t: int | None
     what: str
     detail: str
+    tried: int = 0  # other timings under which it was not produced either
 
 
 @dataclass(slots=True)
@@ -37,12 +41,16 @@ class SnapshotReport:
 
 @dataclass(slots=True)
 class Timing:
-    """A moment that no event shows, and when it lay in this replay."""
+    """A moment that no event shows, where another event shows that the rule's guess is wrong.
+
+    Two legal timings that differ: under the first the model does what `because` says, under the
+    second it produces what the kernel did.
+    """
 
     what: str
-    earliest_line: int
-    before_line: int
-    because: str  # the contradiction that the earlier assumption led to
+    assumed_line: int  # where the rule puts it
+    found_line: int  # it lay just before this
+    because: str  # the contradiction that the assumption led to
 
 
 @dataclass(slots=True)
@@ -63,6 +71,7 @@ class TraceReport:
     variant: str
     start: str  # the state that the replay begins in
     inputs: tuple[str, ...]  # what is taken from the trace
+    contracts: Level = "off"
     allocations: int = 0
     placed: int = 0
     failures: int = 0
@@ -77,6 +86,11 @@ class TraceReport:
     timings: list[Timing] = field(default_factory=list)
     undetermined: list[Undetermined] = field(default_factory=list)
     replays: int = 0  # stretches replayed with other timings
+    memory: list[Sample] = field(default_factory=list)  # over time, by event
+    checked: int = 0  # events replayed under contracts
+    clauses: list[ClauseVerdict] = field(default_factory=list)
+    stopped_by: str | None = None  # the clause whose unexpected violation ended the check
+    final_checksum: int | None = None  # of the state after the last event
     waiting: str = ""  # why the run could not be compared at all
     seconds: float = 0.0
 
@@ -90,12 +104,20 @@ class TraceReport:
             and self.failures_matched == self.failures
             and self.start_hints_matched == self.start_hints
             and self.unasked_work == 0
+            and self.stopped_by is None
             and all(s.equal and s.compared for s in self.snapshots)
         )
 
+    @property
+    def violations(self) -> list[ClauseVerdict]:
+        """The clauses found broken under contracts, those the variant declares included."""
+        return [verdict for verdict in self.clauses if verdict.verdict == "violated"]
+
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON types."""
-        return asdict(self) | {"ok": self.ok}
+        clauses = {v.clause: asdict(v) for v in self.clauses}
+        violations = {v.clause: clauses[v.clause] for v in self.violations}
+        return asdict(self) | {"ok": self.ok, "clauses": clauses, "violations": violations}
 
     def rows(self) -> list[tuple[str, str]]:
         """Return name and value of each line of a summary, markup of rich in the values."""
@@ -125,7 +147,10 @@ class TraceReport:
         if torn := [s.phase for s in self.snapshots if s.torn]:
             rows.append(("torn states", ", ".join(torn)))
         rows.extend(
-            ("mismatch", f"[red]line {m.line}: {m.what}: {m.detail}[/red]")
+            (
+                "mismatch",
+                f"[red]line {m.line}: {m.what}: {m.detail}[/red] ({m.tried} timings tried)",
+            )
             for m in self.mismatches[:SHOWN]
         )
         rows.extend(("left open", f"{u.what}: {u.count}, {u.assumed}") for u in self.undetermined)
@@ -135,7 +160,21 @@ class TraceReport:
             )
         if self.unasked_work:
             rows.append(("work not asked for", f"[red]{self.unasked_work}[/red]"))
+        rows.extend(self._contract_rows())
         rows.append(("seconds", f"{self.seconds:.1f}"))
+        return rows
+
+    def _contract_rows(self) -> list[tuple[str, str]]:
+        if self.contracts == "off":
+            return []
+        holding = sum(v.verdict == "holds" for v in self.clauses)
+        rows = [
+            (f"contracts, {self.contracts}", f"{holding} clauses held over {self.checked} events")
+        ]
+        for v in self.violations:
+            colour, word = ("yellow", "expected") if v.expected else ("red", "not expected")
+            said = f"{v.count} times, first at line {v.line}: {v.message}"
+            rows.append((v.clause, f"[{colour}]violated, {word}[/{colour}], {said}"))
         return rows
 
 

@@ -1,18 +1,20 @@
-"""The model in a recorded state."""
+"""The model just booted, or in a recorded state."""
 
 from __future__ import annotations
 
+from percpu_contracts.contract import Level
+from percpu_proofs.conformance.watched import watched
+from percpu_proofs.traces.snapshot import BlockSnapshot, ChunkSnapshot, Snapshot
 from percpu_reference.chunk import Block, Chunk
-from percpu_reference.variants import Allocator
+from percpu_reference.variants import Allocator, build
 from percpu_spec.geometry import Geometry
 
-from percpu_proofs.traces.snapshot import BlockSnapshot, ChunkSnapshot, Snapshot
 
-
-def empty(variant: type[Allocator], geometry: Geometry, first_base: int) -> Allocator:
-    """Return a model just booted, its first chunk at address `first_base`."""
-    model = variant(geometry)
-    model.setup_first_chunk()
+def booted(
+    variant: type[Allocator], geometry: Geometry, first_base: int, contracts: Level = "off"
+) -> Allocator:
+    """Return a model just booted, its first chunk at address `first_base`, its searches noted."""
+    model = build(watched(variant), geometry, contracts=contracts)
     moved = first_base - model.first_chunk.base_addr
     model.first_chunk.base_addr += moved
     if model.reserved_chunk is not None:
@@ -20,24 +22,26 @@ def empty(variant: type[Allocator], geometry: Geometry, first_base: int) -> Allo
     return model
 
 
-def restored(variant: type[Allocator], snapshot: Snapshot) -> Allocator:
+def restored(variant: type[Allocator], snapshot: Snapshot, contracts: Level = "off") -> Allocator:
     """Return a model in a recorded state, nothing in progress and no work asked for.
 
     Boundaries within free memory are lost, which nothing reads (MAP-3).
     """
-    model = empty(variant, snapshot.geometry, snapshot.first_chunk.base_addr)
-    model.setup_slots()
+    geometry = snapshot.geometry
+    model = booted(variant, geometry, snapshot.first_chunk.base_addr, contracts)
     if snapshot.reserved_chunk is not None:
-        model.reserved_chunk = _chunk(snapshot.reserved_chunk, snapshot.geometry, -1)
-    for slot in range(snapshot.nr_slots):
-        for recorded in reversed(snapshot.slot_chunks(slot)):
-            first = recorded.base_addr == snapshot.first_chunk.base_addr
-            chunk = _chunk(recorded, snapshot.geometry, 0 if first else model.next_id)
+        model.reserved_chunk = _chunk(snapshot.reserved_chunk, geometry, -1)
+    for head, recorded in zip(model.chunk_lists, snapshot.lists, strict=True):
+        head.next = head.prev = head
+        for one in recorded:
+            first = one.base_addr == snapshot.first_chunk.base_addr
+            chunk = _chunk(one, geometry, 0 if first else model.next_id)
             if first:
                 model.first_chunk = chunk
             else:
                 model.next_id += 1
-            model.chunk_move(chunk, slot)
+            chunk.prev, chunk.next = head.prev, head
+            head.prev.next = head.prev = chunk
     model.nr_empty_pop_pages = snapshot.nr_empty_pop_pages
     model.nr_populated = snapshot.nr_populated
     model.atomic_alloc_failed = snapshot.atomic_alloc_failed

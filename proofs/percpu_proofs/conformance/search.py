@@ -13,15 +13,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import zip_longest
 
-from percpu_reference.variants import Allocator
-
 from percpu_proofs.conformance.replay import Replay
 from percpu_proofs.conformance.requests import Plan
 from percpu_proofs.conformance.timing import Choice, Contradiction, Moment
+from percpu_reference.variants import Allocator
 
 SPACING = 1000  # events between kept states
 KEPT = 12  # states kept
-BUDGET = 1000  # replays tried for one contradiction
+BUDGET = 500  # replays tried for one contradiction
 PRINTED_LATER = 30  # events after a contradiction whose requests may have come before it
 DEPTH = 4  # moments changed for one contradiction, at most
 WIDTH = 64  # remedies followed up for a first change, a quarter of that for each further one
@@ -58,27 +57,36 @@ class Search:
         self,
         plan: Plan,
         start: Callable[[Replay], None],
-        progress: Callable[[int, int], None] | None = None,
+        done: Callable[[Replay], None],
     ) -> None:
-        """`start` is called on every replay before it runs, to attach what observes it."""
+        """`start` is called on every replay before it runs, to attach what observes it.
+
+        `done` is called on the way, at the start and at the end.
+        """
         self.plan = plan
         self.start = start
-        self.progress = progress
+        self.done = done
+        self.final: Replay | None = None  # the replay that reached the end
         self.kept: deque[Kept] = deque(maxlen=KEPT)
         self.delays: Delays = {}
         self.inferred: dict[Moment, Inferred] = {}
         self.taken: dict[Moment, Choice] = {}  # the moments of the run that no event showed
         self.replays = 0  # further replays that were needed
+        self.tried = 0  # of them for the last contradiction
+        self.reported = -1
 
     def run(self, model: Allocator, index: int = 0) -> Contradiction | None:
         """Replay from event `index` to the end; return what could not be explained, if anything."""
         self.kept.clear()
         self.keep(Kept(index, model, -1))
         replay = self.resume(self.kept[-1], self.delays)
+        self.done(replay)
         while True:
             try:
                 self.advance(replay, len(self.plan.trace.events))
                 self._note(replay)
+                self.done(replay)
+                self.final = replay
                 return None
             except Contradiction as contradiction:
                 self._note(replay)
@@ -106,30 +114,30 @@ class Search:
         """Step to event `end`; raises Contradiction."""
         step = replay.step
         last = self.kept[-1].index if keep else end
-        total = len(self.plan.trace.events)
         while replay.index < end:
             step()
             if replay.index - last >= SPACING and replay.idle:
                 last = replay.index
                 self.keep(Kept(last, replay.model.clone()[0], replay.work.asked))
-                if self.progress is not None:
-                    self.progress(last, total)
+                if last > self.reported:
+                    self.reported = last
+                    self.done(replay)
 
     def resolve(self, replay: Replay, found: Contradiction) -> Replay | None:
         """Return a replay that got past the contradiction, or None."""
         queue = deque(self._others(self.delays, replay, found))
         tried: set[frozenset[tuple[Moment, int]]] = set()
-        budget = BUDGET
-        while queue and budget:
+        self.tried = 0
+        while queue and self.tried < BUDGET:
             delays = queue.popleft()
             key = frozenset(delays.items())
             if key in tried:
                 continue
             tried.add(key)
-            budget -= 1
             state = self._before(delays)
             if state is None:
                 continue
+            self.tried += 1
             self.replays += 1
             other = self.resume(state, delays)
             try:
@@ -138,7 +146,7 @@ class Search:
                 deeper = len(delays) - len(self.delays)
                 if deeper < DEPTH and (again.index, again.detail) != (found.index, found.detail):
                     more = [delays | {c.moment: c.before} for c in again.remedies]
-                    queue.extendleft(reversed(more[: WIDTH >> 2 * deeper]))
+                    queue.extend(more[: WIDTH >> 2 * deeper])
                 continue
             self._adopt(delays, found, state)
             return other

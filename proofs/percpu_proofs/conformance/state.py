@@ -43,6 +43,9 @@ _scalars = attrgetter(
 )
 _NAMES = ("iso", "imm", "free", "npages", "npop", "nempty", "so", "eo")
 
+CHUNK_FIELDS = ("id", "slot", "cslot", *_NAMES, "pop", "amap", "bmap", "md", "blk")
+"""Fields of a chunk, in order; `objcg` follows where the chunk has an object vector."""
+
 
 def dump(value: object) -> str:
     """Return JSON without spaces, as the checksum takes it."""
@@ -95,7 +98,9 @@ class Recorder:
             known[chunk.id] = entry
             _, records[chunk.id], texts[chunk.id] = entry
         self._known = known
-        return StateRecord(global_record(self.allocator), list_record(self.allocator), records, texts)
+        return StateRecord(
+            global_record(self.allocator), list_record(self.allocator), records, texts
+        )
 
     def _placed(self) -> Iterator[tuple[int, Chunk]]:
         if self.allocator.reserved_chunk is not None:

@@ -7,17 +7,16 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+from percpu_proofs.conformance.state import CHUNK_FIELDS, Record
 from percpu_proofs.inputs import InputError, read_text
 from percpu_proofs.oplist import OperationList, parse_operations
 from percpu_spec.geometry import Geometry, GeometryError
 
-Record = dict[str, Any]
-
 VERSIONS: Final = {"6.12": frozenset[str](), "6.1": frozenset({"prwarn", "stacks"})}
-"""Kernels that vectors come from, and the counters of `x` in which they differ from 6.12: before it,
-failed atomic allocations are not printed and do not use up the limit of printed failures."""
+"""Kernels that vectors come from, and the counters of `x` in which they differ from 6.12: earlier
+ones do not print failed atomic allocations, so these do not use up the limit either."""
 
 MANIFEST: Final = "manifest.json"
 SUFFIX: Final = ".jsonl.gz"
@@ -34,9 +33,7 @@ _INITIAL: Final = _STATE | {
     "chunks",
 }
 _LATER: Final = _STATE | {"in", "changed"}
-_CHUNK: Final = frozenset(
-    "id slot cslot iso imm free npages npop nempty so eo pop amap bmap md blk".split()
-)
+_CHUNK: Final = frozenset(CHUNK_FIELDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +100,9 @@ def read_vector(path: Path) -> Vector:
     # one line in front stands for the boot state, so that line numbers agree
     texts = ("" if n == 0 else str(record["in"]) for n, record in enumerate(records))
     listed = parse_operations(path, texts)
-    for expected, line in enumerate(listed.lines, 2):
-        if line != expected:
-            raise InputError(path, expected, "an operation in the field 'in'")
+    for number, line in enumerate(listed.lines, 2):
+        if line != number:
+            raise InputError(path, number, "an operation in the field 'in'")
     return Vector(path, _geometry(path, first["geom"]), first["version"], records, listed)
 
 
@@ -150,7 +147,11 @@ def _check_chunks(path: Path, line: int, chunks: object) -> None:
     if not isinstance(chunks, list):
         raise InputError(path, line, "a list of chunks", str(chunks))
     for chunk in chunks:
-        if not isinstance(chunk, dict) or _CHUNK - chunk.keys() or chunk.keys() - _CHUNK - {"objcg"}:
+        if (
+            not isinstance(chunk, dict)
+            or _CHUNK - chunk.keys()
+            or chunk.keys() - _CHUNK - {"objcg"}
+        ):
             raise InputError(path, line, f"chunks with fields {' '.join(sorted(_CHUNK))}")
 
 

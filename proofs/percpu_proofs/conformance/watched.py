@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
+from percpu_proofs.conformance.requests import Attempt
 from percpu_reference.chunk import Chunk
 from percpu_reference.variants import Allocator
 from percpu_spec.geometry import Geometry
-
-from percpu_proofs.conformance.requests import Attempt
 
 
 class Watched(Protocol):
@@ -25,8 +24,8 @@ def watched(variant: type[Allocator]) -> type[Allocator]:
 
         __slots__ = ("attempts",)
 
-        def __init__(self, geometry: Geometry) -> None:
-            super().__init__(geometry)
+        def __init__(self, geometry: Geometry, **given: Any) -> None:
+            super().__init__(geometry, **given)
             self.attempts: list[Attempt] = []
 
         def alloc_area(self, chunk: Chunk, alloc_bits: int, align: int, start: int) -> int:

@@ -11,8 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NoReturn
 
-from percpu_reference.variants import Allocator
-
 from percpu_proofs.conformance.actors import (
     DESTROY,
     MAKE,
@@ -27,6 +25,7 @@ from percpu_proofs.conformance.actors import (
 from percpu_proofs.conformance.requests import Plan
 from percpu_proofs.conformance.timing import Choice, Contradiction, Moment
 from percpu_proofs.traces import events as ev
+from percpu_reference.variants import Allocator
 
 
 class WorkReplay:

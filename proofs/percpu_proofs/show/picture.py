@@ -8,13 +8,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
+from typing import Any
 
 from percpu_spec.definitions import chunk_slot, live_areas, served_range
 from percpu_spec.geometry import Geometry
 from percpu_spec.views import AllocatorView, BlockView, ChunkView
 
-Label = Callable[[ChunkView], str]
-"""Names a chunk: its id in the model, its address in a recorded state."""
+Label = Callable[[Any], str]
+"""Names a chunk: by its id in the model, by its address in a recorded state."""
+
+
+def by_id(chunk: Any) -> str:
+    """Name a chunk of the model by its id: 0 the first, -1 the reserved one."""
+    return str(chunk.id)
 
 
 class PageState(Enum):
@@ -119,7 +125,7 @@ class StatePicture:
 
 
 def picture_of_state(
-    allocator: AllocatorView, label: Label, title: str = "", pending: bool | None = None
+    allocator: AllocatorView, label: Label = by_id, title: str = "", pending: bool | None = None
 ) -> StatePicture:
     """Return the picture of an allocator between two operations, or in a gap of one."""
     lists: list[tuple[str, tuple[str, ...]]] = []
@@ -200,9 +206,7 @@ def _pages(chunk: ChunkView, geometry: Geometry) -> Iterable[PagePicture]:
         for page in range(start // bits, -(-end // bits)):
             base = page * bits
             pieces[page].append(
-                Piece(
-                    max(start - base, 0), min(end - base, bits), start >= base, hidden, number
-                )
+                Piece(max(start - base, 0), min(end - base, bits), start >= base, hidden, number)
             )
     for page in range(chunk.nr_pages):
         if not chunk.populated[page]:

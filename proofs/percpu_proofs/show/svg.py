@@ -77,9 +77,7 @@ def _overview(canvas: Canvas, chunk: ChunkPicture, y: float) -> float:
         canvas.rect(x, y + 8, page_width, 22, _FILL[page.state])
         for piece in page.pieces:
             fill = HIDDEN if piece.hidden else AREAS[0]
-            canvas.rect(
-                x + piece.start * scale, y + 8, (piece.end - piece.start) * scale, 22, fill
-            )
+            canvas.rect(x + piece.start * scale, y + 8, (piece.end - piece.start) * scale, 22, fill)
     for page in chunk.pages:
         x = _LEFT + page.index * page_width
         canvas.rect(x, y + 8, page_width, 22, "none", stroke=LINE)
@@ -188,9 +186,7 @@ def _lists(canvas: Canvas, state: StatePicture, name: str, y: float) -> float:
                 x = _MARGIN + 150
                 y += 24
             here = member == name
-            canvas.rect(
-                x, y + 1, width, 19, AREAS[1] if here else PAPER, stroke=AREAS[0], radius=4
-            )
+            canvas.rect(x, y + 1, width, 19, AREAS[1] if here else PAPER, stroke=AREAS[0], radius=4)
             canvas.text(x + width / 2, y + 15, member, "mono", "middle")
             x += width + 6
         y += 24

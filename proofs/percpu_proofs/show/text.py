@@ -55,8 +55,9 @@ def chunk_text(chunk: ChunkPicture) -> str:
         f"chunk {chunk.name}{marks}: {place}",
         f"{len(chunk.pages)} pages, {chunk.populated} populated, {chunk.empty} empty; "
         f"{_areas(chunk)}, {chunk.free_bytes} of {chunk.served_bytes} bytes free",
-        f"contig {_run(hints.contig, hints.contig_start)}  scan {_run(hints.scan, hints.scan_start)}"
-        f"  left {hints.left}  right {hints.right}  first free {hints.first}",
+        f"contig {_run(hints.contig, hints.contig_start)}  "
+        f"scan {_run(hints.scan, hints.scan_start)}  "
+        f"left {hints.left}  right {hints.right}  first free {hints.first}",
     ]
     return "\n".join([*head, *_rows(chunk), LEGEND])
 
@@ -86,9 +87,7 @@ def _rows(chunk: ChunkPicture) -> Iterator[str]:
 def _cells(page: PagePicture, page_bits: int, cells: int) -> str:
     """Return the map of one page, a character for page_bits / cells bits."""
     per_cell = page_bits // cells
-    return "".join(
-        _cell(page, cell * per_cell, (cell + 1) * per_cell) for cell in range(cells)
-    )
+    return "".join(_cell(page, cell * per_cell, (cell + 1) * per_cell) for cell in range(cells))
 
 
 def _cell(page: PagePicture, start: int, end: int) -> str:

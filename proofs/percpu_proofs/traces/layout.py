@@ -6,10 +6,9 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from percpu_spec.geometry import Geometry, GeometryError
-
 from percpu_proofs.traces.events import TraceError, problem
 from percpu_proofs.traces.source import lines_of
+from percpu_spec.geometry import Geometry, GeometryError
 
 _SIZES = re.compile(r"pcpu-alloc: s(\d+) r(\d+) d(\d+) u(\d+) alloc=(\d+)\*(\d+)\s*$")
 _UNITS = re.compile(r"pcpu-alloc:((?: \[\d+\](?: (?:\d+|-+))*)+)\s*$")

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from percpu_spec.geometry import Geometry
-
 from percpu_proofs.traces.events import Alloc, Event, TraceError, problem
 from percpu_proofs.traces.jsonl import read_jsonl
 from percpu_proofs.traces.layout import read_layout
 from percpu_proofs.traces.source import lines_of
 from percpu_proofs.traces.text import looks_like_text, read_text
+from percpu_spec.geometry import Geometry
 
 _TRACES = ("trace.jsonl.gz", "trace.jsonl", "trace.txt.gz", "trace.txt", "trace.gz", "trace")
 _BOOTS = ("dmesg.txt.gz", "dmesg.txt", "dmesg.gz", "dmesg")
@@ -66,8 +65,10 @@ def read_trace(path: Path) -> Trace:
     return Trace(path, events, numbers)
 
 
-def read_run(path: Path) -> Run:
+def read_run(path: Path, boot: Path | None = None) -> Run:
     """Return the run in folder `path`, or of the trace file `path` with what stands beside it.
+
+    `boot` are the boot messages, if they do not stand there.
 
     Raises TraceError if the trace or the boot messages with the layout are missing, or if the
     trace's own statistics tell of lost events.
@@ -75,7 +76,7 @@ def read_run(path: Path) -> Run:
     folder, trace_path = (path, _first(path, _TRACES)) if path.is_dir() else (path.parent, path)
     if trace_path is None or not trace_path.exists():
         raise TraceError(f"{path}: expected a trace, one of " + ", ".join(_TRACES))
-    boot = _first(folder, _BOOTS)
+    boot = boot or _first(folder, _BOOTS)
     if boot is None:
         raise TraceError(
             f"{folder}: expected the boot messages with the percpu layout, one of "

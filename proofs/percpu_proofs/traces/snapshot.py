@@ -7,10 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from percpu_spec.geometry import Geometry
-
 from percpu_proofs.traces.events import problem
 from percpu_proofs.traces.source import lines_of
+from percpu_spec.geometry import Geometry
 
 _CHUNK = (
     "slot", "pos", "base_addr", "free_bytes", "immutable", "isolated", "start_offset",

@@ -8,12 +8,11 @@ from difflib import get_close_matches
 from percpu_contracts.attach import checked
 from percpu_contracts.contract import Level
 from percpu_contracts.monitor import Monitor
-from percpu_spec.geometry import Geometry
-
 from percpu_reference.backing import KmBacking
 from percpu_reference.balance import Balance
 from percpu_reference.events import Event
 from percpu_reference.variants.linux_6_12 import Linux612
+from percpu_spec.geometry import Geometry
 
 Allocator = Balance
 VARIANTS: dict[str, type[Allocator]] = {"linux_6_12": Linux612}

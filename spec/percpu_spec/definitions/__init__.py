@@ -45,6 +45,7 @@ from percpu_spec.definitions.slots import (
     slot_layout,
 )
 from percpu_spec.definitions.totals import (
+    Listing,
     dynamic_chunks,
     empty_page_float,
     first_chunk_pages,
@@ -54,6 +55,7 @@ from percpu_spec.definitions.totals import (
 
 __all__ = [
     "OBJECT_POINTER",
+    "Listing",
     "SlotLayout",
     "active_slot",
     "area_size",

@@ -1,0 +1,67 @@
+"""What stands beside the events of a run: the kernel's release, and its state at marked moments."""
+
+from __future__ import annotations
+
+import re
+
+from percpu_proofs.conformance.compare import Difference, counted, differences
+from percpu_proofs.conformance.replay import Replay
+from percpu_proofs.conformance.report import SHOWN, SnapshotReport
+from percpu_proofs.traces.events import Event, Mark, TraceError
+from percpu_proofs.traces.reader import Run, Trace
+from percpu_proofs.traces.snapshot import Snapshot, read_snapshot
+from percpu_proofs.traces.source import lines_of
+
+_RELEASE = re.compile(r"(?:Linux version|^kernel) (\d+)\.(\d+)(\S*)")
+_BEGIN = re.compile(r"snap:([^:]+):begin")
+
+
+def kernel_release(run: Run) -> str:
+    """Return the release of the recorded kernel, as its boot messages or state files name it."""
+    for path in (run.boot, *run.states.values()):
+        for _, line in lines_of(path):
+            if match := _RELEASE.search(line):
+                return f"{match[1]}.{match[2]}{match[3]}"
+    raise TraceError(f"{run.boot}: expected a line 'Linux version ...' of the boot")
+
+
+def phase_begun(event: Event) -> str:
+    """Return the phase whose state begins to be read at an event, or nothing."""
+    match = _BEGIN.fullmatch(event.text) if isinstance(event, Mark) else None
+    return match[1] if match else ""
+
+
+def torn(trace: Trace, index: int) -> bool:
+    """Return whether percpu events happened while the state of mark `index` was read."""
+    return index + 1 < len(trace.events) and not isinstance(trace.events[index + 1], Mark)
+
+
+def next_state(run: Run, trace: Trace, index: int) -> tuple[int, Snapshot] | None:
+    """Return the next quiet recorded state from event `index` on, and the event after its mark."""
+    for later in range(index, len(trace.events)):
+        phase = phase_begun(trace.events[later])
+        if phase in run.states and not torn(trace, later):
+            return later + 1, read_snapshot(run.states[phase], run.geometry)
+    return None
+
+
+def compared(run: Run, phase: str, replay: Replay, index: int) -> SnapshotReport:
+    """Compare the model with the state recorded at mark `index`."""
+    found = list(differences(replay.model, read_snapshot(run.states[phase], run.geometry)))
+    probed = replay.plan.probed_from < len(replay.events)
+    return SnapshotReport(
+        phase=phase,
+        torn=torn(replay.plan.trace, index),
+        compared=True,
+        differences=[_shown(difference) for difference in found[:SHOWN]],
+        counts={what: n for what, n in counted(found).items() if n},
+        undetermined=() if probed else ("populated", "counters", "globals"),
+    )
+
+
+def _shown(difference: Difference) -> dict[str, str]:
+    return {
+        "what": difference.what,
+        "chunk": f"{difference.chunk:x}" if difference.chunk else "",
+        "detail": difference.detail,
+    }

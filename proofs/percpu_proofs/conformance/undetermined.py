@@ -1,0 +1,61 @@
+"""What a trace leaves open, and what was assumed or inferred in its place."""
+
+from __future__ import annotations
+
+from percpu_proofs.conformance.report import Timing, Undetermined
+from percpu_proofs.conformance.requests import Plan, Request
+from percpu_proofs.conformance.search import Inferred, Search
+from percpu_proofs.traces.events import Alloc, Area, Depopulated, Free, Populated
+
+_TAKEN = (Alloc, Area, Free, Populated, Depopulated)  # what changes the state
+_MOMENTS = {
+    "work": "balance work begins",
+    "gap": "balance work takes pcpu_lock again",
+    "area": "an allocation takes its area",
+    "search": "an allocation finds no room and creates a chunk",
+}
+
+
+def timing(plan: Plan, inferred: Inferred) -> Timing:
+    """Return an inferred moment with the lines it stands for."""
+    lines = plan.trace.lines
+    return Timing(
+        what=_MOMENTS[inferred.moment.kind],
+        assumed_line=lines[min(inferred.moment.at, len(lines) - 1)],
+        found_line=lines[min(inferred.before, len(lines) - 1)],
+        because=inferred.because,
+    )
+
+
+def undetermined(plan: Plan, search: Search) -> list[Undetermined]:
+    """Return what the trace leaves open, with what was assumed."""
+    probed = [c for c in search.taken.values() if c.before >= plan.probed_from]
+    silent = [c for c in search.taken.values() if c.before < plan.probed_from]
+    found = [
+        Undetermined(
+            "moments of the balance work between two of its events, with other work in between",
+            sum(c.before > c.since for c in probed),
+            "taken just before the later one",
+        ),
+        Undetermined(
+            "runs of the balance work whose moment and pages no event shows",
+            sum(c.moment.kind == "work" for c in silent),
+            "taken at once after being asked for, but as inferred where that cannot be",
+        ),
+        Undetermined(
+            "requests whose place among those of other CPUs no event shows",
+            sum(_unordered(plan, request) for request in plan.requests),
+            "taken where they are printed, but as inferred where that cannot be",
+        ),
+    ]
+    return [one for one in found if one.count]
+
+
+def _unordered(plan: Plan, request: Request) -> bool:
+    """Return whether operations of other CPUs lie between a request's print and its CPU's last."""
+    events = plan.trace.events
+    cpu = events[request.index].cpu
+    if request.area >= 0 or cpu is None:
+        return False
+    between = (events[i] for i in range(plan.before[request.index] + 1, request.index))
+    return any(isinstance(event, _TAKEN) and event.cpu not in (cpu, None) for event in between)

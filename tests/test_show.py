@@ -1,0 +1,265 @@
+"""Memory maps and statistics: text and SVG of states that are known."""
+
+from __future__ import annotations
+
+from xml.etree import ElementTree
+from pathlib import Path
+
+import pytest
+
+from percpu_proofs import data
+from percpu_proofs.conformance.vector_file import read_vector
+from percpu_proofs.oplist import parse_operations
+from percpu_proofs.runs import state_after, touched
+from percpu_proofs.show.picture import PageState, StatePicture, picture_of_state
+from percpu_proofs.show.stats import fragments, stats_text
+from percpu_proofs.show.svg import chunk_svg
+from percpu_proofs.show.text import chunk_text, state_text
+from percpu_reference.chunk import Chunk
+from percpu_reference.variants import Allocator
+from percpu_spec.geometry import Geometry
+
+# a static part that ends inside a page, so that bits before it are hidden
+SMALL = Geometry(unit=32768, static=5000, reserved=0, dyn=23672, cpus=2)
+
+OPERATIONS = [
+    "a 1 64 8 -",
+    "a 2 4096 4096 -",
+    "a 3 100 4 -",
+    "f 1",
+    "a 4 20000 4 -",
+]
+
+STATE = """\
+five operations
+unit 32768 bytes, 8 pages; 2 units; 12 pages of each populated
+float 4, low 2, high 4, balance work not pending
+
+lists, head to tail
+  slot 11  1
+  slot 12  0
+
+chunks, a character a page
+  1  #####---  1 area, 12768 bytes free
+  0  ##eeee  2 areas, 19476 bytes free"""
+
+FIRST = """\
+chunk 0 (first, immutable): slot 12
+6 pages, 6 populated, 4 empty; 2 areas, 19476 of 23672 bytes free
+contig 4096@2048  scan 16@226  left 6144  right 4096  first free 226
+ page |map, 128 bytes a character      |areas  contig    scan  left right first
+    0#|xxxxxxx[+.......................|    1 757@267  16@226     0   757   226
+    1#|[===============================|    1       -       -     0     0  1024
+  2-5e|................................|       1024@0       -  1024  1024     0
+page  - unpopulated  e populated and empty  # populated and in use
+map   [ an area begins  = in use  + partly in use  . free  x outside the chunk
+hints length@start in map bits, from the page's first bit or the chunk's"""
+
+SECOND = """\
+chunk 1: slot 11
+8 pages, 5 populated, 0 empty; 1 area, 12768 of 32768 bytes free
+contig 3192@5000  scan -  left 8192  right 3192  first free 5000
+ page |map, 128 bytes a character      |areas  contig    scan  left right first
+    0#|[===============================|    1       -       -     0     0  1024
+    1#|================================|            -       -     0     0     0
+    2#|================================|            -       -     0     0     0
+    3#|================================|            -       -     0     0     0
+    4#|============================+...|      120@904       -     0   120   904
+  5-7-|                                |       1024@0       -  1024  1024     0
+page  - unpopulated  e populated and empty  # populated and in use
+map   [ an area begins  = in use  + partly in use  . free  x outside the chunk
+hints length@start in map bits, from the page's first bit or the chunk's"""
+
+STATS = """\
+Percpu Memory Statistics
+Allocation Info:
+----------------------------------------
+  unit_size           :        32768
+  static_size         :         5000
+  reserved_size       :            0
+  dyn_size            :        23672
+  atom_size           :            -
+  alloc_size          :            -
+
+Global Stats:
+----------------------------------------
+  nr_alloc            :            4
+  nr_dealloc          :            1
+  nr_cur_alloc        :            3
+  nr_max_alloc        :            3
+  nr_chunks           :            2
+  nr_max_chunks       :            2
+  min_alloc_size      :           64
+  max_alloc_size      :        20000
+  empty_pop_pages     :            4
+
+Per Chunk Stats:
+----------------------------------------
+Chunk:
+  nr_alloc            :            1
+  max_alloc_size      :        20000
+  empty_pop_pages     :            0
+  first_bit           :         5000
+  free_bytes          :        12768
+  contig_bytes        :        12768
+  sum_frag            :            0
+  max_frag            :            0
+  cur_min_alloc       :        20000
+  cur_med_alloc       :        20000
+  cur_max_alloc       :        20000
+
+Chunk: <- First Chunk
+  nr_alloc            :            2
+  max_alloc_size      :         4096
+  empty_pop_pages     :            4
+  first_bit           :          226
+  free_bytes          :        19476
+  contig_bytes        :        16384
+  sum_frag            :         3092
+  max_frag            :         3028
+  cur_min_alloc       :          100
+  cur_med_alloc       :          100
+  cur_max_alloc       :         4096
+
+"""
+
+SVG = "{http://www.w3.org/2000/svg}"
+MIXED = data.folder("vectors") / "37-mixed-u64-c4-r8.jsonl.gz"
+
+
+def after(lines: list[str], geometry: Geometry = SMALL) -> Allocator:
+    listed = parse_operations(Path("x.ops"), lines)
+    return state_after(listed, geometry, "linux_6_12", len(lines), stats=True)
+
+
+def picture(lines: list[str], geometry: Geometry = SMALL) -> StatePicture:
+    allocator = after(lines, geometry)
+    return picture_of_state(allocator, title="five operations", pending=allocator.work_pending)
+
+
+def test_state() -> None:
+    assert state_text(picture(OPERATIONS)) == STATE
+
+
+def test_chunks() -> None:
+    chunks = picture(OPERATIONS).chunks
+    assert chunk_text(chunks["0"]) == FIRST
+    assert chunk_text(chunks["1"]) == SECOND
+
+
+def test_statistics() -> None:
+    assert stats_text(after(OPERATIONS)) == STATS
+
+
+def test_statistics_must_be_counted() -> None:
+    allocator = after(OPERATIONS)
+    allocator.stats = None
+    with pytest.raises(ValueError, match="stats=True"):
+        stats_text(allocator)
+
+
+def test_pages_of_every_state() -> None:
+    pages = picture(OPERATIONS).chunks["1"].pages
+    assert [page.state for page in pages[3:6]] == [
+        PageState.USED,
+        PageState.USED,
+        PageState.UNPOPULATED,
+    ]
+    assert picture(OPERATIONS).chunks["0"].pages[5].state is PageState.EMPTY
+    area = [page.pieces[0] for page in pages[:5]]
+    assert [piece.begins for piece in area] == [True, False, False, False, False]
+    assert {piece.number for piece in area} == {0}
+    assert not any(piece.hidden for piece in area)
+
+
+def recorded_states() -> list[StatePicture]:
+    vector = read_vector(MIXED)
+    return [
+        picture_of_state(
+            state_after(vector.listed, vector.geometry, "linux_6_12", n), title=f"after {n}"
+        )
+        for n in (0, 400, 900, 1500, 2000)
+    ]
+
+
+def test_maps_fit_a_mail_and_agree_with_the_counters() -> None:
+    lists = set()
+    for state in recorded_states():
+        lists |= {title for title, _ in state.lists}
+        for chunk in state.chunks.values():
+            assert max(map(len, chunk_text(chunk).split("\n"))) <= 79
+            assert chunk.strip.count("-") == len(chunk.pages) - chunk.populated
+            assert chunk.strip.count("e") == chunk.empty
+            assert chunk.areas <= sum(len(page.pieces) for page in chunk.pages)
+    assert {"slot 15 sidelined", "slot 16 free", "no list: reserved"} <= lists
+
+
+def test_map_of_a_small_page() -> None:
+    geometry = Geometry(
+        unit=512, static=16, reserved=0, dyn=112, page=64, largest=512, early=0, cpus=1
+    )
+    rows = chunk_text(picture(["a 1 12 4 -"], geometry).chunks["0"]).split("\n")
+    assert rows[4].startswith("    0#|xxxx[==.........|    1     9@7")
+    assert rows[5].startswith("    1e|................|         16@0")
+
+
+@pytest.mark.parametrize(
+    ("areas", "sizes"),
+    [
+        ([], []),
+        ([(0, 4)], [16]),
+        ([(2, 4), (6, 7)], [-8, -8, 4, 8]),
+        # the kernel looks for the end of the last area in all bits but the last
+        ([(0, 2), (30, 32)], [-112, 4, 8]),
+        ([(31, 32)], [-124, 4]),
+        ([(0, 1), (31, 32)], [4]),
+    ],
+)
+def test_fragments(areas: list[tuple[int, int]], sizes: list[int]) -> None:
+    geometry = Geometry(
+        unit=128, static=0, reserved=0, dyn=0, page=64, largest=128, early=0, cpus=1
+    )
+    chunk = Chunk(geometry, 1, 2, 0)
+    for start, end in areas:
+        chunk.alloc_map[start:end] = b"\1" * (end - start)
+        chunk.bound_map[start] = chunk.bound_map[end] = 1
+    assert fragments(chunk, 4) == sizes
+
+
+# SVG
+
+
+def test_drawing() -> None:
+    state = picture(OPERATIONS)
+    root = ElementTree.fromstring(chunk_svg(state, "1"))
+    assert root.tag == f"{SVG}svg"
+    texts = [text.text for text in root.iter(f"{SVG}text")]
+    assert "chunk 1 on slot 11" in texts
+    assert "120@904" in texts
+    assert "5-7" in texts
+    tips = [title.text or "" for title in root.iter(f"{SVG}title")]
+    assert sum(tip.startswith("area 0: ") for tip in tips) == 5
+
+
+def test_drawing_is_self_contained() -> None:
+    for state in recorded_states()[1:3]:
+        for name in state.chunks:
+            text = chunk_svg(state, name)
+            ElementTree.fromstring(text)
+            assert "http" not in text.replace('xmlns="http://www.w3.org/2000/svg"', "")
+
+
+def test_names_are_escaped() -> None:
+    allocator = after(OPERATIONS)
+    state = picture_of_state(allocator, lambda chunk: f"<{chunk.id}&>", "a < b")
+    root = ElementTree.fromstring(chunk_svg(state, "<1&>"))
+    assert "a < b" in [text.text for text in root.iter(f"{SVG}text")]
+
+
+# which chunks an operation changed
+
+
+@pytest.mark.parametrize(("operation", "ids"), [(1, [0]), (3, [0]), (4, [0]), (5, [1])])
+def test_touched(operation: int, ids: list[int]) -> None:
+    listed = parse_operations(Path("x.ops"), OPERATIONS)
+    assert touched(listed, SMALL, "linux_6_12", operation)[1] == ids
