@@ -59,7 +59,7 @@ def test_run_an_operation_list(short: Path) -> None:
     assert found["memory"][-1]["operation"] == 3000
     assert set(found["violations"]) == {"HINT-4", "LIST-2"}
     for violation in found["violations"].values():
-        assert CLAUSE_KEYS < set(violation)
+        assert set(violation) > CLAUSE_KEYS
         assert violation["expected"]
         assert violation["count"] > 0
     assert found["clauses"]["MAP-1"]["verdict"] == "holds"
@@ -152,7 +152,7 @@ def test_unexpected_violation_is_a_verdict(short: Path, forgetful: str) -> None:
     assert result.exit_code == 1
     line = next(line for line in result.output.split("\n") if " violated at operation " in line)
     assert line.startswith("FLT-1 violated at operation ")
-    assert f"{short}:" in result.output.replace("\n", "")
+    assert f"({short}:" in line
     assert "page |map, 128 bytes a character" in result.output
     assert "unexpectedly" in result.output
 
@@ -195,13 +195,20 @@ def test_conform_vectors_that_differ(tmp_path: Path) -> None:
     assert found["first_mismatch"]["line"] == 3
     result = call("conform", "vectors", path)
     assert result.exit_code == 1
-    assert "g.nr_empty: kernel 8, model 7" in result.output.replace("\n", " ")
+    assert "g.nr_empty: kernel 8, model 7" in result.output
 
 
 def test_conform_trace() -> None:
     found = read_json("conform", "trace", data.folder("boot61_2"))
-    for key in ("allocations", "placed", "failures", "failures_matched", "start_hints",
-                "start_hints_matched", "snapshots"):
+    for key in (
+        "allocations",
+        "placed",
+        "failures",
+        "failures_matched",
+        "start_hints",
+        "start_hints_matched",
+        "snapshots",
+    ):
         assert key in found["runs"][0]
     assert found["placed"] == found["allocations"] > 400
 
@@ -294,7 +301,7 @@ BAD = [
     ("a 1 8 8 -\n", ("run", "--geometry", "moon=1"), "moon: no such size"),
     ("a 1 8 8 -\n", ("run", "--variant", "linux_6_13"), "expected one of linux_6_12"),
     ("a 1 8 8 -\n", ("run", "--contracts", "some"), "'some' is not one of"),
-    ("rubbish", ("conform", "trace"), "input: expected"),
+    ("rubbish", ("conform", "trace"), "expected the boot messages with the percpu layout"),
 ]
 
 
@@ -307,7 +314,7 @@ def test_bad_input(
     path.write_bytes(gzip.compress(text.encode()) if packed else text.encode())
     result = call(*command, path)
     assert result.exit_code == 2
-    assert message.replace("input", str(path)) in result.output
+    assert message in result.output
     if message.startswith(":"):
         assert result.output.startswith(f"percpu-spec: {path}{message}")
     assert "Traceback" not in result.output
@@ -355,9 +362,7 @@ def test_usage(arguments: tuple[object, ...]) -> None:
     assert "Traceback" not in result.output
 
 
-def test_programming_errors_are_not_swallowed(
-    short: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_programming_errors_are_not_swallowed(short: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         raise KeyError("a slip of ours")
 

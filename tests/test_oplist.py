@@ -10,7 +10,7 @@ import pytest
 
 from percpu_proofs.inputs import InputError
 from percpu_proofs.machine import Machine
-from percpu_proofs.oplist import parse_operations, read_operations
+from percpu_proofs.oplist import Operation, parse_operations, read_operations, text_of
 from percpu_reference import build
 from percpu_spec import gfp
 from percpu_spec.geometry import Geometry
@@ -71,6 +71,11 @@ def test_refuses(line: str, message: str) -> None:
     assert str(caught.value).startswith("x.ops:3: expected ")
     assert message in str(caught.value)
     assert caught.value.line == 3
+
+
+@pytest.mark.parametrize("operation", [operation for _, operation in ACCEPTED])
+def test_text_is_read_back(operation: Operation) -> None:
+    assert parse_operations(HERE, [text_of(operation)]).operations == [operation]
 
 
 def test_expects_an_operation() -> None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from xml.etree import ElementTree
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
 from percpu_proofs import data
 from percpu_proofs.conformance.vector_file import read_vector
 from percpu_proofs.oplist import parse_operations
-from percpu_proofs.runs import state_after, touched
+from percpu_proofs.runs import state_after
 from percpu_proofs.show.picture import PageState, StatePicture, picture_of_state
 from percpu_proofs.show.stats import fragments, stats_text
 from percpu_proofs.show.svg import chunk_svg
@@ -32,7 +32,7 @@ OPERATIONS = [
 
 STATE = """\
 five operations
-unit 32768 bytes, 8 pages; 2 units; 12 pages of each populated
+unit 32768 bytes, 8 pages; populated: 12 pages x 2 units
 float 4, low 2, high 4, balance work not pending
 
 lists, head to tail
@@ -129,7 +129,7 @@ MIXED = data.folder("vectors") / "37-mixed-u64-c4-r8.jsonl.gz"
 
 def after(lines: list[str], geometry: Geometry = SMALL) -> Allocator:
     listed = parse_operations(Path("x.ops"), lines)
-    return state_after(listed, geometry, "linux_6_12", len(lines), stats=True)
+    return state_after(listed, geometry, "linux_6_12", len(lines))[0]
 
 
 def picture(lines: list[str], geometry: Geometry = SMALL) -> StatePicture:
@@ -176,7 +176,7 @@ def recorded_states() -> list[StatePicture]:
     vector = read_vector(MIXED)
     return [
         picture_of_state(
-            state_after(vector.listed, vector.geometry, "linux_6_12", n), title=f"after {n}"
+            state_after(vector.listed, vector.geometry, "linux_6_12", n)[0], title=f"after {n}"
         )
         for n in (0, 400, 900, 1500, 2000)
     ]
@@ -259,7 +259,20 @@ def test_names_are_escaped() -> None:
 # which chunks an operation changed
 
 
-@pytest.mark.parametrize(("operation", "ids"), [(1, [0]), (3, [0]), (4, [0]), (5, [1])])
-def test_touched(operation: int, ids: list[int]) -> None:
+@pytest.mark.parametrize(("operation", "ids"), [(0, []), (1, [0]), (3, [0]), (4, [0]), (5, [1])])
+def test_chunks_that_the_last_operation_changed(operation: int, ids: list[int]) -> None:
     listed = parse_operations(Path("x.ops"), OPERATIONS)
-    assert touched(listed, SMALL, "linux_6_12", operation)[1] == ids
+    assert state_after(listed, SMALL, "linux_6_12", operation)[1] == ids
+
+
+def test_a_state_of_many_chunks_stays_readable() -> None:
+    geometry = Geometry(unit=32768, static=4096, reserved=0, dyn=28672)
+    text = state_text(picture([f"a {n} 32768 4 -" for n in range(60)], geometry))
+    assert text.endswith("\n  and 21 more")
+    assert max(map(len, text.split("\n"))) <= 79
+
+
+def test_a_chunk_of_many_pages_is_counted() -> None:
+    geometry = Geometry(unit=262144, static=4096, reserved=0, dyn=28672)
+    text = state_text(picture(["a 1 32768 4 -"], geometry))
+    assert "\n  1  8# 56-  1 area, 229376 bytes free" in text

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -383,6 +383,28 @@ def test_probed_run_is_replayed_bit_for_bit() -> None:
     assert ("allocations placed", "[green]12574 of 12574[/green]") in report.rows()
 
 
+def test_contracts_watch_the_replay() -> None:
+    report = conform_trace(CGROUPS, contracts="fast")
+    assert report.ok and report.checked == 83229
+    verdicts = {verdict.clause: verdict for verdict in report.clauses}
+    assert verdicts["HINT-1"].verdict == "holds" and verdicts["HINT-1"].evaluations > 20000
+    broken = {verdict.clause for verdict in report.violations}
+    assert broken and broken <= set(Linux612.EXPECTED)
+    assert all(verdict.line for verdict in report.violations)
+    assert set(report.to_dict()["violations"]) == broken
+
+
+def test_an_unexpected_violation_stops_the_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Unaware(Linux612):
+        __slots__ = ()
+        EXPECTED: ClassVar[dict[str, str]] = {}
+
+    monkeypatch.setitem(VARIANTS, "unaware", Unaware)
+    report = conform_trace(CGROUPS, variant="unaware", contracts="fast")
+    assert report.placed == report.allocations
+    assert not report.ok and report.stopped_by == "HINT-3" and report.checked < 83229
+
+
 def stripped(tmp_path: Path, drop: Callable[[dict[str, object]], bool]) -> Path:
     """Return a copy of the probed run without some of its events."""
     run = copied(tmp_path, CGROUPS)
@@ -463,14 +485,11 @@ SHARED_RUNS = {
     "par61_2": (26191, 8657, 25735),
     "cg612_4": (121843, 0, 0),
 }
-LONG = {"cg612_4"}
 
 
 @pytest.mark.skipif(not SHARED.exists(), reason="the shared traces are not here")
 @pytest.mark.parametrize("name", SHARED_RUNS)
 def test_shared_runs(name: str) -> None:
-    if name in LONG and "PERCPU_LONG" not in os.environ:
-        pytest.skip("set PERCPU_LONG to replay the long runs too")
     report = conform_trace(SHARED / name)
     assert report.ok, report.mismatches
     assert (report.placed, report.failures_matched, report.start_hints_matched) == SHARED_RUNS[name]

@@ -53,6 +53,7 @@ SHAPES = {
 _WORDS = {kind: 2 if kind == "U" else len(shape.split()) for kind, shape in SHAPES.items()}
 _CONTEXT = {"A": gfp.ATOMIC, "N": gfp.NOWAIT, "O": gfp.NOIO}
 _MODIFIER = {"G": gfp.ACCOUNT, "W": gfp.NOWARN, "F": gfp.NOFAIL, "R": 0}
+_ASIDE = gfp.ACCOUNT | gfp.NOWARN | gfp.NOFAIL  # flags that do not say who asks
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,25 @@ def parse_operations(path: Path, lines: Iterable[str]) -> OperationList:
     if not operations:
         raise InputError(path, None, "at least one operation")
     return OperationList(path, operations, numbers)
+
+
+def text_of(operation: Operation) -> str:
+    """Return an operation as the language writes it; flags in the order of FLAG_LETTERS.
+
+    >>> text_of(parse_operations(Path("x"), ["a 1 8 4 WRA"]).operations[0])
+    'a 1 8 4 ARW'
+    """
+    kind, arg, size, align, reserved, flags = operation
+    if kind != "a":
+        return f"{kind} {arg}" if _WORDS[kind] == 2 else kind
+    letters = "".join(
+        letter
+        for letter in FLAG_LETTERS
+        if (letter == "R" and reserved)
+        or (flags & ~_ASIDE) == _CONTEXT.get(letter)
+        or flags & _MODIFIER.get(letter, 0)
+    )
+    return f"a {arg} {size} {align} {letters or '-'}"
 
 
 def _request(path: Path, number: int, line: str, text: str) -> tuple[int, int, bool, int]:

@@ -23,6 +23,17 @@ SAMPLES = 100  # moments at which memory is noted, and progress told
 RUNG = "contracted"
 
 
+def bound(contracts: Level, count: int, noun: str = "operation") -> str:
+    """Return the rung of a run's verdicts, and how far they reach: how many of what.
+
+    >>> bound("fast", 12)
+    'contracted: 12 operations checked at level fast'
+    """
+    if contracts == "off":
+        return f"stated only: {count} {noun}s ran with contracts off"
+    return f"{RUNG}: {count} {noun}s checked at level {contracts}"
+
+
 @dataclass(frozen=True, slots=True)
 class ClauseVerdict:
     """What a run says of one clause, with its evidence."""
@@ -90,9 +101,7 @@ class RunReport:
     @property
     def bound(self) -> str:
         """The rung and bound that every verdict of this run stands on."""
-        if self.contracts == "off":
-            return f"stated only: {self.operations} operations ran with contracts off"
-        return f"{RUNG}: {self.operations} operations checked at level {self.contracts}"
+        return bound(self.contracts, self.operations)
 
     def as_json(self) -> dict[str, Any]:
         """Return the report with plain values only."""
@@ -150,7 +159,7 @@ def run_list(
         # an interrupted run keeps what it has found
         report.operations = machine.operation
         report.seconds = time.perf_counter() - began
-        _conclude(report, allocator.monitor, listed)
+        report.clauses = verdicts(allocator.monitor, lambda number: listed.lines[number - 1])
     return allocator
 
 
@@ -159,56 +168,57 @@ def _sample(report: RunReport, allocator: Allocator) -> None:
     report.memory.append(Sample(report.operations, pages, pages * report.geometry.cpus))
 
 
-def _conclude(report: RunReport, monitor: Monitor | None, listed: OperationList) -> None:
-    """Enter a verdict for every clause of the catalogue."""
+def verdicts(monitor: Monitor | None, line_of: Callable[[int], int]) -> list[ClauseVerdict]:
+    """Return a verdict for every clause of the catalogue; `line_of` an operation, from 1."""
     asked = monitor.asked() if monitor is not None else {}
-    report.clauses = []
+    found: list[ClauseVerdict] = []
     for clause in clauses():
         evaluations = asked.get(clause, 0)
-        expected = monitor is not None and clause in monitor.expected
-        found = monitor.violations.get(clause) if monitor is not None else None
-        if found is not None:
-            line = listed.lines[found.first_operation - 1] if found.first_operation else None
+        broken = monitor.violations.get(clause) if monitor is not None else None
+        if broken is not None:
+            first = broken.first_operation
             verdict = ClauseVerdict(
                 clause,
                 "violated",
-                found.expected,
+                broken.expected,
                 evaluations,
-                found.count,
-                found.first_operation,
-                line,
-                found.first_message,
+                broken.count,
+                first,
+                line_of(first) if first else None,
+                broken.first_message,
             )
         elif monitor is not None and clause in monitor.not_applicable:
             verdict = ClauseVerdict(clause, "not applicable", False)
         else:
+            expected = monitor is not None and clause in monitor.expected
             word = "holds" if evaluations else "unchecked"
             verdict = ClauseVerdict(clause, word, expected, evaluations)
-        report.clauses.append(verdict)
+        found.append(verdict)
+    return found
 
 
 def state_after(
-    listed: OperationList, geometry: Geometry, variant: str, operations: int, *, stats: bool = False
-) -> Allocator:
-    """Return the allocator after the first operations of a list, contracts off."""
-    allocator = build(variant, geometry, stats=stats)
-    if operations:
-        Machine(allocator).run(listed, 0, operations)
-    return allocator
-
-
-def touched(
-    listed: OperationList, geometry: Geometry, variant: str, operation: int
+    listed: OperationList,
+    geometry: Geometry,
+    variant: str,
+    operations: int,
+    progress: Progress | None = None,
 ) -> tuple[Allocator, list[int]]:
-    """Return the state after an operation, and the ids of the chunks that it changed.
+    """Return the allocator after so many operations, and the ids of chunks that the last changed.
 
-    The run is repeated without contracts, so this also serves for an operation that one stopped.
+    Contracts are off, so this also serves for an operation that one stopped.
     """
-    allocator = build(variant, geometry)
+    allocator = build(variant, geometry, stats=True)
     machine = Machine(allocator)
+    if not operations:
+        return allocator, []
+    step = max(-(-operations // SAMPLES), 1)
+    for start in range(0, operations - 1, step):
+        machine.run(listed, start, min(start + step, operations - 1))
+        if progress is not None:
+            progress(start, operations)
     recorder = Recorder(allocator)
-    machine.run(listed, 0, operation - 1)
     before = recorder.read().texts
-    machine.run(listed, operation - 1, operation)
+    machine.run(listed, operations - 1, operations)
     after = recorder.read().texts
     return allocator, [i for i in sorted(after) if after[i] != before.get(i)]

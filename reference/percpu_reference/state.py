@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar, Self
 
@@ -11,6 +12,12 @@ from percpu_reference.environment import WARN_LIMIT, Environment
 from percpu_reference.events import Event
 from percpu_reference.stats import Stats
 from percpu_spec.geometry import Geometry
+
+
+@functools.cache
+def _slots_of(cls: type) -> tuple[str, ...]:
+    """Return every slot of a class and its bases."""
+    return tuple(name for base in cls.__mro__ for name in getattr(base, "__slots__", ()))
 
 
 class State:
@@ -160,9 +167,8 @@ class State:
         Tables and geometry are shared. Only for states in which no step is running.
         """
         new = self.__class__.__new__(self.__class__)
-        for base in self.__class__.__mro__:
-            for name in getattr(base, "__slots__", ()):
-                setattr(new, name, getattr(self, name))
+        for name in _slots_of(self.__class__):
+            setattr(new, name, getattr(self, name))
         copies = {chunk: chunk.clone() for chunk in self.chunks()}
         new.env = self.env.clone()
         new.stats = None if self.stats is None else self.stats.clone()
@@ -180,6 +186,7 @@ class State:
             last.next = new_head
             new_head.prev = last
         new.search_lists = [
-            [new.chunk_lists[head.slot] for head in lists] for lists in self.search_lists
+            new.chunk_lists[lists[0].slot : lists[-1].slot + 1] if lists else []
+            for lists in self.search_lists
         ]
         return new, copies

@@ -49,6 +49,7 @@ def bench(
     else:
         _show(output.console(), report)
     if interrupted:
+        click.echo("interrupted: shown is what was measured so far", err=True)
         raise SystemExit(output.INTERRUPTED)
     if not report.agree:
         raise SystemExit(output.DIFFERS)

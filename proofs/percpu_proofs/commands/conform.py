@@ -55,7 +55,7 @@ def _show(out: Console, report: VectorReport, interrupted: bool) -> None:
         rows.append(("not compared", report.not_compared))
     out.print(output.pairs(rows))
     if report.first_mismatch is not None:
-        out.print(Text(f"first: {report.first_mismatch}", "bold red"))
+        out.print(Text(f"first: {report.first_mismatch}", "bold red"), soft_wrap=True)
     elif interrupted:
         out.print("interrupted: the states compared so far are the kernel's")
     else:

@@ -14,12 +14,13 @@ from percpu_contracts.contract import Level
 from percpu_proofs import data
 from percpu_proofs.commands import output, traces
 from percpu_proofs.commands.source import Kind, Source, expand, kind_of, read_source
+from percpu_proofs.commands.verdicts import show_verdicts
 from percpu_proofs.conformance.report import TraceReport
-from percpu_proofs.runs import ClauseVerdict, RunReport, run_list, touched
+from percpu_proofs.oplist import text_of
+from percpu_proofs.runs import ClauseVerdict, RunReport, run_list, state_after
 from percpu_proofs.show.picture import picture_of_state
 from percpu_proofs.show.text import chunk_text
 from percpu_reference import DEFAULT
-from percpu_spec.catalogue import clause
 
 _MAPS_SHOWN = 2  # chunks drawn after a violation
 
@@ -66,21 +67,27 @@ def run(
             try:
                 with output.progress_bar(path.name) as bar:
                     run_list(source.listed, report, bar)
-            finally:
-                if not as_json and report.clauses:
-                    show(out, report, source)
+            except KeyboardInterrupt:
+                interrupted = True
+            if not as_json:
+                show(out, report, source)
+            if interrupted:
+                break
     except KeyboardInterrupt:
         interrupted = True
 
     if as_json:
         output.print_json(_merged(reports, interrupted))
     if interrupted:
-        output.console(stderr=True).print(
-            f"interrupted: {len(reports)} of {len(paths)} inputs begun, as far as shown"
-        )
+        done = len(reports) - (bool(reports) and not _is_complete(reports[-1]))
+        output.console(stderr=True).print(f"interrupted: {done} of {len(paths)} inputs done")
         raise SystemExit(output.INTERRUPTED)
     if not all(report.ok for report in reports):
         raise SystemExit(output.DIFFERS)
+
+
+def _is_complete(report: RunReport | TraceReport) -> bool:
+    return isinstance(report, TraceReport) or report.complete
 
 
 def _report(path: Path, source: Source, variant: str, contracts: Level) -> RunReport:
@@ -139,58 +146,9 @@ def show(out: Console, report: RunReport, source: Source) -> None:
             )
         )
     out.print(output.pairs(rows))
-    if report.contracts != "off":
-        asked = [v for v in report.clauses if v.verdict in ("holds", "violated")]
-        out.print(output.table("clauses", _COLUMNS, [_row(v) for v in asked]))
-        for word, why in (
-            ("unchecked", "at this level or in this run"),
-            ("not applicable", f"to {report.variant}"),
-        ):
-            names = [v.clause for v in report.clauses if v.verdict == word]
-            if names:
-                out.print(f"{word} {why}: {', '.join(names)}")
-    out.print(_summary(report))
+    show_verdicts(out, report.clauses, report.variant, report.bound)
     if report.stopped_by is not None:
         _show_violation(out, report, source, report.violations[report.stopped_by])
-
-
-_COLUMNS = ("clause", "what", "verdict", "evidence")
-
-
-def _row(verdict: ClauseVerdict) -> tuple[object, ...]:
-    """Return the table row of a clause that was asked."""
-    title = clause(verdict.clause).title
-    times = "once" if verdict.evaluations == 1 else f"{verdict.evaluations} times"
-    if verdict.verdict == "holds":
-        evidence = f"asked {times}"
-        if verdict.expected:
-            evidence += "; this variant is expected to break it, which did not show here"
-        return verdict.clause, title, Text("holds", "green"), evidence
-    style = "yellow" if verdict.expected else "bold red"
-    word = "violated, expected" if verdict.expected else "violated"
-    evidence = (
-        f"at {verdict.count} operations, first {verdict.first} (line {verdict.line}): "
-        f"{verdict.message}"
-    )
-    return verdict.clause, title, Text(word, style), evidence
-
-
-def _summary(report: RunReport) -> Text:
-    """Return the verdict in one line, with rung and bound."""
-    counts = dict.fromkeys(("holds", "violated", "unchecked", "not applicable"), 0)
-    for verdict in report.clauses:
-        counts[verdict.verdict] += 1
-    if report.contracts == "off":
-        return Text(report.bound)
-    unexpected = [v.clause for v in report.violations.values() if not v.expected]
-    words = (
-        f"{report.bound}: {counts['holds']} clauses held, {counts['violated']} violated "
-        f"({', '.join(unexpected)} unexpectedly), "
-        if unexpected
-        else f"{report.bound}: {counts['holds']} clauses held, {counts['violated']} violated as "
-        "expected of this variant, "
-    )
-    return Text(words + f"{counts['unchecked']} unchecked", "bold red" if unexpected else "bold")
 
 
 def _show_violation(
@@ -199,15 +157,16 @@ def _show_violation(
     """Print where a run was stopped, and the maps of the chunks that the operation changed."""
     listed = source.listed
     index = report.operations - 1
-    words = " ".join(str(word) for word in listed.operations[index][:4])
+    words = text_of(listed.operations[index])
     out.print(
         Text(
             f"{verdict.clause} violated at operation {report.operations} ({listed.path}:"
             f"{listed.lines[index]}, {words}): {verdict.message}",
             "bold red",
-        )
+        ),
+        soft_wrap=True,
     )
-    allocator, ids = touched(listed, report.geometry, report.variant, report.operations)
+    allocator, ids = state_after(listed, report.geometry, report.variant, report.operations)
     picture = picture_of_state(allocator)
     for chunk_id in ids[:_MAPS_SHOWN]:
         out.print(Text("\n" + chunk_text(picture.chunks[str(chunk_id)])))

@@ -9,10 +9,10 @@ from typing import Any
 import click
 
 from percpu_proofs.commands import output
-from percpu_proofs.commands.source import Kind, Source, kind_of, read_source
+from percpu_proofs.commands.source import Kind, kind_of, read_source
 from percpu_proofs.conformance.state import Recorder, counter_record
 from percpu_proofs.inputs import InputError
-from percpu_proofs.runs import state_after, touched
+from percpu_proofs.runs import state_after
 from percpu_proofs.show.picture import StatePicture, picture_of_state
 from percpu_proofs.show.stats import stats_text
 from percpu_proofs.show.svg import chunk_svg
@@ -52,7 +52,8 @@ def show(
     if last > operations:
         raise InputError(file, None, f"at least {last} operations, for --at", str(operations))
 
-    allocator = state_after(source.listed, source.geometry, variant, last, stats=True)
+    with output.progress_bar(file.name) as bar:
+        allocator, changed = state_after(source.listed, source.geometry, variant, last, bar)
     if stats:
         text = stats_text(allocator)
         if as_json:
@@ -64,7 +65,7 @@ def show(
     title = f"{file.name}, {variant}, after operation {last} of {operations}"
     picture = picture_of_state(allocator, title=title, pending=allocator.work_pending)
     if name is None:
-        name = _changed_last(source, variant, last)
+        name = str(changed[0]) if changed else "0"
     if name not in picture.chunks:
         raise InputError("--chunk", None, f"one of {' '.join(picture.chunks)}", name)
     if svg is not None:
@@ -76,15 +77,6 @@ def show(
         click.echo("\n" + chunk_text(picture.chunks[name]))
         if svg is not None:
             click.echo(f"\nwritten: {svg}")
-
-
-def _changed_last(source: Source, variant: str, last: int) -> str:
-    """Return the chunk that the last operation changed, the first chunk if it changed none."""
-    if last:
-        changed = touched(source.listed, source.geometry, variant, last)[1]
-        if changed:
-            return str(changed[0])
-    return "0"
 
 
 def _write(path: Path, text: str) -> None:

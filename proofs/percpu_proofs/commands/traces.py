@@ -10,8 +10,10 @@ from rich.text import Text
 
 from percpu_contracts.contract import Level
 from percpu_proofs.commands import output
+from percpu_proofs.commands.verdicts import show_verdicts
 from percpu_proofs.conformance.report import TraceReport
 from percpu_proofs.conformance.trace import conform_trace
+from percpu_proofs.runs import bound
 
 
 def replay(path: Path, variant: str, contracts: Level) -> TraceReport:
@@ -21,9 +23,19 @@ def replay(path: Path, variant: str, contracts: Level) -> TraceReport:
 
 
 def show(out: Console, report: TraceReport) -> None:
-    """Print what a replay found."""
-    rows = [(name, Text.from_markup(value)) for name, value in report.rows()]
+    """Print what a replay found: the comparison, then the verdicts if contracts were checked."""
+    verdicts = {"contracts, " + report.contracts, *(v.clause for v in report.violations)}
+    rows = [
+        (name, Text.from_markup(value)) for name, value in report.rows() if name not in verdicts
+    ]
+    pages = [sample.pages_all_units for sample in report.memory]
+    if pages:
+        rows.append(("pages, all units", Text(f"{min(pages)} to {max(pages)}")))
+        rows.append(("over time", Text(output.sparkline(pages))))
     out.print(output.pairs(rows))
+    if report.contracts != "off":
+        bounds = bound(report.contracts, report.checked, "event")
+        show_verdicts(out, report.clauses, report.variant, bounds, "event")
 
 
 def as_json(report: TraceReport) -> dict[str, Any]:
@@ -32,4 +44,5 @@ def as_json(report: TraceReport) -> dict[str, Any]:
         "file": report.run,
         "kind": "trace",
         "operations": report.allocations + report.failures + report.frees,
+        "bound": bound(report.contracts, report.checked, "event"),
     }

@@ -18,7 +18,6 @@ from percpu_proofs.conformance.watched import Watched
 from percpu_proofs.conformance.work import WorkReplay
 from percpu_proofs.traces import events as ev
 from percpu_reference.chunk import Chunk
-from percpu_reference.gaps import run
 from percpu_reference.variants import Allocator
 
 _AHEAD = 30  # earlier beginnings of a search that are tried
@@ -99,7 +98,7 @@ class Replay(WorkReplay):
         if moment.kind == "area":
             self._serve(self.plan.printed[moment.at])
             return
-        request = self._next_blocking(moment.at)
+        request = self.plan.next_blocking(moment.at)
         if request is None or self.holder is not None:
             self.wrong("create_chunk", "no request to begin earlier")
         allocation = self._begin(request)
@@ -173,6 +172,8 @@ class Replay(WorkReplay):
             allocation.done = True
             if self.holder is allocation:
                 self.holder = None
+            if self.monitor is not None:
+                cast(Watched, self.model).allocated(request.size, stop.value)
             if stop.value is not None:
                 chunk, off = stop.value
                 allocation.outcome = Place(chunk.base_addr, off)
@@ -236,7 +237,7 @@ class Replay(WorkReplay):
             if chunk is None:
                 self.wrong("free", f"no chunk at {event.base:x}")
         self._mingle()
-        run(self.model.free_percpu((chunk, event.off)))
+        self.model.free((chunk, event.off))
 
     # chunks and pages that a request or the balance work asked for
 
@@ -252,7 +253,7 @@ class Replay(WorkReplay):
             return
         holder = self.holder
         if holder is None:
-            request = self._next_blocking(self.index)
+            request = self.plan.next_blocking(self.index)
             if request is None:
                 self.wrong("create_chunk", "nothing asks for one", self.later_work())
             try:
@@ -283,17 +284,6 @@ class Replay(WorkReplay):
         earlier = sorted({earliest, *range(max(earliest, index - _AHEAD), index)})
         remedies = [Choice(Moment("search", index), before) for before in earlier]
         return Contradiction(index, "create_chunk", detail, (*self.later_work(), *remedies))
-
-    def _next_blocking(self, index: int) -> Request | None:
-        """Return the next request after an event that may sleep, in lock order."""
-        for later in range(index + 1, len(self.events)):
-            request = self.plan.begun.get(later)
-            if request is None:
-                printed = self.plan.printed.get(later)
-                request = printed if printed is not None and printed.area < 0 else None
-            if request is not None and not request.atomic:
-                return request
-        return None
 
     def _populate_call(self, event: ev.PopulateCall) -> None:
         if self.holder is None:

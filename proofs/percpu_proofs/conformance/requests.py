@@ -86,6 +86,17 @@ class Plan:
         """All requests whose outcome was printed, in the order of printing."""
         return list(self.printed.values())
 
+    def next_blocking(self, index: int) -> Request | None:
+        """Return the next request after an event that may sleep, in lock order."""
+        for later in range(index + 1, len(self.trace.events)):
+            request = self.begun.get(later)
+            if request is None:
+                printed = self.printed.get(later)
+                request = printed if printed is not None and printed.area < 0 else None
+            if request is not None and not request.atomic:
+                return request
+        return None
+
     def next_at(self, place: Place, index: int) -> Request | None:
         """Return the next request after an event that the kernel gave a place to."""
         for later in range(index + 1, min(index + 20000, len(self.trace.events))):

@@ -90,7 +90,7 @@ def read_vector(path: Path) -> Vector:
     if not records:
         raise InputError(path, 1, "the boot state, a JSON object with op init")
     first = records[0]
-    if first["version"] not in VERSIONS:
+    if not isinstance(first["version"], str) or first["version"] not in VERSIONS:
         raise InputError(path, 1, f"version {' or '.join(VERSIONS)}", str(first["version"]))
     operations = len(records) - 1
     if entry.get("ops", operations) != operations:
@@ -119,7 +119,7 @@ def _manifest(folder: Path) -> dict[str, Record]:
     if not path.exists():
         return {}
     try:
-        return {entry["file"]: entry for entry in json.loads(read_text(path))["files"]}
+        return {str(entry["file"]): entry for entry in json.loads(read_text(path))["files"]}
     except (ValueError, KeyError, TypeError) as error:
         if isinstance(error, InputError):
             raise
@@ -128,7 +128,7 @@ def _manifest(folder: Path) -> dict[str, Record]:
 
 def _records(path: Path, text: str) -> Iterator[Record]:
     """Yield the records of a file, each with the fields that its kind must have."""
-    for n, line in enumerate(text.splitlines()):
+    for n, line in enumerate(text.removesuffix("\n").split("\n") if text else ()):
         try:
             record = json.loads(line)
         except ValueError as error:
@@ -152,7 +152,9 @@ def _check_chunks(path: Path, line: int, chunks: object) -> None:
             or _CHUNK - chunk.keys()
             or chunk.keys() - _CHUNK - {"objcg"}
         ):
-            raise InputError(path, line, f"chunks with fields {' '.join(sorted(_CHUNK))}")
+            raise InputError(path, line, f"chunks with fields {' '.join(CHUNK_FIELDS)}")
+        if not isinstance(chunk["id"], int):
+            raise InputError(path, line, "a whole number as id of a chunk", str(chunk["id"]))
 
 
 def _geometry(path: Path, sizes: object) -> Geometry:

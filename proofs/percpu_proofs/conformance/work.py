@@ -9,7 +9,7 @@ on at once; only the coming and going of chunks is recorded then. `delays` overr
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NoReturn
+from typing import NoReturn, cast
 
 from percpu_proofs.conformance.actors import (
     DESTROY,
@@ -24,6 +24,7 @@ from percpu_proofs.conformance.actors import (
 )
 from percpu_proofs.conformance.requests import Plan
 from percpu_proofs.conformance.timing import Choice, Contradiction, Moment
+from percpu_proofs.conformance.watched import Watched
 from percpu_proofs.traces import events as ev
 from percpu_reference.variants import Allocator
 
@@ -126,6 +127,9 @@ class WorkReplay:
             work.gap = next(work.steps)
         except StopIteration:
             work.stop()
+            monitor = self.model.monitor
+            if monitor is not None and not monitor.history.concurrent:
+                cast(Watched, self.model).balanced()
 
     def event_seen(self) -> None:
         """Note that the event which ends the gap has come; pcpu_lock is taken some time later."""

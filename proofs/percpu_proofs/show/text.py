@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import groupby
+from itertools import groupby, islice
+from textwrap import fill, shorten
 
 from percpu_proofs.show.picture import (
     ChunkPicture,
@@ -13,7 +14,9 @@ from percpu_proofs.show.picture import (
     sameness,
 )
 
+WIDTH = 79
 CELLS = 32  # characters of a page's map, at most
+LISTED = 40  # chunks that have a line of their own
 
 LEGEND = """\
 page  - unpopulated  e populated and empty  # populated and in use
@@ -26,22 +29,42 @@ def state_text(state: StatePicture) -> str:
     geometry = state.geometry
     work = {None: "", True: ", balance work pending", False: ", balance work not pending"}
     counters = [
-        f"unit {geometry.unit} bytes, {geometry.unit_pages} pages; {geometry.cpus} units; "
-        f"{state.populated} pages of each populated",
+        f"unit {geometry.unit} bytes, {geometry.unit_pages} pages; populated: {state.populated} "
+        f"pages x {geometry.cpus} units",
         f"float {state.float_pages}, low {geometry.empty_low}, high {geometry.empty_high}"
         + work[state.pending],
     ]
     width = max(len(name) for name, _ in state.lists)
     lines = [state.title] if state.title else []
     lines += [*counters, "", "lists, head to tail"]
-    lines += [f"  {name:{width}}  {' '.join(members)}" for name, members in state.lists]
+    for name, members in state.lists:
+        indent = " " * (width + 4)
+        lines.append(
+            fill(
+                " ".join(members),
+                WIDTH,
+                initial_indent=f"  {name:{width}}  ",
+                subsequent_indent=indent,
+                break_on_hyphens=False,
+            )
+        )
     lines += ["", "chunks, a character a page"]
     names = max(len(name) for name in state.chunks)
     lines += [
-        f"  {chunk.name:>{names}}  {chunk.strip}  {_areas(chunk)}, {chunk.free_bytes} bytes free"
-        for chunk in state.chunks.values()
+        f"  {chunk.name:>{names}}  {_strip(chunk)}  {_areas(chunk)}, {chunk.free_bytes} bytes free"
+        for chunk in islice(state.chunks.values(), LISTED)
     ]
+    if len(state.chunks) > LISTED:
+        lines.append(f"  and {len(state.chunks) - LISTED} more")
     return "\n".join(lines)
+
+
+def _strip(chunk: ChunkPicture) -> str:
+    """Return a character a page, with counts where there are many pages."""
+    if len(chunk.pages) <= CELLS:
+        return chunk.strip
+    runs = ((len(list(group)), state) for state, group in groupby(chunk.strip))
+    return shorten(" ".join(f"{count}{state}" for count, state in runs), CELLS, placeholder=" ...")
 
 
 def chunk_text(chunk: ChunkPicture) -> str:

@@ -1,0 +1,160 @@
+"""Depth-first search through all schedules of a start, with partial-order reduction and matching.
+
+Two steps that commute need not be tried in both orders (sleep sets, on footprints found while
+running). A world that was met before is not searched again, except for steps that were asleep then.
+Neither hides a state: every reachable state is judged.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from percpu_proofs.explore.watch import Watch
+from percpu_proofs.explore.world import Start, World
+from percpu_reference.gaps import ASK, DONE, FAILED
+
+Schedule = tuple[int, ...]
+Mode = Literal["all", "commuting", "matching"]
+
+_LOCKED, _PENDING, _MARK = 1, 2, 4
+
+
+@dataclass(slots=True)
+class Finding:
+    """A clause broken by a schedule, at its last step."""
+
+    clause: str
+    message: str
+    schedule: Schedule
+
+
+@dataclass(slots=True)
+class Explored:
+    """What a search covered and found."""
+
+    mode: Mode
+    schedules: int = 0  # run to their end or to a world met before
+    steps: int = 0
+    states: int = 0  # different worlds, counted with matching only
+    depth: int = 0
+    seconds: float = 0.0
+    complete: bool = True
+    findings: dict[str, Finding] = field(default_factory=dict)
+    situations: dict[str, int] = field(default_factory=dict)
+
+    def enter(self, clause: str, message: str, schedule: Schedule) -> None:
+        """Keep the shortest schedule of each clause."""
+        found = self.findings.get(clause)
+        if found is None or len(schedule) < len(found.schedule):
+            self.findings[clause] = Finding(clause, message, schedule)
+
+
+class Search:
+    """One search through the schedules of a start."""
+
+    def __init__(
+        self,
+        start: Start,
+        mode: Mode = "matching",
+        *,
+        max_steps: int | None = None,
+        stop: Callable[[Explored], bool] | None = None,
+    ) -> None:
+        self.start = start
+        self.mode = mode
+        self.max_steps = max_steps
+        self.stop = stop
+        self.result = Explored(mode)
+        self.watch = Watch(self.result)
+        self._met: dict[object, frozenset[int]] = {}
+
+    def run(self) -> Explored:
+        """Search until everything is covered, a bound is hit, or Ctrl-C; return what was."""
+        began = time.perf_counter()
+        try:
+            self._search(World(self.start), (), frozenset())
+        except (KeyboardInterrupt, _EnoughError):
+            self.result.complete = False
+        self.result.seconds = time.perf_counter() - began
+        self.result.states = len(self._met)
+        return self.result
+
+    def _search(self, world: World, schedule: Schedule, asleep: frozenset[int]) -> None:
+        result = self.result
+        result.depth = max(result.depth, len(schedule))
+        enabled = world.enabled()
+        if not enabled:
+            result.schedules += 1
+            self.watch.at_end(world, schedule)
+            return
+        todo = [actor for actor in enabled if actor not in asleep]
+        if self.mode == "matching":
+            print_ = world.fingerprint()
+            before = self._met.get(print_)
+            if before is not None:
+                todo = [actor for actor in todo if actor in before]
+                asleep_then = before
+                self._met[print_] = before & asleep
+                if not todo:
+                    result.schedules += 1
+                    return
+                asleep = asleep | (frozenset(enabled) - asleep_then - frozenset(todo))
+            else:
+                self._met[print_] = asleep
+        if not todo:
+            return
+        prints = {actor: _footprint(world, actor) for actor in enabled}
+        for position, actor in enumerate(todo):
+            # the last one may use up this world; the others need it built again
+            here = world if position == len(todo) - 1 else self._again(schedule)
+            self._step(here, actor, (*schedule, actor))
+            awake: frozenset[int] = frozenset()
+            if self.mode != "all":
+                awake = frozenset(
+                    other for other in asleep if not prints[actor] & prints.get(other, _LOCKED)
+                )
+            self._search(here, (*schedule, actor), awake)
+            if self.mode != "all":
+                asleep = asleep | {actor}
+
+    def _step(self, world: World, actor: int, schedule: Schedule) -> None:
+        self.result.steps += 1
+        if self.max_steps is not None and self.result.steps > self.max_steps:
+            raise _EnoughError
+        self.watch.step(world, actor, schedule)
+        if self.stop is not None and self.stop(self.result):
+            raise _EnoughError
+
+    def _again(self, schedule: Schedule) -> World:
+        world = World(self.start)
+        for actor in schedule:
+            self.watch.replay(world, actor)
+        return world
+
+
+class _EnoughError(Exception):
+    """The search has gone as far as it was asked to."""
+
+
+def _footprint(world: World, actor: int) -> int:
+    """Return what an actor's next step may touch; steps that share nothing commute.
+
+    Requests for work only set a flag, so they commute with one another: they touch it as little as
+    a reader does, and what they do not commute with is the start of the work.
+    """
+    if actor == len(world.runners):
+        return _LOCKED | _PENDING | _MARK
+    runner = world.runners[actor]
+    gap = runner.gap
+    if gap is ASK:
+        return 0 if world.allocator.work_pending else _PENDING
+    if gap is FAILED:
+        return _MARK | _PENDING
+    if gap is DONE:
+        return _LOCKED | _PENDING
+    if runner.operation[0] == "b":
+        return _LOCKED | _MARK | _PENDING
+    return _LOCKED

@@ -1,0 +1,185 @@
+"""Judging every step of a world: always-clauses after each, clauses about rest at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+from percpu_contracts import balance, floats, isolation, lists, population, reclaim, tlb
+from percpu_contracts.functions.areas import list_of
+from percpu_proofs.explore.world import Runner, World
+from percpu_reference.chunk import Area, Chunk
+from percpu_reference.gaps import Gap
+from percpu_spec.definitions import Listing, pages_of
+
+if TYPE_CHECKING:
+    from percpu_proofs.explore.search import Explored, Schedule
+
+Broken = tuple[str, str]
+
+ALWAYS = (
+    ("LIST-1", lists.chunks_have_one_place),
+    ("LIST-3", lists.free_list_is_exact),
+    ("ISO-2", isolation.isolated_are_apart),
+    ("FLT-1", floats.float_is_counted),
+    ("RCL-5", reclaim.special_stay_active),
+    ("POP-3", population.all_populated_pages_are_counted),
+)
+AT_REST = (
+    ("RCL-3", reclaim.reclaim_is_done),
+    ("BAL-2", balance.one_free_chunk),
+)
+
+FREE_CHUNK = "balance: release a free chunk"  # a destruction; RCL-1 does not speak of it
+POPULATE = "balance: populate"
+
+
+class Moved(NamedTuple):
+    """What is to be known of a step to judge it: who, from where, and the float before."""
+
+    runner: Runner
+    left: Gap | None
+    float_before: int
+    freed: Area | None
+
+
+class Watch:
+    """Judges the steps of worlds and enters what is broken into the result of a search."""
+
+    def __init__(self, result: Explored) -> None:
+        self.result = result
+
+    def replay(self, world: World, actor: int) -> Moved:
+        """Let an actor take a step that has been judged before; keep its history."""
+        left = world.runners[actor].gap if actor < len(world.runners) else None
+        freed = None
+        if left is None and actor < len(world.runners):
+            kind, handle, *_ = world.runners[actor].operation
+            freed = world.handles.get(handle) if kind == "f" else None
+        before = world.allocator.nr_empty_pop_pages
+        runner = world.step(actor)
+        if left is not None and left.chunk is not None:
+            pages = range(left.start, left.end)
+            if "release" in left.name:
+                world.history.released(left.chunk, pages)
+            elif "flush" in left.name:
+                world.history.flushed(left.chunk, pages)
+            elif "destroy" in left.name:
+                world.history.destroyed(left.chunk)
+        return Moved(runner, left, before, freed)
+
+    def step(self, world: World, actor: int, schedule: Schedule) -> None:
+        """Let an actor take a step and judge it."""
+        moved = self.replay(world, actor)
+        gap = moved.runner.gap
+        if gap is not None:
+            seen = self.result.situations
+            seen[gap.name] = seen.get(gap.name, 0) + 1
+        for clause, wrong in broken_by(world, moved):
+            self.result.enter(clause, wrong, schedule)
+
+    def at_end(self, world: World, schedule: Schedule) -> None:
+        """Judge a world in which nobody can take a step."""
+        for clause, wrong in broken_at_end(world):
+            self.result.enter(clause, wrong, schedule)
+
+
+def broken_by(world: World, moved: Moved) -> Iterator[Broken]:
+    """Yield the clauses that a step broke, or that the state after it breaks."""
+    allocator = world.allocator
+    listing = Listing(allocator)
+    for clause, state in ALWAYS:
+        wrong = state(listing)
+        if wrong is not None:
+            yield clause, wrong
+    for runner in world.runners:
+        gap = runner.gap
+        if gap is not None and gap.chunk is not None and "release" in gap.name:
+            wrong = isolation.released_is_hidden(listing, gap.chunk)
+            if wrong is not None:
+                yield "ISO-1", wrong
+
+    runner, left = moved.runner, moved.left
+    if left is not None and left.chunk is not None:
+        yield from _broken_by_leaving(world, moved, left, left.chunk)
+    kind = runner.operation[0]
+    if kind == "f" and left is None:
+        wrong = reclaim.float_stays_high(
+            moved.float_before, allocator.nr_empty_pop_pages, allocator.geometry
+        )
+        if wrong is not None:
+            yield "RCL-1", wrong
+        if moved.freed is not None:
+            chunk = moved.freed[0]
+            wrong = lists.chunk_is_on_its_list(allocator, chunk, list_of(allocator, chunk))
+            if wrong is not None:
+                yield "LIST-2", wrong
+    if kind == "a" and runner.done and runner.result is not None:
+        yield from _broken_by_area(world, runner)
+
+
+def _broken_by_leaving(world: World, moved: Moved, left: Gap, chunk: Chunk) -> Iterator[Broken]:
+    """Yield what is wrong with pages released or populated on the way out of a gap."""
+    allocator = world.allocator
+    after = allocator.nr_empty_pop_pages
+    if "release" in left.name:
+        size = allocator.block_bits
+        used = chunk.alloc_map.find(1, left.start * size, left.end * size)
+        if used >= 0:
+            yield "POP-2", f"page {used // size} was released with allocated bit {used}"
+        if chunk.immutable:
+            yield "RCL-2", f"pages {left.start}..{left.end} of an immutable chunk were released"
+        if left.name != FREE_CHUNK:
+            wrong = reclaim.float_stays_high(moved.float_before, after, allocator.geometry)
+            if wrong is not None:
+                yield "RCL-1", wrong
+    elif left.name == POPULATE and chunk.populated.find(0, left.start, left.end) < 0:
+        wrong = balance.population_raises_float(
+            moved.float_before, after, left.end - left.start
+        )
+        if wrong is not None:
+            yield "BAL-1", wrong
+
+
+def _broken_by_area(world: World, runner: Runner) -> Iterator[Broken]:
+    """Yield what is wrong with an area just handed out."""
+    chunk, off = runner.result
+    geometry = world.allocator.geometry
+    size = -(-runner.operation[2] // geometry.granule) * geometry.granule
+    wrong = population.area_is_populated(chunk, off, size, geometry)
+    if wrong is not None:
+        yield "POP-2", wrong
+    first, behind = pages_of(geometry, off // geometry.granule, (off + size) // geometry.granule)
+    for other in world.runners:
+        gap = other.gap
+        if (
+            gap is not None
+            and gap.chunk is chunk
+            and "release" in gap.name
+            and first < gap.end
+            and gap.start < behind
+        ):
+            yield "POP-2", (
+                f"area of {size} bytes at byte {off} handed out while pages "
+                f"{gap.start}..{gap.end} of its chunk are being released"
+            )
+    if world.history.stale:
+        stale = {page for held, page in world.history.stale if held is chunk}
+        wrong = tlb.no_stale_translation(range(first, behind), stale)
+        if wrong is not None:
+            yield "TLB-1", wrong
+
+
+def broken_at_end(world: World) -> Iterator[Broken]:
+    """Yield the clauses broken where nobody can take a step: those about rest, if it is rest."""
+    if not world.finished:
+        stuck = [r.operation[0] for r in world.runners if not r.done and r.steps is not None]
+        if stuck:
+            yield "BAL-3", f"actors {', '.join(stuck)} can never go on"
+        return
+    if world.allocator.quiescent:
+        listing = Listing(world.allocator)
+        for clause, state in AT_REST:
+            wrong = state(listing)
+            if wrong is not None:
+                yield clause, wrong
