@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from plain_state import SMALL as G
+from plain_state import Bools, allocator
+
 from percpu_contracts import (
     accounting,
     api,
@@ -16,8 +19,6 @@ from percpu_contracts import (
 )
 from percpu_contracts.binding import Predicate
 from percpu_contracts.cost import Examined
-from plain_state import SMALL as G
-from plain_state import Bools, allocator
 
 
 def examined(*kinds: str) -> list[Examined]:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from plain_state import SMALL as G
+from plain_state import Allocator, Chunk
+
 from percpu_contracts import (
     accounting,
     api,
@@ -18,8 +21,6 @@ from percpu_contracts import (
 )
 from percpu_contracts.binding import Predicate
 from percpu_spec.geometry import Geometry
-from plain_state import SMALL as G
-from plain_state import Allocator, Chunk
 
 Call = Callable[[Allocator], str | None]
 Break = Callable[[Allocator], object]
@@ -126,11 +127,12 @@ CASES: list[tuple[str, Predicate, Call, Break, str]] = [
      take_area, "bit 10 is not free"),
     ("MAP-2", maps.free_bytes_are_counted, on_busy(maps.free_bytes_are_counted),
      take_area, "free_bytes 80, 72 bytes free"),
-    ("MAP-3", maps.bounds_delimit_areas, lambda s: maps.bounds_delimit_areas(s.busy),
-     lambda s: s.busy.bound_map.__setitem__(16, 0), "no boundary bit ends it at 32 of 32"),
-    ("MAP-3", maps.bounds_delimit_areas, lambda s: maps.bounds_delimit_areas(s.busy),
-     take_area, "is free before its boundary bit"),
-    ("MAP-3", maps.bounds_delimit_areas, lambda s: maps.bounds_delimit_areas(s.first_chunk),
+    ("MAP-3", maps.bounds_delimit_areas, on_busy(maps.bounds_delimit_areas),
+     lambda s: s.busy.bound_map.__setitem__(16, 0), "end at 16: no boundary bit ends"),
+    ("MAP-3", maps.bounds_delimit_areas, lambda s: maps.bounds_delimit_areas(s.first_chunk, G),
+     lambda s: s.first_chunk.bound_map.__setitem__(0, 0), "bit 0: no boundary bit starts"),
+    ("MAP-3", maps.block_bounds_delimit_areas,
+     lambda s: maps.block_bounds_delimit_areas(s.first_chunk, 0, G),
      lambda s: s.first_chunk.bound_map.__setitem__(0, 0), "bit 0: no boundary bit starts"),
     ("MAP-5", maps.shape_fits, on_busy(maps.shape_fits),
      lambda s: s.busy.md_blocks.pop(), "md_blocks: 3, expected 4"),

@@ -6,8 +6,9 @@ import importlib
 import pkgutil
 import re
 
-import percpu_contracts
 import pytest
+
+import percpu_contracts
 from percpu_contracts.binding import PREDICATES, states
 from percpu_spec.catalogue import (
     MOMENTS,

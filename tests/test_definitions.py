@@ -7,10 +7,11 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from plain_state import SMALL, Bools, allocator, chunk
+
 from percpu_spec import definitions as d
 from percpu_spec.geometry import Geometry
 from percpu_spec.views import BitMap
-from plain_state import SMALL, Bools, allocator, chunk
 
 maps = st.lists(st.booleans(), max_size=40)
 block_maps = st.one_of(

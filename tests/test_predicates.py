@@ -5,14 +5,15 @@ from __future__ import annotations
 import importlib
 import pkgutil
 
-import percpu_contracts
 import pytest
 from operation_rows import OPERATIONS
-from percpu_contracts import hints, lists, maps, population
-from percpu_contracts.binding import PREDICATES, Predicate
 from plain_state import SMALL as G
 from plain_state import allocator
 from predicate_rows import CASES, Break, Call, move
+
+import percpu_contracts
+from percpu_contracts import hints, lists, maps, population
+from percpu_contracts.binding import PREDICATES, Predicate
 
 for _module in pkgutil.iter_modules(percpu_contracts.__path__):
     importlib.import_module(f"percpu_contracts.{_module.name}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar, Self
 
@@ -13,11 +12,14 @@ from percpu_reference.events import Event
 from percpu_reference.stats import Stats
 from percpu_spec.geometry import Geometry
 
+_SLOTS: dict[type, tuple[str, ...]] = {}
 
-@functools.cache
+
 def _slots_of(cls: type) -> tuple[str, ...]:
     """Return every slot of a class and its bases."""
-    return tuple(name for base in cls.__mro__ for name in getattr(base, "__slots__", ()))
+    if cls not in _SLOTS:
+        _SLOTS[cls] = tuple(n for base in cls.__mro__ for n in getattr(base, "__slots__", ()))
+    return _SLOTS[cls]
 
 
 class State:

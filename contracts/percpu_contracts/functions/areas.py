@@ -87,7 +87,7 @@ def free_bytes_rise(self: Model, chunk: LinkedChunk, result: int, OLD: Any) -> s
     return None if chunk.free_bytes == wanted else f"free_bytes {chunk.free_bytes}, not {wanted}"
 
 
-def list_of(self: Model, chunk: LinkedChunk) -> int:
+def list_of(chunk: LinkedChunk) -> int:
     """Return the slot whose list a chunk is linked on, -1 if on none."""
     link: Any = chunk.next
     while link is not chunk:
@@ -101,4 +101,4 @@ def list_of(self: Model, chunk: LinkedChunk) -> int:
 
 def freed_chunk_is_listed(self: Model, chunk: LinkedChunk) -> str | None:
     """After a free the chunk is on the list computed from its hints (LIST-2)."""
-    return lists.chunk_is_on_its_list(self, chunk, list_of(self, chunk))
+    return lists.chunk_is_on_its_list(self, chunk, list_of(chunk))

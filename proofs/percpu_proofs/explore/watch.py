@@ -111,7 +111,7 @@ def broken_by(world: World, moved: Moved) -> Iterator[Broken]:
             yield "RCL-1", wrong
         if moved.freed is not None:
             chunk = moved.freed[0]
-            wrong = lists.chunk_is_on_its_list(allocator, chunk, list_of(allocator, chunk))
+            wrong = lists.chunk_is_on_its_list(allocator, chunk, list_of(chunk))
             if wrong is not None:
                 yield "LIST-2", wrong
     if kind == "a" and runner.done and runner.result is not None:

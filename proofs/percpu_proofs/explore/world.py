@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
 
+from percpu_contracts.history import History
 from percpu_proofs.oplist import Operation
 from percpu_reference.chunk import Area, Chunk, ListHead
 from percpu_reference.gaps import MUTEX, Gap, Steps
 from percpu_reference.variants import Allocator
-
-from percpu_contracts.history import History
 from percpu_spec.gfp import allow_blocking
 
 _hints = attrgetter(
