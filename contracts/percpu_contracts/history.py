@@ -19,6 +19,9 @@ class History:
         self.stale: set[tuple[ChunkView, int]] = set()
         # chunks with an area not populated yet, by how many allocations (POP-1)
         self.unsettled: Counter[ChunkView] = Counter()
+        # areas zeroed and not handed out yet: (cpu, byte offset, bytes) for each unit (API-6)
+        self.cleared: dict[tuple[ChunkView, int], list[tuple[int, int, int]]] = {}
+        self.runs = 0  # of the balance work, since anything else ran (BAL-3)
         self.examined: list[Examined] = []  # by the search under way
         self.concurrent = False  # more than one actor runs
 

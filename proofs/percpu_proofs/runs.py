@@ -153,6 +153,8 @@ def run_list(
             if progress is not None:
                 progress(report.operations, report.planned)
         report.final_checksum = checksum(allocator)
+        if allocator.monitor is not None:  # whatever the level, the last state is judged whole
+            allocator.monitor.judge(allocator, quiescent=allocator.quiescent)
     except ClauseViolation as error:
         report.stopped_by = error.clause
     finally:

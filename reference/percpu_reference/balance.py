@@ -24,6 +24,7 @@ class Balance(Operations):
 
     @ensure("LIST-1", must.owns_nothing)
     @ensure("POP-4", counts_pages)
+    @ensure("BAL-3", must.drains)
     @ensure("", state_holds)
     def balance_workfn(self) -> Steps[None]:
         """Destroy free chunks, reclaim, populate, and destroy chunks without pages again."""

@@ -45,6 +45,7 @@ class Operations(Memcg):
     @ensure("API-3", must.classifies)
     @ensure("API-4", must.fits_request)
     @ensure("API-5", must.only_takes)
+    @ensure("API-6", must.is_cleared)
     @ensure("POP-2", must.is_populated)
     @ensure("TLB-1", must.is_not_stale)
     @ensure("BAL-4", must.asks_when_low)
@@ -52,6 +53,7 @@ class Operations(Memcg):
     @ensure("POP-4", must.counts_pages)
     @ensure("ACC-1", must.charges_are_owed)
     @ensure("STAT-1", must.counts_areas)
+    @record(must.note_other)
     @ensure("", must.state_holds)
     def alloc_percpu(self, size: int, align: int, reserved: bool, gfp: int) -> Steps[Area | None]:
         """Allocate size bytes aligned to align bytes in every unit; None if that fails.
@@ -142,6 +144,7 @@ class Operations(Memcg):
         yield DONE
         if self.nr_empty_pop_pages < self.empty_low:
             self.schedule_balance_work()
+        self.clear_area(chunk, off, size)
         if self.trace is not None:
             base = chunk.base_addr
             ptr = base + off
@@ -207,6 +210,10 @@ class Operations(Memcg):
             rs = chunk.populated.find(0, re + 1, page_end)
         return True
 
+    @record(must.note_cleared)
+    def clear_area(self, chunk: Chunk, off: int, size: int) -> None:
+        """Zero the area in the unit of every CPU (API-6); the model keeps no contents."""
+
     def alloc_failed(
         self, reserved: bool, is_atomic: bool, size: int, align: int, gfp: int
     ) -> None:
@@ -227,6 +234,7 @@ class Operations(Memcg):
     @require("API-2", must.names_area)
     @ensure("ACC-1", must.charges_are_owed)
     @ensure("STAT-1", must.counts_areas)
+    @record(must.note_other)
     @ensure("", must.state_holds)
     def free_percpu(self, area: Area | None) -> Steps[None]:
         """Free an area; None is fine (API-2).

@@ -6,6 +6,7 @@ from typing import Any
 
 from percpu_contracts import balance, reclaim
 from percpu_contracts.model import LinkedChunk, Model
+from percpu_spec.definitions import live_chunks
 
 
 def raises_float(
@@ -35,6 +36,17 @@ def drains_chunk(self: Model, chunk: LinkedChunk) -> str | None:
     if self.monitor.history.concurrent:
         return None
     return reclaim.chunk_is_drained(self, chunk)
+
+
+def drains(self: Model) -> str | None:
+    """With nothing else running, the work soon asks for no more of itself (BAL-3)."""
+    history = self.monitor.history
+    if history.concurrent:
+        return None
+    history.runs += 1
+    if not self.work_pending:
+        return None
+    return balance.work_drains(history.runs + 1, len(live_chunks(self)))
 
 
 def holds_locks(self: Model) -> str | None:

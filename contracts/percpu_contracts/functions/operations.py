@@ -58,6 +58,20 @@ def fits_request(self: Model, size: int, align: int, result: Area | None) -> str
     return api.area_fits_request(chunk, off, size, align, self.geometry)
 
 
+def note_cleared(self: Model, chunk: LinkedChunk, off: int, size: int) -> None:
+    """Every unit's copy of these bytes was zeroed (API-6)."""
+    cpus = range(self.geometry.cpus)
+    self.monitor.history.cleared[chunk, off] = [(cpu, off, size) for cpu in cpus]
+
+
+def is_cleared(self: Model, size: int, result: Area | None) -> str | None:
+    """The area was zeroed on every CPU before it was handed out (API-6)."""
+    if result is None:
+        return None
+    cleared = self.monitor.history.cleared.pop(result, [])
+    return api.area_is_cleared(cleared, result[1], size, self.geometry)
+
+
 def is_populated(self: Model, result: Area | None) -> str | None:
     """The area handed out lies in populated pages (POP-2)."""
     if result is None:
@@ -153,6 +167,11 @@ def counts_areas(self: Any) -> str | None:
     if self.stats is None or self.monitor.history.concurrent:
         return None
     return accounting.counts_agree(self.stats)
+
+
+def note_other(self: Model) -> None:
+    """Something other than the balance work ran (BAL-3)."""
+    self.monitor.history.runs = 0
 
 
 def state_holds(self: Model) -> Iterator[tuple[str, str]]:

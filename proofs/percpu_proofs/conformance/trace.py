@@ -17,8 +17,7 @@ from percpu_proofs.conformance.restore import booted, restored
 from percpu_proofs.conformance.search import Search
 from percpu_proofs.conformance.state import checksum
 from percpu_proofs.conformance.undetermined import timing, undetermined
-from percpu_proofs.conformance.verdicts import verdicts
-from percpu_proofs.runs import Sample
+from percpu_proofs.runs import Sample, verdicts
 from percpu_proofs.traces.events import Alloc, CreateChunk, Free, TraceError
 from percpu_proofs.traces.reader import Run, Trace, read_run
 from percpu_proofs.traces.snapshot import Snapshot
@@ -193,6 +192,8 @@ class _Comparison:
                 replay.step()
                 if self.progress is not None and replay.index % step == 0:
                     self.progress(replay.index, total)
+            # whatever the level, the last state is judged whole
+            monitor.judge(model, quiescent=model.quiescent and not monitor.history.concurrent)
         except ClauseViolation as error:
             self.out.stopped_by = error.clause
         self.out.checked = replay.index
