@@ -57,7 +57,7 @@ def test_run_an_operation_list(short: Path) -> None:
     assert isinstance(found["final_checksum"], int)
     assert found["memory"][0] == {"operation": 0, "pages": 11, "pages_all_units": 44}
     assert found["memory"][-1]["operation"] == 3000
-    assert set(found["violations"]) == {"HINT-4", "LIST-2"}
+    assert set(found["violations"]) == {"HINT-4", "HINT-5", "LIST-2"}
     for violation in found["violations"].values():
         assert set(violation) > CLAUSE_KEYS
         assert violation["expected"]
