@@ -6,7 +6,6 @@ from percpu_contracts.contract import ensure, old, require
 from percpu_contracts.functions import balance as must
 from percpu_contracts.functions import fast
 from percpu_contracts.functions.operations import counts_pages, state_holds
-from percpu_contracts.functions.slots import float_before
 from percpu_reference.chunk import Chunk
 from percpu_reference.gaps import BALANCE_CREATE, MUTEX, Gap, Steps, run
 from percpu_reference.operations import Operations
@@ -147,7 +146,7 @@ class Balance(Operations):
             rs = chunk.populated.find(0, re + 1)
         return nr_to_pop
 
-    @old("floating", float_before)
+    @old("floating", must.float_with)
     @ensure("BAL-1", must.raises_float)
     def enter_populated(self, chunk: Chunk, page_start: int, page_end: int) -> None:
         """Book-keep pages that the balance work populated.
@@ -179,8 +178,14 @@ class Balance(Operations):
             if reintegrate or chunk.free_bytes == self.unit_size:
                 self.reintegrate_chunk(chunk)
             else:
-                # pages emptied above the cursor, or during the flush, stay populated (R1)
-                self._chunk_move(chunk, self.sidelined_slot, False)
+                self.sideline_chunk(chunk)
+
+    def sideline_chunk(self, chunk: Chunk) -> None:
+        """Put a reclaimed chunk to the tail of the sidelined list.
+
+        Pages emptied above the cursor, or during the flush, stay populated (R1).
+        """
+        self._chunk_move(chunk, self.sidelined_slot, False)
 
     @ensure("RCL-4", must.drains_chunk)
     def depopulate_empty(self, chunk: Chunk) -> Steps[tuple[int, int, bool]]:

@@ -38,15 +38,19 @@ class Block:
     def clone(self) -> Block:
         """Return an independent copy."""
         new = Block.__new__(Block)
-        new.scan_hint = self.scan_hint
-        new.scan_hint_start = self.scan_hint_start
-        new.contig_hint = self.contig_hint
-        new.contig_hint_start = self.contig_hint_start
-        new.left_free = self.left_free
-        new.right_free = self.right_free
-        new.first_free = self.first_free
         new.nr_bits = self.nr_bits
+        new.restore(self)
         return new
+
+    def restore(self, other: Block) -> None:
+        """Take over another block's hints."""
+        self.scan_hint = other.scan_hint
+        self.scan_hint_start = other.scan_hint_start
+        self.contig_hint = other.contig_hint
+        self.contig_hint_start = other.contig_hint_start
+        self.left_free = other.left_free
+        self.right_free = other.right_free
+        self.first_free = other.first_free
 
     def as_list(self) -> list[int]:
         """Return the seven hints in the order of the recorded vectors."""
@@ -152,28 +156,38 @@ class Chunk:
     def clone(self) -> Chunk:
         """Return an independent copy that is on no list."""
         new = Chunk.__new__(Chunk)
-        new.next = new
-        new.prev = new
         new.id = self.id
         new.base_addr = self.base_addr
         new.nr_pages = self.nr_pages
         new.map_bits = self.map_bits
-        new.alloc_map = self.alloc_map[:]
-        new.bound_map = self.bound_map[:]
-        new.populated = self.populated[:]
-        new.chunk_md = self.chunk_md.clone()
-        new.md_blocks = [block.clone() for block in self.md_blocks]
-        new.free_bytes = self.free_bytes
         new.immutable = self.immutable
-        new.isolated = self.isolated
         new.start_offset = self.start_offset
         new.end_offset = self.end_offset
-        new.nr_populated = self.nr_populated
-        new.nr_empty_pop_pages = self.nr_empty_pop_pages
-        new.obj_exts = None if self.obj_exts is None else dict(self.obj_exts)
-        new.nr_alloc = self.nr_alloc
-        new.max_alloc_size = self.max_alloc_size
+        new.alloc_map = bytearray(self.map_bits)
+        new.bound_map = bytearray(self.map_bits + 1)
+        new.populated = bytearray(self.nr_pages)
+        new.chunk_md = self.chunk_md.clone()
+        new.md_blocks = [block.clone() for block in self.md_blocks]
+        new.restore(self)
         return new
+
+    def restore(self, other: Chunk) -> None:
+        """Take over the state of a chunk of the same shape, in place, and be on no list."""
+        self.next = self
+        self.prev = self
+        self.alloc_map[:] = other.alloc_map
+        self.bound_map[:] = other.bound_map
+        self.populated[:] = other.populated
+        self.chunk_md.restore(other.chunk_md)
+        for block, origin in zip(self.md_blocks, other.md_blocks, strict=True):
+            block.restore(origin)
+        self.free_bytes = other.free_bytes
+        self.isolated = other.isolated
+        self.nr_populated = other.nr_populated
+        self.nr_empty_pop_pages = other.nr_empty_pop_pages
+        self.obj_exts = None if other.obj_exts is None else dict(other.obj_exts)
+        self.nr_alloc = other.nr_alloc
+        self.max_alloc_size = other.max_alloc_size
 
     def __repr__(self) -> str:
         return f"<chunk {self.id}>"

@@ -255,11 +255,7 @@ class Hints(Slots):
     @ensure("HINT-3", must.rights_are_exact)
     @ensure("POP-1", must.counts_emptied_pages)
     def block_update_hint_free(self, chunk: Chunk, bit_off: int, bits: int) -> None:
-        """Bring hints and empty page counts up to date after bits were freed.
-
-        The chunk is refreshed when a block became free or the area crossed blocks; otherwise only
-        the run inside the block is entered (L5).
-        """
+        """Bring hints and empty page counts up to date after bits were freed."""
         alloc_map = chunk.alloc_map
         block_bits = self.block_bits
         nr_empty_pages = 0
@@ -308,8 +304,18 @@ class Hints(Slots):
         if nr_empty_pages:
             self.update_empty_pages(chunk, nr_empty_pages)
 
-        if end - start >= block_bits or s_index != e_index:
+        self.chunk_update_hint_free(chunk, s_index, e_index, start, end)
+
+    def chunk_update_hint_free(
+        self, chunk: Chunk, s_index: int, e_index: int, start: int, end: int
+    ) -> None:
+        """Bring a chunk's hints up to date: bits [start of s_index, end of e_index) became free.
+
+        The chunk is refreshed when a block became free or the area crossed blocks; otherwise only
+        the run inside the block is entered (L5).
+        """
+        if end - start >= self.block_bits or s_index != e_index:
             self.chunk_refresh_hint(chunk, True)
         else:
             # L1: the end is relative to the block, the start to the chunk
-            self.block_update(chunk.chunk_md, base + start, end)
+            self.block_update(chunk.chunk_md, s_index * self.block_bits + start, end)

@@ -109,13 +109,8 @@ class Operations(Memcg):
                 yield FREE_LIST
                 head = self.chunk_lists[self.free_slot]
                 if head.next is head:
-                    yield CREATE
-                    new = self.create_chunk()
-                    if new is None:
+                    if not (yield from self.add_chunk()):
                         break
-                    self.spin_lock()
-                    self.owned.remove(new)
-                    self.chunk_relocate(new, -1)
                 else:
                     self.spin_lock()
                 chunk, off = self.search_lists_for(size, bits, align // granule, is_atomic)
@@ -156,6 +151,17 @@ class Operations(Memcg):
         if objcg is not None:
             self.memcg_post_alloc_hook(objcg, chunk, off, size)
         return chunk, off
+
+    def add_chunk(self) -> Steps[bool]:
+        """Create a chunk and list it; return True with pcpu_lock held, False if memory runs out."""
+        yield CREATE
+        new = self.create_chunk()
+        if new is None:
+            return False
+        self.spin_lock()
+        self.owned.remove(new)
+        self.chunk_relocate(new, -1)
+        return True
 
     @ensure("COST-1", must.is_ordered)
     @record(must.end_search)
@@ -237,26 +243,17 @@ class Operations(Memcg):
     @record(must.note_other)
     @ensure("", must.state_holds)
     def free_percpu(self, area: Area | None) -> Steps[None]:
-        """Free an area; None is fine (API-2).
-
-        Asks for balance work when a second chunk is fully free, or when the chunk's empty pages
-        are to be released; then the chunk is isolated at once.
-        """
+        """Free an area; None is fine (API-2)."""
         if area is None:
             return
         chunk, off = area
-        need_balance = False
 
         self.spin_lock()
         size = self.free_area(chunk, off)
         if chunk.obj_exts is not None:
             self.memcg_free_hook(chunk, off, size)
 
-        if not chunk.isolated and chunk.free_bytes == self.unit_size:
-            need_balance = any(pos is not chunk for pos in self.chunk_lists[self.free_slot])
-        elif self.should_reclaim_chunk(chunk):
-            self.isolate_chunk(chunk)
-            need_balance = True
+        need_balance = self.check_freed_chunk(chunk)
 
         if self.trace is not None:
             self.trace(FreePercpu(chunk.base_addr, off, chunk.base_addr + off))
@@ -265,3 +262,16 @@ class Operations(Memcg):
         if need_balance:
             yield ASK
             self.schedule_balance_work()
+
+    def check_freed_chunk(self, chunk: Chunk) -> bool:
+        """Return whether a chunk just freed into calls for balance work.
+
+        It does when it is a second fully free one, or when its empty pages are to be released; then
+        it is isolated at once.
+        """
+        if not chunk.isolated and chunk.free_bytes == self.unit_size:
+            return any(pos is not chunk for pos in self.chunk_lists[self.free_slot])
+        if self.should_reclaim_chunk(chunk):
+            self.isolate_chunk(chunk)
+            return True
+        return False

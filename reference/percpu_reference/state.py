@@ -13,6 +13,10 @@ from percpu_reference.stats import Stats
 from percpu_spec.geometry import Geometry
 
 _SLOTS: dict[type, tuple[str, ...]] = {}
+_OWN = frozenset(
+    ("chunk_lists", "env", "first_chunk", "owned", "reserved_chunk", "search_lists", "stats")
+)
+"""Slots whose values belong to one allocator alone."""
 
 
 def _slots_of(cls: type) -> tuple[str, ...]:
@@ -172,23 +176,39 @@ class State:
         for name in _slots_of(self.__class__):
             setattr(new, name, getattr(self, name))
         copies = {chunk: chunk.clone() for chunk in self.chunks()}
-        new.env = self.env.clone()
-        new.stats = None if self.stats is None else self.stats.clone()
-        new.first_chunk = copies[self.first_chunk]
-        new.reserved_chunk = copies[self.reserved_chunk] if self.reserved_chunk else None
-        new.owned = [copies[chunk] for chunk in self.owned]
         new.chunk_lists = [ListHead(head.slot) for head in self.chunk_lists]
-        for head, new_head in zip(self.chunk_lists, new.chunk_lists, strict=True):
-            last: Any = new_head
+        new.search_lists = [
+            new.chunk_lists[lists[0].slot : lists[-1].slot + 1] if lists else []
+            for lists in self.search_lists
+        ]
+        new._link(self, copies)
+        return new, copies
+
+    def restore(self, origin: Self, copies: dict[Chunk, Chunk]) -> None:
+        """Return to the state of the allocator this one was cloned from, in place.
+
+        Much cheaper than another clone. copies is what the cloning returned.
+        """
+        for name in _slots_of(self.__class__):
+            if name not in _OWN:
+                setattr(self, name, getattr(origin, name))
+        for chunk, copy in copies.items():
+            copy.restore(chunk)
+        self._link(origin, copies)
+
+    def _link(self, origin: Self, copies: dict[Chunk, Chunk]) -> None:
+        """Take over the lists and what else belongs to one allocator alone."""
+        self.env = origin.env.clone()
+        self.stats = None if origin.stats is None else origin.stats.clone()
+        self.first_chunk = copies[origin.first_chunk]
+        self.reserved_chunk = copies[origin.reserved_chunk] if origin.reserved_chunk else None
+        self.owned = [copies[chunk] for chunk in origin.owned]
+        for head, own in zip(origin.chunk_lists, self.chunk_lists, strict=True):
+            last: Any = own
             for chunk in head:
                 copy = copies[chunk]
                 last.next = copy
                 copy.prev = last
                 last = copy
-            last.next = new_head
-            new_head.prev = last
-        new.search_lists = [
-            new.chunk_lists[lists[0].slot : lists[-1].slot + 1] if lists else []
-            for lists in self.search_lists
-        ]
-        return new, copies
+            last.next = own
+            own.prev = last

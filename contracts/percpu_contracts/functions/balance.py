@@ -9,6 +9,11 @@ from percpu_contracts.model import LinkedChunk, Model
 from percpu_spec.definitions import live_chunks
 
 
+def float_with(self: Model, chunk: LinkedChunk) -> int:
+    """Return the float at entry with the chunk's own empty pages, which may rejoin it."""
+    return self.nr_empty_pop_pages + (chunk.nr_empty_pop_pages if chunk.isolated else 0)
+
+
 def raises_float(
     self: Model, page_start: int, page_end: int, OLD: Any
 ) -> str | None:

@@ -1,8 +1,9 @@
-"""Depth-first search through all schedules of a start, with partial-order reduction and matching.
+"""Depth-first search through all schedules of a start.
 
-Two steps that commute need not be tried in both orders (sleep sets, on footprints found while
-running). A world that was met before is not searched again, except for steps that were asleep then.
-Neither hides a state: every reachable state is judged.
+Three ways, which must agree: all schedules one by one; the same less those that only swap steps
+that commute (sleep sets, on footprints found while running); or with matching, where a world that
+was met before is not searched again and the schedules through it are counted instead. None of
+them hides a state: every reachable state is judged.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class Explored:
     """What a search covered and found."""
 
     mode: Mode
-    schedules: int = 0  # run to their end or to a world met before
+    schedules: int = 0  # from the start to an end; those through a world met before are counted
     steps: int = 0
     states: int = 0  # different worlds, counted with matching only
     depth: int = 0
@@ -69,56 +70,53 @@ class Search:
         self.stop = stop
         self.result = Explored(mode)
         self.watch = Watch(self.result)
-        self._met: dict[object, frozenset[int]] = {}
+        self._met: dict[object, int] = {}  # worlds met, with the schedules that go on from each
 
     def run(self) -> Explored:
         """Search until everything is covered, a bound is hit, or Ctrl-C; return what was."""
         began = time.perf_counter()
         try:
-            self._search(World(self.start), (), frozenset())
+            self.result.schedules = self._search(World(self.start), (), frozenset())
         except (KeyboardInterrupt, _EnoughError):
             self.result.complete = False
         self.result.seconds = time.perf_counter() - began
         self.result.states = len(self._met)
         return self.result
 
-    def _search(self, world: World, schedule: Schedule, asleep: frozenset[int]) -> None:
+    def _search(self, world: World, schedule: Schedule, asleep: frozenset[int]) -> int:
+        """Search from a world; return how many schedules go on from it to an end."""
         result = self.result
         result.depth = max(result.depth, len(schedule))
+        key: object = None
+        if self.mode == "matching":
+            key = world.fingerprint()
+            known = self._met.get(key)
+            if known is not None:
+                return known
         enabled = world.enabled()
         if not enabled:
-            result.schedules += 1
             self.watch.at_end(world, schedule)
-            return
-        todo = [actor for actor in enabled if actor not in asleep]
-        if self.mode == "matching":
-            print_ = world.fingerprint()
-            before = self._met.get(print_)
-            if before is not None:
-                todo = [actor for actor in todo if actor in before]
-                asleep_then = before
-                self._met[print_] = before & asleep
-                if not todo:
-                    result.schedules += 1
-                    return
-                asleep = asleep | (frozenset(enabled) - asleep_then - frozenset(todo))
-            else:
-                self._met[print_] = asleep
-        if not todo:
-            return
-        prints = {actor: _footprint(world, actor) for actor in enabled}
-        for position, actor in enumerate(todo):
-            # the last one may use up this world; the others need it built again
-            here = world if position == len(todo) - 1 else self._again(schedule)
-            self._step(here, actor, (*schedule, actor))
-            awake: frozenset[int] = frozenset()
-            if self.mode != "all":
-                awake = frozenset(
-                    other for other in asleep if not prints[actor] & prints.get(other, _LOCKED)
-                )
-            self._search(here, (*schedule, actor), awake)
-            if self.mode != "all":
-                asleep = asleep | {actor}
+            if key is not None:
+                self._met[key] = 1
+            return 1
+        commuting = self.mode == "commuting"
+        prints = {actor: _footprint(world, actor) for actor in enabled} if commuting else {}
+        schedules = 0
+        moved = False
+        for actor in enabled:
+            if actor in asleep:
+                continue
+            if moved:  # the first step used this world up
+                self._again(world, schedule)
+            moved = True
+            self._step(world, actor, (*schedule, actor))
+            awake = frozenset(a for a in asleep if not prints[actor] & prints.get(a, _LOCKED))
+            schedules += self._search(world, (*schedule, actor), awake)
+            if commuting:
+                asleep |= {actor}
+        if key is not None:
+            self._met[key] = schedules
+        return schedules
 
     def _step(self, world: World, actor: int, schedule: Schedule) -> None:
         self.result.steps += 1
@@ -128,11 +126,11 @@ class Search:
         if self.stop is not None and self.stop(self.result):
             raise _EnoughError
 
-    def _again(self, schedule: Schedule) -> World:
-        world = World(self.start)
+    def _again(self, world: World, schedule: Schedule) -> None:
+        """Bring the world back to where a schedule had led."""
+        world.reset()
         for actor in schedule:
             self.watch.replay(world, actor)
-        return world
 
 
 class _EnoughError(Exception):

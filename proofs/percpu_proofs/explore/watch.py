@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from percpu_contracts import balance, floats, isolation, lists, population, reclaim, tlb
 from percpu_contracts.functions.areas import list_of
+from percpu_contracts.history import History
 from percpu_proofs.explore.world import Runner, World
 from percpu_reference.chunk import Area, Chunk
 from percpu_reference.gaps import Gap
+from percpu_reference.variants import Allocator
 from percpu_spec.definitions import Listing, pages_of
 
 if TYPE_CHECKING:
@@ -43,39 +45,54 @@ class Moved(NamedTuple):
     freed: Area | None
 
 
+class Walk(Listing):
+    """The listing of a model's state, made for each of very many of them."""
+
+    def __init__(self, allocator: Allocator) -> None:
+        self.geometry = allocator.geometry
+        self.nr_slots = allocator.nr_slots
+        self.free_slot = allocator.free_slot
+        self.sidelined_slot = allocator.sidelined_slot
+        self.to_depopulate_slot = allocator.to_depopulate_slot
+        self.nr_empty_pop_pages = allocator.nr_empty_pop_pages
+        self.nr_populated = allocator.nr_populated
+        self.first_chunk = allocator.first_chunk
+        self.reserved_chunk = allocator.reserved_chunk
+        heads = [head for head in allocator.chunk_lists if head.next is not head]
+        self.listed = [(head.slot, chunk) for head in heads for chunk in head]
+        self.owned = list(allocator.owned)
+        self.live = [chunk for _, chunk in self.listed] + self.owned
+
+
 class Watch:
     """Judges the steps of worlds and enters what is broken into the result of a search."""
 
     def __init__(self, result: Explored) -> None:
         self.result = result
 
-    def replay(self, world: World, actor: int) -> Moved:
+    def replay(self, world: World, actor: int) -> None:
         """Let an actor take a step that has been judged before; keep its history."""
         left = world.runners[actor].gap if actor < len(world.runners) else None
-        freed = None
-        if left is None and actor < len(world.runners):
-            kind, handle, *_ = world.runners[actor].operation
-            freed = world.handles.get(handle) if kind == "f" else None
-        before = world.allocator.nr_empty_pop_pages
-        runner = world.step(actor)
+        world.step(actor)
         if left is not None and left.chunk is not None:
-            pages = range(left.start, left.end)
-            if "release" in left.name:
-                world.history.released(left.chunk, pages)
-            elif "flush" in left.name:
-                world.history.flushed(left.chunk, pages)
-            elif "destroy" in left.name:
-                world.history.destroyed(left.chunk)
-        return Moved(runner, left, before, freed)
+            note(world.history, left)
 
     def step(self, world: World, actor: int, schedule: Schedule) -> None:
         """Let an actor take a step and judge it."""
-        moved = self.replay(world, actor)
-        gap = moved.runner.gap
+        left = freed = None
+        if actor < len(world.runners):
+            left = world.runners[actor].gap
+            kind, handle, *_ = world.runners[actor].operation
+            freed = world.handles.get(handle) if kind == "f" and left is None else None
+        before = world.allocator.nr_empty_pop_pages
+        runner = world.step(actor)
+        if left is not None and left.chunk is not None:
+            note(world.history, left)
+        gap = runner.gap
         if gap is not None:
             seen = self.result.situations
             seen[gap.name] = seen.get(gap.name, 0) + 1
-        for clause, wrong in broken_by(world, moved):
+        for clause, wrong in broken_by(world, Moved(runner, left, before, freed)):
             self.result.enter(clause, wrong, schedule)
 
     def at_end(self, world: World, schedule: Schedule) -> None:
@@ -84,25 +101,38 @@ class Watch:
             self.result.enter(clause, wrong, schedule)
 
 
+def note(history: History, left: Gap) -> None:
+    """Keep what a step did on its way out of a gap that held a chunk."""
+    chunk = left.chunk
+    assert chunk is not None
+    if "release" in left.name:
+        history.released(chunk, range(left.start, left.end))
+    elif "flush" in left.name:
+        history.flushed(chunk, range(left.start, left.end))
+    elif "destroy" in left.name:
+        history.destroyed(chunk)
+
+
 def broken_by(world: World, moved: Moved) -> Iterator[Broken]:
     """Yield the clauses that a step broke, or that the state after it breaks."""
     allocator = world.allocator
-    listing = Listing(allocator)
-    for clause, state in ALWAYS:
-        wrong = state(listing)
-        if wrong is not None:
-            yield clause, wrong
-    for runner in world.runners:
-        gap = runner.gap
-        if gap is not None and gap.chunk is not None and "release" in gap.name:
-            wrong = isolation.released_is_hidden(listing, gap.chunk)
-            if wrong is not None:
-                yield "ISO-1", wrong
-
     runner, left = moved.runner, moved.left
+    kind = runner.operation[0]
+    if left is None or not left.last:  # else only flags and requests have changed
+        walk = Walk(allocator)
+        for clause, state in ALWAYS:
+            wrong = state(walk)
+            if wrong is not None:
+                yield clause, wrong
+        for other in world.runners:
+            gap = other.gap
+            if gap is not None and gap.chunk is not None and "release" in gap.name:
+                wrong = isolation.released_is_hidden(walk, gap.chunk)
+                if wrong is not None:
+                    yield "ISO-1", wrong
+
     if left is not None and left.chunk is not None:
         yield from _broken_by_leaving(world, moved, left, left.chunk)
-    kind = runner.operation[0]
     if kind == "f" and left is None:
         wrong = reclaim.float_stays_high(
             moved.float_before, allocator.nr_empty_pop_pages, allocator.geometry
@@ -178,7 +208,7 @@ def broken_at_end(world: World) -> Iterator[Broken]:
             yield "BAL-3", f"actors {', '.join(stuck)} can never go on"
         return
     if world.allocator.quiescent:
-        listing = Listing(world.allocator)
+        listing = Walk(world.allocator)
         for clause, state in AT_REST:
             wrong = state(listing)
             if wrong is not None:

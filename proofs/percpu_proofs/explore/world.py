@@ -58,11 +58,23 @@ class World:
     for, as they become possible.
     """
 
-    __slots__ = ("allocator", "handles", "history", "runners", "works")
+    __slots__ = ("_copies", "_start", "allocator", "handles", "history", "runners", "works")
 
     def __init__(self, start: Start) -> None:
-        self.allocator, copies = start.allocator.clone()
-        self.handles: dict[int, Area | None] = {
+        self._start = start
+        self.allocator, self._copies = start.allocator.clone()
+        self.handles: dict[int, Area | None] = {}
+        self.runners: list[Runner] = []
+        self._begin_all()
+
+    def reset(self) -> None:
+        """Go back to the start."""
+        self.allocator.restore(self._start.allocator, self._copies)
+        self._begin_all()
+
+    def _begin_all(self) -> None:
+        start, copies = self._start, self._copies
+        self.handles = {
             handle: None if area is None else (copies[area[0]], area[1])
             for handle, area in start.handles.items()
         }

@@ -1,0 +1,153 @@
+"""The state of the abstract machine: what each chunk and each actor is at, at page level.
+
+Every field is a plain value or a z3 term. A chunk's pages are numbered from 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import IntEnum
+from typing import Any, NamedTuple, Protocol
+
+from percpu_spec.protocol.operators import Number, Truth
+
+
+class Place(IntEnum):
+    """Where a chunk is. ACTIVE stands for every list by hint, slot 0 included."""
+
+    NONE = 0  # not live
+    ACTIVE = 1
+    FREE = 2
+    SIDELINED = 3
+    TO_DEPOPULATE = 4
+    OWNED = 5  # on no list, held by a running step
+    RESERVED = 6  # on no list for ever
+
+
+class Phase(IntEnum):
+    """Where an actor stands, at a point where pcpu_lock is free.
+
+    All but IDLE hold pcpu_alloc_mutex. An actor is a blocking allocation or the balance work;
+    frees and atomic allocations are over in one action and need none.
+    """
+
+    IDLE = 0  # not begun, done, or waiting for the mutex
+    HELD = 1  # holds the mutex and no range of pages
+    FILLING = 2  # an allocation populates a hole under its area
+    DRAINING = 3  # releases pages of a free chunk that it owns
+    RELEASING = 4  # reclaim releases empty pages
+    RELEASED = 5  # reclaim has released pages and goes on with the chunk
+    FLUSHING = 6  # reclaim flushes the TLB for what it released
+    FLUSHED = 7  # reclaim has flushed and is to put the chunk somewhere
+    POPULATING = 8  # balance work populates a hole
+
+
+class Chunk(NamedTuple):
+    """One chunk. Page sets: used (an area touches it), populated, stale.
+
+    Stale: released, and some CPU may still translate its address. empties is the chunk's
+    nr_empty_pop_pages; owner is the actor that holds an OWNED chunk.
+    """
+
+    place: Any
+    isolated: Truth
+    owner: Any
+    used: Any
+    populated: Any
+    stale: Any
+    empties: Number
+
+
+class Position(NamedTuple):
+    """What an actor holds: pages [start, end) of chunk `at`, and the span [lo, hi).
+
+    Reclaim's span covers the pages released in this pass over the chunk.
+    """
+
+    phase: Any
+    at: Any
+    start: Number
+    end: Number
+    lo: Number
+    hi: Number
+
+
+class World(Protocol):
+    """What never changes in a run, and what ranges over all chunks."""
+
+    @property
+    def high(self) -> Number:
+        """The float that reclaim leaves, in pages."""
+
+    @property
+    def first(self) -> Any:
+        """The first chunk."""
+
+    @property
+    def reserved(self) -> Any:
+        """The reserved chunk, or nowhere."""
+
+    @property
+    def nobody(self) -> Any:
+        """No actor."""
+
+    @property
+    def nowhere(self) -> Any:
+        """No chunk."""
+
+    @property
+    def no_pages(self) -> Any:
+        """The empty page set."""
+
+    def pages(self, c: Any, /) -> Number:
+        """Return how many pages a chunk has."""
+
+    def least_empty(self, c: Any, /) -> Number:
+        """Return the empty pages from which on a free lets a chunk be reclaimed."""
+
+    def every_chunk(self, s: State, holds: Callable[[Chunk], Truth], /) -> Truth:
+        """Return whether a property holds of every chunk. Only for guards, not negated."""
+
+    def total(self, s: State, weight: Callable[[State, Any], Number], /) -> Number:
+        """Return the sum of the chunks' weights."""
+
+
+class State(NamedTuple):
+    """The whole machine: tables of chunks and actors, the mutex's holder, the float."""
+
+    world: World
+    chunks: Any
+    actors: Any
+    mutex: Any
+    floating: Number
+
+    def with_chunk(self, c: Any, chunk: Chunk, floating: Number) -> State:
+        """Return the state with one chunk and the float replaced."""
+        return State(self.world, self.chunks.put(c, chunk), self.actors, self.mutex, floating)
+
+    def with_actor(self, a: Any, position: Position) -> State:
+        """Return the state with one actor at another position."""
+        return State(
+            self.world, self.chunks, self.actors.put(a, position), self.mutex, self.floating
+        )
+
+    def with_mutex(self, holder: Any) -> State:
+        """Return the state with the mutex in other hands."""
+        return State(self.world, self.chunks, self.actors, holder, self.floating)
+
+
+def standing(s: State, phase: Phase, at: Any, start: Number = 0, end: Number = 0) -> Position:
+    """Return a position without a span."""
+    return Position(phase, at, start, end, 0, 0)
+
+
+def without_chunk(s: State, phase: Phase) -> Position:
+    """Return a position that holds no chunk."""
+    return Position(phase, s.world.nowhere, 0, 0, 0, 0)
+
+
+def is_immutable(s: State, c: Any) -> Truth:
+    """Return whether a chunk is the first or the reserved one."""
+    from percpu_spec.protocol.operators import Or
+
+    return Or(c == s.world.first, c == s.world.reserved)
