@@ -137,9 +137,18 @@ class Allocator:
     free_slot: int = 7
     to_depopulate_slot: int = 8
     nr_slots: int = 9
+    chunk_types: int = 1
     nr_empty_pop_pages: int = 2
     nr_populated: int = 9
     stats: Stats = field(default_factory=Stats)
+
+    def chunk_type(self, chunk: Chunk, /) -> int:
+        """Return the type of a chunk."""
+        return 0
+
+    def float_of(self, chunk_type: int, /) -> int:
+        """Return the one float there is."""
+        return self.nr_empty_pop_pages
 
     def slot_chunks(self, slot: int, /) -> list[Chunk]:
         """Return the chunks of one list."""

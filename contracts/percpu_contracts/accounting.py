@@ -33,9 +33,14 @@ class StatsView(Protocol):
 
 
 @states("ACC-1")
-def charge_is_owed(charged: int, accounted: Iterable[int], geometry: Geometry) -> str | None:
-    """Bytes charged now are those of the live `accounted` areas, given as sizes in bytes."""
-    wanted = sum(charged_size(geometry, size) for size in accounted)
+def charge_is_owed(
+    charged: int, accounted: Iterable[int], geometry: Geometry, *, vector: bool = True
+) -> str | None:
+    """Bytes charged now are those of the live `accounted` areas, given as sizes in bytes.
+
+    vector: an area also pays for its share of the object vector.
+    """
+    wanted = sum(charged_size(geometry, size, vector=vector) for size in accounted)
     return None if charged == wanted else f"{charged} bytes charged, live areas owe {wanted}"
 
 

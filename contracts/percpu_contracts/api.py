@@ -37,7 +37,10 @@ def free_names_area(chunk: ChunkView, off: int, geometry: Geometry) -> str | Non
 
 @states("API-3")
 def flags_decide_blocking(may_block: bool, blocked: bool) -> str | None:
-    """An allocation takes the sleeping path exactly when its flags allow to block."""
+    """An allocation takes the sleeping path exactly when its flags allow to block.
+
+    Which flags it takes to allow it is a rule of the kernel's time (`gfp.may_block`).
+    """
     if may_block == blocked:
         return None
     return f"flags {'allow' if may_block else 'forbid'} blocking, against what was done"

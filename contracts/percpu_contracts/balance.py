@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from percpu_contracts.binding import states
-from percpu_spec.definitions import is_fully_free, live_chunks
+from percpu_spec.definitions import chunks_of_type, is_fully_free
 from percpu_spec.geometry import Geometry
 from percpu_spec.views import AllocatorView
 
@@ -18,12 +18,17 @@ def population_raises_float(before: int, after: int, pages: int) -> str | None:
 
 @states("BAL-2")
 def one_free_chunk(allocator: AllocatorView) -> str | None:
-    """Quiescent: at most one fully free chunk, the reserved and immutable ones not counted."""
+    """Quiescent: at most one fully free chunk of a type, the reserved and immutable ones apart."""
     geometry = allocator.geometry
-    free = sum(
-        not chunk.immutable and is_fully_free(chunk, geometry) for chunk in live_chunks(allocator)
-    )
-    return None if free <= 1 else f"{free} fully free chunks and no work is pending"
+    for kind in range(allocator.chunk_types):
+        free = sum(
+            not chunk.immutable and is_fully_free(chunk, geometry)
+            for chunk in chunks_of_type(allocator, kind)
+        )
+        if free > 1:
+            of = f" of type {kind}" if allocator.chunk_types > 1 else ""
+            return f"{free} fully free chunks{of} and no work is pending"
+    return None
 
 
 @states("BAL-3")
@@ -32,6 +37,18 @@ def work_drains(runs: int, chunks: int) -> str | None:
     if runs <= chunks + 1:
         return None
     return f"balance work still pending after {runs - 1} runs with {chunks} chunks"
+
+
+@states("BAL-3")
+def creations_end(creations: int, types: int, geometry: Geometry) -> str | None:
+    """With nothing else running, one run creates at most HIGH chunks and one, for each type.
+
+    A new chunk holds at least one of the pages that are wanted: HIGH below the float, and HIGH
+    more if an atomic allocation failed, which the first of them ends.
+    """
+    if creations <= types * (geometry.empty_high + 1):
+        return None
+    return f"one run of the balance work has created {creations} chunks and goes on"
 
 
 @states("BAL-4")

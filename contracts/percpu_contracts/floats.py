@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 from percpu_contracts.binding import states
-from percpu_spec.definitions import empty_page_float, live_chunks
+from percpu_spec.definitions import chunks_of_type, empty_page_float
 from percpu_spec.views import AllocatorView
 
 
 @states("FLT-1")
 def float_is_the_sum(allocator: AllocatorView) -> str | None:
-    """The float is the sum over live chunks neither reserved nor isolated."""
-    found, wanted = allocator.nr_empty_pop_pages, empty_page_float(allocator)
-    return None if found == wanted else f"float {found}, expected {wanted} pages"
+    """The float is the sum over live chunks neither reserved nor isolated, for each type."""
+    for kind in range(allocator.chunk_types):
+        found, wanted = allocator.float_of(kind), empty_page_float(allocator, kind)
+        if found != wanted:
+            return f"float {found}{_of(allocator, kind)}, expected {wanted} pages"
+    return None
 
 
 @states("FLT-1")
 def float_is_counted(allocator: AllocatorView) -> str | None:
     """The float is the sum of the chunks' own counters, whether or not those are settled."""
-    wanted = sum(
-        chunk.nr_empty_pop_pages
-        for chunk in live_chunks(allocator)
-        if not chunk.isolated and chunk is not allocator.reserved_chunk
-    )
-    found = allocator.nr_empty_pop_pages
-    return None if found == wanted else f"float {found}, chunks' counters sum to {wanted} pages"
+    reserved = allocator.reserved_chunk
+    for kind in range(allocator.chunk_types):
+        wanted = sum(
+            chunk.nr_empty_pop_pages
+            for chunk in chunks_of_type(allocator, kind)
+            if not chunk.isolated and chunk is not reserved
+        )
+        found = allocator.float_of(kind)
+        if found != wanted:
+            of = _of(allocator, kind)
+            return f"float {found}{of}, chunks' counters sum to {wanted} pages"
+    return None
+
+
+def _of(allocator: AllocatorView, kind: int) -> str:
+    return f" of chunk type {kind}" if allocator.chunk_types > 1 else ""

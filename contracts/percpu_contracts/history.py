@@ -22,6 +22,7 @@ class History:
         # areas zeroed and not handed out yet: (cpu, byte offset, bytes) for each unit (API-6)
         self.cleared: dict[tuple[ChunkView, int], list[tuple[int, int, int]]] = {}
         self.runs = 0  # of the balance work, since anything else ran (BAL-3)
+        self.creations = 0  # of chunks by the run under way (BAL-3)
         self.examined: list[Examined] = []  # by the search under way
         self.concurrent = False  # more than one actor runs
 

@@ -8,7 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from percpu_contracts.binding import states
-from percpu_spec.definitions import chunk_slot, is_fully_free, listed_chunks, slot_layout
+from percpu_spec.definitions import (
+    chunk_slot,
+    computed_list,
+    is_fully_free,
+    listed_chunks,
+    slot_layout,
+    slots_per_type,
+)
 from percpu_spec.geometry import Geometry
 from percpu_spec.views import AllocatorView, ChunkView
 
@@ -40,41 +47,51 @@ def chunks_have_one_place(allocator: AllocatorView, live: Iterable[ChunkView] = 
 
 @states("LIST-2")
 def chunk_is_on_its_list(allocator: AllocatorView, chunk: ChunkView, slot: int) -> str | None:
-    """A chunk just freed into, found on list `slot`, is on the list computed from its hints."""
+    """A chunk just freed into, found on list `slot`, is on the list computed from its hints.
+
+    The list is given by number, -1 for none: so it may be while a running step owns the chunk.
+    """
     if chunk.isolated or chunk is allocator.reserved_chunk:
         return None
-    wanted = chunk_slot(chunk, allocator.geometry)
-    return None if slot == wanted else f"after a free the chunk is on list {slot}, not {wanted}"
+    wanted = computed_list(allocator, chunk)
+    if slot == wanted or (slot < 0 and any(o is chunk for o in allocator.owned_chunks())):
+        return None
+    return f"after a free the chunk is on list {slot}, not {wanted}"
 
 
 @states("LIST-3")
 def free_list_is_exact(allocator: AllocatorView) -> str | None:
-    """The free list holds every fully free chunk that is not isolated, and nothing else."""
+    """The free lists hold every fully free chunk that is not isolated, and nothing else."""
     geometry, free_slot = allocator.geometry, allocator.free_slot
-    for slot, chunk in listed_chunks(allocator):
-        if (slot == free_slot) != (not chunk.isolated and is_fully_free(chunk, geometry)):
+    slots = slots_per_type(allocator)
+    for number, chunk in listed_chunks(allocator):
+        is_free = number % slots == free_slot
+        if is_free != (not chunk.isolated and is_fully_free(chunk, geometry)):
             kind = "isolated" if chunk.isolated else f"{chunk.free_bytes} bytes free"
-            return f"a chunk ({kind}) is on list {slot}; the free list is {free_slot}"
+            return f"a chunk ({kind}) is on list {number}; the free list is {free_slot}"
     return None
 
 
 @states("LIST-4")
 def placement_is_explained(allocator: AllocatorView) -> str | None:
-    """A listed, unisolated chunk is on its computed list or relegated to slot 0."""
-    geometry = allocator.geometry
-    for slot, chunk in listed_chunks(allocator):
+    """A listed, unisolated chunk is on its computed list or relegated to slot 0 of its type."""
+    slots, threshold = slots_per_type(allocator), allocator.geometry.relegation_slot
+    for number, chunk in listed_chunks(allocator):
         if chunk.isolated:
             continue
-        wanted = chunk_slot(chunk, geometry)
-        if slot != wanted and not (slot == 0 and wanted < geometry.relegation_slot):
-            return f"a chunk is on list {slot}, computed list {wanted}"
+        wanted = computed_list(allocator, chunk)
+        computed = wanted % slots
+        if number != wanted and not (number == wanted - computed and computed < threshold):
+            return f"a chunk is on list {number}, computed list {wanted}"
     return None
 
 
 @states("SLOT-1")
-def computed_slot_is(chunk: ChunkView, slot: int, geometry: Geometry) -> str | None:
+def computed_slot_is(
+    chunk: ChunkView, slot: int, geometry: Geometry, free_slot: int | None = None
+) -> str | None:
     """`slot`, as an implementation computed it, is the chunk's slot by definition."""
-    wanted = chunk_slot(chunk, geometry)
+    wanted = chunk_slot(chunk, geometry, free_slot)
     if slot == wanted:
         return None
     return f"slot {slot} for contig_hint {chunk.chunk_md.contig_hint} bits, expected {wanted}"
@@ -82,14 +99,22 @@ def computed_slot_is(chunk: ChunkView, slot: int, geometry: Geometry) -> str | N
 
 @states("SLOT-2")
 def layout_is(allocator: AllocatorView) -> str | None:
-    """The sidelined, free and to_depopulate lists follow the active ones, in this order."""
+    """The sidelined, free and to_depopulate slots follow the active ones, in this order.
+
+    So for each type; the first and the last only if the allocator has them.
+    """
     found = (
         allocator.sidelined_slot,
         allocator.free_slot,
         allocator.to_depopulate_slot,
         allocator.nr_slots,
     )
-    wanted = tuple(slot_layout(allocator.geometry))
+    *slots, count = slot_layout(
+        allocator.geometry,
+        sidelined=allocator.sidelined_slot >= 0,
+        to_depopulate=allocator.to_depopulate_slot >= 0,
+    )
+    wanted = (*slots, count * allocator.chunk_types)
     if found == wanted:
         return None
     return f"sidelined, free, to_depopulate, count {found}, expected {wanted}"

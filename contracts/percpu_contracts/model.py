@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from percpu_contracts.monitor import Monitor
 from percpu_spec.views import AllocatorView, ChunkView
@@ -28,6 +28,9 @@ class LinkedChunk(ChunkView, Protocol):
 class Model(AllocatorView, Protocol):
     """A running allocator: locks, requests and the monitor on top of its state."""
 
+    BLOCKING: ClassVar[int]
+    CHARGES_VECTOR: ClassVar[bool]
+
     lock: bool
     alloc_mutex: bool
     async_enabled: bool
@@ -39,5 +42,7 @@ class Model(AllocatorView, Protocol):
     monitor: Monitor
 
     def is_atomic(self, gfp: int) -> bool: ...  # noqa: D102
+
+    def request_type(self, gfp: int) -> int: ...  # noqa: D102
 
     def chunk_slot(self, chunk: Any) -> int: ...  # noqa: D102

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from percpu_contracts.binding import states
-from percpu_spec.definitions import empty_page_float, empty_populated_pages
+from percpu_spec.definitions import empty_page_float, empty_populated_pages, lists_of_slot
 from percpu_spec.geometry import Geometry
 from percpu_spec.views import AllocatorView, ChunkView
 
@@ -26,21 +26,27 @@ def immutable_is_whole(chunk: ChunkView) -> str | None:
 @states("RCL-3")
 def reclaim_is_done(allocator: AllocatorView) -> str | None:
     """Quiescent: to_depopulate is empty, no sidelined chunk has an empty populated page."""
-    waiting = sum(1 for _ in allocator.slot_chunks(allocator.to_depopulate_slot))
-    if waiting:
-        return f"{waiting} chunks wait on to_depopulate and no work is pending"
-    for chunk in allocator.slot_chunks(allocator.sidelined_slot):
-        pages = empty_populated_pages(chunk, allocator.geometry)
-        if pages:
-            return f"a sidelined chunk keeps {pages} empty populated pages"
+    for number in lists_of_slot(allocator, allocator.to_depopulate_slot):
+        waiting = sum(1 for _ in allocator.slot_chunks(number))
+        if waiting:
+            return f"{waiting} chunks wait on to_depopulate and no work is pending"
+    for number in lists_of_slot(allocator, allocator.sidelined_slot):
+        for chunk in allocator.slot_chunks(number):
+            pages = empty_populated_pages(chunk, allocator.geometry)
+            if pages:
+                return f"a sidelined chunk keeps {pages} empty populated pages"
     return None
 
 
 @states("RCL-4")
 def chunk_is_drained(allocator: AllocatorView, chunk: ChunkView) -> str | None:
-    """A chunk just reclaimed alone has no empty page left, or the rest is below HIGH."""
+    """A chunk just reclaimed alone has no empty page left, or the rest is below HIGH.
+
+    The rest is the empty pages of the other chunks of its type.
+    """
     pages = empty_populated_pages(chunk, allocator.geometry)
-    rest = empty_page_float(allocator) - (0 if chunk.isolated else pages)
+    rest = empty_page_float(allocator, allocator.chunk_type(chunk))
+    rest -= 0 if chunk.isolated else pages
     if not pages or rest < allocator.geometry.empty_high:
         return None
     return f"{pages} empty populated pages left after reclaim; the float without them is {rest}"

@@ -74,7 +74,7 @@ QUIESCENT = (
 EQUAL_HINTS = (("HINT-6", hints.block_hint_is_longest),)
 
 STATE_CLAUSES = sorted(
-    {"MAP-2", "HINT-4", "HINT-5"}.union(
+    {"MAP-2", "HINT-4", "HINT-5", "HINT-6"}.union(
         clause for table in (BLOCK, CHUNK, SETTLED, ALLOCATOR) for clause, _ in table
     )
 )

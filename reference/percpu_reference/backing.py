@@ -58,9 +58,9 @@ class VmBacking(Chunks):
     @require("LOCK-2", must.may_sleep)
     @ensure("LIST-1", must.is_owned)
     @ensure("HINT-1", must.is_blank)
-    def create_chunk(self) -> Chunk | None:
+    def create_chunk(self, chunk_type: int = 0) -> Chunk | None:
         """Return a new chunk on no list with nothing populated, or None if memory runs out."""
-        chunk = self.alloc_chunk()
+        chunk = self.alloc_chunk(chunk_type)
         if chunk is None or self.env.vm_fault.strikes():
             return None
         self.enter_chunk(chunk)
@@ -116,9 +116,9 @@ class KmBacking(VmBacking):
     def post_unmap_tlb_flush(self, chunk: Chunk, page_start: int, page_end: int) -> None:
         """Do nothing: nothing was unmapped."""
 
-    def create_chunk(self) -> Chunk | None:
+    def create_chunk(self, chunk_type: int = 0) -> Chunk | None:
         """Return a new chunk on no list, fully populated, or None if memory runs out."""
-        chunk = self.alloc_chunk()
+        chunk = self.alloc_chunk(chunk_type)
         if chunk is None or not self.env.alloc_pages(1, self._chunk_pages()):
             return None
         self.spin_lock()

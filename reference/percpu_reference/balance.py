@@ -6,6 +6,7 @@ from percpu_contracts.contract import ensure, old, require
 from percpu_contracts.functions import balance as must
 from percpu_contracts.functions import fast
 from percpu_contracts.functions.operations import counts_pages, state_holds
+from percpu_contracts.functions.slots import float_before
 from percpu_reference.chunk import Chunk
 from percpu_reference.gaps import BALANCE_CREATE, MUTEX, Gap, Steps, run
 from percpu_reference.operations import Operations
@@ -44,19 +45,18 @@ class Balance(Operations):
 
     @require("LOCK-1", must.holds_locks)
     @ensure("BAL-2", must.leaves_one_free)
-    def balance_free(self, empty_only: bool) -> Steps[None]:
-        """Destroy all fully free chunks but the first on the list (BAL-2).
+    def balance_free(self, empty_only: bool, chunk_type: int = 0) -> Steps[None]:
+        """Destroy all fully free chunks of a type but the first on the list (BAL-2).
 
         With empty_only only those without empty populated pages.
         """
-        free_head = self.chunk_lists[self.free_slot]
+        free_head = self.free_list(chunk_type)
         to_free: list[Chunk] = []
         chunk = free_head.next
         while chunk is not free_head:
             following = chunk.next
             if chunk is not free_head.next and (not empty_only or chunk.nr_empty_pop_pages == 0):
-                self.list_del(chunk)
-                self.owned.append(chunk)
+                self.condemn_chunk(chunk)
                 to_free.append(chunk)
             chunk = following
         if not to_free:
@@ -80,21 +80,20 @@ class Balance(Operations):
             self.destroy_chunk(chunk)
         self.spin_lock()
 
+    def condemn_chunk(self, chunk: Chunk) -> None:
+        """Take a fully free chunk off its list, to be destroyed."""
+        self.list_del(chunk)
+        self.owned.append(chunk)
+
     @require("LOCK-1", must.holds_locks)
-    def balance_populated(self) -> Steps[None]:
+    def balance_populated(self, chunk_type: int = 0) -> Steps[None]:
         """Populate pages until the float is HIGH, or HIGH more after a failed atomic request.
 
         Takes one chunk per slot from the slot of one page upwards, sidelined chunks included (R2);
         creates a chunk where they run out. A failed population ends it.
         """
-        high = self.geometry.empty_high
         while True:
-            if self.atomic_alloc_failed:
-                nr_to_pop = high
-                self.atomic_alloc_failed = False
-            else:
-                nr_to_pop = min(max(high - self.nr_empty_pop_pages, 0), high)
-
+            nr_to_pop = self.pages_to_populate(chunk_type)
             for slot in range(self.size_to_slot(self.geometry.page), self.free_slot + 1):
                 if not nr_to_pop:
                     break
@@ -107,16 +106,31 @@ class Balance(Operations):
             # ran out of chunks: create one and count anew
             self.spin_unlock()
             yield BALANCE_CREATE
-            new = self.create_chunk()
-            self.spin_lock()
-            if new is None:
+            if not self.balance_create(chunk_type):
                 return
-            self.owned.remove(new)
-            self.chunk_relocate(new, -1)
 
-    def first_unpopulated(self, slot: int) -> Chunk | None:
+    @ensure("BAL-3", must.creates_few)
+    def balance_create(self, chunk_type: int) -> bool:
+        """Create a chunk to populate and list it; take pcpu_lock. False if memory runs out."""
+        new = self.create_chunk(chunk_type)
+        self.spin_lock()
+        if new is None:
+            return False
+        self.owned.remove(new)
+        self.chunk_relocate(new, -1)
+        return True
+
+    def pages_to_populate(self, chunk_type: int) -> int:
+        """Return how many pages are wanted, and take back the mark of a failed atomic request."""
+        high = self.geometry.empty_high
+        if self.atomic_alloc_failed:
+            self.atomic_alloc_failed = False
+            return high
+        return min(max(high - self.float_of(chunk_type), 0), high)
+
+    def first_unpopulated(self, number: int) -> Chunk | None:
         """Return the first chunk of a list that has unpopulated pages."""
-        for chunk in self.chunk_lists[slot]:
+        for chunk in self.chunk_lists[number]:
             if chunk.nr_pages - chunk.nr_populated:
                 return chunk
         return None
@@ -146,7 +160,7 @@ class Balance(Operations):
             rs = chunk.populated.find(0, re + 1)
         return nr_to_pop
 
-    @old("floating", must.float_with)
+    @old("floating", must.float_and_pages)
     @ensure("BAL-1", must.raises_float)
     def enter_populated(self, chunk: Chunk, page_start: int, page_end: int) -> None:
         """Book-keep pages that the balance work populated.
@@ -154,6 +168,12 @@ class Balance(Operations):
         Those of an isolated chunk do not raise the float (R2).
         """
         self.chunk_populated(chunk, page_start, page_end)
+
+    @old("floating", float_before)
+    @ensure("RCL-1", must.release_keeps_float)
+    def enter_released(self, chunk: Chunk, page_start: int, page_end: int) -> None:
+        """Book-keep empty pages that reclaim released."""
+        self.chunk_depopulated(chunk, page_start, page_end)
 
     @require("LOCK-1", must.holds_locks)
     @ensure("RCL-3", must.drains_list)
@@ -217,7 +237,7 @@ class Balance(Operations):
                 yield Gap("reclaim: release pages", chunk, i + 1, end + 1)
                 self.depopulate_chunk(chunk, i + 1, end + 1)
                 self.spin_lock()
-                self.chunk_depopulated(chunk, i + 1, end + 1)
+                self.enter_released(chunk, i + 1, end + 1)
                 freed_start = min(freed_start, i + 1)
                 freed_end = max(freed_end, end + 1)
                 end = -1

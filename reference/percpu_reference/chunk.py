@@ -69,7 +69,7 @@ class Block:
 
 
 class ListHead:
-    """A list of chunks, linked through them as the kernel links its lists.
+    """A list of chunks, linked through them as the kernel links its lists; slot is its number.
 
     `next` and `prev` are chunks or the head itself; typed loosely so that loops over a list need
     no casts.

@@ -77,17 +77,22 @@ class Chunks(Areas):
 
     @ensure("MAP-5", must.has_shape)
     @ensure("HINT-1", must.is_blank)
-    def alloc_chunk(self) -> Chunk | None:
+    def alloc_chunk(self, chunk_type: int = 0) -> Chunk | None:
         """Return a chunk's metadata, all free and on no list, or None if memory runs out."""
+        vector = self.has_vector(chunk_type)
         fault = self.env.metadata_fault
         if fault.armed:
-            pieces = 5 if self.geometry.memcg else 4  # struct, two maps, blocks, object vector
+            pieces = 5 if vector else 4  # struct, two maps, blocks, object vector
             if any(fault.strikes() for _ in range(pieces)):
                 return None
         chunk = Chunk(self.geometry, self.next_id, self.geometry.unit_pages, 0)
-        if self.geometry.memcg:
+        if vector:
             chunk.obj_exts = {}
         return chunk
+
+    def has_vector(self, chunk_type: int) -> bool:
+        """Return whether new chunks of a type have an object vector."""
+        return self.geometry.memcg
 
     def chunk_created(self, base_addr: int) -> None:
         """Count a new chunk and report it."""

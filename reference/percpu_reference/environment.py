@@ -49,6 +49,7 @@ class Environment:
     charge_fault: Fault = field(default_factory=Fault)
     has_objcg: bool = True  # the current task belongs to an object cgroup
 
+    memory: int = 1 << 19  # backing pages that there are
     live_pages: int = 0  # backing pages held, all units, first chunk excluded
     page_allocs: int = 0  # backing pages ever allocated, rolled back ones included
     creates: int = 0  # chunks ever created, the first included
@@ -70,6 +71,8 @@ class Environment:
         got = wanted
         if self.page_fault.armed:
             got = next((n for n in range(wanted) if self.page_fault.strikes()), wanted)
+        if self.live_pages + got > self.memory:
+            got = self.memory - self.live_pages
         self.page_allocs += got
         if got < wanted:
             return False
@@ -90,6 +93,7 @@ class Environment:
             self.killed_waits,
             self.charge_fault.clone(),
             self.has_objcg,
+            self.memory,
             self.live_pages,
             self.page_allocs,
             self.creates,

@@ -18,7 +18,8 @@ class Memcg(VmBacking):
 
     def obj_full_size(self, size: int) -> int:
         """Return what an area of size bytes costs: every unit, and its part of the vector."""
-        extra = size // self.geometry.granule * OBJCG_POINTER if self.geometry.memcg else 0
+        vector = self.geometry.memcg and self.CHARGES_VECTOR
+        extra = size // self.geometry.granule * OBJCG_POINTER if vector else 0
         return size * self.geometry.cpus + extra
 
     @old("charged", must.charged_before)

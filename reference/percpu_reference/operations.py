@@ -75,7 +75,9 @@ class Operations(Memcg):
             return None
 
         objcg = None
+        chunk_type = 0
         if gfp & ACCOUNT:
+            chunk_type = self.request_type(gfp)
             charged, objcg = self.memcg_pre_alloc_hook(size, gfp)
             if not charged:
                 return None
@@ -100,20 +102,24 @@ class Operations(Memcg):
                 self.spin_unlock()
                 chunk = None
         else:
-            chunk, off = self.search_lists_for(size, bits, align // granule, is_atomic)
+            chunk, off = self.search_lists_for(
+                size, bits, align // granule, is_atomic, chunk_type
+            )
             while chunk is None:
                 self.spin_unlock()
                 if is_atomic:
                     break
                 # no room: create a chunk, unless a free one came up since
                 yield FREE_LIST
-                head = self.chunk_lists[self.free_slot]
+                head = self.free_list(chunk_type)
                 if head.next is head:
-                    if not (yield from self.add_chunk()):
+                    if not (yield from self.add_chunk(chunk_type)):
                         break
                 else:
                     self.spin_lock()
-                chunk, off = self.search_lists_for(size, bits, align // granule, is_atomic)
+                chunk, off = self.search_lists_for(
+                    size, bits, align // granule, is_atomic, chunk_type
+                )
 
         if chunk is not None:
             if self.stats is not None:
@@ -137,7 +143,7 @@ class Operations(Memcg):
             return None
 
         yield DONE
-        if self.nr_empty_pop_pages < self.empty_low:
+        if self.float_of(chunk_type) < self.empty_low:
             self.schedule_balance_work()
         self.clear_area(chunk, off, size)
         if self.trace is not None:
@@ -152,10 +158,10 @@ class Operations(Memcg):
             self.memcg_post_alloc_hook(objcg, chunk, off, size)
         return chunk, off
 
-    def add_chunk(self) -> Steps[bool]:
+    def add_chunk(self, chunk_type: int) -> Steps[bool]:
         """Create a chunk and list it; return True with pcpu_lock held, False if memory runs out."""
         yield CREATE
-        new = self.create_chunk()
+        new = self.create_chunk(chunk_type)
         if new is None:
             return False
         self.spin_lock()
@@ -166,15 +172,20 @@ class Operations(Memcg):
     @ensure("COST-1", must.is_ordered)
     @record(must.end_search)
     def search_lists_for(
-        self, size: int, bits: int, align: int, pop_only: bool
+        self, size: int, bits: int, align: int, pop_only: bool, chunk_type: int
     ) -> tuple[Chunk | None, int]:
         """Allocate from the first chunk with room, in slots from the request's size upwards.
 
         Sidelined chunks come after all active ones, fully free ones last (COST-1). A chunk in a
         low slot that has no fit is relegated to slot 0. Align in bits; the offset is in bytes.
         """
+        number = self.slot_of_bits[bits]
         threshold = self.relegation_slot
-        for head in self.search_lists[self.slot_of_bits[bits]]:
+        if chunk_type:
+            first = chunk_type * (self.nr_slots // self.chunk_types)
+            number += first
+            threshold += first
+        for head in self.search_lists[number]:
             chunk = head.next
             while chunk is not head:
                 following = chunk.next
@@ -270,7 +281,8 @@ class Operations(Memcg):
         it is isolated at once.
         """
         if not chunk.isolated and chunk.free_bytes == self.unit_size:
-            return any(pos is not chunk for pos in self.chunk_lists[self.free_slot])
+            others = self.free_list(self.chunk_type(chunk))
+            return any(pos is not chunk for pos in others)
         if self.should_reclaim_chunk(chunk):
             self.isolate_chunk(chunk)
             return True

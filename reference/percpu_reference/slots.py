@@ -26,10 +26,12 @@ class Slots(State):
         self.setup_lists(self.free_slot)
 
     def setup_lists(self, last_searched: int) -> None:
-        """Make nr_slots empty lists; allocations search up to last_searched."""
-        self.chunk_lists = [ListHead(slot) for slot in range(self.nr_slots)]
+        """Make nr_slots empty lists; a search ends with slot last_searched of its type."""
+        slots = self.nr_slots // self.chunk_types
+        self.chunk_lists = [ListHead(number) for number in range(self.nr_slots)]
         self.search_lists = [
-            self.chunk_lists[slot : last_searched + 1] for slot in range(self.nr_slots)
+            self.chunk_lists[number : number - number % slots + last_searched + 1]
+            for number in range(self.nr_slots)
         ]
         self.slot_of_bits = self.slot_table()
 

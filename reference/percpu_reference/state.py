@@ -11,6 +11,7 @@ from percpu_reference.environment import WARN_LIMIT, Environment
 from percpu_reference.events import Event
 from percpu_reference.stats import Stats
 from percpu_spec.geometry import Geometry
+from percpu_spec.gfp import DIRECT_RECLAIM
 
 _SLOTS: dict[type, tuple[str, ...]] = {}
 _OWN = frozenset(
@@ -75,10 +76,14 @@ class State:
     EXPECTED: ClassVar[dict[str, str]] = {}
     NOT_APPLICABLE: ClassVar[dict[str, str]] = {}
 
+    chunk_types: ClassVar[int] = 1  # types of chunks kept on lists of their own
+    BLOCKING: ClassVar[int] = DIRECT_RECLAIM  # flags a request needs, all of them, to sleep (API-3)
+    CHARGES_VECTOR: ClassVar[bool] = True  # an area pays for its share of the object vector (ACC-1)
+
     first_chunk: Chunk
     reserved_chunk: Chunk | None
     chunk_lists: list[ListHead]
-    search_lists: list[list[ListHead]]  # lists that a request of a slot searches, in order
+    search_lists: list[list[ListHead]]  # lists that a search from each list on visits, in order
     slot_of_bits: list[int]  # slot of a run of that many bits
     nr_slots: int
     free_slot: int
@@ -147,6 +152,27 @@ class State:
         """
         return self.async_enabled and not self.work_pending and not self.work_owed
 
+    def chunk_type(self, chunk: Any, /) -> int:
+        """Return the type of a chunk (AllocatorView)."""
+        return 0
+
+    def request_type(self, gfp: int) -> int:
+        """Return the type of chunk that serves a request with these flags."""
+        return 0
+
+    def float_of(self, chunk_type: int, /) -> int:
+        """Return the float that requests for a type of chunk go by, in pages (AllocatorView)."""
+        return self.nr_empty_pop_pages
+
+    def own_state(self) -> tuple[object, ...]:
+        """Return what a variant keeps beyond the globals of 6.12, chunks by their ids."""
+        return ()
+
+    def free_list(self, chunk_type: int) -> ListHead:
+        """Return the list of a type's fully free chunks."""
+        slots = self.nr_slots // self.chunk_types
+        return self.chunk_lists[chunk_type * slots + self.free_slot]
+
     def slot_chunks(self, slot: int, /) -> Iterable[Chunk]:
         """Return the chunks of one list, head to tail (AllocatorView)."""
         return self.chunk_lists[slot]
@@ -156,7 +182,7 @@ class State:
         return self.owned
 
     def listed_chunks(self) -> Iterator[Chunk]:
-        """Yield every chunk on a list, by slot."""
+        """Yield every chunk on a list, by list."""
         for head in self.chunk_lists:
             yield from head
 

@@ -85,7 +85,11 @@ class ChunkView(Protocol):
 
 
 class AllocatorView(Protocol):
-    """A whole allocator: the lists, the two special chunks and the global counters."""
+    """A whole allocator: the lists, the two special chunks and the global counters.
+
+    Lists are numbered type by type, and within a type by slot: with two types of chunks, list
+    `nr_slots // 2` is slot 0 of the second. A slot that an allocator does not have is -1.
+    """
 
     @property
     def geometry(self) -> Geometry: ...  # noqa: D102
@@ -96,10 +100,17 @@ class AllocatorView(Protocol):
     @property
     def to_depopulate_slot(self) -> int: ...  # noqa: D102
     @property
-    def nr_slots(self) -> int: ...  # noqa: D102
+    def nr_slots(self) -> int:
+        """How many lists there are, of all types."""
+    @property
+    def chunk_types(self) -> int:
+        """How many types of chunks are kept on lists of their own."""
     @property
     def nr_empty_pop_pages(self) -> int:
-        """The float: empty populated pages the allocator counts as available."""
+        """The float: empty populated pages the allocator counts as available.
+
+        Where each type has a float of its own: that of the first type, the plain one.
+        """
     @property
     def nr_populated(self) -> int:
         """Populated pages per unit, the whole pages of the static part included."""
@@ -108,8 +119,14 @@ class AllocatorView(Protocol):
     @property
     def reserved_chunk(self) -> ChunkView | None: ...  # noqa: D102
 
+    def chunk_type(self, chunk: ChunkView, /) -> int:
+        """Return the type of a chunk, below chunk_types."""
+
+    def float_of(self, chunk_type: int, /) -> int:
+        """Return the float that requests for a type go by, in pages."""
+
     def slot_chunks(self, slot: int, /) -> Iterable[ChunkView]:
-        """Yield the chunks of one list from its head to its tail."""
+        """Yield the chunks of one list, given by number, from its head to its tail."""
 
     def owned_chunks(self) -> Iterable[ChunkView]:
         """Yield live chunks that are on no list because a running step holds them."""

@@ -5,34 +5,44 @@ from __future__ import annotations
 from typing import Any
 
 from percpu_contracts import balance, reclaim
+from percpu_contracts.functions.slots import float_now
 from percpu_contracts.model import LinkedChunk, Model
-from percpu_spec.definitions import live_chunks
+from percpu_spec.definitions import lists_of_slot, live_chunks
 
 
-def float_with(self: Model, chunk: LinkedChunk) -> int:
-    """Return the float at entry with the chunk's own empty pages, which may rejoin it."""
-    return self.nr_empty_pop_pages + (chunk.nr_empty_pop_pages if chunk.isolated else 0)
+def float_and_pages(self: Model, chunk: LinkedChunk) -> tuple[int, int]:
+    """Return the float at entry, and the chunk's empty pages if it is isolated: they may rejoin."""
+    return float_now(self, chunk), chunk.nr_empty_pop_pages if chunk.isolated else 0
 
 
 def raises_float(
-    self: Model, page_start: int, page_end: int, OLD: Any
+    self: Model, chunk: LinkedChunk, page_start: int, page_end: int, OLD: Any
 ) -> str | None:
     """Pages that the balance work populates raise the float (BAL-1)."""
-    pages = page_end - page_start
-    return balance.population_raises_float(OLD.floating, self.nr_empty_pop_pages, pages)
+    before, own = OLD.floating
+    if not chunk.isolated:
+        before += own
+    return balance.population_raises_float(before, float_now(self, chunk), page_end - page_start)
 
 
-def leaves_one_free(self: Model, empty_only: bool) -> str | None:
+def release_keeps_float(self: Model, chunk: LinkedChunk, OLD: Any) -> str | None:
+    """Pages that reclaim releases leave the float at HIGH (RCL-1)."""
+    return reclaim.float_stays_high(OLD.floating, float_now(self, chunk), self.geometry)
+
+
+def leaves_one_free(self: Model, empty_only: bool, chunk_type: int) -> str | None:
     """With nothing else running, at most one chunk is left on the free list (BAL-2)."""
     if empty_only or self.monitor.history.concurrent:
         return None
-    free = sum(1 for _ in self.slot_chunks(self.free_slot))
+    number = lists_of_slot(self, self.free_slot)[chunk_type]
+    free = sum(1 for _ in self.slot_chunks(number))
     return None if free <= 1 else f"{free} chunks are left on the free list"
 
 
 def drains_list(self: Model) -> str | None:
     """to_depopulate is empty when reclaim returns (RCL-3)."""
-    waiting = sum(1 for _ in self.slot_chunks(self.to_depopulate_slot))
+    numbers = lists_of_slot(self, self.to_depopulate_slot)
+    waiting = sum(1 for number in numbers for _ in self.slot_chunks(number))
     return f"{waiting} chunks are left on to_depopulate" if waiting else None
 
 
@@ -48,10 +58,20 @@ def drains(self: Model) -> str | None:
     history = self.monitor.history
     if history.concurrent:
         return None
+    history.creations = 0
     history.runs += 1
     if not self.work_pending:
         return None
     return balance.work_drains(history.runs + 1, len(live_chunks(self)))
+
+
+def creates_few(self: Model, result: bool) -> str | None:
+    """With nothing else running, the work does not create one chunk after the other (BAL-3)."""
+    history = self.monitor.history
+    if history.concurrent or not result:
+        return None
+    history.creations += 1
+    return balance.creations_end(history.creations, self.chunk_types, self.geometry)
 
 
 def holds_locks(self: Model) -> str | None:

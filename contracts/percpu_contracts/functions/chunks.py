@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from percpu_contracts import hints, isolation, locks, maps, population, reclaim
+from percpu_contracts.functions.slots import float_now
 from percpu_contracts.model import LinkedChunk, Model
 from percpu_spec.definitions import is_fully_free
 
@@ -101,10 +102,13 @@ def moves_empties(
 
 
 def release_keeps_float(self: Model, chunk: LinkedChunk, OLD: Any) -> str | None:
-    """Releasing pages, but for a free chunk's destruction, keeps the float at HIGH (RCL-1)."""
-    if any(owned is chunk for owned in self.owned_chunks()):
+    """Releasing pages, but for a free chunk's destruction, keeps the float at HIGH (RCL-1).
+
+    A fully free chunk that a step has taken off its list counts as about to be destroyed.
+    """
+    if is_fully_free(chunk, self.geometry) and any(o is chunk for o in self.owned_chunks()):
         return None
-    return reclaim.float_stays_high(OLD.floating, self.nr_empty_pop_pages, self.geometry)
+    return reclaim.float_stays_high(OLD.floating, float_now(self, chunk), self.geometry)
 
 
 def live_pages_before(self: Model) -> int:
@@ -139,8 +143,9 @@ def is_hidden(self: Model, chunk: LinkedChunk) -> str | None:
 
 
 def note_released(self: Model, chunk: LinkedChunk, page_start: int, page_end: int) -> None:
-    """These pages were unmapped (COST-1, TLB-1)."""
-    self.monitor.history.released(chunk, range(page_start, page_end))
+    """These pages were unmapped (COST-1, TLB-1); those of km stay mapped as long as their chunk."""
+    pages = range(page_start, page_end) if self.geometry.backing == "vm" else ()
+    self.monitor.history.released(chunk, pages)
 
 
 def note_flushed(self: Model, chunk: LinkedChunk, page_start: int, page_end: int) -> None:
@@ -185,7 +190,7 @@ def spares_float(self: Model, chunk: LinkedChunk, result: bool) -> str | None:
     """A chunk qualifies only if the float stays at HIGH without it (RCL-1)."""
     if not result or chunk.isolated:
         return None
-    rest = self.nr_empty_pop_pages - chunk.nr_empty_pop_pages
+    rest = float_now(self, chunk) - chunk.nr_empty_pop_pages
     if rest >= self.geometry.empty_high:
         return None
     return f"chunk qualifies for reclaim; the float without it is {rest} pages"

@@ -86,5 +86,6 @@ def note_examined(self: Model, chunk: LinkedChunk, pop_only: bool) -> None:
     """An atomic search of the lists looked at this chunk (COST-1)."""
     if not pop_only or chunk is self.reserved_chunk:
         return
-    self.monitor.history.examine(chunk, chunk.free_bytes == self.geometry.unit)
+    free = not chunk.isolated and chunk.free_bytes == self.geometry.unit
+    self.monitor.history.examine(chunk, free)
 

@@ -8,6 +8,10 @@ from percpu_contracts.model import LinkedChunk, Model
 from percpu_spec.definitions import charged_size
 
 
+def _owed(self: Model, size: int) -> int:
+    return charged_size(self.geometry, size, vector=self.CHARGES_VECTOR)
+
+
 def charged_before(self: Model) -> int:
     """Return the bytes charged at entry."""
     return self.env.charged
@@ -17,7 +21,7 @@ def charges_in_full(
     self: Model, size: int, result: tuple[bool, object | None], OLD: Any
 ) -> str | None:
     """A charged request pays for every unit and its part of the vector, any other nothing."""
-    wanted = OLD.charged + (charged_size(self.geometry, size) if result[1] is not None else 0)
+    wanted = OLD.charged + (_owed(self, size) if result[1] is not None else 0)
     found = self.env.charged
     return None if found == wanted else f"{found} bytes charged, expected {wanted}"
 
@@ -33,7 +37,7 @@ def settles_charge(
             return f"no object cgroup noted for the area at byte {off}"
         wanted = OLD.charged
     else:
-        wanted = OLD.charged - charged_size(self.geometry, size)
+        wanted = OLD.charged - _owed(self, size)
     found = self.env.charged
     return None if found == wanted else f"{found} bytes charged, expected {wanted}"
 
@@ -41,7 +45,7 @@ def settles_charge(
 def owed_before(self: Model, chunk: LinkedChunk, off: int, size: int) -> int:
     """Return what the area at byte off was charged."""
     noted = (chunk.obj_exts or {}).get(off // self.geometry.granule)
-    return charged_size(self.geometry, size) if noted is not None else 0
+    return _owed(self, size) if noted is not None else 0
 
 
 def uncharges(self: Model, chunk: LinkedChunk, off: int, OLD: Any) -> str | None:

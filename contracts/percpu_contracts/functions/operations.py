@@ -8,7 +8,7 @@ from typing import Any
 from percpu_contracts import accounting, api, balance, cost, population, tlb
 from percpu_contracts.model import LinkedChunk, Model
 from percpu_spec.definitions import area_size, first_chunk_pages, is_legal
-from percpu_spec.gfp import allow_blocking
+from percpu_spec.gfp import may_block
 
 Area = tuple[LinkedChunk, int]
 
@@ -39,7 +39,7 @@ def refuses_illegal(
 
 def classifies(self: Model, gfp: int) -> str | None:
     """A request is atomic exactly if its flags forbid blocking (API-3)."""
-    return api.flags_decide_blocking(allow_blocking(gfp), not self.is_atomic(gfp))
+    return api.flags_decide_blocking(may_block(gfp, self.BLOCKING), not self.is_atomic(gfp))
 
 
 def only_takes(self: Model, gfp: int, OLD: Any) -> str | None:
@@ -47,7 +47,7 @@ def only_takes(self: Model, gfp: int, OLD: Any) -> str | None:
     if self.monitor.history.concurrent:
         return None
     pages, chunks = self.env.live_pages - OLD.state[5], self.env.creates - OLD.state[6]
-    return api.atomic_only_takes(allow_blocking(gfp), pages, chunks)
+    return api.atomic_only_takes(may_block(gfp, self.BLOCKING), pages, chunks)
 
 
 def fits_request(self: Model, size: int, align: int, result: Area | None) -> str | None:
@@ -93,12 +93,12 @@ def is_not_stale(self: Model, result: Area | None) -> str | None:
     return tlb.no_stale_translation(pages, stale)
 
 
-def asks_when_low(self: Model, result: Area | None) -> str | None:
+def asks_when_low(self: Model, gfp: int, result: Area | None) -> str | None:
     """A success that leaves the float below LOW asked for balance work (BAL-4)."""
     if result is None or self.monitor.history.concurrent:
         return None
     asked = self.work_pending or not self.async_enabled
-    return balance.low_float_asks(self.nr_empty_pop_pages, asked, self.geometry)
+    return balance.low_float_asks(self.float_of(self.request_type(gfp)), asked, self.geometry)
 
 
 def asks_when_failed(
@@ -150,7 +150,9 @@ def charges_are_owed(self: Model) -> str | None:
         for chunk in self.chunks()  # type: ignore[attr-defined]
         for bit in chunk.obj_exts or ()
     ]
-    return accounting.charge_is_owed(self.env.charged, sizes, self.geometry)
+    return accounting.charge_is_owed(
+        self.env.charged, sizes, self.geometry, vector=self.CHARGES_VECTOR
+    )
 
 
 def counts_pages(self: Any) -> str | None:

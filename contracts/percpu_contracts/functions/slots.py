@@ -6,7 +6,7 @@ from typing import Any
 
 from percpu_contracts import lists, locks, reclaim
 from percpu_contracts.model import LinkedChunk, Model
-from percpu_spec.definitions import chunk_slot, size_to_slot
+from percpu_spec.definitions import chunk_slot, list_number, size_to_slot
 
 
 def locked(self: Model) -> str | None:
@@ -24,9 +24,12 @@ def was_isolated(chunk: LinkedChunk) -> bool:
     return chunk.isolated
 
 
-def float_before(self: Model) -> int:
-    """Return the float at entry, in pages."""
-    return self.nr_empty_pop_pages
+def float_before(self: Model, chunk: LinkedChunk) -> int:
+    """Return the float at entry that the chunk's pages are part of, in pages."""
+    return self.float_of(self.chunk_type(chunk))
+
+
+float_now = float_before
 
 
 def empties_before(chunk: LinkedChunk) -> int:
@@ -36,18 +39,18 @@ def empties_before(chunk: LinkedChunk) -> int:
 
 def is_slot_of_size(self: Model, size: int, result: int) -> str | None:
     """The slot of a size is the defined one (SLOT-1)."""
-    wanted = size_to_slot(self.geometry, size)
+    wanted = size_to_slot(self.geometry, size, self.free_slot)
     return None if result == wanted else f"slot {result} for {size} bytes, expected {wanted}"
 
 
 def slot_is_computed(self: Model, chunk: LinkedChunk) -> str | None:
     """The computed slot, by which the chunk was placed, is the defined one (SLOT-1)."""
-    return lists.computed_slot_is(chunk, self.chunk_slot(chunk), self.geometry)
+    return lists.computed_slot_is(chunk, self.chunk_slot(chunk), self.geometry, self.free_slot)
 
 
 def is_at_head(self: Model, chunk: LinkedChunk, slot: int) -> str | None:
     """A moved chunk heads its list; the reserved chunk is on none (LIST-1)."""
-    head = self.chunk_lists[slot]
+    head = self.chunk_lists[list_number(self, chunk, slot)]
     if chunk is self.reserved_chunk:
         return None if chunk.next is chunk else "the reserved chunk was put on a list"
     if head.next is chunk and chunk.prev is head:
@@ -59,10 +62,10 @@ def is_relocated(self: Model, chunk: LinkedChunk, oslot: int, OLD: Any) -> str |
     """A chunk whose computed slot is no longer oslot is at its list's head if that is a higher
     slot, else at its tail; any other, and an isolated one, stays (LIST-4).
     """
-    nslot = chunk_slot(chunk, self.geometry)
+    nslot = chunk_slot(chunk, self.geometry, self.free_slot)
     if chunk.isolated or nslot == oslot or chunk is self.reserved_chunk:
         return None if place(chunk) == OLD.place else "a chunk that was to stay was moved"
-    head = self.chunk_lists[nslot]
+    head = self.chunk_lists[list_number(self, chunk, nslot)]
     at_end = head.next if oslot < nslot else head.prev
     if at_end is chunk:
         return None
@@ -87,13 +90,13 @@ def leaves_float(self: Model, chunk: LinkedChunk, OLD: Any) -> str | None:
     """Isolation takes the chunk's empty pages out of the float, once (FLT-1)."""
     lost = 0 if OLD.isolated else chunk.nr_empty_pop_pages
     wanted = OLD.floating - lost
-    found = self.nr_empty_pop_pages
+    found = float_now(self, chunk)
     return None if found == wanted else f"float {found} after isolation, expected {wanted} pages"
 
 
-def keeps_float_high(self: Model, OLD: Any) -> str | None:
+def keeps_float_high(self: Model, chunk: LinkedChunk, OLD: Any) -> str | None:
     """Isolation does not take the float below HIGH (RCL-1)."""
-    return reclaim.float_stays_high(OLD.floating, self.nr_empty_pop_pages, self.geometry)
+    return reclaim.float_stays_high(OLD.floating, float_now(self, chunk), self.geometry)
 
 
 def rejoins_float(self: Model, chunk: LinkedChunk, OLD: Any) -> str | None:
@@ -101,7 +104,7 @@ def rejoins_float(self: Model, chunk: LinkedChunk, OLD: Any) -> str | None:
     if chunk.isolated:
         return "reintegration left the chunk isolated"
     wanted = OLD.floating + (chunk.nr_empty_pop_pages if OLD.isolated else 0)
-    found = self.nr_empty_pop_pages
+    found = float_now(self, chunk)
     return None if found == wanted else f"float {found}, expected {wanted} pages"
 
 
@@ -109,7 +112,7 @@ def is_back(self: Model, chunk: LinkedChunk, OLD: Any) -> str | None:
     """A reintegrated chunk heads the list of its computed slot (LIST-4)."""
     if not OLD.isolated:
         return None if place(chunk) == OLD.place else "a chunk that was to stay was moved"
-    return is_at_head(self, chunk, chunk_slot(chunk, self.geometry))
+    return is_at_head(self, chunk, chunk_slot(chunk, self.geometry, self.free_slot))
 
 
 def note_back(self: Model, chunk: LinkedChunk, OLD: Any) -> None:
@@ -124,5 +127,5 @@ def counts_empties(self: Model, chunk: LinkedChunk, nr: int, OLD: Any) -> str | 
     if chunk.nr_empty_pop_pages != OLD.empties + nr:
         return f"nr_empty_pop_pages {chunk.nr_empty_pop_pages}, expected {OLD.empties + nr}"
     wanted = OLD.floating + (nr if counted else 0)
-    found = self.nr_empty_pop_pages
+    found = float_now(self, chunk)
     return None if found == wanted else f"float {found}, expected {wanted} pages"

@@ -62,11 +62,13 @@ class Search:
         mode: Mode = "matching",
         *,
         max_steps: int | None = None,
+        preemptions: int | None = None,
         stop: Callable[[Explored], bool] | None = None,
     ) -> None:
         self.start = start
         self.mode = mode
         self.max_steps = max_steps
+        self.preemptions = preemptions  # at most so many; without a bound, any number
         self.stop = stop
         self.result = Explored(mode)
         self.watch = Watch(self.result)
@@ -76,20 +78,30 @@ class Search:
         """Search until everything is covered, a bound is hit, or Ctrl-C; return what was."""
         began = time.perf_counter()
         try:
-            self.result.schedules = self._search(World(self.start), (), frozenset())
+            self.result.schedules = self._search(
+                World(self.start), (), frozenset(), self.preemptions or 0
+            )
         except (KeyboardInterrupt, _EnoughError):
             self.result.complete = False
         self.result.seconds = time.perf_counter() - began
         self.result.states = len(self._met)
         return self.result
 
-    def _search(self, world: World, schedule: Schedule, asleep: frozenset[int]) -> int:
-        """Search from a world; return how many schedules go on from it to an end."""
+    def _search(
+        self, world: World, schedule: Schedule, asleep: frozenset[int], left: int = 0
+    ) -> int:
+        """Search from a world; return how many schedules go on from it to an end.
+
+        left: preemptions that may still be made. A switch away from an actor that could go on is
+        one.
+        """
         result = self.result
         result.depth = max(result.depth, len(schedule))
         key: object = None
         if self.mode == "matching":
             key = world.fingerprint()
+            if self.preemptions is not None:
+                key = key, schedule[-1:], left
             known = self._met.get(key)
             if known is not None:
                 return known
@@ -106,12 +118,15 @@ class Search:
         for actor in enabled:
             if actor in asleep:
                 continue
+            switch = bool(schedule) and actor != schedule[-1] and schedule[-1] in enabled
+            if self.preemptions is not None and switch and not left:
+                continue
             if moved:  # the first step used this world up
                 self._again(world, schedule)
             moved = True
             self._step(world, actor, (*schedule, actor))
             awake = frozenset(a for a in asleep if not prints[actor] & prints.get(a, _LOCKED))
-            schedules += self._search(world, (*schedule, actor), awake)
+            schedules += self._search(world, (*schedule, actor), awake, left - switch)
             if commuting:
                 asleep |= {actor}
         if key is not None:

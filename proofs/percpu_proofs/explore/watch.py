@@ -13,6 +13,7 @@ from percpu_reference.chunk import Area, Chunk
 from percpu_reference.gaps import Gap
 from percpu_reference.variants import Allocator
 from percpu_spec.definitions import Listing, pages_of
+from percpu_spec.views import AllocatorView, ChunkView
 
 if TYPE_CHECKING:
     from percpu_proofs.explore.search import Explored, Schedule
@@ -32,36 +33,40 @@ AT_REST = (
     ("BAL-2", balance.one_free_chunk),
 )
 
+JUDGED = (
+    *(clause for clause, _ in ALWAYS + AT_REST),
+    "ISO-1",
+    "POP-2",
+    "RCL-1",
+    "RCL-2",
+    "LIST-2",
+    "BAL-1",
+    "BAL-3",
+    "TLB-1",
+)
+"""The clauses that a search judges."""
+
 FREE_CHUNK = "balance: release a free chunk"  # a destruction; RCL-1 does not speak of it
 POPULATE = "balance: populate"
 
 
 class Moved(NamedTuple):
-    """What is to be known of a step to judge it: who, from where, and the float before."""
+    """What is to be known of a step to judge it: who, from where, and each type's float before."""
 
     runner: Runner
     left: Gap | None
-    float_before: int
+    floats: tuple[int, ...]
     freed: Area | None
 
 
 class Walk(Listing):
     """The listing of a model's state, made for each of very many of them."""
 
-    def __init__(self, allocator: Allocator) -> None:
-        self.geometry = allocator.geometry
-        self.nr_slots = allocator.nr_slots
-        self.free_slot = allocator.free_slot
-        self.sidelined_slot = allocator.sidelined_slot
-        self.to_depopulate_slot = allocator.to_depopulate_slot
-        self.nr_empty_pop_pages = allocator.nr_empty_pop_pages
-        self.nr_populated = allocator.nr_populated
-        self.first_chunk = allocator.first_chunk
-        self.reserved_chunk = allocator.reserved_chunk
+    def walk(self, allocator: AllocatorView, /) -> list[tuple[int, ChunkView]]:
+        """Return every listed chunk with the number of its list; empty lists cost nothing."""
+        assert isinstance(allocator, Allocator)
         heads = [head for head in allocator.chunk_lists if head.next is not head]
-        self.listed = [(head.slot, chunk) for head in heads for chunk in head]
-        self.owned = list(allocator.owned)
-        self.live = [chunk for _, chunk in self.listed] + self.owned
+        return [(head.slot, chunk) for head in heads for chunk in head]
 
 
 class Watch:
@@ -84,7 +89,7 @@ class Watch:
             left = world.runners[actor].gap
             kind, handle, *_ = world.runners[actor].operation
             freed = world.handles.get(handle) if kind == "f" and left is None else None
-        before = world.allocator.nr_empty_pop_pages
+        before = floats_of(world.allocator)
         runner = world.step(actor)
         if left is not None and left.chunk is not None:
             note(world.history, left)
@@ -99,6 +104,11 @@ class Watch:
         """Judge a world in which nobody can take a step."""
         for clause, wrong in broken_at_end(world):
             self.result.enter(clause, wrong, schedule)
+
+
+def floats_of(allocator: Allocator) -> tuple[int, ...]:
+    """Return the float of each type of chunks, in pages."""
+    return tuple([allocator.float_of(kind) for kind in range(allocator.chunk_types)])
 
 
 def note(history: History, left: Gap) -> None:
@@ -134,11 +144,10 @@ def broken_by(world: World, moved: Moved) -> Iterator[Broken]:
     if left is not None and left.chunk is not None:
         yield from _broken_by_leaving(world, moved, left, left.chunk)
     if kind == "f" and left is None:
-        wrong = reclaim.float_stays_high(
-            moved.float_before, allocator.nr_empty_pop_pages, allocator.geometry
-        )
-        if wrong is not None:
-            yield "RCL-1", wrong
+        for before, after in zip(moved.floats, floats_of(allocator), strict=True):
+            wrong = reclaim.float_stays_high(before, after, allocator.geometry)
+            if wrong is not None:
+                yield "RCL-1", wrong
         if moved.freed is not None:
             chunk = moved.freed[0]
             wrong = lists.chunk_is_on_its_list(allocator, chunk, list_of(chunk))
@@ -151,7 +160,8 @@ def broken_by(world: World, moved: Moved) -> Iterator[Broken]:
 def _broken_by_leaving(world: World, moved: Moved, left: Gap, chunk: Chunk) -> Iterator[Broken]:
     """Yield what is wrong with pages released or populated on the way out of a gap."""
     allocator = world.allocator
-    after = allocator.nr_empty_pop_pages
+    kind = allocator.chunk_type(chunk)
+    before, after = moved.floats[kind], allocator.float_of(kind)
     if "release" in left.name:
         size = allocator.block_bits
         used = chunk.alloc_map.find(1, left.start * size, left.end * size)
@@ -160,13 +170,13 @@ def _broken_by_leaving(world: World, moved: Moved, left: Gap, chunk: Chunk) -> I
         if chunk.immutable:
             yield "RCL-2", f"pages {left.start}..{left.end} of an immutable chunk were released"
         if left.name != FREE_CHUNK:
-            wrong = reclaim.float_stays_high(moved.float_before, after, allocator.geometry)
+            wrong = reclaim.float_stays_high(before, after, allocator.geometry)
             if wrong is not None:
                 yield "RCL-1", wrong
     elif left.name == POPULATE and chunk.populated.find(0, left.start, left.end) < 0:
-        wrong = balance.population_raises_float(
-            moved.float_before, after, left.end - left.start
-        )
+        # a chunk reintegrated in the same step adds the empty pages it had before
+        risen = min(after - before, left.end - left.start)
+        wrong = balance.population_raises_float(0, risen, left.end - left.start)
         if wrong is not None:
             yield "BAL-1", wrong
 

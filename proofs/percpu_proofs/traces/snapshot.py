@@ -10,6 +10,7 @@ from pathlib import Path
 from percpu_proofs.traces.events import problem
 from percpu_proofs.traces.source import lines_of
 from percpu_spec.geometry import Geometry
+from percpu_spec.views import ChunkView
 
 _CHUNK = (
     "slot", "pos", "base_addr", "free_bytes", "immutable", "isolated", "start_offset",
@@ -87,6 +88,22 @@ class Snapshot:
     first_chunk: ChunkSnapshot
     reserved_chunk: ChunkSnapshot | None
     lists: tuple[tuple[ChunkSnapshot, ...], ...]
+
+    def chunk_type(self, chunk: ChunkView, /) -> int:
+        """Return the type of a recorded chunk, told by its list; 0 for the reserved one."""
+        number = next((c.slot for c in self.chunks() if c is chunk), 0)
+        return max(number, 0) // (self.nr_slots // self.chunk_types)
+
+    def float_of(self, chunk_type: int, /) -> int:
+        """Return the float of a type.
+
+        Recorded is the first type's; the other's is taken for the sum of its chunks' counters.
+        """
+        if not chunk_type:
+            return self.nr_empty_pop_pages
+        slots = self.nr_slots // self.chunk_types
+        own = self.lists[chunk_type * slots : (chunk_type + 1) * slots]
+        return sum(chunk.nr_empty_pop_pages for chunks in own for chunk in chunks)
 
     def slot_chunks(self, slot: int, /) -> Sequence[ChunkSnapshot]:
         """Return the chunks of one list, head to tail."""

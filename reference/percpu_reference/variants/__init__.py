@@ -11,11 +11,23 @@ from percpu_contracts.monitor import Monitor
 from percpu_reference.backing import KmBacking
 from percpu_reference.balance import Balance
 from percpu_reference.events import Event
+from percpu_reference.variants.linux_5_12 import Linux512
 from percpu_reference.variants.linux_6_12 import Linux612
+from percpu_reference.variants.reference import Reference
+from percpu_reference.variants.rfc_1 import Rfc1
+from percpu_reference.variants.rfc_1_reviewed import Rfc1Reviewed
+from percpu_reference.variants.rfc_series import RfcSeries
 from percpu_spec.geometry import Geometry
 
 Allocator = Balance
-VARIANTS: dict[str, type[Allocator]] = {"linux_6_12": Linux612}
+VARIANTS: dict[str, type[Allocator]] = {
+    "linux_5_12": Linux512,
+    "rfc_1": Rfc1,
+    "rfc_series": RfcSeries,
+    "rfc_1_reviewed": Rfc1Reviewed,
+    "linux_6_12": Linux612,
+    "reference": Reference,
+}
 DEFAULT = "linux_6_12"
 
 

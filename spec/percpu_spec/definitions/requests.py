@@ -30,10 +30,10 @@ def is_legal(geometry: Geometry, size: int, align: int) -> bool:
     )
 
 
-def charged_size(geometry: Geometry, size: int) -> int:
+def charged_size(geometry: Geometry, size: int, *, vector: bool = True) -> int:
     """Return the bytes charged for an accounted area of `size` bytes (ACC-1).
 
-    The area on every CPU, and its share of the object vector where chunks have one.
+    The area on every CPU, and, if vector, its share of the object vector where chunks have one.
     """
-    vector = size // geometry.granule * OBJECT_POINTER if geometry.memcg else 0
-    return size * geometry.cpus + vector
+    share = size // geometry.granule * OBJECT_POINTER if geometry.memcg and vector else 0
+    return size * geometry.cpus + share

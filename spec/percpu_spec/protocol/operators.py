@@ -6,6 +6,7 @@ term they build a z3 term. Comparison and arithmetic need no help: Python's oper
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 Truth = Any
@@ -16,9 +17,7 @@ Number = Any
 
 
 def _z3() -> Any:
-    import z3
-
-    return z3
+    return import_module("z3")
 
 
 def And(*parts: Truth) -> Truth:

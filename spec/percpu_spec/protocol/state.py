@@ -9,7 +9,7 @@ from collections.abc import Callable
 from enum import IntEnum
 from typing import Any, NamedTuple, Protocol
 
-from percpu_spec.protocol.operators import Number, Truth
+from percpu_spec.protocol.operators import Number, Or, Truth
 
 
 class Place(IntEnum):
@@ -32,14 +32,15 @@ class Phase(IntEnum):
     """
 
     IDLE = 0  # not begun, done, or waiting for the mutex
-    HELD = 1  # holds the mutex and no range of pages
+    SEARCHING = 1  # an allocation that found no room, or failed
     FILLING = 2  # an allocation populates a hole under its area
-    DRAINING = 3  # releases pages of a free chunk that it owns
-    RELEASING = 4  # reclaim releases empty pages
-    RELEASED = 5  # reclaim has released pages and goes on with the chunk
-    FLUSHING = 6  # reclaim flushes the TLB for what it released
-    FLUSHED = 7  # reclaim has flushed and is to put the chunk somewhere
-    POPULATING = 8  # balance work populates a hole
+    WORKING = 3  # the balance work, with no range of pages
+    DRAINING = 4  # it releases pages of a free chunk that it owns
+    RELEASING = 5  # reclaim releases empty pages
+    RELEASED = 6  # reclaim has released pages and goes on with the chunk
+    FLUSHING = 7  # reclaim flushes the TLB for what it released
+    FLUSHED = 8  # reclaim has flushed and is to put the chunk somewhere
+    POPULATING = 9  # the balance work populates a hole
 
 
 class Chunk(NamedTuple):
@@ -99,6 +100,13 @@ class World(Protocol):
     def no_pages(self) -> Any:
         """The empty page set."""
 
+    @property
+    def has_reserved(self) -> bool:
+        """Whether there is a reserved chunk."""
+
+    def table(self, default: Any, /) -> Any:
+        """Return a table in which every key has the default."""
+
     def pages(self, c: Any, /) -> Number:
         """Return how many pages a chunk has."""
 
@@ -136,7 +144,7 @@ class State(NamedTuple):
         return State(self.world, self.chunks, self.actors, holder, self.floating)
 
 
-def standing(s: State, phase: Phase, at: Any, start: Number = 0, end: Number = 0) -> Position:
+def standing(phase: Phase, at: Any, start: Number = 0, end: Number = 0) -> Position:
     """Return a position without a span."""
     return Position(phase, at, start, end, 0, 0)
 
@@ -148,6 +156,26 @@ def without_chunk(s: State, phase: Phase) -> Position:
 
 def is_immutable(s: State, c: Any) -> Truth:
     """Return whether a chunk is the first or the reserved one."""
-    from percpu_spec.protocol.operators import Or
-
     return Or(c == s.world.first, c == s.world.reserved)
+
+
+def start_state(world: World, first: Any, reserved: Any) -> State:
+    """Return the state at boot; first and reserved: the pages that each of the two has in use.
+
+    Both are populated whole. Nobody runs.
+    """
+    none, nobody = world.no_pages, world.nobody
+    chunks = world.table(Chunk(Place.NONE, False, nobody, none, none, none, 0))
+    nr = world.pages(world.first)
+    floating = nr - first.size
+    chunks = chunks.put(
+        world.first, Chunk(Place.ACTIVE, False, nobody, first, none.add(0, nr), none, floating)
+    )
+    if world.has_reserved:
+        nr = world.pages(world.reserved)
+        whole, empties = none.add(0, nr), nr - reserved.size
+        chunks = chunks.put(
+            world.reserved, Chunk(Place.RESERVED, False, nobody, reserved, whole, none, empties)
+        )
+    idle = Position(Phase.IDLE, world.nowhere, 0, 0, 0, 0)
+    return State(world, chunks, world.table(idle), nobody, floating)

@@ -1,0 +1,129 @@
+"""`percpu-spec review`: the verdict matrix of variants and clauses."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+
+import click
+from rich.console import Console
+from rich.text import Text
+
+from percpu_proofs.commands import output
+from percpu_proofs.review.jobs import Job, Outcome, jobs_for, run
+from percpu_proofs.review.matrix import Cell, matrix, matrix_json
+from percpu_reference.variants import VARIANTS, variant_class
+from percpu_spec.catalogue import clause
+
+_BUDGET = 40.0  # seconds for each job
+_DEEP_BUDGET = 3600.0
+_SIGNS = {"holds": "holds", "violated": "BROKEN", "unchecked": "?", "not applicable": "-"}
+
+
+@click.command()
+@click.option("--variant", "chosen", multiple=True, help="A variant; without it, all.")
+@click.option("--jobs", type=click.IntRange(min=1), default=2, show_default=True)
+@click.option("--deep", is_flag=True, help="Take as long as it takes.")
+@output.json_option
+def review(chosen: tuple[str, ...], jobs: int, deep: bool, as_json: bool) -> None:
+    """Say for each variant and clause whether it holds, how that is known and how far.
+
+    Where it does not, the shortest counterexample found is given. Exit 1 where a verdict is not the
+    one that the variant declares.
+    """
+    variants = chosen or tuple(VARIANTS)
+    for name in variants:
+        variant_class(name)
+    began = time.perf_counter()
+    planned = jobs_for(variants, _DEEP_BUDGET if deep else _BUDGET)
+    outcomes, interrupted = _run_all(planned, jobs)
+    cells = matrix(variants, outcomes)
+    seconds = time.perf_counter() - began
+    if as_json:
+        found = matrix_json(cells)
+        found["jobs"] = {"planned": len(planned), "done": len(outcomes)}
+        found["seconds"] = round(seconds, 1)
+        output.print_json(found)
+    else:
+        _show(output.console(), variants, cells, len(outcomes), len(planned), seconds)
+    if interrupted:
+        raise SystemExit(output.INTERRUPTED)
+    if not all(cell.as_expected for cell in cells):
+        raise SystemExit(output.DIFFERS)
+
+
+def _run_all(planned: Sequence[Job], jobs: int) -> tuple[list[Outcome], bool]:
+    """Run jobs in processes; return the outcomes so far, and whether Ctrl-C cut them short."""
+    outcomes: list[Outcome] = []
+    with output.progress_bar("review") as bar, ProcessPoolExecutor(jobs) as pool:
+        futures = [pool.submit(run, job) for job in planned]
+        try:
+            for done in as_completed(futures):
+                outcomes.append(done.result())
+                bar(len(outcomes), len(planned))
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)
+            return outcomes, True
+    return outcomes, False
+
+
+def _show(
+    out: Console,
+    variants: Sequence[str],
+    cells: Sequence[Cell],
+    done: int,
+    planned: int,
+    seconds: float,
+) -> None:
+    by_clause: dict[str, dict[str, Cell]] = {}
+    for cell in cells:
+        by_clause.setdefault(cell.clause, {})[cell.variant] = cell
+    rows = [
+        (name, clause(name).title, *(_mark(row[v]) for v in variants))
+        for name, row in by_clause.items()
+    ]
+    out.print(output.table("verdicts", ("clause", "what", *variants), rows))
+    for cell in cells:
+        if cell.verdict == "violated" or not cell.as_expected:
+            _show_cell(out, cell)
+    counts = Counter(cell.verdict for cell in cells)
+    unexpected = [f"{c.variant} {c.clause}" for c in cells if not c.as_expected]
+    out.print(
+        f"{done} of {planned} jobs in {seconds:.0f} s: "
+        + ", ".join(f"{n} {word}" for word, n in counts.items())
+        + (f"; not as declared: {', '.join(unexpected)}" if unexpected else "; all as declared"),
+        style="bold red" if unexpected else "bold",
+        soft_wrap=True,
+    )
+
+
+def _mark(cell: Cell) -> Text:
+    word = _SIGNS[cell.verdict]
+    if not cell.as_expected:
+        return Text(f"{word} !", "bold red")
+    return Text(word, {"holds": "green", "violated": "yellow"}.get(cell.verdict, "dim"))
+
+
+def _show_cell(out: Console, cell: Cell) -> None:
+    declared = "as declared" if cell.as_expected else f"declared: {cell.expected}"
+    out.print(f"\n{cell.variant} {cell.clause} {cell.verdict}, {declared}", style="bold")
+    if cell.reason:
+        out.print(f"  {cell.reason}", markup=False)
+    for entry in cell.evidence:
+        if entry["violated"] or cell.verdict != "violated":
+            out.print(f"  {entry['rung']}: {entry['engine']}, {entry['bound']}", markup=False)
+    example = cell.example
+    if example is None:
+        return
+    shortest = "the shortest within that bound" if example.shortest else "as found"
+    out.print(f"  {example.message}", markup=False)
+    if example.length > 12:
+        out.print(f"  {example.length} operations, {shortest}")
+    else:
+        together = f" | at once: {'; '.join(example.actors)}" if example.actors else ""
+        text = f"{'; '.join(example.setup)}{together}"
+        out.print(f"  {example.length} operations, {shortest}: {text}", markup=False)
+    if example.token:
+        out.print(f"  percpu-spec replay {example.token}", soft_wrap=True, markup=False)

@@ -1,0 +1,108 @@
+"""A schedule as a ladder: who does what in which order, who holds the mutex, what memory is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from percpu_contracts.whole_state import WholeState
+from percpu_proofs.explore.search import Explored
+from percpu_proofs.explore.watch import Watch
+from percpu_proofs.explore.world import Runner, World
+from percpu_proofs.oplist import text_of
+from percpu_reference.chunk import Chunk
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """One step: the actor, what it did, where it stands now, and the state it left."""
+
+    number: int
+    actor: int
+    operation: str
+    from_gap: str
+    to_gap: str
+    mutex: bool  # pcpu_alloc_mutex is held after the step
+    floating: int  # the float, in pages
+    memory: tuple[str, ...]  # a line for each chunk
+    broken: tuple[tuple[str, str], ...]
+
+
+def climb(world: World, schedule: tuple[int, ...]) -> Iterator[Rung]:
+    """Yield the rungs of a schedule, from the start of a world."""
+    for number, actor in enumerate(schedule, 1):
+        result = Explored("all")
+        left = world.runners[actor].gap if actor < len(world.runners) else None
+        Watch(result).step(world, actor, schedule[:number])
+        if not world.enabled():
+            Watch(result).at_end(world, schedule[:number])
+        if number == len(schedule):  # the hints are judged where nothing is under way
+            for clause, wrong in WholeState().broken(world.allocator):
+                result.enter(clause, wrong, schedule)
+        runner = world.runners[actor]
+        yield Rung(
+            number,
+            actor,
+            text_of(runner.operation),
+            left.name if left is not None else "begins",
+            _standing(runner),
+            world.allocator.alloc_mutex,
+            world.allocator.nr_empty_pop_pages,
+            tuple(memory_lines(world)),
+            tuple((f.clause, f.message) for f in result.findings.values()),
+        )
+
+
+def _standing(runner: Runner) -> str:
+    if not runner.done:
+        assert runner.gap is not None
+        gap = runner.gap
+        where = f" (chunk {gap.chunk.id}, pages {gap.start}..{gap.end})" if gap.chunk else ""
+        return gap.name + where
+    if runner.operation[0] != "a":
+        return "done"
+    if runner.result is None:
+        return "done: failed"
+    chunk, off = runner.result
+    return f"done: chunk {chunk.id}, byte {off}"
+
+
+def memory_lines(world: World) -> Iterator[str]:
+    """Yield a line for each chunk: its list, and a character a page.
+
+    `-` unpopulated, `e` empty and populated, `#` in use, `!` in use but not populated, `x` being
+    released.
+    """
+    allocator = world.allocator
+    names = {
+        allocator.sidelined_slot: "sidelined",
+        allocator.free_slot: "free",
+        allocator.to_depopulate_slot: "to_depopulate",
+    }
+    for head in allocator.chunk_lists:
+        for chunk in head:
+            name = names.get(head.slot, f"slot {head.slot}")
+            yield f"{name:13} {chunk.id}: {_pages(world, chunk)}"
+    for chunk in allocator.owned:
+        yield f"{'no list':13} {chunk.id}: {_pages(world, chunk)}"
+
+
+def _pages(world: World, chunk: Chunk) -> str:
+    size = world.allocator.block_bits
+    releasing = {
+        page
+        for runner in world.runners
+        if runner.gap is not None and runner.gap.chunk is chunk and "release" in runner.gap.name
+        for page in range(runner.gap.start, runner.gap.end)
+    }
+    line = ""
+    for page in range(chunk.nr_pages):
+        used = chunk.alloc_map.find(1, page * size, (page + 1) * size) >= 0
+        populated = bool(chunk.populated[page])
+        if page in releasing:
+            line += "X" if used else "x"
+        elif used:
+            line += "#" if populated else "!"
+        else:
+            line += "e" if populated else "-"
+    return line

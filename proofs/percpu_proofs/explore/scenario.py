@@ -1,0 +1,55 @@
+"""A scenario: operations that lead to a state, and actors that then run at the same time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from percpu_proofs.explore.world import Start
+from percpu_proofs.machine import Machine
+from percpu_proofs.oplist import OperationList, parse_operations
+from percpu_reference import build
+from percpu_spec.geometry import Geometry
+
+KERNEL_32K = "unit=32768,static=4096,reserved=0,dyn=28672,cpus=2"
+"""The smallest unit that a kernel accepts: 8 pages; the first chunk has 7 of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One start for the explorer, for any variant. Operations are in the operation language.
+
+    expected names, for each variant, the clauses that some schedule breaks; states is the number
+    of different worlds that can be reached. Both are pinned by the tests.
+    """
+
+    name: str
+    what: str
+    setup: tuple[str, ...]
+    actors: tuple[str, ...]
+    geometry: str = KERNEL_32K
+    works: int = 2  # runs of the balance work that was asked for, at most
+    expected: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    states: Mapping[str, int] = field(default_factory=dict)
+
+    def start(self, variant: str) -> Start:
+        """Return the start: the setup done by a variant, nothing of the actors begun."""
+        geometry = Geometry().with_changes(self.geometry).require_kernel()
+        machine = Machine(build(variant, geometry))
+        machine.run(self._parsed("setup", self.setup))
+        actors = self._parsed("actors", self.actors).operations
+        return Start(machine.allocator, machine.handles, tuple(actors), self.works)
+
+    def _parsed(self, part: str, lines: tuple[str, ...]) -> OperationList:
+        return parse_operations(Path(f"scenario {self.name}, {part}"), lines)
+
+
+def fill(first: int, last: int, size: int, flags: str = "-") -> tuple[str, ...]:
+    """Allocate areas of one size into handles first to last."""
+    return tuple(f"a {handle} {size} 4 {flags}" for handle in range(first, last + 1))
+
+
+def free(*handles: int) -> tuple[str, ...]:
+    """Free these handles."""
+    return tuple(f"f {handle}" for handle in handles)

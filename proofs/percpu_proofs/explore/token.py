@@ -1,0 +1,83 @@
+"""Tokens: one short string that replays a schedule, on any Python version.
+
+Schedules are steps of the model, so a token holds for the variant it was found on, and for that
+alone: it carries a hash of the variant's code and is refused when that has changed.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import inspect
+import json
+import zlib
+from dataclasses import asdict, dataclass
+
+from percpu_proofs.explore.scenario import Scenario
+from percpu_proofs.inputs import InputError
+from percpu_reference.variants import variant_class
+
+PREFIX = "percpu1."
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A schedule with all that it takes to run it again."""
+
+    variant: str
+    clause: str
+    geometry: str
+    setup: tuple[str, ...]
+    actors: tuple[str, ...]
+    works: int
+    schedule: tuple[int, ...]
+
+    def __str__(self) -> str:
+        body = json.dumps([variant_hash(self.variant), asdict(self)], separators=(",", ":"))
+        packed = zlib.compress(body.encode(), 9)
+        return PREFIX + base64.urlsafe_b64encode(packed).decode().rstrip("=")
+
+    @property
+    def scenario(self) -> Scenario:
+        """The scenario that the schedule belongs to."""
+        return Scenario(
+            "of the token", self.clause, self.setup, self.actors, self.geometry, self.works
+        )
+
+
+def variant_hash(variant: str) -> str:
+    """Return a hash of the code that a variant's steps depend on."""
+    digest = hashlib.sha256()
+    for cls in variant_class(variant).__mro__:
+        if cls is not object:
+            digest.update(inspect.getsource(cls).encode())
+    return digest.hexdigest()[:12]
+
+
+def read_token(text: str) -> Token:
+    """Return the token that a string stands for. Raises InputError if it is damaged or stale."""
+    text = text.strip()
+    try:
+        if not text.startswith(PREFIX):
+            raise ValueError
+        body = text.removeprefix(PREFIX)
+        packed = base64.urlsafe_b64decode(body + "=" * (-len(body) % 4))
+        made_with, fields = json.loads(zlib.decompress(packed))
+        token = Token(
+            str(fields["variant"]),
+            str(fields["clause"]),
+            str(fields["geometry"]),
+            tuple(map(str, fields["setup"])),
+            tuple(map(str, fields["actors"])),
+            int(fields["works"]),
+            tuple(map(int, fields["schedule"])),
+        )
+    except (ValueError, TypeError, KeyError, zlib.error, binascii.Error):
+        raise InputError("token", None, f"a string that begins with {PREFIX}", text[:40]) from None
+    now = variant_hash(token.variant)
+    if made_with != now:
+        raise InputError(
+            "token", None, f"a token of {token.variant} as it is now, {now}", f"one of {made_with}"
+        )
+    return token

@@ -1,0 +1,7 @@
+"""The allocator against the abstract machine, stretch by stretch."""
+
+from percpu_proofs.refinement.checker import RefinementChecker
+from percpu_proofs.refinement.mismatch import Difference, StepMismatch
+from percpu_proofs.refinement.refined import refined
+
+__all__ = ["Difference", "RefinementChecker", "StepMismatch", "refined"]

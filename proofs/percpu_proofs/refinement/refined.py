@@ -1,0 +1,62 @@
+"""A variant of an allocator class that is followed by its machine all the time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from percpu_contracts.history import History
+from percpu_proofs.refinement.checker import RefinementChecker
+from percpu_reference.chunk import Area, Chunk
+from percpu_reference.gaps import Steps
+from percpu_reference.variants import Allocator
+from percpu_spec.protocol.machine import Machine
+
+
+def refined(variant: type[Allocator], machine: Machine) -> type[Any]:
+    """Return the class with every operation checked against the machine.
+
+    An instance has a `checker` from its first operation on. It keeps the history of stale pages
+    itself, so contracts may be on or off.
+    """
+
+    class Refined(variant):  # type: ignore[valid-type, misc]
+        """The variant, followed by its machine."""
+
+        __slots__ = ("checker", "history", "next_actor")
+
+        def setup_first_chunk(self) -> None:
+            super().setup_first_chunk()
+            self.history = History()
+            self.checker = RefinementChecker(machine, self, self.history)
+            self.next_actor = 0
+
+        def alloc_percpu(
+            self, size: int, align: int, reserved: bool, gfp: int
+        ) -> Steps[Area | None]:
+            return self._driven(super().alloc_percpu(size, align, reserved, gfp))
+
+        def free_percpu(self, area: Area | None) -> Steps[None]:
+            return self._driven(super().free_percpu(area))
+
+        def balance_workfn(self) -> Steps[None]:
+            return self._driven(super().balance_workfn())
+
+        def _driven(self, steps: Steps[Any]) -> Steps[Any]:
+            self.next_actor += 1
+            return self.checker.drive(self.next_actor, steps)
+
+        def depopulate_chunk(self, chunk: Chunk, page_start: int, page_end: int) -> None:
+            super().depopulate_chunk(chunk, page_start, page_end)
+            self.history.released(chunk, range(page_start, page_end))
+
+        def post_unmap_tlb_flush(self, chunk: Chunk, page_start: int, page_end: int) -> None:
+            super().post_unmap_tlb_flush(chunk, page_start, page_end)
+            self.history.flushed(chunk, range(page_start, page_end))
+
+        def destroy_chunk(self, chunk: Chunk) -> None:
+            super().destroy_chunk(chunk)
+            self.history.destroyed(chunk)
+
+    Refined.__name__ = variant.__name__
+    Refined.__qualname__ = variant.__qualname__
+    return Refined

@@ -1,0 +1,121 @@
+"""Putting the outcomes of all jobs together: one verdict for each variant and clause."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from percpu_proofs.review.jobs import Example, Outcome
+from percpu_reference.variants import variant_class
+from percpu_spec.catalogue import clauses
+
+Verdict = Literal["holds", "violated", "unchecked", "not applicable"]
+
+# from the weakest to the strongest
+RUNGS = ("stated", "contracted", "explored exhaustively within a bound")
+
+
+@dataclass(slots=True)
+class Cell:
+    """What is known of one clause for one variant."""
+
+    variant: str
+    clause: str
+    verdict: Verdict
+    expected: Verdict
+    reason: str = ""
+    evidence: list[dict[str, Any]] = field(default_factory=list)
+    example: Example | None = None
+
+    @property
+    def as_expected(self) -> bool:
+        """Whether the verdict is the declared one; what was not checked contradicts nothing."""
+        return self.verdict in (self.expected, "unchecked")
+
+    @property
+    def rung(self) -> str:
+        """The strongest rung of the evidence."""
+        reached = [e["rung"] for e in self.evidence]
+        return max(reached, key=RUNGS.index) if reached else RUNGS[0]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the cell with plain values only."""
+        example = self.example
+        return {
+            "verdict": self.verdict,
+            "reason": self.reason,
+            "expected": self.expected,
+            "as_expected": self.as_expected,
+            "rung": self.rung,
+            "evidence": self.evidence,
+            "counterexample": None
+            if example is None
+            else {
+                "message": example.message,
+                "operations": [*example.setup, *example.actors],
+                "at_once": list(example.actors),
+                "schedule": list(example.schedule),
+                "length": example.length,
+                "shortest_within_bound": example.shortest,
+                "token": example.token,
+            },
+        }
+
+
+def matrix(variants: Sequence[str], outcomes: Iterable[Outcome]) -> list[Cell]:
+    """Return a cell for every variant and clause, in the catalogue's order."""
+    mine: dict[str, list[Outcome]] = {variant: [] for variant in variants}
+    for outcome in outcomes:
+        mine[outcome.job.variant].append(outcome)
+    return [_cell(v, clause, mine[v]) for v in variants for clause in clauses()]
+
+
+def _cell(variant: str, clause: str, outcomes: list[Outcome]) -> Cell:
+    cls = variant_class(variant)
+    if clause in cls.NOT_APPLICABLE:
+        reason = cls.NOT_APPLICABLE[clause]
+        return Cell(variant, clause, "not applicable", "not applicable", reason)
+    expected: Verdict = "violated" if clause in cls.EXPECTED else "holds"
+    evidence = []
+    examples = []
+    for outcome in outcomes:
+        judged = outcome.judged.get(clause, 0)
+        if not judged:
+            continue
+        example = outcome.examples.get(clause)
+        evidence.append(
+            {
+                "engine": f"{outcome.job.engine} {_short(outcome.job.what)}",
+                "rung": outcome.rung,
+                "bound": outcome.bound,
+                "count": judged,
+                "seconds": round(outcome.seconds, 2),
+                "violated": example is not None,
+                "complete": outcome.complete,
+            }
+        )
+        if example is not None:
+            examples.append(example)
+    if examples:
+        best = min(examples, key=lambda e: (not e.shortest, e.length, len(e.schedule)))
+        reason = cls.EXPECTED.get(clause, "")
+        return Cell(variant, clause, "violated", expected, reason, evidence, best)
+    if evidence:
+        reason = f"{cls.EXPECTED[clause]} did not show" if clause in cls.EXPECTED else ""
+        return Cell(variant, clause, "holds", expected, reason, evidence)
+    return Cell(variant, clause, "unchecked", expected, "no engine of this review judges it")
+
+
+def _short(what: str) -> str:
+    return what.rsplit("/", 1)[-1].removesuffix(".jsonl.gz")
+
+
+def matrix_json(cells: Sequence[Cell]) -> dict[str, Any]:
+    """Return the matrix as `variants.NAME.CLAUSE`."""
+    found: dict[str, Any] = {}
+    for cell in cells:
+        found.setdefault(cell.variant, {})[cell.clause] = cell.as_json()
+    return {"variants": found}
+
+

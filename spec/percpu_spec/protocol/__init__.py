@@ -1,0 +1,1 @@
+"""The allocator as a small abstract machine at page level."""

@@ -1,0 +1,231 @@
+"""Actions of allocations, and of whoever takes and leaves pcpu_alloc_mutex.
+
+Parameters everywhere: a an actor, c a chunk, pages and hole ranges of pages.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from percpu_spec.protocol.moves import (
+    Freed,
+    Move,
+    fresh,
+    is_findable,
+    is_free_or_own,
+    left_empty,
+    freed,
+    owed,
+    standing_at,
+    with_area,
+    with_pages,
+)
+from percpu_spec.protocol.freeing import isolated, qualifies
+from percpu_spec.protocol.operators import And, Not, Or, Truth
+from percpu_spec.protocol.pages import Span
+from percpu_spec.protocol.state import (
+    Chunk,
+    Phase,
+    Place,
+    Position,
+    State,
+    standing,
+    without_chunk,
+)
+
+
+def _enter(s: State, a: Any, phase: Phase) -> Move:
+    return Move(
+        {
+            "the mutex is free": s.mutex == s.world.nobody,
+        },
+        lambda: s.with_actor(a, without_chunk(s, phase)).with_mutex(a),
+    )
+
+
+@standing_at(Phase.IDLE)
+def miss(s: State, a: Any) -> Move:
+    """A blocking allocation takes pcpu_alloc_mutex and finds no room."""
+    return _enter(s, a, Phase.SEARCHING)
+
+
+@standing_at(Phase.IDLE)
+def work(s: State, a: Any) -> Move:
+    """The balance work takes pcpu_alloc_mutex."""
+    return _enter(s, a, Phase.WORKING)
+
+
+@standing_at(Phase.SEARCHING, Phase.WORKING)
+def leave(s: State, a: Any) -> Move:
+    """An actor releases pcpu_alloc_mutex."""
+    return Move(
+        {
+            "it owns no chunk": s.world.every_chunk(
+                s, lambda chunk: Not(And(chunk.place == Place.OWNED, chunk.owner == a))
+            ),
+        },
+        lambda: _outside(s, a),
+    )
+
+
+def _outside(s: State, a: Any) -> State:
+    return s.with_actor(a, without_chunk(s, Phase.IDLE)).with_mutex(s.world.nobody)
+
+
+@standing_at(Phase.SEARCHING, Phase.WORKING)
+def create(s: State, a: Any, c: Any) -> Move:
+    """A chunk is made and put at the head of the free list.
+
+    Its addresses were purged before (TLB-1).
+    """
+    none = s.world.no_pages
+    new = Chunk(Place.FREE, False, s.world.nobody, none, none, none, 0)
+    return Move(
+        {
+            "the chunk is not live": s.chunks[c].place == Place.NONE,
+        },
+        lambda: s.with_chunk(c, new, s.floating),
+    )
+
+
+@standing_at(Phase.SEARCHING, Phase.WORKING)
+def create_populated(s: State, a: Any, c: Any) -> Move:
+    """A chunk is made with all its pages (km) and put at the head of the free list."""
+    none, nr = s.world.no_pages, s.world.pages(c)
+    new = Chunk(Place.FREE, False, s.world.nobody, none, none.add(0, nr), none, nr)
+    move = create(s, a, c)
+    return Move(move.when, lambda: s.with_chunk(c, new, s.floating + nr))
+
+
+def _area_fits(s: State, c: Any, pages: Span) -> dict[str, Truth]:
+    chunk = s.chunks[c]
+    new = fresh(chunk, pages)
+    return {
+        "the search can find the chunk": is_findable(chunk),
+        "the area lies in the chunk": pages.hi <= s.world.pages(c),
+        "no other area has its inner pages": chunk.used.none_in(new.lo, new.hi),
+    }
+
+
+def area(s: State, c: Any, pages: Span) -> Move:
+    """An atomic allocation takes an area in populated pages."""
+    when = _area_fits(s, c, pages)
+    when["its pages are populated"] = s.chunks[c].populated.all_in(*pages)
+    return Move(when, lambda: with_area(s, c, pages))
+
+
+@standing_at(Phase.IDLE, Phase.SEARCHING)
+def area_ready(s: State, a: Any, c: Any, pages: Span) -> Move:
+    """A blocking allocation takes an area whose pages are all populated."""
+    when = _area_fits(s, c, pages)
+    when["the mutex is free or its own"] = is_free_or_own(s, a)
+    when["its pages are populated"] = s.chunks[c].populated.all_in(*pages)
+    return Move(when, lambda: _outside(with_area(s, c, pages), a))
+
+
+@standing_at(Phase.IDLE, Phase.SEARCHING)
+def area_hole(s: State, a: Any, c: Any, pages: Span, hole: Span) -> Move:
+    """A blocking allocation takes an area and is to populate its first hole."""
+    populated = s.chunks[c].populated
+    when = _area_fits(s, c, pages)
+    when["the mutex is free or its own"] = is_free_or_own(s, a)
+    when["the hole is in the area"] = And(pages.lo <= hole.lo, hole.hi <= pages.hi)
+    when["it is the first"] = populated.all_in(pages.lo, hole.lo)
+    when["it is not populated"] = populated.none_in(*hole)
+    when["it ends there"] = Or(hole.hi == pages.hi, populated.has(hole.hi))
+    return Move(
+        when,
+        lambda: (
+            with_area(s, c, pages).with_actor(a, standing(Phase.FILLING, c, *hole)).with_mutex(a)
+        ),
+    )
+
+
+def _filled(s: State, position: Position) -> State:
+    return with_pages(s, position.at, Span(position.start, position.end))
+
+
+@standing_at(Phase.FILLING)
+def fill_next(s: State, a: Any, hole: Span) -> Move:
+    """A hole under the area is populated and there is another."""
+    here = s.actors[a]
+    missing = owed(s.chunks[here.at])
+    return Move(
+        {
+            "the next hole is behind": here.end <= hole.lo,
+            "nothing is missing in between": missing.none_in(here.end, hole.lo),
+            "the hole is missing": missing.all_in(*hole),
+            "it ends there": Not(missing.has(hole.hi)),
+        },
+        lambda: _filled(s, here).with_actor(a, standing(Phase.FILLING, here.at, *hole)),
+    )
+
+
+@standing_at(Phase.FILLING)
+def fill_done(s: State, a: Any) -> Move:
+    """The last hole under the area is populated: the area is handed out."""
+    here = s.actors[a]
+    missing = owed(s.chunks[here.at])
+    return Move(
+        {
+            "nothing else is missing": missing.none_in(here.end, s.world.pages(here.at)),
+        },
+        lambda: _outside(_filled(s, here), a),
+    )
+
+
+class _Failure(NamedTuple):
+    """A failed population: the conditions, the chunk after its area was freed, what follows."""
+
+    when: dict[str, Truth]
+    at: Any
+    after: Freed
+
+
+def _failure(s: State, a: Any, pages: Span, left: Truth, right: Truth) -> _Failure:
+    """Left and right: another area still covers the first, the last page of the one freed.
+
+    Such an area has been handed out, so that page is not missing.
+    """
+    here = s.actors[a]
+    chunk = s.chunks[here.at]
+    empty = left_empty(pages, left, right)
+    missing = owed(chunk)
+    when = {
+        "the area is used": chunk.used.all_in(*pages),
+        "the hole is its": And(pages.lo <= here.start, here.end <= pages.hi),
+        "all that is missing is its alone": And(
+            missing.none_in(0, empty.lo), missing.none_in(empty.hi, s.world.pages(here.at))
+        ),
+    }
+    return _Failure(when, here.at, freed(s, here.at, empty))
+
+
+@standing_at(Phase.FILLING)
+def fill_fail(s: State, a: Any, pages: Span, left: Truth, right: Truth) -> Move:
+    """Populating a hole fails: the area is freed, what was populated stays (POP-4)."""
+    when, c, after = _failure(s, a, pages, left, right)
+    return Move(
+        when,
+        lambda: s.with_chunk(c, after.chunk, after.floating).with_actor(
+            a, without_chunk(s, Phase.SEARCHING)
+        ),
+    )
+
+
+@standing_at(Phase.FILLING)
+def fill_fail_listed(s: State, a: Any, pages: Span, left: Truth, right: Truth) -> Move:
+    """As fill_fail, with the checks of a free: here the chunk does not qualify for reclaim."""
+    when, c, after = _failure(s, a, pages, left, right)
+    when["the chunk does not qualify for reclaim"] = Not(qualifies(s, c, after))
+    return Move(when, fill_fail(s, a, pages, left, right).then)
+
+
+@standing_at(Phase.FILLING)
+def fill_fail_isolating(s: State, a: Any, pages: Span, left: Truth, right: Truth) -> Move:
+    """As fill_fail, with the checks of a free: here the chunk is isolated."""
+    when, c, after = _failure(s, a, pages, left, right)
+    when["the chunk qualifies for reclaim"] = qualifies(s, c, after)
+    return Move(
+        when, lambda: isolated(s, c, after).with_actor(a, without_chunk(s, Phase.SEARCHING))
+    )

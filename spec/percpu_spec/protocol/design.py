@@ -1,0 +1,61 @@
+"""The design's safety clauses at page level, each implied by the invariant."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from percpu_spec.protocol.clauses import (
+    RECLAIMS,
+    float_is_sum,
+    holder,
+    immutable_is_whole,
+    isolated_is_apart,
+    owned_by_one,
+    stale_is_unused,
+)
+from percpu_spec.protocol.moves import is_findable
+from percpu_spec.protocol.operators import And, Implies, Not, Number, Truth, one_of
+from percpu_spec.protocol.state import Phase, Place, State
+
+
+def losing_pages_is_not_found(s: State, a: Any) -> Truth:
+    """ISO-1: no allocation can find a chunk from the choice of pages to the end of the flush."""
+    here = s.actors[a]
+    return Implies(
+        one_of(here.phase, Phase.DRAINING, *RECLAIMS), Not(is_findable(s.chunks[here.at]))
+    )
+
+
+def is_settled(s: State, c: Any) -> Truth:
+    """Return whether no allocation of a chunk is between area and population."""
+    here = holder(s)
+    return Not(And(s.mutex != s.world.nobody, here.phase == Phase.FILLING, here.at == c))
+
+
+def counter_is_definition(s: State, c: Any) -> Truth:
+    """POP-1: in a settled chunk the counter is the number of empty populated pages."""
+    chunk = s.chunks[c]
+    empty = chunk.populated.minus(chunk.used)
+    return Implies(
+        And(chunk.place != Place.NONE, is_settled(s, c)), chunk.empties == empty.size
+    )
+
+
+def settled_is_populated(s: State, c: Any, p: Number) -> Truth:
+    """POP-2: in a settled chunk every used page is populated; in any, those handed out are."""
+    chunk, here = s.chunks[c], holder(s)
+    out = And(chunk.used.has(p), Not(And(Not(is_settled(s, c)), p >= here.start)))
+    return Implies(out, chunk.populated.has(p))
+
+
+DESIGN = {
+    "LIST-1": owned_by_one,
+    "ISO-1": losing_pages_is_not_found,
+    "ISO-2": isolated_is_apart,
+    "POP-1": counter_is_definition,
+    "POP-2": settled_is_populated,
+    "FLT-1": float_is_sum,
+    "RCL-2": immutable_is_whole,
+    "TLB-1": stale_is_unused,
+}
+"""RCL-1 speaks of single actions: see clauses.STEPS."""

@@ -1,0 +1,73 @@
+"""The machines of the variants: which actions each has, as changes to another."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from percpu_spec.protocol import allocation, balancing, freeing, reclaiming
+from percpu_spec.protocol.clauses import (
+    INVARIANT,
+    STEPS,
+    population_raises_float,
+    sidelined_is_drained,
+)
+from percpu_spec.protocol.machine import Machine
+
+_ACTIONS: tuple[Any, ...] = (
+    allocation.miss,
+    allocation.work,
+    allocation.leave,
+    allocation.create,
+    allocation.area,
+    allocation.area_ready,
+    allocation.area_hole,
+    allocation.fill_next,
+    allocation.fill_done,
+    allocation.fill_fail,
+    freeing.free,
+    freeing.free_isolating,
+    balancing.take,
+    balancing.drain_begin,
+    balancing.drain_end,
+    balancing.destroy,
+    reclaiming.release_begin,
+    reclaiming.release_end,
+    reclaiming.flush_begin,
+    reclaiming.flush_end,
+    reclaiming.sideline,
+    reclaiming.reintegrate,
+    balancing.populate_begin,
+    balancing.populate_end,
+    balancing.populate_fail,
+)
+LINUX_6_12 = Machine(
+    "linux_6_12", {action.__name__: action for action in _ACTIONS}, INVARIANT, STEPS
+)
+
+REFERENCE = LINUX_6_12.changed(
+    "reference",
+    {
+        # R1: only drained chunks are sidelined
+        "sideline": reclaiming.sideline_drained,
+        "rescan": reclaiming.rescan,
+        # R2: balance work populates no isolated chunk
+        "populate_end": balancing.populate_end_rejoining,
+        # R4: a failed population makes the checks of a free
+        "fill_fail": allocation.fill_fail_listed,
+        "fill_fail_isolating": allocation.fill_fail_isolating,
+    },
+    clauses={"RCL-3": sidelined_is_drained},
+    steps={"populate_end": ("BAL-1", population_raises_float)},
+)
+
+MACHINES = {machine.name: machine for machine in (LINUX_6_12, REFERENCE)}
+"""The machine of each variant that has one."""
+
+
+def on_km(machine: Machine) -> Machine:
+    """Return the machine with the km backing: chunks are born whole, and nothing is reclaimed."""
+    return machine.changed(
+        f"{machine.name} on km",
+        {"create": allocation.create_populated, "free": freeing.free_always},
+        without=("free_isolating", "fill_fail_isolating"),
+    )

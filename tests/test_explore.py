@@ -1,0 +1,154 @@
+"""The explorer: ways to search that agree, counterexamples that are found, small and replayable."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from percpu_proofs.cli import main
+from percpu_proofs.explore import token as tokens
+from percpu_proofs.explore.alphabets import PLANS
+from percpu_proofs.explore.ladder import climb
+from percpu_proofs.explore.minimise import minimise
+from percpu_proofs.explore.scenario import Scenario, fill, free
+from percpu_proofs.explore.scenarios import SCENARIOS
+from percpu_proofs.explore.search import Search
+from percpu_proofs.explore.token import Token, read_token
+from percpu_proofs.explore.world import World
+from percpu_proofs.inputs import InputError
+from percpu_proofs.review.jobs import Job, run
+from percpu_proofs.review.matrix import matrix
+from percpu_reference import VARIANTS
+from percpu_reference.balance import Balance
+from percpu_reference.variants.linux_6_12 import Linux612
+
+SMALL = Scenario(
+    "small",
+    "one free and one atomic allocation while a chunk is reclaimed",
+    (*fill(1, 22, 4096), *free(*range(8, 20))),
+    ("f 20", "a 100 4096 4 A"),
+)
+
+
+@pytest.mark.parametrize("variant", ["linux_6_12"])
+@pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=lambda s: s.name)
+def test_scenarios_have_their_verdict_and_their_states(scenario: Scenario, variant: str) -> None:
+    result = Search(scenario.start(variant)).run()
+    assert result.complete
+    assert set(result.findings) == scenario.expected[variant]
+    assert result.states == scenario.states[variant]
+
+
+def test_matching_counts_what_brute_force_runs() -> None:
+    every = Search(SMALL.start("linux_6_12"), "all").run()
+    matched = Search(SMALL.start("linux_6_12"), "matching").run()
+    commuting = Search(SMALL.start("linux_6_12"), "commuting").run()
+    assert every.schedules == matched.schedules == 290
+    assert commuting.schedules < every.schedules and matched.steps < every.steps
+    assert set(every.findings) == set(matched.findings) == set(commuting.findings) == {"RCL-3"}
+    assert every.situations.keys() == matched.situations.keys() == commuting.situations.keys()
+
+
+def test_counterexample_is_minimal_and_replays_from_its_token() -> None:
+    scenario = SCENARIOS["reclaim-frees"]
+    small = minimise(scenario, "linux_6_12", "RCL-3")
+    assert small is not None
+    assert small.operations < len(scenario.setup) + len(scenario.actors)
+    assert small.preemptions == 1 and small.scenario.actors == ("f 22",)
+    s = small.scenario
+    token = Token(
+        "linux_6_12", "RCL-3", s.geometry, s.setup, s.actors, s.works, small.finding.schedule
+    )
+    again = read_token(str(token))
+    assert again == token
+    rungs = list(climb(World(again.scenario.start("linux_6_12")), again.schedule))
+    assert [name for rung in rungs for name, _ in rung.broken] == ["RCL-3"]
+
+
+def test_a_stale_token_is_refused_with_both_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    token = str(Token("linux_6_12", "RCL-3", SMALL.geometry, SMALL.setup, SMALL.actors, 1, ()))
+    then = tokens.variant_hash("linux_6_12")
+    monkeypatch.setattr(tokens, "variant_hash", lambda variant: "0123456789ab")
+    with pytest.raises(InputError) as error:
+        read_token(token)
+    assert then in str(error.value) and "0123456789ab" in str(error.value)
+
+
+DAMAGED = ["", "percpu1.", "percpu1.AAAA", "nonsense", "percpu1.eNpzBAAAQgBC"]
+
+
+@pytest.mark.parametrize("text", DAMAGED)
+def test_a_damaged_token_is_bad_input(text: str) -> None:
+    result = CliRunner().invoke(main, ["replay", text])
+    assert result.exit_code == 2
+    assert "token" in result.output and "Traceback" not in result.output
+
+
+FOUND = {
+    # plan, operations at most: clause -> fewest operations of linux_6_12, from an empty start
+    ("pages", 5): {"BAL-2": 3, "BAL-1": 5},
+    ("quarters", 4): {"HINT-3": 3, "HINT-4": 4},
+    ("crumbs", 4): {"BAL-2": 3, "HINT-5": 3, "LIST-2": 4},
+}
+
+
+@pytest.mark.parametrize("plan", FOUND, ids=lambda p: p[0])
+def test_hunts_find_the_shortest_from_an_empty_start(plan: tuple[str, int]) -> None:
+    name, longest = plan
+    hunt = next(p for p in PLANS if p.name == name).hunt("linux_6_12", 120.0)
+    hunt.longest = longest
+    hunt.run()
+    assert hunt.complete
+    assert {c: caught.length for c, caught in hunt.caught.items()} == FOUND[plan]
+
+
+class _ForgetsToIsolate(Linux612):
+    """Puts a chunk on to_depopulate and leaves it in the float, findable."""
+
+    __slots__ = ()
+
+    def should_reclaim_chunk(self, chunk: object) -> bool:
+        wanted = super().should_reclaim_chunk(chunk)  # type: ignore[arg-type]
+        return wanted or getattr(chunk, "nr_empty_pop_pages", 0) >= 2
+
+
+def test_a_seeded_bug_is_hunted_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(VARIANTS, "seeded", _ForgetsToIsolate)
+    hunt = next(p for p in PLANS if p.name == "pages").hunt("seeded", 60.0)
+    hunt.longest = 3
+    hunt.run()
+    assert {"RCL-1", "RCL-5"} & hunt.caught.keys()
+
+
+def test_review_puts_verdict_evidence_and_counterexample_together() -> None:
+    jobs = [
+        Job("linux_6_12", "hunt", "crumbs", 60.0),
+        Job("linux_6_12", "scenario", "reclaim-frees", 60.0),
+    ]
+    cells = {cell.clause: cell for cell in matrix(["linux_6_12"], map(run, jobs))}
+    assert cells["HINT-5"].verdict == "violated" and cells["HINT-5"].as_expected
+    assert cells["HINT-5"].example is not None and cells["HINT-5"].example.length == 3
+    assert cells["LIST-1"].verdict == "holds" and cells["LIST-1"].evidence
+    assert cells["HINT-6"].verdict == "not applicable"
+    assert cells["ACC-1"].verdict == "unchecked" and cells["ACC-1"].as_expected
+
+
+def test_explore_and_replay_speak_json() -> None:
+    explored = CliRunner().invoke(main, ["explore", "reclaim-frees", "--json"])
+    assert explored.exit_code == 0
+    found = json.loads(explored.output)
+    assert found["states"] == 3534 and found["schedules"] == 2553000 and found["complete"]
+    replayed = CliRunner().invoke(main, ["replay", found["violations"]["RCL-3"]["token"], "--json"])
+    assert replayed.exit_code == 0
+    assert json.loads(replayed.output)["broken"] == ["RCL-3"]
+
+
+def test_unknown_scenario_lists_those_there_are() -> None:
+    result = CliRunner().invoke(main, ["explore", "nonsense"])
+    assert result.exit_code == 2 and "reclaim-frees" in result.output
+
+
+def test_a_variant_is_a_balance() -> None:
+    assert all(issubclass(cls, Balance) for cls in VARIANTS.values())

@@ -1,0 +1,288 @@
+"""The allocator refines the machine, and what does not is reported."""
+
+from __future__ import annotations
+
+from collections import Counter
+from random import Random
+from typing import Any
+
+import pytest
+from random_schedule import run_randomly
+from workloads import HIDDEN, KM, SMALL, Scene, boot, play, scenes
+
+from percpu_contracts.attach import checked
+from percpu_contracts.monitor import Monitor
+from percpu_proofs.refinement import RefinementChecker, StepMismatch, refined
+from percpu_reference.chunk import Chunk
+from percpu_reference.gaps import MUTEX, Gap, Steps
+from percpu_reference.variants import VARIANTS, build, with_backing
+from percpu_reference.variants.linux_6_12 import Linux612
+from percpu_spec.geometry import Geometry
+from percpu_spec.gfp import KERNEL
+from percpu_spec.protocol import freeing
+from percpu_spec.protocol.machine import Machine
+from percpu_spec.protocol.moves import Move
+from percpu_spec.protocol.operators import Truth
+from percpu_spec.protocol.pages import Span
+from percpu_spec.protocol.state import State
+from percpu_spec.protocol.variants import LINUX_6_12, MACHINES, on_km
+
+KERNEL_32K = Geometry(unit=32768, static=4096, reserved=0, dyn=20480, cpus=2)
+
+
+def machine_of(variant: str, scene: Scene) -> Machine:
+    machine = MACHINES[variant]
+    return on_km(machine) if scene.geometry.backing == "km" else machine
+
+
+@pytest.mark.parametrize("variant", sorted(MACHINES))
+@pytest.mark.parametrize("scene", scenes(), ids=[scene.name for scene in scenes()])
+def test_sequential_operations(variant: str, scene: Scene) -> None:
+    cls = with_backing(VARIANTS[variant], scene.geometry.backing)
+    machine = play(refined(cls, machine_of(variant, scene)), scene, None)
+    assert machine.allocator.checker.stretches > len(scene.listed.operations) / 2
+
+
+def test_under_full_contracts() -> None:
+    scene = scenes()[0]
+    monitor = Monitor(Linux612.EXPECTED, Linux612.NOT_APPLICABLE)
+    play(refined(checked(Linux612, "full"), LINUX_6_12), scene, monitor)
+    assert monitor.evaluated
+
+
+SCHEDULED = [(SMALL, 3000), (HIDDEN, 3000), (KERNEL_32K, 3000)]
+
+
+@pytest.mark.parametrize("variant", sorted(MACHINES))
+def test_random_schedules(variant: str) -> None:
+    cls = refined(VARIANTS[variant], MACHINES[variant])
+    fired: Counter[str] = Counter()
+    for seed in range(3):
+        for geometry, steps in SCHEDULED:
+            fired += run_randomly(cls, geometry, seed, steps, actors=2 + seed)
+    missing = set(MACHINES[variant].actions) - fired.keys() - {"fill_next"}
+    assert not missing - {"fill_fail_isolating", "rescan"}
+
+
+def test_random_schedules_on_km() -> None:
+    cls = refined(with_backing(Linux612, "km"), on_km(LINUX_6_12))
+    fired = run_randomly(cls, KM, 1, 2000)
+    assert {"create", "drain_end", "destroy", "area_ready"} <= fired.keys()
+
+
+def followed(cls: type[Any] = Linux612, machine: Machine = LINUX_6_12) -> Any:
+    return boot(refined(cls, machine), SMALL, None)
+
+
+def test_two_holes_under_one_area() -> None:
+    allocator = followed()
+    page = SMALL.page
+    held = []
+    allocator.env.page_fault.next = 1
+    while allocator.env.page_fault.next:  # until a new chunk is left without pages
+        held.append(allocator.alloc(6 * page, page))
+    assert held.pop() is None
+    free_list = allocator.chunk_lists[allocator.free_slot]
+    allocator.spin_lock()
+    allocator.chunk_populated(free_list.next, 1, 2)
+    allocator.spin_unlock()
+    allocator.checker.reset()
+
+    steps = allocator.alloc_percpu(6 * page, page, False, KERNEL)
+    assert (next(steps).start, allocator.checker.taken) == (0, ["area_hole"])
+    assert (next(steps).start, allocator.checker.taken) == (2, ["fill_next"])
+    assert (next(steps).name, allocator.checker.taken) == ("alloc: test the float", ["fill_done"])
+
+
+def test_waiting_and_flags_are_no_action() -> None:
+    allocator = followed()
+    size = 3 * SMALL.page
+    while True:  # until an allocation has pages to populate
+        holder = allocator.alloc_percpu(size, 4, False, KERNEL)
+        if next(holder).name == "alloc: populate":
+            break
+        list(holder)
+    waiter = allocator.balance_workfn()
+    assert next(waiter) is MUTEX
+    assert allocator.checker.taken == []
+    assert next(holder).name == "alloc: test the float"
+    assert allocator.checker.taken == ["fill_done"]
+    assert list(holder) == [] and allocator.checker.taken == []
+
+
+def test_creation_and_area_are_one_stretch() -> None:
+    allocator = followed()
+    taken = []
+    while allocator.next_id < 3:
+        for _gap in allocator.alloc_percpu(4 * SMALL.page, 4, False, KERNEL):
+            taken.append(tuple(allocator.checker.taken))
+    assert ("create", "area_hole") in taken
+    assert ("miss",) in taken
+
+
+def wrong_free(s: State, c: Any, pages: Span, left: Truth, right: Truth) -> Move:
+    """A free that the float never hears of."""
+    move = freeing.free(s, c, pages, left, right)
+    return Move(move.when, lambda: move.then()._replace(floating=s.floating))
+
+
+MACHINE_BUGS: dict[str, tuple[Machine, str]] = {
+    "action dropped": (LINUX_6_12.changed("m", without=("sideline",)), "no such action"),
+    "guard weakened": (
+        LINUX_6_12.weakened("free", "the chunk does not qualify for reclaim"),
+        "place: machine ACTIVE, allocator TO_DEPOPULATE",
+    ),
+    "wrong effect": (LINUX_6_12.changed("m", {"free": wrong_free}), "float: machine"),
+}
+
+
+class Unflagged(Linux612):
+    """Isolation moves the chunk and takes its pages out of the float, and sets no flag."""
+
+    __slots__ = ()
+
+    def isolate_chunk(self, chunk: Chunk) -> None:
+        super().isolate_chunk(chunk)
+        chunk.isolated = False
+
+
+class KeptFloat(Linux612):
+    """Isolation leaves the float as it was."""
+
+    __slots__ = ()
+
+    def isolate_chunk(self, chunk: Chunk) -> None:
+        before = self.nr_empty_pop_pages
+        super().isolate_chunk(chunk)
+        self.nr_empty_pop_pages = before
+
+
+class EarlySideline(Linux612):
+    """A chunk is sidelined while its pages are being released."""
+
+    __slots__ = ()
+
+    def depopulate_empty(self, chunk: Chunk) -> Steps[tuple[int, int, bool]]:
+        for gap in super().depopulate_empty(chunk):
+            self._chunk_move(chunk, self.sidelined_slot, False)
+            yield gap
+        return chunk.nr_pages, 0, False
+
+
+class Impatient(Linux612):
+    """The balance work releases the mutex before it populates."""
+
+    __slots__ = ()
+
+    def balance_populated(self, chunk_type: int = 0) -> Steps[None]:
+        self.alloc_mutex = False
+        yield from super().balance_populated(chunk_type)
+
+
+class Doubled(Linux612):
+    """A populated hole counts twice."""
+
+    __slots__ = ()
+
+    def chunk_populated(self, chunk: Chunk, page_start: int, page_end: int) -> None:
+        super().chunk_populated(chunk, page_start, page_end)
+        self.update_empty_pages(chunk, page_end - page_start)
+
+
+ALLOCATOR_BUGS = {
+    Unflagged: "isolated: machine True, allocator False",
+    KeptFloat: "float: machine",
+    EarlySideline: "chunk is on to_depopulate",
+    Doubled: "empties: machine",
+    Impatient: "holder of pcpu_alloc_mutex|actor",
+}
+
+
+@pytest.mark.parametrize("bug", sorted(MACHINE_BUGS))
+def test_bug_in_the_machine_is_reported(bug: str) -> None:
+    machine, message = MACHINE_BUGS[bug]
+    with pytest.raises(StepMismatch, match=message):
+        run_randomly(refined(Linux612, machine), SMALL, 1, 3000)
+
+
+@pytest.mark.parametrize("bug", ALLOCATOR_BUGS, ids=lambda bug: bug.__name__)
+def test_bug_in_the_allocator_is_reported(bug: type[Any]) -> None:
+    with pytest.raises(StepMismatch, match=ALLOCATOR_BUGS[bug]) as caught:
+        run_randomly(refined(bug, LINUX_6_12), SMALL, 1, 3000)
+    assert caught.value.actor
+
+
+def test_missing_flush_is_reported() -> None:
+    class Unflushed(refined(Linux612, LINUX_6_12)):  # type: ignore[misc]
+        """Reclaim comes back from the flush without having flushed."""
+
+        __slots__ = ()
+
+        def post_unmap_tlb_flush(self, chunk: Chunk, page_start: int, page_end: int) -> None:
+            return
+
+    Unflushed.__name__ = "Linux612"
+    with pytest.raises(StepMismatch, match=r"stale: machine \{\}, allocator"):
+        run_randomly(Unflushed, SMALL, 1, 3000)
+
+
+def test_mismatch_names_gaps_and_actions() -> None:
+    with pytest.raises(StepMismatch) as caught:
+        run_randomly(refined(KeptFloat, LINUX_6_12), SMALL, 1, 3000)
+    wrong = caught.value
+    assert wrong.plan == ["free_isolating"]
+    assert wrong.gaps == ("", "free: ask for balance work")
+    assert wrong.difference is not None
+    assert wrong.difference.component == "float"
+    assert "is no step of the machine" in str(wrong)
+
+
+def test_checker_without_history() -> None:
+    allocator = build("linux_6_12", SMALL)
+    checker = RefinementChecker(LINUX_6_12, allocator)
+    assert checker.history is None
+    rng, live = Random(1), []
+    for _ in range(600):
+        if rng.random() < 0.5 or not live:
+            steps = checker.drive("a", allocator.alloc_percpu(100, 4, False, KERNEL))
+        elif rng.random() < 0.8:
+            steps = checker.drive("f", allocator.free_percpu(live.pop(int(rng.random() * len(live)))))
+        else:
+            steps = checker.drive("b", allocator.balance_workfn())
+        area = finished(steps)
+        live += [area] if area is not None else []
+    assert checker.stretches > 600
+
+
+def finished(steps: Any) -> Any:
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            return stop.value
+
+
+def test_lock_held_in_a_gap_is_reported() -> None:
+    allocator = build("linux_6_12", SMALL)
+    checker = RefinementChecker(LINUX_6_12, allocator)
+    allocator.spin_lock()
+    with pytest.raises(StepMismatch, match="pcpu_lock in a gap"):
+        checker.after("a", MUTEX)
+    with pytest.raises(StepMismatch, match="pcpu_lock in a gap"):
+        checker.before("a")
+
+
+def test_chunk_on_two_lists_is_reported() -> None:
+    allocator = build("linux_6_12", SMALL)
+    checker = RefinementChecker(LINUX_6_12, allocator)
+    allocator.owned.append(allocator.first_chunk)
+    with pytest.raises(StepMismatch, match="chunk 0 is at ACTIVE and OWNED"):
+        checker.after("a", None)
+
+
+def test_unknown_gap_is_reported() -> None:
+    allocator = build("linux_6_12", SMALL)
+    checker = RefinementChecker(LINUX_6_12, allocator)
+    allocator.alloc_mutex = True
+    with pytest.raises(StepMismatch, match="has no phase"):
+        checker.after("a", Gap("somewhere", allocator.first_chunk, 0, 1))
