@@ -43,6 +43,7 @@ OPERATIONS: list[tuple[str, Predicate, tuple[object, ...], tuple[object, ...], s
     ("RCL-1", reclaim.float_stays_high, (3, 3, G), (3, 2, G), "fell from 3 to 2"),
     ("BAL-1", balance.population_raises_float, (1, 3, 2), (1, 1, 2), "from 1 to 1"),
     ("BAL-3", balance.work_drains, (3, 2), (4, 2), "after 3 runs with 2 chunks"),
+    ("BAL-3", balance.creations_end, (2 * 5, 2, G), (2 * 5 + 1, 2, G), "has created 11 chunks"),
     ("BAL-4", balance.low_float_asks, (2, False, G), (1, False, G), "float 1 pages, below 2"),
     ("BAL-5", balance.atomic_failure_asks, (True, True), (True, False), "no request"),
     ("BAL-5", balance.atomic_failure_asks, (True, True), (False, True), "no mark"),

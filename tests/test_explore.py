@@ -12,6 +12,7 @@ from percpu_proofs.explore import token as tokens
 from percpu_proofs.explore.alphabets import PLANS
 from percpu_proofs.explore.ladder import climb
 from percpu_proofs.explore.minimise import minimise
+from percpu_proofs.explore.sampling import Strategy, sample
 from percpu_proofs.explore.scenario import Scenario, fill, free
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.search import Search
@@ -152,3 +153,12 @@ def test_unknown_scenario_lists_those_there_are() -> None:
 
 def test_a_variant_is_a_balance() -> None:
     assert all(issubclass(cls, Balance) for cls in VARIANTS.values())
+
+
+@pytest.mark.parametrize("strategy", ["uniform", "pct"])
+def test_random_schedules_find_it_too_and_repeat_by_seed(strategy: Strategy) -> None:
+    start = SCENARIOS["reclaim-frees"].start("linux_6_12")
+    first = sample(start, 200, seed=7, strategy=strategy)
+    again = sample(start, 200, seed=7, strategy=strategy)
+    assert first.schedules == 200 and not first.complete
+    assert first.findings["RCL-3"].schedule == again.findings["RCL-3"].schedule

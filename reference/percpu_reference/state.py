@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, ClassVar, Self
 
 from percpu_contracts.monitor import Monitor
@@ -167,6 +167,10 @@ class State:
     def own_state(self) -> tuple[object, ...]:
         """Return what a variant keeps beyond the globals of 6.12, chunks by their ids."""
         return ()
+
+    def set_floats(self, floats: Sequence[int]) -> None:
+        """Set the float of each type, in pages: for a state that was recorded."""
+        self.nr_empty_pop_pages = floats[0]
 
     def free_list(self, chunk_type: int) -> ListHead:
         """Return the list of a type's fully free chunks."""

@@ -10,6 +10,7 @@ from rich.console import Console
 from percpu_proofs.commands import output
 from percpu_proofs.explore.ladder import Rung, climb
 from percpu_proofs.explore.minimise import Counterexample, minimise
+from percpu_proofs.explore.sampling import Strategy, sample
 from percpu_proofs.explore.scenario import Scenario
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.search import Explored, Search
@@ -19,7 +20,8 @@ from percpu_proofs.inputs import InputError
 from percpu_reference import DEFAULT
 from percpu_spec.catalogue import clause
 
-_MODES = {"matching": "matching", "commuting": "commuting", "all": "all"}
+_MODES = ("matching", "commuting", "all")
+_DRAWN = 10_000  # schedules, where only --pct is given
 
 
 @click.command()
@@ -27,15 +29,25 @@ _MODES = {"matching": "matching", "commuting": "commuting", "all": "all"}
 @click.option("--variant", default=DEFAULT, show_default=True, help="The algorithm to run.")
 @click.option(
     "--mode",
-    type=click.Choice(list(_MODES)),
+    type=click.Choice(_MODES),
     default="matching",
     show_default=True,
     help="Match worlds met before; leave out swaps of steps that commute; or run all schedules.",
 )
 @click.option("--max-steps", type=click.IntRange(min=1), help="Stop after so many steps.")
+@click.option("--random", "schedules", type=click.IntRange(min=1), help="Draw so many schedules.")
+@click.option("--pct", "depth", type=click.IntRange(min=1), help="Draw them by PCT of this depth.")
+@click.option("--seed", type=int, default=0, show_default=True, help="For drawing schedules.")
 @output.json_option
 def explore(
-    scenario: str | None, variant: str, mode: str, max_steps: int | None, as_json: bool
+    scenario: str | None,
+    variant: str,
+    mode: str,
+    max_steps: int | None,
+    schedules: int | None,
+    depth: int | None,
+    seed: int,
+    as_json: bool,
 ) -> None:
     """Search all schedules of SCENARIO; without one, list the scenarios.
 
@@ -48,7 +60,13 @@ def explore(
     chosen = SCENARIOS.get(scenario)
     if chosen is None:
         raise InputError("SCENARIO", None, f"one of {', '.join(SCENARIOS)}", scenario)
-    result = Search(chosen.start(variant), mode, max_steps=max_steps).run()  # type: ignore[arg-type]
+    start = chosen.start(variant)
+    if schedules or depth:
+        strategy: Strategy = "pct" if depth else "uniform"
+        count = schedules or _DRAWN
+        result = sample(start, count, seed=seed, strategy=strategy, depth=depth or 1)
+    else:
+        result = Search(start, mode, max_steps=max_steps).run()  # type: ignore[arg-type]
     found = {name: minimise(chosen, variant, name) for name in sorted(result.findings)}
     tokens = {name: _token(variant, name, c) for name, c in found.items() if c is not None}
     expected = chosen.expected.get(variant)
@@ -106,6 +124,8 @@ def _list(as_json: bool) -> None:
 
 def _bound(result: Explored) -> str:
     """Return how far a search went, in words."""
+    if not result.complete and result.mode == "drawn":
+        return f"{result.schedules:,} schedules drawn at random; not all were searched"
     if not result.complete:
         return f"stopped after {result.steps} steps; not all schedules were searched"
     ways = {

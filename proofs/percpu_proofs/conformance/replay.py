@@ -81,8 +81,10 @@ class Replay(WorkReplay):
         self.index = index + 1
         if self.work.steps is not None or self.model.work_pending or self.work.asked >= 0:
             self.settle()
-        if self.finished and self.model.nr_empty_pop_pages < self.model.empty_low:
-            self.may_ask = True
+        if self.finished and not self.may_ask:
+            model = self.model
+            floats = map(model.float_of, range(model.chunk_types))
+            self.may_ask = min(floats) < model.empty_low
 
     def _in_progress(self) -> bool:
         """Return whether an operation stands in a gap, the balance work before its start too."""

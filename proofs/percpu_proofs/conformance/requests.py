@@ -6,7 +6,7 @@ the request (`expected`), for comparison only; the model never sees it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -24,6 +24,7 @@ from percpu_proofs.traces.events import (
     PopulateCall,
 )
 from percpu_proofs.traces.reader import Trace
+from percpu_spec.gfp import ACCOUNT
 
 _GRANULE = 4  # PCPU_MIN_ALLOC_SIZE: bytes to a bit of a kernel's map
 
@@ -122,10 +123,11 @@ class Plan:
         return last + 1
 
 
-def make_plan(trace: Trace, live: set[Place]) -> Plan:
+def make_plan(trace: Trace, live: set[Place], types: Mapping[int, int] | None = None) -> Plan:
     """Link the events of each allocation, and check that every free names a live area.
 
-    `live` are the areas handed out before the first event.
+    `live` are the areas handed out before the first event; `types` the types of chunks by address,
+    where the kernel has several: a request is taken for one that asked for the type it got.
 
     Raises TraceError for a free of what is not allocated, and for probes that do not pair up.
     """
@@ -135,7 +137,7 @@ def make_plan(trace: Trace, live: set[Place]) -> Plan:
     first = min((kinds.index(name) for name in probes if name in kinds), default=len(events))
     by_task = any(event.pid is not None for event in events)
     plan = Plan(trace, first, "BalanceFree" in kinds, by_task)
-    _Linker(plan, events, set(live)).run()
+    _Linker(plan, events, set(live), types or {}).run()
     return plan
 
 
@@ -146,6 +148,7 @@ class _Linker:
     plan: Plan
     events: Sequence[Event]
     live: set[Place]
+    types: Mapping[int, int]
     entered: dict[int | None, tuple[int, Area]] = field(default_factory=dict)  # by CPU
     attempts: dict[int | None, list[tuple[int, Attempt]]] = field(default_factory=dict)
     taken: dict[Place, Request] = field(default_factory=dict)  # areas not printed yet
@@ -236,6 +239,8 @@ class _Linker:
         request.size, request.align = event.size, event.align
         request.reserved, request.atomic = event.reserved, event.atomic
         request.gfp = model_flags(gfp, event.atomic)
+        if isinstance(event, Alloc) and self.types.get(event.base):
+            request.gfp |= ACCOUNT
         self.plan.printed[index] = request
 
     def withdrawn(self, index: int, event: AreaFree) -> None:

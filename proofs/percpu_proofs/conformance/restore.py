@@ -31,6 +31,7 @@ def restored(variant: type[Allocator], snapshot: Snapshot, contracts: Level = "o
     model = booted(variant, geometry, snapshot.first_chunk.base_addr, contracts)
     if snapshot.reserved_chunk is not None:
         model.reserved_chunk = _chunk(snapshot.reserved_chunk, geometry, -1)
+    lists = model.nr_slots // model.chunk_types
     for head, recorded in zip(model.chunk_lists, snapshot.lists, strict=True):
         head.next = head.prev = head
         for one in recorded:
@@ -40,9 +41,10 @@ def restored(variant: type[Allocator], snapshot: Snapshot, contracts: Level = "o
                 model.first_chunk = chunk
             else:
                 model.next_id += 1
+                chunk.obj_exts = {} if model.has_vector(head.slot // lists) else None
             chunk.prev, chunk.next = head.prev, head
             head.prev.next = head.prev = chunk
-    model.nr_empty_pop_pages = snapshot.nr_empty_pop_pages
+    model.set_floats([snapshot.float_of(kind) for kind in range(snapshot.chunk_types)])
     model.nr_populated = snapshot.nr_populated
     model.atomic_alloc_failed = snapshot.atomic_alloc_failed
     model.async_enabled = snapshot.async_enabled

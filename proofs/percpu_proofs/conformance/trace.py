@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from percpu_contracts.contract import Level
 from percpu_contracts.monitor import ClauseViolation
 from percpu_proofs.conformance.actors import Allocation
-from percpu_proofs.conformance.recorded import compared, kernel_release, next_state, phase_begun
+from percpu_proofs.conformance.recorded import (
+    compared,
+    kernel_release,
+    next_state,
+    phase_begun,
+    types_of_chunks,
+    variant_of,
+)
 from percpu_proofs.conformance.replay import Replay
 from percpu_proofs.conformance.report import Mismatch, SnapshotReport, TraceReport
 from percpu_proofs.conformance.requests import Place, Plan, Request, make_plan
@@ -26,7 +34,6 @@ from percpu_spec.gfp import allow_blocking
 
 Progress = Callable[[int, int], None]
 
-_DEPOPULATES = (5, 14)  # the first kernel with partial depopulation and one chunk type
 _INPUTS = (
     "the order in which areas were taken and freed",
     "size, alignment, flags and reservation of each request",
@@ -34,12 +41,13 @@ _INPUTS = (
     "when balance work ran, as far as events show it",
     "populations and creations that failed",
 )
+_TYPE_INPUT = "the type of chunk that each request asked for, from the chunk that it got"
 
 
 def conform_trace(
     path: Path | str,
     *,
-    variant: str | type[Allocator] = DEFAULT,
+    variant: str | type[Allocator] | None = None,
     contracts: Level = "off",
     boot: Path | None = None,
     progress: Progress | None = None,
@@ -47,14 +55,19 @@ def conform_trace(
     """Replay a recorded run and compare every outcome with the kernel's.
 
     `path` is the folder of a run, or a trace in it; `boot` the boot messages with the layout, if
-    they do not stand beside it. With contracts the run found is replayed once more under them.
+    they do not stand beside it. Without variant it is that of the recorded kernel. With contracts
+    the run found is replayed once more under them.
     `progress` is called with events done and events in all. Raises TraceError for input that
     cannot be read whole, UnknownVariantError for a name that no variant has.
     """
     began = time.perf_counter()
+    run = read_run(Path(path), boot)
+    variant = variant or variant_of(kernel_release(run)) or DEFAULT
     allocator = variant if isinstance(variant, type) else variant_class(variant)
     name = variant if isinstance(variant, str) else variant.__name__
-    comparison = _Comparison(read_run(Path(path), boot), allocator, name, contracts, progress)
+    if allocator.chunk_types > 1:  # charging is what tells the types apart
+        run = replace(run, geometry=replace(run.geometry, memcg=True))
+    comparison = _Comparison(run, allocator, name, contracts, progress)
     report = comparison.report()
     report.seconds = time.perf_counter() - began
     return report
@@ -87,15 +100,19 @@ class _Comparison:
         """Return what the comparison finds."""
         out = self.out
         out.allocations = _count(self.run.trace, Alloc)
-        major, minor = map(int, out.kernel.split(".")[:2])
-        if (major, minor) < _DEPOPULATES:
+        same_kind = variant_of(out.kernel)
+        if not same_kind or variant_class(same_kind).chunk_types != self.variant.chunk_types:
             out.waiting = (
-                f"recorded on Linux {major}.{minor}, whose allocator has two chunk types and no "
-                "partial depopulation; it waits for the variant linux_5_12"
+                f"Linux {out.kernel} keeps other types of chunks than {out.variant} does; "
+                f"compare it with {same_kind or 'a variant of its own'}"
             )
             return out
+        types = {}
+        if self.variant.chunk_types > 1:
+            out.inputs += (_TYPE_INPUT,)
+            types = types_of_chunks(self.run)
         trace, live = self._begin()
-        plan = make_plan(trace, live)
+        plan = make_plan(trace, live, types)
         out.frees = _count(trace, Free)
         out.allocations = _count(trace, Alloc)
         out.skipped = _count(self.run.trace, Alloc | Free) - out.frees - out.allocations

@@ -26,6 +26,7 @@ from percpu_proofs.conformance.requests import Plan
 from percpu_proofs.conformance.timing import Choice, Contradiction, Moment
 from percpu_proofs.conformance.watched import Watched
 from percpu_proofs.traces import events as ev
+from percpu_reference.gaps import MUTEX
 from percpu_reference.variants import Allocator
 
 
@@ -101,6 +102,8 @@ class WorkReplay:
         gap = self.work.gap
         if gap is None:
             return False
+        if gap is MUTEX:
+            return not self.model.alloc_mutex
         kind = kind_of(gap)
         if kind in (MAKE, DESTROY):
             return self.work.seen

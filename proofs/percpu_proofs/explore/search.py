@@ -18,7 +18,7 @@ from percpu_proofs.explore.world import Start, World
 from percpu_reference.gaps import ASK, DONE, FAILED
 
 Schedule = tuple[int, ...]
-Mode = Literal["all", "commuting", "matching"]
+Mode = Literal["all", "commuting", "matching", "drawn"]
 
 _LOCKED, _PENDING, _MARK = 1, 2, 4
 

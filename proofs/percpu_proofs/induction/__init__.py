@@ -2,9 +2,10 @@
 
 from percpu_proofs.induction.prove import (
     Obligation,
+    prove_action,
     prove_implications,
     prove_induction,
     prove_initial,
 )
 
-__all__ = ["Obligation", "prove_implications", "prove_induction", "prove_initial"]
+__all__ = ["Obligation", "prove_action", "prove_implications", "prove_induction", "prove_initial"]

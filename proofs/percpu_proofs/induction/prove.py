@@ -23,6 +23,7 @@ from percpu_spec.protocol.state import State, start_state
 Outcome = Literal["proved", "failed", "unknown"]
 
 SECONDS = 20.0  # for one query
+LIMITS: dict[str, int] = {}  # further limits of the solver
 
 
 @dataclass(slots=True)
@@ -39,6 +40,13 @@ class Obligation:
         return f"{self.action}, {self.clause}: {self.state} ({self.seconds:.2f} s)"
 
 
+def new_solver(seconds: float) -> Any:
+    """Return a solver that gives up on a query after some seconds."""
+    solver = z3.SolverFor("QF_UFLIA")
+    solver.set(timeout=int(seconds * 1000), **LIMITS)
+    return solver
+
+
 class Proof:
     """An arbitrary state in which the invariant holds, and questions about it."""
 
@@ -49,8 +57,7 @@ class Proof:
         self.chunk = z3.Const("some_chunk", ChunkSort)
         self.actor = z3.Const("some_actor", ActorSort)
         self.page = z3.Int("some_page")
-        self.solver = z3.SolverFor("QF_UFLIA")
-        self.solver.set("timeout", int(seconds * 1000))
+        self.solver = new_solver(seconds)
         self.shown: dict[str, Any] = {}
 
     @property
@@ -82,26 +89,28 @@ class Proof:
     def assume(self, given: Iterable[Any] = ()) -> None:
         """Assume the invariant, and what is true of finite sets, at every term in play."""
         s, session = self.state, self.session
-        actors = [self.actor, s.mutex, s.world.nobody]
+        actors = [self.actor, s.mutex]
         chunks = [self.chunk, s.world.first, s.world.reserved]
-        pages = [self.page, *session.witnesses]
+        pages = [self.page, *session.witnesses] if session.sizes_differences else [self.page]
         for value in given:
             if isinstance(value, Span):
-                pages += [value.lo, value.lo + 1, value.hi, value.hi - 1]
+                pages += [value.lo, value.hi, value.hi - 1]
             elif z3.is_expr(value) and value.sort() == ActorSort:
                 actors.append(value)
             elif z3.is_expr(value) and value.sort() == ChunkSort:
                 chunks.append(value)
-        for a in list(actors):
+        holders, named = actors[1:], [self.chunk, *chunks[3:]]
+        chunks += [s.actors[a].at for a in actors]
+        for a in holders:
             here = s.actors[a]
-            chunks.append(here.at)
-            if not a.eq(s.world.nobody) and not a.eq(self.actor):
-                pages += [here.start, here.end, here.hi - 1]
-        actors += [s.chunks[c].owner for c in chunks]
+            pages += [here.start, here.end, here.hi - 1]
+        actors += [s.world.nobody, *[s.chunks[c].owner for c in named]]
         pages += [self.before.witness(c) for c in chunks]
         session.actors, session.chunks, session.pages = actors, chunks, pages
         self.solver.add(*[t for t in s.world.assumptions(chunks) if t is not True])  # type: ignore[attr-defined]
         self._add(self.before.counts())
+        self._add(session.facts)
+        session.facts.clear()
         for clause in self.machine.clauses.values():
             self._add(clause(s, *values) for values in self._instances(clause))
 
@@ -213,10 +222,11 @@ def prove_initial(machine: Machine, seconds: float = SECONDS) -> list[Obligation
     session, world = proof.session, proof.state.world
     proof.assume()
     # start afresh: nothing is assumed of this state but what sets and worlds are
-    proof.solver = z3.SolverFor("QF_UFLIA")
-    proof.solver.set("timeout", int(seconds * 1000))
+    proof.solver = new_solver(seconds)
     proof._add(world.assumptions(session.chunks))  # type: ignore[attr-defined]
     proof._add(proof.before.counts())
+    proof._add(session.facts)
+    session.facts.clear()
     taken = []
     for c in (world.first, world.reserved):
         used = proof.state.chunks[c].used
@@ -233,13 +243,13 @@ def prove_initial(machine: Machine, seconds: float = SECONDS) -> list[Obligation
 
 def prove_implications(machine: Machine, seconds: float = SECONDS) -> list[Obligation]:
     """Return whether the invariant implies each of the design's clauses."""
-    found = []
-    for clause, function in DESIGN.items():
-        proof = Proof(machine, seconds)
-        proof.session.sizes_differences = True
-        proof.assume()
-        found.append(proof.ask("invariant", clause, proof.goal(function, proof.state)))
-    return found
+    proof = Proof(machine, seconds)
+    proof.session.sizes_differences = True
+    proof.assume()
+    return [
+        proof.ask("invariant", clause, proof.goal(function, proof.state))
+        for clause, function in DESIGN.items()
+    ]
 
 
 def prove_induction(machine: Machine, seconds: float = SECONDS) -> list[Obligation]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from percpu_reference.chunk import Chunk
@@ -34,6 +35,10 @@ class Linux512(TwoTypes):
     def float_of(self, chunk_type: int, /) -> int:
         """Return the float of a type, in pages."""
         return self.nr_empty_pop_memcg if chunk_type == MEMCG else self.nr_empty_pop_pages
+
+    def set_floats(self, floats: Sequence[int]) -> None:
+        """Set the float of each type, in pages."""
+        self.nr_empty_pop_pages, self.nr_empty_pop_memcg = floats
 
     def own_state(self) -> tuple[object, ...]:
         """Return the float of the memcg type."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Iterable
+from typing import Any, ClassVar, cast
 
+from percpu_reference.balance import Balance
 from percpu_reference.variants.fixes import (
     AskAfterCreation,
     AskAfterFailure,
@@ -44,3 +46,36 @@ class Reference(
 
     EXPECTED: ClassVar[dict[str, str]] = {}
     NOT_APPLICABLE: ClassVar[dict[str, str]] = {}
+
+
+FIXES: tuple[Any, ...] = Reference.__bases__[:-1]
+"""The classes of the fixes, each with its NAME, in the order of composition."""
+
+
+def with_fixes(*chosen: type) -> type[Balance]:
+    """Return linux_6_12 with some fixes, and with what it is expected to break."""
+    return _composed(chosen, Linux612)
+
+
+def without(*names: str) -> type[Balance]:
+    """Return `reference` without the fixes of these names, held to every clause all the same.
+
+    Raises ValueError for a name that no fix has.
+    """
+    known = [fix.NAME for fix in FIXES]
+    unknown = set(names).difference(known)
+    if unknown:
+        raise ValueError(f"{', '.join(sorted(unknown))}: expected some of {', '.join(known)}")
+    return _composed((fix for fix in FIXES if fix.NAME not in names), Reference)
+
+
+def _composed(fixes: Iterable[type], declared: type[Balance]) -> type[Balance]:
+    """Return linux_6_12 with fixes that declares what another class does."""
+    chosen = tuple(fixes)
+    namespace = {
+        "__slots__": (),
+        "EXPECTED": declared.EXPECTED,
+        "NOT_APPLICABLE": declared.NOT_APPLICABLE,
+    }
+    name = "Linux612" + "".join(fix.__name__ for fix in chosen)
+    return cast("type[Balance]", type(name, (*chosen, Linux612), namespace))

@@ -7,20 +7,20 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from percpu_spec.protocol.freeing import isolated, qualifies
 from percpu_spec.protocol.moves import (
     Freed,
     Move,
+    freed,
     fresh,
     is_findable,
     is_free_or_own,
     left_empty,
-    freed,
     owed,
     standing_at,
     with_area,
     with_pages,
 )
-from percpu_spec.protocol.freeing import isolated, qualifies
 from percpu_spec.protocol.operators import And, Not, Or, Truth
 from percpu_spec.protocol.pages import Span
 from percpu_spec.protocol.state import (

@@ -30,12 +30,14 @@ RECLAIMS = (*RELEASES, Phase.FLUSHED)
 RANGES = (Phase.FILLING, Phase.DRAINING, Phase.RELEASING, Phase.POPULATING)
 
 
-def kinds_are_known(s: State, a: Any, c: Any) -> Truth:
-    """Places and phases are those there are."""
-    return And(
-        within(min(Phase), s.actors[a].phase, max(Phase) + 1),
-        within(min(Place), s.chunks[c].place, max(Place) + 1),
-    )
+def phase_is_known(s: State, a: Any) -> Truth:
+    """There are no other phases."""
+    return within(min(Phase), s.actors[a].phase, max(Phase) + 1)
+
+
+def place_is_known(s: State, c: Any) -> Truth:
+    """There are no other places."""
+    return within(min(Place), s.chunks[c].place, max(Place) + 1)
 
 
 def mutex_excludes(s: State, a: Any) -> Truth:
@@ -140,20 +142,21 @@ def holes_are_unpopulated(s: State, a: Any, p: Number) -> Truth:
 
 
 def filled_is_live(s: State, a: Any) -> Truth:
-    """A chunk being populated is live, on a list and not immutable."""
+    """A chunk being populated is live, on a list and not immutable.
+
+    One that an allocation took from can be isolated meanwhile, but not sidelined.
+    """
     here = s.actors[a]
-    return Implies(
-        one_of(here.phase, Phase.FILLING, Phase.POPULATING),
-        And(
-            one_of(
-                s.chunks[here.at].place,
-                Place.ACTIVE,
-                Place.FREE,
-                Place.SIDELINED,
-                Place.TO_DEPOPULATE,
-            ),
-            Not(is_immutable(s, here.at)),
+    place = s.chunks[here.at].place
+    populates = here.phase == Phase.POPULATING
+    fills = here.phase == Phase.FILLING
+    return And(
+        Implies(fills, one_of(place, Place.ACTIVE, Place.TO_DEPOPULATE)),
+        Implies(
+            populates,
+            one_of(place, Place.ACTIVE, Place.FREE, Place.SIDELINED, Place.TO_DEPOPULATE),
         ),
+        Implies(Or(fills, populates), Not(is_immutable(s, here.at))),
     )
 
 
@@ -234,7 +237,8 @@ def stale_is_held(s: State, c: Any, p: Number) -> Truth:
 
 
 INVARIANT = {
-    "KINDS": kinds_are_known,
+    "PHASE": phase_is_known,
+    "PLACE": place_is_known,
     "MUTEX": mutex_excludes,
     "RANGES": ranges_are_proper,
     "INSIDE": pages_are_inside,

@@ -10,8 +10,8 @@ from functools import cache
 from typing import Any, Literal, NamedTuple
 
 from percpu_spec.protocol.moves import Move
-from percpu_spec.protocol.pages import Span
 from percpu_spec.protocol.operators import Truth
+from percpu_spec.protocol.pages import Span
 from percpu_spec.protocol.state import State
 
 ActionFunction = Callable[..., Move]
