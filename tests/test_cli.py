@@ -53,7 +53,7 @@ def test_run_an_operation_list(short: Path) -> None:
     assert found["complete"]
     assert found["kind"] == "operation list"
     assert found["contracts"] == "fast"
-    assert found["bound"] == "contracted: 3000 operations checked at level fast"
+    assert found["bound"] == "contracted: 3000 operations checked at level fast, of each area its first block"
     assert isinstance(found["final_checksum"], int)
     assert found["memory"][0] == {"operation": 0, "pages": 11, "pages_all_units": 44}
     assert found["memory"][-1]["operation"] == 3000

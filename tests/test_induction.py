@@ -27,9 +27,7 @@ from percpu_spec.protocol.state import Place, State
 from percpu_spec.protocol.variants import LINUX_6_12, MACHINES, REFERENCE
 
 CHANGED = [
-    name
-    for name, action in REFERENCE.actions.items()
-    if LINUX_6_12.actions.get(name) is not action
+    name for name, action in REFERENCE.actions.items() if LINUX_6_12.actions.get(name) is not action
 ]
 
 
@@ -193,4 +191,3 @@ def test_counting_lemma(lemma: Any) -> None:
 def test_wrong_lemma_is_not_proved() -> None:
     wrong = replace(LEMMAS[0], assumed=lambda n: True)
     assert not is_proved(wrong)
-

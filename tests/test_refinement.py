@@ -246,7 +246,8 @@ def test_checker_without_history() -> None:
         if rng.random() < 0.5 or not live:
             steps = checker.drive("a", allocator.alloc_percpu(100, 4, False, KERNEL))
         elif rng.random() < 0.8:
-            steps = checker.drive("f", allocator.free_percpu(live.pop(int(rng.random() * len(live)))))
+            freed = live.pop(int(rng.random() * len(live)))
+            steps = checker.drive("f", allocator.free_percpu(freed))
         else:
             steps = checker.drive("b", allocator.balance_workfn())
         area = finished(steps)

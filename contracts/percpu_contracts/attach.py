@@ -15,7 +15,7 @@ from typing import Any, TypeVar, cast
 
 import icontract
 
-from percpu_contracts.contract import Mark, marked_names, marks_of
+from percpu_contracts.contract import NOT_ASKED, Mark, marked_names, marks_of
 from percpu_contracts.monitor import ClauseViolation, MisuseError, Monitor
 
 C = TypeVar("C")
@@ -167,6 +167,10 @@ def _judge(marks: list[Mark]) -> Callable[..., bool]:
             monitor.evaluated[asked] += 1
         for clause, single, condition, pick in parts:
             wrong = condition(*pick(given))
+            if wrong == NOT_ASKED:
+                if monitor is not None:
+                    monitor.not_asked[clause] += 1
+                continue
             if monitor is None:
                 if wrong if single else any(True for _ in wrong):
                     return False

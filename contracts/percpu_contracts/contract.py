@@ -19,6 +19,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 MARKS = "__percpu_contract__"
 
+NOT_ASKED = ""
+"""What a condition returns where its question did not arise. It then counts as no evaluation, so
+that no clause is called holding for want of a situation in which it could have been broken."""
+
 
 @dataclass(frozen=True, slots=True)
 class Mark:

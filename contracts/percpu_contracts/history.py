@@ -16,6 +16,8 @@ class History:
         # released since the chunk last served an allocation or was reintegrated (COST-1)
         self.depopulated: set[ChunkView] = set()
         # pages unmapped whose translations some CPU may still hold (TLB-1)
+        self.given_back: set[tuple[ChunkView, int]] = set()  # pages ever unmapped (TLB-1)
+        self.pop_only: bool | None = None  # how the request under way was searched for (API-3)
         self.stale: set[tuple[ChunkView, int]] = set()
         # chunks with an area not populated yet, by how many allocations (POP-1)
         self.unsettled: Counter[ChunkView] = Counter()
@@ -30,6 +32,7 @@ class History:
         """Pages of a chunk were unmapped and given back."""
         self.depopulated.add(chunk)
         self.stale.update((chunk, page) for page in pages)
+        self.given_back.update((chunk, page) for page in pages)
 
     def flushed(self, chunk: ChunkView, pages: Iterable[int]) -> None:
         """The translations of these addresses were flushed on every CPU."""
@@ -39,6 +42,7 @@ class History:
         """The chunk's addresses went back; they are not handed out before a purge."""
         self.depopulated.discard(chunk)
         self.stale = {entry for entry in self.stale if entry[0] is not chunk}
+        self.given_back = {entry for entry in self.given_back if entry[0] is not chunk}
 
     def back_in_use(self, chunk: ChunkView) -> None:
         """The chunk served an allocation or was reintegrated."""

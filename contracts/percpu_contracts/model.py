@@ -14,6 +14,8 @@ class EnvironmentView(Protocol):
     live_pages: int
     creates: int
     charged: int
+    destroys: int
+    objcg_refs: int
     balance_requests: int
 
 

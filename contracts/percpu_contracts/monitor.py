@@ -64,6 +64,7 @@ class Monitor:
         self.operation = 0
         self.evaluated: Counter[str] = Counter()  # how often each condition was, by its clauses
         self.violations: dict[str, Violation] = {}
+        self.not_asked: Counter[str] = Counter()  # of these, how often no question arose
         self.last = ("", "")  # the violation entered last
         self.history = History()
         self.whole_state = WholeState()
@@ -113,6 +114,7 @@ class Monitor:
         for names, count in self.evaluated.items():
             for clause in names.split():
                 total[clause] += count
+        total.subtract(self.not_asked)
         for clause in STATE_CLAUSES:
             total[clause] += self.whole_state.evaluations
         for clause in QUIESCENT_CLAUSES:

@@ -31,6 +31,7 @@ class Operations(Memcg):
             return area
 
     @ensure(fast.FREE, fast.free_holds, "fast")
+    @ensure("LIST-2", fast.freed_chunk_is_listed, "fast")
     def free(self, area: Area | None) -> None:
         """Free with nothing else running; see free_percpu."""
         run(self.free_percpu(area))
@@ -228,8 +229,12 @@ class Operations(Memcg):
         return True
 
     @record(must.note_cleared)
-    def clear_area(self, chunk: Chunk, off: int, size: int) -> None:
-        """Zero the area in the unit of every CPU (API-6); the model keeps no contents."""
+    def clear_area(self, chunk: Chunk, off: int, size: int) -> int:
+        """Zero the area in every CPU's unit and return how many (API-6).
+
+        The model keeps no contents.
+        """
+        return self.geometry.cpus
 
     def alloc_failed(
         self, reserved: bool, is_atomic: bool, size: int, align: int, gfp: int

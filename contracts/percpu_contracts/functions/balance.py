@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from percpu_contracts import balance, reclaim
+from percpu_contracts.contract import NOT_ASKED
 from percpu_contracts.functions.slots import float_now
 from percpu_contracts.model import LinkedChunk, Model
 from percpu_spec.definitions import lists_of_slot, live_chunks
@@ -33,7 +34,7 @@ def release_keeps_float(self: Model, chunk: LinkedChunk, OLD: Any) -> str | None
 def leaves_one_free(self: Model, empty_only: bool, chunk_type: int) -> str | None:
     """With nothing else running, at most one chunk is left on the free list (BAL-2)."""
     if empty_only or self.monitor.history.concurrent:
-        return None
+        return NOT_ASKED
     number = lists_of_slot(self, self.free_slot)[chunk_type]
     free = sum(1 for _ in self.slot_chunks(number))
     return None if free <= 1 else f"{free} chunks are left on the free list"
@@ -49,7 +50,7 @@ def drains_list(self: Model) -> str | None:
 def drains_chunk(self: Model, chunk: LinkedChunk) -> str | None:
     """With nothing else running, no empty populated page is left, float allowing (RCL-4)."""
     if self.monitor.history.concurrent:
-        return None
+        return NOT_ASKED
     return reclaim.chunk_is_drained(self, chunk)
 
 
@@ -57,7 +58,7 @@ def drains(self: Model) -> str | None:
     """With nothing else running, the work soon asks for no more of itself (BAL-3)."""
     history = self.monitor.history
     if history.concurrent:
-        return None
+        return NOT_ASKED
     history.creations = 0
     history.runs += 1
     if not self.work_pending:
@@ -69,7 +70,7 @@ def creates_few(self: Model, result: bool) -> str | None:
     """With nothing else running, the work does not create one chunk after the other (BAL-3)."""
     history = self.monitor.history
     if history.concurrent or not result:
-        return None
+        return NOT_ASKED
     history.creations += 1
     return balance.creations_end(history.creations, self.chunk_types, self.geometry)
 
@@ -84,6 +85,6 @@ def holds_locks(self: Model) -> str | None:
 def owns_nothing(self: Model) -> str | None:
     """No chunk is left in nobody's hands (LIST-1)."""
     if self.monitor.history.concurrent:
-        return None
+        return NOT_ASKED
     left = sum(1 for _ in self.owned_chunks())
     return f"{left} chunks are still owned after the balance work" if left else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from percpu_contracts import hints, isolation, locks, maps, population, reclaim
+from percpu_contracts.contract import NOT_ASKED
 from percpu_contracts.functions.slots import float_now
 from percpu_contracts.model import LinkedChunk, Model
 from percpu_spec.definitions import is_fully_free
@@ -21,7 +22,7 @@ def has_shape(self: Model, result: LinkedChunk | None) -> str | None:
 
 
 def is_blank(self: Model, result: LinkedChunk | None) -> str | None:
-    """A new chunk is free throughout, and its hints say so (HINT-6)."""
+    """A new chunk is free throughout, and its hints say just that (HINT-1)."""
     if result is None:
         return None
     if result.alloc_map.find(1) >= 0:
@@ -107,7 +108,7 @@ def release_keeps_float(self: Model, chunk: LinkedChunk, OLD: Any) -> str | None
     A fully free chunk that a step has taken off its list counts as about to be destroyed.
     """
     if is_fully_free(chunk, self.geometry) and any(o is chunk for o in self.owned_chunks()):
-        return None
+        return NOT_ASKED
     return reclaim.float_stays_high(OLD.floating, float_now(self, chunk), self.geometry)
 
 
@@ -189,7 +190,7 @@ def spares_special(self: Model, chunk: LinkedChunk, result: bool) -> str | None:
 def spares_float(self: Model, chunk: LinkedChunk, result: bool) -> str | None:
     """A chunk qualifies only if the float stays at HIGH without it (RCL-1)."""
     if not result or chunk.isolated:
-        return None
+        return NOT_ASKED
     rest = float_now(self, chunk) - chunk.nr_empty_pop_pages
     if rest >= self.geometry.empty_high:
         return None

@@ -10,12 +10,13 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from percpu_contracts import balance, floats, hints, lists, population, reclaim
-from percpu_spec.definitions import chunk_slot, is_free
+from percpu_contracts.contract import NOT_ASKED
+from percpu_spec.definitions import is_free
 
 Broken = tuple[str, str]
 
 ALLOC = "MAP-1 MAP-3 POP-2 HINT-1 HINT-2 HINT-3 HINT-4"
-FREE = "HINT-1 HINT-2 HINT-3 HINT-4 LIST-2"
+FREE = "HINT-1 HINT-2 HINT-3 HINT-4"
 BALANCE = "FLT-1 BAL-2 RCL-3"
 
 LINKS = 16  # how far along its list a chunk's list is looked for
@@ -43,16 +44,32 @@ def alloc_holds(self: Any, size: int, result: tuple[Any, int] | None) -> Iterabl
 
 
 def free_holds(self: Any, area: tuple[Any, int] | None) -> Iterable[Broken]:
-    """The hints of the block that the freed area began in are right, and so is the list."""
+    """The hints of the block that the freed area began in are right."""
     if area is None:
         return ()
     chunk, off = area
     index = (off // self.granule) >> self.block_shift
-    if _is_suspect(chunk, index, self.block_bits) or (
-        self.slot_of_bits[chunk.chunk_md.contig_hint] < self.relegation_slot
-    ):
-        return _free_breaks(self, chunk, index)
+    if _is_suspect(chunk, index, self.block_bits):
+        return _block_breaks(self, chunk, index)
     return ()
+
+
+def freed_chunk_is_listed(self: Any, area: tuple[Any, int] | None) -> str | None:
+    """The chunk freed into is on its computed list (LIST-2).
+
+    Not asked where the list's end is more than LINKS chunks away, which keeps the work constant.
+    """
+    if area is None:
+        return NOT_ASKED
+    chunk = area[0]
+    if chunk.isolated or chunk is self.reserved_chunk:
+        return NOT_ASKED
+    link = chunk.next
+    for _ in range(LINKS):
+        if type(link) is not type(chunk):
+            return lists.chunk_is_on_its_list(self, chunk, link.slot)
+        link = link.next
+    return NOT_ASKED
 
 
 def balance_holds(self: Any) -> Iterator[Broken]:
@@ -113,16 +130,3 @@ def _alloc_breaks(self: Any, chunk: Any, at: int, end: int) -> Iterator[Broken]:
     if wrong is not None:
         yield "POP-2", wrong
     yield from _block_breaks(self, chunk, at // self.block_bits)
-
-
-def _free_breaks(self: Any, chunk: Any, index: int) -> Iterator[Broken]:
-    yield from _block_breaks(self, chunk, index)
-    if chunk_slot(chunk, self.geometry) < self.relegation_slot:
-        link = chunk.next
-        for _ in range(LINKS):
-            if hasattr(link, "slot"):
-                wrong = lists.chunk_is_on_its_list(self, chunk, link.slot)
-                if wrong is not None:
-                    yield "LIST-2", wrong
-                return
-            link = link.next

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from percpu_contracts import fit
+from percpu_contracts.contract import NOT_ASKED
 from percpu_contracts.model import LinkedChunk, Model
 from percpu_spec.definitions import is_populated
 from percpu_spec.views import BlockView
@@ -44,7 +45,7 @@ def hit_is_genuine(
 ) -> str | None:
     """A place named by the hints has room, populated if asked (FIT-2)."""
     if result < 0:
-        return None
+        return NOT_ASKED
     return fit.hit_is_genuine(chunk, result, alloc_bits, align, pop_only, self.geometry)
 
 
@@ -53,7 +54,7 @@ def miss_is_genuine(
 ) -> str | None:
     """An unaligned request that may populate misses only where nothing fits (FIT-1)."""
     if result >= 0 or align > 1 or pop_only:
-        return None
+        return NOT_ASKED
     return fit.miss_is_genuine(chunk, alloc_bits)
 
 
@@ -84,6 +85,7 @@ def skipped_is_free(
 
 def note_examined(self: Model, chunk: LinkedChunk, pop_only: bool) -> None:
     """An atomic search of the lists looked at this chunk (COST-1)."""
+    self.monitor.history.pop_only = pop_only
     if not pop_only or chunk is self.reserved_chunk:
         return
     free = not chunk.isolated and chunk.free_bytes == self.geometry.unit

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from percpu_contracts.contract import NOT_ASKED
 from percpu_contracts.model import LinkedChunk, Model
 from percpu_spec.definitions import charged_size
 
@@ -21,6 +22,8 @@ def charges_in_full(
     self: Model, size: int, result: tuple[bool, object | None], OLD: Any
 ) -> str | None:
     """A charged request pays for every unit and its part of the vector, any other nothing."""
+    if result[1] is None and self.env.charged == OLD.charged:
+        return NOT_ASKED
     wanted = OLD.charged + (_owed(self, size) if result[1] is not None else 0)
     found = self.env.charged
     return None if found == wanted else f"{found} bytes charged, expected {wanted}"
@@ -30,6 +33,8 @@ def settles_charge(
     self: Model, objcg: object | None, chunk: LinkedChunk | None, off: int, size: int, OLD: Any
 ) -> str | None:
     """The charge is noted at the area's bit, or undone."""
+    if objcg is None and self.env.charged == OLD.charged:
+        return NOT_ASKED
     if objcg is None:
         wanted = OLD.charged
     elif chunk is not None and chunk.obj_exts is not None:
@@ -52,5 +57,7 @@ def uncharges(self: Model, chunk: LinkedChunk, off: int, OLD: Any) -> str | None
     """A free uncharges what its area was charged, once."""
     if off // self.geometry.granule in (chunk.obj_exts or {}):
         return f"the area freed at byte {off} still holds an object cgroup"
+    if not OLD.owed and self.env.charged == OLD.charged:
+        return NOT_ASKED
     wanted, found = OLD.charged - OLD.owed, self.env.charged
     return None if found == wanted else f"{found} bytes charged, expected {wanted}"

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from percpu_contracts import accounting, api, balance, cost, population, tlb
+from percpu_contracts.contract import NOT_ASKED
 from percpu_contracts.model import LinkedChunk, Model
-from percpu_spec.definitions import area_size, first_chunk_pages, is_legal
+from percpu_spec.definitions import area_size, first_chunk_pages, is_legal, live_chunks
 from percpu_spec.gfp import may_block
 
 Area = tuple[LinkedChunk, int]
@@ -31,21 +32,24 @@ def refuses_illegal(
 ) -> str | None:
     """An illegal size or alignment is refused without a change of state (API-1)."""
     if is_legal(self.geometry, size, align):
-        return None
+        return NOT_ASKED
     concurrent = self.monitor.history.concurrent
     changed = not concurrent and state_before(self) != OLD.state
     return api.illegal_is_refused(self.geometry, size, align, result is not None, changed)
 
 
 def classifies(self: Model, gfp: int) -> str | None:
-    """A request is atomic exactly if its flags forbid blocking (API-3)."""
-    return api.flags_decide_blocking(may_block(gfp, self.BLOCKING), not self.is_atomic(gfp))
+    """A request was searched for as atomic exactly if its flags forbid blocking (API-3)."""
+    history = self.monitor.history
+    if history.concurrent or history.pop_only is None:
+        return NOT_ASKED
+    return api.flags_decide_blocking(may_block(gfp, self.BLOCKING), not history.pop_only)
 
 
 def only_takes(self: Model, gfp: int, OLD: Any) -> str | None:
     """An atomic allocation populates no page and creates no chunk (API-5)."""
-    if self.monitor.history.concurrent:
-        return None
+    if self.monitor.history.concurrent or may_block(gfp, self.BLOCKING):
+        return NOT_ASKED
     pages, chunks = self.env.live_pages - OLD.state[5], self.env.creates - OLD.state[6]
     return api.atomic_only_takes(may_block(gfp, self.BLOCKING), pages, chunks)
 
@@ -53,21 +57,21 @@ def only_takes(self: Model, gfp: int, OLD: Any) -> str | None:
 def fits_request(self: Model, size: int, align: int, result: Area | None) -> str | None:
     """The area has the rounded size and the alignment asked for (API-4)."""
     if result is None:
-        return None
+        return NOT_ASKED
     chunk, off = result
     return api.area_fits_request(chunk, off, size, align, self.geometry)
 
 
-def note_cleared(self: Model, chunk: LinkedChunk, off: int, size: int) -> None:
-    """Every unit's copy of these bytes was zeroed (API-6)."""
-    cpus = range(self.geometry.cpus)
+def note_cleared(self: Model, chunk: LinkedChunk, off: int, size: int, result: int) -> None:
+    """These bytes were zeroed in the first `result` units (API-6)."""
+    cpus = range(result)
     self.monitor.history.cleared[chunk, off] = [(cpu, off, size) for cpu in cpus]
 
 
 def is_cleared(self: Model, size: int, result: Area | None) -> str | None:
     """The area was zeroed on every CPU before it was handed out (API-6)."""
     if result is None:
-        return None
+        return NOT_ASKED
     cleared = self.monitor.history.cleared.pop(result, [])
     return api.area_is_cleared(cleared, result[1], size, self.geometry)
 
@@ -75,7 +79,7 @@ def is_cleared(self: Model, size: int, result: Area | None) -> str | None:
 def is_populated(self: Model, result: Area | None) -> str | None:
     """The area handed out lies in populated pages (POP-2)."""
     if result is None:
-        return None
+        return NOT_ASKED
     chunk, off = result
     size = area_size(chunk, off, self.geometry) or self.geometry.granule
     return population.area_is_populated(chunk, off, size, self.geometry)
@@ -83,22 +87,27 @@ def is_populated(self: Model, result: Area | None) -> str | None:
 
 def is_not_stale(self: Model, result: Area | None) -> str | None:
     """No CPU can hold an old translation of the area's addresses (TLB-1)."""
-    if result is None or not self.monitor.history.stale:
-        return None
+    history = self.monitor.history
+    if result is None or not history.given_back:
+        return NOT_ASKED
     chunk, off = result
     size = area_size(chunk, off, self.geometry) or self.geometry.granule
     page = self.geometry.page
     pages = range(off // page, -(-(off + size) // page))
+    if not any((chunk, number) in history.given_back for number in pages):
+        return NOT_ASKED
     stale = {number for held, number in self.monitor.history.stale if held is chunk}
     return tlb.no_stale_translation(pages, stale)
 
 
 def asks_when_low(self: Model, gfp: int, result: Area | None) -> str | None:
     """A success that leaves the float below LOW asked for balance work (BAL-4)."""
-    if result is None or self.monitor.history.concurrent:
-        return None
+    floating = self.float_of(self.request_type(gfp))
+    low = floating < self.geometry.empty_low
+    if result is None or not low or self.monitor.history.concurrent:
+        return NOT_ASKED
     asked = self.work_pending or not self.async_enabled
-    return balance.low_float_asks(self.float_of(self.request_type(gfp)), asked, self.geometry)
+    return balance.low_float_asks(floating, asked, self.geometry)
 
 
 def asks_when_failed(
@@ -106,9 +115,9 @@ def asks_when_failed(
 ) -> str | None:
     """A failed atomic request left its mark and asked for work (BAL-5); a failed charge not."""
     if result is not None or not self.is_atomic(gfp) or self.monitor.history.concurrent:
-        return None
+        return NOT_ASKED
     if not is_legal(self.geometry, size, align) or not OLD.may_charge:
-        return None
+        return NOT_ASKED
     asked = self.work_pending or not self.async_enabled
     return balance.atomic_failure_asks(self.atomic_alloc_failed, asked)
 
@@ -120,7 +129,10 @@ def may_charge(self: Any) -> bool:
 
 def is_ordered(self: Model, pop_only: bool) -> str | None:
     """An atomic search met depopulated chunks late and fully free ones last (COST-1)."""
-    return cost.depopulated_come_late(self.monitor.history.examined) if pop_only else None
+    examined = self.monitor.history.examined
+    if not pop_only or not any(e.depopulated or e.fully_free for e in examined):
+        return NOT_ASKED
+    return cost.depopulated_come_late(examined)
 
 
 def end_search(self: Model, result: tuple[LinkedChunk | None, int]) -> None:
@@ -143,13 +155,15 @@ def end_area(self: Model, chunk: LinkedChunk) -> None:
 def charges_are_owed(self: Model) -> str | None:
     """Bytes charged are those of the live areas that hold an object cgroup (ACC-1)."""
     if self.monitor.history.concurrent or not self.geometry.memcg:
-        return None
+        return NOT_ASKED
     granule = self.geometry.granule
     sizes = [
         area_size(chunk, bit * granule, self.geometry) or 0
         for chunk in self.chunks()  # type: ignore[attr-defined]
         for bit in chunk.obj_exts or ()
     ]
+    if self.env.objcg_refs != len(sizes):
+        return f"{self.env.objcg_refs} references to object cgroups for {len(sizes)} live areas"
     return accounting.charge_is_owed(
         self.env.charged, sizes, self.geometry, vector=self.CHARGES_VECTOR
     )
@@ -158,7 +172,7 @@ def charges_are_owed(self: Model) -> str | None:
 def counts_pages(self: Any) -> str | None:
     """Backing pages held are those counted as populated, on every CPU (POP-4, by way of POP-3)."""
     if self.geometry.backing != "vm" or self.monitor.history.concurrent:
-        return None
+        return NOT_ASKED
     wanted = self.geometry.cpus * (self.nr_populated - first_chunk_pages(self))
     found = self.env.live_pages
     return None if found == wanted else f"{found} backing pages held, expected {wanted}"
@@ -167,21 +181,25 @@ def counts_pages(self: Any) -> str | None:
 def counts_areas(self: Any) -> str | None:
     """The statistics agree with what lives (STAT-1)."""
     if self.stats is None or self.monitor.history.concurrent:
-        return None
+        return NOT_ASKED
     return accounting.counts_agree(self.stats)
 
 
 def note_other(self: Model) -> None:
-    """Something other than the balance work ran (BAL-3)."""
+    """Something other than the balance work ran (BAL-3); its search is over (API-3)."""
     self.monitor.history.runs = 0
+    self.monitor.history.pop_only = None
 
 
 def state_holds(self: Model) -> Iterator[tuple[str, str]]:
     """Every clause about states, and those about quiescence if nothing is pending."""
     quiescent = self.quiescent and not self.monitor.history.concurrent
-    return self.monitor.broken_state(self, quiescent=quiescent)
+    yield from self.monitor.broken_state(self, quiescent=quiescent)
+    live, made = len(live_chunks(self)), self.env.creates - self.env.destroys
+    if live != made:
+        yield "LIST-1", f"{live} chunks are listed or owned, of {made} that live"
 
 
 def names_area(self: Model, area: Area | None) -> str | None:
     """The caller frees nothing, or the start of a live area (API-2)."""
-    return None if area is None else api.free_names_area(area[0], area[1], self.geometry)
+    return NOT_ASKED if area is None else api.free_names_area(area[0], area[1], self.geometry)

@@ -12,7 +12,6 @@ from percpu_proofs import data
 from percpu_proofs.commands import output, traces
 from percpu_proofs.conformance.report import TraceReport
 from percpu_proofs.conformance.vectors import VectorReport, conform_vectors
-from percpu_reference import DEFAULT
 
 
 @click.group()
@@ -64,9 +63,11 @@ def _show(out: Console, report: VectorReport, interrupted: bool) -> None:
 
 @conform.command()
 @click.argument("runs", nargs=-1, type=click.Path(path_type=Path), metavar="[RUN]...")
-@click.option("--variant", default=DEFAULT, show_default=True, help="The algorithm to compare.")
+@click.option(
+    "--variant", help="The algorithm to compare.  [default: that of the recorded kernel]"
+)
 @output.json_option
-def trace(runs: tuple[Path, ...], variant: str, as_json: bool) -> None:
+def trace(runs: tuple[Path, ...], variant: str | None, as_json: bool) -> None:
     """Compare every placement and recorded state of kernel traces: folders of runs, or traces.
 
     Without RUN, the trace that ships with the package.

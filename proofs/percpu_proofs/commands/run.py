@@ -27,7 +27,10 @@ _MAPS_SHOWN = 2  # chunks drawn after a violation
 
 @click.command()
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path), metavar="[FILE]...")
-@click.option("--variant", default=DEFAULT, show_default=True, help="The algorithm to run.")
+@click.option(
+    "--variant",
+    help=f"The algorithm to run.  [default: {DEFAULT}; for a trace that of the recorded kernel]",
+)
 @click.option(
     "--contracts",
     type=click.Choice(["off", "fast", "full"]),
@@ -43,7 +46,11 @@ _MAPS_SHOWN = 2  # chunks drawn after a violation
 )
 @output.json_option
 def run(
-    files: tuple[Path, ...], variant: str, contracts: Level, geometry: str | None, as_json: bool
+    files: tuple[Path, ...],
+    variant: str | None,
+    contracts: Level,
+    geometry: str | None,
+    as_json: bool,
 ) -> None:
     """Run FILEs (operation lists, vectors, kernel traces) through the contract-checked allocator.
 
@@ -62,7 +69,7 @@ def run(
                     traces.show(out, replayed)
                 continue
             source = read_source(path, geometry)
-            report = _report(path, source, variant, contracts)
+            report = _report(path, source, variant or DEFAULT, contracts)
             reports.append(report)
             try:
                 with output.progress_bar(path.name) as bar:

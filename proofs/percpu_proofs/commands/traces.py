@@ -16,8 +16,11 @@ from percpu_proofs.conformance.trace import conform_trace
 from percpu_proofs.runs import bound
 
 
-def replay(path: Path, variant: str, contracts: Level) -> TraceReport:
-    """Replay a recorded run with a progress bar. Raises TraceError."""
+def replay(path: Path, variant: str | None, contracts: Level) -> TraceReport:
+    """Replay a recorded run with a progress bar; on its kernel's variant if none is given.
+
+    Raises TraceError.
+    """
     with output.progress_bar(path.name) as bar:
         return conform_trace(path, variant=variant, contracts=contracts, progress=bar)
 

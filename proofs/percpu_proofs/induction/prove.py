@@ -160,9 +160,7 @@ class Proof:
         for what, demand in self.session.demands:
             goals.setdefault(what, []).append(demand(self.page))
         facts, self.session.facts = self.session.facts, []
-        found = [
-            self.ask(action, f"COUNT: {what}", And(*parts)) for what, parts in goals.items()
-        ]
+        found = [self.ask(action, f"COUNT: {what}", And(*parts)) for what, parts in goals.items()]
         self.session.facts = facts
         return found
 
@@ -182,9 +180,7 @@ class Proof:
             if key is not None:
                 for part, value in zip(s.actors[key]._fields, s.actors[key], strict=True):
                     terms[f"{name}.{part}"] = value
-        return {
-            name: str(model.eval(term, model_completion=True)) for name, term in terms.items()
-        }
+        return {name: str(model.eval(term, model_completion=True)) for name, term in terms.items()}
 
 
 def prove_action(machine: Machine, name: str, seconds: float = SECONDS) -> list[Obligation]:
@@ -231,9 +227,7 @@ def prove_initial(machine: Machine, seconds: float = SECONDS) -> list[Obligation
     for c in (world.first, world.reserved):
         used = proof.state.chunks[c].used
         taken.append(used)
-        proof._add(
-            Implies(used.has(p), within(0, p, world.pages(c))) for p in session.pages
-        )
+        proof._add(Implies(used.has(p), within(0, p, world.pages(c))) for p in session.pages)
     start = start_state(world, *taken)
     found = proof.counts("boot")
     for clause, function in machine.clauses.items():

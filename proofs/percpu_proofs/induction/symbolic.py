@@ -115,9 +115,7 @@ def either(condition: Truth, one: Any, other: Any) -> Any:
         size = None
         if one.size is not None and other.size is not None:
             size = If(condition, one.size, other.size)
-        return PageSet(
-            one.session, lambda p: If(condition, one.has(p), other.has(p)), size
-        )
+        return PageSet(one.session, lambda p: If(condition, one.has(p), other.has(p)), size)
     if isinstance(one, tuple):
         pairs = zip(one, other, strict=True)
         return type(one)(*[either(condition, x, y) for x, y in pairs])
@@ -255,10 +253,7 @@ class Before:
         )
 
     def _chunk(self, c: Any) -> Chunk:
-        used, populated, stale = (
-            PageSet(self.session, lambda p, has=has: has(c, p), size(c))
-            for has, size in self._sets.values()
-        )
+        used, populated, stale = (self._set(name, c) for name in self._sets)
         return Chunk(
             self._place(c),
             self._isolated(c),
@@ -268,6 +263,10 @@ class Before:
             stale,
             self._empties(c),
         )
+
+    def _set(self, name: str, c: Any) -> PageSet:
+        has, size = self._sets[name]
+        return PageSet(self.session, lambda p: has(c, p), size(c))
 
     def counts(self) -> list[Truth]:
         """Return what is true of finite sets, at the session's terms (see counting)."""

@@ -11,14 +11,18 @@ from typing import Any, TypeVar
 
 from percpu_contracts.history import History
 from percpu_proofs.refinement.mismatch import Difference, StepMismatch, first_difference
-from percpu_proofs.refinement.observation import CorruptLists, Observer, world_of
+from percpu_proofs.refinement.observation import (
+    CorruptLists,
+    Observer,
+    float_of,
+    world_of,
+)
 from percpu_proofs.refinement.positions import UnknownGap, position_of
 from percpu_proofs.refinement.stretch import Choice, Stretch
 from percpu_reference.gaps import Gap
 from percpu_reference.variants import Allocator
 from percpu_spec.protocol.concrete import ABSENT, IDLE, NOBODY, Table
 from percpu_spec.protocol.machine import Machine
-from percpu_spec.protocol.pages import NO_PAGES
 from percpu_spec.protocol.state import Chunk, Phase, Place, Position, State
 
 T = TypeVar("T")
@@ -42,8 +46,9 @@ class RefinementChecker:
         self.history = history
         self.stretches = 0
         self.taken: list[str] = []  # actions of the last stretch
+        self._has_span = "flush_begin" in machine.actions
         self._world = world_of(allocator)
-        self._observer = Observer(allocator)
+        self._observer = Observer(allocator, relists="relist" in machine.actions)
         self.reset()
 
     def reset(self) -> None:
@@ -54,7 +59,7 @@ class RefinementChecker:
             Table(chunks, ABSENT),
             Table({}, IDLE),
             NOBODY,
-            self.allocator.nr_empty_pop_pages,
+            float_of(self.allocator),
         )
         self._gaps: dict[Any, str] = {}
 
@@ -90,7 +95,7 @@ class RefinementChecker:
         else:
             actors[actor] = position
         table = Table(chunks, ABSENT)
-        found = State(self._world, table, actors, mutex, allocator.nr_empty_pop_pages)
+        found = State(self._world, table, actors, mutex, float_of(allocator))
         if predicted is not s or found != s:
             predicted = _without_gone(predicted)
             if self.history is None:
@@ -126,9 +131,10 @@ class RefinementChecker:
 
     def _position(self, gap: Gap | None, inside: bool, chunks: dict[int, Chunk]) -> Position:
         if gap is None or gap.chunk is None or not inside:
-            return position_of(gap, inside, 0, NO_PAGES)
+            return position_of(gap, inside)
         chunk = chunks.get(gap.chunk.id, ABSENT)
-        return position_of(gap, inside, gap.chunk.nr_pages, chunk.stale)
+        stale = chunk.stale if self._has_span else None
+        return position_of(gap, inside, gap.chunk.nr_pages, stale)
 
     def _follow(self, stretch: Stretch, s: State, name: str, taken: list[str]) -> State:
         """Return the state that the machine reaches along the stretch."""
@@ -142,9 +148,7 @@ class RefinementChecker:
                 choice = None
         return s
 
-    def _apply(
-        self, s: State, choice: Choice, actor: Any, name: str, taken: list[str]
-    ) -> State:
+    def _apply(self, s: State, choice: Choice, actor: Any, name: str, taken: list[str]) -> State:
         blocked: list[str] = []
         for action_name in choice.names:
             action = self.machine.actions.get(action_name)
@@ -184,7 +188,7 @@ def _with_stale(found: State, predicted: State, actor: Any) -> State:
     )
     actors = found.actors
     here = actors[actor]
-    if here.phase is Phase.RELEASING:
+    if here.phase is Phase.RELEASING:  # its span, if it keeps one
         there = predicted.actors[actor]
         actors = actors.put(actor, here._replace(lo=there.lo, hi=there.hi))
     return State(found.world, chunks, actors, found.mutex, found.floating)

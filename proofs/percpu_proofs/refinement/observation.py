@@ -59,11 +59,21 @@ def world_of(allocator: Allocator) -> PlainWorld:
     )
 
 
-class Observer:
-    """Looks at one allocator again and again; only what changed is read anew."""
+def float_of(allocator: Allocator) -> int:
+    """Return the float, of all types of chunks together."""
+    floating: int = allocator.nr_empty_pop_pages
+    return floating + getattr(allocator, "nr_empty_pop_memcg", 0)
 
-    def __init__(self, allocator: Allocator) -> None:
+
+class Observer:
+    """Looks at one allocator again and again; only what changed is read anew.
+
+    relists: a free may list a chunk that a step owns; its place is then that list.
+    """
+
+    def __init__(self, allocator: Allocator, *, relists: bool = False) -> None:
         self.allocator = allocator
+        self.relists = relists
         self.block_bits = allocator.geometry.block_bits
         self.places = self._places()
         self.seen: dict[int, _Seen] = {}
@@ -112,6 +122,10 @@ class Observer:
         all_stale = history.stale if history is not None else None
         for chunk, place in self.where():
             c = chunk.id
+            if c in found and self.relists and place is Place.OWNED:
+                holder = was[c].owner if c in was and was[c].owner != NOBODY else owner
+                found[c] = found[c]._replace(owner=holder)
+                continue
             if c in found:
                 raise CorruptLists(f"chunk {c} is at {found[c].place.name} and {place.name}")
             seen = self.seen.get(c)
@@ -152,9 +166,7 @@ class Observer:
             self.seen = {c: self.seen[c] for c in found}
         return found, touched
 
-    def _maps(
-        self, chunk: Any, c: int, seen: _Seen, touched: list[Touched]
-    ) -> tuple[Pages, Pages]:
+    def _maps(self, chunk: Any, c: int, seen: _Seen, touched: list[Touched]) -> tuple[Pages, Pages]:
         old = seen.record
         if old is None:
             used = self._used(chunk, NO_PAGES, range(chunk.nr_pages))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from percpu_reference.gaps import Gap
 from percpu_spec.protocol.concrete import IDLE, NOWHERE
-from percpu_spec.protocol.pages import Pages
+from percpu_spec.protocol.pages import NO_PAGES, Pages
 from percpu_spec.protocol.state import Phase, Position, standing
 
 PHASES: dict[str, Phase] = {
@@ -22,6 +22,9 @@ _SEARCHING = Position(Phase.SEARCHING, NOWHERE, 0, 0, 0, 0)
 _WORKING = Position(Phase.WORKING, NOWHERE, 0, 0, 0, 0)
 
 
+_OF_THE_WORK = ("balance", "reclaim", "shrink")  # how gaps of the balance work are named
+
+
 class UnknownGap(ValueError):
     """A gap that holds a chunk and has no phase."""
 
@@ -34,21 +37,23 @@ def phase_of(gap: Gap) -> Phase:
         raise UnknownGap(f"gap {gap.name!r} holds a chunk and has no phase") from None
 
 
-def position_of(gap: Gap | None, inside: bool, nr_pages: int, stale: Pages) -> Position:
+def position_of(
+    gap: Gap | None, inside: bool, nr_pages: int = 0, stale: Pages | None = NO_PAGES
+) -> Position:
     """Return the position of an actor in a gap; None for one that is done.
 
     inside: it holds pcpu_alloc_mutex. nr_pages and stale: of the gap's chunk. The pages released
-    so far in a pass of reclaim are the stale ones.
+    so far in a pass of reclaim are the stale ones; None where it keeps no span of them.
     """
     if gap is None or not inside:
         return IDLE
     phase = Phase.WORKING if gap.chunk is None else phase_of(gap)
     if gap.chunk is None or phase is Phase.WORKING:
-        return _SEARCHING if gap.name.startswith("alloc") else _WORKING
+        return _WORKING if gap.name.startswith(_OF_THE_WORK) else _SEARCHING
     c = gap.chunk.id
     if phase is Phase.FLUSHING:
         return Position(phase, c, 0, 0, gap.start, gap.end)
-    if phase is Phase.RELEASING:
+    if phase is Phase.RELEASING and stale is not None:
         released = stale.members()
         lo, hi = (released[0], released[-1] + 1) if released else (nr_pages, 0)
         return Position(phase, c, gap.start, gap.end, lo, hi)

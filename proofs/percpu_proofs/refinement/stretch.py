@@ -44,12 +44,11 @@ _MOVES: dict[tuple[Place, Place], tuple[str, ...]] = {
     (Place.NONE, Place.FREE): ("create",),
     (Place.NONE, Place.OWNED): ("create",),
     (Place.OWNED, Place.NONE): ("destroy",),
-    (Place.OWNED, Place.ACTIVE): ("relist",),
-    (Place.OWNED, Place.FREE): ("relist",),
 }
 _CREATED = ("create",)
 _AREA = ("area_ready", "area")
 _FREED = ("free", "free_isolating")
+_UNMOVED = ("free_unmoved",)  # of machines in which a chunk can be on a list not computed
 _FAILED = ("fill_fail", "fill_fail_isolating")
 
 
@@ -65,7 +64,7 @@ class Stretch(NamedTuple):
         """Yield the actions that lead from s to the end of the stretch."""
         before = s.actors[self.actor].phase
         if before is Phase.FILLING:
-            return self._fill()
+            return self._fill(s)
         if before in WORK or self.after.phase in WORK:
             return self._work(s, before)
         if self.touched:
@@ -77,18 +76,27 @@ class Stretch(NamedTuple):
     def _differs(self, s: State) -> bool:
         return any(s.chunks[c].place is not chunk.place for c, chunk in self.chunks.items())
 
+    def _fails(self, s: State, c: int, names: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the names of a failure; one that flushed stale pages has a name of its own."""
+        flushed = self.chunks[c].stale != s.chunks[c].stale
+        return (f"{names[0]}_flushing",) if flushed else names
+
+    def _is_owned(self, c: int) -> bool:
+        return c in self.chunks and self.chunks[c].place is Place.OWNED
+
     def _shared(self, touched: Touched) -> tuple[bool, bool]:
         """Return whether other areas still cover the first and the last page of one freed."""
         used, pages = self.chunks[touched.c].used, touched.pages
         return used.has(pages.lo), used.has(pages.hi - 1)
 
-    def _fill(self) -> Plan:
+    def _fill(self, s: State) -> Plan:
         a, after = self.actor, self.after
         if after.phase is Phase.FILLING:
             yield Choice(("fill_next",), (a, Span(after.start, after.end)))
         elif after.phase is Phase.SEARCHING and self.touched:
             freed = self.touched[0]
-            yield Choice(_FAILED, (a, freed.pages, *self._shared(freed)))
+            names = self._fails(s, freed.c, _FAILED)
+            yield Choice(names, (a, freed.pages, *self._shared(freed)))
         else:
             yield Choice(("fill_done",), (a,))
 
@@ -96,7 +104,9 @@ class Stretch(NamedTuple):
         a, after = self.actor, self.after
         touched = self.touched[0]
         if not touched.taken:
-            yield Choice(_FREED, (touched.c, touched.pages, *self._shared(touched)))
+            stayed = s.chunks[touched.c].place is self.chunks[touched.c].place
+            names = (*_UNMOVED, *_FREED) if stayed else _FREED
+            yield Choice(names, (touched.c, touched.pages, *self._shared(touched)))
             return
         for c in self.chunks:
             if s.chunks[c].place is Place.NONE:
@@ -129,7 +139,11 @@ class Stretch(NamedTuple):
             s = yield Choice(("drain_end",), (a,))
         elif before is Phase.POPULATING:
             grown = self.chunks[here.at].populated != s.chunks[here.at].populated
-            s = yield Choice(("populate_end",) if grown else ("populate_fail",), (a,))
+            if grown and (after.phase, after.at) == (Phase.POPULATING, here.at):
+                yield Choice(("populate_next",), (a, Span(after.start, after.end)))
+                return
+            failed = self._fails(s, here.at, ("populate_fail",))
+            s = yield Choice(("populate_end",) if grown else failed, (a,))
         elif before is Phase.RELEASING:
             s = yield Choice(("release_end",), (a,))
             if after.phase is Phase.FLUSHING:
@@ -146,16 +160,18 @@ class Stretch(NamedTuple):
         again = after.phase is Phase.RELEASING and after.at == standing_at
         order = [standing_at, *(c for c in s.chunks if c != standing_at)]
         for c in [*order, *(c for c in self.chunks if c not in s.chunks)]:
-            if again and c == standing_at and s.actors[a].phase is Phase.RELEASED:
-                continue
+            if after.phase is Phase.RELEASING and c == after.at and self._is_owned(c):
+                continue  # taken off its list with the release
             there = self.chunks[c].place if c in self.chunks else Place.NONE
+            if c == standing_at and s.actors[a].phase is Phase.RELEASED and not again:
+                s = yield Choice(("relist",), (a, c, there is Place.FREE))
             while s.chunks[c].place is not there:
                 names = _MOVES.get((s.chunks[c].place, there))
                 if names is None:
                     break
                 s = yield Choice(names, (a, c))
-            if c == standing_at and s.actors[a].phase in (Phase.FLUSHED, Phase.RELEASED):
-                s = yield Choice(("rescan", "relist"), (a, c))
+            if c == standing_at and s.actors[a].phase is Phase.FLUSHED:
+                s = yield Choice(("rescan",), (a, c))
         if after.phase is Phase.DRAINING:
             yield Choice(("drain_begin",), (a, after.at, Span(after.start, after.end)))
         elif after.phase is Phase.RELEASING:

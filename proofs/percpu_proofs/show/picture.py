@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
-from percpu_spec.definitions import chunk_slot, live_areas, served_range
+from percpu_spec.definitions import computed_list, live_areas, served_range, slots_per_type
 from percpu_spec.geometry import Geometry
 from percpu_spec.views import AllocatorView, BlockView, ChunkView
 
@@ -155,18 +155,20 @@ def picture_of_state(
     )
 
 
-def list_name(allocator: AllocatorView, slot: int) -> str:
-    """Return what a list is called: its number, and its purpose where it has one.
+def list_name(allocator: AllocatorView, number: int) -> str:
+    """Return what a list is called: its slot and type of chunks, and its purpose where it has one.
 
     Lists behind the last slot of the runs' sizes have purposes.
     """
+    chunk_type, slot = divmod(number, slots_per_type(allocator))
     purposes = {
         allocator.sidelined_slot: "sidelined",
         allocator.free_slot: "free",
         allocator.to_depopulate_slot: "to_depopulate",
     }
     purpose = purposes.get(slot)
-    return f"slot {slot}" if purpose is None else f"slot {slot} {purpose}"
+    name = f"slot {slot}" if purpose is None else f"slot {slot} {purpose}"
+    return name if allocator.chunk_types == 1 else f"{name} of type {chunk_type}"
 
 
 def picture_of_chunk(
@@ -184,7 +186,7 @@ def picture_of_chunk(
     return ChunkPicture(
         name,
         place,
-        list_name(allocator, chunk_slot(chunk, geometry)),
+        list_name(allocator, computed_list(allocator, chunk)),
         tuple(mark for mark, is_so in marks.items() if is_so),
         chunk.free_bytes,
         (behind - first) * geometry.granule,

@@ -49,13 +49,15 @@ def _lines(allocator: Allocator) -> Iterator[str]:
     if allocator.reserved_chunk is not None:
         yield "Chunk: <- Reserved Chunk"
         yield from _chunk_rows(allocator.reserved_chunk, allocator.granule)
+    slots = allocator.nr_slots // allocator.chunk_types
     for head in allocator.chunk_lists:
+        slot = head.slot % slots
         for chunk in head:
             if chunk is allocator.first_chunk:
                 yield "Chunk: <- First Chunk"
-            elif head.slot == allocator.to_depopulate_slot:
+            elif slot == allocator.to_depopulate_slot:
                 yield "Chunk (to_depopulate)"
-            elif head.slot == allocator.sidelined_slot:
+            elif slot == allocator.sidelined_slot:
                 yield "Chunk (sidelined):"
             else:
                 yield "Chunk:"

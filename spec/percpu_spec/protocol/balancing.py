@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from percpu_spec.protocol.moves import (
@@ -95,6 +96,24 @@ def populate_end(s: State, a: Any) -> Move:
     )
 
 
+def _next_hole(s: State, a: Any, hole: Span, done: Callable[[], State]) -> Move:
+    here = s.actors[a]
+    return Move(
+        {
+            "the next hole is behind": here.end <= hole.lo,
+            "it lies in the chunk": hole.hi <= s.world.pages(here.at),
+            "it is not populated": s.chunks[here.at].populated.none_in(*hole),
+        },
+        lambda: done().with_actor(a, standing(Phase.POPULATING, here.at, *hole)),
+    )
+
+
+@standing_at(Phase.POPULATING)
+def populate_next(s: State, a: Any, hole: Span) -> Move:
+    """As populate_end, and another hole of the chunk is next, isolated meanwhile or not."""
+    return _next_hole(s, a, hole, populate_end(s, a).then)
+
+
 @standing_at(Phase.POPULATING)
 def populate_end_rejoining(s: State, a: Any) -> Move:
     """The hole is populated, and an isolated chunk is reintegrated before its pages count."""
@@ -107,6 +126,12 @@ def populate_end_rejoining(s: State, a: Any) -> Move:
         )
 
     return Move({}, after)
+
+
+@standing_at(Phase.POPULATING)
+def populate_next_rejoining(s: State, a: Any, hole: Span) -> Move:
+    """As populate_end_rejoining, and another hole of the chunk is next."""
+    return _next_hole(s, a, hole, populate_end_rejoining(s, a).then)
 
 
 @standing_at(Phase.POPULATING)

@@ -7,6 +7,7 @@ comments is whoever holds the mutex.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from percpu_spec.protocol.moves import counts
@@ -15,7 +16,6 @@ from percpu_spec.protocol.operators import (
     If,
     Iff,
     Implies,
-    Min,
     Not,
     Number,
     Or,
@@ -90,9 +90,7 @@ def free_list_exact(s: State, c: Any) -> Truth:
     chunk = s.chunks[c]
     return And(
         Implies(one_of(chunk.place, Place.FREE, Place.OWNED, Place.NONE), chunk.used.size == 0),
-        Implies(
-            And(chunk.place == Place.ACTIVE, Not(is_immutable(s, c))), chunk.used.size > 0
-        ),
+        Implies(And(chunk.place == Place.ACTIVE, Not(is_immutable(s, c))), chunk.used.size > 0),
     )
 
 
@@ -102,9 +100,7 @@ def released_is_hidden(s: State, a: Any) -> Truth:
     chunk = s.chunks[here.at]
     return And(
         Implies(one_of(here.phase, *RECLAIMS), chunk.place == Place.TO_DEPOPULATE),
-        Implies(
-            here.phase == Phase.DRAINING, And(chunk.place == Place.OWNED, chunk.owner == a)
-        ),
+        Implies(here.phase == Phase.DRAINING, And(chunk.place == Place.OWNED, chunk.owner == a)),
     )
 
 
@@ -236,7 +232,7 @@ def stale_is_held(s: State, c: Any, p: Number) -> Truth:
     )
 
 
-INVARIANT = {
+INVARIANT: dict[str, Callable[..., Truth]] = {
     "PHASE": phase_is_known,
     "PLACE": place_is_known,
     "MUTEX": mutex_excludes,
@@ -258,37 +254,7 @@ INVARIANT = {
 }
 
 
-def float_stays_high(before: State, after: State) -> Truth:
-    """RCL-1: a step of reclaim does not take the float below HIGH, nor lower one below it."""
-    return after.floating >= Min(before.floating, before.world.high)
-
-
-def isolation_stays_high(before: State, after: State) -> Truth:
-    """RCL-1: an isolation leaves the float at HIGH, or as the free left it."""
-    return Or(after.floating >= before.world.high, after.floating >= before.floating)
-
-
-STEPS = {
-    "release_begin": ("RCL-1", float_stays_high),
-    "release_end": ("RCL-1", float_stays_high),
-    "flush_begin": ("RCL-1", float_stays_high),
-    "flush_end": ("RCL-1", float_stays_high),
-    "sideline": ("RCL-1", float_stays_high),
-    "reintegrate": ("RCL-1", float_stays_high),
-    "free_isolating": ("RCL-1", isolation_stays_high),
-}
-
-
 def sidelined_is_drained(s: State, c: Any) -> Truth:
     """RCL-3, the part that is no matter of rest: a sidelined chunk has no empty page."""
     chunk = s.chunks[c]
     return Implies(chunk.place == Place.SIDELINED, chunk.empties == 0)
-
-
-def population_raises_float(before: State, after: State) -> Truth:
-    """BAL-1: pages that the balance work populated raise the float by as many at least.
-
-    A chunk that rejoins brings what it has.
-    """
-    here = holder(before)
-    return after.floating >= before.floating + (here.end - here.start)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from percpu_spec.protocol.clauses import (
@@ -36,9 +37,7 @@ def counter_is_definition(s: State, c: Any) -> Truth:
     """POP-1: in a settled chunk the counter is the number of empty populated pages."""
     chunk = s.chunks[c]
     empty = chunk.populated.minus(chunk.used)
-    return Implies(
-        And(chunk.place != Place.NONE, is_settled(s, c)), chunk.empties == empty.size
-    )
+    return Implies(And(chunk.place != Place.NONE, is_settled(s, c)), chunk.empties == empty.size)
 
 
 def settled_is_populated(s: State, c: Any, p: Number) -> Truth:
@@ -48,7 +47,7 @@ def settled_is_populated(s: State, c: Any, p: Number) -> Truth:
     return Implies(out, chunk.populated.has(p))
 
 
-DESIGN = {
+DESIGN: dict[str, Callable[..., Truth]] = {
     "LIST-1": owned_by_one,
     "ISO-1": losing_pages_is_not_found,
     "ISO-2": isolated_is_apart,
@@ -58,4 +57,4 @@ DESIGN = {
     "RCL-2": immutable_is_whole,
     "TLB-1": stale_is_unused,
 }
-"""RCL-1 speaks of single actions: see clauses.STEPS."""
+"""RCL-1 speaks of single actions: see steps.STEPS."""

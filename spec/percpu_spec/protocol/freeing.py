@@ -67,6 +67,4 @@ def isolated(s: State, c: Any, after: Freed) -> State:
 def free_always(s: State, c: Any, pages: Span, left: Truth, right: Truth) -> Move:
     """An area is freed and its chunk relocated; no chunk is ever isolated (before 5.14)."""
     after = freed(s, c, left_empty(pages, left, right))
-    return Move(
-        _names_area(s, c, pages), lambda: s.with_chunk(c, after.chunk, after.floating)
-    )
+    return Move(_names_area(s, c, pages), lambda: s.with_chunk(c, after.chunk, after.floating))

@@ -27,6 +27,7 @@ SORTS: dict[str, Sort] = {
     "hole": "span",
     "left": "flag",
     "right": "flag",
+    "to_free": "flag",
 }
 
 
@@ -71,9 +72,7 @@ class Domain(NamedTuple):
 
 
 @cache
-def _instances(
-    domain: Domain, named: tuple[tuple[str, Sort], ...]
-) -> tuple[tuple[Any, ...], ...]:
+def _instances(domain: Domain, named: tuple[tuple[str, Sort], ...]) -> tuple[tuple[Any, ...], ...]:
     return tuple(itertools.product(*(domain.values(sort) for _, sort in named)))
 
 
@@ -124,9 +123,7 @@ class Machine:
         weaker.__signature__ = inspect.signature(original)  # type: ignore[attr-defined]
         return self.changed(f"{self.name}, {action} without «{condition}»", {action: weaker})
 
-    def successors(
-        self, s: State, domain: Domain
-    ) -> Iterator[tuple[str, tuple[Any, ...], State]]:
+    def successors(self, s: State, domain: Domain) -> Iterator[tuple[str, tuple[Any, ...], State]]:
         """Yield every enabled action with its parameters and the state it leads to."""
         for name, action in self.actions.items():
             for given in domain.instances(action, s):

@@ -120,9 +120,7 @@ def freed(s: State, c: Any, empty: Span) -> Freed:
     """Return a chunk whose pages `empty` no area touches any more, relocated."""
     chunk = s.chunks[c]
     nr = empty.hi - empty.lo
-    bare = chunk._replace(
-        used=chunk.used.remove(empty.lo, empty.hi), empties=chunk.empties + nr
-    )
+    bare = chunk._replace(used=chunk.used.remove(empty.lo, empty.hi), empties=chunk.empties + nr)
     bare = bare._replace(place=If(chunk.isolated, chunk.place, listed(s, c, bare)))
     return Freed(bare, s.floating + If(counts(s, c, chunk), nr, 0))
 
@@ -155,4 +153,3 @@ def reintegrated(s: State, c: Any) -> State:
     back = chunk._replace(isolated=False)
     back = back._replace(place=listed(s, c, back))
     return s.with_chunk(c, back, s.floating + If(chunk.isolated, chunk.empties, 0))
-

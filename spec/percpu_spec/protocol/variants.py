@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from percpu_spec.protocol import allocation, balancing, freeing, reclaiming
-from percpu_spec.protocol.clauses import (
-    INVARIANT,
-    STEPS,
-    population_raises_float,
-    sidelined_is_drained,
-)
+from percpu_spec.protocol import allocation, balancing, freeing, reclaiming, shrinking
+from percpu_spec.protocol.clauses import INVARIANT, sidelined_is_drained
 from percpu_spec.protocol.machine import Machine
+from percpu_spec.protocol.steps import STEPS, population_raises_float
 
 _ACTIONS: tuple[Any, ...] = (
     allocation.miss,
@@ -37,6 +33,7 @@ _ACTIONS: tuple[Any, ...] = (
     reclaiming.sideline,
     reclaiming.reintegrate,
     balancing.populate_begin,
+    balancing.populate_next,
     balancing.populate_end,
     balancing.populate_fail,
 )
@@ -52,15 +49,52 @@ REFERENCE = LINUX_6_12.changed(
         "rescan": reclaiming.rescan,
         # R2: balance work populates no isolated chunk
         "populate_end": balancing.populate_end_rejoining,
+        "populate_next": balancing.populate_next_rejoining,
         # R4: a failed population makes the checks of a free
         "fill_fail": allocation.fill_fail_listed,
         "fill_fail_isolating": allocation.fill_fail_isolating,
     },
     clauses={"RCL-3": sidelined_is_drained},
-    steps={"populate_end": ("BAL-1", population_raises_float)},
+    steps={
+        "populate_end": ("BAL-1", population_raises_float),
+        "populate_next": ("BAL-1", population_raises_float),
+    },
 )
 
-MACHINES = {machine.name: machine for machine in (LINUX_6_12, REFERENCE)}
+LINUX_5_12 = LINUX_6_12.changed(
+    "linux_5_12",
+    {"free": freeing.free_always},
+    without=(
+        "free_isolating",
+        "release_begin",
+        "release_end",
+        "flush_begin",
+        "flush_end",
+        "sideline",
+        "reintegrate",
+    ),
+)
+"""Types of chunks are not told apart here, nor their floats: it has the sum."""
+
+RFC_1 = LINUX_5_12.changed(
+    "rfc_1",
+    {
+        "free_unmoved": shrinking.free_unmoved,
+        "release_begin": shrinking.shrink_begin,
+        "release_end": shrinking.shrink_end,
+        "relist": shrinking.relist,
+        "fill_fail_flushing": shrinking.fill_fail_flushing,
+        "populate_fail_flushing": shrinking.populate_fail_flushing,
+    },
+    clauses={"ISO-1": shrinking.shrunk_is_owned},
+)
+RFC_SERIES = RFC_1.changed("rfc_series")
+"""Which chunks are shrunk, and when, is nothing that the machine knows."""
+
+MACHINES = {
+    machine.name: machine
+    for machine in (LINUX_5_12, RFC_1, RFC_SERIES, LINUX_6_12, REFERENCE)
+}
 """The machine of each variant that has one."""
 
 

@@ -11,12 +11,11 @@ from typing import ClassVar
 
 from percpu_reference.balance import Balance
 from percpu_reference.chunk import Chunk
-from percpu_reference.gaps import Gap, Steps
+from percpu_reference.gaps import ASK, Gap, Steps
 from percpu_reference.operations import Operations
 
 AGAIN = Gap("balance: ask for the work again", last=True)
-ASK_CREATED = Gap("alloc: ask for balance work, chunk created")
-ASK_FAILED = Gap("alloc: ask for balance work, area freed")
+ASK_CREATED = Gap("alloc: ask for balance work")
 
 
 class AskForSecond(Balance):
@@ -96,6 +95,6 @@ class AskAfterFailure(Operations):
         need_balance = self.check_freed_chunk(chunk)
         self.spin_unlock()
         if need_balance:
-            yield ASK_FAILED
+            yield ASK
             self.schedule_balance_work()
         return False
