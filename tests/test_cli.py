@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from percpu_proofs import data
+from percpu_proofs.bench import prepare
 from percpu_proofs.cli import main
 from percpu_proofs.commands import run as run_command
+from percpu_proofs.commands.source import expand
 from percpu_proofs.conformance import vectors as vectors_module
+from percpu_proofs.runs import bound, counted
 from percpu_reference.chunk import Chunk
 from percpu_reference.variants import VARIANTS
 from percpu_reference.variants.linux_6_12 import Linux612
@@ -53,7 +57,10 @@ def test_run_an_operation_list(short: Path) -> None:
     assert found["complete"]
     assert found["kind"] == "operation list"
     assert found["contracts"] == "fast"
-    assert found["bound"] == "contracted: 3000 operations checked at level fast, of each area its first block"
+    assert (
+        found["bound"]
+        == "contracted: 3000 operations checked at level fast, of each area its first block"
+    )
     assert isinstance(found["final_checksum"], int)
     assert found["memory"][0] == {"operation": 0, "pages": 11, "pages_all_units": 44}
     assert found["memory"][-1]["operation"] == 3000
@@ -69,7 +76,10 @@ def test_run_an_operation_list(short: Path) -> None:
 def test_run_says_what_its_verdicts_rest_on(short: Path) -> None:
     result = call("run", short)
     assert result.exit_code == 0
-    assert "contracted: 3000 operations checked at level fast: " in result.output
+    assert (
+        "contracted: 3000 operations checked at level fast, of each area its first block: "
+        in result.output
+    )
     assert "violated, expected" in result.output
     assert "verified" not in result.output
     assert "\x1b" not in result.output  # no colour when piped
@@ -104,6 +114,46 @@ def test_run_geometry(short: Path) -> None:
     found = read_json("run", short, "--geometry", "unit=131072,cpus=8")
     assert found["geometry"]["unit_pages"] == 32
     assert found["memory"][0]["pages_all_units"] == 88
+
+
+def test_run_uneven_groups(short: Path) -> None:
+    assert read_json("run", short, "--geometry", "cpus=3,groups=2")["geometry"]["groups"] == 2
+
+
+def test_run_a_vector_in_other_sizes() -> None:
+    found = read_json("run", SMALL, "--geometry", "cpus=2")
+    assert found["recorded_checksum"] is None
+    note = "recorded checksum not compared: --geometry changes the recorded sizes"
+    assert found["notes"] == [note]
+    assert note in call("run", SMALL, "--geometry", "cpus=2").output
+    assert read_json("run", SMALL)["notes"] == []
+
+
+def test_run_a_vector_without_manifest(tmp_path: Path) -> None:
+    lines = gzip.decompress(SMALL.read_bytes()).decode().splitlines()[:20]
+    path = tmp_path / "v.jsonl"
+    path.write_text("\n".join(lines) + "\n")
+    note = "no manifest beside it: completeness not known"
+    assert read_json("run", path)["notes"] == [note]
+    assert read_json("conform", "vectors", path)["notes"] == [f"{path}: {note}"]
+    for command in (("run",), ("conform", "vectors")):
+        assert note in call(*command, path).output
+
+
+def test_run_folders_go_one_level_down(tmp_path: Path) -> None:
+    for inner in ("run", ".hidden", "deeper/run"):
+        shutil.copytree(data.folder("boot61_2"), tmp_path / inner)
+    (tmp_path / "traces").mkdir()
+    (tmp_path / ".venv").mkdir()
+    (tmp_path / ".venv" / SMALL.name).write_bytes(SMALL.read_bytes())
+    assert expand([tmp_path]) == [tmp_path / "run"]
+    (tmp_path / SMALL.name).write_bytes(SMALL.read_bytes())
+    assert expand([tmp_path]) == [tmp_path / SMALL.name, tmp_path / "run"]
+
+
+def test_one_event_is_singular() -> None:
+    assert counted(1, "event") == "1 event"
+    assert bound("off", 1) == "stated only: 1 operation ran with contracts off"
 
 
 def test_run_the_shipped_trace() -> None:
@@ -271,6 +321,19 @@ def test_bench(short: Path) -> None:
     assert only["checksums_agree"]
 
 
+def test_bench_names_the_vectors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data, "shared", lambda name: [])
+    (tmp_path / "01-other-u64.jsonl.gz").write_bytes(SMALL.read_bytes())
+    (tmp_path / SMALL.name).write_bytes(SMALL.read_bytes())
+    report = prepare([], [tmp_path], "linux_6_12", 1)
+    (vectors,) = [work for work in report.works if work.files]
+    names = [Path(name) for name in vectors.files]
+    assert tmp_path / SMALL.name in names and tmp_path / "01-other-u64.jsonl.gz" in names
+    assert SMALL not in names  # of two with one name the first counts
+    assert {path.parent for path in names} == {tmp_path, SHIPPED}
+    assert vectors.as_json()["files"] == list(vectors.files)
+
+
 def test_bench_wrong_list(tmp_path: Path) -> None:
     (tmp_path / "c10.ops").write_text("a 1 8 8 -\n")
     found = read_json("bench", "c10", "--lists", tmp_path, "--rounds", 1, status=1)
@@ -299,7 +362,19 @@ BAD = [
     ('{"op":"init"}\n', ("run",), ":1: expected fields chunks, crc, free_slot"),
     ("a 1 8 8 -\n", ("run", "--geometry", "unit=4096"), "--geometry: expected sizes that a kernel"),
     ("a 1 8 8 -\n", ("run", "--geometry", "unit"), "expected name=value"),
-    ("a 1 8 8 -\n", ("run", "--geometry", "moon=1"), "moon: no such size"),
+    ("a 1 8 8 -\n", ("run", "--geometry", "moon=1"), "--geometry: expected one of unit, static"),
+    ("a 1 8 8 -\n", ("run", "--geometry", "early=4"), "expected one of unit, static"),
+    ("a 1 8 8 -\n", ("show", "--geometry", "granule=8"), "expected one of unit, static"),
+    ("a 1 8 8 -\n", ("run", "--geometry", "memcg=2"), "expected memcg=0 or memcg=1"),
+    ("a 1 8 8 -\n", ("run", "--geometry", "async=yes"), "expected async=0 or async=1"),
+    ("a 1 8 8 -\n", ("run", "--geometry", "dyn=28670"), "a dynamic part of whole granules of 4"),
+    ("a 1 8 8 -\n", ("run", "--geometry", "static=5001,dyn=24000"), "a dynamic part of whole"),
+    ("a 1 8 8 -\n", ("run", "--geometry", "unit=1099511627776"), "expected at most 67108864"),
+    ("a 1 8 8 -\n", ("run", "--geometry", "cpus=8193"), "cpus=8193: expected at most 8192"),
+    ("a 1 8 8 -\n", ("run", "--geometry", "unit=" + "9" * 5000), "a number of at most 20 digits"),
+    ("a 1 8 8 -\n", ("run", "--geometry", "cpus=2,groups=3"), "at least one CPU in each group"),
+    ("a 1 " + "8" * 5000 + " 8 -\n", ("run",), ":1: expected 'a HANDLE SIZE ALIGN FLAGS'"),
+    ('{"op":"init","a":' + "[" * 100_000, ("run",), ":1: expected one JSON object (nested"),
     ("a 1 8 8 -\n", ("run", "--variant", "linux_6_13"), "expected one of linux_6_12"),
     ("a 1 8 8 -\n", ("run", "--contracts", "some"), "'some' is not one of"),
     ("rubbish", ("conform", "trace"), "expected the boot messages with the percpu layout"),
@@ -353,6 +428,8 @@ def test_a_geometry_that_no_kernel_boots_with(tmp_path: Path) -> None:
         ("bench", "c10", "--rounds", "0"),
         ("explain", "HINT-55"),
         ("show", data.default_trace()),
+        ("run", data.default_trace(), "--geometry", "cpus=2"),
+        ("run", "--geometry", "cpus=2"),
         ("no-such-command",),
     ],
 )

@@ -81,6 +81,20 @@ def failing(machine: Machine, action: str) -> set[str]:
     return {o.clause for o in prove_action(machine, action) if o.state == "failed"}
 
 
+POSTED = {
+    "free": {"LIST-1", "ISO-1", "STALE"},
+    "release_end": {"RCL-2", "RCL-1 (step)"},
+    "relist": {"LIST-1", "LIST-3", "STALE"},
+    "area": set(),
+    "release_begin": set(),
+}
+
+
+@pytest.mark.parametrize("action", POSTED)
+def test_where_the_posting_fails(action: str) -> None:
+    assert failing(MACHINES["rfc_1"], action) == POSTED[action]
+
+
 def relisting(s: State, c: Any, pages: Span, left: Truth, right: Truth) -> Move:
     """A free puts its chunk on an active list, isolated or not."""
     move = freeing.free(s, c, pages, left, right)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -94,10 +95,40 @@ SEEDED: dict[str, tuple[Machine, str]] = {
 @pytest.mark.parametrize("bug", sorted(SEEDED))
 def test_seeded_bug_is_found(bug: str) -> None:
     machine, clauses = SEEDED[bug]
-    found = enumerate_states(machine, INSTANCES["two actors"])
+    found = enumerate_states(machine, INSTANCES["reserved"])
     assert found.failure is not None
     assert found.failure.clause in clauses.split()
     assert found.failure.steps
+
+
+# the shortest runs of the first posting's machine to a state that breaks a clause
+POSTED = {
+    "LIST-1": "work area release_begin free",
+    "ISO-1": "work area release_begin free",
+    "POP-2": "work area release_begin free area release_end",
+    "TLB-1": "work area release_begin free area release_end",
+    "RCL-2": "work release_begin release_end",
+}
+
+
+@pytest.mark.parametrize("clause", POSTED)
+def test_the_posting_breaks(clause: str) -> None:
+    machine = MACHINES["rfc_1"]
+    alone = replace(machine, clauses={clause: machine.clauses[clause]}, steps={})
+    failure = enumerate_states(alone, INSTANCES["two actors"]).failure
+    assert failure is not None
+    assert " ".join(step.action for step in failure.steps) == POSTED[clause]
+
+
+def test_the_posting_lets_the_float_fall() -> None:
+    failure = enumerate_states(MACHINES["rfc_1"], INSTANCES["two actors"]).failure
+    assert failure is not None
+    assert failure.clause == "RCL-1"
+
+
+def test_before_depopulation_the_invariant_held() -> None:
+    found = enumerated("linux_5_12", "reserved")
+    assert (found.failure, found.complete) == (None, True)
 
 
 def test_failure_is_shown_as_steps() -> None:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
 from random_schedule import run_randomly
+from seeded_allocators import Doubled, EarlySideline, Impatient, KeptFloat, Unflagged
 from workloads import HIDDEN, KM, SMALL, Scene, boot, play, scenes
 
 from percpu_contracts.attach import checked
 from percpu_contracts.monitor import Monitor
+from percpu_proofs.conformance.vector_file import find_vectors, read_vector
+from percpu_proofs.data import folder
+from percpu_proofs.machine import Machine as OperationMachine
 from percpu_proofs.refinement import RefinementChecker, StepMismatch, refined
 from percpu_reference.chunk import Chunk
-from percpu_reference.gaps import MUTEX, Gap, Steps
+from percpu_reference.gaps import MUTEX, Gap
 from percpu_reference.variants import VARIANTS, build, with_backing
 from percpu_reference.variants.linux_6_12 import Linux612
 from percpu_spec.geometry import Geometry
@@ -27,6 +32,7 @@ from percpu_spec.protocol.pages import Span
 from percpu_spec.protocol.state import State
 from percpu_spec.protocol.variants import LINUX_6_12, MACHINES, on_km
 
+VECTORS = find_vectors([folder("vectors")])[:3]
 KERNEL_32K = Geometry(unit=32768, static=4096, reserved=0, dyn=20480, cpus=2)
 
 
@@ -35,12 +41,35 @@ def machine_of(variant: str, scene: Scene) -> Machine:
     return on_km(machine) if scene.geometry.backing == "km" else machine
 
 
-@pytest.mark.parametrize("variant", sorted(MACHINES))
+KEPT = ["linux_5_12", "linux_6_12", "reference"]
+
+
+@pytest.mark.parametrize("variant", KEPT)
 @pytest.mark.parametrize("scene", scenes(), ids=[scene.name for scene in scenes()])
 def test_sequential_operations(variant: str, scene: Scene) -> None:
     cls = with_backing(VARIANTS[variant], scene.geometry.backing)
     machine = play(refined(cls, machine_of(variant, scene)), scene, None)
     assert machine.allocator.checker.stretches > len(scene.listed.operations) / 2
+
+
+@pytest.mark.parametrize("variant", ["rfc_1", "rfc_series"])
+@pytest.mark.parametrize("number", [0, 2, 7])
+def test_sequential_operations_of_the_posting(variant: str, number: int) -> None:
+    scene = scenes()[number]
+    machine = play(refined(VARIANTS[variant], MACHINES[variant]), scene, None)
+    assert machine.allocator.checker.stretches > len(scene.listed.operations) / 2
+
+
+@pytest.mark.parametrize("path", VECTORS, ids=lambda path: path.name)
+def test_recorded_operations(path: Path) -> None:
+    vector = read_vector(path)
+    machine = followed_machine(vector.geometry)
+    machine.run(vector.listed, 0, 1500)
+    assert machine.allocator.checker.stretches > 500
+
+
+def followed_machine(geometry: Geometry) -> OperationMachine:
+    return OperationMachine(boot(refined(Linux612, LINUX_6_12), geometry, None))
 
 
 def test_under_full_contracts() -> None:
@@ -50,18 +79,18 @@ def test_under_full_contracts() -> None:
     assert monitor.evaluated
 
 
-SCHEDULED = [(SMALL, 3000), (HIDDEN, 3000), (KERNEL_32K, 3000)]
+NOT_ALWAYS = {"fill_next", "populate_next", "fill_fail_isolating", "rescan"}
 
 
-@pytest.mark.parametrize("variant", sorted(MACHINES))
+@pytest.mark.parametrize("variant", [*KEPT, "rfc_1"])
 def test_random_schedules(variant: str) -> None:
     cls = refined(VARIANTS[variant], MACHINES[variant])
     fired: Counter[str] = Counter()
     for seed in range(3):
-        for geometry, steps in SCHEDULED:
-            fired += run_randomly(cls, geometry, seed, steps, actors=2 + seed)
-    missing = set(MACHINES[variant].actions) - fired.keys() - {"fill_next"}
-    assert not missing - {"fill_fail_isolating", "rescan"}
+        for geometry in (SMALL, HIDDEN, KERNEL_32K):
+            fired += run_randomly(cls, geometry, seed, 2500, actors=2 + seed)
+    missing = set(MACHINES[variant].actions) - fired.keys() - NOT_ALWAYS
+    assert {name for name in missing if not name.endswith("_flushing")} == set()
 
 
 def test_random_schedules_on_km() -> None:
@@ -134,59 +163,6 @@ MACHINE_BUGS: dict[str, tuple[Machine, str]] = {
     ),
     "wrong effect": (LINUX_6_12.changed("m", {"free": wrong_free}), "float: machine"),
 }
-
-
-class Unflagged(Linux612):
-    """Isolation moves the chunk and takes its pages out of the float, and sets no flag."""
-
-    __slots__ = ()
-
-    def isolate_chunk(self, chunk: Chunk) -> None:
-        super().isolate_chunk(chunk)
-        chunk.isolated = False
-
-
-class KeptFloat(Linux612):
-    """Isolation leaves the float as it was."""
-
-    __slots__ = ()
-
-    def isolate_chunk(self, chunk: Chunk) -> None:
-        before = self.nr_empty_pop_pages
-        super().isolate_chunk(chunk)
-        self.nr_empty_pop_pages = before
-
-
-class EarlySideline(Linux612):
-    """A chunk is sidelined while its pages are being released."""
-
-    __slots__ = ()
-
-    def depopulate_empty(self, chunk: Chunk) -> Steps[tuple[int, int, bool]]:
-        for gap in super().depopulate_empty(chunk):
-            self._chunk_move(chunk, self.sidelined_slot, False)
-            yield gap
-        return chunk.nr_pages, 0, False
-
-
-class Impatient(Linux612):
-    """The balance work releases the mutex before it populates."""
-
-    __slots__ = ()
-
-    def balance_populated(self, chunk_type: int = 0) -> Steps[None]:
-        self.alloc_mutex = False
-        yield from super().balance_populated(chunk_type)
-
-
-class Doubled(Linux612):
-    """A populated hole counts twice."""
-
-    __slots__ = ()
-
-    def chunk_populated(self, chunk: Chunk, page_start: int, page_end: int) -> None:
-        super().chunk_populated(chunk, page_start, page_end)
-        self.update_empty_pages(chunk, page_end - page_start)
 
 
 ALLOCATOR_BUGS = {

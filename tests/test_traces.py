@@ -123,6 +123,8 @@ BAD_TEXT: list[tuple[str, Callable[[str], str], str]] = [
     ("rubbish", lambda t: t + "rubbish\n", r":\d+: expected task-pid \[cpu\] flags time: event"),
     ("field", lambda t: t.replace(" off=2208", "", 1), r":13: expected percpu_alloc_percpu: \[ca"),
     ("number", lambda t: t.replace("size=4 ", "size=four ", 1), r":13: expected percpu_alloc_perc"),
+    ("negative", lambda t: t.replace("size=4 ", "size=-4 ", 1), r":13: expected percpu_alloc_perc"),
+    ("long", lambda t: t.replace("size=4 ", f"size={'4' * 5000} ", 1), r":13: expected percpu_all"),
     ("unknown", lose, r":\d+: expected one of percpu_alloc_percpu"),
     (
         "lost",
@@ -177,6 +179,15 @@ BAD_JSONL = [
         '{"seq":0,"op":"mark","t":9,"text":"x"}\n{"seq":1,"op":"mark","t":8,"text":"x"}',
         ":2: expected t of at least 9",
     ),
+    (
+        '{"seq":0,"op":"fail","t":1,"reserved":0,"is_atomic":1,"size":-4,"align":4}',
+        ":1: expected size: a whole number, 0 or more",
+    ),
+    (
+        '{"seq":0,"op":"free","t":1,"base_addr":"-f","off":0,"ptr":"0"}',
+        ":1: expected base_addr: a hexadecimal address",
+    ),
+    ('{"seq":0,"op":"mark","t":1,"text":' + "[" * 100_000, ":1: expected one JSON object"),
     ("", ":1: expected a trace, found an empty file"),
     ("hello", ":1: expected jsonl, or a trace in text"),
 ]
@@ -253,6 +264,7 @@ def test_a_free_of_nothing_is_refused(tmp_path: Path) -> None:
 # layout and states
 
 DMESG = [
+    "[    0.1] setup_percpu: NR_CPUS:64 nr_cpumask_bits:64 nr_cpu_ids:8 nr_node_ids:2",
     "[    0.1] percpu: Embedded 61 pages/cpu s212992 r8192 d28672 u524288",
     "[    0.1] pcpu-alloc: s212992 r8192 d28672 u524288 alloc=1*2097152",
     "[    0.1] pcpu-alloc: [0] 0 1 2 3 [1] 4 5 6 7 ",
@@ -264,35 +276,55 @@ def laid_out(lines: list[str]) -> object:
 
 
 def test_layout_with_groups() -> None:
-    geometry = layout(Path("dmesg"), enumerate(DMESG, 1))
+    geometry, units = layout(Path("dmesg"), enumerate(DMESG, 1))
+    assert units == 8
     assert (geometry.unit, geometry.static, geometry.reserved) == (524288, 212992, 8192)
     assert (geometry.dyn, geometry.cpus, geometry.groups) == (28672, 8, 2)
 
 
 def test_layout_over_several_lines_with_holes() -> None:
-    lines = [*DMESG[:2], "pcpu-alloc: [0] 0 2 [0] 4 - ", "pcpu-alloc: [1] 1 3 [1] 5 - "]
-    geometry = layout(Path("dmesg"), enumerate(lines, 1))
-    assert (geometry.cpus, geometry.groups) == (6, 2)
+    sizes = DMESG[2].replace("*2097152", "*1048576")
+    lines = [DMESG[1], sizes, "pcpu-alloc: [0] 0 2 [0] 4 - ", "pcpu-alloc: [1] 1 3 [1] 5 - "]
+    geometry, units = layout(Path("dmesg"), enumerate(lines, 1))
+    assert (geometry.cpus, geometry.groups, units) == (6, 2, 8)
 
+
+def test_layout_with_groups_of_several_sizes() -> None:
+    geometry, units = layout(
+        Path("dmesg"), enumerate([*DMESG[1:3], "pcpu-alloc: [0] 0 1 2 3 [1] 4 - - - "], 1)
+    )
+    assert (geometry.cpus, geometry.groups, units) == (5, 2, 8)
+
+
+IDS, EMBEDDED, SIZES, UNITS = DMESG
 
 BAD_LAYOUT = [
     ([], "dmesg: expected a line 'pcpu-alloc: s"),
-    (DMESG[:2], "dmesg:2: expected lines 'pcpu-alloc: "),
-    ([DMESG[0].replace("d28672", "d28673"), *DMESG[1:]], "dmesg:1: expected the sizes of the pcpu"),
-    ([DMESG[0].replace("61 pages", "60 pages"), *DMESG[1:]], "dmesg:1: expected as many pages"),
-    ([*DMESG[:2], "pcpu-alloc: [0] 0 1 0 "], "dmesg:3: expected CPU 0 in one unit only"),
-    ([*DMESG[:2], "pcpu-alloc: [0] 0 x "], r"dmesg:3: expected pcpu-alloc: \[group\] cpu"),
+    ([EMBEDDED, SIZES], "dmesg:2: expected lines 'pcpu-alloc: "),
+    ([EMBEDDED.replace("d28672", "d28673"), SIZES, UNITS], "dmesg:1: expected the sizes of the"),
+    ([EMBEDDED.replace("61 pages", "60 pages"), SIZES, UNITS], "dmesg:1: expected as many pages"),
+    ([SIZES, "pcpu-alloc: [0] 0 1 0 2 "], "dmesg:2: expected CPU 0 in one unit only"),
+    ([SIZES, "pcpu-alloc: [0] 0 x "], r"dmesg:2: expected pcpu-alloc: \[group\] cpu"),
+    ([SIZES, "pcpu-alloc: [0] 0 1 "], r"dmesg:2: expected 4 units behind each \[group\]"),
+    ([SIZES.replace("=1*", "=3*"), UNITS], r"dmesg:2: expected 12 units behind each \[group\]"),
+    ([SIZES.replace("*2097152", "*4096"), UNITS], r"dmesg:1: expected alloc=N\*M of whole units"),
+    ([SIZES.replace("u524288", "u0"), UNITS], r"dmesg:1: expected alloc=N\*M of whole units"),
+    ([SIZES.replace("d28672", "d" + "9" * 5000), UNITS], r"dmesg:1: expected pcpu-alloc: "),
     (
-        [*DMESG[:2], "pcpu-alloc: [0] 0 1 [1] 2 "],
-        "dmesg:2: a layout the kernel would refuse: cpus=3",
+        [IDS, SIZES, "pcpu-alloc: [0] 0 1 2 3 "],
+        "dmesg:1: expected nr_cpu_ids:4, as the pcpu-alloc lines say, got '8'",
     ),
     (
-        [DMESG[1].replace("u524288", "u28672"), DMESG[2]],
+        [SIZES.replace("u524288", "u131072").replace("*2097152", "*524288"), UNITS],
         "dmesg:1: a layout the kernel would refuse: static.reserved.dyn",
     ),
     (
-        [DMESG[1].replace("d28672", "d4096"), DMESG[2]],
+        [SIZES.replace("d28672", "d4096"), UNITS],
         "dmesg:1: a layout the kernel would refuse: dyn=4096: expected at least 20480",
+    ),
+    (
+        [SIZES.replace("d28672", "d28670"), UNITS],
+        "dmesg:1: a layout the kernel would refuse: static=212992, dyn=28670: expected a dynamic",
     ),
 ]
 
@@ -339,6 +371,10 @@ BAD_STATES = [
     ("areas=0:32,32:32", "areas=0:64,32:32", 35, "areas that do not overlap, got '32:32'"),
     ("areas=0:32,32:32", "areas=0:32,32-32", 34, "areas= pairs of numbers, got '32-32'"),
     ("pcpu_unit_size=1048576", "pcpu_unit_size=65536", 10, "pcpu_unit_size=1048576, as the boot"),
+    ("pcpu_nr_units=2", "pcpu_nr_units=1", 12, "pcpu_nr_units=2, as the boot lines say, got '1'"),
+    ("pcpu_nr_groups=1", "pcpu_nr_groups=2", 15, "pcpu_nr_groups=1, as the boot lines say"),
+    ("pcpu_unit_pages=256", "pcpu_nr_slots=22", 11, "pcpu_nr_slots= once"),
+    ("nr_pages=256", "nr_pages=99999999999", 36, "nr_pages of 1 to 256"),
     ("pcpu_nr_slots=22", "pcpu_nr_slots=many", 6, "pcpu_nr_slots=number, got 'many'"),
     ("0/536/0/575/0/0/1024;", "0/536/0/575/0/0;", 35, "blocks= seven numbers a block"),
     ("slot=17 pos=0", "slot=17 pos=1", 39, "pos=0 in slot 17"),
@@ -418,6 +454,45 @@ def stripped(tmp_path: Path, drop: Callable[[dict[str, object]], bool]) -> Path:
     return run
 
 
+LOST_PROBES = [
+    ("k_farea", 500, "k_farea before this free"),
+    ("k_farea", 0, "k_farea before this free"),
+    ("k_area_ret", 500, "k_area_ret after this k_area"),
+    ("k_area", 500, "k_area before this k_area_ret"),
+    ("k_area k_area_ret", 500, "k_area and k_area_ret before this alloc"),
+]
+
+
+@pytest.mark.parametrize(("ops", "nth", "expected"), LOST_PROBES)
+def test_lost_probes_are_noticed(tmp_path: Path, ops: str, nth: int, expected: str) -> None:
+    seen = dict.fromkeys(ops.split(), 0)
+
+    def drop(entry: dict[str, object]) -> bool:
+        op = str(entry["op"])
+        if op in seen:
+            seen[op] += 1
+        return op in seen and seen[op] == nth + 1
+
+    with pytest.raises(TraceError, match=rf"jsonl\.gz:\d+: expected {expected} \(probe events are"):
+        read_run(stripped(tmp_path, drop))
+
+
+def test_a_run_of_probes_without_any_area_free_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TraceError, match="expected k_farea before this free"):
+        read_run(stripped(tmp_path, lambda e: e["op"] == "k_farea"))
+
+
+def test_a_changed_flag_in_a_state_is_seen(tmp_path: Path) -> None:
+    run = copied(tmp_path, CGROUPS)
+    flag = "pcpu_atomic_alloc_failed="
+    state = run / "state" / "cg_created.txt.gz"
+    rewrite(state, lambda t: t.replace(f"{flag}0", f"{flag}1"))
+    report = conform_trace(run)
+    assert not report.ok
+    (found,) = [s.differences for s in report.snapshots if s.differences]
+    assert found[0]["detail"] == "atomic_alloc_failed False, kernel True"
+
+
 def test_without_probes_timings_are_inferred_and_shown(tmp_path: Path) -> None:
     run = stripped(tmp_path, lambda e: str(e["op"]).startswith("k_"))
     report = conform_trace(run)
@@ -457,6 +532,23 @@ class SearchesOneFurther(Linux612):
     def find_block_fit(self, chunk: Chunk, alloc_bits: int, align: int, pop_only: bool) -> int:
         off = super().find_block_fit(chunk, alloc_bits, align, pop_only)
         return off + 1 if off >= 0 and chunk is not self.first_chunk else off
+
+
+class SearchesOneEarlier(Linux612):
+    """A wrong model: a start hint is one bit too low, which leads to the same place."""
+
+    __slots__ = ()
+
+    def find_block_fit(self, chunk: Chunk, alloc_bits: int, align: int, pop_only: bool) -> int:
+        off = super().find_block_fit(chunk, alloc_bits, align, pop_only)
+        return off - 1 if off > 0 else off
+
+
+def test_start_hints_differ_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(VARIANTS, "wrong", SearchesOneEarlier)
+    first = conform_trace(CGROUPS, variant="wrong").mismatches[0]
+    pattern = r"search 1: chunk [0-9a-f]{16}, \d+ bits aligned \d+ from bit \d+, kernel chunk "
+    assert first.what == "start hint" and re.match(pattern, first.detail), first
 
 
 @pytest.mark.parametrize("model", [MovesToTail, SearchesOneFurther])

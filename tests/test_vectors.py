@@ -282,6 +282,21 @@ def empty_an_operation(records: list[Record]) -> None:
     records[2]["in"] = " "
 
 
+def odd_dynamic_part(records: list[Record]) -> None:
+    records[0]["geom"]["static"] = 5001
+
+
+def huge_unit(records: list[Record]) -> None:
+    records[0]["geom"]["unit"] = 1 << 40
+
+
+def nest_a_field(records: list[Record]) -> None:
+    deep: list[Any] = []
+    for _ in range(200):
+        deep = [deep]
+    records[2]["slots"] = deep
+
+
 def free_twice(records: list[Record]) -> None:
     records[2]["in"] = "f 9999"
 
@@ -289,6 +304,9 @@ def free_twice(records: list[Record]) -> None:
 UNUSABLE = [
     (cut_geometry, 1, "a geometry that a kernel boots with"),
     (lose_a_size, 1, "geom with fields unit"),
+    (odd_dynamic_part, 1, "a dynamic part of whole granules of 4 bytes"),
+    (huge_unit, 1, "expected at most 67108864"),
+    (nest_a_field, 3, "one JSON object (nested more than 32 deep)"),
     (change_version, 1, "version 6.12 or 6.1"),
     (lose_a_field, 3, "fields crc"),
     (lose_a_hint, 3, "chunks with fields"),
@@ -309,6 +327,29 @@ def test_unusable_recordings(
         conform_vectors([write(tmp_path / "v.jsonl", records)])
     assert str(caught.value).startswith(f"{tmp_path / 'v.jsonl'}:{line}: expected ")
     assert expected in str(caught.value)
+
+
+def test_endless_nesting(tmp_path: Path) -> None:
+    path = write(tmp_path / "v.jsonl", records_of(SMALL)[:2])
+    path.write_text(path.read_text() + "[" * 100_000 + "\n")
+    with pytest.raises(InputError, match=r"v.jsonl:3: expected one JSON object"):
+        conform_vectors([path])
+
+
+def test_a_file_without_manifest_may_be_cut(tmp_path: Path) -> None:
+    path = write(tmp_path / "v.jsonl", records_of(SMALL)[:6])
+    report = conform_vectors([path])
+    assert report.mismatches == 0
+    assert report.notes == [f"{path}: no manifest beside it: completeness not known"]
+    assert conform_vectors([SMALL]).notes == []
+
+
+def test_folders_are_not_searched_deeper(tmp_path: Path) -> None:
+    for inner in (".venv", "deeper"):
+        (tmp_path / inner).mkdir()
+        (tmp_path / inner / SMALL.name).write_bytes(b"")
+    (tmp_path / f".{SMALL.name}").write_bytes(b"")
+    assert conform_vectors([manifest(tmp_path)]).files == 1
 
 
 def test_cut_line(tmp_path: Path) -> None:

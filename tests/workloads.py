@@ -88,8 +88,8 @@ def _lines(
                 yield pick(FAULTS)
     for held in live:
         yield f"f {held}"
-    yield "b"
-    yield "b"
+    yield from ("b", "b")
+    yield from ["B"] * 10  # nothing else runs: no more work is asked for (BAL-3)
 
 
 def _scene(
@@ -98,6 +98,8 @@ def _scene(
     lines = list(_lines(seed, geometry, flags, phases))
     if not geometry.async_enabled:
         lines.insert(len(lines) // 2, "E")
+    if "Z 1" in lines:
+        lines.insert(0, "Z 6")  # the array of pages, behind a chunk's own five
     return Scene(name, geometry, parse_operations(Path(name), lines))
 
 

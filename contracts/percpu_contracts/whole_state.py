@@ -147,6 +147,7 @@ class WholeState:
         self._seen: dict[ChunkView, _Seen] = {}
         self.evaluations = 0
         self.quiescent_evaluations = 0
+        self.live = 0  # chunks listed or owned in the last state judged
 
     def broken(
         self,
@@ -166,6 +167,7 @@ class WholeState:
         waiting = set(unsettled)
         listing = Listing(allocator)
         chunks = list(live_chunks(listing))
+        self.live = len(chunks)
         if allocator.reserved_chunk is not None:
             chunks.append(allocator.reserved_chunk)
         for chunk in chunks:

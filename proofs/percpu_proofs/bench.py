@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 
 from percpu_proofs import data
 from percpu_proofs.conformance.state import checksum
-from percpu_proofs.conformance.vector_file import find_vectors, read_vector
+from percpu_proofs.conformance.vector_file import SUFFIX, read_vector
 from percpu_proofs.inputs import InputError
 from percpu_proofs.machine import Machine
 from percpu_proofs.oplist import OperationList, read_operations
@@ -52,6 +52,7 @@ class Work:
     levels: Sequence[Level]
     seconds: dict[Level, float] = field(default_factory=dict)
     checksums: list[int] = field(default_factory=list)  # of the first pass
+    files: Sequence[str] = ()  # names of the files, where a piece has several
     agree: bool = True  # every pass at every level ended in the known state, or all in the same
 
     @property
@@ -93,6 +94,7 @@ class Work:
         known = KNOWN.get(self.name)
         return {
             "name": self.name,
+            "files": list(self.files),
             "operations": self.operations,
             "operations_per_second": rates,
             "times_slower_than_off": {
@@ -165,7 +167,8 @@ def prepare(
         expected = None if known is None else known.checksum
         report.works.append(Work(label, [run], [expected], levels))
     if not names:
-        report.works.append(_vectors(data.shared("vectors")[:1] or [data.folder("vectors")]))
+        places = [*folders, *data.shared("vectors"), data.folder("vectors")]
+        report.works.append(_vectors(places))
     return report
 
 
@@ -179,14 +182,22 @@ def find_list(name: str, folders: Iterable[Path]) -> Path | None:
 
 
 def _vectors(folders: Iterable[Path]) -> Work:
-    """Return the recorded vectors of 64 KiB units as one piece of work."""
-    vectors = [read_vector(path) for path in find_vectors(folders)]
+    """Return all recorded vectors of 64 KiB units in the folders as one piece of work.
+
+    Of files with the same name the first counts.
+    """
+    found: dict[str, Path] = {}
+    for folder in folders:
+        for path in folder.glob(f"[!.]*{SUFFIX}"):
+            found.setdefault(path.name, path)
+    vectors = (read_vector(found[name]) for name in sorted(found))
     chosen = [vector for vector in vectors if vector.geometry.unit == UNIT_OF_VECTORS]
     return Work(
         "64 KiB vectors",
         [(vector.geometry, vector.listed) for vector in chosen],
         [vector.final_crc for vector in chosen],
         LEVELS,
+        files=[str(vector.path) for vector in chosen],
     )
 
 

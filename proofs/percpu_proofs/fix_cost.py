@@ -24,6 +24,7 @@ from percpu_spec.geometry import Geometry
 
 STEP = 64  # operations between two looks at the memory held
 
+
 @dataclass(slots=True)
 class Cost:
     """Work done so far."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import re
 import zlib
 from pathlib import Path
+from typing import Any
 
 _MAGIC = b"\x1f\x8b"
 _PIECE = 1 << 16
+_DEEP = re.compile(r"(?:[\[{][^\[\]{}]*){33}")  # opens again and again, nothing closed
 _GZIP = 31  # zlib's wbits for one gzip member with its checksum
 
 
@@ -46,6 +50,21 @@ def read_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise InputError(path, line, f"UTF-8 text ({error.reason})") from None
+
+
+def read_json(text: str) -> Any:
+    """Return the value of a JSON text; raises ValueError if it is malformed or nested too deep.
+
+    >>> read_json("[" * 100 + "]" * 100)
+    Traceback (most recent call last):
+    ValueError: nested more than 32 deep
+    """
+    if _DEEP.search(text):
+        raise ValueError("nested more than 32 deep")
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
 
 
 def _unpacked(path: Path, raw: bytes) -> bytes:

@@ -53,6 +53,7 @@ SHAPES = {
 _WORDS = {kind: 2 if kind == "U" else len(shape.split()) for kind, shape in SHAPES.items()}
 _CONTEXT = {"A": gfp.ATOMIC, "N": gfp.NOWAIT, "O": gfp.NOIO}
 _MODIFIER = {"G": gfp.ACCOUNT, "W": gfp.NOWARN, "F": gfp.NOFAIL, "R": 0}
+_DIGITS = 20  # of the longest number: size_t has 20 decimal digits at most
 _ASIDE = gfp.ACCOUNT | gfp.NOWARN | gfp.NOFAIL  # flags that do not say who asks
 
 
@@ -90,7 +91,7 @@ def parse_operations(path: Path, lines: Iterable[str]) -> OperationList:
         if not words:
             continue
         kind = words[0]
-        if len(words) > 1 and not (words[1].isascii() and words[1].isdecimal()):
+        if len(words) > 1 and not _is_number(words[1]):
             raise _malformed(path, number, line, kind)
         if kind == "a" and len(words) == 3:
             request = requests.get(words[2])
@@ -129,10 +130,14 @@ def text_of(operation: Operation) -> str:
     return f"a {arg} {size} {align} {letters or '-'}"
 
 
+def _is_number(word: str) -> bool:
+    return len(word) <= _DIGITS and word.isascii() and word.isdecimal()
+
+
 def _request(path: Path, number: int, line: str, text: str) -> tuple[int, int, bool, int]:
     """Return size, align, reserved and gfp of an allocation's last three words."""
     words = text.split()
-    if len(words) != 3 or not all(w.isascii() and w.isdecimal() for w in words[:2]):
+    if len(words) != 3 or not all(map(_is_number, words[:2])):
         raise _malformed(path, number, line, "a")
     letters = words[2]
     if letters == "-":
@@ -152,4 +157,6 @@ def _malformed(path: Path, number: int, line: str, kind: str) -> InputError:
     shape = SHAPES.get(kind)
     if shape is None:
         return InputError(path, number, f"an operation, one of {' '.join(SHAPES)}", line.strip())
-    return InputError(path, number, f"'{shape}', numbers decimal", line.strip())
+    return InputError(
+        path, number, f"'{shape}', numbers decimal, {_DIGITS} digits at most", line.strip()
+    )

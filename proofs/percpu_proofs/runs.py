@@ -23,6 +23,15 @@ SAMPLES = 100  # moments at which memory is noted, and progress told
 RUNG = "contracted"
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number of things in words.
+
+    >>> counted(1, "event"), counted(2, "event")
+    ('1 event', '2 events')
+    """
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def bound(contracts: Level, count: int, noun: str = "operation") -> str:
     """Return the rung of a run's verdicts, and how far they reach: how many of what.
 
@@ -30,9 +39,9 @@ def bound(contracts: Level, count: int, noun: str = "operation") -> str:
     'contracted: 12 operations checked at level fast, of each area its first block'
     """
     if contracts == "off":
-        return f"stated only: {count} {noun}s ran with contracts off"
+        return f"stated only: {counted(count, noun)} ran with contracts off"
     level = "fast, of each area its first block" if contracts == "fast" else contracts
-    return f"{RUNG}: {count} {noun}s checked at level {level}"
+    return f"{RUNG}: {counted(count, noun)} checked at level {level}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +83,7 @@ class RunReport:
     final_checksum: int | None = None
     recorded_checksum: int | None = None  # of the last state, where the input has it
     stopped_by: str | None = None  # the clause whose unexpected violation ended the run
+    notes: tuple[str, ...] = ()  # what of the input was not used, or is not known
     seconds: float = 0.0
 
     @property
@@ -123,6 +133,7 @@ class RunReport:
             "memory": [asdict(sample) for sample in self.memory],
             "final_checksum": self.final_checksum,
             "recorded_checksum": self.recorded_checksum,
+            "notes": list(self.notes),
             "seconds": round(self.seconds, 3),
         }
 

@@ -119,7 +119,7 @@ class KmBacking(VmBacking):
     def create_chunk(self, chunk_type: int = 0) -> Chunk | None:
         """Return a new chunk on no list, fully populated, or None if memory runs out."""
         chunk = self.alloc_chunk(chunk_type)
-        if chunk is None or not self.env.alloc_pages(1, self._chunk_pages()):
+        if chunk is None or not self.env.alloc_block(self._chunk_pages()):
             return None
         self.spin_lock()
         self.chunk_populated(chunk, 0, chunk.nr_pages)

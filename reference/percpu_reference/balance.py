@@ -101,13 +101,17 @@ class Balance(Operations):
                 if chunk is not None:
                     nr_to_pop = yield from self.populate_holes(chunk, nr_to_pop)
 
-            if not nr_to_pop:
+            if not nr_to_pop or not self.may_create():
                 return
             # ran out of chunks: create one and count anew
             self.spin_unlock()
             yield BALANCE_CREATE
             if not self.balance_create(chunk_type):
                 return
+
+    def may_create(self) -> bool:
+        """Return whether the work creates a chunk when those it has are all populated: True."""
+        return True
 
     @ensure("BAL-3", must.creates_few)
     def balance_create(self, chunk_type: int) -> bool:

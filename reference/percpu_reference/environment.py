@@ -79,6 +79,14 @@ class Environment:
         self.live_pages += wanted
         return True
 
+    def alloc_block(self, nr_pages: int) -> bool:
+        """Allocate nr_pages pages in one request, which one fault can strike."""
+        if self.page_fault.strikes():
+            return False
+        self.page_allocs += nr_pages
+        self.live_pages += nr_pages
+        return True
+
     def free_pages(self, units: int, nr_pages: int) -> None:
         """Give back nr_pages pages of each unit."""
         self.live_pages -= units * nr_pages

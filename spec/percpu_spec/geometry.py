@@ -12,6 +12,17 @@ from typing import Literal
 Backing = Literal["vm", "km"]
 
 
+LARGEST_UNIT = 1 << 26
+"""Bytes. A unit holds the static part, the reserve and a few dynamic pages, rounded up to part of
+an atom: 2 MiB where atoms are largest in use (pmd, x86). Static parts grow to some MiB with lock
+debugging, so no kernel comes near 64 MiB, and a model of such a unit still fits in memory."""
+
+MOST_CPUS = 8192
+"""The largest NR_CPUS that a kernel can be configured with (x86, MAXSMP)."""
+
+_DIGITS = 20  # of the longest number that fits a kernel's size_t
+
+
 class GeometryError(ValueError):
     """A geometry that the kernel would refuse (or that means nothing)."""
 
@@ -58,10 +69,10 @@ class Geometry:
             )
         if self.unit <= 0 or self.unit % self.page:
             raise GeometryError(f"unit={self.unit}: expected a multiple of the page, {self.page}")
-        if self.cpus < 1 or self.groups < 1 or self.cpus % self.groups:
+        if not 1 <= self.groups <= self.cpus:
             raise GeometryError(
-                f"cpus={self.cpus}, groups={self.groups}: expected at least one of each and cpus "
-                "evenly in groups"
+                f"cpus={self.cpus}, groups={self.groups}: expected at least one CPU in each group, "
+                "and a group"
             )
         if min(self.static, self.reserved, self.dyn) < 0:
             raise GeometryError("static, reserved and dyn: expected no negative size")
@@ -85,16 +96,29 @@ class Geometry:
     def require_kernel(self) -> Geometry:
         """Return self if a kernel would boot with it, else raise GeometryError.
 
-        Source: the sanity checks of pcpu_setup_first_chunk.
+        Source: the sanity checks of pcpu_setup_first_chunk. Beyond them: sizes that a kernel can
+        have (LARGEST_UNIT, MOST_CPUS), and a dynamic part that ends on a granule once the static
+        part is rounded up to one at its cost; every kernel's does, as pcpu_build_alloc_info fills
+        whole pages.
         """
         if (self.page, self.granule) != (4096, 4):
             raise GeometryError(f"page={self.page}, granule={self.granule}: expected 4096 and 4")
         if self.unit < self.largest:
             raise GeometryError(f"unit={self.unit}: expected at least {self.largest}")
+        if self.unit > LARGEST_UNIT:
+            raise GeometryError(f"unit={self.unit}: expected at most {LARGEST_UNIT}")
+        if self.cpus > MOST_CPUS:
+            raise GeometryError(f"cpus={self.cpus}: expected at most {MOST_CPUS}")
         if self.static == 0:
             raise GeometryError("static=0: expected a static part")
         if self.dyn < self.early:
             raise GeometryError(f"dyn={self.dyn}: expected at least {self.early}")
+        rest = self.dyn - -self.static % self.granule
+        if rest <= 0 or rest % self.granule:
+            raise GeometryError(
+                f"static={self.static}, dyn={self.dyn}: expected a dynamic part of whole granules "
+                f"of {self.granule} bytes, it has {rest} left once the static part is rounded up"
+            )
         return self
 
     def with_changes(self, text: str) -> Geometry:
@@ -123,6 +147,8 @@ class Geometry:
             if name == "backing":
                 done[name] = value
                 continue
+            if isinstance(value, str) and len(value) > _DIGITS:
+                raise GeometryError(f"{given}: expected a number of at most {_DIGITS} digits")
             try:
                 number = int(str(value), 10) if not isinstance(value, (int, bool)) else int(value)
             except ValueError:

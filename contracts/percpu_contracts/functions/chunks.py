@@ -17,8 +17,20 @@ def may_sleep(self: Model) -> str | None:
 
 
 def has_shape(self: Model, result: LinkedChunk | None) -> str | None:
-    """Maps and blocks of a new chunk have the sizes its pages ask for (MAP-5)."""
-    return None if result is None else maps.shape_fits(result, self.geometry)
+    """Maps and blocks of a new chunk have the sizes its pages ask for (MAP-5).
+
+    One created after boot is a whole unit and, where there is one type of chunks, has an object
+    vector exactly if areas are charged.
+    """
+    if result is None:
+        return None
+    geometry = self.geometry
+    if not result.immutable:
+        if result.nr_pages != geometry.unit_pages:
+            return f"a new chunk has {result.nr_pages} pages, a unit {geometry.unit_pages}"
+        if self.chunk_types == 1 and geometry.memcg != (result.obj_exts is not None):
+            return f"a new chunk is {'without an' if geometry.memcg else 'with an'} object vector"
+    return maps.shape_fits(result, geometry)
 
 
 def is_blank(self: Model, result: LinkedChunk | None) -> str | None:

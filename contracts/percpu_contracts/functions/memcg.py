@@ -7,6 +7,7 @@ from typing import Any
 from percpu_contracts.contract import NOT_ASKED
 from percpu_contracts.model import LinkedChunk, Model
 from percpu_spec.definitions import charged_size
+from percpu_spec.gfp import ACCOUNT
 
 
 def _owed(self: Model, size: int) -> int:
@@ -19,12 +20,19 @@ def charged_before(self: Model) -> int:
 
 
 def charges_in_full(
-    self: Model, size: int, result: tuple[bool, object | None], OLD: Any
+    self: Any, size: int, gfp: int, result: tuple[bool, object | None], OLD: Any
 ) -> str | None:
-    """A charged request pays for every unit and its part of the vector, any other nothing."""
-    if result[1] is None and self.env.charged == OLD.charged:
+    """A charged request pays for every unit and its part of the vector, any other nothing.
+
+    One that is to be charged, its task having an object cgroup, does not go on otherwise.
+    """
+    go_on, objcg = result
+    due = self.geometry.memcg and bool(gfp & ACCOUNT) and self.env.has_objcg
+    if go_on and due != (objcg is not None):
+        return f"a request that is {'' if due else 'not '}to be charged goes on {'un' * due}charged"
+    if objcg is None and self.env.charged == OLD.charged:
         return NOT_ASKED
-    wanted = OLD.charged + (_owed(self, size) if result[1] is not None else 0)
+    wanted = OLD.charged + (_owed(self, size) if objcg is not None else 0)
     found = self.env.charged
     return None if found == wanted else f"{found} bytes charged, expected {wanted}"
 

@@ -8,7 +8,7 @@ from typing import Any
 from percpu_contracts import accounting, api, balance, cost, population, tlb
 from percpu_contracts.contract import NOT_ASKED
 from percpu_contracts.model import LinkedChunk, Model
-from percpu_spec.definitions import area_size, first_chunk_pages, is_legal, live_chunks
+from percpu_spec.definitions import area_size, dynamic_chunks, first_chunk_pages, is_legal
 from percpu_spec.gfp import may_block
 
 Area = tuple[LinkedChunk, int]
@@ -170,19 +170,31 @@ def charges_are_owed(self: Model) -> str | None:
 
 
 def counts_pages(self: Any) -> str | None:
-    """Backing pages held are those counted as populated, on every CPU (POP-4, by way of POP-3)."""
-    if self.geometry.backing != "vm" or self.monitor.history.concurrent:
+    """Backing pages held are those counted as populated, on every CPU (POP-4, by way of POP-3).
+
+    A km chunk holds one allocation, of a power of two of pages.
+    """
+    if self.monitor.history.concurrent:
         return NOT_ASKED
-    wanted = self.geometry.cpus * (self.nr_populated - first_chunk_pages(self))
+    geometry = self.geometry
+    if geometry.backing == "vm":
+        wanted = geometry.cpus * (self.nr_populated - first_chunk_pages(self))
+    else:
+        pages = 1 << (geometry.cpus * geometry.unit_pages - 1).bit_length()
+        wanted = pages * sum(1 for _ in dynamic_chunks(self))
     found = self.env.live_pages
     return None if found == wanted else f"{found} backing pages held, expected {wanted}"
 
 
-def counts_areas(self: Any) -> str | None:
-    """The statistics agree with what lives (STAT-1)."""
+def counts_areas(self: Any, result: Area | None) -> str | None:
+    """The statistics agree with what lives, and with the area just taken (STAT-1)."""
     if self.stats is None or self.monitor.history.concurrent:
         return NOT_ASKED
-    return accounting.counts_agree(self.stats)
+    wrong = accounting.counts_are_true(self, self.stats)
+    if wrong is not None or result is None:
+        return wrong
+    size = area_size(result[0], result[1], self.geometry)
+    return None if size is None else accounting.sizes_bracket(self.stats, size)
 
 
 def note_other(self: Model) -> None:
@@ -192,10 +204,17 @@ def note_other(self: Model) -> None:
 
 
 def state_holds(self: Model) -> Iterator[tuple[str, str]]:
-    """Every clause about states, and those about quiescence if nothing is pending."""
-    quiescent = self.quiescent and not self.monitor.history.concurrent
-    yield from self.monitor.broken_state(self, quiescent=quiescent)
-    live, made = len(live_chunks(self)), self.env.creates - self.env.destroys
+    """Every clause about states, and those about quiescence if nothing is pending.
+
+    Alone, an operation that has ended holds no lock (LOCK-1, LOCK-2).
+    """
+    concurrent = self.monitor.history.concurrent
+    if self.lock and not concurrent:
+        yield "LOCK-1", "pcpu_lock is still held at the end of an operation"
+    if self.alloc_mutex and not concurrent:
+        yield "LOCK-2", "pcpu_alloc_mutex is still held at the end of an operation"
+    yield from self.monitor.broken_state(self, quiescent=self.quiescent and not concurrent)
+    live, made = self.monitor.whole_state.live, self.env.creates - self.env.destroys
     if live != made:
         yield "LIST-1", f"{live} chunks are listed or owned, of {made} that live"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -19,7 +20,7 @@ from percpu_reference import DEFAULT
     "--lists",
     "folder",
     type=click.Path(path_type=Path),
-    help="Folder of c10.ops.gz, c100.ops.gz, c1000.ops.gz.",
+    help="Folder of c10.ops.gz, c100.ops.gz, c1000.ops.gz, or of vectors.",
 )
 @click.option("--variant", default=DEFAULT, show_default=True, help="The algorithm to measure.")
 @click.option(
@@ -35,7 +36,8 @@ def bench(
 ) -> None:
     """Measure operation LISTs: c10, c100, c1000, or files. Without LIST, all that are there.
 
-    c10 ships with the package; the others are looked for in ../shared/bench.
+    c10 and some vectors ship with the package; the others are looked for in ../shared/bench and
+    ../shared/vectors.
     """
     report = prepare(lists, [folder] if folder else [], variant, rounds)
     interrupted = False
@@ -61,6 +63,9 @@ def _show(out: Console, report: BenchReport) -> None:
     growth = report.growth()
     if growth is not None:
         out.print(f"growth: c1000 runs at {growth:.0%} of c10's rate, contracts off")
+    for work in report.works:
+        if work.files:
+            out.print(f"{work.name}: {_by_folder(work.files)}", soft_wrap=True)
     for name in report.missing:
         out.print(f"not measured: {name}, not found here or in ../shared/bench; --lists says where")
     if not report.agree:
@@ -99,6 +104,14 @@ def _row(work: Work) -> tuple[object, ...]:
         _times(found["kernel_ratio"]),
         checksum if work.agree else Text(f"{found['checksums']} compared, some differ", "bold red"),
     )
+
+
+def _by_folder(files: Sequence[str]) -> str:
+    """Return names of files, each folder named once before its own."""
+    names: dict[Path, list[str]] = {}
+    for path in map(Path, files):
+        names.setdefault(path.parent, []).append(path.name)
+    return "; ".join(f"in {folder}: {', '.join(its)}" for folder, its in names.items())
 
 
 def _rate(value: float | None) -> str:

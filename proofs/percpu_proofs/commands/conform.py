@@ -53,6 +53,8 @@ def _show(out: Console, report: VectorReport, interrupted: bool) -> None:
     if report.not_compared:
         rows.append(("not compared", report.not_compared))
     out.print(output.pairs(rows))
+    for note in report.notes:
+        out.print(Text(note, "yellow"), soft_wrap=True)
     if report.first_mismatch is not None:
         out.print(Text(f"first: {report.first_mismatch}", "bold red"), soft_wrap=True)
     elif interrupted:
@@ -63,9 +65,7 @@ def _show(out: Console, report: VectorReport, interrupted: bool) -> None:
 
 @conform.command()
 @click.argument("runs", nargs=-1, type=click.Path(path_type=Path), metavar="[RUN]...")
-@click.option(
-    "--variant", help="The algorithm to compare.  [default: that of the recorded kernel]"
-)
+@click.option("--variant", help="The algorithm to compare.  [default: that of the recorded kernel]")
 @output.json_option
 def trace(runs: tuple[Path, ...], variant: str | None, as_json: bool) -> None:
     """Compare every placement and recorded state of kernel traces: folders of runs, or traces.

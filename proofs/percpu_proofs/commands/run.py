@@ -13,9 +13,10 @@ from rich.text import Text
 from percpu_contracts.contract import Level
 from percpu_proofs import data
 from percpu_proofs.commands import output, traces
-from percpu_proofs.commands.source import Kind, Source, expand, kind_of, read_source
+from percpu_proofs.commands.source import SIZES, Kind, Source, expand, kind_of, read_source
 from percpu_proofs.commands.verdicts import show_verdicts
 from percpu_proofs.conformance.report import TraceReport
+from percpu_proofs.inputs import InputError
 from percpu_proofs.oplist import text_of
 from percpu_proofs.runs import ClauseVerdict, RunReport, run_list, state_after
 from percpu_proofs.show.picture import picture_of_state
@@ -41,8 +42,8 @@ _MAPS_SHOWN = 2  # chunks drawn after a violation
 @click.option(
     "--geometry",
     metavar="NAME=VALUE,...",
-    help="Sizes: unit, static, reserved, dyn, cpus, groups, memcg, async; for an operation list "
-    "those of the benchmark lists unless given.",
+    help=f"Sizes in bytes, counts, switches (0 or 1) and backing (vm or km): {', '.join(SIZES)}. "
+    "For an operation list those of the benchmark lists unless given; a trace brings its own.",
 )
 @output.json_option
 def run(
@@ -57,6 +58,8 @@ def run(
     Without FILE, the trace of a real kernel that ships with the package.
     """
     paths = expand(files) or [data.default_trace()]
+    if geometry is not None:
+        _check_no_traces(paths)
     out = output.console()
     reports: list[RunReport | TraceReport] = []
     interrupted = False
@@ -97,7 +100,18 @@ def _is_complete(report: RunReport | TraceReport) -> bool:
     return isinstance(report, TraceReport) or report.complete
 
 
+def _check_no_traces(paths: Sequence[Path]) -> None:
+    """Raise if sizes were asked for where a recorded machine gives them."""
+    for path in paths:
+        if kind_of(path) is Kind.TRACE:
+            expected = "operation lists or vectors only: a trace brings its own sizes"
+            raise InputError("--geometry", None, expected, str(path))
+
+
 def _report(path: Path, source: Source, variant: str, contracts: Level) -> RunReport:
+    notes = source.notes
+    if source.recorded is not None and variant != DEFAULT:
+        notes += (f"recorded checksum not compared: it is that of {DEFAULT}",)
     return RunReport(
         str(path),
         source.kind.value,
@@ -107,6 +121,7 @@ def _report(path: Path, source: Source, variant: str, contracts: Level) -> RunRe
         len(source.listed.operations),
         # only this variant promises to end in the recorded state
         recorded_checksum=source.recorded if variant == DEFAULT else None,
+        notes=notes,
     )
 
 
@@ -153,6 +168,8 @@ def show(out: Console, report: RunReport, source: Source) -> None:
             )
         )
     out.print(output.pairs(rows))
+    for note in report.notes:
+        out.print(Text(note, "yellow"), soft_wrap=True)
     show_verdicts(out, report.clauses, report.variant, report.bound)
     if report.stopped_by is not None:
         _show_violation(out, report, source, report.violations[report.stopped_by])

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
 from percpu_proofs.conformance.vector_file import SUFFIX, find_vectors, read_vector
-from percpu_proofs.inputs import InputError, read_text
+from percpu_proofs.conformance.vectors import NOT_VOUCHED
+from percpu_proofs.inputs import InputError, read_json, read_text
 from percpu_proofs.oplist import SHAPES, OperationList, parse_operations
+from percpu_proofs.traces.reader import is_run
 from percpu_proofs.traces.text import looks_like_text
 from percpu_spec.geometry import Geometry, GeometryError
+
+SIZES = ("unit", "static", "reserved", "dyn", "cpus", "groups", "memcg", "async", "backing")
+"""What the command line may change; the rest are constants of the kernel that the model is of."""
+
+_SWITCHES = ("memcg", "async")
 
 
 class Kind(Enum):
@@ -25,22 +31,33 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Operations to run, the geometry to run them in, and the final checksum where recorded."""
+    """Operations to run, the geometry to run them in, and the final checksum where recorded.
+
+    notes say what of the input was not used, or is not known.
+    """
 
     kind: Kind
     listed: OperationList
     geometry: Geometry
     recorded: int | None = None
+    notes: tuple[str, ...] = ()
 
 
 def expand(paths: Iterable[Path]) -> list[Path]:
-    """Return the inputs among paths: files, folders of a recorded run, vectors in other folders."""
+    """Return the inputs among paths: files, and folders of a recorded run.
+
+    Of any other folder its own vectors, and the runs one level down; hidden ones are passed over.
+    Raises InputError for a folder with neither.
+    """
     found: list[Path] = []
     for path in paths:
-        if path.is_dir() and not any(path.glob("trace*")):
-            found += find_vectors([path])
-        else:
+        if not path.is_dir() or is_run(path):
             found.append(path)
+            continue
+        runs = sorted(f for f in path.iterdir() if not f.name.startswith(".") and is_run(f))
+        vectors = any(path.glob(f"[!.]*{SUFFIX}"))
+        found += find_vectors([path]) if vectors or not runs else []
+        found += runs
     return found
 
 
@@ -67,10 +84,11 @@ def kind_of(path: Path) -> Kind:
 
 def _is_vector(path: Path, line: str) -> bool:
     try:
-        record = json.loads(line)
+        record = read_json(line)
     except ValueError:
         # the reader of vectors or of traces says what is wrong
-        return path.name.endswith(SUFFIX) and not path.name.startswith("trace")
+        named = path.name.endswith(SUFFIX) and not path.name.startswith("trace")
+        return named or '"init"' in line
     return isinstance(record, dict) and ("geom" in record or record.get("op") == "init")
 
 
@@ -82,9 +100,13 @@ def read_source(path: Path, changes: str | None) -> Source:
     """
     if kind_of(path) is Kind.VECTOR:
         vector = read_vector(path)
-        if changes is None:
-            return Source(Kind.VECTOR, vector.listed, vector.geometry, vector.final_crc)
-        return Source(Kind.VECTOR, vector.listed, asked_for(changes, vector.geometry))
+        notes: tuple[str, ...] = () if vector.vouched else (NOT_VOUCHED,)
+        geometry = asked_for(changes, vector.geometry)
+        recorded: int | None = vector.final_crc
+        if geometry != vector.geometry:
+            recorded = None
+            notes += ("recorded checksum not compared: --geometry changes the recorded sizes",)
+        return Source(Kind.VECTOR, vector.listed, geometry, recorded, notes)
     listed = parse_operations(path, read_text(path).split("\n"))
     return Source(Kind.OPERATIONS, listed, asked_for(changes, Geometry()))
 
@@ -93,6 +115,12 @@ def asked_for(changes: str | None, geometry: Geometry) -> Geometry:
     """Return a geometry with the changes of the command line, one that a kernel boots with."""
     if changes is None:
         return geometry
+    for part in filter(None, changes.split(",")):
+        name, sep, value = (word.strip() for word in part.partition("="))
+        if sep and name not in SIZES:
+            raise InputError("--geometry", None, f"one of {', '.join(SIZES)}", name)
+        if name in _SWITCHES and value not in ("0", "1"):
+            raise InputError("--geometry", None, f"{name}=0 or {name}=1", part)
     try:
         return geometry.with_changes(changes).require_kernel()
     except GeometryError as error:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from percpu_proofs.commands import output
-from percpu_proofs.runs import ClauseVerdict
+from percpu_proofs.runs import ClauseVerdict, counted
 from percpu_spec.catalogue import clause
 
 _COLUMNS = ("clause", "what", "verdict", "evidence")
@@ -50,7 +50,7 @@ def _row(verdict: ClauseVerdict, noun: str) -> tuple[object, ...]:
     style = "yellow" if verdict.expected else "bold red"
     word = "violated, expected" if verdict.expected else "violated"
     evidence = (
-        f"at {verdict.count} {noun}s, first {verdict.first} (line {verdict.line}): "
+        f"at {counted(verdict.count, noun)}, first {verdict.first} (line {verdict.line}): "
         f"{verdict.message}"
     )
     return verdict.clause, title, Text(word, style), evidence

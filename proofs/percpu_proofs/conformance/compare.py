@@ -33,7 +33,7 @@ def differences(model: AllocatorView, kernel: Snapshot) -> Iterator[Difference]:
     Hints are compared all seven, stale ones included. Boundary bits are not: the recording has
     none.
     """
-    for name in ("nr_empty_pop_pages", "nr_populated"):
+    for name in ("nr_empty_pop_pages", "nr_populated", "atomic_alloc_failed"):
         ours, theirs = getattr(model, name), getattr(kernel, name)
         if ours != theirs:
             yield Difference("globals", 0, f"{name} {ours}, kernel {theirs}")

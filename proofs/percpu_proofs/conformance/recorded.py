@@ -43,7 +43,7 @@ def types_of_chunks(run: Run) -> dict[int, int]:
     """Return the type of every chunk that a recorded state shows, by its address."""
     found: dict[int, int] = {}
     for path in run.states.values():
-        snapshot = read_snapshot(path, run.geometry)
+        snapshot = read_snapshot(path, run.geometry, run.units)
         lists = snapshot.nr_slots // snapshot.chunk_types
         for chunk in snapshot.chunks():
             found[chunk.base_addr] = max(chunk.slot, 0) // lists
@@ -66,13 +66,14 @@ def next_state(run: Run, trace: Trace, index: int) -> tuple[int, Snapshot] | Non
     for later in range(index, len(trace.events)):
         phase = phase_begun(trace.events[later])
         if phase in run.states and not torn(trace, later):
-            return later + 1, read_snapshot(run.states[phase], run.geometry)
+            return later + 1, read_snapshot(run.states[phase], run.geometry, run.units)
     return None
 
 
 def compared(run: Run, phase: str, replay: Replay, index: int) -> SnapshotReport:
     """Compare the model with the state recorded at mark `index`."""
-    found = list(differences(replay.model, read_snapshot(run.states[phase], run.geometry)))
+    kernel = read_snapshot(run.states[phase], run.geometry, run.units)
+    found = list(differences(replay.model, kernel))
     probed = replay.plan.probed_from < len(replay.events)
     return SnapshotReport(
         phase=phase,

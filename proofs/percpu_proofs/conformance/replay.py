@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from percpu_proofs.conformance.actors import MAKE, POPULATE, Allocation, fits, kind_of, shown
-from percpu_proofs.conformance.requests import Place, Plan, Request, shown_place
+from percpu_proofs.conformance.requests import Place, Plan, Request, shown_place, shown_searches
 from percpu_proofs.conformance.timing import Choice, Contradiction, Moment
 from percpu_proofs.conformance.watched import Watched
 from percpu_proofs.conformance.work import WorkReplay
@@ -195,7 +195,7 @@ class Replay(WorkReplay):
                 self._overtaken(allocation.outcome),
             )
         if request.attempts and tuple(allocation.attempts) != request.attempts:
-            self.wrong("start hint", f"{allocation.attempts} instead of {request.attempts}")
+            self.wrong("start hint", shown_searches(allocation.attempts, request.attempts))
         self.on_served(request, allocation)
 
     def _overtaken(self, place: Place | None) -> tuple[Choice, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import NamedTuple
 
 from percpu_proofs.conformance.flags import model_flags
@@ -52,6 +53,26 @@ def shown_place(place: Place | None) -> str:
     ('ff00+8', 'failure')
     """
     return "failure" if place is None else f"{place.base:x}+{place.off}"
+
+
+def shown_searches(ours: Sequence[Attempt], theirs: Sequence[Attempt]) -> str:
+    """Return the first search in which two rows differ, in words.
+
+    >>> shown_searches([Attempt(0xFF00, 2, 1, 8)], [])
+    'search 1: chunk ff00, 2 bits aligned 1 from bit 8, kernel none'
+    """
+    pairs = zip_longest(ours, theirs)
+    number, (a, b) = next(
+        ((n, p) for n, p in enumerate(pairs, 1) if p[0] != p[1]), (0, (None,) * 2)
+    )
+    return f"search {number}: {_shown_search(a)}, kernel {_shown_search(b)}"
+
+
+def _shown_search(search: Attempt | None) -> str:
+    if search is None:
+        return "none"
+    base, bits, align, start = search
+    return f"chunk {base:x}, {bits} bits aligned {align} from bit {start}"
 
 
 @dataclass(slots=True)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from percpu_proofs.conformance.state import CHUNK_FIELDS, Record
-from percpu_proofs.inputs import InputError, read_text
+from percpu_proofs.inputs import InputError, read_json, read_text
 from percpu_proofs.oplist import OperationList, parse_operations
 from percpu_spec.geometry import Geometry, GeometryError
 
@@ -45,6 +44,7 @@ class Vector:
     version: str
     records: list[Record]
     listed: OperationList
+    vouched: bool = True  # a manifest beside it says how many operations there are
 
     @property
     def final_crc(self) -> int:
@@ -56,6 +56,8 @@ class Vector:
 def find_vectors(paths: Iterable[Path]) -> list[Path]:
     """Return the files among paths and those in its folders, sorted within each folder.
 
+    Hidden files are passed over, and what stands deeper in a folder.
+
     Raises InputError for a folder without vectors, and for one whose manifest names a file that is
     not there.
     """
@@ -64,7 +66,7 @@ def find_vectors(paths: Iterable[Path]) -> list[Path]:
         if not path.is_dir():
             found.append(path)
             continue
-        inside = sorted(path.rglob(f"*{SUFFIX}"))
+        inside = sorted(f for f in path.glob(f"*{SUFFIX}") if not f.name.startswith("."))
         if not inside:
             raise InputError(path, None, f"at least one file *{SUFFIX} in this folder")
         for name in _manifest(path):
@@ -103,7 +105,8 @@ def read_vector(path: Path) -> Vector:
     for number, line in enumerate(listed.lines, 2):
         if line != number:
             raise InputError(path, number, "an operation in the field 'in'")
-    return Vector(path, _geometry(path, first["geom"]), first["version"], records, listed)
+    geometry = _geometry(path, first["geom"])
+    return Vector(path, geometry, first["version"], records, listed, bool(entry))
 
 
 def _bytes(path: Path) -> bytes:
@@ -119,7 +122,7 @@ def _manifest(folder: Path) -> dict[str, Record]:
     if not path.exists():
         return {}
     try:
-        return {str(entry["file"]): entry for entry in json.loads(read_text(path))["files"]}
+        return {str(entry["file"]): entry for entry in read_json(read_text(path))["files"]}
     except (ValueError, KeyError, TypeError) as error:
         if isinstance(error, InputError):
             raise
@@ -130,7 +133,7 @@ def _records(path: Path, text: str) -> Iterator[Record]:
     """Yield the records of a file, each with the fields that its kind must have."""
     for n, line in enumerate(text.removesuffix("\n").split("\n") if text else ()):
         try:
-            record = json.loads(line)
+            record = read_json(line)
         except ValueError as error:
             raise InputError(path, n + 1, f"one JSON object ({error})", line) from None
         wanted = _INITIAL if n == 0 else _LATER

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from percpu_proofs.conformance.difference import Difference, first_difference
 from percpu_proofs.conformance.state import Record, Recorder, StateRecord, counter_record
@@ -17,6 +17,8 @@ from percpu_reference.variants import DEFAULT, Allocator
 
 Progress = Callable[[int, int], None]
 """Called with how much is done and how much there is."""
+
+NOT_VOUCHED: Final = "no manifest beside it: completeness not known"
 
 _ORDER = ("op", "h", "arg", "ok", "ran", "chunk", "off", "warn")  # results before states
 
@@ -48,6 +50,7 @@ class VectorReport:
     mismatches: int = 0
     first_mismatch: Mismatch | None = None
     not_compared: str = ""  # fields left out, with the reason
+    notes: list[str] = field(default_factory=list)  # what is not known of the files
 
     def as_json(self) -> dict[str, Any]:
         """Return the report with plain values only."""
@@ -66,7 +69,10 @@ def conform_vectors(
     files = find_vectors(paths)
     sizes = [path.stat().st_size if path.exists() else 0 for path in files]
     for number, path in enumerate(files):
-        compare_vector(read_vector(path), report)
+        vector = read_vector(path)
+        compare_vector(vector, report)
+        if not vector.vouched:
+            report.notes.append(f"{path}: {NOT_VOUCHED}")
         report.files += 1
         if progress is not None:
             progress(sum(sizes[: number + 1]), sum(sizes))

@@ -215,6 +215,19 @@ class SymbolicWorld:
         ]
 
 
+def remembered(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return the function of terms with its values kept, for each term as it is written."""
+    known: dict[int, tuple[Any, Any]] = {}
+
+    def lookup(term: Any) -> Any:
+        key = term.get_id()  # unique as long as the term is kept
+        if key not in known:
+            known[key] = term, function(term)
+        return known[key][1]
+
+    return lookup
+
+
 class Before:
     """An arbitrary state, as functions from chunks and actors."""
 
@@ -246,8 +259,8 @@ class Before:
         self.world = SymbolicWorld(session)
         self.state = State(
             self.world,
-            SymbolicTable(self._chunk),
-            SymbolicTable(lambda a: Position(*[f(a) for f in self._position])),
+            SymbolicTable(remembered(self._chunk)),
+            SymbolicTable(remembered(lambda a: Position(*[f(a) for f in self._position]))),
             z3.Const("mutex", ActorSort),
             z3.Int("float"),
         )
@@ -266,13 +279,13 @@ class Before:
 
     def _set(self, name: str, c: Any) -> PageSet:
         has, size = self._sets[name]
-        return PageSet(self.session, lambda p: has(c, p), size(c))
+        return PageSet(self.session, remembered(lambda p: has(c, p)), size(c))
 
     def counts(self) -> list[Truth]:
         """Return what is true of finite sets, at the session's terms (see counting)."""
         found: list[Truth] = []
         for c in self.session.chunks:
-            chunk = self._chunk(c)
+            chunk = self.state.chunks[c]
             chunk.used.finite()
             chunk.populated.finite()
             w = self.witness(c)

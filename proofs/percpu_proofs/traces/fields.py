@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 from percpu_proofs.traces import events as ev
 
-Kind = Literal["number", "flag", "address", "words"]
+Kind = Literal["number", "natural", "flag", "address", "words"]
 
 
 class Field(NamedTuple):
@@ -34,12 +34,13 @@ _BASE = Field("base_addr", "base_addr", "address")
 _PROBED = Field("base_addr", "base", "address")
 _RESERVED = Field("reserved", "reserved", "flag")
 _ATOMIC = Field("is_atomic", "is_atomic", "flag")
-_SIZE = Field("size", "size", "number")
-_ALIGN = Field("align", "align", "number")
-_OFF = Field("off", "off", "number")
+_SIZE = Field("size", "size", "natural")
+_ALIGN = Field("align", "align", "natural")
+_OFF = Field("off", "off", "natural")
+_FOUND = Field("off", "off", "number")  # negative: nothing was found
 _PTR = Field("ptr", "ptr", "address")
-_START = Field("start", "start", "number")
-_END = Field("end", "end", "number")
+_START = Field("start", "start", "natural")
+_END = Field("end", "end", "natural")
 
 
 def _form(op: str, name: str, record: Callable[..., ev.Event], *fields: Field) -> Form:
@@ -60,7 +61,7 @@ FORMS: tuple[Form, ...] = (
             _BASE,
             _OFF,
             _PTR,
-            Field("bytes_alloc", "bytes_alloc", "number", optional=True),
+            Field("bytes_alloc", "bytes_alloc", "natural", optional=True),
             Field("gfp_flags", "gfp_flags", "words", optional=True),
         ),
         (
@@ -80,8 +81,8 @@ FORMS: tuple[Form, ...] = (
     _form("fail", "percpu_alloc_percpu_fail", ev.Fail, _RESERVED, _ATOMIC, _SIZE, _ALIGN),
     _form("create_chunk", "percpu_create_chunk", ev.CreateChunk, _BASE),
     _form("destroy_chunk", "percpu_destroy_chunk", ev.DestroyChunk, _BASE),
-    _form("k_area", "area", ev.Area, _PROBED, Field("bits", "bits", "number"), _ALIGN, _START),
-    _form("k_area_ret", "area_ret", ev.AreaReturn, _OFF),
+    _form("k_area", "area", ev.Area, _PROBED, Field("bits", "bits", "natural"), _ALIGN, _START),
+    _form("k_area_ret", "area_ret", ev.AreaReturn, _FOUND),
     _form("k_farea", "farea", ev.AreaFree, _PROBED, _OFF),
     _form("k_populated", "populated", ev.Populated, _PROBED, _START, _END),
     _form("k_depopulated", "depopulated", ev.Depopulated, _PROBED, _START, _END),
@@ -94,7 +95,8 @@ FORMS: tuple[Form, ...] = (
 """Every event but the marks, which have one free text."""
 
 _WRITTEN: dict[Kind, str] = {
-    "number": r"-?\d+",
+    "number": r"-?\d{1,19}",
+    "natural": r"\d{1,20}",
     "flag": r"[01]",
     "address": r"(?:0x)?[0-9a-fA-F]+|\(nil\)",
     "words": r"\S+",

@@ -23,6 +23,12 @@ def _number(value: Any) -> int:
     return value
 
 
+def _natural(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise _Wrong("a whole number, 0 or more")
+    return value
+
+
 def _flag(value: Any) -> bool:
     if value not in (0, 1) or isinstance(value, float):
         raise _Wrong("0 or 1")
@@ -33,9 +39,12 @@ def _address(value: Any) -> int:
     if not isinstance(value, str):
         raise _Wrong("a hexadecimal address in quotes")
     try:
-        return int(value, 16)
+        address = int(value, 16)
     except ValueError:
-        raise _Wrong("a hexadecimal address") from None
+        address = -1
+    if not 0 <= address < 1 << 64:
+        raise _Wrong("a hexadecimal address")
+    return address
 
 
 def _words(value: Any) -> str:
@@ -46,6 +55,7 @@ def _words(value: Any) -> str:
 
 _READ: dict[Kind, Callable[[Any], Any]] = {
     "number": _number,
+    "natural": _natural,
     "flag": _flag,
     "address": _address,
     "words": _words,
@@ -74,7 +84,7 @@ def read_jsonl(path: Path, lines: Iterable[tuple[int, str]]) -> tuple[list[Event
     for number, line in lines:
         try:
             entry = decode(line)
-        except ValueError:
+        except (ValueError, RecursionError):  # the latter: nested without end
             raise problem(path, number, "one JSON object", line) from None
         if not isinstance(entry, dict):
             raise problem(path, number, "one JSON object", line)

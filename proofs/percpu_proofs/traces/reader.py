@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
+from percpu_proofs.inputs import read_json
 from percpu_proofs.traces.events import Alloc, Event, TraceError, problem
+from percpu_proofs.traces.fields import FORMS
 from percpu_proofs.traces.jsonl import read_jsonl
 from percpu_proofs.traces.layout import read_layout
+from percpu_proofs.traces.probes import check_probes
 from percpu_proofs.traces.source import lines_of
 from percpu_proofs.traces.text import looks_like_text, read_text
 from percpu_spec.geometry import Geometry
@@ -41,8 +44,14 @@ class Run:
     name: str
     trace: Trace
     geometry: Geometry
+    units: int  # of the machine: one a CPU, and those left over in groups
     boot: Path  # the boot messages
     states: dict[str, Path]
+
+
+def is_run(path: Path) -> bool:
+    """Return whether a path is the folder of a recorded run: a trace stands in it."""
+    return path.is_dir() and _first(path, _TRACES) is not None
 
 
 def read_trace(path: Path) -> Trace:
@@ -87,13 +96,14 @@ def read_run(path: Path, boot: Path | None = None) -> Run:
     if trace.events[0].t is not None:
         trace = _with_pretrace(folder, trace)
     _check_counts(folder / "manifest.json", trace)
+    check_probes(trace.path, trace.events, trace.lines)
     states = {
         file.name.split(".")[0]: file
         for file in sorted((folder / "state").glob("*.txt*"))
         if not file.name.startswith("phase.")
     }
     name = path.name if path.is_dir() else f"{folder.name}/{path.name}"
-    return Run(name, trace, read_layout(boot), boot, states)
+    return Run(name, trace, *read_layout(boot), boot, states)
 
 
 def _first(folder: Path, names: Sequence[str]) -> Path | None:
@@ -115,13 +125,13 @@ def _check_counts(path: Path, trace: Trace) -> None:
     if not path.exists():
         return
     try:
-        counts = json.loads(path.read_text(encoding="utf-8")).get("counts", {})
-    except (ValueError, AttributeError):
-        raise problem(path, None, "one JSON object") from None
-    wanted = {"alloc": "Alloc", "free": "Free", "fail": "Fail", "create_chunk": "CreateChunk"}
-    for op, record in wanted.items():
-        found = sum(type(e).__name__ == record and e.t is not None for e in trace.events)
-        if op in counts and counts[op] != found:
+        counts = dict(read_json(path.read_text(encoding="utf-8")).get("counts", {}))
+    except (ValueError, TypeError, AttributeError):
+        raise problem(path, None, "one JSON object, with counts by event") from None
+    found_of = Counter(type(event) for event in trace.events if event.t is not None)
+    for form in FORMS:
+        op, found = form.op, found_of[form.record]  # type: ignore[index]
+        if counts.get(op, found) != found:
             raise problem(
                 trace.path, None, f"{counts[op]} events {op}, as {path.name} says", str(found)
             )
@@ -169,7 +179,7 @@ def _log_entries(path: Path) -> Iterator[tuple[str, int, int, int, bool, str, st
     """Yield (op, size, align, ptr, reserved, gfp, caller) of each allocation or free logged."""
     for number, line in lines_of(path):
         try:
-            entry = json.loads(line)
+            entry = read_json(line)
             if entry["op"] == "reached":
                 continue
             sizes = (entry.get("size", 0), entry.get("align", 0), int(entry["ptr"], 16))

@@ -21,8 +21,8 @@ _HINTS = (
     "first_free", "nr_bits",
 )  # fmt: skip
 _HEX = ("pcpu_nr_populated", "pcpu_chunk_struct_size")
-_RANGE = re.compile(r"(\d+)-(\d+)")
-_AREA = re.compile(r"(\d+):(\d+)")
+_RANGE = re.compile(r"(\d{1,20})-(\d{1,20})")
+_AREA = re.compile(r"(\d{1,20}):(\d{1,20})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,21 +121,24 @@ class Snapshot:
             yield from chunks
 
 
-def read_snapshot(path: Path, geometry: Geometry) -> Snapshot:
+def read_snapshot(path: Path, geometry: Geometry, units: int | None = None) -> Snapshot:
     """Return the state recorded in `path`, plain or gzip; `geometry` is the machine's layout.
+
+    `units` counts the units of the machine, as many as CPUs if not given.
 
     Raises TraceError for a malformed line, or a state that does not fit the layout.
     """
     phase = path.name.split(".")[0]
-    return _Reader(path, geometry).snapshot(phase, lines_of(path))
+    return _Reader(path, geometry, units or geometry.cpus).snapshot(phase, lines_of(path))
 
 
 class _Reader:
     """Reads one state file; keeps the line for messages."""
 
-    def __init__(self, path: Path, geometry: Geometry) -> None:
+    def __init__(self, path: Path, geometry: Geometry, units: int) -> None:
         self.path = path
         self.geometry = geometry
+        self.units = units
         self.line = 0
         self.globals: dict[str, str] = {}
         self.lines: dict[str, int] = {}  # of the globals
@@ -160,6 +163,8 @@ class _Reader:
                     of_slot.append(chunk)
             elif "=" in line:
                 name, _, value = line.partition("=")
+                if name in self.globals:
+                    raise self._wrong(f"{name}= once", line)
                 self.globals[name] = value
                 self.lines[name] = self.line
             elif line.startswith("kernel "):
@@ -210,7 +215,12 @@ class _Reader:
 
     def _check_layout(self) -> None:
         """Check that the state is that of the machine whose layout was given."""
-        wanted = {"pcpu_unit_size": self.geometry.unit, "pcpu_nr_groups": self.geometry.groups}
+        wanted = {
+            "pcpu_unit_size": self.geometry.unit,
+            "pcpu_unit_pages": self.geometry.unit_pages,
+            "pcpu_nr_units": self.units,
+            "pcpu_nr_groups": self.geometry.groups,
+        }
         for name, value in wanted.items():
             if self._global(name) != value:
                 self.line = self.lines[name]
@@ -228,9 +238,11 @@ class _Reader:
         except (ValueError, KeyError):
             raise self._wrong("a chunk: name=number..., md=name:number,...", line) from None
         nr_pages = n["nr_pages"]
+        if not 0 < nr_pages <= self.geometry.unit_pages:
+            raise self._wrong(f"nr_pages of 1 to {self.geometry.unit_pages}", str(nr_pages))
         populated = bytearray(nr_pages)
         for start, end in self._parts(source, "populated", _RANGE, ","):
-            if end >= nr_pages:
+            if not start <= end < nr_pages:
                 raise self._wrong(f"pages below {nr_pages}", str(end))
             populated[start : end + 1] = b"\1" * (end + 1 - start)
         areas = dict(self._parts(source, "areas", _AREA, ","))

@@ -15,15 +15,15 @@ from percpu_proofs.traces.events import Event, Mark, problem
 from percpu_proofs.traces.fields import FORMS, Kind, shape, text_pattern
 
 LINE = re.compile(
-    r"\s*(?P<task>.*\S)\s*-(?P<pid>\d+)"
+    r"\s*(?P<task>.*\S)\s*-(?P<pid>\d{1,10})"
     r"(?:\s+\(\s*[-\d]+\))?"  # thread group, with record-tgid
-    r"\s+\[(?P<cpu>\d+)\]"
+    r"\s+\[(?P<cpu>\d{1,10})\]"
     r"(?:\s+(?P<flags>[^\s:]{4,6}))?"
-    r"\s+(?P<time>\d+(?:\.\d+)?):"
+    r"\s+(?P<time>\d{1,20}(?:\.\d{1,9})?):"
     r"\s+(?P<event>[^\s:]+):\s*(?P<fields>.*)"
 )
 _LOST = re.compile(r"CPU:\s*\d+ \[(?:LOST (?:\d+ )?EVENTS|(?:\d+ )?EVENTS DROPPED)\]")
-_ENTRIES = re.compile(r"#\s*entries-in-buffer/entries-written:\s*(\d+)/(\d+)")
+_ENTRIES = re.compile(r"#\s*entries-in-buffer/entries-written:\s*(\d{1,20})/(\d{1,20})")
 _HEAD = re.compile(r"version = \d+|cpus=\d+|CPU \d+ is empty|##### CPU \d+ buffer started")
 _MARKS = ("tracing_mark_write", "print", "bprint")
 
@@ -34,6 +34,7 @@ def _address(text: str) -> int:
 
 _READ: dict[Kind, Callable[[str], Any]] = {
     "number": int,
+    "natural": int,
     "flag": lambda text: text == "1",
     "address": _address,
     "words": str,

@@ -13,7 +13,7 @@ from percpu_spec.protocol.balancing import populate_fail
 from percpu_spec.protocol.clauses import RECLAIMS
 from percpu_spec.protocol.freeing import free_always
 from percpu_spec.protocol.moves import Move, standing_at, without_pages
-from percpu_spec.protocol.operators import And, If, Implies, Or, Truth, one_of
+from percpu_spec.protocol.operators import And, If, Iff, Implies, Not, Or, Truth, one_of
 from percpu_spec.protocol.pages import Span
 from percpu_spec.protocol.state import Phase, Place, State, standing, without_chunk
 
@@ -72,9 +72,7 @@ def free_unmoved(s: State, c: Any, pages: Span, left: Truth, right: Truth) -> Mo
 
     def after() -> State:
         done = move.then()
-        return done.with_chunk(
-            c, done.chunks[c]._replace(place=s.chunks[c].place), done.floating
-        )
+        return done.with_chunk(c, done.chunks[c]._replace(place=s.chunks[c].place), done.floating)
 
     return Move(move.when, after)
 
@@ -114,4 +112,33 @@ def shrunk_is_owned(s: State, a: Any) -> Truth:
     return Implies(
         one_of(here.phase, Phase.DRAINING, *RECLAIMS),
         And(chunk.place == Place.OWNED, chunk.owner == a),
+    )
+
+
+def has_one_place(s: State, c: Any) -> Truth:
+    """LIST-1: a live chunk is listed or owned, not both; the first may be owned as well."""
+    chunk = s.chunks[c]
+    is_owned = chunk.place == Place.OWNED
+    return And(
+        Iff(is_owned, chunk.owner != s.world.nobody),
+        Implies(
+            is_owned,
+            Not(one_of(s.actors[chunk.owner].phase, Phase.IDLE, Phase.SEARCHING, Phase.FILLING)),
+        ),
+        Implies(c == s.world.first, one_of(chunk.place, Place.ACTIVE, Place.OWNED)),
+        Iff(c == s.world.reserved, chunk.place == Place.RESERVED),
+    )
+
+
+def free_list_is_free(s: State, c: Any) -> Truth:
+    """LIST-3: a chunk on the free list is all free, and so is one owned to be destroyed."""
+    chunk = s.chunks[c]
+    here = s.actors[chunk.owner]
+    shrinks = And(one_of(here.phase, *RECLAIMS), here.at == c)
+    return Implies(
+        Or(
+            one_of(chunk.place, Place.FREE, Place.NONE),
+            And(chunk.place == Place.OWNED, Not(shrinks)),
+        ),
+        chunk.used.size == 0,
     )

@@ -86,14 +86,17 @@ RFC_1 = LINUX_5_12.changed(
         "fill_fail_flushing": shrinking.fill_fail_flushing,
         "populate_fail_flushing": shrinking.populate_fail_flushing,
     },
-    clauses={"ISO-1": shrinking.shrunk_is_owned},
+    clauses={
+        "ISO-1": shrinking.shrunk_is_owned,
+        "LIST-1": shrinking.has_one_place,
+        "LIST-3": shrinking.free_list_is_free,
+    },
 )
 RFC_SERIES = RFC_1.changed("rfc_series")
 """Which chunks are shrunk, and when, is nothing that the machine knows."""
 
 MACHINES = {
-    machine.name: machine
-    for machine in (LINUX_5_12, RFC_1, RFC_SERIES, LINUX_6_12, REFERENCE)
+    machine.name: machine for machine in (LINUX_5_12, RFC_1, RFC_SERIES, LINUX_6_12, REFERENCE)
 }
 """The machine of each variant that has one."""
 

@@ -26,8 +26,9 @@ class AskForSecond(Balance):
     one back from isolation (R2) or create one, and each goes to the head of the free list, where it
     is the one spared; a populated chunk behind it then outlives the work. To destroy it at the end
     would take away pages just counted on, so the next run does it, before it populates. That run
-    finds nothing to reclaim, and creates nothing while a free chunk is left that holds HIGH pages:
-    without new frees it is the last.
+    finds nothing to reclaim. So that it leaves no second free chunk either, none is created beside
+    one that is fully free and populated: whatever was wanted finds room there. Without new frees
+    the second run is the last.
     """
 
     __slots__ = ()
@@ -45,6 +46,11 @@ class AskForSecond(Balance):
         if again:
             yield AGAIN
             self.schedule_balance_work()
+
+    def may_create(self) -> bool:
+        """Return whether no fully free chunk is left."""
+        head = self.chunk_lists[self.free_slot]
+        return head.next is head
 
 
 class AskAfterCreation(Operations):
