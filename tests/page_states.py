@@ -8,8 +8,8 @@ from percpu_contracts.monitor import Monitor
 from percpu_reference import Allocator, build
 from percpu_reference.chunk import Area, Chunk
 from percpu_reference.gaps import Gap, Steps
-from percpu_spec.gfp import ACCOUNT, KERNEL
 from percpu_spec.geometry import Geometry
+from percpu_spec.gfp import ACCOUNT, KERNEL
 
 PAGE = SMALL.page
 ACCOUNTED = KERNEL | ACCOUNT

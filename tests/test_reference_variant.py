@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from every_state import every_state, passed_over
 from random_actors import Actors
 from scripted import broken_by
 from workloads import ALIGNED, EARLY, HIDDEN, KERNEL, KM, SMALL, Scene, scenes
@@ -27,7 +28,6 @@ from percpu_reference.chunk import Block
 from percpu_reference.variants import Allocator
 from percpu_reference.variants.linux_6_12 import Linux612
 from percpu_reference.variants.reference import FIXES, Reference, with_fixes, without
-from percpu_spec.definitions import longest_free_run
 from percpu_spec.geometry import Geometry
 
 DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
@@ -134,7 +134,8 @@ def test_every_clause_holds_at_random(name: str, concurrent: bool) -> None:
         actors = Actors(Reference, GEOMETRIES[name], seed, concurrent)
         for _ in range(4):
             actors.phase(60)
-            assert_nothing_is_passed_over(actors.allocator)
+            for chunk in actors.allocator.chunks():
+                assert passed_over(chunk, GEOMETRIES[name].block_bits) is None
         actors.allocator.async_enabled = True
         actors.free_all()
         drained += actors.drained
@@ -142,16 +143,30 @@ def test_every_clause_holds_at_random(name: str, concurrent: bool) -> None:
     assert max(drained) <= 2  # one more run where the first left a second free chunk
 
 
-def assert_nothing_is_passed_over(allocator: Allocator) -> None:
-    """Before a scan_hint no run is longer: the statement that makes contig_hint exact."""
-    size = allocator.geometry.block_bits
-    for chunk in allocator.chunks():
-        known = [(0, chunk.chunk_md)]
-        known += [(index * size, block) for index, block in enumerate(chunk.md_blocks)]
-        for base, block in known:
-            if block.scan_hint:
-                before = longest_free_run(chunk.alloc_map, base, base + block.scan_hint_start)
-                assert before[1] <= block.scan_hint
+@pytest.mark.parametrize(
+    ("blocks", "bits", "states"),
+    [(1, 4, 448), (3, 2, 11_568)] + [(4, 2, 181_077), (1, 8, 544_766), (2, 4, 2_017_846)] * DEEP,
+)
+def test_hints_are_exact_in_every_state(blocks: int, bits: int, states: int) -> None:
+    found = every_state(Reference, blocks, bits)
+    assert found.wrong is None, found
+    assert found.states == states
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "steps"),
+    [
+        ("L2", "right_free 0, expected 1", "+1/1 +1/2 +1/1"),
+        ("L3", "scan_hint of 1 bits at 1", "+1/1 +1/1 +1/1 -1"),
+        ("L4", "2 bits free at 1, before a scan_hint of 1", "+1/1 +1/4 +2/1 +1/1 +1/1 -1 -4"),
+        ("L5", "contig_hint", "+1/1 +1/1 -1"),
+    ],
+)
+def test_shortest_way_to_wrong_hints(name: str, wrong: str, steps: str) -> None:
+    found = every_state(without(name), 2, 4)
+    assert found.wrong is not None
+    assert wrong in found.wrong
+    assert " ".join(found.steps) == steps
 
 
 def test_shorter_runs_further_on_change_nothing() -> None:

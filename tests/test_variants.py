@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
-from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from page_states import (
@@ -16,28 +15,21 @@ from page_states import (
     finish,
     free_pages,
     full_chunks,
-    list_of,
     taken,
     watched,
 )
-from workloads import KM, SMALL, Scene, scenes
+from random_actors import Actors
+from workloads import ALIGNED, HIDDEN, KM, SMALL, Scene, scenes
 
+from percpu_proofs import data
+from percpu_proofs.commands.source import read_source
+from percpu_proofs.conformance.vector_file import find_vectors
 from percpu_proofs.machine import Machine
 from percpu_reference import VARIANTS, Allocator, build
-from percpu_reference.chunk import Chunk
-from percpu_reference.variants.two_types import TwoTypes
 from percpu_spec.catalogue import clauses
-from percpu_spec.definitions import (
-    chunks_of_type,
-    computed_list,
-    lists_of_slot,
-    slot_layout,
-    slots_per_type,
-)
 from percpu_spec.gfp import ACCOUNT, ATOMIC, KERNEL, NOFS, NOIO, NOWAIT
 
 OLD = ("linux_5_12", "rfc_1", "rfc_series", "rfc_1_reviewed")
-PLAIN, MEMCG = 0, 1
 
 # what each file may change; a function beyond these is a change to read the file again for
 OVERRIDES: dict[str, set[str]] = {
@@ -110,6 +102,15 @@ def playing(variant: str, scene: Scene) -> Allocator:
 
 
 @pytest.mark.parametrize("variant", OLD)
+@pytest.mark.parametrize("path", find_vectors([data.folder("vectors")]), ids=lambda p: p.name[:2])
+def test_vectors_break_what_is_expected_only(variant: str, path: Path) -> None:
+    source = read_source(path, None)
+    allocator = build(variant, source.geometry, contracts="full", stats=True)
+    Machine(allocator).run(source.listed)  # raises for anything unexpected
+    assert broken(allocator) <= EXPECTED[variant]
+
+
+@pytest.mark.parametrize("variant", OLD)
 def test_scenes_break_what_is_expected_only(variant: str) -> None:
     seen: set[str] = set()
     for scene in scenes():
@@ -120,100 +121,15 @@ def test_scenes_break_what_is_expected_only(variant: str) -> None:
         assert seen >= {"FLT-1", "RCL-4"}
 
 
-# two types of chunks
-
-
-@pytest.mark.parametrize(("variant", "extra"), [(v, v == "rfc_1_reviewed") for v in OLD])
-def test_layout(variant: str, extra: bool) -> None:
-    allocator = booted(variant)
-    layout = slot_layout(SMALL, sidelined=extra, to_depopulate=False)
-    assert allocator.chunk_types == 2
-    assert allocator.nr_slots == 2 * layout.nr_slots
-    assert (allocator.free_slot, allocator.sidelined_slot) == (layout.free, layout.sidelined)
-    assert allocator.to_depopulate_slot == -1
-    slots = slots_per_type(allocator)
-    for number, lists in enumerate(allocator.search_lists):
-        stop = number - number % slots + slots
-        assert [head.slot for head in lists] == list(range(number, stop))
-
-
-@pytest.mark.parametrize(
-    ("gfp", "changes", "objcg", "kind"),
-    [
-        (KERNEL, {}, True, PLAIN),
-        (ACCOUNTED, {}, True, MEMCG),
-        (ACCOUNTED, {}, False, PLAIN),
-        (ACCOUNTED, {"memcg": False}, True, PLAIN),
-    ],
-)
-def test_type_of_a_request(gfp: int, changes: dict[str, bool], objcg: bool, kind: int) -> None:
-    allocator = booted("linux_5_12", replace(SMALL, **changes))  # type: ignore[arg-type]
-    allocator.env.has_objcg = objcg
-    chunk, _ = taken(allocator, gfp=gfp)
-    assert allocator.chunk_type(chunk) == kind
-    assert list_of(allocator, chunk) == computed_list(allocator, chunk)
-    assert (chunk in chunks_of_type(allocator, MEMCG)) == (kind == MEMCG)
-    assert bool(chunk.obj_exts) == (kind == MEMCG)
-
-
-def test_lists_of_both_types_are_kept_apart() -> None:
-    allocator = booted("linux_5_12")
-    plain, charged = taken(allocator), taken(allocator, gfp=ACCOUNTED)
-    allocator.balance()
-    free = lists_of_slot(allocator, allocator.free_slot)
-    assert list(free) == [allocator.free_slot, allocator.free_slot + slots_per_type(allocator)]
-    allocator.free(charged)
-    assert [c is charged[0] for c in allocator.slot_chunks(free[MEMCG])] == [True]
-    assert not list(allocator.slot_chunks(free[PLAIN]))
-    assert plain[0] is allocator.first_chunk
-    assert not broken(allocator)
-
-
-def test_each_type_has_its_float() -> None:
-    allocator = booted("linux_5_12")
-    chunk, _ = taken(allocator, gfp=ACCOUNTED)
-    allocator.balance()
-    first = allocator.first_chunk.nr_empty_pop_pages
-    assert allocator.float_of(PLAIN) == allocator.nr_empty_pop_pages == first
-    assert allocator.float_of(MEMCG) == chunk.nr_empty_pop_pages == SMALL.empty_high
-
-
-def test_one_float_starves_the_other_type() -> None:
-    """Bug 29: with pages for plain requests only, accounted atomic ones fail for ever."""
-    served = {}
-    for variant in OLD:
-        allocator = booted(variant)
+@pytest.mark.parametrize("concurrent", [False, True])
+@pytest.mark.parametrize("variant", OLD)
+def test_random_actors_break_what_is_expected_only(variant: str, concurrent: bool) -> None:
+    for seed, geometry in enumerate((SMALL, HIDDEN, ALIGNED)):
+        actors = Actors(VARIANTS[variant], geometry, seed, concurrent)
         for _ in range(3):
-            area = allocator.alloc(PAGE, 4, gfp=NOWAIT | ACCOUNT)
-            allocator.balance()
-        served[variant] = area is not None
-    assert served == {"linux_5_12": True} | dict.fromkeys(OLD[1:], False)
-
-
-def test_metadata_of_a_memcg_chunk_has_one_piece_more() -> None:
-    for kind, pieces in ((PLAIN, 4), (MEMCG, 5)):
-        allocator = booted("linux_5_12", SMALL.with_changes("memcg=0"))
-        allocator.env.metadata_fault.kth = pieces
-        assert allocator.alloc_chunk(kind) is None
-        assert not allocator.env.metadata_fault.armed
-
-
-def test_clones_are_apart() -> None:
-    origin = booted("rfc_series")
-    areas = full_chunks(origin, 2)
-    chunk = free_pages(origin, areas[0], 2, 3, 4, 5)
-    free_pages(origin, areas[1], 2, 3, 4, 5)
-    allocator, copies = origin.clone()
-    assert allocator.own_state() == origin.own_state() == (areas[1][0][0].id,)
-    allocator.balance()
-    assert allocator.own_state() == () != origin.own_state()
-    assert copies[chunk] is not chunk
-    allocator.restore(origin, copies)
-    assert allocator.own_state() == origin.own_state()
-
-    other = booted("linux_5_12")
-    taken(other, gfp=ACCOUNTED)
-    assert other.clone()[0].own_state() == other.own_state() == (other.float_of(MEMCG),)
+            actors.phase(30)  # raises for anything unexpected
+        actors.free_all()
+        assert set(actors.monitor.violations) <= EXPECTED[variant]
 
 
 # the kernel of then
@@ -323,16 +239,3 @@ def test_km_is_content_with_a_new_chunk(variant: str) -> None:
     names = finish(allocator.balance_workfn())
     assert names.count("balance: create a chunk") == (1 if variant == "linux_5_12" else 0)
     assert "BAL-3" not in broken(allocator)
-
-
-def own_chunks(allocator: Allocator, kind: int) -> Sequence[Chunk]:
-    return [c for c in allocator.chunks() if isinstance(c, Chunk) and allocator.chunk_type(c) == kind]
-
-
-def test_special_chunks_are_plain() -> None:
-    for variant in OLD:
-        cls = VARIANTS[variant]
-        assert issubclass(cls, TwoTypes)
-        allocator = booted(variant, SMALL.with_changes("static=38,reserved=132,dyn=310"))
-        assert allocator.reserved_chunk is not None
-        assert len(own_chunks(allocator, PLAIN)) == 2

@@ -81,7 +81,7 @@ class Environment:
 
     def alloc_block(self, nr_pages: int) -> bool:
         """Allocate nr_pages pages in one request, which one fault can strike."""
-        if self.page_fault.strikes():
+        if self.page_fault.strikes() or self.live_pages + nr_pages > self.memory:
             return False
         self.page_allocs += nr_pages
         self.live_pages += nr_pages

@@ -9,16 +9,19 @@ from percpu_reference.hints import Hints
 
 
 class OrderedScanHint(Hints):
-    """pcpu_block_update: what becomes of scan_hint when a run is as long as contig_hint or longer.
+    """pcpu_block_update: scan_hint lies before contig_hint, or behind it and is as long.
 
-    The kernel drops or keeps a scan_hint by comparing it with contig_hint alone. So one that lies
-    behind the new contig_hint can stay, and a run entered twice becomes its own scan_hint: the
-    order that pcpu_next_hint and the refresh rely on is lost, and with a stale left_free even
-    soundness is at risk. Here the old contig_hint, if it lies before a longer run, takes the place
-    of a scan_hint that is shorter or does not lie before that run; a longer run before it drops
-    only a scan_hint at or behind itself. Of equally long runs the one chosen as contig_hint is as
-    before; another one behind it becomes scan_hint, the farthest known, since no run before it can
-    be longer; a scan_hint on the wrong side is dropped.
+    When a run is as long as contig_hint, the kernel makes it scan_hint wherever it lies, before
+    contig_hint or even contig_hint itself entered again; and when the better aligned run takes over
+    as contig_hint, a scan_hint of the same length that now lies before it stays. When a run grows
+    beyond contig_hint at its right end, a scan_hint that is its former self stays in it. But
+    pcpu_next_hint and the refreshes read from the order of the two that nothing longer lies before:
+    runs are passed over, and left_free can be left too long.
+
+    Which run is contig_hint stays the kernel's choice. A longer run drops a scan_hint at or behind
+    its start; the old contig_hint takes the place if it lies before the run. Of runs as long as
+    contig_hint the farthest known behind it is scan_hint, since no run before that can be longer; a
+    scan_hint on the wrong side, or with a longer run before it, is dropped.
     """
 
     __slots__ = ()
