@@ -43,7 +43,11 @@ settings.register_profile(
     suppress_health_check=list(HealthCheck),
 )
 settings.register_profile(
-    "deep", settings.get_profile("ci"), derandomize=False, max_examples=4000, stateful_step_count=150
+    "deep",
+    settings.get_profile("ci"),
+    derandomize=False,
+    max_examples=4000,
+    stateful_step_count=150,
 )
 PROFILE = settings.get_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 

@@ -43,8 +43,8 @@ def work_drains(runs: int, chunks: int) -> str | None:
 def creations_end(creations: int, types: int, geometry: Geometry) -> str | None:
     """With nothing else running, one run creates at most HIGH chunks and one, for each type.
 
-    A new chunk holds at least one of the pages that are wanted: HIGH below the float, and HIGH
-    more if an atomic allocation failed, which the first of them ends.
+    The first may answer a failed atomic allocation; of the others each brings at least one of the
+    HIGH pages that the float can lack.
     """
     if creations <= types * (geometry.empty_high + 1):
         return None
