@@ -204,6 +204,7 @@ def _state(allocator: Allocator) -> object:
     """Return a value equal for allocators at rest that will behave alike, whatever the handles."""
     return (
         allocator.nr_empty_pop_pages,
+        allocator.own_state(),
         allocator.work_pending,
         allocator.atomic_alloc_failed,
         tuple(

@@ -15,7 +15,6 @@ from percpu_proofs.oplist import Operation
 from percpu_reference.chunk import Area, Chunk, ListHead
 from percpu_reference.gaps import MUTEX, Gap, Steps
 from percpu_reference.variants import Allocator
-from percpu_spec.gfp import allow_blocking
 
 _hints = attrgetter(
     "scan_hint",
@@ -102,7 +101,7 @@ class World:
         kind, handle, *_, gfp = runner.operation
         if kind == "f":
             return handle in self.handles
-        return not mutex or (kind == "a" and not allow_blocking(gfp))
+        return not mutex or (kind == "a" and self.allocator.is_atomic(gfp))
 
     def step(self, index: int) -> Runner:
         """Let an actor take one step and return it."""
@@ -151,6 +150,7 @@ class World:
         allocator = self.allocator
         return (
             allocator.nr_empty_pop_pages,
+            allocator.own_state(),
             allocator.work_pending,
             allocator.atomic_alloc_failed,
             allocator.alloc_mutex,
