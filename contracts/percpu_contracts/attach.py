@@ -167,16 +167,16 @@ def _judge(marks: list[Mark]) -> Callable[..., bool]:
             monitor.evaluated[asked] += 1
         for clause, single, condition, pick in parts:
             wrong = condition(*pick(given))
+            if wrong is None:
+                continue
             if wrong == NOT_ASKED:
                 if monitor is not None:
                     monitor.not_asked[clause] += 1
-                continue
-            if monitor is None:
-                if wrong if single else any(True for _ in wrong):
+            elif monitor is None:
+                if single or any(True for _ in wrong):
                     return False
-                continue
-            if single:
-                if wrong is not None and not monitor.broken(clause, wrong):
+            elif single:
+                if not monitor.broken(clause, wrong):
                     return False
             elif not all(monitor.broken(*entry) for entry in wrong):
                 return False
