@@ -13,7 +13,7 @@ SLOTS: list[Row] = [
     ("chunk_slot", "return 0", "return 1", "SLOT-1"),
     ("chunk_slot", "[chunk.chunk_md.contig_hint]", "[chunk.free_bytes // self.granule]", "SLOT-1"),
     ("_chunk_move", "if chunk is self.reserved_chunk:", "if chunk.immutable:", "LIST-1 LIST-4"),
-    ("_chunk_move", "after.prev = before", "pass", "LIST-1 STAT-1"),
+    ("_chunk_move", "after.prev = before", "pass", "LIST-1 MAP-1 STAT-1"),
     ("chunk_move", "True)", "False)", "LIST-1"),
     ("chunk_move", "chunk, slot,", "chunk, slot + 1,", "LIST-1"),
     ("chunk_move", "self._chunk_move(chunk, slot, True)", "self.list_del(chunk)", "LIST-1"),

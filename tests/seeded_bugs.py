@@ -59,10 +59,9 @@ def plant(name: str, text: str, bug: str) -> type[Allocator]:
     return type(f"Bugged{base.__name__}", (base,), {"__slots__": (), name: names[name]})
 
 
-@cache
 def repaired(bugged: type[Allocator]) -> type[Allocator]:
     """Return the variant with the fixes of `reference` on top, held to every clause."""
-    namespace = {"__slots__": (), "EXPECTED": {}, "NOT_APPLICABLE": {}}
+    namespace: dict[str, object] = {"__slots__": (), "EXPECTED": {}, "NOT_APPLICABLE": {}}
     return cast("type[Allocator]", type("Repaired", (*FIXES, bugged), namespace))
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from random import Random
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from percpu_contracts.monitor import Monitor
 from percpu_proofs.machine import Machine
@@ -42,7 +42,7 @@ FAULTS = (
 class Phase(NamedTuple):
     """A stretch of operations; what is not an allocation is a free."""
 
-    count: int
+    length: int
     alloc: float
     work: float = 0.2  # chance that pending work runs after an operation
     fault: float = 0.0
@@ -72,7 +72,7 @@ def _lines(
     live: list[int] = []
     handle = 0
     for phase in phases:
-        for _ in range(phase.count):
+        for _ in range(phase.length):
             if rng.random() < phase.alloc or not live:
                 handle += 1
                 sizes = phase.sizes or (common if rng.random() < 0.85 else odd)
@@ -127,7 +127,7 @@ def scenes() -> tuple[Scene, ...]:
     )
 
 
-def boot(cls: type[Allocator], geometry: Geometry, monitor: Monitor | None) -> Allocator:
+def boot(cls: type[Allocator], geometry: Geometry, monitor: Monitor | None = None) -> Allocator:
     """Return a booted allocator of just this class, with statistics."""
     allocator = cls(geometry, stats=True)
     allocator.monitor = monitor
@@ -137,13 +137,8 @@ def boot(cls: type[Allocator], geometry: Geometry, monitor: Monitor | None) -> A
     return allocator
 
 
-def play(cls: type[Allocator], scene: Scene, monitor: Monitor | None) -> Machine:
+def play(cls: type[Allocator], scene: Scene, monitor: Monitor | None = None) -> Machine:
     """Run a scene to its end on a class; what the allocator raises passes through."""
     machine = Machine(boot(cls, scene.geometry, monitor))
     machine.run(scene.listed)
     return machine
-
-
-def played(scene: Scene, cls: type[Any], monitor: Monitor | None) -> Allocator:
-    """Return the allocator after a scene."""
-    return play(cls, scene, monitor).allocator

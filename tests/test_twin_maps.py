@@ -1,0 +1,62 @@
+"""A map of bytes and its twin, a list of booleans, are the same map: whole runs agree."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from plain_state import Bools
+from workloads import Scene, boot, scenes
+
+from percpu_proofs.machine import Machine
+from percpu_reference import chunks
+from percpu_reference.chunk import Chunk
+from percpu_reference.variants import Allocator, with_backing
+from percpu_reference.variants.linux_6_12 import Linux612
+
+STEPS = 350
+
+
+class TwinChunk(Chunk):
+    """A chunk whose maps are lists of booleans, as symbolic harnesses use them."""
+
+    __slots__ = ()
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.alloc_map: Any = Bools(map(bool, self.alloc_map))
+        self.bound_map: Any = Bools(map(bool, self.bound_map))
+        self.populated: Any = Bools(map(bool, self.populated))
+
+
+def contents(allocator: Allocator) -> list[object]:
+    """Return all that an allocator holds, maps as bytes and chunks by their ids."""
+    held: list[object] = [
+        (head.slot, chunk.id) for head in allocator.chunk_lists for chunk in head
+    ]
+    held.append((allocator.nr_empty_pop_pages, allocator.nr_populated, allocator.work_pending))
+    for chunk in allocator.chunks():
+        held.append((chunk.id, chunk.isolated, chunk.free_bytes, chunk.nr_populated))
+        held.append((chunk.nr_empty_pop_pages, chunk.chunk_md.as_list()))
+        held.append([block.as_list() for block in chunk.md_blocks])
+        held.extend(bytes(bits) for bits in (chunk.alloc_map, chunk.bound_map, chunk.populated))
+    return held
+
+
+def states(scene: Scene, kind: type[Chunk]) -> list[list[object]]:
+    """Return the contents after each of the first operations of a scene; chunks are of a kind."""
+    machine = Machine(boot(with_backing(Linux612, scene.geometry.backing), scene.geometry))
+    found = []
+    for n in range(STEPS):
+        machine.run(scene.listed, n, n + 1)
+        found.append(contents(machine.allocator))
+    assert {type(chunk) for chunk in machine.allocator.chunks()} == {kind}
+    return found
+
+
+@pytest.mark.parametrize("scene", scenes(), ids=[scene.name for scene in scenes()])
+def test_runs_agree(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = states(scene, Chunk)
+    monkeypatch.setattr(chunks, "Chunk", TwinChunk)
+    for n, found in enumerate(states(scene, TwinChunk)):
+        assert found == wanted[n], f"after operation {n + 1}"
