@@ -1,0 +1,1 @@
+"""Machine-checked results: obligations, the engines that discharge them, and the ledger."""
