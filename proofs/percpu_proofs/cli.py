@@ -16,11 +16,18 @@ from percpu_proofs.commands.run import run
 from percpu_proofs.commands.show import show
 from percpu_proofs.inputs import InputError
 from percpu_proofs.traces.events import TraceError
-from percpu_reference import UnknownVariantError
+from percpu_reference import UnknownVariantError, VariantFileError
 from percpu_spec.catalogue import UnknownClauseError
 from percpu_spec.geometry import GeometryError
 
-_BAD_INPUT = (InputError, TraceError, GeometryError, UnknownVariantError, UnknownClauseError)
+_BAD_INPUT = (
+    InputError,
+    TraceError,
+    GeometryError,
+    UnknownVariantError,
+    VariantFileError,
+    UnknownClauseError,
+)
 
 
 class _Cli(click.Group):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import attrgetter
 from typing import Any, ClassVar, Self
 
 from percpu_contracts.monitor import Monitor
@@ -18,6 +19,9 @@ _OWN = frozenset(
     ("chunk_lists", "env", "first_chunk", "owned", "reserved_chunk", "search_lists", "stats")
 )
 """Slots whose values belong to one allocator alone."""
+
+
+_ID: Callable[[Chunk], int] = attrgetter("id")
 
 
 def _slots_of(cls: type) -> tuple[str, ...]:
@@ -164,8 +168,8 @@ class State:
         """Return the float that requests for a type of chunk go by, in pages (AllocatorView)."""
         return self.nr_empty_pop_pages
 
-    def own_state(self) -> tuple[object, ...]:
-        """Return what a variant keeps beyond the globals of 6.12, chunks by their ids."""
+    def own_state(self, name: Callable[[Chunk], int] = _ID) -> tuple[object, ...]:
+        """Return what a variant keeps beyond the globals of 6.12, chunks by name, else their id."""
         return ()
 
     def set_floats(self, floats: Sequence[int]) -> None:
