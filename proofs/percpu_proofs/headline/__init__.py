@@ -1,2 +1,1 @@
-"""The two figures that a reviewer of partial depopulation asks for first: memory given back, and
-chunks examined."""
+"""What a reviewer of partial depopulation asks first: memory given back, and chunks examined."""

@@ -1,7 +1,7 @@
 """Chunks that an atomic allocation examines as depopulated ones pile up (COST-1).
 
-The first worry of the review of partial depopulation: the search may meet any number of chunks whose
-free room has no pages before it meets one that can serve the request.
+The first worry of the review of partial depopulation: the search may meet any number of chunks
+whose free room has no pages before it meets one that can serve the request.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, Protocol, cast
 
 from percpu_contracts.cost import depopulated_come_late
 from percpu_contracts.history import History
-from percpu_proofs.headline.removal import Player, Progress, Schedule
+from percpu_proofs.headline.interleaving import Player, Schedule
 from percpu_proofs.headline.workload import Workload
 from percpu_reference.chunk import Area, Chunk
 from percpu_reference.variants import Allocator, build, variant_class
@@ -91,20 +91,22 @@ def observed(variant: type[Allocator]) -> type[Allocator]:
     return Noted
 
 
-def piles(variant: str, sizes: tuple[int, ...] = PILES) -> Iterator[Burst]:
+def piles(variant: str | type[Allocator], sizes: tuple[int, ...] = PILES) -> Iterator[Burst]:
     """Yield a burst for each number of drained chunks; see pile_up."""
+    chosen = variant if isinstance(variant, type) else variant_class(variant)
+    name = variant if isinstance(variant, str) else variant.__name__
     for drained in sizes:
-        yield burst(variant, pile_up(variant, drained))
+        yield burst(name, pile_up(chosen, drained))
 
 
-def pile_up(variant: str, drained: int) -> Allocator:
+def pile_up(variant: type[Allocator], drained: int) -> Allocator:
     """Return an allocator with so many drained chunks, and populated room that came free last.
 
     Chunks are filled with areas of a page. Most areas of each but the last are freed, the balance
-    work running after each chunk; then all but the first and the last area of the last one, and
-    the work, which is asked for or not, has yet to run.
+    work running after each chunk; then all but the first and the last area of the last one are,
+    and if that asks for the work, it has yet to run.
     """
-    allocator = build(observed(variant_class(variant)), GEOMETRY)
+    allocator = build(observed(variant), GEOMETRY)
     page = GEOMETRY.page
     areas: dict[Chunk, list[Area]] = {}
     while len(areas) < drained + 3:  # the first chunk, those drained, the last, and one begun

@@ -1,4 +1,4 @@
-"""Writes the workloads that ship with the package from recorded runs: RUN... on the command line."""
+"""Writes the workloads that ship with the package, from the recorded runs that it is called with."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""What a recorded run asked of the allocator, in order, and how much memory its kernel then held."""
+"""What a recorded run asked of the allocator, in order, and how much memory its kernel held."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from percpu_reference.variants import variant_class
 from percpu_spec.geometry import Geometry
 from percpu_spec.gfp import ACCOUNT
 
+STAGES = ("before", "created", "removed")
 FACTS = "workloads.json"  # what is known of the shipped workloads, beside them
 
 _SIZES = ("unit", "static", "reserved", "dyn", "cpus", "groups")  # that a machine differs in
@@ -121,9 +121,7 @@ def derive(run: Run) -> Workload:
             handle = spare.pop() if spare else len(handles) + 1
             accounted = isinstance(event, Alloc) and "ACCOUNT" in (event.gfp or "")
             gfp = request.gfp | (ACCOUNT if accounted else 0)
-            operations.append(
-                ("a", handle, request.size, request.align, request.reserved, gfp)
-            )
+            operations.append(("a", handle, request.size, request.align, request.reserved, gfp))
             if request.expected is not None:
                 handles[request.expected] = handle
             else:  # no caller has what the kernel refused
