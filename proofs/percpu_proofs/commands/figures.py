@@ -29,8 +29,11 @@ def show_removal(out: Console, one: Workload, curves: Sequence[Curve]) -> None:
     held = [stages[s].recorded_kb if s in stages else None for s in STAGES]
     most = max(phase.recorded_kb for phase in curves[0].phases)
     back = f"{1 - last.recorded_kb / most:.0%}"
-    rows.append((f"recorded {one.kernel}", *held, back, last.recorded_stranded_kb, None, None))
-    title = f"{one.name}: {len(one.operations)} operations, memory in kB; {curves[0].schedule}"
+    rows.append(("recorded kernel", *held, back, last.recorded_stranded_kb, None, None))
+    title = (
+        f"{one.name} ({one.kernel}): {len(one.operations)} operations, memory in kB; "
+        f"{curves[0].schedule}"
+    )
     columns = ("", *STAGES, "given back", "stranded", "work runs", "over time")
     out.print(output.table(title, columns, rows))
     for curve in curves:

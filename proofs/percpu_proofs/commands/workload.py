@@ -87,8 +87,6 @@ def removal(
     except KeyboardInterrupt:
         interrupted = True
 
-    if svg is not None:
-        output.write_file(svg, removal_svg(results))
     differs = [
         (one, curve, curve.outside)
         for one, curves in (*results, *tried)
@@ -107,9 +105,7 @@ def removal(
         for one, curve, stages in differs:
             said = f"{one.name}, {curve.variant} at {curve.schedule}: {', '.join(stages)} too far"
             out.print(Text(said, "bold red"))
-        if svg is not None:
-            out.print(f"written: {svg}", soft_wrap=True)
-    _end(interrupted, ok=not differs)
+    _end(interrupted, ok=not differs, svg=svg, drawing=removal_svg(results))
 
 
 @workload.command()
@@ -149,8 +145,6 @@ def cost(
     except KeyboardInterrupt:
         interrupted = True
 
-    if svg is not None:
-        output.write_file(svg, cost_svg(bursts))
     breaking = dict.fromkeys(b.variant for b in (*bursts, *later) if b.broken)
     unexpected = [name for name in breaking if "COST-1" not in classes[name].EXPECTED]
     if as_json:
@@ -169,7 +163,7 @@ def cost(
         )
     else:
         figures.show_cost(output.console(), bursts, later, workload_name, unexpected)
-    _end(interrupted, ok=not unexpected)
+    _end(interrupted, ok=not unexpected, svg=svg, drawing=cost_svg(bursts))
 
 
 def _run(one: Workload, curves: list[Curve], runs: Sequence[tuple[str, Schedule]]) -> None:
@@ -179,7 +173,10 @@ def _run(one: Workload, curves: list[Curve], runs: Sequence[tuple[str, Schedule]
             curves.append(run_workload(one, name, schedule, bar))
 
 
-def _end(interrupted: bool, *, ok: bool) -> None:
+def _end(interrupted: bool, *, ok: bool, svg: Path | None, drawing: str) -> None:
+    """Write the drawing if it is asked for, last as that can fail, and exit."""
+    if svg is not None:
+        output.write_file(svg, drawing)
     if interrupted:
         click.echo("interrupted: shown is what was done so far", err=True)
         raise SystemExit(output.INTERRUPTED)

@@ -32,15 +32,16 @@ class Schedule:
 
 
 USUAL = Schedule(0, 50)
-"""With this gap as many pages are stranded in isolated chunks as on the recorded kernel of four
-CPUs, so it is fitted to one figure of one run. TIMINGS shows how little hangs on it."""
+"""With this gap as many pages are stranded in isolated chunks as on the recorded 6.12 with four
+CPUs (cg612_4), so it is fitted to one figure of one run."""
 
-TIMINGS = (
+TIMINGS: tuple[Schedule, ...] = (
     *(Schedule(0, gap) for gap in (0, 10, 20, 50, 100)),
     *(Schedule(30, gap) for gap in (0, 50)),
     *(Schedule(300, gap) for gap in (0, 50)),
     *(Schedule(0, 50, seed) for seed in (1, 2, 3)),
 )
+"""Other moments, to show what hangs on them."""
 
 
 class Player:

@@ -1,4 +1,4 @@
-"""Writes the workloads that ship with the package, from the recorded runs that it is called with."""
+"""Writes the workloads that ship with the package, from the recorded runs that it is given."""
 
 from __future__ import annotations
 
