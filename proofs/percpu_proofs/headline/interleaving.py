@@ -17,9 +17,9 @@ class Schedule:
     """When the balance work runs among the callers' operations, which no trace shows.
 
     It begins `delay` operations after it was asked for. Each time that it releases pcpu_lock to
-    map, unmap or flush pages, `gap` operations run before it goes on. With a seed either number is
-    drawn anew each time, from 0 to twice itself. A request that may sleep waits for
-    pcpu_alloc_mutex: the work runs to its end first.
+    map, unmap or flush pages or to destroy a chunk, `gap` operations run before it goes on. With a
+    seed either number is drawn anew each time, from 0 to twice itself. A request that may sleep
+    waits for pcpu_alloc_mutex: the work runs to its end first.
     """
 
     delay: int = 0

@@ -39,7 +39,7 @@ def _published(one: dict[str, Any]) -> str:
     back = 1 - one["removed"] / one["created"]
     return (
         f"{one['source']}, {one['kernel']}: {one['before']} kB before, {one['created']} created, "
-        f"{one['removed']} removed ({back:.0%} given back)"
+        f"{one['removed']} after removal ({back:.0%} given back)"
     )
 
 
