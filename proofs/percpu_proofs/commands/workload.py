@@ -138,10 +138,10 @@ def cost(
             for name in chosen:
                 bursts += piles(name)
                 bar(len(bursts) // len(PILES), total)
-            for name in chosen if state is not None else ():
-                assert state is not None
-                later.append(after(state, name, USUAL))
-                bar(len(chosen) + len(later), total)
+            if state is not None:
+                for name in chosen:
+                    later.append(after(state, name, USUAL))
+                    bar(len(chosen) + len(later), total)
     except KeyboardInterrupt:
         interrupted = True
 

@@ -22,7 +22,6 @@ from percpu_spec.gfp import ATOMIC
 PILES = (0, 1, 2, 4, 8, 16, 32, 64, 128)  # chunks drained
 PINNED = 4  # of a drained chunk every such page stays in use, its last one among them
 GEOMETRY = Geometry(reserved=0)  # 16 pages a unit
-BURST = 4096  # atomic requests at most; a burst ends with the first that fails
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,21 +133,23 @@ def after(workload: Workload, variant: str, schedule: Schedule) -> Burst:
 
 
 def burst(variant: str, allocator: Allocator) -> Burst:
-    """Make atomic requests of a page until one fails, and count the chunks that each examines."""
+    """Make atomic requests of a page until one fails, and count the chunks that each examines.
+
+    They have only what is populated, so they come to an end.
+    """
     history = cast("Observed", allocator).history
     chunks, depopulated = sum(1 for _ in allocator.chunks()), len(history.depopulated)
     counts: list[int] = []
     broken: list[str] = []
     page = allocator.geometry.page
-    for _ in range(BURST):
+    area: Area | None = None
+    while area is not None or not counts:
         history.examined.clear()
         area = allocator.alloc(page, page, gfp=ATOMIC)
         counts.append(len(history.examined))
         wrong = depopulated_come_late(history.examined)
         if wrong is not None:
             broken.append(wrong)
-        if area is None:
-            break
     *served, failing = counts
     return Burst(
         variant,
