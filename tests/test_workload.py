@@ -17,7 +17,7 @@ from percpu_proofs.cli import main
 from percpu_proofs.commands import workload as command
 from percpu_proofs.conformance.state import checksum
 from percpu_proofs.headline import ship
-from percpu_proofs.headline.examined import Burst, piles
+from percpu_proofs.headline.examined import SHAPES, Burst, piles
 from percpu_proofs.headline.interleaving import USUAL, Player, Schedule
 from percpu_proofs.headline.plots import cost_svg, removal_svg
 from percpu_proofs.headline.removal import BANDS, Curve, run_workload
@@ -221,9 +221,20 @@ def test_bands_catch(small: Workload, bug: type[Linux612], stages: list[str]) ->
 # COST-1
 
 
+HELD, OPEN = SHAPES  # the last page of each drained chunk is in use, is free
+
+
 @pytest.fixture(scope="module")
-def bursts() -> dict[str, list[Burst]]:
-    return {name: list(piles(name, SHORT)) for name in VARIANTS}
+def every_burst() -> list[Burst]:
+    return [burst for name in VARIANTS for burst in piles(name, SHORT)]
+
+
+@pytest.fixture(scope="module")
+def bursts(every_burst: list[Burst]) -> dict[str, list[Burst]]:
+    """Those of chunks whose empty pages every variant can release."""
+    return {
+        name: [b for b in every_burst if (b.variant, b.state) == (name, HELD)] for name in VARIANTS
+    }
 
 
 @pytest.mark.parametrize("name", ["rfc_1", "rfc_series"])
@@ -247,6 +258,20 @@ def test_cost_stays_flat(bursts: dict[str, list[Burst]], name: str) -> None:
     assert found[-1].failing > SHORT[-1] - 1
 
 
+@pytest.mark.parametrize(
+    ("name", "grows"),
+    [("rfc_1", True), ("rfc_1_reviewed", True), ("linux_6_12", False), ("reference", False)],
+)
+def test_pages_never_released_are_found_by_walking(
+    every_burst: list[Burst], name: str, grows: bool
+) -> None:
+    """rfc_1_reviewed searches in the order of COST-1, and RCL-4 makes it walk all the same."""
+    found = [b for b in every_burst if (b.variant, b.state) == (name, OPEN)]
+    assert found[-1].depopulated >= SHORT[-1] - 1
+    assert [b.most for b in found] == ([b.depopulated for b in found] if grows else [1] * 3)
+    assert not any(b.broken for b in found)
+
+
 def test_cost_without_depopulation(bursts: dict[str, list[Burst]]) -> None:
     assert {(burst.depopulated, burst.most) for burst in bursts["linux_5_12"]} == {(0, 1)}
 
@@ -266,7 +291,7 @@ class SearchesSidelinedFirst(Linux612):
 
 
 def test_cost_catches_a_wrong_order() -> None:
-    found = list(piles(SearchesSidelinedFirst, SHORT))
+    found = [b for b in piles(SearchesSidelinedFirst, SHORT) if b.state == HELD]
     assert all(burst.broken for burst in found)
     assert found[-1].most == found[-1].depopulated + 1
 
@@ -285,10 +310,11 @@ def test_removal_plot(small: Workload, curves: dict[str, Curve]) -> None:
     assert len(longest) == len(VARIANTS)
 
 
-def test_cost_plot(bursts: dict[str, list[Burst]]) -> None:
-    drawn = ElementTree.fromstring(cost_svg(b for found in bursts.values() for b in found))
+def test_cost_plot(every_burst: list[Burst]) -> None:
+    drawn = ElementTree.fromstring(cost_svg(every_burst))
     dots = list(drawn.iter(f"{SVG}circle"))
-    assert len(dots) == len(VARIANTS) * len(SHORT)
+    assert len(dots) == len(VARIANTS) * len(SHORT) * len(SHAPES)
+    dots = dots[: len(dots) // len(SHAPES)]  # of the first panel
     heights: dict[str, list[float]] = {name: [] for name in VARIANTS}
     for dot in dots:
         heights[(dot[0].text or "").partition(":")[0]].append(float(dot.get("cy", "")))
@@ -340,6 +366,7 @@ def test_cost_command(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     found: dict[str, Any] = json.loads(result.stdout)
     assert found["breaking"] == ["rfc_1"]
+    assert {burst["state"] for burst in found["variants"]["rfc_1"]} == set(SHAPES)
     assert found["variants"]["rfc_1"][-1]["most"] > 128
     assert found["variants"]["linux_6_12"][-1]["most"] == 1
     assert found["after"]["linux_6_12"]["depopulated"] > 0

@@ -99,9 +99,11 @@ def show_cost(
     workload_name: str | None,
     unexpected: Sequence[str],
 ) -> None:
-    """Print the bursts: one table of growing piles, and one of states after a workload."""
-    title = "COST-1: chunks examined by one atomic request of a page"
-    out.print(output.table(title, ("variant", *_COLUMNS), [_cells(burst) for burst in bursts]))
+    """Print the bursts: a table for each shape of pile, and one of states after a workload."""
+    for state in dict.fromkeys(burst.state for burst in bursts):
+        title = f"COST-1: chunks examined by one atomic request of a page; drained chunks, {state}"
+        rows = [_cells(burst) for burst in bursts if burst.state == state]
+        out.print(output.table(title, ("variant", *_COLUMNS), rows))
     if later:
         title = f"the same after {workload_name}, {USUAL}"
         out.print(output.table(title, ("variant", *_COLUMNS), [_cells(burst) for burst in later]))
@@ -110,8 +112,9 @@ def show_cost(
         colour = "bold red" if burst.variant in unexpected else "yellow"
         out.print(Text(f"{burst.variant} breaks COST-1, {said}: {burst.message}", colour))
     out.print(
-        "The last request finds nothing populated and examines every chunk that has room, in every "
-        "variant: COST-1 puts depopulated chunks last, it does not keep them from being searched.",
+        "COST-1 puts depopulated chunks last; it does not keep them from being searched. The last "
+        "request, for which nothing is populated, examines all that have room, in any variant. "
+        "Pages that stay populated in depopulated chunks (RCL-3, RCL-4) are found by walking too.",
         soft_wrap=True,
     )
 

@@ -10,7 +10,7 @@ import click
 from rich.text import Text
 
 from percpu_proofs.commands import figures, output
-from percpu_proofs.headline.examined import PILES, Burst, after, piles
+from percpu_proofs.headline.examined import PILES, SHAPES, Burst, after, piles
 from percpu_proofs.headline.interleaving import TIMINGS, USUAL, Schedule
 from percpu_proofs.headline.plots import cost_svg, removal_svg
 from percpu_proofs.headline.removal import BANDS, Curve, run_workload
@@ -137,7 +137,7 @@ def cost(
         with output.progress_bar("cost") as bar:
             for name in chosen:
                 bursts += piles(name)
-                bar(len(bursts) // len(PILES), total)
+                bar(len(bursts) // (len(PILES) * len(SHAPES)), total)
             if state is not None:
                 for name in chosen:
                     later.append(after(state, name, USUAL))

@@ -20,7 +20,13 @@ from percpu_spec.geometry import Geometry
 from percpu_spec.gfp import ATOMIC
 
 PILES = (0, 1, 2, 4, 8, 16, 32, 64, 128)  # chunks drained
-PINNED = 4  # of a drained chunk every such page stays in use, its last one among them
+PINNED = 4  # of a drained chunk every such page stays in use
+SHAPES = {"last page in use": PINNED - 1, "last page free": 0}
+"""Drained chunks, and the first of their pages that stays in use.
+
+rfc_1 never releases a range that reaches the last page (RCL-4), nor does rfc_1_reviewed. In the
+second shape they therefore have populated room in every drained chunk, to be found by walking.
+"""
 GEOMETRY = Geometry(reserved=0)  # 16 pages a unit
 
 
@@ -29,6 +35,7 @@ class Burst:
     """Atomic requests of a page each, one after another, until one fails; no work in between."""
 
     variant: str
+    state: str  # the shape of the pile, or the workload, that it was made in
     chunks: int  # live before it
     depopulated: int  # of them depopulated, and since neither used nor reintegrated
     served: int
@@ -91,19 +98,20 @@ def observed(variant: type[Allocator]) -> type[Allocator]:
 
 
 def piles(variant: str | type[Allocator], sizes: tuple[int, ...] = PILES) -> Iterator[Burst]:
-    """Yield a burst for each number of drained chunks; see pile_up."""
+    """Yield a burst for each shape and each number of drained chunks; see pile_up."""
     chosen = variant if isinstance(variant, type) else variant_class(variant)
     name = variant if isinstance(variant, str) else variant.__name__
-    for drained in sizes:
-        yield burst(name, pile_up(chosen, drained))
+    for shape, first in SHAPES.items():
+        for drained in sizes:
+            yield burst(name, shape, pile_up(chosen, drained, first))
 
 
-def pile_up(variant: type[Allocator], drained: int) -> Allocator:
+def pile_up(variant: type[Allocator], drained: int, first: int) -> Allocator:
     """Return an allocator with so many drained chunks, and populated room that came free last.
 
-    Chunks are filled with areas of a page. Most areas of each but the last are freed, the balance
-    work running after each chunk; then all but the first and the last area of the last one are,
-    and if that asks for the work, it has yet to run.
+    Chunks are filled with areas of a page. Of each but the last all areas are freed save every
+    fourth from page `first` on, the balance work running after each chunk. Then all but the first
+    and the last area of the last chunk are, and if that asks for the work, it has yet to run.
     """
     allocator = build(observed(variant), GEOMETRY)
     page = GEOMETRY.page
@@ -116,7 +124,7 @@ def pile_up(variant: type[Allocator], drained: int) -> Allocator:
     *drawn, last = [held for held in areas.values() if len(held) == GEOMETRY.unit_pages]
     for held in drawn:
         for area in held:
-            if area[1] // page % PINNED != PINNED - 1:
+            if area[1] // page % PINNED != first:
                 allocator.free(area)
         _settle(allocator)
     for area in last[1:-1]:
@@ -129,10 +137,10 @@ def after(workload: Workload, variant: str, schedule: Schedule) -> Burst:
     player = Player(build(observed(variant_class(variant)), workload.geometry), schedule)
     player.play(workload.operations)
     player.settle()
-    return burst(variant, player.allocator)
+    return burst(variant, workload.name, player.allocator)
 
 
-def burst(variant: str, allocator: Allocator) -> Burst:
+def burst(variant: str, state: str, allocator: Allocator) -> Burst:
     """Make atomic requests of a page until one fails, and count the chunks that each examines.
 
     They have only what is populated, so they come to an end.
@@ -153,6 +161,7 @@ def burst(variant: str, allocator: Allocator) -> Burst:
     *served, failing = counts
     return Burst(
         variant,
+        state,
         chunks,
         depopulated,
         len(served),

@@ -70,20 +70,22 @@ def _removal(workload: Workload, curves: Sequence[Curve]) -> Panel:
 
 def cost_svg(bursts: Iterable[Burst]) -> str:
     """Return chunks examined by one atomic allocation over depopulated chunks, COST-1."""
-    points: dict[str, list[tuple[float, float]]] = {}
+    found: dict[str, dict[str, list[tuple[float, float]]]] = {}
     for burst in bursts:
-        points.setdefault(burst.variant, []).append((burst.depopulated, burst.most))
+        lines = found.setdefault(burst.state, {})
+        lines.setdefault(burst.variant, []).append((burst.depopulated, burst.most))
     return chart_svg(
-        "COST-1: chunks examined by one atomic allocation",
+        "COST-1: chunks examined by one atomic allocation, at most, where it is served",
         [
             Panel(
-                "the costliest of those served from populated room that other chunks have",
+                f"depopulated chunks, {state}",
                 "depopulated chunks",
                 "chunks examined",
                 [
                     Series(name, line, _STYLES.get(name, _OTHER), dotted=True)
-                    for name, line in points.items()
+                    for name, line in lines.items()
                 ],
             )
+            for state, lines in found.items()
         ],
     )
