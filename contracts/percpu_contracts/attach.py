@@ -16,6 +16,7 @@ from typing import Any, TypeVar, cast
 import icontract
 
 from percpu_contracts.contract import NOT_ASKED, Mark, marked_names, marks_of
+from percpu_contracts.guard import gap_misuse, guarded
 from percpu_contracts.monitor import ClauseViolation, MisuseError, Monitor
 
 C = TypeVar("C")
@@ -41,6 +42,8 @@ def checked(cls: type[C], level: str) -> type[C]:
             function = getattr(cls, name)
             wrap = _generator if inspect.isgeneratorfunction(function) else _function
             namespace[name] = wrap(function, marks)
+    if level == "full":
+        namespace = guarded(cls, namespace)
     made = _CHECKED[cls, level] = type(f"Checked{cls.__name__}", (cls,), namespace)
     return cast("type[C]", made)
 
@@ -75,7 +78,8 @@ def _generator(function: Callable[..., Any], marks: list[Mark]) -> Callable[...,
         steps = function(self, *args, **kwargs)
         try:
             while True:
-                gap = next(steps)
+                with _Inside(self, True):
+                    gap = next(steps)
                 judge_gap(self, gap)
                 yield gap
         except StopIteration as stop:
@@ -111,8 +115,30 @@ def judge_gap(allocator: Any, gap: Any) -> None:
     to its return.
     """
     monitor: Monitor | None = allocator.monitor
+    misuse = gap_misuse(allocator.lock, gap.last)
+    if monitor is not None and misuse is not None:
+        monitor.misused(*misuse)
     if monitor is not None and (monitor.history.concurrent or not gap.last):
         monitor.judge(allocator, quiescent=False)
+
+
+class _Inside:
+    """While it lasts, a step of an allocator runs, or a contract looks at what one did."""
+
+    __slots__ = ("guard", "inside", "was")
+
+    def __init__(self, allocator: Any, inside: bool) -> None:
+        monitor: Monitor | None = allocator.monitor
+        self.guard = None if monitor is None else monitor.guard
+        self.inside = inside
+
+    def __enter__(self) -> None:
+        if self.guard is not None:
+            self.was, self.guard.inside = self.guard.inside, self.inside
+
+    def __exit__(self, *raised: object) -> None:
+        if self.guard is not None:
+            self.guard.inside = self.was
 
 
 def _parameters(condition: Callable[..., Any]) -> list[str]:
@@ -141,13 +167,13 @@ def _capture(olds: list[Mark]) -> Callable[..., Any]:
     parts = [(m.clause, m.condition, _picker(m.condition)) for m in olds]
 
     def entry(**given: Any) -> types.SimpleNamespace:
-        return types.SimpleNamespace(
-            **{key: capture(*pick(given)) for key, capture, pick in parts}
-        )
+        with _Inside(given["self"], False):
+            return types.SimpleNamespace(
+                **{key: capture(*pick(given)) for key, capture, pick in parts}
+            )
 
-    return _with_parameters(
-        entry, dict.fromkeys(n for m in olds for n in _parameters(m.condition))
-    )
+    wanted = dict.fromkeys(["self", *(n for m in olds for n in _parameters(m.condition))])
+    return _with_parameters(entry, wanted)
 
 
 def _judge(marks: list[Mark]) -> Callable[..., bool]:
@@ -165,6 +191,10 @@ def _judge(marks: list[Mark]) -> Callable[..., bool]:
             given["OLD"] = given["OLD"].entry
         if monitor is not None:
             monitor.evaluated[asked] += 1
+        with _Inside(given["self"], False):
+            return hold(monitor, given)
+
+    def hold(monitor: Monitor | None, given: dict[str, Any]) -> bool:
         for clause, single, condition, pick in parts:
             wrong = condition(*pick(given))
             if wrong is None:
