@@ -23,6 +23,8 @@ C = TypeVar("C")
 
 CALLERS_ERROR = "API-2"
 
+_LOCKS = ("LOCK-1", "LOCK-2")
+
 _CHECKED: dict[tuple[type, str], type] = {}
 
 
@@ -46,6 +48,38 @@ def checked(cls: type[C], level: str) -> type[C]:
         namespace = guarded(cls, namespace)
     made = _CHECKED[cls, level] = type(f"Checked{cls.__name__}", (cls,), namespace)
     return cast("type[C]", made)
+
+
+def lock_checked(cls: type[C]) -> type[C]:
+    """Return a subclass of cls that asks LOCK-1 and LOCK-2 and nothing else, without icontract.
+
+    Its layout is that of cls. What is broken goes to the guard of the allocator's monitor, which
+    must be there.
+    """
+    if (cls, "locks") in _CHECKED:
+        return cast("type[C]", _CHECKED[cls, "locks"])
+    namespace: dict[str, Any] = {"__slots__": (), "__module__": cls.__module__}
+    for name in marked_names(cls):
+        marks = [m for m in marks_of(cls, name) if m.kind == "require" and m.clause in _LOCKS]
+        if marks:
+            namespace[name] = _asking(getattr(cls, name), marks)
+    made = _CHECKED[cls, "locks"] = type(f"Guarded{cls.__name__}", (cls,), guarded(cls, namespace))
+    return cast("type[C]", made)
+
+
+def _asking(function: Callable[..., Any], marks: list[Mark]) -> Callable[..., Any]:
+    """Return the function so that its preconditions, which speak of locks alone, are asked first."""
+    asked = [(m.clause, m.condition) for m in marks]
+
+    @functools.wraps(function)
+    def asking(self: Any, *given: Any) -> Any:
+        for clause, condition in asked:
+            wrong = condition(self)
+            if wrong is not None:
+                self.monitor.guard.report(clause, wrong)
+        return function(self, *given)
+
+    return asking
 
 
 def _function(function: Callable[..., Any], marks: list[Mark]) -> Callable[..., Any]:

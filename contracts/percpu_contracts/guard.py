@@ -35,6 +35,12 @@ class Guard:
         self.actor: object = None
         self.holder: object = None
 
+    def begin(self, allocator: Any, actor: object, holder: object) -> None:
+        """Begin to watch a step of an actor, the locks being as they are."""
+        self.lock, self.mutex = allocator.lock, allocator.alloc_mutex
+        self.actor, self.holder = actor, holder
+        self.inside = True
+
     def take_lock(self, taken: bool) -> None:
         """Judge the taking or the release of pcpu_lock (LOCK-1)."""
         if self.inside:
@@ -103,14 +109,6 @@ def guard_chunk(chunk: Any, guard: Guard) -> None:
     pages = GuardedPages(chunk.populated)
     pages.guard = guard
     chunk.populated = pages
-
-
-def guard_chunks(allocator: Any, guard: Guard) -> None:
-    """Let the populated bits of every chunk be watched, and take the locks as they are."""
-    guard.lock, guard.mutex = allocator.lock, allocator.alloc_mutex
-    guard.actor = guard.holder = None
-    for chunk in allocator.chunks():
-        guard_chunk(chunk, guard)
 
 
 def gap_misuse(lock: bool, last: bool) -> tuple[str, str] | None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from percpu_contracts import balance, floats, isolation, lists, population, reclaim, tlb
 from percpu_contracts.functions.areas import list_of
+from percpu_contracts.guard import gap_misuse
 from percpu_contracts.history import History
 from percpu_proofs.explore.world import Runner, World
 from percpu_reference.chunk import Area, Chunk
@@ -16,6 +17,7 @@ from percpu_spec.definitions import Listing, pages_of
 from percpu_spec.views import AllocatorView, ChunkView
 
 if TYPE_CHECKING:
+    from percpu_proofs.explore.follower import Follower
     from percpu_proofs.explore.search import Explored, Schedule
 
 Broken = tuple[str, str]
@@ -43,8 +45,13 @@ JUDGED = (
     "BAL-1",
     "BAL-3",
     "TLB-1",
+    "LOCK-1",
+    "LOCK-2",
 )
 """The clauses that a search judges."""
+
+REFINE = "REFINE"
+"""Stands where a clause id does for a step that is no action of the abstract machine."""
 
 FREE_CHUNK = "balance: release a free chunk"  # a destruction; RCL-1 does not speak of it
 POPULATE = "balance: populate"
@@ -72,12 +79,14 @@ class Walk(Listing):
 class Watch:
     """Judges the steps of worlds and enters what is broken into the result of a search."""
 
-    def __init__(self, result: Explored) -> None:
+    def __init__(self, result: Explored, follower: Follower | None = None) -> None:
         self.result = result
+        self.follower = follower  # checks that each step is one of the machine's
 
     def replay(self, world: World, actor: int) -> None:
         """Let an actor take a step that has been judged before; keep its history."""
-        left = world.runners[actor].gap if actor < len(world.runners) else None
+        who = max(actor, ~actor)
+        left = world.runners[who].gap if who < len(world.runners) else None
         world.step(actor)
         if left is not None and left.chunk is not None:
             note(world.history, left)
@@ -85,12 +94,13 @@ class Watch:
     def step(self, world: World, actor: int, schedule: Schedule) -> None:
         """Let an actor take a step and judge it."""
         left = freed = None
-        if actor < len(world.runners):
-            left = world.runners[actor].gap
-            kind, handle, *_ = world.runners[actor].operation
+        who = max(actor, ~actor)
+        if who < len(world.runners):
+            left = world.runners[who].gap
+            kind, handle, *_ = world.runners[who].operation
             freed = world.handles.get(handle) if kind == "f" and left is None else None
         before = floats_of(world.allocator)
-        runner = world.step(actor)
+        runner = world.watched_step(actor)
         if left is not None and left.chunk is not None:
             note(world.history, left)
         gap = runner.gap
@@ -99,6 +109,10 @@ class Watch:
             seen[gap.name] = seen.get(gap.name, 0) + 1
         for clause, wrong in broken_by(world, Moved(runner, left, before, freed)):
             self.result.enter(clause, wrong, schedule)
+        if self.follower is not None:
+            unlike = self.follower.after(world, who)
+            if unlike is not None:
+                self.result.enter(REFINE, unlike, schedule)
 
     def at_end(self, world: World, schedule: Schedule) -> None:
         """Judge a world in which nobody can take a step."""
@@ -128,6 +142,12 @@ def broken_by(world: World, moved: Moved) -> Iterator[Broken]:
     allocator = world.allocator
     runner, left = moved.runner, moved.left
     kind = runner.operation[0]
+    yield from world.misuse
+    world.misuse.clear()
+    if allocator.lock:
+        misuse = gap_misuse(allocator.lock, runner.gap is None or runner.gap.last)
+        if misuse is not None:
+            yield misuse
     if left is None or not left.last:  # else only flags and requests have changed
         walk = Walk(allocator)
         for clause, state in ALWAYS:
@@ -212,11 +232,17 @@ def _broken_by_area(world: World, runner: Runner) -> Iterator[Broken]:
 
 def broken_at_end(world: World) -> Iterator[Broken]:
     """Yield the clauses broken where nobody can take a step: those about rest, if it is rest."""
+    runaway = world.runaway
+    if runaway is not None:
+        yield "BAL-3", runaway
+        return
     if not world.finished:
         stuck = [r.operation[0] for r in world.runners if not r.done and r.steps is not None]
         if stuck:
             yield "BAL-3", f"actors {', '.join(stuck)} can never go on"
         return
+    if world.allocator.alloc_mutex:
+        yield "LOCK-2", "pcpu_alloc_mutex is held and every step has ended"
     if world.allocator.quiescent:
         listing = Walk(world.allocator)
         for clause, state in AT_REST:
