@@ -6,22 +6,7 @@ from typing import Any
 
 from percpu_proofs.explore.world import World
 from percpu_proofs.refinement import RefinementChecker, StepMismatch
-from percpu_reference.variants import VARIANTS
 from percpu_spec.protocol.machine import Machine
-from percpu_spec.protocol.variants import MACHINES, on_km
-
-
-def machine_of(allocator: Any) -> Machine | None:
-    """Return the machine that an allocator is to refine, None if its variant has none.
-
-    The variant is the nearest one among the classes that its class is derived from.
-    """
-    names = {cls: name for name, cls in VARIANTS.items()}
-    variant = next((names[cls] for cls in type(allocator).__mro__ if cls in names), "")
-    machine = MACHINES.get(variant)
-    if machine is not None and allocator.geometry.backing == "km":
-        return on_km(machine)
-    return machine
 
 
 class Follower:

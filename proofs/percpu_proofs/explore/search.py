@@ -17,10 +17,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from percpu_proofs.explore.follower import Follower, machine_of
+from percpu_proofs.explore.follower import Follower
 from percpu_proofs.explore.footprint import commute, footprint
 from percpu_proofs.explore.watch import Watch
 from percpu_proofs.explore.world import Start, World
+from percpu_proofs.refinement import machine_of
 
 Schedule = tuple[int, ...]
 Mode = Literal["all", "commuting", "dpor", "matching", "drawn"]
@@ -81,7 +82,8 @@ class Search:
         self.stop = stop
         self.result = Explored(mode)
         self.world = World(start)
-        machine = machine_of(start.allocator) if refine else None
+        allocator = start.allocator
+        machine = machine_of(type(allocator), allocator.geometry.backing) if refine else None
         self.follower = None if machine is None else Follower(machine, self.world)
         self.watch = Watch(self.result, self.follower)
         # worlds met, with the schedules that go on from each and the steps of those; none while

@@ -10,6 +10,7 @@ from percpu_contracts.functions.areas import list_of
 from percpu_contracts.guard import gap_misuse
 from percpu_contracts.history import History
 from percpu_proofs.explore.world import Runner, World
+from percpu_proofs.refinement import REFINE
 from percpu_reference.chunk import Area, Chunk
 from percpu_reference.gaps import Gap
 from percpu_reference.variants import Allocator
@@ -49,9 +50,6 @@ JUDGED = (
     "LOCK-2",
 )
 """The clauses that a search judges."""
-
-REFINE = "REFINE"
-"""Stands where a clause id does for a step that is no action of the abstract machine."""
 
 FREE_CHUNK = "balance: release a free chunk"  # a destruction; RCL-1 does not speak of it
 POPULATE = "balance: populate"
