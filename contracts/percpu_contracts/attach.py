@@ -149,9 +149,8 @@ def judge_gap(allocator: Any, gap: Any) -> None:
     to its return.
     """
     monitor: Monitor | None = allocator.monitor
-    misuse = gap_misuse(allocator.lock, gap.last)
-    if monitor is not None and misuse is not None:
-        monitor.misused(*misuse)
+    if monitor is not None and allocator.lock:
+        monitor.misused(*gap_misuse(gap.last))
     if monitor is not None and (monitor.history.concurrent or not gap.last):
         monitor.judge(allocator, quiescent=False)
 

@@ -21,16 +21,17 @@ class Guard:
     """What is known of the locks of one allocator while its steps run.
 
     inside: a step of the allocator runs; what others read between steps is their own affair.
-    actor: who runs, and holder: who took pcpu_alloc_mutex; None where actors are not told apart.
+    locked: pcpu_lock was taken since the step began. actor: who runs, and holder: who took pcpu_alloc_mutex; None where actors are not told apart.
     report: called with clause and message of each misuse.
     """
 
-    __slots__ = ("actor", "holder", "inside", "lock", "mutex", "report")
+    __slots__ = ("actor", "holder", "inside", "lock", "locked", "mutex", "report")
 
     def __init__(self, report: Callable[[str, str], object]) -> None:
         self.report = report
         self.inside = False
         self.lock = False
+        self.locked = False
         self.mutex = False
         self.actor: object = None
         self.holder: object = None
@@ -40,6 +41,7 @@ class Guard:
         self.lock, self.mutex = allocator.lock, allocator.alloc_mutex
         self.actor, self.holder = actor, holder
         self.inside = True
+        self.locked = False
 
     def take_lock(self, taken: bool) -> None:
         """Judge the taking or the release of pcpu_lock (LOCK-1)."""
@@ -48,6 +50,7 @@ class Guard:
             if wrong is not None:
                 self.report("LOCK-1", wrong)
         self.lock = taken
+        self.locked = self.locked or taken
 
     def take_mutex(self, taken: bool) -> None:
         """Judge the taking or the release of pcpu_alloc_mutex (LOCK-2)."""
@@ -111,13 +114,11 @@ def guard_chunk(chunk: Any, guard: Guard) -> None:
     chunk.populated = pages
 
 
-def gap_misuse(lock: bool, last: bool) -> tuple[str, str] | None:
-    """Return what is broken by standing in a gap; last: only flags are left to do."""
-    if not lock:
-        return None
+def gap_misuse(last: bool) -> tuple[str, str]:
+    """Return what is broken by leaving pcpu_lock held in a gap; last: only flags are left to do."""
     if last:
-        return "LOCK-1", str(locks.lock_is_released(lock))
-    return "LOCK-2", str(locks.no_gap_is_locked(lock))
+        return "LOCK-1", str(locks.lock_is_released(True))
+    return "LOCK-2", str(locks.no_gap_is_locked(True))
 
 
 def guarded(cls: type[Any], namespace: dict[str, Any]) -> dict[str, Any]:

@@ -50,7 +50,8 @@ class Explored:
     complete: bool = True
     refined: int = 0  # steps compared with the abstract machine
     findings: dict[str, Finding] = field(default_factory=dict)
-    situations: dict[str, int] = field(default_factory=dict)
+    situations: dict[str, int] = field(default_factory=dict)  # gaps reached, by name
+    witnessed: dict[str, int] = field(default_factory=dict)  # how often a clause's question arose
 
     def enter(self, clause: str, message: str, schedule: Schedule) -> None:
         """Keep the shortest schedule of each clause."""
