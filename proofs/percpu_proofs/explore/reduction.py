@@ -11,10 +11,11 @@ how often is not.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from percpu_proofs.explore.footprint import CONFLICTS, Standing, commute, footprint, touched
-from percpu_proofs.explore.search import Schedule, Search
-from percpu_proofs.explore.world import World
+from percpu_proofs.explore.search import Explored, Mode, Schedule, Search
+from percpu_proofs.explore.world import Start, World
 
 
 @dataclass(slots=True)
@@ -113,3 +114,8 @@ def _under_way(world: World) -> list[int]:
     """Return the actors that have steps left, able or not, the next run of the work included."""
     actors = [index for index, runner in enumerate(world.runners) if not runner.done]
     return [*actors, len(world.runners)] if world.works else actors
+
+
+def search(start: Start, mode: Mode, **bounds: Any) -> Explored:
+    """Search all schedules of a start in a mode; see Search for the bounds."""
+    return (Reduction if mode == "dpor" else Search)(start, mode, **bounds).run()

@@ -21,7 +21,8 @@ class Scenario:
     """One start for the explorer, for any variant. Operations are in the operation language.
 
     expected names, for each variant, the clauses that some schedule breaks; states is the number
-    of different worlds that can be reached. Both are pinned by the tests.
+    of different worlds that can be reached. Both are pinned by the tests. occurs: clauses whose
+    situation it is there for, on linux_6_12 unless not applicable.
     """
 
     name: str
@@ -30,6 +31,9 @@ class Scenario:
     actors: tuple[str, ...]
     geometry: str = KERNEL_32K
     works: int = 2  # runs of the balance work that was asked for, at most
+    failures: int = 0  # steps that ask for memory in vain, at most
+    waiting: bool = False  # actors may begin while pcpu_alloc_mutex is held
+    occurs: frozenset[str] = frozenset()
     expected: Mapping[str, frozenset[str]] = field(default_factory=dict)
     states: Mapping[str, int] = field(default_factory=dict)
 
@@ -39,7 +43,14 @@ class Scenario:
         machine = Machine(build(variant, geometry))
         machine.run(self._parsed("setup", self.setup))
         actors = self._parsed("actors", self.actors).operations
-        return Start(machine.allocator, machine.handles, tuple(actors), self.works)
+        return Start(
+            machine.allocator,
+            machine.handles,
+            tuple(actors),
+            self.works,
+            self.waiting,
+            self.failures,
+        )
 
     def _parsed(self, part: str, lines: tuple[str, ...]) -> OperationList:
         return parse_operations(Path(f"scenario {self.name}, {part}"), lines)

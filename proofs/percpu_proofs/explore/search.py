@@ -108,9 +108,7 @@ class Search:
         """Search from the start on."""
         self._search((), frozenset(), self.preemptions or 0)
 
-    def _search(
-        self, schedule: Schedule, asleep: frozenset[int], left: int = 0
-    ) -> tuple[int, int]:
+    def _search(self, schedule: Schedule, asleep: frozenset[int], left: int = 0) -> tuple[int, int]:
         """Search on from the present world.
 
         Return how many schedules go on from it to an end, and the steps of their tree. left:

@@ -236,9 +236,12 @@ def _judged_by_area(world: World, runner: Runner) -> Iterator[Judged]:
             and first < gap.end
             and gap.start < behind
         ):
-            yield "POP-2", (
-                f"area of {size} bytes at byte {off} handed out while pages "
-                f"{gap.start}..{gap.end} of its chunk are being released"
+            yield (
+                "POP-2",
+                (
+                    f"area of {size} bytes at byte {off} handed out while pages "
+                    f"{gap.start}..{gap.end} of its chunk are being released"
+                ),
             )
     given_back = {page for held, page in world.history.given_back if held is chunk}
     if not given_back.isdisjoint(range(first, behind)):
