@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from percpu_contracts.whole_state import WholeState
+from percpu_proofs.explore.follower import Follower
 from percpu_proofs.explore.search import Explored
-from percpu_proofs.explore.watch import Watch
+from percpu_proofs.explore.watch import Watch, floats_of
 from percpu_proofs.explore.world import Runner, World
 from percpu_proofs.oplist import text_of
+from percpu_proofs.refinement import machine_of
 from percpu_reference.chunk import Chunk
 
 
@@ -20,37 +22,64 @@ class Rung:
     number: int
     actor: int
     operation: str
+    failed: bool  # it asked for memory in vain
     from_gap: str
     to_gap: str
-    mutex: bool  # pcpu_alloc_mutex is held after the step
-    floating: int  # the float, in pages
+    lanes: str  # a character for each actor, see lane
+    locked: bool  # pcpu_lock was taken in the step; it is free in every gap
+    holder: int | None  # who holds pcpu_alloc_mutex after the step
+    floats: tuple[int, ...]  # the float that each type of chunks goes by, in pages
     memory: tuple[str, ...]  # a line for each chunk
     broken: tuple[tuple[str, str], ...]
 
 
 def climb(world: World, schedule: tuple[int, ...]) -> Iterator[Rung]:
     """Yield the rungs of a schedule, from the start of a world."""
-    for number, actor in enumerate(schedule, 1):
+    allocator = world.allocator
+    machine = machine_of(type(allocator), allocator.geometry.backing)
+    follower = None if machine is None else Follower(machine, world)
+    for number, step in enumerate(schedule, 1):
+        actor = max(step, ~step)
         result = Explored("all")
+        watch = Watch(result, follower)
         left = world.runners[actor].gap if actor < len(world.runners) else None
-        Watch(result).step(world, actor, schedule[:number])
+        watch.step(world, step, schedule[:number])
         if not world.enabled():
-            Watch(result).at_end(world, schedule[:number])
+            watch.at_end(world, schedule[:number])
         if number == len(schedule):  # the hints are judged where nothing is under way
-            for clause, wrong in WholeState().broken(world.allocator):
+            for clause, wrong in WholeState().broken(allocator):
                 result.enter(clause, wrong, schedule)
         runner = world.runners[actor]
         yield Rung(
             number,
             actor,
             text_of(runner.operation),
+            step < 0,
             left.name if left is not None else "begins",
             _standing(runner),
-            world.allocator.alloc_mutex,
-            world.allocator.nr_empty_pop_pages,
+            "".join(lane(world, index, actor) for index in range(len(world.runners))),
+            world.monitor.guard.locked,
+            world.holder,
+            floats_of(allocator),
             tuple(memory_lines(world)),
             tuple((f.clause, f.message) for f in result.findings.values()),
         )
+
+
+def lane(world: World, index: int, moved: int) -> str:
+    """Return an actor's place on the ladder after a step.
+
+    `*` it moved, `M` it stands in a gap and holds pcpu_alloc_mutex, `|` it stands in a gap, `.` it
+    has not begun, a blank: it is done.
+    """
+    runner = world.runners[index]
+    if index == moved:
+        return "*"
+    if runner.done:
+        return " "
+    if runner.steps is None:
+        return "."
+    return "M" if world.holder == index else "|"
 
 
 def _standing(runner: Runner) -> str:
@@ -79,9 +108,11 @@ def memory_lines(world: World) -> Iterator[str]:
         allocator.free_slot: "free",
         allocator.to_depopulate_slot: "to_depopulate",
     }
+    slots = allocator.nr_slots // allocator.chunk_types
     for head in allocator.chunk_lists:
+        chunk_type, slot = divmod(head.slot, slots)
         for chunk in head:
-            name = names.get(head.slot, f"slot {head.slot}")
+            name = ("memcg " if chunk_type else "") + names.get(slot, f"slot {slot}")
             yield f"{name:13} {chunk.id}: {_pages(world, chunk)}"
     for chunk in allocator.owned:
         yield f"{'no list':13} {chunk.id}: {_pages(world, chunk)}"

@@ -75,10 +75,11 @@ def build(
     stats: bool = False,
     trace: Callable[[Event], None] | None = None,
     place_chunk: Callable[[], int] | None = None,
+    around: Callable[[type[Allocator]], type[Allocator]] | None = None,
 ) -> Allocator:
     """Return a booted allocator of a variant, its contracts enforced at the given level.
 
-    With strict a violation that the variant does not declare raises at once.
+    around derives the class that is built from the one with its contracts. With strict a violation that the variant does not declare raises at once.
     """
     cls = variant if isinstance(variant, type) else variant_class(variant)
     cls = with_backing(cls, geometry.backing)
@@ -87,6 +88,8 @@ def build(
         inapplicable = set(cls.NOT_APPLICABLE) | ({"POP-5"} if geometry.backing == "vm" else set())
         monitor = Monitor(cls.EXPECTED, inapplicable, strict=strict)
         cls = checked(cls, contracts)
+    if around is not None:
+        cls = around(cls)
     allocator = cls(geometry, stats=stats, trace=trace, place_chunk=place_chunk)
     allocator.monitor = monitor
     allocator.spin_lock()  # boot is alone, which is as good as the lock
