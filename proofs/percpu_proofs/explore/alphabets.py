@@ -22,8 +22,9 @@ class Plan:
     what: str
     alphabet: Alphabet
     least: int  # operations, whatever is found
-    longest: int  # operations, while a declared violation has not shown
+    longest: int  # operations, while a declared one of those sought has not shown
     geometry: str = KERNEL_32K
+    sought: frozenset[str] = frozenset()
     together: int = 1  # at the same time
     preemptions: int | None = None  # in a schedule, at most; None for any number
 
@@ -43,34 +44,37 @@ CRUMBS = ("28656 4 -", "4 4 -", "12 4 -")
 PAGES = ("28672 4 -", "4096 4 -", "4096 4 A")
 
 SEQUENCES = (
-    Plan("quarters", "quarters of a page, some aligned to half a page", Alphabet(QUARTERS), 6, 7),
-    Plan("crumbs", "a chunk filled but for a few bytes", Alphabet(CRUMBS), 5, 6),
-    Plan("pages", "whole pages, some for requests that must not sleep", Alphabet(PAGES), 6, 7),
+    Plan("quarters", "quarters of a page, some aligned to half a page", Alphabet(QUARTERS), 6, 6),
+    Plan("crumbs", "a chunk filled but for a few bytes", Alphabet(CRUMBS), 5, 5),
+    Plan("pages", "whole pages, some for requests that must not sleep", Alphabet(PAGES), 6, 6),
     Plan(
         "types",
         "accounted requests beside others",
         Alphabet(("28672 4 -", "28672 4 G", "4096 4 AG")),
         5,
-        6,
+        5,
         f"{KERNEL_32K},memcg=1",
     ),
     Plan(
         "faults",
         "pages that run out",
         Alphabet(("28672 4 -", "8192 4 -", "4096 4 A"), ("P 1",)),
-        5,
-        6,
+        4,
+        4,
     ),
     Plan(
         "km",
         "chunks born populated",
         Alphabet(("28672 4 -", "28672 4 A", "4096 4 -")),
         5,
-        6,
+        5,
         f"{KERNEL_32K},backing=km",
     ),
 )
 """Run alone, one operation after the other, under contracts at full."""
+
+WINDOW = frozenset({"ISO-1", "LIST-1", "POP-2"})
+"""What can go wrong while pages are being released."""
 
 HUNTS = (
     Plan(
@@ -79,22 +83,25 @@ HUNTS = (
         Alphabet(("8192 4 -", "8192 4 A")),
         5,
         6,
+        sought=WINDOW,
         together=2,
     ),
     Plan(
         "pages",
         "whole pages, a full first chunk, and requests that must not sleep",
         Alphabet(("28672 4 -", "8192 4 -", "4096 4 -", "4096 4 A")),
+        4,
         5,
-        6,
+        sought=frozenset({"BAL-1"}),
         together=2,
     ),
     Plan(
         "window",
         "what fits between one step of the work and its next",
         Alphabet(PAGES),
-        6,
+        5,
         7,
+        sought=WINDOW | {"RCL-3"},
         together=2,
         preemptions=1,
     ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from percpu_contracts.monitor import Monitor
 from percpu_contracts.whole_state import WholeState
-from percpu_proofs.explore.world import Start, World
+from percpu_proofs.explore.world import Runner, Start, World
 from percpu_reference.variants import Allocator
 from percpu_spec.catalogue import clauses
 
@@ -26,9 +26,9 @@ def passing_monitor(allocator: Allocator, whole_state: WholeState) -> Monitor:
 
 
 class ContractedWorld(World):
-    """A world with a monitor, whose history is the world's."""
+    """A world with a monitor, whose history is the world's. Its start is under contracts at full."""
 
-    __slots__ = ("_whole_state", "monitor")
+    __slots__ = ("_whole_state",)
 
     def __init__(self, start: Start) -> None:
         self._whole_state = WholeState()
@@ -39,3 +39,12 @@ class ContractedWorld(World):
         self.monitor = passing_monitor(self.allocator, self._whole_state)
         self.monitor.history = self.history
         self.allocator.monitor = self.monitor
+
+    def watched_step(self, step: int) -> Runner:
+        """Let an actor take one step; what it breaks is in the monitor.
+
+        Raises ClauseViolation if it breaks ENDLESS.
+        """
+        guard = self.monitor.guard
+        guard.actor, guard.holder = max(step, ~step), self.holder
+        return self.step(step)

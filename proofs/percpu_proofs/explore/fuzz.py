@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -49,6 +49,9 @@ class Fuzz:
     budget: float  # seconds
     most: int | None = None  # programs, at most
     length: int = 24  # operations of a program
+    least: int = 0  # programs, whatever was found; then on while something sought has not shown
+    sought: frozenset[str] = frozenset()
+    prefixes: Sequence[tuple[Operation, ...]] = ()  # what programs may begin with
     caught: dict[str, tuple[str, Drawn]] = field(default_factory=dict)  # message, and what broke it
     asked: Counter[str] = field(default_factory=Counter)
     sightings: Sightings = field(default_factory=Sightings)
@@ -63,6 +66,8 @@ class Fuzz:
         try:
             while time.perf_counter() - began < self.budget / 2:
                 if self.programs == self.most:
+                    break
+                if self.most and self.programs >= self.least and self.sought <= found.keys():
                     break
                 chance = random.Random(f"{self.seed}/{self.programs}")
                 together = chance.choice((0.0, 0.1, 0.4))
@@ -83,11 +88,16 @@ class Fuzz:
 
     def _draw(self, chance: random.Random, together: float) -> tuple[Drawn, dict[str, str]]:
         """Run a new program under a new schedule; return both and what was broken."""
-        operations = program(chance, self.length, memcg=self.geometry.memcg)
+        prefix = chance.choice([(), *self.prefixes])
+        operations = program(chance, self.length, prefix, memcg=self.geometry.memcg)
         works = 1 + chance.randrange(6)
         world = self._world(operations, works)
         schedule: list[int] = []
         broken: dict[str, str] = {}
+        for actor in range(len(prefix)):
+            while not world.runners[actor].done:
+                schedule.append(actor)
+                self._step(world, actor, broken)
         last = -1
         while enabled := world.enabled():
             if last in enabled and chance.random() >= together:
@@ -163,13 +173,20 @@ class Fuzz:
         return self.sightings.of(self.asked)
 
 
-def program(chance: random.Random, length: int, *, memcg: bool) -> tuple[Operation, ...]:
-    """Return operations drawn at random: requests, mostly of whole pages, and frees of theirs."""
-    operations: list[Operation] = []
-    held: list[int] = []
+def program(
+    chance: random.Random, length: int, prefix: tuple[Operation, ...] = (), *, memcg: bool = False
+) -> tuple[Operation, ...]:
+    """Return operations drawn at random: requests, mostly of whole pages, and frees of theirs.
+
+    They follow those of the prefix, and may free its areas.
+    """
+    operations = list(prefix)
+    freed = {operation[1] for operation in prefix if operation[0] == "f"}
+    held = [o[1] for o in prefix if o[0] == "a" and o[1] not in freed]
+    behind = max((o[1] for o in prefix), default=0)
     sizes = [4096 * chance.choice(PAGE_SIZES) for _ in range(3)]
     crumbs = [4096, *(chance.choice((4, 12, 1024, 2048, 4092, 4100)) for _ in range(2))]
-    for handle in range(1, length + 1):
+    for handle in range(behind + 1, behind + length + 1):
         kind = chance.random()
         if kind < 0.45 and held:
             operations.append(("f", held.pop(chance.randrange(len(held))), 0, 0, False, 0))

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from percpu_proofs.explore.world import Start
 from percpu_proofs.machine import Machine
-from percpu_proofs.oplist import OperationList, parse_operations
+from percpu_proofs.oplist import Operation, OperationList, parse_operations
 from percpu_reference import build
 from percpu_spec.geometry import Geometry
 
@@ -66,6 +66,11 @@ class Scenario:
             self.waiting,
             self.failures,
         )
+
+    @property
+    def prepared(self) -> tuple[Operation, ...]:
+        """The operations of the setup."""
+        return tuple(self._parsed("setup", self.setup).operations)
 
     def _parsed(self, part: str, lines: tuple[str, ...]) -> OperationList:
         return parse_operations(Path(f"scenario {self.name}, {part}"), lines)

@@ -9,6 +9,7 @@ from percpu_contracts import balance, floats, isolation, lists, population, recl
 from percpu_contracts.functions.areas import list_of
 from percpu_contracts.guard import gap_misuse
 from percpu_contracts.history import History
+from percpu_contracts.whole_state import WholeState
 from percpu_proofs.explore.world import Runner, World
 from percpu_proofs.refinement import REFINE
 from percpu_reference.chunk import Area, Chunk
@@ -95,6 +96,7 @@ class Watch:
     def __init__(self, result: Explored, follower: Follower | None = None) -> None:
         self.result = result
         self.follower = follower  # checks that each step is one of the machine's
+        self._whole_state = WholeState()
 
     def replay(self, world: World, actor: int) -> None:
         """Let an actor take a step that has been judged before; keep its history."""
@@ -130,6 +132,9 @@ class Watch:
     def at_end(self, world: World, schedule: Schedule) -> None:
         """Judge a world in which nobody can take a step."""
         self._enter(judged_at_end(world), schedule)
+        if world.finished and not world.alone:
+            for clause, wrong in self._whole_state.broken(world.allocator):
+                self.result.enter(clause, wrong, schedule)
 
     def _enter(self, judged: Iterator[Judged], schedule: Schedule) -> None:
         witnessed = self.result.witnessed

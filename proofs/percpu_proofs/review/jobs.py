@@ -18,7 +18,6 @@ from percpu_proofs.explore.scenario import KERNEL_32K
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.search import Search
 from percpu_proofs.explore.token import Token
-from percpu_proofs.explore.watch import JUDGED
 from percpu_proofs.machine import Machine
 from percpu_proofs.oplist import text_of
 from percpu_reference import build
@@ -37,6 +36,10 @@ FUZZED_AT = {
     "km": f"{KERNEL_32K},backing=km",
 }
 """The geometries of the fuzz jobs, by name."""
+
+
+_SOUGHT = frozenset({"COST-1", "LIST-3", "LIST-4", "POP-1", "POP-2"})
+"""Declared violations for which fuzzing goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,14 +116,13 @@ def _wanted(variant: str) -> frozenset[str]:
 def _sequences(job: Job) -> Outcome:
     plan = next(p for p in alphabets.SEQUENCES if p.name == job.what)
     search = alphabets.sequences(plan, job.variant, job.budget)
-    search.wanted = _wanted(job.variant)
     return _breadth(job, plan, search, "one after the other, contracts at full")
 
 
 def _hunt(job: Job) -> Outcome:
     plan = next(p for p in alphabets.HUNTS if p.name == job.what)
     search = alphabets.hunt(plan, job.variant, job.budget)
-    search.wanted = _wanted(job.variant) & frozenset(JUDGED)
+    search.wanted = _wanted(job.variant) & plan.sought
     few = "" if plan.preemptions is None else f" with up to {plan.preemptions} preemption"
     how = f"the last {plan.together} at once with the work, every schedule{few}"
     return _breadth(job, plan, search, how)
@@ -154,14 +156,18 @@ def _example(variant: str, caught: Caught, geometry: str) -> Example:
 def _fuzz(job: Job) -> Outcome:
     geometry = FUZZED_AT[job.what]
     fuzz = Fuzz(job.variant, Geometry().with_changes(geometry), seed=1, budget=job.budget)
+    fuzz.prefixes = [
+        s.prepared for s in SCENARIOS.values() if s.geometry == geometry and len(s.setup) <= 8
+    ]
     if not job.deep:
-        fuzz.most = 400
+        fuzz.least, fuzz.most = 250, 2000
+        fuzz.sought = _wanted(job.variant) & _SOUGHT if job.what == "pages" else frozenset()
     fuzz.run()
     outcome = Outcome(
         job,
         FUZZED,
         f"{fuzz.programs:,} programs of {fuzz.length} operations in drawn schedules, contracts at "
-        f"full, seed {fuzz.seed}; {geometry}",
+        f"full, some begun as a scenario, seed {fuzz.seed}; {geometry}",
         dict(fuzz.judged),
     )
     for clause, (message, drawn) in fuzz.caught.items():
@@ -177,36 +183,28 @@ def _fuzz(job: Job) -> Outcome:
 
 def _scenario(job: Job) -> Outcome:
     scenario = SCENARIOS[job.what]
-    result = Search(scenario.start(job.variant)).run()
-    outcome = Outcome(
+    result = Search(scenario.start(job.variant), refine=True).run()
+    length = len(scenario.setup) + len(scenario.actors)
+    return Outcome(
         job,
         EXHAUSTIVE,
         f"every schedule of {len(scenario.actors)} actors and up to {scenario.works} runs of the "
         f"work: {result.schedules:,} schedules, {result.states:,} states",
-        dict.fromkeys(JUDGED, result.steps),
-        complete=result.complete,
+        dict(result.witnessed),
+        {
+            clause: Example(
+                found.message,
+                scenario.setup,
+                scenario.actors,
+                found.schedule,
+                length,
+                False,
+                str(Token.of(job.variant, clause, scenario, found.schedule)),
+            )
+            for clause, found in result.findings.items()
+        },
+        result.complete,
     )
-    length = len(scenario.setup) + len(scenario.actors)
-    for clause, found in result.findings.items():
-        token = Token(
-            job.variant,
-            clause,
-            scenario.geometry,
-            scenario.setup,
-            scenario.actors,
-            scenario.works,
-            found.schedule,
-        )
-        outcome.examples[clause] = Example(
-            found.message,
-            scenario.setup,
-            scenario.actors,
-            found.schedule,
-            length,
-            False,
-            str(token),
-        )
-    return outcome
 
 
 def _workload(job: Job) -> Outcome:
