@@ -55,7 +55,8 @@ def test_scenarios_have_their_verdict_and_their_states(scenario: Scenario, varia
 
 def gaps_of(variant: str) -> set[str]:
     """Return the names of the gaps that the code of a variant has."""
-    modules = {sys.modules[cls.__module__] for cls in VARIANTS[variant].__mro__ if cls is not object}
+    classes = [cls for cls in VARIANTS[variant].__mro__ if cls is not object]
+    modules = {sys.modules[cls.__module__] for cls in classes}
     texts = [inspect.getsource(module) for module in modules]
     names = {name for text in texts for name in re.findall(r'\bGap\(\s*"([^"]+)"', text)}
     for module in modules:
@@ -70,7 +71,9 @@ def test_scenarios_reach_every_gap(variant: str) -> None:
     assert missing == UNREACHED.get(variant, set())
 
 
-UNREACHED: dict[str, set[str]] = {}
+RECLAIM = {"reclaim: release pages", "reclaim: flush the TLB"}
+UNREACHED = {"linux_5_12": RECLAIM, "rfc_series": RECLAIM}
+"""Gaps of functions that a variant inherits and does not call."""
 
 
 def test_every_clause_is_asked_in_some_scenario() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
-from seeded_allocators import Doubled, KeptFloat, Unflagged
+from seeded_allocators import Doubled, KeptFloat
 from seeded_bugs import plant
 
 from percpu_contracts.guard import Guard
@@ -36,8 +36,8 @@ MISUSED = [
     ("no-room", "populate_area", "self.spin_lock()", "pass",
      "LOCK-1", "index data change without pcpu_lock"),
     ("no-room", "create_chunk", "self.enter_chunk(chunk)",
-     "self.spin_lock()\n    self.enter_chunk(chunk)\n    self.spin_unlock()\n    self.alloc_mutex = "
-     "False", "LOCK-2", "backing changes without pcpu_alloc_mutex"),
+     "self.enter_chunk(chunk)\n    self.alloc_mutex = False",
+     "LOCK-2", "backing changes without pcpu_alloc_mutex"),
     ("two-waiters", "balance_workfn", "while self.alloc_mutex:", "while False:",
      "LOCK-2", "pcpu_alloc_mutex is taken while held"),
     ("no-room", "chunk_populated", "nr = page_end - page_start",
@@ -94,7 +94,6 @@ def test_without_contracts_there_is_no_guard() -> None:
 
 
 NO_ACTION: dict[type[Allocator], str] = {
-    Unflagged: "float-falls",
     KeptFloat: "float-falls",
     Doubled: "no-room",
 }
@@ -106,15 +105,22 @@ def test_a_step_that_is_no_action_is_a_counterexample(
 ) -> None:
     monkeypatch.setitem(VARIANTS, "seeded", bug)
     scenario = SCENARIOS[NO_ACTION[bug]]
-    result = search(scenario.start("seeded"), "matching", refine=True, max_steps=20_000)
-    assert REFINE in result.findings
-    small = minimise(scenario, "seeded", REFINE)
-    assert small is not None
-    token = Token.of("seeded", REFINE, small.scenario, small.finding.schedule)
+    result = search(
+        scenario.start("seeded"), "matching", refine=True, stop=lambda r: REFINE in r.findings
+    )
+    token = Token.of("seeded", REFINE, scenario, result.findings[REFINE].schedule)
     read = read_token(str(token))
     rungs = list(climb(World(read.scenario.start("seeded")), read.schedule))
-    assert REFINE in dict(rungs[-1].broken)
-    assert REFINE not in search(scenario.start("seeded"), "matching").findings
+    assert "is no step of the machine" in dict(rungs[-1].broken)[REFINE]
+    plain = search(scenario.start("seeded"), "matching", max_steps=200)
+    assert REFINE not in plain.findings and not plain.refined
+
+
+def test_a_step_that_is_no_action_is_made_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(VARIANTS, "seeded", Doubled)
+    small = minimise(SCENARIOS["no-room"], "seeded", REFINE)
+    assert small is not None
+    assert (small.operations, small.preemptions) == (7, 0)
 
 
 def test_refusals_and_lanes_stand_on_the_ladder() -> None:

@@ -41,7 +41,7 @@ SCENARIOS = {
         ),
         Scenario(
             name="reuse",
-            what="A blocking allocation populates pages that reclaim gave back; memory may run out once.",
+            what="A blocking allocation populates pages given back; one request may fail.",
             setup=_DRAINING,
             actors=("a 100 16384 4 -", "f 20"),
             works=1,
@@ -117,7 +117,7 @@ SCENARIOS = {
         ),
         Scenario(
             name="no-room",
-            what="A blocking allocation creates a chunk; a free and an atomic one that fails meanwhile.",
+            what="A blocking allocation creates a chunk; a free, and an atomic one that fails.",
             setup=fill(1, 7, 4096),
             actors=("a 100 8192 4 -", "a 101 4096 4 A", "f 1"),
             works=1,

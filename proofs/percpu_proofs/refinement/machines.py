@@ -6,7 +6,6 @@ from percpu_reference.variants import VARIANTS, Allocator
 from percpu_spec.protocol.machine import Machine
 from percpu_spec.protocol.variants import MACHINES, on_km
 
-
 UNDECLARED = frozenset(("rfc_1_reviewed",))
 """Variants that change the protocol and have not said which actions they change."""
 
