@@ -20,9 +20,25 @@ _OWN = frozenset(
 """Slots whose values belong to one allocator alone."""
 
 _FIXED = frozenset(
-    ("block_bits", "block_mask", "block_shift", "empty_low", "free_slot", "geometry", "granule")
-    + ("largest", "nr_slots", "page", "place_chunk", "relegation_slot", "sidelined_slot")
-    + ("slot_of_bits", "to_depopulate_slot", "trace", "unit_size")
+    (
+        "block_bits",
+        "block_mask",
+        "block_shift",
+        "empty_low",
+        "free_slot",
+        "geometry",
+        "granule",
+        "largest",
+        "nr_slots",
+        "page",
+        "place_chunk",
+        "relegation_slot",
+        "sidelined_slot",
+        "slot_of_bits",
+        "to_depopulate_slot",
+        "trace",
+        "unit_size",
+    )
 )
 """Slots that do not change after boot."""
 _RESTORED: dict[type, tuple[str, ...]] = {}
