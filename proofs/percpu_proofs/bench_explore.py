@@ -21,7 +21,7 @@ from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.search import Explored, Mode
 
 SCENARIO, SMALL = "reclaim-frees", "reclaim-free"
-STEPS = 200_000  # judged one by one where every schedule is run
+STEPS = 60_000  # judged one by one where every schedule is run
 SECONDS = 5.0  # for frontrun
 
 

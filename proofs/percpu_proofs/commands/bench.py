@@ -32,7 +32,7 @@ from percpu_reference import DEFAULT
     show_default=True,
     help="Times everything is measured; the best counts.",
 )
-@click.option("--explorer/--no-explorer", default=True, help="Measure the explorer too.")
+@click.option("--explorer/--no-explorer", default=True, help="Measure the explorer too, unless LISTs are named.")
 @output.json_option
 def bench(
     lists: tuple[str, ...],
@@ -42,7 +42,8 @@ def bench(
     explorer: bool,
     as_json: bool,
 ) -> None:
-    """Measure operation LISTs: c10, c100, c1000, or files. Without LIST, all that are there.
+    """Measure operation LISTs: c10, c100, c1000, or files. Without LIST, all that are there, and
+    the explorer, beside frontrun if that is installed.
 
     c10 and some vectors ship with the package; the others are looked for in ../shared/bench and
     ../shared/vectors.
@@ -53,7 +54,7 @@ def bench(
     try:
         with output.progress_bar("bench") as bar:
             measure(report, bar)
-        if explorer:
+        if explorer and not lists:
             rates = measure_explorer(variant)
     except KeyboardInterrupt:
         interrupted = True
