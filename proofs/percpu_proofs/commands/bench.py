@@ -32,7 +32,11 @@ from percpu_reference import DEFAULT
     show_default=True,
     help="Times everything is measured; the best counts.",
 )
-@click.option("--explorer/--no-explorer", default=True, help="Measure the explorer too, unless LISTs are named.")
+@click.option(
+    "--explorer/--no-explorer",
+    default=True,
+    help="Measure the explorer too, unless LISTs are named.",
+)
 @output.json_option
 def bench(
     lists: tuple[str, ...],

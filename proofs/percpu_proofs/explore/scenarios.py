@@ -123,9 +123,7 @@ SCENARIOS = {
             works=1,
             verdicts={
                 "linux_5_12": found(4680),
-                "rfc_1": found(7820, "FLT-1"),
                 "rfc_series": found(4360, "FLT-1"),
-                "rfc_1_reviewed": found(8620, "FLT-1"),
                 "linux_6_12": found(311),
                 "reference": found(311),
             },
