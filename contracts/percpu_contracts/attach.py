@@ -68,7 +68,7 @@ def lock_checked(cls: type[C]) -> type[C]:
 
 
 def _asking(function: Callable[..., Any], marks: list[Mark]) -> Callable[..., Any]:
-    """Return the function so that its preconditions, which speak of locks alone, are asked first."""
+    """Return the function with its preconditions asked first; they speak of locks alone."""
     asked = [(m.clause, m.condition) for m in marks]
 
     @functools.wraps(function)

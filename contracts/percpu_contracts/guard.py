@@ -21,7 +21,8 @@ class Guard:
     """What is known of the locks of one allocator while its steps run.
 
     inside: a step of the allocator runs; what others read between steps is their own affair.
-    locked: pcpu_lock was taken since the step began. actor: who runs, and holder: who took pcpu_alloc_mutex; None where actors are not told apart.
+    locked: pcpu_lock was taken since the step began. actor: who runs, and holder: who took
+    pcpu_alloc_mutex; None where actors are not told apart.
     report: called with clause and message of each misuse.
     """
 

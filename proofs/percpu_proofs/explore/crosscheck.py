@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from percpu_proofs.explore.reduction import search
@@ -26,7 +27,7 @@ class Compared:
 
     def _differ(self) -> Iterator[str]:
         whole = [r for r in self.results if r.complete]
-        for one, other in zip(whole, whole[1:], strict=False):
+        for one, other in pairwise(whole):
             for what, a, b in (
                 ("clauses broken", one.findings.keys(), other.findings.keys()),
                 ("clauses asked", one.witnessed.keys(), other.witnessed.keys()),

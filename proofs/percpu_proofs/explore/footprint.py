@@ -65,8 +65,8 @@ def commute(one: int, other: int) -> bool:
 def touched(world: World, actor: int, before: Standing) -> int:
     """Return what a step has touched, by the state that it found and the one that it left.
 
-    Reading leaves no trace, so what may have been read counts. Gaps that hold a chunk are judged with the
-    state, so coming to one, or leaving it, counts as a change.
+    Reading leaves no trace, so what may have been read counts. Gaps that hold a chunk are judged
+    with the state, so coming to one, or leaving it, counts as a change.
     """
     after = Standing(world, actor)
     found = before.footprint & (READS | MARKS | UNMARKS)

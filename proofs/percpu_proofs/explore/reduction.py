@@ -65,7 +65,8 @@ class Reduction(Search):
         path.append(here)
         mark = self.mark()
         moved = False
-        while (actor := next((a for a in sorted(here.wanted - here.tried)), None)) is not None:
+        while here.wanted - here.tried:
+            actor = min(here.wanted - here.tried)
             here.tried.add(actor)
             if actor in asleep:
                 continue

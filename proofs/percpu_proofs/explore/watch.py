@@ -85,9 +85,10 @@ class Walk(Listing):
         """Whether a chunk is isolated, or on a list for such chunks."""
         apart = self.sidelined_slot, self.to_depopulate_slot
         slots = self.nr_slots // self.chunk_types
-        return any([c.isolated for c in self.live]) or any(
-            [number % slots in apart for number, _ in self.listed]
-        )
+        for number, chunk in self.listed:
+            if chunk.isolated or number % slots in apart:
+                return True
+        return any(chunk.isolated for chunk in self.owned)
 
 
 class Watch:

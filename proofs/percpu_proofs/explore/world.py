@@ -73,6 +73,7 @@ class World:
     __slots__ = (
         "_copies",
         "_guarded",
+        "_handles",
         "_plain",
         "_start",
         "_watched_up_to",
@@ -96,6 +97,11 @@ class World:
         self.misuse: list[tuple[str, str]] = []  # of locks, by steps since it was last emptied
         self.monitor = Monitor(strict=False)
         self.monitor.guard.report = lambda *broken: self.misuse.append(broken)
+        copies = self._copies
+        self._handles = {
+            handle: None if area is None else (copies[area[0]], area[1])
+            for handle, area in start.handles.items()
+        }
         self.handles: dict[int, Area | None] = {}
         self.runners: list[Runner] = []
         self._begin_all()
@@ -106,11 +112,8 @@ class World:
         self._begin_all()
 
     def _begin_all(self) -> None:
-        start, copies = self._start, self._copies
-        self.handles = {
-            handle: None if area is None else (copies[area[0]], area[1])
-            for handle, area in start.handles.items()
-        }
+        start = self._start
+        self.handles = self._handles.copy()
         self.runners = [Runner(operation) for operation in start.operations]
         self.works = start.works
         self.failures = start.failures

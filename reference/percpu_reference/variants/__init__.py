@@ -79,7 +79,8 @@ def build(
 ) -> Allocator:
     """Return a booted allocator of a variant, its contracts enforced at the given level.
 
-    around derives the class that is built from the one with its contracts. With strict a violation that the variant does not declare raises at once.
+    around derives the class that is built from the one with its contracts. With strict a
+    violation that the variant does not declare raises at once.
     """
     cls = variant if isinstance(variant, type) else variant_class(variant)
     cls = with_backing(cls, geometry.backing)
