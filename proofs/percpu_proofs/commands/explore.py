@@ -10,7 +10,7 @@ from rich.console import Console
 from percpu_proofs.commands import output
 from percpu_proofs.commands.ladder import plain, show_ladder
 from percpu_proofs.explore.crosscheck import cross_check
-from percpu_proofs.explore.ladder import climb
+from percpu_proofs.explore.ladder import climb, replayed
 from percpu_proofs.explore.minimise import Counterexample, minimise
 from percpu_proofs.explore.reduction import search
 from percpu_proofs.explore.sampling import Strategy, sample
@@ -21,6 +21,7 @@ from percpu_proofs.explore.token import Token, read_token
 from percpu_proofs.explore.watch import JUDGED
 from percpu_proofs.explore.world import Start, World
 from percpu_proofs.inputs import InputError
+from percpu_proofs.refinement import REFINE
 from percpu_proofs.refinement import title
 from percpu_reference import DEFAULT
 
@@ -112,7 +113,10 @@ def replay(token: str, as_json: bool) -> None:
     A token is refused when the code of its variant has changed since.
     """
     read = read_token(token)
-    rungs = list(climb(World(read.scenario.start(read.variant)), read.schedule))
+    if read.clause == REFINE:
+        rungs = list(climb(World(read.scenario.start(read.variant)), read.schedule))
+    else:
+        rungs = list(replayed(read))
     broken = sorted({name for rung in rungs for name, _ in rung.broken})
     if as_json:
         output.print_json(

@@ -26,7 +26,7 @@ def passing_monitor(allocator: Allocator, whole_state: WholeState) -> Monitor:
 
 
 class ContractedWorld(World):
-    """A world with a monitor, whose history is the world's. Its start is under contracts at full."""
+    """A world with a monitor, whose history is the world's; for starts under contracts at full."""
 
     __slots__ = ("_whole_state",)
 

@@ -211,7 +211,8 @@ def _smaller(drawn: Drawn) -> Iterable[Drawn]:
             gone = set(range(first, first + size))
             handles = {operations[i][1] for i in gone if operations[i][0] == "a"}
             gone |= {i for i, o in enumerate(operations) if o[0] == "f" and o[1] in handles}
-            yield _without(drawn, gone)
+            if len(gone) < len(operations):
+                yield _without(drawn, gone)
     seen: dict[int, None] = dict.fromkeys(a for a in schedule if a >= len(operations))
     for work in reversed(seen):
         kept = [a for a in schedule if a != work]

@@ -54,23 +54,32 @@ class Scenario:
 
     def start(self, variant: str) -> Start:
         """Return the start: the setup done by a variant, nothing of the actors begun."""
-        geometry = Geometry().with_changes(self.geometry).require_kernel()
-        machine = Machine(build(variant, geometry))
-        machine.run(self._parsed("setup", self.setup))
-        actors = self._parsed("actors", self.actors).operations
+        machine = Machine(build(variant, self.sizes))
+        if self.setup:
+            machine.run(self._parsed("setup", self.setup))
         return Start(
             machine.allocator,
             machine.handles,
-            tuple(actors),
+            self.concurrent,
             self.works,
             self.waiting,
             self.failures,
         )
 
     @property
+    def sizes(self) -> Geometry:
+        """The geometry. Raises GeometryError for one that no kernel boots with."""
+        return Geometry().with_changes(self.geometry).require_kernel()
+
+    @property
     def prepared(self) -> tuple[Operation, ...]:
         """The operations of the setup."""
-        return tuple(self._parsed("setup", self.setup).operations)
+        return tuple(self._parsed("setup", self.setup).operations) if self.setup else ()
+
+    @property
+    def concurrent(self) -> tuple[Operation, ...]:
+        """The operations of the actors."""
+        return tuple(self._parsed("actors", self.actors).operations) if self.actors else ()
 
     def _parsed(self, part: str, lines: tuple[str, ...]) -> OperationList:
         return parse_operations(Path(f"scenario {self.name}, {part}"), lines)

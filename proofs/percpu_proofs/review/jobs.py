@@ -160,7 +160,7 @@ def _fuzz(job: Job) -> Outcome:
         s.prepared for s in SCENARIOS.values() if s.geometry == geometry and len(s.setup) <= 8
     ]
     if not job.deep:
-        fuzz.least, fuzz.most = 250, 2000
+        fuzz.least, fuzz.most = 150, 1500
         fuzz.sought = _wanted(job.variant) & _SOUGHT if job.what == "pages" else frozenset()
     fuzz.run()
     outcome = Outcome(
@@ -183,7 +183,7 @@ def _fuzz(job: Job) -> Outcome:
 
 def _scenario(job: Job) -> Outcome:
     scenario = SCENARIOS[job.what]
-    result = Search(scenario.start(job.variant), refine=True).run()
+    result = Search(scenario.start(job.variant), refine=job.deep).run()
     length = len(scenario.setup) + len(scenario.actors)
     return Outcome(
         job,
