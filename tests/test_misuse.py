@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from click.testing import CliRunner
 from seeded_allocators import Doubled, KeptFloat
 from seeded_bugs import plant
 
 from percpu_contracts.guard import Guard
+from percpu_proofs.cli import main
 from percpu_proofs.explore.ladder import climb
 from percpu_proofs.explore.minimise import minimise
 from percpu_proofs.explore.reduction import search
@@ -19,6 +23,7 @@ from percpu_proofs.refinement import REFINE
 from percpu_reference import VARIANTS, build
 from percpu_reference.variants import Allocator
 from percpu_spec.geometry import Geometry
+from percpu_spec.protocol.variants import LINUX_6_12, MACHINES
 
 MISUSED = [
     # scenario, method, text, what stands there instead, clause, message
@@ -121,6 +126,20 @@ def test_a_step_that_is_no_action_is_made_small(monkeypatch: pytest.MonkeyPatch)
     small = minimise(SCENARIOS["no-room"], "seeded", REFINE)
     assert small is not None
     assert (small.operations, small.preemptions) == (7, 0)
+
+
+def test_a_step_that_is_no_action_ends_a_run_under_full_contracts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    machine = LINUX_6_12.changed("without creation", without=("create",))
+    monkeypatch.setitem(MACHINES, "linux_6_12", machine)
+    listed = tmp_path / "list.ops"
+    listed.write_text("\n".join(f"a {n} 4096 4 -" for n in range(1, 20)) + "\n")
+    options = ["run", str(listed), "--contracts", "full", "--json"]
+    result = CliRunner().invoke(main, [*options, "--geometry", SCENARIOS["reuse"].geometry])
+    found = json.loads(result.output)
+    assert result.exit_code == 1 and found["stopped_by"] == REFINE
+    assert "is no step of the machine" in found["violations"][REFINE]["message"]
 
 
 def test_refusals_and_lanes_stand_on_the_ladder() -> None:

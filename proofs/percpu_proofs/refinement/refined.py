@@ -52,6 +52,7 @@ def refined(variant: type[Allocator], machine: Machine) -> type[Any]:
                 monitor = self.monitor
                 if monitor is None:
                     raise
+                monitor.judge(self, quiescent=False)  # a broken clause says more
                 monitor.broken(REFINE, str(wrong))
                 raise ClauseViolation(REFINE, str(wrong), monitor.operation) from wrong
 
