@@ -16,7 +16,6 @@ from percpu_proofs import bench_explore
 from percpu_proofs.cli import main
 from percpu_proofs.explore import footprint, reduction
 from percpu_proofs.explore import token as tokens
-from percpu_proofs.explore.alphabets import PLANS
 from percpu_proofs.explore.crosscheck import cross_check
 from percpu_proofs.explore.ladder import climb
 from percpu_proofs.explore.minimise import minimise
@@ -29,8 +28,6 @@ from percpu_proofs.explore.token import Token, read_token
 from percpu_proofs.explore.watch import JUDGED
 from percpu_proofs.explore.world import World
 from percpu_proofs.inputs import InputError
-from percpu_proofs.review.jobs import Job, run
-from percpu_proofs.review.matrix import matrix
 from percpu_reference import VARIANTS
 from percpu_reference.balance import Balance
 from percpu_reference.gaps import Gap
@@ -170,55 +167,6 @@ def test_a_damaged_token_is_bad_input(text: str) -> None:
     result = CliRunner().invoke(main, ["replay", text])
     assert result.exit_code == 2
     assert "token" in result.output and "Traceback" not in result.output
-
-
-FOUND = {
-    # plan, operations at most: clause -> fewest operations of linux_6_12, from an empty start
-    ("pages", 5): {"BAL-2": 3, "BAL-1": 5},
-    ("quarters", 4): {"HINT-3": 3, "HINT-4": 4},
-    ("crumbs", 4): {"BAL-2": 3, "HINT-5": 3, "LIST-2": 4},
-}
-
-
-@pytest.mark.parametrize("plan", FOUND, ids=lambda p: p[0])
-def test_hunts_find_the_shortest_from_an_empty_start(plan: tuple[str, int]) -> None:
-    name, longest = plan
-    hunt = next(p for p in PLANS if p.name == name).hunt("linux_6_12", 120.0)
-    hunt.longest = longest
-    hunt.run()
-    assert hunt.complete
-    assert {c: caught.length for c, caught in hunt.caught.items()} == FOUND[plan]
-
-
-class _ForgetsToIsolate(Linux612):
-    """Puts a chunk on to_depopulate and leaves it in the float, findable."""
-
-    __slots__ = ()
-
-    def should_reclaim_chunk(self, chunk: object) -> bool:
-        wanted = super().should_reclaim_chunk(chunk)  # type: ignore[arg-type]
-        return wanted or getattr(chunk, "nr_empty_pop_pages", 0) >= 2
-
-
-def test_a_seeded_bug_is_hunted_down(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(VARIANTS, "seeded", _ForgetsToIsolate)
-    hunt = next(p for p in PLANS if p.name == "pages").hunt("seeded", 60.0)
-    hunt.longest = 3
-    hunt.run()
-    assert {"RCL-1", "RCL-5"} & hunt.caught.keys()
-
-
-def test_review_puts_verdict_evidence_and_counterexample_together() -> None:
-    jobs = [
-        Job("linux_6_12", "hunt", "crumbs", 60.0),
-        Job("linux_6_12", "scenario", "reclaim-frees", 60.0),
-    ]
-    cells = {cell.clause: cell for cell in matrix(["linux_6_12"], map(run, jobs))}
-    assert cells["HINT-5"].verdict == "violated" and cells["HINT-5"].as_expected
-    assert cells["HINT-5"].example is not None and cells["HINT-5"].example.length == 3
-    assert cells["LIST-1"].verdict == "holds" and cells["LIST-1"].evidence
-    assert cells["HINT-6"].verdict == "not applicable"
-    assert cells["ACC-1"].verdict == "unchecked" and cells["ACC-1"].as_expected
 
 
 def test_explore_and_replay_speak_json() -> None:

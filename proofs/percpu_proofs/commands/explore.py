@@ -21,8 +21,7 @@ from percpu_proofs.explore.token import Token, read_token
 from percpu_proofs.explore.watch import JUDGED
 from percpu_proofs.explore.world import Start, World
 from percpu_proofs.inputs import InputError
-from percpu_proofs.refinement import REFINE
-from percpu_proofs.refinement import title
+from percpu_proofs.refinement import REFINE, title
 from percpu_reference import DEFAULT
 
 _MODES = ("matching", "commuting", "dpor", "all")
