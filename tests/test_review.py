@@ -51,16 +51,13 @@ FOUND = [
     ("sequences", "quarters", "linux_6_12", 4, {"HINT-3": 3, "HINT-4": 4}),
     ("sequences", "crumbs", "linux_6_12", 4, {"HINT-5": 3, "LIST-2": 4}),
     ("sequences", "crumbs", "linux_5_12", 4, {"HINT-5": 3, "LIST-2": 4}),
-    ("sequences", "pages", "linux_6_12", 6, {"BAL-2": 4, "BAL-1": 6, "RCL-3": 6}),
+    ("hunt", "pages", "linux_6_12", 5, {"BAL-2": 3, "BAL-1": 5}),
     ("sequences", "types", "rfc_1", 3, {"FLT-1": 1, "RCL-1": 2, "TLB-1": 3, "RCL-4": 3}),
     (
-        "sequences", "pages", "rfc_1", 6,
-        {"FLT-1": 1, "RCL-1": 3, "RCL-2": 3, "RCL-4": 3, "TLB-1": 4, "COST-1": 6, "BAL-2": 6},
+        "sequences", "pages", "rfc_1", 4,
+        {"FLT-1": 1, "RCL-1": 3, "RCL-2": 3, "RCL-4": 3, "TLB-1": 4},
     ),
-    (
-        "sequences", "km", "rfc_series", 5,
-        {"FLT-1": 1, "BAL-3": 1, "POP-5": 5, "RCL-4": 5},
-    ),
+    ("sequences", "km", "rfc_series", 3, {"FLT-1": 1, "BAL-3": 1}),
     (
         "hunt", "race", "rfc_1", 5,
         {"FLT-1": 1, "RCL-1": 3, "RCL-2": 3, "ISO-1": 4, "LIST-1": 4, "TLB-1": 4, "POP-2": 5,
@@ -70,8 +67,8 @@ FOUND = [
         "hunt", "race", "rfc_1_reviewed", 4,
         {"FLT-1": 1, "RCL-1": 3, "RCL-2": 3, "RCL-3": 3, "RCL-5": 3, "TLB-1": 4},
     ),
-    ("sequences", "pages", "reference", 5, {}),
-    ("hunt", "window", "reference", 5, {}),
+    ("sequences", "pages", "reference", 4, {}),
+    ("hunt", "window", "reference", 4, {}),
 ]  # fmt: skip
 
 
@@ -123,19 +120,16 @@ def test_a_budget_ends_a_search_with_what_it_covered() -> None:
 
 def test_states_that_behave_alike_have_one_key() -> None:
     geometry = Geometry().with_changes(KERNEL_32K)
-    allocators = [build("linux_6_12", geometry) for _ in range(2)]
-    for first, allocator in enumerate(allocators):
-        areas = [allocator.alloc(28672, 4) for _ in range(3)]
-        assert len({state_key(a) for a in allocators}) == 2 - first
-        allocator.free(areas[1])
-    a, b = allocators
-    extra = a.alloc(28672, 4)  # in the chunk that was spared: ids differ, behaviour does not
-    again = b.alloc(28672, 4)
-    assert state_key(a) == state_key(b)
-    a.free(extra)
-    assert state_key(a) != state_key(b)
-    b.free(again)
-    assert state_key(a) == state_key(b)
+    one, other = (build("linux_6_12", geometry) for _ in range(2))
+    assert state_key(one) == state_key(other)
+    area = one.alloc(32768, 4)
+    assert area is not None and state_key(one) != state_key(other)
+    assert other.alloc(32768, 4) is not None and state_key(one) == state_key(other)
+    area[0].id = 77  # how many chunks were made before does not matter
+    assert state_key(one) == state_key(other)
+    history = History()
+    history.released(area[0], range(1))  # to COST-1 and TLB-1 it does matter that pages went
+    assert state_key(one, history) != state_key(one, History())
 
 
 # situations
@@ -163,9 +157,9 @@ def test_nothing_holds_before_its_situation_occurs() -> None:
     assert sightings.of({"BAL-2": 7, "LIST-3": 1}) == {"BAL-2": 7, "LIST-3": 1}
 
 
-def test_the_plans_reach_every_situation() -> None:
-    seen: set[str] = set()
-    for name, longest in (("quarters", 4), ("pages", 6), ("km", 3)):
+def test_the_searches_reach_every_situation() -> None:
+    seen: set[str] = set(fuzzed("linux_6_12", 120).judged)
+    for name, longest in (("quarters", 4), ("km", 3)):
         search = searched("sequences", name, "linux_6_12", longest)
         seen |= search.judged.keys()
     assert not SITUATIONS.keys() - seen - {"HINT-6"}  # not asked of linux_6_12
@@ -183,8 +177,8 @@ def fuzzed(variant: str, programs: int) -> Fuzz:
 
 
 def test_drawn_programs_find_races_and_are_made_small() -> None:
-    fuzz = fuzzed("rfc_1", 60)
-    assert {"ISO-1", "RCL-1", "RCL-2", "TLB-1"} <= fuzz.caught.keys()
+    fuzz = fuzzed("rfc_1", 120)
+    assert {"RCL-1", "RCL-2", "TLB-1"} <= fuzz.caught.keys()
     for clause, (_, drawn) in fuzz.caught.items():
         assert len(drawn.operations) < fuzz.length
         broken = fuzz._replay(drawn)
@@ -197,9 +191,9 @@ def test_drawn_programs_find_races_and_are_made_small() -> None:
 
 
 def test_reference_survives_drawn_programs() -> None:
-    fuzz = fuzzed("reference", 60)
+    fuzz = fuzzed("reference", 120)
     assert not fuzz.caught
-    assert fuzz.judged["HINT-6"] and fuzz.judged["RCL-3"] and fuzz.judged["ISO-1"]
+    assert fuzz.judged["HINT-6"] and fuzz.judged["ISO-2"]
 
 
 # seeded bugs

@@ -45,7 +45,7 @@ PAGES = ("28672 4 -", "4096 4 -", "4096 4 A")
 
 SEQUENCES = (
     Plan("quarters", "quarters of a page, some aligned to half a page", Alphabet(QUARTERS), 6, 6),
-    Plan("crumbs", "a chunk filled but for a few bytes", Alphabet(CRUMBS), 5, 5),
+    Plan("crumbs", "a chunk filled but for a few bytes", Alphabet(CRUMBS), 4, 4),
     Plan("pages", "whole pages, some for requests that must not sleep", Alphabet(PAGES), 6, 6),
     Plan(
         "types",
@@ -90,7 +90,7 @@ HUNTS = (
         "pages",
         "whole pages, a full first chunk, and requests that must not sleep",
         Alphabet(("28672 4 -", "8192 4 -", "4096 4 -", "4096 4 A")),
-        4,
+        3,
         5,
         sought=frozenset({"BAL-1"}),
         together=2,

@@ -160,7 +160,7 @@ def _fuzz(job: Job) -> Outcome:
         s.prepared for s in SCENARIOS.values() if s.geometry == geometry and len(s.setup) <= 8
     ]
     if not job.deep:
-        fuzz.least, fuzz.most = 150, 1500
+        fuzz.least, fuzz.most = 100, 1500
         fuzz.sought = _wanted(job.variant) & _SOUGHT if job.what == "pages" else frozenset()
     fuzz.run()
     outcome = Outcome(
