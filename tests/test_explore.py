@@ -31,7 +31,6 @@ from percpu_proofs.inputs import InputError
 from percpu_reference import VARIANTS
 from percpu_reference.balance import Balance
 from percpu_reference.gaps import Gap
-from percpu_reference.variants.linux_6_12 import Linux612
 from percpu_spec.protocol.variants import MACHINES
 
 SMALL = SCENARIOS["reclaim-free"]

@@ -125,7 +125,7 @@ def test_a_step_that_is_no_action_is_made_small(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(VARIANTS, "seeded", Doubled)
     small = minimise(SCENARIOS["no-room"], "seeded", REFINE)
     assert small is not None
-    assert (small.operations, small.preemptions) == (7, 0)
+    assert (small.operations, small.preemptions) == (6, 0)
 
 
 def test_a_step_that_is_no_action_ends_a_run_under_full_contracts(
