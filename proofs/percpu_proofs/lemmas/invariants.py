@@ -15,15 +15,19 @@ from percpu_spec.definitions.runs import free_runs
 from percpu_spec.protocol.operators import And, Iff, Implies, Not, Or, Truth, within
 
 Used = Callable[[Any], Truth]
+Claimed = Callable[[Any], None]
 
 
 @dataclass(frozen=True)
 class Invariant:
-    """A statement about hints h: to assume it, and to claim it."""
+    """A statement about hints: to assume it, and to claim it of hints still to come.
+
+    To claim it is to name arbitrary bits and runs first, and to say of them what is to hold.
+    """
 
     name: str
     assume: Callable[[Scene, Any, Used, Any], None]
-    claim: Callable[[Scene, Any, Used, Any], None]
+    claim: Callable[[Scene, Used, Any], Claimed]
 
 
 def _run(s: Scene, used: Used, n: Any, start: Any, length: Any) -> None:
@@ -31,11 +35,16 @@ def _run(s: Scene, used: Used, n: Any, start: Any, length: Any) -> None:
     s.everywhere(start, start + length, lambda i: Not(used(i)))
 
 
-def _run_claimed(s: Scene, used: Used, n: Any, start: Any, length: Any, what: str) -> None:
+def _run_claimed(s: Scene, used: Used, n: Any, what: str) -> Claimed:
     p = s.number(f"bit of {what}", 0, n)
-    inside = And(length >= 0, Implies(length > 0, And(start >= 0, start + length <= n)))
-    s.claim(f"{what} lies in the block", inside)
-    s.claim(f"{what} is free", Not(used(p)), given=within(start, p, start + length))
+
+    def claim(h: Any) -> None:
+        start, length = getattr(h, f"{what}_start"), getattr(h, what)
+        inside = And(length >= 0, Implies(length > 0, And(start >= 0, start + length <= n)))
+        s.claim(f"{what} lies in the block", inside)
+        s.claim(f"{what} is free", Not(used(p)), given=within(start, p, start + length))
+
+    return claim
 
 
 def _sound(s: Scene, h: Any, used: Used, n: Any) -> None:
@@ -43,9 +52,9 @@ def _sound(s: Scene, h: Any, used: Used, n: Any) -> None:
     _run(s, used, n, h.scan_hint_start, h.scan_hint)
 
 
-def _sound_claimed(s: Scene, h: Any, used: Used, n: Any) -> None:
-    _run_claimed(s, used, n, h.contig_hint_start, h.contig_hint, "contig_hint")
-    _run_claimed(s, used, n, h.scan_hint_start, h.scan_hint, "scan_hint")
+def _sound_claimed(s: Scene, used: Used, n: Any) -> Claimed:
+    claims = [_run_claimed(s, used, n, what) for what in ("contig_hint", "scan_hint")]
+    return lambda h: [claim(h) for claim in claims] and None
 
 
 def _left(s: Scene, h: Any, used: Used, n: Any) -> None:
@@ -53,12 +62,16 @@ def _left(s: Scene, h: Any, used: Used, n: Any) -> None:
     s.everywhere(0, h.left_free, lambda i: Not(used(i)))
 
 
-def _left_claimed(s: Scene, h: Any, used: Used, n: Any) -> None:
+def _left_claimed(s: Scene, used: Used, n: Any) -> Claimed:
     p = s.number("bit at the left", 0, n)
-    s.claim("left_free is no longer than the block", within(0, h.left_free, n + 1))
-    s.claim("left_free is free", Not(used(p)), given=p < h.left_free)
-    s.point(h.left_free)
-    s.claim("left_free ends at a used bit", used(h.left_free), given=h.left_free < n)
+
+    def claim(h: Any) -> None:
+        s.claim("left_free is no longer than the block", within(0, h.left_free, n + 1))
+        s.claim("left_free is free", Not(used(p)), given=p < h.left_free)
+        s.point(h.left_free)
+        s.claim("left_free ends at a used bit", used(h.left_free), given=h.left_free < n)
+
+    return claim
 
 
 def _right(s: Scene, h: Any, used: Used, n: Any) -> None:
@@ -68,13 +81,17 @@ def _right(s: Scene, h: Any, used: Used, n: Any) -> None:
     s.everywhere(before + 1, n, lambda i: Not(used(i)))
 
 
-def _right_claimed(s: Scene, h: Any, used: Used, n: Any) -> None:
+def _right_claimed(s: Scene, used: Used, n: Any) -> Claimed:
     p = s.number("bit at the right", 0, n)
-    before = n - h.right_free - 1
-    s.claim("right_free is no longer than the block", within(0, h.right_free, n + 1))
-    s.claim("right_free is free", Not(used(p)), given=p > before)
-    s.point(before)
-    s.claim("right_free begins behind a used bit", used(before), given=h.right_free < n)
+
+    def claim(h: Any) -> None:
+        before = n - h.right_free - 1
+        s.claim("right_free is no longer than the block", within(0, h.right_free, n + 1))
+        s.claim("right_free is free", Not(used(p)), given=p > before)
+        s.point(before)
+        s.claim("right_free begins behind a used bit", used(before), given=h.right_free < n)
+
+    return claim
 
 
 def _first(s: Scene, h: Any, used: Used, n: Any) -> None:
@@ -82,11 +99,15 @@ def _first(s: Scene, h: Any, used: Used, n: Any) -> None:
     s.everywhere(0, h.first_free, used)
 
 
-def _first_claimed(s: Scene, h: Any, used: Used, n: Any) -> None:
+def _first_claimed(s: Scene, used: Used, n: Any) -> Claimed:
     p = s.number("bit before first_free", 0, n)
-    s.claim("no bit before first_free is free", used(p), given=p < h.first_free)
-    s.point(h.first_free)
-    s.claim("first_free is free", Not(used(h.first_free)), given=h.first_free < n)
+
+    def claim(h: Any) -> None:
+        s.claim("no bit before first_free is free", used(p), given=p < h.first_free)
+        s.point(h.first_free)
+        s.claim("first_free is free", Not(used(h.first_free)), given=h.first_free < n)
+
+    return claim
 
 
 def order(h: Any) -> Truth:
@@ -112,9 +133,9 @@ def any_free_run(s: Scene, used: Used, n: Any, name: str) -> tuple[Any, Any]:
     return x, y
 
 
-def _longest_claimed(s: Scene, h: Any, used: Used, n: Any) -> None:
+def _longest_claimed(s: Scene, used: Used, n: Any) -> Claimed:
     x, y = any_free_run(s, used, n, "a run")
-    s.claim("no run is longer than contig_hint", y - x <= h.contig_hint)
+    return lambda h: s.claim("no run is longer than contig_hint", y - x <= h.contig_hint)
 
 
 def _passes_nothing(s: Scene, h: Any, used: Used, n: Any) -> None:
@@ -127,9 +148,9 @@ def _passes_nothing(s: Scene, h: Any, used: Used, n: Any) -> None:
     )
 
 
-def _passes_nothing_claimed(s: Scene, h: Any, used: Used, n: Any) -> None:
+def _passes_nothing_claimed(s: Scene, used: Used, n: Any) -> Claimed:
     x, y = any_free_run(s, used, n, "a run before")
-    s.claim(
+    return lambda h: s.claim(
         "no run before scan_hint is longer",
         y - x <= h.scan_hint,
         given=And(h.scan_hint > 0, y <= h.scan_hint_start),
@@ -170,7 +191,7 @@ FIRST = Invariant("first_free is exact", _first, _first_claimed)
 ORDER = Invariant(
     "scan_hint lies behind contig_hint exactly if as long",
     lambda s, h, used, n: s.assume(order(h)),
-    lambda s, h, used, n: s.claim("HINT-4", order(h)),
+    lambda s, used, n: lambda h: s.claim("HINT-4", order(h)),
 )
 LONGEST = Invariant("contig_hint is the longest run", _longest, _longest_claimed)
 PASSES_NOTHING = Invariant(
@@ -179,7 +200,7 @@ PASSES_NOTHING = Invariant(
 WHOLE = Invariant(
     "hints are whole runs",
     lambda s, h, used, n: s.assume(_whole_of(h, used, n)),
-    lambda s, h, used, n: s.claim("hints are whole runs", _whole_of(h, used, n)),
+    lambda s, used, n: lambda h: s.claim("hints are whole runs", _whole_of(h, used, n)),
 )
 EXACT = (SOUND, LEFT, RIGHT, FIRST, ORDER, LONGEST, PASSES_NOTHING, WHOLE)
 """What `reference` keeps of every block, all of it together."""

@@ -150,7 +150,7 @@ class Lemma:
             if path.check(*path.instances(), Or(*goal)) != z3.sat:
                 continue
             case = inputs_of(small, path.solver.model(), self.small)
-            plain = PlainScene(lambda name, values, case=case: case[name], bug)  # type: ignore[misc]
+            plain = PlainScene(lambda name, values, case=case: case[name], bug, self.small)  # type: ignore[misc]
             try:
                 self.scenario(plain)
             except (UnmetError, KeyError):

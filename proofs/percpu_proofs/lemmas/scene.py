@@ -114,7 +114,12 @@ class Scene(Protocol):
         """Return an object with the class's functions and these attributes, raw."""
 
     def proved(
-        self, cls: type, owner: type, name: str, instead: Callable[..., None], **values: Any
+        self,
+        cls: type,
+        stubs: Mapping[str, Any] | None,
+        base: tuple[type, str],
+        instead: Callable[..., None],
+        **values: Any,
     ) -> Any:
         """Return an allocator of whose base's function only what `instead` assumes is known.
 
@@ -227,11 +232,16 @@ class SymbolicScene:
         return _object(twin_of(cls, _if_in(self.bug, cls)), stubs or {}, self, values)
 
     def proved(
-        self, cls: type, owner: type, name: str, instead: Callable[..., None], **values: Any
+        self,
+        cls: type,
+        stubs: Mapping[str, Any] | None,
+        base: tuple[type, str],
+        instead: Callable[..., None],
+        **values: Any,
     ) -> Any:
         twin = new_twin(cls, _if_in(self.bug, cls))
-        setattr(twin.twins[owner.__name__], name, instead)
-        return _object(twin, {}, self, values)
+        setattr(twin.twins[base[0].__name__], base[1], instead)
+        return _object(twin, stubs or {}, self, values)
 
     def bounded(self, size: Any) -> None:
         if self.path.small is not None:
@@ -375,9 +385,14 @@ class PlainScene:
         return _object(cls if bug is None else twin_of(cls, bug), stubs or {}, self, values)
 
     def proved(
-        self, cls: type, owner: type, name: str, instead: Callable[..., None], **values: Any
+        self,
+        cls: type,
+        stubs: Mapping[str, Any] | None,
+        base: tuple[type, str],
+        instead: Callable[..., None],
+        **values: Any,
     ) -> Any:
-        return self.allocator(cls, **values)
+        return self.allocator(cls, stubs, **values)
 
     def bounded(self, size: Any) -> None:
         self.assume(size <= self.largest)

@@ -100,6 +100,9 @@ class Number:
     def __rshift__(self, by: Any) -> Any:
         return self._number(self.path.divided(self.term, by.divisor)[0])
 
+    def __lshift__(self, by: Any) -> Any:
+        return self._number(self.term * by.divisor)
+
     def __and__(self, other: Any) -> Any:
         if isinstance(other, Mask):
             return self._number(self.path.divided(self.term, other.divisor)[1])
