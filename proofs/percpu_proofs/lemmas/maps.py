@@ -94,7 +94,7 @@ def taking(kept: tuple[Invariant, ...]) -> Any:
     def scenario(s: Scene) -> None:
         n, first, bits, off, before, after, block, chunk = _any_block(s)
         h = Seen(block)
-        for invariant in (SOUND, LEFT, RIGHT, LONGEST):
+        for invariant in dict.fromkeys((SOUND, LONGEST, *kept)):
             invariant.assume(s, h, before, n)
         s.assume(Implies(h.contig_hint == 0, h.contig_hint_start == n))
         s.assume(Not(_overlaps(h, off, bits)))
@@ -328,14 +328,9 @@ def telling(cls: type, entered: bool) -> Any:
         h = Seen(whole)
         SOUND.assume(s, h, used, total)
         blocks = s.blocks("block", count, n, ("left_free", "right_free"))
-        if isinstance(n, int):
-            if index:
-                s.assume(blocks[index - 1].right_free == _edge(used, base - n, n, False))
-            if index + 1 < count:
-                s.assume(blocks[index + 1].left_free == _edge(used, base + n, n, True))
-        else:
-            s.assume(Implies(start == 0, blocks.hint("right_free", index - 1) == 0))
-            s.assume(Implies(end == n, blocks.hint("left_free", index + 1) == 0))
+        for edge, name, beside in ((start == 0, "right_free", -1), (end == n, "left_free", 1)):
+            if not isinstance(n, int) or within(0, index + beside, count):
+                s.assume(Implies(edge, blocks.hint(name, index + beside) == 0))
         chunk = SimpleNamespace(md_blocks=blocks, chunk_md=whole)
         told: list[Any] = []
         stubs = {"block_update": lambda self, of, a, b: told.append((raw(a), raw(b)))}

@@ -159,6 +159,9 @@ class Path:
             self.assume(Implies(other <= term, its <= bits))
             self.assume(Implies(And(other > 0, term >= 2 * other), bits > its))
             self.assume(Implies(And(term > 0, other >= 2 * term), its > bits))
+        if self.small is not None:  # a counterexample is to be one of numbers as they are
+            known = [Implies(term == v, bits == v.bit_length()) for v in range(64)]
+            self.assume(And(term < 64, *known))
         self._bits.append((term, bits))
         self.derived.append(Derived(bits, "bits", (term,)))
         return bits

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from percpu_proofs.lemmas.code import Bug, entry_of, new_twin, turn_of, twin_of
+from percpu_proofs.lemmas.code import Bug, entry_of, finished, new_twin, turn_of, twin_of
 from percpu_proofs.lemmas.paths import Path
 from percpu_proofs.lemmas.terms import Bits, Condition, Mask, Number, raw, z3
 from percpu_reference.chunk import Block
@@ -134,17 +134,6 @@ class Scene(Protocol):
 
     def turn(self, owner: type, name: str, number: int, locals_: Mapping[str, Any]) -> Any:
         """Run one turn of a function's loop on these locals: how it ends, and the locals then."""
-
-
-def finished(steps: Any) -> Any:
-    """Run a generator to its end, nothing else running; return its result."""
-    if not hasattr(steps, "send"):
-        return steps
-    while True:
-        try:
-            next(steps)
-        except StopIteration as stop:
-            return stop.value
 
 
 class SymbolicScene:
