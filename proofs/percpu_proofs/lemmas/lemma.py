@@ -89,7 +89,11 @@ class Lemma:
         return self.prove(self.seeded[bug], timeout)
 
     def prove(self, bug: Bug | None, timeout: float) -> Result:
-        """Prove the lemma on every path."""
+        """Prove the lemma on every path; seconds are of CPU time."""
+        return self.search(bug, timeout)[0]
+
+    def search(self, bug: Bug | None, timeout: float) -> tuple[Result, PlainScene | None]:
+        """Prove the lemma on every path, or return a case in which it does not hold."""
         began = time.process_time()
         paths = 0
         open_: set[str] = set()
@@ -103,13 +107,17 @@ class Lemma:
                 if case is None:
                     open_.update(said.what for said in wrong)
                     continue
-                return Result("refuted", time.process_time() - began, paths, case)
+                seconds = time.process_time() - began
+                text = f"{case.broken[0]}: not so at {shown(case.inputs)}"
+                return Result("refuted", seconds, paths, text), case
         except (TooManyPathsError, _TimeUpError) as wrong_end:
-            return Result("not confirmed", time.process_time() - began, paths, str(wrong_end))
+            seconds = time.process_time() - began
+            return Result("not confirmed", seconds, paths, str(wrong_end)), None
         seconds = time.process_time() - began
         if open_:
-            return Result("not confirmed", seconds, paths, f"no proof: {'; '.join(sorted(open_))}")
-        return Result("confirmed", seconds, paths)
+            message = f"no proof: {'; '.join(sorted(open_))}"
+            return Result("not confirmed", seconds, paths, message), None
+        return Result("confirmed", seconds, paths), None
 
     def _scenes(self, bug: Bug | None, timeout: float, began: float, small: int | None) -> Any:
         """Yield the scene of each path, run to its end."""
@@ -140,29 +148,44 @@ class Lemma:
 
     def _case(
         self, scene: SymbolicScene, said: tuple[Said, ...], bug: Bug | None, *, twin: bool = False
-    ) -> str | None:
-        """Return a case in which a claim fails, as text, or None if the function knows of none.
+    ) -> PlainScene | None:
+        """Return a case in which a claim fails when the function is run, None if z3 has none.
 
         twin: one in which its premise holds, and it too.
         """
         for wanted in said:
-            path = Path(tuple(scene.path.taken), QUERY, self.small)
-            small = SymbolicScene(path, bug)
-            self.scenario(small)
-            goals = [s for s in small.said if s.what == wanted.what]
-            goal = [And(s.given, s.holds if twin else Not(s.holds)) for s in goals]
-            model = _model(path, small, Or(*goal))
-            if model is None:
-                continue
-            case = inputs_of(small, model, self.small)
-            plain = PlainScene(lambda name, values, case=case: case[name], bug, self.small)  # type: ignore[misc]
-            try:
-                self.scenario(plain)
-            except (UnmetError, KeyError):
-                continue
-            if wanted.what in plain.broken or (twin and not plain.broken):
-                return f"{wanted.what}: not so at {shown(plain.inputs)}"
+            case = self.case_of(
+                scene,
+                bug,
+                lambda s, what=wanted.what: Or(  # type: ignore[misc]
+                    *[
+                        And(one.given, one.holds if twin else Not(one.holds))
+                        for one in s.said
+                        if one.what == what
+                    ]
+                ),
+            )
+            if case is not None and (wanted.what in case.broken or (twin and not case.broken)):
+                return case
         return None
+
+    def case_of(
+        self, scene: SymbolicScene, bug: Bug | None, goal: Callable[[SymbolicScene], Truth]
+    ) -> PlainScene | None:
+        """Return a run of the functions on plain values on a path, so that a goal holds."""
+        path = Path(tuple(scene.path.taken), QUERY, self.small)
+        small = SymbolicScene(path, bug)
+        self.scenario(small)
+        model = _model(path, small, goal(small))
+        if model is None:
+            return None
+        case = inputs_of(small, model, self.small)
+        plain = PlainScene(lambda name, values: case[name], bug, self.small)
+        try:
+            self.scenario(plain)
+        except (UnmetError, KeyError):
+            return None
+        return plain
 
 
 def _model(path: Path, scene: SymbolicScene, goal: Truth) -> Any:

@@ -106,6 +106,7 @@ def _scanning(s: Scene) -> SimpleNamespace:
 
     value = raw(chunk.nr_empty_pop_pages)
     s.outcome.update(how=how, i=now.i, end=now.end, released=tuple(released), count=value)
+    s.outcome.update(start=now.freed_start, behind=now.freed_end, left=left(p))
     return SimpleNamespace(
         pages=pages, i=i, end=end, p=p, was=was, is_left=is_left, how=how, now=now, count=value,
         released=released, floating=floating, high=high, start=start, behind=behind,
@@ -199,6 +200,7 @@ def _counted(s: Scene, run: Callable[[Any, Any, Scene], None]) -> None:
     weight = 0 if isolated or reserved else empties
     weight_after = 0 if chunk.isolated or reserved else after
     s.outcome.update(empties=after, float=float_after, isolated=chunk.isolated, moved=tuple(moved))
+    s.outcome.update(all=raw(allocator.nr_populated), populated=raw(chunk.nr_populated))
     s.claim("the float follows the chunk", float_after - floating == weight_after - weight)
     total, own = raw(allocator.nr_populated), raw(chunk.nr_populated)
     s.claim("all populated pages follow the chunk's", total == own)
@@ -231,6 +233,7 @@ def _booked(populates: bool) -> Callable[[Scene], None]:
         book = allocator.chunk_populated if populates else allocator.chunk_depopulated
         book(chunk, s.code(first), s.code(last))
         has = _members(chunk.populated)
+        s.outcome.update(has=has(p))
         inside = within(first, p, last)
         nr = last - first if populates else first - last
         s.claim("the range is entered", has(p) if populates else Not(has(p)), given=inside)

@@ -98,6 +98,7 @@ class FormulaPath:
 
     def __init__(self, scene: SymbolicScene) -> None:
         path = scene.path
+        self.scene = scene
         self.conditions = [(_compiled(term), choice) for term, choice in path.conditions]
         self.derived = {d.term.decl().name(): _primitive(d) for d in path.derived}
         self.outcome = {name: _outcome(value) for name, value in scene.outcome.items()}
@@ -139,6 +140,7 @@ class Tied:
 
     enumerated: int = 0
     drawn: int = 0
+    chosen: int = 0  # one for each path that small sizes can take
     paths: int = 0  # of the formula
     taken: set[int] = field(default_factory=set)  # paths that some case took
     wrong: list[str] = field(default_factory=list)
@@ -187,20 +189,49 @@ def drawn_cases(
         yield scene
 
 
+def path_cases(lemma: Lemma, paths: list[FormulaPath], bug: Bug | None) -> Iterator[PlainScene]:
+    """Yield a plain scene for each path, the function with the bug run on it."""
+    for path in paths:
+        found = lemma.case_of(path.scene, None, lambda s: True)
+        if found is not None:
+            yield from again(lemma, found, bug)
+
+
+def again(lemma: Lemma, scene: PlainScene, bug: Bug | None) -> Iterator[PlainScene]:
+    """Yield the case of a plain scene, run again on the function with a bug or without."""
+    given = dict(scene.inputs)
+    new = PlainScene(lambda name, values: given[name], bug, scene.largest)
+    try:
+        lemma.scenario(new)
+    except (UnmetError, KeyError):
+        return
+    yield new
+
+
 def tie(
     lemma: Lemma,
     *,
-    tries: int = 4000,
+    tries: int = 1500,
     seed: int = 1,
     function_bug: Bug | None = None,
     formula_bug: Bug | None = None,
 ) -> Tied:
-    """Compare a lemma's formula and function on enumerated and on random cases.
+    """Compare a lemma's formula and function: on enumerated cases, random ones, one for each path.
 
-    A claim that a function breaks is wrong too where the lemma is expected to hold.
+    With a bug in one of the two the case that refutes the lemma is compared too. A claim that the
+    function breaks is wrong where the lemma is expected to hold.
     """
     paths = formula(lemma, formula_bug)
     tied = Tied(paths=len(paths))
+    bug = function_bug or formula_bug
+    if bug is not None:
+        _, refuting = lemma.search(bug, 30.0)
+        for scene in again(lemma, refuting, function_bug) if refuting is not None else ():
+            _compare(lemma, paths, scene, tied)
+    elif paths[0].outcome:
+        for scene in path_cases(lemma, paths, None):
+            tied.chosen += 1
+            _compare(lemma, paths, scene, tied)
     for scene in every_case(lemma, 2, tries, function_bug):
         tied.enumerated += 1
         _compare(lemma, paths, scene, tied)
