@@ -17,13 +17,13 @@ from typing import Any, NamedTuple
 from percpu_proofs.explore.scenario import KERNEL_32K, Scenario, fill, free
 from percpu_proofs.explore.search import Search
 from percpu_proofs.explore.token import Token
-from percpu_proofs.explore.watch import floats_of, note
+from percpu_proofs.explore.watch import note
 from percpu_proofs.explore.world import World
 from percpu_proofs.induction.prove import Proof
 from percpu_proofs.induction.symbolic import z3
 from percpu_proofs.refinement import RefinementChecker
 from percpu_spec.protocol.enumeration import INSTANCES, Step
-from percpu_spec.protocol.machine import Machine
+from percpu_spec.protocol.machine import Machine, parameters
 from percpu_spec.protocol.operators import Not, Or
 from percpu_spec.protocol.state import Phase, Place, State
 from percpu_spec.protocol.variants import MACHINES
@@ -35,7 +35,7 @@ MOST_STEPS = 3_000  # of the explorer, for one setup
 
 
 class Kind(NamedTuple):
-    """What kind of state an action breaks a clause in: where its chunk is, and the mutex's holder."""
+    """What kind of state an action finds: where its chunk is, and the mutex's holder."""
 
     place: Place
     phase: Phase
@@ -77,10 +77,7 @@ def kinds_of_failure(machine: Machine, action: str, clause: str) -> list[Kind]:
     proof._add(when.values())
     after = then()
     step = machine.steps.get(action)
-    if clause in machine.clauses:
-        goals = [proof.goal(machine.clauses[clause], after)]
-    else:
-        goals = []
+    goals = [proof.goal(machine.clauses[clause], after)] if clause in machine.clauses else []
     if step is not None and step[0] == clause:
         goals.append(step[1](proof.state, after))
     if not goals:
@@ -89,8 +86,7 @@ def kinds_of_failure(machine: Machine, action: str, clause: str) -> list[Kind]:
     proof.solver.add(Or(*[Not(goal) for goal in goals]))
     s = proof.state
     holder = s.actors[s.mutex]
-    names = dict(zip((n for n in proof.shown), proof.shown.values(), strict=True))
-    chunk = s.chunks[names["c"] if "c" in names else holder.at]
+    chunk = s.chunks[proof.shown.get("c", holder.at)]
     found: list[Kind] = []
     while len(found) < MODELS and proof.solver.check() == z3.sat:
         model = proof.solver.model()
@@ -101,20 +97,20 @@ def kinds_of_failure(machine: Machine, action: str, clause: str) -> list[Kind]:
     return found
 
 
-def kind_of(s: State, step: Step) -> Kind:
+def kind_of(machine: Machine, s: State, step: Step) -> Kind:
     """Return the kind of a state of the machine, as a step finds it."""
     holder = s.actors[s.mutex]
-    acts = step.action.startswith(("free", "area")) and not isinstance(step.given[0], type(None))
-    c = step.given[0] if acts and step.action != "area_ready" else None
-    if c is None:
-        c = step.given[1] if len(step.given) > 1 and isinstance(step.given[1], int) else holder.at
+    names = [name for name, _ in parameters(machine.actions[step.action])]
+    c = step.given[names.index("c")] if "c" in names else holder.at
     return Kind(Place(s.chunks[c].place), Phase(holder.phase))
 
 
-def runs_to(machine: Machine, action: str, clause: str, kinds: list[Kind]) -> Iterator[tuple[Kind, tuple[Step, ...]]]:
-    """Yield shortest runs of the machine in which an action breaks a clause in states of some kinds.
+def runs_to(
+    machine: Machine, action: str, clause: str, kinds: list[Kind]
+) -> Iterator[tuple[Kind, tuple[Step, ...]]]:
+    """Yield shortest runs of the machine in which an action breaks a clause.
 
-    One run for each kind that is reached, shortest first.
+    One run for each of the kinds of states that is reached, shortest first.
     """
     wanted = set(kinds)
     for instance in INSTANCES.values():
@@ -126,12 +122,11 @@ def runs_to(machine: Machine, action: str, clause: str, kinds: list[Kind]) -> It
             for s in layer:
                 for name, given, after in machine.successors(s, instance.domain):
                     step = Step(name, given)
-                    if name == action and kind_of(s, step) in wanted:
-                        if _breaks(machine, instance.domain, clause, name, s, after):
-                            kind = kind_of(s, step)
-                            wanted.discard(kind)
-                            yield kind, (*came[s], step)
-                            continue
+                    kind = kind_of(machine, s, step) if name == action else None
+                    if kind in wanted and _breaks(machine, instance.domain, clause, name, s, after):
+                        wanted.discard(kind)
+                        yield kind, (*came[s], step)
+                        continue
                     if after not in came:
                         came[after] = (*came[s], step)
                         following.append(after)
@@ -196,7 +191,9 @@ def race(variant: str, action: str, clause: str) -> Race:
             return found
         tried = tried or " ".join(step.action for step in run)
     if tried:
-        raise NoRaceError(f"{variant}, {action}: {clause} is broken on the machine alone, by {tried}")
+        raise NoRaceError(
+            f"{variant}, {action}: {clause} is broken on the machine alone, by {tried}"
+        )
     raise NoRaceError(
         f"{variant}, {action}: {clause} is broken only from states that the machine does not reach "
         f"in its small instances: {'; '.join(map(str, kinds))}"
@@ -229,7 +226,7 @@ def on_the_allocator(variant: str, clause: str, kind: Kind, run: tuple[Step, ...
 def followed(
     world: World, variant: str, schedule: tuple[int, ...]
 ) -> tuple[list[str], list[str], Kind | None]:
-    """Return the actions of a schedule's last stretch, all of them, and the kind of state it found."""
+    """Return the actions of a schedule's last stretch, those of all, and the kind it found."""
     checker = RefinementChecker(MACHINES[variant], world.allocator, world.history)
     taken: list[str] = []
     whole: list[str] = []
@@ -253,6 +250,3 @@ def followed(
         if actions:
             kind = Kind(Place(s.chunks[c].place), Phase(holder.phase))
     return taken, whole, kind
-
-
-__all__ = ["Kind", "NoRaceError", "Race", "floats_of", "kinds_of_failure", "race"]

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from percpu_proofs import induction
-from percpu_proofs.induction.counting import LEMMAS, is_proved
 from percpu_proofs.induction.prove import (
     Obligation,
     Proof,
@@ -57,12 +56,17 @@ UNNEEDED = frozenset(
         ("rescan", "the chunk is not fully free"),
     }
 )
-"""Conditions of actions that the proofs do without: every clause is proved of the action without it.
+"""Conditions of actions that no clause needs: all are proved of the action without it.
 
 They say what the allocator does, which the refinement check asks, or follow from the invariant.
 """
 
-_PARTS = {"chunks": "the chunk", "actors": "the actor", "mutex": "the mutex", "floating": "the float"}
+_PARTS = {
+    "chunks": "the chunk",
+    "actors": "the actor",
+    "mutex": "the mutex",
+    "floating": "the float",
+}
 _EFFECTS = {
     "miss": "actors mutex",
     "work": "actors mutex",
@@ -162,10 +166,10 @@ class ActionClaim:
 
     @property
     def bugs(self) -> tuple[str, ...]:
-        """A condition less each, those apart that no clause needs; a part of the effect less each."""
+        """An action without a condition that is needed, or without a part of its effect."""
         if self.expected == "refuted":
             return ()
-        names = [name for name in conditions(self.machine, self.action)]
+        names = conditions(self.machine, self.action)
         guards = [f"without «{n}»" for n in names if (self.action, n) not in UNNEEDED]
         parts = _EFFECTS.get(self.action, "").split()
         return (*guards, *(f"{_PARTS[part]} stays" for part in parts))
@@ -178,7 +182,7 @@ class ActionClaim:
         return self._raced(result)
 
     def _raced(self, result: Result) -> Result:
-        """Return the failure with a race for each clause that has one; one at least is asked for."""
+        """Return the failure with a race for each clause that has one; without any, no result."""
         began = time.process_time()
         races: list[str] = []
         misses: list[str] = []
@@ -218,7 +222,7 @@ class ActionClaim:
 
 @dataclass(frozen=True)
 class WholeClaim:
-    """A claim about a machine as a whole: its start, what its invariant implies, how sizes add up."""
+    """A claim about a machine as a whole: its start, or what its invariant implies."""
 
     id: str
     machine: Machine
@@ -269,33 +273,16 @@ class WholeClaim:
         return _result(found, time.process_time() - began)
 
 
-def _impossible(prove: Callable[[Machine, float], list[Obligation]]) -> Any:
-    """Return the proof that no state is such: false, unless the assumptions contradict each other."""
-
-    def twin(machine: Machine, seconds: float) -> list[Obligation]:
-        proof = Proof(machine, seconds)
-        proof.assume()
-        return [proof.ask("invariant", "no state has it", False)]
-
-    return twin
+def _impossible(machine: Machine, seconds: float) -> list[Obligation]:
+    """Return the proof that no state keeps the invariant: false, or the assumptions clash."""
+    proof = Proof(machine, seconds)
+    proof.assume()
+    return [proof.ask("invariant", "no state has it", False)]
 
 
 def _initial_twin(machine: Machine, seconds: float) -> list[Obligation]:
     nothing = machine.changed(machine.name, clauses={"NONE": lambda s: s.mutex != s.world.nobody})
     return [o for o in prove_initial(nothing, seconds) if o.clause == "NONE"]
-
-
-def _counting(machine: Machine, seconds: float) -> list[Obligation]:
-    began = time.process_time()
-    return [
-        Obligation(
-            "counting",
-            lemma.name,
-            "proved" if is_proved(lemma) else "failed",
-            time.process_time() - began,
-        )
-        for lemma in LEMMAS
-    ]
 
 
 def _without_clause(machine: Machine, clause: str) -> Machine:
@@ -326,7 +313,7 @@ FAILING = ("free", "release_end")
 """Actions of the posting that break a clause on the allocator too; see also BROKEN_ALONE."""
 
 BROKEN_ALONE = ("relist",)
-"""An action that breaks a clause from states of the machine that the allocator was not brought to."""
+"""Actions that break a clause from states to which the allocator was not brought."""
 
 
 def action_claims() -> tuple[ActionClaim, ...]:
@@ -356,13 +343,15 @@ def whole_claims() -> tuple[WholeClaim, ...]:
                 machine,
                 prove_initial,
                 _initial_twin,
-                machine.changed("a held mutex", clauses={"HELD": lambda s: s.mutex != s.world.nobody}),
+                machine.changed(
+                    "a held mutex", clauses={"HELD": lambda s: s.mutex != s.world.nobody}
+                ),
             ),
             WholeClaim(
                 f"{name}-invariant-implies",
                 machine,
                 prove_implications,
-                _impossible(prove_implications),
+                _impossible,
                 _without_clause(machine, "POP-2"),
             ),
         ]

@@ -7,7 +7,6 @@ from typing import Any
 
 from percpu_proofs.lemmas.code import Bug
 from percpu_proofs.lemmas.invariants import (
-    EXACT,
     FIRST,
     LEFT,
     LONGEST,
@@ -20,7 +19,8 @@ from percpu_proofs.lemmas.invariants import (
     arbitrary_block,
 )
 from percpu_proofs.lemmas.lemma import Lemma
-from percpu_proofs.lemmas.scene import HINTS, Hints as Seen, Scene
+from percpu_proofs.lemmas.scene import HINTS, Scene
+from percpu_proofs.lemmas.scene import Hints as Seen
 from percpu_reference.hints import Hints
 from percpu_reference.variants.fixes import OrderedScanHint, UnseededScanHint
 from percpu_reference.variants.linux_6_12 import Linux612
@@ -31,7 +31,7 @@ ANY_BLOCK = "any block or chunk size, any map, any hints of which this holds"
 
 
 def freed_run(s: Scene, n: Any) -> tuple[Any, Any, Any, Any]:
-    """Return an arbitrary map, the map after bits of it were freed, and the whole run they lie in."""
+    """Return an arbitrary map, it with some bits freed, and the whole run they lie in then."""
     old = s.bits("used", n)
     start, end = s.number("start", 0, n), s.number("end", 1, n + 1)
     first, behind = s.number("first freed", 0, n), s.number("freed behind", 1, n + 1)
@@ -88,9 +88,17 @@ ENTERING = (
         ANY_BLOCK,
         entering(Linux612, (SOUND,), (SOUND,)),
         seeded={
-            "the start stays": _bug("block_update", "block.contig_hint_start = start\n        block.contig_hint = contig\n", "block.contig_hint = contig\n"),
-            "a bit too long": _bug("block_update", "contig = end - start", "contig = end - start + 1"),
-            "scan_hint keeps its start": _bug("block_update", "block.scan_hint_start = block.contig_hint_start\n", "pass\n"),
+            "the start stays": _bug(
+                "block_update",
+                "block.contig_hint_start = start\n        block.contig_hint = contig\n",
+                "block.contig_hint = contig\n",
+            ),
+            "a bit too long": _bug(
+                "block_update", "contig = end - start", "contig = end - start + 1"
+            ),
+            "scan_hint keeps its start": _bug(
+                "block_update", "block.scan_hint_start = block.contig_hint_start\n", "pass\n"
+            ),
         },
     ),
     Lemma(
@@ -102,8 +110,12 @@ ENTERING = (
         entering(Linux612, (LEFT, RIGHT, FIRST), (LEFT, RIGHT, FIRST)),
         seeded={
             "left edge forgotten": _bug("block_update", "if start == 0:", "if start == 1:"),
-            "right edge forgotten": _bug("block_update", "if end == block.nr_bits:", "if end > block.nr_bits:"),
-            "first_free stays": _bug("block_update", "if start < block.first_free:", "if start > block.first_free:"),
+            "right edge forgotten": _bug(
+                "block_update", "if end == block.nr_bits:", "if end > block.nr_bits:"
+            ),
+            "first_free stays": _bug(
+                "block_update", "if start < block.first_free:", "if start > block.first_free:"
+            ),
         },
     ),
     Lemma(
@@ -114,8 +126,14 @@ ENTERING = (
         ANY_BLOCK,
         entering(Linux612, (LONGEST,), (LONGEST,)),
         seeded={
-            "a longer run is passed over": _bug("block_update", "if contig > hint:", "if contig > hint + 1:"),
-            "contig_hint stays": _bug("block_update", "        block.contig_hint = contig\n    elif contig == hint", "    elif contig == hint"),
+            "a longer run is passed over": _bug(
+                "block_update", "if contig > hint:", "if contig > hint + 1:"
+            ),
+            "contig_hint stays": _bug(
+                "block_update",
+                "        block.contig_hint = contig\n    elif contig == hint",
+                "    elif contig == hint",
+            ),
         },
     ),
 )
@@ -127,7 +145,10 @@ _FIXED = (
     "percpu_reference.variants.fixes.scan_seed.UnseededScanHint.block_update",
 )
 _RUNS = (SOUND, ORDER, LONGEST, PASSES_NOTHING, WHOLE)
-ANY_RUNS = "any block or chunk size, any map, any hints that are whole free runs and of which HINT-4 and HINT-6 hold, with no longer run before scan_hint"
+ANY_RUNS = (
+    "any block or chunk size, any map, any hints that are whole free runs and of which HINT-4 and "
+    "HINT-6 hold, with no longer run before scan_hint"
+)
 
 
 def _inductive(
@@ -141,7 +162,7 @@ def _inductive(
     return Lemma(
         f"block-update-{name}",
         clause,
-        f"a run entered into a block leaves {says}; the same with what others here claim is assumed",
+        f"a run entered into a block leaves {says}, if all that these lemmas claim held before",
         _FIXED,
         ANY_RUNS,
         entering(Reference, assumed, (claimed,)),
@@ -151,22 +172,81 @@ def _inductive(
 
 
 INDUCTIVE = (
-    _inductive("ordered", "HINT-4", "scan_hint behind contig_hint exactly if as long", ORDER, {
-        "a scan_hint behind stays": _bug("block_update", "if hint > scan or scan_start >= start:", "if hint > scan:", OrderedScanHint),
-        "the better aligned run drops nothing": _bug("block_update", "elif scan == hint and scan_start <= start:", "elif scan_start > start + 1 and False:", OrderedScanHint),
-    }),
-    _inductive("keeps-runs", "HINT-1", "contig_hint and scan_hint free and inside", SOUND, {
-        "contig_hint begins late": _bug("block_update", "start\n        block.contig_hint = contig", "start + 1\n        block.contig_hint = contig"),
-        "scan_hint begins elsewhere": _bug("block_update", "scan, scan_start = contig, start", "scan, scan_start = contig, hint_start + 1", OrderedScanHint),
-    }),
-    _inductive("keeps-longest", "HINT-6", "contig_hint the longest run", LONGEST, {
-        "a longer run is passed over": _bug("block_update", "if contig > hint:", "if contig > hint + 1:"),
-    }, (LONGEST,)),
-    _inductive("passes-nothing", "HINT-6", "no run before scan_hint longer than it", PASSES_NOTHING, {
-        "a shorter run seeds scan_hint": _bug("block_update", "not (scan and start <= scan_start)", "scan", UnseededScanHint),
-    }),
-    _inductive("keeps-whole", "HINT-6", "contig_hint and scan_hint whole runs", WHOLE, {
-        "a former self stays": _bug("block_update", "if hint > scan or scan_start >= start:", "if hint > scan:", OrderedScanHint),
-    }),
+    _inductive(
+        "ordered",
+        "HINT-4",
+        "scan_hint behind contig_hint exactly if as long",
+        ORDER,
+        {
+            "a scan_hint behind stays": _bug(
+                "block_update",
+                "if hint > scan or scan_start >= start:",
+                "if hint > scan:",
+                OrderedScanHint,
+            ),
+            "the better aligned run drops nothing": _bug(
+                "block_update",
+                "elif scan == hint and scan_start <= start:",
+                "elif scan_start > start + 1 and False:",
+                OrderedScanHint,
+            ),
+        },
+    ),
+    _inductive(
+        "keeps-runs",
+        "HINT-1",
+        "contig_hint and scan_hint free and inside",
+        SOUND,
+        {
+            "contig_hint begins late": _bug(
+                "block_update",
+                "start\n        block.contig_hint = contig",
+                "start + 1\n        block.contig_hint = contig",
+            ),
+            "scan_hint begins elsewhere": _bug(
+                "block_update",
+                "scan, scan_start = contig, start",
+                "scan, scan_start = contig, hint_start + 1",
+                OrderedScanHint,
+            ),
+        },
+        (SOUND,),
+    ),
+    _inductive(
+        "keeps-longest",
+        "HINT-6",
+        "contig_hint the longest run",
+        LONGEST,
+        {
+            "a longer run is passed over": _bug(
+                "block_update", "if contig > hint:", "if contig > hint + 1:"
+            ),
+        },
+    ),
+    _inductive(
+        "passes-nothing",
+        "HINT-6",
+        "no run before scan_hint longer than it",
+        PASSES_NOTHING,
+        {
+            "a shorter run seeds scan_hint": _bug(
+                "block_update", "not (scan and start <= scan_start)", "scan", UnseededScanHint
+            ),
+        },
+    ),
+    _inductive(
+        "keeps-whole",
+        "HINT-6",
+        "contig_hint and scan_hint whole runs",
+        WHOLE,
+        {
+            "a former self stays": _bug(
+                "block_update",
+                "if hint > scan or scan_start >= start:",
+                "if hint > scan:",
+                OrderedScanHint,
+            ),
+        },
+    ),
 )
 """All of them together are one invariant of `reference`, assumed and re-established."""

@@ -86,7 +86,8 @@ def _recompiled(owner: type, name: str) -> Callable[..., Any]:
 @cache
 def twin_of(cls: type, bug: Bug | None = None) -> type:
     """Return a class that is the allocator's class, every function compiled again."""
-    return new_twin(cls, bug)
+    twin: type = new_twin(cls, bug)
+    return twin
 
 
 def new_twin(cls: type, bug: Bug | None = None) -> Any:
@@ -99,7 +100,9 @@ def new_twin(cls: type, bug: Bug | None = None) -> Any:
             if inspect.isfunction(value) and not name.startswith("__"):
                 seeded = bug is not None and (bug.owner, bug.function) == (base, name)
                 namespace[name] = (
-                    compiled(base, source_of(base, name, bug)) if seeded else _recompiled(base, name)
+                    compiled(base, source_of(base, name, bug))
+                    if seeded
+                    else _recompiled(base, name)
                 )
         twin = type(base.__name__, tuple(made[b] for b in base.__bases__), namespace)
         made[base] = twins[base.__name__] = twin
@@ -174,7 +177,6 @@ def entry_of(
     assert isinstance(entry, ast.FunctionDef)
     entry.body = [*function.body[first : places[number]], *entry.body]
     return compiled(owner, entry)
-
 
 
 def reassembled(owner: type, name: str, given: dict[str, Any], bug: Bug | None = None) -> Any:

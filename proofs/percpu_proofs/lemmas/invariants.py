@@ -54,7 +54,12 @@ def _sound(s: Scene, h: Any, used: Used, n: Any) -> None:
 
 def _sound_claimed(s: Scene, used: Used, n: Any) -> Claimed:
     claims = [_run_claimed(s, used, n, what) for what in ("contig_hint", "scan_hint")]
-    return lambda h: [claim(h) for claim in claims] and None
+
+    def claim(h: Any) -> None:
+        for one in claims:
+            one(h)
+
+    return claim
 
 
 def _left(s: Scene, h: Any, used: Used, n: Any) -> None:
@@ -95,7 +100,9 @@ def _right_claimed(s: Scene, used: Used, n: Any) -> Claimed:
 
 
 def _first(s: Scene, h: Any, used: Used, n: Any) -> None:
-    s.assume(And(within(0, h.first_free, n + 1), Implies(h.first_free < n, Not(used(h.first_free)))))
+    s.assume(
+        And(within(0, h.first_free, n + 1), Implies(h.first_free < n, Not(used(h.first_free))))
+    )
     s.everywhere(0, h.first_free, used)
 
 
@@ -206,8 +213,11 @@ EXACT = (SOUND, LEFT, RIGHT, FIRST, ORDER, LONGEST, PASSES_NOTHING, WHOLE)
 """What `reference` keeps of every block, all of it together."""
 
 
-def arbitrary_block(s: Scene, used: Used, n: Any) -> Any:
-    """Return a block with arbitrary hints; plain ones are drawn from what they may well be."""
+def arbitrary_block(s: Scene, used: Used, n: Any, *, ends: bool = True) -> Any:
+    """Return a block with arbitrary hints; plain ones are drawn from what they may well be.
+
+    ends: facts about every bit and run are used where the hints begin and end.
+    """
     plain = isinstance(n, int)
 
     def runs() -> list[tuple[int, int]]:
@@ -233,5 +243,6 @@ def arbitrary_block(s: Scene, used: Used, n: Any) -> Any:
     }
     for name in HINTS:
         setattr(block, name, s.code(s.number(name, 0, n + 1, among[name])))
-    _ends(s, Hints(block))
+    if ends:
+        _ends(s, Hints(block))
     return block

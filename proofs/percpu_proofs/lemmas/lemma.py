@@ -1,8 +1,9 @@
 """A lemma: a claim about functions of the allocator, proved by z3 for numbers of any size.
 
-Every path of the functions is taken, and on each z3 is asked for a case in which a claim fails. None
-on any path is a proof. A case is believed only when it is found again among small sizes, where facts
-about every index are facts about each, and when the functions themselves, run on it, break the claim.
+Every path of the functions is taken, and on each z3 is asked for a case in which a claim fails.
+None on any path is a proof. A case is believed only when it is found again among small sizes, where
+facts about every index are facts about each, and when the functions themselves, run on it, break
+the claim.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from typing import Any
 
 from percpu_proofs.lemmas.code import Bug
 from percpu_proofs.lemmas.paths import Path, Shared, TooManyPathsError, all_paths
-from percpu_proofs.lemmas.scene import PlainScene, Said, SymbolicScene, UnmetError
+from percpu_proofs.lemmas.plain import PlainScene, UnmetError
+from percpu_proofs.lemmas.scene import Said
+from percpu_proofs.lemmas.symbolic import SymbolicScene
 from percpu_proofs.lemmas.terms import z3
 from percpu_proofs.prove.claim import Engine, Result, State
 from percpu_reference.variants import VARIANTS
@@ -136,14 +139,14 @@ class Lemma:
     def _failing(self, scene: SymbolicScene) -> tuple[Said, ...] | None:
         """Return the claims that z3 does not prove on a path, None if all are."""
         path = scene.path
-        truths = list(path.instances())
+        path.assume(And(*path.instances()))
         wrong = [And(said.given, Not(said.holds)) for said in scene.said]
-        if not scene.said or path.check(*truths, Or(*wrong)) == z3.unsat:
+        if not scene.said or path.check(Or(*wrong)) == z3.unsat:
             return None
         return tuple(
             said
             for said, negated in zip(scene.said, wrong, strict=True)
-            if path.check(*truths, negated) != z3.unsat
+            if path.check(negated) != z3.unsat
         )
 
     def _case(
@@ -190,7 +193,8 @@ class Lemma:
 
 def _model(path: Path, scene: SymbolicScene, goal: Truth) -> Any:
     """Return a model of a case, None if there is none; products of sizes are tried size by size."""
-    truths = [*path.solver.assertions(), *path.instances(), goal]
+    instances = path.instances()
+    truths = [*path.solver.assertions(), *instances, goal]
     sizes = scene.inputs.get("n")
     for size in (None,) if sizes is None else (4, 2, 8, 1, 3, 5, 6, 7):
         solver = z3.Solver()

@@ -5,11 +5,10 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from percpu_proofs.lemmas.code import Bug
 from percpu_proofs.lemmas.blocks import entering
+from percpu_proofs.lemmas.code import Bug
 from percpu_proofs.lemmas.invariants import (
     EXACT,
-    FIRST,
     LEFT,
     LONGEST,
     ORDER,
@@ -22,6 +21,7 @@ from percpu_proofs.lemmas.invariants import (
     arbitrary_block,
 )
 from percpu_proofs.lemmas.lemma import Lemma
+from percpu_proofs.lemmas.reached import reached
 from percpu_proofs.lemmas.scene import HINTS, Scene
 from percpu_proofs.lemmas.scene import Hints as Seen
 from percpu_proofs.lemmas.terms import raw
@@ -113,9 +113,7 @@ def taking(kept: tuple[Invariant, ...]) -> Any:
         seen = Seen(block)
         s.outcome.update({name: getattr(seen, name) for name in HINTS}, called=tuple(called))
         s.claim("nothing is scanned and no page counted", not called)
-        same = And(
-            seen.contig_hint == h.contig_hint, seen.contig_hint_start == h.contig_hint_start
-        )
+        same = And(seen.contig_hint == h.contig_hint, seen.contig_hint_start == h.contig_hint_start)
         s.claim("contig_hint stays", same)
         for claim in claims:
             claim(seen)
@@ -215,8 +213,10 @@ def freeing(s: Scene) -> None:
     s.claim("the run is free", Not(after(p)), given=within(start, p, end))
     s.claim("nothing free lies before the run", after(start - 1), given=start > 0)
     s.claim("nothing free lies behind it", after(end), given=end < n)
-    s.claim("the chunk is told the same run", told == entered if isinstance(n, int) else And(
-        told[0][0] == start, told[0][1] == end))
+    s.claim(
+        "the chunk is told the same run",
+        told == entered if isinstance(n, int) else And(told[0][0] == start, told[0][1] == end),
+    )
     whole = And(start == 0, end == n)
     s.claim(
         "a page is counted exactly if it became empty",
@@ -226,7 +226,7 @@ def freeing(s: Scene) -> None:
 
 def _scan(s: Scene, n: Any, used: Any) -> tuple[Any, Any, Any]:
     """Return an arbitrary scan at its loop's head: where it began looking, what it found, the block."""
-    block = arbitrary_block(s, used, n)
+    block = arbitrary_block(s, used, n, ends=False)
     begin = s.number("scanned to", 0, n + 1)
     start = s.number("found free", -1, n)
     s.assume(Or(start == -1, And(start >= begin, Not(used(start)))))
@@ -382,7 +382,12 @@ def merging(loop: int) -> Any:
         else:
             length = blocks.hint("right_free" if back else "left_free", other)
             lo = own - length if back else own
-            s.assume(Implies(exists, And(within(0, length, n + 1), own - n >= 0 if back else own + n <= total)))
+            s.assume(
+                Implies(
+                    exists,
+                    And(within(0, length, n + 1), own - n >= 0 if back else own + n <= total),
+                )
+            )
             s.everywhere(lo, lo + length, lambda i: Implies(exists, Not(used(i))))
             wall = lo - 1 if back else lo + length
             s.point(wall)
@@ -454,8 +459,16 @@ MAPS = (
         _ANY,
         taking((SOUND, LONGEST)),
         seeded={
-            "a broken scan_hint stays": _bug("block_update_hint_alloc", "if start < s_end and s_off < start + s_block.scan_hint:", "if start < s_end and s_off < start:"),
-            "contig_hint is cut": _bug("block_update_hint_alloc", "        if s_off < s_block.left_free:", "        s_block.contig_hint -= 1\n        if s_off < s_block.left_free:"),
+            "a broken scan_hint stays": _bug(
+                "block_update_hint_alloc",
+                "if start < s_end and s_off < start + s_block.scan_hint:",
+                "if start < s_end and s_off < start:",
+            ),
+            "contig_hint is cut": _bug(
+                "block_update_hint_alloc",
+                "        if s_off < s_block.left_free:",
+                "        s_block.contig_hint -= 1\n        if s_off < s_block.left_free:",
+            ),
         },
     ),
     Lemma(
@@ -467,7 +480,9 @@ MAPS = (
         taking((LEFT, RIGHT)),
         seeded={
             "left edge stays": _bug("block_update_hint_alloc", "s_block.left_free = s_off", "pass"),
-            "right edge stays": _bug("block_update_hint_alloc", "s_block.right_free = block_bits - s_end", "pass"),
+            "right edge stays": _bug(
+                "block_update_hint_alloc", "s_block.right_free = block_bits - s_end", "pass"
+            ),
         },
     ),
     Lemma(
@@ -478,9 +493,19 @@ MAPS = (
         _ANY,
         freeing,
         seeded={
-            "the left neighbour is not seen": _bug("block_update_hint_free", "start = start - base if start else 0", "start = s_off"),
-            "the right neighbour is not seen": _bug("block_update_hint_free", "end = block_bits if end < 0 else end - e_base", "end = e_off"),
-            "an empty page is not counted": _bug("block_update_hint_free", "if not start and e_off == block_bits:", "if not start and e_off > block_bits:"),
+            "the left neighbour is not seen": _bug(
+                "block_update_hint_free", "start = start - base if start else 0", "start = s_off"
+            ),
+            "the right neighbour is not seen": _bug(
+                "block_update_hint_free",
+                "end = block_bits if end < 0 else end - e_base",
+                "end = e_off",
+            ),
+            "an empty page is not counted": _bug(
+                "block_update_hint_free",
+                "if not start and e_off == block_bits:",
+                "if not start and e_off > block_bits:",
+            ),
         },
     ),
     *(
@@ -494,12 +519,26 @@ MAPS = (
             variant="reference",
             seeded={
                 "the walk ends early": _bug("chunk_update_hint_free", old, new, WholeFreedRun),
-                "the edge is not added": _bug("chunk_update_hint_free", added, "pass", WholeFreedRun),
+                "the edge is not added": _bug(
+                    "chunk_update_hint_free", added, "pass", WholeFreedRun
+                ),
             },
         )
         for loop, where, old, new, added in (
-            (0, "left", "while edge == block_bits and s_index:", "while edge == block_bits and s_index > 1:", "first -= edge"),
-            (1, "right", "e_index + 1 < len(blocks):", "e_index + 2 < len(blocks):", "behind += edge"),
+            (
+                0,
+                "left",
+                "while edge == block_bits and s_index:",
+                "while edge == block_bits and s_index > 1:",
+                "first -= edge",
+            ),
+            (
+                1,
+                "right",
+                "e_index + 1 < len(blocks):",
+                "e_index + 2 < len(blocks):",
+                "behind += edge",
+            ),
         )
     ),
     Lemma(
@@ -510,8 +549,16 @@ MAPS = (
         "any block size, any map, any turn of the scan",
         scanning_edge,
         seeded={
-            "the last run is cut": _bug("block_refresh_hint", "self.block_update(block, start - base, self.block_bits)", "self.block_update(block, start - base, self.block_bits - 1)"),
-            "a bit is skipped": _bug("block_refresh_hint", "start = find(0, end + 1, limit)", "start = find(0, end + 2, limit)"),
+            "the last run is cut": _bug(
+                "block_refresh_hint",
+                "self.block_update(block, start - base, self.block_bits)",
+                "self.block_update(block, start - base, self.block_bits - 1)",
+            ),
+            "a bit is skipped": _bug(
+                "block_refresh_hint",
+                "start = find(0, end + 1, limit)",
+                "start = find(0, end + 2, limit)",
+            ),
         },
     ),
     Lemma(
@@ -522,8 +569,16 @@ MAPS = (
         "any block size, any map, any turn of the scan",
         scanning_longest,
         seeded={
-            "longer runs are skipped": _bug("block_refresh_hint", "if end - start >= block.contig_hint:", "if end - start > block.contig_hint + 1:"),
-            "a run is cut": _bug("block_refresh_hint", "self.block_update(block, start - base, end - base)", "self.block_update(block, start - base, end - base - 1)"),
+            "longer runs are skipped": _bug(
+                "block_refresh_hint",
+                "if end - start >= block.contig_hint:",
+                "if end - start > block.contig_hint + 1:",
+            ),
+            "a run is cut": _bug(
+                "block_refresh_hint",
+                "self.block_update(block, start - base, end - base)",
+                "self.block_update(block, start - base, end - base - 1)",
+            ),
         },
     ),
     Lemma(
@@ -535,21 +590,38 @@ MAPS = (
         breaking(Reference),
         variant="reference",
         seeded={
-            "the hint's edge is not kept": _bug("block_refresh_hint", "block.right_free = scan", "pass", RightEdgeKept),
-            "any promoted hint counts": _bug("block_refresh_hint", "if scan and end == block.nr_bits:", "if scan:", RightEdgeKept),
+            "the hint's edge is not kept": _bug(
+                "block_refresh_hint", "block.right_free = scan", "pass", RightEdgeKept
+            ),
+            "any promoted hint counts": _bug(
+                "block_refresh_hint", "if scan and end == block.nr_bits:", "if scan:", RightEdgeKept
+            ),
         },
     ),
     Lemma(
         "free-tells-the-chunk",
         "HINT-5",
         "a free that leaves a run inside a block enters that run into the chunk, as a whole",
-        (_HINTS + "chunk_update_hint_free", "percpu_reference.variants.fixes.freed_run.WholeFreedRun.chunk_update_hint_free"),
+        (
+            _HINTS + "chunk_update_hint_free",
+            "percpu_reference.variants.fixes.freed_run.WholeFreedRun.chunk_update_hint_free",
+        ),
         "any block size, any number of blocks, any map; a run that lies in the block",
         telling(Reference, True),
         variant="reference",
         seeded={
-            "the start is forgotten": _bug("chunk_update_hint_free", "first = s_index * block_bits + start", "first = s_index * block_bits + start + 1", WholeFreedRun),
-            "relative to the block": _bug("chunk_update_hint_free", "behind = e_index * block_bits + end", "behind = end", WholeFreedRun),
+            "the start is forgotten": _bug(
+                "chunk_update_hint_free",
+                "first = s_index * block_bits + start",
+                "first = s_index * block_bits + start + 1",
+                WholeFreedRun,
+            ),
+            "relative to the block": _bug(
+                "chunk_update_hint_free",
+                "behind = e_index * block_bits + end",
+                "behind = end",
+                WholeFreedRun,
+            ),
         },
     ),
 )
@@ -563,6 +635,7 @@ REFUTED = (
         f"any block size, {_VALID}",
         entering(Linux612, EXACT, (ORDER,)),
         expected="refuted",
+        reached=reached("HINT-4", "block_update"),
     ),
     Lemma(
         "linux-alloc-right-edge",
@@ -572,6 +645,7 @@ REFUTED = (
         f"any block size, {_VALID}",
         breaking(Linux612),
         expected="refuted",
+        reached=reached("HINT-3", "block_refresh_hint"),
     ),
     Lemma(
         "linux-free-tells-the-chunk",
@@ -581,6 +655,7 @@ REFUTED = (
         "any block size, any number of blocks, any map, any chunk hints that are free runs",
         telling(Linux612, False),
         expected="refuted",
+        reached=reached("HINT-5", "chunk_update_hint_free"),
     ),
     Lemma(
         "linux-update-passes-nothing",

@@ -14,7 +14,7 @@ from percpu_reference.balance import Balance
 from percpu_reference.chunks import Chunks
 from percpu_reference.slots import Slots
 from percpu_reference.variants.linux_6_12 import Linux612
-from percpu_spec.protocol.operators import And, If, Implies, Not, Or, within
+from percpu_spec.protocol.operators import And, Implies, Not, Or, within
 
 
 def _members(pages: Any) -> Callable[[Any], Any]:
@@ -53,9 +53,7 @@ def _scanning(s: Scene) -> SimpleNamespace:
     # the pending range, and what lies behind: the scan's invariant
     s.assume(Implies(end != -1, And(i < end, i >= 0)))
     s.everywhere(0, pages, lambda q: Implies(And(end != -1, i < q, q <= end), was(q)))
-    s.everywhere(
-        0, pages, lambda q: Implies(And(i < q, Or(end == -1, q > end)), Not(was(q)))
-    )
+    s.everywhere(0, pages, lambda q: Implies(And(i < q, Or(end == -1, q > end)), Not(was(q))))
     released: list[tuple[Any, Any]] = []
     chunk = SimpleNamespace(
         nr_pages=s.code(pages),
@@ -125,8 +123,10 @@ def pending(s: Scene) -> None:
     """The pending range, and what is released of it, is empty and populated."""
     t = _scanning(s)
     for first, last in t.released:
-        s.claim("a range released is not empty", And(0 <= first, first < last, last <= t.pages))
-        s.claim("what is released is empty and populated", t.was(t.p), given=within(first, t.p, last))
+        s.claim("a range released is not empty", And(first >= 0, first < last, last <= t.pages))
+        s.claim(
+            "what is released is empty and populated", t.was(t.p), given=within(first, t.p, last)
+        )
     if t.how == "next":
         s.claim("no range is pending at the end", t.now.end == -1, given=t.now.i < 0)
         s.claim("the pending range is ahead", t.now.i < t.now.end, given=t.now.end != -1)
@@ -288,7 +288,9 @@ def layout(s: Scene) -> None:
     sidelined, free = raw(allocator.sidelined_slot), raw(allocator.free_slot)
     last, slots = raw(allocator.to_depopulate_slot), raw(allocator.nr_slots)
     s.outcome.update(slot=slot, sidelined=sidelined, free=free, last=last, slots=slots)
-    s.claim("a part of a unit has an active slot", And(1 <= slot, slot < sidelined), given=size < unit)
+    s.claim(
+        "a part of a unit has an active slot", And(slot >= 1, slot < sidelined), given=size < unit
+    )
     s.claim("a whole unit has the free slot", slot == free, given=size == unit)
     s.claim("sidelined, free, to_depopulate", And(sidelined < free, free < last, last + 1 == slots))
 
@@ -343,66 +345,220 @@ def _scan(id_: str, clause: str, says: str, scenario: Any, **seeded: Bug) -> Lem
 
 _E = "depopulate_empty"
 SCAN = (
-    _scan("reclaim-visits-once", "RCL-4", "reclaim looks at every page once, from the last down", visiting,
-          a_page_is_skipped=_bug(_E, "i -= 1\n                continue", "i -= 2\n                continue"),
-          a_page_is_looked_at_again=_bug(_E, "            end = -1\n        i -= 1", "            end = -1\n            i += 1\n        i -= 1")),
-    _scan("reclaim-pending-is-empty", "POP-2", "the range that reclaim is to release is always empty and populated", pending,
-          used_pages_too=_bug(_E, "chunk.md_blocks[i].contig_hint == block_bits and chunk.populated[i]", "chunk.populated[i]"),
-          a_page_more=_bug(_E, "self.enter_released(chunk, i + 1, end + 1)", "self.enter_released(chunk, i, end + 1)"),
-          the_range_stays_pending=_bug(_E, "            end = -1\n        i -= 1", "        i -= 1")),
-    _scan("reclaim-leaves-nothing", "RCL-4", "reclaim leaves nothing empty behind, unless the float falls below HIGH", draining,
-          page_0_is_left=_bug(_E, "i -= 1  # the range reaches page 0: release it now", "break"),
-          a_page_less=_bug(_E, "self.enter_released(chunk, i + 1, end + 1)", "self.enter_released(chunk, i + 1, end)"),
-          one_is_as_good_as_none=_bug(_E, "if chunk.nr_empty_pop_pages == 0:", "if chunk.nr_empty_pop_pages <= 1:")),
-    _scan("reclaim-span-covers", "TLB-1", "the span that reclaim flushes has every page that it released", spanning,
-          the_start_stays=_bug(_E, "freed_start = min(freed_start, i + 1)", "freed_start = max(freed_start, i + 1)"),
-          the_end_is_the_last_range_s=_bug(_E, "freed_end = max(freed_end, end + 1)", "freed_end = end + 1")),
+    _scan(
+        "reclaim-visits-once",
+        "RCL-4",
+        "reclaim looks at every page once, from the last down",
+        visiting,
+        a_page_is_skipped=_bug(
+            _E, "i -= 1\n                continue", "i -= 2\n                continue"
+        ),
+        a_page_is_looked_at_again=_bug(
+            _E,
+            "            end = -1\n        i -= 1",
+            "            end = -1\n            i += 1\n        i -= 1",
+        ),
+    ),
+    _scan(
+        "reclaim-pending-is-empty",
+        "POP-2",
+        "the range that reclaim is to release is always empty and populated",
+        pending,
+        used_pages_too=_bug(
+            _E,
+            "chunk.md_blocks[i].contig_hint == block_bits and chunk.populated[i]",
+            "chunk.populated[i]",
+        ),
+        a_page_more=_bug(
+            _E,
+            "self.enter_released(chunk, i + 1, end + 1)",
+            "self.enter_released(chunk, i, end + 1)",
+        ),
+        the_range_stays_pending=_bug(_E, "            end = -1\n        i -= 1", "        i -= 1"),
+    ),
+    _scan(
+        "reclaim-leaves-nothing",
+        "RCL-4",
+        "reclaim leaves nothing empty behind, unless the float falls below HIGH",
+        draining,
+        page_0_is_left=_bug(_E, "i -= 1  # the range reaches page 0: release it now", "break"),
+        a_page_less=_bug(
+            _E,
+            "self.enter_released(chunk, i + 1, end + 1)",
+            "self.enter_released(chunk, i + 1, end)",
+        ),
+        one_is_as_good_as_none=_bug(
+            _E, "if chunk.nr_empty_pop_pages == 0:", "if chunk.nr_empty_pop_pages <= 1:"
+        ),
+    ),
+    _scan(
+        "reclaim-span-covers",
+        "TLB-1",
+        "the span that reclaim flushes has every page that it released",
+        spanning,
+        the_start_stays=_bug(
+            _E, "freed_start = min(freed_start, i + 1)", "freed_start = max(freed_start, i + 1)"
+        ),
+        the_end_is_the_last_range_s=_bug(
+            _E, "freed_end = max(freed_end, end + 1)", "freed_end = end + 1"
+        ),
+    ),
 )
 
 
-def _step(id_: str, clause: str, says: str, function: str, scenario: Any, seeded: dict[str, Bug]) -> Lemma:
-    return Lemma(id_, clause, says, (function,), "any counts, any number of pages, any map", scenario, seeded=seeded)
+def _step(
+    id_: str, clause: str, says: str, function: str, scenario: Any, seeded: dict[str, Bug]
+) -> Lemma:
+    return Lemma(
+        id_,
+        clause,
+        says,
+        (function,),
+        "any counts, any number of pages, any map",
+        scenario,
+        seeded=seeded,
+    )
 
 
 COUNTERS = (
-    _step("count-update", "FLT-1", "empty pages move the float as the chunk's weight in it",
-          _SLOTS + "update_empty_pages", updating, {
-              "isolated chunks count": _bug("update_empty_pages", " and not chunk.isolated", "", Slots),
-              "the reserved chunk counts": _bug("update_empty_pages", "chunk is not self.reserved_chunk and ", "", Slots),
-              "the chunk does not count": _bug("update_empty_pages", "    chunk.nr_empty_pop_pages += nr\n", "    pass\n", Slots)}),
-    _step("count-populated", "POP-1", "pages entered as populated are counted by chunk and float",
-          "percpu_reference.chunks.Chunks.chunk_populated", _booked(True), {
-              "empty pages are not counted": _bug("chunk_populated", "self.update_empty_pages(chunk, nr)", "pass", Chunks),
-              "the total is not counted": _bug("chunk_populated", "self.nr_populated += nr", "pass", Chunks),
-              "the range is not entered": _bug("chunk_populated", 'b"\\1" * nr', 'b"\\0" * nr', Chunks)}),
-    _step("count-depopulated", "POP-1", "pages entered as released are taken off by chunk and float",
-          "percpu_reference.chunks.Chunks.chunk_depopulated", _booked(False), {
-              "empty pages are added": _bug("chunk_depopulated", "self.update_empty_pages(chunk, -nr)", "self.update_empty_pages(chunk, nr)", Chunks),
-              "the chunk keeps its count": _bug("chunk_depopulated", "chunk.nr_populated -= nr", "pass", Chunks)}),
-    _step("count-isolate", "FLT-1", "isolation takes a chunk out of the float, once",
-          _SLOTS + "isolate_chunk", isolating, {
-              "every time": _bug("isolate_chunk", "if not chunk.isolated:", "if True:", Slots),
-              "the float stays": _bug("isolate_chunk", "self.nr_empty_pop_pages -= chunk.nr_empty_pop_pages", "pass", Slots)}),
-    _step("count-reintegrate", "FLT-1", "reintegration brings a chunk back into the float, once",
-          _SLOTS + "reintegrate_chunk", reintegrating, {
-              "every time": _bug("reintegrate_chunk", "if chunk.isolated:", "if True:", Slots),
-              "the float stays": _bug("reintegrate_chunk", "self.nr_empty_pop_pages += chunk.nr_empty_pop_pages", "pass", Slots)}),
-    _step("relocate-moves", "LIST-4", "relocation moves a chunk exactly if its slot changed, to the head if that grew",
-          _SLOTS + "chunk_relocate", relocating, {
-              "isolated chunks move": _bug("chunk_relocate", "if chunk.isolated:", "if False:", Slots),
-              "to the head if it shrank": _bug("chunk_relocate", "oslot < nslot", "oslot > nslot", Slots),
-              "always": _bug("chunk_relocate", "if oslot != nslot:", "if True:", Slots)}),
+    _step(
+        "count-update",
+        "FLT-1",
+        "empty pages move the float as the chunk's weight in it",
+        _SLOTS + "update_empty_pages",
+        updating,
+        {
+            "isolated chunks count": _bug(
+                "update_empty_pages", " and not chunk.isolated", "", Slots
+            ),
+            "the reserved chunk counts": _bug(
+                "update_empty_pages", "chunk is not self.reserved_chunk and ", "", Slots
+            ),
+            "the chunk does not count": _bug(
+                "update_empty_pages", "    chunk.nr_empty_pop_pages += nr\n", "    pass\n", Slots
+            ),
+        },
+    ),
+    _step(
+        "count-populated",
+        "POP-1",
+        "pages entered as populated are counted by chunk and float",
+        "percpu_reference.chunks.Chunks.chunk_populated",
+        _booked(True),
+        {
+            "empty pages are not counted": _bug(
+                "chunk_populated", "self.update_empty_pages(chunk, nr)", "pass", Chunks
+            ),
+            "the total is not counted": _bug(
+                "chunk_populated", "self.nr_populated += nr", "pass", Chunks
+            ),
+            "the range is not entered": _bug(
+                "chunk_populated", 'b"\\1" * nr', 'b"\\0" * nr', Chunks
+            ),
+        },
+    ),
+    _step(
+        "count-depopulated",
+        "POP-1",
+        "pages entered as released are taken off by chunk and float",
+        "percpu_reference.chunks.Chunks.chunk_depopulated",
+        _booked(False),
+        {
+            "empty pages are added": _bug(
+                "chunk_depopulated",
+                "self.update_empty_pages(chunk, -nr)",
+                "self.update_empty_pages(chunk, nr)",
+                Chunks,
+            ),
+            "the chunk keeps its count": _bug(
+                "chunk_depopulated", "chunk.nr_populated -= nr", "pass", Chunks
+            ),
+        },
+    ),
+    _step(
+        "count-isolate",
+        "FLT-1",
+        "isolation takes a chunk out of the float, once",
+        _SLOTS + "isolate_chunk",
+        isolating,
+        {
+            "every time": _bug("isolate_chunk", "if not chunk.isolated:", "if True:", Slots),
+            "the float stays": _bug(
+                "isolate_chunk",
+                "self.nr_empty_pop_pages -= chunk.nr_empty_pop_pages",
+                "pass",
+                Slots,
+            ),
+        },
+    ),
+    _step(
+        "count-reintegrate",
+        "FLT-1",
+        "reintegration brings a chunk back into the float, once",
+        _SLOTS + "reintegrate_chunk",
+        reintegrating,
+        {
+            "every time": _bug("reintegrate_chunk", "if chunk.isolated:", "if True:", Slots),
+            "the float stays": _bug(
+                "reintegrate_chunk",
+                "self.nr_empty_pop_pages += chunk.nr_empty_pop_pages",
+                "pass",
+                Slots,
+            ),
+        },
+    ),
+    _step(
+        "relocate-moves",
+        "LIST-4",
+        "relocation moves a chunk exactly if its slot changed, to the head if that grew",
+        _SLOTS + "chunk_relocate",
+        relocating,
+        {
+            "isolated chunks move": _bug(
+                "chunk_relocate", "if chunk.isolated:", "if False:", Slots
+            ),
+            "to the head if it shrank": _bug(
+                "chunk_relocate", "oslot < nslot", "oslot > nslot", Slots
+            ),
+            "always": _bug("chunk_relocate", "if oslot != nslot:", "if True:", Slots),
+        },
+    ),
 )
 
 SLOTS = (
-    Lemma("slot-layout", "SLOT-2", "a size's slot is an active one, or the free one for a unit; sidelined, free and to_depopulate follow",
-          (_SLOTS + "setup_slots", _SLOTS + "size_to_slot"), "any unit size, any lowest slot", layout, seeded={
-              "sidelined is the last active slot": _bug("setup_slots", "self._size_to_slot(self.unit_size) + 1", "self._size_to_slot(self.unit_size)", Slots),
-              "a unit has an active slot": _bug("size_to_slot", "return self.free_slot", "return self._size_to_slot(size)", Slots),
-              "small sizes have slot 0": _bug("_size_to_slot", "+ 2, 1)", "+ 2, 0)", Slots)}),
-    Lemma("slots-ascend", "SLOT-1", "a larger run has no lower slot, one of twice the size a higher one",
-          (_SLOTS + "size_to_slot",), "any unit size, any two sizes", ascending, seeded={
-              "turned round": _bug("_size_to_slot", "max(size.bit_length()", "max(9 - size.bit_length()", Slots),
-              "all alike": _bug("size_to_slot", "return self._size_to_slot(size)", "return 2", Slots)}),
+    Lemma(
+        "slot-layout",
+        "SLOT-2",
+        "a size's slot is an active one, or the free one for a unit; sidelined, free and to_depopulate follow",
+        (_SLOTS + "setup_slots", _SLOTS + "size_to_slot"),
+        "any unit size, any lowest slot",
+        layout,
+        seeded={
+            "sidelined is the last active slot": _bug(
+                "setup_slots",
+                "self._size_to_slot(self.unit_size) + 1",
+                "self._size_to_slot(self.unit_size)",
+                Slots,
+            ),
+            "a unit has an active slot": _bug(
+                "size_to_slot", "return self.free_slot", "return self._size_to_slot(size)", Slots
+            ),
+            "small sizes have slot 0": _bug("_size_to_slot", "+ 2, 1)", "+ 2, 0)", Slots),
+        },
+    ),
+    Lemma(
+        "slots-ascend",
+        "SLOT-1",
+        "a larger run has no lower slot, one of twice the size a higher one",
+        (_SLOTS + "size_to_slot",),
+        "any unit size, any two sizes",
+        ascending,
+        seeded={
+            "turned round": _bug(
+                "_size_to_slot", "max(size.bit_length()", "max(9 - size.bit_length()", Slots
+            ),
+            "all alike": _bug("size_to_slot", "return self._size_to_slot(size)", "return 2", Slots),
+        },
+    ),
 )
 PAGES = (*SCAN, *COUNTERS, *SLOTS)

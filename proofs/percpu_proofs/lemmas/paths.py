@@ -42,7 +42,10 @@ class Path:
     """
 
     def __init__(
-        self, prefix: tuple[bool, ...], seconds: float, small: int | None = None,
+        self,
+        prefix: tuple[bool, ...],
+        seconds: float,
+        small: int | None = None,
         shared: Shared | None = None,
     ) -> None:
         self.shared = shared or Shared(seconds)
@@ -116,9 +119,7 @@ class Path:
         self.assume(term if choice else Not(term))
         return choice
 
-    def found(
-        self, has: Callable[[Any], Truth], bit: bool, lo: Any, hi: Any, *, last: bool
-    ) -> Any:
+    def found(self, has: Callable[[Any], Truth], bit: bool, lo: Any, hi: Any, *, last: bool) -> Any:
         """Return a term for the first or last match in [lo, hi), -1 if there is none."""
         at = self.fresh("found")
         known, passed = search_facts(has, bit, lo, hi, at, last)
@@ -133,7 +134,9 @@ class Path:
         key = term.get_id(), by.get_id() if z3.is_expr(by) else by
         if key not in self._divided:
             quotient, remainder = self.fresh("quotient"), self.fresh("remainder")
-            self.assume(And(term == quotient * by + remainder, within(0, remainder, by)))
+            self.assume(within(0, remainder, by))
+            if self.small is not None:  # without it less is assumed, and no product
+                self.assume(term == quotient * by + remainder)
             self.assume(Implies(term >= 0, quotient >= 0))
             for (_, other_by), (of, its, rest) in self._divided.items():
                 if other_by == key[1]:  # what lies in one block has one quotient
@@ -146,6 +149,13 @@ class Path:
             self.derived.append(Derived(quotient, "div", (term, by)))
             self.derived.append(Derived(remainder, "mod", (term, by)))
         return self._divided[key][1:]
+
+    def multiple(self, quotient: Any, by: Any) -> Any:
+        """Return a quotient times its divisor: what was divided, less the remainder."""
+        for of, its, rest in self._divided.values():
+            if its.eq(quotient):
+                return of - rest
+        return quotient * by
 
     def bit_length(self, term: Any) -> Any:
         """Return a term for the number of bits of a number that is not negative.
@@ -206,7 +216,9 @@ class Path:
         return made, frozenset(pairs)
 
 
-def all_paths(run: Callable[[Path], None], make: Callable[[tuple[bool, ...]], Path]) -> Iterator[Path]:
+def all_paths(
+    run: Callable[[Path], None], make: Callable[[tuple[bool, ...]], Path]
+) -> Iterator[Path]:
     """Yield every path of a function, after it was run to its end. Raises TooManyPathsError."""
     waiting: list[tuple[bool, ...]] = [()]
     count = 0

@@ -1,7 +1,7 @@
 """Numbers and maps of z3 terms, on which the allocator's own functions run.
 
-A function meets them in place of integers and bytearrays. Arithmetic builds terms; a branch asks the
-path (see paths) which way to go, so that one run of the function is one of its paths.
+A function meets them in place of integers and bytearrays. Arithmetic builds terms; a branch asks
+the path (see paths) which way to go, so that one run of the function is one of its paths.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class Number:
         return self._number(self.path.divided(self.term, by.divisor)[0])
 
     def __lshift__(self, by: Any) -> Any:
-        return self._number(self.term * by.divisor)
+        return self._number(self.path.multiple(self.term, by.divisor))
 
     def __and__(self, other: Any) -> Any:
         if isinstance(other, Mask):
@@ -111,7 +111,7 @@ class Number:
         raise NotImplementedError(f"{self.term} & {raw(other)}")
 
     def bit_length(self) -> Number:
-        """Return how many bits the number has: bits of which 2 ** (bits - 1) <= number < 2 ** bits."""
+        """Return how many bits the number has; what is known of it see paths."""
         return self._number(self.path.bit_length(self.term))
 
 

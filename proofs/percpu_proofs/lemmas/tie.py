@@ -1,8 +1,8 @@
 """The tie between a lemma's formulas and the function: both are run on the same cases.
 
-On terms a function yields paths: conditions, and what is left at the end. They are evaluated on the
-numbers of a case, and the imported function is run on the same. Exactly one path must be that of the
-case, and both must leave the same.
+On terms a function yields paths: conditions, and what is left at the end. They are evaluated on
+the numbers of a case, and the imported function is run on the same. Exactly one path must be that
+of the case, and both must leave the same.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import Any
 from percpu_proofs.lemmas.code import Bug
 from percpu_proofs.lemmas.lemma import Lemma, shown
 from percpu_proofs.lemmas.paths import Derived, Path, Shared, all_paths
-from percpu_proofs.lemmas.scene import PlainScene, SymbolicScene, UnmetError
+from percpu_proofs.lemmas.plain import PlainScene, UnmetError
+from percpu_proofs.lemmas.symbolic import SymbolicScene
 from percpu_proofs.lemmas.terms import z3
 
 _KINDS = {
@@ -247,7 +248,9 @@ def _compare(lemma: Lemma, paths: list[FormulaPath], scene: PlainScene, tied: Ti
     if not scene.outcome:
         return  # a function of which only what is proved of it is known
     values = _values(scene)
-    left = [(number, outcome) for number, path in enumerate(paths) if (outcome := path.takes(values))]
+    left = [
+        (number, outcome) for number, path in enumerate(paths) if (outcome := path.takes(values))
+    ]
     if len(left) != 1:
         tied.wrong.append(f"{len(left)} paths at {shown(scene.inputs)}")
         return
