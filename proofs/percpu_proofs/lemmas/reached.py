@@ -1,8 +1,8 @@
 """A refuted lemma's counterexample on the allocator itself, from its initial state.
 
-The hunt through short operation lists, at a geometry that a kernel accepts, gives a list after which
-the clause is broken. It counts if every clause about hints held before its last operation, as the
-lemma assumes, and if that operation ran the lemma's function.
+The hunt through short operation lists, at a geometry that a kernel accepts, gives a list after
+which the clause is broken. It counts if every clause about hints held before its last operation, as
+the lemma assumes, and if that operation ran the lemma's function.
 """
 
 from __future__ import annotations

@@ -143,7 +143,7 @@ def instance_of(
 ) -> Any:
     """Return an object of a class, some functions replaced, with these attributes alone."""
     cls = type(cls.__name__, (cls,), dict(stubs))
-    made = object.__new__(cls)
+    made: Any = object.__new__(cls)
     for name, value in values.items():
         setattr(made, name, scene.code(value))
     return made
