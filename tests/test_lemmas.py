@@ -1,4 +1,4 @@
-"""Unbounded lemmas hold of the functions themselves, bugs in those refute them, formulas are tied."""
+"""Unbounded lemmas hold of the functions, bugs in those refute them, formulas are tied."""
 
 from __future__ import annotations
 

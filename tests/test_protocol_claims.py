@@ -1,4 +1,4 @@
-"""The induction as claims: actions one by one, what no clause needs, and races from its failures."""
+"""The induction as claims: action by action, what no clause needs, races from failures."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ from percpu_reference.variants.reference import Reference
 from percpu_spec.protocol.operators import And, If, Implies, Not, Or, within
 
 
-class _OneBlock:
+class OneBlock:
     """A chunk's blocks, of which one is looked at."""
 
     def __init__(self, block: Any) -> None:
@@ -53,7 +53,7 @@ def _chunk(s: Scene, block: Any, used: Any, length: Any) -> Any:
     for name in HINTS:
         setattr(whole, name, 0)
     return SimpleNamespace(
-        alloc_map=s.map_of(length, used), md_blocks=_OneBlock(block), chunk_md=whole
+        alloc_map=s.map_of(length, used), md_blocks=OneBlock(block), chunk_md=whole
     )
 
 

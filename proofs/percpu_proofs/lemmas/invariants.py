@@ -30,7 +30,8 @@ class Invariant:
     claim: Callable[[Scene, Used, Any], Claimed]
 
 
-def _run(s: Scene, used: Used, n: Any, start: Any, length: Any) -> None:
+def run_is_free(s: Scene, used: Used, n: Any, start: Any, length: Any) -> None:
+    """Assume that a hint is a free run within the block."""
     s.assume(And(length >= 0, Implies(length > 0, And(start >= 0, start + length <= n))))
     s.everywhere(start, start + length, lambda i: Not(used(i)))
 
@@ -48,8 +49,8 @@ def _run_claimed(s: Scene, used: Used, n: Any, what: str) -> Claimed:
 
 
 def _sound(s: Scene, h: Any, used: Used, n: Any) -> None:
-    _run(s, used, n, h.contig_hint_start, h.contig_hint)
-    _run(s, used, n, h.scan_hint_start, h.scan_hint)
+    run_is_free(s, used, n, h.contig_hint_start, h.contig_hint)
+    run_is_free(s, used, n, h.scan_hint_start, h.scan_hint)
 
 
 def _sound_claimed(s: Scene, used: Used, n: Any) -> Claimed:
@@ -164,7 +165,7 @@ def _passes_nothing_claimed(s: Scene, used: Used, n: Any) -> Claimed:
     )
 
 
-def _whole(used: Used, n: Any, start: Any, length: Any) -> Truth:
+def is_whole(used: Used, n: Any, start: Any, length: Any) -> Truth:
     """A run of which no neighbour is free."""
     return Implies(
         length > 0,
@@ -177,8 +178,8 @@ def _whole(used: Used, n: Any, start: Any, length: Any) -> Truth:
 
 def _whole_of(h: Any, used: Used, n: Any) -> Truth:
     return And(
-        _whole(used, n, h.contig_hint_start, h.contig_hint),
-        _whole(used, n, h.scan_hint_start, h.scan_hint),
+        is_whole(used, n, h.contig_hint_start, h.contig_hint),
+        is_whole(used, n, h.scan_hint_start, h.scan_hint),
     )
 
 

@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import percpu_reference
+from percpu_proofs import lemmas
 from percpu_proofs.lemmas.code import Bug
 from percpu_proofs.lemmas.paths import Path, Shared, TooManyPathsError, all_paths
 from percpu_proofs.lemmas.plain import PlainScene, UnmetError
@@ -20,7 +22,6 @@ from percpu_proofs.lemmas.scene import Said
 from percpu_proofs.lemmas.symbolic import SymbolicScene
 from percpu_proofs.lemmas.terms import z3
 from percpu_proofs.prove.claim import Engine, Result, State
-from percpu_reference.variants import VARIANTS
 from percpu_spec.protocol.operators import And, Not, Or, Truth
 
 SMALL = 8  # bits or pages of a counterexample
@@ -47,7 +48,7 @@ class Lemma:
     @property
     def sources(self) -> tuple[Any, ...]:
         """What the result depends on."""
-        return (VARIANTS[self.variant], self.scenario)
+        return (percpu_reference, lemmas)
 
     @property
     def bugs(self) -> tuple[str, ...]:

@@ -185,7 +185,7 @@ class Path:
         return And(within(lo, at, hi), has(at))
 
     def instances(self) -> list[Truth]:
-        """Return the statements about every index and run at the points in play, known ones apart."""
+        """Return what holds of every index and run at the points in play, known ones apart."""
         self.branch()
         assert self.shared.known is not None
         return [t for t in self._new_instances(self.shared.known)[0] if t is not True]

@@ -5,11 +5,16 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+from percpu_proofs.lemmas.areas import OneBlock
 from percpu_proofs.lemmas.code import Bug
 from percpu_proofs.lemmas.invariants import (
+    FIRST,
+    PASSES_NOTHING,
     RIGHT,
     any_free_run,
     arbitrary_block,
+    is_whole,
+    run_is_free,
 )
 from percpu_proofs.lemmas.lemma import Lemma
 from percpu_proofs.lemmas.scene import Hints as Seen
@@ -17,7 +22,7 @@ from percpu_proofs.lemmas.scene import Scene
 from percpu_proofs.lemmas.terms import raw
 from percpu_reference.hints import Hints
 from percpu_reference.variants.linux_6_12 import Linux612
-from percpu_spec.protocol.operators import And, Implies, Not, Or
+from percpu_spec.protocol.operators import And, If, Implies, Not, Or
 
 
 def _scan(s: Scene, n: Any, used: Any) -> tuple[Any, Any, Any]:
@@ -49,6 +54,38 @@ def _turn(s: Scene, cls: type, n: Any, used: Any, block: Any, start: Any) -> Any
             "start": start,
         },
     )
+
+
+def beginning(s: Scene) -> None:
+    """What comes before a block's scan leaves what its turns assume."""
+    n = s.size("n")
+    used = s.bits("used", n)
+    block = arbitrary_block(s, used, n)
+    h = Seen(block)
+    run_is_free(s, used, n, h.scan_hint_start, h.scan_hint)
+    s.assume(is_whole(used, n, h.scan_hint_start, h.scan_hint))
+    FIRST.assume(s, h, used, n)
+    PASSES_NOTHING.assume(s, h, used, n)
+    s.run(0, h.scan_hint_start)
+    begin = If(h.scan_hint > 0, h.scan_hint_start + h.scan_hint, h.first_free)
+    x, y = any_free_run(s, used, n, "a run")
+    p = s.number("bit", 0, n)
+    chunk = SimpleNamespace(md_blocks=OneBlock(block), alloc_map=s.map_of(n, used))
+    allocator = s.allocator(Linux612, None, **s.blocks_of(n))
+    now = s.entry(Hints, "block_refresh_hint", 0, {"self": allocator, "chunk": chunk, "index": 0})
+    start, after = raw(now["start"]), Seen(block)
+    s.outcome.update(start=start, contig_hint=after.contig_hint, right_free=after.right_free)
+    s.point(start - 1)
+    s.claim("right_free is 0", after.right_free == 0)
+    s.claim("the scan begins at a free bit", Not(used(start)), given=start != -1)
+    s.claim("at none before the hint's end", start >= begin, given=start != -1)
+    s.claim("a run begins there", used(start - 1), given=start > 0)
+    passed = And(begin <= p, Or(start == -1, p < start))
+    s.claim("no free bit is passed over", used(p), given=passed)
+    s.claim("no run before it is longer", y - x <= after.contig_hint, given=y <= begin)
+    s.point(begin, begin - 1)
+    edge = Or(begin == 0, begin == n, used(begin), used(begin - 1))
+    s.claim("no run goes on over where it begins to look", edge)
 
 
 def scanning_edge(s: Scene) -> None:
@@ -108,6 +145,27 @@ def _bug(function: str, old: str, new: str, owner: type = Hints) -> Bug:
 
 
 SCANS = (
+    Lemma(
+        "scan-begins",
+        "HINT-6",
+        "a refresh begins its scan at a run, with no run before that is longer than contig_hint",
+        (_HINTS + "block_refresh_hint",),
+        "any block size, any map, any scan_hint that is a whole run without a longer one before",
+        beginning,
+        seeded={
+            "right_free stays": _bug("block_refresh_hint", "block.right_free = 0", "pass"),
+            "a bit is passed over": _bug(
+                "block_refresh_hint",
+                "start = block.first_free",
+                "start = block.first_free + 1",
+            ),
+            "the promoted hint is cut": _bug(
+                "block_refresh_hint",
+                "block.contig_hint = block.scan_hint",
+                "block.contig_hint = block.scan_hint - 1",
+            ),
+        },
+    ),
     Lemma(
         "scan-meets-the-edge",
         "HINT-3",

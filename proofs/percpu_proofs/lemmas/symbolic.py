@@ -86,7 +86,7 @@ class SymbolicScene:
 
     def run(self, x: Any, y: Any) -> None:
         """See Scene."""
-        self.path.ends.append((x, y))
+        self.path.ends.append(tuple(z3.IntVal(e) if isinstance(e, int) else e for e in (x, y)))
 
     def divided(self, value: Any, by: Any) -> tuple[Any, Any]:
         """See Scene."""

@@ -123,6 +123,9 @@ class Mask:
     def __init__(self, divisor: Any) -> None:
         self.divisor = divisor
 
+    def __rlshift__(self, number: int) -> Any:
+        return number * self.divisor if number else 0
+
 
 class Fill:
     """A bytes object of any length, all of whose elements are the same."""

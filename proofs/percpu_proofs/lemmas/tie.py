@@ -220,8 +220,9 @@ def tie(
 ) -> Tied:
     """Compare a lemma's formula and function: on enumerated cases, random ones, one for each path.
 
-    most_paths: of at most so many, evenly chosen. With a bug in one of the two the case that refutes the lemma is compared too. A claim that the
-    function breaks is wrong where the lemma is expected to hold.
+    most_paths: of at most so many, evenly chosen. With a bug in one of the two the case that
+    refutes the lemma is compared too. A claim that the function breaks is wrong where the lemma is
+    expected to hold.
     """
     paths = formula(lemma, formula_bug)
     tied = Tied(paths=len(paths))
