@@ -65,6 +65,7 @@ class Path:
         self._bits: list[tuple[Any, Any]] = []
         self._count = 0
         self.queries = 0
+        self.model: Any = None  # of what is known so far, if there is one
 
     def fresh(self, name: str) -> Any:
         """Return a new constant; the same on every path that came the same way."""
@@ -75,6 +76,7 @@ class Path:
         """Assume a truth about terms."""
         if truth is not True and (self.branched or self.shared.known is None):
             self.solver.add(truth)
+            self.model = None
 
     def branch(self) -> None:
         """Leave what all paths have in common."""
@@ -106,18 +108,29 @@ class Path:
             return term
         self.branch()
         number = len(self.taken)
-        if number < len(self.prefix):
-            choice = self.prefix[number]
-        elif self.check(term) == z3.unsat:
-            choice = False
-        else:
-            choice = True
-            if self.check(Not(term)) != z3.unsat:
-                self.alternatives.append((*self.taken, False))
+        choice = self.prefix[number] if number < len(self.prefix) else self._chosen(term)
         self.taken.append(choice)
         self.conditions.append((term, choice))
-        self.assume(term if choice else Not(term))
+        self.solver.add(term if choice else Not(term))
         return choice
+
+    def _chosen(self, term: Any) -> bool:
+        """Return true if a branch can be, and note the other way if that can be too.
+
+        The last model of the path answers one of the two without a query.
+        """
+        seen = None if self.model is None else z3.is_true(self.model.eval(term, True))
+        if not seen:
+            answer = self.check(term)
+            if answer == z3.unsat:
+                return False
+            model = self.solver.model() if answer == z3.sat else None
+        else:
+            model = self.model
+        if seen is False or self.check(Not(term)) != z3.unsat:
+            self.alternatives.append((*self.taken, False))
+        self.model = model
+        return True
 
     def found(self, has: Callable[[Any], Truth], bit: bool, lo: Any, hi: Any, *, last: bool) -> Any:
         """Return a term for the first or last match in [lo, hi), -1 if there is none."""

@@ -33,6 +33,8 @@ class SymbolicScene:
 
     def number(self, name: str, lo: Any = None, hi: Any = None, among: Any = None) -> Any:
         """See Scene."""
+        if name in self.inputs:
+            raise ValueError(f"{name}: two arbitrary numbers of one name would be the same")
         term = self.inputs[name] = z3.Int(name)
         self.path.assume(And(True if lo is None else lo <= term, True if hi is None else term < hi))
         self.path.points.append(term)
