@@ -69,12 +69,12 @@ def test_bug_is_refuted(name: str, bug: str) -> None:
 
 @pytest.mark.parametrize("name", BY_NAME)
 def test_formula_and_function_agree(name: str) -> None:
-    tied = tie(BY_NAME[name], tries=600, most_paths=SOME_PATHS)
+    tied = tie(BY_NAME[name], tries=300, most_paths=SOME_PATHS)
     assert tied.wrong == []
     assert tied.enumerated + tied.drawn + tied.chosen > 3
 
 
-@pytest.mark.parametrize(("name", "bug"), TIED_BUGS[::4])
+@pytest.mark.parametrize(("name", "bug"), TIED_BUGS[::6])
 def test_mutation_breaks_the_tie(name: str, bug: str) -> None:
     lemma = BY_NAME[name]
     seeded = lemma.seeded[bug]

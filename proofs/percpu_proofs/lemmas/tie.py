@@ -7,6 +7,7 @@ of the case, and both must leave the same.
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -220,7 +221,7 @@ def tie(
 ) -> Tied:
     """Compare a lemma's formula and function: on enumerated cases, random ones, one for each path.
 
-    most_paths: of at most so many, evenly chosen. With a bug in one of the two the case that
+    most_paths: of at most so many. With a bug in one of the two the case that
     refutes the lemma is compared too. A claim that the function breaks is wrong where the lemma is
     expected to hold.
     """
@@ -232,8 +233,7 @@ def tie(
         for scene in again(lemma, refuting, function_bug) if refuting is not None else ():
             _compare(lemma, paths, scene, tied)
     elif paths[0].outcome:
-        step = 1 if most_paths is None else -(-len(paths) // most_paths)
-        for scene in path_cases(lemma, paths[::step]):
+        for scene in itertools.islice(path_cases(lemma, paths), most_paths):
             tied.chosen += 1
             _compare(lemma, paths, scene, tied)
     for scene in every_case(lemma, 2, tries, function_bug):
