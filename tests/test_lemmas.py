@@ -87,7 +87,7 @@ def test_mutation_breaks_the_tie(name: str, bug: str) -> None:
     [
         (
             "linux-block-update-ordered",
-            "scan_hint of 1 bits at 1021, contig_hint of 1 bits at 1023",
+            "scan_hint of 256 bits at 256, contig_hint of 256 bits at 768",
         ),
         ("linux-alloc-right-edge", "right_free 0, expected 256 bits"),
         ("linux-free-tells-the-chunk", "contig_hint 3, expected 4 bits, a run inside one block"),
