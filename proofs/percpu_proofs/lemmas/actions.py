@@ -1,0 +1,358 @@
+"""The induction over the protocol as claims: one for each action of a machine."""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from percpu_proofs import induction
+from percpu_proofs.induction.prove import (
+    Obligation,
+    Proof,
+    is_enabled_somewhere,
+    prove_action,
+    prove_implications,
+    prove_initial,
+)
+from percpu_proofs.induction.races import NoRaceError, race
+from percpu_proofs.prove.claim import Engine, Result, State
+from percpu_spec import protocol
+from percpu_spec.protocol.clauses import sidelined_is_drained
+from percpu_spec.protocol.design import DESIGN
+from percpu_spec.protocol.machine import Machine
+from percpu_spec.protocol.moves import Move
+from percpu_spec.protocol.steps import population_raises_float
+from percpu_spec.protocol.variants import LINUX_6_12, MACHINES, REFERENCE
+
+ALL_CLAUSES = ", ".join(sorted({*DESIGN, "RCL-1"}))
+ANY_NUMBER = "any number of chunks, pages and actors"
+
+UNNEEDED = frozenset(
+    {
+        ("miss", "the actor stands there"),
+        ("work", "the actor stands there"),
+        ("create", "the actor stands there"),
+        ("area", "the area lies in the chunk"),
+        ("area_ready", "the actor stands there"),
+        ("area_ready", "the area lies in the chunk"),
+        ("area_hole", "the actor stands there"),
+        ("area_hole", "it ends there"),
+        ("fill_next", "it ends there"),
+        ("fill_fail", "the hole is its"),
+        ("fill_fail", "the chunk does not qualify for reclaim"),
+        ("fill_fail_isolating", "the hole is its"),
+        ("fill_fail_isolating", "the chunk qualifies for reclaim"),
+        ("free", "the chunk does not qualify for reclaim"),
+        ("destroy", "the actor stands there"),
+        ("release_begin", "the float is not below HIGH"),
+        ("sideline", "reclaim has flushed this chunk, or released nothing"),
+        ("sideline", "the chunk is not fully free"),
+        ("reintegrate", "reclaim has flushed this chunk, or released nothing"),
+        ("rescan", "reclaim has flushed this chunk"),
+        ("rescan", "the chunk has empty pages"),
+        ("rescan", "the chunk is not fully free"),
+    }
+)
+"""Conditions of actions that no clause needs: all are proved of the action without it.
+
+They say what the allocator does, which the refinement check asks, or follow from the invariant.
+"""
+
+_PARTS = {
+    "chunks": "the chunk",
+    "actors": "the actor",
+    "mutex": "the mutex",
+    "floating": "the float",
+}
+_EFFECTS = {
+    "miss": "actors mutex",
+    "work": "actors mutex",
+    "leave": "actors mutex",
+    "area": "chunks floating",
+    "area_ready": "chunks actors mutex floating",
+    "area_hole": "chunks actors floating",
+    "fill_next": "chunks actors floating",
+    "fill_done": "chunks actors mutex floating",
+    "fill_fail": "chunks actors floating",
+    "fill_fail_isolating": "chunks actors floating",
+    "free": "chunks floating",
+    "free_isolating": "chunks floating",
+    "drain_end": "chunks actors floating",
+    "release_end": "actors",
+    "flush_end": "chunks",
+    "sideline": "actors",
+    "reintegrate": "chunks actors floating",
+    "populate_next": "chunks actors floating",
+    "populate_end": "chunks actors floating",
+}
+"""Parts of the state that an action must change, or a clause breaks."""
+
+
+def without_effect(machine: Machine, action: str, part: str) -> Machine:
+    """Return a machine whose action leaves a part of the state as it was."""
+    original = machine.actions[action]
+
+    def weaker(s: Any, *given: Any) -> Move:
+        when, then = original(s, *given)
+        return Move(when, lambda: then()._replace(**{part: getattr(s, part)}))
+
+    weaker.__signature__ = inspect.signature(original)  # type: ignore[attr-defined]
+    return machine.changed(f"{machine.name}, {action} leaves {part}", {action: weaker})
+
+
+def conditions(machine: Machine, action: str) -> list[str]:
+    """Return the names of an action's conditions."""
+    proof = Proof(machine, 1.0)
+    function = machine.actions[action]
+    when, _ = function(proof.state, *proof.parameters(function))
+    return list(when)
+
+
+def _result(found: list[Obligation], seconds: float) -> Result:
+    failed = [o for o in found if o.state == "failed"]
+    unknown = [o for o in found if o.state == "unknown"]
+    if failed:
+        return Result("refuted", seconds, len(found), "; ".join(f"{o} {o.model}" for o in failed))
+    if unknown or not found:
+        return Result("not confirmed", seconds, len(found), "; ".join(map(str, unknown)))
+    slowest = max(found, key=lambda o: o.seconds)
+    return Result("confirmed", seconds, len(found), f"slowest: {slowest}")
+
+
+@dataclass(frozen=True)
+class ActionClaim:
+    """That an action keeps every clause of the invariant, or the one clause asked in addition."""
+
+    machine: Machine
+    action: str
+    expected: State = "confirmed"
+    asked: str = ""  # a clause that is no part of the machine's invariant
+    engine: Engine = "induction"
+
+    @property
+    def id(self) -> str:
+        """The variant and the action, and what is asked in addition."""
+        more = f"-{self.asked.lower()}" if self.asked else ""
+        return f"{self.variant}-{self.action}{more}".replace("_", "-")
+
+    @property
+    def clause(self) -> str:
+        """The clauses of the design that the invariant implies, or the one asked."""
+        return self.asked or ALL_CLAUSES
+
+    @property
+    def variant(self) -> str:
+        """The variant whose machine it is."""
+        return self.machine.name.split(",")[0]
+
+    @property
+    def functions(self) -> tuple[str, ...]:
+        """The action."""
+        function = inspect.unwrap(self.machine.actions[self.action])
+        return (f"{function.__module__}.{function.__name__}",)
+
+    @property
+    def bound(self) -> str:
+        """Nothing is bounded."""
+        return ANY_NUMBER
+
+    @property
+    def sources(self) -> tuple[Any, ...]:
+        """What the result depends on."""
+        return (protocol, induction)
+
+    @property
+    def bugs(self) -> tuple[str, ...]:
+        """An action without a condition that is needed, or without a part of its effect."""
+        if self.expected == "refuted":
+            return ()
+        names = conditions(self.machine, self.action)
+        guards = [f"without «{n}»" for n in names if (self.action, n) not in UNNEEDED]
+        parts = _EFFECTS.get(self.action, "").split()
+        return (*guards, *(f"{_PARTS[part]} stays" for part in parts))
+
+    def check(self, timeout: float) -> Result:
+        """Prove that the action keeps each clause; turn a failure into a race."""
+        result = self._prove(self.machine, timeout)
+        if result.state != "refuted" or self.asked or self.variant not in ("rfc_1", "rfc_series"):
+            return result
+        return self._raced(result)
+
+    def _raced(self, result: Result) -> Result:
+        """Return the failure with a race for each clause that has one; without any, no result."""
+        began = time.process_time()
+        races: list[str] = []
+        misses: list[str] = []
+        for clause in dict.fromkeys((*DESIGN, "RCL-1", "LIST-3")):
+            if f"{self.action}, {clause}" not in result.message:
+                continue
+            try:
+                races.append(str(race(self.variant, self.action, clause)))
+            except NoRaceError as wrong:
+                misses.append(str(wrong))
+        seconds = result.seconds + time.process_time() - began
+        state: State = "refuted" if races else "not confirmed"
+        return Result(state, seconds, result.paths, " | ".join((*races, *misses)))
+
+    def check_twin(self, timeout: float) -> Result:
+        """Refute that the action never happens."""
+        began = time.process_time()
+        possible = is_enabled_somewhere(self.machine, self.action, timeout)
+        seconds = time.process_time() - began
+        return Result("refuted" if possible else "confirmed", seconds, 1)
+
+    def check_bug(self, bug: str, timeout: float) -> Result:
+        """Prove it of the action without a condition, or without a part of its effect."""
+        for part, name in _PARTS.items():
+            if bug == f"{name} stays":
+                return self._prove(without_effect(self.machine, self.action, part), timeout)
+        condition = bug.removeprefix("without «").removesuffix("»")
+        return self._prove(self.machine.weakened(self.action, condition), timeout)
+
+    def _prove(self, machine: Machine, timeout: float) -> Result:
+        began = time.process_time()
+        found = prove_action(machine, self.action, timeout)
+        if self.asked:
+            found = [o for o in found if o.clause.split()[0] == self.asked]
+        return _result(found, time.process_time() - began)
+
+
+@dataclass(frozen=True)
+class WholeClaim:
+    """A claim about a machine as a whole: its start, or what its invariant implies."""
+
+    id: str
+    machine: Machine
+    prove: Callable[[Machine, float], list[Obligation]]
+    twin: Callable[[Machine, float], list[Obligation]]
+    broken: Machine  # one that the proof must not hold of
+    engine: Engine = "induction"
+    expected: State = "confirmed"
+    clause: str = ALL_CLAUSES
+    bound: str = ANY_NUMBER
+
+    @property
+    def variant(self) -> str:
+        """The variant whose machine it is."""
+        return self.machine.name
+
+    @property
+    def functions(self) -> tuple[str, ...]:
+        """What the proof is about."""
+        return ("percpu_spec.protocol.state.start_state", "percpu_spec.protocol.design.DESIGN")
+
+    @property
+    def sources(self) -> tuple[Any, ...]:
+        """What the result depends on."""
+        return (protocol, induction)
+
+    @property
+    def bugs(self) -> tuple[str, ...]:
+        """One machine of which it does not hold."""
+        return (self.broken.name,)
+
+    def check(self, timeout: float) -> Result:
+        """Prove it."""
+        began = time.process_time()
+        found = self.prove(self.machine, timeout)
+        return _result(found, time.process_time() - began)
+
+    def check_twin(self, timeout: float) -> Result:
+        """Refute what is false of the machine."""
+        began = time.process_time()
+        found = self.twin(self.machine, timeout)
+        return _result(found, time.process_time() - began)
+
+    def check_bug(self, bug: str, timeout: float) -> Result:
+        """Prove it of the broken machine."""
+        began = time.process_time()
+        found = self.prove(self.broken, timeout)
+        return _result(found, time.process_time() - began)
+
+
+def _impossible(machine: Machine, seconds: float) -> list[Obligation]:
+    """Return the proof that no state keeps the invariant: false, or the assumptions clash."""
+    proof = Proof(machine, seconds)
+    proof.assume()
+    return [proof.ask("invariant", "no state has it", False)]
+
+
+def _initial_twin(machine: Machine, seconds: float) -> list[Obligation]:
+    nothing = machine.changed(machine.name, clauses={"NONE": lambda s: s.mutex != s.world.nobody})
+    return [o for o in prove_initial(nothing, seconds) if o.clause == "NONE"]
+
+
+def _without_clause(machine: Machine, clause: str) -> Machine:
+    left = {name: f for name, f in machine.clauses.items() if name != clause}
+    return Machine(f"{machine.name} without {clause}", machine.actions, left, machine.steps)
+
+
+_LINUX_ASKED = LINUX_6_12.changed(
+    "linux_6_12",
+    clauses={"RCL-3": sidelined_is_drained},
+    steps={
+        "populate_end": ("BAL-1", population_raises_float),
+        "populate_next": ("BAL-1", population_raises_float),
+    },
+)
+"""linux_6_12 held to what only reference keeps."""
+
+NOT_INDUCTIVE = (
+    ("sideline", "RCL-3"),
+    ("populate_end", "RCL-3"),
+    ("populate_next", "RCL-3"),
+    ("populate_end", "BAL-1"),
+    ("populate_next", "BAL-1"),
+)
+"""Where linux_6_12 breaks a clause that reference keeps; every other clause is inductive for it."""
+
+FAILING = ("free", "release_end")
+"""Actions of the posting that break a clause on the allocator too; see also BROKEN_ALONE."""
+
+BROKEN_ALONE = ("relist",)
+"""Actions that break a clause from states to which the allocator was not brought."""
+
+
+def action_claims() -> tuple[ActionClaim, ...]:
+    """Return the claims about actions."""
+    kept = [
+        ActionClaim(machine, action)
+        for machine in (LINUX_6_12, REFERENCE)
+        for action in machine.actions
+    ]
+    asked = [ActionClaim(_LINUX_ASKED, action, "refuted", c) for action, c in NOT_INDUCTIVE]
+    posted = [
+        ActionClaim(MACHINES[variant], action, "refuted")
+        for variant in ("rfc_1", "rfc_series")
+        for action in FAILING
+    ]
+    return (*kept, *asked, *posted)
+
+
+def whole_claims() -> tuple[WholeClaim, ...]:
+    """Return the claims about machines as wholes."""
+    found: list[WholeClaim] = []
+    for machine in (LINUX_6_12, REFERENCE):
+        name = machine.name.replace("_", "-")
+        found += [
+            WholeClaim(
+                f"{name}-boot",
+                machine,
+                prove_initial,
+                _initial_twin,
+                machine.changed(
+                    "a held mutex", clauses={"HELD": lambda s: s.mutex != s.world.nobody}
+                ),
+            ),
+            WholeClaim(
+                f"{name}-invariant-implies",
+                machine,
+                prove_implications,
+                _impossible,
+                _without_clause(machine, "POP-2"),
+            ),
+        ]
+    return tuple(found)

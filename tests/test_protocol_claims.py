@@ -1,0 +1,123 @@
+"""The induction as claims: action by action, what no clause needs, races from failures."""
+
+from __future__ import annotations
+
+import pytest
+from random_schedule import run_randomly
+from workloads import SMALL
+
+from percpu_proofs.explore.search import Explored
+from percpu_proofs.explore.token import read_token
+from percpu_proofs.explore.watch import Watch
+from percpu_proofs.explore.world import World
+from percpu_proofs.induction.prove import prove_action
+from percpu_proofs.induction.races import NoRaceError, kinds_of_failure, race
+from percpu_proofs.lemmas.actions import (
+    BROKEN_ALONE,
+    FAILING,
+    NOT_INDUCTIVE,
+    UNNEEDED,
+    ActionClaim,
+    action_claims,
+    whole_claims,
+)
+from percpu_proofs.refinement import StepMismatch, refined
+from percpu_reference.variants.linux_6_12 import Linux612
+from percpu_spec.protocol.variants import LINUX_6_12, MACHINES, REFERENCE
+
+SECONDS = 20.0
+ACTIONS = {claim.id: claim for claim in action_claims()}
+WHOLE = {claim.id: claim for claim in whole_claims()}
+SHOWN = ("linux-6-12-area", "linux-6-12-release-begin", "reference-sideline", "reference-rescan")
+NOT_KEPT = [claim.id for claim in ACTIONS.values() if claim.expected == "refuted"]
+
+
+def test_every_action_has_its_claim() -> None:
+    for machine in (LINUX_6_12, REFERENCE):
+        kept = {c.action for c in ACTIONS.values() if c.machine is machine}
+        assert kept == set(machine.actions)
+        assert len(kept) >= 20
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_action_is_claimed_with_twin_and_bugs(name: str) -> None:
+    claim = ACTIONS[name]
+    assert claim.check(SECONDS).state == "confirmed"
+    assert claim.check_twin(SECONDS).state == "refuted"
+    assert claim.bugs
+    assert {claim.check_bug(bug, SECONDS).state for bug in claim.bugs} == {"refuted"}
+
+
+@pytest.mark.parametrize("claim", ACTIONS.values(), ids=list(ACTIONS))
+def test_every_kept_action_has_bugs(claim: ActionClaim) -> None:
+    assert bool(claim.bugs) is (claim.expected == "confirmed")
+
+
+@pytest.mark.parametrize("name", NOT_KEPT)
+def test_what_is_not_inductive(name: str) -> None:
+    result = ACTIONS[name].check(SECONDS)
+    assert result.state == "refuted", result.message
+
+
+@pytest.mark.parametrize(("action", "clause"), NOT_INDUCTIVE)
+def test_reference_keeps_what_linux_does_not(action: str, clause: str) -> None:
+    found = [o for o in prove_action(REFERENCE, action) if o.clause.split()[0] == clause]
+    assert [o.state for o in found] == ["proved"]
+
+
+@pytest.mark.parametrize(("action", "condition"), sorted(UNNEEDED))
+def test_condition_that_no_clause_needs(action: str, condition: str) -> None:
+    machine = LINUX_6_12 if action in LINUX_6_12.actions else REFERENCE
+    found = prove_action(machine.weakened(action, condition), action)
+    assert {o.state for o in found} == {"proved"}
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_whole_claim(name: str) -> None:
+    claim = WHOLE[name]
+    assert claim.check(SECONDS).state == "confirmed"
+    assert claim.check_twin(SECONDS).state == "refuted"
+    assert claim.check_bug(claim.bugs[0], SECONDS).state == "refuted"
+
+
+RACES = [
+    ("rfc_1", "free", "LIST-1"),
+    ("rfc_1", "free", "ISO-1"),
+    ("rfc_1", "release_end", "RCL-1"),
+    ("rfc_1", "release_end", "RCL-2"),
+    ("rfc_series", "free", "LIST-1"),
+    ("rfc_series", "free", "ISO-1"),
+    ("rfc_series", "release_end", "RCL-1"),
+]
+
+
+@pytest.mark.parametrize(("variant", "action", "clause"), RACES)
+def test_failing_action_becomes_a_race(variant: str, action: str, clause: str) -> None:
+    found = race(variant, action, clause)
+    assert found.kind in kinds_of_failure(MACHINES[variant], action, clause)
+    assert found.run[-1].action == action
+    assert action in found.taken
+    token = read_token(str(found.token))
+    world = World(token.scenario.start(variant))
+    result = Explored("all")
+    for number, actor in enumerate(token.schedule, 1):
+        assert clause not in result.findings
+        Watch(result).step(world, actor, token.schedule[:number])
+    assert result.findings[clause].message == found.message
+
+
+def test_no_race_where_the_allocator_cannot() -> None:
+    with pytest.raises(NoRaceError, match="on the machine alone"):
+        race("rfc_series", "release_end", "RCL-2")  # it never marks an immutable chunk
+    with pytest.raises(NoRaceError, match="z3 has no case"):
+        race("rfc_1", "area", "LIST-1")
+    assert not set(FAILING) & set(BROKEN_ALONE)
+
+
+def test_dropped_action_is_missed_by_the_refinement() -> None:
+    fired = run_randomly(refined(Linux612, LINUX_6_12), SMALL, 1, 1500)
+    assert len(fired) >= 20
+    for action in fired:
+        machine = LINUX_6_12.changed("less", without=(action,))
+        with pytest.raises(StepMismatch):
+            run_randomly(refined(Linux612, machine), SMALL, 1, 1500)
