@@ -131,6 +131,7 @@ def broken(start: Start, order: Order) -> set[str]:
 
 RARE = {
     ("linux_6_12", "BAL-1"),
+    ("rfc_series", "POP-1"),
     ("rfc_series", "TLB-1"),
 }
 """The explorer alone finds these within the budget: they take more preemptions than are drawn."""
