@@ -18,12 +18,10 @@ from percpu_proofs.conformance.difference import Difference
 from percpu_proofs.kernel.build import Library
 from percpu_proofs.kernel.draws import Case, cases
 from percpu_proofs.kernel.instance import KernelStopped
+from percpu_proofs.kernel.model import Model
 from percpu_proofs.kernel.pair import Pair
 from percpu_proofs.kernel.shrink import run_case, shrink
-from percpu_reference.variants import Allocator
 from percpu_spec.geometry import Geometry
-
-Variant = str | type[Allocator]
 
 CASES: Final = 20
 """Cases of one task."""
@@ -37,8 +35,7 @@ class Task:
     """Some cases, given by their seed."""
 
     library: Library
-    variant: Variant
-    skip: frozenset[str]
+    model: Model
     seed: int
     judge: bool
     cases: int = CASES
@@ -107,7 +104,7 @@ def run_one(task: Task, case: Case) -> Tally:
     tally.kinds.update(operation[0] for operation in case.operations)
     difference: Difference | None
     try:
-        pair = Pair(task.library, case.geometry, task.variant, task.skip, judge=task.judge)
+        pair = Pair(task.library, case.geometry, task.model, judge=task.judge)
     except KernelStopped as stopped:
         difference = Difference("stopped", str(stopped), "boots")
         tally.found = Found(task.library, Case(case.geometry, []), difference)
@@ -135,18 +132,18 @@ def shrunk(task: Task, case: Case, seconds: float = SHRINK_SECONDS) -> Found:
 
     def trial(operations: Sequence[Any]) -> int | None:
         attempt = Case(case.geometry, list(operations))
-        result = run_case(task.library, attempt, task.variant, task.skip, judge=judge)
+        result = run_case(task.library, attempt, task.model, judge=judge)
         return None if result is None else result[0]
 
     small = shrink(case.geometry, case.operations, trial, seconds)
-    again = run_case(task.library, small, task.variant, task.skip, judge=judge)
+    again = run_case(task.library, small, task.model, judge=judge)
     if again is None:  # the library itself is not deterministic; say so with the whole case
         return Found(task.library, case, Difference("repeat", "differs once", "agrees again"))
     return Found(task.library, small, again[1])
 
 
 def _needs_judge(task: Task, case: Case) -> bool:
-    return run_case(task.library, case, task.variant, task.skip) is None
+    return run_case(task.library, case, task.model) is None
 
 
 def run_tasks(

@@ -13,16 +13,13 @@ from percpu_proofs.conformance.difference import Difference, first_difference
 from percpu_proofs.conformance.state import Record, Recorder, StateRecord, counter_record
 from percpu_proofs.kernel.build import Library
 from percpu_proofs.kernel.instance import Kernel, KernelStopped, Result
+from percpu_proofs.kernel.model import Model
 from percpu_proofs.kernel.views import KernelState
 from percpu_proofs.machine import Machine, Outcome
 from percpu_proofs.oplist import Operation
 from percpu_reference import build
 from percpu_reference.chunk import Chunk
-from percpu_reference.variants import Allocator
 from percpu_spec.geometry import Geometry
-
-PRINTED: Final = ("prwarn", "stacks")
-"""Counters that are not compared where a kernel does not print failed atomic allocations."""
 
 _COMPARED: Final = (
     "live_pages", "page_allocs", "creates", "destroys", "tlb_flushes", "warnings", "charged",
@@ -44,16 +41,15 @@ class Pair:
     """One case: a model and a kernel that have done the same operations so far."""
 
     def __init__(
-        self, library: Library, geometry: Geometry, variant: str | type[Allocator],
-        skip: frozenset[str] = frozenset(), *, judge: bool = False,
-    ) -> None:  # fmt: skip
+        self, library: Library, geometry: Geometry, model: Model, *, judge: bool = False
+    ) -> None:
         """Boot both. Raises KernelStopped if the kernel does not boot.
 
         With judge the clauses are asked of the kernel's state after every operation.
         """
         self.kernel = Kernel(library, geometry)
-        self.machine = Machine(build(variant, geometry))
-        self.skip = skip
+        self.machine = Machine(build(model.variant(), geometry))
+        self.skip = model.skip
         self.judged: KernelState | None = None
         self.broken: Counter[str] = Counter()  # clauses that states of the kernel break
         self._whole = WholeState()

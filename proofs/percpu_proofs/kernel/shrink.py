@@ -9,9 +9,9 @@ from percpu_proofs.conformance.difference import Difference
 from percpu_proofs.kernel.build import Library
 from percpu_proofs.kernel.draws import Case
 from percpu_proofs.kernel.instance import KernelStopped
+from percpu_proofs.kernel.model import Model
 from percpu_proofs.kernel.pair import Pair
 from percpu_proofs.oplist import Operation
-from percpu_reference.variants import Allocator
 from percpu_spec import gfp
 from percpu_spec.geometry import Geometry
 
@@ -20,12 +20,11 @@ Trial = Callable[[list[Operation]], int | None]
 
 
 def run_case(
-    library: Library, case: Case, variant: str | type[Allocator], skip: frozenset[str],
-    *, judge: bool = False,
-) -> tuple[int, Difference] | None:  # fmt: skip
+    library: Library, case: Case, model: Model, *, judge: bool = False
+) -> tuple[int, Difference] | None:
     """Run a case on both; return the first difference and after how many operations it showed."""
     try:
-        pair = Pair(library, case.geometry, variant, skip, judge=judge)
+        pair = Pair(library, case.geometry, model, judge=judge)
     except KernelStopped as stopped:
         return 0, Difference("stopped", str(stopped), "boots")
     try:
