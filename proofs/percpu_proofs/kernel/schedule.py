@@ -16,17 +16,18 @@ from percpu_contracts import balance, lists, reclaim
 from percpu_contracts.whole_state import WholeState
 from percpu_proofs.conformance.difference import Difference
 from percpu_proofs.explore.token import Token, read_token
-from percpu_proofs.explore.watch import ALWAYS, AT_REST, POPULATE
-from percpu_proofs.explore.world import Runner, World
+from percpu_proofs.explore.watch import ALWAYS, AT_REST, FREE_CHUNK, POPULATE
+from percpu_proofs.explore.world import Runner, Start, World
 from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel import instance as points
 from percpu_proofs.kernel.build import Library
 from percpu_proofs.kernel.instance import KernelStopped, Result
 from percpu_proofs.kernel.model import Model
 from percpu_proofs.kernel.pair import Pair
-from percpu_proofs.kernel.views import KernelState
-from percpu_proofs.oplist import parse_operations
+from percpu_proofs.kernel.views import OWNED, KernelState
+from percpu_proofs.oplist import Operation, parse_operations
 from percpu_reference.gaps import CREATE, DONE, FAILED, MUTEX, Gap
+from percpu_reference.variants.fixes.free_chunks import AGAIN
 from percpu_spec.definitions import Listing
 from percpu_spec.geometry import Geometry
 from percpu_spec.gfp import allow_blocking
@@ -47,7 +48,7 @@ class Confirmed:
     @property
     def agrees(self) -> bool:
         """Whether the kernel went the model's way and broke the clause the token is about."""
-        return self.difference is None and self.clause in self.broken
+        return self.difference is None and (not self.clause or self.clause in self.broken)
 
     def as_json(self) -> dict[str, Any]:
         """Return this with plain values only."""
@@ -55,7 +56,10 @@ class Confirmed:
 
     def __str__(self) -> str:
         if self.difference is not None:
-            return f"{self.clause}: model and kernel differ at step {self.steps}: {self.difference}"
+            clause = f"{self.clause}: " if self.clause else ""
+            return f"{clause}model and kernel differ at step {self.steps}: {self.difference}"
+        if not self.clause:
+            return f"no difference in {self.steps} steps"
         if self.clause not in self.broken:
             return f"{self.clause}: holds on the compiled kernel in {self.steps} steps"
         step, wrong = self.broken[self.clause]
@@ -76,7 +80,11 @@ def replay(library: Library, model: Model, token: Token) -> Confirmed:
     geometry = Geometry().with_changes(token.geometry).require_kernel()
     stage: Stage | None = None
     try:
-        stage = Stage(library, geometry, model, token, done)
+        setup, actors = (
+            parse_operations(Path("token"), lines).operations if lines else []
+            for lines in (token.setup, token.actors)
+        )
+        stage = Stage(library, model, Interleaving(geometry, setup, actors, token.works), done)
         for actor in token.schedule:
             done.steps += 1
             stage.step(actor)
@@ -91,23 +99,38 @@ def replay(library: Library, model: Model, token: Token) -> Confirmed:
     return done
 
 
+@dataclass(frozen=True, slots=True)
+class Interleaving:
+    """Operations one after the other, then actors at the same time."""
+
+    geometry: Geometry
+    setup: list[Operation]
+    actors: list[Operation]
+    works: int  # runs of the balance work that was asked for, at most
+
+
 class Stage:
     """A world of the model and the kernel's actors, after the same steps."""
 
     def __init__(
-        self, library: Library, geometry: Geometry, model: Model, token: Token, done: Confirmed
+        self, library: Library, model: Model, plan: Interleaving, done: Confirmed
     ) -> None:
-        """Boot both and do the setup."""
+        """Boot both and do the setup. Raises KernelStopped, HandleError."""
         self.done = done
-        self.pair = Pair(library, geometry, model)
-        self.world = World(token.scenario.start(token.variant))
-        for operation in parse_operations(Path("setup"), token.setup).operations:
+        self.pair = Pair(library, plan.geometry, model)
+        machine = self.pair.machine
+        for number, operation in enumerate(plan.setup, 1):
+            machine.apply(number, operation)
             self.pair.kernel.apply(operation)
-        self.pair.machine.allocator = self.world.allocator
+        self.world = World(
+            Start(machine.allocator, machine.handles, tuple(plan.actors), plan.works)
+        )
+        machine.allocator = self.world.allocator
         self.state = KernelState(self.pair.kernel)
         self.whole = WholeState()
         self._actors: dict[int, int] = {}  # the world's number -> the kernel's
         self._compare()
+        self._judge(None, None, 0)
 
     def step(self, actor: int) -> None:
         """Let both take one step of an actor; compare and judge."""
@@ -146,14 +169,27 @@ class Stage:
             kind = runner.operation[0]
             known = runner.operation if kind in "afb" else ("P", *runner.operation[1:])
             self._actors[actor] = kernel.actor(known)
-        wanted = _point_of(runner, left)
+        wanted = _point_of(runner)
         for _ in range(_MOST_POINTS):
             point, result = kernel.step(self._actors[actor])
-            if point == wanted:
+            if point == wanted or (point == points.RESCHED and self._between_two(runner, left)):
                 return point, result
             if point == points.DONE:
                 break
         return None, result
+
+    def _between_two(self, runner: Runner, left: Gap | None) -> bool:
+        """Return whether the work goes from one condemned chunk to the next.
+
+        The lock is not taken in between. A chunk condemned in a later pass is still on its list.
+        """
+        gap = runner.gap
+        if left is None or left.name != _DESTROY or gap is None or gap.chunk is None:
+            return False
+        if gap.name not in (_DESTROY, FREE_CHUNK):
+            return False
+        self.state.read()
+        return self.state.chunk(gap.chunk.id).on_list == OWNED
 
     def _compare(self) -> None:
         held = bool(self.pair.kernel.lib.percpu_mutex_held())
@@ -207,7 +243,7 @@ class Stage:
             self.done.broken.setdefault(clause, (self.done.steps, wrong))
 
 
-def _point_of(runner: Runner, left: Gap | None) -> int:
+def _point_of(runner: Runner) -> int:
     """Return the point of the kernel's that is the gap a runner of the model stands at."""
     gap = runner.gap
     if gap is None:
@@ -218,9 +254,8 @@ def _point_of(runner: Runner, left: Gap | None) -> int:
         return points.MEMORY
     if gap is FAILED:
         return points.FAILED
+    if gap is AGAIN:
+        return points.RELEASED
     if gap is DONE:
         return points.RELEASED if allow_blocking(runner.operation[5]) else points.UNLOCKED
-    if left is not None and left.name == _DESTROY and gap.name.startswith("balance:"):
-        # from one condemned chunk to the next: the lock is not taken in between
-        return points.RESCHED
     return points.UNLOCKED
