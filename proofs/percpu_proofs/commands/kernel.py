@@ -17,7 +17,14 @@ from percpu_proofs.commands.source import SIZES, Kind, expand, kind_of, read_sou
 from percpu_proofs.conformance.vector_file import SUFFIX, read_vector
 from percpu_proofs.inputs import InputError, read_text
 from percpu_proofs.kernel import found as differences
-from percpu_proofs.kernel.differential import Found, Tally, Task, run_one, run_tasks
+from percpu_proofs.kernel.differential import (
+    SCHEDULES,
+    Found,
+    Tally,
+    Task,
+    run_one,
+    run_tasks,
+)
 from percpu_proofs.kernel.draws import Case
 from percpu_proofs.kernel.instance import KernelStopped
 from percpu_proofs.kernel.record import Recording, write_manifest, write_vector
@@ -125,7 +132,7 @@ def kernel(
             if not files and not tokens:
                 if count is None and seconds is None:
                     count = 100_000
-                backings: tuple[Backing, ...] = ("vm", "vm", "km")
+                backings: tuple[Backing, ...] = ("vm", "vm", "vm", "km", "km")
                 if backing != "both":
                     backings = (backing,)
                 with output.progress_bar("operations") as bar:
@@ -142,7 +149,7 @@ def kernel(
             output.print_json(_as_json(shop, tally, confirmed, saved))
         else:
             _show(output.console(), shop, tally, confirmed, saved)
-    if tally.found is not None or any(not one.agrees for one in confirmed):
+    if tally.differs or any(not one.agrees for one in confirmed):
         raise SystemExit(output.DIFFERS)
     if tally.interrupted:
         raise SystemExit(output.INTERRUPTED)
@@ -155,9 +162,13 @@ def _cpus() -> int:
 def _tasks(
     shop: Workshop, backings: tuple[Backing, ...], seed: int, clauses: bool
 ) -> Iterator[Task]:
+    """Yield tasks without end: every fourth draws schedules, which only vm backing has."""
     for number in itertools.count():
-        library = shop.library(backings[number % len(backings)])
-        yield Task(library, shop.model, seed * 1_000_003 + number, clauses)
+        start = seed * 1_000_003 + number
+        if number % 4 == 3 and "vm" in backings:
+            yield Task(shop.library("vm"), shop.model, start, clauses, schedules=SCHEDULES)
+        else:
+            yield Task(shop.library(backings[number % len(backings)]), shop.model, start, clauses)
 
 
 def _run_files(
@@ -183,9 +194,14 @@ def _as_json(
         "fixes": list(shop.model.fixes),
         "declared_differences": shop.model.declared,
         "operations": tally.operations,
-        "mismatches": int(tally.found is not None),
+        "mismatches": int(tally.differs),
         "first_mismatch": first,
+        "schedule_mismatch": None
+        if tally.found_schedule is None
+        else differences.schedule_as_json(tally.found_schedule),
         "cases": tally.cases,
+        "schedules": tally.schedules,
+        "schedule_steps": tally.steps,
         "geometries": len(tally.geometries),
         "most_chunks": tally.chunks,
         "operations_by_kind": dict(sorted(tally.kinds.items())),
@@ -212,6 +228,8 @@ def _show(
             ("cases", f"{tally.cases} in {len(tally.geometries)} geometries"),
             ("chunks at most", tally.chunks),
         ]
+    if tally.schedules:
+        rows.append(("schedules", f"{tally.schedules} of {tally.steps} steps"))
     if tally.judged:
         broken = ", ".join(f"{clause} {n}" for clause, n in sorted(tally.broken.items()))
         rows.append(("states judged", tally.judged))
@@ -223,6 +241,8 @@ def _show(
         out.print(Text(str(one), style), soft_wrap=True)
     if tally.found is not None:
         _show_found(out, tally.found, shop, saved)
+    elif tally.found_schedule is not None:
+        out.print(Text(differences.schedule_text(tally.found_schedule), "bold red"), soft_wrap=True)
     elif tally.interrupted:
         out.print("interrupted: the states compared so far are equal")
     elif tally.cases:

@@ -15,9 +15,11 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis.errors import HypothesisWarning
 
 from percpu_proofs.conformance.difference import Difference
+from percpu_proofs.kernel import interleaved
 from percpu_proofs.kernel.build import Library
 from percpu_proofs.kernel.draws import Case, cases
 from percpu_proofs.kernel.instance import KernelStopped
+from percpu_proofs.kernel.interleaved import FoundSchedule
 from percpu_proofs.kernel.model import Model
 from percpu_proofs.kernel.pair import Pair
 from percpu_proofs.kernel.shrink import run_case, shrink
@@ -25,6 +27,8 @@ from percpu_spec.geometry import Geometry
 
 CASES: Final = 20
 """Cases of one task."""
+SCHEDULES: Final = 400
+"""Schedules of one task that draws schedules."""
 OPERATIONS: Final = 1000
 """Operations of a case, about."""
 SHRINK_SECONDS: Final = 40.0
@@ -32,7 +36,7 @@ SHRINK_SECONDS: Final = 40.0
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """Some cases, given by their seed."""
+    """Some cases, or some schedules, given by their seed."""
 
     library: Library
     model: Model
@@ -40,6 +44,7 @@ class Task:
     judge: bool
     cases: int = CASES
     operations: int = OPERATIONS
+    schedules: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,9 @@ class Tally:
     kinds: Counter[str] = field(default_factory=Counter)  # of operations
     broken: Counter[str] = field(default_factory=Counter)  # clauses, by the kernel's states
     judged: int = 0
+    schedules: int = 0
+    steps: int = 0  # of schedules
+    found_schedule: FoundSchedule | None = None
     found: Found | None = None
     seconds: float = 0.0
     interrupted: bool = False
@@ -75,11 +83,21 @@ class Tally:
         self.kinds += other.kinds
         self.broken += other.broken
         self.judged += other.judged
+        self.schedules += other.schedules
+        self.steps += other.steps
         self.found = self.found or other.found
+        self.found_schedule = self.found_schedule or other.found_schedule
+
+    @property
+    def differs(self) -> bool:
+        """Whether a difference was found."""
+        return self.found is not None or self.found_schedule is not None
 
 
 def run_task(task: Task) -> Tally:
-    """Draw and run the cases of a task, up to the first difference; shrink that."""
+    """Draw and run the cases or schedules of a task, up to the first difference; shrink that."""
+    if task.schedules:
+        return _run_schedules(task)
     tally = Tally()
 
     @seed(task.seed)
@@ -95,6 +113,23 @@ def run_task(task: Task) -> Tally:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", HypothesisWarning)
         draw()
+    return tally
+
+
+def _run_schedules(task: Task) -> Tally:
+    tally = Tally()
+    for number in range(task.seed * task.schedules, (task.seed + 1) * task.schedules):
+        plan = interleaved.draw(number)
+        done, _ = interleaved.run_drawn(task.library, task.model, plan, number)
+        tally.schedules += 1
+        tally.steps += done.steps
+        tally.geometries.add(plan.geometry)
+        tally.broken.update(done.broken.keys())
+        if done.difference is not None:
+            tally.found_schedule = interleaved.shrunk(
+                task.library, task.model, plan, number, SHRINK_SECONDS
+            )
+            break
     return tally
 
 
@@ -169,7 +204,7 @@ def run_tasks(
             elif seconds is not None:
                 progress(int(min(into.seconds, seconds)), int(seconds))
         return (
-            into.found is not None
+            into.differs
             or (operations is not None and into.operations >= operations)
             or (seconds is not None and into.seconds >= seconds)
         )

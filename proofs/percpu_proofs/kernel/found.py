@@ -9,6 +9,7 @@ from typing import Any
 from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel.differential import Found
 from percpu_proofs.kernel.instance import KernelStopped
+from percpu_proofs.kernel.interleaved import FoundSchedule
 from percpu_proofs.kernel.model import Model
 from percpu_proofs.kernel.pair import Pair
 from percpu_proofs.kernel.record import Recording, write_vector
@@ -51,6 +52,27 @@ def geometry_text(found: Found) -> str:
     )
 
 
+def schedule_as_json(found: FoundSchedule) -> dict[str, Any]:
+    """Return a schedule that shows a difference, with plain values only."""
+    return {
+        "setup": [text_of(operation) for operation in found.plan.setup],
+        "actors": [text_of(operation) for operation in found.plan.actors],
+        "schedule": list(found.schedule),
+        "difference": found.difference,
+        "token": found.token,
+    }
+
+
+def schedule_text(found: FoundSchedule) -> str:
+    """Return the same for people."""
+    lines = [f"differs at step {len(found.schedule)} of a schedule: {found.difference}", "setup"]
+    lines += [f"{n:5}  {text_of(op)}" for n, op in enumerate(found.plan.setup, 1)]
+    lines += ["actors, 0 the first; later numbers are runs of the balance work"]
+    lines += [f"{n:5}  {text_of(op)}" for n, op in enumerate(found.plan.actors)]
+    lines += [f"schedule {' '.join(map(str, found.schedule))}", f"--token {found.token}"]
+    return "\n".join(lines)
+
+
 def maps(found: Found, model: Model) -> tuple[str, str]:
     """Return the memory maps of kernel and model at the difference; a reason where there is none.
 
@@ -84,20 +106,24 @@ def _drawn(picture: StatePicture, name: str | None) -> str:
 
 
 def save(found: Found, model: Model, path: Path) -> Path:
-    """Write what repeats a difference: a vector of the kernel, or operations where it stops.
+    """Write what repeats a difference: a vector of the kernel, or operations if there is none.
 
     Raises InputError where nothing can be written.
     """
     lines = texts(found)
     listed = OperationList(path, found.case.operations, range(2, len(lines) + 2))
     recording = Recording(path.name, found.case.geometry, listed, lines)
+    reason = "a vector has no place for this backing"
     try:
-        try:
-            write_vector(path, found.library, model.version, recording)
-        except KernelStopped as stopped:
-            path = path.with_name(path.name.partition(".")[0] + ".ops")
-            head = f"# {found.library.release}: {stopped}\n# --geometry {geometry_text(found)}\n"
-            path.write_text(head + "".join(f"{line}\n" for line in lines))
+        if found.case.geometry.backing == "vm":
+            try:
+                write_vector(path, found.library, model.version, recording)
+                return path
+            except KernelStopped as stopped:
+                reason = str(stopped)
+        path = path.with_name(path.name.partition(".")[0] + ".ops")
+        head = f"# {found.library.release}: {reason}\n# --geometry {geometry_text(found)}\n"
+        path.write_text(head + "".join(f"{line}\n" for line in lines))
     except OSError as error:
         raise InputError(path, None, f"a file that can be written ({error.strerror})") from None
     return path

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from random import Random
 from typing import TypeVar
 
@@ -20,6 +21,7 @@ from percpu_spec.geometry import Geometry
 T = TypeVar("T")
 
 _PAGES = (4096, 8192, 12288, 2048, 16384, 1024)
+_TRIES = 5  # schedules drawn for a plan with one operation less
 _MOST_STEPS = 2000  # of one schedule; an end comes long before
 
 
@@ -85,6 +87,58 @@ def run_drawn(
         if stage is not None:
             stage.pair.close()
     return done, tuple(schedule)
+
+
+@dataclass(frozen=True, slots=True)
+class FoundSchedule:
+    """A schedule after whose last step kernel and model differ."""
+
+    plan: Interleaving
+    schedule: tuple[int, ...]
+    difference: str
+    token: str
+
+
+def shrunk(
+    library: Library, model: Model, plan: Interleaving, seed: int, seconds: float
+) -> FoundSchedule:
+    """Return the difference that a plan shows, with as few operations as can be had in the time.
+
+    Leaves out operations of the setup and actors one by one; the schedule is drawn anew.
+    """
+    deadline = time.monotonic() + seconds
+    done, schedule = run_drawn(library, model, plan, seed)
+    smaller = True
+    while smaller:
+        smaller = False
+        for candidate in _without_one(plan):
+            if time.monotonic() > deadline:
+                break
+            for again in range(seed, seed + _TRIES):
+                tried, taken = run_drawn(library, model, candidate, again)
+                if tried.difference is not None:
+                    plan, done, schedule, smaller = candidate, tried, taken, True
+                    break
+            if smaller:
+                break
+    return FoundSchedule(
+        plan, schedule, str(done.difference), token_of(plan, model, "", schedule)
+    )
+
+
+def _without_one(plan: Interleaving) -> Iterator[Interleaving]:
+    for at in range(len(plan.actors)):
+        yield replace(plan, actors=plan.actors[:at] + plan.actors[at + 1 :])
+    freed = {actor[1] for actor in plan.actors if actor[0] == "f"}
+    for at in range(len(plan.setup) - 1, -1, -1):
+        kind, handle = plan.setup[at][:2]
+        if kind == "a":
+            if handle in freed:
+                continue
+            rest = [op for op in plan.setup if op[0] not in "af" or op[1] != handle]
+        else:
+            rest = plan.setup[:at] + plan.setup[at + 1 :]
+        yield replace(plan, setup=rest)
 
 
 def token_of(plan: Interleaving, model: Model, clause: str, schedule: tuple[int, ...]) -> str:
