@@ -75,9 +75,7 @@ _geometry = click.option(
 @click.option("--count", type=click.IntRange(min=1), help="Operations to draw.  [default: 100000]")
 @click.option("--time", "seconds", type=click.FloatRange(min=0.1), help="Draw for so many seconds.")
 @click.option("--seed", default=1, show_default=True, help="Where the draws begin.")
-@click.option(
-    "--jobs", type=click.IntRange(min=1), help="Processes.  [default: one for each CPU]"
-)
+@click.option("--jobs", type=click.IntRange(min=1), help="Processes.  [default: one for each CPU]")
 @click.option(
     "--backing",
     type=click.Choice(["vm", "km", "both"]),

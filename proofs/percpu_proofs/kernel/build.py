@@ -66,7 +66,7 @@ def compile_tree(
     """Compile a tree's mm/percpu.c with one backing into a library in a folder.
 
     stub: a header of the caller's, for a tree that needs more than our stubs. Raises InputError
-    without a compiler, and with the first error and the stub that is missing if it does not compile.
+    without a compiler; if the tree does not compile, with the first error and the stub to add.
     """
     compiler = shutil.which("gcc") or shutil.which("cc")
     if compiler is None:

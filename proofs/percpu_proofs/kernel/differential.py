@@ -167,14 +167,15 @@ def shrunk(task: Task, case: Case, seconds: float = SHRINK_SECONDS) -> Found:
 
     def trial(operations: Sequence[Any]) -> int | None:
         attempt = Case(case.geometry, list(operations))
-        result = run_case(task.library, attempt, task.model, judge=judge)
+        result = run_case(task.library, attempt, task.model, judge=judge, every=judge)
         return None if result is None else result[0]
 
     small = shrink(case.geometry, case.operations, trial, seconds)
+    # the trials looked at the last state only: the difference may show before
     again = run_case(task.library, small, task.model, judge=judge)
     if again is None:  # the library itself is not deterministic; say so with the whole case
         return Found(task.library, case, Difference("repeat", "differs once", "agrees again"))
-    return Found(task.library, small, again[1])
+    return Found(task.library, Case(small.geometry, small.operations[: again[0]]), again[1])
 
 
 def _needs_judge(task: Task, case: Case) -> bool:

@@ -121,9 +121,7 @@ def shrunk(
                     break
             if smaller:
                 break
-    return FoundSchedule(
-        plan, schedule, str(done.difference), token_of(plan, model, "", schedule)
-    )
+    return FoundSchedule(plan, schedule, str(done.difference), token_of(plan, model, "", schedule))
 
 
 def _without_one(plan: Interleaving) -> Iterator[Interleaving]:

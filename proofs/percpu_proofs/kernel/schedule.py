@@ -1,9 +1,9 @@
 """The explorer's schedules on the compiled kernel: the model's world and C actors in step.
 
 An actor of the kernel runs on a stack of its own and stands still wherever pcpu_lock has been
-released, or memory or the mutex is asked for. A step of the model goes from gap to gap; the kernel's
-actor then runs to the point that is this gap. Both states are compared there, and the clauses are
-asked of the kernel's.
+released, or memory or the mutex is asked for. A step of the model goes from gap to gap; the
+kernel's actor then runs to the point that is this gap. Both states are compared there, and the
+clauses are asked of the kernel's.
 """
 
 from __future__ import annotations
@@ -112,9 +112,7 @@ class Interleaving:
 class Stage:
     """A world of the model and the kernel's actors, after the same steps."""
 
-    def __init__(
-        self, library: Library, model: Model, plan: Interleaving, done: Confirmed
-    ) -> None:
+    def __init__(self, library: Library, model: Model, plan: Interleaving, done: Confirmed) -> None:
         """Boot both and do the setup. Raises KernelStopped, HandleError."""
         self.done = done
         self.pair = Pair(library, plan.geometry, model)
@@ -160,9 +158,7 @@ class Stage:
         if self.done.difference is None:
             self._judge(left, None if freed is None else freed[0].id, floated)
 
-    def _follow(
-        self, actor: int, runner: Runner, left: Gap | None
-    ) -> tuple[int | None, Result]:
+    def _follow(self, actor: int, runner: Runner, left: Gap | None) -> tuple[int | None, Result]:
         """Run the kernel's actor to the point that is the gap its model stands at."""
         kernel = self.pair.kernel
         if actor not in self._actors:

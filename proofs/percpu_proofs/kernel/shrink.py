@@ -20,9 +20,12 @@ Trial = Callable[[list[Operation]], int | None]
 
 
 def run_case(
-    library: Library, case: Case, model: Model, *, judge: bool = False
+    library: Library, case: Case, model: Model, *, judge: bool = False, every: bool = True
 ) -> tuple[int, Difference] | None:
-    """Run a case on both; return the first difference and after how many operations it showed."""
+    """Run a case on both; return the first difference and after how many operations it showed.
+
+    Without `every` states are compared after the last operation only, which is much faster.
+    """
     try:
         pair = Pair(library, case.geometry, model, judge=judge)
     except KernelStopped as stopped:
@@ -32,7 +35,8 @@ def run_case(
         if found is not None:
             return 0, found
         for number, operation in enumerate(case.operations, 1):
-            found = pair.step(number, operation)
+            states = every or number == len(case.operations)
+            found = pair.step(number, operation, states=states)
             if found is not None:
                 return number, found
     finally:

@@ -25,9 +25,6 @@ FILES: Final = (
 """All that is read of a tree, by name below its top."""
 
 HOW_TO_GET: Final = "apt-get install linux-source-6.12 brings one"
-ARCHIVES: Final = Path("/usr/src")
-"""Where Debian's packages put their archives, linux-source-*.tar.xz."""
-
 _NUMBER = re.compile(r"^(VERSION|PATCHLEVEL|SUBLEVEL)\s*=\s*(\d+)\s*$", re.MULTILINE)
 
 

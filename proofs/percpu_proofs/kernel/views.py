@@ -34,8 +34,9 @@ class KernelChunk:
 
     __slots__ = (
         "_maps", "_words", "alloc_map", "bound_map", "changes", "chunk_md", "computed_slot",
-        "end_offset", "free_bytes", "id", "immutable", "isolated", "md_blocks", "nr_empty_pop_pages",
-        "nr_pages", "nr_populated", "obj_exts", "on_list", "populated", "start_offset",
+        "end_offset", "free_bytes", "id", "immutable", "isolated", "md_blocks",
+        "nr_empty_pop_pages", "nr_pages", "nr_populated", "obj_exts", "on_list", "populated",
+        "start_offset",
     )  # fmt: skip
 
     def __init__(self, kernel: Kernel, record: Any) -> None:
@@ -101,7 +102,8 @@ class KernelState:
         kernel = self.kernel
         count = kernel.check(kernel.lib.percpu_read())
         now = list(kernel.lib.percpu_globals)
-        self.nr_populated, self.nr_empty_pop_pages = now[0], now[1]
+        self.nr_populated = int(now[0])
+        self.nr_empty_pop_pages = int(now[1])
         self.atomic_alloc_failed, self.async_enabled = bool(now[2]), bool(now[3])
         self.nr_slots, self.sidelined_slot, self.free_slot, self.to_depopulate_slot = now[4:]
         self.chunk_lists = [KernelList(slot) for slot in range(self.nr_slots)]
@@ -165,5 +167,4 @@ class Counters:
         self._environment = environment
 
     def __getattr__(self, name: str) -> int:
-        value: int = getattr(self._environment, name)
-        return value
+        return int(getattr(self._environment, name))

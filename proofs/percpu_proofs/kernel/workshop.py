@@ -1,4 +1,4 @@
-"""From a source tree to compiled libraries, with everything made on the way in a temporary folder."""
+"""From a source tree to compiled libraries; what is made on the way is in a temporary folder."""
 
 from __future__ import annotations
 
@@ -30,9 +30,7 @@ class Workshop:
     def library(self, backing: Backing) -> Library:
         """Return the library with a backing, compiled when first asked for. Raises InputError."""
         if backing not in self.libraries:
-            self.libraries[backing] = compile_tree(
-                self.tree, self.folder, backing, stub=self.stub
-            )
+            self.libraries[backing] = compile_tree(self.tree, self.folder, backing, stub=self.stub)
         return self.libraries[backing]
 
 
