@@ -34,6 +34,13 @@ BUGS = (
         r"chunk_md->contig_hint_start = chunk_md->scan_hint_start",
         "(void)0",
     ),
+    Bug("refresh keeps right_free", "pcpu_block_refresh_hint", r"block->right_free = 0", "(void)0"),
+    Bug(
+        "empty pages not subtracted",
+        "pcpu_block_update_hint_alloc",
+        r"nr_empty_pages\+\+",
+        "(void)0",
+    ),
     Bug(
         "end block's left_free kept",
         "pcpu_block_update_hint_alloc",
@@ -196,13 +203,6 @@ BUGS = (
 EQUIVALENT = (
     # first_free is exact (HINT-2), so no run begins before it: the scan only takes longer
     Bug("refresh from bit 0", "pcpu_block_refresh_hint", r"start = block->first_free", "start = 0"),
-    Bug("refresh keeps right_free", "pcpu_block_refresh_hint", r"block->right_free = 0", "(void)0"),
-    Bug(
-        "empty pages not subtracted",
-        "pcpu_block_update_hint_alloc",
-        r"nr_empty_pages\+\+",
-        "(void)0",
-    ),
     # a block between the first and the last of an area is covered by it alone, and the allocation
     # of that area has already set scan_hint to 0
     Bug(

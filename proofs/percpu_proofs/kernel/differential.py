@@ -161,7 +161,7 @@ def run_one(task: Task, case: Case) -> Tally:
     return tally
 
 
-def shrunk(task: Task, case: Case, seconds: float = SHRINK_SECONDS) -> Found:
+def shrunk(task: Task, case: Case) -> Found:
     """Return a difference that a case shows, made small."""
     judge = task.judge and _needs_judge(task, case)
 
@@ -170,7 +170,7 @@ def shrunk(task: Task, case: Case, seconds: float = SHRINK_SECONDS) -> Found:
         result = run_case(task.library, attempt, task.model, judge=judge, every=judge)
         return None if result is None else result[0]
 
-    small = shrink(case.geometry, case.operations, trial, seconds)
+    small = shrink(case.geometry, case.operations, trial, SHRINK_SECONDS)
     # the trials looked at the last state only: the difference may show before
     again = run_case(task.library, small, task.model, judge=judge)
     if again is None:  # the library itself is not deterministic; say so with the whole case

@@ -7,7 +7,7 @@ that its operations follow from. Only random() is used of that: it repeats on ev
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from random import Random
@@ -27,8 +27,10 @@ _PAGES: Final = (4096, 8192, 4100, 4092, 12288, 2048, 20000)
 _LARGE: Final = (16384, 24576, 32764, 32768, 9000)
 _SIZES: Final = (
     _SMALL, _PAGES, _LARGE, _SMALL + _PAGES, _PAGES + _LARGE, _SMALL + _PAGES + _LARGE,
-    (1024, 2048), (4, 12, 28), (0, 32769, 8, 4096),
+    (1024, 2048), (2560,), (3072, 1024), (4, 12, 28), (0, 32769, 8, 4096),
 )  # fmt: skip
+# areas that cross pages: freed, they change a chunk's slot without emptying a page
+_STRADDLING: Final = ((2560,), (1200, 2560), (3000,), (6000, 1000), _SMALL + _PAGES)
 _ALIGNS: Final = ((4,), (4,), (4, 8, 16), (4, 64, 256, 4096), (1, 2, 2048), (0, 3, 8192, 4))
 _FLAGS: Final = (
     ("-",), ("-", "A"), ("A", "AW", "N"), ("-", "O", "N", "W", "F"), ("-", "R", "RA"),
@@ -100,7 +102,7 @@ def phases(longest: int) -> st.SearchStrategy[Phase]:
         Phase,
         st.integers(longest // 4, longest),
         st.integers(0, 1 << 32),
-        st.sampled_from((25, 40, 50, 55, 65, 80)),
+        st.sampled_from((5, 25, 40, 50, 55, 65, 80, 95)),
         st.sampled_from((0, 2, 10, 30, 100)),
         st.sampled_from((0, 0, 2, 8)),
         st.integers(0, 3),
@@ -110,12 +112,34 @@ def phases(longest: int) -> st.SearchStrategy[Phase]:
     )
 
 
+def waves(longest: int) -> st.SearchStrategy[list[Phase]]:
+    """Return phases that fill chunks and drain them again, with the balance work at their heels."""
+    return st.builds(
+        _wave,
+        st.integers(longest // 2, longest),
+        st.integers(0, 1 << 32),
+        st.sampled_from(_STRADDLING),
+        st.sampled_from((30, 100, 100)),
+        st.sampled_from((0, 0, 3, 1)),
+    )
+
+
+def _wave(length: int, seed: int, sizes: Sequence[int], work: int, order: int) -> list[Phase]:
+    fill = Phase(length, seed, 96, 5, 0, order, sizes, (4,), ("-",))
+    drain = replace(fill, seed=seed + 1, length=length * 5 // 6, grow=4, work=work)
+    return [fill, drain]
+
+
 @st.composite
 def cases(draw: st.DrawFn, backing: Backing, operations: int) -> Case:
     """Draw a case of about so many operations."""
     geometry = draw(geometries(backing))
     longest = max(operations // 4, 8)
-    chosen = draw(st.lists(phases(longest), min_size=2, max_size=10))
+    if draw(st.integers(0, 2)):
+        chosen = draw(st.lists(phases(longest), min_size=2, max_size=10))
+    else:
+        filled = draw(st.lists(waves(2 * longest), min_size=1, max_size=4))
+        chosen = [phase for wave in filled for phase in wave]
     return Case(geometry, expand(chosen))
 
 
