@@ -27,15 +27,17 @@ from percpu_proofs.conformance.vector_file import find_vectors, read_vector
 from percpu_proofs.conformance.vectors import conform_vectors
 from percpu_proofs.explore.alphabets import PLANS
 from percpu_proofs.explore.hunt import Caught
+from percpu_proofs.explore.scenarios import SCENARIOS
+from percpu_proofs.explore.search import Search
 from percpu_proofs.explore.token import Token
-from percpu_proofs.kernel import differential, found, interleaved
+from percpu_proofs.kernel import differential, found
 from percpu_proofs.kernel.build import SANITIZE, Library, compile_tree
 from percpu_proofs.kernel.differential import Tally, Task, run_task
-from percpu_proofs.kernel.draws import Case, expand
+from percpu_proofs.kernel.draws import Case
 from percpu_proofs.kernel.instance import Kernel, KernelStopped
 from percpu_proofs.kernel.model import Model
 from percpu_proofs.kernel.record import Recording, write_vector
-from percpu_proofs.kernel.schedule import replay
+from percpu_proofs.kernel.schedule import confirm, replay
 from percpu_proofs.kernel.shrink import run_case
 from percpu_proofs.kernel.tree import apply_patch, copy_tree
 from percpu_proofs.kernel.views import KernelState
@@ -208,18 +210,36 @@ def caught_by_hunts() -> list[tuple[str, Caught]]:
     """Return what the explorer's hunts find, each with the geometry it was found in."""
     found_now = []
     for plan in PLANS:
-        hunt = plan.hunt("linux_6_12", 15.0 if plan.name == "pages" else 3.0)
-        found_now += [(plan.geometry, caught) for caught in hunt.run().caught.values()]
+        hunt = replace(plan, longest=min(plan.longest, 5)).hunt("linux_6_12", 60.0).run()
+        assert hunt.complete
+        found_now += [(plan.geometry, caught) for caught in hunt.caught.values()]
     return found_now
+
+
+def tokens_of_the_model() -> list[Token]:
+    """Return tokens of short counterexamples: those of the hunts, and of a scenario's search."""
+    tokens = [
+        Token(
+            "linux_6_12", caught.clause, geometry, tuple(map(text_of, caught.setup)),
+            tuple(map(text_of, caught.actors)), 1, caught.schedule,
+        )
+        for geometry, caught in caught_by_hunts()
+    ]  # fmt: skip
+    scenario = SCENARIOS["reclaim-frees"]
+    search = Search(scenario.start("linux_6_12"), stop=lambda found: "RCL-3" in found.findings)
+    schedule = search.run().findings["RCL-3"].schedule
+    tokens.append(
+        Token(
+            "linux_6_12", "RCL-3", scenario.geometry, scenario.setup, scenario.actors,
+            scenario.works, schedule,
+        )
+    )  # fmt: skip
+    return tokens
 
 
 def test_every_violation_of_the_model_is_the_kernels(folder: Callable[[Path], Path]) -> None:
     confirmed: Counter[str] = Counter()
-    for geometry, caught in caught_by_hunts():
-        token = Token(
-            "linux_6_12", caught.clause, geometry, tuple(map(text_of, caught.setup)),
-            tuple(map(text_of, caught.actors)), 1, caught.schedule,
-        )  # fmt: skip
+    for token in tokens_of_the_model():
         for archive in FOUND:
             library = library_of(archive, folder(archive))
             done = replay(library, model_of(library), token)
@@ -298,7 +318,10 @@ def test_equivalent_change_makes_no_difference(bug: Bug, tmp_path: Path) -> None
     assert not tally.differs
 
 
-def test_difference_is_shrunk_saved_and_drawn(tmp_path: Path) -> None:
+def test_difference_is_shrunk_saved_and_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(differential, "SHRINK_SECONDS", 60.0)
     bug = next(bug for bug in BUGS if bug.name == "wrong list end")
     library = bugged(bug, tmp_path)
     tally = drawn(library, Model(), range(6), cases=6, operations=500)
@@ -319,8 +342,8 @@ def test_difference_in_a_schedule_has_a_token(tmp_path: Path) -> None:
     assert tally.found_schedule is not None
     assert tally.found_schedule.token.startswith("percpu1.")
     assert "differs at step" in found.schedule_text(tally.found_schedule)
-    plan = interleaved.draw(1)
-    assert expand([]) == [] or plan.actors
+    again = confirm(library, Model(), tally.found_schedule.token)
+    assert again.difference == tally.found_schedule.difference
 
 
 # stubs

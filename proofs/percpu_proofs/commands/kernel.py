@@ -18,6 +18,8 @@ from percpu_proofs.conformance.vector_file import SUFFIX, read_vector
 from percpu_proofs.inputs import InputError, read_text
 from percpu_proofs.kernel import found as differences
 from percpu_proofs.kernel.differential import (
+    CASES,
+    OPERATIONS,
     SCHEDULES,
     Found,
     Tally,
@@ -135,7 +137,7 @@ def kernel(
                     backings = (backing,)
                 with output.progress_bar("operations") as bar:
                     run_tasks(
-                        _tasks(shop, backings, seed, clauses), tally, jobs=jobs or _cpus(),
+                        _tasks(shop, backings, seed, clauses, count), tally, jobs=jobs or _cpus(),
                         operations=count, seconds=seconds, progress=bar,
                     )  # fmt: skip
         except KeyboardInterrupt:
@@ -158,15 +160,23 @@ def _cpus() -> int:
 
 
 def _tasks(
-    shop: Workshop, backings: tuple[Backing, ...], seed: int, clauses: bool
+    shop: Workshop,
+    backings: tuple[Backing, ...],
+    seed: int,
+    clauses: bool,
+    operations: int | None,
 ) -> Iterator[Task]:
     """Yield tasks without end: every fourth draws schedules, which only vm backing has."""
+    cases = CASES if operations is None else min(CASES, -(-operations // (2 * OPERATIONS)))
     for number in itertools.count():
         start = seed * 1_000_003 + number
         if number % 4 == 3 and "vm" in backings:
-            yield Task(shop.library("vm"), shop.model, start, clauses, schedules=SCHEDULES)
+            yield Task(
+                shop.library("vm"), shop.model, start, clauses, schedules=SCHEDULES * cases // CASES
+            )
         else:
-            yield Task(shop.library(backings[number % len(backings)]), shop.model, start, clauses)
+            library = shop.library(backings[number % len(backings)])
+            yield Task(library, shop.model, start, clauses, cases)
 
 
 def _run_files(

@@ -104,7 +104,7 @@ def phases(longest: int) -> st.SearchStrategy[Phase]:
         st.integers(0, 1 << 32),
         st.sampled_from((5, 25, 40, 50, 55, 65, 80, 95)),
         st.sampled_from((0, 2, 10, 30, 100)),
-        st.sampled_from((0, 0, 2, 8)),
+        st.sampled_from((0, 0, 3, 12)),
         st.integers(0, 3),
         st.sampled_from(_SIZES),
         st.sampled_from(_ALIGNS),
@@ -150,7 +150,7 @@ def expand(chosen: Sequence[Phase]) -> list[Operation]:
     handles = count(1)
     for phase in chosen:
         lines += _lines(phase, live, handles)
-    return parse_operations(Path("drawn"), lines).operations
+    return parse_operations(Path("drawn"), lines).operations if lines else []
 
 
 def _lines(phase: Phase, live: list[int], handles: Iterator[int]) -> Iterator[str]:

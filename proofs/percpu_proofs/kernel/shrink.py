@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from typing import Final
 
 from percpu_proofs.conformance.difference import Difference
 from percpu_proofs.kernel.build import Library
@@ -15,6 +16,9 @@ from percpu_proofs.oplist import Operation
 from percpu_spec import gfp
 from percpu_spec.geometry import Geometry
 
+_LARGEST: Final = 32768  # bytes of a request
+Works = Callable[[list[Operation]], list[Operation] | None]
+"""Returns those of the operations that it takes for a difference to show, None if none shows."""
 Trial = Callable[[list[Operation]], int | None]
 """Runs operations; returns how many it took until a difference showed, or None."""
 
@@ -47,7 +51,8 @@ def run_case(
 def shrink(geometry: Geometry, operations: list[Operation], trial: Trial, budget: float) -> Case:
     """Return a case from which no operation can be left out, as far as `budget` seconds allow.
 
-    Leaves out stretches, longest first, then makes sizes, alignments and flags plain.
+    Leaves out stretches, longest first, merges allocations, then makes sizes, alignments and
+    flags plain.
     """
     deadline = time.monotonic() + budget
 
@@ -59,20 +64,11 @@ def shrink(geometry: Geometry, operations: list[Operation], trial: Trial, budget
         return None if taken is None else sound[:taken]
 
     best = works(operations) or operations
-    length = max(len(best) // 2, 1)
-    while True:
+    before = len(best) + 1
+    while len(best) < before:
         before = len(best)
-        start = len(best)
-        while start > 0:
-            start = max(start - length, 0)
-            smaller = works(best[:start] + best[start + length :])
-            if smaller is not None:
-                best = smaller
-                start = min(start, len(best))
-        if length > 1:
-            length = max(length // 2, 1)
-        elif len(best) == before:
-            break
+        best = _left_out(best, works)
+        best = _merged(best, works)
     for index in range(len(best)):
         for simpler in _simpler(best[index]):
             smaller = works([*best[:index], simpler, *best[index + 1 :]])
@@ -80,6 +76,39 @@ def shrink(geometry: Geometry, operations: list[Operation], trial: Trial, budget
                 best = smaller
                 break
     return Case(geometry, _renumbered(best))
+
+
+def _left_out(best: list[Operation], works: Works) -> list[Operation]:
+    """Leave out stretches, halving their length down to single operations."""
+    length = max(len(best) // 2, 1)
+    while True:
+        before = start = len(best)
+        while start > 0:
+            start = max(start - length, 0)
+            smaller = works(best[:start] + best[start + length :])
+            if smaller is not None:
+                best = smaller
+                start = min(start, len(best))
+        if length == 1 and len(best) == before:
+            return best
+        length = max(length // 2, 1)
+
+
+def _merged(best: list[Operation], works: Works) -> list[Operation]:
+    """Put one allocation in the place of two that follow each other."""
+    index = 0
+    while index < len(best) - 1:
+        first, second = best[index : index + 2]
+        size = first[2] + second[2]
+        smaller = None
+        if first[0] == second[0] == "a" and first[3:] == second[3:] and size <= _LARGEST:
+            merged = (*first[:2], size, *first[3:])
+            smaller = works([*best[:index], merged, *best[index + 2 :]])
+        if smaller is None:
+            index += 1
+        else:
+            best = smaller
+    return best
 
 
 def _sound(operations: list[Operation]) -> list[Operation]:
