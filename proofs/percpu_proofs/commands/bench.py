@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
@@ -11,6 +12,7 @@ from rich.text import Text
 
 from percpu_proofs.bench import BenchReport, Work, measure, prepare
 from percpu_proofs.commands import output
+from percpu_proofs.kernel.workshop import workshop
 from percpu_reference import DEFAULT
 
 
@@ -30,9 +32,19 @@ from percpu_reference import DEFAULT
     show_default=True,
     help="Times everything is measured; the best counts.",
 )
+@click.option(
+    "--source",
+    type=click.Path(path_type=Path),
+    help="A Linux source tree: measure its compiled mm/percpu.c in the same run.",
+)
 @output.json_option
 def bench(
-    lists: tuple[str, ...], folder: Path | None, variant: str, rounds: int, as_json: bool
+    lists: tuple[str, ...],
+    folder: Path | None,
+    variant: str,
+    rounds: int,
+    source: Path | None,
+    as_json: bool,
 ) -> None:
     """Measure operation LISTs: c10, c100, c1000, or files. Without LIST, all that are there.
 
@@ -42,7 +54,10 @@ def bench(
     report = prepare(lists, [folder] if folder else [], variant, rounds)
     interrupted = False
     try:
-        with output.progress_bar("bench") as bar:
+        with ExitStack() as stack:
+            if source is not None:
+                report.library = stack.enter_context(workshop(source)).library("vm")
+            bar = stack.enter_context(output.progress_bar("bench"))
             measure(report, bar)
     except KeyboardInterrupt:
         interrupted = True
@@ -60,6 +75,8 @@ def bench(
 def _show(out: Console, report: BenchReport) -> None:
     rows = [_row(work) for work in report.works if work.seconds]
     out.print(output.table("operations a second, best of the rounds", _COLUMNS, rows))
+    measured = "measured in this run" if report.library else "as known; --source measures it"
+    out.print(f"* {measured}")
     growth = report.growth()
     if growth is not None:
         out.print(f"growth: c1000 runs at {growth:.0%} of c10's rate, contracts off")
@@ -80,7 +97,7 @@ _COLUMNS = (
     "full",
     "off/fast",
     "off/full",
-    "kernel C",
+    "kernel C*",
     "C/off",
     "final checksum",
 )

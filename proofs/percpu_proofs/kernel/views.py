@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from percpu_proofs.conformance.state import Recorder
 from percpu_proofs.kernel.instance import Kernel
 from percpu_reference.chunk import Block
 from percpu_spec.geometry import Geometry
@@ -158,6 +159,11 @@ class KernelState:
     def chunk_slot(self, chunk: KernelChunk) -> int:
         """Return the slot that the kernel itself computes from a chunk's hints."""
         return chunk.computed_slot
+
+
+def kernel_checksum(kernel: Kernel) -> int:
+    """Return the vectors' checksum of a kernel's state."""
+    return Recorder(KernelState(kernel)).read().crc  # type: ignore[arg-type]
 
 
 class Counters:
