@@ -13,9 +13,9 @@ struct percpu_environment {
     long live_pages, page_allocs, creates, destroys;
     long tlb_flushes, warnings, charged, objcg_refs, balance_requests, work_pending;
     long printed, stack_dumps; // differ between versions
-    long stray;                // memory cleared where nothing is mapped, pages freed while mapped
-    long misuse;               // locks taken or released wrongly
-    long unmaps;               // units' ranges unmapped
+    long stray;  // memory touched where nothing is mapped or not zeroed, pages freed while mapped
+    long misuse; // locks taken or released wrongly
+    long unmaps; // units' ranges unmapped
 };
 
 struct percpu_shape {

@@ -182,7 +182,7 @@ int percpu_boot(const struct percpu_shape *shape)
     percpu_environment.has_objcg = 1;
     percpu_environment.memory = 1 << 19;
     info = layout(shape);
-    pcpu_setup_first_chunk(info, (void *)(PAGE_SIZE << 20));
+    pcpu_setup_first_chunk(info, (void *)PERCPU_FIRST);
     pcpu_free_alloc_info(info);
     if (shape->async_enabled)
         percpu_enable_async();
@@ -293,6 +293,13 @@ int percpu_apply(const struct percpu_operation *operation, struct percpu_outcome
     need_handles(operation->handle + 1);
     ENTER(-1);
     percpu_do(operation, outcome);
+    if (operation->kind == 'a' && outcome->ok) {
+        char *base = __pcpu_ptr_to_addr(handles[operation->handle]);
+        unsigned int cpu;
+
+        for_each_possible_cpu(cpu)
+            percpu_use((unsigned long)base + pcpu_unit_offsets[cpu], operation->size);
+    }
     LEAVE(0);
 }
 

@@ -22,16 +22,22 @@ struct block {
 };
 static LIST_HEAD(blocks);
 
-void *percpu_boot_zalloc(size_t size)
+// Returns memory of which the first `zeroed` bytes are zero.
+static void *get_memory(size_t size, size_t zeroed)
 {
     struct block *block = aligned_alloc(SMP_CACHE_BYTES, ALIGN(sizeof(*block) + size,
                                                                (size_t)SMP_CACHE_BYTES));
 
     if (!block)
         percpu_stop(PERCPU_BUG, "no memory left for the library");
-    memset(block, 0, sizeof(*block) + size);
+    memset(block->memory, 0, zeroed);
     list_add(&block->link, &blocks);
     return block->memory;
+}
+
+void *percpu_boot_zalloc(size_t size)
+{
+    return get_memory(size, size);
 }
 
 void *percpu_zalloc(size_t size)
@@ -68,12 +74,16 @@ void percpu_free_all(void)
 
 struct page *percpu_alloc_page(void)
 {
+    struct page *page;
+
     if (percpu_strikes(&percpu_environment.page_fault) ||
         percpu_environment.live_pages >= percpu_environment.memory)
         return NULL;
     percpu_environment.page_allocs++;
     percpu_environment.live_pages++;
-    return percpu_boot_zalloc(sizeof(struct page));
+    page = get_memory(sizeof(*page) + PAGE_SIZE, sizeof(*page));
+    page->memory = (char *)(page + 1);
+    return page;
 }
 
 void percpu_free_page(struct page *page)
@@ -87,6 +97,7 @@ void percpu_free_page(struct page *page)
 
 #define FIRST_AREA (1UL << 44)
 static unsigned long span_shift;
+static char *first_units; // memory of the first chunk's units
 static struct area {
     struct page **pages; // by page of the area
 } *areas;
@@ -95,6 +106,7 @@ static unsigned long nr_areas;
 void percpu_set_span(unsigned long bytes)
 {
     span_shift = (unsigned long)order_base_2(bytes);
+    first_units = percpu_boot_zalloc(bytes);
 }
 
 static unsigned long new_area(void)
@@ -211,11 +223,13 @@ struct page *percpu_alloc_block(unsigned int order)
         return NULL;
     percpu_environment.page_allocs += (long)count;
     percpu_environment.live_pages += (long)count;
-    pages = percpu_boot_zalloc(count * sizeof(*pages));
+    pages = get_memory(count * (sizeof(*pages) + PAGE_SIZE), count * sizeof(*pages));
     n = new_area();
     pages->address = FIRST_AREA + (n << span_shift);
-    for (unsigned long i = 0; i < count && i < 1UL << (span_shift - PAGE_SHIFT); i++)
+    for (unsigned long i = 0; i < count && i < 1UL << (span_shift - PAGE_SHIFT); i++) {
+        pages[i].memory = (char *)(pages + count) + (i << PAGE_SHIFT);
         areas[n].pages[i] = &pages[i];
+    }
     return pages;
 }
 
@@ -226,13 +240,44 @@ void percpu_free_block(struct page *block, unsigned int order)
     percpu_free(block);
 }
 
-// Stands for memset on an area: notes whether every page of it is mapped (POP-2).
+// Calls `each` on the memory behind a range of addresses, page by page; notes what is not mapped.
+static void on_memory(unsigned long from, size_t size, void (*each)(char *memory, size_t size))
+{
+    while (size) {
+        size_t part = min(size, PAGE_SIZE - offset_in_page(from));
+        struct page *page;
+
+        if (from < FIRST_AREA) {
+            each(first_units + (from - PERCPU_FIRST), part);
+        } else {
+            page = percpu_page_at(from);
+            if (page)
+                each(page->memory + offset_in_page(from), part);
+            else
+                percpu_environment.stray++;
+        }
+        from += part;
+        size -= part;
+    }
+}
+
+static void zero(char *memory, size_t size) { memset(memory, 0, size); }
+
+// Stands for memset on an area, which must be mapped whole (POP-2).
 void percpu_clear(void *address, int byte, size_t size)
 {
-    unsigned long first = (unsigned long)address, last = first + size - 1;
+    on_memory((unsigned long)address, size, zero);
+}
 
-    if (first < FIRST_AREA)
-        return; // the first chunk, mapped from the start
-    for (first &= PAGE_MASK; first <= last; first += PAGE_SIZE)
-        percpu_environment.stray += !percpu_page_at(first);
+static void use(char *memory, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        percpu_environment.stray += memory[i] != 0;
+    memset(memory, 0x5a, size);
+}
+
+// Does what a caller does: finds an area zeroed (API-6) and writes to it.
+void percpu_use(unsigned long address, size_t size)
+{
+    on_memory(address, size, use);
 }

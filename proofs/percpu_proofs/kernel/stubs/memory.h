@@ -40,6 +40,7 @@ void percpu_free(void *memory);
 // pages: a block of one allocation is one page here, which the km backing indexes
 struct page {
     unsigned long index, private, address;
+    char *memory;
     int mapped;
 };
 struct page *percpu_alloc_page(void);
@@ -55,7 +56,8 @@ void percpu_free_block(struct page *block, unsigned int order);
 #define set_page_private(page, value) ((page)->private = (value))
 #define page_private(page) ((page)->private)
 
-// addresses: nothing stands behind them but a table of pages for each vm area
+// addresses: each vm area has a table of pages; the first chunk's units have their own place
+#define PERCPU_FIRST (PAGE_SIZE << 20)
 struct vm_struct {
     void *addr;
     unsigned long area;
@@ -70,6 +72,7 @@ int vmap_pages_range_noflush(unsigned long from, unsigned long end, pgprot_t pro
                              struct page **pages, unsigned int shift);
 void vunmap_range_noflush(unsigned long from, unsigned long end);
 void percpu_clear(void *address, int byte, size_t size);
+void percpu_use(unsigned long address, size_t size);
 #define vmalloc_to_page(address) percpu_page_at((unsigned long)(address))
 #define virt_to_page(address) percpu_page_at((unsigned long)(address))
 #define is_vmalloc_addr(address) (percpu_page_at((unsigned long)(address)) != NULL)
