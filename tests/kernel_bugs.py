@@ -114,6 +114,12 @@ BUGS = (
         "(void)0",
     ),
     Bug(
+        "last byte of an area not cleared",
+        "(?:pcpu_alloc|pcpu_alloc_noprof)",
+        r"\+ off, 0, size\)",
+        "+ off, 0, size - 1)",
+    ),
+    Bug(
         "failed population keeps the area",
         "(?:pcpu_alloc|pcpu_alloc_noprof)",
         r"pcpu_free_area\(chunk, off\)",

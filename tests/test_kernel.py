@@ -269,11 +269,8 @@ def test_patched_kernel_is_the_model_with_the_fix(
     name: str, library: Library, tmp_path: Path
 ) -> None:
     model = Model(fixes=(name,))
-    if name in IN_GAPS:
-        sizes = [{"schedules": 200}]
-    else:
-        sizes = [{"cases": 4, "operations": 600}]
-    unpatched = drawn(library, model, range(30), **sizes[0])
+    size = {"schedules": 200} if name in IN_GAPS else {"cases": 4, "operations": 600}
+    unpatched = drawn(library, model, range(60), **size)
     assert unpatched.differs, "no draw tells the fix from 6.12"
     with_patch = patched(tmp_path, name)
     for size in ({"cases": 4, "operations": 600}, {"schedules": 60}):

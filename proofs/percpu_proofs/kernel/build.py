@@ -108,7 +108,9 @@ def _make_headers(tree: Tree, folder: Path) -> None:
             header.parent.mkdir(parents=True, exist_ok=True)
             header.write_text("")
     own = tree.top / "include/linux/percpu.h"
-    (folder / "linux/percpu.h").write_text(f'#include "{own.absolute()}"\n')
+    header = folder / "linux/percpu.h"
+    header.parent.mkdir(parents=True, exist_ok=True)
+    header.write_text(f'#include "{own.absolute()}"\n')
 
 
 def _compile_error(tree: Tree, output: str) -> InputError:
