@@ -119,9 +119,7 @@ def test_recorded_vectors_are_written_again(
 
 @each_tree
 @pytest.mark.parametrize("backing", ["vm", "km"])
-def test_drawn_cases_agree(
-    archive: Path, backing: str, folder: Callable[[Path], Path]
-) -> None:
+def test_drawn_cases_agree(archive: Path, backing: str, folder: Callable[[Path], Path]) -> None:
     library = library_of(archive, folder(archive), backing)  # type: ignore[arg-type]
     model = model_of(library_of(archive, folder(archive)))
     tally = run_task(Task(library, model, 7, True, cases=8, operations=500))

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import signal
+import tempfile
 import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from multiprocessing import get_context
+from pathlib import Path
 from typing import Any, Final
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis.configuration import set_hypothesis_home_dir
 from hypothesis.errors import HypothesisWarning
 
 from percpu_proofs.conformance.difference import Difference
+from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel import interleaved
 from percpu_proofs.kernel.build import Library
 from percpu_proofs.kernel.draws import Case, cases
@@ -32,6 +38,7 @@ SCHEDULES: Final = 400
 OPERATIONS: Final = 1000
 """Operations of a case, about."""
 SHRINK_SECONDS: Final = 40.0
+_STORE: Final = Path(tempfile.gettempdir()) / "percpu-spec-hypothesis"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +117,13 @@ def run_task(task: Task) -> Tally:
         if tally.found is None:
             tally.add(run_one(task, case))
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", HypothesisWarning)
-        draw()
+    set_hypothesis_home_dir(_STORE)  # else it makes a folder where the user stands
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", HypothesisWarning)
+            draw()
+    finally:
+        set_hypothesis_home_dir(None)
     return tally
 
 
@@ -182,6 +193,11 @@ def _needs_judge(task: Task, case: Case) -> bool:
     return run_case(task.library, case, task.model) is None
 
 
+def _leave_interrupts() -> None:
+    """Let Ctrl-C end the run in one place, the parent."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def run_tasks(
     tasks: Iterator[Task],
     into: Tally,
@@ -214,7 +230,8 @@ def run_tasks(
         while not enough():
             into.add(run_task(next(tasks)))
         return
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+    context = get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_leave_interrupts) as pool:
         running: set[Future[Tally]] = set()
         try:
             while not enough():
@@ -223,6 +240,10 @@ def run_tasks(
                 done, running = wait(running, return_when=FIRST_COMPLETED)
                 for future in done:
                     into.add(future.result())
+        except BrokenProcessPool:
+            raise InputError(
+                "kernel", None, "a kernel that leaves its process alive (--jobs 1 shows where)"
+            ) from None
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
     into.seconds = time.monotonic() - began

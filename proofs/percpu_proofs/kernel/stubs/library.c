@@ -34,11 +34,12 @@ void percpu_stop(int code, const char *what)
     siglongjmp(entry, code);
 }
 
-static void fault(int signal)
+static void fault(int number)
 {
     if (inside)
-        percpu_stop(PERCPU_FAULT, "a bad address");
-    raise(signal);
+        percpu_stop(PERCPU_FAULT, number == SIGABRT ? "a corrupt heap" : "a bad address");
+    signal(number, SIG_DFL);
+    raise(number);
 }
 
 static void catch_faults(void)
@@ -50,6 +51,7 @@ static void catch_faults(void)
     sigaction(SIGSEGV, &action, NULL);
     sigaction(SIGBUS, &action, NULL);
     sigaction(SIGFPE, &action, NULL);
+    sigaction(SIGABRT, &action, NULL);
 }
 
 #define ENTER(failed) \
