@@ -36,12 +36,14 @@ from percpu_proofs.kernel.differential import Tally, Task, run_task
 from percpu_proofs.kernel.draws import Case
 from percpu_proofs.kernel.instance import Kernel, KernelStopped
 from percpu_proofs.kernel.model import Model
+from percpu_proofs.kernel.pair import WHOLE, Pair
 from percpu_proofs.kernel.record import Recording, write_vector
 from percpu_proofs.kernel.schedule import confirm, replay
 from percpu_proofs.kernel.shrink import run_case
 from percpu_proofs.kernel.tree import apply_patch, copy_tree
 from percpu_proofs.kernel.views import KernelState
 from percpu_proofs.oplist import parse_operations, text_of
+from percpu_reference.chunk import Chunk
 from percpu_reference.variants.reference import FIXES
 from percpu_spec.geometry import Geometry
 
@@ -185,6 +187,42 @@ def test_two_kernels_have_states_of_their_own(library: Library) -> None:
         one.apply(operation)
         assert KernelState(one).first_chunk.free_bytes == SMALL.dyn - 4096
         assert KernelState(other).first_chunk.free_bytes == SMALL.dyn
+
+
+def spoil_block(chunk: Chunk) -> None:
+    chunk.md_blocks[3].scan_hint_start += 1
+
+
+def spoil_map(chunk: Chunk) -> None:
+    chunk.bound_map[7] ^= 1
+
+
+def spoil_pages(chunk: Chunk) -> None:
+    chunk.populated[1] ^= 1
+
+
+def spoil_counter(chunk: Chunk) -> None:
+    chunk.nr_empty_pop_pages += 1
+
+
+@pytest.mark.parametrize(
+    ("spoil", "within"),
+    [(spoil_block, WHOLE), (spoil_map, 1), (spoil_pages, 1), (spoil_counter, 1)],
+)
+def test_what_only_the_model_changes_is_seen(
+    spoil: Callable[[Chunk], None], within: int, library: Library
+) -> None:
+    lines = ["a 1 28672 4 -", *(f"a {n} 32768 4 -" for n in range(2, 5)), *["U 1"] * WHOLE]
+    operations = parse_operations(Path("lines"), lines).operations
+    pair = Pair(library, SMALL, Model())
+    try:
+        for number, operation in enumerate(operations[:4], 1):
+            assert pair.step(number, operation) is None
+        spoil(pair.machine.allocator.first_chunk)
+        steps = [pair.step(number, op) for number, op in enumerate(operations[4:], 5)]
+    finally:
+        pair.close()
+    assert any(steps[:within])
 
 
 def test_predicates_run_on_the_kernels_state(library: Library) -> None:
