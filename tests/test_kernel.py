@@ -451,6 +451,15 @@ def test_conform_kernel_runs_files_and_patches(tmp_path: Path) -> None:
     assert json.loads(result.stdout)["operations"] == len(read_vector(vector).listed.operations)
 
 
+def test_conform_kernel_names_the_line_of_a_wrong_handle(tmp_path: Path) -> None:
+    operations = tmp_path / "wrong.ops"
+    operations.write_text("a 1 8 4 -\nf 1\nf 1\n")
+    arguments = ["conform", "kernel", "--source", str(tree_of(NEWEST).top), "--operations"]
+    result = CliRunner().invoke(main, [*arguments, str(operations)])
+    assert result.exit_code == 2
+    assert "wrong.ops:3: expected a handle not freed yet" in result.output
+
+
 def test_conform_record(tmp_path: Path) -> None:
     operations = tmp_path / "few.ops"
     operations.write_text("# a comment\na 1 4096 4 GA # another\n\nf 1\nb\n")

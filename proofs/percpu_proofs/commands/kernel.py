@@ -32,7 +32,8 @@ from percpu_proofs.kernel.instance import KernelStopped
 from percpu_proofs.kernel.record import Recording, write_manifest, write_vector
 from percpu_proofs.kernel.schedule import Confirmed, confirm
 from percpu_proofs.kernel.workshop import Workshop, workshop
-from percpu_reference import DEFAULT
+from percpu_proofs.machine import HandleError, Machine
+from percpu_reference import DEFAULT, build
 from percpu_spec.geometry import Backing
 
 _source = click.option(
@@ -187,7 +188,11 @@ def _run_files(
         if read.kind is Kind.TRACE:
             raise InputError(path, None, "an operation list or a vector")
         task = Task(shop.library(read.geometry.backing), shop.model, 0, clauses)
-        tally.add(run_one(task, Case(read.geometry, read.listed.operations)))
+        try:
+            tally.add(run_one(task, Case(read.geometry, read.listed.operations)))
+        except HandleError:  # run by the model alone, the list says at which line
+            Machine(build(shop.model.variant(), read.geometry)).run(read.listed)
+            raise
 
 
 def _as_json(

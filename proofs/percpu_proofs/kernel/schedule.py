@@ -25,6 +25,7 @@ from percpu_proofs.kernel.instance import KernelStopped, Result
 from percpu_proofs.kernel.model import Model
 from percpu_proofs.kernel.pair import Pair
 from percpu_proofs.kernel.views import OWNED, KernelState
+from percpu_proofs.machine import HandleError
 from percpu_proofs.oplist import Operation, parse_operations
 from percpu_reference.gaps import CREATE, DONE, FAILED, MUTEX, Gap
 from percpu_reference.variants.fixes.free_chunks import AGAIN
@@ -93,6 +94,8 @@ def replay(library: Library, model: Model, token: Token) -> Confirmed:
         stage.judge_rest()
     except KernelStopped as stopped:
         done.difference = f"the kernel stopped: {stopped}"
+    except HandleError as error:
+        raise InputError("token", None, f"operations on handles as held ({error})") from None
     finally:
         if stage is not None:
             stage.pair.close()
