@@ -460,6 +460,21 @@ def test_conform_kernel_names_the_line_of_a_wrong_handle(tmp_path: Path) -> None
     assert "wrong.ops:3: expected a handle not freed yet" in result.output
 
 
+def test_bench_measures_the_compiled_kernel(tmp_path: Path) -> None:
+    operations = tmp_path / "few.ops"
+    lines = [f"a {n} {64 * n} 4 -" for n in range(1, 40)] + [f"f {n}" for n in range(1, 30)]
+    operations.write_text("\n".join([*lines, "b"]))
+    result = CliRunner().invoke(
+        main, ["bench", str(operations), "--rounds", "1", "--json", "--source",
+               str(tree_of(NEWEST).top)],
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    (work,) = json.loads(result.stdout)["lists"]
+    assert work["kernel_measured"]
+    assert work["checksums_agree"]  # the kernel's among them
+    assert work["kernel_ratio"] > 1
+
+
 def test_conform_record(tmp_path: Path) -> None:
     operations = tmp_path / "few.ops"
     operations.write_text("# a comment\na 1 4096 4 GA # another\n\nf 1\nb\n")
