@@ -217,8 +217,24 @@ EQUIVALENT = (
         r"block->scan_hint = 0",
         "(void)0",
     ),
+    # the same start and, as no scan_hint exceeds contig_hint, the same length: nothing is changed
+    Bug(
+        "equal run entered again",
+        "pcpu_block_update",
+        r"start > block->scan_hint_start \|\|",
+        "start >= block->scan_hint_start ||",
+    ),
+    # not proved: a run that ends its block was entered by the free or the refresh that made it, so
+    # a search that skips it has nothing to add; no difference in 100,000 drawn operations, nor in
+    # 34,771 short lists of parts of pages, some aligned
+    Bug(
+        "hole at a block's end not entered",
+        "pcpu_block_update_scan",
+        r"e_off > PCPU_BITMAP_BLOCK_BITS",
+        "e_off >= PCPU_BITMAP_BLOCK_BITS",
+    ),
 )
-"""Changes that make no difference to any state, each with the reason."""
+"""Changes that no draw tells from the kernel, each with the reason."""
 
 
 def seeded(source: str, bug: Bug) -> str:
