@@ -71,8 +71,6 @@ EXACT: list[Row] = [
     ("alloc_percpu", "if reserved and self.reserved_chunk is not None:",
      "if self.reserved_chunk is not None:", "ordinary requests get reserved memory"),
     ("alloc_percpu", "if gfp & ACCOUNT:", "if False:", "nothing is charged"),
-    ("alloc_percpu", "    if chunk is None:\n        yield FAILED",
-     "    if True:\n        yield FAILED", "every request fails, and keeps its area"),
     ("alloc_percpu", "self.env.warnings += 1", "pass", "illegal requests do not warn"),
     ("alloc_percpu", " and not gfp & NOFAIL", "", "a wait that must not fail is killed"),
     ("alloc_failed", "self.warn_limit -= 1", "pass", "failures are printed without limit"),

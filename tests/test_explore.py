@@ -2,54 +2,138 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import random
+import re
+import sys
+from functools import cache
 
 import pytest
 from click.testing import CliRunner
 
+from percpu_proofs import bench_explore
 from percpu_proofs.cli import main
+from percpu_proofs.explore import footprint, reduction
 from percpu_proofs.explore import token as tokens
-from percpu_proofs.explore.alphabets import PLANS
+from percpu_proofs.explore.crosscheck import cross_check
 from percpu_proofs.explore.ladder import climb
 from percpu_proofs.explore.minimise import minimise
+from percpu_proofs.explore.reduction import search
 from percpu_proofs.explore.sampling import Strategy, sample
-from percpu_proofs.explore.scenario import Scenario, fill, free
+from percpu_proofs.explore.scenario import Scenario
 from percpu_proofs.explore.scenarios import SCENARIOS
-from percpu_proofs.explore.search import Search
+from percpu_proofs.explore.search import Explored
 from percpu_proofs.explore.token import Token, read_token
+from percpu_proofs.explore.watch import JUDGED
 from percpu_proofs.explore.world import World
 from percpu_proofs.inputs import InputError
-from percpu_proofs.review.jobs import Job, run
-from percpu_proofs.review.matrix import matrix
 from percpu_reference import VARIANTS
 from percpu_reference.balance import Balance
+from percpu_reference.gaps import Gap
 from percpu_reference.variants.linux_6_12 import Linux612
+from percpu_spec.protocol.variants import MACHINES
 
-SMALL = Scenario(
-    "small",
-    "one free and one atomic allocation while a chunk is reclaimed",
-    (*fill(1, 22, 4096), *free(*range(8, 20))),
-    ("f 20", "a 100 4096 4 A"),
-)
+SMALL = SCENARIOS["reclaim-free"]
+PINNED = [(s, variant) for s in SCENARIOS.values() for variant in s.verdicts]
 
 
-@pytest.mark.parametrize("variant", ["linux_6_12"])
-@pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=lambda s: s.name)
+@cache
+def searched(name: str, variant: str) -> Explored:
+    return search(SCENARIOS[name].start(variant), "matching", refine=True)
+
+
+@pytest.mark.parametrize(("scenario", "variant"), PINNED, ids=lambda p: getattr(p, "name", p))
 def test_scenarios_have_their_verdict_and_their_states(scenario: Scenario, variant: str) -> None:
-    result = Search(scenario.start(variant)).run()
+    result = searched(scenario.name, variant)
     assert result.complete
-    assert set(result.findings) == scenario.expected[variant]
-    assert result.states == scenario.states[variant]
+    assert (result.states, set(result.findings)) == scenario.verdicts[variant]
+    assert result.refined == (result.steps if variant in MACHINES else 0)
 
 
-def test_matching_counts_what_brute_force_runs() -> None:
-    every = Search(SMALL.start("linux_6_12"), "all").run()
-    matched = Search(SMALL.start("linux_6_12"), "matching").run()
-    commuting = Search(SMALL.start("linux_6_12"), "commuting").run()
-    assert every.schedules == matched.schedules == 290
-    assert commuting.schedules < every.schedules and matched.steps < every.steps
-    assert set(every.findings) == set(matched.findings) == set(commuting.findings) == {"RCL-3"}
-    assert every.situations.keys() == matched.situations.keys() == commuting.situations.keys()
+def gaps_of(variant: str) -> set[str]:
+    """Return the names of the gaps that the code of a variant has."""
+    classes = [cls for cls in VARIANTS[variant].__mro__ if cls is not object]
+    modules = {sys.modules[cls.__module__] for cls in classes}
+    texts = [inspect.getsource(module) for module in modules]
+    names = {name for text in texts for name in re.findall(r'\bGap\(\s*"([^"]+)"', text)}
+    for module in modules:
+        names |= {value.name for value in vars(module).values() if isinstance(value, Gap)}
+    return names
+
+
+@pytest.mark.parametrize("variant", ["linux_5_12", "rfc_series", "linux_6_12", "reference"])
+def test_scenarios_reach_every_gap(variant: str) -> None:
+    met = {gap for s in SCENARIOS.values() for gap in searched(s.name, variant).situations}
+    missing = gaps_of(variant) - met
+    assert missing == UNREACHED.get(variant, set())
+
+
+RECLAIM = {"reclaim: release pages", "reclaim: flush the TLB"}
+UNREACHED = {"linux_5_12": RECLAIM, "rfc_series": RECLAIM}
+"""Gaps of functions that a variant inherits and does not call."""
+
+
+def test_every_clause_is_asked_in_some_scenario() -> None:
+    asked = {c for s in SCENARIOS.values() for c in searched(s.name, "linux_6_12").witnessed}
+    assert asked == set(JUDGED)
+
+
+def test_a_clause_without_its_situation_is_not_asked() -> None:
+    result = searched("no-room", "linux_6_12")
+    assert "TLB-1" not in result.witnessed and "RCL-1" not in result.witnessed
+    assert result.witnessed["LIST-1"] > 0
+
+
+@pytest.mark.parametrize("variant", ["linux_5_12", "rfc_series", "linux_6_12", "reference"])
+def test_all_modes_agree(variant: str) -> None:
+    compared = cross_check(SMALL.start(variant), 100_000)
+    every, commuting, reduced, matched = compared.results
+    assert all(r.complete for r in compared.results)
+    assert compared.differences == []
+    assert every.schedules == matched.schedules and every.steps == matched.covered
+    assert reduced.schedules <= commuting.schedules <= every.schedules
+    assert reduced.steps <= commuting.steps and matched.steps < every.steps
+
+
+def test_reduction_leaves_out_most_of_what_only_swaps() -> None:
+    every = search(SMALL.start("linux_6_12"), "all")
+    reduced = search(SMALL.start("linux_6_12"), "dpor")
+    assert (every.schedules, reduced.schedules) == (290, 99)
+
+
+@pytest.mark.parametrize("name", ["reuse", "two-waiters", "no-memory", "second-free"])
+def test_reduction_finds_what_matching_finds(name: str) -> None:
+    matched = searched(name, "linux_6_12")
+    reduced = search(SCENARIOS[name].start("linux_6_12"), "dpor")
+    assert reduced.complete and reduced.schedules < matched.schedules
+    assert reduced.findings.keys() == matched.findings.keys()
+    assert reduced.witnessed.keys() == matched.witnessed.keys()
+
+
+def test_a_reduction_that_takes_too_much_to_commute_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(reduction, "CONFLICTS", [0] * len(reduction.CONFLICTS))
+    monkeypatch.setattr(reduction, "commute", lambda one, other: True)
+    compared = cross_check(SMALL.start("linux_6_12"), 100_000)
+    assert any("dpor" in line for line in compared.differences)
+
+
+def test_reduction_knows_what_every_step_touches() -> None:
+    """What a step changed lies within what was said of it before."""
+    start = SCENARIOS["reclaim-frees"].start("reference")
+    seen = set()
+    for seed in range(40):
+        world, chance = World(start), random.Random(seed)
+        while enabled := world.enabled():
+            actor = chance.choice(enabled)
+            before = footprint.Standing(world, actor)
+            world.step(actor)
+            touched = footprint.touched(world, actor, before)
+            assert touched & ~before.footprint == 0
+            seen.add(touched)
+    assert len(seen) > 4
 
 
 def test_counterexample_is_minimal_and_replays_from_its_token() -> None:
@@ -59,9 +143,7 @@ def test_counterexample_is_minimal_and_replays_from_its_token() -> None:
     assert small.operations < len(scenario.setup) + len(scenario.actors)
     assert small.preemptions == 1 and small.scenario.actors == ("f 22",)
     s = small.scenario
-    token = Token(
-        "linux_6_12", "RCL-3", s.geometry, s.setup, s.actors, s.works, small.finding.schedule
-    )
+    token = Token.of("linux_6_12", "RCL-3", s, small.finding.schedule)
     again = read_token(str(token))
     assert again == token
     rungs = list(climb(World(again.scenario.start("linux_6_12")), again.schedule))
@@ -85,55 +167,6 @@ def test_a_damaged_token_is_bad_input(text: str) -> None:
     result = CliRunner().invoke(main, ["replay", text])
     assert result.exit_code == 2
     assert "token" in result.output and "Traceback" not in result.output
-
-
-FOUND = {
-    # plan, operations at most: clause -> fewest operations of linux_6_12, from an empty start
-    ("pages", 5): {"BAL-2": 3, "BAL-1": 5},
-    ("quarters", 4): {"HINT-3": 3, "HINT-4": 4},
-    ("crumbs", 4): {"BAL-2": 3, "HINT-5": 3, "LIST-2": 4},
-}
-
-
-@pytest.mark.parametrize("plan", FOUND, ids=lambda p: p[0])
-def test_hunts_find_the_shortest_from_an_empty_start(plan: tuple[str, int]) -> None:
-    name, longest = plan
-    hunt = next(p for p in PLANS if p.name == name).hunt("linux_6_12", 120.0)
-    hunt.longest = longest
-    hunt.run()
-    assert hunt.complete
-    assert {c: caught.length for c, caught in hunt.caught.items()} == FOUND[plan]
-
-
-class _ForgetsToIsolate(Linux612):
-    """Puts a chunk on to_depopulate and leaves it in the float, findable."""
-
-    __slots__ = ()
-
-    def should_reclaim_chunk(self, chunk: object) -> bool:
-        wanted = super().should_reclaim_chunk(chunk)  # type: ignore[arg-type]
-        return wanted or getattr(chunk, "nr_empty_pop_pages", 0) >= 2
-
-
-def test_a_seeded_bug_is_hunted_down(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(VARIANTS, "seeded", _ForgetsToIsolate)
-    hunt = next(p for p in PLANS if p.name == "pages").hunt("seeded", 60.0)
-    hunt.longest = 3
-    hunt.run()
-    assert {"RCL-1", "RCL-5"} & hunt.caught.keys()
-
-
-def test_review_puts_verdict_evidence_and_counterexample_together() -> None:
-    jobs = [
-        Job("linux_6_12", "hunt", "crumbs", 60.0),
-        Job("linux_6_12", "scenario", "reclaim-frees", 60.0),
-    ]
-    cells = {cell.clause: cell for cell in matrix(["linux_6_12"], map(run, jobs))}
-    assert cells["HINT-5"].verdict == "violated" and cells["HINT-5"].as_expected
-    assert cells["HINT-5"].example is not None and cells["HINT-5"].example.length == 3
-    assert cells["LIST-1"].verdict == "holds" and cells["LIST-1"].evidence
-    assert cells["HINT-6"].verdict == "not applicable"
-    assert cells["ACC-1"].verdict == "unchecked" and cells["ACC-1"].as_expected
 
 
 def test_explore_and_replay_speak_json() -> None:
@@ -162,3 +195,13 @@ def test_random_schedules_find_it_too_and_repeat_by_seed(strategy: Strategy) -> 
     again = sample(start, 200, seed=7, strategy=strategy)
     assert first.schedules == 200 and not first.complete
     assert first.findings["RCL-3"].schedule == again.findings["RCL-3"].schedule
+
+
+def test_rates_say_what_was_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench_explore, "STEPS", 3000)
+    monkeypatch.setattr(bench_explore, "_frontrun", lambda variant: None)
+    every, matched, small = (r.as_json() for r in bench_explore.measure("linux_6_12"))
+    assert every["steps"] == 3001 and every["schedules"] > 500
+    assert every["states"] == 0 and matched["states"] > 500
+    assert (small["schedules"], small["steps"]) == (290, 1073)
+    assert small["schedules_per_second"] > 100

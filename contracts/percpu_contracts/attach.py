@@ -16,11 +16,14 @@ from typing import Any, TypeVar, cast
 import icontract
 
 from percpu_contracts.contract import NOT_ASKED, Mark, marked_names, marks_of
+from percpu_contracts.guard import gap_misuse, guarded
 from percpu_contracts.monitor import ClauseViolation, MisuseError, Monitor
 
 C = TypeVar("C")
 
 CALLERS_ERROR = "API-2"
+
+_LOCKS = ("LOCK-1", "LOCK-2")
 
 _CHECKED: dict[tuple[type, str], type] = {}
 
@@ -41,8 +44,42 @@ def checked(cls: type[C], level: str) -> type[C]:
             function = getattr(cls, name)
             wrap = _generator if inspect.isgeneratorfunction(function) else _function
             namespace[name] = wrap(function, marks)
+    if level == "full":
+        namespace = guarded(cls, namespace)
     made = _CHECKED[cls, level] = type(f"Checked{cls.__name__}", (cls,), namespace)
     return cast("type[C]", made)
+
+
+def lock_checked(cls: type[C]) -> type[C]:
+    """Return a subclass of cls that asks LOCK-1 and LOCK-2 and nothing else, without icontract.
+
+    Its layout is that of cls. What is broken goes to the guard of the allocator's monitor, which
+    must be there.
+    """
+    if (cls, "locks") in _CHECKED:
+        return cast("type[C]", _CHECKED[cls, "locks"])
+    namespace: dict[str, Any] = {"__slots__": (), "__module__": cls.__module__}
+    for name in marked_names(cls):
+        marks = [m for m in marks_of(cls, name) if m.kind == "require" and m.clause in _LOCKS]
+        if marks:
+            namespace[name] = _asking(getattr(cls, name), marks)
+    made = _CHECKED[cls, "locks"] = type(f"Guarded{cls.__name__}", (cls,), guarded(cls, namespace))
+    return cast("type[C]", made)
+
+
+def _asking(function: Callable[..., Any], marks: list[Mark]) -> Callable[..., Any]:
+    """Return the function with its preconditions asked first; they speak of locks alone."""
+    asked = [(m.clause, m.condition) for m in marks]
+
+    @functools.wraps(function)
+    def asking(self: Any, *given: Any) -> Any:
+        for clause, condition in asked:
+            wrong = condition(self)
+            if wrong is not None:
+                self.monitor.guard.report(clause, wrong)
+        return function(self, *given)
+
+    return asking
 
 
 def _function(function: Callable[..., Any], marks: list[Mark]) -> Callable[..., Any]:
@@ -75,7 +112,8 @@ def _generator(function: Callable[..., Any], marks: list[Mark]) -> Callable[...,
         steps = function(self, *args, **kwargs)
         try:
             while True:
-                gap = next(steps)
+                with _Inside(self, True):
+                    gap = next(steps)
                 judge_gap(self, gap)
                 yield gap
         except StopIteration as stop:
@@ -111,8 +149,29 @@ def judge_gap(allocator: Any, gap: Any) -> None:
     to its return.
     """
     monitor: Monitor | None = allocator.monitor
+    if monitor is not None and allocator.lock:
+        monitor.misused(*gap_misuse(gap.last))
     if monitor is not None and (monitor.history.concurrent or not gap.last):
         monitor.judge(allocator, quiescent=False)
+
+
+class _Inside:
+    """While it lasts, a step of an allocator runs, or a contract looks at what one did."""
+
+    __slots__ = ("guard", "inside", "was")
+
+    def __init__(self, allocator: Any, inside: bool) -> None:
+        monitor: Monitor | None = allocator.monitor
+        self.guard = None if monitor is None else monitor.guard
+        self.inside = inside
+
+    def __enter__(self) -> None:
+        if self.guard is not None:
+            self.was, self.guard.inside = self.guard.inside, self.inside
+
+    def __exit__(self, *raised: object) -> None:
+        if self.guard is not None:
+            self.guard.inside = self.was
 
 
 def _parameters(condition: Callable[..., Any]) -> list[str]:
@@ -141,13 +200,13 @@ def _capture(olds: list[Mark]) -> Callable[..., Any]:
     parts = [(m.clause, m.condition, _picker(m.condition)) for m in olds]
 
     def entry(**given: Any) -> types.SimpleNamespace:
-        return types.SimpleNamespace(
-            **{key: capture(*pick(given)) for key, capture, pick in parts}
-        )
+        with _Inside(given["self"], False):
+            return types.SimpleNamespace(
+                **{key: capture(*pick(given)) for key, capture, pick in parts}
+            )
 
-    return _with_parameters(
-        entry, dict.fromkeys(n for m in olds for n in _parameters(m.condition))
-    )
+    wanted = dict.fromkeys(["self", *(n for m in olds for n in _parameters(m.condition))])
+    return _with_parameters(entry, wanted)
 
 
 def _judge(marks: list[Mark]) -> Callable[..., bool]:
@@ -165,6 +224,10 @@ def _judge(marks: list[Mark]) -> Callable[..., bool]:
             given["OLD"] = given["OLD"].entry
         if monitor is not None:
             monitor.evaluated[asked] += 1
+        with _Inside(given["self"], False):
+            return hold(monitor, given)
+
+    def hold(monitor: Monitor | None, given: dict[str, Any]) -> bool:
         for clause, single, condition, pick in parts:
             wrong = condition(*pick(given))
             if wrong is None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from percpu_contracts.cost import Examined
 from percpu_spec.views import ChunkView
@@ -27,6 +28,20 @@ class History:
         self.creations = 0  # of chunks by the run under way (BAL-3)
         self.examined: list[Examined] = []  # by the search under way
         self.concurrent = False  # more than one actor runs
+
+    def copy(self, copies: Mapping[Any, ChunkView]) -> History:
+        """Return an independent history of the copies of its chunks; those that are gone are left.
+
+        Only for states in which nothing runs.
+        """
+        new = History()
+        new.depopulated = {copies[chunk] for chunk in self.depopulated if chunk in copies}
+        for name in ("given_back", "stale"):
+            pages = {(copies[c], page) for c, page in getattr(self, name) if c in copies}
+            setattr(new, name, pages)
+        new.runs = self.runs
+        new.concurrent = self.concurrent
+        return new
 
     def released(self, chunk: ChunkView, pages: Iterable[int]) -> None:
         """Pages of a chunk were unmapped and given back."""

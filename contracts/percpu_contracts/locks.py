@@ -17,3 +17,35 @@ def may_sleep(mutex: bool, lock: bool) -> str | None:
     if lock:
         return "a sleeping step with pcpu_lock held"
     return None if mutex else "backing changes without pcpu_alloc_mutex"
+
+
+@states("LOCK-1")
+def lock_changes_hands(held: bool, taken: bool) -> str | None:
+    """pcpu_lock is taken when it is free and released when it is held."""
+    if held == taken:
+        return "pcpu_lock is taken while held" if taken else "pcpu_lock is released, not held"
+    return None
+
+
+@states("LOCK-1")
+def lock_is_released(lock: bool) -> str | None:
+    """pcpu_lock is not held where only flags and requests for work are left to do."""
+    return "pcpu_lock is still held behind the last lock section" if lock else None
+
+
+@states("LOCK-2")
+def no_gap_is_locked(lock: bool) -> str | None:
+    """Nobody waits or sleeps with pcpu_lock held."""
+    return "a step stands in a gap with pcpu_lock held" if lock else None
+
+
+@states("LOCK-2")
+def mutex_changes_hands(held: bool, taken: bool, lock: bool, own: bool) -> str | None:
+    """pcpu_alloc_mutex is taken when it is free, and by no one with pcpu_lock; the holder alone
+    releases it. own: nobody else holds it.
+    """
+    if held == taken:
+        return "pcpu_alloc_mutex is taken while held" if taken else "a mutex not held is released"
+    if taken and lock:
+        return "pcpu_alloc_mutex is taken with pcpu_lock held"
+    return None if own else "pcpu_alloc_mutex is released by a step that does not hold it"

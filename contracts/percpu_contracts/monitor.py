@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from percpu_contracts.guard import Guard
 from percpu_contracts.history import History
 from percpu_contracts.whole_state import (
     QUIESCENT_CLAUSES,
@@ -68,6 +69,7 @@ class Monitor:
         self.last = ("", "")  # the violation entered last
         self.history = History()
         self.whole_state = WholeState()
+        self.guard = Guard(self.misused)
         self._counted: set[str] = set()
         self._counted_at = -1
 
@@ -92,6 +94,11 @@ class Monitor:
             self._counted.add(clause)
             violation.count += 1
         return expected or not self.strict
+
+    def misused(self, clause: str, message: str) -> None:
+        """Enter a misuse of locks; raise if it is unexpected."""
+        if not self.broken(clause, message):
+            raise ClauseViolation(clause, message, self.operation)
 
     def broken_state(self, allocator: AllocatorView, *, quiescent: bool) -> Iterator[Broken]:
         """Yield the clauses that the present state breaks."""

@@ -14,13 +14,21 @@ from percpu_proofs.commands.explore import explore, replay
 from percpu_proofs.commands.review import review
 from percpu_proofs.commands.run import run
 from percpu_proofs.commands.show import show
+from percpu_proofs.commands.workload import workload
 from percpu_proofs.inputs import InputError
 from percpu_proofs.traces.events import TraceError
-from percpu_reference import UnknownVariantError
+from percpu_reference import UnknownVariantError, VariantFileError
 from percpu_spec.catalogue import UnknownClauseError
 from percpu_spec.geometry import GeometryError
 
-_BAD_INPUT = (InputError, TraceError, GeometryError, UnknownVariantError, UnknownClauseError)
+_BAD_INPUT = (
+    InputError,
+    TraceError,
+    GeometryError,
+    UnknownVariantError,
+    VariantFileError,
+    UnknownClauseError,
+)
 
 
 class _Cli(click.Group):
@@ -46,7 +54,7 @@ def main() -> None:
     """
 
 
-for _command in (run, conform, show, explore, replay, review, bench, explain):
+for _command in (run, conform, show, explore, replay, review, workload, bench, explain):
     main.add_command(_command)
 
 if __name__ == "__main__":

@@ -12,7 +12,9 @@ from percpu_contracts.monitor import ClauseViolation, Monitor
 from percpu_proofs.conformance.state import Recorder, checksum
 from percpu_proofs.machine import Machine
 from percpu_proofs.oplist import OperationList
+from percpu_proofs.refinement import REFINE, machine_of, refined
 from percpu_reference import build
+from percpu_reference.backing import KmBacking
 from percpu_reference.variants import Allocator
 from percpu_spec.catalogue import clauses
 from percpu_spec.geometry import Geometry
@@ -158,6 +160,7 @@ def run_list(
         report.geometry,
         contracts=report.contracts,
         stats=report.contracts == "full",  # there is a clause about them
+        around=_followed if report.contracts == "full" else None,
     )
     machine = Machine(allocator)
     step = max(-(-report.planned // SAMPLES), 1)
@@ -178,8 +181,16 @@ def run_list(
         # an interrupted run keeps what it has found
         report.operations = machine.operation
         report.seconds = time.perf_counter() - began
+        if hasattr(allocator, "checker") and allocator.monitor is not None:
+            allocator.monitor.evaluated[REFINE] = allocator.checker.stretches
         report.clauses = verdicts(allocator.monitor, lambda number: listed.lines[number - 1])
     return allocator
+
+
+def _followed(cls: type[Allocator]) -> type[Allocator]:
+    """Return the class followed by its variant's machine, if it has one."""
+    machine = machine_of(cls, "km" if issubclass(cls, KmBacking) else "vm")
+    return cls if machine is None else refined(cls, machine)
 
 
 def _sample(report: RunReport, allocator: Allocator) -> None:
@@ -191,7 +202,7 @@ def verdicts(monitor: Monitor | None, line_of: Callable[[int], int]) -> list[Cla
     """Return a verdict for every clause of the catalogue; `line_of` an operation, from 1."""
     asked = monitor.asked() if monitor is not None else {}
     found: list[ClauseVerdict] = []
-    for clause in clauses():
+    for clause in [*clauses(), *([REFINE] if asked.get(REFINE) else [])]:
         evaluations = asked.get(clause, 0)
         broken = monitor.violations.get(clause) if monitor is not None else None
         if broken is not None:

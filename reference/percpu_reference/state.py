@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import attrgetter
 from typing import Any, ClassVar, Self
 
 from percpu_contracts.monitor import Monitor
@@ -19,12 +20,46 @@ _OWN = frozenset(
 )
 """Slots whose values belong to one allocator alone."""
 
+_FIXED = frozenset(
+    (
+        "block_bits",
+        "block_mask",
+        "block_shift",
+        "empty_low",
+        "free_slot",
+        "geometry",
+        "granule",
+        "largest",
+        "nr_slots",
+        "page",
+        "place_chunk",
+        "relegation_slot",
+        "sidelined_slot",
+        "slot_of_bits",
+        "to_depopulate_slot",
+        "trace",
+        "unit_size",
+    )
+)
+"""Slots that do not change after boot."""
+_RESTORED: dict[type, tuple[str, ...]] = {}
+
+
+_ID: Callable[[Chunk], int] = attrgetter("id")
+
 
 def _slots_of(cls: type) -> tuple[str, ...]:
     """Return every slot of a class and its bases."""
     if cls not in _SLOTS:
         _SLOTS[cls] = tuple(n for base in cls.__mro__ for n in getattr(base, "__slots__", ()))
     return _SLOTS[cls]
+
+
+def _restored(cls: type) -> tuple[str, ...]:
+    """Return the slots that an allocator shares with the one it was cloned from and may change."""
+    if cls not in _RESTORED:
+        _RESTORED[cls] = tuple(n for n in _slots_of(cls) if n not in _OWN | _FIXED)
+    return _RESTORED[cls]
 
 
 class State:
@@ -164,8 +199,8 @@ class State:
         """Return the float that requests for a type of chunk go by, in pages (AllocatorView)."""
         return self.nr_empty_pop_pages
 
-    def own_state(self) -> tuple[object, ...]:
-        """Return what a variant keeps beyond the globals of 6.12, chunks by their ids."""
+    def own_state(self, name: Callable[[Chunk], int] = _ID) -> tuple[object, ...]:
+        """Return what a variant keeps beyond the globals of 6.12, chunks by name, else their id."""
         return ()
 
     def set_floats(self, floats: Sequence[int]) -> None:
@@ -219,9 +254,8 @@ class State:
 
         Much cheaper than another clone. copies is what the cloning returned.
         """
-        for name in _slots_of(self.__class__):
-            if name not in _OWN:
-                setattr(self, name, getattr(origin, name))
+        for name in _restored(self.__class__):
+            setattr(self, name, getattr(origin, name))
         for chunk, copy in copies.items():
             copy.restore(chunk)
         self._link(origin, copies)

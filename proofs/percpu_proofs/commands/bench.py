@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.text import Text
 
 from percpu_proofs.bench import BenchReport, Work, measure, prepare
+from percpu_proofs.bench_explore import Rate
+from percpu_proofs.bench_explore import measure as measure_explorer
 from percpu_proofs.commands import output
 from percpu_proofs.kernel.workshop import workshop
 from percpu_reference import DEFAULT
@@ -37,6 +39,11 @@ from percpu_reference import DEFAULT
     type=click.Path(path_type=Path),
     help="A Linux source tree: measure its compiled mm/percpu.c in the same run.",
 )
+@click.option(
+    "--explorer/--no-explorer",
+    default=True,
+    help="Measure the explorer too, unless LISTs are named.",
+)
 @output.json_option
 def bench(
     lists: tuple[str, ...],
@@ -44,27 +51,34 @@ def bench(
     variant: str,
     rounds: int,
     source: Path | None,
+    explorer: bool,
     as_json: bool,
 ) -> None:
-    """Measure operation LISTs: c10, c100, c1000, or files. Without LIST, all that are there.
+    """Measure operation LISTs: c10, c100, c1000, or files. Without LIST, all that are there, and
+    the explorer, beside frontrun if that is installed.
 
     c10 and some vectors ship with the package; the others are looked for in ../shared/bench and
     ../shared/vectors.
     """
     report = prepare(lists, [folder] if folder else [], variant, rounds)
     interrupted = False
+    rates: list[Rate] = []
     try:
         with ExitStack() as stack:
             if source is not None:
                 report.library = stack.enter_context(workshop(source)).library("vm")
             bar = stack.enter_context(output.progress_bar("bench"))
             measure(report, bar)
+        if explorer and not lists:
+            rates = measure_explorer(variant)
     except KeyboardInterrupt:
         interrupted = True
     if as_json:
-        output.print_json(report.as_json())
+        output.print_json(report.as_json() | {"explore": [rate.as_json() for rate in rates]})
     else:
         _show(output.console(), report)
+        if rates:
+            _show_explorer(output.console(), rates)
     if interrupted:
         click.echo("interrupted: shown is what was measured so far", err=True)
         raise SystemExit(output.INTERRUPTED)
@@ -87,6 +101,27 @@ def _show(out: Console, report: BenchReport) -> None:
         out.print(f"not measured: {name}, not found here or in ../shared/bench; --lists says where")
     if not report.agree:
         out.print(Text("a run did not end in the known state: its rates mean nothing", "bold red"))
+
+
+def _show_explorer(out: Console, rates: Sequence[Rate]) -> None:
+    rows = [
+        (
+            rate.way,
+            rate.scenario,
+            f"{rate.schedules:,}",
+            _rate(rate.schedules_per_second),
+            _rate(rate.steps / rate.seconds) if rate.steps else "",
+            _rate(rate.covered / rate.seconds) if rate.covered else "",
+        )
+        for rate in rates
+    ]
+    names = ("way", "scenario", "schedules", "a second", "steps a second", "steps in effect")
+    out.print(output.table("explorer, every step judged", names, rows))
+    if rates[-1].way.startswith("frontrun"):
+        times = rates[-2].schedules_per_second / rates[-1].schedules_per_second
+        out.print(f"explorer/frontrun on {rates[-1].scenario}: {times:,.0f} times the schedules")
+    else:
+        out.print("frontrun not measured: install the extra `bench`")
 
 
 _COLUMNS = (

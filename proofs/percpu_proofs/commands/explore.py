@@ -8,19 +8,24 @@ import click
 from rich.console import Console
 
 from percpu_proofs.commands import output
-from percpu_proofs.explore.ladder import Rung, climb
+from percpu_proofs.commands.ladder import plain, show_ladder
+from percpu_proofs.explore.crosscheck import cross_check
+from percpu_proofs.explore.ladder import climb, replayed
 from percpu_proofs.explore.minimise import Counterexample, minimise
+from percpu_proofs.explore.reduction import search
 from percpu_proofs.explore.sampling import Strategy, sample
 from percpu_proofs.explore.scenario import Scenario
 from percpu_proofs.explore.scenarios import SCENARIOS
-from percpu_proofs.explore.search import Explored, Search
+from percpu_proofs.explore.search import Explored
 from percpu_proofs.explore.token import Token, read_token
-from percpu_proofs.explore.world import World
+from percpu_proofs.explore.watch import JUDGED
+from percpu_proofs.explore.world import Start, World
 from percpu_proofs.inputs import InputError
+from percpu_proofs.refinement import REFINE, title
 from percpu_reference import DEFAULT
-from percpu_spec.catalogue import clause
 
-_MODES = ("matching", "commuting", "all")
+_MODES = ("matching", "commuting", "dpor", "all")
+_BRUTE = 1_000_000  # steps of each mode, for a cross-check
 _DRAWN = 10_000  # schedules, where only --pct is given
 
 
@@ -32,7 +37,17 @@ _DRAWN = 10_000  # schedules, where only --pct is given
     type=click.Choice(_MODES),
     default="matching",
     show_default=True,
-    help="Match worlds met before; leave out swaps of steps that commute; or run all schedules.",
+    help="Match worlds met before; leave out swaps of steps that commute, by sleep sets or by "
+    "dynamic partial-order reduction; or run all schedules.",
+)
+@click.option(
+    "--refine/--no-refine",
+    default=True,
+    show_default=True,
+    help="Compare every step with the abstract machine of the variant.",
+)
+@click.option(
+    "--cross-check", "crossed", is_flag=True, help="Search in every mode and compare what is found."
 )
 @click.option("--max-steps", type=click.IntRange(min=1), help="Stop after so many steps.")
 @click.option("--random", "schedules", type=click.IntRange(min=1), help="Draw so many schedules.")
@@ -43,6 +58,8 @@ def explore(
     scenario: str | None,
     variant: str,
     mode: str,
+    refine: bool,
+    crossed: bool,
     max_steps: int | None,
     schedules: int | None,
     depth: int | None,
@@ -61,14 +78,21 @@ def explore(
     if chosen is None:
         raise InputError("SCENARIO", None, f"one of {', '.join(SCENARIOS)}", scenario)
     start = chosen.start(variant)
+    if crossed:
+        _cross(start, max_steps, as_json)
+        return
     if schedules or depth:
         strategy: Strategy = "pct" if depth else "uniform"
         count = schedules or _DRAWN
         result = sample(start, count, seed=seed, strategy=strategy, depth=depth or 1)
     else:
-        result = Search(start, mode, max_steps=max_steps).run()  # type: ignore[arg-type]
+        result = search(start, mode, max_steps=max_steps, refine=refine)  # type: ignore[arg-type]
     found = {name: minimise(chosen, variant, name) for name in sorted(result.findings)}
-    tokens = {name: _token(variant, name, c) for name, c in found.items() if c is not None}
+    tokens = {
+        name: Token.of(variant, name, c.scenario, c.finding.schedule)
+        for name, c in found.items()
+        if c is not None
+    }
     expected = chosen.expected.get(variant)
     as_expected = expected is None or not result.complete or expected == result.findings.keys()
     if as_json:
@@ -88,7 +112,10 @@ def replay(token: str, as_json: bool) -> None:
     A token is refused when the code of its variant has changed since.
     """
     read = read_token(token)
-    rungs = list(climb(World(read.scenario.start(read.variant)), read.schedule))
+    if read.clause == REFINE:
+        rungs = list(climb(World(read.scenario.start(read.variant)), read.schedule))
+    else:
+        rungs = list(replayed(read))
     broken = sorted({name for rung in rungs for name, _ in rung.broken})
     if as_json:
         output.print_json(
@@ -98,20 +125,15 @@ def replay(token: str, as_json: bool) -> None:
                 "broken": broken,
                 "setup": list(read.setup),
                 "actors": list(read.actors),
-                "steps": [_plain(rung) for rung in rungs],
+                "steps": [plain(rung) for rung in rungs],
             }
         )
     else:
         out = output.console()
-        out.print(f"{read.variant}: {read.clause}, {clause(read.clause).title}", style="bold")
-        _show_ladder(out, read.setup, rungs)
+        out.print(f"{read.variant}: {read.clause}, {title(read.clause)}", style="bold")
+        show_ladder(out, read.setup, rungs)
     if read.clause not in broken:
         raise SystemExit(output.DIFFERS)
-
-
-def _token(variant: str, name: str, c: Counterexample) -> Token:
-    s = c.scenario
-    return Token(variant, name, s.geometry, s.setup, s.actors, s.works, c.finding.schedule)
 
 
 def _list(as_json: bool) -> None:
@@ -130,10 +152,42 @@ def _bound(result: Explored) -> str:
         return f"stopped after {result.steps} steps; not all schedules were searched"
     ways = {
         "matching": "explored exhaustively, states matched",
-        "commuting": "explored exhaustively up to the order of steps that commute",
+        "commuting": "explored exhaustively up to the order of steps that commute, every state",
+        "dpor": "explored exhaustively up to the order of steps that commute",
         "all": "explored exhaustively, every schedule run",
     }
     return ways[result.mode]
+
+
+def _refined(result: Explored) -> str:
+    if not result.refined:
+        return "not compared with an abstract machine"
+    return f"{result.refined:,} steps compared with the abstract machine"
+
+
+def _cross(start: Start, max_steps: int | None, as_json: bool) -> None:
+    """Search in every mode and show whether the same is found; exit 1 if not."""
+    compared = cross_check(start, max_steps or _BRUTE)
+    if as_json:
+        output.print_json(compared.as_json())
+    else:
+        rows = [
+            (
+                r.mode,
+                f"{r.schedules:,}",
+                f"{r.steps:,}",
+                r.seconds,
+                ", ".join(sorted(r.findings)) or "none",
+                "yes" if r.complete else f"no, stopped after {r.steps - 1:,} steps",
+            )
+            for r in compared.results
+        ]
+        names = ("mode", "schedules", "steps judged", "seconds", "clauses broken", "complete")
+        output.console().print(output.table("the same start, every mode", names, rows))
+        for line in compared.differences:
+            output.console().print(line, style="bold red")
+    if compared.differences:
+        raise SystemExit(output.DIFFERS)
 
 
 def _show(
@@ -153,14 +207,20 @@ def _show(
                 ("bound", _bound(result)),
                 ("schedules", f"{result.schedules:,}"),
                 ("states", f"{result.states:,}" if result.states else "not counted"),
+                ("steps judged", f"{result.steps:,} of {result.covered:,} in all schedules"),
+                ("refinement", _refined(result)),
                 ("depth", result.depth),
                 ("seconds", result.seconds),
-                ("situations", ", ".join(f"{k} {n}" for k, n in sorted(result.situations.items()))),
+                ("gaps met", ", ".join(f"{k} {n}" for k, n in sorted(result.situations.items()))),
+                ("asked", ", ".join(f"{k} {n}" for k, n in sorted(result.witnessed.items()))),
             ]
         )
     )
+    silent = [name for name in JUDGED if name not in result.witnessed]
+    if silent:
+        out.print(f"unchecked, as no situation raised the question: {', '.join(silent)}")
     for name, counterexample in found.items():
-        out.print(f"\n{name} is broken: {clause(name).title}", style="bold red")
+        out.print(f"\n{name} is broken: {title(name)}", style="bold red")
         if counterexample is None:
             continue
         out.print(
@@ -169,43 +229,13 @@ def _show(
         )
         token = tokens[name]
         rungs = list(climb(World(token.scenario.start(variant)), token.schedule))
-        _show_ladder(out, token.setup, rungs)
+        show_ladder(out, token.setup, rungs)
         out.print(f"replay: percpu-spec replay {token}", soft_wrap=True)
     if not found:
-        out.print("no clause is broken within this bound", style="bold")
+        out.print("no clause that was asked is broken within this bound", style="bold")
     if not as_expected:
         expected = ", ".join(sorted(scenario.expected[variant])) or "none"
         out.print(f"expected of {variant}: {expected}", style="bold red")
-
-
-def _show_ladder(out: Console, setup: tuple[str, ...], rungs: list[Rung]) -> None:
-    out.print(f"setup: {'; '.join(setup)}")
-    for rung in rungs:
-        lock = "M held" if rung.mutex else "      "
-        out.print(
-            f"{rung.number:3} actor {rung.actor} [{rung.operation}] {rung.from_gap} -> "
-            f"{rung.to_gap}   {lock} float {rung.floating}",
-            style="bold",
-            markup=False,
-        )
-        for line in rung.memory:
-            out.print(f"      {line}", markup=False)
-        for name, wrong in rung.broken:
-            out.print(f"      {name} broken: {wrong}", style="red", markup=False)
-
-
-def _plain(rung: Rung) -> dict[str, Any]:
-    return {
-        "step": rung.number,
-        "actor": rung.actor,
-        "operation": rung.operation,
-        "from": rung.from_gap,
-        "to": rung.to_gap,
-        "mutex": rung.mutex,
-        "float": rung.floating,
-        "memory": list(rung.memory),
-        "broken": dict(rung.broken),
-    }
 
 
 def _as_json(
@@ -225,9 +255,12 @@ def _as_json(
         "states": result.states,
         "schedules": result.schedules,
         "steps": result.steps,
+        "steps_covered": result.covered,
+        "steps_refined": result.refined,
         "depth": result.depth,
         "seconds": round(result.seconds, 3),
         "situations": result.situations,
+        "witnessed": result.witnessed,
         "as_expected": as_expected,
         "violations": {
             name: {

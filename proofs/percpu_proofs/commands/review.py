@@ -5,45 +5,61 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
 
 import click
 from rich.console import Console
 from rich.text import Text
 
 from percpu_proofs.commands import output
-from percpu_proofs.review.jobs import Job, Outcome, jobs_for, run
+from percpu_proofs.review.jobs import jobs_for, run
 from percpu_proofs.review.matrix import Cell, matrix, matrix_json
+from percpu_proofs.spread import default_jobs, spread
 from percpu_reference.variants import VARIANTS, variant_class
 from percpu_spec.catalogue import clause
 
-_BUDGET = 40.0  # seconds for each job
+_BUDGET = 45.0  # seconds for each job
 _DEEP_BUDGET = 3600.0
 _SIGNS = {"holds": "holds", "violated": "BROKEN", "unchecked": "?", "not applicable": "-"}
+_LEGEND = """\
+holds     in every run, within the bounds named by --json; never more than that
+BROKEN n  a run broke it; n operations in the shortest counterexample that was found
+?         not judged: its situation occurred in no run     -  not asked of this variant
+!         not what the variant declares"""
 
 
 @click.command()
-@click.option("--variant", "chosen", multiple=True, help="A variant; without it, all.")
-@click.option("--jobs", type=click.IntRange(min=1), default=2, show_default=True)
-@click.option("--deep", is_flag=True, help="Take as long as it takes.")
+@click.option(
+    "--variant", "chosen", multiple=True, help="A variant, or a FILE.py with one; without it, all."
+)
+@click.option("--jobs", type=click.IntRange(min=1), default=default_jobs, help="Processes.")
+@click.option("--dask", metavar="ADDRESS", help="Run on the dask cluster of this scheduler.")
+@click.option("--deep", is_flag=True, help="Take as long as it takes, up to an hour for each job.")
 @output.json_option
-def review(chosen: tuple[str, ...], jobs: int, deep: bool, as_json: bool) -> None:
+def review(
+    chosen: tuple[str, ...], jobs: int, dask: str | None, deep: bool, as_json: bool
+) -> None:
     """Say for each variant and clause whether it holds, how that is known and how far.
 
     Where it does not, the shortest counterexample found is given. Exit 1 where a verdict is not the
     one that the variant declares.
+
+    FILE.py holds a variant of your own: a subclass of a variant that overrides what your patch
+    changes and declares, in EXPECTED, the clauses that it breaks.
     """
-    variants = chosen or tuple(VARIANTS)
+    variants = tuple(dict.fromkeys(chosen)) or tuple(VARIANTS)
     for name in variants:
         variant_class(name)
     began = time.perf_counter()
-    planned = jobs_for(variants, _DEEP_BUDGET if deep else _BUDGET)
-    outcomes, interrupted = _run_all(planned, jobs)
+    planned = jobs_for(variants, _DEEP_BUDGET if deep else _BUDGET, deep=deep)
+    with output.progress_bar("review") as bar:
+        outcomes, interrupted = spread(planned, run, jobs=jobs, dask=dask, on_done=bar)
     cells = matrix(variants, outcomes)
     seconds = time.perf_counter() - began
     if as_json:
         found = matrix_json(cells)
         found["jobs"] = {"planned": len(planned), "done": len(outcomes)}
+        found["interrupted"] = interrupted
         found["seconds"] = round(seconds, 1)
         output.print_json(found)
     else:
@@ -52,21 +68,6 @@ def review(chosen: tuple[str, ...], jobs: int, deep: bool, as_json: bool) -> Non
         raise SystemExit(output.INTERRUPTED)
     if not all(cell.as_expected for cell in cells):
         raise SystemExit(output.DIFFERS)
-
-
-def _run_all(planned: Sequence[Job], jobs: int) -> tuple[list[Outcome], bool]:
-    """Run jobs in processes; return the outcomes so far, and whether Ctrl-C cut them short."""
-    outcomes: list[Outcome] = []
-    with output.progress_bar("review") as bar, ProcessPoolExecutor(jobs) as pool:
-        futures = [pool.submit(run, job) for job in planned]
-        try:
-            for done in as_completed(futures):
-                outcomes.append(done.result())
-                bar(len(outcomes), len(planned))
-        except KeyboardInterrupt:
-            pool.shutdown(wait=False, cancel_futures=True)
-            return outcomes, True
-    return outcomes, False
 
 
 def _show(
@@ -84,7 +85,9 @@ def _show(
         (name, clause(name).title, *(_mark(row[v]) for v in variants))
         for name, row in by_clause.items()
     ]
-    out.print(output.table("verdicts", ("clause", "what", *variants), rows))
+    names = [Path(v).stem for v in variants]
+    out.print(output.table("verdicts", ("clause", "what", *names), rows))
+    out.print(_LEGEND, markup=False)
     for cell in cells:
         if cell.verdict == "violated" or not cell.as_expected:
             _show_cell(out, cell)
@@ -101,6 +104,8 @@ def _show(
 
 def _mark(cell: Cell) -> Text:
     word = _SIGNS[cell.verdict]
+    if cell.example is not None:
+        word = f"{word} {cell.example.length}"
     if not cell.as_expected:
         return Text(f"{word} !", "bold red")
     return Text(word, {"holds": "green", "violated": "yellow"}.get(cell.verdict, "dim"))

@@ -69,7 +69,7 @@ def show(
     if name not in picture.chunks:
         raise InputError("--chunk", None, f"one of {' '.join(picture.chunks)}", name)
     if svg is not None:
-        _write(svg, chunk_svg(picture, name))
+        output.write_file(svg, chunk_svg(picture, name))
     if as_json:
         output.print_json(_as_json(allocator, picture, name, last))
     else:
@@ -77,13 +77,6 @@ def show(
         click.echo("\n" + chunk_text(picture.chunks[name]))
         if svg is not None:
             click.echo(f"\nwritten: {svg}")
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise InputError(path, None, f"a file that can be written ({error.strerror})") from None
 
 
 def _as_json(

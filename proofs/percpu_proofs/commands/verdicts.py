@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.text import Text
 
 from percpu_proofs.commands import output
+from percpu_proofs.refinement import title as title_of
 from percpu_proofs.runs import ClauseVerdict, counted
-from percpu_spec.catalogue import clause
 
 _COLUMNS = ("clause", "what", "verdict", "evidence")
 
@@ -41,7 +41,7 @@ def show_verdicts(
 
 def _row(verdict: ClauseVerdict, noun: str) -> tuple[object, ...]:
     """Return the table row of a clause that was asked."""
-    title = clause(verdict.clause).title
+    title = title_of(verdict.clause)
     if verdict.verdict == "holds":
         evidence = f"asked {'once' if verdict.evaluations == 1 else f'{verdict.evaluations} times'}"
         if verdict.expected:

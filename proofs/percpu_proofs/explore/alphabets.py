@@ -1,82 +1,128 @@
-"""The alphabets of the hunts: few operations that reach much, at a kernel's smallest geometry.
+"""The searches from an empty start: alphabets, geometries, bounds. One readable place.
 
-Units have 8 pages; the first chunk serves 7 of them, 28672 bytes.
+Units have 8 pages, the fewest that a kernel accepts; the first chunk serves 7 of them, 28672 bytes.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from percpu_proofs.explore.hunt import Alphabet, Hunt
+from percpu_proofs.explore.alphabet import Alphabet
+from percpu_proofs.explore.hunt import Hunt
 from percpu_proofs.explore.scenario import KERNEL_32K
+from percpu_proofs.explore.sequences import Sequences
 from percpu_spec.geometry import Geometry
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One hunt: its alphabet and how far it goes."""
+    """One search: its alphabet and how far it goes."""
 
     name: str
     what: str
     alphabet: Alphabet
-    longest: int  # operations
-    together: int  # at the same time
-    hints: bool  # judge the hints of every state
+    least: int  # operations, whatever is found
+    longest: int  # operations, while a declared one of those sought has not shown
     geometry: str = KERNEL_32K
+    sought: frozenset[str] = frozenset()
+    together: int = 1  # at the same time
+    preemptions: int | None = None  # in a schedule, at most; None for any number
 
-    def hunt(self, variant: str, budget: float) -> Hunt:
-        """Return the hunt through a variant, not begun."""
-        geometry = Geometry().with_changes(self.geometry)
-        return Hunt(
-            variant, geometry, self.alphabet, self.longest, self.together, budget, self.hints
-        )
+    @property
+    def sizes(self) -> Geometry:
+        """The geometry."""
+        return Geometry().with_changes(self.geometry)
 
     @property
     def bound(self) -> str:
-        """How far the hunt goes, in words."""
-        requests = self.alphabet.blocking + self.alphabet.atomic
-        sizes = ", ".join(sorted({f"{s} aligned {a}" for s, a in requests}, key=_number))
-        return (
-            f"all lists of up to {self.longest} operations, up to {self.together} at once, "
-            f"requests of {sizes} bytes"
-        )
+        """What is searched, but for how far, in words."""
+        return f"{self.alphabet}; {self.geometry}"
 
 
-def _number(text: str) -> int:
-    return int(text.split()[0])
+QUARTERS = ("1024 4 -", "2048 4 -", "1024 2048 -")
+CRUMBS = ("28656 4 -", "4 4 -", "12 4 -")
+PAGES = ("28672 4 -", "4096 4 -", "4096 4 A")
 
+SEQUENCES = (
+    Plan("quarters", "quarters of a page, some aligned to half a page", Alphabet(QUARTERS), 6, 6),
+    Plan("crumbs", "a chunk filled but for a few bytes", Alphabet(CRUMBS), 5, 5),
+    Plan("pages", "whole pages, some for requests that must not sleep", Alphabet(PAGES), 6, 6),
+    Plan(
+        "types",
+        "accounted requests beside others",
+        Alphabet(("28672 4 -", "28672 4 G", "4096 4 AG")),
+        5,
+        5,
+        f"{KERNEL_32K},memcg=1",
+    ),
+    Plan(
+        "faults",
+        "pages that run out",
+        Alphabet(("28672 4 -", "8192 4 -", "4096 4 A"), ("P 1",)),
+        4,
+        4,
+    ),
+    Plan(
+        "km",
+        "chunks born populated",
+        Alphabet(("28672 4 -", "28672 4 A", "4096 4 -")),
+        5,
+        5,
+        f"{KERNEL_32K},backing=km",
+    ),
+)
+"""Run alone, one operation after the other, under contracts at full."""
 
-PLANS = (
+WINDOW = frozenset({"ISO-1", "LIST-1", "POP-2"})
+"""What can go wrong while pages are being released."""
+
+HUNTS = (
     Plan(
         "race",
         "pairs of pages, asked for by requests that may sleep and by others that may not",
-        Alphabet(((8192, 4),), ((8192, 4),)),
-        longest=5,
+        Alphabet(("8192 4 -", "8192 4 A")),
+        5,
+        6,
+        sought=WINDOW,
         together=2,
-        hints=False,
     ),
     Plan(
         "pages",
         "whole pages, a full first chunk, and requests that must not sleep",
-        Alphabet(((4096, 4), (8192, 4), (28672, 4)), ((4096, 4),)),
-        longest=6,
+        Alphabet(("28672 4 -", "8192 4 -", "4096 4 -", "4096 4 A")),
+        4,
+        5,
+        sought=frozenset({"BAL-1"}),
         together=2,
-        hints=False,
     ),
     Plan(
-        "quarters",
-        "quarters of a page, some aligned to half a page",
-        Alphabet(((1024, 4), (2048, 4), (1024, 2048))),
-        longest=6,
-        together=1,
-        hints=True,
-    ),
-    Plan(
-        "crumbs",
-        "a chunk filled but for a few bytes",
-        Alphabet(((28656, 4), (4, 4), (12, 4))),
-        longest=5,
-        together=1,
-        hints=True,
+        "window",
+        "what fits between one step of the work and its next",
+        Alphabet(PAGES),
+        5,
+        7,
+        sought=WINDOW | {"RCL-3"},
+        together=2,
+        preemptions=1,
     ),
 )
+"""The last operations at once, beside the balance work; every step of every schedule judged."""
+
+
+def sequences(plan: Plan, variant: str, budget: float) -> Sequences:
+    """Return the search of a plan through a variant, not begun."""
+    return Sequences(variant, plan.sizes, plan.alphabet, plan.longest, budget, least=plan.least)
+
+
+def hunt(plan: Plan, variant: str, budget: float) -> Hunt:
+    """Return the hunt of a plan through a variant, not begun."""
+    return Hunt(
+        variant,
+        plan.sizes,
+        plan.alphabet,
+        plan.longest,
+        budget,
+        least=plan.least,
+        together=plan.together,
+        preemptions=plan.preemptions,
+    )

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
+from percpu_contracts.monitor import ClauseViolation
 from percpu_contracts.whole_state import WholeState
+from percpu_proofs.explore.contracted import ContractedWorld
+from percpu_proofs.explore.follower import Follower
 from percpu_proofs.explore.search import Explored
-from percpu_proofs.explore.watch import Watch
-from percpu_proofs.explore.world import Runner, World
+from percpu_proofs.explore.token import Token
+from percpu_proofs.explore.watch import Watch, floats_of
+from percpu_proofs.explore.world import Runner, Start, World
 from percpu_proofs.oplist import text_of
+from percpu_proofs.refinement import machine_of
+from percpu_reference import build
 from percpu_reference.chunk import Chunk
+from percpu_reference.gaps import Gap
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,37 +28,146 @@ class Rung:
     number: int
     actor: int
     operation: str
+    failed: bool  # it asked for memory in vain
     from_gap: str
     to_gap: str
-    mutex: bool  # pcpu_alloc_mutex is held after the step
-    floating: int  # the float, in pages
+    lanes: str  # a character for each actor, see lane
+    locked: bool  # pcpu_lock was taken in the step; it is free in every gap
+    holder: int | None  # who holds pcpu_alloc_mutex after the step
+    floats: tuple[int, ...]  # the float that each type of chunks goes by, in pages
     memory: tuple[str, ...]  # a line for each chunk
     broken: tuple[tuple[str, str], ...]
 
 
 def climb(world: World, schedule: tuple[int, ...]) -> Iterator[Rung]:
     """Yield the rungs of a schedule, from the start of a world."""
-    for number, actor in enumerate(schedule, 1):
+    allocator = world.allocator
+    machine = machine_of(type(allocator), allocator.geometry.backing)
+    follower = None if machine is None else Follower(machine, world)
+    for number, step in enumerate(schedule, 1):
         result = Explored("all")
-        left = world.runners[actor].gap if actor < len(world.runners) else None
-        Watch(result).step(world, actor, schedule[:number])
+        watch = Watch(result, follower)
+        left = _left(world, step)
+        watch.step(world, step, schedule[:number])
         if not world.enabled():
-            Watch(result).at_end(world, schedule[:number])
+            watch.at_end(world, schedule[:number])
         if number == len(schedule):  # the hints are judged where nothing is under way
-            for clause, wrong in WholeState().broken(world.allocator):
+            for clause, wrong in WholeState().broken(allocator):
                 result.enter(clause, wrong, schedule)
-        runner = world.runners[actor]
-        yield Rung(
-            number,
-            actor,
-            text_of(runner.operation),
-            left.name if left is not None else "begins",
-            _standing(runner),
-            world.allocator.alloc_mutex,
-            world.allocator.nr_empty_pop_pages,
-            tuple(memory_lines(world)),
-            tuple((f.clause, f.message) for f in result.findings.values()),
-        )
+        broken = {f.clause: f.message for f in result.findings.values()}
+        yield _rung(world, number, step, left, broken)
+
+
+def replayed(token: Token) -> Iterator[Rung]:
+    """Yield the rungs of a token, everything from boot on under contracts at full.
+
+    What its setup breaks is not shown. Without a schedule the actors run one after the other.
+    """
+    scenario = token.scenario
+    prepared, actors = scenario.prepared, scenario.concurrent
+    allocator = build(token.variant, scenario.sizes, contracts="full", strict=False)
+    start = Start(
+        allocator,
+        {},
+        prepared + actors,
+        scenario.works,
+        scenario.waiting,
+        scenario.failures,
+    )
+    world = ContractedWorld(start)
+    first = len(prepared)
+    world.history.concurrent = False
+    for actor in range(first):
+        _run(world, actor)
+    world.history.concurrent = bool(token.schedule)
+    if token.schedule:
+        steps = iter([s + first if s >= 0 else ~(~s + first) for s in token.schedule])
+    else:
+        steps = _one_after_the_other(world, first)
+    for number, step in enumerate(steps, 1):
+        result = Explored("all")
+        watch = Watch(result)
+        left = _left(world, step)
+        counts = {c: v.count for c, v in world.monitor.violations.items()}
+        world.monitor.operation = number
+        ended = False
+        try:
+            watch.step(world, step, ())
+        except ClauseViolation:
+            ended = True
+        if not world.enabled():
+            watch.at_end(world, ())
+        broken = {
+            clause: violation.first_message
+            for clause, violation in world.monitor.violations.items()
+            if violation.count > counts.get(clause, 0)
+        }
+        broken |= {f.clause: f.message for f in result.findings.values()}
+        yield _rung(world, number, step, left, broken, first)
+        if ended:
+            return
+
+
+def _run(world: World, actor: int) -> None:
+    """Let an actor run to its end, or as far as it can come."""
+    with suppress(ClauseViolation):
+        while not world.runners[actor].done:
+            world.step(actor)
+
+
+def _one_after_the_other(world: World, first: int) -> Iterator[int]:
+    for actor in range(first, len(world.runners)):
+        while not world.runners[actor].done:
+            yield actor
+
+
+def _left(world: World, step: int) -> Gap | None:
+    """Return the gap that a step leaves."""
+    actor = max(step, ~step)
+    return world.runners[actor].gap if actor < len(world.runners) else None
+
+
+def _rung(
+    world: World,
+    number: int,
+    step: int,
+    left: Gap | None,
+    broken: dict[str, str],
+    first: int = 0,
+) -> Rung:
+    """Return the rung of a step just taken; actors below `first` are not shown."""
+    actor = max(step, ~step)
+    runner = world.runners[actor]
+    return Rung(
+        number,
+        actor - first,
+        text_of(runner.operation),
+        step < 0,
+        left.name if left is not None else "begins",
+        _standing(runner),
+        "".join(lane(world, index, actor) for index in range(first, len(world.runners))),
+        world.monitor.guard.locked,
+        None if world.holder is None else world.holder - first,
+        floats_of(world.allocator),
+        tuple(memory_lines(world)),
+        tuple(broken.items()),
+    )
+
+
+def lane(world: World, index: int, moved: int) -> str:
+    """Return an actor's place on the ladder after a step.
+
+    `*` it moved, `M` it stands in a gap and holds pcpu_alloc_mutex, `|` it stands in a gap, `.` it
+    has not begun, a blank: it is done.
+    """
+    runner = world.runners[index]
+    if index == moved:
+        return "*"
+    if runner.done:
+        return " "
+    if runner.steps is None:
+        return "."
+    return "M" if world.holder == index else "|"
 
 
 def _standing(runner: Runner) -> str:
@@ -79,9 +196,11 @@ def memory_lines(world: World) -> Iterator[str]:
         allocator.free_slot: "free",
         allocator.to_depopulate_slot: "to_depopulate",
     }
+    slots = allocator.nr_slots // allocator.chunk_types
     for head in allocator.chunk_lists:
+        chunk_type, slot = divmod(head.slot, slots)
         for chunk in head:
-            name = names.get(head.slot, f"slot {head.slot}")
+            name = ("memcg " if chunk_type else "") + names.get(slot, f"slot {slot}")
             yield f"{name:13} {chunk.id}: {_pages(world, chunk)}"
     for chunk in allocator.owned:
         yield f"{'no list':13} {chunk.id}: {_pages(world, chunk)}"

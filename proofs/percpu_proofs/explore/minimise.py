@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from percpu_proofs.explore.scenario import Scenario
 from percpu_proofs.explore.search import Finding, Search
 from percpu_proofs.inputs import InputError
+from percpu_proofs.refinement import REFINE
 
 MAX_STEPS = 200_000
 
@@ -58,13 +59,15 @@ def _first(
         max_steps=MAX_STEPS,
         stop=None if preemptions is not None else lambda r: clause in r.findings,
         preemptions=preemptions,
+        refine=clause == REFINE,
     )
     return search.run().findings.get(clause)
 
 
 def _without_one(scenario: Scenario) -> list[Scenario]:
-    """Return the scenarios with one actor less, or one operation of the setup less."""
-    fewer = [
+    """Return the scenarios with one failure, one actor or one operation of the setup less."""
+    fewer = [replace(scenario, failures=scenario.failures - 1)] if scenario.failures else []
+    fewer += [
         replace(scenario, actors=scenario.actors[:i] + scenario.actors[i + 1 :])
         for i in range(len(scenario.actors))
     ]

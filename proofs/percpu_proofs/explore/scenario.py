@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from percpu_proofs.explore.world import Start
 from percpu_proofs.machine import Machine
-from percpu_proofs.oplist import OperationList, parse_operations
+from percpu_proofs.oplist import Operation, OperationList, parse_operations
 from percpu_reference import build
 from percpu_spec.geometry import Geometry
 
@@ -16,12 +17,24 @@ KERNEL_32K = "unit=32768,static=4096,reserved=0,dyn=28672,cpus=2"
 """The smallest unit that a kernel accepts: 8 pages; the first chunk has 7 of them."""
 
 
+class Verdict(NamedTuple):
+    """What a search of a scenario finds: different worlds, and the clauses broken in some."""
+
+    states: int
+    broken: frozenset[str]
+
+
+def found(states: int, broken: str = "") -> Verdict:
+    """Return a verdict; broken names clauses, separated by blanks."""
+    return Verdict(states, frozenset(broken.split()))
+
+
 @dataclass(frozen=True, slots=True)
 class Scenario:
     """One start for the explorer, for any variant. Operations are in the operation language.
 
-    expected names, for each variant, the clauses that some schedule breaks; states is the number
-    of different worlds that can be reached. Both are pinned by the tests.
+    verdicts has, for each variant, what a search finds; pinned by the tests. Where a variant is
+    not named, a search takes too long for them.
     """
 
     name: str
@@ -30,16 +43,43 @@ class Scenario:
     actors: tuple[str, ...]
     geometry: str = KERNEL_32K
     works: int = 2  # runs of the balance work that was asked for, at most
-    expected: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    states: Mapping[str, int] = field(default_factory=dict)
+    failures: int = 0  # steps that ask for memory in vain, at most
+    waiting: bool = False  # actors may begin while pcpu_alloc_mutex is held
+    verdicts: Mapping[str, Verdict] = field(default_factory=dict, hash=False)
+
+    @property
+    def expected(self) -> dict[str, frozenset[str]]:
+        """The clauses that some schedule breaks, by variant."""
+        return {variant: verdict.broken for variant, verdict in self.verdicts.items()}
 
     def start(self, variant: str) -> Start:
         """Return the start: the setup done by a variant, nothing of the actors begun."""
-        geometry = Geometry().with_changes(self.geometry).require_kernel()
-        machine = Machine(build(variant, geometry))
-        machine.run(self._parsed("setup", self.setup))
-        actors = self._parsed("actors", self.actors).operations
-        return Start(machine.allocator, machine.handles, tuple(actors), self.works)
+        machine = Machine(build(variant, self.sizes))
+        if self.setup:
+            machine.run(self._parsed("setup", self.setup))
+        return Start(
+            machine.allocator,
+            machine.handles,
+            self.concurrent,
+            self.works,
+            self.waiting,
+            self.failures,
+        )
+
+    @property
+    def sizes(self) -> Geometry:
+        """The geometry. Raises GeometryError for one that no kernel boots with."""
+        return Geometry().with_changes(self.geometry).require_kernel()
+
+    @property
+    def prepared(self) -> tuple[Operation, ...]:
+        """The operations of the setup."""
+        return tuple(self._parsed("setup", self.setup).operations) if self.setup else ()
+
+    @property
+    def concurrent(self) -> tuple[Operation, ...]:
+        """The operations of the actors."""
+        return tuple(self._parsed("actors", self.actors).operations) if self.actors else ()
 
     def _parsed(self, part: str, lines: tuple[str, ...]) -> OperationList:
         return parse_operations(Path(f"scenario {self.name}, {part}"), lines)

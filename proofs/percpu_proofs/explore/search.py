@@ -1,9 +1,13 @@
 """Depth-first search through all schedules of a start.
 
-Three ways, which must agree: all schedules one by one; the same less those that only swap steps
-that commute (sleep sets, on footprints found while running); or with matching, where a world that
-was met before is not searched again and the schedules through it are counted instead. None of
-them hides a state: every reachable state is judged.
+Four ways, which must agree:
+
+- all: schedules one by one;
+- commuting: the same less those that only swap steps that commute (sleep sets); every state is
+  still judged;
+- dpor: dynamic partial-order reduction (see reduction), which leaves out states too;
+- matching: a world that was met before is not searched again, and the schedules through it are
+  counted instead; every state is judged.
 """
 
 from __future__ import annotations
@@ -11,16 +15,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
+from percpu_proofs.explore.follower import Follower
+from percpu_proofs.explore.footprint import commute, footprint
 from percpu_proofs.explore.watch import Watch
 from percpu_proofs.explore.world import Start, World
-from percpu_reference.gaps import ASK, DONE, FAILED
+from percpu_proofs.refinement import machine_of
 
 Schedule = tuple[int, ...]
-Mode = Literal["all", "commuting", "matching", "drawn"]
-
-_LOCKED, _PENDING, _MARK = 1, 2, 4
+Mode = Literal["all", "commuting", "dpor", "matching", "drawn"]
 
 
 @dataclass(slots=True)
@@ -38,13 +42,16 @@ class Explored:
 
     mode: Mode
     schedules: int = 0  # from the start to an end; those through a world met before are counted
-    steps: int = 0
+    steps: int = 0  # judged
+    covered: int = 0  # steps of the tree of all schedules; with matching those of met worlds too
     states: int = 0  # different worlds, counted with matching only
     depth: int = 0
     seconds: float = 0.0
     complete: bool = True
+    refined: int = 0  # steps compared with the abstract machine
     findings: dict[str, Finding] = field(default_factory=dict)
-    situations: dict[str, int] = field(default_factory=dict)
+    situations: dict[str, int] = field(default_factory=dict)  # gaps reached, by name
+    witnessed: dict[str, int] = field(default_factory=dict)  # how often a clause's question arose
 
     def enter(self, clause: str, message: str, schedule: Schedule) -> None:
         """Keep the shortest schedule of each clause."""
@@ -54,7 +61,10 @@ class Explored:
 
 
 class Search:
-    """One search through the schedules of a start."""
+    """One search through the schedules of a start.
+
+    refine: compare every step with the abstract machine of the variant, if it has one.
+    """
 
     def __init__(
         self,
@@ -64,6 +74,7 @@ class Search:
         max_steps: int | None = None,
         preemptions: int | None = None,
         stop: Callable[[Explored], bool] | None = None,
+        refine: bool = False,
     ) -> None:
         self.start = start
         self.mode = mode
@@ -71,103 +82,116 @@ class Search:
         self.preemptions = preemptions  # at most so many; without a bound, any number
         self.stop = stop
         self.result = Explored(mode)
-        self.watch = Watch(self.result)
-        self._met: dict[object, int] = {}  # worlds met, with the schedules that go on from each
+        self.world = World(start)
+        allocator = start.allocator
+        machine = machine_of(type(allocator), allocator.geometry.backing) if refine else None
+        self.follower = None if machine is None else Follower(machine, self.world)
+        self.watch = Watch(self.result, self.follower)
+        # worlds met, with the schedules that go on from each and the steps of those; none while
+        # the search through a world is under way
+        self._met: dict[object, tuple[int, int] | None] = {}
 
     def run(self) -> Explored:
         """Search until everything is covered, a bound is hit, or Ctrl-C; return what was."""
         began = time.perf_counter()
-        try:
-            self.result.schedules = self._search(
-                World(self.start), (), frozenset(), self.preemptions or 0
-            )
-        except (KeyboardInterrupt, _EnoughError):
-            self.result.complete = False
-        self.result.seconds = time.perf_counter() - began
-        self.result.states = len(self._met)
-        return self.result
-
-    def _search(
-        self, world: World, schedule: Schedule, asleep: frozenset[int], left: int = 0
-    ) -> int:
-        """Search from a world; return how many schedules go on from it to an end.
-
-        left: preemptions that may still be made. A switch away from an actor that could go on is
-        one.
-        """
         result = self.result
+        try:
+            self.search()
+        except (KeyboardInterrupt, EnoughError):
+            result.complete = False
+        result.seconds = time.perf_counter() - began
+        result.states = len(self._met)
+        result.refined = 0 if self.follower is None else self.follower.steps
+        return result
+
+    def search(self) -> None:
+        """Search from the start on."""
+        self._search((), frozenset(), self.preemptions or 0)
+
+    def _search(self, schedule: Schedule, asleep: frozenset[int], left: int = 0) -> tuple[int, int]:
+        """Search on from the present world.
+
+        Return how many schedules go on from it to an end, and the steps of their tree. left:
+        preemptions that may still be made. A switch away from an actor that could go on is one.
+        """
+        world, result = self.world, self.result
         result.depth = max(result.depth, len(schedule))
         key: object = None
         if self.mode == "matching":
             key = world.fingerprint()
             if self.preemptions is not None:
                 key = key, schedule[-1:], left
-            known = self._met.get(key)
-            if known is not None:
-                return known
+            if key in self._met:
+                return self._count(self._met[key] or self._circle(schedule))
+            self._met[key] = None
         enabled = world.enabled()
         if not enabled:
             self.watch.at_end(world, schedule)
             if key is not None:
-                self._met[key] = 1
-            return 1
+                self._met[key] = (1, 0)
+            return self._count((1, 0))
         commuting = self.mode == "commuting"
-        prints = {actor: _footprint(world, actor) for actor in enabled} if commuting else {}
-        schedules = 0
+        prints = {s: footprint(world, max(s, ~s)) for s in enabled} if commuting else {}
+        mark = self.mark() if len(enabled) > 1 else None
+        schedules = steps = 0
         moved = False
-        for actor in enabled:
-            if actor in asleep:
+        last = max(schedule[-1], ~schedule[-1]) if schedule else -1
+        for step in enabled:
+            if step in asleep:
                 continue
-            switch = bool(schedule) and actor != schedule[-1] and schedule[-1] in enabled
+            switch = last >= 0 and last in enabled and step not in (last, ~last)
             if self.preemptions is not None and switch and not left:
                 continue
             if moved:  # the first step used this world up
-                self._again(world, schedule)
+                self.again(schedule, mark)
             moved = True
-            self._step(world, actor, (*schedule, actor))
-            awake = frozenset(a for a in asleep if not prints[actor] & prints.get(a, _LOCKED))
-            schedules += self._search(world, (*schedule, actor), awake, left - switch)
+            longer = (*schedule, step)
+            self.step(step, longer)
+            awake = frozenset(s for s in asleep if s in prints and commute(prints[s], prints[step]))
+            more = self._search(longer, awake, left - switch)
+            schedules += more[0]
+            steps += more[1] + 1
             if commuting:
-                asleep |= {actor}
+                asleep |= {step}
         if key is not None:
-            self._met[key] = schedules
-        return schedules
+            self._met[key] = (schedules, steps)
+        return schedules, steps
 
-    def _step(self, world: World, actor: int, schedule: Schedule) -> None:
-        self.result.steps += 1
-        if self.max_steps is not None and self.result.steps > self.max_steps:
-            raise _EnoughError
-        self.watch.step(world, actor, schedule)
-        if self.stop is not None and self.stop(self.result):
-            raise _EnoughError
+    def _count(self, known: tuple[int, int]) -> tuple[int, int]:
+        """Count schedules that have come to an end, or to a world whose ends are known."""
+        self.result.schedules += known[0]
+        self.result.covered += known[1]
+        return known
 
-    def _again(self, world: World, schedule: Schedule) -> None:
+    def _circle(self, schedule: Schedule) -> tuple[int, int]:
+        """A world that leads back to itself: no schedule through it ends by itself (BAL-3)."""
+        self.result.enter("BAL-3", "the steps lead back to a state met on the way", schedule)
+        return 1, 0
+
+    def mark(self) -> Any:
+        """Return where the follower stands, to come back to."""
+        return None if self.follower is None else self.follower.mark()
+
+    def step(self, step: int, schedule: Schedule) -> None:
+        """Take a step and judge it; raise EnoughError if the search is to end."""
+        result = self.result
+        result.steps += 1
+        result.covered += 1
+        if self.max_steps is not None and result.steps > self.max_steps:
+            raise EnoughError
+        self.watch.step(self.world, step, schedule)
+        if self.stop is not None and self.stop(result):
+            raise EnoughError
+
+    def again(self, schedule: Schedule, mark: Any) -> None:
         """Bring the world back to where a schedule had led."""
+        world, replay = self.world, self.watch.replay
         world.reset()
-        for actor in schedule:
-            self.watch.replay(world, actor)
+        for step in schedule:
+            replay(world, step)
+        if self.follower is not None:
+            self.follower.back_to(mark)
 
 
-class _EnoughError(Exception):
+class EnoughError(Exception):
     """The search has gone as far as it was asked to."""
-
-
-def _footprint(world: World, actor: int) -> int:
-    """Return what an actor's next step may touch; steps that share nothing commute.
-
-    Requests for work only set a flag, so they commute with one another: they touch it as little as
-    a reader does, and what they do not commute with is the start of the work.
-    """
-    if actor == len(world.runners):
-        return _LOCKED | _PENDING | _MARK
-    runner = world.runners[actor]
-    gap = runner.gap
-    if gap is ASK:
-        return 0 if world.allocator.work_pending else _PENDING
-    if gap is FAILED:
-        return _MARK | _PENDING
-    if gap is DONE:
-        return _LOCKED | _PENDING
-    if runner.operation[0] == "b":
-        return _LOCKED | _MARK | _PENDING
-    return _LOCKED

@@ -32,6 +32,24 @@ class Token:
     actors: tuple[str, ...]
     works: int
     schedule: tuple[int, ...]
+    failures: int = 0
+    waiting: bool = False
+
+    @classmethod
+    def of(cls, variant: str, clause: str, scenario: Scenario, schedule: tuple[int, ...]) -> Token:
+        """Return the token of a schedule of a scenario."""
+        s = scenario
+        return cls(
+            variant,
+            clause,
+            s.geometry,
+            s.setup,
+            s.actors,
+            s.works,
+            schedule,
+            s.failures,
+            s.waiting,
+        )
 
     def __str__(self) -> str:
         body = json.dumps([variant_hash(self.variant), asdict(self)], separators=(",", ":"))
@@ -42,7 +60,14 @@ class Token:
     def scenario(self) -> Scenario:
         """The scenario that the schedule belongs to."""
         return Scenario(
-            "of the token", self.clause, self.setup, self.actors, self.geometry, self.works
+            "of the token",
+            self.clause,
+            self.setup,
+            self.actors,
+            self.geometry,
+            self.works,
+            self.failures,
+            self.waiting,
         )
 
 
@@ -72,6 +97,8 @@ def read_token(text: str) -> Token:
             tuple(map(str, fields["actors"])),
             int(fields["works"]),
             tuple(map(int, fields["schedule"])),
+            int(fields["failures"]),
+            bool(fields["waiting"]),
         )
     except (ValueError, TypeError, KeyError, zlib.error, binascii.Error):
         raise InputError("token", None, f"a string that begins with {PREFIX}", text[:40]) from None

@@ -10,7 +10,11 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
 
+from percpu_contracts import balance
+from percpu_contracts.attach import lock_checked
+from percpu_contracts.guard import GuardedPages, guard_chunk
 from percpu_contracts.history import History
+from percpu_contracts.monitor import Monitor
 from percpu_proofs.oplist import Operation
 from percpu_reference.chunk import Area, Chunk, ListHead
 from percpu_reference.gaps import MUTEX, Gap, Steps
@@ -27,6 +31,12 @@ _hints = attrgetter(
 )
 
 
+_ASKING = frozenset(
+    ("alloc: populate", "balance: populate", "alloc: create a chunk", "balance: create a chunk")
+)
+"""Gaps before steps that ask for memory, and may be refused it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Start:
     """What a world begins with: an allocator at rest, handles, and the actors' operations."""
@@ -35,6 +45,8 @@ class Start:
     handles: dict[int, Area | None]
     operations: tuple[Operation, ...]
     works: int = 2  # at most so many runs of the balance work that was asked for
+    waiting: bool = False  # actors may begin while pcpu_alloc_mutex is held, and wait for it
+    failures: int = 0  # so many steps that ask for memory may fail
 
 
 class Runner:
@@ -54,14 +66,42 @@ class World:
     """One run of a start under a schedule, as far as it has come.
 
     Actors are numbered: those of the start first, then runs of the balance work that was asked
-    for, as they become possible.
+    for, as they become possible. A step of actor n is written n, and ~n if it asks for memory in
+    vain.
     """
 
-    __slots__ = ("_copies", "_start", "allocator", "handles", "history", "runners", "works")
+    __slots__ = (
+        "_copies",
+        "_guarded",
+        "_handles",
+        "_plain",
+        "_start",
+        "_watched_up_to",
+        "allocator",
+        "alone",
+        "failures",
+        "handles",
+        "history",
+        "holder",
+        "misuse",
+        "monitor",
+        "runners",
+        "works",
+    )
 
     def __init__(self, start: Start) -> None:
         self._start = start
         self.allocator, self._copies = start.allocator.clone()
+        self._plain = type(self.allocator)
+        self._guarded = lock_checked(self._plain)
+        self.misuse: list[tuple[str, str]] = []  # of locks, by steps since it was last emptied
+        self.monitor = Monitor(strict=False)
+        self.monitor.guard.report = lambda *broken: self.misuse.append(broken)
+        copies = self._copies
+        self._handles = {
+            handle: None if area is None else (copies[area[0]], area[1])
+            for handle, area in start.handles.items()
+        }
         self.handles: dict[int, Area | None] = {}
         self.runners: list[Runner] = []
         self._begin_all()
@@ -72,27 +112,50 @@ class World:
         self._begin_all()
 
     def _begin_all(self) -> None:
-        start, copies = self._start, self._copies
-        self.handles = {
-            handle: None if area is None else (copies[area[0]], area[1])
-            for handle, area in start.handles.items()
-        }
+        start = self._start
+        self.handles = self._handles.copy()
         self.runners = [Runner(operation) for operation in start.operations]
         self.works = start.works
+        self.failures = start.failures
+        self.alone = 0  # chunks that the work has created since anybody else took a step
+        self.holder: int | None = None  # who holds pcpu_alloc_mutex
+        self._watched_up_to = -1  # chunks with an id below have their populated bits watched
+        self.misuse.clear()
         self.history = History()
         self.history.concurrent = True
 
     def enabled(self) -> list[int]:
-        """Return the actors that can take a step now; a new run of the work counts as one."""
-        mutex = self.allocator.alloc_mutex
+        """Return the steps that can be taken now; a new run of the work counts as an actor.
+
+        None can if the work, alone, has created more chunks than it may ever need (BAL-3).
+        """
+        allocator = self.allocator
+        mutex = allocator.alloc_mutex
+        if self.alone and self.runaway:
+            return []
         able = [
             index
             for index, runner in enumerate(self.runners)
             if not runner.done and self._able(runner, mutex)
         ]
-        if self.allocator.work_pending and self.works and not mutex:
+        waiting = self._start.waiting
+        if allocator.work_pending and self.works and (waiting or not mutex):
             able.append(len(self.runners))
+        if self.failures:
+            able += [~index for index in able if self._asks(index)]
         return able
+
+    @property
+    def runaway(self) -> str | None:
+        """What is wrong with the number of chunks that the work has created alone (BAL-3)."""
+        return balance.creations_end(
+            self.alone, self.allocator.chunk_types, self.allocator.geometry
+        )
+
+    def _asks(self, index: int) -> bool:
+        """Return whether an actor's next step asks for memory."""
+        gap = self.runners[index].gap if index < len(self.runners) else None
+        return gap is not None and gap.name in _ASKING
 
     def _able(self, runner: Runner, mutex: bool) -> bool:
         gap = runner.gap
@@ -101,12 +164,23 @@ class World:
         kind, handle, *_, gfp = runner.operation
         if kind == "f":
             return handle in self.handles
-        return not mutex or (kind == "a" and self.allocator.is_atomic(gfp))
+        return not mutex or self._start.waiting or (kind == "a" and self.allocator.is_atomic(gfp))
 
-    def step(self, index: int) -> Runner:
+    def step(self, step: int) -> Runner:
         """Let an actor take one step and return it."""
+        allocator = self.allocator
+        index = step if step >= 0 else ~step
+        fault = None
+        if step < 0:
+            self.failures -= 1
+            env = allocator.env
+            creating = "create" in self._gap_name(index) and allocator.geometry.backing == "vm"
+            fault = env.vm_fault if creating else env.page_fault
+            fault.next = 1
+        created = allocator.next_id
         if index == len(self.runners):
             self.works -= 1
+            self.alone = 0
             self.runners.append(Runner(("b", 0, 0, 0, False, 0)))
         runner = self.runners[index]
         if runner.steps is None:
@@ -119,7 +193,39 @@ class World:
             runner.result = stop.value
             if runner.operation[0] == "a":
                 self.handles[runner.operation[1]] = stop.value
+        if fault is not None:
+            fault.next = 0
+        if runner.operation[0] != "b":
+            self.alone = 0
+        else:
+            self.alone += allocator.next_id - created
+        if not allocator.alloc_mutex:
+            self.holder = None
+        elif self.holder is None:
+            self.holder = index
         return runner
+
+    def _gap_name(self, index: int) -> str:
+        gap = self.runners[index].gap
+        return "" if gap is None else gap.name
+
+    def watched_step(self, step: int) -> Runner:
+        """Let an actor take one step with its locks watched; `misuse` has what is wrong."""
+        allocator, guard = self.allocator, self.monitor.guard
+        guard.begin(allocator, step if step >= 0 else ~step, self.holder)
+        if allocator.next_id != self._watched_up_to:
+            self._watched_up_to = allocator.next_id
+            for chunk in allocator.chunks():
+                if type(chunk.populated) is not GuardedPages:
+                    guard_chunk(chunk, guard)
+        allocator.monitor = self.monitor
+        allocator.__class__ = self._guarded
+        try:
+            return self.step(step)
+        finally:
+            guard.inside = False
+            allocator.__class__ = self._plain
+            allocator.monitor = None
 
     def _begin(self, operation: Operation) -> Steps[Any]:
         kind, handle, size, align, reserved, gfp = operation
@@ -149,20 +255,41 @@ class World:
         """
         allocator = self.allocator
         return (
-            allocator.nr_empty_pop_pages,
-            allocator.own_state(),
+            self.protected(),
             allocator.work_pending,
             allocator.atomic_alloc_failed,
-            allocator.alloc_mutex,
             allocator.env.page_fault.next,
             self.works,
+            self.failures,
+            self.alone,
             tuple([(area[0].id, area[1]) if area else None for area in self.handles.values()]),
             tuple(self.handles),
-            tuple([_chunk(chunk) for chunk in allocator.chunks()]),
-            tuple([tuple([c.id for c in head]) for head in allocator.chunk_lists]),
             tuple([_runner(runner) for runner in self.runners]),
-            frozenset((chunk.id, page) for chunk, page in self.history.stale),  # type: ignore[attr-defined]
-            frozenset(chunk.id for chunk in self.history.depopulated),  # type: ignore[attr-defined]
+        )
+
+    def protected(self) -> tuple[Any, ...]:
+        """Return all that the two locks protect, and what was unmapped and is not flushed yet."""
+        allocator = self.allocator
+        chunks = []
+        lists = []
+        for head in allocator.chunk_lists:
+            chunk = head.next
+            while chunk is not head:
+                lists.append((head.slot, chunk.id))
+                chunks.append(_chunk(chunk))
+                chunk = chunk.next
+        history = self.history
+        reserved = allocator.reserved_chunk
+        return (
+            allocator.nr_empty_pop_pages,
+            allocator.own_state(),
+            allocator.alloc_mutex,
+            tuple(lists),
+            tuple(chunks),
+            tuple([_chunk(chunk) for chunk in allocator.owned]),
+            None if reserved is None else _chunk(reserved),
+            frozenset([(c.id, page) for c, page in history.stale]),  # type: ignore[attr-defined]
+            frozenset([c.id for c in history.depopulated]),  # type: ignore[attr-defined]
         )
 
 

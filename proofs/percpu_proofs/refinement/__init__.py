@@ -1,7 +1,16 @@
 """The allocator against the abstract machine, stretch by stretch."""
 
 from percpu_proofs.refinement.checker import RefinementChecker
-from percpu_proofs.refinement.mismatch import Difference, StepMismatch
+from percpu_proofs.refinement.machines import machine_of
+from percpu_proofs.refinement.mismatch import REFINE, Difference, StepMismatch, title
 from percpu_proofs.refinement.refined import refined
 
-__all__ = ["Difference", "RefinementChecker", "StepMismatch", "refined"]
+__all__ = [
+    "REFINE",
+    "Difference",
+    "RefinementChecker",
+    "StepMismatch",
+    "machine_of",
+    "refined",
+    "title",
+]

@@ -53,6 +53,7 @@ class RefinementChecker:
 
     def reset(self) -> None:
         """Take the allocator's present state, in which no actor runs, for the start."""
+        self._observer.back_to({})
         chunks, _ = self._observer.look(self.history, NOBODY, {})
         self.state = State(
             self._world,
@@ -62,6 +63,16 @@ class RefinementChecker:
             float_of(self.allocator),
         )
         self._gaps: dict[Any, str] = {}
+
+    def mark(self) -> tuple[Any, ...]:
+        """Return where the checker stands, to come back to."""
+        return self.state, dict(self._gaps), self._observer.mark()
+
+    def back_to(self, mark: tuple[Any, ...]) -> None:
+        """Go back to where the checker stood, the allocator having gone back too."""
+        self.state, gaps, seen = mark
+        self._gaps = dict(gaps)
+        self._observer.back_to(seen)
 
     def before(self, actor: Any) -> None:
         """Note that an actor is about to run: what others did must have been told."""

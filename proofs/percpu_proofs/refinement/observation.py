@@ -6,6 +6,7 @@ Pages are judged by the allocation map itself, never by a hint.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 from typing import Any, NamedTuple
 
 from percpu_contracts.history import History
@@ -32,10 +33,9 @@ class Touched(NamedTuple):
 class _Seen:
     """A chunk's maps when last looked at, and what they came to."""
 
-    __slots__ = ("alloc_map", "chunk", "free_bytes", "populated", "record")
+    __slots__ = ("alloc_map", "free_bytes", "populated", "record")
 
-    def __init__(self, chunk: Any) -> None:
-        self.chunk = chunk
+    def __init__(self) -> None:
         self.alloc_map = b""
         self.populated = b""
         self.free_bytes = 0
@@ -92,6 +92,14 @@ class Observer:
                 one_type[slot] = place
         return one_type * allocator.chunk_types
 
+    def mark(self) -> dict[int, _Seen]:
+        """Return what was seen so far, to come back to."""
+        return {c: copy(seen) for c, seen in self.seen.items()}
+
+    def back_to(self, mark: dict[int, _Seen]) -> None:
+        """Forget what was seen since a mark; chunks are told apart by their ids."""
+        self.seen = {c: copy(seen) for c, seen in mark.items()}
+
     def where(self) -> Iterator[tuple[Any, Place]]:
         """Yield every chunk with its place."""
         allocator = self.allocator
@@ -129,8 +137,8 @@ class Observer:
             if c in found:
                 raise CorruptLists(f"chunk {c} is at {found[c].place.name} and {place.name}")
             seen = self.seen.get(c)
-            if seen is None or seen.chunk is not chunk:
-                seen = self.seen[c] = _Seen(chunk)
+            if seen is None:
+                seen = self.seen[c] = _Seen()
             old = seen.record
             before = was.get(c)
             if (

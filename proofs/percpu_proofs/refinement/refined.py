@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from percpu_contracts.history import History
+from percpu_contracts.monitor import ClauseViolation
 from percpu_proofs.refinement.checker import RefinementChecker
+from percpu_proofs.refinement.mismatch import REFINE, StepMismatch
 from percpu_reference.chunk import Area, Chunk
 from percpu_reference.gaps import Steps
 from percpu_reference.variants import Allocator
@@ -16,7 +18,8 @@ def refined(variant: type[Allocator], machine: Machine) -> type[Any]:
     """Return the class with every operation checked against the machine.
 
     An instance has a `checker` from its first operation on. It keeps the history of stale pages
-    itself, so contracts may be on or off.
+    itself, so contracts may be on or off. A step that is no action raises StepMismatch, with a
+    monitor ClauseViolation.
     """
 
     class Refined(variant):  # type: ignore[valid-type, misc]
@@ -43,7 +46,15 @@ def refined(variant: type[Allocator], machine: Machine) -> type[Any]:
 
         def _driven(self, steps: Steps[Any]) -> Steps[Any]:
             self.next_actor += 1
-            return self.checker.drive(self.next_actor, steps)
+            try:
+                return (yield from self.checker.drive(self.next_actor, steps))
+            except StepMismatch as wrong:
+                monitor = self.monitor
+                if monitor is None:
+                    raise
+                monitor.judge(self, quiescent=False)  # a broken clause says more
+                monitor.broken(REFINE, str(wrong))
+                raise ClauseViolation(REFINE, str(wrong), monitor.operation) from wrong
 
         def depopulate_chunk(self, chunk: Chunk, page_start: int, page_end: int) -> None:
             super().depopulate_chunk(chunk, page_start, page_end)

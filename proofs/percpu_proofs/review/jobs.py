@@ -1,27 +1,45 @@
-"""The jobs of a review, each run in a process of its own: hunts, scenarios, workloads."""
+"""The jobs of a review, each run in a process of its own, and what they bring home."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from percpu_contracts.whole_state import STATE_CLAUSES
+from percpu_contracts.situations import Sightings
 from percpu_proofs import data
 from percpu_proofs.conformance.vector_file import read_vector
-from percpu_proofs.explore.alphabets import PLANS
-from percpu_proofs.explore.hunt import Caught, Hunt
+from percpu_proofs.explore import alphabets
+from percpu_proofs.explore.breadth import Breadth, Caught
+from percpu_proofs.explore.fuzz import Fuzz
+from percpu_proofs.explore.scenario import KERNEL_32K
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.search import Search
 from percpu_proofs.explore.token import Token
-from percpu_proofs.explore.watch import JUDGED
 from percpu_proofs.machine import Machine
 from percpu_proofs.oplist import text_of
 from percpu_reference import build
+from percpu_reference.variants import variant_class
+from percpu_spec.geometry import Geometry
 
-Engine = Literal["hunt", "scenario", "workload"]
+Engine = Literal["sequences", "hunt", "scenario", "fuzz", "workload"]
+
+EXHAUSTIVE = "explored exhaustively within a bound"
+FUZZED = "fuzzed"
+CONTRACTED = "contracted"
+
+FUZZED_AT = {
+    "pages": KERNEL_32K,
+    "accounted": f"{KERNEL_32K},memcg=1",
+    "km": f"{KERNEL_32K},backing=km",
+}
+"""The geometries of the fuzz jobs, by name."""
+
+
+_SOUGHT = frozenset({"COST-1", "LIST-3", "LIST-4", "POP-1", "POP-2"})
+"""Declared violations for which fuzzing goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +48,9 @@ class Job:
 
     variant: str
     engine: Engine
-    what: str  # a plan's or scenario's name, or the path of a recorded run
+    what: str  # a plan's, scenario's or geometry's name, or the path of a recorded run
     budget: float  # seconds, at most
+    deep: bool = False  # go on beyond the plan's bound while there is time
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +61,14 @@ class Example:
     setup: tuple[str, ...]
     actors: tuple[str, ...]
     schedule: tuple[int, ...]
+    length: int  # operations; runs of the balance work that was asked for do not count
     shortest: bool  # of all within the engine's bound
     token: str | None
-
-    @property
-    def length(self) -> int:
-        """Number of operations."""
-        return len(self.setup) + len(self.actors)
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What a job found: how often each clause was judged, and what broke."""
+    """What a job found: how often each clause was judged in its situation, and what broke."""
 
     job: Job
     rung: str
@@ -64,12 +79,21 @@ class Outcome:
     seconds: float = 0.0
 
 
-def jobs_for(variants: tuple[str, ...], budget: float) -> list[Job]:
+def jobs_for(variants: tuple[str, ...], budget: float, *, deep: bool = False) -> list[Job]:
     """Return all jobs of a review, the long ones first."""
-    hunts = [Job(v, "hunt", plan.name, budget) for plan in PLANS for v in variants]
-    loads = [Job(v, "workload", str(path), budget) for path in workloads() for v in variants]
-    scenarios = [Job(v, "scenario", name, budget) for name in SCENARIOS for v in variants]
-    return hunts + loads + scenarios
+    kinds: list[tuple[Engine, Sequence[str]]] = [
+        ("hunt", [plan.name for plan in reversed(alphabets.HUNTS)]),
+        ("sequences", [plan.name for plan in alphabets.SEQUENCES]),
+        ("fuzz", list(FUZZED_AT)),
+        ("workload", list(map(str, workloads()))),
+        ("scenario", list(SCENARIOS)),
+    ]
+    return [
+        Job(variant, engine, what, budget, deep)
+        for engine, names in kinds
+        for what in names
+        for variant in variants
+    ]
 
 
 def workloads() -> list[Path]:
@@ -80,61 +104,107 @@ def workloads() -> list[Path]:
 def run(job: Job) -> Outcome:
     """Run a job to its end or to the end of its budget."""
     began = time.perf_counter()
-    outcome = {"hunt": _hunt, "scenario": _scenario, "workload": _workload}[job.engine](job)
+    outcome = _RUNS[job.engine](job)
     outcome.seconds = time.perf_counter() - began
     return outcome
 
 
+def _wanted(variant: str) -> frozenset[str]:
+    return frozenset(variant_class(variant).EXPECTED)
+
+
+def _sequences(job: Job) -> Outcome:
+    plan = next(p for p in alphabets.SEQUENCES if p.name == job.what)
+    search = alphabets.sequences(plan, job.variant, job.budget)
+    return _breadth(job, plan, search, "one after the other, contracts at full")
+
+
 def _hunt(job: Job) -> Outcome:
-    plan = next(p for p in PLANS if p.name == job.what)
-    hunt = plan.hunt(job.variant, job.budget).run()
-    clauses = set(JUDGED)
-    if plan.hints:
-        clauses |= set(STATE_CLAUSES)
-    outcome = Outcome(
+    plan = next(p for p in alphabets.HUNTS if p.name == job.what)
+    search = alphabets.hunt(plan, job.variant, job.budget)
+    search.wanted = _wanted(job.variant) & plan.sought
+    few = "" if plan.preemptions is None else f" with up to {plan.preemptions} preemption"
+    how = f"the last {plan.together} at once with the work, every schedule{few}"
+    return _breadth(job, plan, search, how)
+
+
+def _breadth(job: Job, plan: alphabets.Plan, search: Breadth, how: str) -> Outcome:
+    if job.deep:
+        search.longest, search.wanted = plan.longest + 8, frozenset({"all that time allows"})
+    search.run()
+    short = "" if search.complete else f" (planned {search.longest}; out of time)"
+    return Outcome(
         job,
-        "explored exhaustively within a bound",
-        plan.bound if hunt.complete else f"all lists of up to {hunt.covered} operations "
-        f"(planned {plan.longest}; out of time)",
-        dict.fromkeys(clauses, hunt.steps),
-        {c.clause: _example(hunt, c, plan.geometry) for c in hunt.caught.values()},
-        hunt.complete,
+        EXHAUSTIVE,
+        f"all lists of up to {search.covered} operations{short}, {how}; {plan.bound}; "
+        f"{search.states:,} states, {search.steps:,} steps",
+        dict(search.judged),
+        {c.clause: _example(job.variant, c, plan.geometry) for c in search.caught.values()},
+        search.complete,
     )
-    return outcome
 
 
-def _example(hunt: Hunt, caught: Caught, geometry: str) -> Example:
+def _example(variant: str, caught: Caught, geometry: str) -> Example:
     setup = tuple(map(text_of, caught.setup))
     actors = tuple(map(text_of, caught.actors))
-    token = Token(hunt.variant, caught.clause, geometry, setup, actors, 1, caught.schedule)
-    return Example(caught.message, setup, actors, caught.schedule, True, str(token))
+    token = Token(variant, caught.clause, geometry, setup, actors, 1, caught.schedule)
+    return Example(
+        caught.message, setup, actors, caught.schedule, caught.length, True, str(token)
+    )
+
+
+def _fuzz(job: Job) -> Outcome:
+    geometry = FUZZED_AT[job.what]
+    fuzz = Fuzz(job.variant, Geometry().with_changes(geometry), seed=1, budget=job.budget)
+    fuzz.prefixes = [
+        s.prepared for s in SCENARIOS.values() if s.geometry == geometry and len(s.setup) <= 8
+    ]
+    if not job.deep:
+        fuzz.least, fuzz.most = 150, 1500
+        fuzz.sought = _wanted(job.variant) & _SOUGHT if job.what == "pages" else frozenset()
+    fuzz.run()
+    outcome = Outcome(
+        job,
+        FUZZED,
+        f"{fuzz.programs:,} programs of {fuzz.length} operations in drawn schedules, contracts at "
+        f"full, some begun as a scenario, seed {fuzz.seed}; {geometry}",
+        dict(fuzz.judged),
+    )
+    for clause, (message, drawn) in fuzz.caught.items():
+        operations = tuple(map(text_of, drawn.operations))
+        token = Token(
+            job.variant, clause, geometry, (), operations, drawn.works, drawn.schedule
+        )
+        outcome.examples[clause] = Example(
+            message, (), operations, drawn.schedule, len(operations), False, str(token)
+        )
+    return outcome
 
 
 def _scenario(job: Job) -> Outcome:
     scenario = SCENARIOS[job.what]
-    result = Search(scenario.start(job.variant)).run()
-    outcome = Outcome(
+    result = Search(scenario.start(job.variant), refine=job.deep).run()
+    length = len(scenario.setup) + len(scenario.actors)
+    return Outcome(
         job,
-        "explored exhaustively within a bound",
+        EXHAUSTIVE,
         f"every schedule of {len(scenario.actors)} actors and up to {scenario.works} runs of the "
         f"work: {result.schedules:,} schedules, {result.states:,} states",
-        dict.fromkeys(JUDGED, result.steps),
-        complete=result.complete,
+        dict(result.witnessed),
+        {
+            clause: Example(
+                found.message,
+                scenario.setup,
+                scenario.actors,
+                found.schedule,
+                length,
+                False,
+                str(Token.of(job.variant, clause, scenario, found.schedule)),
+            )
+            for clause, found in result.findings.items()
+        },
+        result.complete,
     )
-    for clause, found in result.findings.items():
-        token = Token(
-            job.variant,
-            clause,
-            scenario.geometry,
-            scenario.setup,
-            scenario.actors,
-            scenario.works,
-            found.schedule,
-        )
-        outcome.examples[clause] = Example(
-            found.message, scenario.setup, scenario.actors, found.schedule, False, str(token)
-        )
-    return outcome
 
 
 def _workload(job: Job) -> Outcome:
@@ -147,26 +217,35 @@ def _workload(job: Job) -> Outcome:
     assert monitor is not None
     deadline = time.perf_counter() + job.budget
     operations = vector.listed.operations
+    sightings = Sightings()
     done = 0
-    for number in _numbers(len(operations), deadline):
-        machine.apply(number, operations[number - 1])
+    for number, operation in enumerate(operations, 1):
+        if time.perf_counter() > deadline:
+            break
+        machine.apply(number, operation)
         done = number
+        if done % 16 == 0:
+            sightings.look(allocator, monitor.history, quiescent=allocator.quiescent)
     outcome = Outcome(
         job,
-        "contracted",
+        CONTRACTED,
         f"{done:,} of {len(operations):,} operations of a recorded run, contracts at full",
-        dict(monitor.asked()),
+        dict(sightings.of(monitor.asked())),
         complete=done == len(operations),
     )
     for clause, violation in monitor.violations.items():
         first = violation.first_operation
         setup = tuple(text_of(operation) for operation in operations[:first])
-        outcome.examples[clause] = Example(violation.first_message, setup, (), (), False, None)
+        outcome.examples[clause] = Example(
+            violation.first_message, setup, (), (), first, False, None
+        )
     return outcome
 
 
-def _numbers(count: int, deadline: float) -> Iterator[int]:
-    for number in range(1, count + 1):
-        if time.perf_counter() > deadline:
-            return
-        yield number
+_RUNS: dict[Engine, Callable[[Job], Outcome]] = {
+    "sequences": _sequences,
+    "hunt": _hunt,
+    "scenario": _scenario,
+    "fuzz": _fuzz,
+    "workload": _workload,
+}

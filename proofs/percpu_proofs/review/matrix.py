@@ -13,7 +13,7 @@ from percpu_spec.catalogue import clauses
 Verdict = Literal["holds", "violated", "unchecked", "not applicable"]
 
 # from the weakest to the strongest
-RUNGS = ("stated", "contracted", "explored exhaustively within a bound")
+RUNGS = ("stated", "contracted", "fuzzed", "explored exhaustively within a bound")
 
 
 @dataclass(slots=True)
@@ -81,9 +81,9 @@ def _cell(variant: str, clause: str, outcomes: list[Outcome]) -> Cell:
     examples = []
     for outcome in outcomes:
         judged = outcome.judged.get(clause, 0)
-        if not judged:
-            continue
         example = outcome.examples.get(clause)
+        if not judged and example is None:
+            continue
         evidence.append(
             {
                 "engine": f"{outcome.job.engine} {_short(outcome.job.what)}",
@@ -98,13 +98,14 @@ def _cell(variant: str, clause: str, outcomes: list[Outcome]) -> Cell:
         if example is not None:
             examples.append(example)
     if examples:
-        best = min(examples, key=lambda e: (not e.shortest, e.length, len(e.schedule)))
+        best = min(examples, key=lambda e: (e.length, not e.shortest, len(e.schedule)))
         reason = cls.EXPECTED.get(clause, "")
         return Cell(variant, clause, "violated", expected, reason, evidence, best)
     if evidence:
         reason = f"{cls.EXPECTED[clause]} did not show" if clause in cls.EXPECTED else ""
         return Cell(variant, clause, "holds", expected, reason, evidence)
-    return Cell(variant, clause, "unchecked", expected, "no engine of this review judges it")
+    reason = "its situation occurred in no run of this review"
+    return Cell(variant, clause, "unchecked", expected, reason)
 
 
 def _short(what: str) -> str:

@@ -1,7 +1,8 @@
-"""The few SVG elements a memory map is drawn with, and its colours."""
+"""The few SVG elements that memory maps and charts are drawn with, and their colours."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 
 FONT = "DejaVu Sans, Verdana, Helvetica, Arial, sans-serif"
@@ -63,10 +64,46 @@ class Canvas:
             f'fill="{fill}"{extra}{body}'
         )
 
-    def text(self, x: float, y: float, text: str, style: str = "", anchor: str = "start") -> None:
-        """Write text with its baseline at y."""
+    def path(
+        self,
+        points: Sequence[tuple[float, float]],
+        stroke: str,
+        *,
+        width: float = 1,
+        dash: str = "",
+    ) -> None:
+        """Draw straight lines from point to point; `dash` is the length of dashes and holes."""
+        places = " ".join(f"{_n(x)},{_n(y)}" for x, y in points)
+        extra = f' stroke-dasharray="{dash}"' if dash else ""
+        self._elements.append(
+            f'<polyline points="{places}" fill="none" stroke="{stroke}" '
+            f'stroke-width="{_n(width)}" stroke-linejoin="round"{extra}/>'
+        )
+
+    def dot(
+        self, x: float, y: float, radius: float, fill: str, *, stroke: str = "", tip: str = ""
+    ) -> None:
+        """Draw a disc; `tip` is shown where the pointer rests on it."""
+        extra = f' stroke="{stroke}" stroke-width="2"' if stroke else ""
+        body = f"><title>{escape(tip)}</title></circle>" if tip else "/>"
+        self._elements.append(
+            f'<circle cx="{_n(x)}" cy="{_n(y)}" r="{_n(radius)}" fill="{fill}"{extra}{body}'
+        )
+
+    def text(
+        self,
+        x: float,
+        y: float,
+        text: str,
+        style: str = "",
+        anchor: str = "start",
+        *,
+        upwards: bool = False,
+    ) -> None:
+        """Write text with its baseline at y; upwards, turned to the left about (x, y)."""
         extra = f' class="{style}"' if style else ""
         extra += f' text-anchor="{anchor}"' if anchor != "start" else ""
+        extra += f' transform="rotate(-90 {_n(x)} {_n(y)})"' if upwards else ""
         self._elements.append(f'<text x="{_n(x)}" y="{_n(y)}"{extra}>{escape(text)}</text>')
 
     def marker(self, x: float, y: float, size: float, fill: str) -> None:

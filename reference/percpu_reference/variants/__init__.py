@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from difflib import get_close_matches
+from pathlib import Path
 
 from percpu_contracts.attach import checked
 from percpu_contracts.contract import Level
@@ -11,6 +12,7 @@ from percpu_contracts.monitor import Monitor
 from percpu_reference.backing import KmBacking
 from percpu_reference.balance import Balance
 from percpu_reference.events import Event
+from percpu_reference.variants.from_file import VariantFileError, variant_from_file
 from percpu_reference.variants.linux_5_12 import Linux512
 from percpu_reference.variants.linux_6_12 import Linux612
 from percpu_reference.variants.reference import Reference
@@ -18,6 +20,8 @@ from percpu_reference.variants.rfc_1 import Rfc1
 from percpu_reference.variants.rfc_1_reviewed import Rfc1Reviewed
 from percpu_reference.variants.rfc_series import RfcSeries
 from percpu_spec.geometry import Geometry
+
+__all__ = ["DEFAULT", "VARIANTS", "Allocator", "UnknownVariantError", "VariantFileError", "build"]
 
 Allocator = Balance
 VARIANTS: dict[str, type[Allocator]] = {
@@ -36,7 +40,12 @@ class UnknownVariantError(ValueError):
 
 
 def variant_class(name: str) -> type[Allocator]:
-    """Return the class of a named variant; raise UnknownVariantError with near matches."""
+    """Return the class of a named variant, or of a Python file that defines one.
+
+    Raises UnknownVariantError with near matches, VariantFileError for a file that will not do.
+    """
+    if name.endswith(".py"):
+        return variant_from_file(Path(name).resolve())
     try:
         return VARIANTS[name]
     except KeyError:
@@ -66,10 +75,12 @@ def build(
     stats: bool = False,
     trace: Callable[[Event], None] | None = None,
     place_chunk: Callable[[], int] | None = None,
+    around: Callable[[type[Allocator]], type[Allocator]] | None = None,
 ) -> Allocator:
     """Return a booted allocator of a variant, its contracts enforced at the given level.
 
-    With strict a violation that the variant does not declare raises at once.
+    around derives the class that is built from the one with its contracts. With strict a
+    violation that the variant does not declare raises at once.
     """
     cls = variant if isinstance(variant, type) else variant_class(variant)
     cls = with_backing(cls, geometry.backing)
@@ -78,6 +89,8 @@ def build(
         inapplicable = set(cls.NOT_APPLICABLE) | ({"POP-5"} if geometry.backing == "vm" else set())
         monitor = Monitor(cls.EXPECTED, inapplicable, strict=strict)
         cls = checked(cls, contracts)
+    if around is not None:
+        cls = around(cls)
     allocator = cls(geometry, stats=stats, trace=trace, place_chunk=place_chunk)
     allocator.monitor = monitor
     allocator.spin_lock()  # boot is alone, which is as good as the lock

@@ -40,7 +40,7 @@ class Linux512(TwoTypes):
         """Set the float of each type, in pages."""
         self.nr_empty_pop_pages, self.nr_empty_pop_memcg = floats
 
-    def own_state(self) -> tuple[object, ...]:
+    def own_state(self, name: Any = None) -> tuple[object, ...]:
         """Return the float of the memcg type."""
         return (self.nr_empty_pop_memcg,)
 

@@ -6,6 +6,8 @@ chunks, the caller and a separate loop that populates; 4/4 changes a comment.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from operator import attrgetter
 from typing import Any, ClassVar, Self
 
 from percpu_reference.chunk import Chunk
@@ -38,9 +40,9 @@ class RfcSeries(Rfc1):
         super()._link(origin, copies)
         self.marked = {copies[chunk] for chunk in origin.marked}
 
-    def own_state(self) -> tuple[object, ...]:
-        """Return the ids of the marked chunks."""
-        return tuple(sorted(chunk.id for chunk in self.marked))
+    def own_state(self, name: Callable[[Chunk], int] = attrgetter("id")) -> tuple[object, ...]:
+        """Return the marked chunks by name."""
+        return tuple(sorted(map(name, self.marked)))
 
     def check_freed_chunk(self, chunk: Chunk) -> bool:
         """Return whether a chunk just freed into calls for balance work; mark it if it is worth it.

@@ -1,0 +1,165 @@
+"""Where a clause about states could be broken at all: its situation.
+
+A state clause can be asked of any state, also of one in which it has nothing to say. No clause is
+called holding before its situation has occurred in a run that asked it ("sometimes" properties).
+Contracts of functions need no entry here: they say NOT_ASKED themselves.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+
+from percpu_contracts.history import History
+from percpu_spec.definitions import (
+    Listing,
+    dynamic_chunks,
+    is_fully_free,
+    listed_chunks,
+    lists_of_slot,
+    live_chunks,
+)
+from percpu_spec.views import AllocatorView, ChunkView
+
+Situation = Callable[[AllocatorView, History], bool]
+
+
+def _some(chunks: Iterable[ChunkView], is_so: Callable[[ChunkView], bool]) -> bool:
+    return any(map(is_so, chunks))
+
+
+def _area_lives(allocator: AllocatorView, history: History) -> bool:
+    return _some(dynamic_chunks(allocator), lambda c: c.alloc_map.find(1) >= 0)
+
+
+def _partly_used_block(allocator: AllocatorView, history: History) -> bool:
+    return _some(
+        live_chunks(allocator),
+        lambda c: any(b.contig_hint and b.contig_hint < b.nr_bits for b in c.md_blocks),
+    )
+
+
+def _scan_hint(allocator: AllocatorView, history: History) -> bool:
+    return _some(
+        live_chunks(allocator),
+        lambda c: c.chunk_md.scan_hint > 0 or any(b.scan_hint for b in c.md_blocks),
+    )
+
+
+def _holes_in_used_chunk(allocator: AllocatorView, history: History) -> bool:
+    """A chunk has two free runs at least."""
+    return _some(
+        live_chunks(allocator),
+        lambda c: 0 <= c.alloc_map.find(0) < c.alloc_map.find(1) < c.alloc_map.rfind(0),
+    )
+
+
+def _empty_page(allocator: AllocatorView, history: History) -> bool:
+    return _some(dynamic_chunks(allocator), lambda c: c.nr_empty_pop_pages > 0)
+
+
+def _hole_beside_use(allocator: AllocatorView, history: History) -> bool:
+    return _some(
+        dynamic_chunks(allocator),
+        lambda c: c.alloc_map.find(1) >= 0 and c.populated.find(0, 0, c.nr_pages) >= 0,
+    )
+
+
+def _populated(allocator: AllocatorView, history: History) -> bool:
+    return _some(dynamic_chunks(allocator), lambda c: c.nr_populated > 0)
+
+
+def _pages_went(allocator: AllocatorView, history: History) -> bool:
+    return bool(history.given_back)
+
+
+def _isolated(allocator: AllocatorView, history: History) -> bool:
+    return _some(live_chunks(allocator), lambda c: c.isolated)
+
+
+def _sidelined(allocator: AllocatorView, history: History) -> bool:
+    numbers = lists_of_slot(allocator, allocator.sidelined_slot)
+    return any(True for number in numbers for _ in allocator.slot_chunks(number))
+
+
+def _free_chunk(allocator: AllocatorView, history: History) -> bool:
+    geometry = allocator.geometry
+    return _some(dynamic_chunks(allocator), lambda c: is_fully_free(c, geometry))
+
+
+def _each_type(allocator: AllocatorView, history: History) -> bool:
+    """Every type of chunks has an empty populated page that counts."""
+    types = {
+        allocator.chunk_type(chunk)
+        for chunk in live_chunks(allocator)
+        if chunk.nr_empty_pop_pages > 0 and not chunk.isolated
+    }
+    return len(types) == allocator.chunk_types
+
+
+def _two_places(allocator: AllocatorView, history: History) -> bool:
+    return len({number for number, _ in listed_chunks(allocator)}) > 1
+
+
+def _km_chunk(allocator: AllocatorView, history: History) -> bool:
+    return allocator.geometry.backing == "km" and any(True for _ in dynamic_chunks(allocator))
+
+
+SITUATIONS: dict[str, Situation] = {
+    "BAL-2": _free_chunk,
+    "FLT-1": _each_type,
+    "HINT-1": _partly_used_block,
+    "HINT-2": _partly_used_block,
+    "HINT-3": _partly_used_block,
+    "HINT-4": _scan_hint,
+    "HINT-5": _holes_in_used_chunk,
+    "HINT-6": _holes_in_used_chunk,
+    "HINT-7": _partly_used_block,
+    "HINT-8": _empty_page,
+    "ISO-2": _isolated,
+    "LIST-1": _two_places,
+    "LIST-3": _free_chunk,
+    "LIST-4": _two_places,
+    "MAP-2": _area_lives,
+    "MAP-3": _area_lives,
+    "MAP-5": _area_lives,
+    "POP-1": _empty_page,
+    "POP-2": _hole_beside_use,
+    "POP-3": _populated,
+    "POP-5": _km_chunk,
+    "RCL-2": _pages_went,
+    "RCL-3": _sidelined,
+    "RCL-5": _isolated,
+    "SLOT-2": _two_places,
+}
+"""By clause. RCL-3 and BAL-2 are asked of quiescent states only, and so is their situation."""
+
+
+QUIESCENT = frozenset({"BAL-2", "RCL-3"})
+
+
+class Sightings:
+    """The clauses whose situation has occurred in a run; cheap once most have."""
+
+    def __init__(self, never: Iterable[str] = ()) -> None:
+        """Await every situation but those that cannot occur in the run."""
+        self.awaited = SITUATIONS.keys() - set(never)
+        self.never = frozenset(never)
+        self.seen: set[str] = set()
+
+    def look(self, allocator: AllocatorView, history: History, *, quiescent: bool) -> None:
+        """Enter the awaited clauses whose situation is there now."""
+        if not self.awaited:
+            return
+        listing = Listing(allocator)
+        for clause in sorted(self.awaited):
+            if clause in QUIESCENT and not quiescent:
+                continue
+            if SITUATIONS[clause](listing, history):
+                self.awaited.discard(clause)
+                self.seen.add(clause)
+
+    def of(self, asked: Mapping[str, int]) -> Counter[str]:
+        """Return how often each clause was asked, less those whose situation did not occur."""
+        missing = self.awaited | self.never
+        return Counter({c: n for c, n in asked.items() if n > 0 and c not in missing})

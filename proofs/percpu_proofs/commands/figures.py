@@ -1,0 +1,135 @@
+"""How the headline figures are printed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.text import Text
+
+from percpu_proofs.commands import output
+from percpu_proofs.headline.examined import Burst
+from percpu_proofs.headline.interleaving import USUAL
+from percpu_proofs.headline.removal import BANDS, Curve
+from percpu_proofs.headline.workload import STAGES, Workload, published
+
+
+def show_removal(out: Console, one: Workload, curves: Sequence[Curve]) -> None:
+    """Print one workload's memory at its stages, a row a variant, the kernel's last."""
+    if not curves:
+        return
+    rows: list[tuple[object, ...]] = []
+    for curve in curves:
+        last = curve.phases[-1]
+        held = [curve.stages[s].percpu_kb if s in curve.stages else None for s in STAGES]
+        back = f"{curve.given_back:.0%}"
+        over_time = output.sparkline([kb for _, kb in curve.memory], 24)
+        rows.append((curve.variant, *held, back, last.stranded_kb, curve.works, over_time))
+    stages, last = curves[0].stages, curves[0].phases[-1]
+    held = [stages[s].recorded_kb if s in stages else None for s in STAGES]
+    most = max(phase.recorded_kb for phase in curves[0].phases)
+    back = f"{1 - last.recorded_kb / most:.0%}"
+    rows.append(("recorded kernel", *held, back, last.recorded_stranded_kb, None, None))
+    title = (
+        f"{one.name} ({one.kernel}): {len(one.operations)} operations, memory in kB; "
+        f"{curves[0].schedule}"
+    )
+    columns = ("", *STAGES, "given back", "stranded", "work runs", "over time")
+    out.print(output.table(title, columns, rows))
+    for curve in curves:
+        if curve.variant == one.variant:
+            for line in _remains(curve):
+                out.print(line, soft_wrap=True)
+
+
+def _remains(curve: Curve) -> list[str]:
+    """Return how far the kernel's own variant is from it, and what of that is explained."""
+    far = ", ".join(f"{s} {p.ratio - 1:+.1%}" for s, p in curve.stages.items())
+    allowed = ", ".join(f"{band:.0%}" for band in BANDS.values())
+    said = f"{far or 'no such stages'} ({allowed} allowed)"
+    lines = [f"{curve.variant} against the recorded kernel: {said}"]
+    last = curve.phases[-1]
+    if last.stranded_kb or last.recorded_stranded_kb:
+        recorded = last.recorded_kb - last.recorded_stranded_kb
+        lines.append(
+            "stranded: empty pages of isolated chunks, freed behind the cursor of reclaim or "
+            "during its flush (RCL-3, R1); how many depends on moments that no trace shows. "
+            f"Without them: {last.unstranded_kb} kB here, {recorded} kB recorded"
+        )
+    return lines
+
+
+def show_timings(out: Console, one: Workload, curves: Sequence[Curve]) -> None:
+    """Print what hangs on the moments of the balance work."""
+    rows = [
+        (
+            str(curve.schedule),
+            *(phase.percpu_kb for phase in curve.stages.values()),
+            f"{curve.phases[-1].ratio - 1:+.1%}",
+            curve.phases[-1].stranded_kb,
+            curve.phases[-1].unstranded_kb,
+        )
+        for curve in curves
+    ]
+    if rows:
+        columns = ("moments", *curves[0].stages, "of recorded", "stranded", "without")
+        title = f"{one.name}: {one.variant} with the balance work at other moments, kB"
+        out.print(output.table(title, columns, rows))
+
+
+def show_published(out: Console) -> None:
+    """Print what the workload did on other machines."""
+    rows = [
+        (
+            one["source"],
+            one["kernel"],
+            *(one[stage] for stage in STAGES),
+            f"{1 - one['removed'] / one['created']:.0%}",
+        )
+        for one in published()
+    ]
+    columns = ("source", "kernel", *STAGES, "given back")
+    out.print(output.table("the same workload elsewhere, Percpu in kB", columns, rows))
+
+
+def show_cost(
+    out: Console,
+    bursts: Sequence[Burst],
+    later: Sequence[Burst],
+    workload_name: str | None,
+    unexpected: Sequence[str],
+) -> None:
+    """Print the bursts: a table for each shape of pile, and one of states after a workload."""
+    for state in dict.fromkeys(burst.state for burst in bursts):
+        title = f"COST-1: chunks examined by one atomic request of a page; drained chunks, {state}"
+        rows = [_cells(burst) for burst in bursts if burst.state == state]
+        out.print(output.table(title, ("variant", *_COLUMNS), rows))
+    if later:
+        title = f"the same after {workload_name}, {USUAL}"
+        out.print(output.table(title, ("variant", *_COLUMNS), [_cells(burst) for burst in later]))
+    for burst in {b.variant: b for b in (*later, *bursts) if b.broken}.values():
+        said = "not expected" if burst.variant in unexpected else "as it declares"
+        colour = "bold red" if burst.variant in unexpected else "yellow"
+        out.print(Text(f"{burst.variant} breaks COST-1, {said}: {burst.message}", colour))
+    out.print(
+        "COST-1 puts depopulated chunks last; it does not keep them from being searched. The last "
+        "request, for which nothing is populated, examines all that have room, in any variant. "
+        "Pages that stay populated in depopulated chunks (RCL-3, RCL-4) are found by walking too.",
+        soft_wrap=True,
+    )
+
+
+_COLUMNS = ("chunks", "depopulated", "served", "at most", "mean", "the failing one", "breaking")
+
+
+def _cells(burst: Burst) -> tuple[object, ...]:
+    return (
+        burst.variant,
+        burst.chunks,
+        burst.depopulated,
+        burst.served,
+        burst.most,
+        burst.mean,
+        burst.failing,
+        burst.broken,
+    )

@@ -1,0 +1,208 @@
+"""`percpu-spec workload`: memory given back by the cgroup workload, and what searching costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.text import Text
+
+from percpu_proofs.commands import figures, output
+from percpu_proofs.headline.examined import PILES, SHAPES, Burst, after, piles
+from percpu_proofs.headline.interleaving import TIMINGS, USUAL, Schedule
+from percpu_proofs.headline.plots import cost_svg, removal_svg
+from percpu_proofs.headline.removal import BANDS, Curve, run_workload
+from percpu_proofs.headline.workload import Workload, load, published, shipped
+from percpu_reference.variants import VARIANTS, variant_class
+
+_variants = click.option(
+    "--variant",
+    "names",
+    multiple=True,
+    help="An algorithm to run, may be given again.  [default: all]",
+)
+_svg = click.option(
+    "--svg",
+    type=click.Path(path_type=Path, dir_okay=False, writable=True),
+    help="Write the plot there as SVG.",
+)
+
+
+@click.group()
+def workload() -> None:
+    """Run the workload of the depopulation series, and measure what its search costs."""
+
+
+@workload.command()
+@click.argument("workloads", nargs=-1, metavar="[WORKLOAD]...")
+@_variants
+@click.option(
+    "--delay",
+    type=click.IntRange(min=0),
+    default=USUAL.delay,
+    show_default=True,
+    help="Operations from asking for balance work to its begin.",
+)
+@click.option(
+    "--gap",
+    type=click.IntRange(min=0),
+    default=USUAL.gap,
+    show_default=True,
+    help="Operations each time that the work maps, unmaps or flushes pages.",
+)
+@click.option("--seed", type=int, help="Draw both numbers from 0 to twice what is given.")
+@click.option("--timings", is_flag=True, help="Also run the kernel's own variant at other moments.")
+@_svg
+@output.json_option
+def removal(
+    workloads: tuple[str, ...],
+    names: tuple[str, ...],
+    delay: int,
+    gap: int,
+    seed: int | None,
+    timings: bool,
+    svg: Path | None,
+    as_json: bool,
+) -> None:
+    """Create 1000 x (1 + 10) cgroups, remove 10 of every 11: memory held over time.
+
+    WORKLOAD is cg612_4 or cg510_4 (what a recorded 6.12 and 5.10 asked for, both if none is given)
+    or the folder of a recorded run. The memory of the recorded kernel stands beside that of every
+    variant; exit 1 if the kernel's own variant is too far from it.
+    """
+    chosen = names or tuple(VARIANTS)
+    for name in chosen:
+        variant_class(name)
+    asked = [load(name) for name in workloads or reversed(shipped())]
+    results: list[tuple[Workload, list[Curve]]] = [(one, []) for one in asked]
+    tried: list[tuple[Workload, list[Curve]]] = [(one, []) for one in asked if timings]
+    interrupted = False
+    try:
+        for one, curves in results:
+            _run(one, curves, [(name, Schedule(delay, gap, seed)) for name in chosen])
+        for one, curves in tried:
+            _run(one, curves, [(one.variant, schedule) for schedule in TIMINGS])
+    except KeyboardInterrupt:
+        interrupted = True
+
+    differs = [
+        (one, curve, curve.outside)
+        for one, curves in (*results, *tried)
+        for curve in curves
+        if curve.variant == one.variant and curve.outside
+    ]
+    if as_json:
+        output.print_json(_as_json(results, tried, not differs, interrupted))
+    else:
+        out = output.console()
+        for one, curves in results:
+            figures.show_removal(out, one, curves)
+        for one, curves in tried:
+            figures.show_timings(out, one, curves)
+        figures.show_published(out)
+        for one, curve, stages in differs:
+            said = f"{one.name}, {curve.variant} at {curve.schedule}: {', '.join(stages)} too far"
+            out.print(Text(said, "bold red"))
+    _end(interrupted, ok=not differs, svg=svg, drawing=removal_svg(results))
+
+
+@workload.command()
+@_variants
+@click.option(
+    "--after",
+    "workload_name",
+    metavar="WORKLOAD",
+    help="Also measure in the state in which a workload (as for removal) leaves each variant.",
+)
+@_svg
+@output.json_option
+def cost(
+    names: tuple[str, ...], workload_name: str | None, svg: Path | None, as_json: bool
+) -> None:
+    """Count the chunks that one atomic allocation examines as depopulated chunks pile up (COST-1).
+
+    Requests of a page are made one after another until none is populated any more; the balance
+    work does not run in between. Exit 1 if a variant breaks COST-1 that does not declare it.
+    """
+    chosen = names or tuple(VARIANTS)
+    classes = {name: variant_class(name) for name in chosen}
+    state = None if workload_name is None else load(workload_name)
+    bursts: list[Burst] = []
+    later: list[Burst] = []
+    interrupted = False
+    total = len(chosen) * (1 if state is None else 2)
+    try:
+        with output.progress_bar("cost") as bar:
+            for name in chosen:
+                bursts += piles(name)
+                bar(len(bursts) // (len(PILES) * len(SHAPES)), total)
+            if state is not None:
+                for name in chosen:
+                    later.append(after(state, name, USUAL))
+                    bar(len(chosen) + len(later), total)
+    except KeyboardInterrupt:
+        interrupted = True
+
+    breaking = dict.fromkeys(b.variant for b in (*bursts, *later) if b.broken)
+    unexpected = [name for name in breaking if "COST-1" not in classes[name].EXPECTED]
+    if as_json:
+        output.print_json(
+            {
+                "clause": "COST-1",
+                "variants": {
+                    name: [b.as_json() for b in bursts if b.variant == name] for name in chosen
+                },
+                "after": {b.variant: b.as_json() for b in later},
+                "workload": workload_name,
+                "breaking": list(breaking),
+                "ok": not unexpected and not interrupted,
+                "interrupted": interrupted,
+            }
+        )
+    else:
+        figures.show_cost(output.console(), bursts, later, workload_name, unexpected)
+    _end(interrupted, ok=not unexpected, svg=svg, drawing=cost_svg(bursts))
+
+
+def _run(one: Workload, curves: list[Curve], runs: Sequence[tuple[str, Schedule]]) -> None:
+    """Append a curve for each variant and schedule."""
+    for name, schedule in runs:
+        with output.progress_bar(f"{one.name}, {name}") as bar:
+            curves.append(run_workload(one, name, schedule, bar))
+
+
+def _end(interrupted: bool, *, ok: bool, svg: Path | None, drawing: str) -> None:
+    """Write the drawing if it is asked for, last as that can fail, and exit."""
+    if svg is not None:
+        output.write_file(svg, drawing)
+    if interrupted:
+        click.echo("interrupted: shown is what was done so far", err=True)
+        raise SystemExit(output.INTERRUPTED)
+    if not ok:
+        raise SystemExit(output.DIFFERS)
+
+
+def _as_json(
+    results: Sequence[tuple[Workload, Sequence[Curve]]],
+    tried: Sequence[tuple[Workload, Sequence[Curve]]],
+    ok: bool,
+    interrupted: bool,
+) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for one, curves in results:
+        found[one.name] = one.facts() | {
+            "operations": len(one.operations),
+            "kernel_variant": one.variant,
+            "variants": {curve.variant: curve.as_json() for curve in curves},
+        }
+    for one, curves in tried:
+        found[one.name]["timings"] = [curve.as_json() for curve in curves]
+    return {
+        "workloads": found,
+        "bands": BANDS,
+        "published": published(),
+        "ok": ok and not interrupted,
+        "interrupted": interrupted,
+    }

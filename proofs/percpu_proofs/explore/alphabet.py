@@ -1,0 +1,102 @@
+"""What callers may do in a search: a few operations that reach much."""
+
+from __future__ import annotations
+
+import hashlib
+import marshal
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from percpu_contracts.history import History
+from percpu_proofs.oplist import Operation, parse_operations
+from percpu_reference.chunk import Chunk
+from percpu_reference.variants import Allocator
+
+WORK: Operation = ("b", 0, 0, 0, False, 0)
+
+
+@dataclass(frozen=True)
+class Alphabet:
+    """Requests, each `SIZE ALIGN FLAGS`, and faults, each an operation such as `P 1`.
+
+    Beside them every area held can be freed.
+    """
+
+    requests: tuple[str, ...]
+    faults: tuple[str, ...] = ()
+
+    @cached_property
+    def _parsed(self) -> tuple[tuple[Operation, ...], tuple[Operation, ...]]:
+        where = Path("alphabet")
+        requests = parse_operations(where, [f"a 0 {text}" for text in self.requests])
+        faults = parse_operations(where, self.faults).operations if self.faults else []
+        return tuple(requests.operations), tuple(faults)
+
+    def operations(self, held: Mapping[int, object], handle: int) -> Iterator[Operation]:
+        """Yield what can be done with these handles held; an allocation takes `handle`."""
+        requests, faults = self._parsed
+        for kind, _, *rest in requests:
+            yield (kind, handle, *rest)  # type: ignore[misc]
+        for other, area in held.items():
+            if area is not None:
+                yield ("f", other, 0, 0, False, 0)
+        yield from faults
+
+    def __str__(self) -> str:
+        """In words: `4096 aligned 4 (A)`, flags as in the operation language."""
+        words = []
+        for text in self.requests:
+            size, align, flags = text.split()
+            words.append(f"{size}" + (f"/{align}" if align != "4" else "")
+                         + (f" {flags}" if flags != "-" else ""))
+        faults = f"; faults {', '.join(self.faults)}" if self.faults else ""
+        return f"requests of {', '.join(words)} bytes{faults}"
+
+
+def state_key(allocator: Allocator, history: History | None = None) -> bytes:
+    """Return a digest equal for allocators at rest that will behave alike, whatever the handles.
+
+    With a history, what COST-1, TLB-1 and BAL-3 ask of it counts too. Chunks go by their place, not
+    by how many were made before them.
+    """
+    env = allocator.env
+    names: dict[object, int] = {}
+    lists = []
+    for head in allocator.chunk_lists:
+        for chunk in head:
+            names[chunk] = len(names)
+            lists.append((head.slot, _chunk(chunk), chunk is allocator.first_chunk))
+    reserved = allocator.reserved_chunk
+    past: Any = None
+    if history is not None:
+        past = (
+            sorted(names[chunk] for chunk in history.depopulated if chunk in names),
+            sorted((names[chunk], page) for chunk, page in history.stale if chunk in names),
+            history.runs,
+        )
+    whole: Any = (
+        allocator.nr_empty_pop_pages,
+        allocator.own_state(names.__getitem__),
+        allocator.work_pending,
+        allocator.atomic_alloc_failed,
+        (env.page_fault.next, env.vm_fault.next, env.map_fault.next, env.metadata_fault.kth),
+        past,
+        lists,
+        None if reserved is None else _chunk(reserved),
+    )
+    # version 2 of the format has no references, so equal values have equal bytes
+    return hashlib.blake2b(marshal.dumps(whole, 2), digest_size=16).digest()
+
+
+def _chunk(chunk: Chunk) -> tuple[object, ...]:
+    return (
+        chunk.isolated,
+        bytes(chunk.alloc_map),
+        bytes(chunk.populated),
+        chunk.chunk_md.as_list(),
+        [block.as_list() for block in chunk.md_blocks],
+        None if chunk.obj_exts is None else sorted(chunk.obj_exts),
+    )

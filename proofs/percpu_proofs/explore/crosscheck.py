@@ -1,0 +1,67 @@
+"""The ways to search, held against one another on one start."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from percpu_proofs.explore.reduction import search
+from percpu_proofs.explore.search import Explored, Mode
+from percpu_proofs.explore.world import Start
+
+MODES: tuple[Mode, ...] = ("all", "commuting", "dpor", "matching")
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What each mode covered and found, brute force first."""
+
+    results: tuple[Explored, ...]
+
+    @property
+    def differences(self) -> list[str]:
+        """What modes that were complete disagree about, a line each."""
+        return list(self._differ())
+
+    def _differ(self) -> Iterator[str]:
+        whole = [r for r in self.results if r.complete]
+        for one, other in pairwise(whole):
+            for what, a, b in (
+                ("clauses broken", one.findings.keys(), other.findings.keys()),
+                ("clauses asked", one.witnessed.keys(), other.witnessed.keys()),
+                ("gaps met", one.situations.keys(), other.situations.keys()),
+            ):
+                if a != b:
+                    yield f"{what}: {one.mode} {sorted(a)}, {other.mode} {sorted(b)}"
+        by_mode = {r.mode: r for r in whole}
+        if "all" in by_mode and "matching" in by_mode:
+            every, matched = by_mode["all"], by_mode["matching"]
+            if (every.schedules, every.steps) != (matched.schedules, matched.covered):
+                yield (
+                    f"all ran {every.schedules} schedules of {every.steps} steps, matching counted "
+                    f"{matched.schedules} of {matched.covered}"
+                )
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain values only."""
+        return {
+            "modes": {
+                r.mode: {
+                    "schedules": r.schedules,
+                    "steps": r.steps,
+                    "states": r.states,
+                    "complete": r.complete,
+                    "broken": sorted(r.findings),
+                    "seconds": round(r.seconds, 3),
+                }
+                for r in self.results
+            },
+            "differences": self.differences,
+        }
+
+
+def cross_check(start: Start, max_steps: int) -> Compared:
+    """Search a start in every mode, each with at most so many steps."""
+    return Compared(tuple(search(start, mode, max_steps=max_steps) for mode in MODES))

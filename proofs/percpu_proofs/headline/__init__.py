@@ -1,0 +1,1 @@
+"""What a reviewer of partial depopulation asks first: memory given back, and chunks examined."""

@@ -1,0 +1,91 @@
+"""The two headline figures as charts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from percpu_proofs.headline.examined import Burst
+from percpu_proofs.headline.removal import Curve
+from percpu_proofs.headline.workload import Workload, published
+from percpu_proofs.show.chart import Marks, Panel, Series, Style, chart_svg
+
+_MIB = 1024  # kB
+_STYLES = {  # told apart with impaired colour vision too; dashes where lines lie on one another
+    "linux_5_12": Style("#6b7683"),
+    "rfc_1": Style("#e69f00"),
+    "rfc_series": Style("#b5452c"),
+    "rfc_1_reviewed": Style("#cc79a7", "7 4"),
+    "linux_6_12": Style("#0072b2"),
+    "reference": Style("#009e73", "3 3"),
+}
+_OTHER = Style("#7d5ba6")
+
+
+def removal_svg(results: Sequence[tuple[Workload, Sequence[Curve]]]) -> str:
+    """Return memory over time, a panel a workload, beside what its recorded kernel held."""
+    schedules = dict.fromkeys(str(curve.schedule) for _, curves in results for curve in curves)
+    return chart_svg(
+        "Percpu memory while cgroups are created and 10 of every 11 removed",
+        [_removal(workload, curves) for workload, curves in results],
+        [
+            *(f"moments of the balance work, in operations: {one}" for one in schedules),
+            *(_published(one) for one in published()),
+        ],
+    )
+
+
+def _published(one: dict[str, Any]) -> str:
+    back = 1 - one["removed"] / one["created"]
+    return (
+        f"{one['source']}, {one['kernel']}: {one['before']} kB before, {one['created']} created, "
+        f"{one['removed']} after removal ({back:.0%} given back)"
+    )
+
+
+def _removal(workload: Workload, curves: Sequence[Curve]) -> Panel:
+    phases = workload.phases
+    return Panel(
+        f"what {workload.name} asked for ({workload.kernel})",
+        "allocations and frees, thousands",
+        "populated memory of all units, MiB",
+        [
+            Series(
+                curve.variant,
+                [(done / 1000, kb / _MIB) for done, kb in curve.memory],
+                _STYLES.get(curve.variant, _OTHER),
+            )
+            for curve in curves
+        ],
+        [
+            Marks(
+                "the recorded kernel itself",
+                [(phase.operation / 1000, phase.percpu_kb / _MIB) for phase in phases],
+                [f"{workload.kernel}, {phase.name}: {phase.percpu_kb} kB" for phase in phases],
+            )
+        ],
+        [(p.operation / 1000, stage) for c in curves[:1] for stage, p in c.stages.items()],
+    )
+
+
+def cost_svg(bursts: Iterable[Burst]) -> str:
+    """Return chunks examined by one atomic allocation over depopulated chunks, COST-1."""
+    found: dict[str, dict[str, list[tuple[float, float]]]] = {}
+    for burst in bursts:
+        lines = found.setdefault(burst.state, {})
+        lines.setdefault(burst.variant, []).append((burst.depopulated, burst.most))
+    return chart_svg(
+        "COST-1: chunks examined by one atomic allocation, at most, where it is served",
+        [
+            Panel(
+                f"depopulated chunks, {state}",
+                "depopulated chunks",
+                "chunks examined",
+                [
+                    Series(name, line, _STYLES.get(name, _OTHER), dotted=True)
+                    for name, line in lines.items()
+                ],
+            )
+            for state, lines in found.items()
+        ],
+    )

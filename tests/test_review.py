@@ -1,0 +1,326 @@
+"""The review: searches from an empty start, what they find, and how verdicts come of it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+from click.testing import CliRunner
+
+from percpu_contracts.history import History
+from percpu_contracts.situations import SITUATIONS, Sightings
+from percpu_contracts.whole_state import QUIESCENT_CLAUSES, STATE_CLAUSES
+from percpu_proofs.cli import main
+from percpu_proofs.explore import alphabets
+from percpu_proofs.explore.alphabet import Alphabet, state_key
+from percpu_proofs.explore.breadth import Breadth
+from percpu_proofs.explore.fuzz import Fuzz
+from percpu_proofs.explore.ladder import replayed
+from percpu_proofs.explore.scenario import KERNEL_32K
+from percpu_proofs.explore.token import Token, read_token
+from percpu_proofs.oplist import text_of
+from percpu_proofs.review.jobs import Example, Job, Outcome, run
+from percpu_proofs.review.matrix import matrix
+from percpu_reference import VARIANTS, VariantFileError, build
+from percpu_reference.variants import variant_class
+from percpu_reference.variants.linux_6_12 import Linux612
+from percpu_spec.geometry import Geometry
+
+SEQUENCES = {plan.name: plan for plan in alphabets.SEQUENCES}
+HUNTS = {plan.name: plan for plan in alphabets.HUNTS}
+
+
+def searched(engine: str, name: str, variant: str, longest: int) -> Breadth:
+    if engine == "hunt":
+        search: Breadth = alphabets.hunt(HUNTS[name], variant, 300.0)
+    else:
+        search = alphabets.sequences(SEQUENCES[name], variant, 300.0)
+    search.longest = search.least = longest
+    search.run()
+    assert search.complete and search.covered == longest
+    return search
+
+
+# what is found from an empty start: by engine, plan, variant and operations at most, the fewest
+# operations that break each clause
+
+FOUND = [
+    ("sequences", "quarters", "linux_6_12", 4, {"HINT-3": 3, "HINT-4": 4}),
+    ("sequences", "crumbs", "linux_6_12", 4, {"HINT-5": 3, "LIST-2": 4}),
+    ("sequences", "crumbs", "linux_5_12", 4, {"HINT-5": 3, "LIST-2": 4}),
+    ("sequences", "pages", "linux_6_12", 6, {"BAL-2": 4, "BAL-1": 6, "RCL-3": 6}),
+    ("sequences", "types", "rfc_1", 3, {"FLT-1": 1, "RCL-1": 2, "TLB-1": 3, "RCL-4": 3}),
+    (
+        "sequences", "pages", "rfc_1", 6,
+        {"FLT-1": 1, "RCL-1": 3, "RCL-2": 3, "RCL-4": 3, "TLB-1": 4, "COST-1": 6, "BAL-2": 6},
+    ),
+    (
+        "sequences", "km", "rfc_series", 5,
+        {"FLT-1": 1, "BAL-3": 1, "POP-5": 5, "RCL-4": 5},
+    ),
+    (
+        "hunt", "race", "rfc_1", 5,
+        {"FLT-1": 1, "RCL-1": 3, "RCL-2": 3, "ISO-1": 4, "LIST-1": 4, "TLB-1": 4, "POP-2": 5,
+         "POP-1": 5},
+    ),
+    (
+        "hunt", "race", "rfc_1_reviewed", 4,
+        {"FLT-1": 1, "RCL-1": 3, "RCL-2": 3, "RCL-3": 3, "RCL-5": 3, "TLB-1": 4},
+    ),
+    ("sequences", "pages", "reference", 5, {}),
+    ("hunt", "window", "reference", 5, {}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("engine", "name", "variant", "longest", "fewest"), FOUND)
+def test_the_shortest_are_found_from_an_empty_start(
+    engine: str, name: str, variant: str, longest: int, fewest: dict[str, int]
+) -> None:
+    search = searched(engine, name, variant, longest)
+    assert {c: caught.length for c, caught in search.caught.items()} == fewest
+    for clause, caught in search.caught.items():
+        plan = (HUNTS if engine == "hunt" else SEQUENCES)[name]
+        token = Token(
+            variant,
+            clause,
+            plan.geometry,
+            tuple(map(text_of, caught.setup)),
+            tuple(map(text_of, caught.actors)),
+            1,
+            caught.schedule,
+        )
+        again = replayed(read_token(str(token)))
+        assert clause in {name for rung in again for name, _ in rung.broken}
+
+
+def test_the_race_of_rfc_1_is_found_at_once() -> None:
+    """An atomic allocation in a page being unmapped: within 5 s of starting, from nothing."""
+    search = searched("hunt", "race", "rfc_1", 5)
+    race = search.caught["POP-2"]
+    assert "handed out while pages" in race.message
+    assert {operation[0] for operation in race.actors} == {"a", "f"}
+    assert search.steps < 60_000  # a time would depend on the machine
+
+
+def test_lists_are_searched_by_length() -> None:
+    search = searched("sequences", "quarters", "linux_6_12", 3)
+    lengths = [[sum(o[0] != "b" for o in ops) for ops in level] for level in search.levels]
+    assert all(set(level) <= {n} for n, level in enumerate(lengths))
+    assert search.states >= sum(map(len, lengths)) - 1
+
+
+def test_a_budget_ends_a_search_with_what_it_covered() -> None:
+    plan = SEQUENCES["pages"]
+    search = alphabets.sequences(plan, "linux_6_12", 0.0)
+    search.run()
+    assert not search.complete and search.covered < plan.longest
+    outcome = run(Job("linux_6_12", "sequences", "pages", 0.0))
+    assert "out of time" in outcome.bound and not outcome.complete
+
+
+def test_states_that_behave_alike_have_one_key() -> None:
+    geometry = Geometry().with_changes(KERNEL_32K)
+    allocators = [build("linux_6_12", geometry) for _ in range(2)]
+    for first, allocator in enumerate(allocators):
+        areas = [allocator.alloc(28672, 4) for _ in range(3)]
+        assert len({state_key(a) for a in allocators}) == 2 - first
+        allocator.free(areas[1])
+    a, b = allocators
+    extra = a.alloc(28672, 4)  # in the chunk that was spared: ids differ, behaviour does not
+    again = b.alloc(28672, 4)
+    assert state_key(a) == state_key(b)
+    a.free(extra)
+    assert state_key(a) != state_key(b)
+    b.free(again)
+    assert state_key(a) == state_key(b)
+
+
+# situations
+
+
+def test_every_state_clause_has_a_situation() -> None:
+    judged = {*STATE_CLAUSES, *QUIESCENT_CLAUSES}
+    assert judged == SITUATIONS.keys()
+
+
+def test_nothing_holds_before_its_situation_occurs() -> None:
+    sightings = Sightings()
+    allocator = build("linux_6_12", Geometry().with_changes(KERNEL_32K))
+    sightings.look(allocator, History(), quiescent=True)
+    assert sightings.awaited >= {"RCL-3", "BAL-2", "ISO-2", "LIST-3", "POP-2", "MAP-3", "HINT-4"}
+    assert not sightings.of({"RCL-3": 10, "MAP-3": 10})
+    assert sightings.of({"API-1": 3}) == {"API-1": 3}  # says itself where it was not asked
+    area = allocator.alloc(32768, 4)
+    sightings.look(allocator, History(), quiescent=False)
+    assert "MAP-3" in sightings.seen
+    allocator.free(area)
+    sightings.look(allocator, History(), quiescent=False)
+    assert "LIST-3" in sightings.seen and "BAL-2" in sightings.awaited
+    sightings.look(allocator, History(), quiescent=True)
+    assert sightings.of({"BAL-2": 7, "LIST-3": 1}) == {"BAL-2": 7, "LIST-3": 1}
+
+
+def test_the_plans_reach_every_situation() -> None:
+    seen: set[str] = set()
+    for name, longest in (("quarters", 4), ("pages", 6), ("km", 3)):
+        search = searched("sequences", name, "linux_6_12", longest)
+        seen |= search.judged.keys()
+    assert not SITUATIONS.keys() - seen - {"HINT-6"}  # not asked of linux_6_12
+
+
+# drawn programs
+
+
+def fuzzed(variant: str, programs: int) -> Fuzz:
+    fuzz = Fuzz(variant, Geometry().with_changes(KERNEL_32K), seed=1, budget=600.0)
+    fuzz.least = fuzz.most = programs
+    fuzz.run()
+    assert fuzz.programs == programs
+    return fuzz
+
+
+def test_drawn_programs_find_races_and_are_made_small() -> None:
+    fuzz = fuzzed("rfc_1", 60)
+    assert {"ISO-1", "RCL-1", "RCL-2", "TLB-1"} <= fuzz.caught.keys()
+    for clause, (_, drawn) in fuzz.caught.items():
+        assert len(drawn.operations) < fuzz.length
+        broken = fuzz._replay(drawn)
+        assert clause in broken
+        operations = tuple(map(text_of, drawn.operations))
+        token = Token(
+            "rfc_1", clause, KERNEL_32K, (), operations, drawn.works, drawn.schedule
+        )
+        assert clause in {name for rung in replayed(token) for name, _ in rung.broken}
+
+
+def test_reference_survives_drawn_programs() -> None:
+    fuzz = fuzzed("reference", 60)
+    assert not fuzz.caught
+    assert fuzz.judged["HINT-6"] and fuzz.judged["RCL-3"] and fuzz.judged["ISO-1"]
+
+
+# seeded bugs
+
+
+class _Eager(Linux612):
+    """Reclaims whatever has two empty pages."""
+
+    __slots__ = ()
+
+    def should_reclaim_chunk(self, chunk: object) -> bool:
+        wanted = super().should_reclaim_chunk(chunk)  # type: ignore[arg-type]
+        return wanted or getattr(chunk, "nr_empty_pop_pages", 0) >= 2
+
+
+def test_a_seeded_bug_is_hunted_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(VARIANTS, "seeded", _Eager)
+    assert {"RCL-1", "RCL-5"} & searched("hunt", "pages", "seeded", 3).caught.keys()
+    assert {"RCL-1", "RCL-5"} <= searched("sequences", "pages", "seeded", 3).caught.keys()
+
+
+# verdicts
+
+EXAMPLE = Example("wrong", ("a 1 4 4 -",), ("f 1",), (), 2, True, None)
+JOB = Job("linux_6_12", "hunt", "race", 1.0)
+
+
+def cell_of(clause: str, *outcomes: Outcome) -> tuple[str, str, bool]:
+    cells = {cell.clause: cell for cell in matrix(["linux_6_12"], outcomes)}
+    cell = cells[clause]
+    return cell.verdict, cell.rung, cell.as_expected
+
+
+@pytest.mark.parametrize(
+    ("clause", "judged", "example", "verdict"),
+    [
+        ("LIST-1", 5, None, ("holds", "fuzzed", True)),
+        ("LIST-1", 5, EXAMPLE, ("violated", "fuzzed", False)),
+        ("LIST-1", 0, None, ("unchecked", "stated", True)),
+        ("HINT-5", 5, None, ("holds", "fuzzed", False)),  # declared, and did not show
+        ("HINT-5", 0, EXAMPLE, ("violated", "fuzzed", True)),
+        ("HINT-6", 5, None, ("not applicable", "stated", True)),
+    ],
+)
+def test_verdicts(
+    clause: str, judged: int, example: Example | None, verdict: tuple[str, str, bool]
+) -> None:
+    examples = {clause: example} if example else {}
+    assert cell_of(clause, Outcome(JOB, "fuzzed", "a bound", {clause: judged}, examples)) == verdict
+
+
+def test_the_shortest_counterexample_is_given() -> None:
+    longer = replace(EXAMPLE, length=9)
+    outcomes = [
+        Outcome(JOB, "fuzzed", "", {"HINT-5": 1}, {"HINT-5": longer}),
+        Outcome(JOB, "contracted", "", {"HINT-5": 1}, {"HINT-5": EXAMPLE}),
+    ]
+    cell = next(c for c in matrix(["linux_6_12"], outcomes) if c.clause == "HINT-5")
+    assert cell.example is EXAMPLE and cell.rung == "fuzzed" and len(cell.evidence) == 2
+
+
+# a reviewer's own variant
+
+MINE = dedent(
+    """
+    from percpu_reference.variants.linux_6_12 import Linux612
+
+    class Mine(Linux612):
+        __slots__ = ()
+        EXPECTED = {**Linux612.EXPECTED, "RCL-1": "eager", "RCL-5": "eager"}
+
+        def should_reclaim_chunk(self, chunk):
+            return chunk.nr_empty_pop_pages >= 2
+    """
+)
+
+
+def test_a_file_is_a_variant(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(MINE)
+    cls = variant_class(str(path))
+    assert cls.__name__ == "Mine" and issubclass(cls, Linux612)
+    outcome = run(Job(str(path), "sequences", "pages", 2.0))
+    assert outcome.examples.keys() >= {"RCL-1", "RCL-5"}
+    token = outcome.examples["RCL-5"].token
+    assert token is not None
+    replay = CliRunner().invoke(main, ["replay", token, "--json"])
+    assert replay.exit_code == 0 and "RCL-5" in json.loads(replay.output)["broken"]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("import nothing_of_that_name", "does not import"),
+        ("def f(:", "does not import"),
+        ("x = 1", "expected one variant class, found none"),
+        (MINE + "\nclass Other(Linux612):\n    EXPECTED = {}\n", "found Mine, Other"),
+        (MINE.replace("EXPECTED =", "DECLARED ="), "lacks a declared verdict"),
+        (MINE.split("    def")[0], "overrides nothing"),
+        (MINE.replace("should_reclaim_chunk", "should_reclaim"), "overrides nothing"),
+        ("from percpu_reference.variants.linux_6_12 import Linux612 as Mine", "found none"),
+    ],
+)
+def test_a_file_that_is_none(tmp_path: Path, text: str, says: str) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(text)
+    with pytest.raises(VariantFileError, match=says):
+        variant_class(str(path))
+    result = CliRunner().invoke(main, ["review", "--variant", str(path)])
+    assert result.exit_code == 2
+    assert says in result.output and "class Mine(Linux612)" in result.output
+
+
+def test_a_missing_file_and_an_unknown_name() -> None:
+    for name, says in (("nowhere.py", "no such file"), ("linux_6_21", "linux_6_12")):
+        result = CliRunner().invoke(main, ["review", "--variant", name])
+        assert result.exit_code == 2 and says in result.output
+
+
+def test_alphabets_read_as_words() -> None:
+    alphabet = Alphabet(("4096 4 -", "1024 2048 A"), ("P 1",))
+    assert str(alphabet) == "requests of 4096, 1024/2048 A bytes; faults P 1"
+    kinds = [text_of(o) for o in alphabet.operations({1: None, 2: object()}, 3)]
+    assert kinds == ["a 3 4096 4 -", "a 3 1024 2048 A", "f 2", "P 1"]

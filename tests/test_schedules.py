@@ -1,0 +1,156 @@
+"""Hypothesis draws operations and schedule; it and the explorer agree on which clauses fail."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, find, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+
+from percpu_proofs.explore.follower import Follower
+from percpu_proofs.explore.reduction import search
+from percpu_proofs.explore.scenario import Scenario
+from percpu_proofs.explore.scenarios import SCENARIOS
+from percpu_proofs.explore.search import Explored
+from percpu_proofs.explore.watch import Watch
+from percpu_proofs.explore.world import Start, World
+from percpu_proofs.refinement import machine_of
+from percpu_reference import VARIANTS
+
+SETUPS = ("reclaim-free", "reuse", "float-falls", "first-chunk", "second-free", "km-creates")
+MORE = ("a 200 4096 4 A",)
+
+
+@cache
+def explored(scenario: Scenario, variant: str) -> Explored:
+    """Search all schedules of what was drawn."""
+    result = search(scenario.start(variant), "matching", refine=True)
+    assert result.complete
+    return result
+
+
+class Drawn(RuleBasedStateMachine):
+    """One world, its operations and each of its steps drawn."""
+
+    variant = ""
+    asked: set[str]
+
+    @initialize(name=st.sampled_from(SETUPS), data=st.data())
+    def draw_operations(self, name: str, data: Any) -> None:
+        base = SCENARIOS[name]
+        more = () if "km" in base.geometry else MORE  # there chunks are created without end
+        pool = st.sampled_from((*base.actors, *more))
+        actors = data.draw(st.lists(pool, min_size=1, max_size=2, unique=True))
+        self.scenario = replace(
+            base, name="drawn", actors=tuple(sorted(actors)), works=1, verdicts={}
+        )
+        self.world = World(self.scenario.start(self.variant))
+        allocator = self.world.allocator
+        machine = machine_of(type(allocator), allocator.geometry.backing)
+        self.result = Explored("drawn")
+        self.watch = Watch(self.result, machine and Follower(machine, self.world))
+        self.schedule: tuple[int, ...] = ()
+
+    @rule(choices=st.lists(st.integers(0, 11), min_size=10, max_size=10))
+    def run(self, choices: list[int]) -> None:
+        """Let actors take steps, each time one of those that can."""
+        for choice in choices:
+            enabled = self.world.enabled()
+            if enabled:
+                step = enabled[choice % len(enabled)]
+                self.schedule = (*self.schedule, step)
+                self.watch.step(self.world, step, self.schedule)
+
+    def teardown(self) -> None:
+        """Let everything end; what was found here is found by the explorer."""
+        if not hasattr(self, "watch"):
+            return
+        while self.world.enabled():
+            self.run([0])
+        self.watch.at_end(self.world, self.schedule)
+        by_explorer = explored(self.scenario, self.variant)
+        assert self.result.findings.keys() <= by_explorer.findings.keys()
+        assert self.result.witnessed.keys() <= by_explorer.witnessed.keys()
+        for clause, finding in self.result.findings.items():
+            assert len(by_explorer.findings[clause].schedule) <= len(finding.schedule)
+        self.asked.update(self.result.witnessed)
+
+
+QUIET = settings(
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+    max_examples=60,
+    stateful_step_count=6,
+)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_what_a_drawn_schedule_breaks_the_explorer_breaks(variant: str) -> None:
+    machine = type(f"Drawn_{variant}", (Drawn,), {"variant": variant, "asked": set()})
+    run_state_machine_as_test(machine, settings=QUIET)
+    assert {"LIST-1", "FLT-1", "POP-2", "LOCK-1"} <= machine.asked  # type: ignore[attr-defined]
+
+
+def smallest(variant: str) -> dict[str, Scenario]:
+    """Return for each clause that the explorer finds broken its smallest scenario."""
+    by_size = sorted(SCENARIOS.values(), key=lambda s: -s.verdicts.get(variant, (10**9,))[0])
+    return {c: s for s in by_size if variant in s.verdicts for c in s.verdicts[variant].broken}
+
+
+SWITCH = st.tuples(st.integers(0, 20), st.tuples(st.integers(0, 5), st.booleans()))
+ORDERS = st.tuples(st.permutations(range(6)), st.lists(SWITCH, max_size=3), st.booleans())
+"""Who goes first; after how many steps an actor becomes the first or the last; whether a request
+for memory that may fail does. Preemptions are few.
+"""
+
+Order = tuple[list[int], list[tuple[int, tuple[int, bool]]], bool]
+
+
+def broken(start: Start, order: Order) -> set[str]:
+    """Return the clauses that a drawn schedule breaks."""
+    first, switches, refused = list(order[0]), dict(order[1]), order[2]
+    result = Explored("drawn")
+    watch, world = Watch(result), World(start)
+    schedule: tuple[int, ...] = ()
+    while enabled := world.enabled():
+        actor, to_front = switches.get(len(schedule), (first[0], True))
+        first.remove(actor)
+        first.insert(0 if to_front else len(first), actor)
+        step = min(enabled, key=lambda s: (first.index(max(s, ~s)), (s < 0) != refused))
+        schedule = (*schedule, step)
+        watch.step(world, step, schedule)
+    watch.at_end(world, schedule)
+    return set(result.findings)
+
+
+RARE = {
+    ("linux_6_12", "BAL-1"),
+    ("rfc_series", "TLB-1"),
+}
+"""The explorer alone finds these within the budget: they take more preemptions than are drawn."""
+
+
+FAILING = [
+    (variant, clause, s)
+    for variant in VARIANTS
+    for clause, s in smallest(variant).items()
+    if (variant, clause) not in RARE
+]
+
+
+@pytest.mark.parametrize(
+    ("variant", "clause", "scenario"), FAILING, ids=lambda part: getattr(part, "name", part)
+)
+def test_what_the_explorer_breaks_a_drawn_schedule_breaks(
+    variant: str, clause: str, scenario: Scenario
+) -> None:
+    start = scenario.start(variant)
+    limits = settings(QUIET, max_examples=2000)
+    drawn = find(ORDERS, lambda order: clause in broken(start, order), settings=limits)
+    assert clause in broken(start, drawn)
