@@ -9,7 +9,7 @@ import subprocess
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,11 +25,12 @@ from percpu_proofs import data
 from percpu_proofs.cli import main
 from percpu_proofs.conformance.vector_file import find_vectors, read_vector
 from percpu_proofs.conformance.vectors import conform_vectors
-from percpu_proofs.explore.alphabets import PLANS
-from percpu_proofs.explore.hunt import Caught
+from percpu_proofs.explore.alphabets import SEQUENCES, sequences
+from percpu_proofs.explore.scenario import Scenario
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.search import Search
 from percpu_proofs.explore.token import Token
+from percpu_proofs.explore.world import World
 from percpu_proofs.kernel import differential, found
 from percpu_proofs.kernel.build import SANITIZE, Library, compile_tree
 from percpu_proofs.kernel.differential import Tally, Task, run_task
@@ -242,40 +243,38 @@ def test_predicates_run_on_the_kernels_state(library: Library) -> None:
 # schedules found in the model
 
 
-def caught_by_hunts() -> list[tuple[str, Caught]]:
-    """Return what the explorer's hunts find, each with the geometry it was found in."""
-    found_now = []
-    for plan in PLANS:
-        hunt = replace(plan, longest=min(plan.longest, 5)).hunt("linux_6_12", 60.0).run()
-        assert hunt.complete
-        found_now += [(plan.geometry, caught) for caught in hunt.caught.values()]
-    return found_now
+def tokens_of_scenarios() -> Iterator[Token]:
+    """Yield a token for each clause that 6.12 is known to break in a scenario."""
+    for scenario in SCENARIOS.values():
+        for clause in sorted(scenario.expected.get("linux_6_12", ())):
+            if "backing=km" in scenario.geometry:
+                continue
+            search = Search(
+                scenario.start("linux_6_12"), stop=lambda found, c=clause: c in found.findings
+            )
+            finding = search.run().findings[clause]
+            yield Token.of("linux_6_12", clause, scenario, finding.schedule)
 
 
-def tokens_of_the_model() -> list[Token]:
-    """Return tokens of short counterexamples: those of the hunts, and of a scenario's search."""
-    tokens = [
-        Token(
-            "linux_6_12", caught.clause, geometry, tuple(map(text_of, caught.setup)),
-            tuple(map(text_of, caught.actors)), 1, caught.schedule,
-        )
-        for geometry, caught in caught_by_hunts()
-    ]  # fmt: skip
-    scenario = SCENARIOS["reclaim-frees"]
-    search = Search(scenario.start("linux_6_12"), stop=lambda found: "RCL-3" in found.findings)
-    schedule = search.run().findings["RCL-3"].schedule
-    tokens.append(
-        Token(
-            "linux_6_12", "RCL-3", scenario.geometry, scenario.setup, scenario.actors,
-            scenario.works, schedule,
-        )
-    )  # fmt: skip
-    return tokens
+def tokens_of_sequences() -> Iterator[Token]:
+    """Yield a token for each clause that short lists break, the last operation as an actor."""
+    for plan in SEQUENCES[:2]:
+        search = sequences(plan, "linux_6_12", 60.0)
+        search.run()
+        for caught in search.caught.values():
+            lines = tuple(map(text_of, (*caught.setup, *caught.actors)))
+            scenario = Scenario("of a list", "", lines[:-1], lines[-1:], plan.geometry)
+            world = World(scenario.start("linux_6_12"))
+            steps = 0
+            while not world.finished:
+                world.step(0)
+                steps += 1
+            yield Token.of("linux_6_12", caught.clause, scenario, (0,) * steps)
 
 
 def test_every_violation_of_the_model_is_the_kernels(folder: Callable[[Path], Path]) -> None:
     confirmed: Counter[str] = Counter()
-    for token in tokens_of_the_model():
+    for token in (*tokens_of_scenarios(), *tokens_of_sequences()):
         for archive in FOUND:
             library = library_of(archive, folder(archive))
             done = replay(library, model_of(library), token)

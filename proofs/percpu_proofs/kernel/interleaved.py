@@ -56,7 +56,7 @@ def draw(seed: int) -> Interleaving:
             actors.append(("a", 1_000_000 + number, size, 4, False, flags))
         else:
             actors.append(("P", 1, 0, 0, False, 0))
-    return Interleaving(geometry, setup, actors, 3)
+    return Interleaving(geometry, setup, actors, 3, pick((0, 0, 1)), random() < 0.3)
 
 
 def run_drawn(
@@ -155,6 +155,6 @@ def token_of(plan: Interleaving, model: Model, clause: str, schedule: tuple[int,
     return str(
         Token(
             model.name, clause, sizes, tuple(map(text_of, plan.setup)),
-            tuple(map(text_of, plan.actors)), plan.works, schedule,
+            tuple(map(text_of, plan.actors)), plan.works, schedule, plan.failures, plan.waiting,
         )
     )  # fmt: skip

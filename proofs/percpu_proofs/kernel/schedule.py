@@ -16,7 +16,7 @@ from percpu_contracts import balance, lists, reclaim
 from percpu_contracts.whole_state import WholeState
 from percpu_proofs.conformance.difference import Difference
 from percpu_proofs.explore.token import Token, read_token
-from percpu_proofs.explore.watch import ALWAYS, AT_REST, FREE_CHUNK, POPULATE
+from percpu_proofs.explore.watch import ALWAYS, FREE_CHUNK, ISOLATED, POPULATE
 from percpu_proofs.explore.world import Runner, Start, World
 from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel import instance as points
@@ -33,6 +33,10 @@ from percpu_spec.definitions import Listing
 from percpu_spec.geometry import Geometry
 from percpu_spec.gfp import allow_blocking
 
+_AT_REST: Final = (
+    ("RCL-3", reclaim.reclaim_is_done),
+    ("BAL-2", balance.one_free_chunk),
+)
 _DESTROY: Final = "balance: destroy a chunk"
 _MOST_POINTS: Final = 100_000  # that a kernel's actor passes within one step of the model
 
@@ -85,7 +89,8 @@ def replay(library: Library, model: Model, token: Token) -> Confirmed:
             parse_operations(Path("token"), lines).operations if lines else []
             for lines in (token.setup, token.actors)
         )
-        stage = Stage(library, model, Interleaving(geometry, setup, actors, token.works), done)
+        plan = Interleaving(geometry, setup, actors, token.works, token.failures, token.waiting)
+        stage = Stage(library, model, plan, done)
         for actor in token.schedule:
             done.steps += 1
             stage.step(actor)
@@ -110,6 +115,8 @@ class Interleaving:
     setup: list[Operation]
     actors: list[Operation]
     works: int  # runs of the balance work that was asked for, at most
+    failures: int = 0  # so many steps that ask for memory may fail
+    waiting: bool = False  # actors may begin while the mutex is held, and wait for it
 
 
 class Stage:
@@ -123,9 +130,11 @@ class Stage:
         for number, operation in enumerate(plan.setup, 1):
             machine.apply(number, operation)
             self.pair.kernel.apply(operation)
-        self.world = World(
-            Start(machine.allocator, machine.handles, tuple(plan.actors), plan.works)
-        )
+        start = Start(
+            machine.allocator, machine.handles, tuple(plan.actors), plan.works, plan.waiting,
+            plan.failures,
+        )  # fmt: skip
+        self.world = World(start)
         machine.allocator = self.world.allocator
         self.state = KernelState(self.pair.kernel)
         self.whole = WholeState()
@@ -133,19 +142,27 @@ class Stage:
         self._compare()
         self._judge(None, None, 0)
 
-    def step(self, actor: int) -> None:
-        """Let both take one step of an actor; compare and judge."""
+    def step(self, step: int) -> None:
+        """Let both take one step, as the world numbers them; compare and judge."""
         world = self.world
-        if actor not in world.enabled():
+        if step not in world.enabled():
             raise InputError("token", None, f"a step that is possible at {self.done.steps}")
+        actor = step if step >= 0 else ~step  # ~n: actor n asks for memory in vain
         runner = world.runners[actor] if actor < len(world.runners) else None
         left = None if runner is None else runner.gap
         freed = None
         if runner is not None and runner.operation[0] == "f" and left is None:
             freed = world.handles.get(runner.operation[1])
         floated = self.state.nr_empty_pop_pages
-        runner = world.step(actor)
+        environment = self.pair.kernel.environment
+        fault = None
+        if step < 0 and left is not None:
+            fault = environment.vm_fault if "create" in left.name else environment.page_fault
+            fault.next = 1
+        runner = world.step(step)
         point, result = self._follow(actor, runner, left)
+        if fault is not None:
+            fault.next = 0
         if point is None:
             self.done.difference = f"the kernel has no point for {runner.gap!r}"
             return
@@ -208,7 +225,7 @@ class Stage:
         state.read()
         if left is None or not left.last:
             listing = Listing(state)
-            for clause, holds in ALWAYS:
+            for clause, holds in ALWAYS + ISOLATED:
                 self._enter(clause, holds(listing))
             for clause, wrong in self.whole.broken(state):
                 if clause.startswith("HINT"):
@@ -234,7 +251,7 @@ class Stage:
         """Ask the clauses about rest, if the schedule ended in it."""
         if self.world.finished and self.world.allocator.quiescent:
             listing = Listing(self.state)
-            for clause, holds in AT_REST:
+            for clause, holds in _AT_REST:
                 self._enter(clause, holds(listing))
 
     def _enter(self, clause: str, wrong: str | None) -> None:
