@@ -17,6 +17,9 @@ from percpu_proofs import data
 from percpu_proofs.conformance.state import checksum
 from percpu_proofs.conformance.vector_file import SUFFIX, read_vector
 from percpu_proofs.inputs import InputError
+from percpu_proofs.kernel.build import Library
+from percpu_proofs.kernel.instance import Kernel
+from percpu_proofs.kernel.views import kernel_checksum
 from percpu_proofs.machine import Machine
 from percpu_proofs.oplist import OperationList, read_operations
 from percpu_reference import build
@@ -53,6 +56,7 @@ class Work:
     seconds: dict[Level, float] = field(default_factory=dict)
     checksums: list[int] = field(default_factory=list)  # of the first pass
     files: Sequence[str] = ()  # names of the files, where a piece has several
+    kernel_seconds: float | None = None  # the compiled kernel's best time, if it was measured
     agree: bool = True  # every pass at every level ended in the known state, or all in the same
 
     @property
@@ -87,11 +91,33 @@ class Work:
         known = zip(self.expected, sums, strict=True)
         self.agree &= sums == self.checksums and all(want in (None, got) for want, got in known)
 
+    def measure_kernel(self, library: Library) -> None:
+        """Run once on a compiled kernel; the end state must be the model's."""
+        seconds = 0.0
+        sums: list[int] = []
+        for geometry, listed in self.runs:
+            with Kernel(library, geometry) as kernel:
+                prepared = kernel.prepare(listed.operations)
+                start = time.perf_counter()
+                kernel.run(prepared)
+                seconds += time.perf_counter() - start
+                sums.append(kernel_checksum(kernel))
+        self.kernel_seconds = min(seconds, self.kernel_seconds or seconds)
+        self.checksums = self.checksums or sums
+        self.agree &= sums == self.checksums
+
+    def kernel_rate(self) -> float | None:
+        """Operations a second of the kernel's code: measured, else as known."""
+        if self.kernel_seconds is not None:
+            return self.operations / self.kernel_seconds
+        known = KNOWN.get(self.name)
+        return None if known is None else known.kernel_rate
+
     def as_json(self) -> dict[str, Any]:
         """Return the figures with plain values only."""
         off = self.rate("off")
         rates = {level: self.rate(level) for level in self.levels}
-        known = KNOWN.get(self.name)
+        kernel = self.kernel_rate()
         return {
             "name": self.name,
             "files": list(self.files),
@@ -102,8 +128,9 @@ class Work:
                 for level, rate in rates.items()
                 if off and rate and level != "off"
             },
-            "kernel_operations_per_second": known and known.kernel_rate,
-            "kernel_ratio": known.kernel_rate / off if known and off else None,
+            "kernel_operations_per_second": kernel,
+            "kernel_ratio": kernel / off if kernel and off else None,
+            "kernel_measured": self.kernel_seconds is not None,
             "final_checksum": self.checksums[0] if len(self.checksums) == 1 else None,
             "checksums": len(self.checksums),
             "checksums_agree": self.agree,
@@ -119,6 +146,7 @@ class BenchReport:
     works: list[Work]
     missing: list[str]  # lists that were asked for by default and are not there
     done: int = 0  # measurements made
+    library: Library | None = None  # a compiled kernel to measure beside the model
 
     def growth(self) -> float | None:
         """Rate on c1000 as a part of that on c10, contracts off."""
@@ -211,3 +239,5 @@ def measure(report: BenchReport, progress: Callable[[int, int, str], None] | Non
                     progress(report.done, total, f"{work.name}, {level}")
                 work.measure(level, report.variant)
                 report.done += 1
+            if report.library is not None:
+                work.measure_kernel(report.library)

@@ -10,13 +10,18 @@ from rich.text import Text
 
 from percpu_proofs import data
 from percpu_proofs.commands import output, traces
+from percpu_proofs.commands.kernel import kernel, record
 from percpu_proofs.conformance.report import TraceReport
 from percpu_proofs.conformance.vectors import VectorReport, conform_vectors
 
 
 @click.group()
 def conform() -> None:
-    """Compare the model with recorded kernels."""
+    """Compare the model with recorded kernels, and with compiled kernel code."""
+
+
+conform.add_command(kernel)
+conform.add_command(record)
 
 
 @conform.command()

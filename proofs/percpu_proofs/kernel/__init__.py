@@ -1,0 +1,1 @@
+"""The kernel's own mm/percpu.c, compiled for user space, beside the model."""

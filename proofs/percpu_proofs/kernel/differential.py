@@ -1,0 +1,249 @@
+"""Random cases on the model and a compiled kernel: what was run, and the first difference."""
+
+from __future__ import annotations
+
+import signal
+import tempfile
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Final
+
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis.configuration import set_hypothesis_home_dir
+from hypothesis.errors import HypothesisWarning
+
+from percpu_proofs.conformance.difference import Difference
+from percpu_proofs.inputs import InputError
+from percpu_proofs.kernel import interleaved
+from percpu_proofs.kernel.build import Library
+from percpu_proofs.kernel.draws import Case, cases
+from percpu_proofs.kernel.instance import KernelStopped
+from percpu_proofs.kernel.interleaved import FoundSchedule
+from percpu_proofs.kernel.model import Model
+from percpu_proofs.kernel.pair import Pair
+from percpu_proofs.kernel.shrink import run_case, shrink
+from percpu_spec.geometry import Geometry
+
+CASES: Final = 20
+"""Cases of one task."""
+SCHEDULES: Final = 400
+"""Schedules of one task that draws schedules."""
+OPERATIONS: Final = 1000
+"""Operations of a case, about."""
+SHRINK_SECONDS: Final = 40.0
+_STORE: Final = Path(tempfile.gettempdir()) / "percpu-spec-hypothesis"
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Some cases, or some schedules, given by their seed."""
+
+    library: Library
+    model: Model
+    seed: int
+    judge: bool
+    cases: int = CASES
+    operations: int = OPERATIONS
+    schedules: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A case that shows a difference at its last operation."""
+
+    library: Library
+    case: Case
+    difference: Difference
+
+
+@dataclass(slots=True)
+class Tally:
+    """What was compared."""
+
+    cases: int = 0
+    operations: int = 0
+    chunks: int = 0  # most that lived at the same time
+    geometries: set[Geometry] = field(default_factory=set)
+    kinds: Counter[str] = field(default_factory=Counter)  # of operations
+    broken: Counter[str] = field(default_factory=Counter)  # clauses, by the kernel's states
+    judged: int = 0
+    schedules: int = 0
+    steps: int = 0  # of schedules
+    found_schedule: FoundSchedule | None = None
+    found: Found | None = None
+    seconds: float = 0.0
+    interrupted: bool = False
+
+    def add(self, other: Tally) -> None:
+        """Take over what another part of the run did."""
+        self.cases += other.cases
+        self.operations += other.operations
+        self.chunks = max(self.chunks, other.chunks)
+        self.geometries |= other.geometries
+        self.kinds += other.kinds
+        self.broken += other.broken
+        self.judged += other.judged
+        self.schedules += other.schedules
+        self.steps += other.steps
+        self.found = self.found or other.found
+        self.found_schedule = self.found_schedule or other.found_schedule
+
+    @property
+    def differs(self) -> bool:
+        """Whether a difference was found."""
+        return self.found is not None or self.found_schedule is not None
+
+
+def run_task(task: Task) -> Tally:
+    """Draw and run the cases or schedules of a task, up to the first difference; shrink that."""
+    if task.schedules:
+        return _run_schedules(task)
+    tally = Tally()
+
+    @seed(task.seed)
+    @settings(
+        max_examples=task.cases, database=None, deadline=None, phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )  # fmt: skip
+    @given(cases(task.library.backing, task.operations))
+    def draw(case: Case) -> None:
+        if tally.found is None:
+            tally.add(run_one(task, case))
+
+    set_hypothesis_home_dir(_STORE)  # else it makes a folder where the user stands
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", HypothesisWarning)
+            draw()
+    finally:
+        set_hypothesis_home_dir(None)
+    return tally
+
+
+def _run_schedules(task: Task) -> Tally:
+    tally = Tally()
+    for number in range(task.seed * task.schedules, (task.seed + 1) * task.schedules):
+        plan = interleaved.draw(number)
+        done, _ = interleaved.run_drawn(task.library, task.model, plan, number)
+        tally.schedules += 1
+        tally.steps += done.steps
+        tally.geometries.add(plan.geometry)
+        tally.broken.update(done.broken.keys())
+        if done.difference is not None:
+            tally.found_schedule = interleaved.shrunk(
+                task.library, task.model, plan, number, SHRINK_SECONDS
+            )
+            break
+    return tally
+
+
+def run_one(task: Task, case: Case) -> Tally:
+    """Run one case on both; shrink the difference if there is one."""
+    tally = Tally(cases=1, geometries={case.geometry})
+    tally.kinds.update(operation[0] for operation in case.operations)
+    difference: Difference | None
+    try:
+        pair = Pair(task.library, case.geometry, task.model, judge=task.judge)
+    except KernelStopped as stopped:
+        difference = Difference("stopped", str(stopped), "boots")
+        tally.found = Found(task.library, Case(case.geometry, []), difference)
+        return tally
+    try:
+        difference = pair.boot_difference()
+        for number, operation in enumerate(case.operations if difference is None else (), 1):
+            difference = pair.step(number, operation)
+            tally.operations = number
+            if difference is not None:
+                break
+        tally.chunks = sum(1 for _ in pair.machine.allocator.chunks())
+        tally.broken += pair.broken
+        tally.judged = tally.operations if task.judge else 0
+    finally:
+        pair.close()
+    if difference is not None:
+        tally.found = shrunk(task, Case(case.geometry, case.operations[: tally.operations]))
+    return tally
+
+
+def shrunk(task: Task, case: Case) -> Found:
+    """Return a difference that a case shows, made small."""
+    judge = task.judge and _needs_judge(task, case)
+
+    def trial(operations: Sequence[Any]) -> int | None:
+        attempt = Case(case.geometry, list(operations))
+        result = run_case(task.library, attempt, task.model, judge=judge, every=judge)
+        return None if result is None else result[0]
+
+    small = shrink(case.geometry, case.operations, trial, SHRINK_SECONDS)
+    # the trials looked at the last state only: the difference may show before
+    again = run_case(task.library, small, task.model, judge=judge)
+    if again is None:  # the library itself is not deterministic; say so with the whole case
+        return Found(task.library, case, Difference("repeat", "differs once", "agrees again"))
+    return Found(task.library, Case(small.geometry, small.operations[: again[0]]), again[1])
+
+
+def _needs_judge(task: Task, case: Case) -> bool:
+    return run_case(task.library, case, task.model) is None
+
+
+def _leave_interrupts() -> None:
+    """Let Ctrl-C end the run in one place, the parent."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def run_tasks(
+    tasks: Iterator[Task],
+    into: Tally,
+    *,
+    jobs: int,
+    operations: int | None,
+    seconds: float | None,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Run tasks until so many operations are done, the time is over or a difference is found.
+
+    Fills `into` as it goes on, for a caller that may be interrupted.
+    """
+    began = time.monotonic()
+
+    def enough() -> bool:
+        into.seconds = time.monotonic() - began
+        if progress is not None:
+            if operations is not None:
+                progress(min(into.operations, operations), operations)
+            elif seconds is not None:
+                progress(int(min(into.seconds, seconds)), int(seconds))
+        return (
+            into.differs
+            or (operations is not None and into.operations >= operations)
+            or (seconds is not None and into.seconds >= seconds)
+        )
+
+    if jobs == 1:
+        while not enough():
+            into.add(run_task(next(tasks)))
+        return
+    context = get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_leave_interrupts) as pool:
+        running: set[Future[Tally]] = set()
+        try:
+            while not enough():
+                while len(running) < 2 * jobs:
+                    running.add(pool.submit(run_task, next(tasks)))
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    into.add(future.result())
+        except BrokenProcessPool:
+            raise InputError(
+                "kernel", None, "a kernel that leaves its process alive (--jobs 1 shows where)"
+            ) from None
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+    into.seconds = time.monotonic() - began

@@ -1,0 +1,175 @@
+"""What a differential run does: geometries and operations, drawn by Hypothesis in phases.
+
+A phase has chances of its own for requests, frees, balance work and scripted failures, and the seed
+that its operations follow from. Only random() is used of that: it repeats on every Python version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import count
+from pathlib import Path
+from random import Random
+from typing import Final, TypeVar
+
+from hypothesis import strategies as st
+
+from percpu_proofs.oplist import Operation, parse_operations
+from percpu_spec.geometry import Backing, Geometry
+
+T = TypeVar("T")
+
+_PAGE: Final = 4096
+_UNITS: Final = (32768, 65536, 131072)
+_SMALL: Final = (1, 4, 8, 12, 20, 40, 64, 128, 256, 300)
+_PAGES: Final = (4096, 8192, 4100, 4092, 12288, 2048, 20000)
+_LARGE: Final = (16384, 24576, 32764, 32768, 9000)
+_SIZES: Final = (
+    _SMALL, _PAGES, _LARGE, _SMALL + _PAGES, _PAGES + _LARGE, _SMALL + _PAGES + _LARGE,
+    (1024, 2048), (2560,), (3072, 1024), (4, 12, 28), (0, 32769, 8, 4096),
+)  # fmt: skip
+# areas that cross pages: freed, they change a chunk's slot without emptying a page
+_STRADDLING: Final = ((2560,), (1200, 2560), (3000,), (6000, 1000), _SMALL + _PAGES)
+_ALIGNS: Final = ((4,), (4,), (4, 8, 16), (4, 64, 256, 4096), (1, 2, 2048), (0, 3, 8192, 4))
+_FLAGS: Final = (
+    ("-",), ("-", "A"), ("A", "AW", "N"), ("-", "O", "N", "W", "F"), ("-", "R", "RA"),
+    ("G", "AG", "-"), ("-", "A", "G", "RG", "ROW", "NG"),
+)  # fmt: skip
+_FAULTS: Final = (
+    "P 1", "P 3", "Q 1", "Q 4", "Q 9", "M 1", "m 2", "C 1", "Z 1", "Z 3", "Z 5", "K 1", "H 1",
+    "U 0", "U 1", "E",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A stretch of operations and its chances, of 100."""
+
+    length: int
+    seed: int
+    grow: int  # that an operation allocates; else it frees
+    work: int  # that pending balance work runs after an operation
+    fault: int  # that a failure is scripted
+    order: int  # of frees: 0 any, 1 newest first, 2 oldest first, 3 every second
+    sizes: Sequence[int]
+    aligns: Sequence[int]
+    flags: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A geometry and the operations to run on it."""
+
+    geometry: Geometry
+    operations: list[Operation]
+
+
+def geometries(backing: Backing) -> st.SearchStrategy[Geometry]:
+    """Return the geometries that a kernel boots with, drawn part by part."""
+    return st.builds(
+        _geometry,
+        st.just(backing),
+        st.sampled_from(_UNITS),
+        st.sampled_from((4096, 8192, 10002, 4100, 100)),
+        st.sampled_from((0, 0, 8192, 4608, 200)),
+        st.booleans(),
+        st.integers(1, 4),
+        st.integers(1, 2),
+        st.booleans(),
+        st.integers(0, 9),
+    )
+
+
+def _geometry(
+    backing: Backing, unit: int, static: int, reserved: int, whole: bool, cpus: int, groups: int,
+    memcg: bool, late: int,
+) -> Geometry:  # fmt: skip
+    if static + reserved + 20480 > unit:
+        static, reserved = 4096, 0
+    room = unit - static - reserved
+    dyn = room if whole else 20480 + -static % 4 + (room - 20480) // 8 * 4
+    return Geometry(
+        unit=unit, static=static, reserved=reserved, dyn=min(dyn, room), cpus=cpus,
+        groups=1 if backing == "km" else min(groups, cpus), memcg=memcg, async_enabled=late != 0,
+        backing=backing,
+    )  # fmt: skip
+
+
+def phases(longest: int) -> st.SearchStrategy[Phase]:
+    """Return phases of up to `longest` operations."""
+    return st.builds(
+        Phase,
+        st.integers(longest // 4, longest),
+        st.integers(0, 1 << 32),
+        st.sampled_from((5, 25, 40, 50, 55, 65, 80, 95)),
+        st.sampled_from((0, 2, 10, 30, 100)),
+        st.sampled_from((0, 0, 3, 12)),
+        st.integers(0, 3),
+        st.sampled_from(_SIZES),
+        st.sampled_from(_ALIGNS),
+        st.sampled_from(_FLAGS),
+    )
+
+
+def waves(longest: int) -> st.SearchStrategy[list[Phase]]:
+    """Return phases that fill chunks and drain them again, with the balance work at their heels."""
+    return st.builds(
+        _wave,
+        st.integers(longest // 2, longest),
+        st.integers(0, 1 << 32),
+        st.sampled_from(_STRADDLING),
+        st.sampled_from((30, 100, 100)),
+        st.sampled_from((0, 0, 3, 1)),
+    )
+
+
+def _wave(length: int, seed: int, sizes: Sequence[int], work: int, order: int) -> list[Phase]:
+    fill = Phase(length, seed, 96, 5, 0, order, sizes, (4,), ("-",))
+    drain = replace(fill, seed=seed + 1, length=length * 5 // 6, grow=4, work=work)
+    return [fill, drain]
+
+
+@st.composite
+def cases(draw: st.DrawFn, backing: Backing, operations: int) -> Case:
+    """Draw a case of about so many operations."""
+    geometry = draw(geometries(backing))
+    longest = max(operations // 4, 8)
+    if draw(st.integers(0, 2)):
+        chosen = draw(st.lists(phases(longest), min_size=2, max_size=10))
+    else:
+        filled = draw(st.lists(waves(2 * longest), min_size=1, max_size=4))
+        chosen = [phase for wave in filled for phase in wave]
+    return Case(geometry, expand(chosen))
+
+
+def expand(chosen: Sequence[Phase]) -> list[Operation]:
+    """Return the operations of phases, one after the other."""
+    lines: list[str] = []
+    live: list[int] = []
+    handles = count(1)
+    for phase in chosen:
+        lines += _lines(phase, live, handles)
+    return parse_operations(Path("drawn"), lines).operations if lines else []
+
+
+def _lines(phase: Phase, live: list[int], handles: Iterator[int]) -> Iterator[str]:
+    random = Random(phase.seed).random
+
+    def pick(items: Sequence[T]) -> T:
+        return items[int(random() * len(items))]
+
+    for _ in range(phase.length):
+        if random() * 100 < phase.fault:
+            yield pick(_FAULTS)
+        if random() * 100 < phase.grow or not live:
+            handle = next(handles)
+            live.append(handle)
+            yield f"a {handle} {pick(phase.sizes)} {pick(phase.aligns)} {pick(phase.flags)}"
+        else:
+            at = (
+                int(random() * len(live)), len(live) - 1, 0, max(len(live) - 2, 0) // 2 * 2
+            )[phase.order]  # fmt: skip
+            yield f"f {live.pop(at)}"
+        if random() * 100 < phase.work:
+            yield "B" if random() < 0.8 else "b"

@@ -1,0 +1,129 @@
+"""A difference made presentable: its operations, both memory maps, and a file that repeats it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from percpu_proofs.inputs import InputError
+from percpu_proofs.kernel.differential import Found
+from percpu_proofs.kernel.instance import KernelStopped
+from percpu_proofs.kernel.interleaved import FoundSchedule
+from percpu_proofs.kernel.model import Model
+from percpu_proofs.kernel.pair import Pair
+from percpu_proofs.kernel.record import Recording, write_vector
+from percpu_proofs.kernel.views import KernelState
+from percpu_proofs.oplist import OperationList, text_of
+from percpu_proofs.show.picture import StatePicture, picture_of_state
+from percpu_proofs.show.text import chunk_text, state_text
+
+_CHUNK = re.compile(r"chunks\[(-?\d+)\]")
+
+
+def as_json(found: Found) -> dict[str, Any]:
+    """Return a difference with plain values only."""
+    difference = found.difference
+    kernel, model = (
+        value if isinstance(value, int | str | list | dict) else repr(value)
+        for value in (difference.kernel, difference.model)
+    )
+    return {
+        "geometry": geometry_text(found),
+        "operations": texts(found),
+        "field": difference.field,
+        "kernel": kernel,
+        "model": model,
+        "detail": difference.detail,
+    }
+
+
+def texts(found: Found) -> list[str]:
+    """Return the operations as the language writes them."""
+    return [text_of(operation) for operation in found.case.operations]
+
+
+def geometry_text(found: Found) -> str:
+    """Return the sizes as --geometry takes them."""
+    g = found.case.geometry
+    return (
+        f"unit={g.unit},static={g.static},reserved={g.reserved},dyn={g.dyn},cpus={g.cpus},"
+        f"groups={g.groups},memcg={int(g.memcg)},async={int(g.async_enabled)},backing={g.backing}"
+    )
+
+
+def schedule_as_json(found: FoundSchedule) -> dict[str, Any]:
+    """Return a schedule that shows a difference, with plain values only."""
+    return {
+        "setup": [text_of(operation) for operation in found.plan.setup],
+        "actors": [text_of(operation) for operation in found.plan.actors],
+        "schedule": list(found.schedule),
+        "difference": found.difference,
+        "token": found.token,
+    }
+
+
+def schedule_text(found: FoundSchedule) -> str:
+    """Return the same for people."""
+    lines = [f"differs at step {len(found.schedule)} of a schedule: {found.difference}", "setup"]
+    lines += [f"{n:5}  {text_of(op)}" for n, op in enumerate(found.plan.setup, 1)]
+    lines += ["actors, 0 the first; later numbers are runs of the balance work"]
+    lines += [f"{n:5}  {text_of(op)}" for n, op in enumerate(found.plan.actors)]
+    lines += [f"schedule {' '.join(map(str, found.schedule))}", f"--token {found.token}"]
+    return "\n".join(lines)
+
+
+def maps(found: Found, model: Model) -> tuple[str, str]:
+    """Return the memory maps of kernel and model at the difference; a reason where there is none.
+
+    Drawn is the chunk that differs, or lists and counters where no chunk does.
+    """
+    match = _CHUNK.search(found.difference.field)
+    name = match[1] if match else None
+    try:
+        pair = Pair(found.library, found.case.geometry, model)
+    except KernelStopped as stopped:
+        return str(stopped), ""
+    try:
+        for number, operation in enumerate(found.case.operations, 1):
+            pair.step(number, operation)
+        allocator = pair.machine.allocator
+        ours = picture_of_state(allocator, pending=allocator.work_pending)
+        try:
+            state = KernelState(pair.kernel)
+            theirs = _drawn(picture_of_state(state, pending=state.work_pending), name)
+        except KernelStopped as stopped:
+            theirs = f"the kernel's lists cannot be read: {stopped}"
+        return theirs, _drawn(ours, name)
+    finally:
+        pair.close()
+
+
+def _drawn(picture: StatePicture, name: str | None) -> str:
+    if name is None or name not in picture.chunks:
+        return state_text(picture)
+    return chunk_text(picture.chunks[name])
+
+
+def save(found: Found, model: Model, path: Path) -> Path:
+    """Write what repeats a difference: a vector of the kernel, or operations if there is none.
+
+    Raises InputError where nothing can be written.
+    """
+    lines = texts(found)
+    listed = OperationList(path, found.case.operations, range(2, len(lines) + 2))
+    recording = Recording(path.name, found.case.geometry, listed, lines)
+    reason = "a vector has no place for this backing"
+    try:
+        if found.case.geometry.backing == "vm":
+            try:
+                write_vector(path, found.library, model.version, recording)
+                return path
+            except KernelStopped as stopped:
+                reason = str(stopped)
+        path = path.with_name(path.name.partition(".")[0] + ".ops")
+        head = f"# {found.library.release}: {reason}\n# --geometry {geometry_text(found)}\n"
+        path.write_text(head + "".join(f"{line}\n" for line in lines))
+    except OSError as error:
+        raise InputError(path, None, f"a file that can be written ({error.strerror})") from None
+    return path

@@ -1,0 +1,161 @@
+"""One booted allocator of a compiled kernel, driven by the operation language."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from cffi import FFI
+
+from percpu_proofs.inputs import InputError
+from percpu_proofs.kernel.build import STUBS, Library
+from percpu_proofs.machine import HandleError
+from percpu_proofs.oplist import Operation
+from percpu_spec.geometry import Geometry
+
+DONE: Final = 0
+UNLOCKED, MEMORY, RELEASED, FAILED, RESCHED, WAITING = range(1, 7)
+"""Points at which an actor stands, as the stubs number them (locks.h)."""
+
+
+class KernelStopped(Exception):
+    """The compiled kernel ran into a BUG, a bad address or a loop that does not end."""
+
+
+class Result(NamedTuple):
+    """What an operation did, and for an allocation where: chunk number, offset in bytes."""
+
+    ok: bool
+    chunk: int
+    off: int
+    warned: int
+
+
+@functools.cache
+def interface() -> Any:
+    """Return the library's declarations, which cffi reads from the stubs' own header."""
+    ffi = FFI()
+    text = (STUBS / "interface.h").read_text()
+    ffi.cdef("\n".join(line.partition("//")[0] for line in text.splitlines()))
+    return ffi
+
+
+class Kernel:
+    """A compiled allocator just booted. Several may live side by side, each with its own state."""
+
+    def __init__(self, library: Library, geometry: Geometry) -> None:
+        """Load a copy of the library and boot it; raises KernelStopped if that fails."""
+        geometry.require_kernel()
+        if geometry.backing != library.backing:
+            raise InputError("geometry", None, f"backing={library.backing}", geometry.backing)
+        self.geometry = geometry
+        self.ffi = interface()
+        self.lib = _load(self.ffi, library.path)
+        self._operation = self.ffi.new("struct percpu_operation *")
+        self._outcome = self.ffi.new("struct percpu_outcome *")
+        self.environment = self.lib.percpu_environment
+        self._numbers: dict[int, int] = {}  # handles as the caller counts them -> ours
+        self._held: dict[int, bool] = {}  # whether the handle's allocation succeeded
+        shape = self.ffi.new("struct percpu_shape *")
+        shape.unit, shape.static_size = geometry.unit, geometry.static
+        shape.reserved, shape.dyn = geometry.reserved, geometry.dyn
+        shape.cpus, shape.groups = geometry.cpus, geometry.groups
+        shape.memcg, shape.async_enabled = geometry.memcg, geometry.async_enabled
+        self.check(self.lib.percpu_boot(shape))
+
+    def close(self) -> None:
+        """Give everything back; nothing else may be called after."""
+        if self.lib is not None:
+            self.lib.percpu_end()
+            self.ffi.dlclose(self.lib)
+            self.lib = None
+
+    def __enter__(self) -> Kernel:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def check(self, code: int) -> int:
+        """Return a call's result; raises KernelStopped with the reason if it is negative."""
+        if code < 0:
+            reason = self.ffi.string(self.lib.percpu_reason).decode()
+            raise KernelStopped(reason or "refused")
+        return code
+
+    def apply(self, operation: Operation) -> Result:
+        """Apply one operation. Raises HandleError for a handle named wrongly, KernelStopped."""
+        outcome = self._outcome
+        self.check(self.lib.percpu_apply(self.enter(operation), outcome))
+        ok = bool(outcome.ok)
+        if operation[0] == "a":
+            self._held[operation[1]] = ok
+        return Result(ok, outcome.chunk, outcome.off, outcome.warned)
+
+    def enter(self, operation: Operation) -> Any:
+        """Return an operation as the library takes it, its handle checked and noted."""
+        kind, arg, size, align, reserved, gfp = operation
+        entry = self._operation
+        entry.kind = ord(kind)
+        if kind == "a":
+            if self._held.get(arg):
+                raise HandleError(f"handle {arg} is in use")
+            number = self._numbers.get(arg)
+            if number is None:
+                number = self._numbers[arg] = len(self._numbers)
+            entry.handle, entry.size, entry.align = number, size, align
+            entry.reserved, entry.gfp = reserved, gfp
+            self._held[arg] = False
+        elif kind == "f":
+            if self._held.pop(arg, None) is None:
+                raise HandleError(f"handle {arg} holds nothing")
+            entry.handle = self._numbers[arg]
+        else:
+            entry.handle, entry.size = 0, arg
+        return entry
+
+    def note(self, handle: int, ok: bool) -> None:
+        """Note how the allocation of an actor ended."""
+        self._held[handle] = ok
+
+    def prepare(self, operations: Sequence[Operation]) -> tuple[Any, int]:
+        """Return a whole list as the library takes it, to be run and timed."""
+        entries = self.ffi.new("struct percpu_operation[]", len(operations))
+        for number, operation in enumerate(operations):
+            entries[number] = self.enter(operation)[0]
+            if operation[0] == "a":
+                self._held[operation[1]] = False  # only the run tells, and it checks nothing
+        return entries, len(operations)
+
+    def run(self, prepared: tuple[Any, int]) -> None:
+        """Run a prepared list at one stroke. Raises KernelStopped."""
+        entries, count = prepared
+        self.check(self.lib.percpu_run(entries, count, len(self._numbers) + 1))
+
+    def actor(self, operation: Operation) -> int:
+        """Begin an operation of its own, not run yet; return its number."""
+        return self.check(self.lib.percpu_actor(self.enter(operation)))
+
+    def step(self, actor: int) -> tuple[int, Result]:
+        """Run an actor to its next point; return that and, once DONE, what it did."""
+        outcome = self._outcome
+        point = self.check(self.lib.percpu_step(actor, outcome))
+        return point, Result(bool(outcome.ok), outcome.chunk, outcome.off, outcome.warned)
+
+
+def _load(ffi: Any, path: Path) -> Any:
+    """Load a copy of a library: the loader gives the same file the same variables."""
+    handle, name = tempfile.mkstemp(suffix=".so")
+    os.close(handle)
+    try:
+        shutil.copyfile(path, name)
+        return ffi.dlopen(name)
+    except OSError as error:
+        raise InputError(path, None, f"a library that can be loaded ({error})") from None
+    finally:
+        Path(name).unlink()

@@ -1,0 +1,114 @@
+"""Vector files written from a compiled kernel, byte for byte as the recorded ones are."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from percpu_proofs.conformance.state import Record, Recorder, StateRecord, counter_record, dump
+from percpu_proofs.conformance.vector_file import MANIFEST
+from percpu_proofs.kernel.build import Library
+from percpu_proofs.kernel.instance import Kernel
+from percpu_proofs.kernel.pair import outcome_record
+from percpu_proofs.kernel.views import KernelState
+from percpu_proofs.machine import HandleError, handle_problem
+from percpu_proofs.oplist import OperationList
+from percpu_spec.geometry import Geometry
+
+LEVEL: Final = 9
+"""Of compression; with no name and no time in the header the bytes depend on the text alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """What one vector is made from: a geometry, operations and their texts."""
+
+    name: str
+    geometry: Geometry
+    listed: OperationList
+    texts: Sequence[str]
+
+
+def records(library: Library, version: str, recording: Recording) -> Iterator[Record]:
+    """Yield the lines of a vector: the boot state, then one operation a line.
+
+    Raises InputError for a handle named wrongly, KernelStopped.
+    """
+    geometry = recording.geometry
+    with Kernel(library, geometry) as kernel:
+        state = KernelState(kernel)
+        recorder = Recorder(state)  # type: ignore[arg-type]
+        before = recorder.read()
+        yield {
+            "n": 0, "op": "init", "geom": _sizes(geometry), "nr_slots": state.nr_slots,
+            "sidelined_slot": state.sidelined_slot, "free_slot": state.free_slot,
+            "to_depop_slot": state.to_depopulate_slot, "version": version,
+            **_state(before, state),
+            "chunks": [before.chunks[i] for i in sorted(before.chunks)],
+        }  # fmt: skip
+        for n, operation in enumerate(recording.listed.operations, 1):
+            try:
+                result = kernel.apply(operation)
+            except HandleError:
+                raise handle_problem(recording.listed, n - 1) from None
+            state.read()
+            after = recorder.read()
+            yield {
+                "in": recording.texts[n - 1], "n": n, "op": operation[0],
+                **outcome_record(operation, result),
+                **_state(after, state),
+                "changed": [
+                    after.chunks[i]
+                    for i in sorted(after.chunks)
+                    if after.texts[i] != before.texts.get(i)
+                ],
+            }  # fmt: skip
+            before = after
+
+
+def _sizes(geometry: Geometry) -> dict[str, int]:
+    return {
+        "unit": geometry.unit, "static": geometry.static, "reserved": geometry.reserved,
+        "dyn": geometry.dyn, "cpus": geometry.cpus, "groups": geometry.groups,
+        "memcg": int(geometry.memcg), "async": int(geometry.async_enabled),
+    }  # fmt: skip
+
+
+def _state(record: StateRecord, state: KernelState) -> Record:
+    return {
+        "crc": record.crc,
+        "x": counter_record(state),  # type: ignore[arg-type]
+        "g": record.g,
+        "slots": record.slots,
+    }
+
+
+def write_vector(path: Path, library: Library, version: str, recording: Recording) -> Record:
+    """Write a vector file and return its entry of a manifest."""
+    text = io.StringIO()
+    last: Record = {}
+    for last in records(library, version, recording):
+        text.write(dump(last) + "\n")
+    packed = io.BytesIO()
+    with gzip.GzipFile("", "wb", LEVEL, packed, mtime=0) as stream:
+        stream.write(text.getvalue().encode())
+    path.write_bytes(packed.getvalue())
+    return {
+        "file": path.name,
+        "geom": _sizes(recording.geometry),
+        "ops": len(recording.listed.operations),
+        "sha256": hashlib.sha256(packed.getvalue()).hexdigest(),
+        "final_crc": last["crc"],
+    }
+
+
+def write_manifest(folder: Path, source: str, entries: list[dict[str, Any]]) -> None:
+    """Write the manifest of a folder's vectors."""
+    text = json.dumps({"source": source, "files": entries}, indent=1)
+    (folder / MANIFEST).write_text(text + "\n")

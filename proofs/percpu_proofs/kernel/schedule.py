@@ -1,0 +1,277 @@
+"""The explorer's schedules on the compiled kernel: the model's world and C actors in step.
+
+An actor of the kernel runs on a stack of its own and stands still wherever pcpu_lock has been
+released, or memory or the mutex is asked for. A step of the model goes from gap to gap; the
+kernel's actor then runs to the point that is this gap. Both states are compared there, and the
+clauses are asked of the kernel's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from percpu_contracts import balance, lists, reclaim
+from percpu_contracts.whole_state import WholeState
+from percpu_proofs.conformance.difference import Difference
+from percpu_proofs.explore.token import Token, read_token
+from percpu_proofs.explore.watch import ALWAYS, FREE_CHUNK, ISOLATED, POPULATE
+from percpu_proofs.explore.world import Runner, Start, World
+from percpu_proofs.inputs import InputError
+from percpu_proofs.kernel import instance as points
+from percpu_proofs.kernel.build import Library
+from percpu_proofs.kernel.instance import KernelStopped, Result
+from percpu_proofs.kernel.model import Model
+from percpu_proofs.kernel.pair import Pair
+from percpu_proofs.kernel.views import OWNED, KernelState
+from percpu_proofs.machine import HandleError
+from percpu_proofs.oplist import Operation, parse_operations
+from percpu_reference.gaps import CREATE, DONE, FAILED, MUTEX, Gap
+from percpu_reference.variants.fixes.free_chunks import AGAIN
+from percpu_spec.definitions import Listing
+from percpu_spec.geometry import Geometry
+from percpu_spec.gfp import allow_blocking
+
+_AT_REST: Final = (
+    ("RCL-3", reclaim.reclaim_is_done),
+    ("BAL-2", balance.one_free_chunk),
+)
+_DESTROY: Final = "balance: destroy a chunk"
+_MOST_POINTS: Final = 100_000  # that a kernel's actor passes within one step of the model
+
+
+@dataclass(slots=True)
+class Confirmed:
+    """What a schedule did on the compiled kernel."""
+
+    clause: str
+    steps: int = 0
+    broken: dict[str, tuple[int, str]] = field(default_factory=dict)  # step, what is wrong
+    difference: str | None = None  # between model and kernel
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the kernel went the model's way and broke the clause the token is about."""
+        return self.difference is None and (not self.clause or self.clause in self.broken)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return this with plain values only."""
+        return asdict(self) | {"confirmed": self.agrees}
+
+    def __str__(self) -> str:
+        if self.difference is not None:
+            clause = f"{self.clause}: " if self.clause else ""
+            return f"{clause}model and kernel differ at step {self.steps}: {self.difference}"
+        if not self.clause:
+            return f"no difference in {self.steps} steps"
+        if self.clause not in self.broken:
+            return f"{self.clause}: holds on the compiled kernel in {self.steps} steps"
+        step, wrong = self.broken[self.clause]
+        return f"{self.clause}: broken on the compiled kernel too, at step {step}: {wrong}"
+
+
+def confirm(library: Library, model: Model, text: str) -> Confirmed:
+    """Replay a token on a compiled kernel. Raises InputError for a token that cannot be used."""
+    token = read_token(text)
+    if token.variant != model.name:
+        raise InputError("token", None, f"a token of {model.name}", f"one of {token.variant}")
+    return replay(library, model, token)
+
+
+def replay(library: Library, model: Model, token: Token) -> Confirmed:
+    """Replay a schedule that was read; stop at the first difference."""
+    done = Confirmed(token.clause)
+    geometry = Geometry().with_changes(token.geometry).require_kernel()
+    stage: Stage | None = None
+    try:
+        setup, actors = (
+            parse_operations(Path("token"), lines).operations if lines else []
+            for lines in (token.setup, token.actors)
+        )
+        plan = Interleaving(geometry, setup, actors, token.works, token.failures, token.waiting)
+        stage = Stage(library, model, plan, done)
+        for actor in token.schedule:
+            done.steps += 1
+            stage.step(actor)
+            if done.difference is not None:
+                return done
+        stage.judge_rest()
+    except KernelStopped as stopped:
+        done.difference = f"the kernel stopped: {stopped}"
+    except HandleError as error:
+        raise InputError("token", None, f"operations on handles as held ({error})") from None
+    finally:
+        if stage is not None:
+            stage.pair.close()
+    return done
+
+
+@dataclass(frozen=True, slots=True)
+class Interleaving:
+    """Operations one after the other, then actors at the same time."""
+
+    geometry: Geometry
+    setup: list[Operation]
+    actors: list[Operation]
+    works: int  # runs of the balance work that was asked for, at most
+    failures: int = 0  # so many steps that ask for memory may fail
+    waiting: bool = False  # actors may begin while the mutex is held, and wait for it
+
+
+class Stage:
+    """A world of the model and the kernel's actors, after the same steps."""
+
+    def __init__(self, library: Library, model: Model, plan: Interleaving, done: Confirmed) -> None:
+        """Boot both and do the setup. Raises KernelStopped, HandleError."""
+        self.done = done
+        self.pair = Pair(library, plan.geometry, model)
+        machine = self.pair.machine
+        for number, operation in enumerate(plan.setup, 1):
+            machine.apply(number, operation)
+            self.pair.kernel.apply(operation)
+        start = Start(
+            machine.allocator, machine.handles, tuple(plan.actors), plan.works, plan.waiting,
+            plan.failures,
+        )  # fmt: skip
+        self.world = World(start)
+        machine.allocator = self.world.allocator
+        self.state = KernelState(self.pair.kernel)
+        self.whole = WholeState()
+        self._actors: dict[int, int] = {}  # the world's number -> the kernel's
+        self._compare()
+        self._judge(None, None, 0)
+
+    def step(self, step: int) -> None:
+        """Let both take one step, as the world numbers them; compare and judge."""
+        world = self.world
+        if step not in world.enabled():
+            raise InputError("token", None, f"a step that is possible at {self.done.steps}")
+        actor = step if step >= 0 else ~step  # ~n: actor n asks for memory in vain
+        runner = world.runners[actor] if actor < len(world.runners) else None
+        left = None if runner is None else runner.gap
+        freed = None
+        if runner is not None and runner.operation[0] == "f" and left is None:
+            freed = world.handles.get(runner.operation[1])
+        floated = self.state.nr_empty_pop_pages
+        environment = self.pair.kernel.environment
+        fault = None
+        if step < 0 and left is not None:
+            fault = environment.vm_fault if "create" in left.name else environment.page_fault
+            fault.next = 1
+        runner = world.step(step)
+        point, result = self._follow(actor, runner, left)
+        if fault is not None:
+            fault.next = 0
+        if point is None:
+            self.done.difference = f"the kernel has no point for {runner.gap!r}"
+            return
+        if runner.done and runner.operation[0] == "a":
+            area = runner.result
+            self.pair.kernel.note(runner.operation[1], result.ok)
+            ours = None if area is None else (area[0].id, area[1])
+            theirs = (result.chunk, result.off) if result.ok else None
+            if ours != theirs:
+                self.done.difference = f"result: kernel {theirs}, model {ours}"
+                return
+        self._compare()
+        if self.done.difference is None:
+            self._judge(left, None if freed is None else freed[0].id, floated)
+
+    def _follow(self, actor: int, runner: Runner, left: Gap | None) -> tuple[int | None, Result]:
+        """Run the kernel's actor to the point that is the gap its model stands at."""
+        kernel = self.pair.kernel
+        if actor not in self._actors:
+            kind = runner.operation[0]
+            known = runner.operation if kind in "afb" else ("P", *runner.operation[1:])
+            self._actors[actor] = kernel.actor(known)
+        wanted = _point_of(runner)
+        for _ in range(_MOST_POINTS):
+            point, result = kernel.step(self._actors[actor])
+            if point == wanted or (point == points.RESCHED and self._between_two(runner, left)):
+                return point, result
+            if point == points.DONE:
+                break
+        return None, result
+
+    def _between_two(self, runner: Runner, left: Gap | None) -> bool:
+        """Return whether the work goes from one condemned chunk to the next.
+
+        The lock is not taken in between. A chunk condemned in a later pass is still on its list.
+        """
+        gap = runner.gap
+        if left is None or left.name != _DESTROY or gap is None or gap.chunk is None:
+            return False
+        if gap.name not in (_DESTROY, FREE_CHUNK):
+            return False
+        self.state.read()
+        return self.state.chunk(gap.chunk.id).on_list == OWNED
+
+    def _compare(self) -> None:
+        held = bool(self.pair.kernel.lib.percpu_mutex_held())
+        difference: Difference | None = None
+        if held != self.world.allocator.alloc_mutex:
+            difference = Difference("pcpu_alloc_mutex", held, not held)
+        elif not self.pair.same():
+            difference = self.pair.difference()
+        if difference is not None:
+            self.done.difference = (
+                f"{difference.field}: kernel {difference.kernel}, model {difference.model}"
+            )
+
+    def _judge(self, left: Gap | None, freed: int | None, floated: int) -> None:
+        """Ask the clauses of the kernel's state, and of the step that led to it."""
+        state = self.state
+        state.read()
+        if left is None or not left.last:
+            listing = Listing(state)
+            for clause, holds in ALWAYS + ISOLATED:
+                self._enter(clause, holds(listing))
+            for clause, wrong in self.whole.broken(state):
+                if clause.startswith("HINT"):
+                    self._enter(clause, wrong)
+        if freed is not None:
+            chunk = state.chunk(freed)
+            self._enter("LIST-2", lists.chunk_is_on_its_list(state, chunk, chunk.on_list))
+        if left is None or left.chunk is None:
+            return
+        risen = state.nr_empty_pop_pages - floated
+        if left.name == POPULATE:
+            chunk = state.chunk(left.chunk.id)
+            pages = left.end - left.start
+            if chunk.populated.find(0, left.start, left.end) < 0:
+                self._enter("BAL-1", balance.population_raises_float(0, min(risen, pages), pages))
+        elif left.name == "reclaim: release pages":
+            self._enter(
+                "RCL-1",
+                reclaim.float_stays_high(floated, state.nr_empty_pop_pages, state.geometry),
+            )
+
+    def judge_rest(self) -> None:
+        """Ask the clauses about rest, if the schedule ended in it."""
+        if self.world.finished and self.world.allocator.quiescent:
+            listing = Listing(self.state)
+            for clause, holds in _AT_REST:
+                self._enter(clause, holds(listing))
+
+    def _enter(self, clause: str, wrong: str | None) -> None:
+        if wrong is not None:
+            self.done.broken.setdefault(clause, (self.done.steps, wrong))
+
+
+def _point_of(runner: Runner) -> int:
+    """Return the point of the kernel's that is the gap a runner of the model stands at."""
+    gap = runner.gap
+    if gap is None:
+        return points.DONE
+    if gap is MUTEX:
+        return points.WAITING
+    if gap is CREATE:
+        return points.MEMORY
+    if gap is FAILED:
+        return points.FAILED
+    if gap is AGAIN:
+        return points.RELEASED
+    if gap is DONE:
+        return points.RELEASED if allow_blocking(runner.operation[5]) else points.UNLOCKED
+    return points.UNLOCKED

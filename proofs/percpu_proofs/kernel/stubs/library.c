@@ -1,0 +1,338 @@
+// The kernel's allocator as one library: its own source, then what drives and reads it. Our own
+// text; PERCPU_SOURCE names the tree's mm/percpu.c.
+#include "memory.h"
+#include PERCPU_STUB // what a reviewer adds for a tree that needs more
+
+#define memset percpu_clear // the one thing the allocator does with areas
+#include PERCPU_SOURCE
+#undef memset
+
+#include <setjmp.h>
+#include <signal.h>
+
+#if defined(__SANITIZE_ADDRESS__)
+#define SANITIZED 1
+#else
+#define SANITIZED 0
+#endif
+
+void percpu_free_all(void);
+void percpu_set_span(unsigned long bytes);
+void percpu_forget_actors(void);
+
+// Stopping: a call returns early with a code, wherever the kernel stands.
+
+enum { BUDGET = 20000000 }; // passes through loops that one operation may make
+long percpu_budget;
+char percpu_reason[200];
+static sigjmp_buf entry;
+static volatile sig_atomic_t inside;
+
+void percpu_stop(int code, const char *what)
+{
+    strncpy(percpu_reason, what, sizeof(percpu_reason) - 1);
+    siglongjmp(entry, code);
+}
+
+static void fault(int number)
+{
+    if (inside)
+        percpu_stop(PERCPU_FAULT, number == SIGABRT ? "a corrupt heap" : "a bad address");
+    signal(number, SIG_DFL);
+    raise(number);
+}
+
+static void catch_faults(void)
+{
+    struct sigaction action = { .sa_handler = fault, .sa_flags = SA_NODEFER };
+
+    if (SANITIZED)
+        return;
+    sigaction(SIGSEGV, &action, NULL);
+    sigaction(SIGBUS, &action, NULL);
+    sigaction(SIGFPE, &action, NULL);
+    sigaction(SIGABRT, &action, NULL);
+}
+
+#define ENTER(failed) \
+    do { \
+        int code_ = sigsetjmp(entry, 0); \
+        if (code_) { \
+            inside = 0; \
+            return failed; \
+        } \
+        inside = 1; \
+        percpu_budget = BUDGET; \
+    } while (0)
+#define LEAVE(value) \
+    do { \
+        typeof(value) value_ = (value); \
+        inside = 0; \
+        return value_; \
+    } while (0)
+
+// Chunks: each has a number, and a record that outlives nothing but its chunk.
+
+static struct live {
+    struct pcpu_chunk *chunk;
+    struct percpu_record record;
+    unsigned long *shadow; // the maps as last read
+} *live;
+static int nr_live, most_live;
+
+static int new_live(struct pcpu_chunk *chunk, int id)
+{
+    if (nr_live == most_live) {
+        most_live = most_live * 2 + 16;
+        live = realloc(live, (size_t)most_live * sizeof(*live));
+        if (!live)
+            abort();
+    }
+    live[nr_live] = (struct live){ .chunk = chunk, .record = { .id = id } };
+    return nr_live++;
+}
+
+static void forget_live(int n)
+{
+    free(live[n].record.words);
+    free(live[n].record.maps);
+    free(live[n].shadow);
+    live[n] = live[--nr_live];
+}
+
+static int live_of(const struct pcpu_chunk *chunk)
+{
+    for (int n = 0; n < nr_live; n++)
+        if (live[n].chunk == chunk)
+            return n;
+    return -1;
+}
+
+// The event names the address, not the chunk, which was allocated not long before.
+static struct pcpu_chunk *recent[8];
+static int nr_recent;
+
+void percpu_note_struct(void *memory, size_t size)
+{
+    if (size == pcpu_chunk_struct_size)
+        recent[nr_recent++ % (int)ARRAY_SIZE(recent)] = memory;
+}
+
+void percpu_note_freed(void *memory)
+{
+    for (int i = 0; i < (int)ARRAY_SIZE(recent); i++)
+        if (recent[i] == memory)
+            recent[i] = NULL;
+}
+
+void percpu_chunk_created(void *base)
+{
+    for (int i = 0; i < (int)ARRAY_SIZE(recent); i++)
+        if (recent[i] && recent[i]->base_addr == base) {
+            new_live(recent[i], (int)percpu_environment.creates);
+            recent[i] = NULL;
+            break;
+        }
+    percpu_environment.creates++;
+}
+
+void percpu_chunk_destroyed(void *base)
+{
+    percpu_environment.destroys++;
+    for (int n = 0; n < nr_live; n++)
+        if (live[n].record.id > 0 && live[n].chunk->base_addr == base) {
+            forget_live(n);
+            return;
+        }
+}
+
+// Boot
+
+static struct pcpu_alloc_info *layout(const struct percpu_shape *shape)
+{
+    struct pcpu_alloc_info *info = pcpu_alloc_alloc_info(shape->groups, shape->cpus);
+    unsigned int *cpus = info->groups[0].cpu_map;
+    unsigned long offset = 0;
+
+    info->static_size = (size_t)shape->static_size;
+    info->reserved_size = (size_t)shape->reserved;
+    info->dyn_size = (size_t)shape->dyn;
+    info->unit_size = info->alloc_size = (size_t)shape->unit;
+    info->atom_size = PAGE_SIZE;
+    for (int group = 0, cpu = 0; group < shape->groups; group++) {
+        struct pcpu_group_info *this = &info->groups[group];
+
+        this->nr_units = shape->cpus / shape->groups + (group < shape->cpus % shape->groups);
+        this->base_offset = offset;
+        this->cpu_map = cpus + cpu;
+        for (int i = 0; i < this->nr_units; i++, cpu++)
+            this->cpu_map[i] = (unsigned int)cpu;
+        offset += (unsigned long)(this->nr_units + 1) * info->unit_size; // a unit's gap between
+    }
+    percpu_set_span(offset);
+    return info;
+}
+
+int percpu_boot(const struct percpu_shape *shape)
+{
+    struct pcpu_alloc_info *info;
+
+    catch_faults();
+    ENTER(-1);
+    percpu_cpus = shape->cpus;
+    percpu_memcg = shape->memcg;
+    percpu_environment.has_objcg = 1;
+    percpu_environment.memory = 1 << 19;
+    info = layout(shape);
+    pcpu_setup_first_chunk(info, (void *)PERCPU_FIRST);
+    pcpu_free_alloc_info(info);
+    if (shape->async_enabled)
+        percpu_enable_async();
+    new_live(pcpu_first_chunk, 0);
+    if (pcpu_reserved_chunk)
+        new_live(pcpu_reserved_chunk, -1);
+    percpu_environment.warnings = percpu_environment.printed = percpu_environment.misuse = 0;
+    LEAVE(0);
+}
+
+void percpu_end(void)
+{
+    percpu_forget_actors();
+    while (nr_live)
+        forget_live(0);
+    free(live);
+    free(percpu_records);
+    percpu_free_all();
+}
+
+// Operations
+
+static void **handles;
+static long nr_handles;
+
+static void need_handles(long count)
+{
+    if (count <= nr_handles)
+        return;
+    handles = realloc(handles, (size_t)count * sizeof(*handles));
+    if (!handles)
+        abort();
+    while (nr_handles < count)
+        handles[nr_handles++] = NULL;
+}
+
+static void script(const struct percpu_operation *operation)
+{
+    struct percpu_environment *now = &percpu_environment;
+    long count = (long)operation->size;
+
+    switch (operation->kind) {
+    case 'P': now->page_fault.next = count; break;
+    case 'Q': now->page_fault.kth = count; break;
+    case 'M': now->map_fault.next = count; break;
+    case 'm': now->map_fault.kth = count; break;
+    case 'C': now->vm_fault.next = count; break;
+    case 'Z': now->metadata_fault.kth = count; break;
+    case 'K': now->killed_waits = count; break;
+    case 'H': now->charge_fault.next = count; break;
+    case 'U': now->has_objcg = count == 1; break;
+    case 'E': percpu_enable_async(); break;
+    default: percpu_stop(PERCPU_BUG, "an operation that is not in the language");
+    }
+}
+
+static void work(void)
+{
+    percpu_environment.work_pending = 0;
+    pcpu_balance_work.function(&pcpu_balance_work);
+}
+
+// Does one operation; the actors share it.
+void percpu_do(const struct percpu_operation *operation, struct percpu_outcome *outcome)
+{
+    long warnings = percpu_environment.warnings;
+    void **handle = &handles[operation->handle], *address;
+
+    *outcome = (struct percpu_outcome){ .ok = 1 };
+    switch (operation->kind) {
+    case 'a':
+        address = PERCPU_ALLOC(operation->size, operation->align, operation->reserved,
+                               operation->gfp);
+        handles[operation->handle] = address; // the table may have moved meanwhile
+        outcome->ok = address != NULL;
+        if (address) {
+            struct pcpu_chunk *chunk = pcpu_chunk_addr_search(__pcpu_ptr_to_addr(address));
+            int n = live_of(chunk);
+
+            if (n < 0)
+                percpu_stop(PERCPU_BUG, "an area of no live chunk");
+            outcome->chunk = live[n].record.id;
+            outcome->off = (char *)__pcpu_ptr_to_addr(address) - (char *)chunk->base_addr;
+        }
+        break;
+    case 'f':
+        address = *handle;
+        *handle = NULL;
+        outcome->ok = address != NULL;
+        free_percpu(address);
+        break;
+    case 'B':
+        outcome->ok = (int)percpu_environment.work_pending;
+        if (!outcome->ok)
+            break;
+        // falls through
+    case 'b':
+        work();
+        break;
+    default:
+        script(operation);
+    }
+    outcome->warned = (int)(percpu_environment.warnings - warnings);
+}
+
+int percpu_apply(const struct percpu_operation *operation, struct percpu_outcome *outcome)
+{
+    need_handles(operation->handle + 1);
+    ENTER(-1);
+    percpu_do(operation, outcome);
+    if (operation->kind == 'a' && outcome->ok) {
+        char *base = __pcpu_ptr_to_addr(handles[operation->handle]);
+        unsigned int cpu;
+
+        for_each_possible_cpu(cpu)
+            percpu_use((unsigned long)base + pcpu_unit_offsets[cpu], operation->size);
+    }
+    LEAVE(0);
+}
+
+long percpu_run(const struct percpu_operation *operations, long count, long handles_needed)
+{
+    struct percpu_outcome outcome;
+
+    need_handles(handles_needed);
+    ENTER(-1L);
+    for (long n = 0; n < count; n++) {
+        percpu_budget = BUDGET;
+        percpu_do(&operations[n], &outcome);
+    }
+    LEAVE(count);
+}
+
+int percpu_mutex_held(void)
+{
+    return pcpu_alloc_mutex.held;
+}
+
+void percpu_prepare(const struct percpu_operation *operation)
+{
+    need_handles(operation->handle + 1);
+}
+
+int percpu_guarded(int (*step)(int, struct percpu_outcome *), int actor,
+                   struct percpu_outcome *outcome)
+{
+    ENTER(-1);
+    LEAVE(step(actor, outcome));
+}
+
+#include "reading.c"

@@ -1,0 +1,115 @@
+// Locks, the work queue, and the points at which an actor stands still. Our own text.
+#ifndef PERCPU_LOCKS_H
+#define PERCPU_LOCKS_H
+
+#include "types.h"
+
+// Where an operation under way stands: between two of these others may run.
+enum {
+    PERCPU_DONE,
+    PERCPU_UNLOCKED, // pcpu_lock has just been released
+    PERCPU_MEMORY,   // about to allocate metadata
+    PERCPU_RELEASED, // the mutex has just been released
+    PERCPU_FAILED,   // about to report a failed allocation
+    PERCPU_RESCHED,  // at a call of cond_resched
+    PERCPU_WAITING,  // for the mutex
+};
+extern int percpu_running; // the actor that runs, -1 if none
+void percpu_yield(int point);
+static inline void percpu_point(int point)
+{
+    if (percpu_running >= 0)
+        percpu_yield(point);
+}
+
+typedef struct {
+    int held;
+} spinlock_t;
+#define DEFINE_SPINLOCK(name) spinlock_t name
+
+static inline void spin_lock(spinlock_t *lock)
+{
+    percpu_tick();
+    if (lock->held)
+        percpu_stop(PERCPU_BUG, "a spinlock taken twice");
+    lock->held = 1;
+}
+
+static inline void spin_unlock(spinlock_t *lock)
+{
+    percpu_environment.misuse += !lock->held;
+    lock->held = 0;
+    percpu_point(PERCPU_UNLOCKED);
+}
+#define spin_lock_irq(lock) spin_lock(lock)
+#define spin_unlock_irq(lock) spin_unlock(lock)
+#define spin_lock_irqsave(lock, flags) ((flags) = 0, spin_lock(lock))
+#define spin_unlock_irqrestore(lock, flags) ((void)(flags), spin_unlock(lock))
+
+struct mutex {
+    int held;
+};
+#define DEFINE_MUTEX(name) struct mutex name
+
+static inline void mutex_lock(struct mutex *mutex)
+{
+    while (mutex->held) {
+        if (percpu_running < 0)
+            percpu_stop(PERCPU_BUG, "a mutex taken twice");
+        percpu_yield(PERCPU_WAITING);
+    }
+    mutex->held = 1;
+}
+
+static inline int mutex_lock_killable(struct mutex *mutex)
+{
+    mutex_lock(mutex);
+    if (!percpu_environment.killed_waits)
+        return 0;
+    percpu_environment.killed_waits--;
+    mutex->held = 0;
+    return -EINTR;
+}
+
+static inline void mutex_unlock(struct mutex *mutex)
+{
+    percpu_environment.misuse += !mutex->held;
+    mutex->held = 0;
+    percpu_point(PERCPU_RELEASED);
+}
+#define lockdep_assert_held(lock) ((void)(percpu_environment.misuse += !(lock)->held))
+#define lockdep_is_held(lock) ((lock)->held)
+
+struct work_struct {
+    void (*function)(struct work_struct *work);
+};
+#define DECLARE_WORK(name, run) struct work_struct name = { run }
+
+static inline bool schedule_work(struct work_struct *work)
+{
+    percpu_environment.balance_requests++;
+    percpu_environment.work_pending = 1;
+    return true;
+}
+#define queue_work(queue, work) schedule_work(work)
+
+#define cond_resched() percpu_point(PERCPU_RESCHED)
+#define rcu_read_lock() ((void)0)
+#define rcu_read_unlock() ((void)0)
+#define preempt_disable() ((void)0)
+#define preempt_enable() ((void)0)
+#define raw_smp_processor_id() 0
+#define smp_processor_id() 0
+
+// A task that must not cause I/O: the balance work says so of itself.
+extern unsigned int percpu_without_io;
+#define memalloc_noio_save() ({ unsigned int was_ = percpu_without_io; percpu_without_io = 1; was_; })
+#define memalloc_noio_restore(flags) ((void)(percpu_without_io = (flags)))
+#define memalloc_nofs_save() memalloc_noio_save()
+#define memalloc_nofs_restore(flags) memalloc_noio_restore(flags)
+static inline gfp_t current_gfp_context(gfp_t gfp)
+{
+    return percpu_without_io ? gfp & ~(__GFP_IO | __GFP_FS) : gfp;
+}
+
+#endif

@@ -1,0 +1,283 @@
+// Memory that can run out. Our own text.
+#include "memory.h"
+
+struct percpu_environment percpu_environment;
+struct obj_cgroup percpu_objcg;
+int percpu_cpus, percpu_memcg;
+unsigned int percpu_without_io;
+
+bool percpu_strikes(struct percpu_fault *fault)
+{
+    if (fault->next) {
+        fault->next--;
+        return true;
+    }
+    return fault->kth && --fault->kth == 0;
+}
+
+// everything allocated is on this list, so that the end of a run leaves nothing behind
+struct block {
+    struct list_head link;
+    _Alignas(SMP_CACHE_BYTES) char memory[];
+};
+static LIST_HEAD(blocks);
+
+// Returns memory of which the first `zeroed` bytes are zero.
+static void *get_memory(size_t size, size_t zeroed)
+{
+    struct block *block = aligned_alloc(SMP_CACHE_BYTES, ALIGN(sizeof(*block) + size,
+                                                               (size_t)SMP_CACHE_BYTES));
+
+    if (!block)
+        percpu_stop(PERCPU_BUG, "no memory left for the library");
+    memset(block->memory, 0, zeroed);
+    list_add(&block->link, &blocks);
+    return block->memory;
+}
+
+void *percpu_boot_zalloc(size_t size)
+{
+    return get_memory(size, size);
+}
+
+void *percpu_zalloc(size_t size)
+{
+    void *memory;
+
+    percpu_point(PERCPU_MEMORY);
+    if (percpu_strikes(&percpu_environment.metadata_fault))
+        return NULL;
+    memory = percpu_boot_zalloc(size);
+    percpu_note_struct(memory, size);
+    return memory;
+}
+
+void percpu_free(void *memory)
+{
+    struct block *block;
+
+    if (!memory)
+        return;
+    percpu_note_freed(memory);
+    block = container_of(memory, struct block, memory);
+    list_del(&block->link);
+    free(block);
+}
+
+void percpu_free_all(void)
+{
+    while (!list_empty(&blocks))
+        percpu_free(list_first_entry(&blocks, struct block, link)->memory);
+}
+
+// pages
+
+struct page *percpu_alloc_page(void)
+{
+    struct page *page;
+
+    if (percpu_strikes(&percpu_environment.page_fault) ||
+        percpu_environment.live_pages >= percpu_environment.memory)
+        return NULL;
+    percpu_environment.page_allocs++;
+    percpu_environment.live_pages++;
+    page = get_memory(sizeof(*page) + PAGE_SIZE, sizeof(*page));
+    page->memory = (char *)(page + 1);
+    return page;
+}
+
+void percpu_free_page(struct page *page)
+{
+    percpu_environment.live_pages--;
+    percpu_environment.stray += page->mapped;
+    percpu_free(page);
+}
+
+// vm areas: numbered, each SPAN bytes of address space; a freed number is used again
+
+#define FIRST_AREA (1UL << 44)
+static unsigned long span_shift;
+static char *first_units; // memory of the first chunk's units
+static struct area {
+    struct page **pages; // by page of the area
+} *areas;
+static unsigned long nr_areas;
+
+void percpu_set_span(unsigned long bytes)
+{
+    span_shift = (unsigned long)order_base_2(bytes);
+    first_units = percpu_boot_zalloc(bytes);
+}
+
+static unsigned long new_area(void)
+{
+    unsigned long n = 0;
+    struct area *more;
+
+    while (n < nr_areas && areas[n].pages)
+        n++;
+    if (n == nr_areas) {
+        more = percpu_boot_zalloc((nr_areas * 2 + 8) * sizeof(*areas));
+        if (areas)
+            memcpy(more, areas, nr_areas * sizeof(*areas));
+        percpu_free(areas);
+        areas = more;
+        nr_areas = nr_areas * 2 + 8;
+    }
+    areas[n].pages = percpu_boot_zalloc(sizeof(struct page *) << (span_shift - PAGE_SHIFT));
+    return n;
+}
+
+static void free_area(unsigned long n)
+{
+    percpu_free(areas[n].pages);
+    areas[n].pages = NULL;
+}
+
+static struct page **entry_of(unsigned long address)
+{
+    unsigned long n = (address - FIRST_AREA) >> span_shift;
+
+    if (address < FIRST_AREA || n >= nr_areas || !areas[n].pages)
+        return NULL;
+    return &areas[n].pages[(address & ((1UL << span_shift) - 1)) >> PAGE_SHIFT];
+}
+
+struct page *percpu_page_at(unsigned long address)
+{
+    struct page **entry = entry_of(address);
+
+    return entry ? *entry : NULL;
+}
+
+struct vm_struct **pcpu_get_vm_areas(const unsigned long *offsets, const size_t *sizes, int count,
+                                     size_t align)
+{
+    struct vm_struct **vms, *structs;
+    unsigned long n;
+
+    if (percpu_strikes(&percpu_environment.vm_fault))
+        return NULL;
+    n = new_area();
+    vms = percpu_boot_zalloc((size_t)count * (sizeof(*vms) + sizeof(**vms)));
+    structs = (struct vm_struct *)(vms + count);
+    for (int i = 0; i < count; i++) {
+        structs[i].addr = (void *)(FIRST_AREA + (n << span_shift) + offsets[i]);
+        structs[i].area = n;
+        vms[i] = &structs[i];
+    }
+    return vms;
+}
+
+void pcpu_free_vm_areas(struct vm_struct **vms, int count)
+{
+    unsigned long n = vms[0]->area;
+
+    for (unsigned long i = 0; i < 1UL << (span_shift - PAGE_SHIFT); i++)
+        percpu_environment.stray += areas[n].pages[i] != NULL;
+    free_area(n);
+    percpu_free(vms);
+}
+
+int vmap_pages_range_noflush(unsigned long from, unsigned long end, pgprot_t protection,
+                             struct page **pages, unsigned int shift)
+{
+    if (percpu_strikes(&percpu_environment.map_fault))
+        return -ENOMEM;
+    for (unsigned long i = 0; from < end; i++, from += PAGE_SIZE) {
+        struct page **entry = entry_of(from);
+
+        percpu_tick();
+        if (!entry || *entry) {
+            percpu_environment.stray++;
+            return -EBUSY;
+        }
+        *entry = pages[i];
+        pages[i]->mapped = 1;
+    }
+    return 0;
+}
+
+void vunmap_range_noflush(unsigned long from, unsigned long end)
+{
+    percpu_environment.unmaps++;
+    for (; from < end; from += PAGE_SIZE) {
+        struct page **entry = entry_of(from);
+
+        percpu_tick();
+        if (entry && *entry) {
+            (*entry)->mapped = 0;
+            *entry = NULL;
+        }
+    }
+}
+
+// a block of the km backing: its pages stand in a row, and its address leads to them
+struct page *percpu_alloc_block(unsigned int order)
+{
+    unsigned long n, count = 1UL << order;
+    struct page *pages;
+
+    if (percpu_strikes(&percpu_environment.page_fault) ||
+        percpu_environment.live_pages + (long)count > percpu_environment.memory)
+        return NULL;
+    percpu_environment.page_allocs += (long)count;
+    percpu_environment.live_pages += (long)count;
+    pages = get_memory(count * (sizeof(*pages) + PAGE_SIZE), count * sizeof(*pages));
+    n = new_area();
+    pages->address = FIRST_AREA + (n << span_shift);
+    for (unsigned long i = 0; i < count && i < 1UL << (span_shift - PAGE_SHIFT); i++) {
+        pages[i].memory = (char *)(pages + count) + (i << PAGE_SHIFT);
+        areas[n].pages[i] = &pages[i];
+    }
+    return pages;
+}
+
+void percpu_free_block(struct page *block, unsigned int order)
+{
+    percpu_environment.live_pages -= 1L << order;
+    free_area((block->address - FIRST_AREA) >> span_shift);
+    percpu_free(block);
+}
+
+// Calls `each` on the memory behind a range of addresses, page by page; notes what is not mapped.
+static void on_memory(unsigned long from, size_t size, void (*each)(char *memory, size_t size))
+{
+    while (size) {
+        size_t part = min(size, PAGE_SIZE - offset_in_page(from));
+        struct page *page;
+
+        if (from < FIRST_AREA) {
+            each(first_units + (from - PERCPU_FIRST), part);
+        } else {
+            page = percpu_page_at(from);
+            if (page)
+                each(page->memory + offset_in_page(from), part);
+            else
+                percpu_environment.stray++;
+        }
+        from += part;
+        size -= part;
+    }
+}
+
+static void zero(char *memory, size_t size) { memset(memory, 0, size); }
+
+// Stands for memset on an area, which must be mapped whole (POP-2).
+void percpu_clear(void *address, int byte, size_t size)
+{
+    on_memory((unsigned long)address, size, zero);
+}
+
+static void use(char *memory, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        percpu_environment.stray += memory[i] != 0;
+    memset(memory, 0x5a, size);
+}
+
+// Does what a caller does: finds an area zeroed (API-6) and writes to it.
+void percpu_use(unsigned long address, size_t size)
+{
+    on_memory(address, size, use);
+}

@@ -1,0 +1,146 @@
+// Memory that can run out: metadata, pages, mappings, vm areas, charges. Our own text.
+#ifndef PERCPU_MEMORY_H
+#define PERCPU_MEMORY_H
+
+#include "bits.h"
+#include "list.h"
+#include "locks.h"
+
+extern int percpu_cpus, percpu_memcg;
+#define nr_cpu_ids ((unsigned int)percpu_cpus)
+#define num_possible_cpus() ((unsigned int)percpu_cpus)
+#define cpu_possible(cpu) ((unsigned int)(cpu) < nr_cpu_ids)
+#define for_each_possible_cpu(cpu) for ((cpu) = 0; (cpu) < nr_cpu_ids; (cpu)++)
+#define cpu_to_node(cpu) 0
+#define get_boot_cpu_id() 0
+struct cpumask {
+    unsigned long bits[BITS_TO_LONGS(NR_CPUS)];
+};
+
+bool percpu_strikes(struct percpu_fault *fault);
+
+// metadata
+void *percpu_zalloc(size_t size);       // can fail on purpose, before or after a point
+void *percpu_boot_zalloc(size_t size);  // cannot
+void percpu_free(void *memory);
+#define slab_is_available() true
+#define kzalloc(size, gfp) percpu_zalloc(size)
+#define __vmalloc(size, gfp) percpu_zalloc(size)
+#define vzalloc(size) percpu_zalloc(size)
+#define kvzalloc(size, gfp) percpu_zalloc(size)
+#define kfree(memory) percpu_free(memory)
+#define vfree(memory) percpu_free(memory)
+#define kvfree(memory) percpu_free(memory)
+#define memblock_alloc(size, align) percpu_boot_zalloc(size)
+#define memblock_alloc_or_panic(size, align) percpu_boot_zalloc(size)
+#define memblock_free(memory, size) percpu_free(memory)
+#define kmemleak_alloc_percpu(pointer, size, gfp) ((void)0)
+#define kmemleak_free_percpu(pointer) ((void)0)
+
+// pages: a block of one allocation is one page here, which the km backing indexes
+struct page {
+    unsigned long index, private, address;
+    char *memory;
+    int mapped;
+};
+struct page *percpu_alloc_page(void);
+void percpu_free_page(struct page *page);
+struct page *percpu_alloc_block(unsigned int order);
+void percpu_free_block(struct page *block, unsigned int order);
+#define alloc_pages_node(node, gfp, order) percpu_alloc_page()
+#define alloc_pages(gfp, order) percpu_alloc_block(order)
+#define __free_page(page) percpu_free_page(page)
+#define __free_pages(block, order) percpu_free_block(block, order)
+#define nth_page(block, n) ((block) + (n))
+#define page_address(page) ((void *)(page)->address)
+#define set_page_private(page, value) ((page)->private = (value))
+#define page_private(page) ((page)->private)
+
+// addresses: each vm area has a table of pages; the first chunk's units have their own place
+#define PERCPU_FIRST (PAGE_SIZE << 20)
+struct vm_struct {
+    void *addr;
+    unsigned long area;
+};
+typedef int pgprot_t;
+#define PAGE_KERNEL 0
+struct page *percpu_page_at(unsigned long address);
+struct vm_struct **pcpu_get_vm_areas(const unsigned long *offsets, const size_t *sizes, int count,
+                                     size_t align);
+void pcpu_free_vm_areas(struct vm_struct **areas, int count);
+int vmap_pages_range_noflush(unsigned long from, unsigned long end, pgprot_t protection,
+                             struct page **pages, unsigned int shift);
+void vunmap_range_noflush(unsigned long from, unsigned long end);
+void percpu_clear(void *address, int byte, size_t size);
+void percpu_use(unsigned long address, size_t size);
+#define vmalloc_to_page(address) percpu_page_at((unsigned long)(address))
+#define virt_to_page(address) percpu_page_at((unsigned long)(address))
+#define is_vmalloc_addr(address) (percpu_page_at((unsigned long)(address)) != NULL)
+#define page_to_phys(page) ((phys_addr_t)(page))
+#define __pa(address) ((phys_addr_t)(address))
+#define flush_cache_vmap(from, end) ((void)(from), (void)(end))
+#define flush_cache_vunmap(from, end) ((void)(from), (void)(end))
+#define flush_cache_vmap_early(from, end) ((void)(from), (void)(end))
+#define flush_tlb_kernel_range(from, end) \
+    ((void)(from), (void)(end), (void)percpu_environment.tlb_flushes++)
+
+// the static part ends nowhere that matters; pointers count from its start
+#define __per_cpu_start ((char *)PAGE_SIZE)
+#define __per_cpu_end ((char *)PAGE_SIZE)
+#define per_cpu_ptr(pointer, cpu) \
+    ((void *)((char *)(pointer) + ((char *)pcpu_base_addr - __per_cpu_start) + \
+              pcpu_unit_offsets[cpu]))
+
+// memory cgroups: one of them, which the current task may belong to
+struct mem_cgroup {
+    int unused;
+};
+struct obj_cgroup {
+    long references;
+};
+extern struct obj_cgroup percpu_objcg;
+#define mem_cgroup_kmem_disabled() (!percpu_memcg)
+#define memcg_kmem_enabled() (percpu_memcg)
+#define memcg_kmem_online() (percpu_memcg)
+#define MEMCG_PERCPU_B 0
+#define mod_memcg_state(memcg, item, value) ((void)(memcg))
+#define obj_cgroup_memcg(objcg) ((struct mem_cgroup *)NULL)
+
+static inline struct obj_cgroup *current_obj_cgroup(void)
+{
+    return percpu_environment.has_objcg ? &percpu_objcg : NULL;
+}
+
+static inline void obj_cgroup_get(struct obj_cgroup *objcg) { percpu_environment.objcg_refs++; }
+static inline void obj_cgroup_put(struct obj_cgroup *objcg) { percpu_environment.objcg_refs--; }
+static inline struct obj_cgroup *get_obj_cgroup_from_current(void)
+{
+    percpu_environment.objcg_refs += percpu_environment.has_objcg;
+    return current_obj_cgroup();
+}
+
+static inline int obj_cgroup_charge(struct obj_cgroup *objcg, gfp_t gfp, size_t size)
+{
+    if (percpu_strikes(&percpu_environment.charge_fault))
+        return -ENOMEM;
+    percpu_environment.charged += (long)size;
+    return 0;
+}
+
+static inline void obj_cgroup_uncharge(struct obj_cgroup *objcg, size_t size)
+{
+    percpu_environment.charged -= (long)size;
+}
+
+// trace events
+void percpu_note_struct(void *memory, size_t size);
+void percpu_note_freed(void *memory);
+void percpu_chunk_created(void *base);
+void percpu_chunk_destroyed(void *base);
+#define trace_percpu_create_chunk(base) percpu_chunk_created(base)
+#define trace_percpu_destroy_chunk(base) percpu_chunk_destroyed(base)
+#define trace_percpu_alloc_percpu(...) ((void)0)
+#define trace_percpu_alloc_percpu_fail(...) percpu_point(PERCPU_FAILED)
+#define trace_percpu_free_percpu(...) ((void)0)
+
+#endif

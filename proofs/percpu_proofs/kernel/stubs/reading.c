@@ -1,0 +1,168 @@
+// The allocator's state as flat records. Part of library.c. Our own text.
+
+enum { HEADER = 11, HINTS = 7, MOST_ORDER = 1 << 16 };
+
+int percpu_globals[8];
+int percpu_order[MOST_ORDER];
+struct percpu_record **percpu_records;
+static int most_records;
+
+static void read_hints(int *words, const struct pcpu_block_md *block)
+{
+    words[0] = block->scan_hint;
+    words[1] = block->scan_hint_start;
+    words[2] = block->contig_hint;
+    words[3] = block->contig_hint_start;
+    words[4] = block->left_free;
+    words[5] = block->right_free;
+    words[6] = block->first_free;
+}
+
+static void read_map(unsigned char *bytes, const unsigned long *map, unsigned long *shadow,
+                     long nr_bits, bool *changed)
+{
+    for (long from = 0; from < nr_bits; from += BITS_PER_LONG) {
+        unsigned long word = map[from / BITS_PER_LONG];
+        long end = min(nr_bits - from, (long)BITS_PER_LONG);
+
+        if (word == shadow[from / BITS_PER_LONG])
+            continue;
+        *changed = true;
+        shadow[from / BITS_PER_LONG] = word;
+        for (long bit = 0; bit < end; bit++)
+            bytes[from + bit] = word >> bit & 1;
+    }
+}
+
+static bool charged_at(const struct pcpu_chunk *chunk, long bit)
+{
+#ifdef PERCPU_OBJ_EXTS
+    return chunk->obj_exts[bit].cgroup != NULL;
+#else
+    return chunk->obj_cgroups[bit] != NULL;
+#endif
+}
+
+static bool has_vector(const struct pcpu_chunk *chunk)
+{
+#ifdef PERCPU_OBJ_EXTS
+    return chunk->obj_exts != NULL;
+#else
+    return chunk->obj_cgroups != NULL;
+#endif
+}
+
+static void make_record(struct live *one)
+{
+    struct pcpu_chunk *chunk = one->chunk;
+    long bits = pcpu_chunk_map_bits(chunk), words;
+
+    one->record.nr_words = HEADER + HINTS * (1 + pcpu_chunk_nr_blocks(chunk));
+    one->record.nr_maps = chunk->nr_pages + bits + bits + 1 + (has_vector(chunk) ? bits : 0);
+    words = BITS_TO_LONGS((long)chunk->nr_pages) + BITS_TO_LONGS(bits) + BITS_TO_LONGS(bits + 1);
+    one->record.words = calloc((size_t)one->record.nr_words, sizeof(int));
+    one->record.maps = calloc(1, (size_t)one->record.nr_maps);
+    one->shadow = calloc((size_t)words, sizeof(long));
+    if (!one->record.words || !one->record.maps || !one->shadow)
+        abort();
+}
+
+static void read_chunk(struct live *one, int slot)
+{
+    struct pcpu_chunk *chunk = one->chunk;
+    long bits = pcpu_chunk_map_bits(chunk), nr_pages = chunk->nr_pages;
+    int nr_blocks = pcpu_chunk_nr_blocks(chunk);
+    int words[HEADER + HINTS] = {
+        one->record.id, slot, pcpu_chunk_slot(chunk), chunk->isolated, chunk->immutable,
+        chunk->free_bytes, chunk->nr_pages, chunk->nr_populated, chunk->nr_empty_pop_pages,
+        chunk->start_offset, chunk->end_offset,
+    };
+    unsigned long *shadow;
+    unsigned char *maps;
+    bool changed = false;
+
+    if (!one->record.words)
+        make_record(one);
+    if (one->record.nr_words != HEADER + HINTS * (1 + nr_blocks))
+        percpu_stop(PERCPU_BUG, "a chunk that changed its size");
+    read_hints(words + HEADER, &chunk->chunk_md);
+    if (memcmp(one->record.words, words, sizeof(words))) {
+        memcpy(one->record.words, words, sizeof(words));
+        changed = true;
+    }
+    for (int block = 0; block < nr_blocks; block++) {
+        int *last = one->record.words + HEADER + HINTS * (1 + block);
+
+        read_hints(words, &chunk->md_blocks[block]);
+        if (memcmp(last, words, HINTS * sizeof(int))) {
+            memcpy(last, words, HINTS * sizeof(int));
+            changed = true;
+        }
+    }
+    maps = one->record.maps;
+    shadow = one->shadow;
+    read_map(maps, chunk->populated, shadow, nr_pages, &changed);
+    maps += nr_pages;
+    shadow += BITS_TO_LONGS(nr_pages);
+    read_map(maps, chunk->alloc_map, shadow, bits, &changed);
+    maps += bits;
+    shadow += BITS_TO_LONGS(bits);
+    read_map(maps, chunk->bound_map, shadow, bits + 1, &changed);
+    maps += bits + 1;
+    // an area's charge comes and goes with its bits
+    if (has_vector(chunk) && changed)
+        for (long bit = 0; bit < bits; bit++)
+            maps[bit] = charged_at(chunk, bit);
+    one->record.changes += changed;
+}
+
+// Reads lists, then chunks: the reserved one, those on lists in their order, those on none.
+static int read_state(void)
+{
+    int *order = percpu_order, count = 0;
+    bool listed[most_live];
+
+    memset(listed, 0, sizeof(listed));
+    percpu_globals[0] = (int)pcpu_nr_populated;
+    percpu_globals[1] = pcpu_nr_empty_pop_pages;
+    percpu_globals[2] = pcpu_atomic_alloc_failed;
+    percpu_globals[3] = pcpu_async_enabled;
+    percpu_globals[4] = pcpu_nr_slots;
+    percpu_globals[5] = pcpu_sidelined_slot;
+    percpu_globals[6] = pcpu_free_slot;
+    percpu_globals[7] = pcpu_to_depopulate_slot;
+    if (most_records < most_live) {
+        most_records = most_live;
+        percpu_records = realloc(percpu_records, (size_t)most_live * sizeof(*percpu_records));
+        if (!percpu_records)
+            abort();
+    }
+    for (int slot = 0; slot < pcpu_nr_slots; slot++) {
+        struct pcpu_chunk *chunk;
+
+        list_for_each_entry(chunk, &pcpu_chunk_lists[slot], list) {
+            int n = live_of(chunk);
+
+            if (n < 0 || listed[n])
+                percpu_stop(PERCPU_BUG, "a list with a chunk that is not live, or twice");
+            listed[n] = true;
+            read_chunk(&live[n], slot);
+            percpu_records[count++] = &live[n].record;
+            *order++ = slot;
+            *order++ = live[n].record.id;
+        }
+    }
+    *order = -1;
+    for (int n = 0; n < nr_live; n++)
+        if (!listed[n]) {
+            read_chunk(&live[n], live[n].record.id == -1 ? -1 : -2);
+            percpu_records[count++] = &live[n].record;
+        }
+    return count;
+}
+
+int percpu_read(void)
+{
+    ENTER(-1);
+    LEAVE(read_state());
+}

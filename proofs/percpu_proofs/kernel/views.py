@@ -1,0 +1,176 @@
+"""The compiled kernel's state as views, for the clause predicates and for the vectors' format."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from percpu_proofs.conformance.state import Recorder
+from percpu_proofs.kernel.instance import Kernel
+from percpu_reference.chunk import Block
+from percpu_spec.geometry import Geometry
+from percpu_spec.views import ChunkView
+
+_HEADER = 11
+_HINTS = 7
+OWNED = -2
+"""Slot of a chunk that a running step holds; -1 is that of the reserved one."""
+
+
+class KernelList:
+    """One of the kernel's lists, as it stood; `slot` is its number."""
+
+    __slots__ = ("chunks", "slot")
+
+    def __init__(self, slot: int) -> None:
+        self.slot = slot
+        self.chunks: list[KernelChunk] = []
+
+    def __iter__(self) -> Iterator[KernelChunk]:
+        return iter(self.chunks)
+
+
+class KernelChunk:
+    """One chunk as it stood when read last (ChunkView)."""
+
+    __slots__ = (
+        "_maps", "_words", "alloc_map", "bound_map", "changes", "chunk_md", "computed_slot",
+        "end_offset", "free_bytes", "id", "immutable", "isolated", "md_blocks",
+        "nr_empty_pop_pages", "nr_pages", "nr_populated", "obj_exts", "on_list", "populated",
+        "start_offset",
+    )  # fmt: skip
+
+    def __init__(self, kernel: Kernel, record: Any) -> None:
+        self.id: int = record.id
+        self._words = memoryview(
+            kernel.ffi.buffer(record.words, record.nr_words * 4)
+        ).cast("i")  # fmt: skip
+        self._maps = memoryview(kernel.ffi.buffer(record.maps, record.nr_maps))
+        self.changes = -1
+        bits = kernel.geometry.block_bits
+        self.nr_pages = self._words[6]
+        self.chunk_md = Block(self.nr_pages * bits)
+        self.md_blocks = [Block(bits) for _ in range(self.nr_pages)]
+
+    def refresh(self, changes: int) -> None:
+        """Take over the record if it has changed since."""
+        if changes == self.changes:
+            return
+        self.changes = changes
+        words = self._words.tolist()
+        self.on_list, self.computed_slot = words[1], words[2]
+        self.isolated, self.immutable = bool(words[3]), bool(words[4])
+        self.free_bytes = words[5]
+        self.nr_populated, self.nr_empty_pop_pages = words[7], words[8]
+        self.start_offset, self.end_offset = words[9], words[10]
+        at = _HEADER
+        for block in (self.chunk_md, *self.md_blocks):
+            (
+                block.scan_hint, block.scan_hint_start, block.contig_hint,
+                block.contig_hint_start, block.left_free, block.right_free, block.first_free,
+            ) = words[at : at + _HINTS]  # fmt: skip
+            at += _HINTS
+        pages, bits = self.nr_pages, self.chunk_md.nr_bits
+        maps = self._maps
+        self.populated = bytearray(maps[:pages])
+        self.alloc_map = bytearray(maps[pages : pages + bits])
+        self.bound_map = bytearray(maps[pages + bits : pages + 2 * bits + 1])
+        rest = bytes(maps[pages + 2 * bits + 1 :])
+        self.obj_exts = [bit for bit in range(bits) if rest[bit]] if rest else None
+
+    def __repr__(self) -> str:
+        return f"<kernel chunk {self.id}>"
+
+
+class KernelState:
+    """A compiled kernel's allocator as it stood when read last (AllocatorView).
+
+    Chunks keep their identity from one reading to the next.
+    """
+
+    chunk_types = 1
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+        self.geometry: Geometry = kernel.geometry
+        self.env = Counters(kernel.environment)
+        self._chunks: dict[int, KernelChunk] = {}
+        self.chunk_lists: list[KernelList] = []
+        self.read()
+
+    def read(self) -> None:
+        """Read the state anew. Raises KernelStopped where a list is corrupt."""
+        kernel = self.kernel
+        count = kernel.check(kernel.lib.percpu_read())
+        now = list(kernel.lib.percpu_globals)
+        self.nr_populated = int(now[0])
+        self.nr_empty_pop_pages = int(now[1])
+        self.atomic_alloc_failed, self.async_enabled = bool(now[2]), bool(now[3])
+        self.nr_slots, self.sidelined_slot, self.free_slot, self.to_depopulate_slot = now[4:]
+        self.chunk_lists = [KernelList(slot) for slot in range(self.nr_slots)]
+        records = kernel.lib.percpu_records
+        chunks: dict[int, KernelChunk] = {}
+        for index in range(count):
+            record = records[index]
+            chunk = self._chunks.get(record.id)
+            if chunk is None:
+                chunk = KernelChunk(kernel, record)
+            chunk.refresh(record.changes)
+            chunks[chunk.id] = chunk
+            if chunk.on_list >= 0:
+                self.chunk_lists[chunk.on_list].chunks.append(chunk)
+        self._chunks = chunks
+
+    @property
+    def first_chunk(self) -> KernelChunk:
+        """The chunk that serves the dynamic part of the first unit."""
+        return self._chunks[0]
+
+    @property
+    def reserved_chunk(self) -> KernelChunk | None:
+        """The chunk that serves the reserved part, if there is one."""
+        return self._chunks.get(-1)
+
+    @property
+    def work_pending(self) -> bool:
+        """Whether balance work has been asked for and not begun."""
+        return bool(self.kernel.environment.work_pending)
+
+    def chunk(self, number: int) -> KernelChunk:
+        """Return a live chunk by its number."""
+        return self._chunks[number]
+
+    def chunk_type(self, chunk: ChunkView, /) -> int:
+        """Return 0, the only type."""
+        return 0
+
+    def float_of(self, chunk_type: int, /) -> int:
+        """Return the float, in pages."""
+        return self.nr_empty_pop_pages
+
+    def slot_chunks(self, slot: int, /) -> list[KernelChunk]:
+        """Return the chunks of one list, head to tail."""
+        return self.chunk_lists[slot].chunks
+
+    def owned_chunks(self) -> list[KernelChunk]:
+        """Return the live chunks on no list that are not the reserved one."""
+        return [chunk for chunk in self._chunks.values() if chunk.on_list == OWNED]
+
+    def chunk_slot(self, chunk: KernelChunk) -> int:
+        """Return the slot that the kernel itself computes from a chunk's hints."""
+        return chunk.computed_slot
+
+
+def kernel_checksum(kernel: Kernel) -> int:
+    """Return the vectors' checksum of a kernel's state."""
+    return Recorder(KernelState(kernel)).read().crc  # type: ignore[arg-type]
+
+
+class Counters:
+    """The stubs' counters; they have the names that the model's environment gives them."""
+
+    def __init__(self, environment: Any) -> None:
+        self._environment = environment
+
+    def __getattr__(self, name: str) -> int:
+        return int(getattr(self._environment, name))

@@ -1,0 +1,64 @@
+"""From a source tree to compiled libraries; what is made on the way is in a temporary folder."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from percpu_proofs.inputs import InputError
+from percpu_proofs.kernel.build import Library, compile_tree
+from percpu_proofs.kernel.instance import KernelStopped
+from percpu_proofs.kernel.model import Model, probe
+from percpu_proofs.kernel.tree import Tree, apply_patch, copy_tree, read_tree, unpack
+from percpu_reference.variants import DEFAULT
+from percpu_spec.geometry import Backing
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """A tree, patched or not, with its compiled allocators and the model it is held to."""
+
+    tree: Tree
+    folder: Path
+    stub: Path | None
+    libraries: dict[Backing, Library]
+    model: Model
+
+    def library(self, backing: Backing) -> Library:
+        """Return the library with a backing, compiled when first asked for. Raises InputError."""
+        if backing not in self.libraries:
+            self.libraries[backing] = compile_tree(self.tree, self.folder, backing, stub=self.stub)
+        return self.libraries[backing]
+
+
+@contextmanager
+def workshop(
+    source: Path,
+    *,
+    patches: tuple[Path, ...] = (),
+    stub: Path | None = None,
+    variant: str = DEFAULT,
+    fixes: tuple[str, ...] = (),
+) -> Iterator[Workshop]:
+    """Compile the allocator of a tree, given by its folder or archive; the tree is left alone.
+
+    Patches are applied to a copy. Raises InputError for what cannot be used.
+    """
+    Model(variant, fixes).variant()
+    with tempfile.TemporaryDirectory(prefix="percpu-spec-") as name:
+        folder = Path(name)
+        top = unpack(source, folder / "unpacked") if source.is_file() else source
+        tree = read_tree(top)
+        if patches:
+            tree = copy_tree(tree, folder / "patched")
+            for patch in patches:
+                apply_patch(tree, patch)
+        library = compile_tree(tree, folder, "vm", stub=stub)
+        try:
+            model = probe(library, variant, fixes)
+        except KernelStopped as stopped:
+            raise InputError(source, None, f"a kernel that boots ({stopped})") from None
+        yield Workshop(tree, folder, stub, {"vm": library}, model)

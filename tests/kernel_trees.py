@@ -1,0 +1,44 @@
+"""The Linux trees that Debian's packages bring, unpacked once, and libraries compiled from them."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from tempfile import gettempdir
+
+from percpu_proofs.kernel.build import Library, compile_tree
+from percpu_proofs.kernel.model import Model, probe
+from percpu_proofs.kernel.tree import Tree, read_tree, unpack
+from percpu_spec.geometry import Backing
+
+PATCHES = Path(__file__).parents[1] / "proofs/percpu_proofs/data/patches"
+FOUND = sorted(Path("/usr/src").glob("linux-source-*.tar.xz"))
+"""Archives from linux-source-6.1 and linux-source-6.12, where those packages are installed."""
+
+MISSING = (
+    "NO LINUX TREE: the model was NOT compared with compiled kernel code; "
+    "apt-get install linux-source-6.12 linux-source-6.1 brings what these tests need"
+)
+
+
+@cache
+def tree_of(archive: Path) -> Tree:
+    """Return an archive's tree, unpacked into the system's temporary folder if not there yet."""
+    stamp = f"{archive.stat().st_size}-{archive.stat().st_mtime_ns}"
+    folder = Path(gettempdir()) / "percpu-spec-trees" / stamp
+    top = folder / archive.name.partition(".tar")[0]
+    if not (top / "mm/percpu.c").exists():
+        unpack(archive, folder)
+    return read_tree(top)
+
+
+@cache
+def library_of(archive: Path, folder: Path, backing: Backing = "vm") -> Library:
+    """Return an archive's allocator, compiled into a folder."""
+    return compile_tree(tree_of(archive), folder, backing)
+
+
+@cache
+def model_of(library: Library) -> Model:
+    """Return the model for a library."""
+    return probe(library)

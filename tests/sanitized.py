@@ -1,0 +1,25 @@
+"""Runs libraries built with sanitizers, in a process that has their runtime loaded first."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from percpu_proofs.kernel.build import Library
+from percpu_proofs.kernel.differential import Task, run_task
+from percpu_proofs.kernel.model import Model
+
+
+def main() -> None:
+    for name in sys.argv[1:]:
+        backing = "km" if "km" in Path(name).name else "vm"
+        model = Model(prints_atomic="6.1-" not in name and "6.1.tar" not in name)
+        library = Library(Path(name), "", backing)
+        tally = run_task(Task(library, model, 1, True, cases=4, operations=300))
+        if backing == "vm":
+            tally.add(run_task(Task(library, model, 1, True, schedules=30)))
+        print("differs" if tally.differs else "clean", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,195 @@
+"""What is said of trees, patches and compilers that cannot be used; the stubs without any tree."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from percpu_proofs.cli import main
+from percpu_proofs.inputs import InputError
+from percpu_proofs.kernel.build import STUBS, compile_tree
+from percpu_proofs.kernel.draws import expand
+from percpu_proofs.kernel.interleaved import draw
+from percpu_proofs.kernel.model import Model
+from percpu_proofs.kernel.shrink import shrink
+from percpu_proofs.kernel.tree import FILES, apply_patch, read_tree
+from percpu_proofs.oplist import parse_operations, text_of
+from percpu_spec.geometry import Geometry
+from percpu_spec.gfp import KERNEL, NOIO
+
+needs_compiler = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
+
+
+def make_tree(top: Path, version: str = "6 12 3", source: str = "int pcpu_alloc(void);\n") -> Path:
+    """Make what looks like a source tree, with text of our own."""
+    for name in FILES:
+        path = top / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("")
+    major, minor, sub = version.split()
+    (top / "Makefile").write_text(f"VERSION = {major}\nPATCHLEVEL = {minor}\nSUBLEVEL = {sub}\n")
+    (top / "mm/percpu.c").write_text(source)
+    return top
+
+
+def conform(*arguments: object) -> Result:
+    return CliRunner().invoke(main, ["conform", "kernel", *map(str, arguments)])
+
+
+def test_tree_is_read(tmp_path: Path) -> None:
+    tree = read_tree(make_tree(tmp_path))
+    assert (tree.name, tree.release) == ("6.12.3", "6.12")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda top: (top / "mm/percpu.c").unlink(), "a Linux source tree with mm/percpu.c"),
+        (lambda top: shutil.rmtree(top / "mm"), "a Linux source tree with mm/percpu"),
+        (lambda top: (top / "Makefile").write_text("all:\n"), "VERSION and PATCHLEVEL"),
+        (lambda top: make_tree(top, "5 13 19"), "expected Linux 5.14 or later"),
+        (lambda top: make_tree(top, "4 20 0"), "found '4.20.0'"),
+    ],
+)
+def test_unusable_tree(spoil: object, said: str, tmp_path: Path) -> None:
+    make_tree(tmp_path)
+    spoil(tmp_path)  # type: ignore[operator]
+    result = conform("--source", tmp_path)
+    assert result.exit_code == 2
+    assert said in result.output
+
+
+def test_missing_tree_and_bad_archive(tmp_path: Path) -> None:
+    assert "a Linux source tree" in conform("--source", tmp_path / "none").output
+    archive = tmp_path / "linux-source-6.12.tar.xz"
+    archive.write_text("no archive")
+    result = conform("--source", archive)
+    assert result.exit_code == 2
+    assert "an archive of a Linux source tree" in result.output
+
+
+def test_no_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
+    result = conform("--source", make_tree(tmp_path))
+    assert result.exit_code == 2
+    assert "a C compiler" in result.output
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("int f(void) { return brand_new_bitmap_helper(3); }", "function or macro brand_new"),
+        ("int f(void) { return NEW_LIMIT; }", "NEW_LIMIT, which our stubs do not have"),
+        ("new_type_t f(void);", "a type new_type_t"),
+        ("int f(struct page *p) { return p->new_field; }", "a member new_field"),
+    ],
+)
+def test_compile_error_names_the_stub(line: str, said: str, tmp_path: Path) -> None:
+    result = conform("--source", make_tree(tmp_path, source=line + "\n"))
+    assert result.exit_code == 2
+    assert said in result.output
+    assert str(STUBS) in result.output
+    assert "--stub" in result.output
+    assert "the first error" in result.output
+
+
+@needs_compiler
+def test_own_stub_is_used(tmp_path: Path) -> None:
+    tree = read_tree(make_tree(tmp_path, source="int f(void) { return NEW_LIMIT; }\n"))
+    stub = tmp_path / "own.h"
+    stub.write_text("#define NEW_LIMIT 3\n")
+    with pytest.raises(InputError) as error:
+        compile_tree(tree, tmp_path, stub=stub)
+    assert "NEW_LIMIT" not in str(error.value)  # the next thing that is missing is named
+
+
+PATCH = """\
+--- a/mm/percpu.c
++++ b/mm/percpu.c
+@@ -1 +1 @@
+-int pcpu_alloc(void);
++int pcpu_alloc(int);
+--- a/fs/other.c
++++ b/fs/other.c
+@@ -1 +1 @@
+-not there
++still not
+"""
+
+
+@pytest.mark.skipif(shutil.which("patch") is None, reason="needs patch")
+def test_patch_is_applied_to_files_of_the_allocator_only(tmp_path: Path) -> None:
+    top = make_tree(tmp_path / "tree")
+    patch = tmp_path / "some.patch"
+    patch.write_text("Subject: words\n\n" + PATCH)
+    apply_patch(read_tree(top), patch)
+    assert (top / "mm/percpu.c").read_text() == "int pcpu_alloc(int);\n"
+    assert not (top / "fs").exists()
+
+
+@pytest.mark.skipif(shutil.which("patch") is None, reason="needs patch")
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (PATCH.replace("pcpu_alloc(void)", "pcpu_free(void)"), "a patch that applies to"),
+        (PATCH.replace("mm/percpu.c", "mm/slab.c"), "a patch to one of"),
+        ("no patch", "a patch to one of"),
+    ],
+)
+def test_unusable_patch_leaves_the_tree(text: str, said: str, tmp_path: Path) -> None:
+    top = make_tree(tmp_path / "tree")
+    before = {name: (top / name).read_bytes() for name in FILES}
+    patch = tmp_path / "some.patch"
+    patch.write_text(text)
+    result = conform("--source", top, "--patch", patch)
+    assert result.exit_code == 2
+    assert said in result.output
+    assert {name: (top / name).read_bytes() for name in FILES} == before
+    assert sorted(p.name for p in (top / "mm").iterdir()) == sorted(
+        os.path.basename(name) for name in FILES if name.startswith("mm/")
+    )
+
+
+def test_unknown_fix_and_variant(tmp_path: Path) -> None:
+    top = make_tree(tmp_path)
+    assert "one of L2, L3" in conform("--source", top, "--fix", "L9").output
+    assert "variant 'x'" in conform("--source", top, "--variant", "x").output
+
+
+def test_older_kernels_count_requests_without_io_as_atomic() -> None:
+    older = Model(noio_sleeps=False).variant()
+    assert "requests without I/O count as atomic" in Model(noio_sleeps=False).declared
+    assert older.is_atomic(older.__new__(older), NOIO)
+    assert not older.is_atomic(older.__new__(older), KERNEL)
+
+
+def test_shrinking_keeps_what_matters() -> None:
+    lines = [f"a {n} 64 8 A" for n in range(50)] + [f"f {n}" for n in range(0, 50, 2)]
+    operations = parse_operations(Path("x"), lines).operations
+
+    def trial(candidate: list[tuple[str, int, int, int, bool, int]]) -> int | None:
+        """A difference shows with the second free after at least 128 bytes were asked for."""
+        asked = frees = 0
+        for number, (kind, _, size, *_) in enumerate(candidate, 1):
+            asked += size
+            frees += kind == "f"
+            if frees == 2 and asked >= 128:
+                return number
+        return None
+
+    small = shrink(Geometry(), operations, trial, 10.0)
+    assert [text_of(operation) for operation in small.operations] in (
+        ["a 1 64 4 -", "a 2 64 4 -", "f 1", "f 2"],
+        ["a 1 64 4 -", "f 1", "a 2 64 4 -", "f 2"],
+    )
+
+
+def test_draws_repeat() -> None:
+    assert draw(5) == draw(5)
+    assert draw(5) != draw(6)
+    assert expand([]) == []
