@@ -1,0 +1,115 @@
+"""Spreading independent tasks over processes, of this machine or of a dask cluster.
+
+Both are concurrent.futures executors, so the same loop serves both. Ctrl-C ends a run early with
+what is done.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from percpu_proofs.inputs import InputError
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_CONNECT = 5.0  # seconds that a cluster has to answer
+_ATTEMPTS = 3  # worker processes lost before a run is given up
+
+
+def default_jobs() -> int:
+    """Return how many processes to use unless told: one for each core."""
+    return os.cpu_count() or 1
+
+
+def spread(
+    tasks: Sequence[T],
+    run: Callable[[T], R],
+    *,
+    jobs: int,
+    dask: str | None = None,
+    on_done: Callable[[int, int], None] = lambda done, total: None,
+    keep: Callable[[R], None] = lambda result: None,
+) -> tuple[list[R], bool]:
+    """Run every task once; return the results in the order of the tasks, and whether Ctrl-C came.
+
+    After Ctrl-C only results that were ready are returned. tasks and run must pickle. With dask,
+    the address of a scheduler, the cluster's workers run them, else `jobs` processes. A task whose
+    worker is lost runs again and has one result. on_done gets (done, total), keep each result as it
+    comes, both in this process. What run raises is raised. Raises InputError for a cluster that
+    does not answer.
+    """
+    results: dict[int, R] = {}
+    lost = 0
+    interrupted = False
+    while len(results) < len(tasks) and not interrupted:
+        try:
+            with _executor(jobs, dask) as executor:
+                numbers: dict[Future[R], int] = {
+                    executor.submit(run, task): number
+                    for number, task in enumerate(tasks)
+                    if number not in results
+                }
+                for future in as_completed(numbers):
+                    results[numbers[future]] = future.result()
+                    keep(results[numbers[future]])
+                    on_done(len(results), len(tasks))
+        except KeyboardInterrupt:
+            interrupted = True
+        except BrokenProcessPool:
+            lost += 1
+            if lost == _ATTEMPTS:
+                raise
+    return [results[number] for number in sorted(results)], interrupted
+
+
+@contextmanager
+def _executor(jobs: int, dask: str | None) -> Iterator[Executor]:
+    """Give an executor whose work ends with the block, finished or not."""
+    if dask is not None:
+        with _client(dask) as client:
+            yield client.get_executor(pure=False)
+        return
+    before = {child.pid for child in multiprocessing.active_children()}
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_quiet)
+    try:
+        yield pool
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for child in multiprocessing.active_children():
+            if child.pid not in before:
+                child.terminate()
+        raise
+    pool.shutdown()
+
+
+def _quiet() -> None:
+    """Let Ctrl-C end a worker without a traceback."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+@contextmanager
+def _client(address: str) -> Iterator[Any]:
+    """Give a client of the dask scheduler at an address; what it runs ends with the block."""
+    try:
+        from distributed import Client
+    except ImportError:
+        raise InputError(
+            "--dask", None, "dask.distributed: pip install 'percpu-spec[dask]'"
+        ) from None
+    try:
+        client = Client(address, timeout=_CONNECT, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"--dask {address}", None, f"a dask scheduler that answers ({error})"
+        ) from None
+    with client:
+        yield client

@@ -1,0 +1,116 @@
+"""Tasks spread over processes and over a dask cluster: each result once, whatever happens."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from distributed import LocalCluster
+
+from percpu_proofs.inputs import InputError
+from percpu_proofs.spread import spread
+
+
+def squared(number: int) -> int:
+    return number * number
+
+
+def fatal_once(task: tuple[str, int]) -> int:
+    """Kill the own worker when first asked for 3."""
+    marks, number = Path(task[0]), task[1]
+    if number == 3 and not (marks / "died").exists():
+        (marks / "died").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    (marks / f"{number}-{os.getpid()}-{time.monotonic_ns()}").touch()
+    return number * number
+
+
+def refuse(number: int) -> int:
+    raise ValueError(f"no {number}")
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[str]:
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+    ) as started:
+        yield started.scheduler_address
+
+
+@pytest.fixture(params=["processes", "dask"])
+def where(request: pytest.FixtureRequest) -> dict[str, Any]:
+    if request.param == "processes":
+        return {"jobs": 2}
+    return {"jobs": 1, "dask": request.getfixturevalue("cluster")}
+
+
+def test_results_come_in_order_and_once(where: dict[str, Any]) -> None:
+    progress: list[tuple[int, int]] = []
+    kept: list[int] = []
+    results, interrupted = spread(
+        range(8),
+        squared,
+        **where,
+        on_done=lambda done, total: progress.append((done, total)),
+        keep=kept.append,
+    )
+    assert results == [n * n for n in range(8)]
+    assert not interrupted
+    assert progress == [(n + 1, 8) for n in range(8)]
+    assert sorted(kept) == results
+
+
+def test_a_lost_workers_task_runs_again_and_counts_once(
+    where: dict[str, Any], tmp_path: Path
+) -> None:
+    kept: list[int] = []
+    tasks = [(str(tmp_path), n) for n in range(6)]
+    results, _ = spread(tasks, fatal_once, **where, keep=kept.append)
+    assert (tmp_path / "died").exists()
+    assert results == [n * n for n in range(6)]
+    assert sorted(kept) == results
+    assert len(list(tmp_path.glob("3-*"))) == 1
+
+
+def test_what_a_task_raises_is_raised(where: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="no 1"):
+        spread([1], refuse, **where)
+
+
+def test_a_cluster_that_does_not_answer_is_named_at_once() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = f"tcp://127.0.0.1:{unused.getsockname()[1]}"
+    began = time.monotonic()
+    with pytest.raises(InputError, match=f"--dask {address}: expected a dask scheduler"):
+        spread([1], squared, jobs=1, dask=address)
+    assert time.monotonic() - began < 20
+
+
+SLEEPER = """
+import sys, time
+from percpu_proofs.spread import spread
+if __name__ == "__main__":
+    found = spread([0, 0, 300], time.sleep, jobs=2,
+                   on_done=lambda done, total: print(done, flush=True))
+    print(found, flush=True)
+"""
+
+
+def test_ctrl_c_returns_what_is_done_and_leaves_no_worker(tmp_path: Path) -> None:
+    script = tmp_path / "sleeper.py"
+    script.write_text(SLEEPER)
+    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True) as run:
+        assert run.stdout is not None
+        assert [run.stdout.readline(), run.stdout.readline()] == ["1\n", "2\n"]
+        run.send_signal(signal.SIGINT)
+        assert run.stdout.readline() == "([None, None], True)\n"
+        assert run.wait(timeout=20) == 0
