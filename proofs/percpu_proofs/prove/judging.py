@@ -1,0 +1,136 @@
+"""Judging one call: by the function's own contract, by the state clauses, and in every gap.
+
+Contracts are evaluated as plain predicates around the plain function. Wrapped by icontract inside a
+harness, a callee's broken contract would hide the path on which it broke (facts: CrossHair ignores
+a path whose callee fails).
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import types
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar, cast
+
+from percpu_contracts.contract import NOT_ASKED, Mark, marks_of
+from percpu_proofs.prove.choices import VacuousError
+from percpu_reference.gaps import Gap, Steps
+
+Wrong = str | None
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def kept(function: F) -> F:
+    """Remember what a function of hashable arguments returns.
+
+    CrossHair sees through functools.cache and would compute it anew on every path.
+    """
+    known: dict[Any, Any] = {}
+
+    @functools.wraps(function)
+    def remembering(*args: Any) -> Any:
+        if args not in known:
+            known[args] = function(*args)
+        return known[args]
+
+    return cast("F", remembering)
+
+
+@kept
+def _marks(cls: type, name: str) -> tuple[tuple[Mark, tuple[str, ...]], ...]:
+    """Return a method's contract at level full, each condition with the names it takes.
+
+    Notes that keep the history of a run are left out.
+    """
+    return tuple(
+        (mark, tuple(inspect.signature(mark.condition).parameters))
+        for mark in marks_of(cls, name)
+        if mark.level == "full" and mark.clause
+    )
+
+
+@kept
+def _parameters(cls: type, name: str) -> tuple[tuple[str, Any], ...]:
+    """Return a method's parameters with their defaults, without self."""
+    found = list(inspect.signature(getattr(cls, name)).parameters.values())[1:]
+    return tuple((p.name, p.default) for p in found)
+
+
+class Call:
+    """One call of a method, with its contract asked before and after.
+
+    only names the clauses whose promises are asked; without it, all are that the variant is held
+    to. A state that the contract does not allow is vacuous.
+    """
+
+    def __init__(self, allocator: Any, name: str, *args: Any, only: Iterable[str] = ()) -> None:
+        self._allocator = allocator
+        self._name = name
+        self._only = tuple(only)
+        self._args = args
+        self._given = {"self": allocator}
+        for number, (parameter, default) in enumerate(_parameters(type(allocator), name)):
+            self._given[parameter] = args[number] if number < len(args) else default
+        self.result: Any = None
+        olds = types.SimpleNamespace()
+        for mark, names in _marks(type(allocator), name):
+            if mark.kind == "require" and mark.condition(*self._pick(names)) is not None:
+                raise VacuousError
+        for mark, names in _marks(type(allocator), name):
+            if mark.kind == "old" and self._asked(mark):
+                setattr(olds, mark.clause, mark.condition(*self._pick(names)))
+        self._given["OLD"] = olds
+
+    def _pick(self, names: tuple[str, ...]) -> list[Any]:
+        return [self._given[name] for name in names]
+
+    def _asked(self, mark: Mark) -> bool:
+        if mark.kind == "old":
+            return True
+        if self._only:
+            return mark.clause in self._only
+        allocator = self._allocator
+        return mark.clause not in allocator.EXPECTED and mark.clause not in allocator.NOT_APPLICABLE
+
+    def run(self) -> Wrong:
+        """Make the call and return what its contract finds wrong."""
+        self.result = getattr(self._allocator, self._name)(*self._args)
+        return self.judged()
+
+    def steps(self, in_gap: Callable[[Gap], Wrong]) -> Wrong:
+        """Run a function with gaps, ask in_gap in each, and then the contract."""
+        self.result, wrong = walk(getattr(self._allocator, self._name)(*self._args), in_gap)
+        return wrong or self.judged()
+
+    def judged(self) -> Wrong:
+        """Return what the contract finds wrong now."""
+        self._given["result"] = self.result
+        for mark, names in _marks(type(self._allocator), self._name):
+            if mark.kind == "ensure" and self._asked(mark):
+                wrong = mark.condition(*self._pick(names))
+                if wrong is not None and wrong != NOT_ASKED:
+                    return f"{mark.clause}: {wrong}"
+        return None
+
+
+def walk(steps: Steps[Any], in_gap: Callable[[Gap], Wrong]) -> tuple[Any, Wrong]:
+    """Run steps to their end, asking in every gap; return their result and the first wrong."""
+    first: Wrong = None
+    while True:
+        try:
+            gap = next(steps)
+        except StopIteration as stop:
+            return stop.value, first
+        if first is None:
+            first = in_gap(gap)
+
+
+def first_wrong(*found: Wrong) -> Wrong:
+    """Return the first thing wrong."""
+    return next((wrong for wrong in found if wrong is not None), None)
+
+
+def broken(clauses: Iterator[tuple[str, str]]) -> Wrong:
+    """Return the first broken clause of those found."""
+    return next((f"{clause}: {wrong}" for clause, wrong in clauses), None)
