@@ -11,6 +11,7 @@ from percpu_proofs.commands.bench import bench
 from percpu_proofs.commands.conform import conform
 from percpu_proofs.commands.explain import explain
 from percpu_proofs.commands.explore import explore, replay
+from percpu_proofs.commands.prove import prove
 from percpu_proofs.commands.review import review
 from percpu_proofs.commands.run import run
 from percpu_proofs.commands.show import show
@@ -46,7 +47,7 @@ def main() -> None:
     """
 
 
-for _command in (run, conform, show, explore, replay, review, bench, explain):
+for _command in (run, conform, show, explore, replay, review, prove, bench, explain):
     main.add_command(_command)
 
 if __name__ == "__main__":

@@ -75,12 +75,14 @@ class Symbols:
         wholes: Sequence[Any] = (),
         plain: Callable[[], AbstractContextManager[Any]] = nullcontext,
     ) -> None:
-        self.plain = plain
+        self._plain = plain
+        self._handed_out = False
         self._bits = iter(bits)
         self._wholes = iter(wholes)
 
     def bit(self) -> Any:
         """Return the next symbol."""
+        self._handed_out = True
         return next(self._bits)
 
     def number(self, count: int) -> int:
@@ -96,6 +98,7 @@ class Symbols:
 
     def whole(self, count: int) -> Any:
         """Return the next integer symbol, where it is in range."""
+        self._handed_out = True
         value = next(self._wholes)
         if not 0 <= value < count:
             raise VacuousError
@@ -104,6 +107,10 @@ class Symbols:
     def map(self, values: Sequence[Any]) -> Any:
         """Return a list of booleans."""
         return Map(values)
+
+    def plain(self) -> AbstractContextManager[Any]:
+        """Return a context without CrossHair, unless a symbol may be met."""
+        return nullcontext() if self._handed_out else self._plain()
 
 
 class Fixed:

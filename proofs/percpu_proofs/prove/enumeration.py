@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 
 from percpu_proofs.prove.choices import Fixed, VacuousError, following
 from percpu_proofs.prove.claim import Result
@@ -47,3 +48,21 @@ def enumerate_cases(
                 return Result("refuted", time.process_time() - began, said, message)
         numbers = following(case.taken)
     return Result("confirmed", time.process_time() - began, said)
+
+
+_MOST_BITS: dict[str, int] = {}
+
+
+def most_bits(obligation: Obligation) -> int:
+    """Return how many bools the cases of the small size take at most."""
+    if obligation.id not in _MOST_BITS:
+        most = 0
+        numbers: list[int] | None = []
+        while numbers is not None:
+            case = Fixed(numbers)
+            with suppress(VacuousError):
+                obligation.judge(variant_class(obligation.variant), case, obligation.small)
+            most = max(most, sum((count - 1).bit_length() for _, count in case.taken))
+            numbers = following(case.taken)
+        _MOST_BITS[obligation.id] = most
+    return _MOST_BITS[obligation.id]

@@ -58,14 +58,15 @@ def _parameters(cls: type, name: str) -> tuple[tuple[str, Any], ...]:
 
 
 class Call:
-    """One call of a method, with its contract asked before and after.
+    """One call of a method on a scene's allocator, with its contract asked before and after.
 
     only names the clauses whose promises are asked; without it, all are that the variant is held
     to. A state that the contract does not allow is vacuous.
     """
 
-    def __init__(self, allocator: Any, name: str, *args: Any, only: Iterable[str] = ()) -> None:
-        self._allocator = allocator
+    def __init__(self, scene: Any, name: str, *args: Any, only: Iterable[str] = ()) -> None:
+        self._allocator = allocator = scene.allocator
+        self._choose = scene.choose
         self._name = name
         self._only = tuple(only)
         self._args = args
@@ -73,21 +74,24 @@ class Call:
         for number, (parameter, default) in enumerate(_parameters(type(allocator), name)):
             self._given[parameter] = args[number] if number < len(args) else default
         self.result: Any = None
-        olds = types.SimpleNamespace()
-        for mark, names in _marks(type(allocator), name):
+        with self._choose.plain():
+            self._enter()
+
+    def _enter(self) -> None:
+        """Ask what the contract requires and keep its old values."""
+        marks = _marks(type(self._allocator), self._name)
+        for mark, names in marks:
             if mark.kind == "require" and mark.condition(*self._pick(names)) is not None:
                 raise VacuousError
-        for mark, names in _marks(type(allocator), name):
-            if mark.kind == "old" and self._asked(mark):
+        self._given["OLD"] = olds = types.SimpleNamespace()
+        for mark, names in marks:
+            if mark.kind == "old":
                 setattr(olds, mark.clause, mark.condition(*self._pick(names)))
-        self._given["OLD"] = olds
 
     def _pick(self, names: tuple[str, ...]) -> list[Any]:
         return [self._given[name] for name in names]
 
     def _asked(self, mark: Mark) -> bool:
-        if mark.kind == "old":
-            return True
         if self._only:
             return mark.clause in self._only
         allocator = self._allocator
@@ -106,6 +110,10 @@ class Call:
     def judged(self) -> Wrong:
         """Return what the contract finds wrong now."""
         self._given["result"] = self.result
+        with self._choose.plain():
+            return self._broken()
+
+    def _broken(self) -> Wrong:
         for mark, names in _marks(type(self._allocator), self._name):
             if mark.kind == "ensure" and self._asked(mark):
                 wrong = mark.condition(*self._pick(names))

@@ -20,12 +20,14 @@ from crosshair.tracers import NoTracing
 
 from percpu_proofs.prove.choices import Symbols, VacuousError
 from percpu_proofs.prove.claim import Result, State
+from percpu_proofs.prove.enumeration import most_bits
 from percpu_proofs.prove.obligation import Obligation
 from percpu_reference.variants import Allocator, variant_class
 
 Harness = Callable[..., Any]
 
 _PATH = 30.0  # seconds for one path
+_MORE_BITS = 6  # bools that a bugged function may ask for beyond those of the right one
 
 
 def nothing_is_wrong(result: str | None) -> bool:
@@ -47,7 +49,11 @@ def target(obligation: Obligation) -> Harness:
 
 
 def check(
-    obligation: Obligation, timeout: float, *, cls: type[Allocator] | None = None, twin: bool = False
+    obligation: Obligation,
+    timeout: float,
+    *,
+    cls: type[Allocator] | None = None,
+    twin: bool = False,
 ) -> Result:
     """Check an obligation, its twin, or it with another class, a bugged one, in place of its own.
 
@@ -88,6 +94,8 @@ def check(
 def _harness(obligation: Obligation, cls: type[Allocator], *, twin: bool) -> Harness:
     """Return a function whose one postcondition is the obligation, or its twin."""
     bits, wholes = obligation.symbols
+    if not wholes:  # each symbol has its price
+        bits = most_bits(obligation) + _MORE_BITS
 
     def harness(bits: Any, wholes: Any) -> str | None:
         try:

@@ -15,7 +15,9 @@ from percpu_spec.definitions import live_areas
 Cls = type[Allocator]
 
 BOTH = ("linux_6_12", "reference")
-BY_CHUNK = "a chunk of {pages} pages with {bits} map bits each, any bits used, any valid chunk hints"
+BY_CHUNK = (
+    "a chunk of {pages} pages with {bits} map bits each, any bits used, any valid chunk hints"
+)
 BY_BLOCK = (
     "a block of {bits} map bits, any bits used, any valid hints; {pages} blocks in all, the others "
     "free, full or used at one end"
@@ -36,7 +38,7 @@ def _take(scene: Scene, chunk: Chunk, align: int) -> Wrong:
     nr = 1 + scene.choose.number(chunk.map_bits)
     start = allocator.find_block_fit(chunk, nr, align, False)
     assume(start >= 0)
-    return Call(allocator, "alloc_area", chunk, nr, align, start).run()
+    return Call(scene, "alloc_area", chunk, nr, align, start).run()
 
 
 def _judged(scene: Scene, chunk: Chunk, whole: bool) -> Wrong:
@@ -104,7 +106,7 @@ def _free(scene: Scene, chunk: Chunk) -> Wrong:
         areas = list(live_areas(chunk))
     assume(areas)
     start, _ = areas[scene.choose.number(len(areas))]
-    return Call(scene.allocator, "free_area", chunk, start * scene.geometry.granule).run()
+    return Call(scene, "free_area", chunk, start * scene.geometry.granule).run()
 
 
 @obligation(
@@ -127,7 +129,11 @@ def free_by_chunk_hints(cls: Cls, choose: Choices, size: Size) -> Wrong:
 @obligation(
     "MAP-4",
     "areas.Areas.free_area",
-    words="a chunk of {pages} pages with {bits} map bits each, any areas in it, any valid hints of a block" + FREED,
+    words=(
+        "a chunk of {pages} pages with {bits} map bits each, any areas in it, any valid hints of "
+        "its first block"
+    )
+    + FREED,
     small=Size(2, 2),
     large=Size(2, 4),
     variants=BOTH,
@@ -144,6 +150,7 @@ def free_by_block_hints(cls: Cls, choose: Choices, size: Size) -> Wrong:
 @obligation(
     "LIST-2",
     "areas.Areas.free_area",
+    "slots.Slots.chunk_relocate",
     words=(
         "a chunk of {pages} pages with {bits} map bits each, any areas in it, wherever it may be; "
         "every area freed"
@@ -162,4 +169,4 @@ def freed_chunk_is_listed(cls: Cls, choose: Choices, size: Size) -> Wrong:
         areas = list(live_areas(chunk))
     assume(areas)
     start, _ = areas[choose.number(len(areas))]
-    return Call(scene.allocator, "free_area", chunk, start * 4, only=("LIST-2",)).run()
+    return Call(scene, "free_area", chunk, start * 4, only=("LIST-2",)).run()

@@ -8,7 +8,6 @@ from percpu_proofs.prove.adversary import Adversary
 from percpu_proofs.prove.choices import Choices
 from percpu_proofs.prove.judging import Call, Wrong, broken
 from percpu_proofs.prove.obligation import Size, obligation
-from percpu_proofs.prove.population_state import pages_are_held
 from percpu_proofs.prove.scene import Scene, assume
 from percpu_reference.chunk import Chunk
 from percpu_reference.variants import Allocator
@@ -36,8 +35,8 @@ def _balance_free(cls: Cls, choose: Choices, size: Size) -> Wrong:
     scene.put(scene.chunk([1] * (size.pages * size.bits), [1] * size.pages))
     empty_only = bool(choose.number(2))
     spared = {chunks[0]} | {c for c in chunks if empty_only and c.nr_empty_pop_pages}
-    call = Call(allocator, "balance_free", empty_only)
-    wrong = call.steps(Adversary(scene, size.moves)) or scene.wrong() or pages_are_held(scene)
+    call = Call(scene, "balance_free", empty_only)
+    wrong = call.steps(Adversary(scene, size.moves)) or scene.wrong() or scene.pages_wrong()
     alive = list(allocator.chunks())
     if wrong is None and {c for c in chunks if any(c is a for a in alive)} != spared:
         return "BAL-2: other chunks were destroyed than all but the first on the free list"
@@ -54,7 +53,7 @@ def _balance_free(cls: Cls, choose: Choices, size: Size) -> Wrong:
     large=Size(5, 1),
 )
 def free_chunks_go(cls: Cls, choose: Choices, size: Size) -> Wrong:
-    """All free chunks but the first are destroyed, or those without pages, and their pages freed."""
+    """All free chunks but the first are destroyed, or those without pages; pages are freed."""
     return _balance_free(cls, choose, size)
 
 
@@ -78,13 +77,13 @@ def _populated(scene: Scene, adversary: Adversary) -> Wrong:
     fault = allocator.env.page_fault
     armed = scene.choose.number(2)
     fault.kth = 3 * armed
-    wrong = Call(allocator, "balance_populated").steps(adversary)
-    wrong = wrong or scene.wrong() or pages_are_held(scene)
+    wrong = Call(scene, "balance_populated").steps(adversary)
+    wrong = wrong or scene.wrong() or scene.pages_wrong()
     failed = armed and not fault.kth
     high = allocator.nr_empty_pop_pages >= scene.geometry.empty_high
-    if wrong is None and not failed and not high and "BAL-1" not in allocator.EXPECTED:
-        if adversary.left or not allocator.monitor.history.concurrent:
-            return f"BAL-1: the float is {allocator.nr_empty_pop_pages} after balance work"
+    moved = allocator.monitor.history.concurrent and not adversary.left
+    if wrong is None and not (failed or high or moved) and "BAL-1" not in allocator.EXPECTED:
+        return f"BAL-1: the float is {allocator.nr_empty_pop_pages} after balance work"
     return wrong
 
 
@@ -135,12 +134,11 @@ def float_is_topped_up_meanwhile(cls: Cls, choose: Choices, size: Size) -> Wrong
 def populated_pages_raise_the_float(cls: Cls, choose: Choices, size: Size) -> Wrong:
     """Pages that the balance work populates raise the float."""
     scene = Scene(cls, choose, size, mutex=True)
-    allocator = scene.allocator
     chunk = scene.put_somewhere(scene.chunk_of_pages())
     start = choose.number(size.pages)
     end = start + 1 + choose.number(size.pages - start)
     assume(chunk.populated.find(1, start, end) < 0)
-    call = Call(allocator, "enter_populated", chunk, start, end, only=("BAL-1",))
+    call = Call(scene, "enter_populated", chunk, start, end, only=("BAL-1",))
     return call.run() or scene.wrong()
 
 
@@ -158,7 +156,7 @@ def populated_pages_are_entered(cls: Cls, choose: Choices, size: Size) -> Wrong:
     start = choose.number(size.pages)
     end = start + 1 + choose.number(size.pages - start)
     assume(chunk.populated.find(1, start, end) < 0)
-    call = Call(scene.allocator, "enter_populated", chunk, start, end, only=("BAL-1",))
+    call = Call(scene, "enter_populated", chunk, start, end, only=("BAL-1",))
     return call.run() or scene.wrong()
 
 
@@ -175,7 +173,7 @@ def created_chunk_is_listed(cls: Cls, choose: Choices, size: Size) -> Wrong:
     scene = Scene(cls, choose, shape, lock=False, mutex=True)
     env = scene.allocator.env
     (env.metadata_fault, env.vm_fault)[choose.number(2)].kth = choose.number(6)
-    call = Call(scene.allocator, "balance_create", 0)
+    call = Call(scene, "balance_create", 0)
     wrong = call.run() or scene.wrong()
     allocator = scene.allocator
     if wrong is None and (not allocator.lock or list(allocator.owned_chunks())):
@@ -204,7 +202,7 @@ def work_runs_to_its_end(cls: Cls, choose: Choices, size: Size) -> Wrong:
     runs = 0
     while allocator.work_pending:
         runs += 1
-        wrong = Call(allocator, "balance_workfn").steps(adversary) or scene.wrong()
+        wrong = Call(scene, "balance_workfn").steps(adversary) or scene.wrong()
         if wrong is None and (allocator.lock or allocator.alloc_mutex):
             wrong = "LOCK-2: a lock is held after the balance work"
         if wrong is not None:
@@ -217,7 +215,7 @@ def work_runs_to_its_end(cls: Cls, choose: Choices, size: Size) -> Wrong:
     ):
         if found and clause not in allocator.EXPECTED:
             return f"{clause}: {found}"
-    return pages_are_held(scene)
+    return scene.pages_wrong()
 
 
 @obligation(
@@ -236,4 +234,4 @@ def balance_alone(cls: Cls, choose: Choices, size: Size) -> Wrong:
     allocator.balance()
     held = allocator.EXPECTED
     found = ((c, w) for c, w in fast.balance_holds(allocator) if c not in held)
-    return broken(found) or scene.wrong() or pages_are_held(scene)
+    return broken(found) or scene.wrong() or scene.pages_wrong()

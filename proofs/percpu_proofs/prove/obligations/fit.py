@@ -33,7 +33,7 @@ def _zero_area(cls: Cls, choose: Choices, size: Size, align: int) -> Wrong:
     count = chunk.map_bits
     chunk.alloc_map = choose.map([choose.bit() for _ in range(count)])
     start, nr = choose.number(count), 1 + choose.number(count)
-    call = Call(scene.allocator, "find_zero_area", chunk, count, start, nr, align - 1)
+    call = Call(scene, "find_zero_area", chunk, count, start, nr, align - 1)
     wrong = call.run()
     index, off, bits = call.result
     if wrong is None and bits >= nr and off % align == 0 and index + nr > count:
@@ -90,7 +90,7 @@ def is_populated(cls: Cls, choose: Choices, size: Size) -> Wrong:
     start = choose.number(chunk.map_bits)
     bits = 1 + choose.number(chunk.map_bits - start)
     chunk.populated = choose.map([choose.bit() for _ in range(size.pages)])
-    call = Call(scene.allocator, "is_populated", chunk, start, bits)
+    call = Call(scene, "is_populated", chunk, start, bits)
     wrong = call.run()
     if wrong is None and call.result:
         page, end = call.result // size.bits, -(-(start + bits) // size.bits)
@@ -120,7 +120,7 @@ def next_hint(cls: Cls, choose: Choices, size: Size) -> Wrong:
     block.first_free = choose.whole(size.bits)
     assume(not block.scan_hint or block.first_free <= block.scan_hint_start)
     bits = 1 + choose.whole(size.bits)
-    call = Call(scene.allocator, "next_hint", block, bits)
+    call = Call(scene, "next_hint", block, bits)
     wrong = call.run()
     if wrong is None and block.scan_hint >= bits and call.result > block.scan_hint_start:
         return "HINT-2: a scan_hint that would do is passed over"
@@ -147,29 +147,46 @@ def next_fit_region(cls: Cls, choose: Choices, size: Size) -> Wrong:
     start, nr = choose.number(chunk.map_bits), 1 + choose.number(chunk.map_bits)
     align = _alignment(choose, size)
     assume(start % size.bits == 0 or not chunk.alloc_map.find(1, start - 1, start) < 0)
-    return Call(scene.allocator, "next_fit_region", chunk, nr, align, start).run()
+    return Call(scene, "next_fit_region", chunk, nr, align, start).run()
 
 
 def _fit(scene: Scene, chunk: Chunk, pop_only: bool, align: int) -> Wrong:
     """Search a chunk by its hints for any length."""
     nr = 1 + scene.choose.number(chunk.map_bits)
-    return Call(scene.allocator, "find_block_fit", chunk, nr, align, pop_only).run()
+    return Call(scene, "find_block_fit", chunk, nr, align, pop_only).run()
 
 
 @obligation(
     "FIT-2",
     "fit.Fit.find_block_fit",
-    words=ANY_CHUNK + REQUEST,
-    small=Size(2, 2),
-    large=Size(3, 2),
+    "fit.Fit.next_fit_region",
+    words=ANY_CHUNK + "; every length, unaligned",
+    small=Size(3, 2),
+    large=Size(4, 2),
     variants=BOTH,
 )
 def fit_by_chunk_hints(cls: Cls, choose: Choices, size: Size) -> Wrong:
-    """A place named by the hints has room; fixed, an unaligned request misses only if none has."""
+    """A place named by the hints has room; fixed, a request misses only if nothing has."""
     scene = Scene(cls, choose, size)
     chunk = scene.chunk_of_bits()
     choose_chunk_hints(scene, chunk)
-    return _fit(scene, chunk, False, _alignment(choose, size))
+    return _fit(scene, chunk, False, 1)
+
+
+@obligation(
+    "FIT-2",
+    "fit.Fit.find_block_fit",
+    "fit.Fit.next_fit_region",
+    words="a chunk of {pages} pages with {bits} map bits each, any bits used, exact hints; every "
+    "length, every alignment up to a page",
+    small=Size(3, 2),
+    large=Size(3, 4),
+    variants=BOTH,
+)
+def fit_aligned(cls: Cls, choose: Choices, size: Size) -> Wrong:
+    """A place named for an aligned request has room for it."""
+    scene = Scene(cls, choose, size)
+    return _fit(scene, scene.chunk_of_bits(), False, _alignment(choose, size))
 
 
 @obligation(

@@ -1,4 +1,4 @@
-"""Where chunks are: relocation, moves, isolation, reintegration, and the float that goes with it."""
+"""Where chunks are: relocation, moves, isolation, reintegration, and the float with it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def relocate_by_bits(cls: Cls, choose: Choices, size: Size) -> Wrong:
     scene = Scene(cls, choose, size)
     chunk = scene.put_somewhere(scene.chunk_of_bits())
     oslot = choose.number(scene.allocator.nr_slots + 1) - 1
-    return Call(scene.allocator, "chunk_relocate", chunk, oslot).run() or one_place(scene)
+    return Call(scene, "chunk_relocate", chunk, oslot).run() or one_place(scene)
 
 
 @obligation(
@@ -60,7 +60,7 @@ def relocate_by_pages(cls: Cls, choose: Choices, size: Size) -> Wrong:
     scene = Scene(cls, choose, size)
     chunk = with_neighbour(scene, scene.chunk_of_pages())
     oslot = (-1, scene.allocator.chunk_slot(chunk), scene.allocator.free_slot)[choose.number(3)]
-    return Call(scene.allocator, "chunk_relocate", chunk, oslot).run() or one_place(scene)
+    return Call(scene, "chunk_relocate", chunk, oslot).run() or one_place(scene)
 
 
 @obligation(
@@ -76,7 +76,7 @@ def move_to_every_list(cls: Cls, choose: Choices, size: Size) -> Wrong:
     scene = Scene(cls, choose, size)
     chunk = with_neighbour(scene, scene.chunk_of_pages())
     slot = choose.number(scene.allocator.nr_slots)
-    return Call(scene.allocator, "chunk_move", chunk, slot).run() or one_place(scene)
+    return Call(scene, "chunk_move", chunk, slot).run() or one_place(scene)
 
 
 @obligation(
@@ -95,7 +95,7 @@ def reserved_stays_off(cls: Cls, choose: Choices, size: Size) -> Wrong:
     allocator.reserved_chunk.immutable = True
     chunk = (allocator.reserved_chunk, allocator.first_chunk)[choose.number(2)]
     slot = choose.number(allocator.nr_slots)
-    return Call(allocator, "chunk_move", chunk, slot).run() or one_place(scene)
+    return Call(scene, "chunk_move", chunk, slot).run() or one_place(scene)
 
 
 @obligation(
@@ -109,7 +109,7 @@ def isolate_by_bits(cls: Cls, choose: Choices, size: Size) -> Wrong:
     """Isolation heads to_depopulate and takes the empty pages out of the float, once."""
     scene = Scene(cls, choose, size)
     chunk = scene.put_somewhere(scene.chunk_of_bits())
-    call = Call(scene.allocator, "isolate_chunk", chunk, only=("ISO-2", "FLT-1"))
+    call = Call(scene, "isolate_chunk", chunk, only=("ISO-2", "FLT-1"))
     return call.run() or scene.wrong()
 
 
@@ -126,7 +126,7 @@ def isolate_what_qualifies(cls: Cls, choose: Choices, size: Size) -> Wrong:
     scene = Scene(cls, choose, size, first_empty=choose.number(3))
     chunk = scene.put_somewhere(scene.chunk_of_pages())
     assume(scene.allocator.should_reclaim_chunk(chunk))
-    return Call(scene.allocator, "isolate_chunk", chunk).run() or scene.wrong()
+    return Call(scene, "isolate_chunk", chunk).run() or scene.wrong()
 
 
 @obligation(
@@ -140,7 +140,7 @@ def reintegrate_by_bits(cls: Cls, choose: Choices, size: Size) -> Wrong:
     """A chunk that comes back is on its list, and its empty pages are in the float again."""
     scene = Scene(cls, choose, size)
     chunk = scene.put_somewhere(scene.chunk_of_bits())
-    return Call(scene.allocator, "reintegrate_chunk", chunk).run() or scene.wrong()
+    return Call(scene, "reintegrate_chunk", chunk).run() or scene.wrong()
 
 
 @obligation(
@@ -154,7 +154,7 @@ def reintegrate_by_pages(cls: Cls, choose: Choices, size: Size) -> Wrong:
     """A chunk that comes back heads its list; one that was not away stays where it is."""
     scene = Scene(cls, choose, size)
     chunk = with_neighbour(scene, scene.chunk_of_pages())
-    return Call(scene.allocator, "reintegrate_chunk", chunk).run() or scene.wrong()
+    return Call(scene, "reintegrate_chunk", chunk).run() or scene.wrong()
 
 
 @obligation(
@@ -173,5 +173,5 @@ def update_empty_pages(cls: Cls, choose: Choices, size: Size) -> Wrong:
     else:
         scene.put_somewhere(chunk)
     nr = choose.number(2 * size.pages + 1) - size.pages
-    wrong = Call(scene.allocator, "update_empty_pages", chunk, nr).run()
+    wrong = Call(scene, "update_empty_pages", chunk, nr).run()
     return first_wrong(wrong, one_place(scene))

@@ -39,7 +39,7 @@ def charge_in_full(cls: Cls, choose: Choices, size: Size) -> Wrong:
     failing = env.charge_fault.next
     gfp = (KERNEL, KERNEL | ACCOUNT)[choose.number(2)]
     bits = 1 + choose.number(scene.geometry.unit_bits)
-    call = Call(scene.allocator, "memcg_pre_alloc_hook", 4 * bits, gfp)
+    call = Call(scene, "memcg_pre_alloc_hook", 4 * bits, gfp)
     wrong = call.run()
     due = scene.geometry.memcg and gfp & ACCOUNT and env.has_objcg
     if wrong is None and call.result[0] == bool(due and failing):
@@ -64,7 +64,7 @@ def settle_charge(cls: Cls, choose: Choices, size: Size) -> Wrong:
     who = (chunk, allocator.first_chunk, None)[choose.number(3)]
     objcg = ("objcg", None)[choose.number(2)]
     allocator.env.charged = allocator.obj_full_size(4 * bits) if objcg else 0
-    call = Call(allocator, "memcg_post_alloc_hook", objcg, who, 4 * start, 4 * bits)
+    call = Call(scene, "memcg_post_alloc_hook", objcg, who, 4 * start, 4 * bits)
     wrong = call.run()
     held = len(chunk.obj_exts or ())
     if wrong is None and allocator.env.objcg_refs != held:
@@ -91,7 +91,7 @@ def uncharge(cls: Cls, choose: Choices, size: Size) -> Wrong:
         allocator.memcg_post_alloc_hook("objcg", chunk, 4 * start, 4 * bits)
         allocator.env.charged = allocator.obj_full_size(4 * bits)
     for _ in range(2):
-        wrong = Call(allocator, "memcg_free_hook", chunk, 4 * start, 4 * bits).run()
+        wrong = Call(scene, "memcg_free_hook", chunk, 4 * start, 4 * bits).run()
         if wrong is None and (allocator.env.charged or allocator.env.objcg_refs):
             wrong = "ACC-1: a charge or a reference outlives its area"
         if wrong is not None:
@@ -121,10 +121,10 @@ def charged_round_trip(cls: Cls, choose: Choices, size: Size) -> Wrong:
     allocator.env.charge_fault.next = int(cause == 3)
     gfp = ACCOUNT | (KERNEL, ATOMIC)[choose.number(2)]
     request = 4 * (1 + choose.number(scene.geometry.unit_bits))
-    call = Call(allocator, "alloc_percpu", request, 4, False, gfp)
+    call = Call(scene, "alloc_percpu", request, 4, False, gfp)
     wrong = call.steps(Adversary(scene, 0))
     if wrong is None and call.result is not None:
-        wrong = Call(allocator, "free_percpu", call.result).steps(Adversary(scene, 0))
+        wrong = Call(scene, "free_percpu", call.result).steps(Adversary(scene, 0))
     if wrong is None and (allocator.env.charged or allocator.env.objcg_refs):
         return f"ACC-1: {allocator.env.charged} bytes stay charged and nothing is held"
     if wrong is None and (allocator.lock or allocator.alloc_mutex):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from percpu_contracts import cost
@@ -10,7 +11,6 @@ from percpu_proofs.prove.adversary import Adversary
 from percpu_proofs.prove.choices import Choices
 from percpu_proofs.prove.judging import Call, Wrong, broken
 from percpu_proofs.prove.obligation import Size, obligation
-from percpu_proofs.prove.population_state import pages_are_held
 from percpu_proofs.prove.scene import Scene, assume
 from percpu_reference.chunk import Chunk
 from percpu_reference.variants import Allocator
@@ -28,7 +28,7 @@ SIZES = "; every size up to a unit"
 def _settled(scene: Scene, wrong: Wrong) -> Wrong:
     """Judge the state after an operation that has ended."""
     allocator = scene.allocator
-    wrong = wrong or scene.wrong(hints_too=True) or pages_are_held(scene)
+    wrong = wrong or scene.wrong(hints_too=True) or scene.pages_wrong()
     if wrong is None and (allocator.lock or allocator.alloc_mutex):
         return "LOCK-2: a lock is held after the operation"
     return wrong
@@ -40,7 +40,7 @@ def _size(scene: Scene) -> int:
 
 
 def _alloc(scene: Scene, size: int, align: int, gfp: int) -> Wrong:
-    call = Call(scene.allocator, "alloc_percpu", size, align, False, gfp)
+    call = Call(scene, "alloc_percpu", size, align, False, gfp)
     return _settled(scene, call.steps(Adversary(scene, 0)))
 
 
@@ -102,7 +102,7 @@ def alloc_without_memory(cls: Cls, choose: Choices, size: Size) -> Wrong:
 @obligation(
     "API-1",
     "operations.Operations.alloc_percpu",
-    words="a free chunk of {pages} pages; sizes around 0, a granule and the largest, all alignments",
+    words="a free chunk of {pages} pages; sizes around 0, a granule, the largest; any alignment",
     small=Size(3, 2),
     large=Size(4, 4),
 )
@@ -143,7 +143,7 @@ def alloc_reserved(cls: Cls, choose: Choices, size: Size) -> Wrong:
     allocator.env.live_pages -= geometry.cpus * reserved.nr_populated
     request = 4 * (1 + choose.number(geometry.unit_bits))
     gfp = (KERNEL, ATOMIC)[choose.number(2)]
-    call = Call(allocator, "alloc_percpu", request, 4, True, gfp)
+    call = Call(scene, "alloc_percpu", request, 4, True, gfp)
     wrong = call.steps(lambda gap: None)
     if wrong is None and call.result is not None and call.result[0] is not reserved:
         return "MAP-1: a reserved request got ordinary memory"
@@ -177,13 +177,13 @@ def counted_round_trip(cls: Cls, choose: Choices, size: Size) -> Wrong:
                          if c.alloc_map[n * size.bits])  # fmt: skip
         c.max_alloc_size = 4
     request = _size(scene)
-    call = Call(allocator, "alloc_percpu", request, 4, False, KERNEL)
+    call = Call(scene, "alloc_percpu", request, 4, False, KERNEL)
     wrong = call.steps(Adversary(scene, 0))
     if wrong is not None or call.result is None:
         return _settled(scene, wrong)
     if stats.nr_cur_alloc != areas + 1 or stats.max_alloc_size < request:
         return "STAT-1: an area is not counted"
-    wrong = Call(allocator, "free_percpu", call.result).steps(Adversary(scene, 0))
+    wrong = Call(scene, "free_percpu", call.result).steps(Adversary(scene, 0))
     if wrong is None and (stats.nr_cur_alloc != areas or sum(chunk.alloc_map) != used):
         return "STAT-1: a free is not counted, or other bits were cleared"
     return _settled(scene, wrong)
@@ -218,7 +218,7 @@ def order_of_search(cls: Cls, choose: Choices, size: Size) -> Wrong:
     history.examined = _Kept()
     bits = 1 + choose.number(count)
     pop_only = bool(choose.number(2))
-    call = Call(allocator, "search_lists_for", 4 * bits, bits, 1, pop_only, 0)
+    call = Call(scene, "search_lists_for", 4 * bits, bits, 1, pop_only, 0)
     wrong = call.run()
     if wrong is None and pop_only:
         wrong = cost.depopulated_come_late(history.examined)
@@ -258,8 +258,8 @@ def populate_area(cls: Cls, choose: Choices, size: Size) -> Wrong:
     allocator.lock, allocator.alloc_mutex = False, True
     allocator.env.page_fault.kth = choose.number(3) * 2
     pages = off // scene.geometry.page, -(-(off + 4 * bits) // scene.geometry.page)
-    call = Call(allocator, "populate_area", chunk, off, *pages)
-    wrong = call.steps(Adversary(scene, 0, [chunk])) or scene.wrong() or pages_are_held(scene)
+    call = Call(scene, "populate_area", chunk, off, *pages)
+    wrong = call.steps(Adversary(scene, 0, [chunk])) or scene.wrong() or scene.pages_wrong()
     if wrong is None and call.result and chunk.populated.find(0, *pages) >= 0:
         return "POP-2: a page under the area is not populated"
     if wrong is None and not call.result and chunk.alloc_map != before:
@@ -286,7 +286,7 @@ def free_asks_for_work(cls: Cls, choose: Choices, size: Size) -> Wrong:
         scene.put(scene.chunk([0] * (size.pages * size.bits), [0] * size.pages))
     page = choose.number(size.pages)
     assume(chunk.alloc_map[page * size.bits])
-    wrong = Call(allocator, "free_percpu", (chunk, page * scene.geometry.page)).steps(
+    wrong = Call(scene, "free_percpu", (chunk, page * scene.geometry.page)).steps(
         Adversary(scene, 0)
     )
     wrong = _settled(scene, wrong)
@@ -331,7 +331,7 @@ def areas_are_zeroed(cls: Cls, choose: Choices, size: Size) -> Wrong:
     chunk = scene.put(scene.chunk([1] * (size.pages * size.bits), [1] * size.pages))
     start = choose.number(chunk.map_bits)
     bits = 1 + choose.number(chunk.map_bits - start)
-    Call(allocator, "clear_area", chunk, 4 * start, 4 * bits).run()
+    Call(scene, "clear_area", chunk, 4 * start, 4 * bits).run()
     found = allocator.monitor.history.cleared[chunk, 4 * start]
     if found == [(cpu, 4 * start, 4 * bits) for cpu in range(cpus)]:
         return None
@@ -370,6 +370,5 @@ def alone(cls: Cls, choose: Choices, size: Size) -> Wrong:
     return _settled(scene, wrong)
 
 
-def _free_bytes(chunks: Any) -> int:
-    chunk: Chunk
+def _free_bytes(chunks: Iterable[Chunk]) -> int:
     return sum(chunk.free_bytes for chunk in chunks)

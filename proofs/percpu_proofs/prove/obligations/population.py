@@ -6,7 +6,6 @@ from percpu_contracts import hints, maps, population
 from percpu_proofs.prove.choices import Choices
 from percpu_proofs.prove.judging import Call, Wrong
 from percpu_proofs.prove.obligation import Size, obligation
-from percpu_proofs.prove.population_state import pages_are_held
 from percpu_proofs.prove.scene import Scene
 from percpu_reference.chunk import Chunk
 from percpu_reference.variants import Allocator
@@ -38,7 +37,7 @@ def pages_populated(cls: Cls, choose: Choices, size: Size) -> Wrong:
     scene = Scene(cls, choose, size)
     chunk = scene.put_somewhere(scene.chunk_of_pages())
     return Call(
-        scene.allocator, "chunk_populated", chunk, *page_range(choose, size)
+        scene, "chunk_populated", chunk, *page_range(choose, size)
     ).run() or scene.wrong()
 
 
@@ -55,7 +54,7 @@ def pages_depopulated(cls: Cls, choose: Choices, size: Size) -> Wrong:
     chunk = scene.put_somewhere(scene.chunk_of_pages())
     start, end = page_range(choose, size)
     call = Call(
-        scene.allocator, "chunk_depopulated", chunk, start, end, only=("POP-1", "POP-3")
+        scene, "chunk_depopulated", chunk, start, end, only=("POP-1", "POP-3")
     )
     return call.run() or scene.wrong()
 
@@ -75,9 +74,9 @@ def released_pages_spare_the_float(cls: Cls, choose: Choices, size: Size) -> Wro
     chunk = scene.chunk_of_pages()
     scene.put(chunk, allocator.to_depopulate_slot, isolated=True)
     start, end = page_range(choose, size)
-    inner = Call(allocator, "chunk_depopulated", chunk, start, end)
+    inner = Call(scene, "chunk_depopulated", chunk, start, end)
     return (
-        Call(allocator, "enter_released", chunk, start, end).run()
+        Call(scene, "enter_released", chunk, start, end).run()
         or inner.judged()
         or scene.wrong()
     )
@@ -101,7 +100,7 @@ def populate_all_or_nothing(cls: Cls, choose: Choices, size: Size) -> Wrong:
     fault = (env.page_fault, env.map_fault, env.metadata_fault)[choose.number(3)]
     fault.kth = choose.number(2 * (end - start) + 1)
     armed = fault.kth
-    call = Call(allocator, "populate_chunk", chunk, start, end)
+    call = Call(scene, "populate_chunk", chunk, start, end)
     wrong = call.run()
     if wrong is None and not armed and not call.result:
         return "POP-4: a population failed for nothing"
@@ -124,7 +123,7 @@ def depopulate_gives_back(cls: Cls, choose: Choices, size: Size) -> Wrong:
     chunk = scene.chunk_of_pages()
     scene.put(chunk, allocator.to_depopulate_slot, isolated=True)
     start, end = page_range(choose, size)
-    wrong = Call(allocator, "depopulate_chunk", chunk, start, end).run()
+    wrong = Call(scene, "depopulate_chunk", chunk, start, end).run()
     stale = {(chunk, page) for page in range(start, end)}
     if wrong is None and allocator.monitor.history.stale != stale:
         return "TLB-1: other pages are stale than were released"
@@ -147,7 +146,7 @@ def flush_clears(cls: Cls, choose: Choices, size: Size) -> Wrong:
     history.released(chunk, range(size.pages))
     start, end = page_range(choose, size)
     held, flushes = allocator.env.live_pages, allocator.env.tlb_flushes
-    wrong = Call(allocator, "post_unmap_tlb_flush", chunk, start, end).run()
+    wrong = Call(scene, "post_unmap_tlb_flush", chunk, start, end).run()
     left = {(chunk, p) for p in range(size.pages) if not start <= p < end}
     if wrong is None and (history.stale != left or allocator.env.tlb_flushes != flushes + 1):
         return f"TLB-1: {len(history.stale)} pages stale after a flush, expected {len(left)}"
@@ -160,7 +159,7 @@ def _created(scene: Scene, result: Chunk | None, failed: bool) -> Wrong:
     """Judge a creation: it succeeds unless something failed, and nothing leaks."""
     if (result is None) != failed:
         return f"LIST-1: a chunk was {'' if result else 'not '}made, failed request: {failed}"
-    return scene.wrong() or pages_are_held(scene)
+    return scene.wrong() or scene.pages_wrong()
 
 
 @obligation(
@@ -182,7 +181,7 @@ def create_on_vm(cls: Cls, choose: Choices, size: Size) -> Wrong:
     fault.kth = choose.number(7)
     pieces = 1 if fault is env.vm_fault else 4 + memcg
     failed = 0 < fault.kth <= pieces
-    call = Call(scene.allocator, "create_chunk")
+    call = Call(scene, "create_chunk")
     return call.run() or _created(scene, call.result, failed)
 
 
@@ -202,7 +201,7 @@ def create_on_km(cls: Cls, choose: Choices, size: Size) -> Wrong:
     fault = (env.metadata_fault, env.page_fault)[choose.number(2)]
     fault.kth = choose.number(6)
     failed = 0 < fault.kth <= (1 if fault is env.page_fault else 4)
-    call = Call(scene.allocator, "create_chunk", only=("LIST-1",))
+    call = Call(scene, "create_chunk", only=("LIST-1",))
     wrong = call.run()
     if wrong is None and call.result and call.result.populated.find(0) >= 0:
         return "POP-5: a km chunk is not populated whole"
@@ -225,9 +224,9 @@ def destroy_on_vm(cls: Cls, choose: Choices, size: Size) -> Wrong:
     else:
         scene.own(chunk)
     return (
-        Call(scene.allocator, "destroy_chunk", chunk).run()
+        Call(scene, "destroy_chunk", chunk).run()
         or scene.wrong()
-        or pages_are_held(scene)
+        or scene.pages_wrong()
     )
 
 
@@ -246,15 +245,15 @@ def destroy_on_km(cls: Cls, choose: Choices, size: Size) -> Wrong:
     scene = Scene(cls, choose, shape, lock=False, mutex=True, backing="km", cpus=cpus)
     allocator = scene.allocator
     chunk = allocator.create_chunk()
-    wrong = Call(allocator, "depopulate_chunk", chunk, 0, shape.pages, only=("POP-4",)).run()
+    wrong = Call(scene, "depopulate_chunk", chunk, 0, shape.pages, only=("POP-4",)).run()
     allocator.lock = True
     allocator.chunk_depopulated(chunk, 0, shape.pages)
     allocator.lock = False
     return (
         wrong
-        or Call(allocator, "destroy_chunk", chunk).run()
+        or Call(scene, "destroy_chunk", chunk).run()
         or scene.wrong()
-        or pages_are_held(scene)
+        or scene.pages_wrong()
     )
 
 
@@ -273,7 +272,7 @@ def metadata_fit(cls: Cls, choose: Choices, size: Size) -> Wrong:
     fault = scene.allocator.env.metadata_fault
     fault.kth = choose.number(7)
     failed = 0 < fault.kth <= 4 + memcg
-    call = Call(scene.allocator, "alloc_chunk")
+    call = Call(scene, "alloc_chunk")
     wrong = call.run()
     if wrong is None and (call.result is None) != failed:
         return "MAP-5: metadata without memory for them, or none with it"
@@ -293,7 +292,7 @@ def first_chunk_hides_its_neighbours(cls: Cls, choose: Choices, size: Size) -> W
     geometry = scene.geometry
     start = choose.number(geometry.unit_bits)
     length = 1 + choose.number(geometry.unit_bits - start)
-    call = Call(scene.allocator, "alloc_first_chunk", 0, start * 4, length * 4)
+    call = Call(scene, "alloc_first_chunk", 0, start * 4, length * 4)
     wrong = call.run()
     if wrong is not None:
         return wrong
@@ -341,7 +340,7 @@ def who_is_reclaimed(cls: Cls, choose: Choices, size: Size) -> Wrong:
         scene.put(chunk)
     else:
         allocator.reserved_chunk = chunk
-    call = Call(allocator, "should_reclaim_chunk", chunk)
+    call = Call(scene, "should_reclaim_chunk", chunk)
     wrong = call.run()
     if wrong is None and chunk.isolated and chunk.nr_empty_pop_pages and not call.result:
         return "RCL-3: an isolated chunk keeps its empty pages"
@@ -360,6 +359,6 @@ def km_is_never_reclaimed(cls: Cls, choose: Choices, size: Size) -> Wrong:
     scene = Scene(cls, choose, size, first_empty=choose.number(3), backing="km")
     bits = [choose.number(2) for _ in range(size.pages * size.bits)]
     chunk = scene.put(scene.chunk(bits, [1] * size.pages))
-    call = Call(scene.allocator, "should_reclaim_chunk", chunk)
+    call = Call(scene, "should_reclaim_chunk", chunk)
     wrong = call.run()
     return wrong or ("POP-5: a km chunk qualifies for reclaim" if call.result else None)

@@ -7,7 +7,6 @@ from percpu_proofs.prove.adversary import Adversary
 from percpu_proofs.prove.choices import Choices
 from percpu_proofs.prove.judging import Call, Wrong
 from percpu_proofs.prove.obligation import Size, obligation
-from percpu_proofs.prove.population_state import pages_are_held
 from percpu_proofs.prove.scene import Scene
 from percpu_reference.chunk import Chunk
 from percpu_reference.gaps import Gap
@@ -40,10 +39,10 @@ def _reclaimed(scene: Scene, adversary: Adversary) -> Wrong:
             return wrong and f"RCL-1: {wrong}"
         return wrong
 
-    wrong = Call(allocator, "reclaim_populated").steps(in_gap)
+    wrong = Call(scene, "reclaim_populated").steps(in_gap)
     if wrong is None and allocator.monitor.history.stale:
         return "TLB-1: pages were released and never flushed"
-    return wrong or scene.wrong() or pages_are_held(scene)
+    return wrong or scene.wrong() or scene.pages_wrong()
 
 
 def _drained(scene: Scene, chunk: Chunk) -> Wrong:
@@ -158,7 +157,7 @@ def released_span(cls: Cls, choose: Choices, size: Size) -> Wrong:
     allocator = scene.allocator
     chunk = _waiting(scene, scene.chunk_of_pages())
     before = list(chunk.populated)
-    call = Call(allocator, "depopulate_empty", chunk)
+    call = Call(scene, "depopulate_empty", chunk)
     wrong = call.steps(Adversary(scene, 0))
     gone = [page for page in range(size.pages) if before[page] and not chunk.populated[page]]
     start, end, back = call.result

@@ -25,7 +25,7 @@ UNIT = "every size up to a unit of 1024 bytes"
 def size_to_slot(cls: Cls, choose: Choices, size: Size) -> Wrong:
     """The slot of a size is the defined one; a whole unit has the free slot."""
     scene = Scene(cls, choose, size)
-    return Call(scene.allocator, "size_to_slot", choose.whole(scene.geometry.unit + 1)).run()
+    return Call(scene, "size_to_slot", choose.whole(scene.geometry.unit + 1)).run()
 
 
 @obligation(
