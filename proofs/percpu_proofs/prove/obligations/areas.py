@@ -52,7 +52,7 @@ def _judged(scene: Scene, chunk: Chunk, whole: bool) -> Wrong:
 @obligation(
     "MAP-1",
     "areas.Areas.alloc_area",
-    words=BY_CHUNK + TAKEN,
+    words=BY_CHUNK + TAKEN + ", unaligned",
     small=Size(3, 2),
     large=Size(4, 2),
     variants=BOTH,
@@ -63,8 +63,7 @@ def take_by_chunk_hints(cls: Cls, choose: Choices, size: Size) -> Wrong:
     chunk = scene.chunk_of_bits()
     choose_chunk_hints(scene, chunk)
     scene.put(chunk)
-    align = 1 << choose.number(size.bits.bit_length())
-    return _take(scene, chunk, align) or _judged(scene, chunk, True)
+    return _take(scene, chunk, 1) or _judged(scene, chunk, True)
 
 
 @obligation(
@@ -72,7 +71,7 @@ def take_by_chunk_hints(cls: Cls, choose: Choices, size: Size) -> Wrong:
     "areas.Areas.alloc_area",
     words=BY_BLOCK + TAKEN + ", unaligned",
     small=Size(2, 4),
-    large=Size(2, 8),
+    large=Size(1, 8),
     variants=BOTH,
 )
 def take_by_block_hints(cls: Cls, choose: Choices, size: Size) -> Wrong:
@@ -151,8 +150,9 @@ def free_by_block_hints(cls: Cls, choose: Choices, size: Size) -> Wrong:
     "LIST-2",
     "areas.Areas.free_area",
     "slots.Slots.chunk_relocate",
+    "slots.Slots.chunk_slot",
     words=(
-        "a chunk of {pages} pages with {bits} map bits each, any areas in it, wherever it may be; "
+        "a chunk of {pages} pages with {bits} map bits each, any bits used, wherever it may be; "
         "every area freed"
     ),
     small=Size(3, 2),
@@ -163,7 +163,7 @@ def free_by_block_hints(cls: Cls, choose: Choices, size: Size) -> Wrong:
 def freed_chunk_is_listed(cls: Cls, choose: Choices, size: Size) -> Wrong:
     """After a free the chunk is on the list computed from its hints."""
     scene = Scene(cls, choose, size)
-    chunk = _chunk_of_areas(scene)
+    chunk = scene.chunk_of_bits()
     scene.put_somewhere(chunk)
     with choose.plain():
         areas = list(live_areas(chunk))

@@ -32,7 +32,8 @@ def _zero_area(cls: Cls, choose: Choices, size: Size, align: int) -> Wrong:
     chunk = scene.chunk([0] * (size.pages * size.bits), [1] * size.pages)
     count = chunk.map_bits
     chunk.alloc_map = choose.map([choose.bit() for _ in range(count)])
-    start, nr = choose.number(count), 1 + choose.number(count)
+    start = choose.number(2) * count // 2 if align == 1 else 0
+    nr = 1 + choose.number(count)
     call = Call(scene, "find_zero_area", chunk, count, start, nr, align - 1)
     wrong = call.run()
     index, off, bits = call.result
@@ -41,11 +42,15 @@ def _zero_area(cls: Cls, choose: Choices, size: Size, align: int) -> Wrong:
     return wrong
 
 
-ZERO = "a map of {pages} pages with {bits} bits each, any bits used; every start and length"
+ZERO = "a map of {pages} pages with {bits} bits each, any bits used; every length"
 
 
 @obligation(
-    "FIT-2", "fit.Fit.find_zero_area", words=ZERO, small=Size(2, 4), large=Size(3, 4)
+    "FIT-2",
+    "fit.Fit.find_zero_area",
+    words=ZERO + ", from bit 0 and from the middle",
+    small=Size(2, 4),
+    large=Size(3, 4),
 )
 def zero_area_unaligned(cls: Cls, choose: Choices, size: Size) -> Wrong:
     """The first free area is found, or there is none; the largest run skipped is free."""
@@ -55,7 +60,7 @@ def zero_area_unaligned(cls: Cls, choose: Choices, size: Size) -> Wrong:
 @obligation(
     "FIT-2",
     "fit.Fit.find_zero_area",
-    words=ZERO + "; aligned to 2 bits",
+    words=ZERO + ", aligned to 2 bits",
     small=Size(2, 4),
     large=Size(3, 4),
 )
@@ -67,7 +72,7 @@ def zero_area_aligned_to_2(cls: Cls, choose: Choices, size: Size) -> Wrong:
 @obligation(
     "FIT-2",
     "fit.Fit.find_zero_area",
-    words=ZERO + "; aligned to 4 bits",
+    words=ZERO + ", aligned to 4 bits",
     small=Size(2, 4),
     large=Size(3, 4),
 )
@@ -104,10 +109,9 @@ def is_populated(cls: Cls, choose: Choices, size: Size) -> Wrong:
     "HINT-2",
     "fit.Fit.next_hint",
     words="a block of {bits} bits: any contig_hint, scan_hint and first_free; every length",
-    small=Size(1, 64),
+    small=Size(1, 8),
     large=Size(1, 4),
     symbols=(1, 6),
-    variants=BOTH,
 )
 def next_hint(cls: Cls, choose: Choices, size: Size) -> Wrong:
     """A scan starts at first_free, or behind a scan_hint that is too short and lies in front."""
@@ -134,10 +138,9 @@ def next_hint(cls: Cls, choose: Choices, size: Size) -> Wrong:
 @obligation(
     "FIT-2",
     "fit.Fit.next_fit_region",
-    words=ANY_CHUNK + REQUEST + "; from every bit",
+    words=ANY_CHUNK + "; every length, aligned to a page; from every bit",
     small=Size(2, 2),
     large=Size(3, 2),
-    variants=BOTH,
 )
 def next_fit_region(cls: Cls, choose: Choices, size: Size) -> Wrong:
     """A region found by hints holds the request, and lies at or behind the start."""
@@ -145,7 +148,7 @@ def next_fit_region(cls: Cls, choose: Choices, size: Size) -> Wrong:
     chunk = scene.chunk_of_bits()
     choose_block_hints(scene, chunk, choose.number(size.pages))
     start, nr = choose.number(chunk.map_bits), 1 + choose.number(chunk.map_bits)
-    align = _alignment(choose, size)
+    align = size.bits
     assume(start % size.bits == 0 or not chunk.alloc_map.find(1, start - 1, start) < 0)
     return Call(scene, "next_fit_region", chunk, nr, align, start).run()
 
@@ -163,7 +166,7 @@ def _fit(scene: Scene, chunk: Chunk, pop_only: bool, align: int) -> Wrong:
     words=ANY_CHUNK + "; every length, unaligned",
     small=Size(3, 2),
     large=Size(4, 2),
-    variants=BOTH,
+    variants=("reference",),
 )
 def fit_by_chunk_hints(cls: Cls, choose: Choices, size: Size) -> Wrong:
     """A place named by the hints has room; fixed, a request misses only if nothing has."""
@@ -181,7 +184,6 @@ def fit_by_chunk_hints(cls: Cls, choose: Choices, size: Size) -> Wrong:
     "length, every alignment up to a page",
     small=Size(3, 2),
     large=Size(3, 4),
-    variants=BOTH,
 )
 def fit_aligned(cls: Cls, choose: Choices, size: Size) -> Wrong:
     """A place named for an aligned request has room for it."""
@@ -195,7 +197,7 @@ def fit_aligned(cls: Cls, choose: Choices, size: Size) -> Wrong:
     words=BESIDE + "; every length, unaligned",
     small=Size(2, 4),
     large=Size(2, 8),
-    variants=BOTH,
+    variants=("reference",),
 )
 def fit_by_block_hints(cls: Cls, choose: Choices, size: Size) -> Wrong:
     """Whatever valid hints one block has, a place found has room; fixed, a miss is genuine."""
@@ -210,7 +212,7 @@ def fit_by_block_hints(cls: Cls, choose: Choices, size: Size) -> Wrong:
     "fit.Fit.find_block_fit",
     words=(
         "a chunk of {pages} pages with {bits} map bits each, any bits used, every page populated "
-        "or not; every length, unaligned or aligned to a page"
+        "or not; every length, unaligned"
     ),
     small=Size(3, 2),
     large=Size(4, 2),
@@ -222,4 +224,4 @@ def fit_in_populated_pages(cls: Cls, choose: Choices, size: Size) -> Wrong:
     pages = range(size.pages)
     used = [any(bits[p * size.bits : (p + 1) * size.bits]) for p in pages]
     chunk = scene.chunk(bits, [1 if u else choose.number(2) for u in used])
-    return _fit(scene, chunk, True, (1, size.bits)[choose.number(2)])
+    return _fit(scene, chunk, True, 1)

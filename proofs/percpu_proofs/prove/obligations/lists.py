@@ -14,7 +14,7 @@ Cls = type[Allocator]
 
 BY_BITS = "a chunk of {pages} pages with {bits} map bits each, any bits used, wherever it may be"
 BY_PAGES = "a chunk of {pages} pages, each unpopulated, empty or used, wherever it may be"
-BESIDE = "; a second chunk before or behind it"
+BESIDE = "; a second chunk behind it"
 
 
 def one_place(scene: Scene) -> Wrong:
@@ -25,15 +25,11 @@ def one_place(scene: Scene) -> Wrong:
 
 
 def with_neighbour(scene: Scene, chunk: Chunk) -> Chunk:
-    """Put a chunk where it may be, and one with a used bit beside it on the same list."""
-    allocator, choose, size = scene.allocator, scene.choose, scene.size
-    before = choose.number(2)
+    """Put a chunk where it may be, and one with a used bit behind it."""
+    size = scene.size
     beside = scene.chunk([n == 0 for n in range(size.pages * size.bits)], [1] * size.pages)
-    if before:
-        scene.put(beside)
     scene.put_somewhere(chunk)
-    if not before:
-        scene.put(beside, allocator.chunk_slot(beside))
+    scene.put(beside)
     return chunk
 
 
@@ -118,7 +114,7 @@ def isolate_by_bits(cls: Cls, choose: Choices, size: Size) -> Wrong:
     "slots.Slots.isolate_chunk",
     "backing.VmBacking.should_reclaim_chunk",
     words=BY_PAGES + "; up to 2 empty pages elsewhere",
-    small=Size(4, 1),
+    small=Size(3, 2),
     large=Size(7, 1),
 )
 def isolate_what_qualifies(cls: Cls, choose: Choices, size: Size) -> Wrong:
@@ -161,8 +157,8 @@ def reintegrate_by_pages(cls: Cls, choose: Choices, size: Size) -> Wrong:
     "FLT-1",
     "slots.Slots.update_empty_pages",
     words=BY_PAGES + ", or the reserved chunk; any change of its counter",
-    small=Size(4, 1),
-    large=Size(7, 1),
+    small=Size(3, 2),
+    large=Size(6, 1),
 )
 def update_empty_pages(cls: Cls, choose: Choices, size: Size) -> Wrong:
     """The float moves with a chunk's counter, for chunks that count in it."""

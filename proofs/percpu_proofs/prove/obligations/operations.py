@@ -50,8 +50,8 @@ def _alloc(scene: Scene, size: int, align: int, gfp: int) -> Wrong:
     "operations.Operations.is_atomic",
     "operations.Operations.alloc_failed",
     words=ANYWHERE + SIZES + ", atomic",
-    small=Size(3, 2),
-    large=Size(4, 2),
+    small=Size(2, 2),
+    large=Size(3, 2),
     variants=BOTH,
 )
 def alloc_atomic(cls: Cls, choose: Choices, size: Size) -> Wrong:
@@ -67,8 +67,8 @@ def alloc_atomic(cls: Cls, choose: Choices, size: Size) -> Wrong:
     "operations.Operations.populate_area",
     "operations.Operations.add_chunk",
     words=ANYWHERE + SIZES + ", blocking",
-    small=Size(3, 2),
-    large=Size(4, 2),
+    small=Size(2, 2),
+    large=Size(3, 2),
     variants=BOTH,
 )
 def alloc_blocking(cls: Cls, choose: Choices, size: Size) -> Wrong:
@@ -85,9 +85,8 @@ def alloc_blocking(cls: Cls, choose: Choices, size: Size) -> Wrong:
     "operations.Operations.add_chunk",
     "operations.Operations.alloc_failed",
     words=PAGES + ", on its list" + SIZES + "; any of the first requests for pages fails",
-    small=Size(3, 2),
-    large=Size(4, 2),
-    variants=BOTH,
+    small=Size(2, 2),
+    large=Size(3, 2),
 )
 def alloc_without_memory(cls: Cls, choose: Choices, size: Size) -> Wrong:
     """A blocking request that fails gives its area back and keeps what was populated before."""
@@ -275,7 +274,6 @@ def populate_area(cls: Cls, choose: Choices, size: Size) -> Wrong:
     "elsewhere",
     small=Size(3, 2),
     large=Size(5, 1),
-    variants=BOTH,
 )
 def free_asks_for_work(cls: Cls, choose: Choices, size: Size) -> Wrong:
     """A free that leaves a second free chunk, or one to reclaim, asks for balance work."""

@@ -324,7 +324,7 @@ def first_chunk_hides_its_neighbours(cls: Cls, choose: Choices, size: Size) -> W
         "a chunk of {pages} pages, each unpopulated, empty or used, wherever it may be, or the "
         "first or reserved chunk; up to 2 empty pages elsewhere"
     ),
-    small=Size(4, 1),
+    small=Size(3, 2),
     large=Size(7, 1),
 )
 def who_is_reclaimed(cls: Cls, choose: Choices, size: Size) -> Wrong:

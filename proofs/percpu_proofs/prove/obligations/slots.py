@@ -11,7 +11,7 @@ from percpu_reference.variants import Allocator
 
 Cls = type[Allocator]
 
-UNIT = "every size up to a unit of 1024 bytes"
+UNIT = "every size up to a unit of {pages} pages with {bits} map bits, of 4 bytes, each"
 
 
 @obligation(
@@ -31,9 +31,9 @@ def size_to_slot(cls: Cls, choose: Choices, size: Size) -> Wrong:
 @obligation(
     "SLOT-1",
     "slots.Slots.size_to_slot",
-    words="every pair of sizes up to a unit of 1024 bytes",
+    words="every pair of sizes up to a unit of {pages} pages with {bits} map bits each",
     small=Size(4, 64),
-    large=Size(4, 64),
+    large=Size(2, 64),
     symbols=(1, 2),
 )
 def longer_runs_lie_higher(cls: Cls, choose: Choices, size: Size) -> Wrong:
