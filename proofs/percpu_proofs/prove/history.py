@@ -1,4 +1,8 @@
-"""Keeping the history that some clauses speak of, where no contract is enforced."""
+"""What is kept of a run where no contract is enforced: its history, and what callees were owed.
+
+Some clauses speak of history. And a function under proof must keep what its callees require: where
+it does not, their contracts say nothing more.
+"""
 
 from __future__ import annotations
 
@@ -9,22 +13,26 @@ from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from percpu_contracts.contract import marked_names, marks_of
-from percpu_proofs.prove.judging import kept
+from percpu_proofs.prove.keeping import kept
 from percpu_reference.variants import Allocator
 
 
 @kept
 def keeping_history(cls: type[Allocator]) -> type[Allocator]:
-    """Return a class without contracts whose functions keep the history that clauses speak of."""
+    """Return a class without contracts that keeps history, and what a callee is owed first.
+
+    The latter as `monitor.last`: clause and what is wrong.
+    """
     namespace: dict[str, Any] = {"__slots__": ()}
     for name in marked_names(cls):
         marks = marks_of(cls, name)
-        if any(_is_note(mark) for mark in marks):
+        if any(is_note(mark) or mark.kind == "require" for mark in marks):
             namespace[name] = _noting(getattr(cls, name), marks)
     return cast("type[Allocator]", type(cls.__name__, (cls,), namespace))
 
 
-def _is_note(mark: Any) -> bool:
+def is_note(mark: Any) -> bool:
+    """Say whether a line of a contract only keeps history."""
     return bool(
         mark.kind == "ensure"
         and not mark.clause
@@ -38,13 +46,21 @@ def _asking(mark: Any) -> tuple[Callable[..., Any], list[str]]:
 
 
 def _noting(function: Callable[..., Any], marks: Sequence[Any]) -> Callable[..., Any]:
-    """Return a method that makes its notes when it is left."""
+    """Return a method that says what is required and is not, and makes its notes when left."""
     names = list(inspect.signature(function).parameters)
     olds = [(m.clause, *_asking(m)) for m in marks if m.kind == "old"]
-    notes = [_asking(m) for m in marks if _is_note(m)]
+    notes = [_asking(m) for m in marks if is_note(m)]
+    if not notes:
+        olds = []
+    requires = [(m.clause, *_asking(m)) for m in marks if m.kind == "require"]
 
     def enter(args: tuple[Any, ...]) -> dict[str, Any]:
         given = dict(zip(names, args, strict=False))
+        monitor = given["self"].monitor
+        for clause, condition, wanted in requires:
+            wrong = condition(*[given[n] for n in wanted])
+            if wrong and not monitor.last[0]:
+                monitor.last = clause, f"{wrong}; {function.__name__} requires otherwise"
         given["OLD"] = old = types.SimpleNamespace()
         for name, capture, wanted in olds:
             setattr(old, name, capture(*[given[n] for n in wanted]))

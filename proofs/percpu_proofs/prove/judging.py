@@ -7,35 +7,18 @@ a path whose callee fails).
 
 from __future__ import annotations
 
-import functools
 import inspect
 import types
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeVar, cast
+from typing import Any
 
 from percpu_contracts.contract import NOT_ASKED, Mark, marks_of
 from percpu_proofs.prove.choices import VacuousError
+from percpu_proofs.prove.history import is_note
+from percpu_proofs.prove.keeping import kept
 from percpu_reference.gaps import Gap, Steps
 
 Wrong = str | None
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def kept(function: F) -> F:
-    """Remember what a function of hashable arguments returns.
-
-    CrossHair sees through functools.cache and would compute it anew on every path.
-    """
-    known: dict[Any, Any] = {}
-
-    @functools.wraps(function)
-    def remembering(*args: Any) -> Any:
-        if args not in known:
-            known[args] = function(*args)
-        return known[args]
-
-    return cast("F", remembering)
-
 
 @kept
 def _marks(cls: type, name: str) -> tuple[tuple[Mark, tuple[str, ...]], ...]:
@@ -47,6 +30,16 @@ def _marks(cls: type, name: str) -> tuple[tuple[Mark, tuple[str, ...]], ...]:
         (mark, tuple(inspect.signature(mark.condition).parameters))
         for mark in marks_of(cls, name)
         if mark.level == "full" and mark.clause
+    )
+
+
+@kept
+def _notes(cls: type, name: str) -> tuple[tuple[Mark, tuple[str, ...]], ...]:
+    """Return what keeps history when a method is left."""
+    return tuple(
+        (mark, tuple(inspect.signature(mark.condition).parameters))
+        for mark in marks_of(cls, name)
+        if is_note(mark)
     )
 
 
@@ -68,6 +61,8 @@ class Call:
         self._allocator = allocator = scene.allocator
         self._choose = scene.choose
         self._name = name
+        # the function itself: its own notes are made when its contract has been asked
+        self._function = getattr(type(allocator).__base__, name)
         self._only = tuple(only)
         self._args = args
         self._given = {"self": allocator}
@@ -81,7 +76,7 @@ class Call:
         """Ask what the contract requires and keep its old values."""
         marks = _marks(type(self._allocator), self._name)
         for mark, names in marks:
-            if mark.kind == "require" and mark.condition(*self._pick(names)) is not None:
+            if mark.kind == "require" and mark.condition(*self._pick(names)):
                 raise VacuousError
         self._given["OLD"] = olds = types.SimpleNamespace()
         for mark, names in marks:
@@ -99,21 +94,27 @@ class Call:
 
     def run(self) -> Wrong:
         """Make the call and return what its contract finds wrong."""
-        self.result = getattr(self._allocator, self._name)(*self._args)
+        self.result = self._function(self._allocator, *self._args)
         return self.judged()
 
     def steps(self, in_gap: Callable[[Gap], Wrong]) -> Wrong:
         """Run a function with gaps, ask in_gap in each, and then the contract."""
-        self.result, wrong = walk(getattr(self._allocator, self._name)(*self._args), in_gap)
+        self.result, wrong = walk(self._function(self._allocator, *self._args), in_gap)
         return wrong or self.judged()
 
     def judged(self) -> Wrong:
         """Return what the contract finds wrong now."""
         self._given["result"] = self.result
         with self._choose.plain():
-            return self._broken()
+            wrong = self._broken()
+            for mark, names in _notes(type(self._allocator), self._name):
+                mark.condition(*self._pick(names))
+            return wrong
 
     def _broken(self) -> Wrong:
+        clause, owed = self._allocator.monitor.last
+        if clause:
+            return f"{clause}: {owed}"
         for mark, names in _marks(type(self._allocator), self._name):
             if mark.kind == "ensure" and self._asked(mark):
                 wrong = mark.condition(*self._pick(names))

@@ -13,7 +13,7 @@ from percpu_contracts.functions.operations import counts_pages
 from percpu_contracts.monitor import Monitor
 from percpu_proofs.prove.choices import Choices, VacuousError
 from percpu_proofs.prove.history import keeping_history
-from percpu_proofs.prove.judging import kept
+from percpu_proofs.prove.keeping import kept
 from percpu_proofs.prove.obligation import Size
 from percpu_proofs.prove.states import broken_clauses
 from percpu_reference.backing import KmBacking

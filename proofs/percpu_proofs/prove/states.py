@@ -8,7 +8,22 @@ from typing import Any
 from percpu_contracts import floats, hints, isolation, lists, maps, population, reclaim
 from percpu_reference.chunk import Chunk
 
+
+def linked_both_ways(allocator: Any) -> str | None:
+    """Every list reads the same backwards (LIST-1)."""
+    for head in allocator.chunk_lists:
+        link = head
+        while True:
+            if link.next.prev is not link:
+                return f"list {head.slot} is not linked backwards"
+            link = link.next
+            if link is head:
+                break
+    return None
+
+
 ALLOCATOR = (
+    ("LIST-1", linked_both_ways),
     ("LIST-1", lists.chunks_have_one_place),
     ("LIST-3", lists.free_list_is_exact),
     ("LIST-4", lists.placement_is_explained),
@@ -42,6 +57,9 @@ def broken_clauses(
 
     unsettled chunks have an area that is not populated yet.
     """
+    clause, owed = allocator.monitor.last
+    if clause:
+        yield f"{clause}: {owed}"
     for clause, of_all in ALLOCATOR:
         wrong = of_all(allocator)
         if wrong is not None:

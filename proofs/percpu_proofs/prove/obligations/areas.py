@@ -83,6 +83,26 @@ def take_by_block_hints(cls: Cls, choose: Choices, size: Size) -> Wrong:
     return _take(scene, chunk, 1) or _judged(scene, chunk, False)
 
 
+@obligation(
+    "MAP-3",
+    "areas.Areas.alloc_area",
+    words="a block of {bits} map bits, any bits used; {pages} blocks in all, the others free, full "
+    "or used at one end; old boundary bits or none; aligned to half a page or a page",
+    small=Size(2, 4),
+    large=Size(3, 4),
+)
+def take_aligned(cls: Cls, choose: Choices, size: Size) -> Wrong:
+    """An aligned area is taken where it fits, and old boundary bits in it go."""
+    scene = Scene(cls, choose, size)
+    chunk = scene.put(scene.chunk_with_block())
+    if choose.number(2):
+        bits = chunk.alloc_map
+        for i in range(1, chunk.map_bits):
+            if not bits[i] and not bits[i - 1]:
+                chunk.bound_map[i] = 1
+    return _take(scene, chunk, size.bits >> choose.number(2)) or _judged(scene, chunk, True)
+
+
 def _chunk_of_areas(scene: Scene) -> Chunk:
     """Return a populated chunk whose areas the case chooses: a bit is free, starts one, or goes on.
     """
@@ -111,6 +131,7 @@ def _free(scene: Scene, chunk: Chunk) -> Wrong:
 @obligation(
     "MAP-4",
     "areas.Areas.free_area",
+    "hints.Hints.chunk_refresh_hint",
     words=BY_CHUNK + FREED,
     small=Size(3, 2),
     large=Size(4, 2),

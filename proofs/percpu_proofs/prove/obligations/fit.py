@@ -126,6 +126,9 @@ def next_hint(cls: Cls, choose: Choices, size: Size) -> Wrong:
     bits = 1 + choose.whole(size.bits)
     call = Call(scene, "next_hint", block, bits)
     wrong = call.run()
+    behind = block.scan_hint_start >= block.contig_hint_start
+    if wrong is None and behind and call.result != block.first_free:
+        return "HINT-2: a scan_hint behind the contig_hint moves the start"
     if wrong is None and block.scan_hint >= bits and call.result > block.scan_hint_start:
         return "HINT-2: a scan_hint that would do is passed over"
     if wrong is None and block.contig_hint and call.result > block.contig_hint_start:
@@ -138,18 +141,17 @@ def next_hint(cls: Cls, choose: Choices, size: Size) -> Wrong:
 @obligation(
     "FIT-2",
     "fit.Fit.next_fit_region",
-    words=ANY_CHUNK + "; every length, aligned to a page; from every bit",
-    small=Size(2, 2),
-    large=Size(3, 2),
+    words="a chunk of {pages} pages with {bits} map bits each, any bits used, exact hints; every "
+    "length, unaligned or aligned to a page; from every page",
+    small=Size(3, 2),
+    large=Size(3, 4),
 )
 def next_fit_region(cls: Cls, choose: Choices, size: Size) -> Wrong:
     """A region found by hints holds the request, and lies at or behind the start."""
     scene = Scene(cls, choose, size)
     chunk = scene.chunk_of_bits()
-    choose_block_hints(scene, chunk, choose.number(size.pages))
-    start, nr = choose.number(chunk.map_bits), 1 + choose.number(chunk.map_bits)
-    align = size.bits
-    assume(start % size.bits == 0 or not chunk.alloc_map.find(1, start - 1, start) < 0)
+    start = choose.number(size.pages) * size.bits
+    nr, align = 1 + choose.number(chunk.map_bits), (1, size.bits)[choose.number(2)]
     return Call(scene, "next_fit_region", chunk, nr, align, start).run()
 
 
@@ -180,15 +182,15 @@ def fit_by_chunk_hints(cls: Cls, choose: Choices, size: Size) -> Wrong:
     "FIT-2",
     "fit.Fit.find_block_fit",
     "fit.Fit.next_fit_region",
-    words="a chunk of {pages} pages with {bits} map bits each, any bits used, exact hints; every "
-    "length, every alignment up to a page",
-    small=Size(3, 2),
+    words="a block of {bits} map bits, any bits used, exact hints; {pages} blocks in all, the "
+    "others free, full or used at one end; every length, every alignment up to a page",
+    small=Size(2, 4),
     large=Size(3, 4),
 )
 def fit_aligned(cls: Cls, choose: Choices, size: Size) -> Wrong:
     """A place named for an aligned request has room for it."""
     scene = Scene(cls, choose, size)
-    return _fit(scene, scene.chunk_of_bits(), False, _alignment(choose, size))
+    return _fit(scene, scene.chunk_with_block(), False, _alignment(choose, size))
 
 
 @obligation(

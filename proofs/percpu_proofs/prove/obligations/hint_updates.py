@@ -87,6 +87,7 @@ KEPT = ("HINT-1", "POP-1")
 @obligation(
     "HINT-1",
     "hints.Hints.block_update_hint_alloc",
+    "hints.Hints.block_refresh_hint",
     words=BESIDE + "; any area allocated that a search can choose",
     small=Size(2, 4),
     large=Size(1, 8),

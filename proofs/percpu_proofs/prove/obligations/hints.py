@@ -59,7 +59,7 @@ def _runs(choose: Choices, nr_bits: int) -> tuple[Block, Any, Any]:
     "hints.Hints.block_update",
     words="a block of {bits} bits: any contig_hint, scan_hint and run entered, whole runs all",
     small=Size(1, 8),
-    large=Size(1, 3),
+    large=Size(1, 5),
     symbols=(1, 8),
     variants=BOTH,
 )
@@ -73,8 +73,9 @@ def update_block(cls: Cls, choose: Choices, size: Size) -> Wrong:
         return wrong
     if (start == 0 and block.left_free != end) or (start > 0 and block.left_free != size.bits):
         return f"HINT-2: left_free {block.left_free} after a run at {start}"
-    if end == size.bits and block.right_free != end - start:
-        return f"HINT-3: right_free {block.right_free} after a run from {start} to the end"
+    right = end - start if end == size.bits else size.bits
+    if block.right_free != right:
+        return f"HINT-3: right_free {block.right_free} after a run of bits {start}..{end}"
     return None
 
 
@@ -83,7 +84,7 @@ def update_block(cls: Cls, choose: Choices, size: Size) -> Wrong:
     "hints.Hints.block_update",
     words="a block of {bits} bits: any ordered contig_hint and scan_hint, any run entered",
     small=Size(1, 8),
-    large=Size(1, 3),
+    large=Size(1, 5),
     symbols=(1, 8),
     variants=("reference",),
     refuted=("linux_6_12",),
@@ -214,4 +215,4 @@ def enter_skipped_run(cls: Cls, choose: Choices, size: Size) -> Wrong:
     choose_block_hints(scene, chunk, index)
     return Call(
         scene, "block_update_scan", chunk, start, end - start
-    ).run() or hints_wrong(scene, chunk, blocks=(index,), whole=False)
+    ).run() or hints_wrong(scene, chunk, blocks=range(size.pages), whole=False)

@@ -7,6 +7,7 @@ from percpu_proofs.prove.choices import Choices
 from percpu_proofs.prove.judging import Call, Wrong, first_wrong
 from percpu_proofs.prove.obligation import Size, obligation
 from percpu_proofs.prove.scene import Scene, assume
+from percpu_proofs.prove.states import linked_both_ways
 from percpu_reference.chunk import Chunk
 from percpu_reference.variants import Allocator
 
@@ -20,7 +21,9 @@ BESIDE = "; a second chunk behind it"
 def one_place(scene: Scene) -> Wrong:
     """LIST-1 now."""
     with scene.choose.plain():
-        wrong = lists.chunks_have_one_place(scene.allocator, scene.made)
+        wrong = linked_both_ways(scene.allocator) or lists.chunks_have_one_place(
+            scene.allocator, scene.made
+        )
     return wrong and f"LIST-1: {wrong}"
 
 
@@ -113,13 +116,15 @@ def isolate_by_bits(cls: Cls, choose: Choices, size: Size) -> Wrong:
     "RCL-1",
     "slots.Slots.isolate_chunk",
     "backing.VmBacking.should_reclaim_chunk",
-    words=BY_PAGES + "; up to 2 empty pages elsewhere",
+    words=BY_PAGES + "; up to 2 empty pages elsewhere, another chunk on to_depopulate",
     small=Size(3, 2),
     large=Size(7, 1),
 )
 def isolate_what_qualifies(cls: Cls, choose: Choices, size: Size) -> Wrong:
     """A chunk that qualifies for reclaim is isolated without taking the float below HIGH."""
     scene = Scene(cls, choose, size, first_empty=choose.number(3))
+    full = scene.chunk([1] * (size.pages * size.bits), [1] * size.pages)
+    scene.put(full, scene.allocator.to_depopulate_slot, isolated=True)
     chunk = scene.put_somewhere(scene.chunk_of_pages())
     assume(scene.allocator.should_reclaim_chunk(chunk))
     return Call(scene, "isolate_chunk", chunk).run() or scene.wrong()

@@ -101,13 +101,15 @@ def alloc_without_memory(cls: Cls, choose: Choices, size: Size) -> Wrong:
 @obligation(
     "API-1",
     "operations.Operations.alloc_percpu",
-    words="a free chunk of {pages} pages; sizes around 0, a granule, the largest; any alignment",
+    words="a free chunk of {pages} pages; sizes around 0, a granule, the largest, half a unit; "
+    "alignments around the granule and the page",
     small=Size(3, 2),
     large=Size(4, 4),
 )
 def illegal_requests(cls: Cls, choose: Choices, size: Size) -> Wrong:
     """An illegal size or alignment is refused without a change; a legal one is rounded (API-4)."""
-    scene = Scene(cls, choose, size, lock=False)
+    half = size.pages * size.bits * 2
+    scene = Scene(cls, choose, size, lock=False, largest=half)
     geometry = scene.geometry
     scene.put(scene.chunk([0] * (size.pages * size.bits), [1] * size.pages))
     asked = (0, 1, 3, 4, 5, geometry.largest - 1, geometry.largest, geometry.largest + 1)
@@ -155,6 +157,7 @@ def alloc_reserved(cls: Cls, choose: Choices, size: Size) -> Wrong:
     "ACC-1",
     "operations.Operations.alloc_percpu",
     "operations.Operations.free_percpu",
+    "areas.Areas.free_area",
     words=PAGES + ", statistics kept; every size up to a unit, then freed again",
     small=Size(2, 2),
     large=Size(4, 1),

@@ -159,6 +159,9 @@ def _created(scene: Scene, result: Chunk | None, failed: bool) -> Wrong:
     """Judge a creation: it succeeds unless something failed, and nothing leaks."""
     if (result is None) != failed:
         return f"LIST-1: a chunk was {'' if result else 'not '}made, failed request: {failed}"
+    stats = scene.allocator.stats
+    if stats is not None and stats.nr_chunks != (result is not None):
+        return f"STAT-1: {stats.nr_chunks} chunks are counted"
     return scene.wrong() or scene.pages_wrong()
 
 
@@ -166,6 +169,7 @@ def _created(scene: Scene, result: Chunk | None, failed: bool) -> Wrong:
     "LIST-1",
     "backing.VmBacking.create_chunk",
     "backing.VmBacking.enter_chunk",
+    "chunks.Chunks.chunk_created",
     "chunks.Chunks.alloc_chunk",
     words="a chunk of 1 to {pages} pages of {bits} map bits" + FAULTS,
     small=Size(4, 4),
@@ -322,14 +326,15 @@ def first_chunk_hides_its_neighbours(cls: Cls, choose: Choices, size: Size) -> W
     "backing.VmBacking.should_reclaim_chunk",
     words=(
         "a chunk of {pages} pages, each unpopulated, empty or used, wherever it may be, or the "
-        "first or reserved chunk; up to 2 empty pages elsewhere"
+        "first or reserved chunk; up to 2 empty pages in the first and {pages} in a free chunk"
     ),
     small=Size(3, 2),
     large=Size(7, 1),
 )
 def who_is_reclaimed(cls: Cls, choose: Choices, size: Size) -> Wrong:
     """Never the first or reserved chunk; of others, isolated ones with empty pages always."""
-    scene = Scene(cls, choose, size, first_empty=choose.number(3))
+    scene = Scene(cls, choose, size, first_empty=choose.number(3), empty_high=2)
+    scene.put(scene.chunk([0] * (size.pages * size.bits), [1] * size.pages))
     allocator = scene.allocator
     chunk = scene.chunk_of_pages()
     who = choose.number(3)
