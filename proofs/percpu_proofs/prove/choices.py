@@ -105,8 +105,8 @@ class Symbols:
         return value
 
     def map(self, values: Sequence[Any]) -> Any:
-        """Return a list of booleans."""
-        return Map(values)
+        """Return a list of booleans, a bytearray as long as no symbol has been handed out."""
+        return Map(values) if self._handed_out else bytearray(values)
 
     def plain(self) -> AbstractContextManager[Any]:
         """Return a context without CrossHair, unless a symbol may be met."""

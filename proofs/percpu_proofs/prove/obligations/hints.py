@@ -24,7 +24,7 @@ BLOCKS = "a chunk of {pages} pages with {bits} map bits each, any bits used, any
 CHUNKS = "a chunk of {pages} pages with {bits} map bits each, any bits used, any valid chunk hints"
 
 
-def _runs(choose: Choices, nr_bits: int) -> tuple[Block, Any, Any]:
+def any_runs(choose: Choices, nr_bits: int) -> tuple[Block, Any, Any]:
     """Choose a block's hints and a free run to enter, each a whole run, consistent with it."""
     block = Block(nr_bits)
     start = choose.whole(nr_bits)
@@ -66,7 +66,7 @@ def _runs(choose: Choices, nr_bits: int) -> tuple[Block, Any, Any]:
 def update_block(cls: Cls, choose: Choices, size: Size) -> Wrong:
     """Entering a run keeps hints to runs that are known, the longest of them as contig_hint."""
     scene = Scene(cls, choose, Size(4, 1))
-    block, start, end = _runs(choose, size.bits)
+    block, start, end = any_runs(choose, size.bits)
     call = Call(scene, "block_update", block, start, end, only=("HINT-1", "HINT-2"))
     wrong = call.run()
     if wrong is not None:
@@ -92,7 +92,7 @@ def update_block(cls: Cls, choose: Choices, size: Size) -> Wrong:
 def order_of_hints(cls: Cls, choose: Choices, size: Size) -> Wrong:
     """If scan_hint lay behind contig_hint exactly when they are equal, it still does."""
     scene = Scene(cls, choose, Size(4, 1))
-    block, start, end = _runs(choose, size.bits)
+    block, start, end = any_runs(choose, size.bits)
     assume(hints.hint_is_ordered(block) is None)
     return Call(scene, "block_update", block, start, end, only=("HINT-4",)).run()
 
