@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from distributed import LocalCluster
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -364,6 +365,21 @@ def test_prove_fails_at_once_without_its_cluster() -> None:
     )
     assert found.exit_code == 2
     assert "tcp://127.0.0.1:1" in found.output
+
+
+def test_prove_on_a_cluster() -> None:
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+    ) as cluster:
+        found = CliRunner().invoke(
+            main,
+            ["prove", "slot-layout", "reserved-stays-off", "--no-cache", "--json",
+             "--dask", cluster.scheduler_address],
+        )  # fmt: skip
+    assert found.exit_code == 0, found.output
+    lines = json.loads(found.stdout)["claims"]
+    assert [line["as_expected"] for line in lines] == [True] * 4
+    assert not any(line["cached"] for line in lines)
 
 
 def test_crosshair_checks_a_target_by_name() -> None:
