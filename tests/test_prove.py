@@ -23,7 +23,7 @@ from percpu_proofs.prove.catalogue import all_obligations, assigned_bugs, claims
 from percpu_proofs.prove.choices import Choices, Fixed, Map, Symbols, following
 from percpu_proofs.prove.claims import SymbolicClaim
 from percpu_proofs.prove.dependencies import reachable, source_hash, sources_of
-from percpu_proofs.prove.enumeration import enumerate_cases
+from percpu_proofs.prove.enumeration import enumerate_cases, most_bits
 from percpu_proofs.prove.obligation import Obligation, Size
 from percpu_proofs.prove.reach import GEOMETRY, REACHED
 from percpu_proofs.prove.sampling import sample_cases
@@ -103,6 +103,7 @@ def test_every_case_of_the_small_size(name: str) -> None:
     found = enumerate_cases(obligation, obligation.small, 60)
     assert found.state == ("refuted" if obligation.refuted else "confirmed"), found.message
     assert found.paths > 0
+    assert most_bits(obligation) <= obligation.symbols[0]  # what CrossHair's own command gives it
 
 
 @pytest.mark.parametrize("name", sorted(assigned_bugs()))

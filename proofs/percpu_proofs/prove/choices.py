@@ -152,8 +152,8 @@ class Drawn:
         return bool(self.number(2))
 
     def map(self, values: Sequence[Any]) -> Any:
-        """Return a list of booleans, so that its agreement with the bytearray is tested too."""
-        return Map(bool(value) for value in values)
+        """Return a bytearray, as the allocator's own maps are."""
+        return bytearray(values)
 
 
 def following(taken: list[list[int]]) -> list[int] | None:

@@ -18,22 +18,20 @@ from percpu_spec.definitions import free_runs, longest_free_run
 
 
 def hints_wrong(
-    scene: Scene, chunk: Chunk, *, blocks: Iterable[int], whole: bool, lefts: bool = True
+    scene: Scene, chunk: Chunk, *, blocks: Iterable[int], whole: bool
 ) -> str | None:
     """Return what the variant's invariant finds wrong with some blocks and with the chunk."""
     with scene.choose.plain():
-        return next(_broken(scene, chunk, blocks, whole, lefts), None)
+        return next(_broken(scene, chunk, blocks, whole), None)
 
 
-def _broken(
-    scene: Scene, chunk: Chunk, blocks: Iterable[int], whole: bool, lefts: bool
-) -> Iterator[str]:
+def _broken(scene: Scene, chunk: Chunk, blocks: Iterable[int], whole: bool) -> Iterator[str]:
     geometry, allocator = scene.geometry, scene.allocator
     gone = {*allocator.EXPECTED, *allocator.NOT_APPLICABLE}
     for index in blocks:
         for clause, found in (
             ("HINT-1", hints.block_hints_are_sound(chunk, index, geometry)),
-            ("HINT-2", lefts and hints.block_left_is_exact(chunk, index, geometry)),
+            ("HINT-2", hints.block_left_is_exact(chunk, index, geometry)),
             ("HINT-3", hints.block_right_is_exact(chunk, index, geometry)),
             ("HINT-4", hints.hint_is_ordered(chunk.md_blocks[index])),
             ("HINT-6", hints.block_hint_is_longest(chunk, index, geometry)),
@@ -83,9 +81,7 @@ def choose_block_hints(
         ):
             _enter(block, contig, scan)
             block.right_free = right
-            if scan[1] <= contig[1] and not next(
-                _broken(scene, chunk, (index,), False, True), None
-            ):
+            if scan[1] <= contig[1] and not any(_broken(scene, chunk, (index,), False)):
                 allowed.append((contig, scan, right))
     assume(allowed)
     contig, scan, block.right_free = allowed[scene.choose.number(len(allowed))]
@@ -104,7 +100,7 @@ def choose_chunk_hints(scene: Scene, chunk: Chunk) -> None:
         allowed = []
         for contig, scan in product(sorted(runs) or [(0, 0)], [(0, 0), *sorted(runs)]):
             _enter(md, contig, scan)
-            if scan[1] <= contig[1] and not next(_broken(scene, chunk, (), True, True), None):
+            if scan[1] <= contig[1] and not any(_broken(scene, chunk, (), True)):
                 allowed.append((contig, scan))
     assume(allowed)
     _enter(md, *allowed[scene.choose.number(len(allowed))])

@@ -20,6 +20,7 @@ from percpu_reference.gaps import Gap, Steps
 
 Wrong = str | None
 
+
 @kept
 def _marks(cls: type, name: str) -> tuple[tuple[Mark, tuple[str, ...]], ...]:
     """Return a method's contract at level full, each condition with the names it takes.

@@ -45,7 +45,8 @@ VACUOUS = "vacuous"
 
 def target(obligation: Obligation) -> Harness:
     """Return the obligation as a function with a contract for CrossHair."""
-    return _harness(obligation, variant_class(obligation.variant), twin=False)
+    cls = variant_class(obligation.variant)
+    return _harness(obligation, cls, obligation.symbols, twin=False)
 
 
 def check(
@@ -69,7 +70,11 @@ def check(
         report_all=True,
         stats=stats,
     )
-    harness = _harness(obligation, cls or variant_class(obligation.variant), twin=twin)
+    bits, wholes = obligation.symbols
+    if not wholes:  # each symbol has its price
+        bits = most_bits(obligation) + _MORE_BITS
+    asked = cls or variant_class(obligation.variant)
+    harness = _harness(obligation, asked, (bits, wholes), twin=twin)
     began = time.process_time()
     messages = [
         message
@@ -91,11 +96,11 @@ def check(
     return Result(state, seconds, stats["num_paths"], text)
 
 
-def _harness(obligation: Obligation, cls: type[Allocator], *, twin: bool) -> Harness:
-    """Return a function whose one postcondition is the obligation, or its twin."""
-    bits, wholes = obligation.symbols
-    if not wholes:  # each symbol has its price
-        bits = most_bits(obligation) + _MORE_BITS
+def _harness(
+    obligation: Obligation, cls: type[Allocator], symbols: tuple[int, int], *, twin: bool
+) -> Harness:
+    """Return a function of (bools, ints) whose one postcondition is the obligation, or its twin."""
+    bits, wholes = symbols
 
     def harness(bits: Any, wholes: Any) -> str | None:
         try:
