@@ -10,9 +10,6 @@ from functools import cache
 from typing import Any
 
 import pytest
-from bug_rows import AREAS, HINTS, SLOTS
-from more_bug_rows import BACKING, BALANCE, CHUNKS, MEMCG, OPERATIONS
-from quiet_bug_rows import EQUAL, EXACT, FAST, REPAIRED
 from seeded_bugs import KM, Row, cast_for, hunt, plant, repaired
 from workloads import HIDDEN, SMALL, Scene, boot, play, scenes
 from workloads import KM as KM_GEOMETRY
@@ -26,6 +23,9 @@ from percpu_proofs import data
 from percpu_proofs.conformance.state import Recorder, counter_record
 from percpu_proofs.conformance.vector_file import Vector, find_vectors, read_vector
 from percpu_proofs.machine import Machine
+from percpu_proofs.seeded.maps import AREAS, HINTS, SLOTS
+from percpu_proofs.seeded.quiet import EQUAL, EXACT, FAST, REPAIRED
+from percpu_proofs.seeded.work import BACKING, BALANCE, CHUNKS, MEMCG, OPERATIONS
 from percpu_reference import build
 from percpu_reference.backing import KmBacking
 from percpu_reference.chunk import Area, Chunk

@@ -11,6 +11,7 @@ from percpu_proofs.commands.bench import bench
 from percpu_proofs.commands.conform import conform
 from percpu_proofs.commands.explain import explain
 from percpu_proofs.commands.explore import explore, replay
+from percpu_proofs.commands.prove import prove
 from percpu_proofs.commands.review import review
 from percpu_proofs.commands.run import run
 from percpu_proofs.commands.show import show
@@ -54,7 +55,18 @@ def main() -> None:
     """
 
 
-for _command in (run, conform, show, explore, replay, review, workload, bench, explain):
+for _command in (
+    run,
+    conform,
+    show,
+    explore,
+    replay,
+    review,
+    prove,
+    workload,
+    bench,
+    explain,
+):
     main.add_command(_command)
 
 if __name__ == "__main__":

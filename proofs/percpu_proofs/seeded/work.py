@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from seeded_bugs import Row
+from percpu_proofs.seeded.planting import Row
 
 # chunks.py
 CHUNKS: list[Row] = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from seeded_bugs import Row
+from percpu_proofs.seeded.planting import Row
 
 # They break a clause that linux_6_12 breaks itself, or is not asked. With the fixes of `reference`
 # on top of the bug the clause is the first to be broken.

@@ -1,8 +1,8 @@
-"""Seeded bugs of the maps, hints, searches and lists; the rest stand in more_bug_rows."""
+"""Seeded bugs of the maps, hints, searches and lists; the rest stand in work."""
 
 from __future__ import annotations
 
-from seeded_bugs import Row
+from percpu_proofs.seeded.planting import Row
 
 # slots.py
 SLOTS: list[Row] = [
@@ -10,6 +10,8 @@ SLOTS: list[Row] = [
     ("size_to_slot", "return self.free_slot", "return self.sidelined_slot", "SLOT-1"),
     ("size_to_slot", "return self._size_to_slot(size)", "return self._size_to_slot(size - 1)",
      "SLOT-1"),
+    ("size_to_slot", "return self._size_to_slot(size)",
+     "return self._size_to_slot(size & (size - 1))", "SLOT-1"),
     ("chunk_slot", "return 0", "return 1", "SLOT-1"),
     ("chunk_slot", "[chunk.chunk_md.contig_hint]", "[chunk.free_bytes // self.granule]", "SLOT-1"),
     ("_chunk_move", "if chunk is self.reserved_chunk:", "if chunk.immutable:", "LIST-1 LIST-4"),

@@ -1,0 +1,153 @@
+"""`percpu-spec prove`: every claim checked by machine, with its bound, its twin and its bugs."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.text import Text
+
+from percpu_proofs.commands import output
+from percpu_proofs.prove import ledger
+from percpu_proofs.prove.catalogue import chosen, without_claim
+from percpu_proofs.spread import default_jobs, spread
+
+_TIMEOUT = 120.0  # seconds for one check
+
+_MEANS = """\
+confirmed, crosshair: CrossHair ran the real function on symbols and covered every path within the
+bound; it says nothing beyond the bound. confirmed, enumeration: every case within the bound was
+run. refuted: some case breaks the clause; for what a variant is known to break, that is expected.
+Inputs are any state that the clauses allow, whether or not operations lead there; claims "from
+boot" run operations. Each claim has a twin that says that none of its cases says anything, which
+must be refuted, and seeded bugs, each a changed line of a function under proof, refuted too."""
+
+
+@click.command()
+@click.argument("names", metavar="[ID]...", nargs=-1)
+@click.option("--jobs", type=click.IntRange(min=1), default=default_jobs, help="Processes.")
+@click.option("--dask", metavar="ADDRESS", help="Run on the cluster of this dask scheduler.")
+@click.option("--no-cache", is_flag=True, help="Prove anew what is known from earlier runs.")
+@click.option("--timeout", type=click.FloatRange(min=1), default=_TIMEOUT, show_default=True,
+              help="Seconds for one check; what takes longer is not confirmed.")  # fmt: skip
+@click.option("--summary", type=click.Path(dir_okay=False, path_type=Path),
+              help="Write what must not shrink to this file.")  # fmt: skip
+@output.json_option
+def prove(
+    names: tuple[str, ...],
+    jobs: int,
+    dask: str | None,
+    no_cache: bool,
+    timeout: float,
+    summary: Path | None,
+    as_json: bool,
+) -> None:
+    """Check claims by machine: all, or those with an ID or about a clause.
+
+    Exit 1 where one is not as declared, its twin or a seeded bug of it is not refuted, a function
+    under contract has no claim, or the ledger differs from the committed one.
+    """
+    wanted = chosen(names)
+    cache = ledger.Cache()
+    began = time.perf_counter()
+    known = [] if no_cache else [e for c in wanted if (e := cache.find(c)) is not None]
+    ready = {entry.id for entry in known}
+    tasks = [ledger.Task(claim.id, timeout) for claim in wanted if claim.id not in ready]
+    with output.progress_bar("prove") as bar:
+        proved, interrupted = spread(
+            tasks, ledger.prove, jobs=jobs, dask=dask, on_done=bar, keep=cache.keep
+        )
+    seconds = time.perf_counter() - began
+    by_id = {entry.id: entry for entry in (*known, *proved)}
+    entries = [by_id[claim.id] for claim in wanted if claim.id in by_id]
+    missing = [] if names else without_claim(wanted)
+    complete = not names and not interrupted
+    if summary is not None:
+        summary.write_text(json.dumps(ledger.summary(entries), indent=1) + "\n", "utf-8")
+    changed = ledger.differences(entries, complete=complete) if summary is None else []
+    if as_json:
+        found = [asdict(entry) | {"as_expected": entry.as_expected} for entry in entries]
+        output.print_json({
+            "claims": found,
+            "planned": len(wanted),
+            "done": len(entries),
+            "without_claim": missing,
+            "changed": changed,
+            "seconds": round(seconds, 1),
+        })
+    else:
+        _show(output.console(), entries, len(wanted), missing, changed, seconds)
+    if interrupted:
+        raise SystemExit(output.INTERRUPTED)
+    if missing or changed or not all(entry.as_expected for entry in entries):
+        raise SystemExit(output.DIFFERS)
+
+
+def _show(
+    out: Console,
+    entries: Sequence[ledger.Entry],
+    planned: int,
+    missing: Sequence[str],
+    changed: Sequence[str],
+    seconds: float,
+) -> None:
+    rows = [
+        (
+            entry.id,
+            entry.clause,
+            entry.engine,
+            _mark(entry),
+            entry.bound,
+            entry.paths,
+            entry.seconds,
+            "refuted" if entry.twin == "refuted" else Text(entry.twin, "bold red"),
+            f"{len(entry.bugs) - len(entry.survivors)}/{len(entry.bugs)}",
+            entry.source[:8],
+        )
+        for entry in entries
+    ]
+    columns = ("claim", "clause", "engine", "state", "bound", "paths", "s", "twin", "bugs",
+               "source")  # fmt: skip
+    out.print(output.table("ledger", columns, rows))
+    for entry in entries:
+        if not entry.as_expected:
+            _show_entry(out, entry)
+    for line in changed:
+        out.print(f"ledger: {line}", style="red", markup=False)
+    if missing:
+        out.print(f"under contract and in no claim: {', '.join(missing)}", style="bold red")
+    out.print(_MEANS, style="dim")
+    bugs = [state for entry in entries for state in entry.bugs.values()]
+    killed = sum(state == "refuted" for state in bugs)
+    different = {name for entry in entries for name in entry.bugs}
+    states = Counter((entry.engine, entry.state) for entry in entries)
+    told = ", ".join(f"{n} {state} by {engine}" for (engine, state), n in states.items())
+    rate = 100 * killed / len(bugs) if bugs else 100.0
+    out.print(
+        f"{len(entries)} of {planned} claims in {seconds:.0f} s: {told}; "
+        f"{killed} of {len(bugs)} checks with a seeded bug refuted ({rate:.1f}%), "
+        f"{len(different)} bugs",
+        style="bold",
+        soft_wrap=True,
+    )
+
+
+def _mark(entry: ledger.Entry) -> Text:
+    text = entry.state if entry.state == entry.expected else f"{entry.state} !"
+    return Text(text, "green" if entry.as_expected else "bold red")
+
+
+def _show_entry(out: Console, entry: ledger.Entry) -> None:
+    out.print(f"\n{entry.id}: {entry.state}, expected {entry.expected}", style="bold red")
+    if entry.message:
+        out.print(f"  {entry.message}", markup=False)
+    if entry.twin != "refuted":
+        out.print(f"  its twin is {entry.twin}: it may hold by saying nothing")
+    if entry.survivors:
+        out.print(f"  seeded bugs not refuted: {', '.join(entry.survivors)}")

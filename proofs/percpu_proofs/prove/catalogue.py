@@ -1,0 +1,78 @@
+"""Every claim there is, and which functions none speaks of."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import pkgutil
+from collections.abc import Sequence
+from difflib import get_close_matches
+from importlib import resources
+
+from percpu_contracts.contract import marked_names
+from percpu_proofs.inputs import InputError
+from percpu_proofs.lemmas import catalogue as lemmas
+from percpu_proofs.prove import obligations
+from percpu_proofs.prove.claim import Claim
+from percpu_proofs.prove.claims import EnumeratedClaim, SymbolicClaim
+from percpu_proofs.prove.obligation import OBLIGATIONS, Obligation
+from percpu_proofs.prove.reach import REACHED
+from percpu_reference.variants.linux_6_12 import Linux612
+
+
+def all_obligations() -> list[Obligation]:
+    """Return every obligation, by module."""
+    for module in pkgutil.iter_modules(obligations.__path__):
+        importlib.import_module(f"{obligations.__name__}.{module.name}")
+    return OBLIGATIONS
+
+
+def assigned_bugs() -> dict[str, list[str]]:
+    """Return which seeded bugs each obligation is to catch, by obligation."""
+    text = resources.files("percpu_proofs.prove").joinpath("bugs.json").read_text("utf-8")
+    found: dict[str, list[str]] = json.loads(text)
+    return found
+
+
+def claims() -> tuple[Claim, ...]:
+    """Return every claim: by symbols, by enumeration, by search from the initial state."""
+    bugs = assigned_bugs()
+    found: list[Claim] = []
+    for obligation in all_obligations():
+        mine = tuple(bugs.get(obligation.id, ()))
+        found.append(SymbolicClaim(obligation, mine))
+        found.append(EnumeratedClaim(obligation, mine))
+    found += REACHED
+    return (*found, *lemmas.claims())
+
+
+def chosen(wanted: Sequence[str]) -> tuple[Claim, ...]:
+    """Return the claims with these ids, or about these clauses; all if none is named.
+
+    Raises InputError for a name that is neither, with near matches.
+    """
+    every = claims()
+    if not wanted:
+        return every
+    by_name: dict[str, list[Claim]] = {}
+    for claim in every:
+        for name in {claim.id, *claim.clause.split(", "), claim.id.removesuffix("-enumerated")}:
+            by_name.setdefault(name.lower(), []).append(claim)
+    found: dict[str, Claim] = {}
+    for name in wanted:
+        if name.lower() not in by_name:
+            near = get_close_matches(name.lower(), by_name, n=5, cutoff=0.5) or list(by_name)[:5]
+            raise InputError(f"claim {name!r}", None, f"one of {', '.join(near)}, or a clause")
+        found |= {claim.id: claim for claim in by_name[name.lower()]}
+    return tuple(claim for claim in every if claim.id in found)
+
+
+def without_claim(every: Sequence[Claim]) -> list[str]:
+    """Return the functions under contract that no claim by symbols is about."""
+    spoken = {
+        name.rsplit(".", 1)[-1]
+        for claim in every
+        if claim.engine == "crosshair"
+        for name in claim.functions
+    }
+    return [name for name in marked_names(Linux612) if name not in spoken]

@@ -1,0 +1,89 @@
+"""What is kept of a run where no contract is enforced: its history, and what callees were owed.
+
+Some clauses speak of history. And a function under proof must keep what its callees require: where
+it does not, their contracts say nothing more.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import types
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+from percpu_contracts.contract import marked_names, marks_of
+from percpu_proofs.prove.keeping import kept
+from percpu_reference.variants import Allocator
+
+
+@kept
+def keeping_history(cls: type[Allocator]) -> type[Allocator]:
+    """Return a class without contracts that keeps history, and what a callee is owed first.
+
+    The latter as `monitor.last`: clause and what is wrong.
+    """
+    namespace: dict[str, Any] = {"__slots__": ()}
+    for name in marked_names(cls):
+        marks = marks_of(cls, name)
+        if any(is_note(mark) or mark.kind == "require" for mark in marks):
+            namespace[name] = _noting(getattr(cls, name), marks)
+    return cast("type[Allocator]", type(cls.__name__, (cls,), namespace))
+
+
+def is_note(mark: Any) -> bool:
+    """Say whether a line of a contract only keeps history."""
+    return bool(
+        mark.kind == "ensure"
+        and not mark.clause
+        and not inspect.isgeneratorfunction(inspect.unwrap(mark.condition))
+    )
+
+
+def _asking(mark: Any) -> tuple[Callable[..., Any], list[str]]:
+    """Return a condition and the names it takes."""
+    return mark.condition, list(inspect.signature(mark.condition).parameters)
+
+
+def _noting(function: Callable[..., Any], marks: Sequence[Any]) -> Callable[..., Any]:
+    """Return a method that says what is required and is not, and makes its notes when left."""
+    names = list(inspect.signature(function).parameters)
+    olds = [(m.clause, *_asking(m)) for m in marks if m.kind == "old"]
+    notes = [_asking(m) for m in marks if is_note(m)]
+    if not notes:
+        olds = []
+    requires = [(m.clause, *_asking(m)) for m in marks if m.kind == "require"]
+
+    def enter(args: tuple[Any, ...]) -> dict[str, Any]:
+        given = dict(zip(names, args, strict=False))
+        monitor = given["self"].monitor
+        for clause, condition, wanted in requires:
+            wrong = condition(*[given[n] for n in wanted])
+            if wrong and not monitor.last[0]:
+                monitor.last = clause, f"{wrong}; {function.__name__} requires otherwise"
+        given["OLD"] = old = types.SimpleNamespace()
+        for name, capture, wanted in olds:
+            setattr(old, name, capture(*[given[n] for n in wanted]))
+        return given
+
+    def leave(given: dict[str, Any], result: Any) -> Any:
+        given["result"] = result
+        for note, wanted in notes:
+            note(*[given[n] for n in wanted])
+        return result
+
+    if inspect.isgeneratorfunction(function):
+
+        @functools.wraps(function)
+        def steps(*args: Any) -> Any:
+            given = enter(args)
+            return leave(given, (yield from function(*args)))
+
+        return steps
+
+    @functools.wraps(function)
+    def plain(*args: Any) -> Any:
+        given = enter(args)
+        return leave(given, function(*args))
+
+    return plain

@@ -1,0 +1,1 @@
+"""The obligations, a module for each topic of the kernel's code."""

@@ -1,0 +1,121 @@
+"""The symbolic engine: CrossHair runs an obligation on symbols and covers every path, or says so.
+
+An obligation becomes a function of a fixed tuple of bools (and one of ints), with an icontract
+postcondition. `crosshair check percpu_proofs.prove.targets` finds the same functions.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import crosshair.core_and_libs  # noqa: F401
+import icontract
+from crosshair.core import analyze_function, run_checkables
+from crosshair.options import AnalysisKind, AnalysisOptionSet
+from crosshair.statespace import MessageType
+from crosshair.tracers import NoTracing
+
+from percpu_proofs.prove.choices import Symbols, VacuousError
+from percpu_proofs.prove.claim import Result, State
+from percpu_proofs.prove.enumeration import most_bits
+from percpu_proofs.prove.obligation import Obligation
+from percpu_reference.variants import Allocator, variant_class
+
+Harness = Callable[..., Any]
+
+_PATH = 30.0  # seconds for one path
+_MORE_BITS = 6  # bools that a bugged function may ask for beyond those of the right one
+
+
+def nothing_is_wrong(result: str | None) -> bool:
+    """Nothing is wrong in this case."""
+    return result is None
+
+
+def says_nothing(result: str | None) -> bool:
+    """This case is vacuous."""
+    return result == VACUOUS
+
+
+VACUOUS = "vacuous"
+
+
+def target(obligation: Obligation) -> Harness:
+    """Return the obligation as a function with a contract for CrossHair."""
+    cls = variant_class(obligation.variant)
+    return _harness(obligation, cls, obligation.symbols, twin=False)
+
+
+def check(
+    obligation: Obligation,
+    timeout: float,
+    *,
+    cls: type[Allocator] | None = None,
+    twin: bool = False,
+) -> Result:
+    """Check an obligation, its twin, or it with another class, a bugged one, in place of its own.
+
+    Confirmed only if every condition is, by CrossHair's own message, and there is one. A timeout is
+    not confirmed.
+    """
+    stats = Counter[str]()
+    options = AnalysisOptionSet(
+        analysis_kind=(AnalysisKind.icontract,),
+        per_condition_timeout=timeout,
+        per_path_timeout=_PATH,
+        max_uninteresting_iterations=None,
+        report_all=True,
+        stats=stats,
+    )
+    bits, wholes = obligation.symbols
+    if not wholes:  # each symbol has its price
+        bits = most_bits(obligation) + _MORE_BITS
+    asked = cls or variant_class(obligation.variant)
+    harness = _harness(obligation, asked, (bits, wholes), twin=twin)
+    began = time.process_time()
+    messages = [
+        message
+        for checkable in analyze_function(harness, options)
+        for message in run_checkables([checkable])
+    ]
+    seconds = time.process_time() - began
+    states = {message.state for message in messages}
+    text = " ".join(f"{m.message.splitlines()[0]}" for m in messages if m.message)
+    state: State = "not confirmed"
+    if states == {MessageType.CONFIRMED}:
+        state = "confirmed"
+    elif MessageType.POST_FAIL in states:
+        state = "refuted"
+    elif not messages:
+        text = "CrossHair found no condition to check"
+    elif states == {MessageType.CANNOT_CONFIRM}:
+        text = f"not every path was covered within {timeout:.0f} s: {stats['num_paths']} were"
+    return Result(state, seconds, stats["num_paths"], text)
+
+
+def _harness(
+    obligation: Obligation, cls: type[Allocator], symbols: tuple[int, int], *, twin: bool
+) -> Harness:
+    """Return a function of (bools, ints) whose one postcondition is the obligation, or its twin."""
+    bits, wholes = symbols
+
+    def harness(bits: Any, wholes: Any) -> str | None:
+        try:
+            wrong = obligation.judge(cls, Symbols(bits, wholes, NoTracing), obligation.small)
+        except VacuousError:
+            return VACUOUS if twin else None
+        return wrong
+
+    harness.__name__ = harness.__qualname__ = obligation.id.replace("-", "_")
+    harness.__doc__ = obligation.says
+    harness.__annotations__ = {
+        "bits": tuple[(bool,) * bits],  # type: ignore[misc]
+        "wholes": tuple[(int,) * wholes] if wholes else tuple[()],  # type: ignore[misc]
+        "return": str | None,
+    }
+    condition = says_nothing if twin else nothing_is_wrong
+    wrapped: Harness = icontract.ensure(condition)(harness)
+    return wrapped

@@ -1,0 +1,57 @@
+"""Seeded bugs, each a line of a real function changed, by name.
+
+A bug's name is its function's with a number behind it, in the order of the tables.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import NamedTuple
+
+from percpu_proofs.seeded import maps, quiet, work
+from percpu_proofs.seeded.planting import Row, plant, repaired
+from percpu_reference.variants import Allocator
+
+
+class Bug(NamedTuple):
+    """A seeded bug: function, its text and what stands there instead, what it breaks.
+
+    legal: no clause forbids it; only the kernel does not do it. same: it changes nothing, for the
+    reason in `said`.
+    """
+
+    name: str
+    function: str
+    text: str
+    instead: str
+    said: str
+    legal: bool
+    same: bool
+
+    def planted(self, variant: str) -> type[Allocator]:
+        """Return linux_6_12 with the bug, or `reference`, its fixes on top."""
+        bugged = plant(self.function, self.text, self.instead)
+        return repaired(bugged) if variant == "reference" else bugged
+
+
+def _named() -> dict[str, Bug]:
+    numbered = Counter[str]()
+    found: dict[str, Bug] = {}
+
+    def enter(rows: list[Row], *, legal: bool = False, same: bool = False) -> None:
+        for function, text, instead, said in rows:
+            numbered[function] += 1
+            name = f"{function}-{numbered[function]}"
+            found[name] = Bug(name, function, text, instead, said, legal, same)
+
+    for table in (maps.SLOTS, maps.HINTS, maps.AREAS, work.CHUNKS, work.BACKING, work.MEMCG):
+        enter(table)
+    for table in (work.OPERATIONS, work.BALANCE, quiet.REPAIRED, quiet.FAST):
+        enter(table)
+    enter(quiet.EXACT, legal=True)
+    enter(quiet.EQUAL, same=True)
+    return found
+
+
+BUGS = _named()
+"""Every seeded bug by its name."""
