@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import icontract
 import pytest
 from click.testing import CliRunner
 from distributed import LocalCluster
@@ -18,17 +19,17 @@ from hypothesis import strategies as st
 
 from percpu_contracts.contract import marked_names
 from percpu_proofs.cli import main
-from percpu_proofs.prove import ledger
+from percpu_proofs.prove import contracts_off, ledger
 from percpu_proofs.prove.catalogue import all_obligations, assigned_bugs, claims, without_claim
 from percpu_proofs.prove.choices import Choices, Fixed, Map, Symbols, following
 from percpu_proofs.prove.claims import SymbolicClaim
+from percpu_proofs.prove.claims import by_symbols as check
 from percpu_proofs.prove.dependencies import reachable, source_hash, sources_of
 from percpu_proofs.prove.enumeration import enumerate_cases, most_bits
 from percpu_proofs.prove.obligation import Obligation, Size
 from percpu_proofs.prove.reach import GEOMETRY, REACHED
 from percpu_proofs.prove.sampling import sample_cases
 from percpu_proofs.prove.scene import Scene
-from percpu_proofs.prove.symbolic import check
 from percpu_proofs.seeded import BUGS
 from percpu_reference import build
 from percpu_reference.variants import Allocator
@@ -120,6 +121,29 @@ def test_a_random_case_refutes_too() -> None:
     bugged = BUGS["isolate_chunk-1"].planted(obligation.variant)
     assert sample_cases(obligation, obligation.small, 100, cls=bugged).state == "refuted"
     assert sample_cases(obligation, obligation.small, 100).state == "not confirmed"
+
+
+def test_contracts_are_enforced_beside_crosshair() -> None:
+    """CrossHair's libraries switch icontract off when they are imported."""
+    assert "crosshair.core_and_libs" in sys.modules
+
+    @icontract.ensure(lambda result: result > 0)
+    def broken() -> int:
+        return 0
+
+    def raises() -> bool:
+        try:
+            broken()
+        except icontract.ViolationError:
+            return True
+        return False
+
+    assert raises()
+    with contracts_off():
+        assert not raises()
+    assert raises()
+    assert check(OBLIGATIONS["slot-layout"], 60).state == "confirmed"
+    assert raises()
 
 
 def test_a_timeout_is_not_confirmed() -> None:
