@@ -28,6 +28,7 @@ from percpu_proofs.traces.reader import read_run
 from percpu_reference.gaps import Steps
 from percpu_reference.variants import VARIANTS, build
 from percpu_reference.variants.linux_6_12 import Linux612
+from percpu_reference.variants.reference import FIXES
 from percpu_spec.gfp import ACCOUNT
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -418,3 +419,14 @@ def test_an_interruption_keeps_what_is_done(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_shipped_names() -> None:
     assert shipped() == ["cg510_4", "cg612_4"]
+
+
+def test_every_fix_has_its_cost() -> None:
+    result = CliRunner().invoke(main, ["workload", "fixes", "--operations", "3000", "--json"])
+    assert result.exit_code == 0
+    costs = json.loads(result.output)
+    assert costs.keys() >= {"linux_6_12", "reference", *(fix.NAME for fix in FIXES)}
+    # a fix that rescans whole chunks on every free would reach many times as many blocks
+    assert costs["reference"]["blocks"] < 1.5 * costs["linux_6_12"]["blocks"]
+    unknown = CliRunner().invoke(main, ["workload", "fixes", "c99"])
+    assert unknown.exit_code == 2 and "c10" in unknown.output

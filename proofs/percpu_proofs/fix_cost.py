@@ -6,14 +6,12 @@ functions that keep the hints; so the figures repeat exactly and carry over to t
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, astuple, dataclass, fields, replace
 from typing import Any, SupportsIndex, cast, overload
 
-from percpu_proofs.bench import find_list
 from percpu_proofs.machine import Machine
-from percpu_proofs.oplist import OperationList, read_operations
+from percpu_proofs.oplist import OperationList
 from percpu_reference import build
 from percpu_reference.balance import Balance
 from percpu_reference.chunk import Block, Chunk
@@ -189,19 +187,3 @@ def rows(costs: Iterable[FixCost]) -> Iterator[list[str]]:
     """Yield a table's cells, in the order of COLUMNS: work by operation."""
     for each in costs:
         yield [each.name, *(f"{value:.2f}" for value in each.per_operation().values())]
-
-
-def main(names: Iterable[str]) -> None:
-    """Print the table for lists by name (c10, c100, c1000) or path."""
-    for name in names:
-        path = find_list(name, [])
-        if path is None:
-            raise SystemExit(f"{name}: no such list")
-        print(name, *COLUMNS[1:], "work", "pages", "peak", sep="\t")
-        for each in measure(read_operations(path), Geometry(), combinations()):
-            memory = (str(each.works), str(each.pages), str(each.peak))
-            print(*next(rows([each])), *memory, sep="\t", flush=True)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:] or ["c10"])

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 from rich.text import Text
 
+from percpu_proofs.bench import find_list
 from percpu_proofs.commands import figures, output
+from percpu_proofs.fix_cost import COLUMNS, combinations, measure, rows
 from percpu_proofs.headline.examined import PILES, SHAPES, Burst, after, piles
 from percpu_proofs.headline.interleaving import TIMINGS, USUAL, Schedule
 from percpu_proofs.headline.plots import cost_svg, removal_svg
 from percpu_proofs.headline.removal import BANDS, Curve, run_workload
 from percpu_proofs.headline.workload import Workload, load, published, shipped
+from percpu_proofs.inputs import InputError
+from percpu_proofs.oplist import read_operations
 from percpu_reference.variants import VARIANTS, variant_class
+from percpu_spec.geometry import Geometry
 
 _variants = click.option(
     "--variant",
@@ -164,6 +170,32 @@ def cost(
     else:
         figures.show_cost(output.console(), bursts, later, workload_name, unexpected)
     _end(interrupted, ok=not unexpected, svg=svg, drawing=cost_svg(bursts))
+
+
+@workload.command()
+@click.argument("name", metavar="[LIST]", default="c10")
+@click.option("--operations", type=click.IntRange(min=1), help="Only so many, from the first on.")
+@output.json_option
+def fixes(name: str, operations: int | None, as_json: bool) -> None:
+    """Count the work that each fix of `reference` adds to linux_6_12 over LIST (c10, or a file).
+
+    Work by operation, which carries over to the kernel's C: blocks whose hints are reached, hint
+    updates and refreshes, chunks examined, scans of maps and the bits they walk over.
+    """
+    path = find_list(name, [])
+    if path is None:
+        raise InputError("LIST", None, "c10, c100, c1000 where they are found, or a file", name)
+    variants = combinations()
+    costs = []
+    with output.progress_bar("fixes") as bar:
+        for each in measure(read_operations(path), Geometry(), variants, operations):
+            costs.append(each)
+            bar(len(costs), len(variants))
+    if as_json:
+        output.print_json({each.name: asdict(each) | each.per_operation() for each in costs})
+        return
+    out = output.console()
+    out.print(output.table(f"work by operation over {name}", COLUMNS, list(rows(costs))))
 
 
 def _run(one: Workload, curves: list[Curve], runs: Sequence[tuple[str, Schedule]]) -> None:
