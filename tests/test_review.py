@@ -242,14 +242,15 @@ def test_verdicts(
     clause: str, judged: int, example: Example | None, verdict: tuple[str, str, bool]
 ) -> None:
     examples = {clause: example} if example else {}
-    assert cell_of(clause, Outcome(JOB, "fuzzed", "a bound", {clause: judged}, examples)) == verdict
+    outcome = Outcome(JOB, "fuzzed", "so far", "so", {clause: judged}, examples)
+    assert cell_of(clause, outcome) == verdict
 
 
 def test_the_shortest_counterexample_is_given() -> None:
     longer = replace(EXAMPLE, length=9)
     outcomes = [
-        Outcome(JOB, "fuzzed", "", {"HINT-5": 1}, {"HINT-5": longer}),
-        Outcome(JOB, "contracted", "", {"HINT-5": 1}, {"HINT-5": EXAMPLE}),
+        Outcome(JOB, "fuzzed", "", "", {"HINT-5": 1}, {"HINT-5": longer}),
+        Outcome(JOB, "contracted", "", "", {"HINT-5": 1}, {"HINT-5": EXAMPLE}),
     ]
     cell = next(c for c in matrix(["linux_6_12"], outcomes) if c.clause == "HINT-5")
     assert cell.example is EXAMPLE and cell.rung == "fuzzed" and len(cell.evidence) == 2

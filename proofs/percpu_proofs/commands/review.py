@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from percpu_proofs.commands import output
-from percpu_proofs.review.jobs import jobs_for, run
+from percpu_proofs.review.jobs import Outcome, jobs_for, run
 from percpu_proofs.review.matrix import Cell, matrix, matrix_json
 from percpu_proofs.spread import default_jobs, spread
 from percpu_reference.variants import VARIANTS, variant_class
@@ -22,7 +22,7 @@ _BUDGET = 45.0  # seconds for each job
 _DEEP_BUDGET = 3600.0
 _SIGNS = {"holds": "holds", "violated": "BROKEN", "unchecked": "?", "not applicable": "-"}
 _LEGEND = """\
-holds     in every run, within the bounds named by --json; never more than that
+holds     in every search below that judged it, within its bound; never more than that
 BROKEN n  a run broke it; n operations in the shortest counterexample that was found
 ?         not judged: its situation occurred in no run     -  not asked of this variant
 !         not what the variant declares"""
@@ -63,7 +63,7 @@ def review(
         found["seconds"] = round(seconds, 1)
         output.print_json(found)
     else:
-        _show(output.console(), variants, cells, len(outcomes), len(planned), seconds)
+        _show(output.console(), variants, cells, outcomes, len(planned), seconds)
     if interrupted:
         raise SystemExit(output.INTERRUPTED)
     if not all(cell.as_expected for cell in cells):
@@ -74,7 +74,7 @@ def _show(
     out: Console,
     variants: Sequence[str],
     cells: Sequence[Cell],
-    done: int,
+    outcomes: Sequence[Outcome],
     planned: int,
     seconds: float,
 ) -> None:
@@ -88,13 +88,15 @@ def _show(
     names = [Path(v).stem for v in variants]
     out.print(output.table("verdicts", ("clause", "what", *names), rows))
     out.print(_LEGEND, markup=False)
+    columns = ("search", "how far", "what")
+    out.print(output.table("\nbounds", columns, _searched(outcomes)))
     for cell in cells:
         if cell.verdict == "violated" or not cell.as_expected:
             _show_cell(out, cell)
     counts = Counter(cell.verdict for cell in cells)
     unexpected = [f"{c.variant} {c.clause}" for c in cells if not c.as_expected]
     out.print(
-        f"{done} of {planned} jobs in {seconds:.0f} s: "
+        f"{len(outcomes)} of {planned} jobs in {seconds:.0f} s: "
         + ", ".join(f"{n} {word}" for word, n in counts.items())
         + (f"; not as declared: {', '.join(unexpected)}" if unexpected else "; all as declared"),
         style="bold red" if unexpected else "bold",
@@ -113,22 +115,40 @@ def _mark(cell: Cell) -> Text:
 
 def _show_cell(out: Console, cell: Cell) -> None:
     declared = "as declared" if cell.as_expected else f"declared: {cell.expected}"
-    out.print(f"\n{cell.variant} {cell.clause} {cell.verdict}, {declared}", style="bold")
+    name = Path(cell.variant).stem
+    out.print(f"\n{name} {cell.clause} {cell.verdict}, {declared}", style="bold")
     if cell.reason:
         out.print(f"  {cell.reason}", markup=False)
-    for entry in cell.evidence:
-        if entry["violated"] or cell.verdict != "violated":
-            out.print(f"  {entry['rung']}: {entry['engine']}, {entry['bound']}", markup=False)
     example = cell.example
     if example is None:
         return
-    shortest = "the shortest within that bound" if example.shortest else "as found"
     out.print(f"  {example.message}", markup=False)
-    if example.length > 12:
-        out.print(f"  {example.length} operations, {shortest}")
-    else:
-        together = f" | at once: {'; '.join(example.actors)}" if example.actors else ""
-        text = f"{'; '.join(example.setup)}{together}"
-        out.print(f"  {example.length} operations, {shortest}: {text}", markup=False)
+    shortest = "the shortest within this bound" if example.shortest else "maybe not the fewest"
+    out.print(f"  {example.length} operations, {shortest}: {cell.found_by}", markup=False)
+    if len(example.setup) + len(example.actors) <= 14:
+        alone = "; ".join(example.setup)
+        together = "; ".join(example.actors)
+        names = ("then at once", "at once") if example.schedule else ("then", "")
+        joint = f" | {names[0]}: " if alone else (f"{names[1]}: " if names[1] else "")
+        out.print(f"  {alone}{joint}{together}", markup=False)
+    others = [e["engine"] for e in cell.evidence if e["violated"]]
+    if len(others) > 1:
+        out.print(f"  broken in {len(others)} searches: {', '.join(others)}", markup=False)
     if example.token:
         out.print(f"  percpu-spec replay {example.token}", soft_wrap=True, markup=False)
+
+
+def _searched(outcomes: Sequence[Outcome]) -> list[tuple[str, str, str]]:
+    """Return each search, how far it came for which variants, and what it did."""
+    by_search: dict[tuple[str, str], dict[str, list[str]]] = {}
+    for outcome in outcomes:
+        reached = by_search.setdefault((outcome.engine, outcome.how), {})
+        reached.setdefault(outcome.reach, []).append(Path(outcome.job.variant).stem)
+    rows = []
+    for (engine, how), reached in by_search.items():
+        if len(reached) == 1:
+            reach = next(iter(reached))
+        else:
+            reach = "; ".join(f"{', '.join(who)}: {how_far}" for how_far, who in reached.items())
+        rows.append((engine, reach, how))
+    return rows

@@ -72,11 +72,22 @@ class Outcome:
 
     job: Job
     rung: str
-    bound: str
+    reach: str  # how far it came
+    how: str  # what was done, the same for every variant
     judged: dict[str, int] = field(default_factory=dict)
     examples: dict[str, Example] = field(default_factory=dict)
     complete: bool = True
     seconds: float = 0.0
+
+    @property
+    def engine(self) -> str:
+        """Who found it, in words: the engine and what it was set on."""
+        return f"{self.job.engine} {Path(self.job.what).name.removesuffix('.jsonl.gz')}"
+
+    @property
+    def bound(self) -> str:
+        """How far it came in doing what."""
+        return f"{self.reach}: {self.how}"
 
 
 def jobs_for(variants: tuple[str, ...], budget: float, *, deep: bool = False) -> list[Job]:
@@ -132,12 +143,12 @@ def _breadth(job: Job, plan: alphabets.Plan, search: Breadth, how: str) -> Outco
     if job.deep:
         search.longest, search.wanted = plan.longest + 8, frozenset({"all that time allows"})
     search.run()
-    short = "" if search.complete else f" (planned {search.longest}; out of time)"
+    short = "" if search.complete else f" of {search.longest}, out of time"
     return Outcome(
         job,
         EXHAUSTIVE,
-        f"all lists of up to {search.covered} operations{short}, {how}; {plan.bound}; "
-        f"{search.states:,} states, {search.steps:,} steps",
+        f"all lists of up to {search.covered} operations{short}",
+        f"{how}; {plan.bound}",
         dict(search.judged),
         {c.clause: _example(job.variant, c, plan.geometry) for c in search.caught.values()},
         search.complete,
@@ -166,8 +177,9 @@ def _fuzz(job: Job) -> Outcome:
     outcome = Outcome(
         job,
         FUZZED,
-        f"{fuzz.programs:,} programs of {fuzz.length} operations in drawn schedules, contracts at "
-        f"full, some begun as a scenario, seed {fuzz.seed}; {geometry}",
+        f"{fuzz.programs:,} programs",
+        f"{fuzz.length} operations each in drawn schedules, contracts at full, some begun as a "
+        f"scenario, seed {fuzz.seed}; {geometry}",
         dict(fuzz.judged),
     )
     for clause, (message, drawn) in fuzz.caught.items():
@@ -188,8 +200,9 @@ def _scenario(job: Job) -> Outcome:
     return Outcome(
         job,
         EXHAUSTIVE,
+        f"{result.schedules:,} schedules",
         f"every schedule of {len(scenario.actors)} actors and up to {scenario.works} runs of the "
-        f"work: {result.schedules:,} schedules, {result.states:,} states",
+        "work",
         dict(result.witnessed),
         {
             clause: Example(
@@ -229,7 +242,8 @@ def _workload(job: Job) -> Outcome:
     outcome = Outcome(
         job,
         CONTRACTED,
-        f"{done:,} of {len(operations):,} operations of a recorded run, contracts at full",
+        f"{done:,} of {len(operations):,} operations",
+        "a recorded run, contracts at full",
         dict(sightings.of(monitor.asked())),
         complete=done == len(operations),
     )

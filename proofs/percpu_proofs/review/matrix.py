@@ -27,6 +27,7 @@ class Cell:
     reason: str = ""
     evidence: list[dict[str, Any]] = field(default_factory=list)
     example: Example | None = None
+    found_by: str = ""  # engine and bound of the example
 
     @property
     def as_expected(self) -> bool:
@@ -86,7 +87,7 @@ def _cell(variant: str, clause: str, outcomes: list[Outcome]) -> Cell:
             continue
         evidence.append(
             {
-                "engine": f"{outcome.job.engine} {_short(outcome.job.what)}",
+                "engine": outcome.engine,
                 "rung": outcome.rung,
                 "bound": outcome.bound,
                 "count": judged,
@@ -96,20 +97,19 @@ def _cell(variant: str, clause: str, outcomes: list[Outcome]) -> Cell:
             }
         )
         if example is not None:
-            examples.append(example)
+            examples.append((example, outcome))
     if examples:
-        best = min(examples, key=lambda e: (e.length, not e.shortest, len(e.schedule)))
+        best, outcome = min(
+            examples, key=lambda e: (e[0].length, not e[0].shortest, len(e[0].schedule))
+        )
         reason = cls.EXPECTED.get(clause, "")
-        return Cell(variant, clause, "violated", expected, reason, evidence, best)
+        found_by = f"{outcome.engine}, {outcome.bound}"
+        return Cell(variant, clause, "violated", expected, reason, evidence, best, found_by)
     if evidence:
         reason = f"{cls.EXPECTED[clause]} did not show" if clause in cls.EXPECTED else ""
         return Cell(variant, clause, "holds", expected, reason, evidence)
     reason = "its situation occurred in no run of this review"
     return Cell(variant, clause, "unchecked", expected, reason)
-
-
-def _short(what: str) -> str:
-    return what.rsplit("/", 1)[-1].removesuffix(".jsonl.gz")
 
 
 def matrix_json(cells: Sequence[Cell]) -> dict[str, Any]:
