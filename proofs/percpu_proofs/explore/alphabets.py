@@ -44,15 +44,22 @@ CRUMBS = ("28656 4 -", "4 4 -", "12 4 -")
 PAGES = ("28672 4 -", "4096 4 -", "4096 4 A")
 
 SEQUENCES = (
-    Plan("quarters", "quarters of a page, some aligned to half a page", Alphabet(QUARTERS), 6, 6),
+    Plan("quarters", "quarters of a page, some aligned to half a page", Alphabet(QUARTERS), 5, 5),
     Plan("crumbs", "a chunk filled but for a few bytes", Alphabet(CRUMBS), 4, 4),
-    Plan("pages", "whole pages, some for requests that must not sleep", Alphabet(PAGES), 6, 6),
+    Plan(
+        "pages",
+        "whole pages, some for requests that must not sleep",
+        Alphabet(PAGES),
+        5,
+        6,
+        sought=frozenset({"COST-1"}),
+    ),
     Plan(
         "types",
         "accounted requests beside others",
         Alphabet(("28672 4 -", "28672 4 G", "4096 4 AG")),
-        5,
-        5,
+        4,
+        4,
         f"{KERNEL_32K},memcg=1",
     ),
     Plan(
@@ -99,9 +106,9 @@ HUNTS = (
         "window",
         "what fits between one step of the work and its next",
         Alphabet(PAGES),
-        5,
-        7,
-        sought=WINDOW | {"RCL-3"},
+        4,
+        6,
+        sought=frozenset({"ISO-1", "LIST-1", "RCL-3"}),
         together=2,
         preemptions=1,
     ),

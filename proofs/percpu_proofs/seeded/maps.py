@@ -11,7 +11,7 @@ SLOTS: list[Row] = [
     ("size_to_slot", "return self._size_to_slot(size)", "return self._size_to_slot(size - 1)",
      "SLOT-1"),
     ("size_to_slot", "return self._size_to_slot(size)",
-     "return self._size_to_slot(size & (size - 1))", "SLOT-1"),
+     "return self._size_to_slot(self.unit_size - size)", "SLOT-1"),
     ("chunk_slot", "return 0", "return 1", "SLOT-1"),
     ("chunk_slot", "[chunk.chunk_md.contig_hint]", "[chunk.free_bytes // self.granule]", "SLOT-1"),
     ("_chunk_move", "if chunk is self.reserved_chunk:", "if chunk.immutable:", "LIST-1 LIST-4"),

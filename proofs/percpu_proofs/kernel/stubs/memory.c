@@ -31,6 +31,7 @@ static void *get_memory(size_t size, size_t zeroed)
     if (!block)
         percpu_stop(PERCPU_BUG, "no memory left for the library");
     memset(block->memory, 0, zeroed);
+    memset(block->memory + zeroed, 0x5a, size - zeroed); // what others left there, the same each time
     list_add(&block->link, &blocks);
     return block->memory;
 }

@@ -118,7 +118,7 @@ def _refreshed(scene: Scene, chunk: Chunk, index: int) -> Wrong:
     "hints.Hints.block_refresh_hint",
     words=BLOCKS + ", a scan_hint among them; any bit of the contig_hint used",
     small=Size(1, 8),
-    large=Size(2, 8),
+    large=Size(3, 4),
     variants=BOTH,
 )
 def promote_scan_hint(cls: Cls, choose: Choices, size: Size) -> Wrong:
@@ -131,7 +131,7 @@ def promote_scan_hint(cls: Cls, choose: Choices, size: Size) -> Wrong:
     "hints.Hints.block_refresh_hint",
     words=BLOCKS + ", no scan_hint; any bit of the contig_hint used",
     small=Size(1, 8),
-    large=Size(2, 8),
+    large=Size(3, 4),
     variants=BOTH,
 )
 def rescan_block(cls: Cls, choose: Choices, size: Size) -> Wrong:
