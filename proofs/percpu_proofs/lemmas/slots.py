@@ -64,7 +64,7 @@ def _bug(function: str, old: str, new: str, owner: type = Slots) -> Bug:
 
 SLOTS = (
     Lemma(
-        "slot-layout",
+        "slot-layout-any-unit",
         "SLOT-2",
         "a size has an active slot, a unit the free one; sidelined, free and to_depopulate follow",
         (_SLOTS + "setup_slots", _SLOTS + "size_to_slot"),
