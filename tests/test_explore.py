@@ -8,17 +8,19 @@ import random
 import re
 import sys
 from functools import cache
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 from percpu_proofs import bench_explore
 from percpu_proofs.cli import main
-from percpu_proofs.explore import footprint, reduction
+from percpu_proofs.explore import footprint, parallel, reduction
 from percpu_proofs.explore import token as tokens
 from percpu_proofs.explore.crosscheck import cross_check
 from percpu_proofs.explore.ladder import climb
 from percpu_proofs.explore.minimise import minimise
+from percpu_proofs.explore.parallel import Spread
 from percpu_proofs.explore.reduction import search
 from percpu_proofs.explore.sampling import Strategy, sample
 from percpu_proofs.explore.scenario import Scenario
@@ -196,11 +198,41 @@ def test_random_schedules_find_it_too_and_repeat_by_seed(strategy: Strategy) -> 
     assert first.findings["RCL-3"].schedule == again.findings["RCL-3"].schedule
 
 
+def test_parts_of_a_search_add_up_to_it() -> None:
+    whole = search(SMALL.start("linux_6_12"), "all", refine=True)
+    parts = Spread(2).every_schedule(SMALL, "linux_6_12", refine=True)
+    for name in ("schedules", "steps", "covered", "refined", "depth", "complete"):
+        assert getattr(parts, name) == getattr(whole, name), name
+    assert (parts.situations, parts.witnessed) == (whole.situations, whole.witnessed)
+    assert parts.findings.keys() == whole.findings.keys() == {"RCL-3"}
+    assert len(parts.findings["RCL-3"].schedule) == len(whole.findings["RCL-3"].schedule)
+
+
+def test_parts_stop_at_their_share() -> None:
+    parts = Spread(2).every_schedule(SCENARIOS["reclaim-frees"], "linux_6_12", max_steps=2000)
+    assert not parts.complete and 1000 < parts.steps < 3000
+
+
+def test_draws_do_not_depend_on_the_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel, "_SHARE", 40)
+    options: dict[str, Any] = {"seed": 3, "strategy": "pct", "depth": 3}
+    one, two = (Spread(jobs).drawn(SMALL, "linux_6_12", 100, **options) for jobs in (1, 2))
+    assert one.schedules == two.schedules == 100 and not two.complete
+    assert (one.steps, one.witnessed, one.findings) == (two.steps, two.witnessed, two.findings)
+
+
+def test_only_what_has_parts_is_shared() -> None:
+    result = CliRunner().invoke(main, ["explore", "reclaim-free", "--jobs", "2"])
+    assert result.exit_code == 2 and "--mode all" in result.output
+
+
 def test_rates_say_what_was_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench_explore, "STEPS", 3000)
+    monkeypatch.setattr(bench_explore, "SHARED_STEPS", 3000)
     monkeypatch.setattr(bench_explore, "_frontrun", lambda variant: None)
-    every, matched, small = (r.as_json() for r in bench_explore.measure("linux_6_12"))
+    every, shared, matched, small = (r.as_json() for r in bench_explore.measure("linux_6_12"))
     assert every["steps"] == 3001 and every["schedules"] > 500
+    assert "processes" in shared["way"] and shared["schedules"] > 300
     assert every["states"] == 0 and matched["states"] > 500
     assert (small["schedules"], small["steps"]) == (290, 1073)
     assert small["schedules_per_second"] > 100

@@ -82,6 +82,22 @@ def test_nothing_is_misused_as_it_is(name: str) -> None:
     assert result.witnessed["LOCK-1"] and result.witnessed["LOCK-2"]
 
 
+def test_a_world_come_back_to_is_watched_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    bug = "_ = [c.populated[0] for c in self.chunks()]\n    self.spin_lock()"
+    monkeypatch.setitem(VARIANTS, "seeded", plant("free_percpu", "self.spin_lock()", bug))
+    world = World(SCENARIOS["reuse"].start("seeded"))
+    saved, chunks = world.save(), len(list(world.allocator.chunks()))
+    free = next(n for n, r in enumerate(world.runners) if r.operation[0] == "f")
+    for schedule in ((), (free,)):
+        for step in schedule:
+            world.step(step)
+        world.load(saved)
+        world.watched_step(free)
+        assert len(world.misuse) == chunks > 1
+        world.load(saved)
+        assert not world.misuse
+
+
 def test_a_guard_tells_the_actors_apart() -> None:
     said: list[tuple[str, str]] = []
     guard = Guard(lambda *misuse: said.append(misuse))

@@ -79,15 +79,24 @@ class Guard:
             self.report("LOCK-2", "populated bits change without pcpu_alloc_mutex")
 
 
-class GuardedPages(bytearray):
-    """The populated bits of a chunk, a byte each; every access is judged.
+class RestingPages(bytearray):
+    """The populated bits of a chunk, a byte each, while nobody is judged.
 
-    Copies are plain: what reads a copy reads no shared state.
+    Whoever lets many steps run between two that are guarded changes the class of the bits.
     """
 
     __slots__ = ("guard",)
 
     guard: Guard
+
+
+class GuardedPages(RestingPages):
+    """The populated bits of a chunk, a byte each; every access is judged.
+
+    Copies are plain: what reads a copy reads no shared state.
+    """
+
+    __slots__ = ()
 
     def find(self, *given: Any) -> int:
         """Return where a value is first found."""
@@ -108,11 +117,12 @@ class GuardedPages(bytearray):
         bytearray.__setitem__(self, at, value)
 
 
-def guard_chunk(chunk: Any, guard: Guard) -> None:
-    """Let a chunk's populated bits be watched by a guard."""
+def guard_chunk(chunk: Any, guard: Guard) -> GuardedPages:
+    """Let a chunk's populated bits be watched by a guard, and return them."""
     pages = GuardedPages(chunk.populated)
     pages.guard = guard
     chunk.populated = pages
+    return pages
 
 
 def gap_misuse(last: bool) -> tuple[str, str]:

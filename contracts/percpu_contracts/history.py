@@ -29,16 +29,20 @@ class History:
         self.examined: list[Examined] = []  # by the search under way
         self.concurrent = False  # more than one actor runs
 
-    def copy(self, copies: Mapping[Any, ChunkView]) -> History:
-        """Return an independent history of the copies of its chunks; those that are gone are left.
+    def copy(self, copies: Mapping[Any, ChunkView] | None = None) -> History:
+        """Return an independent history, of the copies of its chunks if there are any.
 
-        Only for states in which nothing runs.
+        Chunks that have no copy are gone. Only for states in which nothing runs.
         """
         new = History()
-        new.depopulated = {copies[chunk] for chunk in self.depopulated if chunk in copies}
-        for name in ("given_back", "stale"):
-            pages = {(copies[c], page) for c, page in getattr(self, name) if c in copies}
-            setattr(new, name, pages)
+        if copies is None:
+            new.depopulated = self.depopulated.copy()
+            new.given_back = self.given_back.copy()
+            new.stale = self.stale.copy()
+        else:
+            new.depopulated = {copies[chunk] for chunk in self.depopulated if chunk in copies}
+            new.given_back = {(copies[c], page) for c, page in self.given_back if c in copies}
+            new.stale = {(copies[c], page) for c, page in self.stale if c in copies}
         new.runs = self.runs
         new.concurrent = self.concurrent
         return new

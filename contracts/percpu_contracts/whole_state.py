@@ -165,7 +165,7 @@ class WholeState:
         self.evaluations += 1
         geometry = allocator.geometry
         waiting = set(unsettled)
-        listing = Listing(allocator)
+        listing = allocator if isinstance(allocator, Listing) else Listing(allocator)
         chunks = list(live_chunks(listing))
         self.live = len(chunks)
         if allocator.reserved_chunk is not None:

@@ -16,18 +16,21 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from percpu_proofs.explore.parallel import Spread
 from percpu_proofs.explore.reduction import search
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.search import Explored, Mode
+from percpu_proofs.spread import default_jobs
 
 SCENARIO, SMALL = "reclaim-frees", "reclaim-free"
 STEPS = 60_000  # judged one by one where every schedule is run
+SHARED_STEPS = 600_000  # and where processes share them, so that their start counts for little
 SECONDS = 5.0  # for frontrun
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """One way to search: what it ran, in CPU seconds."""
+    """One way to search: what it ran, in CPU seconds; in seconds where processes share it."""
 
     way: str
     scenario: str
@@ -55,6 +58,7 @@ def measure(variant: str) -> list[Rate]:
     """Return the rates of the explorer, and of frontrun if it is installed."""
     rates = [
         _timed("every schedule, run again", variant, SCENARIO, "all"),
+        _shared(variant),
         _timed("states matched", variant, SCENARIO, "matching"),
         _timed("every schedule, run again", variant, SMALL, "all"),
     ]
@@ -68,6 +72,13 @@ def _timed(way: str, variant: str, name: str, mode: Mode) -> Rate:
     result: Explored = search(start, mode, max_steps=STEPS)
     seconds = time.process_time() - began
     return Rate(way, name, result.schedules, result.steps, result.covered, result.states, seconds)
+
+
+def _shared(variant: str) -> Rate:
+    jobs = default_jobs()
+    result = Spread(jobs).every_schedule(SCENARIOS[SCENARIO], variant, max_steps=SHARED_STEPS)
+    counts = result.schedules, result.steps, result.covered, 0
+    return Rate(f"every schedule, {jobs} processes", SCENARIO, *counts, result.seconds)
 
 
 def _frontrun(variant: str) -> Rate | None:

@@ -269,10 +269,12 @@ class State:
         self.owned = [copies[chunk] for chunk in origin.owned]
         for head, own in zip(origin.chunk_lists, self.chunk_lists, strict=True):
             last: Any = own
-            for chunk in head:
+            chunk = head.next
+            while chunk is not head:
                 copy = copies[chunk]
                 last.next = copy
                 copy.prev = last
                 last = copy
+                chunk = chunk.next
             last.next = own
             own.prev = last

@@ -12,8 +12,9 @@ from percpu_proofs.commands.ladder import plain, show_ladder
 from percpu_proofs.explore.crosscheck import cross_check
 from percpu_proofs.explore.ladder import climb, replayed
 from percpu_proofs.explore.minimise import Counterexample, minimise
+from percpu_proofs.explore.parallel import Spread
 from percpu_proofs.explore.reduction import search
-from percpu_proofs.explore.sampling import Strategy, sample
+from percpu_proofs.explore.sampling import Strategy
 from percpu_proofs.explore.scenario import Scenario
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.search import Explored
@@ -22,6 +23,7 @@ from percpu_proofs.explore.watch import JUDGED
 from percpu_proofs.explore.world import Start, World
 from percpu_proofs.inputs import InputError
 from percpu_proofs.refinement import REFINE, title
+from percpu_proofs.spread import default_jobs
 from percpu_reference import DEFAULT
 
 _MODES = ("matching", "commuting", "dpor", "all")
@@ -53,6 +55,12 @@ _DRAWN = 10_000  # schedules, where only --pct is given
 @click.option("--random", "schedules", type=click.IntRange(min=1), help="Draw so many schedules.")
 @click.option("--pct", "depth", type=click.IntRange(min=1), help="Draw them by PCT of this depth.")
 @click.option("--seed", type=int, default=0, show_default=True, help="For drawing schedules.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    help="Processes that share all schedules (--mode all), or those drawn. [default: one a core]",
+)
+@click.option("--dask", metavar="ADDRESS", help="Share them on this dask scheduler's cluster.")
 @output.json_option
 def explore(
     scenario: str | None,
@@ -64,6 +72,8 @@ def explore(
     schedules: int | None,
     depth: int | None,
     seed: int,
+    jobs: int | None,
+    dask: str | None,
     as_json: bool,
 ) -> None:
     """Search all schedules of SCENARIO; without one, list the scenarios.
@@ -81,12 +91,26 @@ def explore(
     if crossed:
         _cross(start, max_steps, as_json)
         return
-    if schedules or depth:
-        strategy: Strategy = "pct" if depth else "uniform"
-        count = schedules or _DRAWN
-        result = sample(start, count, seed=seed, strategy=strategy, depth=depth or 1)
-    else:
-        result = search(start, mode, max_steps=max_steps, refine=refine)  # type: ignore[arg-type]
+    if not (mode == "all" or schedules or depth) and (jobs or dask):
+        raise InputError(
+            "--jobs, --dask", None, "--mode all, --random or --pct: others have no parts"
+        )
+    with output.progress_bar("explore") as bar:
+        parts = Spread(jobs or default_jobs(), dask, bar)
+        if schedules or depth:
+            strategy: Strategy = "pct" if depth else "uniform"
+            result = parts.drawn(
+                chosen,
+                variant,
+                schedules or _DRAWN,
+                seed=seed,
+                strategy=strategy,
+                depth=depth or 1,
+            )
+        elif mode == "all":
+            result = parts.every_schedule(chosen, variant, max_steps=max_steps, refine=refine)
+        else:
+            result = search(start, mode, max_steps=max_steps, refine=refine)  # type: ignore[arg-type]
     found = {name: minimise(chosen, variant, name) for name in sorted(result.findings)}
     tokens = {
         name: Token.of(variant, name, c.scenario, c.finding.schedule)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from percpu_contracts.monitor import Monitor
 from percpu_contracts.whole_state import WholeState
-from percpu_proofs.explore.world import Runner, Start, World
+from percpu_proofs.explore.world import Runner, Saved, Start, World
 from percpu_reference.variants import Allocator
 from percpu_spec.catalogue import clauses
 
@@ -34,11 +34,13 @@ class ContractedWorld(World):
         self._whole_state = WholeState()
         super().__init__(start)
 
-    def _begin_all(self) -> None:
-        super()._begin_all()
+    def _take_over(self, saved: Saved) -> None:
+        super()._take_over(saved)
         self.monitor = passing_monitor(self.allocator, self._whole_state)
         self.monitor.history = self.history
         self.allocator.monitor = self.monitor
+        for pages in self._pages:
+            pages.guard = self.monitor.guard
 
     def watched_step(self, step: int) -> Runner:
         """Let an actor take one step; what it breaks is in the monitor.

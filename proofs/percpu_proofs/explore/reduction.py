@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from percpu_proofs.explore.footprint import CONFLICTS, Standing, commute, footprint, touched
-from percpu_proofs.explore.search import Explored, Mode, Schedule, Search
+from percpu_proofs.explore.search import Explored, Mark, Mode, Schedule, Search
 from percpu_proofs.explore.world import Start, World
 
 
@@ -42,9 +42,9 @@ class Reduction(Search):
     def search(self) -> None:
         """Search from the start on."""
         self._path = []
-        self._reduce((), {})
+        self._reduce((), self.start_mark(), {})
 
-    def _reduce(self, schedule: Schedule, asleep: dict[int, int]) -> None:
+    def _reduce(self, schedule: Schedule, mark: Mark, asleep: dict[int, int]) -> None:
         """Search on from the present world; asleep: actors not to be tried, with footprints."""
         world, path = self.world, self._path
         self.result.depth = max(self.result.depth, len(schedule))
@@ -63,7 +63,7 @@ class Reduction(Search):
             return
         here = Event(enabled, {first})
         path.append(here)
-        mark = self.mark()
+        mark = self.mark(schedule, mark)
         moved = False
         while here.wanted - here.tried:
             actor = min(here.wanted - here.tried)
@@ -82,7 +82,7 @@ class Reduction(Search):
                 here.clock = self._clock(actor, here.touched)
                 footprints |= here.touched
                 awake = {a: p for a, p in asleep.items() if commute(p, here.touched)}
-                self._reduce(longer, awake)
+                self._reduce(longer, mark, awake)
             asleep = {**asleep, actor: footprints}
         path.pop()
 

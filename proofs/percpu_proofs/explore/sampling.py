@@ -25,17 +25,22 @@ def sample(
     seed: int,
     strategy: Strategy = "uniform",
     depth: int = 3,
+    first: int = 0,
 ) -> Explored:
-    """Run so many schedules, or as many as there is time for until Ctrl-C, and judge each step."""
+    """Run so many schedules, or as many as there is time for until Ctrl-C, and judge each step.
+
+    Those numbered from `first` on are run. A schedule depends on the seed and its number, by PCT
+    also on the longest one since `first`.
+    """
     began = time.perf_counter()
     result = Explored("drawn", complete=False)
     watch = Watch(result)
     world = World(start)
     longest = 1
     try:
-        for number in range(schedules):
+        for number in range(first, first + schedules):
             chance = random.Random(f"{seed}/{number}")
-            if number:
+            if number > first:
                 world.reset()
             pick = _Pct(chance, depth, longest) if strategy == "pct" else _Uniform(chance)
             schedule: tuple[int, ...] = ()

@@ -13,14 +13,15 @@ Four ways, which must agree:
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from percpu_proofs.explore.follower import Follower
 from percpu_proofs.explore.footprint import commute, footprint
 from percpu_proofs.explore.watch import Watch
-from percpu_proofs.explore.world import Start, World
+from percpu_proofs.explore.world import Saved, Start, World
 from percpu_proofs.refinement import machine_of
 
 Schedule = tuple[int, ...]
@@ -50,8 +51,21 @@ class Explored:
     complete: bool = True
     refined: int = 0  # steps compared with the abstract machine
     findings: dict[str, Finding] = field(default_factory=dict)
-    situations: dict[str, int] = field(default_factory=dict)  # gaps reached, by name
-    witnessed: dict[str, int] = field(default_factory=dict)  # how often a clause's question arose
+    situations: Counter[str] = field(default_factory=Counter)  # gaps reached, by name
+    witnessed: Counter[str] = field(default_factory=Counter)  # how often a clause's question arose
+
+    def add(self, part: Explored) -> None:
+        """Add what another search covered and found in a part of the same tree of schedules."""
+        self.schedules += part.schedules
+        self.steps += part.steps
+        self.covered += part.covered
+        self.refined += part.refined
+        self.depth = max(self.depth, part.depth)
+        self.complete = self.complete and part.complete
+        self.situations.update(part.situations)
+        self.witnessed.update(part.witnessed)
+        for found in part.findings.values():
+            self.enter(found.clause, found.message, found.schedule)
 
     def enter(self, clause: str, message: str, schedule: Schedule) -> None:
         """Keep the shortest schedule of each clause."""
@@ -60,10 +74,20 @@ class Explored:
             self.findings[clause] = Finding(clause, message, schedule)
 
 
+class Mark(NamedTuple):
+    """How to come back to a world: a saved one, the steps from there on, and the follower's."""
+
+    length: int  # of the schedule that had led to the saved world
+    saved: Saved
+    followed: Any
+
+
 class Search:
     """One search through the schedules of a start.
 
-    refine: compare every step with the abstract machine of the variant, if it has one.
+    refine: compare every step with the abstract machine of the variant, if it has one. prefix:
+    search only the schedules that begin with it; its steps are not judged. cut: go no deeper than
+    so many steps, and keep the schedules that would go on in `uncovered`.
     """
 
     def __init__(
@@ -75,8 +99,13 @@ class Search:
         preemptions: int | None = None,
         stop: Callable[[Explored], bool] | None = None,
         refine: bool = False,
+        prefix: Schedule = (),
+        cut: int | None = None,
     ) -> None:
         self.start = start
+        self.prefix = prefix
+        self.cut = cut
+        self.uncovered: list[Schedule] = []
         self.mode = mode
         self.max_steps = max_steps
         self.preemptions = preemptions  # at most so many; without a bound, any number
@@ -105,10 +134,19 @@ class Search:
         return result
 
     def search(self) -> None:
-        """Search from the start on."""
-        self._search((), frozenset(), self.preemptions or 0)
+        """Search from the end of the prefix on."""
+        mark, follower = self.start_mark(), self.follower
+        for step in self.prefix:
+            self.world.step(step)
+            if follower is not None:
+                follower.after(self.world, max(step, ~step))
+        if follower is not None:
+            follower.steps = 0  # those of the prefix are not counted
+        self._search(self.prefix, mark, frozenset(), self.preemptions or 0)
 
-    def _search(self, schedule: Schedule, asleep: frozenset[int], left: int = 0) -> tuple[int, int]:
+    def _search(
+        self, schedule: Schedule, mark: Mark, asleep: frozenset[int], left: int = 0
+    ) -> tuple[int, int]:
         """Search on from the present world.
 
         Return how many schedules go on from it to an end, and the steps of their tree. left:
@@ -130,9 +168,14 @@ class Search:
             if key is not None:
                 self._met[key] = (1, 0)
             return self._count((1, 0))
+        if len(schedule) == self.cut:
+            self.uncovered.append(schedule)
+            return 0, 0
         commuting = self.mode == "commuting"
         prints = {s: footprint(world, max(s, ~s)) for s in enabled} if commuting else {}
-        mark = self.mark() if len(enabled) > 1 else None
+        awake: frozenset[int] = frozenset()
+        if len(enabled) > 1:
+            mark = self.mark(schedule, mark)
         schedules = steps = 0
         moved = False
         last = max(schedule[-1], ~schedule[-1]) if schedule else -1
@@ -147,8 +190,11 @@ class Search:
             moved = True
             longer = (*schedule, step)
             self.step(step, longer)
-            awake = frozenset(s for s in asleep if s in prints and commute(prints[s], prints[step]))
-            more = self._search(longer, awake, left - switch)
+            if asleep:
+                awake = frozenset(
+                    s for s in asleep if s in prints and commute(prints[s], prints[step])
+                )
+            more = self._search(longer, mark, awake, left - switch)
             schedules += more[0]
             steps += more[1] + 1
             if commuting:
@@ -168,9 +214,20 @@ class Search:
         self.result.enter("BAL-3", "the steps lead back to a state met on the way", schedule)
         return 1, 0
 
-    def mark(self) -> Any:
-        """Return where the follower stands, to come back to."""
-        return None if self.follower is None else self.follower.mark()
+    def start_mark(self) -> Mark:
+        """Return how to come back to the start."""
+        return Mark(0, self.world.save(), None if self.follower is None else self.follower.mark())
+
+    def mark(self, schedule: Schedule, last: Mark) -> Mark:
+        """Return how to come back to the present world; last: how to the last one marked before.
+
+        Generators cannot be copied. So a world with an operation under way is reached again by
+        the schedule, from the last world on the way that had none and was saved.
+        """
+        followed = None if self.follower is None else self.follower.mark()
+        if self.world.at_rest:
+            return Mark(len(schedule), self.world.save(), followed)
+        return Mark(last.length, last.saved, followed)
 
     def step(self, step: int, schedule: Schedule) -> None:
         """Take a step and judge it; raise EnoughError if the search is to end."""
@@ -183,14 +240,14 @@ class Search:
         if self.stop is not None and self.stop(result):
             raise EnoughError
 
-    def again(self, schedule: Schedule, mark: Any) -> None:
-        """Bring the world back to where a schedule had led."""
-        world, replay = self.world, self.watch.replay
-        world.reset()
-        for step in schedule:
-            replay(world, step)
+    def again(self, schedule: Schedule, mark: Mark) -> None:
+        """Bring the world back to where a schedule had led and a mark was made."""
+        world = self.world
+        world.load(mark.saved)
+        for step in schedule[mark.length :]:
+            world.step(step)
         if self.follower is not None:
-            self.follower.back_to(mark)
+            self.follower.back_to(mark.followed)
 
 
 class EnoughError(Exception):

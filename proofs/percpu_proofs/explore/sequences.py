@@ -35,9 +35,7 @@ class Sequences(Breadth):
         self._root = _Place(build(self.variant, self.geometry, contracts="full"))
         super()._run()
 
-    def extend(
-        self, operations: Operations, *, further: bool
-    ) -> Iterator[tuple[Operation, bytes]]:
+    def extend(self, operations: Operations, *, further: bool) -> Iterator[tuple[Operation, bytes]]:
         """Try every operation after a list under contracts."""
         here, _ = self._root.copy()
         for operation in operations:

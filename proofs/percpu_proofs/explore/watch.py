@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from percpu_contracts import balance, floats, isolation, lists, population, reclaim, tlb
 from percpu_contracts.functions.areas import list_of
 from percpu_contracts.guard import gap_misuse
-from percpu_contracts.history import History
 from percpu_contracts.whole_state import WholeState
 from percpu_proofs.explore.world import Runner, World
 from percpu_proofs.refinement import REFINE
@@ -99,14 +98,6 @@ class Watch:
         self.follower = follower  # checks that each step is one of the machine's
         self._whole_state = WholeState()
 
-    def replay(self, world: World, actor: int) -> None:
-        """Let an actor take a step that has been judged before; keep its history."""
-        who = max(actor, ~actor)
-        left = world.runners[who].gap if who < len(world.runners) else None
-        world.step(actor)
-        if left is not None and left.chunk is not None:
-            note(world.history, left)
-
     def step(self, world: World, actor: int, schedule: Schedule) -> None:
         """Let an actor take a step and judge it."""
         left = freed = None
@@ -117,13 +108,9 @@ class Watch:
             freed = world.handles.get(handle) if kind == "f" and left is None else None
         before = floats_of(world.allocator)
         runner = world.watched_step(actor)
-        if left is not None and left.chunk is not None:
-            note(world.history, left)
         gap = runner.gap
         if gap is not None:
-            seen = self.result.situations
-            seen[gap.name] = seen.get(gap.name, 0) + 1
-        self._enter(_judged_by_locks(world, runner), schedule)
+            self.result.situations[gap.name] += 1
         self._enter(judged_by(world, Moved(runner, left, before, freed)), schedule)
         if self.follower is not None:
             unlike = self.follower.after(world, who)
@@ -132,15 +119,16 @@ class Watch:
 
     def at_end(self, world: World, schedule: Schedule) -> None:
         """Judge a world in which nobody can take a step."""
-        self._enter(judged_at_end(world), schedule)
+        listing = Walk(world.allocator)
+        self._enter(judged_at_end(world, listing), schedule)
         if world.finished and not world.alone:
-            for clause, wrong in self._whole_state.broken(world.allocator):
+            for clause, wrong in self._whole_state.broken(listing):
                 self.result.enter(clause, wrong, schedule)
 
     def _enter(self, judged: Iterator[Judged], schedule: Schedule) -> None:
         witnessed = self.result.witnessed
         for clause, wrong in judged:
-            witnessed[clause] = witnessed.get(clause, 0) + 1
+            witnessed[clause] += 1
             if wrong is not None:
                 self.result.enter(clause, wrong, schedule)
 
@@ -150,23 +138,21 @@ def floats_of(allocator: Allocator) -> tuple[int, ...]:
     return tuple([allocator.float_of(kind) for kind in range(allocator.chunk_types)])
 
 
-def note(history: History, left: Gap) -> None:
-    """Keep what a step did on its way out of a gap that held a chunk."""
-    chunk = left.chunk
-    assert chunk is not None
-    if "release" in left.name:
-        history.released(chunk, range(left.start, left.end))
-    elif "flush" in left.name:
-        history.flushed(chunk, range(left.start, left.end))
-    elif "destroy" in left.name:
-        history.destroyed(chunk)
-
-
 def judged_by(world: World, moved: Moved) -> Iterator[Judged]:
     """Yield the verdict of each clause whose question a step, or the state after it, raises."""
-    allocator = world.allocator
+    allocator, guard = world.allocator, world.monitor.guard
     runner, left = moved.runner, moved.left
     kind = runner.operation[0]
+    if guard.locked:
+        yield "LOCK-1", None
+    if guard.mutex:
+        yield "LOCK-2", None
+    if world.misuse:
+        yield from world.misuse
+        world.misuse.clear()
+    if allocator.lock:
+        yield gap_misuse(runner.gap is None or runner.gap.last)
+
     if left is None or not left.last:  # else only flags and requests have changed
         walk = Walk(allocator)
         for clause, state in ALWAYS:
@@ -190,20 +176,6 @@ def judged_by(world: World, moved: Moved) -> Iterator[Judged]:
             yield "LIST-2", lists.chunk_is_on_its_list(allocator, chunk, list_of(chunk))
     if kind == "a" and runner.done and runner.result is not None:
         yield from _judged_by_area(world, runner)
-
-
-def _judged_by_locks(world: World, runner: Runner) -> Iterator[Judged]:
-    """Yield what a step made of the locks."""
-    allocator = world.allocator
-    guard = world.monitor.guard
-    if guard.locked:
-        yield "LOCK-1", None
-    if guard.mutex:
-        yield "LOCK-2", None
-    yield from world.misuse
-    world.misuse.clear()
-    if allocator.lock:
-        yield gap_misuse(runner.gap is None or runner.gap.last)
 
 
 def _judged_by_leaving(world: World, moved: Moved, left: Gap, chunk: Chunk) -> Iterator[Judged]:
@@ -255,7 +227,7 @@ def _judged_by_area(world: World, runner: Runner) -> Iterator[Judged]:
         yield "TLB-1", tlb.no_stale_translation(range(first, behind), stale)
 
 
-def judged_at_end(world: World) -> Iterator[Judged]:
+def judged_at_end(world: World, listing: Walk) -> Iterator[Judged]:
     """Yield verdicts where nobody can take a step: about rest, if it is rest."""
     runaway = world.runaway
     if runaway is not None:
@@ -271,7 +243,6 @@ def judged_at_end(world: World) -> Iterator[Judged]:
     if any(runner.operation[0] == "b" for runner in world.runners):
         yield "BAL-3", None
     if world.allocator.quiescent:
-        listing = Walk(world.allocator)
         if world.history.given_back or any(chunk.isolated for chunk in listing.live):
             yield "RCL-3", reclaim.reclaim_is_done(listing)
         if any(is_fully_free(chunk, listing.geometry) for chunk in listing.live):

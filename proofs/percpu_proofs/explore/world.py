@@ -6,13 +6,14 @@ gap. A world is a function of its start and its schedule, so any of them can be 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from percpu_contracts import balance
 from percpu_contracts.attach import lock_checked
-from percpu_contracts.guard import GuardedPages, guard_chunk
+from percpu_contracts.guard import GuardedPages, RestingPages, guard_chunk
 from percpu_contracts.history import History
 from percpu_contracts.monitor import Monitor
 from percpu_proofs.oplist import Operation
@@ -50,7 +51,10 @@ class Start:
 
 
 class Runner:
-    """One actor: its operation, where it stands, and what came of it."""
+    """One actor: its operation, where it stands, and what came of it.
+
+    One that is done does not change any more.
+    """
 
     __slots__ = ("done", "gap", "operation", "result", "steps")
 
@@ -62,6 +66,20 @@ class Runner:
         self.result: Any = None
 
 
+class Saved(NamedTuple):
+    """A world in which no operation is under way, to come back to."""
+
+    origin: Allocator
+    copies: dict[Chunk, Chunk]  # the chunks of origin, and which of the world's each stands for
+    handles: dict[int, Area | None]
+    runners: tuple[Runner | Operation, ...]  # those that are done; operations not begun
+    works: int
+    failures: int
+    alone: int
+    holder: int | None
+    history: History
+
+
 class World:
     """One run of a start under a schedule, as far as it has come.
 
@@ -71,10 +89,10 @@ class World:
     """
 
     __slots__ = (
-        "_copies",
         "_guarded",
-        "_handles",
+        "_pages",
         "_plain",
+        "_saved",
         "_start",
         "_watched_up_to",
         "allocator",
@@ -91,38 +109,75 @@ class World:
 
     def __init__(self, start: Start) -> None:
         self._start = start
-        self.allocator, self._copies = start.allocator.clone()
+        self.allocator, copies = start.allocator.clone()
         self._plain = type(self.allocator)
         self._guarded = lock_checked(self._plain)
         self.misuse: list[tuple[str, str]] = []  # of locks, by steps since it was last emptied
         self.monitor = Monitor(strict=False)
         self.monitor.guard.report = lambda *broken: self.misuse.append(broken)
-        copies = self._copies
-        self._handles = {
+        handles = {
             handle: None if area is None else (copies[area[0]], area[1])
             for handle, area in start.handles.items()
         }
-        self.handles: dict[int, Area | None] = {}
-        self.runners: list[Runner] = []
-        self._begin_all()
+        history = History()
+        history.concurrent = True
+        self._saved = Saved(
+            start.allocator,
+            copies,
+            handles,
+            start.operations,
+            start.works,
+            start.failures,
+            0,
+            None,
+            history,
+        )
+        self._take_over(self._saved)
 
     def reset(self) -> None:
         """Go back to the start."""
-        self.allocator.restore(self._start.allocator, self._copies)
-        self._begin_all()
+        self.load(self._saved)
 
-    def _begin_all(self) -> None:
-        start = self._start
-        self.handles = self._handles.copy()
-        self.runners = [Runner(operation) for operation in start.operations]
-        self.works = start.works
-        self.failures = start.failures
-        self.alone = 0  # chunks that the work has created since anybody else took a step
-        self.holder: int | None = None  # who holds pcpu_alloc_mutex
-        self._watched_up_to = -1  # chunks with an id below have their populated bits watched
+    @property
+    def at_rest(self) -> bool:
+        """Whether no operation is under way."""
+        return all(runner.gap is None for runner in self.runners)
+
+    def save(self) -> Saved:
+        """Return what `load` comes back to; only for a world at rest."""
+        origin, copies = self.allocator.clone()
+        return Saved(
+            origin,
+            {copy: chunk for chunk, copy in copies.items()},
+            self.handles.copy(),
+            tuple([runner if runner.done else runner.operation for runner in self.runners]),
+            self.works,
+            self.failures,
+            self.alone,
+            self.holder,
+            self.history.copy(),
+        )
+
+    def load(self, saved: Saved) -> None:
+        """Go back to a saved state of this world."""
+        self.allocator.restore(saved.origin, saved.copies)
+        self._take_over(saved)
+
+    def _take_over(self, saved: Saved) -> None:
+        """Set all but the allocator's state."""
+        self.handles = saved.handles.copy()
+        self.runners = [
+            runner if isinstance(runner, Runner) else Runner(runner) for runner in saved.runners
+        ]
+        self.works = saved.works
+        self.failures = saved.failures
+        self.alone = saved.alone  # chunks that the work created since anybody else took a step
+        self.holder = saved.holder  # who holds pcpu_alloc_mutex
+        # the populated bits that are watched: those of all chunks with an id below
+        self._pages = self._watched(saved.copies.values())
+        self._watched_up_to = saved.origin.next_id
         self.misuse.clear()
-        self.history = History()
-        self.history.concurrent = True
+        self.history = saved.history.copy()
 
     def enabled(self) -> list[int]:
         """Return the steps that can be taken now; a new run of the work counts as an actor.
@@ -168,33 +223,39 @@ class World:
 
     def step(self, step: int) -> Runner:
         """Let an actor take one step and return it."""
-        allocator = self.allocator
-        index = step if step >= 0 else ~step
-        fault = None
-        if step < 0:
-            self.failures -= 1
-            env = allocator.env
-            creating = "create" in self._gap_name(index) and allocator.geometry.backing == "vm"
-            fault = env.vm_fault if creating else env.page_fault
-            fault.next = 1
+        if step >= 0:
+            return self._advance(step)
+        index = ~step
+        self.failures -= 1
+        env = self.allocator.env
+        creating = "create" in self._gap_name(index) and self.allocator.geometry.backing == "vm"
+        fault = env.vm_fault if creating else env.page_fault
+        fault.next = 1
+        runner = self._advance(index)
+        fault.next = 0
+        return runner
+
+    def _advance(self, index: int) -> Runner:
+        """Let an actor run to its next gap, or to its end."""
+        allocator, runners = self.allocator, self.runners
         created = allocator.next_id
-        if index == len(self.runners):
+        if index == len(runners):
             self.works -= 1
             self.alone = 0
-            self.runners.append(Runner(("b", 0, 0, 0, False, 0)))
-        runner = self.runners[index]
-        if runner.steps is None:
-            runner.steps = self._begin(runner.operation)
+            runners.append(Runner(("b", 0, 0, 0, False, 0)))
+        runner = runners[index]
+        left = runner.gap
+        steps = runner.steps
+        if steps is None:
+            steps = runner.steps = self._begin(runner.operation)
         try:
-            runner.gap = next(runner.steps)
+            runner.gap = next(steps)
         except StopIteration as stop:
             runner.done = True
             runner.gap = None
             runner.result = stop.value
             if runner.operation[0] == "a":
                 self.handles[runner.operation[1]] = stop.value
-        if fault is not None:
-            fault.next = 0
         if runner.operation[0] != "b":
             self.alone = 0
         else:
@@ -203,7 +264,20 @@ class World:
             self.holder = None
         elif self.holder is None:
             self.holder = index
+        if left is not None and left.chunk is not None:
+            self._note(left)
         return runner
+
+    def _note(self, left: Gap) -> None:
+        """Keep what a step did on its way out of a gap that held a chunk."""
+        chunk = left.chunk
+        assert chunk is not None
+        if "release" in left.name:
+            self.history.released(chunk, range(left.start, left.end))
+        elif "flush" in left.name:
+            self.history.flushed(chunk, range(left.start, left.end))
+        elif "destroy" in left.name:
+            self.history.destroyed(chunk)
 
     def _gap_name(self, index: int) -> str:
         gap = self.runners[index].gap
@@ -215,17 +289,29 @@ class World:
         guard.begin(allocator, step if step >= 0 else ~step, self.holder)
         if allocator.next_id != self._watched_up_to:
             self._watched_up_to = allocator.next_id
-            for chunk in allocator.chunks():
-                if type(chunk.populated) is not GuardedPages:
-                    guard_chunk(chunk, guard)
+            self._pages = self._watched(allocator.chunks())
         allocator.monitor = self.monitor
         allocator.__class__ = self._guarded
+        for pages in self._pages:
+            pages.__class__ = GuardedPages
         try:
             return self.step(step)
         finally:
             guard.inside = False
+            for pages in self._pages:
+                pages.__class__ = RestingPages
             allocator.__class__ = self._plain
             allocator.monitor = None
+
+    def _watched(self, chunks: Iterable[Chunk]) -> list[Any]:
+        """Return the populated bits of chunks, fit to be watched."""
+        guard = self.monitor.guard
+        return [
+            chunk.populated
+            if isinstance(chunk.populated, RestingPages)
+            else guard_chunk(chunk, guard)
+            for chunk in chunks
+        ]
 
     def _begin(self, operation: Operation) -> Steps[Any]:
         kind, handle, size, align, reserved, gfp = operation

@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 from percpu_proofs.explore.scenario import KERNEL_32K, Scenario, fill, free
 from percpu_proofs.explore.search import Search
 from percpu_proofs.explore.token import Token
-from percpu_proofs.explore.watch import note
 from percpu_proofs.explore.world import World
 from percpu_proofs.induction.prove import Proof
 from percpu_proofs.induction.symbolic import z3
@@ -233,15 +232,16 @@ def followed(
     kind: Kind | None = None
     for actor in schedule:
         runners = world.runners
-        left = runners[actor].gap if actor < len(runners) else None
         freed = None
-        if actor < len(runners) and left is None and runners[actor].operation[0] == "f":
+        if (
+            actor < len(runners)
+            and runners[actor].gap is None
+            and runners[actor].operation[0] == "f"
+        ):
             freed = world.handles.get(runners[actor].operation[1])
         checker.before(actor)
         s = checker.state
         runner = world.step(actor)
-        if left is not None and left.chunk is not None:
-            note(world.history, left)
         actions = checker.after(actor, runner.gap)
         taken = actions or taken
         whole += actions
