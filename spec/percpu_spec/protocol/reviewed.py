@@ -1,4 +1,4 @@
-"""Actions of the first posting with its review's three requests, as changes to those of `shrinking`.
+"""Actions of the first posting with its review's three requests, changes to those of `shrinking`.
 
 A mark keeps a chunk that is being shrunk, or was, from being listed; such chunks are searched last.
 The float counts them like others, nothing is flushed, and the first chunk is not left out.
@@ -13,7 +13,18 @@ from typing import Any
 from percpu_spec.protocol.clauses import is_owned_by_reclaim
 from percpu_spec.protocol.machine import parameters
 from percpu_spec.protocol.moves import Move, standing_at
-from percpu_spec.protocol.operators import And, If, Iff, Implies, Not, Number, Or, Truth, one_of
+from percpu_spec.protocol.operators import (
+    And,
+    If,
+    Iff,
+    Implies,
+    Not,
+    Number,
+    Or,
+    Truth,
+    one_of,
+    within,
+)
 from percpu_spec.protocol.pages import Span
 from percpu_spec.protocol.shrinking import free_list_is_free, shrink_begin
 from percpu_spec.protocol.state import Phase, Place, State, is_immutable, without_chunk
@@ -97,7 +108,7 @@ def filled_is_live(s: State, a: Any) -> Truth:
 
 def reserved_is_whole(s: State, c: Any, p: Number) -> Truth:
     """What is left of RCL-2: the reserved chunk keeps all its pages."""
-    is_page = And(0 <= p, p < s.world.pages(c))
+    is_page = within(0, p, s.world.pages(c))
     return Implies(And(c == s.world.reserved, is_page), s.chunks[c].populated.has(p))
 
 
