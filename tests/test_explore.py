@@ -33,7 +33,6 @@ from percpu_proofs.inputs import InputError
 from percpu_reference import VARIANTS
 from percpu_reference.balance import Balance
 from percpu_reference.gaps import Gap
-from percpu_spec.protocol.variants import MACHINES
 
 SMALL = SCENARIOS["reclaim-free"]
 PINNED = [(s, variant) for s in SCENARIOS.values() for variant in s.verdicts]
@@ -49,7 +48,7 @@ def test_scenarios_have_their_verdict_and_their_states(scenario: Scenario, varia
     result = searched(scenario.name, variant)
     assert result.complete
     assert (result.states, set(result.findings)) == scenario.verdicts[variant]
-    assert result.refined == (result.steps if variant in MACHINES else 0)
+    assert result.refined == result.steps
 
 
 def gaps_of(variant: str) -> set[str]:

@@ -24,7 +24,7 @@ from percpu_spec.protocol.moves import Move, freed, left_empty
 from percpu_spec.protocol.operators import Truth
 from percpu_spec.protocol.pages import Span
 from percpu_spec.protocol.state import Place, State
-from percpu_spec.protocol.variants import LINUX_6_12, MACHINES, REFERENCE
+from percpu_spec.protocol.variants import LINUX_6_12, MACHINES, REFERENCE, RFC_1_REVIEWED
 
 CHANGED = [
     name for name, action in REFERENCE.actions.items() if LINUX_6_12.actions.get(name) is not action
@@ -54,16 +54,27 @@ def test_reference_keeps_more(action: str) -> None:
     assert "RCL-3" in {o.clause for o in found}
 
 
-def test_boot_keeps_the_invariant() -> None:
-    found = prove_initial(REFERENCE)
+@pytest.mark.parametrize("action", RFC_1_REVIEWED.actions)
+def test_what_the_review_asked_for_is_kept(action: str) -> None:
+    found = proved("rfc_1_reviewed", action)
     assert not_proved(found) == []
-    assert {o.clause for o in found} >= set(REFERENCE.clauses)
+    assert {"ISO-1", "ISO-2", "POP-1", "POP-2", "LIST-1"} <= {o.clause for o in found}
+
+
+@pytest.mark.parametrize("machine", [REFERENCE, RFC_1_REVIEWED], ids=lambda machine: machine.name)
+def test_boot_keeps_the_invariant(machine: Machine) -> None:
+    found = prove_initial(machine)
+    assert not_proved(found) == []
+    assert {o.clause for o in found} >= set(machine.clauses)
 
 
 def test_invariant_implies_the_design() -> None:
     found = prove_implications(LINUX_6_12)
     assert not_proved(found) == []
     assert [o.clause for o in found] == list(DESIGN)
+    found = prove_implications(RFC_1_REVIEWED)
+    assert not_proved(found) == []
+    assert [o.clause for o in found] == ["LIST-1", "ISO-1", "ISO-2", "POP-1", "POP-2"]
 
 
 @pytest.mark.parametrize("action", ["fill_next", "release_end", "destroy", "free_isolating"])

@@ -19,21 +19,28 @@ from percpu_proofs.lemmas.actions import (
     UNNEEDED,
     ActionClaim,
     action_claims,
+    conditions,
     whole_claims,
 )
 from percpu_proofs.refinement import StepMismatch, refined
 from percpu_reference.variants.linux_6_12 import Linux612
-from percpu_spec.protocol.variants import LINUX_6_12, MACHINES, REFERENCE
+from percpu_spec.protocol.variants import LINUX_6_12, MACHINES, REFERENCE, RFC_1_REVIEWED
 
 SECONDS = 20.0
 ACTIONS = {claim.id: claim for claim in action_claims()}
 WHOLE = {claim.id: claim for claim in whole_claims()}
-SHOWN = ("linux-6-12-area", "linux-6-12-release-begin", "reference-sideline", "reference-rescan")
+SHOWN = (
+    "linux-6-12-area",
+    "linux-6-12-release-begin",
+    "reference-sideline",
+    "reference-rescan",
+    "rfc-1-reviewed-sideline",
+)
 NOT_KEPT = [claim.id for claim in ACTIONS.values() if claim.expected == "refuted"]
 
 
 def test_every_action_has_its_claim() -> None:
-    for machine in (LINUX_6_12, REFERENCE):
+    for machine in (LINUX_6_12, REFERENCE, RFC_1_REVIEWED):
         kept = {c.action for c in ACTIONS.values() if c.machine is machine}
         assert kept == set(machine.actions)
         assert len(kept) >= 20
@@ -67,7 +74,11 @@ def test_reference_keeps_what_linux_does_not(action: str, clause: str) -> None:
 
 @pytest.mark.parametrize(("action", "condition"), sorted(UNNEEDED))
 def test_condition_that_no_clause_needs(action: str, condition: str) -> None:
-    machine = LINUX_6_12 if action in LINUX_6_12.actions else REFERENCE
+    machine = next(
+        machine
+        for machine in (LINUX_6_12, REFERENCE, RFC_1_REVIEWED)
+        if action in machine.actions and condition in conditions(machine, action)
+    )
     found = prove_action(machine.weakened(action, condition), action)
     assert {o.state for o in found} == {"proved"}
 

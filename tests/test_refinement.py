@@ -24,13 +24,13 @@ from percpu_reference.variants import VARIANTS, build, with_backing
 from percpu_reference.variants.linux_6_12 import Linux612
 from percpu_spec.geometry import Geometry
 from percpu_spec.gfp import KERNEL
-from percpu_spec.protocol import freeing
+from percpu_spec.protocol import freeing, shrinking
 from percpu_spec.protocol.machine import Machine
 from percpu_spec.protocol.moves import Move
 from percpu_spec.protocol.operators import Truth
 from percpu_spec.protocol.pages import Span
 from percpu_spec.protocol.state import State
-from percpu_spec.protocol.variants import LINUX_6_12, MACHINES, on_km
+from percpu_spec.protocol.variants import LINUX_6_12, MACHINES, RFC_1_REVIEWED, on_km
 
 VECTORS = find_vectors([folder("vectors")])[:3]
 KERNEL_32K = Geometry(unit=32768, static=4096, reserved=0, dyn=20480, cpus=2)
@@ -52,7 +52,7 @@ def test_sequential_operations(variant: str, scene: Scene) -> None:
     assert machine.allocator.checker.stretches > len(scene.listed.operations) / 2
 
 
-@pytest.mark.parametrize("variant", ["rfc_1", "rfc_series"])
+@pytest.mark.parametrize("variant", ["rfc_1", "rfc_series", "rfc_1_reviewed"])
 @pytest.mark.parametrize("number", [0, 2, 7])
 def test_sequential_operations_of_the_posting(variant: str, number: int) -> None:
     scene = scenes()[number]
@@ -82,7 +82,7 @@ def test_under_full_contracts() -> None:
 NOT_ALWAYS = {"fill_next", "populate_next", "fill_fail_isolating", "rescan"}
 
 
-@pytest.mark.parametrize("variant", [*KEPT, "rfc_1"])
+@pytest.mark.parametrize("variant", [*KEPT, "rfc_1", "rfc_1_reviewed"])
 def test_random_schedules(variant: str) -> None:
     cls = refined(VARIANTS[variant], MACHINES[variant])
     fired: Counter[str] = Counter()
@@ -93,8 +93,9 @@ def test_random_schedules(variant: str) -> None:
     assert {name for name in missing if not name.endswith("_flushing")} == set()
 
 
-def test_random_schedules_on_km() -> None:
-    cls = refined(with_backing(Linux612, "km"), on_km(LINUX_6_12))
+@pytest.mark.parametrize("variant", ["linux_6_12", "rfc_1_reviewed"])
+def test_random_schedules_on_km(variant: str) -> None:
+    cls = refined(with_backing(VARIANTS[variant], "km"), on_km(MACHINES[variant]))
     fired = run_randomly(cls, KM, 1, 2000)
     assert {"create", "drain_end", "destroy", "area_ready"} <= fired.keys()
 
@@ -186,6 +187,33 @@ def test_bug_in_the_allocator_is_reported(bug: type[Any]) -> None:
     with pytest.raises(StepMismatch, match=ALLOCATOR_BUGS[bug]) as caught:
         run_randomly(refined(bug, LINUX_6_12), SMALL, 1, 3000)
     assert caught.value.actor
+
+
+REVIEWED_BUGS: dict[str, tuple[Machine, str]] = {
+    **{
+        f"{action} dropped": (RFC_1_REVIEWED.changed("m", without=(action,)), "no such action|mach")
+        for action in ("release_begin", "release_end", "sideline", "free", "area")
+    },
+    "no mark": (
+        RFC_1_REVIEWED.changed("m", {"release_begin": shrinking.shrink_begin}),
+        "isolated: machine False, allocator True|is listed",
+    ),
+    "float without isolated chunks": (
+        RFC_1_REVIEWED.changed("m", {"release_end": shrinking.shrink_end}),
+        "float: machine",
+    ),
+}
+
+
+@pytest.mark.parametrize("bug", sorted(REVIEWED_BUGS))
+def test_bug_in_the_reviewed_machine_is_reported(bug: str) -> None:
+    machine, message = REVIEWED_BUGS[bug]
+    with pytest.raises(StepMismatch, match=message):
+        run_randomly(refined(VARIANTS["rfc_1_reviewed"], machine), SMALL, 1, 3000)
+
+
+def test_every_variant_has_its_machine() -> None:
+    assert MACHINES.keys() == VARIANTS.keys()
 
 
 def test_missing_flush_is_reported() -> None:

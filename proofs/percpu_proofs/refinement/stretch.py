@@ -44,6 +44,7 @@ _MOVES: dict[tuple[Place, Place], tuple[str, ...]] = {
     (Place.NONE, Place.FREE): ("create",),
     (Place.NONE, Place.OWNED): ("create",),
     (Place.OWNED, Place.NONE): ("destroy",),
+    (Place.OWNED, Place.SIDELINED): ("sideline",),
 }
 _CREATED = ("create",)
 _AREA = ("area_ready", "area")
@@ -163,7 +164,8 @@ class Stretch(NamedTuple):
             if after.phase is Phase.RELEASING and c == after.at and self._is_owned(c):
                 continue  # taken off its list with the release
             there = self.chunks[c].place if c in self.chunks else Place.NONE
-            if c == standing_at and s.actors[a].phase is Phase.RELEASED and not again:
+            put_back = c == standing_at and s.actors[a].phase is Phase.RELEASED and not again
+            if put_back and there is not Place.SIDELINED:
                 s = yield Choice(("relist",), (a, c, there is Place.FREE))
             while s.chunks[c].place is not there:
                 names = _MOVES.get((s.chunks[c].place, there))

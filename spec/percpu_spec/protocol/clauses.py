@@ -30,6 +30,13 @@ RECLAIMS = (*RELEASES, Phase.FLUSHED)
 RANGES = (Phase.FILLING, Phase.DRAINING, Phase.RELEASING, Phase.POPULATING)
 
 
+def is_owned_by_reclaim(s: State, c: Any) -> Truth:
+    """Return whether a chunk is on no list because pages of it are being released."""
+    chunk = s.chunks[c]
+    here = s.actors[chunk.owner]
+    return And(chunk.place == Place.OWNED, one_of(here.phase, *RECLAIMS), here.at == c)
+
+
 def phase_is_known(s: State, a: Any) -> Truth:
     """There are no other phases."""
     return within(min(Phase), s.actors[a].phase, max(Phase) + 1)

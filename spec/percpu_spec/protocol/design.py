@@ -10,13 +10,30 @@ from percpu_spec.protocol.clauses import (
     float_is_sum,
     holder,
     immutable_is_whole,
-    isolated_is_apart,
-    owned_by_one,
+    is_owned_by_reclaim,
     stale_is_unused,
 )
 from percpu_spec.protocol.moves import is_findable
-from percpu_spec.protocol.operators import And, Implies, Not, Number, Truth, one_of
+from percpu_spec.protocol.operators import And, Iff, Implies, Not, Number, Or, Truth, one_of
 from percpu_spec.protocol.state import Phase, Place, State
+
+
+def is_in_one_place(s: State, c: Any) -> Truth:
+    """LIST-1: a live chunk is listed or held by a running step; the reserved one is on no list."""
+    chunk = s.chunks[c]
+    is_owned = chunk.place == Place.OWNED
+    return And(
+        Iff(is_owned, chunk.owner != s.world.nobody),
+        Implies(is_owned, s.actors[chunk.owner].phase != Phase.IDLE),
+        Iff(c == s.world.reserved, chunk.place == Place.RESERVED),
+    )
+
+
+def isolated_is_apart(s: State, c: Any) -> Truth:
+    """ISO-2: isolated exactly when on to_depopulate or sidelined, or owned by reclaim."""
+    chunk = s.chunks[c]
+    apart = one_of(chunk.place, Place.SIDELINED, Place.TO_DEPOPULATE)
+    return Iff(chunk.isolated, Or(apart, is_owned_by_reclaim(s, c)))
 
 
 def losing_pages_is_not_found(s: State, a: Any) -> Truth:
@@ -48,7 +65,7 @@ def settled_is_populated(s: State, c: Any, p: Number) -> Truth:
 
 
 DESIGN: dict[str, Callable[..., Truth]] = {
-    "LIST-1": owned_by_one,
+    "LIST-1": is_in_one_place,
     "ISO-1": losing_pages_is_not_found,
     "ISO-2": isolated_is_apart,
     "POP-1": counter_is_definition,
@@ -57,4 +74,4 @@ DESIGN: dict[str, Callable[..., Truth]] = {
     "RCL-2": immutable_is_whole,
     "TLB-1": stale_is_unused,
 }
-"""RCL-1 speaks of single actions: see steps.STEPS."""
+"""By clause; asked of a machine whose invariant has the clause. RCL-1: see steps.STEPS."""

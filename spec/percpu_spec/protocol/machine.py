@@ -99,17 +99,20 @@ class Machine:
         without: tuple[str, ...] = (),
         clauses: Mapping[str, ClauseFunction] | None = None,
         steps: Mapping[str, tuple[str, StepFunction]] | None = None,
+        unkept: tuple[str, ...] = (),
     ) -> Machine:
         """Return a machine with some actions replaced or added and some left out.
 
-        clauses and steps add to what it must keep.
+        clauses and steps add to what it must keep; unkept: clauses that it no longer must.
         """
         known = {**self.actions, **(actions or {})}
+        kept = {name: clause for name, clause in self.clauses.items() if name not in unkept}
+        kept_steps = {name: step for name, step in self.steps.items() if step[0] not in unkept}
         return Machine(
             name,
             {key: action for key, action in known.items() if key not in without},
-            {**self.clauses, **(clauses or {})},
-            {**self.steps, **(steps or {})},
+            {**kept, **(clauses or {})},
+            {**kept_steps, **(steps or {})},
         )
 
     def weakened(self, action: str, condition: str) -> Machine:

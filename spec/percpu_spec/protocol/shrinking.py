@@ -10,7 +10,7 @@ from typing import Any
 
 from percpu_spec.protocol.allocation import fill_fail
 from percpu_spec.protocol.balancing import populate_fail
-from percpu_spec.protocol.clauses import RECLAIMS
+from percpu_spec.protocol.clauses import RECLAIMS, is_owned_by_reclaim
 from percpu_spec.protocol.freeing import free_always
 from percpu_spec.protocol.moves import Move, standing_at, without_pages
 from percpu_spec.protocol.operators import And, If, Iff, Implies, Not, Or, Truth, one_of
@@ -116,7 +116,7 @@ def shrunk_is_owned(s: State, a: Any) -> Truth:
 
 
 def has_one_place(s: State, c: Any) -> Truth:
-    """LIST-1: a live chunk is listed or owned, not both; the first may be owned as well."""
+    """LIST-1: a live chunk is listed or owned, not both; the first is owned only to be shrunk."""
     chunk = s.chunks[c]
     is_owned = chunk.place == Place.OWNED
     return And(
@@ -125,7 +125,10 @@ def has_one_place(s: State, c: Any) -> Truth:
             is_owned,
             Not(one_of(s.actors[chunk.owner].phase, Phase.IDLE, Phase.SEARCHING, Phase.FILLING)),
         ),
-        Implies(c == s.world.first, one_of(chunk.place, Place.ACTIVE, Place.OWNED)),
+        Implies(
+            c == s.world.first,
+            Or(one_of(chunk.place, Place.ACTIVE, Place.SIDELINED), is_owned_by_reclaim(s, c)),
+        ),
         Iff(c == s.world.reserved, chunk.place == Place.RESERVED),
     )
 
@@ -133,12 +136,10 @@ def has_one_place(s: State, c: Any) -> Truth:
 def free_list_is_free(s: State, c: Any) -> Truth:
     """LIST-3: a chunk on the free list is all free, and so is one owned to be destroyed."""
     chunk = s.chunks[c]
-    here = s.actors[chunk.owner]
-    shrinks = And(one_of(here.phase, *RECLAIMS), here.at == c)
     return Implies(
         Or(
             one_of(chunk.place, Place.FREE, Place.NONE),
-            And(chunk.place == Place.OWNED, Not(shrinks)),
+            And(chunk.place == Place.OWNED, Not(is_owned_by_reclaim(s, c))),
         ),
         chunk.used.size == 0,
     )

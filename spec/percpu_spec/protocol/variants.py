@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from percpu_spec.protocol import allocation, balancing, freeing, reclaiming, shrinking
+from percpu_spec.protocol import (
+    allocation,
+    balancing,
+    freeing,
+    reclaiming,
+    reviewed,
+    shrinking,
+)
 from percpu_spec.protocol.clauses import INVARIANT, sidelined_is_drained
 from percpu_spec.protocol.machine import Machine
 from percpu_spec.protocol.steps import STEPS, population_raises_float
@@ -95,16 +102,47 @@ RFC_1 = LINUX_5_12.changed(
 RFC_SERIES = RFC_1.changed("rfc_series")
 """Which chunks are shrunk, and when, is nothing that the machine knows."""
 
+RFC_1_REVIEWED = RFC_1.changed(
+    "rfc_1_reviewed",
+    {
+        "release_begin": reviewed.shrink_begin_marking,
+        "sideline": reviewed.sideline_shrunk,
+        # the float counts isolated chunks: what can befall one
+        "area": reviewed.counted(allocation.area),
+        "area_ready": reviewed.counted(allocation.area_ready),
+        "area_hole": reviewed.counted(allocation.area_hole),
+        "free": reviewed.counted(freeing.free_always),
+        "release_end": reviewed.counted(shrinking.shrink_end),
+        "populate_next": reviewed.counted(balancing.populate_next),
+        "populate_end": reviewed.counted(balancing.populate_end),
+    },
+    without=("free_unmoved", "relist"),
+    clauses={
+        "LIST-3": reviewed.free_list_exact,
+        "ISO-2": reviewed.isolated_is_apart,
+        "FILLED": reviewed.filled_is_live,
+        "RESERVED": reviewed.reserved_is_whole,
+        "FLOAT": reviewed.float_is_full_sum,
+    },
+    unkept=("FLT-1", "RCL-1", "RCL-2", "TLB-1", "STALE"),
+)
+"""What the review's requests mend and what they leave: its invariant is kept, `unkept` is not."""
+
 MACHINES = {
-    machine.name: machine for machine in (LINUX_5_12, RFC_1, RFC_SERIES, LINUX_6_12, REFERENCE)
+    machine.name: machine
+    for machine in (LINUX_5_12, RFC_1, RFC_SERIES, RFC_1_REVIEWED, LINUX_6_12, REFERENCE)
 }
-"""The machine of each variant that has one."""
+"""The machine of each variant."""
 
 
 def on_km(machine: Machine) -> Machine:
-    """Return the machine with the km backing: chunks are born whole, and nothing is reclaimed."""
+    """Return the machine with the km backing: chunks are born whole, and no free isolates one."""
+    isolates = "free_isolating" in machine.actions
     return machine.changed(
         f"{machine.name} on km",
-        {"create": allocation.create_populated, "free": freeing.free_always},
+        {
+            "create": allocation.create_populated,
+            "free": freeing.free_always if isolates else machine.actions["free"],
+        },
         without=("free_isolating", "fill_fail_isolating"),
     )
