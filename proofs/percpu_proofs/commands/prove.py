@@ -99,11 +99,10 @@ def _show(
 ) -> None:
     rows = [
         (
-            entry.id,
+            Text.assemble(entry.id, "\n", (entry.bound, "dim")),
             entry.clause,
             entry.engine,
             _mark(entry),
-            entry.bound,
             entry.paths,
             entry.seconds,
             "refuted" if entry.twin == "refuted" else Text(entry.twin, "bold red"),
@@ -112,7 +111,7 @@ def _show(
         )
         for entry in entries
     ]
-    columns = ("claim", "clause", "engine", "state", "bound", "paths", "s", "twin", "bugs",
+    columns = ("claim\nand its bound", "clause", "engine", "state", "paths", "s", "twin", "bugs",
                "source")  # fmt: skip
     out.print(output.table("ledger", columns, rows))
     for entry in entries:
