@@ -109,7 +109,7 @@ def is_populated(cls: Cls, choose: Choices, size: Size) -> Wrong:
     "fit.Fit.next_hint",
     words="a block of {bits} bits: any contig_hint, scan_hint and first_free; every length",
     small=Size(1, 8),
-    large=Size(1, 4),
+    large=Size(1, 10),
     symbols=(1, 6),
 )
 def next_hint(cls: Cls, choose: Choices, size: Size) -> Wrong:

@@ -59,7 +59,7 @@ def any_runs(choose: Choices, nr_bits: int) -> tuple[Block, Any, Any]:
     "hints.Hints.block_update",
     words="a block of {bits} bits: any contig_hint, scan_hint and run entered, whole runs all",
     small=Size(1, 8),
-    large=Size(1, 5),
+    large=Size(1, 9),
     symbols=(1, 8),
     variants=BOTH,
 )
@@ -84,7 +84,7 @@ def update_block(cls: Cls, choose: Choices, size: Size) -> Wrong:
     "hints.Hints.block_update",
     words="a block of {bits} bits: any ordered contig_hint and scan_hint, any run entered",
     small=Size(1, 8),
-    large=Size(1, 5),
+    large=Size(1, 9),
     symbols=(1, 8),
     variants=("reference",),
     refuted=("linux_6_12",),

@@ -33,7 +33,7 @@ def size_to_slot(cls: Cls, choose: Choices, size: Size) -> Wrong:
     "slots.Slots.size_to_slot",
     words="every pair of sizes up to a unit of {pages} pages with {bits} map bits each",
     small=Size(4, 64),
-    large=Size(2, 64),
+    large=Size(4, 64),
     symbols=(1, 2),
 )
 def longer_runs_lie_higher(cls: Cls, choose: Choices, size: Size) -> Wrong:
