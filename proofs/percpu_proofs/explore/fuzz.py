@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import NamedTuple
 
 from percpu_contracts.monitor import ClauseViolation
@@ -155,17 +156,19 @@ class Fuzz:
     def _small(self, clause: str, drawn: Drawn, end: float) -> tuple[str, Drawn]:
         """Return a smallest program and schedule in the neighbourhood that breaks the clause."""
         message = self._replay(drawn).get(clause, "")
-        shrinking = True
-        while shrinking and time.perf_counter() < end:
-            shrinking = False
-            for smaller in _smaller(drawn):
+        first = 0  # candidates before this one have helped already; they have another go at the end
+        while True:
+            for number, smaller in islice(enumerate(_smaller(drawn)), first, None):
                 if time.perf_counter() > end:
-                    break
+                    return message, drawn
                 now = self._replay(smaller)
                 if clause in now:
-                    drawn, message, shrinking = smaller, now[clause], True
+                    drawn, message, first = smaller, now[clause], number
                     break
-        return message, drawn
+            else:
+                if not first:
+                    return message, drawn
+                first = 0
 
     @property
     def judged(self) -> Counter[str]:
