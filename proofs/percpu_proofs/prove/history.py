@@ -40,34 +40,36 @@ def is_note(mark: Any) -> bool:
     )
 
 
-def _asking(mark: Any) -> tuple[Callable[..., Any], list[str]]:
-    """Return a condition and the names it takes."""
-    return mark.condition, list(inspect.signature(mark.condition).parameters)
-
-
 def _noting(function: Callable[..., Any], marks: Sequence[Any]) -> Callable[..., Any]:
     """Return a method that says what is required and is not, and makes its notes when left."""
-    names = list(inspect.signature(function).parameters)
-    olds = [(m.clause, *_asking(m)) for m in marks if m.kind == "old"]
-    notes = [_asking(m) for m in marks if is_note(m)]
+    names = [*inspect.signature(function).parameters, "OLD", "result"]
+
+    def asking(mark: Any) -> tuple[Callable[..., Any], list[int]]:
+        """Return a condition and which of the names it takes."""
+        taken = inspect.signature(mark.condition).parameters
+        return mark.condition, [names.index(name) for name in taken]
+
+    olds = [(m.clause, *asking(m)) for m in marks if m.kind == "old"]
+    notes = [asking(m) for m in marks if is_note(m)]
     if not notes:
         olds = []
-    requires = [(m.clause, *_asking(m)) for m in marks if m.kind == "require"]
+    requires = [(m.clause, *asking(m)) for m in marks if m.kind == "require"]
 
-    def enter(args: tuple[Any, ...]) -> dict[str, Any]:
-        given = dict(zip(names, args, strict=False))
-        monitor = given["self"].monitor
+    def enter(args: tuple[Any, ...]) -> list[Any]:
+        # a list by number: CrossHair, which watches this run, makes much of a dict
+        given = [*args, *[None] * (len(names) - len(args))]
+        monitor = args[0].monitor
         for clause, condition, wanted in requires:
             wrong = condition(*[given[n] for n in wanted])
             if wrong and not monitor.last[0]:
                 monitor.last = clause, f"{wrong}; {function.__name__} requires otherwise"
-        given["OLD"] = old = types.SimpleNamespace()
+        given[-2] = old = types.SimpleNamespace()
         for name, capture, wanted in olds:
             setattr(old, name, capture(*[given[n] for n in wanted]))
         return given
 
-    def leave(given: dict[str, Any], result: Any) -> Any:
-        given["result"] = result
+    def leave(given: list[Any], result: Any) -> Any:
+        given[-1] = result
         for note, wanted in notes:
             note(*[given[n] for n in wanted])
         return result

@@ -16,6 +16,12 @@ from percpu_proofs.prove.scene import Scene, assume
 from percpu_reference.chunk import Block, Chunk
 from percpu_spec.definitions import free_runs, longest_free_run
 
+ANY_BLOCK = (
+    "a block of {bits} map bits, any bits used, any valid hints, of {pages} in a chunk; the others "
+    "free, full or used at one end"
+)
+"""The bound of an obligation on a scene's `chunk_with_block` and `choose_block_hints`."""
+
 
 def hints_wrong(
     scene: Scene, chunk: Chunk, *, blocks: Iterable[int], whole: bool

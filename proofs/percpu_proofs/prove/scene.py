@@ -120,16 +120,17 @@ class Scene:
         bits = [self.choose.number(2) for _ in range(self.size.pages * self.size.bits)]
         return self.chunk(bits, [1] * self.size.pages)
 
-    def chunk_with_block(self) -> Chunk:
-        """Return a populated chunk with any first block; those behind it are alike.
+    def chunk_with_block(self, index: int = 0) -> Chunk:
+        """Return a populated chunk with any block of this number; the others are alike.
 
         They are free, full, or used at one end.
         """
         bits = self.size.bits
-        first = [self.choose.number(2) for _ in range(bits)]
+        block = [self.choose.number(2) for _ in range(bits)]
         other = [[0] * bits, [1] * bits, [1] + [0] * (bits - 1), [0] * (bits - 1) + [1]]
         rest = other[self.choose.number(4)] if self.size.pages > 1 else []
-        return self.chunk(first + rest * (self.size.pages - 1), [1] * self.size.pages)
+        behind = self.size.pages - 1 - index
+        return self.chunk(rest * index + block + rest * behind, [1] * self.size.pages)
 
     def chunk_of_pages(self) -> Chunk:
         """Return a chunk each of whose pages is unpopulated, empty, or populated and used."""

@@ -9,11 +9,15 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable
+from types import BuiltinFunctionType, FunctionType, MethodDescriptorType, ModuleType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import crosshair.core_and_libs  # noqa: F401
 import icontract
+from crosshair.condition_parser import ConditionParser, condition_parser
 from crosshair.core import analyze_function, run_checkables
+from crosshair.fnutil import FunctionInfo
 from crosshair.options import AnalysisKind, AnalysisOptionSet
 from crosshair.statespace import MessageType
 from crosshair.tracers import NoTracing
@@ -76,11 +80,13 @@ def check(
     asked = cls or variant_class(obligation.variant)
     harness = _harness(obligation, asked, (bits, wholes), twin=twin)
     began = time.process_time()
-    messages = [
-        message
-        for checkable in analyze_function(harness, options)
-        for message in run_checkables([checkable])
-    ]
+    with condition_parser((AnalysisKind.icontract,)) as parser:
+        _remember_contracts(parser)
+        messages = [
+            message
+            for checkable in analyze_function(harness, options)
+            for message in run_checkables([checkable])
+        ]
     seconds = time.process_time() - began
     states = {message.state for message in messages}
     text = " ".join(f"{m.message.splitlines()[0]}" for m in messages if m.message)
@@ -94,6 +100,33 @@ def check(
     elif states == {MessageType.CANNOT_CONFIRM}:
         text = f"not every path was covered within {timeout:.0f} s: {stats['num_paths']} were"
     return Result(state, seconds, stats["num_paths"], text)
+
+
+def _remember_contracts(parser: ConditionParser) -> None:
+    """Have CrossHair look up the contract of a function once, not at every call of it.
+
+    It remembers those of methods itself; looking for one is half of the cost of a short path.
+    """
+    functions: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
+    built_in: dict[Any, Any] = {}  # built-in functions, and methods of built-in types: they stay
+    look_up = parser.get_fn_conditions
+
+    def get_fn_conditions(fn: FunctionInfo) -> Any:
+        called: Any = fn.descriptor
+        if fn.context is None and isinstance(called, FunctionType):
+            known: Any = functions
+        elif fn.context is None and (
+            isinstance(called, MethodDescriptorType)
+            or (isinstance(called, BuiltinFunctionType) and isinstance(called.__self__, ModuleType))
+        ):
+            known = built_in
+        else:
+            return look_up(fn)
+        if called not in known:
+            known[called] = look_up(fn)
+        return known[called]
+
+    parser.get_fn_conditions = get_fn_conditions  # type: ignore[method-assign]
 
 
 def _harness(

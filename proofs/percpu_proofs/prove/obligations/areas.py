@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from percpu_contracts import maps
 from percpu_proofs.prove.choices import Choices
-from percpu_proofs.prove.invariant import choose_block_hints, choose_chunk_hints, hints_wrong
+from percpu_proofs.prove.invariant import (
+    ANY_BLOCK,
+    choose_block_hints,
+    choose_chunk_hints,
+    hints_wrong,
+)
 from percpu_proofs.prove.judging import Call, Wrong
 from percpu_proofs.prove.obligation import Size, obligation
 from percpu_proofs.prove.scene import Scene, assume
@@ -17,10 +22,6 @@ Cls = type[Allocator]
 BOTH = ("linux_6_12", "reference")
 BY_CHUNK = (
     "a chunk of {pages} pages with {bits} map bits each, any bits used, any valid chunk hints"
-)
-BY_BLOCK = (
-    "a block of {bits} map bits, any bits used, any valid hints; {pages} blocks in all, the others "
-    "free, full or used at one end"
 )
 TAKEN = "; every request that the hints have room for"
 FREED = "; every area freed"
@@ -69,9 +70,9 @@ def take_by_chunk_hints(cls: Cls, choose: Choices, size: Size) -> Wrong:
 @obligation(
     "MAP-1",
     "areas.Areas.alloc_area",
-    words=BY_BLOCK + TAKEN + ", unaligned",
-    small=Size(2, 4),
-    large=Size(1, 8),
+    words=ANY_BLOCK + TAKEN + ", unaligned",
+    small=Size(1, 8),
+    large=Size(2, 8),
     variants=BOTH,
 )
 def take_by_block_hints(cls: Cls, choose: Choices, size: Size) -> Wrong:

@@ -6,7 +6,12 @@ from collections.abc import Iterator
 
 from percpu_contracts import hints
 from percpu_proofs.prove.choices import Choices
-from percpu_proofs.prove.invariant import choose_block_hints, choose_chunk_hints, hints_wrong
+from percpu_proofs.prove.invariant import (
+    ANY_BLOCK,
+    choose_block_hints,
+    choose_chunk_hints,
+    hints_wrong,
+)
 from percpu_proofs.prove.judging import Call, Wrong
 from percpu_proofs.prove.obligation import Size, obligation
 from percpu_proofs.prove.scene import Scene, assume
@@ -17,10 +22,6 @@ from percpu_spec.definitions import free_runs
 Cls = type[Allocator]
 
 BOTH = ("linux_6_12", "reference")
-BESIDE = (
-    "a block of {bits} map bits, any bits used, any valid hints; {pages} blocks in all, the others "
-    "free, full or used at one end"
-)
 CHUNKS = "a chunk of {pages} pages with {bits} map bits each, any bits used, any valid chunk hints"
 
 
@@ -88,9 +89,9 @@ KEPT = ("HINT-1", "POP-1")
     "HINT-1",
     "hints.Hints.block_update_hint_alloc",
     "hints.Hints.block_refresh_hint",
-    words=BESIDE + "; any area allocated that a search can choose",
-    small=Size(2, 4),
-    large=Size(1, 8),
+    words=ANY_BLOCK + "; any area allocated that a search can choose",
+    small=Size(1, 8),
+    large=Size(2, 8),
     variants=BOTH,
 )
 def alloc_in_a_block(cls: Cls, choose: Choices, size: Size) -> Wrong:
@@ -101,6 +102,20 @@ def alloc_in_a_block(cls: Cls, choose: Choices, size: Size) -> Wrong:
     return _alloc(scene, chunk, KEPT) or hints_wrong(
         scene, chunk, blocks=range(size.pages), whole=False
     )
+
+
+@obligation(
+    "HINT-1",
+    "hints.Hints.block_update_hint_alloc",
+    "hints.Hints.block_refresh_hint",
+    words=ANY_BLOCK + "; any area allocated that a search can choose",
+    small=Size(2, 4),
+    large=Size(3, 4),
+    variants=BOTH,
+)
+def alloc_over_an_edge(cls: Cls, choose: Choices, size: Size) -> Wrong:
+    """Block hints stay valid over an allocation that may reach over the next blocks."""
+    return alloc_in_a_block(cls, choose, size)
 
 
 @obligation(
@@ -124,9 +139,9 @@ def alloc_across_blocks(cls: Cls, choose: Choices, size: Size) -> Wrong:
 @obligation(
     "HINT-1",
     "hints.Hints.block_update_hint_free",
-    words=BESIDE + "; any used range freed",
-    small=Size(2, 4),
-    large=Size(1, 8),
+    words=ANY_BLOCK + "; any used range freed",
+    small=Size(1, 8),
+    large=Size(2, 8),
     variants=BOTH,
 )
 def free_in_a_block(cls: Cls, choose: Choices, size: Size) -> Wrong:
@@ -137,6 +152,19 @@ def free_in_a_block(cls: Cls, choose: Choices, size: Size) -> Wrong:
     return _free(scene, chunk, KEPT) or hints_wrong(
         scene, chunk, blocks=range(size.pages), whole=False
     )
+
+
+@obligation(
+    "HINT-1",
+    "hints.Hints.block_update_hint_free",
+    words=ANY_BLOCK + "; any used range freed",
+    small=Size(2, 4),
+    large=Size(3, 4),
+    variants=BOTH,
+)
+def free_over_an_edge(cls: Cls, choose: Choices, size: Size) -> Wrong:
+    """Block hints stay valid over a free that may reach over the next blocks."""
+    return free_in_a_block(cls, choose, size)
 
 
 @obligation(

@@ -10,7 +10,12 @@ from typing import Any
 
 from percpu_contracts import hints
 from percpu_proofs.prove.choices import Choices
-from percpu_proofs.prove.invariant import choose_block_hints, choose_chunk_hints, hints_wrong
+from percpu_proofs.prove.invariant import (
+    ANY_BLOCK,
+    choose_block_hints,
+    choose_chunk_hints,
+    hints_wrong,
+)
 from percpu_proofs.prove.judging import Call, Wrong
 from percpu_proofs.prove.obligation import Size, obligation
 from percpu_proofs.prove.scene import Scene, assume
@@ -116,9 +121,9 @@ def _refreshed(scene: Scene, chunk: Chunk, index: int) -> Wrong:
 @obligation(
     "HINT-1",
     "hints.Hints.block_refresh_hint",
-    words=BLOCKS + ", a scan_hint among them; any bit of the contig_hint used",
+    words=ANY_BLOCK + "; with a scan_hint; any bit of the contig_hint used",
     small=Size(1, 8),
-    large=Size(3, 4),
+    large=Size(3, 8),
     variants=BOTH,
 )
 def promote_scan_hint(cls: Cls, choose: Choices, size: Size) -> Wrong:
@@ -129,9 +134,9 @@ def promote_scan_hint(cls: Cls, choose: Choices, size: Size) -> Wrong:
 @obligation(
     "HINT-1",
     "hints.Hints.block_refresh_hint",
-    words=BLOCKS + ", no scan_hint; any bit of the contig_hint used",
+    words=ANY_BLOCK + "; no scan_hint; any bit of the contig_hint used",
     small=Size(1, 8),
-    large=Size(3, 4),
+    large=Size(3, 8),
     variants=BOTH,
 )
 def rescan_block(cls: Cls, choose: Choices, size: Size) -> Wrong:
@@ -141,8 +146,8 @@ def rescan_block(cls: Cls, choose: Choices, size: Size) -> Wrong:
 
 def _refresh(cls: Cls, choose: Choices, size: Size, *, with_scan: bool) -> Wrong:
     scene = Scene(cls, choose, size)
-    chunk = scene.chunk_of_bits()
     index = choose.number(size.pages)
+    chunk = scene.chunk_with_block(index)
     choose_block_hints(scene, chunk, index)
     assume((chunk.md_blocks[index].scan_hint > 0) == with_scan)
     return _refreshed(scene, chunk, index) or hints_wrong(
@@ -153,18 +158,21 @@ def _refresh(cls: Cls, choose: Choices, size: Size, *, with_scan: bool) -> Wrong
 @obligation(
     "HINT-3",
     "hints.Hints.block_refresh_hint",
-    words=BLOCKS + "; any bit of the contig_hint used",
-    small=Size(1, 4),
-    large=Size(1, 8),
+    words=ANY_BLOCK + "; any bit of the contig_hint used",
+    small=Size(1, 8),
+    large=Size(3, 8),
     variants=("reference",),
     refuted=("linux_6_12",),
 )
 def right_edge_of_refreshed_block(cls: Cls, choose: Choices, size: Size) -> Wrong:
     """A refreshed block knows its right edge exactly."""
     scene = Scene(cls, choose, size)
-    chunk = scene.chunk_of_bits()
-    choose_block_hints(scene, chunk, 0, exact_right=True)
-    wrong = _refreshed(scene, chunk, 0) or hints.block_right_is_exact(chunk, 0, scene.geometry)
+    index = choose.number(size.pages)
+    chunk = scene.chunk_with_block(index)
+    choose_block_hints(scene, chunk, index, exact_right=True)
+    wrong = _refreshed(scene, chunk, index) or hints.block_right_is_exact(
+        chunk, index, scene.geometry
+    )
     return wrong and f"HINT-3: {wrong}"
 
 
