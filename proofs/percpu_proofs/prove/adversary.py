@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from percpu_contracts.guard import gap_misuse
 from percpu_proofs.prove.judging import Wrong, walk
 from percpu_proofs.prove.scene import Scene
 from percpu_reference.chunk import Chunk
@@ -27,8 +28,9 @@ class Adversary:
     def __call__(self, gap: Gap) -> Wrong:
         """Judge the state in a gap, make a move or none, and judge again."""
         scene = self.scene
-        if scene.allocator.lock and not gap.last:
-            return f"LOCK-1: pcpu_lock is held in the gap {gap.name!r}"
+        if scene.allocator.lock:
+            clause, misuse = gap_misuse(gap.last)
+            return f"{clause}: {misuse}: {gap.name}"
         waiting = self.unsettled
         if gap.name == "alloc: populate" and gap.chunk is not None:
             waiting = [*waiting, gap.chunk]

@@ -13,21 +13,25 @@ from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from percpu_contracts.contract import marked_names, marks_of
+from percpu_contracts.guard import guarded
 from percpu_proofs.prove.keeping import kept
 from percpu_reference.variants import Allocator
 
 
 @kept
-def keeping_history(cls: type[Allocator]) -> type[Allocator]:
+def keeping_history(cls: type[Allocator], watched: bool) -> type[Allocator]:
     """Return a class without contracts that keeps history, and what a callee is owed first.
 
-    The latter as `monitor.last`: clause and what is wrong.
+    The latter as `monitor.last`: clause and what is wrong. watched: its monitor's guard sees the
+    locks and the populated bits.
     """
     namespace: dict[str, Any] = {"__slots__": ()}
     for name in marked_names(cls):
         marks = marks_of(cls, name)
         if any(is_note(mark) or mark.kind == "require" for mark in marks):
             namespace[name] = _noting(getattr(cls, name), marks)
+    if watched:
+        namespace = guarded(cls, namespace)
     return cast("type[Allocator]", type(cls.__name__, (cls,), namespace))
 
 
@@ -59,6 +63,7 @@ def _noting(function: Callable[..., Any], marks: Sequence[Any]) -> Callable[...,
         # a list by number: CrossHair, which watches this run, makes much of a dict
         given = [*args, *[None] * (len(names) - len(args))]
         monitor = args[0].monitor
+        was, monitor.guard.inside = monitor.guard.inside, False  # a contract may look anywhere
         for clause, condition, wanted in requires:
             wrong = condition(*[given[n] for n in wanted])
             if wrong and not monitor.last[0]:
@@ -66,12 +71,16 @@ def _noting(function: Callable[..., Any], marks: Sequence[Any]) -> Callable[...,
         given[-2] = old = types.SimpleNamespace()
         for name, capture, wanted in olds:
             setattr(old, name, capture(*[given[n] for n in wanted]))
+        monitor.guard.inside = was
         return given
 
     def leave(given: list[Any], result: Any) -> Any:
         given[-1] = result
+        guard = given[0].monitor.guard
+        was, guard.inside = guard.inside, False
         for note, wanted in notes:
             note(*[given[n] for n in wanted])
+        guard.inside = was
         return result
 
     if inspect.isgeneratorfunction(function):

@@ -95,13 +95,30 @@ class Call:
 
     def run(self) -> Wrong:
         """Make the call and return what its contract finds wrong."""
+        guard = self._allocator.monitor.guard
+        guard.begin(self._allocator, None, None)
         self.result = self._function(self._allocator, *self._args)
+        guard.inside = False
         return self.judged()
 
     def steps(self, in_gap: Callable[[Gap], Wrong]) -> Wrong:
         """Run a function with gaps, ask in_gap in each, and then the contract."""
-        self.result, wrong = walk(self._function(self._allocator, *self._args), in_gap)
+        steps = self._watched(self._function(self._allocator, *self._args))
+        self.result, wrong = walk(steps, in_gap)
         return wrong or self.judged()
+
+    def _watched(self, steps: Steps[Any]) -> Steps[Any]:
+        """Let the guard watch steps, and nothing between them."""
+        guard = self._allocator.monitor.guard
+        while True:
+            guard.begin(self._allocator, None, None)
+            try:
+                gap = next(steps)
+            except StopIteration as stop:
+                return stop.value
+            finally:
+                guard.inside = False
+            yield gap
 
     def judged(self) -> Wrong:
         """Return what the contract finds wrong now."""

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from percpu_contracts.functions.operations import counts_pages
+from percpu_contracts.guard import guard_chunk
 from percpu_contracts.monitor import Monitor
 from percpu_proofs.prove.choices import Choices, VacuousError
 from percpu_proofs.prove.history import keeping_history
@@ -61,6 +62,7 @@ class Scene:
     """An allocator before the call in question, and the inputs of the case.
 
     The first chunk has two pages, of which first_empty are free; the rest is one area a page.
+    guarded: misuse of the locks and of populated bits is seen, as what a callee is owed.
     """
 
     def __init__(
@@ -73,10 +75,12 @@ class Scene:
         lock: bool = True,
         mutex: bool = False,
         stats: bool = False,
+        guarded: bool = False,
         **changes: Any,
     ) -> None:
         self.choose = choose
         self.size = size
+        self.guarded = guarded
         self.made: list[Chunk] = []
         with choose.plain():
             self._boot(cls, first_empty, stats, changes)
@@ -89,8 +93,8 @@ class Scene:
         self.geometry = small_geometry(size, tuple(sorted(changes.items())))
         if not issubclass(cls, KmBacking):
             cls = with_backing(cls, self.geometry.backing)
-        self.allocator: Any = keeping_history(cls)(self.geometry, stats=stats)
-        self.allocator.monitor = Monitor(cls.EXPECTED, cls.NOT_APPLICABLE)
+        self.allocator: Any = keeping_history(cls, self.guarded)(self.geometry, stats=stats)
+        self.allocator.monitor = Monitor(cls.EXPECTED, cls.NOT_APPLICABLE, strict=False)
         self.allocator.setup_slots()
         self.allocator.reserved_chunk = None
         pages = min(FIRST_PAGES, size.pages)
@@ -196,6 +200,8 @@ class Scene:
         ]
         maps.bound_map = choose.map([*bounds, bits[-1]])
         maps.populated = choose.map(populated)
+        if self.guarded:
+            guard_chunk(chunk, self.allocator.monitor.guard)
         bitmap = maps.alloc_map
         exact_hints(chunk.chunk_md, bitmap, 0, count)
         for index, block in enumerate(chunk.md_blocks):
