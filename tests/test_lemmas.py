@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from percpu_proofs.lemmas.catalogue import LEMMAS, claims
 from percpu_proofs.lemmas.code import Bug, NoSuchTextError, reassembled, source_of, twin_of
 from percpu_proofs.lemmas.lemma import Lemma
-from percpu_proofs.lemmas.reached import NotReachedError, reached
+from percpu_proofs.lemmas.reached import NotReachedError, reached, run_entered
 from percpu_proofs.lemmas.tie import tie
 from percpu_reference import build
 from percpu_reference.balance import Balance
@@ -83,38 +84,34 @@ def test_mutation_breaks_the_tie(name: str, bug: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "ends"),
+    ("name", "broken"),
     [
-        (
-            "linux-block-update-ordered",
-            "scan_hint of 256 bits at 256, contig_hint of 256 bits at 768",
-        ),
-        ("linux-alloc-right-edge", "right_free 0, expected 256 bits"),
-        ("linux-free-tells-the-chunk", "contig_hint 3, expected 4 bits, a run inside one block"),
+        ("linux-block-update-ordered", "scan_hint of 3 bits at 1, contig_hint of 3 bits at 5"),
+        ("linux-alloc-right-edge", "right_free 0, expected 3 bits"),
+        ("linux-free-tells-the-chunk", "contig_hint 6, expected 7 bits, a run inside one block"),
     ],
 )
-def test_counterexample_is_reached_from_boot(name: str, ends: str) -> None:
+def test_counterexample_is_reached_from_boot(name: str, broken: str) -> None:
+    """The values of a call in a run from boot are a counterexample of the lemma itself."""
     lemma = BY_NAME[name]
     assert lemma.reached is not None
-    found = lemma.reached()
-    assert found.startswith("a 1 ")
-    assert ends in found
+    found = lemma.reached(lemma)
+    assert found.startswith("take ")
+    assert broken in found
+    assert "; at n 8, " in found
+
+
+def test_what_holds_is_refuted_by_no_call() -> None:
+    """The same calls do not refute what the fixed functions keep."""
+    ordered = BY_NAME["block-update-sound"]
+    with pytest.raises(NotReachedError, match="HINT-4"):
+        reached("HINT-4", "block_update", run_entered, longest=3)(ordered)
 
 
 def test_what_is_not_reached_is_not_refuted() -> None:
-    with pytest.raises(NotReachedError, match="HINT-1"):
-        reached("HINT-1", "block_update")()
     lemma = BY_NAME["linux-alloc-right-edge"]
-    unreached = Lemma(
-        "x",
-        "HINT-3",
-        "",
-        (),
-        "",
-        lemma.scenario,
-        expected="refuted",
-        reached=reached("HINT-3", "isolate_chunk"),
-    )
+    nowhere = reached("HINT-3", "isolate_chunk", lambda *given: None, longest=2)
+    unreached = replace(lemma, reached=nowhere)
     assert unreached.check(SECONDS).state == "not confirmed"
 
 

@@ -42,7 +42,7 @@ class Lemma:
     variant: str = "linux_6_12"
     expected: State = "confirmed"
     seeded: Mapping[str, Bug] = field(default_factory=dict)
-    reached: Callable[[], str] | None = None  # finds the counterexample on the allocator itself
+    reached: Callable[[Lemma], str] | None = None  # finds a counterexample from boot
     small: int = SMALL
     engine: Engine = "z3"
 
@@ -61,7 +61,7 @@ class Lemma:
         result = self.prove(None, timeout)
         if result.state == "refuted" and self.expected == "refuted" and self.reached is not None:
             try:
-                reached = self.reached()
+                reached = self.reached(self)
             except LookupError as wrong:
                 return Result("not confirmed", result.seconds, result.paths, str(wrong))
             return Result(

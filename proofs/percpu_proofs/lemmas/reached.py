@@ -1,106 +1,173 @@
 """A refuted lemma's counterexample on the allocator itself, from its initial state.
 
-All short lists of operations from a small alphabet are run, at the smallest geometry that a kernel
-accepts. One counts if every clause about hints held before its last operation, as the lemma
-assumes, if that operation breaks the clause, and if it ran the lemma's function.
+A lemma starts from any valid state, so what refutes it might be out of reach. Here every short list
+of operations is run from boot at a small geometry, and the calls of the lemma's function are noted.
+One counts if every clause about hints held before the operation, if the operation breaks the
+clause, and if the lemma, asked about the very values of the call, does not hold of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from percpu_contracts.whole_state import WholeState
-from percpu_proofs.explore.scenario import KERNEL_32K
+from percpu_proofs.lemmas.lemma import Lemma, shown
+from percpu_proofs.lemmas.plain import PlainScene
+from percpu_proofs.lemmas.scene import HINTS
+from percpu_proofs.lemmas.tie import every_case
+from percpu_proofs.prove.reach import GEOMETRY, Areas, state_key, successors
 from percpu_reference import build
-from percpu_reference.chunk import Area
+from percpu_reference.chunk import Block, Chunk
 from percpu_reference.variants import Allocator
 from percpu_reference.variants.linux_6_12 import Linux612
-from percpu_spec.geometry import Geometry
 
-LONGEST = 5  # operations
-ALPHABETS = (
-    ((1024, 4), (1024, 2048)),  # quarters of a page, some aligned
-    ((28656, 4), (4, 4)),  # the first chunk filled but for a few bytes
-)
-"""Requests, (size, align) in bytes; what is held can be freed as well."""
+LONGEST = 4  # operations
 
-Held = dict[int, Area]
+Case = Mapping[str, Any]
+"""A lemma's inputs by name; maps as lists of truths."""
+Inputs = Callable[..., Case | None]
+"""Returns the inputs of a call: given the maps before the operation by chunk, and its arguments."""
 
 
 class NotReachedError(LookupError):
     """No list of operations from the initial state shows the counterexample."""
 
 
-def _noting(function: str, ran: list[str]) -> type[Allocator]:
-    """Return linux_6_12 that notes when a function is run."""
-
-    def noted(self: Any, *given: Any) -> Any:
-        ran.append(function)
-        return getattr(Linux612, function)(self, *given)
-
-    return type("Linux612", (Linux612,), {"__slots__": (), function: noted})
+def _hints(block: Block) -> dict[str, int]:
+    return {name: getattr(block, name) for name in HINTS}
 
 
-def _copied(allocator: Allocator, held: Held) -> tuple[Allocator, Held]:
-    new, copies = allocator.clone()
-    return new, {handle: (copies[chunk], off) for handle, (chunk, off) in held.items()}
+def run_entered(
+    before: Mapping[int, bytes], allocator: Allocator, block: Block, start: int, end: int
+) -> Case | None:
+    """Return the inputs of block_update: a run freed in part, entered into the hints of a block."""
+    for chunk in allocator.chunks():
+        for index, other in enumerate(chunk.md_blocks):
+            if other is block:
+                base = index * block.nr_bits
+                old = before[chunk.id][base : base + block.nr_bits]
+                now = chunk.alloc_map[base : base + block.nr_bits]
+                freed = [bit for bit, used in enumerate(old) if used and not now[bit]]
+                if not freed:
+                    return None
+                return {
+                    "n": block.nr_bits, "used": list(map(bool, old)), "start": start, "end": end,
+                    "first freed": freed[0], "freed behind": freed[-1] + 1, **_hints(block),
+                }  # fmt: skip
+    return None  # a chunk's hints as a whole
 
 
-def _state(allocator: Allocator, held: Held) -> object:
-    hints = [
-        (chunk.id, chunk.chunk_md.as_list(), [block.as_list() for block in chunk.md_blocks])
-        for chunk in allocator.chunks()
-    ]
-    areas = sorted((chunk.id, off) for chunk, off in held.values())
-    lists = [[chunk.id for chunk in head] for head in allocator.chunk_lists]
-    return str((hints, areas, lists))
+def area_taken(
+    before: Mapping[int, bytes], allocator: Allocator, chunk: Chunk, first: int, bits: int
+) -> Case | None:
+    """Return the inputs of block_update_hint_alloc: an area taken inside one block."""
+    index, off = divmod(first, allocator.block_bits)
+    block = chunk.md_blocks[index]
+    if off + bits > block.nr_bits:
+        return None
+    used = before[chunk.id][: (index + 1) * block.nr_bits]
+    return {
+        "n": block.nr_bits, "first": first, "bits": bits, "used": list(map(bool, used)),
+        **_hints(block),
+    }  # fmt: skip
 
 
-def reached(clause: str, function: str) -> Callable[[], str]:
-    """Return what finds operations that break a clause by a function, from a valid state.
+def run_left(
+    before: Mapping[int, bytes], allocator: Allocator, chunk: Chunk, s_index: int, e_index: int,
+    s_off: int, e_off: int,
+) -> Case | None:  # fmt: skip
+    """Return the inputs of chunk_update_hint_free: the run that a free left inside one block."""
+    if s_index != e_index:
+        return None
+    case = {
+        "n": allocator.block_bits, "blocks": len(chunk.md_blocks), "block": s_index,
+        "used": list(map(bool, chunk.alloc_map)), "start": s_off, "end": e_off,
+        **_hints(chunk.chunk_md),
+    }  # fmt: skip
+    for number, block in enumerate(chunk.md_blocks):
+        case[f"block.left_free[{number}]"] = block.left_free
+        case[f"block.right_free[{number}]"] = block.right_free
+    return case
 
-    It returns them in the operation language, with what is broken. It raises NotReachedError.
+
+def refuting(lemma: Lemma, case: Case) -> PlainScene | None:
+    """Return the scene of a case that a lemma speaks of and does not hold of, else None.
+
+    Numbers that the case leaves open, such as the bit that a claim is about, are tried one by one.
+    """
+    known = dict(case)
+    for name, value in case.items():
+        if isinstance(value, list):
+            known |= {f"{name}[{index}]": member for index, member in enumerate(value)}
+    size = GEOMETRY.unit_bits
+    scenes = every_case(lemma, size, size**2, None, known)
+    return next((scene for scene in scenes if scene.broken), None)
+
+
+def reached(
+    clause: str, function: str, inputs: Inputs, longest: int = LONGEST
+) -> Callable[[Lemma], str]:
+    """Return what finds operations that break a clause by a call that refutes a lemma.
+
+    It returns them with what is broken and the values of the call. It raises NotReachedError.
     """
 
-    def find() -> str:
-        for alphabet in ALPHABETS:
-            found = _search(clause, function, alphabet)
-            if found is not None:
-                return found
-        raise NotReachedError(f"{clause}: no short list of operations breaks it by {function}")
+    def find(lemma: Lemma) -> str:
+        noted = _Noted(function, inputs)
+        for steps, valid, after in _lists(noted, longest):
+            scenes = [refuting(lemma, case) for case in noted.cases] if valid else []
+            scene = next((scene for scene in scenes if scene is not None), None)
+            if scene is None:
+                continue
+            broken = dict(WholeState().broken(after))
+            if clause in broken:
+                return f"{', '.join(steps)}: {broken[clause]}; at {shown(scene.inputs)}"
+        raise NotReachedError(
+            f"{clause}: no list of up to {longest} operations breaks it by {function}"
+        )
 
     return find
 
 
-def _search(clause: str, function: str, alphabet: tuple[tuple[int, int], ...]) -> str | None:
-    ran: list[str] = []
-    root = build(_noting(function, ran), Geometry().with_changes(KERNEL_32K))
-    level: list[tuple[Allocator, Held, tuple[str, ...]]] = [(root, {}, ())]
-    met = {_state(root, {})}
-    for handle in range(1, LONGEST + 1):
-        longer: list[tuple[Allocator, Held, tuple[str, ...]]] = []
-        for allocator, held, lines in level:
-            wrong = {name for name, _ in WholeState().broken(allocator)}
+class _Noted:
+    """Notes the calls of a function of linux_6_12 in the operation under way, as cases."""
+
+    def __init__(self, function: str, inputs: Inputs) -> None:
+        self.cases: list[Case] = []
+        self.before: dict[int, bytes] = {}
+
+        def noted(allocator: Any, *given: Any) -> Any:
+            if self.before:
+                case = inputs(self.before, allocator, *given)
+                if case is not None:
+                    self.cases.append(case)
+            return getattr(Linux612, function)(allocator, *given)
+
+        self.cls = type("Linux612", (Linux612,), {"__slots__": (), function: noted})
+
+    def begin(self, state: Allocator) -> None:
+        """Forget all and note what is called from this state."""
+        self.cases.clear()
+        self.before = {chunk.id: bytes(chunk.alloc_map) for chunk in state.chunks()}
+
+
+def _lists(noted: _Noted, longest: int) -> Iterator[tuple[Sequence[str], bool, Allocator]]:
+    """Yield every list of operations, whether all hints are valid before its last, and the end."""
+    root = build(noted.cls, GEOMETRY)
+    level: list[tuple[Allocator, Areas, tuple[str, ...]]] = [(root, (), ())]
+    known = {state_key(root)}
+    for _ in range(longest):
+        longer = []
+        for state, areas, steps in level:
+            wrong = {name for name, _ in WholeState().broken(state)}
             valid = not any(name.startswith("HINT") for name in wrong)
-            steps: list[tuple[str, int, int]] = [("a", *request) for request in alphabet]
-            steps += [("f", taken, 0) for taken in held]
-            for kind, value, align in steps:
-                after, owned = _copied(allocator, held)
-                ran.clear()
-                if kind == "a":
-                    area = after.alloc(value, align)
-                    line = f"a {handle} {value} {align} -"
-                    owned.update({handle: area} if area is not None else {})
-                else:
-                    after.free(owned.pop(value))
-                    line = f"f {value}"
-                broken = dict(WholeState().broken(after))
-                if valid and ran and clause in broken:
-                    return f"{'; '.join((*lines, line))}: {broken[clause]}"
-                state = _state(after, owned)
-                if state not in met:
-                    met.add(state)
-                    longer.append((after, owned, (*lines, line)))
+            noted.begin(state)
+            for after, left, step in successors(state, areas):
+                yield (*steps, step), valid, after
+                noted.begin(state)
+                key = state_key(after)
+                if key not in known:
+                    known.add(key)
+                    longer.append((after, left, (*steps, step)))
         level = longer
-    return None

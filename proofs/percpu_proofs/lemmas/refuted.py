@@ -11,7 +11,7 @@ from percpu_proofs.lemmas.invariants import (
 )
 from percpu_proofs.lemmas.lemma import Lemma
 from percpu_proofs.lemmas.merging import telling
-from percpu_proofs.lemmas.reached import reached
+from percpu_proofs.lemmas.reached import area_taken, reached, run_entered, run_left
 from percpu_reference.variants.linux_6_12 import Linux612
 
 _HINTS = "percpu_reference.hints.Hints."
@@ -39,7 +39,7 @@ REFUTED = (
         f"any block size, {_VALID}",
         entering(Linux612, EXACT, (ORDER,)),
         expected="refuted",
-        reached=reached("HINT-4", "block_update"),
+        reached=reached("HINT-4", "block_update", run_entered),
     ),
     Lemma(
         "linux-alloc-right-edge",
@@ -49,7 +49,7 @@ REFUTED = (
         f"any block size, {_VALID}",
         breaking(Linux612),
         expected="refuted",
-        reached=reached("HINT-3", "block_refresh_hint"),
+        reached=reached("HINT-3", "block_update_hint_alloc", area_taken),
     ),
     Lemma(
         "linux-free-tells-the-chunk",
@@ -59,7 +59,7 @@ REFUTED = (
         "any block size, any number of blocks, any map, any chunk hints that are free runs",
         telling(Linux612, False),
         expected="refuted",
-        reached=reached("HINT-5", "chunk_update_hint_free"),
+        reached=reached("HINT-5", "chunk_update_hint_free", run_left),
     ),
     Lemma(
         "linux-update-passes-nothing",

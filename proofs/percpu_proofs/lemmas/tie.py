@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -148,14 +148,26 @@ class Tied:
     wrong: list[str] = field(default_factory=list)
 
 
-def every_case(lemma: Lemma, largest: int, most: int, bug: Bug | None) -> Iterator[PlainScene]:
-    """Yield the plain scenes of small sizes in order, at most so many tries."""
+def every_case(
+    lemma: Lemma,
+    largest: int,
+    most: int,
+    bug: Bug | None,
+    known: Mapping[str, Any] | None = None,
+) -> Iterator[PlainScene]:
+    """Yield the plain scenes of small sizes in order, at most so many tries.
+
+    known: inputs by name that are the same in all of them.
+    """
+    same = known or {}
     choices: list[tuple[int, int]] = []
     for _ in range(most):
         place = 0
 
         def choose(name: str, values: Sequence[Any]) -> Any:
             nonlocal place
+            if name in same:
+                return same[name]
             if place == len(choices):
                 choices.append((0, len(values)))
             index, _ = choices[place]

@@ -92,7 +92,7 @@ class Reached:
         import percpu_reference
         import percpu_spec
 
-        return (percpu_reference, percpu_spec, hints, chunk, Reached, _next, _key)
+        return (percpu_reference, percpu_spec, hints, chunk, Reached, successors, state_key)
 
     @property
     def bugs(self) -> tuple[str, ...]:
@@ -118,12 +118,12 @@ class Reached:
         began = time.process_time()
         root = build(self.variant, GEOMETRY)
         level: list[tuple[Allocator, Areas, tuple[str, ...]]] = [(root, (), ())]
-        known = {_key(root)}
+        known = {state_key(root)}
         for _ in range(self.longest):
             behind = []
             for state, areas, steps in level:
-                for after, left, step in _next(state, areas):
-                    key = _key(after)
+                for after, left, step in successors(state, areas):
+                    key = state_key(after)
                     if key in known:
                         continue
                     known.add(key)
@@ -140,7 +140,7 @@ class Reached:
         return Result("confirmed", time.process_time() - began, len(known))
 
 
-def _next(state: Allocator, areas: Areas) -> Iterator[tuple[Allocator, Areas, str]]:
+def successors(state: Allocator, areas: Areas) -> Iterator[tuple[Allocator, Areas, str]]:
     """Yield the states after every operation, atomic, so that it has no gap that matters."""
     for bits in range(1, PAGES * BITS + 1):
         for shift in range(BITS.bit_length()):
@@ -156,7 +156,8 @@ def _next(state: Allocator, areas: Areas) -> Iterator[tuple[Allocator, Areas, st
         yield after, moved[:number] + moved[number + 1 :], f"free bit {off // 4}"
 
 
-def _key(state: Allocator) -> object:
+def state_key(state: Allocator) -> object:
+    """Return what two states have in common that no operation tells apart."""
     first = state.first_chunk
     return (
         bytes(first.alloc_map),
