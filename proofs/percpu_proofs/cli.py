@@ -19,6 +19,7 @@ from percpu_proofs.commands.workload import workload
 from percpu_proofs.inputs import InputError
 from percpu_proofs.traces.events import TraceError
 from percpu_reference import UnknownVariantError, VariantFileError
+from percpu_reference.kept import UnknownStateError
 from percpu_spec.catalogue import UnknownClauseError
 from percpu_spec.geometry import GeometryError
 
@@ -28,6 +29,7 @@ _BAD_INPUT = (
     GeometryError,
     UnknownVariantError,
     VariantFileError,
+    UnknownStateError,
     UnknownClauseError,
 )
 

@@ -10,6 +10,7 @@ from percpu_contracts.monitor import Monitor
 from percpu_reference.chunk import Chunk, ListHead
 from percpu_reference.environment import WARN_LIMIT, Environment
 from percpu_reference.events import Event
+from percpu_reference.kept import copied, named
 from percpu_reference.stats import Stats
 from percpu_spec.geometry import Geometry
 from percpu_spec.gfp import DIRECT_RECLAIM
@@ -200,8 +201,13 @@ class State:
         return self.nr_empty_pop_pages
 
     def own_state(self, name: Callable[[Chunk], int] = _ID) -> tuple[object, ...]:
-        """Return what a variant keeps beyond the globals of 6.12, chunks by name, else their id."""
-        return ()
+        """Return what a variant keeps beyond the globals of 6.12, chunks by name, else their id.
+
+        Raises UnknownStateError for what cannot be compared.
+        """
+        kept: dict[str, object] = getattr(self, "__dict__", {})
+        cls = type(self).__name__
+        return tuple([(key, named(f"{cls}.{key}", kept[key], name)) for key in sorted(kept)])
 
     def set_floats(self, floats: Sequence[int]) -> None:
         """Set the float of each type, in pages: for a state that was recorded."""
@@ -262,6 +268,10 @@ class State:
 
     def _link(self, origin: Self, copies: dict[Chunk, Chunk]) -> None:
         """Take over the lists and what else belongs to one allocator alone."""
+        kept = getattr(origin, "__dict__", None)
+        if kept is not None:
+            self.__dict__.clear()
+            self.__dict__.update(copied(kept, origin, self, copies))
         self.env = origin.env.clone()
         self.stats = None if origin.stats is None else origin.stats.clone()
         self.first_chunk = copies[origin.first_chunk]

@@ -27,7 +27,7 @@ from percpu_spec.geometry import Geometry
 from percpu_spec.gfp import ACCOUNT, ATOMIC, KERNEL
 
 MOST_STEPS = 1000
-"""Of a program. One that goes on is left to the other engines, which judge BAL-3."""
+"""Of a program. One that goes on is left to the searches, which see it come back to itself."""
 
 PAGE_SIZES = (1, 1, 2, 3, 4, 5, 7, 8)  # in pages; 7 is all that the first chunk serves
 
@@ -132,16 +132,22 @@ class Fuzz:
 
     def _end(self, world: ContractedWorld, broken: dict[str, str]) -> None:
         result = Explored("drawn")
+        self._look(world)
         if world.finished:
             Watch(result).at_end(world, ())
+            if world.drained:
+                self._look(world)
         for clause, finding in result.findings.items():
             broken.setdefault(clause, finding.message)
-        allocator = world.allocator
-        rest = world.finished and allocator.quiescent
-        for clause, message in world.monitor.broken_state(allocator, quiescent=rest):
+        for clause, message in world.monitor.broken_state(
+            world.allocator, quiescent=world.finished and world.allocator.quiescent
+        ):
             broken.setdefault(clause, message)
         self.asked += world.monitor.asked()
-        self.sightings.look(allocator, world.history, quiescent=rest)
+
+    def _look(self, world: ContractedWorld) -> None:
+        rest = world.finished and world.allocator.quiescent
+        self.sightings.look(world.allocator, world.history, quiescent=rest)
 
     def _replay(self, drawn: Drawn) -> dict[str, str]:
         """Run a schedule as far as it can be followed, then the rest in order."""

@@ -118,12 +118,20 @@ class Watch:
                 self.result.enter(REFINE, unlike, schedule)
 
     def at_end(self, world: World, schedule: Schedule) -> None:
-        """Judge a world in which nobody can take a step."""
-        listing = Walk(world.allocator)
-        self._enter(judged_at_end(world, listing), schedule)
-        if world.finished and not world.alone:
-            for clause, wrong in self._whole_state.broken(listing):
+        """Judge a world in which nobody can take a step.
+
+        Work that is still asked for is run to rest first, which uses the world up.
+        """
+        if world.finished and not world.runaway:
+            for clause, wrong in self._whole_state.broken(Walk(world.allocator)):
                 self.result.enter(clause, wrong, schedule)
+            endless = world.drain()
+            if endless is not None:
+                self.result.enter("BAL-3", endless, schedule)
+                return
+        for clause, found in judged_at_end(world, Walk(world.allocator)):
+            more = f", after {world.drained} more runs of the work" if world.drained else ""
+            self._enter(iter([(clause, found and found + more)]), schedule)
 
     def _enter(self, judged: Iterator[Judged], schedule: Schedule) -> None:
         witnessed = self.result.witnessed

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import Any, NamedTuple
 
 from percpu_contracts import balance
@@ -16,26 +15,22 @@ from percpu_contracts.attach import lock_checked
 from percpu_contracts.guard import GuardedPages, RestingPages, guard_chunk
 from percpu_contracts.history import History
 from percpu_contracts.monitor import Monitor
+from percpu_proofs.explore.standing import chunk_state, standing
 from percpu_proofs.oplist import Operation
-from percpu_reference.chunk import Area, Chunk, ListHead
+from percpu_reference.chunk import Area, Chunk
 from percpu_reference.gaps import MUTEX, Gap, Steps
 from percpu_reference.variants import Allocator
-
-_hints = attrgetter(
-    "scan_hint",
-    "scan_hint_start",
-    "contig_hint",
-    "contig_hint_start",
-    "left_free",
-    "right_free",
-    "first_free",
-)
-
 
 _ASKING = frozenset(
     ("alloc: populate", "balance: populate", "alloc: create a chunk", "balance: create a chunk")
 )
 """Gaps before steps that ask for memory, and may be refused it."""
+
+MOST_RUNS = 64
+"""Of the work, one after the other with nothing else to do, before it is taken to have no end."""
+
+MOST_STEPS = 10_000
+"""Of one run of the work alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +92,7 @@ class World:
         "_watched_up_to",
         "allocator",
         "alone",
+        "drained",
         "failures",
         "handles",
         "history",
@@ -173,6 +169,7 @@ class World:
         self.failures = saved.failures
         self.alone = saved.alone  # chunks that the work created since anybody else took a step
         self.holder = saved.holder  # who holds pcpu_alloc_mutex
+        self.drained = 0  # runs of the work since everybody was done
         # the populated bits that are watched: those of all chunks with an id below
         self._pages = self._watched(saved.copies.values())
         self._watched_up_to = saved.origin.next_id
@@ -329,6 +326,32 @@ class World:
         return
         yield
 
+    def drain(self) -> str | None:
+        """Run the work that is still asked for when everybody is done, again and again, to rest.
+
+        Return what is wrong if it comes to no rest (BAL-3): alone, it does the same every time.
+        """
+        allocator = self.allocator
+        met: set[tuple[Any, ...]] = set()
+        while allocator.work_pending:
+            state = (*self.protected(), allocator.atomic_alloc_failed)
+            if state in met:
+                return "with nothing else to do, the work asks for itself again and changes nothing"
+            met.add(state)
+            if len(met) > MOST_RUNS:
+                return f"with nothing else to do, the work asks for itself after {MOST_RUNS} runs"
+            index = len(self.runners)
+            self.works += 1
+            runner = self._advance(index)
+            for _ in range(MOST_STEPS):
+                if runner.done or self.runaway:
+                    break
+                self._advance(index)
+            if not runner.done:
+                return self.runaway or f"a run of the work has not ended after {MOST_STEPS} steps"
+            self.drained += 1
+        return None
+
     @property
     def finished(self) -> bool:
         """Whether every actor has run to its end."""
@@ -362,7 +385,7 @@ class World:
             chunk = head.next
             while chunk is not head:
                 lists.append((head.slot, chunk.id))
-                chunks.append(_chunk(chunk))
+                chunks.append(chunk_state(chunk))
                 chunk = chunk.next
         history = self.history
         reserved = allocator.reserved_chunk
@@ -372,23 +395,11 @@ class World:
             allocator.alloc_mutex,
             tuple(lists),
             tuple(chunks),
-            tuple([_chunk(chunk) for chunk in allocator.owned]),
-            None if reserved is None else _chunk(reserved),
+            tuple([chunk_state(chunk) for chunk in allocator.owned]),
+            None if reserved is None else chunk_state(reserved),
             frozenset([(c.id, page) for c, page in history.stale]),  # type: ignore[attr-defined]
             frozenset([c.id for c in history.depopulated]),  # type: ignore[attr-defined]
         )
-
-
-def _chunk(chunk: Chunk) -> tuple[Any, ...]:
-    return (
-        chunk.id,
-        chunk.isolated,
-        chunk.free_bytes,
-        chunk.nr_empty_pop_pages,
-        bytes(chunk.populated),
-        _hints(chunk.chunk_md),
-        tuple(map(_hints, chunk.md_blocks)),
-    )
 
 
 def _runner(runner: Runner) -> Any:
@@ -397,23 +408,4 @@ def _runner(runner: Runner) -> Any:
         return True
     if runner.steps is None:
         return False
-    standing: list[Any] = []
-    steps: Any = runner.steps
-    while steps is not None:
-        frame = steps.gi_frame
-        standing.append(frame.f_lasti)
-        standing.extend([_value(value) for value in frame.f_locals.values()])
-        steps = steps.gi_yieldfrom
-    return tuple(standing)
-
-
-def _value(value: Any) -> Any:
-    if isinstance(value, (int, str)) or value is None:
-        return value
-    if isinstance(value, Chunk):
-        return ("chunk", value.id)
-    if isinstance(value, ListHead):
-        return ("list", value.slot)
-    if isinstance(value, (list, tuple)):
-        return tuple([_value(item) for item in value])
-    return None  # the allocator, tables and functions: the same in every world of a start
+    return standing(runner.steps)

@@ -41,8 +41,8 @@ class RfcSeries(Rfc1):
         self.marked = {copies[chunk] for chunk in origin.marked}
 
     def own_state(self, name: Callable[[Chunk], int] = attrgetter("id")) -> tuple[object, ...]:
-        """Return the marked chunks by name."""
-        return tuple(sorted(map(name, self.marked)))
+        """Return the marked chunks by name, and what a variant of this one keeps."""
+        return (*sorted(map(name, self.marked)), *super().own_state(name))
 
     def check_freed_chunk(self, chunk: Chunk) -> bool:
         """Return whether a chunk just freed into calls for balance work; mark it if it is worth it.

@@ -1,0 +1,113 @@
+"""Where a step stands, and what a chunk is like, as values equal in worlds that behave alike."""
+
+from __future__ import annotations
+
+import gc
+from operator import attrgetter
+from types import BuiltinFunctionType, FunctionType, GeneratorType, MethodType, ModuleType
+from typing import Any
+
+from percpu_contracts.monitor import Monitor
+from percpu_reference.chunk import Block, Chunk, ListHead
+from percpu_reference.environment import Environment
+from percpu_reference.kept import UnknownStateError
+from percpu_reference.stats import Stats
+from percpu_reference.variants import Allocator
+from percpu_spec.geometry import Geometry
+
+_hints = attrgetter(
+    "scan_hint",
+    "scan_hint_start",
+    "contig_hint",
+    "contig_hint_start",
+    "left_free",
+    "right_free",
+    "first_free",
+)
+
+
+def chunk_state(chunk: Chunk) -> tuple[Any, ...]:
+    """Return what steps depend on in a chunk, but for its maps."""
+    return (
+        chunk.id,
+        chunk.isolated,
+        chunk.free_bytes,
+        chunk.nr_empty_pop_pages,
+        bytes(chunk.populated),
+        _hints(chunk.chunk_md),
+        tuple(map(_hints, chunk.md_blocks)),
+    )
+
+
+def standing(steps: Any) -> tuple[Any, ...]:
+    """Return where a generator stands, and those that it waits for.
+
+    What it iterates over is among its referents only, not among its local variables.
+    """
+    found: list[Any] = []
+    while steps is not None:
+        frame = steps.gi_frame
+        if frame is None:  # run to its end
+            break
+        found.append(frame.f_lasti)
+        for name, value in frame.f_locals.items():
+            known = type(value)
+            if known is int or known is bool or value is None:
+                found.append(value)
+            elif known is Chunk:
+                found.append(("chunk", value.id))
+            else:
+                found.append(_value(value, steps, name))
+        inner = steps.gi_yieldfrom
+        for value in gc.get_referents(steps):
+            if type(value) in _ITERATORS and value is not inner:
+                found.append(_value(value, steps, "a loop"))
+        steps = inner
+    return tuple(found)
+
+
+_ITERATORS = frozenset(
+    (
+        *(GeneratorType, enumerate, zip, map, filter),
+        *map(type, (iter([]), iter(()), iter(range(1)), iter(""), iter(b""), iter(bytearray()))),
+        *map(type, (iter(set()), iter({}), iter({}.values()), iter({}.items()))),
+        *map(type, (reversed([]), reversed(range(1)))),
+    )
+)
+_SAME = (
+    *(Allocator, Geometry, Environment, Monitor, Stats),
+    *(FunctionType, BuiltinFunctionType, MethodType, ModuleType, type, super),
+)
+"""What is the same in every world of a start, or part of the allocator, which is compared."""
+
+
+def _value(value: Any, steps: Any, name: str) -> Any:
+    """Return a local value of a generator, equal in worlds that behave alike.
+
+    Raises UnknownStateError for one that cannot be compared: two worlds might be taken for one.
+    """
+    if value is None or isinstance(value, (int, str, bytes)):
+        return value
+    if isinstance(value, Chunk):
+        return ("chunk", value.id)
+    if isinstance(value, ListHead):
+        return ("list", value.slot)
+    if isinstance(value, (list, tuple)):
+        return tuple([_value(item, steps, name) for item in value])
+    if isinstance(value, (set, frozenset)):
+        return frozenset([_value(item, steps, name) for item in value])
+    if isinstance(value, _SAME):
+        return None
+    if isinstance(value, GeneratorType):
+        return standing(value)
+    if isinstance(value, Block):
+        return _hints(value)
+    if isinstance(value, bytearray):
+        return bytes(value)
+    if isinstance(value, range):
+        return (value.start, value.stop, value.step)
+    if isinstance(value, dict):
+        return tuple([_value(item, steps, name) for pair in value.items() for item in pair])
+    if type(value) in _ITERATORS:
+        return _value(value.__reduce__()[1:], steps, name)
+    raise UnknownStateError(f"{name} of {steps.__qualname__}, while a step stands in a gap,", value)
