@@ -45,7 +45,11 @@ def standing(steps: Any) -> tuple[Any, ...]:
     What it iterates over is among its referents only, not among its local variables.
     """
     found: list[Any] = []
+    waiting = steps
     while steps is not None:
+        if not isinstance(steps, GeneratorType):
+            found.append(_value(steps, waiting, "a loop"))
+            break
         frame = steps.gi_frame
         if frame is None:  # run to its end
             break
@@ -62,7 +66,7 @@ def standing(steps: Any) -> tuple[Any, ...]:
         for value in gc.get_referents(steps):
             if type(value) in _ITERATORS and value is not inner:
                 found.append(_value(value, steps, "a loop"))
-        steps = inner
+        waiting, steps = steps, inner
     return tuple(found)
 
 
