@@ -32,6 +32,10 @@ class InputError(ValueError):
         if found is not None:
             shown = f", found {found if len(found) <= 80 else found[:77] + '...'!r}"
         super().__init__(f"{place}: expected {expected}{shown}")
+        self._given = where, line, expected, found
+
+    def __reduce__(self) -> Any:
+        return InputError, self._given  # what comes back from another process
 
 
 def read_text(path: Path) -> str:

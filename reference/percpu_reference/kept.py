@@ -17,8 +17,10 @@ from percpu_reference.chunk import Chunk
 class UnknownStateError(ValueError):
     """A value that searches cannot compare."""
 
-    def __init__(self, where: str, value: object) -> None:
-        super().__init__(
+    @classmethod
+    def of(cls, where: str, value: object) -> UnknownStateError:
+        """Return the error about a value and where it is held."""
+        return cls(
             f"{where} holds a {type(value).__name__}, which searches cannot compare; "
             "use numbers, strings, chunks, and lists, tuples, sets and dicts of them"
         )
@@ -48,7 +50,7 @@ def named(where: str, value: Any, name: Callable[[Chunk], object]) -> object:
         return tuple(sorted(_all(where, value, name), key=repr))
     if isinstance(value, Mapping):
         return tuple(sorted(_all(where, value.items(), name), key=repr))
-    raise UnknownStateError(where, value)
+    raise UnknownStateError.of(where, value)
 
 
 def _all(where: str, values: Iterable[Any], name: Callable[[Chunk], object]) -> list[object]:

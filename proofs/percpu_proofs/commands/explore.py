@@ -7,6 +7,7 @@ from typing import Any
 import click
 from rich.console import Console
 
+from percpu_proofs.blame import blamed
 from percpu_proofs.commands import output
 from percpu_proofs.commands.ladder import plain, show_ladder
 from percpu_proofs.explore.crosscheck import cross_check
@@ -25,6 +26,7 @@ from percpu_proofs.inputs import InputError
 from percpu_proofs.refinement import REFINE, title
 from percpu_proofs.spread import default_jobs
 from percpu_reference import DEFAULT
+from percpu_reference.variants import variant_class
 
 _MODES = ("matching", "commuting", "dpor", "all")
 _BRUTE = 1_000_000  # steps of each mode, for a cross-check
@@ -82,22 +84,30 @@ def explore(
     for replay.
     """
     if scenario is None:
+        if mode != "matching" or crossed or max_steps or schedules or depth or jobs or dask:
+            raise InputError("SCENARIO", None, f"one of {', '.join(SCENARIOS)}")
         _list(as_json)
         return
     chosen = SCENARIOS.get(scenario)
     if chosen is None:
         raise InputError("SCENARIO", None, f"one of {', '.join(SCENARIOS)}", scenario)
-    start = chosen.start(variant)
+    drawing = bool(schedules or depth)
+    if drawing and (crossed or max_steps or mode != "matching"):
+        raise InputError(
+            "--random, --pct", None, "none of --mode, --cross-check, --max-steps beside them"
+        )
+    with blamed(variant, scenario):
+        start = chosen.start(variant)
     if crossed:
         _cross(start, max_steps, as_json)
         return
-    if not (mode == "all" or schedules or depth) and (jobs or dask):
+    if not (mode == "all" or drawing) and (jobs or dask):
         raise InputError(
             "--jobs, --dask", None, "--mode all, --random or --pct: others have no parts"
         )
-    with output.progress_bar("explore") as bar:
+    with output.progress_bar("explore") as bar, blamed(variant, scenario):
         parts = Spread(jobs or default_jobs(), dask, bar)
-        if schedules or depth:
+        if drawing:
             strategy: Strategy = "pct" if depth else "uniform"
             result = parts.drawn(
                 chosen,
@@ -111,20 +121,52 @@ def explore(
             result = parts.every_schedule(chosen, variant, max_steps=max_steps, refine=refine)
         else:
             result = search(start, mode, max_steps=max_steps, refine=refine)  # type: ignore[arg-type]
-    found = {name: minimise(chosen, variant, name) for name in sorted(result.findings)}
-    tokens = {
-        name: Token.of(variant, name, c.scenario, c.finding.schedule)
-        for name, c in found.items()
-        if c is not None
-    }
-    expected = chosen.expected.get(variant)
-    as_expected = expected is None or not result.complete or expected == result.findings.keys()
+    found, interrupted = _small(chosen, variant, result)
+    tokens = {name: _token(chosen, variant, result, name, c) for name, c in found.items()}
+    as_expected = not result.complete or _is_expected(chosen, variant, result)
     if as_json:
         output.print_json(_as_json(chosen, variant, result, found, tokens, as_expected))
     else:
         _show(output.console(), chosen, variant, result, found, tokens, as_expected)
+    if interrupted:
+        raise SystemExit(output.INTERRUPTED)
     if not as_expected:
         raise SystemExit(output.DIFFERS)
+
+
+def _small(
+    scenario: Scenario, variant: str, result: Explored
+) -> tuple[dict[str, Counterexample | None], bool]:
+    """Return small counterexamples, None for one that is left as found, and whether Ctrl-C came."""
+    found: dict[str, Counterexample | None] = dict.fromkeys(sorted(result.findings))
+    try:
+        for name in () if result.interrupted else found:
+            found[name] = minimise(scenario, variant, name)
+    except KeyboardInterrupt:
+        return found, True
+    return found, result.interrupted
+
+
+def _token(
+    scenario: Scenario, variant: str, result: Explored, name: str, small: Counterexample | None
+) -> Token:
+    if small is None:
+        return Token.of(variant, name, scenario, result.findings[name].schedule)
+    return Token.of(variant, name, small.scenario, small.finding.schedule)
+
+
+def _expected(scenario: Scenario, variant: str) -> tuple[bool, frozenset[str]]:
+    """Return whether a scenario's verdict on a variant is pinned, and it or what it declares."""
+    pinned = scenario.expected.get(variant)
+    declared = variant_class(variant).EXPECTED
+    return pinned is not None, frozenset(declared if pinned is None else pinned)
+
+
+def _is_expected(scenario: Scenario, variant: str, result: Explored) -> bool:
+    """Return whether what was found is what is pinned; else, whether the variant declares it."""
+    pinned, expected = _expected(scenario, variant)
+    found = result.findings.keys()
+    return found == expected if pinned else found <= expected
 
 
 @click.command()
@@ -136,10 +178,14 @@ def replay(token: str, as_json: bool) -> None:
     A token is refused when the code of its variant has changed since.
     """
     read = read_token(token)
-    if read.clause == REFINE:
-        rungs = list(climb(World(read.scenario.start(read.variant)), read.schedule))
-    else:
-        rungs = list(replayed(read))
+    try:
+        with blamed(read.variant, "replay"):
+            if read.clause == REFINE:
+                rungs = list(climb(World(read.scenario.start(read.variant)), read.schedule))
+            else:
+                rungs = list(replayed(read))
+    except (IndexError, KeyError) as error:
+        raise InputError("token", None, f"a schedule of its actors ({error})") from None
     broken = sorted({name for rung in rungs for name, _ in rung.broken})
     if as_json:
         output.print_json(
@@ -157,6 +203,7 @@ def replay(token: str, as_json: bool) -> None:
         out.print(f"{read.variant}: {read.clause}, {title(read.clause)}", style="bold")
         show_ladder(out, read.setup, rungs)
     if read.clause not in broken:
+        click.echo(f"{read.clause} is not broken by this schedule", err=True)
         raise SystemExit(output.DIFFERS)
 
 
@@ -170,6 +217,11 @@ def _list(as_json: bool) -> None:
 
 def _bound(result: Explored) -> str:
     """Return how far a search went, in words."""
+    if result.interrupted:
+        return (
+            f"interrupted: {result.schedules:,} schedules, {result.steps:,} steps; not all were "
+            "searched"
+        )
     if not result.complete and result.mode == "drawn":
         return f"{result.schedules:,} schedules drawn at random; not all were searched"
     if not result.complete:
@@ -245,20 +297,22 @@ def _show(
         out.print(f"unchecked, as no situation raised the question: {', '.join(silent)}")
     for name, counterexample in found.items():
         out.print(f"\n{name} is broken: {title(name)}", style="bold red")
+        token = tokens[name]
         if counterexample is None:
+            out.print(f"{result.findings[name].message}; as it was found, not made small")
+            out.print(f"replay: percpu-spec replay {token}", soft_wrap=True)
             continue
         out.print(
             f"{counterexample.operations} operations, none of which can be left out; "
             f"{counterexample.preemptions} preemptions, the fewest that do it"
         )
-        token = tokens[name]
         rungs = list(climb(World(token.scenario.start(variant)), token.schedule))
         show_ladder(out, token.setup, rungs)
         out.print(f"replay: percpu-spec replay {token}", soft_wrap=True)
     if not found:
         out.print("no clause that was asked is broken within this bound", style="bold")
     if not as_expected:
-        expected = ", ".join(sorted(scenario.expected[variant])) or "none"
+        expected = ", ".join(sorted(_expected(scenario, variant)[1])) or "none"
         out.print(f"expected of {variant}: {expected}", style="bold red")
 
 
@@ -292,7 +346,7 @@ def _as_json(
                 "operations": c.operations if c else None,
                 "preemptions": c.preemptions if c else None,
                 "schedule": list(c.finding.schedule) if c else None,
-                "token": str(tokens[name]) if c else None,
+                "token": str(tokens[name]),
             }
             for name, c in found.items()
         },

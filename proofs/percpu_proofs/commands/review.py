@@ -54,7 +54,7 @@ def review(
     planned = jobs_for(variants, _DEEP_BUDGET if deep else _BUDGET, deep=deep)
     with output.progress_bar("review") as bar:
         outcomes, interrupted = spread(planned, run, jobs=jobs, dask=dask, on_done=bar)
-    cells = matrix(variants, outcomes)
+    cells = matrix(variants, outcomes, interrupted=interrupted)
     seconds = time.perf_counter() - began
     if as_json:
         found = matrix_json(cells)
@@ -63,7 +63,7 @@ def review(
         found["seconds"] = round(seconds, 1)
         output.print_json(found)
     else:
-        _show(output.console(), variants, cells, outcomes, len(planned), seconds)
+        _show(output.console(), variants, cells, outcomes, len(planned), seconds, interrupted)
     if interrupted:
         raise SystemExit(output.INTERRUPTED)
     if not all(cell.as_expected for cell in cells):
@@ -77,6 +77,7 @@ def _show(
     outcomes: Sequence[Outcome],
     planned: int,
     seconds: float,
+    interrupted: bool,
 ) -> None:
     by_clause: dict[str, dict[str, Cell]] = {}
     for cell in cells:
@@ -95,10 +96,12 @@ def _show(
             _show_cell(out, cell)
     counts = Counter(cell.verdict for cell in cells)
     unexpected = [f"{c.variant} {c.clause}" for c in cells if not c.as_expected]
+    end = "; what was done contradicts nothing declared" if interrupted else "; all as declared"
     out.print(
-        f"{len(outcomes)} of {planned} jobs in {seconds:.0f} s: "
+        f"{'interrupted: ' if interrupted else ''}{len(outcomes)} of {planned} jobs in "
+        f"{seconds:.0f} s: "
         + ", ".join(f"{n} {word}" for word, n in counts.items())
-        + (f"; not as declared: {', '.join(unexpected)}" if unexpected else "; all as declared"),
+        + (f"; not as declared: {', '.join(unexpected)}" if unexpected else end),
         style="bold red" if unexpected else "bold",
         soft_wrap=True,
     )

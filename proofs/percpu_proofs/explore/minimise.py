@@ -30,7 +30,7 @@ def minimise(scenario: Scenario, variant: str, clause: str) -> Counterexample | 
     """Return a counterexample from which no single operation can be left out.
 
     Allocations go together with their frees. Of its schedules it has one with the fewest
-    preemptions. None if the scenario has no counterexample within MAX_STEPS.
+    preemptions. None if the scenario has no counterexample within MAX_STEPS. Ctrl-C is raised.
     """
     if _first(scenario, variant, clause) is None:
         return None
@@ -61,7 +61,10 @@ def _first(
         preemptions=preemptions,
         refine=clause == REFINE,
     )
-    return search.run().findings.get(clause)
+    result = search.run()
+    if result.interrupted:
+        raise KeyboardInterrupt
+    return result.findings.get(clause)
 
 
 def _without_one(scenario: Scenario) -> list[Scenario]:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from percpu_proofs.blame import blamed
 from percpu_proofs.explore.sampling import Strategy, sample
 from percpu_proofs.explore.scenario import Scenario
 from percpu_proofs.explore.search import Explored, Schedule, Search
@@ -90,8 +91,10 @@ class Spread:
         for cut in range(1, _DEEPEST):
             top = Search(start, "all", refine=refine, cut=cut)
             whole = top.run()
-            if len(top.uncovered) >= _PARTS or not top.uncovered:
+            if len(top.uncovered) >= _PARTS or not top.uncovered or whole.interrupted:
                 break
+        if whole.interrupted:
+            return whole
         share = None if max_steps is None else max(1, max_steps // max(1, len(top.uncovered)))
         self._add(whole, [Branch(scenario, variant, at, share, refine) for at in top.uncovered])
         whole.seconds = time.perf_counter() - began
@@ -128,7 +131,9 @@ class Spread:
         for part in done:
             whole.add(part)
         whole.complete = whole.complete and not interrupted
+        whole.interrupted = whole.interrupted or interrupted
 
 
 def _run(part: Branch | Draws) -> Explored:
-    return part()
+    with blamed(part.variant, part.scenario.name):
+        return part()

@@ -53,7 +53,7 @@ def sample(
             result.schedules += 1
             longest = max(longest, len(schedule))
     except KeyboardInterrupt:
-        pass
+        result.interrupted = True
     result.depth = longest
     result.seconds = time.perf_counter() - began
     return result

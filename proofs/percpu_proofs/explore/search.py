@@ -49,6 +49,7 @@ class Explored:
     depth: int = 0
     seconds: float = 0.0
     complete: bool = True
+    interrupted: bool = False  # by Ctrl-C
     refined: int = 0  # steps compared with the abstract machine
     findings: dict[str, Finding] = field(default_factory=dict)
     situations: Counter[str] = field(default_factory=Counter)  # gaps reached, by name
@@ -62,6 +63,7 @@ class Explored:
         self.refined += part.refined
         self.depth = max(self.depth, part.depth)
         self.complete = self.complete and part.complete
+        self.interrupted = self.interrupted or part.interrupted
         self.situations.update(part.situations)
         self.witnessed.update(part.witnessed)
         for found in part.findings.values():
@@ -126,8 +128,10 @@ class Search:
         result = self.result
         try:
             self.search()
-        except (KeyboardInterrupt, EnoughError):
+        except EnoughError:
             result.complete = False
+        except KeyboardInterrupt:
+            result.complete, result.interrupted = False, True
         result.seconds = time.perf_counter() - began
         result.states = len(self._met)
         result.refined = 0 if self.follower is None else self.follower.steps

@@ -114,4 +114,6 @@ def _value(value: Any, steps: Any, name: str) -> Any:
         return tuple([_value(item, steps, name) for pair in value.items() for item in pair])
     if type(value) in _ITERATORS:
         return _value(value.__reduce__()[1:], steps, name)
-    raise UnknownStateError(f"{name} of {steps.__qualname__}, while a step stands in a gap,", value)
+    raise UnknownStateError.of(
+        f"{name} of {steps.__qualname__}, while a step stands in a gap,", value
+    )

@@ -13,9 +13,12 @@ import inspect
 import json
 import zlib
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from percpu_proofs.explore.scenario import Scenario
+from percpu_proofs.explore.world import World
 from percpu_proofs.inputs import InputError
+from percpu_reference import chunk
 from percpu_reference.variants import variant_class
 
 PREFIX = "percpu1."
@@ -72,20 +75,25 @@ class Token:
 
 
 def variant_hash(variant: str) -> str:
-    """Return a hash of the code that a variant's steps depend on."""
+    """Return a hash of the code that a variant's steps depend on.
+
+    It is all of the allocator but for other variants, the modules of the variant's classes, and
+    what numbers the steps.
+    """
     digest = hashlib.sha256()
-    for cls in variant_class(variant).__mro__:
-        if cls is not object:
-            digest.update(inspect.getsource(cls).encode())
+    files = {Path(inspect.getfile(cls)) for cls in variant_class(variant).__mro__[:-1]}
+    files |= {*Path(inspect.getfile(chunk)).parent.glob("*.py"), Path(inspect.getfile(World))}
+    for path in sorted(files):
+        digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
 
 
 def read_token(text: str) -> Token:
     """Return the token that a string stands for. Raises InputError if it is damaged or stale."""
     text = text.strip()
+    if not text.startswith(PREFIX):
+        raise InputError("token", None, f"a string that begins with {PREFIX}", text[:40])
     try:
-        if not text.startswith(PREFIX):
-            raise ValueError
         body = text.removeprefix(PREFIX)
         packed = base64.urlsafe_b64decode(body + "=" * (-len(body) % 4))
         made_with, fields = json.loads(zlib.decompress(packed))
@@ -101,7 +109,7 @@ def read_token(text: str) -> Token:
             bool(fields["waiting"]),
         )
     except (ValueError, TypeError, KeyError, zlib.error, binascii.Error):
-        raise InputError("token", None, f"a string that begins with {PREFIX}", text[:40]) from None
+        raise InputError("token", None, "a whole token; this one is damaged", text[:40]) from None
     now = variant_hash(token.variant)
     if made_with != now:
         raise InputError(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from percpu_contracts import balance, floats, isolation, lists, population, reclaim, tlb
 from percpu_contracts.functions.areas import list_of
 from percpu_contracts.guard import gap_misuse
+from percpu_contracts.monitor import ClauseViolation
 from percpu_contracts.whole_state import WholeState
 from percpu_proofs.explore.world import Runner, World
 from percpu_proofs.refinement import REFINE
@@ -125,7 +126,10 @@ class Watch:
         if world.finished and not world.runaway:
             for clause, wrong in self._whole_state.broken(Walk(world.allocator)):
                 self.result.enter(clause, wrong, schedule)
-            endless = world.drain()
+            try:
+                endless = world.drain()
+            except ClauseViolation as violation:  # of a world under contracts
+                endless = violation.message
             if endless is not None:
                 self.result.enter("BAL-3", endless, schedule)
                 return

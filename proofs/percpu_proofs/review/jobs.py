@@ -10,6 +10,7 @@ from typing import Literal
 
 from percpu_contracts.situations import Sightings
 from percpu_proofs import data
+from percpu_proofs.blame import blamed
 from percpu_proofs.conformance.vector_file import read_vector
 from percpu_proofs.explore import alphabets
 from percpu_proofs.explore.breadth import Breadth, Caught
@@ -121,7 +122,8 @@ def workloads() -> list[Path]:
 def run(job: Job) -> Outcome:
     """Run a job to its end or to the end of its budget."""
     began = time.perf_counter()
-    outcome = _RUNS[job.engine](job)
+    with blamed(job.variant, f"{job.engine} {Path(job.what).name}"):
+        outcome = _RUNS[job.engine](job)
     outcome.seconds = time.perf_counter() - began
     return outcome
 

@@ -28,11 +28,18 @@ class Cell:
     evidence: list[dict[str, Any]] = field(default_factory=list)
     example: Example | None = None
     found_by: str = ""  # engine and bound of the example
+    interrupted: bool = False  # not every job was done
 
     @property
     def as_expected(self) -> bool:
-        """Whether the verdict is the declared one; what was not checked contradicts nothing."""
-        return self.verdict in (self.expected, "unchecked")
+        """Whether the verdict is the declared one.
+
+        A clause that no run could have broken may be declared to hold, not to be broken. Of a
+        review that was interrupted nothing more is asked than that it contradicts nothing.
+        """
+        if self.verdict == "unchecked":
+            return self.interrupted or self.expected == "holds"
+        return self.verdict == self.expected
 
     @property
     def rung(self) -> str:
@@ -64,15 +71,17 @@ class Cell:
         }
 
 
-def matrix(variants: Sequence[str], outcomes: Iterable[Outcome]) -> list[Cell]:
+def matrix(
+    variants: Sequence[str], outcomes: Iterable[Outcome], *, interrupted: bool = False
+) -> list[Cell]:
     """Return a cell for every variant and clause, in the catalogue's order."""
     mine: dict[str, list[Outcome]] = {variant: [] for variant in variants}
     for outcome in outcomes:
         mine[outcome.job.variant].append(outcome)
-    return [_cell(v, clause, mine[v]) for v in variants for clause in clauses()]
+    return [_cell(v, clause, mine[v], interrupted) for v in variants for clause in clauses()]
 
 
-def _cell(variant: str, clause: str, outcomes: list[Outcome]) -> Cell:
+def _cell(variant: str, clause: str, outcomes: list[Outcome], interrupted: bool) -> Cell:
     cls = variant_class(variant)
     if clause in cls.NOT_APPLICABLE:
         reason = cls.NOT_APPLICABLE[clause]
@@ -105,11 +114,14 @@ def _cell(variant: str, clause: str, outcomes: list[Outcome]) -> Cell:
         reason = cls.EXPECTED.get(clause, "")
         found_by = f"{outcome.engine}, {outcome.bound}"
         return Cell(variant, clause, "violated", expected, reason, evidence, best, found_by)
+    if evidence and interrupted and expected == "violated":
+        reason = "not seen before the interruption"
+        return Cell(variant, clause, "unchecked", expected, reason, evidence, interrupted=True)
     if evidence:
         reason = f"{cls.EXPECTED[clause]} did not show" if clause in cls.EXPECTED else ""
         return Cell(variant, clause, "holds", expected, reason, evidence)
     reason = "its situation occurred in no run of this review"
-    return Cell(variant, clause, "unchecked", expected, reason)
+    return Cell(variant, clause, "unchecked", expected, reason, interrupted=interrupted)
 
 
 def matrix_json(cells: Sequence[Cell]) -> dict[str, Any]:

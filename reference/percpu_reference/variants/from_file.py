@@ -7,12 +7,16 @@ break. It needs no contract: those of the functions it overrides are inherited.
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import sys
+from contextlib import redirect_stdout
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 
 from percpu_reference.balance import Balance
+from percpu_spec.catalogue import clauses
 
 EXAMPLE = """
     from percpu_reference.variants.linux_6_12 import Linux612
@@ -35,7 +39,7 @@ def variant_from_file(path: Path) -> type[Balance]:
     """Return the variant that a file defines: its one class that no other in it derives from.
 
     Raises VariantFileError where the file does not import, has no such class or several, where that
-    overrides nothing, or lacks a declared verdict.
+    overrides nothing, or not as it must, or lacks a declared verdict.
     """
     module = _imported(path)
     own = [
@@ -52,31 +56,85 @@ def variant_from_file(path: Path) -> type[Balance]:
     written = [base for base in cls.__mro__ if base in own]
     if not any("EXPECTED" in vars(base) for base in written):
         raise VariantFileError(path, f"{cls.__name__} lacks a declared verdict, EXPECTED")
-    if not isinstance(cls.EXPECTED, dict) or not isinstance(cls.NOT_APPLICABLE, dict):
-        raise VariantFileError(path, f"EXPECTED of {cls.__name__} is no dict of clause to reason")
-    kernel = {name for base in cls.__mro__ if base not in own for name in vars(base)}
-    kernel -= {"EXPECTED", "NOT_APPLICABLE"}
-    overrides = {
-        name for base in written for name in vars(base)
-        if name in kernel and not (name.startswith("__") and name != "__init__")
+    _check_verdicts(path, cls)
+    theirs = {
+        name: base for base in reversed(cls.__mro__) if base not in own for name in vars(base)
+    }
+    ours = {
+        name: value for base in reversed(written) for name, value in vars(base).items()
+        if not name.startswith("__") or name == "__init__"
     }  # fmt: skip
-    if not overrides:
+    for name, value in ours.items():
+        _check_member(path, cls, name, value, theirs)
+    if not ours.keys() & theirs.keys() - {"EXPECTED", "NOT_APPLICABLE"}:
         raise VariantFileError(path, f"{cls.__name__} overrides nothing")
     return cls
+
+
+def _check_verdicts(path: Path, cls: type[Balance]) -> None:
+    """Refuse declared verdicts that are no map from clauses of the catalogue to reasons."""
+    for name in ("EXPECTED", "NOT_APPLICABLE"):
+        declared = getattr(cls, name)
+        if not isinstance(declared, dict):
+            raise VariantFileError(
+                path, f"{name} of {cls.__name__} is no dict of clause to reason"
+            )
+        for key, reason in declared.items():
+            if key not in clauses():
+                near = get_close_matches(str(key), clauses()) or list(clauses())[:3]
+                raise VariantFileError(
+                    path, f"{name} of {cls.__name__}: no clause {key!r}, such as {', '.join(near)}"
+                )
+            if not isinstance(reason, str):
+                raise VariantFileError(
+                    path, f"{name} of {cls.__name__}: the reason for {key} is no text"
+                )
+
+
+def _check_member(
+    path: Path, cls: type[Balance], name: str, value: object, theirs: dict[str, type]
+) -> None:
+    """Refuse what cannot stand for the function of this name, or nearly has the name of one."""
+    base = theirs.get(name)
+    function = isinstance(value, FunctionType)
+    if base is None and function and not name.startswith("_"):
+        near = get_close_matches(name, (n for n in theirs if n[0] != "_"), 1, 0.85)
+        if near:
+            raise VariantFileError(
+                path,
+                f"{cls.__name__}.{name} overrides nothing, {near[0]} is meant? (begin the name of "
+                "a helper with _)",
+            )
+    if isinstance(value, (list, set, bytearray)):
+        raise VariantFileError(
+            path, f"{cls.__name__}.{name} is one for all allocators; make it in __init__"
+        )
+    original = vars(base).get(name) if base is not None else None
+    if function and isinstance(original, FunctionType) and name != "__init__":
+        wanted = list(inspect.signature(original).parameters)
+        found = inspect.signature(value).parameters  # type: ignore[arg-type]
+        more = [p for p in list(found.values())[len(wanted) :] if p.default is p.empty]
+        if list(found)[: len(wanted)] != wanted or more:
+            raise VariantFileError(
+                path,
+                f"{cls.__name__}.{name} takes ({', '.join(found)}), "
+                f"expected ({', '.join(wanted)})",
+            )
 
 
 def _imported(path: Path) -> ModuleType:
     name = f"percpu_variant_{path.stem}"
     if not path.is_file():
-        raise VariantFileError(path, "no such file")
+        raise VariantFileError(path, "no file" if path.exists() else "no such file")
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise VariantFileError(path, "not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # where inspect looks for the source of its classes
     try:
-        spec.loader.exec_module(module)
-    except Exception as error:
+        with redirect_stdout(sys.stderr):  # what it prints is no part of a result
+            spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise VariantFileError(path, f"does not import ({type(error).__name__}: {error})") from None
     return module
