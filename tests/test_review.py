@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from textwrap import dedent
@@ -20,7 +21,7 @@ from percpu_proofs.explore.breadth import Breadth
 from percpu_proofs.explore.fuzz import Fuzz
 from percpu_proofs.explore.ladder import replayed
 from percpu_proofs.explore.scenario import KERNEL_32K
-from percpu_proofs.explore.token import Token, read_token
+from percpu_proofs.explore.token import Token, read_token, variant_hash
 from percpu_proofs.oplist import text_of
 from percpu_proofs.review.jobs import Example, Job, Outcome, run
 from percpu_proofs.review.matrix import matrix
@@ -256,6 +257,22 @@ def test_the_shortest_counterexample_is_given() -> None:
     assert cell.example is EXAMPLE and cell.rung == "fuzzed" and len(cell.evidence) == 2
 
 
+def test_what_is_declared_broken_must_be_asked() -> None:
+    cell = next(c for c in matrix(["linux_6_12"], []) if c.clause == "HINT-5")
+    assert cell.verdict == "unchecked" and not cell.as_expected
+    cell = next(c for c in matrix(["linux_6_12"], []) if c.clause == "HINT-1")
+    assert cell.verdict == "unchecked" and cell.as_expected
+
+
+def test_an_interrupted_review_accuses_nobody() -> None:
+    job = Job("linux_6_12", "fuzz", "pages", 1.0)
+    done = [Outcome(job, "fuzzed", "1 program", "drawn", {"HINT-5": 3})]
+    cells = matrix(["linux_6_12"], done, interrupted=True)
+    assert all(cell.as_expected for cell in cells)
+    cell = next(c for c in cells if c.clause == "HINT-5")
+    assert cell.verdict == "unchecked" and "interruption" in cell.reason
+
+
 # a reviewer's own variant
 
 MINE = dedent(
@@ -296,6 +313,12 @@ def test_a_file_is_a_variant(tmp_path: Path) -> None:
         (MINE.split("    def")[0], "overrides nothing"),
         (MINE.replace("should_reclaim_chunk", "should_reclaim"), "overrides nothing"),
         ("from percpu_reference.variants.linux_6_12 import Linux612 as Mine", "found none"),
+        ("raise SystemExit(0)", "does not import"),
+        (MINE.replace('"RCL-1"', '"RCL-99"'), "no clause 'RCL-99', such as RCL-"),
+        (MINE.replace('"eager"', "1"), "the reason for RCL-1 is no text"),
+        (MINE.replace("_chunk(self, chunk)", "_chunk(self)"), r"takes \(self\), expected"),
+        (MINE + "\n    def chunk_relocat(self): ...\n", "chunk_relocate is meant"),
+        (MINE + "\n    seen = []\n", "seen is one for all allocators"),
     ],
 )
 def test_a_file_that_is_none(tmp_path: Path, text: str, says: str) -> None:
@@ -305,7 +328,45 @@ def test_a_file_that_is_none(tmp_path: Path, text: str, says: str) -> None:
         variant_class(str(path))
     result = CliRunner().invoke(main, ["review", "--variant", str(path)])
     assert result.exit_code == 2
-    assert says in result.output and "class Mine(Linux612)" in result.output
+    assert re.search(says, result.output) and "class Mine(Linux612)" in result.output
+
+
+@pytest.mark.parametrize("command", [["review"], ["explore", "reclaim-free"]])
+def test_an_error_in_a_file_is_told_with_its_line(tmp_path: Path, command: list[str]) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(MINE.replace("nr_empty_pop_pages", "nr_nonsense"))
+    result = CliRunner().invoke(main, [*command, "--variant", str(path)])
+    assert result.exit_code == 2
+    assert "mine.py:9: expected code that runs" in result.output
+    assert "AttributeError" in result.output and "Traceback" not in result.output
+
+
+def test_a_change_outside_the_class_makes_a_token_stale(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text("LIMIT = 2\n" + MINE.replace(">= 2", ">= LIMIT"))
+    before = variant_hash(str(path))
+    path.write_text("LIMIT = 3\n" + MINE.replace(">= 2", ">= LIMIT"))
+    assert variant_hash(str(path)) != before
+
+
+def test_a_gap_that_holds_a_chunk_says_what_is_done(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    passing_on = [
+        "    def balance_workfn(self):",
+        "        for gap in super().balance_workfn():",
+        "            yield gap._replace(name=gap.name.replace('release', 'unmap'))",
+    ]
+    path.write_text("\n".join((MINE, *passing_on)))
+    result = CliRunner().invoke(main, ["explore", "reclaim-free", "--variant", str(path)])
+    assert result.exit_code == 2
+    assert "gap 'reclaim: unmap pages' holds a chunk" in result.output
+
+
+def test_a_variant_of_a_file_is_held_to_what_it_declares(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(MINE.replace('"RCL-1": "eager", ', ""))
+    result = CliRunner().invoke(main, ["explore", "float-falls", "--variant", str(path)])
+    assert result.exit_code == 1 and "RCL-1 is broken" in result.output
 
 
 def test_a_missing_file_and_an_unknown_name() -> None:

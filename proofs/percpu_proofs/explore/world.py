@@ -15,7 +15,7 @@ from percpu_contracts.attach import lock_checked
 from percpu_contracts.guard import GuardedPages, RestingPages, guard_chunk
 from percpu_contracts.history import History
 from percpu_contracts.monitor import Monitor
-from percpu_proofs.explore.standing import chunk_state, standing
+from percpu_proofs.explore.standing import KNOWN, check_name, chunk_state, standing
 from percpu_proofs.oplist import Operation
 from percpu_reference.chunk import Area, Chunk
 from percpu_reference.gaps import MUTEX, Gap, Steps
@@ -25,13 +25,6 @@ _ASKING = frozenset(
     ("alloc: populate", "balance: populate", "alloc: create a chunk", "balance: create a chunk")
 )
 """Gaps before steps that ask for memory, and may be refused it."""
-
-MOST_RUNS = 64
-"""Of the work, one after the other with nothing else to do, before it is taken to have no end."""
-
-MOST_STEPS = 10_000
-"""Of one run of the work alone."""
-
 
 @dataclass(frozen=True, slots=True)
 class Start:
@@ -221,18 +214,18 @@ class World:
     def step(self, step: int) -> Runner:
         """Let an actor take one step and return it."""
         if step >= 0:
-            return self._advance(step)
+            return self.advance(step)
         index = ~step
         self.failures -= 1
         env = self.allocator.env
         creating = "create" in self._gap_name(index) and self.allocator.geometry.backing == "vm"
         fault = env.vm_fault if creating else env.page_fault
         fault.next = 1
-        runner = self._advance(index)
+        runner = self.advance(index)
         fault.next = 0
         return runner
 
-    def _advance(self, index: int) -> Runner:
+    def advance(self, index: int) -> Runner:
         """Let an actor run to its next gap, or to its end."""
         allocator, runners = self.allocator, self.runners
         created = allocator.next_id
@@ -246,7 +239,9 @@ class World:
         if steps is None:
             steps = runner.steps = self._begin(runner.operation)
         try:
-            runner.gap = next(steps)
+            gap = runner.gap = next(steps)
+            if gap.chunk is not None and gap.name not in KNOWN:
+                check_name(gap)
         except StopIteration as stop:
             runner.done = True
             runner.gap = None
@@ -325,32 +320,6 @@ class World:
         self.allocator.env.page_fault.next = count
         return
         yield
-
-    def drain(self) -> str | None:
-        """Run the work that is still asked for when everybody is done, again and again, to rest.
-
-        Return what is wrong if it comes to no rest (BAL-3): alone, it does the same every time.
-        """
-        allocator = self.allocator
-        met: set[tuple[Any, ...]] = set()
-        while allocator.work_pending:
-            state = (*self.protected(), allocator.atomic_alloc_failed)
-            if state in met:
-                return "with nothing else to do, the work asks for itself again and changes nothing"
-            met.add(state)
-            if len(met) > MOST_RUNS:
-                return f"with nothing else to do, the work asks for itself after {MOST_RUNS} runs"
-            index = len(self.runners)
-            self.works += 1
-            runner = self._advance(index)
-            for _ in range(MOST_STEPS):
-                if runner.done or self.runaway:
-                    break
-                self._advance(index)
-            if not runner.done:
-                return self.runaway or f"a run of the work has not ended after {MOST_STEPS} steps"
-            self.drained += 1
-        return None
 
     @property
     def finished(self) -> bool:
