@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.box import SIMPLE_HEAD
@@ -37,6 +38,22 @@ def console(*, stderr: bool = False) -> Console:
 def print_json(value: object) -> None:
     """Print one JSON document."""
     click.echo(json.dumps(value, indent=2))
+
+
+class NewFile(click.Path):
+    """A file to be written at the end of long work: its folder must be there at the beginning."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path, dir_okay=False, writable=True)
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Any:
+        """Return the path; a missing folder is a usage error."""
+        path: Any = super().convert(value, param, ctx)
+        if not Path(path).parent.is_dir():
+            self.fail(f"no such folder: {Path(path).parent}", param, ctx)
+        return path
 
 
 def write_file(path: Path, text: str) -> None:

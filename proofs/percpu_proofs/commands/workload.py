@@ -31,7 +31,7 @@ _variants = click.option(
 )
 _svg = click.option(
     "--svg",
-    type=click.Path(path_type=Path, dir_okay=False, writable=True),
+    type=output.NewFile(),
     help="Write the plot there as SVG.",
 )
 
