@@ -114,3 +114,36 @@ def test_ctrl_c_returns_what_is_done_and_leaves_no_worker(tmp_path: Path) -> Non
         run.send_signal(signal.SIGINT)
         assert run.stdout.readline() == "([None, None], True)\n"
         assert run.wait(timeout=20) == 0
+
+
+COUNTER = """
+import sys, time
+from percpu_proofs.spread import spread
+
+def count(most):
+    done = 0
+    try:
+        while done < most:
+            done += 1
+            time.sleep(0.01)
+    except KeyboardInterrupt:
+        pass
+    return done
+
+if __name__ == "__main__":
+    found, interrupted = spread([1, 10**6], count, jobs=2, partial=True,
+                                on_done=lambda done, total: print(done, flush=True))
+    print(found[0], 1 < found[1] < 10**6, interrupted, flush=True)
+"""
+
+
+def test_ctrl_c_returns_how_far_tasks_under_way_came(tmp_path: Path) -> None:
+    script = tmp_path / "counter.py"
+    script.write_text(COUNTER)
+    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True) as run:
+        assert run.stdout is not None
+        assert run.stdout.readline() == "1\n"
+        time.sleep(0.5)
+        run.send_signal(signal.SIGINT)
+        assert run.stdout.readline() == "1 True True\n"
+        assert run.wait(timeout=20) == 0

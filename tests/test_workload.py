@@ -390,7 +390,7 @@ def test_cost_broken_without_declaring_it(monkeypatch: pytest.MonkeyPatch) -> No
         (("removal", "--variant", "nosuch"), "variant 'nosuch'"),
         (("cost", "--variant", "nosuch"), "variant 'nosuch'"),
         (("cost", "--after", "nosuch"), "WORKLOAD: expected one of"),
-        (("cost", "--variant", "linux_6_12", "--svg", "/nosuch/x.svg"), "that can be written"),
+        (("cost", "--variant", "linux_6_12", "--svg", "/nosuch/x.svg"), "no such folder"),
         (("removal", "--gap", "-1"), "--gap"),
     ],
 )

@@ -9,8 +9,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -21,6 +21,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _CONNECT = 5.0  # seconds that a cluster has to answer
+_PATIENCE = 3.0  # seconds that a task has to come to an end after Ctrl-C
 _ATTEMPTS = 3  # worker processes lost before a run is given up
 
 
@@ -37,14 +38,16 @@ def spread(
     dask: str | None = None,
     on_done: Callable[[int, int], None] = lambda done, total: None,
     keep: Callable[[R], None] = lambda result: None,
+    partial: bool = False,
 ) -> tuple[list[R], bool]:
     """Run every task once; return the results in the order of the tasks, and whether Ctrl-C came.
 
-    After Ctrl-C only results that were ready are returned. tasks and run must pickle. With dask,
-    the address of a scheduler, the cluster's workers run them, else `jobs` processes. A task whose
-    worker is lost runs again and has one result. on_done gets (done, total), keep each result as it
-    comes, both in this process. What run raises is raised. Raises InputError for a cluster that
-    does not answer.
+    After Ctrl-C only results that were ready are returned; with partial, for tasks that take Ctrl-C
+    for the end of their time, those under way too, if this machine runs them. tasks and run must
+    pickle. With dask, the address of a scheduler, the cluster's workers run them, else `jobs`
+    processes. A task whose worker is lost runs again and has one result. on_done gets (done,
+    total), keep each result as it comes, both in this process. What run raises is raised. Raises
+    InputError for a cluster that does not answer.
     """
     results: dict[int, R] = {}
     lost = 0
@@ -53,14 +56,19 @@ def spread(
         try:
             with _executor(jobs, dask) as executor:
                 numbers: dict[Future[R], int] = {
-                    executor.submit(run, task): number
+                    _submit(executor, run, task): number
                     for number, task in enumerate(tasks)
                     if number not in results
                 }
-                for future in as_completed(numbers):
-                    results[numbers[future]] = future.result()
-                    keep(results[numbers[future]])
-                    on_done(len(results), len(tasks))
+                try:
+                    for future in as_completed(numbers):
+                        results[numbers[future]] = future.result()
+                        keep(results[numbers[future]])
+                        on_done(len(results), len(tasks))
+                except KeyboardInterrupt:
+                    for future in _broken_off(executor, numbers) if partial else ():
+                        results[numbers[future]] = future.result()
+                    raise
         except KeyboardInterrupt:
             interrupted = True
         except BrokenProcessPool:
@@ -92,8 +100,42 @@ def _executor(jobs: int, dask: str | None) -> Iterator[Executor]:
 
 
 def _quiet() -> None:
-    """Let Ctrl-C end a worker without a traceback."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    """Let Ctrl-C end the task of a worker, not the worker."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _submit(executor: Executor, run: Callable[[T], R], task: T) -> Future[R]:
+    if isinstance(executor, ProcessPoolExecutor):
+        return executor.submit(_interruptible, run, task)
+    return executor.submit(run, task)
+
+
+def _interruptible(run: Callable[[T], R], task: T) -> R:
+    """Run a task that Ctrl-C interrupts, once."""
+
+    def interrupt(number: int, frame: object) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        return run(task)
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _broken_off(executor: Executor, futures: Iterable[Future[R]]) -> Iterator[Future[R]]:
+    """Interrupt the tasks under way in processes of this machine; yield those with a result."""
+    if not isinstance(executor, ProcessPoolExecutor):
+        return
+    executor.shutdown(wait=False, cancel_futures=True)
+    for child in multiprocessing.active_children():
+        if child.pid is not None:
+            os.kill(child.pid, signal.SIGINT)
+    running = [future for future in futures if not future.done()]
+    for future in wait(running, _PATIENCE).done:
+        if not future.cancelled() and future.exception() is None:
+            yield future
 
 
 @contextmanager

@@ -53,7 +53,9 @@ def review(
     began = time.perf_counter()
     planned = jobs_for(variants, _DEEP_BUDGET if deep else _BUDGET, deep=deep)
     with output.progress_bar("review") as bar:
-        outcomes, interrupted = spread(planned, run, jobs=jobs, dask=dask, on_done=bar)
+        outcomes, interrupted = spread(
+            planned, run, jobs=jobs, dask=dask, on_done=bar, partial=True
+        )
     cells = matrix(variants, outcomes, interrupted=interrupted)
     seconds = time.perf_counter() - began
     if as_json:

@@ -76,7 +76,8 @@ class Hunt(Breadth):
         self.witnessed.update(result.witnessed)
         for found in result.findings.values():
             self.catch(found.clause, found.message, operations, actors, found.schedule)
-
+        if result.interrupted:
+            raise KeyboardInterrupt
 
     @property
     def judged(self) -> Counter[str]:

@@ -82,7 +82,7 @@ class Spread:
     ) -> Explored:
         """Search all schedules of a scenario, or until each part has made its share of max_steps.
 
-        After Ctrl-C parts that were not done count for nothing.
+        After Ctrl-C parts count as far as they came.
         """
         began = time.perf_counter()
         start = scenario.start(variant)
@@ -126,7 +126,7 @@ class Spread:
     def _add(self, whole: Explored, parts: Sequence[Branch | Draws]) -> None:
         """Run parts and add them up."""
         done, interrupted = spread(
-            parts, _run, jobs=self.jobs, dask=self.dask, on_done=self.on_done
+            parts, _run, jobs=self.jobs, dask=self.dask, on_done=self.on_done, partial=True
         )
         for part in done:
             whole.add(part)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -241,13 +242,14 @@ def _workload(job: Job) -> Outcome:
     operations = vector.listed.operations
     sightings = Sightings()
     done = 0
-    for number, operation in enumerate(operations, 1):
-        if time.perf_counter() > deadline:
-            break
-        machine.apply(number, operation)
-        done = number
-        if done % 16 == 0:
-            sightings.look(allocator, monitor.history, quiescent=allocator.quiescent)
+    with suppress(KeyboardInterrupt):
+        for number, operation in enumerate(operations, 1):
+            if time.perf_counter() > deadline:
+                break
+            machine.apply(number, operation)
+            done = number
+            if done % 16 == 0:
+                sightings.look(allocator, monitor.history, quiescent=allocator.quiescent)
     outcome = Outcome(
         job,
         CONTRACTED,
