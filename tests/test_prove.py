@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from percpu_contracts.contract import marked_names
 from percpu_proofs.cli import main
-from percpu_proofs.prove import contracts_off, ledger
+from percpu_proofs.prove import assignment, contracts_off, ledger
 from percpu_proofs.prove.catalogue import all_obligations, assigned_bugs, claims, without_claim
 from percpu_proofs.prove.choices import Choices, Fixed, Map, Symbols, following
 from percpu_proofs.prove.claims import SymbolicClaim
@@ -293,6 +293,19 @@ def test_every_seeded_bug_is_caught_by_some_obligation() -> None:
     caught = {bug for bugs in assigned_bugs().values() for bug in bugs}
     wanted = {name for name, bug in BUGS.items() if not (bug.legal or bug.same)}
     assert wanted <= caught
+
+
+@pytest.mark.parametrize("name", ["locks-of-free", "pages-populated", "relocate-by-bits"])
+def test_bugs_are_given_to_what_catches_them(name: str) -> None:
+    """What bugs.json says is what trying finds (python -m percpu_proofs.prove.assignment)."""
+    assert set(assigned_bugs()[name]) <= set(assignment.caught_by(name)[1])
+
+
+def test_every_bug_caught_is_given_to_somebody() -> None:
+    first, second, third = list(BUGS)[:3]
+    given = assignment.assign({"a": [first, second], "b": [second, third], "c": [third], "d": []})
+    assert {bug for bugs in given.values() for bug in bugs} == {first, second, third}
+    assert given["a"] and given["b"] and given["c"] == [third] and not given["d"]
 
 
 def test_every_obligation_has_a_bug_and_every_function_three() -> None:

@@ -74,6 +74,8 @@ def touched(world: World, actor: int, before: Standing) -> int:
         found |= WRITES
     if before.requests != after.requests:
         found |= ASKS
+    if before.marked != after.marked:
+        found |= MARKS if after.marked else UNMARKS
     if before.begins_work:
         found |= ANSWERS
     return found
@@ -82,7 +84,7 @@ def touched(world: World, actor: int, before: Standing) -> int:
 class Standing:
     """What is to be known of a world before a step of an actor, to tell what the step touched."""
 
-    __slots__ = ("begins_work", "footprint", "holds", "protected", "requests")
+    __slots__ = ("begins_work", "footprint", "holds", "marked", "protected", "requests")
 
     def __init__(self, world: World, actor: int) -> None:
         begun = actor < len(world.runners)
@@ -91,6 +93,7 @@ class Standing:
         self.holds = gap is not None and gap.chunk is not None
         self.protected = world.protected()
         self.requests = world.allocator.env.balance_requests
+        self.marked = world.allocator.atomic_alloc_failed
         self.begins_work = not begun or (
             world.runners[actor].operation[0] == "b" and world.runners[actor].steps is None
         )
