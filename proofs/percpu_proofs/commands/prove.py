@@ -36,7 +36,7 @@ must be refuted, and seeded bugs, each a changed line of a function under proof,
 @click.option("--no-cache", is_flag=True, help="Prove anew what is known from earlier runs.")
 @click.option("--timeout", type=click.FloatRange(min=1), default=_TIMEOUT, show_default=True,
               help="Seconds for one check; what takes longer is not confirmed.")  # fmt: skip
-@click.option("--summary", type=click.Path(dir_okay=False, path_type=Path),
+@click.option("--summary", type=output.NewFile(),
               help="Write what must not shrink to this file.")  # fmt: skip
 @output.json_option
 def prove(

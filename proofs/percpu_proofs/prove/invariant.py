@@ -71,27 +71,48 @@ def _passed_over(chunk: Chunk, md: Block, base: int) -> Iterator[str]:
             yield f"HINT-6: {length} bits free at {at}, before a scan_hint of {md.scan_hint} bits"
 
 
+Run = tuple[int, int]  # first bit and length
+
+
 def choose_block_hints(
     scene: Scene, chunk: Chunk, index: int, *, exact_right: bool = False
 ) -> None:
     """Give a block any hints that the invariant allows."""
     with scene.choose.plain():
         bits = scene.size.bits
-        base = index * bits
         block = chunk.md_blocks[index]
-        runs = [(at - base, end - at) for at, end in free_runs(chunk.alloc_map, base, base + bits)]
-        exact = block.right_free
-        allowed = []
-        for contig, scan, right in product(
-            runs or [(0, 0)], [(0, 0), *runs], {exact} if exact_right else {exact, 0}
-        ):
-            _enter(block, contig, scan)
-            block.right_free = right
-            if scan[1] <= contig[1] and not any(_broken(scene, chunk, (index,), False)):
-                allowed.append((contig, scan, right))
+        used = bytes(chunk.alloc_map[index * bits : (index + 1) * bits])
+        key = type(scene.allocator), used, exact_right
+        if key not in _ALLOWED:  # the same block is met in very many cases
+            _ALLOWED[key] = _allowed_hints(scene, chunk, index, exact_right)
+        allowed = _ALLOWED[key]
     assume(allowed)
     contig, scan, block.right_free = allowed[scene.choose.number(len(allowed))]
     _enter(block, contig, scan)
+
+
+_ALLOWED: dict[object, list[tuple[Run, Run, int]]] = {}
+"""Hints that a block may have, by variant, its bits, and whether right_free is exact."""
+
+
+def _allowed_hints(
+    scene: Scene, chunk: Chunk, index: int, exact_right: bool
+) -> list[tuple[Run, Run, int]]:
+    """Return the contig_hint, scan_hint and right_free that the invariant allows a block."""
+    bits = scene.size.bits
+    base = index * bits
+    block = chunk.md_blocks[index]
+    runs = [(at - base, end - at) for at, end in free_runs(chunk.alloc_map, base, base + bits)]
+    exact = block.right_free
+    allowed = []
+    for contig, scan, right in product(
+        runs or [(0, 0)], [(0, 0), *runs], {exact} if exact_right else {exact, 0}
+    ):
+        _enter(block, contig, scan)
+        block.right_free = right
+        if scan[1] <= contig[1] and not any(_broken(scene, chunk, (index,), False)):
+            allowed.append((contig, scan, right))
+    return allowed
 
 
 def choose_chunk_hints(scene: Scene, chunk: Chunk) -> None:
