@@ -5,7 +5,7 @@ from __future__ import annotations
 from percpu_contracts.contract import ensure, old, require
 from percpu_contracts.functions import areas as must
 from percpu_contracts.functions.slots import locked
-from percpu_reference.chunk import Chunk
+from percpu_reference.chunk import FREE, USED, Chunk
 from percpu_reference.fit import Fit
 
 
@@ -39,11 +39,11 @@ class Areas(Fit):
             self.block_update_scan(chunk, area_off, area_bits)
 
         stop = bit_off + alloc_bits
-        ones = b"\1" * alloc_bits
+        ones = USED * alloc_bits
         chunk.alloc_map[bit_off:stop] = ones
 
         bound_map = chunk.bound_map
-        bound_map[bit_off:stop] = b"\0" * alloc_bits
+        bound_map[bit_off:stop] = FREE * alloc_bits
         bound_map[bit_off] = 1
         bound_map[stop] = 1
 
@@ -84,7 +84,7 @@ class Areas(Fit):
         if end < 0:
             end = chunk.map_bits
         bits = end - bit_off
-        chunk.alloc_map[bit_off:end] = b"\0" * bits
+        chunk.alloc_map[bit_off:end] = FREE * bits
 
         freed = bits * granule
         chunk.free_bytes += freed

@@ -7,6 +7,11 @@ from typing import Any
 
 from percpu_spec.geometry import Geometry
 
+FREE = bytearray(b"\0")
+USED = bytearray(b"\1")
+"""A bit of a map, to be repeated. A bytearray as maps are: a slice of a map that is assigned
+anything else copies that into one first."""
+
 
 class Block:
     """Hints about the free runs of one block, or of a whole chunk (struct pcpu_block_md).

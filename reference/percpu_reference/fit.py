@@ -35,32 +35,30 @@ class Fit(Hints):
         """
         block_bits = self.block_bits
         mask = align - 1
-        block_off = bit_off & self.block_mask
-        blocks = chunk.md_blocks
+        base = bit_off & ~self.block_mask
         bits = 0
-        for i in range(bit_off >> self.block_shift, len(blocks)):
-            block = blocks[i]
+        for block in chunk.md_blocks[bit_off >> self.block_shift :]:
             if bits:
+                off = base - bits
                 bits += block.left_free
                 if bits >= alloc_bits:
-                    return bit_off, bits
+                    return off, bits
                 if block.left_free == block_bits:
+                    base += block_bits
                     continue
 
             hint = block.contig_hint
             if hint >= alloc_bits:
                 start = block.contig_hint_start
                 skipped = -start & mask
-                if start >= block_off and hint >= skipped + alloc_bits:
+                if base + start >= bit_off and hint >= skipped + alloc_bits:
                     first = self.next_hint(block, alloc_bits)
-                    return i * block_bits + first, skipped + alloc_bits + start - first
-            block_off = 0
+                    return base + first, skipped + alloc_bits + start - first
 
-            off = (block_bits - block.right_free + mask) & ~mask
-            bits = block_bits - off
-            bit_off = i * block_bits + off
+            base += block_bits
+            bits = block.right_free & -align
             if bits >= alloc_bits:
-                return bit_off, bits
+                return base - bits, bits
         return chunk.map_bits, bits
 
     @ensure("POP-2", must.tells_population)

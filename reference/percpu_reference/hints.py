@@ -98,35 +98,32 @@ class Hints(Slots):
             chunk_md.contig_hint = 0
 
         block_bits = self.block_bits
-        block_off = bit_off & self.block_mask
-        base = bit_off - block_off
+        base = bit_off & ~self.block_mask
         contig = chunk_md.contig_hint  # a shorter run further on changes nothing
         bits = 0
         for block in chunk.md_blocks[bit_off >> self.block_shift :]:
             if bits:
+                start = base - bits
                 left_free = block.left_free
                 bits += left_free
                 if left_free == block_bits:
                     base += block_bits
                     continue
                 if bits >= contig:
-                    self.block_update(chunk_md, bit_off, bit_off + bits)
+                    self.block_update(chunk_md, start, start + bits)
                     contig = chunk_md.contig_hint
-                block_off = left_free + 1
+                bit_off = base + left_free + 1
 
             hint = block.contig_hint
             if hint >= contig and hint:
-                start = block.contig_hint_start
-                if start >= block_off and hint + start < block_bits:
-                    self.block_update(chunk_md, base + start, base + start + hint)
+                start = base + block.contig_hint_start
+                if start >= bit_off and start + hint < base + block_bits:
+                    self.block_update(chunk_md, start, start + hint)
                     contig = chunk_md.contig_hint
-            block_off = 0
-
             base += block_bits
             bits = block.right_free
-            bit_off = base - bits
         if bits:
-            self.block_update(chunk_md, bit_off, base)  # right_free counts at any length
+            self.block_update(chunk_md, base - bits, base)  # right_free counts at any length
 
     @ensure("HINT-1", must.block_is_sound)
     def block_refresh_hint(self, chunk: Chunk, index: int) -> None:
@@ -260,10 +257,11 @@ class Hints(Slots):
         block_bits = self.block_bits
         nr_empty_pages = 0
 
+        last = bit_off + bits - 1
         s_index = bit_off >> self.block_shift
-        e_index = (bit_off + bits - 1) >> self.block_shift
+        e_index = last >> self.block_shift
         s_off = bit_off & self.block_mask
-        e_off = ((bit_off + bits - 1) & self.block_mask) + 1
+        e_off = (last & self.block_mask) + 1
         s_block = chunk.md_blocks[s_index]
         e_block = chunk.md_blocks[e_index]
 

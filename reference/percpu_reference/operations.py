@@ -7,7 +7,7 @@ from percpu_contracts.functions import fast
 from percpu_contracts.functions import operations as must
 from percpu_reference.chunk import Area, Chunk
 from percpu_reference.events import AllocPercpu, AllocPercpuFail, FreePercpu
-from percpu_reference.gaps import ASK, CREATE, DONE, FAILED, FREE_LIST, MUTEX, Gap, Steps, run
+from percpu_reference.gaps import ASK, CREATE, DONE, FAILED, FREE_LIST, MUTEX, Gap, Steps
 from percpu_reference.memcg import Memcg
 from percpu_spec.gfp import ACCOUNT, DIRECT_RECLAIM, KERNEL, NOFAIL, NOWARN
 
@@ -23,7 +23,7 @@ class Operations(Memcg):
     ) -> Area | None:
         """Allocate with nothing else running; see alloc_percpu."""
         steps = self.alloc_percpu(size, align, reserved, gfp)
-        try:  # run(), without its call
+        try:  # gaps.run(), without its call
             while True:
                 next(steps)
         except StopIteration as stop:
@@ -34,7 +34,8 @@ class Operations(Memcg):
     @ensure("LIST-2", fast.freed_chunk_is_listed, "fast")
     def free(self, area: Area | None) -> None:
         """Free with nothing else running; see free_percpu."""
-        run(self.free_percpu(area))
+        for _ in self.free_percpu(area):
+            pass  # run() takes longer: it asks for a result
 
     def is_atomic(self, gfp: int) -> bool:
         """Return whether a request with these flags must not sleep (API-3)."""
@@ -67,8 +68,8 @@ class Operations(Memcg):
         is_atomic = self.is_atomic(gfp)
         if align < granule:
             align = granule
-        size = -(-size // granule) * granule
-        bits = size // granule
+        bits = -(-size // granule)
+        size = bits * granule
 
         if not 0 < size <= self.largest or align > self.page or align & (align - 1):
             if not gfp & NOWARN:
