@@ -18,12 +18,12 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 PACKAGE = "percpu_compiled"
-SOURCE = Path(__file__).parent / "reference" / "percpu_reference"
+SOURCE = Path(__file__).parent / "percpu_reference"
 NATIVE = (
     "chunk", "state", "slots", "hints", "fit", "areas", "chunks", "backing", "memcg", "gaps",
     "operations", "balance", "variants/linux_6_12",
 )  # fmt: skip
-BESIDE = ("stats",)  # speaks of chunks too, but is a dataclass with slots: stays Python
+BESIDE = ("kept", "stats")  # speak of chunks too, but are no code that is asked often: stay Python
 MARKS = frozenset(("ensure", "old", "record", "require"))
 
 
