@@ -15,6 +15,7 @@ from typing import Any, Final
 from percpu_contracts import balance, lists, reclaim
 from percpu_contracts.whole_state import WholeState
 from percpu_proofs.conformance.difference import Difference
+from percpu_proofs.explore.rest import MOST_RUNS
 from percpu_proofs.explore.token import Token, read_token
 from percpu_proofs.explore.watch import ALWAYS, FREE_CHUNK, ISOLATED, POPULATE
 from percpu_proofs.explore.world import Runner, Start, World
@@ -248,8 +249,19 @@ class Stage:
             )
 
     def judge_rest(self) -> None:
-        """Ask the clauses about rest, if the schedule ended in it."""
-        if self.world.finished and self.world.allocator.quiescent:
+        """Ask the clauses about rest, if everybody is done: work still asked for runs first."""
+        world = self.world
+        for _ in range(MOST_RUNS):
+            if not (world.finished and world.allocator.work_pending):
+                break
+            world.works += 1
+            actor = len(world.runners)
+            while actor == len(world.runners) or not world.runners[actor].done:
+                self.done.steps += 1
+                self.step(actor)
+                if self.done.difference is not None:
+                    return
+        if world.finished and world.allocator.quiescent:
             listing = Listing(self.state)
             for clause, holds in _AT_REST:
                 self._enter(clause, holds(listing))
