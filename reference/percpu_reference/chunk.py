@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from percpu_spec.geometry import Geometry
 
-FREE = bytearray(b"\0")
-USED = bytearray(b"\1")
+FREE: Final = bytearray(b"\0")
+USED: Final = bytearray(b"\1")
 """A bit of a map, to be repeated. A bytearray as maps are: a slice of a map that is assigned
 anything else copies that into one first."""
 

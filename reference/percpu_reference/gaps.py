@@ -7,7 +7,7 @@ one before each access that the kernel makes without the lock. Nowhere else does
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from percpu_reference.chunk import Chunk
 
@@ -30,13 +30,13 @@ class Gap(NamedTuple):
 Steps = Generator[Gap, None, T]
 """A kernel function in progress: yields gaps, returns its result."""
 
-MUTEX = Gap("wait for pcpu_alloc_mutex")
-FREE_LIST = Gap("alloc: look at the free list")
-CREATE = Gap("alloc: create a chunk")
-DONE = Gap("alloc: test the float", last=True)
-FAILED = Gap("alloc: mark the failure", last=True)
-ASK = Gap("free: ask for balance work", last=True)
-BALANCE_CREATE = Gap("balance: create a chunk")
+MUTEX: Final = Gap("wait for pcpu_alloc_mutex")
+FREE_LIST: Final = Gap("alloc: look at the free list")
+CREATE: Final = Gap("alloc: create a chunk")
+DONE: Final = Gap("alloc: test the float", last=True)
+FAILED: Final = Gap("alloc: mark the failure", last=True)
+ASK: Final = Gap("free: ask for balance work", last=True)
+BALANCE_CREATE: Final = Gap("balance: create a chunk")
 
 
 def run(steps: Steps[T]) -> T:

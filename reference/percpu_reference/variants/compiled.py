@@ -1,7 +1,7 @@
 """The compiled form of linux_6_12: the same Python, made C by mypyc (reference/hatch_build.py).
 
-It is there if the package was installed with PERCPU_COMPILED=1. It has no contracts and knows vm
-backing only. Everything runs the Python form but who asks for this one.
+It is there if the package was installed with PERCPU_COMPILED=1. It has no contracts, knows vm
+backing only and cannot be cloned. Everything runs the Python form but who asks for this one.
 """
 
 from __future__ import annotations
