@@ -168,6 +168,8 @@ class _Inside:
     def __enter__(self) -> None:
         if self.guard is not None:
             self.was, self.guard.inside = self.guard.inside, self.inside
+            if self.inside and not self.was:
+                self.guard.enter()
 
     def __exit__(self, *raised: object) -> None:
         if self.guard is not None:

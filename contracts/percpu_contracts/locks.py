@@ -28,6 +28,15 @@ def lock_changes_hands(held: bool, taken: bool) -> str | None:
 
 
 @states("LOCK-1")
+def lock_is_taken_once(released: bool) -> str | None:
+    """pcpu_lock is not taken again in a step that released it: others could have run between.
+
+    A step is what lies between two gaps, so every place where others run must be a gap.
+    """
+    return "pcpu_lock is released and taken again, with no gap between" if released else None
+
+
+@states("LOCK-1")
 def lock_is_released(lock: bool) -> str | None:
     """pcpu_lock is not held where only flags and requests for work are left to do."""
     return "pcpu_lock is still held behind the last lock section" if lock else None

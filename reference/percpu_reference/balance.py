@@ -40,8 +40,13 @@ class Balance(Operations):
         yield from self.balance_populated()
         yield from self.balance_free(True)
 
+        yield from self.end_work()
+
+    def end_work(self) -> Steps[None]:
+        """Release both locks; nothing is left to do."""
         self.spin_unlock()
         self.alloc_mutex = False
+        yield from ()
 
     @require("LOCK-1", must.holds_locks)
     @ensure("BAL-2", must.leaves_one_free)

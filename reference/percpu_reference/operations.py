@@ -221,13 +221,18 @@ class Operations(Memcg):
             done = self.populate_chunk(chunk, rs, re)
             self.spin_lock()
             if not done:
-                self.free_area(chunk, off)
-                self.spin_unlock()
+                yield from self.undo_area(chunk, off)
                 return False
             self.chunk_populated(chunk, rs, re)
             self.spin_unlock()
             rs = chunk.populated.find(0, re + 1, page_end)
         return True
+
+    def undo_area(self, chunk: Chunk, off: int) -> Steps[None]:
+        """Free an area that could not be populated, and release pcpu_lock."""
+        self.free_area(chunk, off)
+        self.spin_unlock()
+        yield from ()
 
     @record(must.note_cleared)
     def clear_area(self, chunk: Chunk, off: int, size: int) -> int:

@@ -134,7 +134,7 @@ SCENARIOS = {
                 "rfc_series": found(800, "BAL-2 FLT-1"),
                 "rfc_1_reviewed": found(2043, "BAL-2 FLT-1 RCL-1 RCL-3"),
                 "linux_6_12": found(209, "BAL-2"),
-                "reference": found(231),
+                "reference": found(230),
             },
         ),
         Scenario(
@@ -194,7 +194,7 @@ SCENARIOS = {
                 "rfc_series": found(564, "BAL-2 FLT-1"),
                 "rfc_1_reviewed": found(1456, "FLT-1 RCL-1 RCL-3 TLB-1"),
                 "linux_6_12": found(106, "BAL-2"),
-                "reference": found(138),
+                "reference": found(134),
             },
         ),
         Scenario(

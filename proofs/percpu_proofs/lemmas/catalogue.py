@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from functools import cache
 
-from percpu_proofs.lemmas.actions import action_claims, whole_claims
+from percpu_proofs.lemmas.actions import action_claims
 from percpu_proofs.lemmas.areas import AREAS
 from percpu_proofs.lemmas.blocks import ENTERING, INDUCTIVE
 from percpu_proofs.lemmas.counters import COUNTERS
 from percpu_proofs.lemmas.lemma import Lemma
+from percpu_proofs.lemmas.machines import whole_claims
 from percpu_proofs.lemmas.merging import MERGING
 from percpu_proofs.lemmas.reclaim import SCAN
 from percpu_proofs.lemmas.refuted import REFUTED

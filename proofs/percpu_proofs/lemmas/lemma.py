@@ -13,7 +13,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import percpu_contracts
 import percpu_reference
+import percpu_spec
 from percpu_proofs import lemmas
 from percpu_proofs.lemmas.code import Bug
 from percpu_proofs.lemmas.paths import Path, Shared, TooManyPathsError, all_paths
@@ -21,6 +23,7 @@ from percpu_proofs.lemmas.plain import PlainScene, UnmetError
 from percpu_proofs.lemmas.scene import Said
 from percpu_proofs.lemmas.symbolic import SymbolicScene
 from percpu_proofs.lemmas.terms import z3
+from percpu_proofs.prove import reach
 from percpu_proofs.prove.claim import Engine, Result, State
 from percpu_spec.protocol.operators import And, Not, Or, Truth
 
@@ -49,7 +52,7 @@ class Lemma:
     @property
     def sources(self) -> tuple[Any, ...]:
         """What the result depends on."""
-        return (percpu_reference, lemmas)
+        return (percpu_reference, percpu_spec, percpu_contracts, lemmas, reach)
 
     @property
     def bugs(self) -> tuple[str, ...]:

@@ -14,6 +14,12 @@ from percpu_reference.chunk import Chunk
 from percpu_reference.gaps import Gap
 from percpu_spec.gfp import ATOMIC
 
+IN_GAPS = (
+    "; in the gaps others free an area that begins at a page, or take a page atomically, {moves} "
+    "times at most"
+)
+"""The bound of an obligation with moves in its gaps."""
+
 
 class Adversary:
     """Others with so many moves, and the judge of every gap, before and after a move."""

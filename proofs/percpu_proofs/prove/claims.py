@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,7 +48,8 @@ class _OfObligation:
     @property
     def sources(self) -> tuple[Any, ...]:
         """What the result depends on."""
-        return sources_of(self.obligation)
+        seeded = (str(BUGS[bug]) for bug in self.bugs)
+        return (inspect.getmodule(type(self)), *sources_of(self.obligation), *seeded)
 
     @property
     def says(self) -> str:

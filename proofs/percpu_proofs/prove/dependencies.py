@@ -1,7 +1,8 @@
 """What a result depends on, as one hash: it is good for as long as that stays the same.
 
-The functions under proof, every method of the variant that they can reach, the obligation with the
-code that asks it, the contracts and definitions that judge, and the versions of the solvers.
+The functions under proof, every method of the variant that they can reach with the constants and
+helpers that it names, what the variant declares, the obligation with the code that asks it, the
+contracts and definitions that judge, the seeded bugs, and the versions of the solvers.
 """
 
 from __future__ import annotations
@@ -18,18 +19,9 @@ from typing import Any
 import percpu_contracts
 import percpu_reference
 import percpu_spec
-from percpu_proofs.prove import (
-    adversary,
-    choices,
-    enumeration,
-    history,
-    invariant,
-    judging,
-    scene,
-    states,
-    symbolic,
-)
+from percpu_proofs.prove import enumeration, sampling, symbolic
 from percpu_proofs.prove.obligation import Obligation
+from percpu_proofs.seeded import planting
 from percpu_reference import chunk, environment, gaps
 from percpu_reference.variants import variant_class, with_backing
 
@@ -39,7 +31,7 @@ TOOLS = ("crosshair-tool", "z3-solver", "icontract", "hypothesis")
 def source_hash(sources: Iterable[Any]) -> str:
     """Return a hash of the source of modules, packages, classes and functions, and of the tools.
 
-    A package counts with every module in it.
+    A package counts with every module in it, a text as it is.
     """
     digest = hashlib.sha256(platform.python_version().encode())
     for tool in TOOLS:
@@ -60,6 +52,8 @@ def _texts(source: Any) -> Iterator[bytes]:
                 if str(path) not in _READ:
                     _READ[str(path)] = path.read_bytes()
                 yield _READ[str(path)]
+    elif isinstance(source, str):
+        yield source.encode()
     else:
         yield inspect.getsource(source).encode()
 
@@ -68,28 +62,62 @@ def sources_of(obligation: Obligation) -> tuple[Any, ...]:
     """Return everything that an obligation's result depends on."""
     backing = "km" if any("KmBacking" in name for name in obligation.functions) else "vm"
     cls = with_backing(variant_class(obligation.variant), backing)
-    judge = inspect.getmodule(obligation.judge)
+    asking = inspect.getmodule(obligation.judge)
     return (
         percpu_spec,
         percpu_contracts,
         chunk,
         environment,
         gaps,
-        judge,
-        *_ASKING,
+        planting,
+        *_asking(asking, enumeration, sampling, symbolic),
+        *_declared(cls),
         *reachable(cls, obligation.functions),
     )
 
 
-_ASKING = (adversary, choices, enumeration, history, invariant, judging, scene, states, symbolic)
-"""The modules that ask and judge."""
+def _asking(*modules: Any) -> list[types.ModuleType]:
+    """Return modules, and those of this package from which they have a name, and so on."""
+    ours = __package__ or ""
+    found: dict[str, types.ModuleType] = {}
+    wanted = list(modules)
+    while wanted:
+        module = wanted.pop()
+        if module.__name__ in found:
+            continue
+        found[module.__name__] = module
+        for value in vars(module).values():
+            home = inspect.getmodule(value)
+            if home is not None and home.__name__.startswith(f"{ours}."):
+                wanted.append(home)
+    return [found[name] for name in sorted(found)]
+
+
+def _declared(cls: type) -> list[str]:
+    """Return the plain attributes of a variant's classes, as text: what it declares of itself."""
+    return [
+        f"{base.__name__}.{name} = {_shown(value)}"
+        for base in cls.__mro__
+        if base.__module__.startswith(percpu_reference.__name__)
+        for name, value in sorted(vars(base).items())
+        if isinstance(value, _PLAIN) and not name.startswith("__")
+    ]
+
+
+_PLAIN = (bool, int, str, bytes, tuple, frozenset, dict)
+
+
+def _shown(value: Any) -> str:
+    """Return a value as text, the same in every process."""
+    return repr(sorted(value) if isinstance(value, frozenset) else value)
 
 
 def reachable(cls: type, functions: Iterable[str]) -> list[Any]:
     """Return every method of a class that methods named `module.Class.function` can call.
 
     By name: a method counts as reached where its name occurs in the code of one reached before, in
-    every class that defines it. That may be too many, never too few.
+    every class that defines it. That may be too many, never too few. Behind each come the constants
+    and the functions of its module, and of ours, that it names.
     """
     methods: dict[str, list[Any]] = {}
     for base in cls.__mro__:
@@ -107,7 +135,20 @@ def reachable(cls: type, functions: Iterable[str]) -> list[Any]:
             found[name] = methods[name]
             for function in methods[name]:
                 wanted += _names(function.__code__)
-    return [function for name in sorted(found) for function in found[name]]
+    every = [function for name in sorted(found) for function in found[name]]
+    return [*every, *dict.fromkeys(g for function in every for g in _globals_of(function))]
+
+
+def _globals_of(function: Any) -> Iterator[Any]:
+    """Yield what a function names outside itself: our functions, and constants as text."""
+    for name in sorted(set(_names(function.__code__))):
+        value = function.__globals__.get(name)
+        if isinstance(value, types.FunctionType):
+            if value.__module__.startswith(percpu_reference.__name__):
+                yield value
+                yield from _globals_of(value)
+        elif isinstance(value, _PLAIN):
+            yield f"{name} = {_shown(value)}"
 
 
 def _names(code: types.CodeType) -> Iterator[str]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from percpu_proofs.prove.choices import Fixed, VacuousError, following
-from percpu_proofs.prove.claim import Result
+from percpu_proofs.prove.claim import Result, State
 from percpu_proofs.prove.obligation import Obligation, Size
 from percpu_reference.variants import Allocator, variant_class
 
@@ -22,32 +25,71 @@ def enumerate_cases(
     """Ask an obligation in every case; stop at the first that refutes it, or when time is up.
 
     paths counts the cases that say something. The twin is refuted by the first of these. cls, a
-    bugged class, stands in place of the variant's own.
+    bugged class, stands in place of the variant's own. A case in which the function raises refutes
+    it, as CrossHair has it; one that does not end leaves it open.
     """
     asked = cls or variant_class(obligation.variant)
     began = time.process_time()
-    numbers: list[int] | None = []
     said = 0
-    while numbers is not None:
-        seconds = time.process_time() - began
-        if seconds > timeout:
-            message = f"not every case was tried within {timeout:.0f} s: {said} were"
-            return Result("not confirmed", seconds, said, message)
-        case = Fixed(numbers)
-        try:
-            wrong = obligation.judge(asked, case, size)
-        except VacuousError:
-            pass
-        else:
-            said += 1
-            if twin and wrong is None:
-                wrong = "a case that says something, and nothing is wrong in it"
-            if wrong is not None:
-                taken = [value for value, _ in case.taken]
-                message = f"{wrong} (inputs {taken})"
-                return Result("refuted", time.process_time() - began, said, message)
-        numbers = following(case.taken)
-    return Result("confirmed", time.process_time() - began, said)
+    case = Fixed()
+
+    def result(state: State, message: str = "") -> Result:
+        return Result(state, time.process_time() - began, said, message)
+
+    def inputs() -> list[int]:
+        return [value for value, _ in case.taken]
+
+    try:
+        with _time_limit(timeout):
+            numbers: list[int] | None = []
+            while numbers is not None:
+                case = Fixed(numbers)
+                if time.process_time() - began > timeout:
+                    raise _TimeUpError
+                try:
+                    wrong = obligation.judge(asked, case, size)
+                except VacuousError:
+                    pass
+                except Exception as error:
+                    return result("refuted", f"raises {error!r} (inputs {inputs()})")
+                else:
+                    said += 1
+                    if twin and wrong is None:
+                        wrong = "a case that says something, and nothing is wrong in it"
+                    if wrong is not None:
+                        return result("refuted", f"{wrong} (inputs {inputs()})")
+                numbers = following(case.taken)
+    except _TimeUpError:
+        message = f"not every case was tried within {timeout:.0f} s: {said} were; then {inputs()}"
+        return result("not confirmed", message)
+    return result("confirmed")
+
+
+class _TimeUpError(BaseException):
+    """The time is over; no code under proof may take it for an error of its own."""
+
+
+@contextmanager
+def _time_limit(seconds: float) -> Iterator[None]:
+    """Raise _TimeUpError when so much CPU time has passed, even in a loop without end.
+
+    Only a main thread can be stopped there: the processes of `spread` have one, a worker of dask
+    runs its tasks beside it and looks at the time between cases.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def give_up(number: int, frame: object) -> None:
+        raise _TimeUpError
+
+    before = signal.signal(signal.SIGPROF, give_up)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
 
 
 _MOST_BITS: dict[str, int] = {}

@@ -116,7 +116,7 @@ class Cache:
 
 
 def summary(entries: Iterable[Entry]) -> dict[str, dict[str, Any]]:
-    """Return what of a ledger must not shrink, by id: no times, no paths."""
+    """Return what of a ledger must not shrink, by id: no times, and paths where they are cases."""
     return {
         entry.id: {
             "clause": entry.clause,
@@ -126,6 +126,7 @@ def summary(entries: Iterable[Entry]) -> dict[str, dict[str, Any]]:
             "bound": entry.bound,
             "state": entry.state,
             "twin": entry.twin,
+            **({"cases": entry.paths} if entry.engine == "enumeration" else {}),
             "bugs": sorted(name for name in entry.bugs if name not in entry.survivors),
         }
         for entry in sorted(entries, key=lambda entry: entry.id)
@@ -148,8 +149,9 @@ def differences(entries: Sequence[Entry], *, complete: bool) -> list[str]:
             found.append(f"{name}: not in the committed ledger")
             continue
         for key, value in line.items():
-            if value != then[name][key]:
-                found.append(f"{name}: {key} is {value!r}, {then[name][key]!r} in the ledger")
+            before = then[name].get(key)
+            if value != before:
+                found.append(f"{name}: {key} is {value!r}, {before!r} in the ledger")
     if complete:
         found += [f"{name}: gone" for name in then if name not in now]
     return found

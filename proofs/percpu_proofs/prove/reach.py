@@ -14,8 +14,9 @@ from typing import Any
 
 from percpu_contracts import hints
 from percpu_proofs.prove.claim import Engine, Result, State
+from percpu_proofs.seeded import BUGS
 from percpu_reference import build, chunk
-from percpu_reference.variants import Allocator, variant_class
+from percpu_reference.variants import Allocator, variant_class, with_backing
 from percpu_spec import gfp
 from percpu_spec.geometry import Geometry
 
@@ -40,6 +41,13 @@ _JUDGES: dict[str, Judge] = {
     "HINT-4": lambda chunk, geometry: hints.hints_are_ordered(chunk),
     "HINT-5": hints.chunk_hint_is_close,
 }
+
+_BUGS = {
+    "HINT-3": ("block_refresh_hint-3", "block_update_hint_free-11"),
+    "HINT-4": ("block_refresh_hint-6", "chunk_refresh_hint-7"),
+    "HINT-5": ("chunk_refresh_hint-8", "chunk_refresh_hint-9"),
+}
+"""Bugs that break `reference` again within three operations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +100,15 @@ class Reached:
         import percpu_reference
         import percpu_spec
 
-        return (percpu_reference, percpu_spec, hints, chunk, Reached, successors, state_key)
+        seeded = (str(BUGS[bug]) for bug in self.bugs)
+        return (
+            percpu_reference, percpu_spec, hints, chunk, Reached, successors, state_key, *seeded
+        )  # fmt: skip
 
     @property
     def bugs(self) -> tuple[str, ...]:
-        """The obligations of the same functions have the seeded bugs."""
-        return ()
+        """Those of `reference`; linux_6_12 breaks the clause without one."""
+        return () if self.expected == "refuted" else _BUGS[self.clause]
 
     def check(self, timeout: float) -> Result:
         """Run every list, shortest first."""
@@ -111,12 +122,17 @@ class Reached:
         )
 
     def check_bug(self, bug: str, timeout: float) -> Result:
-        """No bug is seeded here."""
-        raise NotImplementedError
+        """Run every list on the bugged allocator."""
+        cls = with_backing(BUGS[bug].planted(self.variant), GEOMETRY.backing)
+        return self._search(_JUDGES[self.clause], timeout, cls)
 
-    def _search(self, judge: Judge, timeout: float) -> Result:
+    def _search(
+        self, judge: Judge, timeout: float, cls: type[Allocator] | None = None
+    ) -> Result:
         began = time.process_time()
         root = build(self.variant, GEOMETRY)
+        if cls is not None:
+            root.__class__ = cls  # what booted it was the right one
         level: list[tuple[Allocator, Areas, tuple[str, ...]]] = [(root, (), ())]
         known = {state_key(root)}
         for _ in range(self.longest):
@@ -168,6 +184,6 @@ def state_key(state: Allocator) -> object:
 
 
 REACHED = tuple(Reached(clause, "linux_6_12", 8) for clause in _JUDGES) + tuple(
-    Reached(clause, "reference", 3) for clause in _JUDGES
+    Reached(clause, "reference", 4) for clause in _JUDGES
 )
 """What linux_6_12 breaks, reached; and `reference`, as far as the same search goes."""

@@ -111,6 +111,8 @@ EXACT: list[Row] = [
 EQUAL: list[Row] = [
     ("block_update_hint_free", "block.first_free = 0", "pass",
      "a block covered whole by one allocation keeps its first_free, which was 0"),
+    ("block_update_hint_free", "block.contig_hint_start = 0", "pass",
+     "a block covered whole by one allocation keeps its contig_hint_start, which was 0"),
     ("block_update_hint_alloc", "s_block.scan_hint:", "s_block.scan_hint + 1:",
      "a run ends at a used bit, so no allocation starts just behind it"),
     ("depopulate_empty", "freed_start = min(freed_start, i + 1)", "freed_start = i + 1",

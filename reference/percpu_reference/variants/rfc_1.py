@@ -54,7 +54,7 @@ class Rfc1(TwoTypes):
         return chunk.nr_empty_pop_pages > 0 and chunk is not self.reserved_chunk
 
     def balance_type(self, chunk_type: int) -> Steps[None]:
-        """Destroy free chunks of a type, shrink (ours), and populate; under both locks."""
+        """Destroy free chunks of a type, shrink (ours), and populate; left without pcpu_lock."""
         yield from self.balance_free(False, chunk_type)
         yield from self.shrink_populated(chunk_type)
         yield from self.balance_populated(chunk_type)

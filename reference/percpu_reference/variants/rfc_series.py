@@ -70,7 +70,7 @@ class RfcSeries(Rfc1):
         super().condemn_chunk(chunk)
 
     def balance_type(self, chunk_type: int) -> Steps[None]:
-        """Destroy free chunks of a type, and populate or shrink; under both locks."""
+        """Destroy free chunks of a type, and populate or shrink; left without pcpu_lock."""
         yield from self.balance_free(False, chunk_type)
         yield from self.balance_populated(chunk_type)
 
@@ -81,11 +81,10 @@ class RfcSeries(Rfc1):
         nr_to_pop = self.pages_to_populate(chunk_type)
         if nr_to_pop:
             yield from self.grow_populated(chunk_type, nr_to_pop)
+        elif self.marked:
             self.spin_lock()
-        else:
-            self.spin_lock()
-            if self.marked:
-                yield from self.shrink_populated(chunk_type)
+            yield from self.shrink_populated(chunk_type)
+            self.spin_unlock()
 
     def count_again(self, chunk_type: int, nr_to_pop: int) -> Steps[int]:
         """Return how many pages are wanted after a chunk was created: as many as before.

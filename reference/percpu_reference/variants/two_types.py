@@ -96,11 +96,13 @@ class TwoTypes(Balance):
             self.alloc_mutex = True
             self.spin_lock()
             yield from self.balance_type(chunk_type)
-            self.spin_unlock()
             self.alloc_mutex = False
 
     def balance_type(self, chunk_type: int) -> Steps[None]:
-        """Destroy free chunks of a type and populate (__pcpu_balance_workfn); under both locks."""
+        """Destroy free chunks of a type and populate (__pcpu_balance_workfn).
+
+        Entered under both locks, left without pcpu_lock.
+        """
         yield from self.balance_free(False, chunk_type)
         yield from self.balance_populated(chunk_type)
 
@@ -108,12 +110,11 @@ class TwoTypes(Balance):
         """Populate pages until the float is HIGH, or HIGH more after a failed atomic request.
 
         pcpu_lock is taken anew for each list and each range; float and mark are read without it.
-        The mark is one for both types, so the first type takes it.
+        The mark is one for both types, so the first type takes it. Left without pcpu_lock.
         """
         self.spin_unlock()
         yield COUNT
         yield from self.grow_populated(chunk_type, self.pages_to_populate(chunk_type))
-        self.spin_lock()
 
     def grow_populated(self, chunk_type: int, nr_to_pop: int) -> Steps[None]:
         """Populate pages of a type; create a chunk where they run out, and go on.

@@ -36,4 +36,5 @@ STEPS: dict[str, tuple[str, Callable[[State, State], Truth]]] = {
     "sideline": ("RCL-1", float_stays_high),
     "reintegrate": ("RCL-1", float_stays_high),
     "free_isolating": ("RCL-1", isolation_stays_high),
+    "fill_fail_isolating": ("RCL-1", isolation_stays_high),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from percpu_contracts import balance, reclaim
 from percpu_contracts.functions import fast
-from percpu_proofs.prove.adversary import Adversary
+from percpu_proofs.prove.adversary import IN_GAPS, Adversary
 from percpu_proofs.prove.choices import Choices
 from percpu_proofs.prove.judging import Call, Wrong, broken
 from percpu_proofs.prove.obligation import Size, obligation
@@ -17,7 +17,6 @@ Cls = type[Allocator]
 BOTH = ("linux_6_12", "reference")
 PAGES = "a chunk of {pages} pages, each unpopulated, empty or used"
 ANYWHERE = PAGES + ", wherever it may be"
-IN_GAPS = "; in the gaps others free or allocate atomically, {moves} times at most"
 FREES = "two fully free chunks of {pages} pages, each page populated or not, and one in use"
 
 
@@ -184,6 +183,7 @@ def created_chunk_is_listed(cls: Cls, choose: Choices, size: Size) -> Wrong:
 @obligation(
     "BAL-3",
     "balance.Balance.balance_workfn",
+    "balance.Balance.end_work",
     *(f"balance.Balance.{n}" for n in ("balance_free", "balance_populated", "reclaim_populated")),
     words=ANYWHERE + ", and a fully free one; a failed atomic request before or not",
     small=Size(2, 2),

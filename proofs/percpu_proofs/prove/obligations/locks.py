@@ -39,6 +39,7 @@ def _kept(scene: Scene, wrong: Wrong) -> Wrong:
     "LOCK-1",
     "operations.Operations.alloc_percpu",
     "operations.Operations.populate_area",
+    "operations.Operations.undo_area",
     "operations.Operations.add_chunk",
     "operations.Operations.alloc_failed",
     words=ANYWHERE + "; every size up to a unit, atomic or not; any one request for pages fails, "
@@ -78,6 +79,7 @@ def locks_of_free(cls: Cls, choose: Choices, size: Size) -> Wrong:
 @obligation(
     "LOCK-2",
     "balance.Balance.balance_workfn",
+    "balance.Balance.end_work",
     "balance.Balance.balance_free",
     "balance.Balance.balance_populated",
     "balance.Balance.populate_holes",

@@ -65,6 +65,7 @@ def alloc_atomic(cls: Cls, choose: Choices, size: Size) -> Wrong:
     "POP-2",
     "operations.Operations.alloc_percpu",
     "operations.Operations.populate_area",
+    "operations.Operations.undo_area",
     "operations.Operations.add_chunk",
     words=ANYWHERE + SIZES + ", blocking",
     small=Size(2, 2),
@@ -82,6 +83,7 @@ def alloc_blocking(cls: Cls, choose: Choices, size: Size) -> Wrong:
     "POP-4",
     "operations.Operations.alloc_percpu",
     "operations.Operations.populate_area",
+    "operations.Operations.undo_area",
     "operations.Operations.add_chunk",
     "operations.Operations.alloc_failed",
     words=PAGES + ", on its list" + SIZES + "; any of the first requests for pages fails",
@@ -242,6 +244,7 @@ class _Kept(list[Any]):
 @obligation(
     "POP-4",
     "operations.Operations.populate_area",
+    "operations.Operations.undo_area",
     words="an area taken in " + PAGES + "; each population of a range fails or not",
     small=Size(3, 2),
     large=Size(5, 1),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from percpu_contracts import reclaim
-from percpu_proofs.prove.adversary import Adversary
+from percpu_proofs.prove.adversary import IN_GAPS, Adversary
 from percpu_proofs.prove.choices import Choices
 from percpu_proofs.prove.judging import Call, Wrong
 from percpu_proofs.prove.obligation import Size, obligation
@@ -17,7 +17,6 @@ Cls = type[Allocator]
 BOTH = ("linux_6_12", "reference")
 WAITING = "an isolated chunk of {pages} pages, each unpopulated, empty or used"
 ELSEWHERE = "; up to 2 empty pages elsewhere"
-IN_GAPS = "; in the gaps others free or allocate atomically, {moves} times at most"
 
 PARTS = ("balance.Balance.reclaim_populated", "balance.Balance.depopulate_empty")
 

@@ -35,14 +35,11 @@ class AskForSecond(Balance):
 
     NAME: ClassVar[str] = "R4 work"
 
-    def balance_workfn(self) -> Steps[None]:
-        """Destroy free chunks, reclaim, populate, and destroy chunks without pages again."""
-        yield from super().balance_workfn()
-        # no gap since the work's last section, so this test belongs to it
-        self.spin_lock()
+    def end_work(self) -> Steps[None]:
+        """Release both locks, and ask for the work again if a second free chunk is left."""
         head = self.chunk_lists[self.free_slot]
         again = head.next is not head.prev
-        self.spin_unlock()
+        yield from super().end_work()
         if again:
             yield AGAIN
             self.schedule_balance_work()
@@ -92,15 +89,11 @@ class AskAfterFailure(Operations):
 
     NAME: ClassVar[str] = "R4 failure"
 
-    def populate_area(self, chunk: Chunk, off: int, rs: int, page_end: int) -> Steps[bool]:
-        """Populate pages [rs, page_end) under a new area; on failure free it and return False."""
-        if (yield from super().populate_area(chunk, off, rs, page_end)):
-            return True
-        # no gap since the area was freed, so this belongs to the same section
-        self.spin_lock()
+    def undo_area(self, chunk: Chunk, off: int) -> Steps[None]:
+        """Free an area that could not be populated, look at its chunk, and release pcpu_lock."""
+        self.free_area(chunk, off)
         need_balance = self.check_freed_chunk(chunk)
         self.spin_unlock()
         if need_balance:
             yield ASK
             self.schedule_balance_work()
-        return False
