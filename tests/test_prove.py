@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from percpu_contracts.contract import marked_names
 from percpu_proofs.cli import main
-from percpu_proofs.prove import assignment, contracts_off, ledger
+from percpu_proofs.prove import assignment, contracts_off, ledger, symbolic
 from percpu_proofs.prove.catalogue import all_obligations, assigned_bugs, claims, without_claim
 from percpu_proofs.prove.choices import Choices, Fixed, Map, Symbols, following
 from percpu_proofs.prove.claims import SymbolicClaim
@@ -153,6 +153,30 @@ def test_a_timeout_is_not_confirmed() -> None:
     assert (by_symbols.state, "not every path" in by_symbols.message) == ("not confirmed", True)
     by_cases = enumerate_cases(obligation, obligation.large, 0.01)
     assert (by_cases.state, "not every case" in by_cases.message) == ("not confirmed", True)
+
+
+def test_a_loop_without_end_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It asks no solver, so CrossHair alone would never stop it."""
+
+    def endless(cls: type[Allocator], choose: Choices, size: Size) -> str | None:
+        choose.number(2)
+        while cls is bugged:
+            pass
+        return None
+
+    monkeypatch.setattr(symbolic, "_PATH", 0.5)
+    bugged = BUGS["isolate_chunk-1"].planted("linux_6_12")
+    obligation = _odd(endless)
+    assert check(obligation, 20).state == "confirmed"
+    assert check(obligation, 0.5, cls=bugged).state == "not confirmed"
+    assert enumerate_cases(obligation, obligation.large, 0.5, cls=bugged).state == "not confirmed"
+
+
+def test_waiting_for_ones_own_lock_is_refuted() -> None:
+    obligation = OBLIGATIONS["charged-round-trip-reference"]
+    bugged = BUGS["alloc_percpu-26"]
+    assert "balance_workfn" in bugged.instead  # which waits for the mutex that its caller holds
+    assert check(obligation, 60, cls=bugged.planted(obligation.variant)).state == "refuted"
 
 
 def _odd(judge: Any) -> Obligation:

@@ -31,6 +31,7 @@ _MISSING: Final = (
     (re.compile(r"implicit declaration of function [‘'](\w+)"), "a function or macro"),
     (re.compile(r"undefined reference to [`‘'](\w+)"), "a function or macro"),
     (re.compile(r"[‘'](\w+)[’'] undeclared"), "a macro or variable"),
+    (re.compile(r"too (?:many|few) arguments to function [‘'](\w+)"), "other parameters of"),
     (re.compile(r"unknown type name [‘'](\w+)"), "a type"),
     (re.compile(r"has no member named [‘'](\w+)"), "a member"),
     (re.compile(r"invalid use of undefined type [‘'](?:struct |union )?(\w+)"), "a type"),

@@ -40,12 +40,12 @@ def enumerate_cases(
         return [value for value, _ in case.taken]
 
     try:
-        with _time_limit(timeout):
+        with time_limit(timeout):
             numbers: list[int] | None = []
             while numbers is not None:
                 case = Fixed(numbers)
                 if time.process_time() - began > timeout:
-                    raise _TimeUpError
+                    raise TimeUpError
                 try:
                     wrong = obligation.judge(asked, case, size)
                 except VacuousError:
@@ -59,19 +59,19 @@ def enumerate_cases(
                     if wrong is not None:
                         return result("refuted", f"{wrong} (inputs {inputs()})")
                 numbers = following(case.taken)
-    except _TimeUpError:
+    except TimeUpError:
         message = f"not every case was tried within {timeout:.0f} s: {said} were; then {inputs()}"
         return result("not confirmed", message)
     return result("confirmed")
 
 
-class _TimeUpError(BaseException):
+class TimeUpError(BaseException):
     """The time is over; no code under proof may take it for an error of its own."""
 
 
 @contextmanager
-def _time_limit(seconds: float) -> Iterator[None]:
-    """Raise _TimeUpError when so much CPU time has passed, even in a loop without end.
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raise TimeUpError when so much CPU time has passed, even in a loop without end.
 
     Only a main thread can be stopped there: the processes of `spread` have one, a worker of dask
     runs its tasks beside it and looks at the time between cases.
@@ -81,7 +81,7 @@ def _time_limit(seconds: float) -> Iterator[None]:
         return
 
     def give_up(number: int, frame: object) -> None:
-        raise _TimeUpError
+        raise TimeUpError
 
     before = signal.signal(signal.SIGPROF, give_up)
     signal.setitimer(signal.ITIMER_PROF, seconds)

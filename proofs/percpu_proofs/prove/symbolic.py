@@ -24,7 +24,7 @@ from crosshair.tracers import NoTracing
 
 from percpu_proofs.prove.choices import Symbols, VacuousError
 from percpu_proofs.prove.claim import Result, State
-from percpu_proofs.prove.enumeration import most_bits
+from percpu_proofs.prove.enumeration import TimeUpError, most_bits, time_limit
 from percpu_proofs.prove.obligation import Obligation
 from percpu_reference.variants import Allocator, variant_class
 
@@ -80,13 +80,16 @@ def check(
     asked = cls or variant_class(obligation.variant)
     harness = _harness(obligation, asked, (bits, wholes), twin=twin)
     began = time.process_time()
-    with condition_parser((AnalysisKind.icontract,)) as parser:
-        _remember_contracts(parser)
-        messages = [
-            message
-            for checkable in analyze_function(harness, options)
-            for message in run_checkables([checkable])
-        ]
+    messages = []
+    late = f"not every path was covered within {timeout:.0f} s"
+    try:
+        # CrossHair looks at the time where it asks the solver, which an endless loop may never do
+        with time_limit(timeout + _PATH), condition_parser((AnalysisKind.icontract,)) as parser:
+            _remember_contracts(parser)
+            for checkable in analyze_function(harness, options):
+                messages += run_checkables([checkable])
+    except TimeUpError:
+        return Result("not confirmed", time.process_time() - began, stats["num_paths"], late)
     seconds = time.process_time() - began
     states = {message.state for message in messages}
     text = " ".join(f"{m.message.splitlines()[0]}" for m in messages if m.message)
@@ -98,7 +101,7 @@ def check(
     elif not messages:
         text = "CrossHair found no condition to check"
     elif states == {MessageType.CANNOT_CONFIRM}:
-        text = f"not every path was covered within {timeout:.0f} s: {stats['num_paths']} were"
+        text = f"{late}: {stats['num_paths']} were"
     return Result(state, seconds, stats["num_paths"], text)
 
 

@@ -24,6 +24,25 @@ static inline void clear_bit(unsigned long n, unsigned long *map)
 #define __set_bit set_bit
 #define __clear_bit clear_bit
 
+static inline bool test_and_set_bit(unsigned long n, unsigned long *map)
+{
+    bool was = test_bit(n, map);
+
+    set_bit(n, map);
+    return was;
+}
+
+static inline bool test_and_clear_bit(unsigned long n, unsigned long *map)
+{
+    bool was = test_bit(n, map);
+
+    clear_bit(n, map);
+    return was;
+}
+#define __test_and_set_bit test_and_set_bit
+#define __test_and_clear_bit test_and_clear_bit
+#define assign_bit(n, map, value) ((value) ? set_bit(n, map) : clear_bit(n, map))
+
 static inline unsigned long percpu_next(const unsigned long *map, unsigned long size,
                                         unsigned long n, unsigned long flip)
 {

@@ -78,6 +78,45 @@ static inline void list_splice_init(struct list_head *list, struct list_head *he
     INIT_LIST_HEAD(list);
 }
 
+static inline void list_splice(struct list_head *list, struct list_head *head)
+{
+    struct list_head old = *list;
+
+    list_splice_init(list, head);
+    *list = old;
+}
+
+static inline void list_splice_tail_init(struct list_head *list, struct list_head *head)
+{
+    list_splice_init(list, head->prev);
+}
+
+static inline void list_rotate_left(struct list_head *head)
+{
+    if (!list_empty(head))
+        list_move_tail(head->next, head);
+}
+
+static inline size_t list_count_nodes(struct list_head *head)
+{
+    size_t count = 0;
+
+    for (struct list_head *entry = head->next; percpu_tick(), entry != head; entry = entry->next)
+        count++;
+    return count;
+}
+
+static inline bool list_is_first(const struct list_head *entry, const struct list_head *head)
+{
+    return entry->prev == head;
+}
+
+static inline bool list_is_last(const struct list_head *entry, const struct list_head *head)
+{
+    return entry->next == head;
+}
+#define list_is_head(entry, head) ((entry) == (head))
+
 #define list_entry(pointer, type, member) container_of(pointer, type, member)
 #define list_first_entry(head, type, member) list_entry((head)->next, type, member)
 #define list_last_entry(head, type, member) list_entry((head)->prev, type, member)
@@ -95,6 +134,15 @@ static inline void list_splice_init(struct list_head *list, struct list_head *he
     for (entry = list_last_entry(head, typeof(*entry), member); \
          percpu_tick(), !list_entry_is_head(entry, head, member); \
          entry = list_prev_entry(entry, member))
+#define list_for_each_entry_continue(entry, head, member) \
+    for (entry = list_next_entry(entry, member); \
+         percpu_tick(), !list_entry_is_head(entry, head, member); \
+         entry = list_next_entry(entry, member))
+#define list_for_each_entry_safe_reverse(entry, following, head, member) \
+    for (entry = list_last_entry(head, typeof(*entry), member), \
+         following = list_prev_entry(entry, member); \
+         percpu_tick(), !list_entry_is_head(entry, head, member); \
+         entry = following, following = list_prev_entry(following, member))
 #define list_for_each_entry_safe(entry, following, head, member) \
     for (entry = list_first_entry(head, typeof(*entry), member), \
          following = list_next_entry(entry, member); \

@@ -80,6 +80,83 @@ static inline void mutex_unlock(struct mutex *mutex)
 #define lockdep_assert_held(lock) ((void)(percpu_environment.misuse += !(lock)->held))
 #define lockdep_is_held(lock) ((lock)->held)
 
+static inline bool spin_trylock(spinlock_t *lock) { return lock->held ? false : (lock->held = 1); }
+static inline bool mutex_trylock(struct mutex *mutex)
+{
+    return mutex->held ? false : (mutex->held = 1);
+}
+#define spin_trylock_irqsave(lock, flags) ((flags) = 0, spin_trylock(lock))
+#define spin_is_locked(lock) ((lock)->held)
+#define mutex_is_locked(mutex) ((mutex)->held)
+#define lockdep_assert_not_held(lock) ((void)(percpu_environment.misuse += (lock)->held))
+#define lockdep_assert_irqs_disabled() ((void)0)
+
+// Locks that the end of a scope releases.
+typedef spinlock_t *percpu_spinlock;
+typedef struct mutex *percpu_mutex;
+static inline percpu_spinlock percpu_take_spinlock(spinlock_t *lock)
+{
+    spin_lock(lock);
+    return lock;
+}
+static inline percpu_mutex percpu_take_mutex(struct mutex *mutex)
+{
+    mutex_lock(mutex);
+    return mutex;
+}
+static inline void percpu_leave_spinlock(percpu_spinlock *lock) { spin_unlock(*lock); }
+static inline void percpu_leave_mutex(percpu_mutex *mutex) { mutex_unlock(*mutex); }
+#define percpu_spinlock_irq percpu_spinlock
+#define percpu_spinlock_irqsave percpu_spinlock
+#define percpu_take_spinlock_irq percpu_take_spinlock
+#define percpu_take_spinlock_irqsave percpu_take_spinlock
+#define percpu_leave_spinlock_irq percpu_leave_spinlock
+#define percpu_leave_spinlock_irqsave percpu_leave_spinlock
+#define PERCPU_UNIQUE_(line) held_##line##_
+#define PERCPU_UNIQUE(line) PERCPU_UNIQUE_(line)
+#define PERCPU_HELD(kind, name) \
+    percpu_##kind name __attribute__((cleanup(percpu_leave_##kind), unused)) = percpu_take_##kind
+#define guard(kind) PERCPU_HELD(kind, PERCPU_UNIQUE(__LINE__))
+#define scoped_guard(kind, lock) \
+    for (PERCPU_HELD(kind, held_)(lock), once_ = NULL; !once_; once_ = held_)
+
+// One CPU runs at a time here: a plain variable is atomic.
+typedef struct {
+    int counter;
+} atomic_t;
+typedef struct {
+    long counter;
+} atomic_long_t;
+#define ATOMIC_INIT(value) { value }
+#define ATOMIC_LONG_INIT(value) { value }
+#define atomic_read(atomic) ((atomic)->counter)
+#define atomic_set(atomic, value) ((void)((atomic)->counter = (value)))
+#define atomic_inc(atomic) ((void)(atomic)->counter++)
+#define atomic_dec(atomic) ((void)(atomic)->counter--)
+#define atomic_add(value, atomic) ((void)((atomic)->counter += (value)))
+#define atomic_sub(value, atomic) ((void)((atomic)->counter -= (value)))
+#define atomic_inc_return(atomic) (++(atomic)->counter)
+#define atomic_dec_return(atomic) (--(atomic)->counter)
+#define atomic_dec_and_test(atomic) (--(atomic)->counter == 0)
+#define atomic_xchg(atomic, value) \
+    ({ int was_ = (atomic)->counter; (atomic)->counter = (value); was_; })
+#define atomic_long_read atomic_read
+#define atomic_long_set atomic_set
+#define atomic_long_inc atomic_inc
+#define atomic_long_dec atomic_dec
+#define atomic_long_add atomic_add
+#define atomic_long_sub atomic_sub
+
+// Takes one away where that leaves nothing negative; the result is what would be left.
+static inline int atomic_dec_if_positive(atomic_t *atomic)
+{
+    int left = atomic->counter - 1;
+
+    if (left >= 0)
+        atomic->counter = left;
+    return left;
+}
+
 struct work_struct {
     void (*function)(struct work_struct *work);
 };

@@ -180,8 +180,7 @@ void pcpu_free_vm_areas(struct vm_struct **vms, int count)
     percpu_free(vms);
 }
 
-int vmap_pages_range_noflush(unsigned long from, unsigned long end, pgprot_t protection,
-                             struct page **pages, unsigned int shift)
+int percpu_map(unsigned long from, unsigned long end, struct page **pages)
 {
     if (percpu_strikes(&percpu_environment.map_fault))
         return -ENOMEM;

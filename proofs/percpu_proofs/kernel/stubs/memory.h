@@ -31,6 +31,9 @@ void percpu_free(void *memory);
 #define kfree(memory) percpu_free(memory)
 #define vfree(memory) percpu_free(memory)
 #define kvfree(memory) percpu_free(memory)
+#define kmalloc(size, gfp) percpu_zalloc(size)
+#define kcalloc(count, size, gfp) percpu_zalloc((count) * (size))
+#define kvcalloc(count, size, gfp) percpu_zalloc((count) * (size))
 #define memblock_alloc(size, align) percpu_boot_zalloc(size)
 #define memblock_alloc_or_panic(size, align) percpu_boot_zalloc(size)
 #define memblock_free(memory, size) percpu_free(memory)
@@ -68,8 +71,8 @@ struct page *percpu_page_at(unsigned long address);
 struct vm_struct **pcpu_get_vm_areas(const unsigned long *offsets, const size_t *sizes, int count,
                                      size_t align);
 void pcpu_free_vm_areas(struct vm_struct **areas, int count);
-int vmap_pages_range_noflush(unsigned long from, unsigned long end, pgprot_t protection,
-                             struct page **pages, unsigned int shift);
+int percpu_map(unsigned long from, unsigned long end, struct page **pages);
+#define vmap_pages_range_noflush(from, end, protection, pages, ...) percpu_map(from, end, pages)
 void vunmap_range_noflush(unsigned long from, unsigned long end);
 void percpu_clear(void *address, int byte, size_t size);
 void percpu_use(unsigned long address, size_t size);
@@ -105,6 +108,7 @@ extern struct obj_cgroup percpu_objcg;
 #define MEMCG_PERCPU_B 0
 #define mod_memcg_state(memcg, item, value) ((void)(memcg))
 #define obj_cgroup_memcg(objcg) ((struct mem_cgroup *)NULL)
+#define obj_cgroup_is_root(objcg) false
 
 static inline struct obj_cgroup *current_obj_cgroup(void)
 {

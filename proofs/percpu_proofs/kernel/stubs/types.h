@@ -169,6 +169,9 @@ static inline void percpu_tick(void)
 #define pr_debug(...) ((void)0)
 #define pr_warn(...) ((void)percpu_environment.printed++)
 #define pr_warn_ratelimited(...) pr_warn(__VA_ARGS__)
+#define pr_warn_once(...) pr_warn(__VA_ARGS__)
+#define pr_notice(...) ((void)0)
+#define pr_err_ratelimited(...) ((void)0)
 #define dump_stack() ((void)percpu_environment.stack_dumps++)
 #define _RET_IP_ 0UL
 #define _THIS_IP_ 0UL
