@@ -210,7 +210,7 @@ def test_a_fault_of_the_function_is_not_a_proof() -> None:
     def raises(cls: type[Allocator], choose: Choices, size: Size) -> str | None:
         return str([][choose.number(2)])
 
-    assert check(_odd(raises), 20).state != "confirmed"
+    assert check(_odd(raises), 20).state == "refuted"
 
 
 # what is claimed

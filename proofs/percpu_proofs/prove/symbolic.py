@@ -62,8 +62,8 @@ def check(
 ) -> Result:
     """Check an obligation, its twin, or it with another class, a bugged one, in place of its own.
 
-    Confirmed only if every condition is, by CrossHair's own message, and there is one. A timeout is
-    not confirmed.
+    Confirmed only if every condition is, by CrossHair's own message, and there is one. Inputs on
+    which the function raises refute it. A timeout is not confirmed.
     """
     stats = Counter[str]()
     options = AnalysisOptionSet(
@@ -96,7 +96,7 @@ def check(
     state: State = "not confirmed"
     if states == {MessageType.CONFIRMED}:
         state = "confirmed"
-    elif MessageType.POST_FAIL in states:
+    elif states & {MessageType.POST_FAIL, MessageType.EXEC_ERR}:
         state = "refuted"
     elif not messages:
         text = "CrossHair found no condition to check"
