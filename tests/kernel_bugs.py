@@ -224,9 +224,11 @@ EQUIVALENT = (
         r"start > block->scan_hint_start \|\|",
         "start >= block->scan_hint_start ||",
     ),
-    # not proved: a run that ends its block was entered by the free or the refresh that made it, so
-    # a search that skips it has nothing to add; no difference in 100,000 drawn operations, nor in
-    # 34,771 short lists of parts of pages, some aligned
+    # a search starts at a run of the block that fits or at one before it (pcpu_next_hint), so the
+    # runs that it skips lie before the fitting one and none of them ends its block; a run that does
+    # and goes on into the next block either fits or is not where a search starts. No call with such
+    # a run in any of 223,711 states reached from boot at 2 pages of 4 bits, 589,744 at 3 pages of 4
+    # bits (neither complete), and no difference in 100,000 drawn operations
     Bug(
         "hole at a block's end not entered",
         "pcpu_block_update_scan",
