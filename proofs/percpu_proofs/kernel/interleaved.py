@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import TypeVar
 
+from percpu_proofs.explore.scenario import Scenario
+from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.token import Token
 from percpu_proofs.kernel.build import Library
 from percpu_proofs.kernel.draws import Phase, expand
@@ -25,8 +27,17 @@ _TRIES = 5  # schedules drawn for a plan with one operation less
 _MOST_STEPS = 2000  # of one schedule; an end comes long before
 
 
+_SCENARIOS = [s for s in SCENARIOS.values() if s.sizes.backing == "vm"]
+"""Races that seldom come about by chance, as when a chunk is freed while another is created."""
+
+
 def draw(seed: int) -> Interleaving:
-    """Return a setup that leaves balance work pending, mostly, and actors to run at once."""
+    """Return a setup that leaves balance work pending, mostly, and actors to run at once.
+
+    Every third one is that of a scenario of the explorer.
+    """
+    if seed % 3 == 2:
+        return _plan_of(_SCENARIOS[seed // 3 % len(_SCENARIOS)])
     random = Random(seed).random
 
     def pick(items: Sequence[T]) -> T:
@@ -39,7 +50,8 @@ def draw(seed: int) -> Interleaving:
         memcg=random() < 0.2,
     )  # fmt: skip
     length = pick((10, 20, 40, 80))
-    fill = Phase(length, int(random() * 1e9), 95, pick((0, 5)), 0, 0, _PAGES, (4,), ("-",))
+    flags = ("-", "G") if geometry.memcg else ("-",)
+    fill = Phase(length, int(random() * 1e9), 95, pick((0, 5)), 0, 0, _PAGES, (4,), flags)
     drain = replace(fill, seed=fill.seed + 1, length=length * 3 // 4, grow=5, work=pick((0, 0, 5)))
     setup = expand([fill, drain])
     held = {operation[1] for operation in setup if operation[0] == "a"}
@@ -51,12 +63,21 @@ def draw(seed: int) -> Interleaving:
         if chance < 0.55 and left:
             actors.append(("f", left.pop(int(random() * len(left))), 0, 0, False, 0))
         elif chance < 0.95:
-            flags = gfp.ATOMIC if random() < 0.5 else gfp.KERNEL
+            asked = gfp.ATOMIC if random() < 0.5 else gfp.KERNEL
+            if geometry.memcg and random() < 0.5:
+                asked |= gfp.ACCOUNT
             size = pick(_PAGES) if random() < 0.8 else 32768
-            actors.append(("a", 1_000_000 + number, size, 4, False, flags))
+            actors.append(("a", 1_000_000 + number, size, 4, False, asked))
         else:
             actors.append(("P", 1, 0, 0, False, 0))
     return Interleaving(geometry, setup, actors, 3, pick((0, 0, 1)), random() < 0.3)
+
+
+def _plan_of(scenario: Scenario) -> Interleaving:
+    return Interleaving(
+        scenario.sizes, list(scenario.prepared), list(scenario.concurrent), scenario.works,
+        scenario.failures, scenario.waiting,
+    )  # fmt: skip
 
 
 def run_drawn(

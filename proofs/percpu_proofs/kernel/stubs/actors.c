@@ -11,6 +11,12 @@ int percpu_guarded(int (*step)(int, struct percpu_outcome *), int actor,
                    struct percpu_outcome *outcome);
 
 int percpu_running = -1;
+static long lent[MOST_ACTORS + 1];
+
+long *percpu_lent(void)
+{
+    return &lent[percpu_running + 1];
+}
 
 static struct actor {
     ucontext_t context;
@@ -83,6 +89,11 @@ int percpu_step(int number, struct percpu_outcome *outcome)
     point = percpu_guarded(step, number, outcome);
     percpu_running = -1;
     return point;
+}
+
+int percpu_actors(void)
+{
+    return nr_actors;
 }
 
 void percpu_forget_actors(void)

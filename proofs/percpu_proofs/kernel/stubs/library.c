@@ -18,6 +18,7 @@
 
 void percpu_free_all(void);
 void percpu_set_span(unsigned long bytes);
+int percpu_actors(void);
 void percpu_forget_actors(void);
 
 // Stopping: a call returns early with a code, wherever the kernel stands.
@@ -288,6 +289,8 @@ void percpu_do(const struct percpu_operation *operation, struct percpu_outcome *
         script(operation);
     }
     outcome->warned = (int)(percpu_environment.warnings - warnings);
+    percpu_environment.objcg_refs += *percpu_lent();
+    *percpu_lent() = 0;
 }
 
 int percpu_apply(const struct percpu_operation *operation, struct percpu_outcome *outcome)

@@ -102,6 +102,9 @@ struct obj_cgroup {
     long references;
 };
 extern struct obj_cgroup percpu_objcg;
+// references that the operation under way took for its request, before it has an area (older
+// kernels): they count as the area's when it is over
+long *percpu_lent(void);
 #define mem_cgroup_kmem_disabled() (!percpu_memcg)
 #define memcg_kmem_enabled() (percpu_memcg)
 #define memcg_kmem_online() (percpu_memcg)
@@ -119,7 +122,7 @@ static inline void obj_cgroup_get(struct obj_cgroup *objcg) { percpu_environment
 static inline void obj_cgroup_put(struct obj_cgroup *objcg) { percpu_environment.objcg_refs--; }
 static inline struct obj_cgroup *get_obj_cgroup_from_current(void)
 {
-    percpu_environment.objcg_refs += percpu_environment.has_objcg;
+    *percpu_lent() += percpu_environment.has_objcg;
     return current_obj_cgroup();
 }
 

@@ -109,8 +109,8 @@ static void read_chunk(struct live *one, int slot)
     shadow += BITS_TO_LONGS(bits);
     read_map(maps, chunk->bound_map, shadow, bits + 1, &changed);
     maps += bits + 1;
-    // an area's charge comes and goes with its bits
-    if (has_vector(chunk) && changed)
+    // an area's charge comes and goes with its bits, or later if others run in between
+    if (has_vector(chunk) && (changed || percpu_actors()))
         for (long bit = 0; bit < bits; bit++)
             maps[bit] = charged_at(chunk, bit);
     one->record.changes += changed;
