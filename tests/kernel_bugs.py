@@ -156,6 +156,12 @@ BUGS = (
         "0",
     ),
     Bug("sidelined at the head", "pcpu_reclaim_populated", r"list_move_tail\(", "list_move("),
+    Bug(
+        "flushes the last range only",
+        "pcpu_reclaim_populated",
+        r"max\(freed_page_end, end \+ 1\)",
+        "end + 1",
+    ),
     Bug("no flush", "pcpu_reclaim_populated", r"freed_page_start < freed_page_end", "0"),
     Bug(
         "mutex left held",

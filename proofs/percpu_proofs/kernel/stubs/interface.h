@@ -13,7 +13,8 @@ struct percpu_environment {
     long live_pages, page_allocs, creates, destroys;
     long tlb_flushes, warnings, charged, objcg_refs, balance_requests, work_pending;
     long printed, stack_dumps; // differ between versions
-    long stray;  // memory touched where nothing is mapped or not zeroed, pages freed while mapped
+    long stray;  // memory touched where nothing is mapped, through a stale translation or not
+                 // zeroed; pages freed while mapped
     long misuse; // locks taken or released wrongly
     long unmaps; // units' ranges unmapped
 };

@@ -30,6 +30,8 @@ static void *get_memory(size_t size, size_t zeroed)
 
     if (!block)
         percpu_stop(PERCPU_BUG, "no memory left for the library");
+    percpu_budget -= (long)size / 32; // a loop that only takes memory must end before that does
+    percpu_tick();
     memset(block->memory, 0, zeroed);
     memset(block->memory + zeroed, 0x5a, size - zeroed); // what others left there, the same each time
     list_add(&block->link, &blocks);
@@ -100,7 +102,10 @@ void percpu_free_page(struct page *page)
 static unsigned long span_shift;
 static char *first_units; // memory of the first chunk's units
 static struct area {
-    struct page **pages; // by page of the area
+    struct place {
+        struct page *page; // mapped here
+        bool stale;        // something was, and the translation has not been flushed (TLB-1)
+    } *places;             // by page of the area
 } *areas;
 static unsigned long nr_areas;
 
@@ -115,7 +120,7 @@ static unsigned long new_area(void)
     unsigned long n = 0;
     struct area *more;
 
-    while (n < nr_areas && areas[n].pages)
+    while (n < nr_areas && areas[n].places)
         n++;
     if (n == nr_areas) {
         more = percpu_boot_zalloc((nr_areas * 2 + 8) * sizeof(*areas));
@@ -125,30 +130,30 @@ static unsigned long new_area(void)
         areas = more;
         nr_areas = nr_areas * 2 + 8;
     }
-    areas[n].pages = percpu_boot_zalloc(sizeof(struct page *) << (span_shift - PAGE_SHIFT));
+    areas[n].places = percpu_boot_zalloc(sizeof(struct place) << (span_shift - PAGE_SHIFT));
     return n;
 }
 
 static void free_area(unsigned long n)
 {
-    percpu_free(areas[n].pages);
-    areas[n].pages = NULL;
+    percpu_free(areas[n].places);
+    areas[n].places = NULL;
 }
 
-static struct page **entry_of(unsigned long address)
+static struct place *place_of(unsigned long address)
 {
     unsigned long n = (address - FIRST_AREA) >> span_shift;
 
-    if (address < FIRST_AREA || n >= nr_areas || !areas[n].pages)
+    if (address < FIRST_AREA || n >= nr_areas || !areas[n].places)
         return NULL;
-    return &areas[n].pages[(address & ((1UL << span_shift) - 1)) >> PAGE_SHIFT];
+    return &areas[n].places[(address & ((1UL << span_shift) - 1)) >> PAGE_SHIFT];
 }
 
 struct page *percpu_page_at(unsigned long address)
 {
-    struct page **entry = entry_of(address);
+    struct place *place = place_of(address);
 
-    return entry ? *entry : NULL;
+    return place ? place->page : NULL;
 }
 
 struct vm_struct **pcpu_get_vm_areas(const unsigned long *offsets, const size_t *sizes, int count,
@@ -175,7 +180,7 @@ void pcpu_free_vm_areas(struct vm_struct **vms, int count)
     unsigned long n = vms[0]->area;
 
     for (unsigned long i = 0; i < 1UL << (span_shift - PAGE_SHIFT); i++)
-        percpu_environment.stray += areas[n].pages[i] != NULL;
+        percpu_environment.stray += areas[n].places[i].page != NULL;
     free_area(n);
     percpu_free(vms);
 }
@@ -185,14 +190,14 @@ int percpu_map(unsigned long from, unsigned long end, struct page **pages)
     if (percpu_strikes(&percpu_environment.map_fault))
         return -ENOMEM;
     for (unsigned long i = 0; from < end; i++, from += PAGE_SIZE) {
-        struct page **entry = entry_of(from);
+        struct place *place = place_of(from);
 
         percpu_tick();
-        if (!entry || *entry) {
+        if (!place || place->page) {
             percpu_environment.stray++;
             return -EBUSY;
         }
-        *entry = pages[i];
+        place->page = pages[i];
         pages[i]->mapped = 1;
     }
     return 0;
@@ -202,13 +207,25 @@ void vunmap_range_noflush(unsigned long from, unsigned long end)
 {
     percpu_environment.unmaps++;
     for (; from < end; from += PAGE_SIZE) {
-        struct page **entry = entry_of(from);
+        struct place *place = place_of(from);
 
         percpu_tick();
-        if (entry && *entry) {
-            (*entry)->mapped = 0;
-            *entry = NULL;
+        if (place && place->page) {
+            place->page->mapped = 0;
+            *place = (struct place){ .stale = true };
         }
+    }
+}
+
+void percpu_flush(unsigned long from, unsigned long end)
+{
+    percpu_environment.tlb_flushes++;
+    for (; from < end; from += PAGE_SIZE) {
+        struct place *place = place_of(from);
+
+        percpu_tick();
+        if (place)
+            place->stale = false;
     }
 }
 
@@ -228,7 +245,7 @@ struct page *percpu_alloc_block(unsigned int order)
     pages->address = FIRST_AREA + (n << span_shift);
     for (unsigned long i = 0; i < count && i < 1UL << (span_shift - PAGE_SHIFT); i++) {
         pages[i].memory = (char *)(pages + count) + (i << PAGE_SHIFT);
-        areas[n].pages[i] = &pages[i];
+        areas[n].places[i].page = &pages[i];
     }
     return pages;
 }
@@ -240,21 +257,21 @@ void percpu_free_block(struct page *block, unsigned int order)
     percpu_free(block);
 }
 
-// Calls `each` on the memory behind a range of addresses, page by page; notes what is not mapped.
+// Calls `each` on the memory behind a range of addresses, page by page; notes what is not mapped or
+// was something else, which a CPU may still see.
 static void on_memory(unsigned long from, size_t size, void (*each)(char *memory, size_t size))
 {
     while (size) {
         size_t part = min(size, PAGE_SIZE - offset_in_page(from));
-        struct page *page;
+        struct place *place;
 
         if (from < FIRST_AREA) {
             each(first_units + (from - PERCPU_FIRST), part);
         } else {
-            page = percpu_page_at(from);
-            if (page)
-                each(page->memory + offset_in_page(from), part);
-            else
-                percpu_environment.stray++;
+            place = place_of(from);
+            percpu_environment.stray += !place || !place->page || place->stale;
+            if (place && place->page)
+                each(place->page->memory + offset_in_page(from), part);
         }
         from += part;
         size -= part;

@@ -74,6 +74,7 @@ void pcpu_free_vm_areas(struct vm_struct **areas, int count);
 int percpu_map(unsigned long from, unsigned long end, struct page **pages);
 #define vmap_pages_range_noflush(from, end, protection, pages, ...) percpu_map(from, end, pages)
 void vunmap_range_noflush(unsigned long from, unsigned long end);
+void percpu_flush(unsigned long from, unsigned long end);
 void percpu_clear(void *address, int byte, size_t size);
 void percpu_use(unsigned long address, size_t size);
 #define vmalloc_to_page(address) percpu_page_at((unsigned long)(address))
@@ -84,8 +85,7 @@ void percpu_use(unsigned long address, size_t size);
 #define flush_cache_vmap(from, end) ((void)(from), (void)(end))
 #define flush_cache_vunmap(from, end) ((void)(from), (void)(end))
 #define flush_cache_vmap_early(from, end) ((void)(from), (void)(end))
-#define flush_tlb_kernel_range(from, end) \
-    ((void)(from), (void)(end), (void)percpu_environment.tlb_flushes++)
+#define flush_tlb_kernel_range(from, end) percpu_flush(from, end)
 
 // the static part ends nowhere that matters; pointers count from its start
 #define __per_cpu_start ((char *)PAGE_SIZE)
