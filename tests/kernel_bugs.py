@@ -157,6 +157,18 @@ BUGS = (
     ),
     Bug("sidelined at the head", "pcpu_reclaim_populated", r"list_move_tail\(", "list_move("),
     Bug(
+        "destroyed chunk's memory leaks",
+        "pcpu_free_chunk",
+        r"pcpu_mem_free\(chunk->bound_map\)",
+        "(void)0",
+    ),
+    Bug(
+        "failed creation leaks",
+        "pcpu_alloc_chunk",
+        r"md_blocks_fail:\s*pcpu_mem_free\(chunk->bound_map\)",
+        "md_blocks_fail: (void)0",
+    ),
+    Bug(
         "flushes the last range only",
         "pcpu_reclaim_populated",
         r"max\(freed_page_end, end \+ 1\)",

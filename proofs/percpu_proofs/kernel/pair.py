@@ -57,6 +57,7 @@ class Pair:
         self.broken: Counter[str] = Counter()  # clauses that states of the kernel break
         self._whole = WholeState()
         self._compared = 0
+        self._pieces: int | None = None  # blocks of memory of one chunk, once there is one
         self._fields: dict[int, _Fields] = {}
         ffi, lib = self.kernel.ffi, self.kernel.lib
         self._order = ffi.buffer(ffi.addressof(lib, "percpu_order"), 4 << 16)
@@ -147,6 +148,7 @@ class Pair:
             or self._globals[:] != array("i", counts).tobytes()
             or kernel.environment.stray
             or kernel.environment.misuse
+            or self._left_behind()
             or not self._printed_alike()
         ):
             return False
@@ -158,6 +160,18 @@ class Pair:
         return reserved is None or self._fields_of(reserved).same(
             reserved, -1, chunk_slot(reserved), whole
         )
+
+    def _left_behind(self) -> int:
+        """Return how many blocks of memory the kernel holds beyond those of its chunks.
+
+        Each chunk but those of boot has equally many; one more is the array that populating keeps.
+        """
+        environment, model = self.kernel.environment, self.machine.allocator
+        chunks = environment.creates - environment.destroys - 1  # the first chunk counts as created
+        held = int(environment.blocks) - model.pages_array
+        if self._pieces is None and chunks and held % chunks == 0:
+            self._pieces = held // chunks
+        return int(held - chunks * (self._pieces or 0))
 
     def _printed_alike(self) -> bool:
         environment, env = self.kernel.environment, self.machine.allocator.env
@@ -188,10 +202,15 @@ class Pair:
         kernel = _whole(theirs, counter_record(state))  # type: ignore[arg-type]
         environment = self.kernel.environment
         kernel["memory touched or freed wrongly"] = environment.stray
+        kernel["blocks of memory left behind"] = self._left_behind()
         kernel["locks taken wrongly"] = environment.misuse
         kernel["async"] = state.async_enabled
         ours = _whole(Recorder(model).read(), counter_record(model))
-        ours |= {"memory touched or freed wrongly": 0, "locks taken wrongly": 0}
+        ours |= {
+            "memory touched or freed wrongly": 0,
+            "blocks of memory left behind": 0,
+            "locks taken wrongly": 0,
+        }
         ours["async"] = model.async_enabled
         return kernel, ours
 

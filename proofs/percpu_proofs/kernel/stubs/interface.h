@@ -17,6 +17,7 @@ struct percpu_environment {
                  // zeroed; pages freed while mapped
     long misuse; // locks taken or released wrongly
     long unmaps; // units' ranges unmapped
+    long blocks; // of memory other than pages that the allocator holds
 };
 
 struct percpu_shape {

@@ -18,6 +18,7 @@ bool percpu_strikes(struct percpu_fault *fault)
 // everything allocated is on this list, so that the end of a run leaves nothing behind
 struct block {
     struct list_head link;
+    bool counted; // the allocator asked for it, and gives it back some day
     _Alignas(SMP_CACHE_BYTES) char memory[];
 };
 static LIST_HEAD(blocks);
@@ -34,6 +35,7 @@ static void *get_memory(size_t size, size_t zeroed)
     percpu_tick();
     memset(block->memory, 0, zeroed);
     memset(block->memory + zeroed, 0x5a, size - zeroed); // what others left there, the same each time
+    block->counted = false;
     list_add(&block->link, &blocks);
     return block->memory;
 }
@@ -43,6 +45,13 @@ void *percpu_boot_zalloc(size_t size)
     return get_memory(size, size);
 }
 
+static void *count(void *memory)
+{
+    container_of(memory, struct block, memory)->counted = true;
+    percpu_environment.blocks++;
+    return memory;
+}
+
 void *percpu_zalloc(size_t size)
 {
     void *memory;
@@ -50,7 +59,7 @@ void *percpu_zalloc(size_t size)
     percpu_point(PERCPU_MEMORY);
     if (percpu_strikes(&percpu_environment.metadata_fault))
         return NULL;
-    memory = percpu_boot_zalloc(size);
+    memory = count(percpu_boot_zalloc(size));
     percpu_note_struct(memory, size);
     return memory;
 }
@@ -63,6 +72,7 @@ void percpu_free(void *memory)
         return;
     percpu_note_freed(memory);
     block = container_of(memory, struct block, memory);
+    percpu_environment.blocks -= block->counted;
     list_del(&block->link);
     free(block);
 }
@@ -156,7 +166,7 @@ struct page *percpu_page_at(unsigned long address)
     return place ? place->page : NULL;
 }
 
-struct vm_struct **pcpu_get_vm_areas(const unsigned long *offsets, const size_t *sizes, int count,
+struct vm_struct **pcpu_get_vm_areas(const unsigned long *offsets, const size_t *sizes, int nr,
                                      size_t align)
 {
     struct vm_struct **vms, *structs;
@@ -165,9 +175,9 @@ struct vm_struct **pcpu_get_vm_areas(const unsigned long *offsets, const size_t 
     if (percpu_strikes(&percpu_environment.vm_fault))
         return NULL;
     n = new_area();
-    vms = percpu_boot_zalloc((size_t)count * (sizeof(*vms) + sizeof(**vms)));
-    structs = (struct vm_struct *)(vms + count);
-    for (int i = 0; i < count; i++) {
+    vms = count(percpu_boot_zalloc((size_t)nr * (sizeof(*vms) + sizeof(**vms))));
+    structs = (struct vm_struct *)(vms + nr);
+    for (int i = 0; i < nr; i++) {
         structs[i].addr = (void *)(FIRST_AREA + (n << span_shift) + offsets[i]);
         structs[i].area = n;
         vms[i] = &structs[i];
