@@ -33,7 +33,7 @@ from percpu_proofs.explore.token import Token
 from percpu_proofs.explore.world import World
 from percpu_proofs.kernel import differential, found
 from percpu_proofs.kernel.build import SANITIZE, Library, compile_tree
-from percpu_proofs.kernel.differential import Tally, Task, run_task
+from percpu_proofs.kernel.differential import Tally, Task, run_task, run_tasks
 from percpu_proofs.kernel.draws import Case
 from percpu_proofs.kernel.instance import Kernel, KernelStopped
 from percpu_proofs.kernel.model import Model
@@ -90,6 +90,20 @@ def drawn(library: Library, model: Model, seeds: range, **task: int) -> Tally:
         if not tally.differs:
             tally.add(run_task(Task(library, model, seed, False, **task)))
     return tally
+
+
+def test_interrupted_run_keeps_what_was_compared(library: Library) -> None:
+    tasks = (Task(library, Model(), seed, False, cases=4, operations=400) for seed in range(99))
+
+    def progress(done: int, total: int) -> None:
+        if done:
+            raise KeyboardInterrupt
+
+    tally = Tally()
+    with pytest.raises(KeyboardInterrupt):
+        run_tasks(tasks, tally, jobs=2, operations=1 << 30, seconds=None, progress=progress)
+    assert tally.cases >= 4
+    assert tally.seconds > 0
 
 
 # recording

@@ -257,7 +257,10 @@ def _show(
     elif tally.found_schedule is not None:
         out.print(Text(differences.schedule_text(tally.found_schedule), "bold red"), soft_wrap=True)
     elif tally.interrupted:
-        out.print("interrupted: the states compared so far are equal")
+        if tally.operations or tally.steps:
+            out.print("interrupted: the states compared so far are equal")
+        else:
+            out.print("interrupted before a case was compared")
     elif tally.cases:
         out.print(Text("every field of every state is equal", "bold"))
 

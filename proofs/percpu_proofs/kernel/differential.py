@@ -12,6 +12,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from multiprocessing import get_context
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,6 +39,8 @@ SCHEDULES: Final = 400
 OPERATIONS: Final = 1000
 """Operations of a case, about."""
 SHRINK_SECONDS: Final = 40.0
+GRACE: Final = 10.0
+"""Seconds that workers get to end the case they are at, when a run is interrupted."""
 _STORE: Final = Path(tempfile.gettempdir()) / "percpu-spec-hypothesis"
 
 
@@ -101,11 +104,14 @@ class Tally:
         return self.found is not None or self.found_schedule is not None
 
 
-def run_task(task: Task) -> Tally:
-    """Draw and run the cases or schedules of a task, up to the first difference; shrink that."""
+def run_task(task: Task, into: Tally | None = None) -> Tally:
+    """Draw and run the cases or schedules of a task, up to the first difference; shrink that.
+
+    Fills `into` as it goes on and returns it.
+    """
+    tally = Tally() if into is None else into
     if task.schedules:
-        return _run_schedules(task)
-    tally = Tally()
+        return _run_schedules(task, tally)
 
     @seed(task.seed)
     @settings(
@@ -114,7 +120,7 @@ def run_task(task: Task) -> Tally:
     )  # fmt: skip
     @given(cases(task.library.backing, task.operations))
     def draw(case: Case) -> None:
-        if tally.found is None:
+        if tally.found is None and not _stopped():
             tally.add(run_one(task, case))
 
     set_hypothesis_home_dir(_STORE)  # else it makes a folder where the user stands
@@ -127,9 +133,10 @@ def run_task(task: Task) -> Tally:
     return tally
 
 
-def _run_schedules(task: Task) -> Tally:
-    tally = Tally()
+def _run_schedules(task: Task, tally: Tally) -> Tally:
     for number in range(task.seed * task.schedules, (task.seed + 1) * task.schedules):
+        if _stopped():
+            break
         plan = interleaved.draw(number)
         done, _ = interleaved.run_drawn(task.library, task.model, plan, number)
         tally.schedules += 1
@@ -193,9 +200,18 @@ def _needs_judge(task: Task, case: Case) -> bool:
     return run_case(task.library, case, task.model) is None
 
 
-def _leave_interrupts() -> None:
-    """Let Ctrl-C end the run in one place, the parent."""
+_stop: Event | None = None  # in a worker: set when the run is interrupted
+
+
+def _begin(stop: Event) -> None:
+    """Leave Ctrl-C to the parent, which asks the workers for what they have."""
+    global _stop
+    _stop = stop
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _stopped() -> bool:
+    return _stop is not None and _stop.is_set()
 
 
 def run_tasks(
@@ -228,10 +244,18 @@ def run_tasks(
 
     if jobs == 1:
         while not enough():
-            into.add(run_task(next(tasks)))
+            part = Tally()
+            try:
+                run_task(next(tasks), part)
+            finally:
+                into.add(part)
+                into.seconds = time.monotonic() - began
         return
     context = get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_leave_interrupts) as pool:
+    stop = context.Event()
+    with ProcessPoolExecutor(
+        jobs, mp_context=context, initializer=_begin, initargs=(stop,)
+    ) as pool:
         running: set[Future[Tally]] = set()
         try:
             while not enough():
@@ -240,10 +264,15 @@ def run_tasks(
                 done, running = wait(running, return_when=FIRST_COMPLETED)
                 for future in done:
                     into.add(future.result())
+        except KeyboardInterrupt:
+            stop.set()
+            for future in wait(running, GRACE).done:
+                into.add(future.result())
+            raise
         except BrokenProcessPool:
             raise InputError(
                 "kernel", None, "a kernel that leaves its process alive (--jobs 1 shows where)"
             ) from None
         finally:
+            into.seconds = time.monotonic() - began
             pool.shutdown(wait=False, cancel_futures=True)
-    into.seconds = time.monotonic() - began
