@@ -18,7 +18,9 @@ from percpu_proofs.oplist import text_of
 from percpu_proofs.refinement import machine_of
 from percpu_reference import build
 from percpu_reference.chunk import Chunk
-from percpu_reference.gaps import Gap
+from percpu_reference.gaps import Gap, Kind
+
+_RELEASING = (Kind.RELEASE, Kind.DRAIN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +213,7 @@ def _pages(world: World, chunk: Chunk) -> str:
     releasing = {
         page
         for runner in world.runners
-        if runner.gap is not None and runner.gap.chunk is chunk and "release" in runner.gap.name
+        if runner.gap is not None and runner.gap.chunk is chunk and runner.gap.kind in _RELEASING
         for page in range(runner.gap.start, runner.gap.end)
     }
     line = ""

@@ -14,7 +14,7 @@ from percpu_proofs.explore.rest import drain
 from percpu_proofs.explore.world import Runner, World
 from percpu_proofs.refinement import REFINE
 from percpu_reference.chunk import Area, Chunk
-from percpu_reference.gaps import Gap
+from percpu_reference.gaps import Gap, Kind
 from percpu_reference.variants import Allocator
 from percpu_spec.definitions import Listing, is_fully_free, pages_of
 from percpu_spec.views import AllocatorView, ChunkView
@@ -54,8 +54,11 @@ JUDGED = (
 )
 """The clauses that a search judges."""
 
-FREE_CHUNK = "balance: release a free chunk"  # a destruction; RCL-1 does not speak of it
-POPULATE = "balance: populate"
+
+
+
+
+RELEASING = (Kind.RELEASE, Kind.DRAIN)
 
 
 class Moved(NamedTuple):
@@ -175,7 +178,7 @@ def judged_by(world: World, moved: Moved) -> Iterator[Judged]:
                 yield clause, state(walk)
         for other in world.runners:
             gap = other.gap
-            if gap is not None and gap.chunk is not None and "release" in gap.name:
+            if gap is not None and gap.chunk is not None and gap.kind in RELEASING:
                 yield "ISO-1", isolation.released_is_hidden(walk, gap.chunk)
 
     if left is not None and left.chunk is not None:
@@ -196,16 +199,16 @@ def _judged_by_leaving(world: World, moved: Moved, left: Gap, chunk: Chunk) -> I
     allocator = world.allocator
     kind = allocator.chunk_type(chunk)
     before, after = moved.floats[kind], allocator.float_of(kind)
-    if "release" in left.name:
+    if left.kind in RELEASING:
         size = allocator.block_bits
         used = chunk.alloc_map.find(1, left.start * size, left.end * size)
         wrong = None if used < 0 else f"page {used // size} was released with allocated bit {used}"
         yield "POP-2", wrong
         wrong = f"pages {left.start}..{left.end} of an immutable chunk were released"
         yield "RCL-2", wrong if chunk.immutable else None
-        if left.name != FREE_CHUNK:
+        if left.kind is not Kind.DRAIN:
             yield "RCL-1", reclaim.float_stays_high(before, after, allocator.geometry)
-    elif left.name == POPULATE and chunk.populated.find(0, left.start, left.end) < 0:
+    elif left.kind is Kind.POPULATE and chunk.populated.find(0, left.start, left.end) < 0:
         # a chunk reintegrated in the same step adds the empty pages it had before
         risen = min(after - before, left.end - left.start)
         yield "BAL-1", balance.population_raises_float(0, risen, left.end - left.start)
@@ -223,7 +226,7 @@ def _judged_by_area(world: World, runner: Runner) -> Iterator[Judged]:
         if (
             gap is not None
             and gap.chunk is chunk
-            and "release" in gap.name
+            and gap.kind in RELEASING
             and first < gap.end
             and gap.start < behind
         ):

@@ -15,16 +15,16 @@ from percpu_contracts.attach import lock_checked
 from percpu_contracts.guard import GuardedPages, RestingPages, guard_chunk
 from percpu_contracts.history import History
 from percpu_contracts.monitor import Monitor
-from percpu_proofs.explore.standing import KNOWN, check_name, chunk_state, standing
+from percpu_proofs.explore.standing import chunk_state, standing
 from percpu_proofs.oplist import Operation
 from percpu_reference.chunk import Area, Chunk
-from percpu_reference.gaps import MUTEX, Gap, Steps
+from percpu_reference.gaps import Gap, Kind, Steps
 from percpu_reference.variants import Allocator
 
-_ASKING = frozenset(
-    ("alloc: populate", "balance: populate", "alloc: create a chunk", "balance: create a chunk")
-)
-"""Gaps before steps that ask for memory, and may be refused it."""
+_CREATING = frozenset((Kind.CREATE, Kind.GROW))
+_ASKING = _CREATING | {Kind.FILL, Kind.POPULATE}
+"""Kinds of gaps before steps that ask for memory, and may be refused it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Start:
@@ -200,12 +200,12 @@ class World:
     def _asks(self, index: int) -> bool:
         """Return whether an actor's next step asks for memory."""
         gap = self.runners[index].gap if index < len(self.runners) else None
-        return gap is not None and gap.name in _ASKING
+        return gap is not None and gap.kind in _ASKING
 
     def _able(self, runner: Runner, mutex: bool) -> bool:
         gap = runner.gap
         if gap is not None:
-            return not (mutex and gap is MUTEX)
+            return not (mutex and gap.kind is Kind.WAIT)
         kind, handle, *_, gfp = runner.operation
         if kind == "f":
             return handle in self.handles
@@ -218,7 +218,9 @@ class World:
         index = ~step
         self.failures -= 1
         env = self.allocator.env
-        creating = "create" in self._gap_name(index) and self.allocator.geometry.backing == "vm"
+        gap = self.runners[index].gap
+        creating = gap is not None and gap.kind in _CREATING
+        creating = creating and self.allocator.geometry.backing == "vm"
         fault = env.vm_fault if creating else env.page_fault
         fault.next = 1
         runner = self.advance(index)
@@ -239,9 +241,7 @@ class World:
         if steps is None:
             steps = runner.steps = self._begin(runner.operation)
         try:
-            gap = runner.gap = next(steps)
-            if gap.chunk is not None and gap.name not in KNOWN:
-                check_name(gap)
+            runner.gap = next(steps)
         except StopIteration as stop:
             runner.done = True
             runner.gap = None
@@ -264,16 +264,12 @@ class World:
         """Keep what a step did on its way out of a gap that held a chunk."""
         chunk = left.chunk
         assert chunk is not None
-        if "release" in left.name:
+        if left.kind in (Kind.RELEASE, Kind.DRAIN):
             self.history.released(chunk, range(left.start, left.end))
-        elif "flush" in left.name:
+        elif left.kind is Kind.FLUSH:
             self.history.flushed(chunk, range(left.start, left.end))
-        elif "destroy" in left.name:
+        elif left.kind is Kind.DESTROY:
             self.history.destroyed(chunk)
-
-    def _gap_name(self, index: int) -> str:
-        gap = self.runners[index].gap
-        return "" if gap is None else gap.name
 
     def watched_step(self, step: int) -> Runner:
         """Let an actor take one step with its locks watched; `misuse` has what is wrong."""

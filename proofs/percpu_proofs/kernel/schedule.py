@@ -17,7 +17,7 @@ from percpu_contracts.whole_state import WholeState
 from percpu_proofs.conformance.difference import Difference
 from percpu_proofs.explore.rest import MOST_RUNS
 from percpu_proofs.explore.token import Token, read_token
-from percpu_proofs.explore.watch import ALWAYS, FREE_CHUNK, ISOLATED, POPULATE
+from percpu_proofs.explore.watch import ALWAYS, ISOLATED
 from percpu_proofs.explore.world import Runner, Start, World
 from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel import instance as points
@@ -28,7 +28,7 @@ from percpu_proofs.kernel.pair import Pair
 from percpu_proofs.kernel.views import OWNED, KernelState
 from percpu_proofs.machine import HandleError
 from percpu_proofs.oplist import Operation, parse_operations
-from percpu_reference.gaps import CREATE, DONE, FAILED, MUTEX, Gap
+from percpu_reference.gaps import DONE, FAILED, Gap, Kind
 from percpu_reference.variants.fixes.free_chunks import AGAIN
 from percpu_spec.definitions import Listing
 from percpu_spec.geometry import Geometry
@@ -38,7 +38,6 @@ _AT_REST: Final = (
     ("RCL-3", reclaim.reclaim_is_done),
     ("BAL-2", balance.one_free_chunk),
 )
-_DESTROY: Final = "balance: destroy a chunk"
 _MOST_POINTS: Final = 100_000  # that a kernel's actor passes within one step of the model
 
 
@@ -158,7 +157,7 @@ class Stage:
         environment = self.pair.kernel.environment
         fault = None
         if step < 0 and left is not None:
-            fault = environment.vm_fault if "create" in left.name else environment.page_fault
+            fault = environment.vm_fault if left.kind in (Kind.CREATE, Kind.GROW) else environment.page_fault
             fault.next = 1
         runner = world.step(step)
         point, result = self._follow(actor, runner, left)
@@ -201,9 +200,9 @@ class Stage:
         The lock is not taken in between. A chunk condemned in a later pass is still on its list.
         """
         gap = runner.gap
-        if left is None or left.name != _DESTROY or gap is None or gap.chunk is None:
+        if left is None or left.kind is not Kind.DESTROY or gap is None or gap.chunk is None:
             return False
-        if gap.name not in (_DESTROY, FREE_CHUNK):
+        if gap.kind not in (Kind.DESTROY, Kind.DRAIN):
             return False
         self.state.read()
         return self.state.chunk(gap.chunk.id).on_list == OWNED
@@ -237,12 +236,12 @@ class Stage:
         if left is None or left.chunk is None:
             return
         risen = state.nr_empty_pop_pages - floated
-        if left.name == POPULATE:
+        if left.kind is Kind.POPULATE:
             chunk = state.chunk(left.chunk.id)
             pages = left.end - left.start
             if chunk.populated.find(0, left.start, left.end) < 0:
                 self._enter("BAL-1", balance.population_raises_float(0, min(risen, pages), pages))
-        elif left.name == "reclaim: release pages":
+        elif left.kind is Kind.RELEASE:
             self._enter(
                 "RCL-1",
                 reclaim.float_stays_high(floated, state.nr_empty_pop_pages, state.geometry),
@@ -276,9 +275,9 @@ def _point_of(runner: Runner) -> int:
     gap = runner.gap
     if gap is None:
         return points.DONE
-    if gap is MUTEX:
+    if gap.kind is Kind.WAIT:
         return points.WAITING
-    if gap is CREATE:
+    if gap.kind is Kind.CREATE:
         return points.MEMORY
     if gap is FAILED:
         return points.FAILED
