@@ -38,9 +38,15 @@ class Mark:
     level: Level
 
 
+ON_FUNCTIONS: dict[str, list[str]] = {}
+"""The functions whose contracts ask a clause, by its id; filled as functions are marked."""
+
+
 def _mark(kind: Kind, clause: str, condition: Condition, level: Level) -> Callable[[F], F]:
     def annotate(function: F) -> F:
         marks: tuple[Mark, ...] = getattr(function, MARKS, ())
+        for asked in clause.split() if kind != "old" else ():
+            ON_FUNCTIONS.setdefault(asked, []).append(function.__qualname__)
         # decorators run from the bottom up; keep the order in which they are read
         setattr(function, MARKS, (Mark(kind, clause, condition, level), *marks))
         return function

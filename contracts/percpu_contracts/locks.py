@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from percpu_contracts.binding import states
+from percpu_contracts.contract import NOT_ASKED
+from percpu_contracts.history import History
+from percpu_contracts.registry import Scope, When, states
+from percpu_spec.definitions import is_populated
+from percpu_spec.geometry import Geometry
+from percpu_spec.steps import Area, Step
+from percpu_spec.views import AllocatorView
 
 
 @states("LOCK-1")
@@ -58,3 +64,23 @@ def mutex_changes_hands(held: bool, taken: bool, lock: bool, own: bool) -> str |
     if taken and lock:
         return "pcpu_alloc_mutex is taken with pcpu_lock held"
     return None if own else "pcpu_alloc_mutex is released by a step that does not hold it"
+
+
+@states("LOCK-3", Scope.STEP, When.STEP)
+def placed_area_keeps_mutex(step: Step, allocator: AllocatorView, history: History) -> str | None:
+    """From placing an area to the last of its pages a blocking allocation holds the mutex."""
+    waiting = [
+        (area, held)
+        for area, held in step.waiting
+        if not area_is_settled(area, allocator.geometry)
+    ]
+    for area, held in waiting:
+        if not held:
+            return f"area at byte {area.off} awaits its pages without pcpu_alloc_mutex"
+    return None if waiting else NOT_ASKED
+
+
+def area_is_settled(area: Area, geometry: Geometry) -> bool:
+    """Return whether an area that was placed has all its pages, or was given up."""
+    at, end = area.off // geometry.granule, (area.off + area.size) // geometry.granule
+    return not area.chunk.alloc_map[at] or is_populated(area.chunk, at, end, geometry)

@@ -31,7 +31,7 @@ class ContractedWorld(World):
     __slots__ = ("_whole_state",)
 
     def __init__(self, start: Start) -> None:
-        self._whole_state = WholeState()
+        self._whole_state = WholeState(type(start.allocator).NOT_APPLICABLE)
         super().__init__(start)
 
     def _take_over(self, saved: Saved) -> None:

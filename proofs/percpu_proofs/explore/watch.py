@@ -3,71 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from percpu_contracts import balance, floats, isolation, lists, population, reclaim, tlb
-from percpu_contracts.functions.areas import list_of
+from percpu_contracts import balance, reclaim
 from percpu_contracts.guard import gap_misuse
 from percpu_contracts.monitor import ClauseViolation
+from percpu_contracts.registry import Scope, When, asked
+from percpu_contracts.steps import Judged, judged_step
 from percpu_contracts.whole_state import WholeState
 from percpu_proofs.explore.rest import drain
 from percpu_proofs.explore.world import Runner, World
 from percpu_proofs.refinement import REFINE
-from percpu_reference.chunk import Area, Chunk
-from percpu_reference.gaps import Gap, Kind
 from percpu_reference.variants import Allocator
-from percpu_spec.definitions import Listing, is_fully_free, pages_of
+from percpu_spec.definitions import Listing, is_fully_free
+from percpu_spec.steps import Step
 from percpu_spec.views import AllocatorView, ChunkView
 
 if TYPE_CHECKING:
     from percpu_proofs.explore.follower import Follower
     from percpu_proofs.explore.search import Explored, Schedule
 
-Judged = tuple[str, str | None]
-"""A clause, and what is wrong; None where it holds."""
-
-ALWAYS = (
-    ("LIST-1", lists.chunks_have_one_place),
-    ("LIST-3", lists.free_list_is_exact),
-    ("FLT-1", floats.float_is_counted),
-    ("POP-3", population.all_populated_pages_are_counted),
-)
-ISOLATED = (  # asked where a chunk is isolated or on a list for such chunks
-    ("ISO-2", isolation.isolated_are_apart),
-    ("RCL-5", reclaim.special_stay_active),
-)
-
-JUDGED = (
-    *(clause for clause, _ in ALWAYS + ISOLATED),
-    "ISO-1",
-    "POP-2",
-    "RCL-1",
-    "RCL-2",
-    "RCL-3",
-    "LIST-2",
-    "BAL-1",
-    "BAL-2",
-    "BAL-3",
-    "TLB-1",
-    "LOCK-1",
-    "LOCK-2",
-)
-"""The clauses that a search judges."""
-
-
-
-
-
-RELEASING = (Kind.RELEASE, Kind.DRAIN)
-
-
-class Moved(NamedTuple):
-    """What is to be known of a step to judge it: who, from where, and each type's float before."""
-
-    runner: Runner
-    left: Gap | None
-    floats: tuple[int, ...]
-    freed: Area | None
+_OF_ALL = asked(Scope.ALLOCATOR, When.ALWAYS)
+_ISOLATED = asked(Scope.ALLOCATOR, When.ISOLATED)
 
 
 class Walk(Listing):
@@ -96,31 +53,72 @@ class Walk(Listing):
 
 
 class Watch:
-    """Judges the steps of worlds and enters what is broken into the result of a search."""
+    """Judges the steps of worlds and enters what is broken into the result of a search.
+
+    A state of the allocator, and a chunk in one state, is judged once however often it is met.
+    """
 
     def __init__(self, result: Explored, follower: Follower | None = None) -> None:
         self.result = result
         self.follower = follower  # checks that each step is one of the machine's
         self._whole_state = WholeState()
+        self._states: dict[object, list[Judged]] = {}  # what is broken in those met
+        self._chunks: set[object] = set()
 
     def step(self, world: World, actor: int, schedule: Schedule) -> None:
         """Let an actor take a step and judge it."""
-        left = freed = None
+        allocator = world.allocator
         who = max(actor, ~actor)
+        left = freed = exposed = None
         if who < len(world.runners):
-            left = world.runners[who].gap
-            kind, handle, *_ = world.runners[who].operation
-            freed = world.handles.get(handle) if kind == "f" and left is None else None
-        before = floats_of(world.allocator)
+            runner = world.runners[who]
+            left, exposed = runner.gap, runner.exposed
+            kind, handle, *_ = runner.operation
+            area = world.handles.get(handle) if kind == "f" and left is None else None
+            freed = area and area[0]
+        floats = floats_of(allocator)
+        places = world.places()
         runner = world.watched_step(actor)
         gap = runner.gap
         if gap is not None:
             self.result.situations[gap.name] += 1
-        self._enter(judged_by(world, Moved(runner, left, before, freed)), schedule)
+        step = Step(
+            runner.operation[0],
+            left,
+            gap,
+            floats,
+            places,
+            world.did,
+            [other.gap for other in world.runners if other.gap is not None],
+            world.waiting(),
+            freed,
+            world.handed_out(runner),
+            runner.asked,
+            exposed,
+        )
+        self._enter(judged_locks(world, runner), schedule)
+        if left is None or not left.last:  # else only flags and requests have changed
+            self._state(world, schedule)
+        self._enter(judged_step(step, allocator, world.history), schedule)
         if self.follower is not None:
             unlike = self.follower.after(world, who)
             if unlike is not None:
                 self.result.enter(REFINE, unlike, schedule)
+
+    def _state(self, world: World, schedule: Schedule) -> None:
+        """Judge the state of the allocator, and each chunk, unless they were met before."""
+        key = world.protected()
+        broken = self._states.get(key)
+        if broken is None:
+            walk = Walk(world.allocator)
+            judged = [(clause, state(walk)) for clause, state in _OF_ALL]
+            if walk.has_isolated:
+                judged += [(clause, state(walk)) for clause, state in _ISOLATED]
+            self._enter(iter(judged), schedule)
+            broken = self._states[key] = [verdict for verdict in judged if verdict[1] is not None]
+        else:
+            for clause, wrong in broken:
+                self.result.enter(clause, str(wrong), schedule)
 
     def at_end(self, world: World, schedule: Schedule) -> None:
         """Judge a world in which nobody can take a step.
@@ -154,11 +152,9 @@ def floats_of(allocator: Allocator) -> tuple[int, ...]:
     return tuple([allocator.float_of(kind) for kind in range(allocator.chunk_types)])
 
 
-def judged_by(world: World, moved: Moved) -> Iterator[Judged]:
-    """Yield the verdict of each clause whose question a step, or the state after it, raises."""
-    allocator, guard = world.allocator, world.monitor.guard
-    runner, left = moved.runner, moved.left
-    kind = runner.operation[0]
+def judged_locks(world: World, runner: Runner) -> Iterator[Judged]:
+    """Yield what a step has shown of the locks (LOCK-1, LOCK-2)."""
+    guard = world.monitor.guard
     if guard.locked:
         yield "LOCK-1", None
     if guard.mutex:
@@ -166,81 +162,8 @@ def judged_by(world: World, moved: Moved) -> Iterator[Judged]:
     if world.misuse:
         yield from world.misuse
         world.misuse.clear()
-    if allocator.lock:
+    if world.allocator.lock:
         yield gap_misuse(runner.gap is None or runner.gap.last)
-
-    if left is None or not left.last:  # else only flags and requests have changed
-        walk = Walk(allocator)
-        for clause, state in ALWAYS:
-            yield clause, state(walk)
-        if walk.has_isolated:
-            for clause, state in ISOLATED:
-                yield clause, state(walk)
-        for other in world.runners:
-            gap = other.gap
-            if gap is not None and gap.chunk is not None and gap.kind in RELEASING:
-                yield "ISO-1", isolation.released_is_hidden(walk, gap.chunk)
-
-    if left is not None and left.chunk is not None:
-        yield from _judged_by_leaving(world, moved, left, left.chunk)
-    if kind == "f" and left is None:
-        for before, after in zip(moved.floats, floats_of(allocator), strict=True):
-            if after < before:
-                yield "RCL-1", reclaim.float_stays_high(before, after, allocator.geometry)
-        if moved.freed is not None:
-            chunk = moved.freed[0]
-            yield "LIST-2", lists.chunk_is_on_its_list(allocator, chunk, list_of(chunk))
-    if kind == "a" and runner.done and runner.result is not None:
-        yield from _judged_by_area(world, runner)
-
-
-def _judged_by_leaving(world: World, moved: Moved, left: Gap, chunk: Chunk) -> Iterator[Judged]:
-    """Yield what is to be said of pages released or populated on the way out of a gap."""
-    allocator = world.allocator
-    kind = allocator.chunk_type(chunk)
-    before, after = moved.floats[kind], allocator.float_of(kind)
-    if left.kind in RELEASING:
-        size = allocator.block_bits
-        used = chunk.alloc_map.find(1, left.start * size, left.end * size)
-        wrong = None if used < 0 else f"page {used // size} was released with allocated bit {used}"
-        yield "POP-2", wrong
-        wrong = f"pages {left.start}..{left.end} of an immutable chunk were released"
-        yield "RCL-2", wrong if chunk.immutable else None
-        if left.kind is not Kind.DRAIN:
-            yield "RCL-1", reclaim.float_stays_high(before, after, allocator.geometry)
-    elif left.kind is Kind.POPULATE and chunk.populated.find(0, left.start, left.end) < 0:
-        # a chunk reintegrated in the same step adds the empty pages it had before
-        risen = min(after - before, left.end - left.start)
-        yield "BAL-1", balance.population_raises_float(0, risen, left.end - left.start)
-
-
-def _judged_by_area(world: World, runner: Runner) -> Iterator[Judged]:
-    """Yield what is to be said of an area just handed out."""
-    chunk, off = runner.result
-    geometry = world.allocator.geometry
-    size = -(-runner.operation[2] // geometry.granule) * geometry.granule
-    yield "POP-2", population.area_is_populated(chunk, off, size, geometry)
-    first, behind = pages_of(geometry, off // geometry.granule, (off + size) // geometry.granule)
-    for other in world.runners:
-        gap = other.gap
-        if (
-            gap is not None
-            and gap.chunk is chunk
-            and gap.kind in RELEASING
-            and first < gap.end
-            and gap.start < behind
-        ):
-            yield (
-                "POP-2",
-                (
-                    f"area of {size} bytes at byte {off} handed out while pages "
-                    f"{gap.start}..{gap.end} of its chunk are being released"
-                ),
-            )
-    given_back = {page for held, page in world.history.given_back if held is chunk}
-    if not given_back.isdisjoint(range(first, behind)):
-        stale = {page for held, page in world.history.stale if held is chunk}
-        yield "TLB-1", tlb.no_stale_translation(range(first, behind), stale)
 
 
 def judged_at_end(world: World, listing: Walk) -> Iterator[Judged]:

@@ -10,16 +10,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from percpu_contracts import balance
+from percpu_contracts import balance, isolation
 from percpu_contracts.attach import lock_checked
 from percpu_contracts.guard import GuardedPages, RestingPages, guard_chunk
 from percpu_contracts.history import History
 from percpu_contracts.monitor import Monitor
+from percpu_contracts.observe import observed
 from percpu_proofs.explore.standing import chunk_state, standing
 from percpu_proofs.oplist import Operation
-from percpu_reference.chunk import Area, Chunk
+from percpu_reference.chunk import Chunk
 from percpu_reference.gaps import Gap, Kind, Steps
 from percpu_reference.variants import Allocator
+from percpu_spec.steps import Area, Deed, Did
 
 _CREATING = frozenset((Kind.CREATE, Kind.GROW))
 _ASKING = _CREATING | {Kind.FILL, Kind.POPULATE}
@@ -31,7 +33,7 @@ class Start:
     """What a world begins with: an allocator at rest, handles, and the actors' operations."""
 
     allocator: Allocator
-    handles: dict[int, Area | None]
+    handles: dict[int, tuple[Chunk, int] | None]
     operations: tuple[Operation, ...]
     works: int = 2  # at most so many runs of the balance work that was asked for
     waiting: bool = False  # actors may begin while pcpu_alloc_mutex is held, and wait for it
@@ -44,10 +46,13 @@ class Runner:
     One that is done does not change any more.
     """
 
-    __slots__ = ("done", "gap", "operation", "result", "steps")
+    __slots__ = ("asked", "done", "exposed", "gap", "operation", "placed", "result", "steps")
 
     def __init__(self, operation: Operation) -> None:
         self.operation = operation
+        self.asked = False  # for balance work
+        self.placed: Area | None = None  # the area last taken, whatever became of it
+        self.exposed: str | None = None  # where the chunk held could be found, in a gap that is a PAUSE
         self.steps: Steps[Any] | None = None
         self.gap: Gap | None = None
         self.done = False
@@ -59,7 +64,7 @@ class Saved(NamedTuple):
 
     origin: Allocator
     copies: dict[Chunk, Chunk]  # the chunks of origin, and which of the world's each stands for
-    handles: dict[int, Area | None]
+    handles: dict[int, tuple[Chunk, int] | None]
     runners: tuple[Runner | Operation, ...]  # those that are done; operations not begun
     works: int
     failures: int
@@ -80,6 +85,7 @@ class World:
         "_guarded",
         "_pages",
         "_plain",
+        "_protected",
         "_saved",
         "_start",
         "_watched_up_to",
@@ -99,8 +105,9 @@ class World:
     def __init__(self, start: Start) -> None:
         self._start = start
         self.allocator, copies = start.allocator.clone()
-        self._plain = type(self.allocator)
+        self._plain = observed(type(self.allocator))
         self._guarded = lock_checked(self._plain)
+        self.allocator.__class__ = self._plain
         self.misuse: list[tuple[str, str]] = []  # of locks, by steps since it was last emptied
         self.monitor = Monitor(strict=False)
         self.monitor.guard.report = lambda *broken: self.misuse.append(broken)
@@ -167,7 +174,9 @@ class World:
         self._pages = self._watched(saved.copies.values())
         self._watched_up_to = saved.origin.next_id
         self.misuse.clear()
-        self.history = saved.history.copy()
+        self._protected: tuple[Any, ...] | None = None
+        self.history = self.monitor.history = saved.history.copy()
+        self.allocator.monitor = self.monitor
 
     def enabled(self) -> list[int]:
         """Return the steps that can be taken now; a new run of the work counts as an actor.
@@ -230,13 +239,14 @@ class World:
     def advance(self, index: int) -> Runner:
         """Let an actor run to its next gap, or to its end."""
         allocator, runners = self.allocator, self.runners
-        created = allocator.next_id
+        created, requests = allocator.next_id, allocator.env.balance_requests
+        self.history.did.clear()
+        self._protected = None
         if index == len(runners):
             self.works -= 1
             self.alone = 0
             runners.append(Runner(("b", 0, 0, 0, False, 0)))
         runner = runners[index]
-        left = runner.gap
         steps = runner.steps
         if steps is None:
             steps = runner.steps = self._begin(runner.operation)
@@ -248,6 +258,8 @@ class World:
             runner.result = stop.value
             if runner.operation[0] == "a":
                 self.handles[runner.operation[1]] = stop.value
+        if allocator.env.balance_requests != requests or not allocator.async_enabled:
+            runner.asked = True
         if runner.operation[0] != "b":
             self.alone = 0
         else:
@@ -256,20 +268,57 @@ class World:
             self.holder = None
         elif self.holder is None:
             self.holder = index
-        if left is not None and left.chunk is not None:
-            self._note(left)
+        self._note(runner)
         return runner
 
-    def _note(self, left: Gap) -> None:
-        """Keep what a step did on its way out of a gap that held a chunk."""
-        chunk = left.chunk
-        assert chunk is not None
-        if left.kind in (Kind.RELEASE, Kind.DRAIN):
-            self.history.released(chunk, range(left.start, left.end))
-        elif left.kind is Kind.FLUSH:
-            self.history.flushed(chunk, range(left.start, left.end))
-        elif left.kind is Kind.DESTROY:
-            self.history.destroyed(chunk)
+    def _note(self, runner: Runner) -> None:
+        """Keep what a step shows of its actor, and of chunks that others hold."""
+        runner.exposed = None
+        if self.did:
+            for done in self.did:
+                if done.deed is Deed.PLACED and runner.operation[0] == "a":
+                    granule = self.allocator.granule
+                    off, size = done.start * granule, (done.end - done.start) * granule
+                    runner.placed = Area(done.chunk, off, size)
+        for other in self.runners:
+            gap = other.gap
+            if gap is not None and gap.kind is Kind.PAUSE and gap.chunk is not None:
+                other.exposed = other.exposed or isolation.released_is_hidden(
+                    self.allocator, gap.chunk
+                )
+
+    def waiting(self) -> list[tuple[Area, bool]]:
+        """Return the areas of blocking allocations under way, and who of them holds the mutex."""
+        return [
+            (runner.placed, self.allocator.alloc_mutex and self.holder == index)
+            for index, runner in enumerate(self.runners)
+            if runner.placed is not None
+            and runner.gap is not None
+            and not self.allocator.is_atomic(runner.operation[5])
+        ]
+
+    def places(self) -> dict[Chunk, int]:
+        """Return the number of each listed chunk's list."""
+        found = {}
+        for head in self.allocator.chunk_lists:
+            chunk = head.next
+            while chunk is not head:
+                found[chunk] = head.slot
+                chunk = chunk.next
+        return found
+
+    def handed_out(self, runner: Runner) -> Area | None:
+        """Return the area with which an allocation has ended."""
+        if runner.operation[0] != "a" or not runner.done or runner.result is None:
+            return None
+        chunk, off = runner.result
+        granule = self.allocator.granule
+        return Area(chunk, off, -(-runner.operation[2] // granule) * granule)
+
+    @property
+    def did(self) -> list[Did]:
+        """What the last step did."""
+        return self.history.did
 
     def watched_step(self, step: int) -> Runner:
         """Let an actor take one step with its locks watched; `misuse` has what is wrong."""
@@ -278,7 +327,6 @@ class World:
         if allocator.next_id != self._watched_up_to:
             self._watched_up_to = allocator.next_id
             self._pages = self._watched(allocator.chunks())
-        allocator.monitor = self.monitor
         allocator.__class__ = self._guarded
         for pages in self._pages:
             pages.__class__ = GuardedPages
@@ -289,7 +337,6 @@ class World:
             for pages in self._pages:
                 pages.__class__ = RestingPages
             allocator.__class__ = self._plain
-            allocator.monitor = None
 
     def _watched(self, chunks: Iterable[Chunk]) -> list[Any]:
         """Return the populated bits of chunks, fit to be watched."""
@@ -343,6 +390,11 @@ class World:
 
     def protected(self) -> tuple[Any, ...]:
         """Return all that the two locks protect, and what was unmapped and is not flushed yet."""
+        if self._protected is None:
+            self._protected = self._look()
+        return self._protected
+
+    def _look(self) -> tuple[Any, ...]:
         allocator = self.allocator
         chunks = []
         lists = []
@@ -373,4 +425,6 @@ def _runner(runner: Runner) -> Any:
         return True
     if runner.steps is None:
         return False
-    return standing(runner.steps)
+    placed = runner.placed
+    where = placed and (placed.chunk.id, placed.off)  # type: ignore[attr-defined]
+    return standing(runner.steps), runner.asked, runner.exposed, where
