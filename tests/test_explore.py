@@ -173,7 +173,7 @@ def test_explore_and_replay_speak_json() -> None:
     explored = CliRunner().invoke(main, ["explore", "reclaim-frees", "--json"])
     assert explored.exit_code == 0
     found = json.loads(explored.output)
-    assert found["states"] == 3534 and found["schedules"] == 2553000 and found["complete"]
+    assert found["states"] == 3054 and found["schedules"] == 2553000 and found["complete"]
     replayed = CliRunner().invoke(main, ["replay", found["violations"]["RCL-3"]["token"], "--json"])
     assert replayed.exit_code == 0
     assert json.loads(replayed.output)["broken"] == ["RCL-3"]

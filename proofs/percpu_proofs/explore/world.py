@@ -383,8 +383,7 @@ class World:
             self.works,
             self.failures,
             self.alone,
-            tuple([(area[0].id, area[1]) if area else None for area in self.handles.values()]),
-            tuple(self.handles),
+            tuple(sorted([(h, a[0].id, a[1]) if a else (h,) for h, a in self.handles.items()])),
             tuple([_runner(runner) for runner in self.runners]),
         )
 

@@ -157,7 +157,8 @@ class Stage:
         environment = self.pair.kernel.environment
         fault = None
         if step < 0 and left is not None:
-            fault = environment.vm_fault if left.kind in (Kind.CREATE, Kind.GROW) else environment.page_fault
+            creating = left.kind in (Kind.CREATE, Kind.GROW)
+            fault = environment.vm_fault if creating else environment.page_fault
             fault.next = 1
         runner = world.step(step)
         point, result = self._follow(actor, runner, left)
