@@ -17,6 +17,7 @@ from percpu_proofs.commands.run import run
 from percpu_proofs.commands.show import show
 from percpu_proofs.commands.workload import workload
 from percpu_proofs.inputs import InputError
+from percpu_proofs.interruption import interruptible
 from percpu_proofs.traces.events import TraceError
 from percpu_reference import UnknownVariantError, VariantFileError
 from percpu_reference.kept import UnknownStateError
@@ -35,11 +36,12 @@ _BAD_INPUT = (
 
 
 class _Cli(click.Group):
-    """Turns bad input into one message and exit 2, an interruption into exit 130."""
+    """Turns bad input into one message and exit 2, Ctrl-C or SIGTERM into exit 130."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with interruptible():
+                return super().invoke(ctx)
         except _BAD_INPUT as error:
             click.echo(f"percpu-spec: {error}", err=True)
             ctx.exit(output.BAD_INPUT)
