@@ -309,7 +309,6 @@ def test_a_file_is_a_variant(tmp_path: Path) -> None:
         ("def f(:", "does not import"),
         ("x = 1", "expected one variant class, found none"),
         (MINE + "\nclass Other(Linux612):\n    EXPECTED = {}\n", "found Mine, Other"),
-        (MINE.replace("EXPECTED =", "DECLARED ="), "lacks a declared verdict"),
         (MINE.split("    def")[0], "overrides nothing"),
         (MINE.replace("should_reclaim_chunk", "should_reclaim"), "overrides nothing"),
         ("from percpu_reference.variants.linux_6_12 import Linux612 as Mine", "found none"),
@@ -339,6 +338,16 @@ def test_an_error_in_a_file_is_told_with_its_line(tmp_path: Path, command: list[
     assert result.exit_code == 2
     assert "mine.py:9: expected code that runs" in result.output
     assert "AttributeError" in result.output and "Traceback" not in result.output
+
+
+def test_declared_verdicts_are_inherited(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(MINE.replace("EXPECTED =", "DECLARED ="))
+    assert variant_class(str(path)).EXPECTED == Linux612.EXPECTED
+    path = tmp_path / "replaced.py"
+    path.write_text(MINE)
+    declared = {**Linux612.EXPECTED, "RCL-1": "eager", "RCL-5": "eager"}
+    assert declared == variant_class(str(path)).EXPECTED
 
 
 def test_a_change_outside_the_class_makes_a_token_stale(tmp_path: Path) -> None:

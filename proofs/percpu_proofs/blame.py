@@ -9,7 +9,7 @@ from pathlib import Path
 
 from percpu_contracts.monitor import ClauseViolation
 from percpu_proofs.inputs import InputError
-from percpu_reference.kept import UnknownStateError
+from percpu_reference.own_state import UnknownStateError
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from percpu_proofs.inputs import InputError
 from percpu_proofs.interruption import interruptible
 from percpu_proofs.traces.events import TraceError
 from percpu_reference import UnknownVariantError, VariantFileError
-from percpu_reference.kept import UnknownStateError
+from percpu_reference.own_state import UnknownStateError
 from percpu_spec.catalogue import UnknownClauseError
 from percpu_spec.geometry import GeometryError
 

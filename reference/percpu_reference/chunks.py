@@ -49,7 +49,7 @@ class Chunks(Areas):
         start_offset = start - base
         region = -(-(start_offset + map_size) // geometry.page) * geometry.page
 
-        chunk = Chunk(geometry, chunk_id, region // geometry.page, base)
+        chunk = self.new_chunk(chunk_id, region // geometry.page, base)
         chunk.start_offset = start_offset
         chunk.end_offset = region - start_offset - map_size
         chunk.immutable = True
@@ -85,7 +85,7 @@ class Chunks(Areas):
             pieces = 5 if vector else 4  # struct, two maps, blocks, object vector
             if any(fault.strikes() for _ in range(pieces)):
                 return None
-        chunk = Chunk(self.geometry, self.next_id, self.geometry.unit_pages, 0)
+        chunk = self.new_chunk(self.next_id, self.geometry.unit_pages, 0)
         if vector:
             chunk.obj_exts = {}
         return chunk
