@@ -63,6 +63,7 @@ class Monitor:
         self.violations: dict[str, Violation] = {}
         self.not_asked: Counter[str] = Counter()  # of these, how often no question arose
         self.last = ("", "")  # the violation entered last
+        self.asking = False  # a contract is evaluated; what it calls is not asked for its own
         self.history = History()
         self.whole_state = WholeState(self.not_applicable)
         self.guard = Guard(self.misused)
