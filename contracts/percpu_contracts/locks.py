@@ -12,9 +12,9 @@ from percpu_spec.views import AllocatorView
 
 
 @states("LOCK-1")
-def lock_is_held(lock: bool) -> str | None:
-    """Index data change only under pcpu_lock."""
-    return None if lock else "index data change without pcpu_lock"
+def lock_is_held(lock: bool, what: str = "index data change") -> str | None:
+    """Index data change only under pcpu_lock; what: which of them, in words."""
+    return None if lock else f"{what} without pcpu_lock"
 
 
 @states("LOCK-2")

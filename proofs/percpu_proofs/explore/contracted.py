@@ -39,8 +39,6 @@ class ContractedWorld(World):
         self.monitor = passing_monitor(self.allocator, self._whole_state)
         self.monitor.history = self.history
         self.allocator.monitor = self.monitor
-        for pages in self._pages:
-            pages.guard = self.monitor.guard
 
     def watched_step(self, step: int) -> Runner:
         """Let an actor take one step; what it breaks is in the monitor.

@@ -6,13 +6,11 @@ gap. A world is a function of its start and its schedule, so any of them can be 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from percpu_contracts import balance, isolation
 from percpu_contracts.attach import lock_checked
-from percpu_contracts.guard import GuardedPages, RestingPages, guard_chunk
 from percpu_contracts.history import History
 from percpu_contracts.monitor import Monitor
 from percpu_contracts.observe import observed
@@ -83,12 +81,10 @@ class World:
 
     __slots__ = (
         "_guarded",
-        "_pages",
         "_plain",
         "_protected",
         "_saved",
         "_start",
-        "_watched_up_to",
         "allocator",
         "alone",
         "drained",
@@ -156,6 +152,7 @@ class World:
 
     def load(self, saved: Saved) -> None:
         """Go back to a saved state of this world."""
+        self.monitor.guard.rest()
         self.allocator.restore(saved.origin, saved.copies)
         self._take_over(saved)
 
@@ -170,9 +167,6 @@ class World:
         self.alone = saved.alone  # chunks that the work created since anybody else took a step
         self.holder = saved.holder  # who holds pcpu_alloc_mutex
         self.drained = 0  # runs of the work since everybody was done
-        # the populated bits that are watched: those of all chunks with an id below
-        self._pages = self._watched(saved.copies.values())
-        self._watched_up_to = saved.origin.next_id
         self.misuse.clear()
         self._protected: tuple[Any, ...] | None = None
         self.history = self.monitor.history = saved.history.copy()
@@ -323,30 +317,13 @@ class World:
     def watched_step(self, step: int) -> Runner:
         """Let an actor take one step with its locks watched; `misuse` has what is wrong."""
         allocator, guard = self.allocator, self.monitor.guard
-        guard.begin(allocator, step if step >= 0 else ~step, self.holder)
-        if allocator.next_id != self._watched_up_to:
-            self._watched_up_to = allocator.next_id
-            self._pages = self._watched(allocator.chunks())
+        guard.begin(allocator, max(step, ~step), self.holder)
         allocator.__class__ = self._guarded
-        for pages in self._pages:
-            pages.__class__ = GuardedPages
         try:
             return self.step(step)
         finally:
             guard.inside = False
-            for pages in self._pages:
-                pages.__class__ = RestingPages
             allocator.__class__ = self._plain
-
-    def _watched(self, chunks: Iterable[Chunk]) -> list[Any]:
-        """Return the populated bits of chunks, fit to be watched."""
-        guard = self.monitor.guard
-        return [
-            chunk.populated
-            if isinstance(chunk.populated, RestingPages)
-            else guard_chunk(chunk, guard)
-            for chunk in chunks
-        ]
 
     def _begin(self, operation: Operation) -> Steps[Any]:
         kind, handle, size, align, reserved, gfp = operation
