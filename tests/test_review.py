@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from percpu_contracts.history import History
 from percpu_contracts.situations import SITUATIONS, Sightings
-from percpu_contracts.whole_state import QUIESCENT_CLAUSES, STATE_CLAUSES
+from percpu_contracts.registry import STATE
 from percpu_proofs.cli import main
 from percpu_proofs.explore import alphabets
 from percpu_proofs.explore.alphabet import Alphabet, state_key
@@ -137,7 +137,7 @@ def test_states_that_behave_alike_have_one_key() -> None:
 
 
 def test_every_state_clause_has_a_situation() -> None:
-    judged = {*STATE_CLAUSES, *QUIESCENT_CLAUSES}
+    judged = set(STATE.asks())
     assert judged == SITUATIONS.keys()
 
 

@@ -40,7 +40,7 @@ def one_free_chunk(allocator: AllocatorView) -> str | None:
     return None
 
 
-@states("BAL-3")
+@states("BAL-3", Scope.HISTORY)
 def work_drains(runs: int, chunks: int) -> str | None:
     """With nothing else running, work asks for itself at most once per live chunk, plus once."""
     if runs <= chunks + 1:
@@ -48,7 +48,7 @@ def work_drains(runs: int, chunks: int) -> str | None:
     return f"balance work still pending after {runs - 1} runs with {chunks} chunks"
 
 
-@states("BAL-3")
+@states("BAL-3", Scope.HISTORY)
 def creations_end(creations: int, types: int, geometry: Geometry) -> str | None:
     """With nothing else running, one run creates at most HIGH chunks and one, for each type.
 

@@ -26,7 +26,6 @@ from percpu_contracts.traps import (
     become,
     fields_of,
     held,
-    slots_of,
     trap_of,
 )
 

@@ -11,13 +11,13 @@ from percpu_spec.steps import Area, Step
 from percpu_spec.views import AllocatorView
 
 
-@states("LOCK-1")
+@states("LOCK-1", Scope.LOCK)
 def lock_is_held(lock: bool, what: str = "index data change") -> str | None:
     """Index data change only under pcpu_lock; what: which of them, in words."""
     return None if lock else f"{what} without pcpu_lock"
 
 
-@states("LOCK-2")
+@states("LOCK-2", Scope.LOCK)
 def may_sleep(mutex: bool, lock: bool) -> str | None:
     """Backing changes under pcpu_alloc_mutex, with pcpu_lock released."""
     if lock:
@@ -25,7 +25,7 @@ def may_sleep(mutex: bool, lock: bool) -> str | None:
     return None if mutex else "backing changes without pcpu_alloc_mutex"
 
 
-@states("LOCK-1")
+@states("LOCK-1", Scope.LOCK)
 def lock_changes_hands(held: bool, taken: bool) -> str | None:
     """pcpu_lock is taken when it is free and released when it is held."""
     if held == taken:
@@ -33,7 +33,7 @@ def lock_changes_hands(held: bool, taken: bool) -> str | None:
     return None
 
 
-@states("LOCK-1")
+@states("LOCK-1", Scope.LOCK)
 def lock_is_taken_once(released: bool) -> str | None:
     """pcpu_lock is not taken again in a step that released it: others could have run between.
 
@@ -42,19 +42,19 @@ def lock_is_taken_once(released: bool) -> str | None:
     return "pcpu_lock is released and taken again, with no gap between" if released else None
 
 
-@states("LOCK-1")
+@states("LOCK-1", Scope.LOCK)
 def lock_is_released(lock: bool) -> str | None:
     """pcpu_lock is not held where only flags and requests for work are left to do."""
     return "pcpu_lock is still held behind the last lock section" if lock else None
 
 
-@states("LOCK-2")
+@states("LOCK-2", Scope.LOCK)
 def no_gap_is_locked(lock: bool) -> str | None:
     """Nobody waits or sleeps with pcpu_lock held."""
     return "a step stands in a gap with pcpu_lock held" if lock else None
 
 
-@states("LOCK-2")
+@states("LOCK-2", Scope.LOCK)
 def mutex_changes_hands(held: bool, taken: bool, lock: bool, own: bool) -> str | None:
     """pcpu_alloc_mutex is taken when it is free, and by no one with pcpu_lock; the holder alone
     releases it. own: nobody else holds it.

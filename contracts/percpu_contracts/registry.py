@@ -31,7 +31,9 @@ class Scope(Enum):
     CHUNK = "one chunk"  # (chunk, geometry)
     ALLOCATOR = "the whole allocator"  # (allocator)
     STEP = "one stretch between two lock drops"  # (step, allocator, history)
+    LOCK = "each taking and release of a lock, and each access to what it protects"
     OPERATION = "one function from its entry to its return"  # as its contract gives it
+    HISTORY = "a whole history"
 
 
 class When(Enum):
@@ -157,7 +159,9 @@ CONTRACTS = Judge("contracts", frozenset(Scope), "")
 STATE = Judge("whole state", STATES, "a state shows no operation")
 RECORDED = Judge("recorded state", STATES, "a recorded state shows no operation")
 SEARCH = Judge(
-    "explorer", (*STATES, Scope.STEP), "contracts at full ask it (sequences, fuzz, workload)"
+    "explorer",
+    (*STATES, Scope.STEP, Scope.LOCK, Scope.HISTORY),
+    "contracts at full ask it (sequences, fuzz, workload)",
 )
 COMPILED = Judge(
     "compiled kernel", (*STATES, Scope.STEP), "the compiled code has no contracts on its functions"

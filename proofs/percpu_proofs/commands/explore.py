@@ -8,6 +8,7 @@ from typing import Any
 import click
 from rich.console import Console
 
+from percpu_contracts.registry import SEARCH
 from percpu_proofs.blame import blamed
 from percpu_proofs.commands import output
 from percpu_proofs.commands.ladder import plain, show_ladder
@@ -22,7 +23,6 @@ from percpu_proofs.explore.scenario_file import read_scenario
 from percpu_proofs.explore.scenarios import FOLDER, SCENARIOS
 from percpu_proofs.explore.search import Explored
 from percpu_proofs.explore.token import Token, read_token
-from percpu_proofs.explore.watch import JUDGED
 from percpu_proofs.explore.world import Start, World
 from percpu_proofs.inputs import InputError, one_of
 from percpu_proofs.refinement import REFINE, title
@@ -309,7 +309,7 @@ def _show(
             ]
         )
     )
-    silent = [name for name in JUDGED if name not in result.witnessed]
+    silent = [name for name in SEARCH.asks() if name not in result.witnessed]
     if silent:
         out.print(f"unchecked, as no situation raised the question: {', '.join(silent)}")
     for name, counterexample in found.items():

@@ -12,7 +12,7 @@ from percpu_proofs.explore.contracted import ContractedWorld
 from percpu_proofs.explore.follower import Follower
 from percpu_proofs.explore.search import Explored
 from percpu_proofs.explore.token import Token
-from percpu_proofs.explore.watch import Watch, floats_of
+from percpu_proofs.explore.watch import Watch
 from percpu_proofs.explore.world import Runner, Start, World
 from percpu_proofs.oplist import text_of
 from percpu_proofs.refinement import machine_of
@@ -150,7 +150,7 @@ def _rung(
         "".join(lane(world, index, actor) for index in range(first, len(world.runners))),
         world.monitor.guard.locked,
         None if world.holder is None else world.holder - first,
-        floats_of(world.allocator),
+        world.floats(),
         tuple(memory_lines(world)),
         tuple(broken.items()),
     )

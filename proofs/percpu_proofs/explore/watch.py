@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING
 from percpu_contracts import balance, reclaim
 from percpu_contracts.guard import gap_misuse
 from percpu_contracts.monitor import ClauseViolation
-from percpu_contracts.registry import Scope, When, asked
+from percpu_contracts.registry import Scope, When, asked, statements
+from percpu_contracts.situations import SITUATIONS, Sightings
 from percpu_contracts.steps import Judged, judged_step
 from percpu_contracts.whole_state import WholeState
 from percpu_proofs.explore.rest import drain
+from percpu_proofs.explore.standing import chunk_state
 from percpu_proofs.explore.world import Runner, World
 from percpu_proofs.refinement import REFINE
+from percpu_reference.chunk import Chunk
 from percpu_reference.variants import Allocator
 from percpu_spec.definitions import Listing, is_fully_free
-from percpu_spec.steps import Step
+from percpu_spec.steps import Kind
 from percpu_spec.views import AllocatorView, ChunkView
 
 if TYPE_CHECKING:
@@ -24,6 +27,9 @@ if TYPE_CHECKING:
     from percpu_proofs.explore.search import Explored, Schedule
 
 _OF_ALL = asked(Scope.ALLOCATOR, When.ALWAYS)
+_OF_CHUNKS = frozenset(
+    s.clause for s in statements() if s.scope in (Scope.BLOCK, Scope.CHUNK)
+)
 _ISOLATED = asked(Scope.ALLOCATOR, When.ISOLATED)
 
 
@@ -61,45 +67,23 @@ class Watch:
     def __init__(self, result: Explored, follower: Follower | None = None) -> None:
         self.result = result
         self.follower = follower  # checks that each step is one of the machine's
-        self._whole_state = WholeState()
+        self._whole_state: WholeState | None = None
         self._states: dict[object, list[Judged]] = {}  # what is broken in those met
-        self._chunks: set[object] = set()
+        self._sightings = Sightings(never=SITUATIONS.keys() - _OF_CHUNKS)
+        self._records: dict[object, list[Judged]] = {}  # the same of chunks
 
     def step(self, world: World, actor: int, schedule: Schedule) -> None:
         """Let an actor take a step and judge it."""
-        allocator = world.allocator
         who = max(actor, ~actor)
-        left = freed = exposed = None
-        if who < len(world.runners):
-            runner = world.runners[who]
-            left, exposed = runner.gap, runner.exposed
-            kind, handle, *_ = runner.operation
-            area = world.handles.get(handle) if kind == "f" and left is None else None
-            freed = area and area[0]
-        floats = floats_of(allocator)
-        places = world.places()
+        step = world.before(who)
         runner = world.watched_step(actor)
-        gap = runner.gap
-        if gap is not None:
-            self.result.situations[gap.name] += 1
-        step = Step(
-            runner.operation[0],
-            left,
-            gap,
-            floats,
-            places,
-            world.did,
-            [other.gap for other in world.runners if other.gap is not None],
-            world.waiting(),
-            freed,
-            world.handed_out(runner),
-            runner.asked,
-            exposed,
-        )
+        world.after(step, runner)
+        if runner.gap is not None:
+            self.result.situations[runner.gap.name] += 1
         self._enter(judged_locks(world, runner), schedule)
-        if left is None or not left.last:  # else only flags and requests have changed
+        if step.left is None or step.left.kind is not Kind.FLAGS:  # else only flags and requests have changed
             self._state(world, schedule)
-        self._enter(judged_step(step, allocator, world.history), schedule)
+        self._enter(judged_step(step, world.allocator, world.history), schedule)
         if self.follower is not None:
             unlike = self.follower.after(world, who)
             if unlike is not None:
@@ -114,11 +98,36 @@ class Watch:
             judged = [(clause, state(walk)) for clause, state in _OF_ALL]
             if walk.has_isolated:
                 judged += [(clause, state(walk)) for clause, state in _ISOLATED]
+            judged += self._chunks(world, walk)
             self._enter(iter(judged), schedule)
             broken = self._states[key] = [verdict for verdict in judged if verdict[1] is not None]
         else:
             for clause, wrong in broken:
                 self.result.enter(clause, str(wrong), schedule)
+
+    def _of(self, allocator: Allocator) -> WholeState:
+        if self._whole_state is None:
+            self._whole_state = WholeState(type(allocator).NOT_APPLICABLE)
+        return self._whole_state
+
+    def _chunks(self, world: World, walk: Walk) -> list[Judged]:
+        """Return what is broken in the chunks; an area that awaits its pages is let wait."""
+        self._sightings.look(walk, world.history, quiescent=False)
+        waiting = [placed.chunk for placed, _ in world.waiting()]
+        broken: list[Judged] = []
+        for chunk in walk.live:
+            assert isinstance(chunk, Chunk)
+            record = (chunk_state(chunk), chunk in waiting)
+            if record not in self._records:
+                self._records[record] = list(
+                    self._of(world.allocator).broken_by(
+                        chunk, walk.geometry, chunk not in waiting
+                    )
+                )
+                for clause in self._sightings.seen & _OF_CHUNKS:
+                    self.result.witnessed[clause] += 1
+            broken += self._records[record]
+        return broken
 
     def at_end(self, world: World, schedule: Schedule) -> None:
         """Judge a world in which nobody can take a step.
@@ -126,7 +135,7 @@ class Watch:
         Work that is still asked for is run to rest first, which uses the world up.
         """
         if world.finished and not world.runaway:
-            for clause, wrong in self._whole_state.broken(Walk(world.allocator)):
+            for clause, wrong in self._of(world.allocator).broken(Walk(world.allocator)):
                 self.result.enter(clause, wrong, schedule)
             try:
                 endless = drain(world)
@@ -145,11 +154,6 @@ class Watch:
             witnessed[clause] += 1
             if wrong is not None:
                 self.result.enter(clause, wrong, schedule)
-
-
-def floats_of(allocator: Allocator) -> tuple[int, ...]:
-    """Return the float of each type of chunks, in pages."""
-    return tuple([allocator.float_of(kind) for kind in range(allocator.chunk_types)])
 
 
 def judged_locks(world: World, runner: Runner) -> Iterator[Judged]:

@@ -19,7 +19,7 @@ from percpu_proofs.oplist import Operation
 from percpu_reference.chunk import Chunk
 from percpu_reference.gaps import Gap, Kind, Steps
 from percpu_reference.variants import Allocator
-from percpu_spec.steps import Area, Deed, Did
+from percpu_spec.steps import Area, Deed, Step
 
 _CREATING = frozenset((Kind.CREATE, Kind.GROW))
 _ASKING = _CREATING | {Kind.FILL, Kind.POPULATE}
@@ -50,7 +50,7 @@ class Runner:
         self.operation = operation
         self.asked = False  # for balance work
         self.placed: Area | None = None  # the area last taken, whatever became of it
-        self.exposed: str | None = None  # where the chunk held could be found, in a gap that is a PAUSE
+        self.exposed: str | None = None  # in a PAUSE: where the chunk held could be found
         self.steps: Steps[Any] | None = None
         self.gap: Gap | None = None
         self.done = False
@@ -268,12 +268,11 @@ class World:
     def _note(self, runner: Runner) -> None:
         """Keep what a step shows of its actor, and of chunks that others hold."""
         runner.exposed = None
-        if self.did:
-            for done in self.did:
-                if done.deed is Deed.PLACED and runner.operation[0] == "a":
-                    granule = self.allocator.granule
-                    off, size = done.start * granule, (done.end - done.start) * granule
-                    runner.placed = Area(done.chunk, off, size)
+        for done in self.history.did:
+            if done.deed is Deed.PLACED and runner.operation[0] == "a":
+                granule = self.allocator.granule
+                off, size = done.start * granule, (done.end - done.start) * granule
+                runner.placed = Area(done.chunk, off, size)
         for other in self.runners:
             gap = other.gap
             if gap is not None and gap.kind is Kind.PAUSE and gap.chunk is not None:
@@ -290,6 +289,33 @@ class World:
             and runner.gap is not None
             and not self.allocator.is_atomic(runner.operation[5])
         ]
+
+    def floats(self) -> tuple[int, ...]:
+        """Return the float of each type of chunks, in pages."""
+        allocator = self.allocator
+        return tuple([allocator.float_of(kind) for kind in range(allocator.chunk_types)])
+
+    def before(self, actor: int) -> Step:
+        """Return what is to be known of a step before an actor takes it."""
+        step = Step("b", None, None, self.floats(), self.places(), ())
+        if actor < len(self.runners):
+            runner = self.runners[actor]
+            step.kind, handle, *_ = runner.operation
+            step.left, step.exposed = runner.gap, runner.exposed
+            if step.kind == "f" and step.left is None:
+                area = self.handles.get(handle)
+                step.freed = area and area[0]
+        return step
+
+    def after(self, step: Step, runner: Runner) -> Step:
+        """Complete the description of a step that a runner has taken."""
+        step.stand = runner.gap
+        step.did = self.history.did
+        step.standing = [other.gap for other in self.runners if other.gap is not None]
+        step.waiting = self.waiting()
+        step.area = self.handed_out(runner)
+        step.asked = runner.asked
+        return step
 
     def places(self) -> dict[Chunk, int]:
         """Return the number of each listed chunk's list."""
@@ -308,11 +334,6 @@ class World:
         chunk, off = runner.result
         granule = self.allocator.granule
         return Area(chunk, off, -(-runner.operation[2] // granule) * granule)
-
-    @property
-    def did(self) -> list[Did]:
-        """What the last step did."""
-        return self.history.did
 
     def watched_step(self, step: int) -> Runner:
         """Let an actor take one step with its locks watched; `misuse` has what is wrong."""
