@@ -19,6 +19,8 @@ from icontract._checkers import find_checker
 from percpu_contracts.contract import NOT_ASKED, Condition, Mark, sentence
 from percpu_contracts.guard import gap_misuse
 from percpu_contracts.monitor import ClauseViolation, MisuseError, Monitor
+from percpu_contracts.steps import KINDS, Actor, after, before, handed_out, judged_step
+from percpu_spec.steps import Area, Step
 
 CALLERS_ERROR = "API-2"
 
@@ -160,36 +162,92 @@ def enforced(function: Callable[..., Any], marks: Sequence[Mark]) -> Callable[..
 
 
 def _stepwise(contract: Contract) -> Callable[..., Any]:
+    """Return the generator function under contract; the outermost one that runs judges its steps.
+
+    Those that it calls pass their gaps on.
+    """
+
     @functools.wraps(contract.function)
     def steps(*given: Any, **named: Any) -> Generator[Any, Any, Any]:
         values = contract.values(given, named)
         old = contract.enter(values)
         allocator = values[0]
+        operation = None
         running = contract.function(*given, **named)
         try:
             while True:
-                monitor = allocator.monitor
-                if monitor is None:
+                monitor: Monitor | None = allocator.monitor
+                if monitor is None or monitor.guard.inside:
                     gap = next(running)
                 else:
-                    guard = monitor.guard
-                    was, guard.inside = guard.inside, True
-                    if not was:
-                        guard.enter()
-                    try:
-                        gap = next(running)
-                    finally:
-                        guard.inside = was
-                    judge_gap(allocator, gap)
+                    operation = operation or _Operation(contract.function.__name__, values)
+                    gap = operation.step(running)
                 yield gap
         except StopIteration as stop:
             result = stop.value
         finally:
             running.close()
+            if operation is not None:
+                operation.monitor.actors.remove(operation)
         contract.leave(values, old, result)
         return result
 
     return steps
+
+
+class _Operation(Actor):
+    """An operation, or a part of one, that runs under contracts: its steps are judged."""
+
+    def __init__(self, name: str, values: Values) -> None:
+        super().__init__(KINDS.get(name, ""))
+        self.allocator = values[0]
+        self.monitor: Monitor = self.allocator.monitor
+        self.monitor.actors.append(self)
+        self._size = 0
+        self._freed = None
+        if self.kind == "a":
+            self._size, *_, gfp = values[1:]
+            self.blocking = not self.allocator.is_atomic(gfp)
+        elif self.kind == "f" and values[1] is not None:
+            self._freed = values[1][0]
+
+    def step(self, running: Generator[Any, Any, Any]) -> Any:
+        """Run to the next gap and return it; judge the step, and the state in the gap."""
+        allocator, guard = self.allocator, self.monitor.guard
+        self.monitor.history.did.clear()
+        requests = allocator.env.balance_requests
+        step = before(allocator, self, self._freed)
+        area, end = None, None
+        guard.inside = True
+        guard.enter()
+        try:
+            self.gap = next(running)
+        except StopIteration as stop:
+            self.gap, end = None, stop
+            area = handed_out(allocator, stop.value, self._size) if self.kind == "a" else None
+        finally:
+            guard.inside = False
+        self._judge(step, requests, area)
+        if end is not None:
+            raise end
+        return self.gap
+
+    def _judge(self, step: Step, requests: int, area: Area | None) -> None:
+        allocator, monitor, actors = self.allocator, self.monitor, self.monitor.actors
+        if allocator.lock:
+            monitor.misused(*gap_misuse(self.gap is None or self.gap.last))
+        if self.gap is not None:
+            judge_gap(allocator, self.gap)
+        if not allocator.alloc_mutex:
+            monitor.holder = None
+        elif monitor.holder is None:
+            monitor.holder = self
+        self.arrive(allocator, requests, actors)
+        after(step, allocator, self, actors, monitor.holder, area)
+        for clause, wrong in judged_step(step, allocator, monitor.history):
+            monitor.evaluated[clause] += 1
+            if wrong is not None:
+                monitor.misused(clause, wrong)
 
 
 def judge_gap(allocator: Any, gap: Any) -> None:
@@ -199,8 +257,6 @@ def judge_gap(allocator: Any, gap: Any) -> None:
     to its return.
     """
     monitor: Monitor | None = allocator.monitor
-    if monitor is not None and allocator.lock:
-        monitor.misused(*gap_misuse(gap.last))
     if monitor is not None and (monitor.history.concurrent or not gap.last):
         monitor.judge(allocator, quiescent=False)
 

@@ -116,4 +116,5 @@ def release_is_affordable(step: Step, allocator: AllocatorView, history: History
     high = allocator.geometry.empty_high
     if found >= high:
         return None
-    return f"pages {stand.start}..{stand.end} are released; the float is {found} pages, below {high}"
+    pages = f"pages {stand.start}..{stand.end}"
+    return f"{pages} are released; the float is {found} pages, below {high}"
