@@ -15,6 +15,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from percpu_proofs import variant_errors
 from percpu_proofs.inputs import InputError
 
 T = TypeVar("T")
@@ -105,12 +106,13 @@ def _quiet() -> None:
 
 
 def _submit(executor: Executor, run: Callable[[T], R], task: T) -> Future[R]:
+    limit = variant_errors.LIMIT
     if isinstance(executor, ProcessPoolExecutor):
-        return executor.submit(_interruptible, run, task)
-    return executor.submit(run, task)
+        return executor.submit(_interruptible, limit, run, task)
+    return executor.submit(variant_errors.run_guarded, limit, run, task)
 
 
-def _interruptible(run: Callable[[T], R], task: T) -> R:
+def _interruptible(limit: float, run: Callable[[T], R], task: T) -> R:
     """Run a task that Ctrl-C interrupts, once."""
 
     def interrupt(number: int, frame: object) -> None:
@@ -119,7 +121,7 @@ def _interruptible(run: Callable[[T], R], task: T) -> R:
 
     signal.signal(signal.SIGINT, interrupt)
     try:
-        return run(task)
+        return variant_errors.run_guarded(limit, run, task)
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 

@@ -12,10 +12,10 @@ from percpu_contracts.monitor import ClauseViolation
 from percpu_contracts.whole_state import WholeState
 from percpu_proofs.explore.rest import drain
 from percpu_proofs.explore.world import Runner, World
-from percpu_proofs.refinement import REFINE
 from percpu_reference.chunk import Area, Chunk
 from percpu_reference.gaps import Gap
 from percpu_reference.variants import Allocator
+from percpu_spec.catalogue import REFINE
 from percpu_spec.definitions import Listing, is_fully_free, pages_of
 from percpu_spec.views import AllocatorView, ChunkView
 
