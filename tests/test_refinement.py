@@ -281,5 +281,5 @@ def test_unknown_gap_is_reported() -> None:
     allocator = build("linux_6_12", SMALL)
     checker = RefinementChecker(LINUX_6_12, allocator)
     allocator.alloc_mutex = True
-    with pytest.raises(StepMismatch, match="has no phase"):
+    with pytest.raises(StepMismatch, match="does not tell its kind"):
         checker.after("a", Gap("somewhere", allocator.first_chunk, 0, 1))

@@ -100,7 +100,7 @@ def test_what_a_drawn_schedule_breaks_the_explorer_breaks(variant: str) -> None:
 def smallest(variant: str) -> dict[str, Scenario]:
     """Return for each clause that the explorer finds broken its smallest scenario."""
     by_size = sorted(SCENARIOS.values(), key=lambda s: -s.verdicts.get(variant, (10**9,))[0])
-    return {c: s for s in by_size if variant in s.verdicts for c in s.verdicts[variant].broken}
+    return {c: s for s in by_size if variant in s.verdicts for c in sorted(s.verdicts[variant].broken)}
 
 
 Order = tuple[list[int], list[int], bool]

@@ -200,8 +200,8 @@ def test_states_that_differ_in_a_chunks_field_alone_are_two(
     origin = build(cls, Geometry().with_changes(SCENARIO.geometry))
     origin.alloc(28672, 4)
     origin.alloc(4096, 4)
-    one, two = World(Start(origin, {}, ())), World(Start(origin, {}, ()))
-    assert one.fingerprint() == two.fingerprint()
+    one, two, three = (World(Start(origin, {}, ())) for _ in range(3))
+    assert one.fingerprint() == three.fingerprint()
     changed = list(two.allocator.chunks())[-1]
     change(changed)
     assert one.fingerprint() != two.fingerprint() and one.protected() != two.protected()

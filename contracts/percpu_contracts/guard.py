@@ -1,32 +1,87 @@
-"""The two locks and the populated bits, guarded: their misuse is a violation wherever it happens.
+"""The two locks and what they protect, guarded: misuse is a violation at the moment it happens.
 
-A guarded class keeps `lock` and `alloc_mutex` in the slots of its base, behind properties, and the
-populated bits of its chunks in maps that look at the locks. The base itself is untouched, so an
-allocator without a guard pays nothing.
+Index data are the fields of the allocator, of its lists, chunks and blocks, its statistics, and the
+containers in all of these. While pcpu_lock is not held their objects are traps, which tell of every
+change. A change under the lock turns the trap that it meets into a plain object; the release of the
+lock turns back those that were changed. So an allocator without a guard pays nothing, and one with
+a guard pays for what is written, not for what there is.
+
+A new chunk is private to who made it until it is listed: in the kernel pcpu_alloc_chunk fills it in
+without the lock. What else changes without it is in UNLOCKED.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
 
 from percpu_contracts import locks
+from percpu_contracts.callers import caller
+from percpu_contracts.traps import (
+    HERE,
+    TWINS,
+    adopt,
+    become,
+    fields_of,
+    held,
+    trap_of,
+)
 
 if TYPE_CHECKING:
     from percpu_contracts.monitor import Monitor
+
+UNLOCKED: Final = {
+    "lock": "a lock: how it changes hands is asked of itself",
+    "alloc_mutex": "a lock: how it changes hands is asked of itself",
+    "async_enabled": "set once, late in boot (percpu_enable_async)",
+    "atomic_alloc_failed": "a mark that is set after pcpu_lock is released (pcpu_alloc)",
+    "warn_limit": "pcpu_alloc counts warnings down with no lock",
+    "work_pending": "schedule_work orders requests for itself",
+    "work_owed": "as work_pending: requests before asynchronous work is enabled are lost",
+    "pages_array": "pcpu_get_pages makes it under pcpu_alloc_mutex",
+    "env": "the rest of the kernel, which has locks of its own",
+    "nr_chunks": "pcpu_stats_chunk_alloc and _dealloc take pcpu_lock for it alone",
+    "nr_max_chunks": "as nr_chunks",
+    "next_id": "no data of the kernel: names chunks",
+    "owned": "no data of the kernel: the local variables of steps that hold a chunk",
+    "monitor": "no data of the kernel: watches",
+    "trace": "no data of the kernel: watches",
+    "search_lists": "no data of the kernel: a table of the lists, made at boot",
+    "slot_of_bits": "no data of the kernel: a table of constants",
+}
+"""Fields that may change without pcpu_lock, each with the reason."""
+
+_OWNERS: Final = frozenset(("obj_exts",))
+"""Vectors whose entries belong to the areas' owners.
+
+pcpu_memcg_post_alloc_hook sets the entry of a new area after pcpu_lock is released.
+"""
+
+
+@cache
+def unlocked_of(cls: type) -> frozenset[str]:
+    """Return the fields that may change unlocked in allocators of a class and in their chunks.
+
+    Beside ours those that a variant lists in UNLOCKED, and those of a class that only watches.
+    """
+    names = set(UNLOCKED)
+    for base in cls.__mro__:
+        names.update(vars(base).get("UNLOCKED", ()))
+        if base.__module__.startswith("percpu_proofs."):
+            names.update(vars(base).get("__slots__", ()))
+    return frozenset(names)
 
 
 class Guard:
     """What is known of the locks of one allocator while its steps run.
 
-    inside: a step of the allocator runs; what others read between steps is their own affair.
+    inside: a step of the allocator runs; what others do between steps is their own affair.
     locked: pcpu_lock was taken since the step began, released: it was released. actor: who runs,
     and holder: who took pcpu_alloc_mutex; None where actors are not told apart.
-    report: called with clause and message of each misuse.
+    report: called with clause and message of each misuse. allocator: whose locks these are.
     """
-
-    __slots__ = ("actor", "holder", "inside", "lock", "locked", "mutex", "released", "report")
 
     def __init__(self, report: Callable[[str, str], object]) -> None:
         self.report = report
@@ -37,17 +92,86 @@ class Guard:
         self.mutex = False
         self.actor: object = None
         self.holder: object = None
+        self.allocator: Any = None
+        self._unlocked: frozenset[str] = frozenset()
+        # the objects of each list, chunk and container, with their traps, and the holder itself
+        self._known: dict[int, tuple[Any, list[tuple[Any, type]]]] = {}
+        self._open: list[tuple[Any, type]] = []  # objects that are no traps now, with their traps
+        self._up_to = 0  # chunks with an id below are known; 0 if anything is to be looked for
+        self._kinds: tuple[type, ...] = ()
 
     def begin(self, allocator: Any, actor: object, holder: object) -> None:
         """Begin to watch a step of an actor, the locks being as they are."""
         self.lock, self.mutex = allocator.lock, allocator.alloc_mutex
         self.actor, self.holder = actor, holder
-        self.enter()
+        self.enter(allocator)
 
-    def enter(self) -> None:
-        """Begin to judge a step that nobody has judged so far."""
+    def enter(self, allocator: Any = None) -> None:
+        """Begin to judge a step that nobody has judged so far; of the same allocator unless told."""
+        if allocator is not None and allocator is not self.allocator:
+            self.watch(allocator)
         self.inside = True
         self.locked = self.released = False
+        HERE.witness = self
+        if not self.lock:
+            self._shut()
+
+    def watch(self, allocator: Any) -> None:
+        """Let this be the allocator whose steps are judged."""
+        self.allocator = allocator
+        self._unlocked = unlocked_of(allocator.__class__)
+        self._known.clear()
+        self._open.clear()
+        self._up_to = 0
+
+    def rest(self) -> None:
+        """Let all objects be plain until the next step: many are about to be written."""
+        self._open = [pair for _, pairs in self._known.values() for pair in pairs]
+        for thing, trap in self._open:
+            become(thing, trap.__base__)  # type: ignore[arg-type]  # a trap has a plain base
+        self._up_to = 0
+
+    def _shut(self) -> None:
+        """Let what may not be changed now tell."""
+        if getattr(self.allocator, "next_id", 0) != self._up_to:
+            self._collect()
+        for pair in self._open:
+            become(*pair)
+        self._open.clear()
+
+    def _collect(self) -> None:
+        """Look for index data that are not known yet; forget what is none any more."""
+        allocator, before = self.allocator, self._known
+        first, lists, stats = allocator.first_chunk, allocator.chunk_lists, allocator.stats
+        records = first.chunk_md, lists[0], stats
+        self._kinds = (*TWINS.values(), *(r.__class__ for r in records if r is not None))
+        fields = [name for name in fields_of(allocator) if name not in self._unlocked]
+        whole = adopt(allocator, fields)
+        self._known = {}
+        for name in fields:
+            value = getattr(allocator, name)
+            if isinstance(value, self._kinds):
+                self._know(value, before)
+        for chunk in allocator.chunks():
+            listed = chunk.next is not chunk or chunk is allocator.reserved_chunk
+            if listed or id(chunk) in before:
+                whole = self._know(chunk, before) and whole
+            else:
+                whole = False
+        self._up_to = allocator.next_id if whole else 0
+
+    def _know(self, holder: Any, before: dict[int, tuple[Any, list[tuple[Any, type]]]]) -> bool:
+        """Know an object and those in it; False if one could not be made to tell."""
+        known = before.get(id(holder))
+        whole = True
+        if known is None or hasattr(holder, "__dict__"):
+            if not isinstance(holder, self._kinds):
+                whole = adopt(holder, [n for n in fields_of(holder) if n not in _OWNERS])
+            things = [holder, *(thing for _, thing in held(holder, self._kinds))]
+            known = holder, [(thing, trap_of(thing.__class__)) for thing in things]
+            self._open += known[1]
+        self._known[id(holder)] = known
+        return whole
 
     def take_lock(self, taken: bool) -> None:
         """Judge the taking or the release of pcpu_lock (LOCK-1)."""
@@ -60,6 +184,8 @@ class Guard:
         self.lock = taken
         self.locked = self.locked or taken
         self.released = self.released or not taken
+        if self.inside and not taken:
+            self._shut()
 
     def take_mutex(self, taken: bool) -> None:
         """Judge the taking or the release of pcpu_alloc_mutex (LOCK-2)."""
@@ -72,65 +198,55 @@ class Guard:
         self.mutex = taken
         self.holder = self.actor if taken else None
 
+    def assign(self, field: str, value: Any) -> None:
+        """Judge the change of a field of the allocator itself."""
+        if field == "lock":
+            self.take_lock(value)
+        elif field == "alloc_mutex":
+            self.take_mutex(value)
+        elif field not in self._unlocked:
+            if self.inside and not self.lock:
+                self._misuse(field)
+            if type(value) in TWINS:
+                self._up_to = 0
+
+    def change(self, thing: Any, field: object) -> None:
+        """Judge the change of an object that tells; under pcpu_lock it tells no more."""
+        if self.lock:
+            self._open.append((thing, type(thing)))
+            become(thing, thing.__class__)
+        elif self.inside and field not in self._unlocked:
+            self._misuse(self._name(thing, field))
+
     def read(self) -> None:
         """Judge a look at populated bits: one of the locks is held (LOCK-1)."""
         if self.inside and not (self.lock or self.mutex):
             self.report("LOCK-1", "populated bits are read with neither lock held")
 
-    def write(self) -> None:
+    def write(self, pages: Any) -> None:
         """Judge a change of populated bits: both locks are held (LOCK-1, LOCK-2)."""
         if not self.inside:
             return
         if not self.lock:
-            self.report("LOCK-1", "populated bits change without pcpu_lock")
+            self._misuse(self._name(pages, None))
         if not self.mutex:
             self.report("LOCK-2", "populated bits change without pcpu_alloc_mutex")
 
+    def _misuse(self, what: str) -> None:
+        """Report that something changes without pcpu_lock, and who does it (LOCK-1)."""
+        wrong = locks.lock_is_held(False, f"{what} changes")
+        self.report("LOCK-1", f"{wrong}, in {caller(self.allocator)}")
 
-class RestingPages(bytearray):
-    """The populated bits of a chunk, a byte each, while nobody is judged.
-
-    Whoever lets many steps run between two that are guarded changes the class of the bits.
-    """
-
-    __slots__ = ("guard",)
-
-    guard: Guard
-
-
-class GuardedPages(RestingPages):
-    """The populated bits of a chunk, a byte each; every access is judged.
-
-    Copies are plain: what reads a copy reads no shared state.
-    """
-
-    __slots__ = ()
-
-    def find(self, *given: Any) -> int:
-        """Return where a value is first found."""
-        self.guard.read()
-        return bytearray.find(self, *given)
-
-    def count(self, *given: Any) -> int:
-        """Return how often a value occurs."""
-        self.guard.read()
-        return bytearray.count(self, *given)
-
-    def __getitem__(self, at: Any) -> Any:
-        self.guard.read()
-        return bytearray.__getitem__(self, at)
-
-    def __setitem__(self, at: Any, value: Any) -> None:
-        self.guard.write()
-        bytearray.__setitem__(self, at, value)
-
-
-def guard_chunk(chunk: Any, guard: Guard) -> GuardedPages:
-    """Let a chunk's populated bits be watched by a guard, and return them."""
-    pages = GuardedPages(chunk.populated)
-    pages.guard = guard
-    chunk.populated = pages
-    return pages
+    def _name(self, thing: Any, field: object) -> str:
+        """Return what changes in words: a field of an object, or a container."""
+        holders = [self.allocator, *(holder for holder, _ in self._known.values())]
+        for holder in holders:
+            owner = [f"chunk {holder.id}"] if hasattr(holder, "chunk_md") else []
+            found = [""] if thing is holder and owner else []
+            found += [name for name, one in held(holder, self._kinds) if one is thing]
+            if found:
+                return " of ".join(str(part) for part in (field, *found[:1], *owner) if part)
+        return str(field or "a map")
 
 
 def gap_misuse(last: bool) -> tuple[str, str]:
@@ -146,44 +262,28 @@ def guarded(cls: type[Any], namespace: dict[str, Any]) -> dict[str, Any]:
     The guard is that of the allocator's monitor; while it has none nothing is judged. The layout
     is the base's, so an instance of the base may be made one of the subclass.
     """
-    if isinstance(cls.lock, property):  # a class that is guarded already
+    if getattr(cls.__setattr__, "guards", False):
         return namespace
     return {
         **namespace,
-        "lock": _watched(cls.lock, Guard.take_lock),
-        "alloc_mutex": _watched(cls.alloc_mutex, Guard.take_mutex),
-        **{
-            name: _watching(namespace.get(name) or getattr(cls, name))
-            for name in ("alloc_chunk", "alloc_first_chunk")
-        },
+        "__setattr__": _judging(cls.__setattr__),
         "enter_chunk": _joining(namespace.get("enter_chunk") or cls.enter_chunk),
     }
 
 
-def _watched(slot: Any, change: Callable[[Guard, bool], None]) -> property:
-    """Return the property that stands for a slot and tells the guard of every change."""
-    put = slot.__set__
+def _judging(put: Callable[..., None]) -> Callable[..., None]:
+    """Return the function that sets a field of an allocator and lets its guard judge that."""
 
-    def take(allocator: Any, taken: bool) -> None:
-        monitor: Monitor | None = getattr(allocator, "monitor", None)
+    def judged(self: Any, field: str, value: Any) -> None:
+        monitor: Monitor | None = getattr(self, "monitor", None)
         if monitor is not None:
-            change(monitor.guard, taken)
-        put(allocator, taken)
+            monitor.guard.assign(field, value)
+        put(self, field, value)
+        if field == "monitor" and value is not None and value.guard.allocator is None:
+            value.guard.watch(self)
 
-    return property(slot.__get__, take)
-
-
-def _watching(making: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the function that makes a chunk so that the chunk is watched."""
-
-    @functools.wraps(making)
-    def watched(self: Any, *given: Any) -> Any:
-        chunk = making(self, *given)
-        if chunk is not None and self.monitor is not None:
-            guard_chunk(chunk, self.monitor.guard)
-        return chunk
-
-    return watched
+    judged.guards = True  # type: ignore[attr-defined]  # read by `guarded`
+    return judged
 
 
 def _joining(entering: Callable[..., None]) -> Callable[..., None]:

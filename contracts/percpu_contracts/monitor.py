@@ -11,12 +11,8 @@ from dataclasses import dataclass
 
 from percpu_contracts.guard import Guard
 from percpu_contracts.history import History
-from percpu_contracts.whole_state import (
-    QUIESCENT_CLAUSES,
-    STATE_CLAUSES,
-    Broken,
-    WholeState,
-)
+from percpu_contracts.registry import When, state_clauses
+from percpu_contracts.whole_state import Broken, WholeState
 from percpu_spec.views import AllocatorView
 
 
@@ -67,8 +63,9 @@ class Monitor:
         self.violations: dict[str, Violation] = {}
         self.not_asked: Counter[str] = Counter()  # of these, how often no question arose
         self.last = ("", "")  # the violation entered last
+        self.asking = False  # a contract is evaluated; what it calls is not asked for its own
         self.history = History()
-        self.whole_state = WholeState()
+        self.whole_state = WholeState(self.not_applicable)
         self.guard = Guard(self.misused)
         self._counted: set[str] = set()
         self._counted_at = -1
@@ -106,7 +103,6 @@ class Monitor:
             allocator,
             quiescent=quiescent,
             unsettled=self.history.unsettled,
-            longest="HINT-6" not in self.not_applicable,
         )
 
     def judge(self, allocator: AllocatorView, *, quiescent: bool) -> None:
@@ -122,9 +118,9 @@ class Monitor:
             for clause in names.split():
                 total[clause] += count
         total.subtract(self.not_asked)
-        for clause in STATE_CLAUSES:
+        for clause in state_clauses(When.ALWAYS, When.SETTLED, When.ISOLATED):
             total[clause] += self.whole_state.evaluations
-        for clause in QUIESCENT_CLAUSES:
+        for clause in state_clauses(When.QUIESCENT):
             total[clause] += self.whole_state.quiescent_evaluations
         for clause in self.not_applicable:
             total.pop(clause, None)

@@ -18,15 +18,17 @@ from percpu_proofs.commands.review import review
 from percpu_proofs.commands.run import run
 from percpu_proofs.commands.show import show
 from percpu_proofs.commands.workload import workload
+from percpu_proofs.interruption import interruptible
 from percpu_proofs.variant_errors import BAD_INPUT, guard
 
 
 class _Cli(click.Group):
-    """Turns bad input into one message and exit 2, an interruption into exit 130."""
+    """Turns bad input into one message and exit 2, Ctrl-C or SIGTERM into exit 130."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with interruptible():
+                return super().invoke(ctx)
         except BAD_INPUT as error:
             click.echo(f"percpu-spec: {error}", err=True)
             ctx.exit(output.BAD_INPUT)

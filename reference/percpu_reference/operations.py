@@ -7,7 +7,7 @@ from percpu_contracts.functions import fast
 from percpu_contracts.functions import operations as must
 from percpu_reference.chunk import Area, Chunk
 from percpu_reference.events import AllocPercpu, AllocPercpuFail, FreePercpu
-from percpu_reference.gaps import ASK, CREATE, DONE, FAILED, FREE_LIST, MUTEX, Gap, Steps
+from percpu_reference.gaps import ASK, CREATE, DONE, FAILED, FREE_LIST, MUTEX, Gap, Kind, Steps
 from percpu_reference.memcg import Memcg
 from percpu_spec.gfp import ACCOUNT, DIRECT_RECLAIM, KERNEL, NOFAIL, NOWARN
 
@@ -217,7 +217,7 @@ class Operations(Memcg):
             re = chunk.populated.find(1, rs + 1, page_end)
             if re < 0:
                 re = page_end
-            yield Gap("alloc: populate", chunk, rs, re)
+            yield Gap("alloc: populate", chunk, rs, re, Kind.FILL)
             done = self.populate_chunk(chunk, rs, re)
             self.spin_lock()
             if not done:

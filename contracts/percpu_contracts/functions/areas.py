@@ -62,7 +62,7 @@ def free_bytes_fall(
 
 def first_free_is_exact(self: Model, chunk: LinkedChunk) -> str | None:
     """The chunk's first_free is its first free bit (HINT-7)."""
-    return hints.chunk_first_free_is_exact(chunk)
+    return hints.chunk_first_free_is_exact(chunk, self.geometry)
 
 
 def area_is_returned(self: Model, result: int, OLD: Any) -> str | None:

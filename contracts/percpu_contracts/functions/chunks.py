@@ -46,7 +46,7 @@ def is_whole(self: Model, result: LinkedChunk) -> str | None:
     """A part of the first chunk is immutable and populated (RCL-2)."""
     if not result.immutable:
         return "a part of the first chunk is not immutable"
-    return reclaim.immutable_is_whole(result)
+    return reclaim.immutable_is_whole(result, self.geometry)
 
 
 def nr_populated_before(self: Model) -> int:
@@ -89,7 +89,7 @@ def are_populated(
     wanted = OLD.nr_populated + page_end - page_start
     if self.nr_populated != wanted:
         return f"allocator nr_populated {self.nr_populated}, expected {wanted}"
-    return population.populated_pages_are_counted(chunk)
+    return population.populated_pages_are_counted(chunk, self.geometry)
 
 
 def are_unpopulated(
@@ -101,7 +101,7 @@ def are_unpopulated(
     wanted = OLD.nr_populated - (page_end - page_start)
     if self.nr_populated != wanted:
         return f"allocator nr_populated {self.nr_populated}, expected {wanted}"
-    return population.populated_pages_are_counted(chunk)
+    return population.populated_pages_are_counted(chunk, self.geometry)
 
 
 def moves_empties(

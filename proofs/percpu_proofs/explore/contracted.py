@@ -31,7 +31,7 @@ class ContractedWorld(World):
     __slots__ = ("_whole_state",)
 
     def __init__(self, start: Start) -> None:
-        self._whole_state = WholeState()
+        self._whole_state = WholeState(type(start.allocator).NOT_APPLICABLE)
         super().__init__(start)
 
     def _take_over(self, saved: Saved) -> None:
@@ -39,8 +39,6 @@ class ContractedWorld(World):
         self.monitor = passing_monitor(self.allocator, self._whole_state)
         self.monitor.history = self.history
         self.allocator.monitor = self.monitor
-        for pages in self._pages:
-            pages.guard = self.monitor.guard
 
     def watched_step(self, step: int) -> Runner:
         """Let an actor take one step; what it breaks is in the monitor.

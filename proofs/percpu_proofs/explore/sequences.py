@@ -69,7 +69,7 @@ class _Place:
     def __init__(self, allocator: Allocator, history: History | None = None) -> None:
         self.allocator = allocator
         self.machine = Machine(allocator)
-        self._whole_state = WholeState()
+        self._whole_state = WholeState(type(allocator).NOT_APPLICABLE)
         self._begin(history or History())
 
     def _begin(self, history: History) -> None:

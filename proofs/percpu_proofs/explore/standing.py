@@ -10,7 +10,6 @@ from typing import Any
 from percpu_contracts.monitor import Monitor
 from percpu_reference.chunk import Chunk, ListHead
 from percpu_reference.environment import Environment
-from percpu_reference.gaps import Gap
 from percpu_reference.own_state import UnknownStateError, named, own_state
 from percpu_reference.stats import Stats
 from percpu_reference.variants import Allocator
@@ -28,21 +27,6 @@ _hints = attrgetter(
 
 
 _id = attrgetter("id")
-
-_DOING = ("release", "flush", "destroy", "populate", "create")
-"""What is done to a chunk that a gap holds, as the gap's name says: what is judged goes by it."""
-
-KNOWN: set[str] = set()
-"""Names of gaps that say so."""
-
-
-def check_name(gap: Gap) -> None:
-    """Refuse a gap that holds a chunk and does not say what is about to be done to it."""
-    if not any(word in gap.name for word in _DOING):
-        raise UnknownStateError(
-            f"gap {gap.name!r} holds a chunk: its name must have one of {', '.join(_DOING)} in it"
-        )
-    KNOWN.add(gap.name)
 
 
 def chunk_state(chunk: Chunk) -> tuple[Any, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import tempfile
 import time
 import warnings
@@ -31,6 +30,7 @@ from percpu_proofs.kernel.interleaved import FoundSchedule
 from percpu_proofs.kernel.model import Model
 from percpu_proofs.kernel.pair import Pair
 from percpu_proofs.kernel.shrink import run_case, shrink
+from percpu_proofs.spread import start_worker
 from percpu_spec.geometry import Geometry
 
 CASES: Final = 20
@@ -205,10 +205,10 @@ _stop: Event | None = None  # in a worker: set when the run is interrupted
 
 
 def _begin(stop: Event) -> None:
-    """Leave Ctrl-C to the parent, which asks the workers for what they have."""
+    """Leave signals to the parent, which asks the workers for what they have."""
     global _stop
     _stop = stop
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    start_worker()
 
 
 def _stopped() -> bool:

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator
 from itertools import product
 
 from percpu_contracts import hints
-from percpu_proofs.prove.scene import Scene, assume
+from percpu_proofs.choices import assume
+from percpu_proofs.prove.scene import Scene
 from percpu_reference.chunk import Block, Chunk
 from percpu_spec.definitions import free_runs, longest_free_run
 
@@ -53,9 +54,9 @@ def _broken(scene: Scene, chunk: Chunk, blocks: Iterable[int], whole: bool) -> I
             yield from _passed_over(chunk, chunk.md_blocks[index], start)
     if whole:
         for clause, found in (
-            ("HINT-1", hints.chunk_hint_is_sound(chunk)),
+            ("HINT-1", hints.chunk_hint_is_sound(chunk, geometry)),
             ("HINT-4", hints.hint_is_ordered(chunk.chunk_md)),
-            ("HINT-6", hints.chunk_hint_is_longest(chunk)),
+            ("HINT-6", hints.chunk_hint_is_longest(chunk, geometry)),
         ):
             if found and clause not in gone:
                 yield f"{clause}: {found}"

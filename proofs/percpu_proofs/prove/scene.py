@@ -10,9 +10,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from percpu_contracts.functions.operations import counts_pages
-from percpu_contracts.guard import guard_chunk
 from percpu_contracts.monitor import Monitor
-from percpu_proofs.prove.choices import Choices, VacuousError
+from percpu_proofs.choices import Choices, assume
 from percpu_proofs.prove.history import keeping_history
 from percpu_proofs.prove.keeping import kept
 from percpu_proofs.prove.obligation import Size
@@ -25,12 +24,6 @@ from percpu_spec.geometry import Geometry
 
 FIRST_PAGES = 2
 """Pages of the first chunk."""
-
-
-def assume(condition: Any) -> None:
-    """Leave cases aside that an obligation does not speak of."""
-    if not condition:
-        raise VacuousError
 
 
 @kept
@@ -62,7 +55,7 @@ class Scene:
     """An allocator before the call in question, and the inputs of the case.
 
     The first chunk has two pages, of which first_empty are free; the rest is one area a page.
-    guarded: misuse of the locks and of populated bits is seen, as what a callee is owed.
+    guarded: misuse of the locks and of what they protect is seen, as what a callee is owed.
     """
 
     def __init__(
@@ -191,17 +184,15 @@ class Scene:
         return self.put(chunk, slots[where - 2], isolated=True)
 
     def _fill(self, chunk: Chunk, bits: Sequence[Any], populated: Sequence[Any]) -> None:
-        choose, size, count = self.choose, self.size.bits, len(bits)
+        size, count = self.size.bits, len(bits)
         maps: Any = chunk
-        maps.alloc_map = choose.map(bits)
+        maps.alloc_map = bytearray(bits)
         bounds = [
             (bit and (i % size == 0 or not bits[i - 1])) or (i > 0 and not bit and bits[i - 1])
             for i, bit in enumerate(bits)
         ]
-        maps.bound_map = choose.map([*bounds, bits[-1]])
-        maps.populated = choose.map(populated)
-        if self.guarded:
-            guard_chunk(chunk, self.allocator.monitor.guard)
+        maps.bound_map = bytearray([*bounds, bits[-1]])
+        maps.populated = bytearray(populated)
         bitmap = maps.alloc_map
         exact_hints(chunk.chunk_md, bitmap, 0, count)
         for index, block in enumerate(chunk.md_blocks):

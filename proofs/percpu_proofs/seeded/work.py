@@ -136,7 +136,7 @@ OPERATIONS: list[Row] = [
      "LIST-1 MAP-1 STAT-1"),
     ("search_lists_for", "if head.slot < threshold:", "if True:", "ISO-2 LIST-4"),
     ("search_lists_for", "self.reintegrate_chunk(chunk)", "chunk.isolated = False",
-     "FLT-1 LIST-4"),
+     "FLT-1 ISO-2 LIST-4"),
     ("search_lists_for", "self.find_block_fit(chunk, bits, align, pop_only)",
      "self.find_block_fit(chunk, bits, align, False)", "API-3 POP-2"),
     ("search_lists_for", "return chunk, off", "return chunk, off + self.granule", "API-4"),
