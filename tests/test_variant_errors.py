@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -12,6 +13,7 @@ from kernel_trees import FOUND, MISSING, tree_of
 
 from percpu_proofs import data, variant_errors
 from percpu_proofs.cli import main
+from percpu_proofs.explore import world
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.token import Token
 from percpu_reference.variants.from_file import variant_from_file
@@ -172,13 +174,19 @@ def call(name: str, path: Path, operations: Path, *, imports: bool = True) -> Re
     return CliRunner().invoke(main, [*arguments, "--json"])
 
 
-def table(faults: dict[str, str]) -> list[tuple[str, str]]:
+SLOW = ("bench", "conform kernel", "conform trace", "run trace", "workload cost")
+
+
+def table(faults: dict[str, str]) -> list[Any]:
     """Every fault by four commands; two by each of the others, which go the same ways."""
     few = ("at import", "in a gap", "in one step")
-    return [(n, f) for n in COMMANDS for f in faults
-            if n in ("run", "show", "explore", "replay") or f in few
-            or (f == "by what it keeps" and n in ("review", "cross-check"))
-            or (f == "in a loop of ours" and n in ("run fully", "review"))]  # fmt: skip
+    more = {("review", "in a loop of ours"), ("run fully", "in a loop of ours"),
+            ("review", "by what it keeps"), ("cross-check", "by what it keeps")}  # fmt: skip
+    return [
+        pytest.param(name, fault, marks=[pytest.mark.deep] if name in SLOW else [])
+        for name in COMMANDS for fault in faults
+        if name in ("run", "show", "explore", "replay") or fault in few or (name, fault) in more
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("name", "fault"), table(RAISING))
@@ -203,6 +211,7 @@ def test_what_has_no_end_is_ended(
     name: str, fault: str, tmp_path: Path, operations: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(variant_errors, "LIMIT", 0.5)
+    monkeypatch.setattr(world, "MOST_STEPS", 300)
     path = written(tmp_path, ENDLESS[fault])
     result = call(name, path, operations, imports=fault not in UNIMPORTED)
     assert (result.exit_code, result.stdout) == (2, ""), result.output
@@ -224,7 +233,14 @@ PRINTING = """
 """
 
 
-@pytest.mark.parametrize("name", COMMANDS.keys() - {"review", "replay", "workload removal"})
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.deep] if name in SLOW else [])
+        for name in COMMANDS
+        if name not in ("review", "replay", "workload removal")
+    ],
+)
 def test_what_a_variant_prints_is_no_result(name: str, tmp_path: Path, operations: Path) -> None:
     path = written(tmp_path, "\n" + PRINTING)
     result = call(name, path, operations)
