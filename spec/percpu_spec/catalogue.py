@@ -17,6 +17,8 @@ from types import MappingProxyType
 
 FIELDS = ("Statement", "Formal", "When", "Kernel", "Since", "Known on 6.12")
 OPTIONAL = frozenset({"Known on 6.12"})
+REFINE = "REFINE"
+"""Stands where a clause id does for a step that is no action of the abstract machine."""
 MOMENTS = ("always", "outside operations", "per operation", "after a free", "quiescent")
 
 _HEADING = re.compile(r"## ([A-Z]+-[1-9][0-9]*) — (\S.*)")

@@ -13,7 +13,7 @@ from percpu_contracts.steps import Judged, judged_step
 from percpu_proofs.explore.rest import drain
 from percpu_proofs.explore.state_judge import StateJudge, Walk
 from percpu_proofs.explore.world import Runner, World
-from percpu_proofs.refinement import REFINE
+from percpu_spec.catalogue import REFINE
 from percpu_spec.steps import Kind
 
 if TYPE_CHECKING:

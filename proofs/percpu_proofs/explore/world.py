@@ -38,17 +38,25 @@ class Start:
     failures: int = 0  # so many steps that ask for memory may fail
 
 
+MOST_STEPS = 20_000
+"""Of one operation. No operation of a shipped variant comes near it; one without end is an error
+of a reviewer's variant, where a search does not see that its steps lead back."""
+
+
 class Runner:
     """One actor: its operation, where it stands, and what came of it.
 
     One that is done does not change any more.
     """
 
-    __slots__ = ("asked", "done", "exposed", "gap", "operation", "placed", "result", "steps")
+    __slots__ = (
+        "asked", "count", "done", "exposed", "gap", "operation", "placed", "result", "steps"
+    )  # fmt: skip
 
     def __init__(self, operation: Operation) -> None:
         self.operation = operation
         self.asked = False  # for balance work
+        self.count = 0  # steps taken
         self.placed: Area | None = None  # the area last taken, whatever became of it
         self.exposed: str | None = None  # in a PAUSE: where the chunk held could be found
         self.steps: Steps[Any] | None = None
@@ -244,7 +252,10 @@ class World:
         steps = runner.steps
         if steps is None:
             steps = runner.steps = self._begin(runner.operation)
+        runner.count += 1
         try:
+            if runner.count > MOST_STEPS:
+                steps.throw(RuntimeError(f"an operation has not ended after {MOST_STEPS} steps"))
             runner.gap = next(steps)
         except StopIteration as stop:
             runner.done = True
