@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from typing import Any, Final, Protocol
@@ -19,14 +20,25 @@ _CHANGES: Final = (
     *("remove", "reverse", "setdefault", "sort", "symmetric_difference_update", "update"),
 )
 _LOOKS: Final = ("__contains__", "__getitem__", "__iter__", "count", "find", "index", "rfind")
+_LINKS: Final = frozenset(("next", "prev"))
 _ALONE: Final = 3  # references to a value: its holder's, a local variable's, an argument's
 
 become: Final[Callable[[object, type], None]] = vars(object)["__class__"].__set__
 """Exchange an object's class."""
 
 
+exhaust: Final[Callable[[Iterable[object]], object]] = deque(maxlen=0).extend
+"""Run through something for what that does."""
+
+
 class Witness(Protocol):
-    """Whoever is told: of the change of an object, of that and of a look at populated bits."""
+    """Whoever is told of changes of objects, and of changes of and looks at populated bits.
+
+    lock: changes are allowed, so that an object that is changed becomes plain and is one of `open`.
+    """
+
+    lock: bool
+    open: list[tuple[Any, type]]  # each with its trap
 
     def change(self, thing: Any, field: object) -> None: ...  # noqa: D102
 
@@ -59,31 +71,35 @@ Pages: Final = _twin(TWINS[bytearray])
 def trap_of(plain: type) -> type:
     """Return the subclass of a class whose instances tell; they give the class for their own."""
     pages = issubclass(plain, Pages)
-    telling = dict.fromkeys(_CHANGES, _writing if pages else _changing)
+    telling: dict[str, Any] = dict.fromkeys(_CHANGES, _writing if pages else _changing)
     if pages:
         telling |= dict.fromkeys(_LOOKS, _reading)
     methods = {
-        name: wrap(getattr(plain, name)) for name, wrap in telling.items() if hasattr(plain, name)
-    }
+        name: wrap(getattr(plain, name), plain)
+        for name, wrap in telling.items() if hasattr(plain, name)
+    }  # fmt: skip
     named = {"__slots__": (), "__module__": plain.__module__}
     own_class = property(lambda self: plain)  # so that what makes another makes a plain one
     return type(plain.__name__, (plain,), {**methods, **named, "__class__": own_class})
 
 
-def _changing(method: Callable[..., Any]) -> Callable[..., Any]:
-    def changing(self: Any, *given: Any, **named: Any) -> Any:
+def _changing(method: Callable[..., Any], plain: type) -> Callable[..., Any]:
+    named = method.__name__ in ("__setattr__", "__delattr__")
+
+    def changing(self: Any, *given: Any, **options: Any) -> Any:
         witness = HERE.witness
         if witness is not None:
-            witness.change(self, given[0] if method.__name__ in _FIELDS else None)
-        return method(self, *given, **named)
+            if witness.lock:
+                become(self, plain)
+                witness.open.append((self, trap_of(plain)))
+            else:
+                witness.change(self, given[0] if named else None)
+        return method(self, *given, **options)
 
     return changing
 
 
-_FIELDS: Final = frozenset(("__setattr__", "__delattr__"))
-
-
-def _writing(method: Callable[..., Any]) -> Callable[..., Any]:
+def _writing(method: Callable[..., Any], plain: type) -> Callable[..., Any]:
     def writing(self: Any, *given: Any) -> Any:
         if HERE.witness is not None:
             HERE.witness.write(self)
@@ -92,7 +108,7 @@ def _writing(method: Callable[..., Any]) -> Callable[..., Any]:
     return writing
 
 
-def _reading(method: Callable[..., Any]) -> Callable[..., Any]:
+def _reading(method: Callable[..., Any], plain: type) -> Callable[..., Any]:
     def reading(self: Any, *given: Any) -> Any:
         if HERE.witness is not None:
             HERE.witness.read()
@@ -151,11 +167,16 @@ def _keys(holder: Any) -> Iterable[Any]:
 
 
 def held(holder: Any, kinds: tuple[type, ...], path: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield objects of these kinds that an object holds, and those that they hold, with names."""
+    """Yield objects of these kinds that an object holds, and those that they hold, with names.
+
+    What it is linked to is no part of it.
+    """
     if isinstance(holder, (bytearray, set)):
         return
     get = _ACCESS.get(holder.__class__, (getattr,))[0]
     for key in _keys(holder):
+        if key in _LINKS:
+            continue
         value = get(holder, key, None) if get is getattr else get(holder, key)
         if isinstance(value, kinds):
             name = f"{path}[{key!r}]" if path else key
