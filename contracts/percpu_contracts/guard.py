@@ -9,8 +9,8 @@ not for what there is.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Any, Final
 
 from percpu_contracts import locks
 from percpu_contracts.callers import caller
@@ -19,6 +19,9 @@ from percpu_contracts.traps import HERE, TWINS
 
 if TYPE_CHECKING:
     from percpu_contracts.monitor import Monitor
+
+
+_LOCKS: Final = frozenset(("lock", "alloc_mutex"))
 
 
 class Guard:
@@ -63,14 +66,20 @@ class Guard:
         if self.data is not None and not self.lock:
             self.data.shut(self.open)
 
+    def rest(self, chunks: Collection[Any], next_id: int) -> None:
+        """Let nothing tell until the next step, which finds a state with these chunks.
+
+        No chunk is in it whose id is not below next_id. For those who write a whole state.
+        """
+        if self.data is not None:
+            self.data.rest(chunks, next_id)
+            self.open.clear()
+
     def take_lock(self, taken: bool) -> None:
         """Judge the taking or the release of pcpu_lock (LOCK-1)."""
-        if self.inside:
+        if self.inside and (taken == self.lock or (taken and self.released)):
             wrong = locks.lock_changes_hands(self.lock, taken)
-            if wrong is None and taken:
-                wrong = locks.lock_is_taken_once(self.released)
-            if wrong is not None:
-                self.report("LOCK-1", wrong)
+            self.report("LOCK-1", str(wrong or locks.lock_is_taken_once(self.released)))
         self.lock = taken
         self.locked = self.locked or taken
         self.released = self.released or not taken
@@ -89,14 +98,14 @@ class Guard:
         self.holder = self.actor if taken else None
 
     def assign(self, field: str, value: Any) -> None:
-        """Judge the change of a field of the allocator itself."""
+        """Judge the change of a lock, or, while a step runs, of another field of the allocator."""
         data = self.data
         if field == "lock":
             self.take_lock(value)
         elif field == "alloc_mutex":
             self.take_mutex(value)
         elif data is not None and field not in data.unlocked:
-            if self.inside and not self.lock:
+            if not self.lock:
                 self._misuse(data, field)
             if type(value) in TWINS:
                 data.look_again()
@@ -154,7 +163,7 @@ def _judging(put: Callable[..., None]) -> Callable[..., None]:
 
     def judged(self: Any, field: str, value: Any) -> None:
         monitor: Monitor | None = getattr(self, "monitor", None)
-        if monitor is not None:
+        if monitor is not None and (monitor.guard.inside or field in _LOCKS):
             monitor.guard.assign(field, value)
         put(self, field, value)
         if field == "monitor" and value is not None and value.guard.data is None:

@@ -128,8 +128,9 @@ def slots_of(cls: type) -> tuple[str, ...]:
 
 
 def fields_of(holder: Any) -> Iterable[str]:
-    """Return the names of an object's fields."""
-    return (*slots_of(holder.__class__), *getattr(holder, "__dict__", ()))
+    """Return the names of an object's fields that have a value."""
+    slots = [name for name in slots_of(holder.__class__) if hasattr(holder, name)]
+    return (*slots, *getattr(holder, "__dict__", ()))
 
 
 def adopt(holder: Any, keys: Iterable[Any]) -> bool:
@@ -167,18 +168,15 @@ def _keys(holder: Any) -> Iterable[Any]:
 
 
 def held(holder: Any, kinds: tuple[type, ...], path: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield objects of these kinds that an object holds, and those that they hold, with names.
+    """Yield the objects of these kinds that an object holds, also in containers, with names.
 
     What it is linked to is no part of it.
     """
-    if isinstance(holder, (bytearray, set)):
-        return
     get = _ACCESS.get(holder.__class__, (getattr,))[0]
     for key in _keys(holder):
-        if key in _LINKS:
-            continue
-        value = get(holder, key, None) if get is getattr else get(holder, key)
-        if isinstance(value, kinds):
+        value = get(holder, key)
+        if isinstance(value, kinds) and key not in _LINKS:
             name = f"{path}[{key!r}]" if path else key
             yield name, value
-            yield from held(value, kinds, name)
+            if isinstance(value, (dict, list)):
+                yield from held(value, kinds, name)
