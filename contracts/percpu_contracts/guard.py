@@ -113,19 +113,17 @@ class Guard:
     def change(self, thing: Any, field: object) -> None:
         """Judge the change of an object without pcpu_lock (LOCK-1)."""
         data = self.data
-        if self.inside and data is not None and field not in data.unlocked:
+        if data is not None and field not in data.unlocked:
             self._misuse(data, data.name(thing, field))
 
     def read(self) -> None:
         """Judge a look at populated bits: one of the locks is held (LOCK-1)."""
-        if self.inside and not (self.lock or self.mutex):
+        if not (self.lock or self.mutex):
             self.report("LOCK-1", "populated bits are read with neither lock held")
 
     def write(self, pages: Any) -> None:
         """Judge a change of populated bits: both locks are held (LOCK-1, LOCK-2)."""
-        if not self.inside or self.data is None:
-            return
-        if not self.lock:
+        if self.data is not None and not self.lock:
             self._misuse(self.data, self.data.name(pages, None))
         if not self.mutex:
             self.report("LOCK-2", "populated bits change without pcpu_alloc_mutex")

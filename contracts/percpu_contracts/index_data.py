@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from percpu_contracts.traps import (
     TWINS,
+    Pages,
     adopt,
     become,
     exhaust,
@@ -72,7 +73,7 @@ class IndexData:
     def __init__(self, allocator: Any) -> None:
         self.allocator = allocator
         self.unlocked = unlocked_of(allocator.__class__)
-        self._kinds: tuple[type, ...] = ()  # of the objects in lists, chunks and containers
+        self._kinds: frozenset[type] = frozenset()  # of the objects in lists, chunks and containers
         self._chunks: set[Any] = set()  # those known
         # the objects known, each with its class and its trap
         self._things: list[Any] = []
@@ -111,7 +112,8 @@ class IndexData:
     def name(self, thing: Any, field: object) -> str:
         """Return what changes, in words: a field of an object, or the container it is."""
         for holder in (self.allocator, *self._chunks):
-            found = [name for name, one in held(holder, self._kinds) if one is thing]
+            every = held(holder, self._kinds, fields_of(holder))
+            found = [name for name, one in every if one is thing]
             if found or thing is holder:
                 parts = [field, *found[:1]]
                 if holder is not self.allocator:
@@ -131,39 +133,38 @@ class IndexData:
             if chunk.next is chunk and chunk is not allocator.reserved_chunk:
                 whole = False  # private; it may be listed one day
                 continue
-            whole = adopt(chunk, [n for n in fields_of(chunk) if n not in OWNERS]) and whole
+            fields = [name for name in fields_of(chunk) if name not in OWNERS]
+            whole = adopt(chunk, fields) and whole
             self._fixed = self._fixed and not self._has_own(chunk)
             self._chunks.add(chunk)
-            self._add([chunk, *(one for _, one in held(chunk, self._kinds))])
+            self._add([chunk, *(one for _, one in held(chunk, self._kinds, fields))])
         self._up_to = allocator.next_id if whole else 0
 
     def _look_through(self, allocator: Any) -> bool:
         """Find what the allocator itself holds; False if some of it cannot tell yet."""
         exhaust(map(become, self._things, self._plain))
         known = allocator.first_chunk.chunk_md, allocator.chunk_lists[0], allocator.stats
-        self._kinds = (*TWINS.values(), *(one.__class__ for one in known if one is not None))
+        self._kinds = frozenset((Pages, *TWINS.values(), *(one.__class__ for one in known)))
+        self._kinds -= {type(None)}
         del known  # what others hold is not adopted
         fields = [name for name in fields_of(allocator) if name not in self.unlocked]
         whole = adopt(allocator, fields)
         self._chunks, self._things, self._plain, self._traps = set(), [], [], []
-        for name in fields:
-            value = getattr(allocator, name, None)
-            if isinstance(value, self._kinds):
-                self._add([value, *(one for _, one in held(value, self._kinds))])
+        self._add([one for _, one in held(allocator, self._kinds, fields)])
         self._fixed = allocator.stats is None and not self._has_own(allocator)
         return whole
 
     def _add(self, things: list[Any]) -> None:
         """Know these objects, which are plain."""
+        plain = [thing.__class__ for thing in things]
         self._things += things
-        self._plain += [thing.__class__ for thing in things]
-        self._traps += [trap_of(thing.__class__) for thing in things]
+        self._plain += plain
+        self._traps += map(trap_of, plain)
         self._rested = True
 
     def _has_own(self, holder: Any) -> bool:
         """Say whether fields of a variant's own hold objects, now or later."""
-        ours = slots_of(holder.__class__.__mro__[-2])
-        return hasattr(holder, "__dict__") or any(
-            isinstance(getattr(holder, name, None), self._kinds)
-            for name in fields_of(holder) if name not in ours
-        )  # fmt: skip
+        if hasattr(holder, "__dict__"):
+            return True
+        own = set(slots_of(holder.__class__)).difference(slots_of(holder.__class__.__mro__[-2]))
+        return any(getattr(holder, name, None).__class__ in self._kinds for name in own)
