@@ -160,7 +160,7 @@ class World:
 
     def load(self, saved: Saved) -> None:
         """Go back to a saved state of this world."""
-        self.monitor.guard.rest()
+        self.monitor.guard.rest(saved.copies.values(), saved.origin.next_id)
         self.allocator.restore(saved.origin, saved.copies)
         self._take_over(saved)
 
