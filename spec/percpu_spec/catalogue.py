@@ -96,7 +96,11 @@ def _parse_clause(name: str, lines: list[str], head: int, end: int) -> Clause:
         raise ClauseError(f"{where}: When begins with one of: {', '.join(MOMENTS)}")
     if not _RELEASE.match(fields["Since"]):
         raise ClauseError(f"{where}: Since begins with a release, such as 5.14, and ends with files")
-    return Clause(heading[1], heading[2], *map(fields.get, FIELDS), name)  # type: ignore[arg-type]
+    statement, formal, when, kernel, since = (fields[label] for label in FIELDS[:5])
+    known = fields.get(FIELDS[5])
+    return Clause(
+        heading[1], heading[2], statement, formal, when, kernel, since, known, name
+    )
 
 
 def collect(chapters: Iterable[tuple[str, str]]) -> dict[str, Clause]:

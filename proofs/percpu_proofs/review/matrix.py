@@ -142,7 +142,7 @@ def changes(variants: Sequence[str], cells: Sequence[Cell]) -> dict[str, list[st
     for name in variants:
         if name in VARIANTS:
             continue
-        base = next(b for b in variant_class(name).__mro__ if b in VARIANTS.values())
+        base = next(v for b in variant_class(name).__mro__ for v in VARIANTS.values() if v is b)
         of = {cell.clause: cell for cell in cells if cell.variant == name}
         new += [c for c in of if of[c].verdict == "violated" and c not in base.EXPECTED]
         mended += [c for c in of if of[c].verdict == "holds" and c in base.EXPECTED]
