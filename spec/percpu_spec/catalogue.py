@@ -95,7 +95,7 @@ def _parse_clause(name: str, lines: list[str], head: int, end: int) -> Clause:
     if not fields["When"].startswith(MOMENTS):
         raise ClauseError(f"{where}: When begins with one of: {', '.join(MOMENTS)}")
     if not _RELEASE.match(fields["Since"]):
-        raise ClauseError(f"{where}: Since begins with a release, such as 5.14, and ends with files")
+        raise ClauseError(f"{where}: Since begins with a release (5.14) and ends with files")
     statement, formal, when, kernel, since = (fields[label] for label in FIELDS[:5])
     known = fields.get(FIELDS[5])
     return Clause(
