@@ -20,7 +20,7 @@ from percpu_contracts.contract import NOT_ASKED, Condition, Mark, sentence
 from percpu_contracts.guard import gap_misuse
 from percpu_contracts.monitor import ClauseViolation, MisuseError, Monitor
 from percpu_contracts.steps import KINDS, Actor, after, before, handed_out, judged_step
-from percpu_spec.steps import Area, Step
+from percpu_spec.steps import Step
 
 CALLERS_ERROR = "API-2"
 
@@ -196,15 +196,18 @@ def _stepwise(contract: Contract) -> Callable[..., Any]:
 
 
 class _Operation(Actor):
-    """An operation, or a part of one, that runs under contracts: its steps are judged."""
+    """What runs under contracts with nothing else of the allocator around it: its gaps are judged.
+
+    If it is an operation, one of KINDS, its steps are judged too.
+    """
 
     def __init__(self, name: str, values: Values) -> None:
         super().__init__(KINDS.get(name, ""))
         self.allocator = values[0]
         self.monitor: Monitor = self.allocator.monitor
         self.monitor.actors.append(self)
-        self._size = 0
-        self._freed = None
+        self._size = 0  # of an allocation, in bytes
+        self._freed = None  # the chunk that a free frees into
         if self.kind == "a":
             self._size, *_, gfp = values[1:]
             self.blocking = not self.allocator.is_atomic(gfp)
@@ -213,36 +216,39 @@ class _Operation(Actor):
 
     def step(self, running: Generator[Any, Any, Any]) -> Any:
         """Run to the next gap and return it; judge the step, and the state in the gap."""
-        allocator, guard = self.allocator, self.monitor.guard
-        self.monitor.history.did.clear()
-        requests = allocator.env.balance_requests
-        step = before(allocator, self, self._freed)
-        area, end = None, None
+        monitor, guard = self.monitor, self.monitor.guard
+        step = None
+        if self.kind:
+            self.leave(self.allocator)
+            step = before(self.allocator, self, self._freed)
+        end = None
         guard.inside = True
         guard.enter()
         try:
             self.gap = next(running)
         except StopIteration as stop:
             self.gap, end = None, stop
-            area = handed_out(allocator, stop.value, self._size) if self.kind == "a" else None
         finally:
             guard.inside = False
-        self._judge(step, requests, area)
+        if self.allocator.lock:
+            monitor.misused(*gap_misuse(self.gap is None or self.gap.last))
+        if self.gap is not None:
+            judge_gap(self.allocator, self.gap)
+        if step is not None:
+            self._judge(step, end and end.value)
         if end is not None:
             raise end
         return self.gap
 
-    def _judge(self, step: Step, requests: int, area: Area | None) -> None:
+    def _judge(self, step: Step, result: Any) -> None:
+        """Judge a step that has been taken; result: what the operation returned, if it ended."""
         allocator, monitor, actors = self.allocator, self.monitor, self.monitor.actors
-        if allocator.lock:
-            monitor.misused(*gap_misuse(self.gap is None or self.gap.last))
-        if self.gap is not None:
-            judge_gap(allocator, self.gap)
         if not allocator.alloc_mutex:
             monitor.holder = None
         elif monitor.holder is None:
             monitor.holder = self
-        self.arrive(allocator, requests, actors)
+        self.arrive(allocator, actors)
+        area = handed_out(allocator, result, self._size) if self.kind == "a" else None
         after(step, allocator, self, actors, monitor.holder, area)
         for clause, wrong in judged_step(step, allocator, monitor.history):
             monitor.evaluated[clause] += 1

@@ -116,5 +116,4 @@ def release_is_affordable(step: Step, allocator: AllocatorView, history: History
     high = allocator.geometry.empty_high
     if found >= high:
         return None
-    pages = f"pages {stand.start}..{stand.end}"
-    return f"{pages} are released; the float is {found} pages, below {high}"
+    return f"pages {stand.start}..{stand.end} go; the float is {found} pages, below {high}"

@@ -32,7 +32,7 @@ class Actor:
     whatever became of it. exposed: in a PAUSE, where the chunk that it holds could be found.
     """
 
-    __slots__ = ("asked", "blocking", "exposed", "gap", "kind", "placed")
+    __slots__ = ("_requests", "asked", "blocking", "exposed", "gap", "kind", "placed")
 
     def __init__(self, kind: str, *, blocking: bool = False) -> None:
         self.kind = kind
@@ -41,13 +41,16 @@ class Actor:
         self.placed: Area | None = None
         self.exposed: str | None = None
         self.gap: Any = None
+        self._requests = 0  # for balance work, by anybody, before the step under way
 
-    def arrive(self, allocator: Any, requests: int, others: Iterable[Actor]) -> None:
-        """Keep what a step has shown of this actor, and of the chunks that others hold.
+    def leave(self, allocator: Any) -> None:
+        """Begin a step."""
+        allocator.monitor.history.did.clear()
+        self._requests = allocator.env.balance_requests
 
-        requests: how often balance work had been asked for before the step.
-        """
-        if allocator.env.balance_requests != requests or not allocator.async_enabled:
+    def arrive(self, allocator: Any, actors: Iterable[Actor]) -> None:
+        """End a step: keep what it has shown of this actor, and of chunks that the actors hold."""
+        if allocator.env.balance_requests != self._requests or not allocator.async_enabled:
             self.asked = True
         self.exposed = None
         if self.kind == "a":
@@ -56,7 +59,7 @@ class Actor:
                 if done.deed is Deed.PLACED:
                     size = (done.end - done.start) * granule
                     self.placed = Area(done.chunk, done.start * granule, size)
-        for other in others:
+        for other in actors:
             gap = other.gap
             if gap is not None and gap.kind is Kind.PAUSE and gap.chunk is not None:
                 other.exposed = other.exposed or isolation.released_is_hidden(allocator, gap.chunk)
@@ -104,7 +107,7 @@ def waiting(
         if actor.placed is not None
         and actor.blocking
         and actor.gap is not None
-        and not actor.gap.last
+        and actor.gap.kind is not Kind.FLAGS
     ]
 
 

@@ -12,11 +12,11 @@ from percpu_contracts.monitor import ClauseViolation, Monitor
 from percpu_proofs.conformance.state import Recorder, checksum
 from percpu_proofs.machine import Machine
 from percpu_proofs.oplist import OperationList
-from percpu_proofs.refinement import REFINE, machine_of, refined
+from percpu_proofs.refinement import machine_of, refined
 from percpu_reference import build
 from percpu_reference.backing import KmBacking
 from percpu_reference.variants import Allocator
-from percpu_spec.catalogue import clauses
+from percpu_spec.catalogue import REFINE, clauses
 from percpu_spec.geometry import Geometry
 
 Progress = Callable[[int, int], None]

@@ -17,6 +17,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from percpu_proofs import variant_errors
 from percpu_proofs.inputs import InputError
 from percpu_proofs.interruption import ignore, interruptible
 
@@ -116,15 +117,16 @@ def _end_with_parent() -> None:
 
 
 def _submit(executor: Executor, run: Callable[[T], R], task: T) -> Future[R]:
+    limit = variant_errors.LIMIT
     if isinstance(executor, ProcessPoolExecutor):
-        return executor.submit(_interruptible, run, task)
-    return executor.submit(run, task)
+        return executor.submit(_interruptible, limit, run, task)
+    return executor.submit(variant_errors.run_guarded, limit, run, task)
 
 
-def _interruptible(run: Callable[[T], R], task: T) -> R:
+def _interruptible(limit: float, run: Callable[[T], R], task: T) -> R:
     """Run a task that is interrupted once at most, by a terminal, by the parent or by both."""
     with interruptible(math.inf):
-        return run(task)
+        return variant_errors.run_guarded(limit, run, task)
 
 
 def _broken_off(executor: Executor, futures: Iterable[Future[R]]) -> Iterator[Future[R]]:

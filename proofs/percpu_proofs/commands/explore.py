@@ -9,7 +9,6 @@ import click
 from rich.console import Console
 
 from percpu_contracts.registry import SEARCH
-from percpu_proofs.blame import blamed
 from percpu_proofs.commands import output
 from percpu_proofs.commands.ladder import plain, show_ladder
 from percpu_proofs.explore.crosscheck import cross_check
@@ -25,10 +24,12 @@ from percpu_proofs.explore.search import Explored
 from percpu_proofs.explore.token import Token, read_token
 from percpu_proofs.explore.world import Start, World
 from percpu_proofs.inputs import InputError, one_of
-from percpu_proofs.refinement import REFINE, title
+from percpu_proofs.refinement import title
 from percpu_proofs.spread import default_jobs
+from percpu_proofs.variant_errors import guard
 from percpu_reference import DEFAULT
 from percpu_reference.variants import variant_class
+from percpu_spec.catalogue import REFINE
 
 _MODES = ("matching", "commuting", "dpor", "all")
 _BRUTE = 1_000_000  # steps of each mode, for a cross-check
@@ -100,8 +101,7 @@ def explore(
         raise InputError(
             "--random, --pct", None, "none of --mode, --cross-check, --max-steps beside them"
         )
-    with blamed(variant, scenario):
-        start = chosen.start(variant)
+    start = chosen.start(variant)
     if crossed:
         _cross(start, max_steps, as_json)
         return
@@ -109,7 +109,7 @@ def explore(
         raise InputError(
             "--jobs, --dask", None, "--mode all, --random or --pct: others have no parts"
         )
-    with output.progress_bar("explore") as bar, blamed(variant, scenario):
+    with output.progress_bar("explore") as bar:
         parts = Spread(jobs or default_jobs(), dask, bar)
         if drawing:
             strategy: Strategy = "pct" if depth else "uniform"
@@ -194,7 +194,7 @@ def replay(token: str, as_json: bool) -> None:
     """
     read = read_token(token)
     try:
-        with blamed(read.variant, "replay"):
+        with guard():
             if read.clause == REFINE:
                 rungs = list(climb(World(read.scenario.start(read.variant)), read.schedule))
             else:
@@ -312,6 +312,7 @@ def _show(
     silent = [name for name in SEARCH.asks() if name not in result.witnessed]
     if silent:
         out.print(f"unchecked, as no situation raised the question: {', '.join(silent)}")
+    output.show_not_asked(out, SEARCH.not_asked())
     for name, counterexample in found.items():
         out.print(f"\n{name} is broken: {title(name)}", style="bold red")
         token = tokens[name]
@@ -358,6 +359,7 @@ def _as_json(
         "seconds": round(result.seconds, 3),
         "situations": result.situations,
         "witnessed": result.witnessed,
+        "not_asked": SEARCH.not_asked(),
         "as_expected": as_expected,
         "violations": {
             name: {

@@ -178,7 +178,7 @@ def _standing(runner: Runner) -> str:
         assert runner.gap is not None
         gap = runner.gap
         where = f" (chunk {gap.chunk.id}, pages {gap.start}..{gap.end})" if gap.chunk else ""
-        return gap.name + where
+        return f"{gap.name}{where}"
     if runner.operation[0] != "a":
         return "done"
     if runner.result is None:

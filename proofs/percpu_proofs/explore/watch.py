@@ -2,75 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from percpu_contracts import balance, reclaim
 from percpu_contracts.guard import gap_misuse
 from percpu_contracts.monitor import ClauseViolation
-from percpu_contracts.registry import Scope, When, asked, statements
-from percpu_contracts.situations import SITUATIONS, Sightings
+from percpu_contracts.registry import Scope, When, asked
+from percpu_contracts.situations import SITUATIONS
 from percpu_contracts.steps import Judged, judged_step
-from percpu_contracts.whole_state import WholeState
 from percpu_proofs.explore.rest import drain
-from percpu_proofs.explore.standing import chunk_state
+from percpu_proofs.explore.state_judge import StateJudge, Walk
 from percpu_proofs.explore.world import Runner, World
-from percpu_proofs.refinement import REFINE
-from percpu_reference.chunk import Chunk
-from percpu_reference.variants import Allocator
-from percpu_spec.definitions import Listing, is_fully_free
+from percpu_spec.catalogue import REFINE
 from percpu_spec.steps import Kind
-from percpu_spec.views import AllocatorView, ChunkView
 
 if TYPE_CHECKING:
     from percpu_proofs.explore.follower import Follower
     from percpu_proofs.explore.search import Explored, Schedule
 
-_OF_ALL = asked(Scope.ALLOCATOR, When.ALWAYS)
-_OF_CHUNKS = frozenset(
-    s.clause for s in statements() if s.scope in (Scope.BLOCK, Scope.CHUNK)
-)
-_ISOLATED = asked(Scope.ALLOCATOR, When.ISOLATED)
-
-
-class Walk(Listing):
-    """The listing of a model's state, made for each of very many of them."""
-
-    def walk(self, allocator: AllocatorView, /) -> list[tuple[int, ChunkView]]:
-        """Return every listed chunk with the number of its list; empty lists cost nothing."""
-        assert isinstance(allocator, Allocator)
-        found: list[tuple[int, ChunkView]] = []
-        for head in allocator.chunk_lists:
-            chunk = head.next
-            while chunk is not head:
-                found.append((head.slot, chunk))
-                chunk = chunk.next
-        return found
-
-    @property
-    def has_isolated(self) -> bool:
-        """Whether a chunk is isolated, or on a list for such chunks."""
-        apart = self.sidelined_slot, self.to_depopulate_slot
-        slots = self.nr_slots // self.chunk_types
-        for number, chunk in self.listed:
-            if chunk.isolated or number % slots in apart:
-                return True
-        return any(chunk.isolated for chunk in self.owned)
+_AT_REST = asked(Scope.ALLOCATOR, When.QUIESCENT)
 
 
 class Watch:
     """Judges the steps of worlds and enters what is broken into the result of a search.
 
-    A state of the allocator, and a chunk in one state, is judged once however often it is met.
+    of_states: judges their states; one for each search if it is not given.
     """
 
-    def __init__(self, result: Explored, follower: Follower | None = None) -> None:
+    def __init__(
+        self,
+        result: Explored,
+        follower: Follower | None = None,
+        of_states: StateJudge | None = None,
+    ) -> None:
         self.result = result
         self.follower = follower  # checks that each step is one of the machine's
-        self._whole_state: WholeState | None = None
-        self._states: dict[object, list[Judged]] = {}  # what is broken in those met
-        self._sightings = Sightings(never=SITUATIONS.keys() - _OF_CHUNKS)
-        self._records: dict[object, list[Judged]] = {}  # the same of chunks
+        self._of_states = of_states
 
     def step(self, world: World, actor: int, schedule: Schedule) -> None:
         """Let an actor take a step and judge it."""
@@ -81,53 +48,18 @@ class Watch:
         if runner.gap is not None:
             self.result.situations[runner.gap.name] += 1
         self._enter(judged_locks(world, runner), schedule)
-        if step.left is None or step.left.kind is not Kind.FLAGS:  # else only flags and requests have changed
-            self._state(world, schedule)
+        if step.left is None or step.left.kind is not Kind.FLAGS:  # else no more than flags change
+            self._enter(self._judge(world).judged(world), schedule)
         self._enter(judged_step(step, world.allocator, world.history), schedule)
         if self.follower is not None:
             unlike = self.follower.after(world, who)
             if unlike is not None:
                 self.result.enter(REFINE, unlike, schedule)
 
-    def _state(self, world: World, schedule: Schedule) -> None:
-        """Judge the state of the allocator, and each chunk, unless they were met before."""
-        key = world.protected()
-        broken = self._states.get(key)
-        if broken is None:
-            walk = Walk(world.allocator)
-            judged = [(clause, state(walk)) for clause, state in _OF_ALL]
-            if walk.has_isolated:
-                judged += [(clause, state(walk)) for clause, state in _ISOLATED]
-            judged += self._chunks(world, walk)
-            self._enter(iter(judged), schedule)
-            broken = self._states[key] = [verdict for verdict in judged if verdict[1] is not None]
-        else:
-            for clause, wrong in broken:
-                self.result.enter(clause, str(wrong), schedule)
-
-    def _of(self, allocator: Allocator) -> WholeState:
-        if self._whole_state is None:
-            self._whole_state = WholeState(type(allocator).NOT_APPLICABLE)
-        return self._whole_state
-
-    def _chunks(self, world: World, walk: Walk) -> list[Judged]:
-        """Return what is broken in the chunks; an area that awaits its pages is let wait."""
-        self._sightings.look(walk, world.history, quiescent=False)
-        waiting = [placed.chunk for placed, _ in world.waiting()]
-        broken: list[Judged] = []
-        for chunk in walk.live:
-            assert isinstance(chunk, Chunk)
-            record = (chunk_state(chunk), chunk in waiting)
-            if record not in self._records:
-                self._records[record] = list(
-                    self._of(world.allocator).broken_by(
-                        chunk, walk.geometry, chunk not in waiting
-                    )
-                )
-                for clause in self._sightings.seen & _OF_CHUNKS:
-                    self.result.witnessed[clause] += 1
-            broken += self._records[record]
-        return broken
+    def _judge(self, world: World) -> StateJudge:
+        if self._of_states is None:
+            self._of_states = StateJudge(type(world.allocator))
+        return self._of_states
 
     def at_end(self, world: World, schedule: Schedule) -> None:
         """Judge a world in which nobody can take a step.
@@ -135,7 +67,7 @@ class Watch:
         Work that is still asked for is run to rest first, which uses the world up.
         """
         if world.finished and not world.runaway:
-            for clause, wrong in self._of(world.allocator).broken(Walk(world.allocator)):
+            for clause, wrong in self._judge(world).whole.broken(Walk(world.allocator)):
                 self.result.enter(clause, wrong, schedule)
             try:
                 endless = drain(world)
@@ -146,9 +78,9 @@ class Watch:
                 return
         for clause, found in judged_at_end(world, Walk(world.allocator)):
             more = f", after {world.drained} more runs of the work" if world.drained else ""
-            self._enter(iter([(clause, found and found + more)]), schedule)
+            self._enter([(clause, found and found + more)], schedule)
 
-    def _enter(self, judged: Iterator[Judged], schedule: Schedule) -> None:
+    def _enter(self, judged: Iterable[Judged], schedule: Schedule) -> None:
         witnessed = self.result.witnessed
         for clause, wrong in judged:
             witnessed[clause] += 1
@@ -186,7 +118,7 @@ def judged_at_end(world: World, listing: Walk) -> Iterator[Judged]:
     if any(runner.operation[0] == "b" for runner in world.runners):
         yield "BAL-3", None
     if world.allocator.quiescent:
-        if world.history.given_back or any(chunk.isolated for chunk in listing.live):
-            yield "RCL-3", reclaim.reclaim_is_done(listing)
-        if any(is_fully_free(chunk, listing.geometry) for chunk in listing.live):
-            yield "BAL-2", balance.one_free_chunk(listing)
+        for clause, state in _AT_REST:
+            wrong = state(listing)
+            if wrong is not None or SITUATIONS[clause](listing, world.history):
+                yield clause, wrong

@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis.configuration import set_hypothesis_home_dir
 from hypothesis.errors import HypothesisWarning
 
+from percpu_proofs import variant_errors
 from percpu_proofs.conformance.difference import Difference
 from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel import interleaved
@@ -260,7 +261,9 @@ def run_tasks(
         try:
             while not enough():
                 while len(running) < 2 * jobs:
-                    running.add(pool.submit(run_task, next(tasks)))
+                    limit = variant_errors.LIMIT
+                    task = pool.submit(variant_errors.run_guarded, limit, run_task, next(tasks))
+                    running.add(task)
                 done, running = wait(running, return_when=FIRST_COMPLETED)
                 for future in done:
                     into.add(future.result())

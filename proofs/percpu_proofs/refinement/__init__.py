@@ -2,11 +2,10 @@
 
 from percpu_proofs.refinement.checker import RefinementChecker
 from percpu_proofs.refinement.machines import machine_of
-from percpu_proofs.refinement.mismatch import REFINE, Difference, StepMismatch, title
+from percpu_proofs.refinement.mismatch import Difference, StepMismatch, title
 from percpu_proofs.refinement.refined import refined
 
 __all__ = [
-    "REFINE",
     "Difference",
     "RefinementChecker",
     "StepMismatch",

@@ -7,10 +7,11 @@ from typing import Any
 from percpu_contracts.history import History
 from percpu_contracts.monitor import ClauseViolation
 from percpu_proofs.refinement.checker import RefinementChecker
-from percpu_proofs.refinement.mismatch import REFINE, StepMismatch
+from percpu_proofs.refinement.mismatch import StepMismatch
 from percpu_reference.chunk import Area, Chunk
 from percpu_reference.gaps import Steps
 from percpu_reference.variants import Allocator
+from percpu_spec.catalogue import REFINE
 from percpu_spec.protocol.machine import Machine
 
 
