@@ -64,6 +64,8 @@ over lines.
 **When.** always
 
 **Kernel.** some_function
+
+**Since.** 5.14 (mm/percpu.c)
 """
 
 
@@ -110,9 +112,11 @@ def test_a_good_chapter_is_read() -> None:
         ("## XX-1 — title", "No clause", "at least one clause"),
         ("## XX-1 — title", "## XX-1 - title", "xx.md:5: expected '## ID"),
         ("## XX-1", "## XX-01", "xx.md:5"),
-        ("**Kernel.** some_function", "", "xx.md:5: expected Statement, Formal, When, Kernel"),
+        ("**Kernel.** some_function", "", "expected Statement, Formal, When, Kernel, Since"),
         ("**Kernel.** some_function", "**Kernel.**", "none empty"),
         ("**Kernel.**", "**Kernels.**", "field 'Kernels' unknown"),
+        ("5.14 (mm", "always (mm", "Since begins with a release"),
+        (" (mm/percpu.c)", "", "ends with files"),
         ("**Kernel.**", "**When.**", "field 'When' unknown or repeated"),
         ("**When.** always", "**When.** sometimes", "When begins with"),
         ("**Statement.** Words", "Words", "xx.md:7: text before the first field"),

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from percpu_contracts.registry import SEARCH
 from percpu_proofs import bench_explore
 from percpu_proofs.cli import main
 from percpu_proofs.explore import footprint, parallel, reduction
@@ -27,7 +28,6 @@ from percpu_proofs.explore.scenario import Scenario
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.search import Explored
 from percpu_proofs.explore.token import Token, read_token
-from percpu_contracts.registry import SEARCH
 from percpu_proofs.explore.world import World
 from percpu_proofs.inputs import InputError
 from percpu_reference import VARIANTS

@@ -12,8 +12,8 @@ import pytest
 from click.testing import CliRunner
 
 from percpu_contracts.history import History
-from percpu_contracts.situations import SITUATIONS, Sightings
 from percpu_contracts.registry import STATE
+from percpu_contracts.situations import SITUATIONS, Sightings
 from percpu_proofs.cli import main
 from percpu_proofs.explore import alphabets
 from percpu_proofs.explore.alphabet import Alphabet, state_key

@@ -1,77 +1,27 @@
 """The two locks and what they protect, guarded: misuse is a violation at the moment it happens.
 
-Index data are the fields of the allocator, of its lists, chunks and blocks, its statistics, and the
-containers in all of these. While pcpu_lock is not held their objects are traps, which tell of every
-change. A change under the lock turns the trap that it meets into a plain object; the release of the
-lock turns back those that were changed. So an allocator without a guard pays nothing, and one with
-a guard pays for what is written, not for what there is.
-
-A new chunk is private to who made it until it is listed: in the kernel pcpu_alloc_chunk fills it in
-without the lock. What else changes without it is in UNLOCKED.
+While pcpu_lock is not held the objects of index data tell of every change. A change under the lock
+makes the object that it meets a plain one; the release of the lock lets those that were changed
+tell again. So an allocator without a guard pays nothing, and one with a guard for what is written,
+not for what there is.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, Final
 
 from percpu_contracts import locks
 from percpu_contracts.callers import caller
-from percpu_contracts.traps import (
-    HERE,
-    TWINS,
-    adopt,
-    become,
-    fields_of,
-    held,
-    trap_of,
-)
+from percpu_contracts.index_data import IndexData
+from percpu_contracts.traps import HERE, TWINS
 
 if TYPE_CHECKING:
     from percpu_contracts.monitor import Monitor
 
-UNLOCKED: Final = {
-    "lock": "a lock: how it changes hands is asked of itself",
-    "alloc_mutex": "a lock: how it changes hands is asked of itself",
-    "async_enabled": "set once, late in boot (percpu_enable_async)",
-    "atomic_alloc_failed": "a mark that is set after pcpu_lock is released (pcpu_alloc)",
-    "warn_limit": "pcpu_alloc counts warnings down with no lock",
-    "work_pending": "schedule_work orders requests for itself",
-    "work_owed": "as work_pending: requests before asynchronous work is enabled are lost",
-    "pages_array": "pcpu_get_pages makes it under pcpu_alloc_mutex",
-    "env": "the rest of the kernel, which has locks of its own",
-    "nr_chunks": "pcpu_stats_chunk_alloc and _dealloc take pcpu_lock for it alone",
-    "nr_max_chunks": "as nr_chunks",
-    "next_id": "no data of the kernel: names chunks",
-    "owned": "no data of the kernel: the local variables of steps that hold a chunk",
-    "monitor": "no data of the kernel: watches",
-    "trace": "no data of the kernel: watches",
-    "search_lists": "no data of the kernel: a table of the lists, made at boot",
-    "slot_of_bits": "no data of the kernel: a table of constants",
-}
-"""Fields that may change without pcpu_lock, each with the reason."""
 
-_OWNERS: Final = frozenset(("obj_exts",))
-"""Vectors whose entries belong to the areas' owners.
-
-pcpu_memcg_post_alloc_hook sets the entry of a new area after pcpu_lock is released.
-"""
-
-
-@cache
-def unlocked_of(cls: type) -> frozenset[str]:
-    """Return the fields that may change unlocked in allocators of a class and in their chunks.
-
-    Beside ours those that a variant lists in UNLOCKED, and those of a class that only watches.
-    """
-    names = set(UNLOCKED)
-    for base in cls.__mro__:
-        names.update(vars(base).get("UNLOCKED", ()))
-        if base.__module__.startswith("percpu_proofs."):
-            names.update(vars(base).get("__slots__", ()))
-    return frozenset(names)
+_LOCKS: Final = frozenset(("lock", "alloc_mutex"))
 
 
 class Guard:
@@ -80,8 +30,13 @@ class Guard:
     inside: a step of the allocator runs; what others do between steps is their own affair.
     locked: pcpu_lock was taken since the step began, released: it was released. actor: who runs,
     and holder: who took pcpu_alloc_mutex; None where actors are not told apart.
-    report: called with clause and message of each misuse. allocator: whose locks these are.
+    report: called with clause and message of each misuse. data: what pcpu_lock protects, of the
+    allocator that the guard has been given; open: its objects that tell no more.
     """
+
+    __slots__ = (
+        *("actor", "data", "holder", "inside", "lock", "locked", "mutex", "open", "released", "report"),
+    )
 
     def __init__(self, report: Callable[[str, str], object]) -> None:
         self.report = report
@@ -92,13 +47,8 @@ class Guard:
         self.mutex = False
         self.actor: object = None
         self.holder: object = None
-        self.allocator: Any = None
-        self._unlocked: frozenset[str] = frozenset()
-        # the objects of each list, chunk and container, with their traps, and the holder itself
-        self._known: dict[int, tuple[Any, list[tuple[Any, type]]]] = {}
-        self._open: list[tuple[Any, type]] = []  # objects that are no traps now, with their traps
-        self._up_to = 0  # chunks with an id below are known; 0 if anything is to be looked for
-        self._kinds: tuple[type, ...] = ()
+        self.data: IndexData | None = None
+        self.open: list[tuple[Any, type]] = []
 
     def begin(self, allocator: Any, actor: object, holder: object) -> None:
         """Begin to watch a step of an actor, the locks being as they are."""
@@ -107,85 +57,34 @@ class Guard:
         self.enter(allocator)
 
     def enter(self, allocator: Any = None) -> None:
-        """Begin to judge a step that nobody has judged so far; of the same allocator unless told."""
-        if allocator is not None and allocator is not self.allocator:
-            self.watch(allocator)
+        """Begin to judge a step that nobody has judged so far, of the allocator last given."""
+        if allocator is not None and (self.data is None or self.data.allocator is not allocator):
+            self.data = IndexData(allocator)
         self.inside = True
         self.locked = self.released = False
         HERE.witness = self
-        if not self.lock:
-            self._shut()
+        if self.data is not None and not self.lock:
+            self.data.shut(self.open)
 
-    def watch(self, allocator: Any) -> None:
-        """Let this be the allocator whose steps are judged."""
-        self.allocator = allocator
-        self._unlocked = unlocked_of(allocator.__class__)
-        self._known.clear()
-        self._open.clear()
-        self._up_to = 0
+    def rest(self, chunks: Collection[Any], next_id: int) -> None:
+        """Let nothing tell until the next step, which finds a state with these chunks.
 
-    def rest(self) -> None:
-        """Let all objects be plain until the next step: many are about to be written."""
-        self._open = [pair for _, pairs in self._known.values() for pair in pairs]
-        for thing, trap in self._open:
-            become(thing, trap.__base__)  # type: ignore[arg-type]  # a trap has a plain base
-        self._up_to = 0
-
-    def _shut(self) -> None:
-        """Let what may not be changed now tell."""
-        if getattr(self.allocator, "next_id", 0) != self._up_to:
-            self._collect()
-        for pair in self._open:
-            become(*pair)
-        self._open.clear()
-
-    def _collect(self) -> None:
-        """Look for index data that are not known yet; forget what is none any more."""
-        allocator, before = self.allocator, self._known
-        first, lists, stats = allocator.first_chunk, allocator.chunk_lists, allocator.stats
-        records = first.chunk_md, lists[0], stats
-        self._kinds = (*TWINS.values(), *(r.__class__ for r in records if r is not None))
-        fields = [name for name in fields_of(allocator) if name not in self._unlocked]
-        whole = adopt(allocator, fields)
-        self._known = {}
-        for name in fields:
-            value = getattr(allocator, name)
-            if isinstance(value, self._kinds):
-                self._know(value, before)
-        for chunk in allocator.chunks():
-            listed = chunk.next is not chunk or chunk is allocator.reserved_chunk
-            if listed or id(chunk) in before:
-                whole = self._know(chunk, before) and whole
-            else:
-                whole = False
-        self._up_to = allocator.next_id if whole else 0
-
-    def _know(self, holder: Any, before: dict[int, tuple[Any, list[tuple[Any, type]]]]) -> bool:
-        """Know an object and those in it; False if one could not be made to tell."""
-        known = before.get(id(holder))
-        whole = True
-        if known is None or hasattr(holder, "__dict__"):
-            if not isinstance(holder, self._kinds):
-                whole = adopt(holder, [n for n in fields_of(holder) if n not in _OWNERS])
-            things = [holder, *(thing for _, thing in held(holder, self._kinds))]
-            known = holder, [(thing, trap_of(thing.__class__)) for thing in things]
-            self._open += known[1]
-        self._known[id(holder)] = known
-        return whole
+        No chunk is in it whose id is not below next_id. For those who write a whole state.
+        """
+        if self.data is not None:
+            self.data.rest(chunks, next_id)
+            self.open.clear()
 
     def take_lock(self, taken: bool) -> None:
         """Judge the taking or the release of pcpu_lock (LOCK-1)."""
-        if self.inside:
+        if self.inside and (taken == self.lock or (taken and self.released)):
             wrong = locks.lock_changes_hands(self.lock, taken)
-            if wrong is None and taken:
-                wrong = locks.lock_is_taken_once(self.released)
-            if wrong is not None:
-                self.report("LOCK-1", wrong)
+            self.report("LOCK-1", str(wrong or locks.lock_is_taken_once(self.released)))
         self.lock = taken
         self.locked = self.locked or taken
         self.released = self.released or not taken
-        if self.inside and not taken:
-            self._shut()
+        if self.inside and not taken and self.data is not None:
+            self.data.shut(self.open)
 
     def take_mutex(self, taken: bool) -> None:
         """Judge the taking or the release of pcpu_alloc_mutex (LOCK-2)."""
@@ -199,54 +98,40 @@ class Guard:
         self.holder = self.actor if taken else None
 
     def assign(self, field: str, value: Any) -> None:
-        """Judge the change of a field of the allocator itself."""
+        """Judge the change of a lock, or, while a step runs, of another field of the allocator."""
+        data = self.data
         if field == "lock":
             self.take_lock(value)
         elif field == "alloc_mutex":
             self.take_mutex(value)
-        elif field not in self._unlocked:
-            if self.inside and not self.lock:
-                self._misuse(field)
+        elif data is not None and field not in data.unlocked:
+            if not self.lock:
+                self._misuse(data, field)
             if type(value) in TWINS:
-                self._up_to = 0
+                data.look_again()
 
     def change(self, thing: Any, field: object) -> None:
-        """Judge the change of an object that tells; under pcpu_lock it tells no more."""
-        if self.lock:
-            self._open.append((thing, type(thing)))
-            become(thing, thing.__class__)
-        elif self.inside and field not in self._unlocked:
-            self._misuse(self._name(thing, field))
+        """Judge the change of an object without pcpu_lock (LOCK-1)."""
+        data = self.data
+        if data is not None and field not in data.unlocked:
+            self._misuse(data, data.name(thing, field))
 
     def read(self) -> None:
         """Judge a look at populated bits: one of the locks is held (LOCK-1)."""
-        if self.inside and not (self.lock or self.mutex):
+        if not (self.lock or self.mutex):
             self.report("LOCK-1", "populated bits are read with neither lock held")
 
     def write(self, pages: Any) -> None:
         """Judge a change of populated bits: both locks are held (LOCK-1, LOCK-2)."""
-        if not self.inside:
-            return
-        if not self.lock:
-            self._misuse(self._name(pages, None))
+        if self.data is not None and not self.lock:
+            self._misuse(self.data, self.data.name(pages, None))
         if not self.mutex:
             self.report("LOCK-2", "populated bits change without pcpu_alloc_mutex")
 
-    def _misuse(self, what: str) -> None:
+    def _misuse(self, data: IndexData, what: str) -> None:
         """Report that something changes without pcpu_lock, and who does it (LOCK-1)."""
         wrong = locks.lock_is_held(False, f"{what} changes")
-        self.report("LOCK-1", f"{wrong}, in {caller(self.allocator)}")
-
-    def _name(self, thing: Any, field: object) -> str:
-        """Return what changes in words: a field of an object, or a container."""
-        holders = [self.allocator, *(holder for holder, _ in self._known.values())]
-        for holder in holders:
-            owner = [f"chunk {holder.id}"] if hasattr(holder, "chunk_md") else []
-            found = [""] if thing is holder and owner else []
-            found += [name for name, one in held(holder, self._kinds) if one is thing]
-            if found:
-                return " of ".join(str(part) for part in (field, *found[:1], *owner) if part)
-        return str(field or "a map")
+        self.report("LOCK-1", f"{wrong}, in {caller(data.allocator)}")
 
 
 def gap_misuse(last: bool) -> tuple[str, str]:
@@ -276,11 +161,11 @@ def _judging(put: Callable[..., None]) -> Callable[..., None]:
 
     def judged(self: Any, field: str, value: Any) -> None:
         monitor: Monitor | None = getattr(self, "monitor", None)
-        if monitor is not None:
+        if monitor is not None and (monitor.guard.inside or field in _LOCKS):
             monitor.guard.assign(field, value)
         put(self, field, value)
-        if field == "monitor" and value is not None and value.guard.allocator is None:
-            value.guard.watch(self)
+        if field == "monitor" and value is not None and value.guard.data is None:
+            value.guard.data = IndexData(self)
 
     judged.guards = True  # type: ignore[attr-defined]  # read by `guarded`
     return judged

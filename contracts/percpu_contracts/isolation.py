@@ -40,7 +40,8 @@ def released_are_hidden(step: Step, allocator: AllocatorView, history: History) 
 
     Where a gap does not tell, what is done on leaving it tells.
     """
-    losing = [stand.chunk for stand in step.standing if stand.kind in (*LOSING, Kind.DRAIN) and stand.chunk]
+    kinds = (*LOSING, Kind.DRAIN)
+    losing = [stand.chunk for stand in step.standing if stand.kind in kinds and stand.chunk]
     for chunk in losing:
         wrong = released_is_hidden(allocator, chunk)
         if wrong is not None:

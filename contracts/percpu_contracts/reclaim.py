@@ -116,4 +116,4 @@ def release_is_affordable(step: Step, allocator: AllocatorView, history: History
     high = allocator.geometry.empty_high
     if found >= high:
         return None
-    return f"pages {stand.start}..{stand.end} are released; the float is {found} pages, below {high}"
+    return f"pages {stand.start}..{stand.end} go; the float is {found} pages, below {high}"

@@ -246,7 +246,7 @@ class State:
         cls: Any = self.__class__
         new: Self = cls.__new__(cls)
         for name in _shared(cls):
-            setattr(new, name, getattr(self, name))
+            object.__setattr__(new, name, getattr(self, name))  # nobody judges a copy
         copies = {chunk: chunk.clone() for chunk in self.chunks()}
         new.chunk_lists = [ListHead(head.slot) for head in self.chunk_lists]
         new.search_lists = [
@@ -263,7 +263,7 @@ class State:
         """
         cls: Any = self.__class__
         for name in _restored(cls):
-            setattr(self, name, getattr(origin, name))
+            object.__setattr__(self, name, getattr(origin, name))
         for chunk, copy in copies.items():
             copy.restore(chunk)
         self._link(origin, copies)

@@ -323,6 +323,7 @@ def _show(
     silent = [name for name in SEARCH.asks() if name not in result.witnessed]
     if silent:
         out.print(f"unchecked, as no situation raised the question: {', '.join(silent)}")
+    output.show_not_asked(out, SEARCH.not_asked())
     for name, counterexample in found.items():
         out.print(f"\n{name} is broken: {title(name)}", style="bold red")
         token = tokens[name]
@@ -369,6 +370,7 @@ def _as_json(
         "seconds": round(result.seconds, 3),
         "situations": result.situations,
         "witnessed": result.witnessed,
+        "not_asked": SEARCH.not_asked(),
         "as_expected": as_expected,
         "violations": {
             name: {

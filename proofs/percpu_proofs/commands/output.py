@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any, TextIO
@@ -112,6 +112,15 @@ def pairs(rows: Sequence[tuple[str, object]]) -> Table:
     for name, value in rows:
         made.add_row(name, value if isinstance(value, Text) else Text(_cell(value)))
     return made
+
+
+def show_not_asked(out: Console, reasons: Mapping[str, str]) -> None:
+    """Name the clauses that were not asked, a line for each reason."""
+    by_reason: dict[str, list[str]] = {}
+    for clause, reason in reasons.items():
+        by_reason.setdefault(reason, []).append(clause)
+    for reason, names in by_reason.items():
+        out.print(f"not asked: {', '.join(names)}: {reason}", markup=False)
 
 
 def _cell(value: object) -> str:

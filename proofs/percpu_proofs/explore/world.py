@@ -20,6 +20,7 @@ from percpu_reference.chunk import Chunk
 from percpu_reference.gaps import Gap, Kind, Steps
 from percpu_reference.variants import Allocator
 from percpu_spec.steps import Area, Deed, Step
+from percpu_spec.views import ChunkView
 
 _CREATING = frozenset((Kind.CREATE, Kind.GROW))
 _ASKING = _CREATING | {Kind.FILL, Kind.POPULATE}
@@ -160,7 +161,7 @@ class World:
 
     def load(self, saved: Saved) -> None:
         """Go back to a saved state of this world."""
-        self.monitor.guard.rest()
+        self.monitor.guard.rest(saved.copies.values(), saved.origin.next_id)
         self.allocator.restore(saved.origin, saved.copies)
         self._take_over(saved)
 
@@ -328,9 +329,9 @@ class World:
         step.asked = runner.asked
         return step
 
-    def places(self) -> dict[Chunk, int]:
+    def places(self) -> dict[ChunkView, int]:
         """Return the number of each listed chunk's list."""
-        found = {}
+        found: dict[ChunkView, int] = {}
         for head in self.allocator.chunk_lists:
             chunk = head.next
             while chunk is not head:

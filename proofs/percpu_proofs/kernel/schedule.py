@@ -150,7 +150,7 @@ class Stage:
         step_taken = world.before(actor)
         step_taken.floats = (self.state.nr_empty_pop_pages,)
         step_taken.places = {c: c.on_list for c in self.state.listed()}
-        left = step_taken.left
+        left: Any = step_taken.left
         environment = self.pair.kernel.environment
         fault = None
         if step < 0 and left is not None:
@@ -235,13 +235,16 @@ class Stage:
     def _of_kernel(self, step: Step) -> Step:
         """Return a step of the model as one of the kernel's, by chunks of the same number."""
 
+        def mine(ours: Any) -> Any:
+            return ours and self.state.find(ours.id)
+
         def stand(gap: Any) -> Any:
-            return gap and gap._replace(chunk=gap.chunk and self.state.find(gap.chunk.id))
+            return gap and gap._replace(chunk=mine(gap.chunk))
 
         def area(ours: Area) -> Any:
-            return ours._replace(chunk=self.state.find(ours.chunk.id))  # type: ignore[attr-defined]
+            return ours._replace(chunk=mine(ours.chunk))
 
-        did = [done._replace(chunk=self.state.find(done.chunk.id)) for done in step.did]  # type: ignore[attr-defined]
+        did = [done._replace(chunk=mine(done.chunk)) for done in step.did]
         return replace(
             step,
             left=stand(step.left),
@@ -249,7 +252,7 @@ class Stage:
             did=[done for done in did if done.chunk is not None],
             standing=[stand(gap) for gap in step.standing],
             waiting=[(area(placed), held) for placed, held in step.waiting],
-            freed=step.freed and self.state.find(step.freed.id),  # type: ignore[attr-defined]
+            freed=mine(step.freed),
             area=step.area and area(step.area),
         )
 
