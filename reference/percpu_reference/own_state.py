@@ -38,7 +38,6 @@ class UnknownStateError(ValueError):
         )
 
 
-@cache
 def is_shipped(cls: type) -> bool:
     """Return whether a class of allocators is of this distribution, all of it."""
     return all(base.__module__.partition(".")[0] in _OURS for base in cls.__mro__)

@@ -20,11 +20,11 @@ from percpu_proofs.explore.sampling import Strategy
 from percpu_proofs.explore.scenario import Scenario, Verdict
 from percpu_proofs.explore.scenario_file import read_scenario
 from percpu_proofs.explore.scenarios import FOLDER, SCENARIOS
-from percpu_proofs.explore.search import Explored
+from percpu_proofs.explore.search import Explored, Finding
 from percpu_proofs.explore.token import Token, read_token
 from percpu_proofs.explore.world import Start, World
 from percpu_proofs.inputs import InputError, one_of
-from percpu_proofs.refinement import title
+from percpu_proofs.refinement import DEPARTURE, may_depart, title
 from percpu_proofs.spread import default_jobs
 from percpu_proofs.variant_errors import guard
 from percpu_reference import DEFAULT
@@ -125,17 +125,28 @@ def explore(
             result = parts.every_schedule(chosen, variant, max_steps=max_steps, refine=refine)
         else:
             result = search(start, mode, max_steps=max_steps, refine=refine)  # type: ignore[arg-type]
+    departure = _departure(variant, result)
     found, interrupted = _small(chosen, variant, result)
     tokens = {name: _token(chosen, variant, result, name, c) for name, c in found.items()}
     as_expected = not result.complete or _is_expected(chosen, variant, result)
     if as_json:
-        output.print_json(_as_json(chosen, variant, result, found, tokens, as_expected))
+        shown = _as_json(chosen, variant, result, found, tokens, as_expected)
+        output.print_json(shown | {"departure": departure and departure.message})
     else:
         _show(output.console(), chosen, variant, result, found, tokens, as_expected)
+        if departure is not None:
+            token = Token.of(variant, REFINE, chosen, departure.schedule)
+            said = f"note: it {DEPARTURE} (percpu-spec explain {REFINE}); {departure.message}"
+            output.console().print(f"{said}\nreplay: percpu-spec replay {token}", soft_wrap=True)
     if interrupted:
         raise SystemExit(output.INTERRUPTED)
     if not as_expected:
         raise SystemExit(output.DIFFERS)
+
+
+def _departure(variant: str, result: Explored) -> Finding | None:
+    """Take from the findings a step that is no action of the machine where that is but a note."""
+    return result.findings.pop(REFINE, None) if may_depart(variant_class(variant)) else None
 
 
 def _small(
