@@ -50,7 +50,7 @@ BACKING: list[Row] = [
     ("create_chunk", "self.enter_chunk(chunk)", "self.enter_chunk(chunk); self.owned.append(chunk)",
      "LIST-1"),
     ("create_chunk", "self.enter_chunk(chunk)",
-     "self.enter_chunk(chunk); self._chunk_move(chunk, 0, True)", "LIST-1"),
+     "self.enter_chunk(chunk); self._chunk_move(chunk, 0, True)", "LIST-1 LOCK-1"),
     ("enter_chunk", "self.chunk_created(chunk.base_addr)", "pass", "LIST-1 STAT-1"),
     ("destroy_chunk", "self.owned.remove(chunk)", "pass", "LIST-1"),
     ("destroy_chunk", "self.chunk_destroyed(chunk.base_addr)", "pass", "LIST-1 STAT-1"),
@@ -213,6 +213,6 @@ BALANCE: list[Row] = [
     ("depopulate_empty", " and chunk.populated[i]", "", "POP-3"),
     ("depopulate_empty", "freed_end = max(freed_end, end + 1)", "freed_end = end + 1", "TLB-1"),
     ("depopulate_empty", "self.depopulate_chunk(chunk, i + 1, end + 1)",
-     "self.sideline_chunk(chunk); self.depopulate_chunk(chunk, i + 1, end + 1)", "ISO-1"),
+     "self.sideline_chunk(chunk); self.depopulate_chunk(chunk, i + 1, end + 1)", "ISO-1 LOCK-1"),
     ("depopulate_empty", "self.spin_unlock()", "pass", "LOCK-2"),
 ]  # fmt: skip
