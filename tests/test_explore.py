@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from depth import deep_unless
 
 from percpu_contracts.registry import SEARCH
 from percpu_proofs import bench_explore
@@ -35,7 +36,10 @@ from percpu_reference.balance import Balance
 from percpu_reference.gaps import Gap
 
 SMALL = SCENARIOS["reclaim-free"]
-PINNED = [(s, variant) for s in SCENARIOS.values() for variant in s.verdicts]
+PINNED = deep_unless(
+    lambda scenario, variant: variant[:5] != "rfc_1" or scenario.verdicts[variant].states < 1000,
+    [(s, variant) for s in SCENARIOS.values() for variant in s.verdicts],
+)
 
 
 @cache
@@ -62,7 +66,13 @@ def gaps_of(variant: str) -> set[str]:
     return names
 
 
-@pytest.mark.parametrize("variant", ["linux_5_12", "rfc_series", "linux_6_12", "reference"])
+@pytest.mark.parametrize(
+    "variant",
+    deep_unless(
+        lambda variant: variant != "rfc_series",
+        ["linux_5_12", "rfc_series", "linux_6_12", "reference"],
+    ),
+)
 def test_scenarios_reach_every_gap(variant: str) -> None:
     met = {gap for s in SCENARIOS.values() for gap in searched(s.name, variant).situations}
     missing = gaps_of(variant) - met
@@ -86,7 +96,13 @@ def test_a_clause_without_its_situation_is_not_asked() -> None:
     assert result.witnessed["LIST-1"] > 0
 
 
-@pytest.mark.parametrize("variant", ["linux_5_12", "rfc_series", "linux_6_12", "reference"])
+@pytest.mark.parametrize(
+    "variant",
+    deep_unless(
+        lambda variant: variant != "linux_5_12",
+        ["linux_5_12", "rfc_series", "linux_6_12", "reference"],
+    ),
+)
 def test_all_modes_agree(variant: str) -> None:
     compared = cross_check(SMALL.start(variant), 100_000)
     every, commuting, reduced, matched = compared.results

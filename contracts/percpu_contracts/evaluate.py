@@ -19,6 +19,8 @@ from icontract._checkers import find_checker
 from percpu_contracts.contract import NOT_ASKED, Condition, Mark, sentence
 from percpu_contracts.guard import gap_misuse
 from percpu_contracts.monitor import ClauseViolation, MisuseError, Monitor
+from percpu_contracts.steps import KINDS, Actor, after, before, handed_out, judged_step
+from percpu_spec.steps import Step
 
 CALLERS_ERROR = "API-2"
 
@@ -139,11 +141,12 @@ def enforced(function: Callable[..., Any], marks: Sequence[Mark]) -> Callable[..
     """Return a function that asks a contract at every call.
 
     That of a generator function speaks of its first step and of its return; in every gap the
-    clauses about states are asked. For tools it is a function that runs all its steps.
+    clauses about states are asked.
     """
+    function = without_contract(function)
     contract = Contract(function, marks)
     if inspect.isgeneratorfunction(function):
-        return _visible(_stepwise(contract), _run_whole(function), marks)
+        return _visible(_stepwise(contract), marks)
 
     @functools.wraps(function)
     def at_once(*given: Any, **named: Any) -> Any:
@@ -156,40 +159,102 @@ def enforced(function: Callable[..., Any], marks: Sequence[Mark]) -> Callable[..
         contract.leave(values, old, result)
         return result
 
-    return _visible(at_once, function, marks)
+    return _visible(at_once, marks)
 
 
 def _stepwise(contract: Contract) -> Callable[..., Any]:
+    """Return the generator function under contract; the outermost one that runs judges its steps.
+
+    Those that it calls pass their gaps on.
+    """
+
     @functools.wraps(contract.function)
     def steps(*given: Any, **named: Any) -> Generator[Any, Any, Any]:
         values = contract.values(given, named)
         old = contract.enter(values)
         allocator = values[0]
+        operation = None
         running = contract.function(*given, **named)
         try:
             while True:
-                monitor = allocator.monitor
-                if monitor is None:
+                monitor: Monitor | None = allocator.monitor
+                if monitor is None or monitor.guard.inside:
                     gap = next(running)
                 else:
-                    guard = monitor.guard
-                    was, guard.inside = guard.inside, True
-                    if not was:
-                        guard.enter()
-                    try:
-                        gap = next(running)
-                    finally:
-                        guard.inside = was
-                    judge_gap(allocator, gap)
+                    operation = operation or _Operation(contract.function.__name__, values)
+                    gap = operation.step(running)
                 yield gap
         except StopIteration as stop:
             result = stop.value
         finally:
             running.close()
+            if operation is not None:
+                operation.monitor.actors.remove(operation)
         contract.leave(values, old, result)
         return result
 
     return steps
+
+
+class _Operation(Actor):
+    """What runs under contracts with nothing else of the allocator around it: its gaps are judged.
+
+    If it is an operation, one of KINDS, its steps are judged too.
+    """
+
+    def __init__(self, name: str, values: Values) -> None:
+        super().__init__(KINDS.get(name, ""))
+        self.allocator = values[0]
+        self.monitor: Monitor = self.allocator.monitor
+        self.monitor.actors.append(self)
+        self._size = 0  # of an allocation, in bytes
+        self._freed = None  # the chunk that a free frees into
+        if self.kind == "a":
+            self._size, *_, gfp = values[1:]
+            self.blocking = not self.allocator.is_atomic(gfp)
+        elif self.kind == "f" and values[1] is not None:
+            self._freed = values[1][0]
+
+    def step(self, running: Generator[Any, Any, Any]) -> Any:
+        """Run to the next gap and return it; judge the step, and the state in the gap."""
+        monitor, guard = self.monitor, self.monitor.guard
+        step = None
+        if self.kind:
+            self.leave(self.allocator)
+            step = before(self.allocator, self, self._freed)
+        end = None
+        guard.inside = True
+        guard.enter()
+        try:
+            self.gap = next(running)
+        except StopIteration as stop:
+            self.gap, end = None, stop
+        finally:
+            guard.inside = False
+        if self.allocator.lock:
+            monitor.misused(*gap_misuse(self.gap is None or self.gap.last))
+        if self.gap is not None:
+            judge_gap(self.allocator, self.gap)
+        if step is not None:
+            self._judge(step, end and end.value)
+        if end is not None:
+            raise end
+        return self.gap
+
+    def _judge(self, step: Step, result: Any) -> None:
+        """Judge a step that has been taken; result: what the operation returned, if it ended."""
+        allocator, monitor, actors = self.allocator, self.monitor, self.monitor.actors
+        if not allocator.alloc_mutex:
+            monitor.holder = None
+        elif monitor.holder is None:
+            monitor.holder = self
+        self.arrive(allocator, actors)
+        area = handed_out(allocator, result, self._size) if self.kind == "a" else None
+        after(step, allocator, self, actors, monitor.holder, area)
+        for clause, wrong in judged_step(step, allocator, monitor.history):
+            monitor.evaluated[clause] += 1
+            if wrong is not None:
+                monitor.misused(clause, wrong)
 
 
 def judge_gap(allocator: Any, gap: Any) -> None:
@@ -199,35 +264,16 @@ def judge_gap(allocator: Any, gap: Any) -> None:
     to its return.
     """
     monitor: Monitor | None = allocator.monitor
-    if monitor is not None and allocator.lock:
-        monitor.misused(*gap_misuse(gap.last))
     if monitor is not None and (monitor.history.concurrent or not gap.last):
         monitor.judge(allocator, quiescent=False)
 
 
-def _run_whole(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the generator function as one that runs to its end and judges every gap."""
-
-    @functools.wraps(function)
-    def whole(self: Any, *given: Any, **named: Any) -> Any:
-        steps = function(self, *given, **named)
-        try:
-            while True:
-                judge_gap(self, next(steps))
-        except StopIteration as stop:
-            return stop.value
-
-    return whole
-
-
-def _visible(
-    run: Any, plain: Callable[..., Any], marks: Sequence[Mark]
-) -> Callable[..., Any]:
+def _visible(run: Any, marks: Sequence[Mark]) -> Callable[..., Any]:
     """Give what runs a function the contract that tools look for, as icontract's decorators would.
 
-    plain is what they find behind it: the function, without its contract.
+    The function itself, without its contract, is `__wrapped__`.
     """
-    shown: Any = plain
+    shown: Any = run.__wrapped__
     for mark in sorted(marks, key=lambda mark: mark.kind == "old"):
         if mark.kind == "require":
             shown = icontract.require(_holds(mark.condition), sentence(mark))(shown)
@@ -236,21 +282,41 @@ def _visible(
         elif mark.kind == "old" and getattr(shown, "__postconditions__", None):
             shown = icontract.snapshot(mark.condition, name=mark.clause)(shown)
     checker: Any = find_checker(shown)
-    if checker is not None:
-        for name in ("__preconditions__", "__postconditions__", "__postcondition_snapshots__"):
-            setattr(run, name, getattr(checker, name))
-    run.__wrapped__ = plain
-    run.__doc__ = "\n".join([inspect.getdoc(plain) or "", *_lines(marks)])
+    for name in ("__preconditions__", "__postconditions__", "__postcondition_snapshots__"):
+        setattr(run, name, getattr(checker, name, []))
+    run.__doc__ = "\n".join([inspect.getdoc(run) or "", *_lines(marks)])
     return run  # type: ignore[no-any-return]
 
 
-def _holds(condition: Condition) -> Callable[..., bool]:
-    """Return a condition that is true where it holds, as icontract has it."""
+def without_contract(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the function behind one that asks its contract, any other as it is."""
+    plain: Callable[..., Any] = getattr(function, "__wrapped__", function)
+    return plain if hasattr(function, "__postconditions__") else function
+
+
+class Broken(str):
+    """What is wrong, as a condition that does not hold: it counts as false."""
+
+    __slots__ = ()
+
+    def __bool__(self) -> bool:
+        return False
+
+
+def _holds(condition: Condition) -> Callable[..., Any]:
+    """Return a condition that is true where it holds, as icontract has it.
+
+    What answers for several clauses leaves out those that the variant declares to break.
+    """
 
     @functools.wraps(condition)
-    def holds(**given: Any) -> bool:
+    def holds(**given: Any) -> Any:
         wrong = condition(**given)
-        return not wrong if wrong is None or isinstance(wrong, str) else not any(wrong)
+        if wrong is not None and not isinstance(wrong, str):
+            monitor = given["self"].monitor
+            declared = monitor.expected | monitor.not_applicable
+            wrong = next((f"{c}: {said}" for c, said in wrong if c not in declared), None)
+        return Broken(wrong) if wrong else True
 
     return holds
 

@@ -67,19 +67,20 @@ def unlocked_of(cls: type) -> frozenset[str]:
 class IndexData:
     """The objects of an allocator's index data, each plain or a trap.
 
-    unlocked: names of fields that are none. No object is known before the first `shut`.
+    unlocked: names of fields that are none. open: objects that are plain now, with their traps. No
+    object is known before the first `shut`.
     """
 
-    def __init__(self, allocator: Any) -> None:
+    def __init__(self, allocator: Any, opened: list[tuple[Any, type]]) -> None:
         self.allocator = allocator
+        self.open = opened
+        self.open.clear()
         self.unlocked = unlocked_of(allocator.__class__)
         self._kinds: frozenset[type] = frozenset()  # of the objects in lists, chunks and containers
         self._chunks: set[Any] = set()  # those known
-        # the objects known, each with its class and its trap
-        self._things: list[Any] = []
+        self._things: list[Any] = []  # objects known, but containers of objects; with their classes
         self._plain: list[type] = []
-        self._traps: list[type] = []
-        self._rested = True  # all are plain
+        self._traps: list[tuple[Any, type]] = []  # the same objects with their traps
         self._fixed = False  # the allocator holds the same ones in every state, but for chunks
         self._up_to = 0  # chunks with an id below are known; 0 if anything is to be looked for
 
@@ -89,20 +90,16 @@ class IndexData:
         The allocator becomes that of a state with these chunks, and this next_id.
         """
         exhaust(map(become, self._things, self._plain))
-        self._rested = True
+        self.open[:] = self._traps
         self._up_to = next_id if self._fixed and self._chunks.issuperset(chunks) else 0
 
-    def shut(self, opened: list[tuple[Any, type]]) -> None:
-        """Let all objects tell: those opened since the last time, and those that have come."""
+    def shut(self) -> None:
+        """Let all objects tell, those included that have come since the last time."""
         if getattr(self.allocator, "next_id", 0) != self._up_to:  # locks alone have none
             self._look()
-        if self._rested:
-            exhaust(map(become, self._things, self._traps))
-            self._rested = False
-        else:
-            for thing, trap in opened:
-                thing.__class__ = trap
-        opened.clear()
+        for thing, trap in self.open:  # each is plain, where this is faster than `become`
+            thing.__class__ = trap
+        self.open.clear()
 
     def look_again(self) -> None:
         """Look for new objects at the next `shut`."""
@@ -142,7 +139,7 @@ class IndexData:
 
     def _look_through(self, allocator: Any) -> bool:
         """Find what the allocator itself holds; False if some of it cannot tell yet."""
-        exhaust(map(become, self._things, self._plain))
+        self.open.clear()
         known = allocator.first_chunk.chunk_md, allocator.chunk_lists[0], allocator.stats
         self._kinds = frozenset((Pages, *TWINS.values(), *(one.__class__ for one in known)))
         self._kinds -= {type(None)}
@@ -155,12 +152,15 @@ class IndexData:
         return whole
 
     def _add(self, things: list[Any]) -> None:
-        """Know these objects, which are plain."""
-        plain = [thing.__class__ for thing in things]
-        self._things += things
-        self._plain += plain
-        self._traps += map(trap_of, plain)
-        self._rested = True
+        """Know these objects, which become plain."""
+        for thing in things:
+            become(thing, thing.__class__)
+            pair = thing, trap_of(thing.__class__)
+            self.open.append(pair)
+            if not isinstance(thing, (dict, list, set)):
+                self._things.append(thing)
+                self._plain.append(thing.__class__)
+                self._traps.append(pair)
 
     def _has_own(self, holder: Any) -> bool:
         """Say whether fields of a variant's own hold objects, now or later."""

@@ -8,12 +8,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from percpu_contracts.guard import Guard
 from percpu_contracts.history import History
 from percpu_contracts.registry import When, state_clauses
 from percpu_contracts.whole_state import Broken, WholeState
 from percpu_spec.views import AllocatorView
+
+if TYPE_CHECKING:
+    from percpu_contracts.steps import Actor
 
 
 class ClauseViolation(AssertionError):
@@ -67,6 +71,8 @@ class Monitor:
         self.history = History()
         self.whole_state = WholeState(self.not_applicable)
         self.guard = Guard(self.misused)
+        self.actors: list[Actor] = []  # operations under contracts that are under way
+        self.holder: Actor | None = None  # of these, of pcpu_alloc_mutex
         self._counted: set[str] = set()
         self._counted_at = -1
 
@@ -93,7 +99,7 @@ class Monitor:
         return expected or not self.strict
 
     def misused(self, clause: str, message: str) -> None:
-        """Enter a misuse of locks; raise if it is unexpected."""
+        """Enter what a step broke; raise if it is unexpected."""
         if not self.broken(clause, message):
             raise ClauseViolation(clause, message, self.operation)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from percpu_contracts.contract import ensure, old, require
+from percpu_contracts.contract import ensure, old, record, require
 from percpu_contracts.functions import chunks as must
 from percpu_contracts.functions.slots import empties_before, float_before, locked
 from percpu_reference.areas import Areas
@@ -117,6 +117,7 @@ class Chunks(Areas):
     @old("empties", empties_before)
     @ensure("POP-3", must.are_populated)
     @ensure("POP-1", must.moves_empties)
+    @record(must.note_populated, deed=True)
     def chunk_populated(self, chunk: Chunk, page_start: int, page_end: int) -> None:
         """Book-keep that pages [page_start, page_end) have been populated."""
         nr = page_end - page_start

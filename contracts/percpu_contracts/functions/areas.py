@@ -7,6 +7,7 @@ from typing import Any
 from percpu_contracts import hints, lists, maps
 from percpu_contracts.model import LinkedChunk, Model
 from percpu_spec.definitions import area_size
+from percpu_spec.steps import Deed
 
 
 def map_before(chunk: LinkedChunk) -> bytearray:
@@ -39,6 +40,13 @@ def area_is_taken(
     wanted = OLD.map
     wanted[at:end] = b"\1" * alloc_bits
     return None if chunk.alloc_map == wanted else f"other bits than {at}..{end} changed"
+
+
+def note_placed(self: Model, chunk: LinkedChunk, alloc_bits: int, result: int) -> None:
+    """An area was taken."""
+    if result >= 0:
+        at = result // self.geometry.granule
+        self.monitor.history.tell(Deed.PLACED, chunk, at, at + alloc_bits)
 
 
 def area_is_bounded(

@@ -9,6 +9,7 @@ from percpu_contracts.contract import NOT_ASKED
 from percpu_contracts.functions.slots import float_now
 from percpu_contracts.model import LinkedChunk, Model
 from percpu_spec.definitions import is_fully_free
+from percpu_spec.steps import Deed
 
 
 def may_sleep(self: Model) -> str | None:
@@ -155,20 +156,28 @@ def is_hidden(self: Model, chunk: LinkedChunk) -> str | None:
     return isolation.released_is_hidden(self, chunk)
 
 
+def note_populated(self: Model, chunk: LinkedChunk, page_start: int, page_end: int) -> None:
+    """These pages were counted as populated."""
+    self.monitor.history.tell(Deed.POPULATED, chunk, page_start, page_end)
+
+
 def note_released(self: Model, chunk: LinkedChunk, page_start: int, page_end: int) -> None:
     """These pages were unmapped (COST-1, TLB-1); those of km stay mapped as long as their chunk."""
     pages = range(page_start, page_end) if self.geometry.backing == "vm" else ()
     self.monitor.history.released(chunk, pages)
+    self.monitor.history.tell(Deed.RELEASED, chunk, page_start, page_end)
 
 
 def note_flushed(self: Model, chunk: LinkedChunk, page_start: int, page_end: int) -> None:
     """The translations of these pages were flushed (TLB-1)."""
     self.monitor.history.flushed(chunk, range(page_start, page_end))
+    self.monitor.history.tell(Deed.FLUSHED, chunk, page_start, page_end)
 
 
 def note_destroyed(self: Model, chunk: LinkedChunk) -> None:
     """The chunk is gone."""
     self.monitor.history.destroyed(chunk)
+    self.monitor.history.tell(Deed.DESTROYED, chunk)
 
 
 def is_owned(self: Model, result: LinkedChunk | None) -> str | None:

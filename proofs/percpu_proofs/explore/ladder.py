@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from percpu_contracts.monitor import ClauseViolation
+from percpu_contracts.steps import floats
 from percpu_contracts.whole_state import WholeState
 from percpu_proofs.explore.contracted import ContractedWorld
 from percpu_proofs.explore.follower import Follower
@@ -150,7 +151,7 @@ def _rung(
         "".join(lane(world, index, actor) for index in range(first, len(world.runners))),
         world.monitor.guard.locked,
         None if world.holder is None else world.holder - first,
-        world.floats(),
+        floats(world.allocator),
         tuple(memory_lines(world)),
         tuple(broken.items()),
     )
@@ -177,7 +178,7 @@ def _standing(runner: Runner) -> str:
         assert runner.gap is not None
         gap = runner.gap
         where = f" (chunk {gap.chunk.id}, pages {gap.start}..{gap.end})" if gap.chunk else ""
-        return gap.name + where
+        return f"{gap.name}{where}"
     if runner.operation[0] != "a":
         return "done"
     if runner.result is None:

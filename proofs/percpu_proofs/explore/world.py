@@ -9,18 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from percpu_contracts import balance, isolation
-from percpu_contracts.attach import lock_checked
+from percpu_contracts import balance
+from percpu_contracts.attach import lock_checked, observed
 from percpu_contracts.history import History
 from percpu_contracts.monitor import Monitor
-from percpu_contracts.observe import observed
+from percpu_contracts.steps import Actor, after, before, handed_out, waiting
 from percpu_proofs.explore.standing import chunk_state, standing
 from percpu_proofs.oplist import Operation
 from percpu_reference.chunk import Chunk
-from percpu_reference.gaps import Gap, Kind, Steps
+from percpu_reference.gaps import Kind, Steps
 from percpu_reference.variants import Allocator
-from percpu_spec.steps import Area, Deed, Step
-from percpu_spec.views import ChunkView
+from percpu_spec.steps import Area, Step
 
 _CREATING = frozenset((Kind.CREATE, Kind.GROW))
 _ASKING = _CREATING | {Kind.FILL, Kind.POPULATE}
@@ -44,24 +43,19 @@ MOST_STEPS = 20_000
 of a reviewer's variant, where a search does not see that its steps lead back."""
 
 
-class Runner:
+class Runner(Actor):
     """One actor: its operation, where it stands, and what came of it.
 
     One that is done does not change any more.
     """
 
-    __slots__ = (
-        "asked", "count", "done", "exposed", "gap", "operation", "placed", "result", "steps"
-    )  # fmt: skip
+    __slots__ = ("count", "done", "operation", "result", "steps")
 
     def __init__(self, operation: Operation) -> None:
+        super().__init__(operation[0])
         self.operation = operation
-        self.asked = False  # for balance work
         self.count = 0  # steps taken
-        self.placed: Area | None = None  # the area last taken, whatever became of it
-        self.exposed: str | None = None  # in a PAUSE: where the chunk held could be found
         self.steps: Steps[Any] | None = None
-        self.gap: Gap | None = None
         self.done = False
         self.result: Any = None
 
@@ -242,17 +236,17 @@ class World:
     def advance(self, index: int) -> Runner:
         """Let an actor run to its next gap, or to its end."""
         allocator, runners = self.allocator, self.runners
-        created, requests = allocator.next_id, allocator.env.balance_requests
-        self.history.did.clear()
+        created = allocator.next_id
         self._protected = None
         if index == len(runners):
             self.works -= 1
             self.alone = 0
             runners.append(Runner(("b", 0, 0, 0, False, 0)))
         runner = runners[index]
+        runner.leave(allocator)
         steps = runner.steps
         if steps is None:
-            steps = runner.steps = self._begin(runner.operation)
+            steps = runner.steps = self._begin(runner)
         runner.count += 1
         try:
             if runner.count > MOST_STEPS:
@@ -264,8 +258,6 @@ class World:
             runner.result = stop.value
             if runner.operation[0] == "a":
                 self.handles[runner.operation[1]] = stop.value
-        if allocator.env.balance_requests != requests or not allocator.async_enabled:
-            runner.asked = True
         if runner.operation[0] != "b":
             self.alone = 0
         else:
@@ -274,78 +266,31 @@ class World:
             self.holder = None
         elif self.holder is None:
             self.holder = index
-        self._note(runner)
+        runner.arrive(allocator, runners)
         return runner
-
-    def _note(self, runner: Runner) -> None:
-        """Keep what a step shows of its actor, and of chunks that others hold."""
-        runner.exposed = None
-        for done in self.history.did:
-            if done.deed is Deed.PLACED and runner.operation[0] == "a":
-                granule = self.allocator.granule
-                off, size = done.start * granule, (done.end - done.start) * granule
-                runner.placed = Area(done.chunk, off, size)
-        for other in self.runners:
-            gap = other.gap
-            if gap is not None and gap.kind is Kind.PAUSE and gap.chunk is not None:
-                other.exposed = other.exposed or isolation.released_is_hidden(
-                    self.allocator, gap.chunk
-                )
 
     def waiting(self) -> list[tuple[Area, bool]]:
         """Return the areas of blocking allocations under way, and who of them holds the mutex."""
-        return [
-            (runner.placed, self.allocator.alloc_mutex and self.holder == index)
-            for index, runner in enumerate(self.runners)
-            if runner.placed is not None
-            and runner.gap is not None
-            and not self.allocator.is_atomic(runner.operation[5])
-        ]
+        return waiting(self.allocator, self.runners, self._holder())
 
-    def floats(self) -> tuple[int, ...]:
-        """Return the float of each type of chunks, in pages."""
-        allocator = self.allocator
-        return tuple([allocator.float_of(kind) for kind in range(allocator.chunk_types)])
+    def _holder(self) -> Runner | None:
+        return None if self.holder is None else self.runners[self.holder]
 
     def before(self, actor: int) -> Step:
         """Return what is to be known of a step before an actor takes it."""
-        step = Step("b", None, None, self.floats(), self.places(), ())
-        if actor < len(self.runners):
-            runner = self.runners[actor]
-            step.kind, handle, *_ = runner.operation
-            step.left, step.exposed = runner.gap, runner.exposed
-            if step.kind == "f" and step.left is None:
-                area = self.handles.get(handle)
-                step.freed = area and area[0]
-        return step
+        if actor == len(self.runners):
+            return before(self.allocator, Actor("b"))
+        runner = self.runners[actor]
+        kind, handle, *_ = runner.operation
+        area = self.handles.get(handle) if kind == "f" else None
+        return before(self.allocator, runner, area and area[0])
 
     def after(self, step: Step, runner: Runner) -> Step:
         """Complete the description of a step that a runner has taken."""
-        step.stand = runner.gap
-        step.did = self.history.did
-        step.standing = [other.gap for other in self.runners if other.gap is not None]
-        step.waiting = self.waiting()
-        step.area = self.handed_out(runner)
-        step.asked = runner.asked
-        return step
-
-    def places(self) -> dict[ChunkView, int]:
-        """Return the number of each listed chunk's list."""
-        found: dict[ChunkView, int] = {}
-        for head in self.allocator.chunk_lists:
-            chunk = head.next
-            while chunk is not head:
-                found[chunk] = head.slot
-                chunk = chunk.next
-        return found
-
-    def handed_out(self, runner: Runner) -> Area | None:
-        """Return the area with which an allocation has ended."""
-        if runner.operation[0] != "a" or not runner.done or runner.result is None:
-            return None
-        chunk, off = runner.result
-        granule = self.allocator.granule
-        return Area(chunk, off, -(-runner.operation[2] // granule) * granule)
+        area = None
+        if runner.kind == "a" and runner.done:
+            area = handed_out(self.allocator, runner.result, runner.operation[2])
+        return after(step, self.allocator, runner, self.runners, self._holder(), area)
 
     def watched_step(self, step: int) -> Runner:
         """Let an actor take one step with its locks watched; `misuse` has what is wrong."""
@@ -358,9 +303,10 @@ class World:
             guard.inside = False
             allocator.__class__ = self._plain
 
-    def _begin(self, operation: Operation) -> Steps[Any]:
-        kind, handle, size, align, reserved, gfp = operation
+    def _begin(self, runner: Runner) -> Steps[Any]:
+        kind, handle, size, align, reserved, gfp = runner.operation
         if kind == "a":
+            runner.blocking = not self.allocator.is_atomic(gfp)
             return self.allocator.alloc_percpu(size, align, reserved, gfp)
         if kind == "f":
             return self.allocator.free_percpu(self.handles.pop(handle))
