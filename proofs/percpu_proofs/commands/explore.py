@@ -24,12 +24,12 @@ from percpu_proofs.explore.search import Explored, Finding
 from percpu_proofs.explore.token import Token, read_token
 from percpu_proofs.explore.world import Start, World
 from percpu_proofs.inputs import InputError, one_of
-from percpu_proofs.refinement import DEPARTURE, may_depart, title
+from percpu_proofs.refinement import DEPARTURE, may_depart
 from percpu_proofs.spread import default_jobs
 from percpu_proofs.variant_errors import guard
 from percpu_reference import DEFAULT
 from percpu_reference.variants import variant_class
-from percpu_spec.catalogue import REFINE
+from percpu_spec.catalogue import REFINE, title
 
 _MODES = ("matching", "commuting", "dpor", "all")
 _BRUTE = 1_000_000  # steps of each mode, for a cross-check
