@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from plain_state import SMALL as G
-from plain_state import Bools, allocator
+from plain_state import allocator
 
 from percpu_contracts import (
     accounting,
@@ -13,12 +13,11 @@ from percpu_contracts import (
     fit,
     locks,
     maps,
-    population,
     reclaim,
     tlb,
 )
-from percpu_contracts.binding import Predicate
 from percpu_contracts.cost import Examined
+from percpu_contracts.registry import Predicate
 
 
 def examined(*kinds: str) -> list[Examined]:
@@ -35,10 +34,6 @@ OPERATIONS: list[tuple[str, Predicate, tuple[object, ...], tuple[object, ...], s
     ("API-6", api.area_is_cleared, ({(0, 8, 8), (1, 0, 32)}, 8, 8, G),
      ({(0, 8, 8), (1, 8, 4)}, 8, 8, G), "not cleared on CPU 1"),
     ("MAP-4", maps.free_returns_area, (8, 8), (12, 8), "freed 12 bytes of an area of 8"),
-    ("POP-4", population.failure_keeps_ranges, (b"\1\0\0\0", b"\1\1\1\0", [(1, 3)]),
-     (b"\1\0\0\0", b"\1\1\0\0", []), "page 1 is populated"),
-    ("POP-4", population.failure_keeps_ranges, (Bools([0, 1]), b"\0\1", []),
-     (b"\1\0", b"\1\0", [(1, 2)]), "page 1"),
     ("RCL-1", reclaim.float_stays_high, (9, 4, G), (9, 3, G), "fell from 9 to 3"),
     ("RCL-1", reclaim.float_stays_high, (3, 3, G), (3, 2, G), "fell from 3 to 2"),
     ("BAL-1", balance.population_raises_float, (1, 3, 2), (1, 1, 2), "from 1 to 1"),

@@ -16,9 +16,9 @@ from workloads import KM as KM_GEOMETRY
 
 import percpu_contracts
 from percpu_contracts.attach import checked
-from percpu_contracts.binding import PREDICATES
 from percpu_contracts.contract import ensure, marked_names, marks_of
 from percpu_contracts.monitor import ClauseViolation, MisuseError, Monitor
+from percpu_contracts.registry import CONTRACTS
 from percpu_proofs import data
 from percpu_proofs.conformance.state import Recorder, counter_record
 from percpu_proofs.conformance.vector_file import Vector, find_vectors, read_vector
@@ -138,7 +138,7 @@ def test_every_clause_catches_a_bug() -> None:
     """A row with one clause says that this clause is the first to be broken."""
     catching = {row[3] for row in (*BUGS, *REPAIRED)}
     # API-2 is for callers to break: see below
-    assert set(PREDICATES) - catching == {"API-2"}
+    assert set(CONTRACTS.asks()) - catching == {"API-2"}
 
 
 @pytest.mark.parametrize("variant", [Linux612, repaired(Linux612)], ids=["6.12", "repaired"])
@@ -151,7 +151,7 @@ def test_every_clause_is_asked(variant: type[Allocator]) -> None:
         play(checked(cls, "full"), scene, monitor)
         assert monitor.violations.keys() <= cls.EXPECTED.keys()
         asked += monitor.asked()
-    assert set(PREDICATES) - set(+asked) == set(variant.NOT_APPLICABLE)
+    assert set(CONTRACTS.asks()) - set(+asked) == set(variant.NOT_APPLICABLE)
 
 
 def test_every_expected_violation_shows() -> None:

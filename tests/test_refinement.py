@@ -7,6 +7,7 @@ from random import Random
 from typing import Any
 
 import pytest
+from depth import deep_unless
 from seeded_allocators import Doubled, EarlySideline, Impatient, KeptFloat, Unflagged
 from workloads import KM, SMALL, Scene, boot, play, scenes
 
@@ -79,7 +80,13 @@ def test_under_full_contracts() -> None:
     assert monitor.evaluated
 
 
-@pytest.mark.parametrize("variant", [*KEPT, "rfc_1", "rfc_1_reviewed", "rfc_series"])
+@pytest.mark.parametrize(
+    "variant",
+    deep_unless(
+        lambda variant: variant in ("linux_6_12", "reference"),
+        [*KEPT, "rfc_1", "rfc_1_reviewed", "rfc_series"],
+    ),
+)
 def test_every_action_fires_in_random_schedules(variant: str) -> None:
     unseen = {action for name, action in NEVER_SEEN if name == variant}
     assert set(MACHINES[variant].actions) - fired(variant).keys() == unseen
@@ -281,5 +288,5 @@ def test_unknown_gap_is_reported() -> None:
     allocator = build("linux_6_12", SMALL)
     checker = RefinementChecker(LINUX_6_12, allocator)
     allocator.alloc_mutex = True
-    with pytest.raises(StepMismatch, match="has no phase"):
+    with pytest.raises(StepMismatch, match="does not tell its kind"):
         checker.after("a", Gap("somewhere", allocator.first_chunk, 0, 1))

@@ -132,6 +132,7 @@ def test_full_workload_is_within_the_bands(full: Workload) -> None:
     assert last.unstranded_kb == pytest.approx(recorded, rel=0.005)
 
 
+@pytest.mark.deep
 def test_full_workload_is_within_the_bands_with_nothing_in_the_gaps(full: Workload) -> None:
     """The band does not hang on the fitted gap."""
     curve = run_workload(full, "linux_6_12", QUIET)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
-from percpu_contracts.binding import states
+from percpu_contracts.registry import states
 from percpu_spec.definitions import charged_size, live_chunks, served_areas
 from percpu_spec.geometry import Geometry
 from percpu_spec.views import AllocatorView

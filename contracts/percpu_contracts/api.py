@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from percpu_contracts.binding import states
+from percpu_contracts.registry import states
 from percpu_spec.definitions import (
     area_size,
     is_legal,

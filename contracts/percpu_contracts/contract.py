@@ -49,10 +49,21 @@ class Mark:
         """Whether it only keeps history (`record`)."""
         return hasattr(self.condition, _NOTE)
 
+    @property
+    def is_deed(self) -> bool:
+        """Whether it tells of a deed."""
+        return getattr(self.condition, _NOTE, False)
+
+
+ON_FUNCTIONS: dict[str, list[str]] = {}
+"""The functions whose contracts ask a clause, by its id; filled as functions are marked."""
+
 
 def _mark(kind: Kind, clause: str, condition: Condition, level: Level) -> Callable[[F], F]:
     def annotate(function: F) -> F:
         marks: tuple[Mark, ...] = getattr(function, MARKS, ())
+        for asked in clause.split() if kind != "old" else ():
+            ON_FUNCTIONS.setdefault(asked, []).append(function.__qualname__)
         # decorators run from the bottom up; keep the order in which they are read
         setattr(function, MARKS, (Mark(kind, clause, condition, level), *marks))
         return function
@@ -75,14 +86,17 @@ def old(name: str, capture: Condition) -> Callable[[F], F]:
     return _mark("old", name, capture, "full")
 
 
-def record(note: Condition) -> Callable[[F], F]:
-    """Keep the history that some clauses speak of: note is called when the function is left."""
+def record(note: Condition, *, deed: bool = False) -> Callable[[F], F]:
+    """Keep the history that some clauses speak of: note is called when the function is left.
+
+    deed: it tells of a deed (percpu_spec.steps), and so is called wherever steps are judged.
+    """
 
     @functools.wraps(note)
     def noted(*args: Any, **named: Any) -> None:
         note(*args, **named)
 
-    setattr(noted, _NOTE, True)
+    setattr(noted, _NOTE, deed)
     return _mark("ensure", "", noted, "full")
 
 

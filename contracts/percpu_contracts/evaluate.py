@@ -19,6 +19,8 @@ from icontract._checkers import find_checker
 from percpu_contracts.contract import NOT_ASKED, Condition, Mark, sentence
 from percpu_contracts.guard import gap_misuse
 from percpu_contracts.monitor import ClauseViolation, MisuseError, Monitor
+from percpu_contracts.steps import KINDS, Actor, after, before, handed_out, judged_step
+from percpu_spec.steps import Step
 
 CALLERS_ERROR = "API-2"
 
@@ -161,36 +163,98 @@ def enforced(function: Callable[..., Any], marks: Sequence[Mark]) -> Callable[..
 
 
 def _stepwise(contract: Contract) -> Callable[..., Any]:
+    """Return the generator function under contract; the outermost one that runs judges its steps.
+
+    Those that it calls pass their gaps on.
+    """
+
     @functools.wraps(contract.function)
     def steps(*given: Any, **named: Any) -> Generator[Any, Any, Any]:
         values = contract.values(given, named)
         old = contract.enter(values)
         allocator = values[0]
+        operation = None
         running = contract.function(*given, **named)
         try:
             while True:
-                monitor = allocator.monitor
-                if monitor is None:
+                monitor: Monitor | None = allocator.monitor
+                if monitor is None or monitor.guard.inside:
                     gap = next(running)
                 else:
-                    guard = monitor.guard
-                    was, guard.inside = guard.inside, True
-                    if not was:
-                        guard.enter()
-                    try:
-                        gap = next(running)
-                    finally:
-                        guard.inside = was
-                    judge_gap(allocator, gap)
+                    operation = operation or _Operation(contract.function.__name__, values)
+                    gap = operation.step(running)
                 yield gap
         except StopIteration as stop:
             result = stop.value
         finally:
             running.close()
+            if operation is not None:
+                operation.monitor.actors.remove(operation)
         contract.leave(values, old, result)
         return result
 
     return steps
+
+
+class _Operation(Actor):
+    """What runs under contracts with nothing else of the allocator around it: its gaps are judged.
+
+    If it is an operation, one of KINDS, its steps are judged too.
+    """
+
+    def __init__(self, name: str, values: Values) -> None:
+        super().__init__(KINDS.get(name, ""))
+        self.allocator = values[0]
+        self.monitor: Monitor = self.allocator.monitor
+        self.monitor.actors.append(self)
+        self._size = 0  # of an allocation, in bytes
+        self._freed = None  # the chunk that a free frees into
+        if self.kind == "a":
+            self._size, *_, gfp = values[1:]
+            self.blocking = not self.allocator.is_atomic(gfp)
+        elif self.kind == "f" and values[1] is not None:
+            self._freed = values[1][0]
+
+    def step(self, running: Generator[Any, Any, Any]) -> Any:
+        """Run to the next gap and return it; judge the step, and the state in the gap."""
+        monitor, guard = self.monitor, self.monitor.guard
+        step = None
+        if self.kind:
+            self.leave(self.allocator)
+            step = before(self.allocator, self, self._freed)
+        end = None
+        guard.inside = True
+        guard.enter()
+        try:
+            self.gap = next(running)
+        except StopIteration as stop:
+            self.gap, end = None, stop
+        finally:
+            guard.inside = False
+        if self.allocator.lock:
+            monitor.misused(*gap_misuse(self.gap is None or self.gap.last))
+        if self.gap is not None:
+            judge_gap(self.allocator, self.gap)
+        if step is not None:
+            self._judge(step, end and end.value)
+        if end is not None:
+            raise end
+        return self.gap
+
+    def _judge(self, step: Step, result: Any) -> None:
+        """Judge a step that has been taken; result: what the operation returned, if it ended."""
+        allocator, monitor, actors = self.allocator, self.monitor, self.monitor.actors
+        if not allocator.alloc_mutex:
+            monitor.holder = None
+        elif monitor.holder is None:
+            monitor.holder = self
+        self.arrive(allocator, actors)
+        area = handed_out(allocator, result, self._size) if self.kind == "a" else None
+        after(step, allocator, self, actors, monitor.holder, area)
+        for clause, wrong in judged_step(step, allocator, monitor.history):
+            monitor.evaluated[clause] += 1
+            if wrong is not None:
+                monitor.misused(clause, wrong)
 
 
 def judge_gap(allocator: Any, gap: Any) -> None:
@@ -200,8 +264,6 @@ def judge_gap(allocator: Any, gap: Any) -> None:
     to its return.
     """
     monitor: Monitor | None = allocator.monitor
-    if monitor is not None and allocator.lock:
-        monitor.misused(*gap_misuse(gap.last))
     if monitor is not None and (monitor.history.concurrent or not gap.last):
         monitor.judge(allocator, quiescent=False)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from percpu_contracts.binding import states
+from percpu_contracts.registry import states
 from percpu_spec.definitions import is_populated, longest_run
 from percpu_spec.geometry import Geometry
 from percpu_spec.views import BitMap, ChunkView

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import pkgutil
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import percpu_contracts
-from percpu_contracts.binding import PREDICATES
 from percpu_contracts.contract import marked_names, marks_of
-from percpu_contracts.whole_state import QUIESCENT_CLAUSES, STATE_CLAUSES
+from percpu_contracts.registry import When, predicates, state_clauses
 from percpu_reference import VARIANTS, Allocator
 from percpu_spec.catalogue import Clause, clause
 
@@ -37,14 +33,13 @@ class Explanation:
 def explain(clause_id: str) -> Explanation:
     """Return the explanation of a clause. Raises UnknownClauseError, naming ids that look alike."""
     stated = clause(clause_id.upper())
-    _import_predicates()
-    predicates = [
+    stating = [
         {
             "name": predicate.__name__,
             "module": predicate.__module__,
             "says": (inspect.getdoc(predicate) or "").split("\n")[0],
         }
-        for predicate in PREDICATES.get(stated.id, [])
+        for predicate in predicates()[stated.id]
     ]
     contracts = [
         {
@@ -58,13 +53,13 @@ def explain(clause_id: str) -> Explanation:
         if mark.kind != "old" and stated.id in mark.clause.split()
     ]
     state = ""
-    if stated.id in STATE_CLAUSES:
+    if stated.id in state_clauses(When.ALWAYS, When.SETTLED, When.ISOLATED):
         state = "every state, in every gap and after every operation, at level full"
-    elif stated.id in QUIESCENT_CLAUSES:
+    elif stated.id in state_clauses(When.QUIESCENT):
         state = "every quiescent state, at level full"
     return Explanation(
         stated,
-        predicates,
+        stating,
         contracts,
         state,
         {n: v.EXPECTED[stated.id] for n, v in VARIANTS.items() if stated.id in v.EXPECTED},
@@ -74,9 +69,3 @@ def explain(clause_id: str) -> Explanation:
             if stated.id in v.NOT_APPLICABLE
         },
     )
-
-
-def _import_predicates() -> None:
-    """Import every chapter of predicates, which registers them."""
-    for module in pkgutil.iter_modules(percpu_contracts.__path__):
-        importlib.import_module(f"percpu_contracts.{module.name}")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import zlib
+from collections.abc import Iterable
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,17 @@ class InputError(ValueError):
 
     def __reduce__(self) -> Any:
         return InputError, self._given  # what comes back from another process
+
+
+def one_of(word: str, known: Iterable[str]) -> str:
+    """Return what was expected in a word's place: those known that are near it, or all of them.
+
+    >>> one_of("sttup", ("setup", "actors"))
+    'one of setup'
+    """
+    names = list(known)
+    near = get_close_matches(word, names) or get_close_matches(word.upper(), names)
+    return f"one of {', '.join(near or names)}"
 
 
 def read_text(path: Path) -> str:

@@ -8,7 +8,7 @@ from percpu_contracts.functions import fast
 from percpu_contracts.functions.operations import counts_pages, state_holds
 from percpu_contracts.functions.slots import float_before
 from percpu_reference.chunk import Chunk
-from percpu_reference.gaps import BALANCE_CREATE, MUTEX, Gap, Steps, run
+from percpu_reference.gaps import BALANCE_CREATE, MUTEX, Gap, Kind, Steps, run
 from percpu_reference.operations import Operations
 
 
@@ -75,13 +75,13 @@ class Balance(Operations):
                 re = chunk.populated.find(0, rs + 1)
                 if re < 0:
                     re = chunk.nr_pages
-                yield Gap("balance: release a free chunk", chunk, rs, re)
+                yield Gap("balance: release a free chunk", chunk, rs, re, Kind.DRAIN)
                 self.depopulate_chunk(chunk, rs, re)
                 self.spin_lock()
                 self.chunk_depopulated(chunk, rs, re)
                 self.spin_unlock()
                 rs = chunk.populated.find(1, re + 1)
-            yield Gap("balance: destroy a chunk", chunk)
+            yield Gap("balance: destroy a chunk", chunk, kind=Kind.DESTROY)
             self.destroy_chunk(chunk)
         self.spin_lock()
 
@@ -156,7 +156,7 @@ class Balance(Operations):
                 re = chunk.nr_pages
             nr = min(re - rs, nr_to_pop)
             self.spin_unlock()
-            yield Gap("balance: populate", chunk, rs, rs + nr)
+            yield Gap("balance: populate", chunk, rs, rs + nr, Kind.POPULATE)
             done = self.populate_chunk(chunk, rs, rs + nr)
             self.spin_lock()
             if done:
@@ -200,7 +200,9 @@ class Balance(Operations):
             # one flush for all the ranges of a chunk
             if freed_start < freed_end:
                 self.spin_unlock()
-                yield Gap("reclaim: flush the TLB", chunk, freed_start, freed_end)
+                yield Gap(
+                    "reclaim: flush the TLB", chunk, freed_start, freed_end, Kind.FLUSH
+                )
                 self.post_unmap_tlb_flush(chunk, freed_start, freed_end)
                 self.spin_lock()
 
@@ -243,7 +245,7 @@ class Balance(Operations):
 
             if end != -1:
                 self.spin_unlock()
-                yield Gap("reclaim: release pages", chunk, i + 1, end + 1)
+                yield Gap("reclaim: release pages", chunk, i + 1, end + 1, Kind.RELEASE)
                 self.depopulate_chunk(chunk, i + 1, end + 1)
                 self.spin_lock()
                 self.enter_released(chunk, i + 1, end + 1)

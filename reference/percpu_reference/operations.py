@@ -7,7 +7,7 @@ from percpu_contracts.functions import fast
 from percpu_contracts.functions import operations as must
 from percpu_reference.chunk import Area, Chunk
 from percpu_reference.events import AllocPercpu, AllocPercpuFail, FreePercpu
-from percpu_reference.gaps import ASK, CREATE, DONE, FAILED, FREE_LIST, MUTEX, Gap, Steps
+from percpu_reference.gaps import ASK, CREATE, DONE, FAILED, FREE_LIST, MUTEX, Gap, Kind, Steps
 from percpu_reference.memcg import Memcg
 from percpu_spec.gfp import ACCOUNT, DIRECT_RECLAIM, KERNEL, NOFAIL, NOWARN
 
@@ -48,9 +48,6 @@ class Operations(Memcg):
     @ensure("API-4", must.fits_request)
     @ensure("API-5", must.only_takes)
     @ensure("API-6", must.is_cleared)
-    @ensure("POP-2", must.is_populated)
-    @ensure("TLB-1", must.is_not_stale)
-    @ensure("BAL-4", must.asks_when_low)
     @ensure("BAL-5", must.asks_when_failed)
     @ensure("POP-4", must.counts_pages)
     @ensure("ACC-1", must.charges_are_owed)
@@ -217,7 +214,7 @@ class Operations(Memcg):
             re = chunk.populated.find(1, rs + 1, page_end)
             if re < 0:
                 re = page_end
-            yield Gap("alloc: populate", chunk, rs, re)
+            yield Gap("alloc: populate", chunk, rs, re, Kind.FILL)
             done = self.populate_chunk(chunk, rs, re)
             self.spin_lock()
             if not done:

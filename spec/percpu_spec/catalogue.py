@@ -15,11 +15,14 @@ from functools import cache
 from importlib import resources
 from types import MappingProxyType
 
-FIELDS = ("Statement", "Formal", "When", "Kernel", "Known on 6.12")
+FIELDS = ("Statement", "Formal", "When", "Kernel", "Since", "Known on 6.12")
 OPTIONAL = frozenset({"Known on 6.12"})
+REFINE = "REFINE"
+"""Stands where a clause id does for a step that is no action of the abstract machine."""
 MOMENTS = ("always", "outside operations", "per operation", "after a free", "quiescent")
 
 _HEADING = re.compile(r"## ([A-Z]+-[1-9][0-9]*) — (\S.*)")
+_RELEASE = re.compile(r"[2-9]\.[0-9.]+[ ;](?s:.*)\(mm/percpu[^()]*\)$")
 _FIELD = re.compile(r"\*\*([^*]+)\.\*\*(?: (.*))?")
 
 
@@ -45,6 +48,7 @@ class Clause:
     formal: str
     when: str  # begins with one of MOMENTS
     kernel: str
+    since: str  # the release that made it hold or promised it first, what changed later, the files
     known: str | None
     chapter: str  # file name without .md
 
@@ -90,9 +94,13 @@ def _parse_clause(name: str, lines: list[str], head: int, end: int) -> Clause:
         raise ClauseError(f"{where}: expected {', '.join(wanted)}, in this order, none empty")
     if not fields["When"].startswith(MOMENTS):
         raise ClauseError(f"{where}: When begins with one of: {', '.join(MOMENTS)}")
-    statement, formal, when, kernel = (fields[label] for label in FIELDS[:4])
-    known = fields.get(FIELDS[4])
-    return Clause(heading[1], heading[2], statement, formal, when, kernel, known, name)
+    if not _RELEASE.match(fields["Since"]):
+        raise ClauseError(f"{where}: Since begins with a release (5.14) and ends with files")
+    statement, formal, when, kernel, since = (fields[label] for label in FIELDS[:5])
+    known = fields.get(FIELDS[5])
+    return Clause(
+        heading[1], heading[2], statement, formal, when, kernel, since, known, name
+    )
 
 
 def collect(chapters: Iterable[tuple[str, str]]) -> dict[str, Clause]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from percpu_contracts import accounting, api, balance, cost, population, tlb
+from percpu_contracts import accounting, api, balance, cost
 from percpu_contracts.contract import NOT_ASKED
 from percpu_contracts.model import LinkedChunk, Model
 from percpu_spec.definitions import area_size, dynamic_chunks, first_chunk_pages, is_legal
@@ -74,40 +74,6 @@ def is_cleared(self: Model, size: int, result: Area | None) -> str | None:
         return NOT_ASKED
     cleared = self.monitor.history.cleared.pop(result, [])
     return api.area_is_cleared(cleared, result[1], size, self.geometry)
-
-
-def is_populated(self: Model, result: Area | None) -> str | None:
-    """The area handed out lies in populated pages (POP-2)."""
-    if result is None:
-        return NOT_ASKED
-    chunk, off = result
-    size = area_size(chunk, off, self.geometry) or self.geometry.granule
-    return population.area_is_populated(chunk, off, size, self.geometry)
-
-
-def is_not_stale(self: Model, result: Area | None) -> str | None:
-    """No CPU can hold an old translation of the area's addresses (TLB-1)."""
-    history = self.monitor.history
-    if result is None or not history.given_back:
-        return NOT_ASKED
-    chunk, off = result
-    size = area_size(chunk, off, self.geometry) or self.geometry.granule
-    page = self.geometry.page
-    pages = range(off // page, -(-(off + size) // page))
-    if not any((chunk, number) in history.given_back for number in pages):
-        return NOT_ASKED
-    stale = {number for held, number in self.monitor.history.stale if held is chunk}
-    return tlb.no_stale_translation(pages, stale)
-
-
-def asks_when_low(self: Model, gfp: int, result: Area | None) -> str | None:
-    """A success that leaves the float below LOW asked for balance work (BAL-4)."""
-    floating = self.float_of(self.request_type(gfp))
-    low = floating < self.geometry.empty_low
-    if result is None or not low or self.monitor.history.concurrent:
-        return NOT_ASKED
-    asked = self.work_pending or not self.async_enabled
-    return balance.low_float_asks(floating, asked, self.geometry)
 
 
 def asks_when_failed(
@@ -206,11 +172,9 @@ def note_other(self: Model) -> None:
 def state_holds(self: Model) -> Iterator[tuple[str, str]]:
     """Every clause about states, and those about quiescence if nothing is pending.
 
-    Alone, an operation that has ended holds no lock (LOCK-1, LOCK-2).
+    Alone, an operation that has ended does not hold pcpu_alloc_mutex (LOCK-2).
     """
     concurrent = self.monitor.history.concurrent
-    if self.lock and not concurrent:
-        yield "LOCK-1", "pcpu_lock is still held at the end of an operation"
     if self.alloc_mutex and not concurrent:
         yield "LOCK-2", "pcpu_alloc_mutex is still held at the end of an operation"
     yield from self.monitor.broken_state(self, quiescent=self.quiescent and not concurrent)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
 from rich.console import Console
 
-from percpu_proofs.blame import blamed
+from percpu_contracts.registry import SEARCH
 from percpu_proofs.commands import output
 from percpu_proofs.commands.ladder import plain, show_ladder
 from percpu_proofs.explore.crosscheck import cross_check
@@ -16,17 +17,19 @@ from percpu_proofs.explore.minimise import Counterexample, minimise
 from percpu_proofs.explore.parallel import Spread
 from percpu_proofs.explore.reduction import search
 from percpu_proofs.explore.sampling import Strategy
-from percpu_proofs.explore.scenario import Scenario
-from percpu_proofs.explore.scenarios import SCENARIOS
-from percpu_proofs.explore.search import Explored
+from percpu_proofs.explore.scenario import Scenario, Verdict
+from percpu_proofs.explore.scenario_file import read_scenario
+from percpu_proofs.explore.scenarios import FOLDER, SCENARIOS
+from percpu_proofs.explore.search import Explored, Finding
 from percpu_proofs.explore.token import Token, read_token
-from percpu_proofs.explore.watch import JUDGED
 from percpu_proofs.explore.world import Start, World
-from percpu_proofs.inputs import InputError
-from percpu_proofs.refinement import REFINE, title
+from percpu_proofs.inputs import InputError, one_of
+from percpu_proofs.refinement import DEPARTURE, may_depart, title
 from percpu_proofs.spread import default_jobs
+from percpu_proofs.variant_errors import guard
 from percpu_reference import DEFAULT
 from percpu_reference.variants import variant_class
+from percpu_spec.catalogue import REFINE
 
 _MODES = ("matching", "commuting", "dpor", "all")
 _BRUTE = 1_000_000  # steps of each mode, for a cross-check
@@ -63,6 +66,7 @@ _DRAWN = 10_000  # schedules, where only --pct is given
     help="Processes that share all schedules (--mode all), or those drawn. [default: one a core]",
 )
 @click.option("--dask", metavar="ADDRESS", help="Share them on this dask scheduler's cluster.")
+@click.option("--list", "listing", is_flag=True, help="List the scenarios of the package.")
 @output.json_option
 def explore(
     scenario: str | None,
@@ -76,28 +80,28 @@ def explore(
     seed: int,
     jobs: int | None,
     dask: str | None,
+    listing: bool,
     as_json: bool,
 ) -> None:
     """Search all schedules of SCENARIO; without one, list the scenarios.
 
-    Every state is judged. A clause that is broken is shown with a small counterexample and a token
-    for replay.
+    SCENARIO is the name of one, or a FILE with one of your own; `explore --list` prints where those
+    of the package are, to be copied. Every state is judged. A clause that is broken is shown with a
+    small counterexample and a token for replay. Exit 1 where what is found is not what the scenario
+    expects of the variant, or else what the variant declares.
     """
-    if scenario is None:
+    if listing or scenario is None:
         if mode != "matching" or crossed or max_steps or schedules or depth or jobs or dask:
-            raise InputError("SCENARIO", None, f"one of {', '.join(SCENARIOS)}")
+            raise InputError("SCENARIO", None, f"one of {', '.join(SCENARIOS)}, or a file")
         _list(as_json)
         return
-    chosen = SCENARIOS.get(scenario)
-    if chosen is None:
-        raise InputError("SCENARIO", None, f"one of {', '.join(SCENARIOS)}", scenario)
+    chosen = _chosen(scenario)
     drawing = bool(schedules or depth)
     if drawing and (crossed or max_steps or mode != "matching"):
         raise InputError(
             "--random, --pct", None, "none of --mode, --cross-check, --max-steps beside them"
         )
-    with blamed(variant, scenario):
-        start = chosen.start(variant)
+    start = chosen.start(variant)
     if crossed:
         _cross(start, max_steps, as_json)
         return
@@ -105,7 +109,7 @@ def explore(
         raise InputError(
             "--jobs, --dask", None, "--mode all, --random or --pct: others have no parts"
         )
-    with output.progress_bar("explore") as bar, blamed(variant, scenario):
+    with output.progress_bar("explore") as bar:
         parts = Spread(jobs or default_jobs(), dask, bar)
         if drawing:
             strategy: Strategy = "pct" if depth else "uniform"
@@ -121,17 +125,28 @@ def explore(
             result = parts.every_schedule(chosen, variant, max_steps=max_steps, refine=refine)
         else:
             result = search(start, mode, max_steps=max_steps, refine=refine)  # type: ignore[arg-type]
+    departure = _departure(variant, result)
     found, interrupted = _small(chosen, variant, result)
     tokens = {name: _token(chosen, variant, result, name, c) for name, c in found.items()}
     as_expected = not result.complete or _is_expected(chosen, variant, result)
     if as_json:
-        output.print_json(_as_json(chosen, variant, result, found, tokens, as_expected))
+        shown = _as_json(chosen, variant, result, found, tokens, as_expected)
+        output.print_json(shown | {"departure": departure and departure.message})
     else:
         _show(output.console(), chosen, variant, result, found, tokens, as_expected)
+        if departure is not None:
+            token = Token.of(variant, REFINE, chosen, departure.schedule)
+            said = f"note: it {DEPARTURE} (percpu-spec explain {REFINE}); {departure.message}"
+            output.console().print(f"{said}\nreplay: percpu-spec replay {token}", soft_wrap=True)
     if interrupted:
         raise SystemExit(output.INTERRUPTED)
     if not as_expected:
         raise SystemExit(output.DIFFERS)
+
+
+def _departure(variant: str, result: Explored) -> Finding | None:
+    """Take from the findings a step that is no action of the machine where that is but a note."""
+    return result.findings.pop(REFINE, None) if may_depart(variant_class(variant)) else None
 
 
 def _small(
@@ -155,18 +170,29 @@ def _token(
     return Token.of(variant, name, small.scenario, small.finding.schedule)
 
 
-def _expected(scenario: Scenario, variant: str) -> tuple[bool, frozenset[str]]:
-    """Return whether a scenario's verdict on a variant is pinned, and it or what it declares."""
-    pinned = scenario.expected.get(variant)
-    declared = variant_class(variant).EXPECTED
-    return pinned is not None, frozenset(declared if pinned is None else pinned)
+def _chosen(scenario: str) -> Scenario:
+    """Return the scenario of a name, or of a file."""
+    path = Path(scenario)
+    if scenario not in SCENARIOS and (path.suffix or path.exists() or len(path.parts) > 1):
+        return read_scenario(path)
+    try:
+        return SCENARIOS[scenario]
+    except KeyError:
+        expected = f"{one_of(scenario, SCENARIOS)}, or a file"
+        raise InputError("SCENARIO", None, expected, scenario) from None
+
+
+def _expected(scenario: Scenario, variant: str) -> Verdict:
+    """Return what is expected of a variant: what the scenario says, else what it declares."""
+    return scenario.expected(variant) or Verdict(None, frozenset(variant_class(variant).EXPECTED))
 
 
 def _is_expected(scenario: Scenario, variant: str, result: Explored) -> bool:
-    """Return whether what was found is what is pinned; else, whether the variant declares it."""
-    pinned, expected = _expected(scenario, variant)
-    found = result.findings.keys()
-    return found == expected if pinned else found <= expected
+    """Return whether what was found is what is expected; of what is declared any part will do."""
+    states, broken = _expected(scenario, variant)
+    if scenario.expected(variant) is None:
+        return result.findings.keys() <= broken
+    return result.findings.keys() == broken and states in (None, result.states or states)
 
 
 @click.command()
@@ -179,7 +205,7 @@ def replay(token: str, as_json: bool) -> None:
     """
     read = read_token(token)
     try:
-        with blamed(read.variant, "replay"):
+        with guard():
             if read.clause == REFINE:
                 rungs = list(climb(World(read.scenario.start(read.variant)), read.schedule))
             else:
@@ -212,7 +238,9 @@ def _list(as_json: bool) -> None:
         output.print_json({s.name: {"what": s.what} for s in SCENARIOS.values()})
         return
     rows = [(s.name, s.what, len(s.setup) + len(s.actors)) for s in SCENARIOS.values()]
-    output.console().print(output.table("scenarios", ("name", "what", "operations"), rows))
+    out = output.console()
+    out.print(output.table("scenarios", ("name", "what", "operations"), rows))
+    out.print(f"each a file of {FOLDER}", soft_wrap=True, markup=False)
 
 
 def _bound(result: Explored) -> str:
@@ -292,9 +320,10 @@ def _show(
             ]
         )
     )
-    silent = [name for name in JUDGED if name not in result.witnessed]
+    silent = [name for name in SEARCH.asks() if name not in result.witnessed]
     if silent:
         out.print(f"unchecked, as no situation raised the question: {', '.join(silent)}")
+    output.show_not_asked(out, SEARCH.not_asked())
     for name, counterexample in found.items():
         out.print(f"\n{name} is broken: {title(name)}", style="bold red")
         token = tokens[name]
@@ -312,8 +341,10 @@ def _show(
     if not found:
         out.print("no clause that was asked is broken within this bound", style="bold")
     if not as_expected:
-        expected = ", ".join(sorted(_expected(scenario, variant)[1])) or "none"
-        out.print(f"expected of {variant}: {expected}", style="bold red")
+        states, broken = _expected(scenario, variant)
+        expected = ", ".join(sorted(broken)) or "none"
+        count = "" if states is None else f"{states:,} states, and broken "
+        out.print(f"expected of {variant}: {count}{expected}", style="bold red")
 
 
 def _as_json(
@@ -339,6 +370,7 @@ def _as_json(
         "seconds": round(result.seconds, 3),
         "situations": result.situations,
         "witnessed": result.witnessed,
+        "not_asked": SEARCH.not_asked(),
         "as_expected": as_expected,
         "violations": {
             name: {

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from percpu_proofs.conformance.requests import Attempt, Place, Request
 from percpu_proofs.conformance.timing import Moment
 from percpu_reference.chunk import Area
-from percpu_reference.gaps import BALANCE_CREATE, CREATE, Gap, Steps
+from percpu_reference.gaps import Gap, Kind, Steps
 
 POPULATE = "populate"
 RELEASE = "release"
@@ -15,20 +15,20 @@ DESTROY = "destroy"
 MAKE = "create"
 SILENT = "silent"
 
-_KINDS = {
-    CREATE.name: MAKE,
-    BALANCE_CREATE.name: MAKE,
-    "alloc: populate": POPULATE,
-    "balance: populate": POPULATE,
-    "balance: release a free chunk": RELEASE,
-    "reclaim: release pages": RELEASE,
-    "balance: destroy a chunk": DESTROY,
+_EVENTS = {
+    Kind.CREATE: MAKE,
+    Kind.GROW: MAKE,
+    Kind.FILL: POPULATE,
+    Kind.POPULATE: POPULATE,
+    Kind.DRAIN: RELEASE,
+    Kind.RELEASE: RELEASE,
+    Kind.DESTROY: DESTROY,
 }
 
 
 def kind_of(gap: Gap) -> str:
     """Return which event ends a gap: one of the names above; SILENT if none does."""
-    return _KINDS.get(gap.name, SILENT)
+    return _EVENTS.get(gap.kind, SILENT)
 
 
 def fits(gap: Gap, base: int, start: int, end: int) -> bool:

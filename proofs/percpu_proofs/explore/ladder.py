@@ -7,18 +7,21 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from percpu_contracts.monitor import ClauseViolation
+from percpu_contracts.steps import floats
 from percpu_contracts.whole_state import WholeState
 from percpu_proofs.explore.contracted import ContractedWorld
 from percpu_proofs.explore.follower import Follower
 from percpu_proofs.explore.search import Explored
 from percpu_proofs.explore.token import Token
-from percpu_proofs.explore.watch import Watch, floats_of
+from percpu_proofs.explore.watch import Watch
 from percpu_proofs.explore.world import Runner, Start, World
 from percpu_proofs.oplist import text_of
 from percpu_proofs.refinement import machine_of
 from percpu_reference import build
 from percpu_reference.chunk import Chunk
-from percpu_reference.gaps import Gap
+from percpu_reference.gaps import Gap, Kind
+
+_RELEASING = (Kind.RELEASE, Kind.DRAIN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +151,7 @@ def _rung(
         "".join(lane(world, index, actor) for index in range(first, len(world.runners))),
         world.monitor.guard.locked,
         None if world.holder is None else world.holder - first,
-        floats_of(world.allocator),
+        floats(world.allocator),
         tuple(memory_lines(world)),
         tuple(broken.items()),
     )
@@ -175,7 +178,7 @@ def _standing(runner: Runner) -> str:
         assert runner.gap is not None
         gap = runner.gap
         where = f" (chunk {gap.chunk.id}, pages {gap.start}..{gap.end})" if gap.chunk else ""
-        return gap.name + where
+        return f"{gap.name}{where}"
     if runner.operation[0] != "a":
         return "done"
     if runner.result is None:
@@ -211,7 +214,7 @@ def _pages(world: World, chunk: Chunk) -> str:
     releasing = {
         page
         for runner in world.runners
-        if runner.gap is not None and runner.gap.chunk is chunk and "release" in runner.gap.name
+        if runner.gap is not None and runner.gap.chunk is chunk and runner.gap.kind in _RELEASING
         for page in range(runner.gap.start, runner.gap.end)
     }
     line = ""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from percpu_proofs.explore.scenario import Scenario
 from percpu_proofs.explore.search import Finding, Search
 from percpu_proofs.inputs import InputError
-from percpu_proofs.refinement import REFINE
+from percpu_spec.catalogue import REFINE
 
 MAX_STEPS = 200_000
 

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from percpu_proofs.blame import blamed
 from percpu_proofs.explore.sampling import Strategy, sample
 from percpu_proofs.explore.scenario import Scenario
 from percpu_proofs.explore.search import Explored, Schedule, Search
@@ -135,5 +134,4 @@ class Spread:
 
 
 def _run(part: Branch | Draws) -> Explored:
-    with blamed(part.variant, part.scenario.name):
-        return part()
+    return part()

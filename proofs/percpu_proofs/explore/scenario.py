@@ -20,21 +20,16 @@ KERNEL_32K = "unit=32768,static=4096,reserved=0,dyn=28672,cpus=2"
 class Verdict(NamedTuple):
     """What a search of a scenario finds: different worlds, and the clauses broken in some."""
 
-    states: int
+    states: int | None  # None: not stated
     broken: frozenset[str]
-
-
-def found(states: int, broken: str = "") -> Verdict:
-    """Return a verdict; broken names clauses, separated by blanks."""
-    return Verdict(states, frozenset(broken.split()))
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
     """One start for the explorer, for any variant. Operations are in the operation language.
 
-    verdicts has, for each variant, what a search finds; pinned by the tests. Where a variant is
-    not named, a search takes too long for them.
+    verdicts has, for each variant named, or file of one, what a search finds. Where a scenario of
+    the package does not name a variant, a search takes long.
     """
 
     name: str
@@ -47,10 +42,10 @@ class Scenario:
     waiting: bool = False  # actors may begin while pcpu_alloc_mutex is held
     verdicts: Mapping[str, Verdict] = field(default_factory=dict, hash=False)
 
-    @property
-    def expected(self) -> dict[str, frozenset[str]]:
-        """The clauses that some schedule breaks, by variant."""
-        return {variant: verdict.broken for variant, verdict in self.verdicts.items()}
+    def expected(self, variant: str) -> Verdict | None:
+        """Return what is expected of a variant, if that is stated."""
+        name = str(Path(variant).resolve()) if variant.endswith(".py") else variant
+        return self.verdicts.get(name)
 
     def start(self, variant: str) -> Start:
         """Return the start: the setup done by a variant, nothing of the actors begun."""

@@ -69,12 +69,13 @@ class _Place:
     def __init__(self, allocator: Allocator, history: History | None = None) -> None:
         self.allocator = allocator
         self.machine = Machine(allocator)
-        self._whole_state = WholeState()
+        self._whole_state = WholeState(type(allocator).NOT_APPLICABLE)
+        self.monitor = passing_monitor(allocator, self._whole_state)
         self._begin(history or History())
 
     def _begin(self, history: History) -> None:
         """Begin with no violation entered yet."""
-        self.monitor = passing_monitor(self.allocator, self._whole_state)
+        self.monitor = passing_monitor(self.allocator, self._whole_state, self.monitor.guard)
         self.monitor.history = history
         self.allocator.monitor = self.monitor
 
@@ -96,6 +97,7 @@ class _Place:
 
     def restore(self, origin: _Place, copies: dict[Chunk, Chunk]) -> None:
         """Return to the place this one is a copy of."""
+        self.monitor.guard.rest(copies.values(), origin.allocator.next_id)
         self.allocator.restore(origin.allocator, copies)
         self._take(origin, copies)
 

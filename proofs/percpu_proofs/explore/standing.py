@@ -8,10 +8,9 @@ from types import BuiltinFunctionType, FunctionType, GeneratorType, MethodType, 
 from typing import Any
 
 from percpu_contracts.monitor import Monitor
-from percpu_reference.chunk import Block, Chunk, ListHead
+from percpu_reference.chunk import Chunk, ListHead
 from percpu_reference.environment import Environment
-from percpu_reference.gaps import Gap
-from percpu_reference.kept import UnknownStateError
+from percpu_reference.own_state import UnknownStateError, named, own_state
 from percpu_reference.stats import Stats
 from percpu_reference.variants import Allocator
 from percpu_spec.geometry import Geometry
@@ -27,20 +26,7 @@ _hints = attrgetter(
 )
 
 
-_DOING = ("release", "flush", "destroy", "populate", "create")
-"""What is done to a chunk that a gap holds, as the gap's name says: what is judged goes by it."""
-
-KNOWN: set[str] = set()
-"""Names of gaps that say so."""
-
-
-def check_name(gap: Gap) -> None:
-    """Refuse a gap that holds a chunk and does not say what is about to be done to it."""
-    if not any(word in gap.name for word in _DOING):
-        raise UnknownStateError(
-            f"gap {gap.name!r} holds a chunk: its name must have one of {', '.join(_DOING)} in it"
-        )
-    KNOWN.add(gap.name)
+_id = attrgetter("id")
 
 
 def chunk_state(chunk: Chunk) -> tuple[Any, ...]:
@@ -53,6 +39,7 @@ def chunk_state(chunk: Chunk) -> tuple[Any, ...]:
         bytes(chunk.populated),
         _hints(chunk.chunk_md),
         tuple(map(_hints, chunk.md_blocks)),
+        () if type(chunk) is Chunk else own_state(chunk, Chunk, _id),
     )
 
 
@@ -107,30 +94,17 @@ def _value(value: Any, steps: Any, name: str) -> Any:
 
     Raises UnknownStateError for one that cannot be compared: two worlds might be taken for one.
     """
-    if value is None or isinstance(value, (int, str, bytes)):
-        return value
-    if isinstance(value, Chunk):
-        return ("chunk", value.id)
-    if isinstance(value, ListHead):
-        return ("list", value.slot)
-    if isinstance(value, (list, tuple)):
-        return tuple([_value(item, steps, name) for item in value])
-    if isinstance(value, (set, frozenset)):
-        return frozenset([_value(item, steps, name) for item in value])
-    if isinstance(value, _SAME):
-        return None
-    if isinstance(value, GeneratorType):
-        return standing(value)
-    if isinstance(value, Block):
-        return _hints(value)
-    if isinstance(value, bytearray):
-        return bytes(value)
-    if isinstance(value, range):
-        return (value.start, value.stop, value.step)
-    if isinstance(value, dict):
-        return tuple([_value(item, steps, name) for pair in value.items() for item in pair])
-    if type(value) in _ITERATORS:
-        return _value(value.__reduce__()[1:], steps, name)
-    raise UnknownStateError.of(
-        f"{name} of {steps.__qualname__}, while a step stands in a gap,", value
-    )
+    def other(value: Any) -> Any:
+        if isinstance(value, ListHead):
+            return "list", value.slot
+        if isinstance(value, _SAME):
+            return None
+        if isinstance(value, GeneratorType):
+            return standing(value)
+        if type(value) in _ITERATORS:
+            return _value(value.__reduce__()[1:], steps, name)
+        raise UnknownStateError.of(
+            f"{name} of {steps.__qualname__}, while a step stands in a gap,", value
+        )
+
+    return named(name, value, _id, other)

@@ -11,7 +11,7 @@ from percpu_contracts.guard import gap_misuse
 from percpu_proofs.prove.judging import Wrong, walk
 from percpu_proofs.prove.scene import Scene
 from percpu_reference.chunk import Chunk
-from percpu_reference.gaps import Gap
+from percpu_reference.gaps import Gap, Kind
 from percpu_spec.gfp import ATOMIC
 
 IN_GAPS = (
@@ -38,7 +38,7 @@ class Adversary:
             clause, misuse = gap_misuse(gap.last)
             return f"{clause}: {misuse}: {gap.name}"
         waiting = self.unsettled
-        if gap.name == "alloc: populate" and gap.chunk is not None:
+        if gap.kind is Kind.FILL and gap.chunk is not None:
             waiting = [*waiting, gap.chunk]
         wrong = scene.wrong(unsettled=waiting)
         if wrong is not None or not self.left:

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from percpu_contracts.functions.operations import counts_pages
-from percpu_contracts.guard import guard_chunk
 from percpu_contracts.monitor import Monitor
 from percpu_proofs.choices import Choices, assume
 from percpu_proofs.prove.history import keeping_history
@@ -56,7 +55,7 @@ class Scene:
     """An allocator before the call in question, and the inputs of the case.
 
     The first chunk has two pages, of which first_empty are free; the rest is one area a page.
-    guarded: misuse of the locks and of populated bits is seen, as what a callee is owed.
+    guarded: misuse of the locks and of what they protect is seen, as what a callee is owed.
     """
 
     def __init__(
@@ -194,8 +193,6 @@ class Scene:
         ]
         maps.bound_map = bytearray([*bounds, bits[-1]])
         maps.populated = bytearray(populated)
-        if self.guarded:
-            guard_chunk(chunk, self.allocator.monitor.guard)
         bitmap = maps.alloc_map
         exact_hints(chunk.chunk_md, bitmap, 0, count)
         for index, block in enumerate(chunk.md_blocks):

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from percpu_spec.catalogue import clause
+from percpu_spec.catalogue import REFINE, clause
 from percpu_spec.protocol.state import State
-
-REFINE = "REFINE"
-"""Stands where a clause id does for a step that is no action of the abstract machine."""
 
 
 def title(clause_id: str) -> str:

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from percpu_reference.gaps import Gap
+from percpu_reference.gaps import Gap, Kind
 from percpu_spec.protocol.concrete import IDLE, NOWHERE
 from percpu_spec.protocol.pages import NO_PAGES, Pages
 from percpu_spec.protocol.state import Phase, Position, standing
 
-PHASES: dict[str, Phase] = {
-    "alloc: populate": Phase.FILLING,
-    "balance: destroy a chunk": Phase.WORKING,
-    "balance: release a free chunk": Phase.DRAINING,
-    "balance: populate": Phase.POPULATING,
-    "reclaim: release pages": Phase.RELEASING,
-    "reclaim: flush the TLB": Phase.FLUSHING,
-    "shrink: release pages": Phase.RELEASING,
+_PHASES = {
+    Kind.FILL: Phase.FILLING,
+    Kind.DESTROY: Phase.WORKING,
+    Kind.DRAIN: Phase.DRAINING,
+    Kind.POPULATE: Phase.POPULATING,
+    Kind.RELEASE: Phase.RELEASING,
+    Kind.FLUSH: Phase.FLUSHING,
 }
-"""The phase of each gap that holds a chunk, by its name."""
+_OF_THE_WORK = frozenset(Kind) - {Kind.PAUSE, Kind.WAIT, Kind.CREATE, Kind.FILL, Kind.FLAGS}
 
 _SEARCHING = Position(Phase.SEARCHING, NOWHERE, 0, 0, 0, 0)
 _WORKING = Position(Phase.WORKING, NOWHERE, 0, 0, 0, 0)
-
-
-_OF_THE_WORK = ("balance", "reclaim", "shrink")  # how gaps of the balance work are named
 
 
 class UnknownGap(ValueError):
@@ -32,9 +28,9 @@ class UnknownGap(ValueError):
 def phase_of(gap: Gap) -> Phase:
     """Return the phase of a gap that holds a chunk; raise UnknownGap."""
     try:
-        return PHASES[gap.name]
+        return _PHASES[gap.kind]
     except KeyError:
-        raise UnknownGap(f"gap {gap.name!r} holds a chunk and has no phase") from None
+        raise UnknownGap(f"gap {gap.name!r} holds a chunk and does not tell its kind") from None
 
 
 def position_of(
@@ -49,7 +45,7 @@ def position_of(
         return IDLE
     phase = Phase.WORKING if gap.chunk is None else phase_of(gap)
     if gap.chunk is None or phase is Phase.WORKING:
-        return _WORKING if gap.name.startswith(_OF_THE_WORK) else _SEARCHING
+        return _WORKING if gap.kind in _OF_THE_WORK else _SEARCHING
     c = gap.chunk.id
     if phase is Phase.FLUSHING:
         return Position(phase, c, 0, 0, gap.start, gap.end)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from operator import attrgetter
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from percpu_reference.chunk import Chunk
@@ -40,10 +39,6 @@ class Linux512(TwoTypes):
     def set_floats(self, floats: Sequence[int]) -> None:
         """Set the float of each type, in pages."""
         self.nr_empty_pop_pages, self.nr_empty_pop_memcg = floats
-
-    def own_state(self, name: Callable[[Chunk], int] = attrgetter("id")) -> tuple[object, ...]:
-        """Return the float of the memcg type, and what a variant of this one keeps."""
-        return (self.nr_empty_pop_memcg, *super().own_state(name))
 
     def update_empty_pages(self, chunk: Chunk, nr: int) -> None:
         """Add nr pages to a chunk's empty populated pages and to its type's float."""

@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import ClassVar
 
 from percpu_reference.chunk import Chunk
-from percpu_reference.gaps import Gap, Steps
+from percpu_reference.gaps import Gap, Kind, Steps
 from percpu_reference.variants.two_types import ENDURING, REFERENCE_ONLY, TwoTypes
 
-SHRINK = Gap("shrink: begin")
+SHRINK = Gap("shrink: begin", kind=Kind.WORK)
 
 
 class Rfc1(TwoTypes):
@@ -109,7 +109,7 @@ class Rfc1(TwoTypes):
                 continue
             self.take_off(chunk)
             self.spin_unlock()
-            yield Gap("shrink: release pages", chunk, start, i)
+            yield Gap("shrink: release pages", chunk, start, i, Kind.RELEASE)
             self.depopulate_chunk(chunk, start, i)
             self.spin_lock()
             self.enter_released(chunk, start, i)

@@ -10,14 +10,14 @@ from typing import ClassVar
 
 from percpu_reference.balance import Balance
 from percpu_reference.chunk import Chunk
-from percpu_reference.gaps import BALANCE_CREATE, MUTEX, Gap, Steps
+from percpu_reference.gaps import BALANCE_CREATE, MUTEX, Gap, Kind, Steps
 from percpu_spec.gfp import ACCOUNT, KERNEL, NOWARN
 
 PLAIN, MEMCG = 0, 1
 
-COUNT = Gap("balance: count the pages to populate")
-NEXT_LIST = Gap("balance: look at a list")
-NEXT_TYPE = Gap("balance: go on with the next chunk type")
+COUNT = Gap("balance: count the pages to populate", kind=Kind.WORK)
+NEXT_LIST = Gap("balance: look at a list", kind=Kind.WORK)
+NEXT_TYPE = Gap("balance: go on with the next chunk type", kind=Kind.WORK)
 
 ENDURING: dict[str, str] = {
     "HINT-3": "L2",

@@ -11,10 +11,10 @@ from typing import ClassVar
 
 from percpu_reference.balance import Balance
 from percpu_reference.chunk import Chunk
-from percpu_reference.gaps import ASK, Gap, Steps
+from percpu_reference.gaps import ASK, Gap, Kind, Steps
 from percpu_reference.operations import Operations
 
-AGAIN = Gap("balance: ask for the work again", last=True)
+AGAIN = Gap("balance: ask for the work again", kind=Kind.FLAGS)
 ASK_CREATED = Gap("alloc: ask for balance work")
 
 

@@ -1,0 +1,172 @@
+"""Scenarios as text, in the manner of litmus tests: what runs, how far, and what is expected.
+
+    scenario NAME                # the file's, unless given
+    shows    A sentence.
+    geometry unit=32768,...      # of a kernel; its smallest, unless given
+    works    2                   # runs of the balance work that was asked for, at most
+    failures 1                   # steps that ask for memory in vain, at most
+    waiting  yes                 # actors may begin while pcpu_alloc_mutex is held
+
+    setup                        # operations one after the other
+      a 1..22 4096 4 -           # handles 1 to 22
+      f 8..19
+    actors                       # operations at the same time
+      f 20
+      a 100 4096 4 A
+    expected                     # of a variant: different states, and the clauses broken, or none
+      linux_6_12 87 RCL-3
+
+Only actors are required. Fields and sections begin a line, what belongs to a section is indented,
+`#` opens a comment. A variant is named as for --variant; its states may be left out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import chain, repeat
+from pathlib import Path
+
+from percpu_proofs.explore.scenario import KERNEL_32K, Scenario, Verdict
+from percpu_proofs.inputs import InputError, one_of, read_text
+from percpu_proofs.oplist import Operation, parse_operations, text_of
+from percpu_reference.variants import VARIANTS
+from percpu_spec.catalogue import REFINE, clauses
+from percpu_spec.geometry import Geometry, GeometryError
+
+_FIELDS = ("scenario", "shows", "geometry", "works", "failures", "waiting")
+_SECTIONS = ("setup", "actors", "expected")
+_CONCURRENT = "afbP"  # kinds of operations that an actor may be
+_RANGE = re.compile(r"([af]) (\d{1,6})\.\.(\d{1,6})(.*)")
+
+Line = tuple[int, str]
+"""The number of a line, and what stands there but for comments and blanks around it."""
+
+
+def read_scenario(path: Path) -> Scenario:
+    """Return the scenario of a file. Raises InputError with the line of what cannot be used."""
+    return parse_scenario(path, read_text(path))
+
+
+def parse_scenario(path: Path, text: str) -> Scenario:
+    """Return the scenario that a text states; path is named in errors. Raises InputError."""
+    fields, sections = _parts(path, text)
+    held: set[int] = set()
+    setup = _operations(path, sections.get("setup", []), held)
+    actors = _operations(path, sections.get("actors", []), held, at_once=True)
+    if not actors:
+        raise InputError(path, None, "a section 'actors' with at least one operation")
+    waiting, given = fields.get("waiting", (0, "no"))
+    if given not in ("yes", "no"):
+        raise InputError(path, waiting, "yes or no", given)
+    return Scenario(
+        fields.get("scenario", (0, path.stem))[1],
+        fields.get("shows", (0, ""))[1],
+        tuple(map(text_of, setup)),
+        tuple(map(text_of, actors)),
+        _geometry(path, *fields.get("geometry", (0, KERNEL_32K))),
+        _count(path, *fields.get("works", (0, "2"))),
+        _count(path, *fields.get("failures", (0, "0"))),
+        given == "yes",
+        _verdicts(path, sections.get("expected", [])),
+    )
+
+
+def _parts(path: Path, text: str) -> tuple[dict[str, Line], dict[str, list[Line]]]:
+    """Return the fields with their lines, and the lines of each section."""
+    fields: dict[str, Line] = {}
+    sections: dict[str, list[Line]] = {}
+    section: list[Line] | None = None
+    for number, line in enumerate(text.split("\n"), 1):
+        words = line.partition("#")[0].rstrip()
+        if not words:
+            continue
+        if words[0].isspace():
+            if section is None:
+                expected = f"a section before what is indented: {', '.join(_SECTIONS)}"
+                raise InputError(path, number, expected, words.strip())
+            section.append((number, " ".join(words.split())))
+            continue
+        name, value = (*words.split(None, 1), "")[:2]
+        if name in fields or name in sections:
+            raise InputError(path, number, f"{name} once", words)
+        if name in _SECTIONS and not value:
+            section = sections[name] = []
+        elif name in _FIELDS and value:
+            section, fields[name] = None, (number, value)
+        elif name in _SECTIONS + _FIELDS:
+            shape = f"{name} alone" if name in _SECTIONS else f"{name} and its value"
+            raise InputError(path, number, shape, words)
+        else:
+            raise InputError(path, number, one_of(name, _FIELDS + _SECTIONS), words)
+    return fields, sections
+
+
+def _operations(
+    path: Path, lines: list[Line], held: set[int], *, at_once: bool = False
+) -> list[Operation]:
+    """Return the operations of a section; held: handles allocated and not freed so far.
+
+    Of operations at once those that allocate come first, as any may be the first to run.
+    """
+    parsed = [(n, operation) for n, text in lines for operation in _parsed(path, n, text)]
+    for number, operation in sorted(parsed, key=lambda p: at_once and p[1][0] != "a"):
+        kind, handle = operation[:2]
+        if at_once and kind not in _CONCURRENT:
+            expected = f"an actor's operation, one of {' '.join(_CONCURRENT)}"
+            raise InputError(path, number, expected, text_of(operation))
+        if kind in "af" and (kind == "f") is not (handle in held):
+            expected = "allocated before" if kind == "f" else "that holds nothing yet"
+            raise InputError(path, number, f"a handle {expected}", f"{handle}")
+        if kind in "af":
+            held ^= {handle}
+    return [operation for _, operation in parsed]
+
+
+def _parsed(path: Path, number: int, text: str) -> Iterator[Operation]:
+    """Yield the operations that a line stands for, one for each handle of a range."""
+    texts = [text]
+    many = _RANGE.fullmatch(text)
+    if many is not None:
+        kind, first, last, rest = many.groups()
+        texts = [f"{kind} {handle}{rest}" for handle in range(int(first), int(last) + 1)]
+        if not texts:
+            raise InputError(path, number, "a range of handles, the smaller first", text)
+    for one in texts:
+        yield from parse_operations(path, chain(repeat("", number - 1), (one,))).operations
+
+
+def _geometry(path: Path, number: int, value: str) -> str:
+    try:
+        Geometry().with_changes(value).require_kernel()
+    except GeometryError as error:
+        raise InputError(path, number, f"a geometry that a kernel boots with ({error})") from None
+    return value
+
+
+def _count(path: Path, number: int, value: str) -> int:
+    if not re.fullmatch(r"\d{1,9}", value, re.ASCII):
+        raise InputError(path, number, "a number, nine decimal digits at most", value)
+    return int(value)
+
+
+def _verdicts(path: Path, lines: list[Line]) -> dict[str, Verdict]:
+    """Return what is expected of each variant."""
+    verdicts: dict[str, Verdict] = {}
+    for number, text in lines:
+        variant, *words = text.split()
+        if variant.endswith(".py"):
+            variant = str((path.parent / variant).resolve())
+        elif variant not in VARIANTS:
+            raise InputError(path, number, f"a variant, {one_of(variant, VARIANTS)}", variant)
+        if variant in verdicts:
+            raise InputError(path, number, f"{variant} once", text)
+        states = _count(path, number, words.pop(0)) if words and words[0].isdecimal() else None
+        if not words:
+            raise InputError(path, number, "the clauses that it breaks, or none", text)
+        broken = [] if words == ["none"] else words
+        for word in broken:
+            if word != REFINE and word not in clauses():
+                raise InputError(path, number, f"a clause, {one_of(word, clauses())}", word)
+        verdicts[variant] = Verdict(states, frozenset(broken))
+    return verdicts
