@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from importlib import util
 from pathlib import Path
 from typing import Any
 
@@ -190,11 +189,16 @@ def test_prove_prints_the_plugin() -> None:
     assert Path(PLUGIN).is_file()
 
 
-def test_prove_says_what_the_plugin_needs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(util, "find_spec", lambda name: None)
-    found = CliRunner().invoke(main, ["prove", "--plugin"])
-    assert found.exit_code == 2 and found.stdout == ""
-    assert len(found.stderr.splitlines()) == 1 and "pip install crosshair-tool" in found.stderr
+@pytest.mark.parametrize("asked", ["--plugin", "size-to-slot-by-symbols"])
+def test_without_crosshair_a_line_says_what_to_install(asked: str) -> None:
+    code = "import sys; sys.modules['crosshair'] = None; from percpu_proofs.cli import main; main()"
+    run = subprocess.run(
+        [sys.executable, "-c", code, "prove", asked],
+        capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )  # fmt: skip
+    assert (run.returncode, run.stdout) == (2, "")
+    assert len(run.stderr.splitlines()) == 1 and "pip install crosshair-tool" in run.stderr
 
 
 @pytest.mark.parametrize(
