@@ -15,16 +15,16 @@ from click.testing import CliRunner
 
 from percpu_proofs import bench_explore
 from percpu_proofs.cli import main
-from percpu_proofs.explore import footprint, parallel, reduction
+from percpu_proofs.explore import footprint, parallel
 from percpu_proofs.explore import token as tokens
 from percpu_proofs.explore.crosscheck import cross_check
 from percpu_proofs.explore.ladder import climb
 from percpu_proofs.explore.minimise import minimise
 from percpu_proofs.explore.parallel import Spread
-from percpu_proofs.explore.reduction import search
 from percpu_proofs.explore.sampling import Strategy, sample
 from percpu_proofs.explore.scenario import Scenario
 from percpu_proofs.explore.scenarios import SCENARIOS
+from percpu_proofs.explore.schedulers import dpor, search
 from percpu_proofs.explore.search import Explored
 from percpu_proofs.explore.token import Token, read_token
 from percpu_proofs.explore.watch import JUDGED
@@ -114,8 +114,8 @@ def test_reduction_finds_what_matching_finds(name: str) -> None:
 def test_a_reduction_that_takes_too_much_to_commute_is_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(reduction, "CONFLICTS", [0] * len(reduction.CONFLICTS))
-    monkeypatch.setattr(reduction, "commute", lambda one, other: True)
+    monkeypatch.setattr(dpor, "CONFLICTS", [0] * len(dpor.CONFLICTS))
+    monkeypatch.setattr(dpor, "commute", lambda one, other: True)
     compared = cross_check(SMALL.start("linux_6_12"), 100_000)
     assert any("dpor" in line for line in compared.differences)
 

@@ -28,7 +28,7 @@ from percpu_proofs.conformance.vectors import conform_vectors
 from percpu_proofs.explore.alphabets import SEQUENCES, sequences
 from percpu_proofs.explore.scenario import Scenario
 from percpu_proofs.explore.scenarios import SCENARIOS
-from percpu_proofs.explore.search import Search
+from percpu_proofs.explore.schedulers import search
 from percpu_proofs.explore.token import Token
 from percpu_proofs.explore.world import World
 from percpu_proofs.kernel import differential, found
@@ -263,10 +263,10 @@ def tokens_of_scenarios() -> Iterator[Token]:
         for clause in sorted(getattr(scenario.expected("linux_6_12"), "broken", ())):
             if "backing=km" in scenario.geometry:
                 continue
-            search = Search(
+            result = search(
                 scenario.start("linux_6_12"), stop=lambda found, c=clause: c in found.findings
             )
-            finding = search.run().findings[clause]
+            finding = result.findings[clause]
             yield Token.of("linux_6_12", clause, scenario, finding.schedule)
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from percpu_proofs.explore.scenario import Scenario
 from percpu_proofs.explore.scenarios import SCENARIOS
-from percpu_proofs.explore.search import Explored, Mode, Search
+from percpu_proofs.explore.schedulers import search
+from percpu_proofs.explore.search import Explored, Mode
 from percpu_reference import build
 from percpu_reference.chunk import Chunk
 from percpu_reference.gaps import Gap
@@ -93,7 +94,7 @@ def variants(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def searched(variant: str, mode: Mode = "matching", scenario: str = SCENARIO.name) -> Explored:
-    return Search(SCENARIOS[scenario].start(variant), mode).run()
+    return search(SCENARIOS[scenario].start(variant), mode)
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,11 @@ from percpu_proofs.explore.crosscheck import cross_check
 from percpu_proofs.explore.ladder import climb, replayed
 from percpu_proofs.explore.minimise import Counterexample, minimise
 from percpu_proofs.explore.parallel import Spread
-from percpu_proofs.explore.reduction import search
 from percpu_proofs.explore.sampling import Strategy
 from percpu_proofs.explore.scenario import Scenario, Verdict
 from percpu_proofs.explore.scenario_file import read_scenario
 from percpu_proofs.explore.scenarios import FOLDER, SCENARIOS
+from percpu_proofs.explore.schedulers import search
 from percpu_proofs.explore.search import Explored
 from percpu_proofs.explore.token import Token, read_token
 from percpu_proofs.explore.watch import JUDGED

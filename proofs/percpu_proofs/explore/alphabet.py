@@ -62,7 +62,6 @@ def state_key(allocator: Allocator, history: History | None = None) -> bytes:
     With a history, what COST-1, TLB-1 and BAL-3 ask of it counts too. Chunks go by their place, not
     by how many were made before them.
     """
-    env = allocator.env
     names: dict[object, int] = {}
     lists = []
     for head in allocator.chunk_lists:
@@ -82,7 +81,7 @@ def state_key(allocator: Allocator, history: History | None = None) -> bytes:
         allocator.own_state(names.__getitem__),
         allocator.work_pending,
         allocator.atomic_alloc_failed,
-        (env.page_fault.next, env.vm_fault.next, env.map_fault.next, env.metadata_fault.kth),
+        allocator.env.faults(),
         past,
         lists,
         None if reserved is None else _chunk(reserved),

@@ -13,7 +13,8 @@ from itertools import combinations
 
 from percpu_proofs.explore.alphabet import WORK, state_key
 from percpu_proofs.explore.breadth import Breadth, Operations
-from percpu_proofs.explore.search import Search
+from percpu_proofs.explore.schedulers import search
+from percpu_proofs.explore.schedulers.matching import Known
 from percpu_proofs.explore.world import Start
 from percpu_proofs.machine import Machine
 from percpu_proofs.oplist import Operation
@@ -30,6 +31,7 @@ class Hunt(Breadth):
 
     def _run(self) -> None:
         self._root = build(self.variant, self.geometry)
+        self._known = Known()
         super()._run()
 
     def at_length(self, length: int) -> None:
@@ -71,7 +73,7 @@ class Hunt(Breadth):
     def _search(self, here: Machine, operations: Operations, actors: Operations) -> None:
         """Search every schedule of the actors and one run of the work, if it is asked for."""
         start = Start(here.allocator, here.handles, actors, works=1)
-        result = Search(start, preemptions=self.preemptions).run()
+        result = search(start, preemptions=self.preemptions, known=self._known)
         self.steps += result.steps
         self.witnessed.update(result.witnessed)
         for found in result.findings.values():

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from percpu_proofs.explore.scenario import Scenario
-from percpu_proofs.explore.search import Finding, Search
+from percpu_proofs.explore.schedulers import search
+from percpu_proofs.explore.search import Finding
 from percpu_proofs.inputs import InputError
 from percpu_proofs.refinement import REFINE
 
@@ -54,14 +55,13 @@ def _first(
         start = scenario.start(variant)
     except InputError:
         return None  # an operation that others need was left out
-    search = Search(
+    result = search(
         start,
         max_steps=MAX_STEPS,
         stop=None if preemptions is not None else lambda r: clause in r.findings,
         preemptions=preemptions,
         refine=clause == REFINE,
     )
-    result = search.run()
     if result.interrupted:
         raise KeyboardInterrupt
     return result.findings.get(clause)

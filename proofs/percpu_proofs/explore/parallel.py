@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from percpu_proofs.blame import blamed
 from percpu_proofs.explore.sampling import Strategy, sample
 from percpu_proofs.explore.scenario import Scenario
-from percpu_proofs.explore.search import Explored, Schedule, Search
+from percpu_proofs.explore.schedulers import search
+from percpu_proofs.explore.search import Explored
+from percpu_proofs.explore.system import Schedule
 from percpu_proofs.spread import spread
 
 _PARTS = 32  # at least, so that no process waits long for the last
@@ -36,8 +38,9 @@ class Branch:
     def __call__(self) -> Explored:
         """Search them all."""
         start = self.scenario.start(self.variant)
-        bounds = {"max_steps": self.max_steps, "refine": self.refine}
-        return Search(start, "all", prefix=self.prefix, **bounds).run()  # type: ignore[arg-type]
+        return search(
+            start, "all", prefix=self.prefix, max_steps=self.max_steps, refine=self.refine
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,16 +90,16 @@ class Spread:
         began = time.perf_counter()
         start = scenario.start(variant)
         if self.jobs == 1 and self.dask is None:
-            return Search(start, "all", max_steps=max_steps, refine=refine).run()
+            return search(start, "all", max_steps=max_steps, refine=refine)
         for cut in range(1, _DEEPEST):
-            top = Search(start, "all", refine=refine, cut=cut)
-            whole = top.run()
-            if len(top.uncovered) >= _PARTS or not top.uncovered or whole.interrupted:
+            whole = search(start, "all", refine=refine, cut=cut)
+            parts = whole.uncovered
+            if len(parts) >= _PARTS or not parts or whole.interrupted:
                 break
         if whole.interrupted:
             return whole
-        share = None if max_steps is None else max(1, max_steps // max(1, len(top.uncovered)))
-        self._add(whole, [Branch(scenario, variant, at, share, refine) for at in top.uncovered])
+        share = None if max_steps is None else max(1, max_steps // max(1, len(parts)))
+        self._add(whole, [Branch(scenario, variant, at, share, refine) for at in parts])
         whole.seconds = time.perf_counter() - began
         return whole
 

@@ -21,7 +21,8 @@ from percpu_spec.views import AllocatorView, ChunkView
 
 if TYPE_CHECKING:
     from percpu_proofs.explore.follower import Follower
-    from percpu_proofs.explore.search import Explored, Schedule
+    from percpu_proofs.explore.search import Explored
+    from percpu_proofs.explore.system import Schedule
 
 Judged = tuple[str, str | None]
 """A clause, and what is wrong; None where it holds."""

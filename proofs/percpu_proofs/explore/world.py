@@ -6,7 +6,7 @@ gap. A world is a function of its start and its schedule, so any of them can be 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -15,15 +15,19 @@ from percpu_contracts.attach import lock_checked
 from percpu_contracts.guard import GuardedPages, RestingPages, guard_chunk
 from percpu_contracts.history import History
 from percpu_contracts.monitor import Monitor
-from percpu_proofs.explore.standing import chunk_state, standing
+from percpu_proofs.explore.standing import chunk_state, number_of, standing
+from percpu_proofs.explore.system import Need, Place, Shared, enabled
 from percpu_proofs.oplist import Operation
 from percpu_reference.chunk import Area, Chunk
 from percpu_reference.gaps import Gap, Kind, Steps
 from percpu_reference.variants import Allocator
 
 _CREATING = frozenset((Kind.CREATE, Kind.GROW))
-_ASKING = _CREATING | {Kind.FILL, Kind.POPULATE}
-"""Kinds of gaps before steps that ask for memory, and may be refused it."""
+_FREE, _NOTHING_LEFT, _MUTEX = Need(), Need(more=False), Need(mutex=True)
+_OF_KIND = dict.fromkeys((*_CREATING, Kind.FILL, Kind.POPULATE), Need(memory=True))
+_OF_KIND[Kind.WAIT] = _MUTEX
+"""What it takes to leave gaps of some kinds."""
+_MOST_CHUNKS = 64  # whose maps are held to be compared
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +82,15 @@ class World:
 
     __slots__ = (
         "_guarded",
+        "_maps",
         "_pages",
+        "_passed",
         "_plain",
-        "_saved",
         "_start",
         "_watched_up_to",
         "allocator",
         "alone",
+        "begin",
         "drained",
         "failures",
         "handles",
@@ -98,7 +104,11 @@ class World:
 
     def __init__(self, start: Start) -> None:
         self._start = start
+        made, freed = ({o[1] for o in start.operations if o[0] == kind} for kind in "af")
+        # handles of frees that no area has yet, or another actor's
+        self._passed = frozenset(freed & made | freed - start.handles.keys())
         self.allocator, copies = start.allocator.clone()
+        self._maps: dict[Chunk, tuple[bytes, bytes, int]] = {}
         self._plain = type(self.allocator)
         self._guarded = lock_checked(self._plain)
         self.misuse: list[tuple[str, str]] = []  # of locks, by steps since it was last emptied
@@ -110,7 +120,7 @@ class World:
         }
         history = History()
         history.concurrent = True
-        self._saved = Saved(
+        self.begin = Saved(
             start.allocator,
             copies,
             handles,
@@ -121,11 +131,11 @@ class World:
             None,
             history,
         )
-        self._take_over(self._saved)
+        self._take_over(self.begin)
 
     def reset(self) -> None:
         """Go back to the start."""
-        self.load(self._saved)
+        self.load(self.begin)
 
     @property
     def at_rest(self) -> bool:
@@ -174,21 +184,7 @@ class World:
 
         None can if the work, alone, has created more chunks than it may ever need (BAL-3).
         """
-        allocator = self.allocator
-        mutex = allocator.alloc_mutex
-        if self.alone and self.runaway:
-            return []
-        able = [
-            index
-            for index, runner in enumerate(self.runners)
-            if not runner.done and self._able(runner, mutex)
-        ]
-        waiting = self._start.waiting
-        if allocator.work_pending and self.works and (waiting or not mutex):
-            able.append(len(self.runners))
-        if self.failures:
-            able += [~index for index in able if self._asks(index)]
-        return able
+        return enabled(self._shared(None), [self._need(runner) for runner in self.runners])
 
     @property
     def runaway(self) -> str | None:
@@ -197,19 +193,19 @@ class World:
             self.alone, self.allocator.chunk_types, self.allocator.geometry
         )
 
-    def _asks(self, index: int) -> bool:
-        """Return whether an actor's next step asks for memory."""
-        gap = self.runners[index].gap if index < len(self.runners) else None
-        return gap is not None and gap.kind in _ASKING
-
-    def _able(self, runner: Runner, mutex: bool) -> bool:
+    def _need(self, runner: Runner) -> Need:
+        """Return what it takes for an actor to go on."""
+        if runner.done:
+            return _NOTHING_LEFT
         gap = runner.gap
         if gap is not None:
-            return not (mutex and gap.kind is Kind.WAIT)
+            return _OF_KIND.get(gap.kind, _FREE)
         kind, handle, *_, gfp = runner.operation
         if kind == "f":
-            return handle in self.handles
-        return not mutex or self._start.waiting or (kind == "a" and self.allocator.is_atomic(gfp))
+            return Need(handle=handle) if handle in self._passed else _FREE
+        if self._start.waiting or (kind == "a" and self.allocator.is_atomic(gfp)):
+            return _FREE
+        return _MUTEX
 
     def step(self, step: int) -> Runner:
         """Let an actor take one step and return it."""
@@ -322,34 +318,66 @@ class World:
         """Whether every actor has run to its end."""
         return all(runner.done for runner in self.runners)
 
-    def fingerprint(self) -> tuple[Any, ...]:
-        """Return a value that is equal for worlds that will behave alike.
-
-        The maps are left out: live areas, held or under way, say the same.
-        """
+    def shared(self) -> Shared:
+        """Return all that a step depends on, but for where its actor stands."""
         allocator = self.allocator
-        return (
-            self.protected(),
-            allocator.work_pending,
-            allocator.atomic_alloc_failed,
-            allocator.env.page_fault.next,
-            self.works,
-            self.failures,
-            self.alone,
-            tuple(sorted([(h, a[0].id, a[1]) if a else (h,) for h, a in self.handles.items()])),
-            tuple([_runner(runner) for runner in self.runners]),
+        handles = [(handle, self.handles.get(handle)) for handle in self._passed]
+        return self._shared(
+            (
+                self.protected(),
+                allocator.work_pending,
+                allocator.atomic_alloc_failed,
+                allocator.pages_array,
+                allocator.next_id,
+                self.allocator.env.faults(),
+                self.works,
+                self.failures,
+                self.alone,
+                tuple([(handle, area and _area(area)) for handle, area in handles]),
+            )
         )
+
+    def _shared(self, key: Hashable) -> Shared:
+        mutex, waiting = self.allocator.alloc_mutex, self._start.waiting
+        begins = self.allocator.work_pending and self.works > 0 and (waiting or not mutex)
+        handles = frozenset(self._passed & self.handles.keys())
+        stopped = self.alone > 0 and self.runaway is not None
+        return Shared(key, stopped, mutex, begins, self.failures, handles)
+
+    def places(self) -> list[Place]:
+        """Return where each actor stands."""
+        return [self.place(actor) for actor in range(len(self.runners))]
+
+    def place(self, actor: int) -> Place:
+        """Return where an actor stands: the gaps and local values of its functions under way."""
+        runner = self.runners[actor]
+        need = self._need(runner)
+        kind, handle, *request = runner.operation
+        rest: list[Hashable] = [*request]
+        if runner.done:
+            done = runner.result and _area(runner.result) if kind == "a" else kind == "b"
+            return Place((True, kind, done), need, None, False, kind == "b")
+        gap = runner.gap
+        if gap is None:
+            if kind == "f" and handle not in self._passed:
+                area = self.handles[handle]
+                rest = [area and _area(area)]
+            elif kind not in "ab":
+                rest = [handle]
+            return Place((False, kind, need, tuple(rest)), need, None, False, False)
+        seen = (gap.kind, gap.chunk and gap.chunk.id, gap.start, gap.end)
+        key = (kind, tuple(rest), seen, standing(runner.steps))
+        return Place(key, need, seen, gap.chunk is not None, kind)
 
     def protected(self) -> tuple[Any, ...]:
         """Return all that the two locks protect, and what was unmapped and is not flushed yet."""
         allocator = self.allocator
+        record = self._record
         chunks = []
-        lists = []
         for head in allocator.chunk_lists:
             chunk = head.next
             while chunk is not head:
-                lists.append((head.slot, chunk.id))
-                chunks.append(chunk_state(chunk))
+                chunks.append((head.slot, record(chunk)))
                 chunk = chunk.next
         history = self.history
         reserved = allocator.reserved_chunk
@@ -357,19 +385,24 @@ class World:
             allocator.nr_empty_pop_pages,
             allocator.own_state(),
             allocator.alloc_mutex,
-            tuple(lists),
             tuple(chunks),
-            tuple([chunk_state(chunk) for chunk in allocator.owned]),
-            None if reserved is None else chunk_state(reserved),
+            tuple([record(chunk) for chunk in allocator.owned]),
+            None if reserved is None else record(reserved),
+            frozenset([(c.id, page) for c, page in history.given_back]),  # type: ignore[attr-defined]
             frozenset([(c.id, page) for c, page in history.stale]),  # type: ignore[attr-defined]
             frozenset([c.id for c in history.depopulated]),  # type: ignore[attr-defined]
         )
 
+    def _record(self, chunk: Chunk) -> tuple[int, int]:
+        """Return numbers for a chunk's state and for its maps, the same for equal ones."""
+        known = self._maps.get(chunk)
+        if known is None or known[0] != chunk.alloc_map or known[1] != chunk.bound_map:
+            if known is None and len(self._maps) > _MOST_CHUNKS:  # most are gone again
+                self._maps.clear()
+            maps = bytes(chunk.alloc_map), bytes(chunk.bound_map)
+            known = self._maps[chunk] = *maps, number_of(maps)
+        return chunk_state(chunk), known[2]
 
-def _runner(runner: Runner) -> Any:
-    """Return where a runner stands: the gaps and local values of its functions under way."""
-    if runner.done:
-        return True
-    if runner.steps is None:
-        return False
-    return standing(runner.steps)
+
+def _area(area: Area) -> tuple[int, int]:
+    return area[0].id, area[1]

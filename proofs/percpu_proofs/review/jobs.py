@@ -18,7 +18,7 @@ from percpu_proofs.explore.breadth import Breadth, Caught
 from percpu_proofs.explore.fuzz import Fuzz
 from percpu_proofs.explore.scenario import KERNEL_32K
 from percpu_proofs.explore.scenarios import SCENARIOS
-from percpu_proofs.explore.search import Search
+from percpu_proofs.explore.schedulers import search
 from percpu_proofs.explore.token import Token
 from percpu_proofs.machine import Machine
 from percpu_proofs.oplist import text_of
@@ -205,7 +205,7 @@ def _fuzz(job: Job) -> Outcome:
 
 def _scenario(job: Job) -> Outcome:
     scenario = SCENARIOS[job.what]
-    result = Search(scenario.start(job.variant), refine=job.deep).run()
+    result = search(scenario.start(job.variant), refine=job.deep)
     length = len(scenario.setup) + len(scenario.actors)
     return Outcome(
         job,

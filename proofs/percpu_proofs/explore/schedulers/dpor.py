@@ -11,11 +11,11 @@ how often is not.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from percpu_proofs.explore.footprint import CONFLICTS, Standing, commute, footprint, touched
-from percpu_proofs.explore.search import Explored, Mark, Mode, Schedule, Search
-from percpu_proofs.explore.world import Start, World
+from percpu_proofs.explore.search import Mark, Mode, Search
+from percpu_proofs.explore.system import Schedule, actor_of
+from percpu_proofs.explore.world import World
 
 
 @dataclass(slots=True)
@@ -37,6 +37,7 @@ class Event:
 class Reduction(Search):
     """A search that tries another actor only where that can make a difference."""
 
+    mode: Mode = "dpor"
     _path: list[Event]
 
     def search(self) -> None:
@@ -53,7 +54,7 @@ class Reduction(Search):
             self._race(actor, touches)
         enabled: dict[int, list[int]] = {}
         for step in world.enabled():
-            enabled.setdefault(max(step, ~step), []).append(step)
+            enabled.setdefault(actor_of(step), []).append(step)
         if not enabled:
             self.watch.at_end(world, schedule)
             self.result.schedules += 1
@@ -116,7 +117,3 @@ def _under_way(world: World) -> list[int]:
     actors = [index for index, runner in enumerate(world.runners) if not runner.done]
     return [*actors, len(world.runners)] if world.works else actors
 
-
-def search(start: Start, mode: Mode, **bounds: Any) -> Explored:
-    """Search all schedules of a start in a mode; see Search for the bounds."""
-    return (Reduction if mode == "dpor" else Search)(start, mode, **bounds).run()
