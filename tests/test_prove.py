@@ -15,14 +15,12 @@ import icontract
 import pytest
 from click.testing import CliRunner
 from distributed import LocalCluster
-from hypothesis import given
-from hypothesis import strategies as st
 
 from percpu_contracts.contract import marked_names
+from percpu_proofs.choices import Choices, Replay, every_case
 from percpu_proofs.cli import main
 from percpu_proofs.prove import assignment, contracts_off, ledger, symbolic
 from percpu_proofs.prove.catalogue import all_obligations, assigned_bugs, claims, without_claim
-from percpu_proofs.prove.choices import Choices, Fixed, Map, Symbols, following
 from percpu_proofs.prove.claims import SymbolicClaim
 from percpu_proofs.prove.claims import by_symbols as check
 from percpu_proofs.prove.dependencies import reachable, source_hash, sources_of
@@ -54,37 +52,6 @@ QUICK = (
     "slot-layout",
 )
 """Obligations of few paths, proved here by symbols; `percpu-spec prove` proves all."""
-
-
-# where inputs come from
-
-
-@given(st.lists(st.booleans(), max_size=12), st.data())
-def test_a_map_is_a_bytearray_of_booleans(bits: list[bool], data: st.DataObject) -> None:
-    twin, plain = Map(bits), bytearray(bits)
-    bit = data.draw(st.integers(0, 1))
-    start, end = data.draw(st.integers(0, 13)), data.draw(st.none() | st.integers(0, 13))
-    assert twin.find(bit, start, end) == plain.find(bit, start, end)
-    assert twin.rfind(bit, start, end) == plain.rfind(bit, start, end)
-    assert twin.count(bit, start, end) == plain.count(bit, start, end)
-
-
-def test_cases_are_all_tried_once() -> None:
-    seen = []
-    numbers: list[int] | None = []
-    while numbers is not None:
-        case = Fixed(numbers)
-        first = case.number(3)
-        seen.append((first, case.number(2)) if first else (first,))
-        numbers = following(case.taken)
-    assert seen == [(0,), (1, 0), (1, 1), (2, 0), (2, 1)]
-
-
-@pytest.mark.parametrize("count", range(1, 10))
-def test_symbols_reach_every_number(count: int) -> None:
-    bits = (count - 1).bit_length()
-    found = {Symbols([n >> i & 1 for i in range(bits)]).number(count) for n in range(1 << bits)}
-    assert found == set(range(count))
 
 
 # engines
@@ -185,7 +152,7 @@ def _odd(judge: Any) -> Obligation:
 
 def test_an_obligation_that_says_nothing_is_found_out() -> None:
     def says_nothing(cls: type[Allocator], choose: Choices, size: Size) -> str | None:
-        from percpu_proofs.prove.choices import VacuousError
+        from percpu_proofs.choices import VacuousError
 
         choose.number(2)
         raise VacuousError
@@ -199,7 +166,7 @@ def test_an_obligation_that_says_nothing_is_found_out() -> None:
 def test_engines_that_disagree_confirm_nothing() -> None:
     def by_engine(cls: type[Allocator], choose: Choices, size: Size) -> str | None:
         choose.number(2)
-        return "seen by cases alone" if isinstance(choose, Fixed) else None
+        return "seen by cases alone" if isinstance(choose, Replay) else None
 
     found = SymbolicClaim(_odd(by_engine), ()).check(20)
     assert found.state == "not confirmed"
@@ -474,13 +441,10 @@ def test_crosshair_checks_a_target_by_name() -> None:
 
 def test_scenes_are_states_that_the_clauses_allow() -> None:
     """What an obligation starts from breaks nothing, so that what is found is the function's."""
-    numbers: list[int] | None = []
     tried = 0
-    while numbers is not None:
-        case = Fixed(numbers)
+    for case in every_case():
         scene = Scene(Linux612, case, Size(2, 2), first_empty=case.number(3))
         scene.put(scene.chunk_of_used_bits())
         assert scene.wrong(hints_too=True) is None and scene.pages_wrong() is None
-        numbers = following(case.taken)
         tried += 1
     assert tried == 75

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from percpu_proofs.prove.choices import Fixed, VacuousError, following
+from percpu_proofs.choices import Replay, VacuousError, every_case
 from percpu_proofs.prove.claim import Result, State
 from percpu_proofs.prove.obligation import Obligation, Size
 from percpu_reference.variants import Allocator, variant_class
@@ -31,19 +31,14 @@ def enumerate_cases(
     asked = cls or variant_class(obligation.variant)
     began = time.process_time()
     said = 0
-    case = Fixed()
+    case = Replay()
 
     def result(state: State, message: str = "") -> Result:
         return Result(state, time.process_time() - began, said, message)
 
-    def inputs() -> list[int]:
-        return [value for value, _ in case.taken]
-
     try:
         with time_limit(timeout):
-            numbers: list[int] | None = []
-            while numbers is not None:
-                case = Fixed(numbers)
+            for case in every_case():
                 if time.process_time() - began > timeout:
                     raise TimeUpError
                 try:
@@ -51,16 +46,16 @@ def enumerate_cases(
                 except VacuousError:
                     pass
                 except Exception as error:
-                    return result("refuted", f"raises {error!r} (inputs {inputs()})")
+                    return result("refuted", f"raises {error!r} (inputs {case.numbers})")
                 else:
                     said += 1
                     if twin and wrong is None:
                         wrong = "a case that says something, and nothing is wrong in it"
                     if wrong is not None:
-                        return result("refuted", f"{wrong} (inputs {inputs()})")
-                numbers = following(case.taken)
+                        return result("refuted", f"{wrong} (inputs {case.numbers})")
     except TimeUpError:
-        message = f"not every case was tried within {timeout:.0f} s: {said} were; then {inputs()}"
+        tried = f"{said} were; then {case.numbers}"
+        message = f"not every case was tried within {timeout:.0f} s: {tried}"
         return result("not confirmed", message)
     return result("confirmed")
 
@@ -99,12 +94,9 @@ def most_bits(obligation: Obligation) -> int:
     """Return how many bools the cases of the small size take at most."""
     if obligation.id not in _MOST_BITS:
         most = 0
-        numbers: list[int] | None = []
-        while numbers is not None:
-            case = Fixed(numbers)
+        for case in every_case():
             with suppress(VacuousError):
                 obligation.judge(variant_class(obligation.variant), case, obligation.small)
             most = max(most, sum((count - 1).bit_length() for _, count in case.taken))
-            numbers = following(case.taken)
         _MOST_BITS[obligation.id] = most
     return _MOST_BITS[obligation.id]

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator
 from itertools import product
 
 from percpu_contracts import hints
-from percpu_proofs.prove.scene import Scene, assume
+from percpu_proofs.choices import assume
+from percpu_proofs.prove.scene import Scene
 from percpu_reference.chunk import Block, Chunk
 from percpu_spec.definitions import free_runs, longest_free_run
 

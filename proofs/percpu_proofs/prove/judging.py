@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from percpu_contracts.contract import NOT_ASKED, Mark, marks_of
-from percpu_proofs.prove.choices import VacuousError
+from percpu_proofs.choices import VacuousError
 from percpu_proofs.prove.history import is_note
 from percpu_proofs.prove.keeping import kept
 from percpu_reference.gaps import Gap, Steps

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from percpu_proofs.prove.choices import Choices
+from percpu_proofs.choices import Choices
 from percpu_reference.variants import Allocator
 
 

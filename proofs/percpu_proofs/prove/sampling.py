@@ -7,7 +7,7 @@ import time
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from percpu_proofs.prove.choices import Drawn, VacuousError
+from percpu_proofs.choices import Drawn, VacuousError
 from percpu_proofs.prove.claim import Result
 from percpu_proofs.prove.obligation import Obligation, Size
 from percpu_reference.variants import Allocator, variant_class

@@ -12,7 +12,7 @@ from typing import Any
 from percpu_contracts.functions.operations import counts_pages
 from percpu_contracts.guard import guard_chunk
 from percpu_contracts.monitor import Monitor
-from percpu_proofs.prove.choices import Choices, VacuousError
+from percpu_proofs.choices import Choices, assume
 from percpu_proofs.prove.history import keeping_history
 from percpu_proofs.prove.keeping import kept
 from percpu_proofs.prove.obligation import Size
@@ -25,12 +25,6 @@ from percpu_spec.geometry import Geometry
 
 FIRST_PAGES = 2
 """Pages of the first chunk."""
-
-
-def assume(condition: Any) -> None:
-    """Leave cases aside that an obligation does not speak of."""
-    if not condition:
-        raise VacuousError
 
 
 @kept
@@ -191,15 +185,15 @@ class Scene:
         return self.put(chunk, slots[where - 2], isolated=True)
 
     def _fill(self, chunk: Chunk, bits: Sequence[Any], populated: Sequence[Any]) -> None:
-        choose, size, count = self.choose, self.size.bits, len(bits)
+        size, count = self.size.bits, len(bits)
         maps: Any = chunk
-        maps.alloc_map = choose.map(bits)
+        maps.alloc_map = bytearray(bits)
         bounds = [
             (bit and (i % size == 0 or not bits[i - 1])) or (i > 0 and not bit and bits[i - 1])
             for i, bit in enumerate(bits)
         ]
-        maps.bound_map = choose.map([*bounds, bits[-1]])
-        maps.populated = choose.map(populated)
+        maps.bound_map = bytearray([*bounds, bits[-1]])
+        maps.populated = bytearray(populated)
         if self.guarded:
             guard_chunk(chunk, self.allocator.monitor.guard)
         bitmap = maps.alloc_map

@@ -22,7 +22,7 @@ from crosshair.options import AnalysisKind, AnalysisOptionSet
 from crosshair.statespace import MessageType
 from crosshair.tracers import NoTracing
 
-from percpu_proofs.prove.choices import Symbols, VacuousError
+from percpu_proofs.choices import Symbols, VacuousError
 from percpu_proofs.prove.claim import Result, State
 from percpu_proofs.prove.enumeration import TimeUpError, most_bits, time_limit
 from percpu_proofs.prove.obligation import Obligation
@@ -139,8 +139,10 @@ def _harness(
     bits, wholes = symbols
 
     def harness(bits: Any, wholes: Any) -> str | None:
+        given, symbols = iter(bits), iter(wholes)
+        choose = Symbols(lambda: bool(next(given)), lambda: next(symbols), NoTracing)
         try:
-            wrong = obligation.judge(cls, Symbols(bits, wholes, NoTracing), obligation.small)
+            wrong = obligation.judge(cls, choose, obligation.small)
         except VacuousError:
             return VACUOUS if twin else None
         return wrong

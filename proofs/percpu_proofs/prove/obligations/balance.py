@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from percpu_contracts import balance, reclaim
 from percpu_contracts.functions import fast
+from percpu_proofs.choices import Choices, assume
 from percpu_proofs.prove.adversary import IN_GAPS, Adversary
-from percpu_proofs.prove.choices import Choices
 from percpu_proofs.prove.judging import Call, Wrong, broken
 from percpu_proofs.prove.obligation import Size, obligation
-from percpu_proofs.prove.scene import Scene, assume
+from percpu_proofs.prove.scene import Scene
 from percpu_reference.chunk import Chunk
 from percpu_reference.variants import Allocator
 

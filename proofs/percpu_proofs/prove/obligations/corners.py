@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from percpu_contracts import hints, reclaim
-from percpu_proofs.prove.choices import Choices
+from percpu_proofs.choices import Choices, assume
 from percpu_proofs.prove.judging import Call, Wrong
 from percpu_proofs.prove.obligation import Size, obligation
 from percpu_proofs.prove.obligations.hints import any_runs
-from percpu_proofs.prove.scene import Scene, assume
+from percpu_proofs.prove.scene import Scene
 from percpu_reference.variants import Allocator
 
 Cls = type[Allocator]

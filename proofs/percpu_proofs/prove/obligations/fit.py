@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from percpu_proofs.prove.choices import Choices
+from percpu_proofs.choices import Choices, assume
 from percpu_proofs.prove.invariant import choose_block_hints, choose_chunk_hints
 from percpu_proofs.prove.judging import Call, Wrong
 from percpu_proofs.prove.obligation import Size, obligation
-from percpu_proofs.prove.scene import Scene, assume
+from percpu_proofs.prove.scene import Scene
 from percpu_reference.chunk import Block, Chunk
 from percpu_reference.variants import Allocator
 
@@ -31,7 +31,7 @@ def _zero_area(cls: Cls, choose: Choices, size: Size, align: int) -> Wrong:
     scene = Scene(cls, choose, size)
     chunk = scene.chunk([0] * (size.pages * size.bits), [1] * size.pages)
     count = chunk.map_bits
-    chunk.alloc_map = choose.map([choose.bit() for _ in range(count)])
+    chunk.alloc_map = bytearray([choose.bit() for _ in range(count)])
     nr = 1 + choose.number(count)
     call = Call(scene, "find_zero_area", chunk, count, 0, nr, align - 1)
     wrong = call.run()
@@ -93,7 +93,7 @@ def is_populated(cls: Cls, choose: Choices, size: Size) -> Wrong:
     chunk = scene.chunk([0] * (size.pages * size.bits), [1] * size.pages)
     start = choose.number(chunk.map_bits)
     bits = 1 + choose.number(chunk.map_bits - start)
-    chunk.populated = choose.map([choose.bit() for _ in range(size.pages)])
+    chunk.populated = bytearray([choose.bit() for _ in range(size.pages)])
     call = Call(scene, "is_populated", chunk, start, bits)
     wrong = call.run()
     if wrong is None and call.result:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from percpu_contracts import hints
-from percpu_proofs.prove.choices import Choices
+from percpu_proofs.choices import Choices, assume
 from percpu_proofs.prove.invariant import (
     ANY_BLOCK,
     choose_block_hints,
@@ -14,7 +14,7 @@ from percpu_proofs.prove.invariant import (
 )
 from percpu_proofs.prove.judging import Call, Wrong
 from percpu_proofs.prove.obligation import Size, obligation
-from percpu_proofs.prove.scene import Scene, assume
+from percpu_proofs.prove.scene import Scene
 from percpu_reference.chunk import Chunk
 from percpu_reference.variants import Allocator
 from percpu_spec.definitions import free_runs

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from percpu_contracts import lists
-from percpu_proofs.prove.choices import Choices
+from percpu_proofs.choices import Choices, assume
 from percpu_proofs.prove.judging import Call, Wrong, first_wrong
 from percpu_proofs.prove.obligation import Size, obligation
-from percpu_proofs.prove.scene import Scene, assume
+from percpu_proofs.prove.scene import Scene
 from percpu_proofs.prove.states import linked_both_ways
 from percpu_reference.chunk import Chunk
 from percpu_reference.variants import Allocator

@@ -5,8 +5,8 @@ A guard looks at every taking and release, and at every look at populated bits a
 
 from __future__ import annotations
 
+from percpu_proofs.choices import Choices
 from percpu_proofs.prove.adversary import Adversary
-from percpu_proofs.prove.choices import Choices
 from percpu_proofs.prove.judging import Call, Wrong
 from percpu_proofs.prove.obligation import Size, obligation
 from percpu_proofs.prove.obligations.population import page_range

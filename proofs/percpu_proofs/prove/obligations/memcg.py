@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from percpu_proofs.choices import Choices, assume
 from percpu_proofs.prove.adversary import Adversary
-from percpu_proofs.prove.choices import Choices
 from percpu_proofs.prove.judging import Call, Wrong
 from percpu_proofs.prove.obligation import Size, obligation
-from percpu_proofs.prove.scene import Scene, assume
+from percpu_proofs.prove.scene import Scene
 from percpu_reference.variants import Allocator
 from percpu_spec.gfp import ACCOUNT, ATOMIC, KERNEL
 

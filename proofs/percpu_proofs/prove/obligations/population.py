@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from percpu_contracts import hints, maps, population
-from percpu_proofs.prove.choices import Choices
+from percpu_proofs.choices import Choices
 from percpu_proofs.prove.judging import Call, Wrong
 from percpu_proofs.prove.obligation import Size, obligation
 from percpu_proofs.prove.scene import Scene

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from percpu_contracts import reclaim
+from percpu_proofs.choices import Choices
 from percpu_proofs.prove.adversary import IN_GAPS, Adversary
-from percpu_proofs.prove.choices import Choices
 from percpu_proofs.prove.judging import Call, Wrong
 from percpu_proofs.prove.obligation import Size, obligation
 from percpu_proofs.prove.scene import Scene

@@ -1,0 +1,167 @@
+"""The one supply of choices: whatever a case, a schedule or a state is made of is asked of it.
+
+What asks does not know who answers: an enumeration (`every_case`), a random source (`Drawn`),
+numbers written down before (`Replay`), or symbols of CrossHair (`Symbols`). It asks when it needs a
+number, so a choice that is never reached costs nothing. All choices are numbers below a count; the
+numbers that were answered replay the case.
+
+    for case in every_case():
+        size = case.pick((1, 2, 4))
+        aligned = case.bit() if size > 1 else False
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+Taken = list[tuple[int, int]]
+"""Numbers answered, each with the count that it is below, in the order of the questions."""
+
+
+class VacuousError(Exception):
+    """What is assumed does not hold in this case, so the case says nothing."""
+
+
+def assume(condition: Any) -> None:
+    """Leave aside the cases in which a condition does not hold; raises VacuousError there."""
+    if not condition:
+        raise VacuousError
+
+
+class Choices:
+    """A supply of choices. Kinds of it answer `number`; the rest is asked by way of it."""
+
+    __slots__ = ()
+
+    def number(self, count: int) -> int:
+        """Return the next number in [0, count), a plain one; count is at least 1."""
+        raise NotImplementedError
+
+    def bit(self) -> bool:
+        """Return the next bit."""
+        return self.number(2) == 1
+
+    def pick(self, among: Sequence[T]) -> T:
+        """Return one of a sequence that is not empty."""
+        return among[self.number(len(among))]
+
+    def whole(self, count: int) -> Any:
+        """Return the next number in [0, count); a symbol stays one, to stand for all of them."""
+        return self.number(count)
+
+    def plain(self) -> AbstractContextManager[Any]:
+        """Return a context for code that meets no symbol, and need not be watched for any."""
+        return nullcontext()
+
+
+class Replay(Choices):
+    """Numbers given beforehand, then zeros; `taken` says what was asked for."""
+
+    __slots__ = ("_given", "taken")
+
+    def __init__(self, given: Sequence[int] = ()) -> None:
+        self._given = given
+        self.taken: Taken = []
+
+    def number(self, count: int) -> int:
+        """Return the next number given, the last below count if it is too large."""
+        at = len(self.taken)
+        number = min(self._given[at], count - 1) if at < len(self._given) else 0
+        self.taken.append((number, count))
+        return number
+
+    @property
+    def numbers(self) -> list[int]:
+        """The numbers answered: what replays this case."""
+        return [number for number, _ in self.taken]
+
+
+class Drawn(Replay):
+    """Numbers that a random source draws: draw(count) is a number below count.
+
+    `Random(seed).randrange` is one, a draw of Hypothesis another. `numbers` replays what was drawn.
+    """
+
+    __slots__ = ("_draw",)
+
+    def __init__(self, draw: Callable[[int], int]) -> None:
+        super().__init__()
+        self._draw = draw
+
+    def number(self, count: int) -> int:
+        """Return a drawn number."""
+        number = self._draw(count)
+        self.taken.append((number, count))
+        return number
+
+
+class Symbols(Choices):
+    """Choices of CrossHair: each is a branch of its search, and `whole` an integer symbol.
+
+    fork: branches, and says which way; symbol: makes an integer symbol; plain: a context in which
+    CrossHair does not watch. They are given, so that this module needs no CrossHair.
+    """
+
+    __slots__ = ("_fork", "_plain", "_symbol")
+
+    def __init__(
+        self,
+        fork: Callable[[], bool],
+        symbol: Callable[[], Any],
+        plain: Callable[[], AbstractContextManager[Any]],
+    ) -> None:
+        self._fork = fork
+        self._symbol = symbol
+        self._plain = plain
+
+    def plain(self) -> AbstractContextManager[Any]:
+        """Return a context in which CrossHair does not watch."""
+        return self._plain()
+
+    def number(self, count: int) -> int:
+        """Branch until one number is left."""
+        low, behind = 0, count
+        while behind - low > 1:
+            middle = (low + behind) // 2
+            if self._fork():
+                low = middle
+            else:
+                behind = middle
+        return low
+
+    def whole(self, count: Any) -> Any:
+        """Return an integer symbol in [0, count), where count may be a symbol too."""
+        value = self._symbol()
+        assume(0 <= value < count)
+        return value
+
+
+def following(taken: Taken) -> list[int] | None:
+    """Return the numbers of the case after this one, None after the last.
+
+    >>> following([(0, 2), (1, 2)])
+    [1]
+    """
+    path = list(taken)
+    while path and path[-1][0] + 1 >= path[-1][1]:
+        path.pop()
+    if not path:
+        return None
+    return [number for number, _ in path[:-1]] + [path[-1][0] + 1]
+
+
+def every_case() -> Iterator[Replay]:
+    """Yield a supply for every case in turn; each is to be asked before the next is taken.
+
+    >>> [(case.number(2) and case.pick("ab")) for case in every_case()]
+    [0, 'a', 'b']
+    """
+    numbers: list[int] | None = []
+    while numbers is not None:
+        case = Replay(numbers)
+        yield case
+        numbers = following(case.taken)
