@@ -20,11 +20,12 @@ from percpu_proofs.explore import token as tokens
 from percpu_proofs.explore.crosscheck import cross_check
 from percpu_proofs.explore.ladder import climb
 from percpu_proofs.explore.minimise import minimise
+from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.parallel import Spread
 from percpu_proofs.explore.sampling import Strategy, sample
 from percpu_proofs.explore.scenario import Scenario
 from percpu_proofs.explore.scenarios import SCENARIOS
-from percpu_proofs.explore.schedulers import dpor, search
+from percpu_proofs.explore.schedulers import dpor
 from percpu_proofs.explore.search import Explored
 from percpu_proofs.explore.token import Token, read_token
 from percpu_proofs.explore.watch import JUDGED

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 from percpu_proofs.explore.follower import Follower
+from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.scenario import Scenario
 from percpu_proofs.explore.scenarios import SCENARIOS
-from percpu_proofs.explore.schedulers import search
 from percpu_proofs.explore.search import Explored
 from percpu_proofs.explore.watch import Watch
 from percpu_proofs.explore.world import Start, World

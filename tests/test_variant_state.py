@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.scenario import Scenario
 from percpu_proofs.explore.scenarios import SCENARIOS
-from percpu_proofs.explore.schedulers import search
 from percpu_proofs.explore.search import Explored, Mode
 from percpu_reference import build
 from percpu_reference.chunk import Chunk

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from percpu_proofs.explore.schedulers import MODES, search
+from percpu_proofs.explore.modes import MODES, search
 from percpu_proofs.explore.search import Explored
 from percpu_proofs.explore.world import Start
 

@@ -10,7 +10,9 @@ from percpu_contracts.monitor import ClauseViolation
 from percpu_contracts.whole_state import WholeState
 from percpu_proofs.explore.contracted import ContractedWorld
 from percpu_proofs.explore.follower import Follower
+from percpu_proofs.explore.schedulers.replay import InTurn, Replay
 from percpu_proofs.explore.search import Explored
+from percpu_proofs.explore.system import Scheduler, actor_of, scheduled
 from percpu_proofs.explore.token import Token
 from percpu_proofs.explore.watch import Watch, floats_of
 from percpu_proofs.explore.world import Runner, Start, World
@@ -46,7 +48,7 @@ def climb(world: World, schedule: tuple[int, ...]) -> Iterator[Rung]:
     allocator = world.allocator
     machine = machine_of(type(allocator), allocator.geometry.backing)
     follower = None if machine is None else Follower(machine, world)
-    for number, step in enumerate(schedule, 1):
+    for number, step in enumerate(scheduled(world, Replay(schedule)), 1):
         result = Explored("all")
         watch = Watch(result, follower)
         left = _left(world, step)
@@ -79,14 +81,14 @@ def replayed(token: Token) -> Iterator[Rung]:
     world = ContractedWorld(start)
     first = len(prepared)
     world.history.concurrent = False
-    for actor in range(first):
-        _run(world, actor)
+    for step in scheduled(world, InTurn(range(first))):
+        with suppress(ClauseViolation):
+            world.step(step)
     world.history.concurrent = bool(token.schedule)
+    order: Scheduler = InTurn(range(len(start.operations)))
     if token.schedule:
-        steps = iter([s + first if s >= 0 else ~(~s + first) for s in token.schedule])
-    else:
-        steps = _one_after_the_other(world, first)
-    for number, step in enumerate(steps, 1):
+        order = Replay([s + first if s >= 0 else ~(~s + first) for s in token.schedule])
+    for number, step in enumerate(scheduled(world, order), 1):
         result = Explored("all")
         watch = Watch(result)
         left = _left(world, step)
@@ -110,22 +112,9 @@ def replayed(token: Token) -> Iterator[Rung]:
             return
 
 
-def _run(world: World, actor: int) -> None:
-    """Let an actor run to its end, or as far as it can come."""
-    with suppress(ClauseViolation):
-        while not world.runners[actor].done:
-            world.step(actor)
-
-
-def _one_after_the_other(world: World, first: int) -> Iterator[int]:
-    for actor in range(first, len(world.runners)):
-        while not world.runners[actor].done:
-            yield actor
-
-
 def _left(world: World, step: int) -> Gap | None:
     """Return the gap that a step leaves."""
-    actor = max(step, ~step)
+    actor = actor_of(step)
     return world.runners[actor].gap if actor < len(world.runners) else None
 
 
@@ -138,7 +127,7 @@ def _rung(
     first: int = 0,
 ) -> Rung:
     """Return the rung of a step just taken; actors below `first` are not shown."""
-    actor = max(step, ~step)
+    actor = actor_of(step)
     runner = world.runners[actor]
     return Rung(
         number,

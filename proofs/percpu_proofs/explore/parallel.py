@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from percpu_proofs.blame import blamed
+from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.sampling import Strategy, sample
 from percpu_proofs.explore.scenario import Scenario
-from percpu_proofs.explore.schedulers import search
 from percpu_proofs.explore.search import Explored
 from percpu_proofs.explore.system import Schedule
 from percpu_proofs.spread import spread

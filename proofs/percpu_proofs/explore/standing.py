@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from enum import Enum
 from operator import attrgetter
 from types import BuiltinFunctionType, FunctionType, GeneratorType, MethodType, ModuleType
 from typing import Any
@@ -100,7 +101,7 @@ def _value(value: Any, steps: Any, name: str) -> Any:
 
     Raises UnknownStateError for one that cannot be compared: two worlds might be taken for one.
     """
-    if value is None or isinstance(value, (int, str, bytes)):
+    if value is None or isinstance(value, (int, str, bytes, Enum)):
         return value
     if isinstance(value, Chunk):
         return ("chunk", value.id)

@@ -46,18 +46,22 @@ class Place(NamedTuple):
     role: Hashable  # what is to be known of it when nobody can go on
 
 
-class System(Protocol):
-    """Actors that take steps."""
-
-    @property
-    def at_rest(self) -> bool:
-        """Whether no operation is under way, so that `save` is possible."""
+class Steppable(Protocol):
+    """Actors that take steps, one way."""
 
     def enabled(self) -> list[int]:
         """Return the steps that can be taken now."""
 
     def step(self, step: int) -> Any:
         """Take one."""
+
+
+class System(Steppable, Protocol):
+    """Actors that take steps and can be brought back to where they were, to take others."""
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether no operation is under way, so that `save` is possible."""
 
     def save(self) -> Any:
         """Return what `load` comes back to."""
@@ -82,7 +86,7 @@ class Scheduler(Protocol):
         """Return one of the steps that can be taken, None to end."""
 
 
-def scheduled(system: System, scheduler: Scheduler) -> Iterator[int]:
+def scheduled(system: Steppable, scheduler: Scheduler) -> Iterator[int]:
     """Yield the steps that a scheduler decides on, each to be taken before the next is asked."""
     while (step := scheduler.next(system.enabled())) is not None:
         yield step

@@ -10,7 +10,7 @@ from percpu_contracts.functions.areas import list_of
 from percpu_contracts.guard import gap_misuse
 from percpu_contracts.monitor import ClauseViolation
 from percpu_contracts.whole_state import WholeState
-from percpu_proofs.explore.rest import drain
+from percpu_proofs.explore.schedulers.drain import drain
 from percpu_proofs.explore.world import Runner, World
 from percpu_proofs.refinement import REFINE
 from percpu_reference.chunk import Area, Chunk

@@ -17,6 +17,7 @@ from percpu_contracts.history import History
 from percpu_contracts.monitor import Monitor
 from percpu_proofs.explore.standing import chunk_state, number_of, standing
 from percpu_proofs.explore.system import Need, Place, Shared, enabled
+from percpu_proofs.machine import script
 from percpu_proofs.oplist import Operation
 from percpu_reference.chunk import Area, Chunk
 from percpu_reference.gaps import Gap, Kind, Steps
@@ -303,13 +304,13 @@ class World:
             return self.allocator.alloc_percpu(size, align, reserved, gfp)
         if kind == "f":
             return self.allocator.free_percpu(self.handles.pop(handle))
-        if kind == "b":
+        if kind == "b" or (kind == "B" and self.allocator.work_pending):
             return self.allocator.balance_workfn()
-        return self._fail_pages(handle)
+        return self._script(kind, handle)
 
-    def _fail_pages(self, count: int) -> Steps[None]:
-        """Let the next `count` page allocations fail: memory runs short at this moment."""
-        self.allocator.env.page_fault.next = count
+    def _script(self, kind: str, arg: int) -> Steps[None]:
+        if kind != "B":
+            script(self.allocator, kind, arg)
         return
         yield
 

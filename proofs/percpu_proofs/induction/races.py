@@ -14,8 +14,10 @@ from functools import cache
 from itertools import product
 from typing import Any, NamedTuple
 
+from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.scenario import KERNEL_32K, Scenario, fill, free
-from percpu_proofs.explore.schedulers import search
+from percpu_proofs.explore.schedulers.replay import Replay
+from percpu_proofs.explore.system import scheduled
 from percpu_proofs.explore.token import Token
 from percpu_proofs.explore.world import World
 from percpu_proofs.induction.prove import Proof
@@ -228,7 +230,7 @@ def followed(
     taken: list[str] = []
     whole: list[str] = []
     kind: Kind | None = None
-    for actor in schedule:
+    for actor in scheduled(world, Replay(schedule)):
         runners = world.runners
         freed = None
         if (

@@ -38,7 +38,9 @@ SCHEDULES: Final = 400
 """Schedules of one task that draws schedules."""
 OPERATIONS: Final = 1000
 """Operations of a case, about."""
-SHRINK_SECONDS: Final = 40.0
+TRIES: Final = 2000
+"""Of leaving something out of a case that shows a difference."""
+TRIES_OF_SCHEDULES: Final = 300
 GRACE: Final = 10.0
 """Seconds that workers get to end the case they are at, when a run is interrupted."""
 _STORE: Final = Path(tempfile.gettempdir()) / "percpu-spec-hypothesis"
@@ -64,6 +66,7 @@ class Found:
     library: Library
     case: Case
     difference: Difference
+    stopped: str = ""  # why more may be left out
 
 
 @dataclass(slots=True)
@@ -145,7 +148,7 @@ def _run_schedules(task: Task, tally: Tally) -> Tally:
         tally.broken.update(done.broken.keys())
         if done.difference is not None:
             tally.found_schedule = interleaved.shrunk(
-                task.library, task.model, plan, number, SHRINK_SECONDS
+                task.library, task.model, plan, number, TRIES_OF_SCHEDULES
             )
             break
     return tally
@@ -188,12 +191,14 @@ def shrunk(task: Task, case: Case) -> Found:
         result = run_case(task.library, attempt, task.model, judge=judge, every=judge)
         return None if result is None else result[0]
 
-    small = shrink(case.geometry, case.operations, trial, SHRINK_SECONDS)
+    shrunk_case = shrink(case.geometry, case.operations, trial, TRIES)
+    small = shrunk_case.best
     # the trials looked at the last state only: the difference may show before
     again = run_case(task.library, small, task.model, judge=judge)
     if again is None:  # the library itself is not deterministic; say so with the whole case
         return Found(task.library, case, Difference("repeat", "differs once", "agrees again"))
-    return Found(task.library, Case(small.geometry, small.operations[: again[0]]), again[1])
+    last = Case(small.geometry, small.operations[: again[0]])
+    return Found(task.library, last, again[1], shrunk_case.stopped)
 
 
 def _needs_judge(task: Task, case: Case) -> bool:

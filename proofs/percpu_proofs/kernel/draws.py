@@ -1,7 +1,7 @@
 """What a differential run does: geometries and operations, drawn by Hypothesis in phases.
 
 A phase has chances of its own for requests, frees, balance work and scripted failures, and the seed
-that its operations follow from. Only random() is used of that: it repeats on every Python version.
+that its operations follow from.
 """
 
 from __future__ import annotations
@@ -10,15 +10,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
-from random import Random
-from typing import Final, TypeVar
+from typing import Final
 
 from hypothesis import strategies as st
 
+from percpu_proofs.choices import drawn
 from percpu_proofs.oplist import Operation, parse_operations
 from percpu_spec.geometry import Backing, Geometry
-
-T = TypeVar("T")
 
 _PAGE: Final = 4096
 _UNITS: Final = (32768, 65536, 131072)
@@ -154,22 +152,19 @@ def expand(chosen: Sequence[Phase]) -> list[Operation]:
 
 
 def _lines(phase: Phase, live: list[int], handles: Iterator[int]) -> Iterator[str]:
-    random = Random(phase.seed).random
-
-    def pick(items: Sequence[T]) -> T:
-        return items[int(random() * len(items))]
-
+    choices = drawn(phase.seed)
+    pick, number = choices.pick, choices.number
     for _ in range(phase.length):
-        if random() * 100 < phase.fault:
+        if number(100) < phase.fault:
             yield pick(_FAULTS)
-        if random() * 100 < phase.grow or not live:
+        if number(100) < phase.grow or not live:
             handle = next(handles)
             live.append(handle)
             yield f"a {handle} {pick(phase.sizes)} {pick(phase.aligns)} {pick(phase.flags)}"
         else:
             at = (
-                int(random() * len(live)), len(live) - 1, 0, max(len(live) - 2, 0) // 2 * 2
+                number(len(live)), len(live) - 1, 0, max(len(live) - 2, 0) // 2 * 2
             )[phase.order]  # fmt: skip
             yield f"f {live.pop(at)}"
-        if random() * 100 < phase.work:
-            yield "B" if random() < 0.8 else "b"
+        if number(100) < phase.work:
+            yield "B" if number(10) < 8 else "b"

@@ -15,7 +15,9 @@ from typing import Any, Final
 from percpu_contracts import balance, lists, reclaim
 from percpu_contracts.whole_state import WholeState
 from percpu_proofs.conformance.difference import Difference
-from percpu_proofs.explore.rest import MOST_RUNS
+from percpu_proofs.explore.schedulers.drain import Drain
+from percpu_proofs.explore.schedulers.replay import ImpossibleStepError, Replay
+from percpu_proofs.explore.system import actor_of, scheduled
 from percpu_proofs.explore.token import Token, read_token
 from percpu_proofs.explore.watch import ALWAYS, ISOLATED
 from percpu_proofs.explore.world import Runner, Start, World
@@ -86,17 +88,18 @@ def replay(library: Library, model: Model, token: Token) -> Confirmed:
     stage: Stage | None = None
     try:
         setup, actors = (
-            parse_operations(Path("token"), lines).operations if lines else []
+            tuple(parse_operations(Path("token"), lines).operations) if lines else ()
             for lines in (token.setup, token.actors)
         )
         plan = Interleaving(geometry, setup, actors, token.works, token.failures, token.waiting)
         stage = Stage(library, model, plan, done)
-        for actor in token.schedule:
-            done.steps += 1
-            stage.step(actor)
+        for step in scheduled(stage, Replay(token.schedule)):
+            stage.step(step)
             if done.difference is not None:
                 return done
         stage.judge_rest()
+    except ImpossibleStepError as error:
+        raise InputError("token", None, f"steps that are possible ({error})") from None
     except KernelStopped as stopped:
         done.difference = f"the kernel stopped: {stopped}"
     except HandleError as error:
@@ -112,8 +115,8 @@ class Interleaving:
     """Operations one after the other, then actors at the same time."""
 
     geometry: Geometry
-    setup: list[Operation]
-    actors: list[Operation]
+    setup: tuple[Operation, ...]
+    actors: tuple[Operation, ...]
     works: int  # runs of the balance work that was asked for, at most
     failures: int = 0  # so many steps that ask for memory may fail
     waiting: bool = False  # actors may begin while the mutex is held, and wait for it
@@ -131,7 +134,7 @@ class Stage:
             machine.apply(number, operation)
             self.pair.kernel.apply(operation)
         start = Start(
-            machine.allocator, machine.handles, tuple(plan.actors), plan.works, plan.waiting,
+            machine.allocator, machine.handles, plan.actors, plan.works, plan.waiting,
             plan.failures,
         )  # fmt: skip
         self.world = World(start)
@@ -142,12 +145,15 @@ class Stage:
         self._compare()
         self._judge(None, None, 0)
 
+    def enabled(self) -> list[int]:
+        """Return the steps that both can take now."""
+        return self.world.enabled()
+
     def step(self, step: int) -> None:
         """Let both take one step, as the world numbers them; compare and judge."""
         world = self.world
-        if step not in world.enabled():
-            raise InputError("token", None, f"a step that is possible at {self.done.steps}")
-        actor = step if step >= 0 else ~step  # ~n: actor n asks for memory in vain
+        self.done.steps += 1
+        actor = actor_of(step)
         runner = world.runners[actor] if actor < len(world.runners) else None
         left = None if runner is None else runner.gap
         freed = None
@@ -251,17 +257,15 @@ class Stage:
     def judge_rest(self) -> None:
         """Ask the clauses about rest, if everybody is done: work still asked for runs first."""
         world = self.world
-        for _ in range(MOST_RUNS):
-            if not (world.finished and world.allocator.work_pending):
-                break
-            world.works += 1
-            actor = len(world.runners)
-            while actor == len(world.runners) or not world.runners[actor].done:
-                self.done.steps += 1
-                self.step(actor)
-                if self.done.difference is not None:
-                    return
-        if world.finished and world.allocator.quiescent:
+        if not world.finished:
+            return
+        rest = Drain(world)
+        for step in scheduled(self, rest):
+            self.step(step)
+            if self.done.difference is not None:
+                return
+        self._enter("BAL-3", rest.wrong)
+        if world.allocator.quiescent:
             listing = Listing(self.state)
             for clause, holds in _AT_REST:
                 self._enter(clause, holds(listing))
