@@ -120,7 +120,7 @@ class Fuzz:
     def _end(self, world: ContractedWorld, broken: dict[str, str]) -> None:
         result = Explored("drawn")
         self._look(world)
-        if world.finished:
+        if world.finished and not world.enabled():
             Watch(result).at_end(world, ())
             if world.drained:
                 self._look(world)
@@ -138,11 +138,13 @@ class Fuzz:
 
     def _replay(self, program: Program) -> tuple[Program, dict[str, str]]:
         """Run a program by those steps of its schedule that are possible; return what breaks."""
-        world = self._world(program.actors, program.works)
+        count = len(program.actors)
+        works = len({step for step in program.schedule if step >= count})
+        world = self._world(program.actors, works)
         broken: dict[str, str] = {}
         taken = self._run(world, Replay(program.schedule, lenient=True), broken)
         self._end(world, broken)
-        return replace(program, schedule=tuple(taken)), broken
+        return replace(program, schedule=tuple(taken), works=works), broken
 
     def _small(self, clause: str, found: Program) -> tuple[str, Program]:
         """Return a smallest program and schedule that breaks a clause, and the message."""
