@@ -10,13 +10,12 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Literal
 
-from percpu_proofs.explore.follower import Follower
+from percpu_proofs.explore.cursor import Cursor
 from percpu_proofs.explore.system import Schedule
 from percpu_proofs.explore.watch import Watch
-from percpu_proofs.explore.world import Saved, Start, World
-from percpu_proofs.refinement import machine_of
+from percpu_proofs.explore.world import Start
 
 Mode = Literal["all", "commuting", "dpor", "matching", "drawn"]
 
@@ -70,14 +69,6 @@ class Explored:
             self.findings[clause] = Finding(clause, message, schedule)
 
 
-class Mark(NamedTuple):
-    """How to come back to a world: a saved one, the steps from there on, and the follower's."""
-
-    length: int  # of the schedule that had led to the saved world
-    saved: Saved
-    followed: Any
-
-
 class Search(ABC):
     """One search through the schedules of a start; the first step that is judged follows `prefix`.
 
@@ -100,10 +91,8 @@ class Search(ABC):
         self.preemptions = preemptions
         self.stop = stop
         self.result = Explored(self.mode)
-        self.world = World(start)
-        allocator = start.allocator
-        machine = machine_of(type(allocator), allocator.geometry.backing) if refine else None
-        self.follower = None if machine is None else Follower(machine, self.world)
+        self.cursor = Cursor(start, refine=refine)
+        self.world, self.follower = self.cursor.world, self.cursor.follower
         self.watch = Watch(self.result, self.follower)
 
     def run(self) -> Explored:
@@ -124,27 +113,21 @@ class Search(ABC):
     def search(self) -> None:
         """Search until everything is covered; raise EnoughError at a bound."""
 
-    def start_mark(self) -> Mark:
-        """Return how to come back to the start."""
-        return Mark(0, self.world.begin, None if self.follower is None else self.follower.mark())
-
-    def mark(self, schedule: Schedule, last: Mark) -> Mark:
-        """Return how to come back to the present world; last: how to the last one marked before.
-
-        Generators cannot be copied. So a world with an operation under way is reached again by
-        the schedule, from the last world on the way that had none and was saved.
-        """
-        followed = None if self.follower is None else self.follower.mark()
-        if self.world.at_rest:
-            return Mark(len(schedule), self.world.save(), followed)
-        return Mark(last.length, last.saved, followed)
-
-    def step(self, step: int, schedule: Schedule) -> None:
-        """Take a step and judge it; raise EnoughError if the search is to end."""
+    def step(self, schedule: Schedule) -> None:
+        """Take the last step of a schedule and judge it; raise EnoughError to end the search."""
+        *before, step = schedule
         self.count()
+        self.cursor.come_to(before)
         self.watch.step(self.world, step, schedule)
+        self.cursor.took(step)
         if self.stop is not None and self.stop(self.result):
             raise EnoughError
+
+    def at_end(self, schedule: Schedule) -> None:
+        """Judge the present world, the end of a schedule, in which nobody can go on."""
+        self.watch.at_end(self.world, schedule)
+        self.cursor.use_up()
+        self.result.schedules += 1
 
     def count(self) -> None:
         """Count a step that is judged; raise EnoughError if it is one too many."""
@@ -153,15 +136,6 @@ class Search(ABC):
         result.covered += 1
         if self.max_steps is not None and result.steps > self.max_steps:
             raise EnoughError
-
-    def again(self, schedule: Schedule, mark: Mark) -> None:
-        """Bring the world back to where a schedule had led and a mark was made."""
-        world = self.world
-        world.load(mark.saved)
-        for step in schedule[mark.length :]:
-            world.step(step)
-        if self.follower is not None:
-            self.follower.back_to(mark.followed)
 
 
 class EnoughError(Exception):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from percpu_proofs.explore.footprint import commute, footprint
-from percpu_proofs.explore.search import Mark, Mode, Search
+from percpu_proofs.explore.search import Mode, Search
 from percpu_proofs.explore.system import Schedule, actor_of
 from percpu_proofs.explore.world import Start
 
@@ -28,42 +28,30 @@ class All(Search):
 
     def search(self) -> None:
         """Search from the end of the prefix on."""
-        mark, follower = self.start_mark(), self.follower
-        for step in self.prefix:
-            self.world.step(step)
-            if follower is not None:
-                follower.after(self.world, actor_of(step))
-        if follower is not None:
-            follower.steps = 0  # those of the prefix are not counted
-        self._search(self.prefix, mark, frozenset())
+        self.cursor.come_to(self.prefix)
+        self._search(self.prefix, frozenset())
 
-    def _search(self, schedule: Schedule, mark: Mark, asleep: frozenset[int]) -> None:
-        """Search on from the present world; asleep: steps not to be tried."""
-        world, result = self.world, self.result
+    def _search(self, schedule: Schedule, asleep: frozenset[int]) -> None:
+        """Search on from the present world, a schedule's end; asleep: steps not to be tried."""
+        result = self.result
         result.depth = max(result.depth, len(schedule))
-        enabled = world.enabled()
+        enabled = self.world.enabled()
         if not enabled:
-            self.watch.at_end(world, schedule)
-            result.schedules += 1
+            self.at_end(schedule)
             return
         if len(schedule) == self.cut:
             result.uncovered.append(schedule)
             return
         prints = self.prints(enabled)
-        if len(enabled) > 1:
-            mark = self.mark(schedule, mark)
-        moved = False
         for step in enabled:
             if step in asleep:
                 continue
-            if moved:  # the first step used this world up
-                self.again(schedule, mark)
-            moved = True
-            self.step(step, (*schedule, step))
+            longer = (*schedule, step)
+            self.step(longer)
             awake = frozenset(
                 s for s in asleep if s in prints and commute(prints[s], prints[step])
             )
-            self._search((*schedule, step), mark, awake)
+            self._search(longer, awake)
             if prints:
                 asleep |= {step}
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from percpu_proofs.explore.footprint import CONFLICTS, Standing, commute, footprint, touched
-from percpu_proofs.explore.search import Mark, Mode, Search
+from percpu_proofs.explore.search import Mode, Search
 from percpu_proofs.explore.system import Schedule, actor_of
 from percpu_proofs.explore.world import World
 
@@ -43,9 +43,9 @@ class Reduction(Search):
     def search(self) -> None:
         """Search from the start on."""
         self._path = []
-        self._reduce((), self.start_mark(), {})
+        self._reduce((), {})
 
-    def _reduce(self, schedule: Schedule, mark: Mark, asleep: dict[int, int]) -> None:
+    def _reduce(self, schedule: Schedule, asleep: dict[int, int]) -> None:
         """Search on from the present world; asleep: actors not to be tried, with footprints."""
         world, path = self.world, self._path
         self.result.depth = max(self.result.depth, len(schedule))
@@ -56,16 +56,13 @@ class Reduction(Search):
         for step in world.enabled():
             enabled.setdefault(actor_of(step), []).append(step)
         if not enabled:
-            self.watch.at_end(world, schedule)
-            self.result.schedules += 1
+            self.at_end(schedule)
             return
         first = next((actor for actor in enabled if actor not in asleep), None)
         if first is None:
             return
         here = Event(enabled, {first})
         path.append(here)
-        mark = self.mark(schedule, mark)
-        moved = False
         while here.wanted - here.tried:
             actor = min(here.wanted - here.tried)
             here.tried.add(actor)
@@ -73,17 +70,15 @@ class Reduction(Search):
                 continue
             footprints = 0
             for step in enabled[actor]:
-                if moved:
-                    self.again(schedule, mark)
-                moved = True
                 longer = (*schedule, step)
+                self.cursor.come_to(schedule)
                 before = Standing(world, actor)
-                self.step(step, longer)
+                self.step(longer)
                 here.actor, here.touched = actor, touched(world, actor, before)
                 here.clock = self._clock(actor, here.touched)
                 footprints |= here.touched
                 awake = {a: p for a, p in asleep.items() if commute(p, here.touched)}
-                self._reduce(longer, mark, awake)
+                self._reduce(longer, awake)
             asleep = {**asleep, actor: footprints}
         path.pop()
 

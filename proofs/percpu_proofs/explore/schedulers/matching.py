@@ -16,12 +16,11 @@ from typing import Any, Final, NamedTuple
 from percpu_proofs.explore.search import EnoughError, Explored, Mode, Search
 from percpu_proofs.explore.standing import number_of
 from percpu_proofs.explore.system import Need, Place, Shared, actor_of, enabled
-from percpu_proofs.explore.world import Saved, Start
+from percpu_proofs.explore.world import Start
 from percpu_proofs.refinement import REFINE
 
 _NOBODY: Final = -1
 _BEGINNING: Final = -1  # the place of a run of the work that is not begun
-_FAR: Final = 2  # steps from a saved world on that are rather taken again than saved as well
 
 
 class State(NamedTuple):
@@ -111,20 +110,15 @@ class Matching(Search):
         # the search through a state is under way
         self._met: dict[object, tuple[int, int] | None] = {}
         self._path: list[int] = []  # the steps to the state that the search is at
-        self._states: list[State] = []  # on the way there, the start first, that one not always
-        self._live: list[int] | None = []  # the steps that the world has taken; none: it is used up
-        self._saved: list[tuple[int, Saved]] = []  # worlds on the way, each after so many steps
-        self._followed: dict[State, Any] = {}  # where the follower stood
         self._said: Counter[Said] = Counter()
 
     def search(self) -> None:
         """Search from the start on."""
-        self._saved.append((0, self.world.begin))
-        state = self._state(False)
-        if self.follower is not None:
-            self._followed[state] = self.follower.mark()
+        known, world = self.known, self.world
+        places = tuple(map(known.place, world.places()))
         try:
-            self._search(state, self.preemptions or 0)
+            start = State(known.share(world.shared()), _NOBODY, places, False)
+            self._search(start, self.preemptions or 0)
         finally:
             self._sum_up()
 
@@ -162,7 +156,6 @@ class Matching(Search):
             self._end(state)
             met[key] = (1, 0)
             return self._count((1, 0))
-        self._states.append(state)
         last = actor_of(path[-1]) if path else None
         schedules = covered = 0
         for step in steps:
@@ -173,11 +166,8 @@ class Matching(Search):
             path.append(step)
             more = self._search(after, left - switch)
             path.pop()
-            while self._saved[-1][0] > len(path):
-                self._saved.pop()
             schedules += more[0]
             covered += more[1] + 1
-        self._states.pop()
         met[key] = (schedules, covered)
         return schedules, covered
 
@@ -214,7 +204,7 @@ class Matching(Search):
         )
         outcome = self.known.outcomes.get(key)
         if outcome is None:
-            outcome = self.known.outcomes[key] = self._taken(state, step)
+            outcome = self.known.outcomes[key] = self._taken(step)
         said = outcome.said
         self._enter(said, (*self._path, step))
         if begins:
@@ -236,14 +226,12 @@ class Matching(Search):
 
     # the world, which is brought only where something is not known
 
-    def _taken(self, state: State, step: int) -> Outcome:
-        """Let the world take a step, and return its outcome."""
-        live = self._come_to(state)
-        said = self._judge(lambda: self.watch.step(self.world, step, ()))
-        live.append(step)
+    def _taken(self, step: int) -> Outcome:
+        """Let the world take a step from the end of the path, and return its outcome."""
         known, world = self.known, self.world
-        if self.follower is not None:
-            self._followed[self._state(state.lost or _loses(said))] = self.follower.mark()
+        self.cursor.come_to(self._path)
+        said = self._judge(lambda: self.watch.step(world, step, ()))
+        self.cursor.took(step)
         return Outcome(
             known.share(world.shared()), known.place(world.place(actor_of(step))), said
         )
@@ -254,10 +242,10 @@ class Matching(Search):
         key = state.shared, *sorted([spots[place].role for place in state.places])
         said = self.known.ends.get(key)
         if said is None:
-            self._come_to(state)
+            self.cursor.come_to(self._path)
             said = self._judge(lambda: self.watch.at_end(self.world, ()))
+            self.cursor.use_up()
             self.known.ends[key] = said
-            self._live = None
         self._enter(said, self._path)
 
     def _judge(self, judging: Callable[[], object]) -> Said:
@@ -271,42 +259,6 @@ class Matching(Search):
             tuple(heard.witnessed.elements()),
             tuple([(found.clause, found.message) for found in heard.findings.values()]),
             0 if self.follower is None else self.follower.steps - before,
-        )
-
-    def _come_to(self, state: State) -> list[int]:
-        """Bring the world to a state, the end of the path, and return the steps it has taken.
-
-        Generators cannot be copied. So a state is reached again by the path, from the last world on
-        the way that had no operation under way and was saved.
-        """
-        world, path, live, follower = self.world, self._path, self._live, self.follower
-        length, saved = self._saved[-1]
-        if live is None or len(live) < length or path[: len(live)] != live:
-            world.load(saved)
-            live = self._live = path[:length]
-        states = [*self._states[: len(path)], state]
-        if follower is not None:
-            since = max(n for n in range(len(states)) if states[n] in self._followed)
-            follower.back_to(self._followed[states[since]])
-        for number, step in enumerate(path[len(live) :], len(live) + 1):
-            world.step(step)
-            live.append(step)
-            if follower is not None and number > since:
-                follower.after(world, actor_of(step))
-                self._followed[states[number]] = follower.mark()
-            if number > length + _FAR and world.at_rest:
-                length = number
-                self._saved.append((number, world.save()))
-        return live
-
-    def _state(self, lost: bool) -> State:
-        """Return the state that the world is in."""
-        known, world = self.known, self.world
-        return State(
-            known.share(world.shared()),
-            _NOBODY if world.holder is None else world.holder,
-            tuple([known.place(place) for place in world.places()]),
-            lost,
         )
 
 
