@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import signal
-import tempfile
 import time
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -13,18 +11,14 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from multiprocessing.synchronize import Event
-from pathlib import Path
 from typing import Any, Final
 
-from hypothesis import HealthCheck, Phase, given, seed, settings
-from hypothesis.configuration import set_hypothesis_home_dir
-from hypothesis.errors import HypothesisWarning
-
+from percpu_proofs.choices import drawn
 from percpu_proofs.conformance.difference import Difference
 from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel import interleaved
 from percpu_proofs.kernel.build import Library
-from percpu_proofs.kernel.draws import Case, cases
+from percpu_proofs.kernel.draws import Case, draw_case
 from percpu_proofs.kernel.instance import KernelStopped
 from percpu_proofs.kernel.interleaved import FoundSchedule
 from percpu_proofs.kernel.model import Model
@@ -43,7 +37,6 @@ TRIES: Final = 2000
 TRIES_OF_SCHEDULES: Final = 300
 GRACE: Final = 10.0
 """Seconds that workers get to end the case they are at, when a run is interrupted."""
-_STORE: Final = Path(tempfile.gettempdir()) / "percpu-spec-hypothesis"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,23 +109,11 @@ def run_task(task: Task, into: Tally | None = None) -> Tally:
     if task.schedules:
         return _run_schedules(task, tally)
 
-    @seed(task.seed)
-    @settings(
-        max_examples=task.cases, database=None, deadline=None, phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )  # fmt: skip
-    @given(cases(task.library.backing, task.operations))
-    def draw(case: Case) -> None:
-        if tally.found is None and not _stopped():
-            tally.add(run_one(task, case))
-
-    set_hypothesis_home_dir(_STORE)  # else it makes a folder where the user stands
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", HypothesisWarning)
-            draw()
-    finally:
-        set_hypothesis_home_dir(None)
+    for number in range(task.cases):
+        if tally.found is not None or _stopped():
+            break
+        choices = drawn(f"{task.seed}/{number}")
+        tally.add(run_one(task, draw_case(choices, task.library.backing, task.operations)))
     return tally
 
 
