@@ -48,18 +48,7 @@ def climb(world: World, schedule: tuple[int, ...]) -> Iterator[Rung]:
     allocator = world.allocator
     machine = machine_of(type(allocator), allocator.geometry.backing)
     follower = None if machine is None else Follower(machine, world)
-    for number, step in enumerate(scheduled(world, Replay(schedule)), 1):
-        result = Explored("all")
-        watch = Watch(result, follower)
-        left = _left(world, step)
-        watch.step(world, step, schedule[:number])
-        if not world.enabled():
-            watch.at_end(world, schedule[:number])
-        if number == len(schedule):  # the hints are judged where nothing is under way
-            for clause, wrong in WholeState().broken(allocator):
-                result.enter(clause, wrong, schedule)
-        broken = {f.clause: f.message for f in result.findings.values()}
-        yield _rung(world, number, step, left, broken)
+    yield from _climb(world, Replay(schedule), follower, last=len(schedule))
 
 
 def replayed(token: Token) -> Iterator[Rung]:
@@ -88,12 +77,28 @@ def replayed(token: Token) -> Iterator[Rung]:
     order: Scheduler = InTurn(range(len(start.operations)))
     if token.schedule:
         order = Replay([s + first if s >= 0 else ~(~s + first) for s in token.schedule])
+    yield from _climb(world, order, first=first)
+
+
+def _climb(
+    world: World,
+    order: Scheduler,
+    follower: Follower | None = None,
+    *,
+    first: int = 0,
+    last: int | None = None,
+) -> Iterator[Rung]:
+    """Yield the rungs of a world; at the `last` step the hints are judged too.
+
+    Actors below `first` are not shown.
+    """
+    monitor = world.monitor
     for number, step in enumerate(scheduled(world, order), 1):
         result = Explored("all")
-        watch = Watch(result)
+        watch = Watch(result, follower)
         left = _left(world, step)
-        counts = {c: v.count for c, v in world.monitor.violations.items()}
-        world.monitor.operation = number
+        counts = {c: v.count for c, v in monitor.violations.items()}
+        monitor.operation = number
         ended = False
         try:
             watch.step(world, step, ())
@@ -101,9 +106,12 @@ def replayed(token: Token) -> Iterator[Rung]:
             ended = True
         if not world.enabled():
             watch.at_end(world, ())
+        if number == last:  # the hints are judged where nothing is under way
+            for clause, wrong in WholeState().broken(world.allocator):
+                result.enter(clause, wrong, ())
         broken = {
             clause: violation.first_message
-            for clause, violation in world.monitor.violations.items()
+            for clause, violation in monitor.violations.items()
             if violation.count > counts.get(clause, 0)
         }
         broken |= {f.clause: f.message for f in result.findings.values()}

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.scenario import Scenario
 from percpu_proofs.explore.schedulers.matching import Known
 from percpu_proofs.explore.search import Finding
 from percpu_proofs.explore.shrink import Program, shrink, smaller
-from percpu_proofs.oplist import text_of
 from percpu_proofs.refinement import REFINE
 
 MAX_STEPS = 200_000
@@ -41,7 +40,7 @@ def minimise(scenario: Scenario, variant: str, clause: str) -> Counterexample | 
 
     def finding(program: Program, preemptions: int | None = None) -> Finding | None:
         result = search(
-            _with(scenario, program).start(variant),
+            scenario.with_program(program).start(variant),
             max_steps=MAX_STEPS,
             stop=None if preemptions is not None else lambda found: clause in found.findings,
             preemptions=preemptions,
@@ -52,22 +51,13 @@ def minimise(scenario: Scenario, variant: str, clause: str) -> Counterexample | 
             raise KeyboardInterrupt
         return result.findings.get(clause)
 
-    whole = Program(scenario.prepared, scenario.concurrent, failures=scenario.failures)
-    if finding(whole) is None:
+    if finding(scenario.program) is None:
         return None
-    small = shrink(whole, smaller, lambda one: one if finding(one) else None, TRIES)
+    small = shrink(scenario.program, smaller, lambda one: one if finding(one) else None, TRIES)
     for preemptions in range(64):
         found = finding(small.best, preemptions)
         if found is not None:
-            return Counterexample(_with(scenario, small.best), found, preemptions, small.stopped)
+            least = scenario.with_program(small.best)
+            return Counterexample(least, found, preemptions, small.stopped)
     return None
 
-
-def _with(scenario: Scenario, program: Program) -> Scenario:
-    """Return a scenario with the operations and failures of a program."""
-    return replace(
-        scenario,
-        setup=tuple(map(text_of, program.setup)),
-        actors=tuple(map(text_of, program.actors)),
-        failures=program.failures,
-    )

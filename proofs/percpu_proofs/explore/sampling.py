@@ -38,7 +38,7 @@ def sample(
     try:
         for number in range(first, first + schedules):
             choices = drawn(f"{seed}/{number}")
-            world.reset()
+            world.load(world.begin)
             pick = Pct(choices, depth, longest) if strategy == "pct" else Uniform(choices)
             schedule: Schedule = ()
             for step in scheduled(world, pick):

@@ -72,9 +72,6 @@ class System(Steppable, Protocol):
     def shared(self) -> Shared:
         """Return what all actors share."""
 
-    def places(self) -> list[Place]:
-        """Return where each actor stands."""
-
     def place(self, actor: int) -> Place:
         """Return where one actor stands."""
 

@@ -134,10 +134,6 @@ class World:
         )
         self._take_over(self.begin)
 
-    def reset(self) -> None:
-        """Go back to the start."""
-        self.load(self.begin)
-
     @property
     def at_rest(self) -> bool:
         """Whether no operation is under way."""
@@ -254,13 +250,11 @@ class World:
         elif self.holder is None:
             self.holder = index
         if left is not None and left.chunk is not None:
-            self._note(left)
+            self._note(left, left.chunk)
         return runner
 
-    def _note(self, left: Gap) -> None:
+    def _note(self, left: Gap, chunk: Chunk) -> None:
         """Keep what a step did on its way out of a gap that held a chunk."""
-        chunk = left.chunk
-        assert chunk is not None
         if left.kind in (Kind.RELEASE, Kind.DRAIN):
             self.history.released(chunk, range(left.start, left.end))
         elif left.kind is Kind.FLUSH:
@@ -344,10 +338,6 @@ class World:
         handles = frozenset(self._passed & self.handles.keys())
         stopped = self.alone > 0 and self.runaway is not None
         return Shared(key, stopped, mutex, begins, self.failures, handles)
-
-    def places(self) -> list[Place]:
-        """Return where each actor stands."""
-        return [self.place(actor) for actor in range(len(self.runners))]
 
     def place(self, actor: int) -> Place:
         """Return where an actor stands: the gaps and local values of its functions under way."""

@@ -125,7 +125,7 @@ def _run_schedules(task: Task, tally: Tally) -> Tally:
         done, _ = interleaved.run_drawn(task.library, task.model, plan, number)
         tally.schedules += 1
         tally.steps += done.steps
-        tally.geometries.add(plan.geometry)
+        tally.geometries.add(plan.sizes)
         tally.broken.update(done.broken.keys())
         if done.difference is not None:
             tally.found_schedule = interleaved.shrunk(

@@ -10,44 +10,42 @@ from percpu_proofs.explore.scenario import Scenario
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.schedulers.bursts import Bursts
 from percpu_proofs.explore.shrink import Program, shrink, smaller
-from percpu_proofs.explore.system import Schedule, scheduled
+from percpu_proofs.explore.system import Schedule
 from percpu_proofs.explore.token import Token
 from percpu_proofs.kernel.build import Library
 from percpu_proofs.kernel.draws import Phase, expand
-from percpu_proofs.kernel.instance import KernelStopped
 from percpu_proofs.kernel.model import Model
-from percpu_proofs.kernel.schedule import Confirmed, Interleaving, Stage
-from percpu_proofs.oplist import Operation, text_of
+from percpu_proofs.kernel.schedule import Confirmed, follow
+from percpu_proofs.oplist import Operation
 from percpu_spec import gfp
-from percpu_spec.geometry import Geometry
 
 _PAGES = (4096, 8192, 12288, 2048, 16384, 1024)
 _OTHERS: Final = 6  # times in ten steps another actor takes over
 _TRIES = 5  # schedules drawn for a plan with one operation less
-_MOST_STEPS = 2000  # of one schedule; an end comes long before
 
 
 _SCENARIOS = [s for s in SCENARIOS.values() if s.sizes.backing == "vm"]
 """Races that seldom come about by chance, as when a chunk is freed while another is created."""
 
 
-def draw(seed: int) -> Interleaving:
+def draw(seed: int) -> Scenario:
     """Return a setup that leaves balance work pending, mostly, and actors to run at once.
 
     Every third one is that of a scenario of the explorer.
     """
     if seed % 3 == 2:
-        return _plan_of(_SCENARIOS[seed // 3 % len(_SCENARIOS)])
+        return _SCENARIOS[seed // 3 % len(_SCENARIOS)]
     choices = drawn(seed)
     pick, number = choices.pick, choices.number
     unit = pick((32768, 32768, 65536))
     reserved = pick((0, 0, 4608))
-    geometry = Geometry(
-        unit=unit, static=4096, reserved=reserved, dyn=unit - 4096 - reserved, cpus=pick((1, 2, 3)),
-        memcg=number(10) < 2,
-    )  # fmt: skip
+    cpus, memcg = pick((1, 2, 3)), number(10) < 2
+    geometry = (
+        f"unit={unit},static=4096,reserved={reserved},dyn={unit - 4096 - reserved},cpus={cpus},"
+        f"memcg={int(memcg)}"
+    )
     length = pick((10, 20, 40, 80))
-    flags = ("-", "G") if geometry.memcg else ("-",)
+    flags = ("-", "G") if memcg else ("-",)
     fill = Phase(length, number(10**9), 95, pick((0, 5)), 0, 0, _PAGES, (4,), flags)
     drain = replace(fill, seed=fill.seed + 1, length=length * 3 // 4, grow=5, work=pick((0, 0, 5)))
     setup = expand([fill, drain])
@@ -61,58 +59,34 @@ def draw(seed: int) -> Interleaving:
             actors.append(("f", left.pop(number(len(left))), 0, 0, False, 0))
         elif chance < 95:
             asked = gfp.KERNEL if choices.bit() else gfp.ATOMIC
-            if geometry.memcg and not choices.bit():
+            if memcg and not choices.bit():
                 asked |= gfp.ACCOUNT
             size = pick(_PAGES) if number(10) < 8 else 32768
             actors.append(("a", 1_000_000 + at, size, 4, False, asked))
         else:
             actors.append(("P", 1, 0, 0, False, 0))
     refused = pick((0, 0, 1))
-    return Interleaving(geometry, tuple(setup), tuple(actors), 3, refused, number(10) < 3)
-
-
-def _plan_of(scenario: Scenario) -> Interleaving:
-    return Interleaving(
-        scenario.sizes, scenario.prepared, scenario.concurrent, scenario.works,
-        scenario.failures, scenario.waiting,
-    )  # fmt: skip
+    drawn_one = Scenario("drawn", "", (), (), geometry, 3, refused, number(10) < 3)
+    return drawn_one.with_program(Program(tuple(setup), tuple(actors), failures=refused))
 
 
 def run_drawn(
-    library: Library, model: Model, plan: Interleaving, seed: int
+    library: Library, model: Model, plan: Scenario, seed: int
 ) -> tuple[Confirmed, Schedule]:
     """Run a plan under a random schedule; return what was seen and the schedule taken.
 
     A clause that the model's variant is not expected to break counts as a difference.
     """
-    expected = model.variant().EXPECTED
     done = Confirmed("")
-    schedule: list[int] = []
-    stage: Stage | None = None
-    try:
-        stage = Stage(library, model, plan, done)
-        for step in scheduled(stage, Bursts(drawn(seed), _OTHERS)):
-            schedule.append(step)
-            stage.step(step)
-            for clause in done.broken.keys() - expected.keys():
-                done.difference = f"clause {clause}: {done.broken[clause][1]}"
-            if done.difference is not None or done.steps == _MOST_STEPS:
-                break
-        else:
-            stage.judge_rest()
-    except KernelStopped as stopped:
-        done.difference = f"the kernel stopped: {stopped}"
-    finally:
-        if stage is not None:
-            stage.pair.close()
-    return done, tuple(schedule)
+    order = Bursts(drawn(seed), _OTHERS)
+    return done, follow(library, model, plan, order, done, model.variant().EXPECTED)
 
 
 @dataclass(frozen=True, slots=True)
 class FoundSchedule:
     """A schedule after whose last step kernel and model differ."""
 
-    plan: Interleaving
+    plan: Scenario
     schedule: Schedule
     difference: str
     token: str
@@ -120,7 +94,7 @@ class FoundSchedule:
 
 
 def shrunk(
-    library: Library, model: Model, plan: Interleaving, seed: int, tries: int
+    library: Library, model: Model, plan: Scenario, seed: int, tries: int
 ) -> FoundSchedule:
     """Return the difference that a plan shows, with as few operations as so many tries allow.
 
@@ -130,9 +104,7 @@ def shrunk(
 
     def shows(program: Program) -> Program | None:
         nonlocal plan, done, schedule
-        candidate = replace(
-            plan, setup=program.setup, actors=program.actors, failures=program.failures
-        )
+        candidate = plan.with_program(program)
         for again in range(seed, seed + _TRIES):
             tried, taken = run_drawn(library, model, candidate, again)
             if tried.difference is not None:
@@ -140,22 +112,6 @@ def shrunk(
                 return program
         return None
 
-    whole = Program(plan.setup, plan.actors, failures=plan.failures)
-    small = shrink(whole, smaller, shows, tries)
-    token = token_of(plan, model, "", schedule)
+    small = shrink(plan.program, smaller, shows, tries)
+    token = str(Token.of(model.name, "", plan, schedule))
     return FoundSchedule(plan, schedule, str(done.difference), token, small.stopped)
-
-
-def token_of(plan: Interleaving, model: Model, clause: str, schedule: Schedule) -> str:
-    """Return the token that replays a schedule."""
-    g = plan.geometry
-    sizes = (
-        f"unit={g.unit},static={g.static},reserved={g.reserved},dyn={g.dyn},cpus={g.cpus},"
-        f"memcg={int(g.memcg)}"
-    )
-    return str(
-        Token(
-            model.name, clause, sizes, tuple(map(text_of, plan.setup)),
-            tuple(map(text_of, plan.actors)), plan.works, schedule, plan.failures, plan.waiting,
-        )
-    )  # fmt: skip

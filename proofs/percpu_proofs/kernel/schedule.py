@@ -8,16 +8,17 @@ clauses are asked of the kernel's.
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any, Final
 
 from percpu_contracts import balance, lists, reclaim
 from percpu_contracts.whole_state import WholeState
 from percpu_proofs.conformance.difference import Difference
+from percpu_proofs.explore.scenario import Scenario
 from percpu_proofs.explore.schedulers.drain import Drain
 from percpu_proofs.explore.schedulers.replay import ImpossibleStepError, Replay
-from percpu_proofs.explore.system import actor_of, scheduled
+from percpu_proofs.explore.system import Schedule, Scheduler, actor_of, scheduled
 from percpu_proofs.explore.token import Token, read_token
 from percpu_proofs.explore.watch import ALWAYS, ISOLATED
 from percpu_proofs.explore.world import Runner, Start, World
@@ -29,17 +30,16 @@ from percpu_proofs.kernel.model import Model
 from percpu_proofs.kernel.pair import Pair
 from percpu_proofs.kernel.views import OWNED, KernelState
 from percpu_proofs.machine import HandleError
-from percpu_proofs.oplist import Operation, parse_operations
 from percpu_reference.gaps import DONE, FAILED, Gap, Kind
 from percpu_reference.variants.fixes.free_chunks import AGAIN
 from percpu_spec.definitions import Listing
-from percpu_spec.geometry import Geometry
 from percpu_spec.gfp import allow_blocking
 
 _AT_REST: Final = (
     ("RCL-3", reclaim.reclaim_is_done),
     ("BAL-2", balance.one_free_chunk),
 )
+_MOST_STEPS: Final = 2000  # of one schedule; an end comes long before
 _MOST_POINTS: Final = 100_000  # that a kernel's actor passes within one step of the model
 
 
@@ -84,57 +84,60 @@ def confirm(library: Library, model: Model, text: str) -> Confirmed:
 def replay(library: Library, model: Model, token: Token) -> Confirmed:
     """Replay a schedule that was read; stop at the first difference."""
     done = Confirmed(token.clause)
-    geometry = Geometry().with_changes(token.geometry).require_kernel()
-    stage: Stage | None = None
     try:
-        setup, actors = (
-            tuple(parse_operations(Path("token"), lines).operations) if lines else ()
-            for lines in (token.setup, token.actors)
-        )
-        plan = Interleaving(geometry, setup, actors, token.works, token.failures, token.waiting)
-        stage = Stage(library, model, plan, done)
-        for step in scheduled(stage, Replay(token.schedule)):
-            stage.step(step)
-            if done.difference is not None:
-                return done
-        stage.judge_rest()
+        follow(library, model, token.scenario, Replay(token.schedule), done)
     except ImpossibleStepError as error:
         raise InputError("token", None, f"steps that are possible ({error})") from None
-    except KernelStopped as stopped:
-        done.difference = f"the kernel stopped: {stopped}"
     except HandleError as error:
         raise InputError("token", None, f"operations on handles as held ({error})") from None
-    finally:
-        if stage is not None:
-            stage.pair.close()
     return done
 
 
-@dataclass(frozen=True, slots=True)
-class Interleaving:
-    """Operations one after the other, then actors at the same time."""
+def follow(
+    library: Library,
+    model: Model,
+    scenario: Scenario,
+    scheduler: Scheduler,
+    done: Confirmed,
+    declared: Container[str] | None = None,
+) -> Schedule:
+    """Run a scenario on both for as long as they agree; return the steps taken.
 
-    geometry: Geometry
-    setup: tuple[Operation, ...]
-    actors: tuple[Operation, ...]
-    works: int  # runs of the balance work that was asked for, at most
-    failures: int = 0  # so many steps that ask for memory may fail
-    waiting: bool = False  # actors may begin while the mutex is held, and wait for it
+    declared: clauses that may be broken; another one counts as a difference. Raises HandleError.
+    """
+    taken: list[int] = []
+    try:
+        stage = Stage(library, model, scenario, done)
+        try:
+            for step in scheduled(stage, scheduler):
+                taken.append(step)
+                stage.step(step)
+                for clause, (_, wrong) in done.broken.items():
+                    if declared is not None and clause not in declared:
+                        done.difference = f"clause {clause}: {wrong}"
+                if done.difference is not None or done.steps == _MOST_STEPS:
+                    return tuple(taken)
+            stage.judge_rest()
+        finally:
+            stage.pair.close()
+    except KernelStopped as stopped:
+        done.difference = f"the kernel stopped: {stopped}"
+    return tuple(taken)
 
 
 class Stage:
     """A world of the model and the kernel's actors, after the same steps."""
 
-    def __init__(self, library: Library, model: Model, plan: Interleaving, done: Confirmed) -> None:
+    def __init__(self, library: Library, model: Model, plan: Scenario, done: Confirmed) -> None:
         """Boot both and do the setup. Raises KernelStopped, HandleError."""
         self.done = done
-        self.pair = Pair(library, plan.geometry, model)
+        self.pair = Pair(library, plan.sizes, model)
         machine = self.pair.machine
-        for number, operation in enumerate(plan.setup, 1):
+        for number, operation in enumerate(plan.prepared, 1):
             machine.apply(number, operation)
             self.pair.kernel.apply(operation)
         start = Start(
-            machine.allocator, machine.handles, plan.actors, plan.works, plan.waiting,
+            machine.allocator, machine.handles, plan.concurrent, plan.works, plan.waiting,
             plan.failures,
         )  # fmt: skip
         self.world = World(start)

@@ -61,7 +61,11 @@ class Spot(NamedTuple):
 
 @dataclass(slots=True)
 class Known:
-    """What is known of steps and ends; searches of one variant in one geometry may share it."""
+    """What is known of steps and ends.
+
+    Searches of one variant in one geometry may share it, if all let actors wait for the mutex or
+    none does, and all or none are compared with the abstract machine.
+    """
 
     shared: dict[int, Shared] = field(default_factory=dict)
     spots: dict[int, Spot] = field(default_factory=dict)
@@ -115,7 +119,7 @@ class Matching(Search):
     def search(self) -> None:
         """Search from the start on."""
         known, world = self.known, self.world
-        places = tuple(map(known.place, world.places()))
+        places = tuple([known.place(world.place(n)) for n in range(len(world.runners))])
         try:
             start = State(known.share(world.shared()), _NOBODY, places, False)
             self._search(start, self.preemptions or 0)
