@@ -43,8 +43,6 @@ MANY_CASES = (
     *("take-by-block-hints", "take-by-block-hints-reference", "take-by-chunk-hints"),
     *("alloc-in-a-block", "alloc-in-a-block-reference", "alloc-across-blocks"),
     *("free-in-a-block", "free-in-a-block-reference", "free-across-blocks", "free-asks-for-work"),
-    *("free-by-chunk-hints", "pages-depopulated", "pages-populated", "promote-scan-hint"),
-    *("order-of-search", "take-aligned", "rescan-block", "alloc-over-an-edge", "refresh-chunk"),
 )
 
 

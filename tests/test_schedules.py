@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 from percpu_proofs.explore.follower import Follower
-from percpu_proofs.explore.reduction import search
+from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.scenario import Scenario
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.search import Explored

@@ -17,7 +17,6 @@ from percpu_spec.geometry import Geometry
 from percpu_spec.steps import Deed, Kind, Step
 from percpu_spec.views import AllocatorView, ChunkView
 
-
 _FLUSHING = (Kind.FLUSH, Kind.PAUSE)
 """Kinds of gaps behind which reclaim may do what it has decided before them."""
 
