@@ -51,8 +51,8 @@ def test_tools_find_every_condition(name: str) -> None:
         kind: [sentence(m) for m in marks if m.kind == kind and not m.is_note]
         for kind in ("require", "ensure")
     }
-    if checker is None:
-        assert said == {"require": [], "ensure": []}
+    if not marks:
+        assert checker is None
         return
     groups = checker.__preconditions__
     assert [c.description for group in groups for c in group] == said["require"]
@@ -170,15 +170,3 @@ def test_steps_of_two_actors_are_judged_apart() -> None:
             next(steps)
     assert seen == [(2, 1), (1, 0)]
     assert made.monitor.evaluated == Counter({"MAP-1": 2})
-
-
-def test_steps_for_tools_run_to_their_end() -> None:
-    """CrossHair looks behind the contract, and finds a function that returns what it promises."""
-    function: Any = checked.Linux612Full.balance_workfn
-    assert inspect.isgeneratorfunction(function)
-    behind = function.__wrapped__
-    assert not inspect.isgeneratorfunction(behind)
-    allocator = build("linux_6_12", Geometry(), contracts="full")
-    allocator.schedule_balance_work()
-    assert behind(allocator) is None
-    assert not allocator.work_pending and not allocator.alloc_mutex

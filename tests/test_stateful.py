@@ -10,6 +10,7 @@ from collections import defaultdict
 from typing import Any, ClassVar
 
 import pytest
+from depth import deep_unless
 from hypothesis import HealthCheck, Phase, event, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -245,9 +246,17 @@ class Callers(RuleBasedStateMachine):
             assert env.live_pages == 0
 
 
-@pytest.mark.parametrize("name", GEOMETRIES)
-@pytest.mark.parametrize("variant", ["linux_6_12", "reference"])
-def test_callers(name: str, variant: str) -> None:
+QUICK = {"linux_6_12": ("hidden", "km"), "reference": ("kernel", "small")}
+EACH = [(v, name) for v in ("linux_6_12", "reference") for name in GEOMETRIES]
+
+
+@pytest.mark.parametrize(
+    ("variant", "name"),
+    deep_unless(
+        lambda variant, name: name in QUICK[variant], EACH
+    ),
+)
+def test_callers(variant: str, name: str) -> None:
     run(GEOMETRIES[name], variant, PROFILE)
 
 

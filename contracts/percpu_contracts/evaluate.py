@@ -141,11 +141,12 @@ def enforced(function: Callable[..., Any], marks: Sequence[Mark]) -> Callable[..
     """Return a function that asks a contract at every call.
 
     That of a generator function speaks of its first step and of its return; in every gap the
-    clauses about states are asked. For tools it is a function that runs all its steps.
+    clauses about states are asked.
     """
+    function = without_contract(function)
     contract = Contract(function, marks)
     if inspect.isgeneratorfunction(function):
-        return _visible(_stepwise(contract), _run_whole(function), marks)
+        return _visible(_stepwise(contract), marks)
 
     @functools.wraps(function)
     def at_once(*given: Any, **named: Any) -> Any:
@@ -158,7 +159,7 @@ def enforced(function: Callable[..., Any], marks: Sequence[Mark]) -> Callable[..
         contract.leave(values, old, result)
         return result
 
-    return _visible(at_once, function, marks)
+    return _visible(at_once, marks)
 
 
 def _stepwise(contract: Contract) -> Callable[..., Any]:
@@ -271,29 +272,12 @@ def judge_gap(allocator: Any, gap: Any) -> None:
         monitor.judge(allocator, quiescent=False)
 
 
-def _run_whole(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the generator function as one that runs to its end and judges every gap."""
-
-    @functools.wraps(function)
-    def whole(self: Any, *given: Any, **named: Any) -> Any:
-        steps = function(self, *given, **named)
-        try:
-            while True:
-                judge_gap(self, next(steps))
-        except StopIteration as stop:
-            return stop.value
-
-    return whole
-
-
-def _visible(
-    run: Any, plain: Callable[..., Any], marks: Sequence[Mark]
-) -> Callable[..., Any]:
+def _visible(run: Any, marks: Sequence[Mark]) -> Callable[..., Any]:
     """Give what runs a function the contract that tools look for, as icontract's decorators would.
 
-    plain is what they find behind it: the function, without its contract.
+    The function itself, without its contract, is `__wrapped__`.
     """
-    shown: Any = plain
+    shown: Any = run.__wrapped__
     for mark in sorted(marks, key=lambda mark: mark.kind == "old"):
         if mark.kind == "require":
             shown = icontract.require(_holds(mark.condition), sentence(mark))(shown)
@@ -302,21 +286,41 @@ def _visible(
         elif mark.kind == "old" and getattr(shown, "__postconditions__", None):
             shown = icontract.snapshot(mark.condition, name=mark.clause)(shown)
     checker: Any = find_checker(shown)
-    if checker is not None:
-        for name in ("__preconditions__", "__postconditions__", "__postcondition_snapshots__"):
-            setattr(run, name, getattr(checker, name))
-    run.__wrapped__ = plain
-    run.__doc__ = "\n".join([inspect.getdoc(plain) or "", *_lines(marks)])
+    for name in ("__preconditions__", "__postconditions__", "__postcondition_snapshots__"):
+        setattr(run, name, getattr(checker, name, []))
+    run.__doc__ = "\n".join([inspect.getdoc(run) or "", *_lines(marks)])
     return run  # type: ignore[no-any-return]
 
 
-def _holds(condition: Condition) -> Callable[..., bool]:
-    """Return a condition that is true where it holds, as icontract has it."""
+def without_contract(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the function behind one that asks its contract, any other as it is."""
+    plain: Callable[..., Any] = getattr(function, "__wrapped__", function)
+    return plain if hasattr(function, "__postconditions__") else function
+
+
+class Broken(str):
+    """What is wrong, as a condition that does not hold: it counts as false."""
+
+    __slots__ = ()
+
+    def __bool__(self) -> bool:
+        return False
+
+
+def _holds(condition: Condition) -> Callable[..., Any]:
+    """Return a condition that is true where it holds, as icontract has it.
+
+    What answers for several clauses leaves out those that the variant declares to break.
+    """
 
     @functools.wraps(condition)
-    def holds(**given: Any) -> bool:
+    def holds(**given: Any) -> Any:
         wrong = condition(**given)
-        return not wrong if wrong is None or isinstance(wrong, str) else not any(wrong)
+        if wrong is not None and not isinstance(wrong, str):
+            monitor = given["self"].monitor
+            declared = monitor.expected | monitor.not_applicable
+            wrong = next((f"{c}: {said}" for c, said in wrong if c not in declared), None)
+        return Broken(wrong) if wrong else True
 
     return holds
 

@@ -59,12 +59,12 @@ class Guard:
     def enter(self, allocator: Any = None) -> None:
         """Begin to judge a step that nobody has judged so far, of the allocator last given."""
         if allocator is not None and (self.data is None or self.data.allocator is not allocator):
-            self.data = IndexData(allocator)
+            self.data = IndexData(allocator, self.open)
         self.inside = True
         self.locked = self.released = False
         HERE.witness = self
         if self.data is not None and not self.lock:
-            self.data.shut(self.open)
+            self.data.shut()
 
     def rest(self, chunks: Collection[Any], next_id: int) -> None:
         """Let nothing tell until the next step, which finds a state with these chunks.
@@ -73,7 +73,6 @@ class Guard:
         """
         if self.data is not None:
             self.data.rest(chunks, next_id)
-            self.open.clear()
 
     def take_lock(self, taken: bool) -> None:
         """Judge the taking or the release of pcpu_lock (LOCK-1)."""
@@ -84,7 +83,7 @@ class Guard:
         self.locked = self.locked or taken
         self.released = self.released or not taken
         if self.inside and not taken and self.data is not None:
-            self.data.shut(self.open)
+            self.data.shut()
 
     def take_mutex(self, taken: bool) -> None:
         """Judge the taking or the release of pcpu_alloc_mutex (LOCK-2)."""
@@ -165,7 +164,7 @@ def _judging(put: Callable[..., None]) -> Callable[..., None]:
             monitor.guard.assign(field, value)
         put(self, field, value)
         if field == "monitor" and value is not None and value.guard.data is None:
-            value.guard.data = IndexData(self)
+            value.guard.data = IndexData(self, value.guard.open)
 
     judged.guards = True  # type: ignore[attr-defined]  # read by `guarded`
     return judged

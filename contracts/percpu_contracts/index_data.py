@@ -67,19 +67,20 @@ def unlocked_of(cls: type) -> frozenset[str]:
 class IndexData:
     """The objects of an allocator's index data, each plain or a trap.
 
-    unlocked: names of fields that are none. No object is known before the first `shut`.
+    unlocked: names of fields that are none. open: objects that are plain now, with their traps. No
+    object is known before the first `shut`.
     """
 
-    def __init__(self, allocator: Any) -> None:
+    def __init__(self, allocator: Any, opened: list[tuple[Any, type]]) -> None:
         self.allocator = allocator
+        self.open = opened
+        self.open.clear()
         self.unlocked = unlocked_of(allocator.__class__)
         self._kinds: frozenset[type] = frozenset()  # of the objects in lists, chunks and containers
         self._chunks: set[Any] = set()  # those known
-        # the objects known, each with its class and its trap
-        self._things: list[Any] = []
+        self._things: list[Any] = []  # the objects known, each with its class
         self._plain: list[type] = []
-        self._traps: list[type] = []
-        self._rested = True  # all are plain
+        self._traps: list[tuple[Any, type]] = []  # the same objects with their traps
         self._fixed = False  # the allocator holds the same ones in every state, but for chunks
         self._up_to = 0  # chunks with an id below are known; 0 if anything is to be looked for
 
@@ -89,20 +90,16 @@ class IndexData:
         The allocator becomes that of a state with these chunks, and this next_id.
         """
         exhaust(map(become, self._things, self._plain))
-        self._rested = True
+        self.open[:] = self._traps
         self._up_to = next_id if self._fixed and self._chunks.issuperset(chunks) else 0
 
-    def shut(self, opened: list[tuple[Any, type]]) -> None:
-        """Let all objects tell: those opened since the last time, and those that have come."""
+    def shut(self) -> None:
+        """Let all objects tell, those included that have come since the last time."""
         if getattr(self.allocator, "next_id", 0) != self._up_to:  # locks alone have none
             self._look()
-        if self._rested:
-            exhaust(map(become, self._things, self._traps))
-            self._rested = False
-        else:
-            for thing, trap in opened:
-                thing.__class__ = trap
-        opened.clear()
+        for thing, trap in self.open:  # each is plain, where this is faster than `become`
+            thing.__class__ = trap
+        self.open.clear()
 
     def look_again(self) -> None:
         """Look for new objects at the next `shut`."""
@@ -124,7 +121,7 @@ class IndexData:
     def _look(self) -> None:
         """Find the objects there are now."""
         allocator = self.allocator
-        chunks = list(allocator.chunks())
+        chunks = dict.fromkeys(allocator.chunks())  # one that is listed twice is one
         whole = True
         if not self._fixed or len(self._chunks) > 2 * len(chunks):
             whole = self._look_through(allocator)
@@ -142,7 +139,7 @@ class IndexData:
 
     def _look_through(self, allocator: Any) -> bool:
         """Find what the allocator itself holds; False if some of it cannot tell yet."""
-        exhaust(map(become, self._things, self._plain))
+        self.open.clear()
         known = allocator.first_chunk.chunk_md, allocator.chunk_lists[0], allocator.stats
         self._kinds = frozenset((Pages, *TWINS.values(), *(one.__class__ for one in known)))
         self._kinds -= {type(None)}
@@ -155,12 +152,14 @@ class IndexData:
         return whole
 
     def _add(self, things: list[Any]) -> None:
-        """Know these objects, which are plain."""
+        """Know these objects, which become plain."""
         plain = [thing.__class__ for thing in things]
+        exhaust(map(become, things, plain))
         self._things += things
         self._plain += plain
-        self._traps += map(trap_of, plain)
-        self._rested = True
+        traps = list(zip(things, map(trap_of, plain), strict=True))
+        self._traps += traps
+        self.open += traps
 
     def _has_own(self, holder: Any) -> bool:
         """Say whether fields of a variant's own hold objects, now or later."""

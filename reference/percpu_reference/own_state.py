@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Mapping
+from enum import Enum
 from functools import cache
 from typing import Any
 
@@ -38,7 +39,6 @@ class UnknownStateError(ValueError):
         )
 
 
-@cache
 def is_shipped(cls: type) -> bool:
     """Return whether a class of allocators is of this distribution, all of it."""
     return all(base.__module__.partition(".")[0] in _OURS for base in cls.__mro__)
@@ -142,7 +142,7 @@ def named(
     """
     if type(value) in _PLAIN:
         return value
-    if isinstance(value, (int, float, str, bytes)):  # of a class derived from one of them
+    if isinstance(value, (int, float, str, bytes, Enum)):  # of a class derived from one of them
         return repr(value)
     if isinstance(value, Chunk):
         return "chunk", name(value)
