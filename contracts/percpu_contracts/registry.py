@@ -112,6 +112,13 @@ def predicates() -> dict[str, list[Predicate]]:
 
 def asked(scope: Scope, *moments: When, without: Collection[str] = ()) -> list[tuple[str, Any]]:
     """Return (clause, predicate) for what is asked of a scope at one of these moments."""
+    return list(_asked(scope, moments, frozenset(without)))
+
+
+@cache
+def _asked(
+    scope: Scope, moments: tuple[When, ...], without: frozenset[str]
+) -> list[tuple[str, Any]]:
     return [
         (s.clause, s.predicate)
         for s in statements()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 from percpu_contracts.attach import checked
 from percpu_contracts.contract import marks_of
-from percpu_proofs.prove import symbolic
+from percpu_proofs.inputs import InputError
 from percpu_proofs.prove.claim import Engine, Result, State
 from percpu_proofs.prove.dependencies import sources_by_symbols, sources_of
 from percpu_proofs.prove.enumeration import enumerate_cases
@@ -92,6 +93,16 @@ class EnumeratedClaim:
         return enumerate_cases(self.obligation, timeout, sizes=sizes, cls=cls)
 
 
+def _symbolic() -> Any:
+    """Return the symbolic engine, loaded when it is first asked. Raises InputError without it."""
+    try:
+        return import_module("percpu_proofs.prove.symbolic")
+    except ModuleNotFoundError as missing:
+        if (missing.name or "").split(".")[0] != "crosshair":
+            raise
+        raise InputError("prove", None, "CrossHair: pip install crosshair-tool") from None
+
+
 @dataclass(frozen=True, slots=True)
 class SymbolicClaim:
     """The contract of one function, judged by CrossHair as `crosshair check` judges it."""
@@ -141,7 +152,7 @@ class SymbolicClaim:
         """What the result depends on."""
         seeded = (str(BUGS[bug]) for bug in self.bugs)
         module = inspect.getmodule(type(self))
-        return (module, *sources_by_symbols(self.variant, self.functions), *seeded)
+        return (module, *sources_by_symbols(self.variant, self.functions, _symbolic()), *seeded)
 
     @property
     def says(self) -> str:
@@ -150,9 +161,10 @@ class SymbolicClaim:
 
     def check(self, timeout: float) -> Result:
         """Judge the contract; where the evaluator finds a drawn case wrong nothing is confirmed."""
+        engine = _symbolic()
         cls = checked(variant_class(self.variant), "full")
-        found = symbolic.check(cls, self.function, timeout)
-        wrong = symbolic.sample(cls, self.function, SAMPLES)
+        found: Result = engine.check(cls, self.function, timeout)
+        wrong = engine.sample(cls, self.function, SAMPLES)
         if found.state == "confirmed" and wrong is not None:
             message = f"engines disagree: symbols confirmed, a case refuted: {wrong}"
             return Result("not confirmed", found.seconds, found.paths, message)
@@ -161,9 +173,11 @@ class SymbolicClaim:
     def check_twin(self, timeout: float) -> Result:
         """Judge it as if every case were wrong."""
         cls = checked(variant_class(self.variant), "full")
-        return symbolic.check(cls, self.function, timeout, twin=True)
+        found: Result = _symbolic().check(cls, self.function, timeout, twin=True)
+        return found
 
     def check_bug(self, bug: str, timeout: float) -> Result:
         """Judge it with one bug seeded."""
         cls = checked(BUGS[bug].planted(self.variant), "full")
-        return symbolic.check(cls, self.function, timeout)
+        found: Result = _symbolic().check(cls, self.function, timeout)
+        return found

@@ -20,7 +20,7 @@ import percpu_contracts
 import percpu_reference
 import percpu_spec
 from percpu_proofs import choices
-from percpu_proofs.prove import enumeration, symbolic
+from percpu_proofs.prove import enumeration
 from percpu_proofs.prove.obligation import Obligation
 from percpu_proofs.seeded import planting
 from percpu_reference import chunk, environment, gaps
@@ -65,9 +65,9 @@ def sources_of(obligation: Obligation) -> tuple[Any, ...]:
     return _sources(obligation.variant, obligation.functions, asking, enumeration)
 
 
-def sources_by_symbols(variant: str, functions: Sequence[str]) -> tuple[Any, ...]:
-    """Return everything that a judgement by symbols depends on."""
-    return _sources(variant, functions, symbolic)
+def sources_by_symbols(variant: str, functions: Sequence[str], engine: Any) -> tuple[Any, ...]:
+    """Return everything that a judgement by symbols depends on; engine: the module that judges."""
+    return _sources(variant, functions, engine)
 
 
 def _sources(variant: str, functions: Sequence[str], *asking: Any) -> tuple[Any, ...]:

@@ -69,17 +69,19 @@ that find nothing."""
 def sample(cls: type[Allocator], name: str, tries: int) -> Wrong:
     """Return what the evaluator of contracts finds wrong in cases drawn of the same arguments."""
     entry = ENTRIES[name]
-    marks = [mark for mark in marks_of(cls, name) if mark.level == "full"]
+    function = _judged(without_contract(getattr(cls, name)), entry.settled)
+    contract = Contract(function, [mark for mark in marks_of(cls, name) if mark.level == "full"])
     for seed in range(tries):
         with suppress(VacuousError):
             allocator, given = entry.given(cls, Drawn(Random(seed).randrange))
-            function = _judged(without_contract(getattr(cls, name)), entry.settled)
-            contract = Contract(function, marks)
-            values = (allocator, *given)
             monitor = allocator.monitor
-            old = contract.enter(values)
+            old = contract.enter((allocator, *given))
             assume(not monitor.violations)
-            contract.leave(values, old, function(*values))
+            try:
+                result = function(allocator, *given)
+            except Exception as error:
+                return str(error)
+            contract.leave((allocator, *given), old, result)
             undeclared = [v for v in monitor.violations.values() if not v.expected]
             if undeclared or monitor.last[0] not in {"", *monitor.expected}:
                 return ": ".join(monitor.last)
