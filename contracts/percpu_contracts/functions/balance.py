@@ -78,7 +78,7 @@ def creates_few(self: Model, result: bool) -> str | None:
 
 def tops_up(self: Model, OLD: Any) -> str | None:
     """With nothing else running and nothing refused, the float is at HIGH afterwards (BAL-7)."""
-    if self.monitor.history.concurrent or OLD.refusable:
+    if not self.monitor.alone or OLD.refusable:
         return NOT_ASKED
     found = min(self.float_of(kind) for kind in range(self.chunk_types))
     return balance.float_is_topped_up(found, self.geometry)
@@ -106,8 +106,8 @@ def wanted_before(self: Model, chunk_type: int) -> Wanted:
 
 
 def rises_as_wanted(self: Model, chunk_type: int, OLD: Any) -> str | None:
-    """Population lifts the float as far as is wanted and no further (BAL-7); km's chunks are whole."""
-    if self.monitor.history.concurrent or self.geometry.backing != "vm":
+    """Population lifts the float no further than wanted (BAL-7); a chunk of km comes whole."""
+    if not self.monitor.alone or self.geometry.backing != "vm":
         return NOT_ASKED
     before, marked, *_ = OLD.wanted
     return balance.float_rises_as_wanted(before, self.float_of(chunk_type), marked, self.geometry)
@@ -116,7 +116,7 @@ def rises_as_wanted(self: Model, chunk_type: int, OLD: Any) -> str | None:
 def answers_mark(self: Model, chunk_type: int, OLD: Any) -> str | None:
     """The mark of a failed atomic request is taken back, and pages are populated (BAL-5)."""
     wanted: Wanted = OLD.wanted
-    if self.monitor.history.concurrent or not wanted.marked or wanted.refusable:
+    if not self.monitor.alone or not wanted.marked or wanted.refusable:
         return NOT_ASKED
     after, marked = self.float_of(chunk_type), self.atomic_alloc_failed
     return balance.mark_is_answered(wanted.floating, after, wanted.holes, marked)
