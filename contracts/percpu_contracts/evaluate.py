@@ -218,6 +218,10 @@ class _Operation(Actor):
     def step(self, running: Generator[Any, Any, Any]) -> Any:
         """Run to the next gap and return it; judge the step, and the state in the gap."""
         monitor, guard = self.monitor, self.monitor.guard
+        if monitor.actors != [self]:
+            for actor in monitor.actors:
+                actor.alone = False
+        monitor.alone = self.alone
         step = None
         if self.kind:
             self.leave(self.allocator)

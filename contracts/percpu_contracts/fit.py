@@ -44,7 +44,9 @@ def hit_is_genuine(
 
 
 @states("FIT-3")
-def hit_is_served(chunk: ChunkView, off: int, bits: int, align: int, geometry: Geometry) -> str | None:
+def hit_is_served(
+    chunk: ChunkView, off: int, bits: int, align: int, geometry: Geometry
+) -> str | None:
     """No area of `bits` was to be had from bit `off` on, within one block's length."""
     end = min(off + bits + geometry.block_bits, len(chunk.alloc_map))
     at = zero_area(chunk.alloc_map, off, end, bits, align)

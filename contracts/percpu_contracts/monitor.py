@@ -73,6 +73,7 @@ class Monitor:
         self.guard = Guard(self.misused)
         self.actors: list[Actor] = []  # operations under contracts that are under way
         self.holder: Actor | None = None  # of these, of pcpu_alloc_mutex
+        self.alone = True  # no other was under way since the one that took the last step began
         self._counted: set[str] = set()
         self._counted_at = -1
 

@@ -28,15 +28,17 @@ KINDS = {"alloc_percpu": "a", "free_percpu": "f", "balance_workfn": "b"}
 class Actor:
     """An operation under way: of what kind, where it stands, and what its steps have shown.
 
-    blocking: an allocation that may sleep. asked: for balance work. placed: the area last taken,
-    whatever became of it. exposed: in a PAUSE, where the chunk that it holds could be found.
+    blocking: an allocation that may sleep. alone: no other has been under way at the same time, as
+    far as contracts know. asked: for balance work. placed: the area last taken, whatever became of
+    it. exposed: in a PAUSE, where the chunk that it holds could be found.
     """
 
-    __slots__ = ("_requests", "asked", "blocking", "exposed", "gap", "kind", "placed")
+    __slots__ = ("_requests", "alone", "asked", "blocking", "exposed", "gap", "kind", "placed")
 
     def __init__(self, kind: str, *, blocking: bool = False) -> None:
         self.kind = kind
         self.blocking = blocking
+        self.alone = True
         self.asked = False
         self.placed: Area | None = None
         self.exposed: str | None = None

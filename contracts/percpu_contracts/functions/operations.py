@@ -105,7 +105,7 @@ def killed_waits_before(self: Any) -> int:
 def goes_on_waiting(self: Any, gfp: int, OLD: Any) -> str | None:
     """A request that must not fail is not given up for a wait that is killed (API-8)."""
     asked = gfp & NOFAIL and OLD.killed_waits and not self.is_atomic(gfp)
-    if not asked or self.monitor.history.concurrent:
+    if not asked or not self.monitor.alone:
         return NOT_ASKED
     return api.wait_is_not_given_up(self.env.killed_waits < OLD.killed_waits)
 
@@ -121,7 +121,7 @@ def fails_for_a_cause(
     self: Model, size: int, align: int, reserved: bool, gfp: int, result: Area | None, OLD: Any
 ) -> str | None:
     """A blocking request that fails was refused something (API-9); reserved memory may run out."""
-    if self.is_atomic(gfp) or self.monitor.history.concurrent:
+    if self.is_atomic(gfp) or not self.monitor.alone:
         return NOT_ASKED
     if not is_legal(self.geometry, size, align) or (reserved and self.reserved_chunk is not None):
         return NOT_ASKED
