@@ -27,9 +27,9 @@ from percpu_proofs.cli import main
 from percpu_proofs.conformance.vector_file import find_vectors, read_vector
 from percpu_proofs.conformance.vectors import conform_vectors
 from percpu_proofs.explore.alphabets import SEQUENCES, sequences
+from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.scenario import Scenario
 from percpu_proofs.explore.scenarios import SCENARIOS
-from percpu_proofs.explore.search import Search
 from percpu_proofs.explore.token import Token
 from percpu_proofs.explore.world import World
 from percpu_proofs.kernel import differential, found
@@ -204,7 +204,8 @@ def test_requests_drawn_one_by_one_agree(requests: list[str], frees: list[int]) 
 @pytest.fixture(autouse=True)
 def surroundings(folder: Callable[[Path], Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTEST_KERNEL_FOLDER", str(folder(NEWEST)))
-    monkeypatch.setattr(differential, "SHRINK_SECONDS", 2.0)
+    monkeypatch.setattr(differential, "TRIES", 40)
+    monkeypatch.setattr(differential, "TRIES_OF_SCHEDULES", 20)
 
 
 def test_two_kernels_have_states_of_their_own(library: Library) -> None:
@@ -274,17 +275,17 @@ def tokens_of_scenarios() -> Iterator[Token]:
         for clause in sorted(getattr(scenario.expected("linux_6_12"), "broken", ())):
             if "backing=km" in scenario.geometry:
                 continue
-            search = Search(
+            result = search(
                 scenario.start("linux_6_12"), stop=lambda found, c=clause: c in found.findings
             )
-            finding = search.run().findings[clause]
+            finding = result.findings[clause]
             yield Token.of("linux_6_12", clause, scenario, finding.schedule)
 
 
 def tokens_of_sequences() -> Iterator[Token]:
     """Yield a token for each clause that short lists break, the last operation as an actor."""
     for plan in SEQUENCES[:2]:
-        search = sequences(plan, "linux_6_12", 60.0)
+        search = sequences(plan, "linux_6_12")
         search.run()
         for caught in search.caught.values():
             lines = tuple(map(text_of, (*caught.setup, *caught.actors)))
@@ -385,7 +386,7 @@ def test_equivalent_change_makes_no_difference(bug: Bug, tmp_path: Path) -> None
 def test_difference_is_shrunk_saved_and_drawn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(differential, "SHRINK_SECONDS", 60.0)
+    monkeypatch.setattr(differential, "TRIES", 2000)
     bug = next(bug for bug in BUGS if bug.name == "wrong list end")
     library = bugged(bug, tmp_path)
     tally = drawn(library, Model(), range(6), cases=6, operations=500)

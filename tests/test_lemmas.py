@@ -29,6 +29,7 @@ LONG = (
     *("block-update-edges", "block-update-ordered", "block-update-passes-nothing", "scan-begins"),
     *("linux-free-tells-the-chunk", "linux-update-passes-nothing", "scan-meets-the-edge"),
     *("block-update-keeps-longest", "block-update-keeps-whole", "scan-finds-the-longest"),
+    *("block-update-keeps-runs", "block-update-longest", "linux-block-update-ordered"),
 )
 """Lemmas of many or hard paths."""
 BY_NAME = {lemma.id: lemma for lemma in LEMMAS}

@@ -15,7 +15,7 @@ from percpu_contracts.guard import Guard
 from percpu_proofs.cli import main
 from percpu_proofs.explore.ladder import climb
 from percpu_proofs.explore.minimise import minimise
-from percpu_proofs.explore.reduction import search
+from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.token import Token, read_token
 from percpu_proofs.explore.world import World

@@ -7,8 +7,11 @@ from operation_rows import OPERATIONS
 from plain_state import SMALL as G
 from plain_state import allocator
 from predicate_rows import CASES, Break, Call, move
+from step_rows import STEPS, Make
+from step_rows import Break as BreakStep
 
 from percpu_contracts import hints, lists, maps, population
+from percpu_contracts.history import History
 from percpu_contracts.registry import Predicate, predicates
 
 
@@ -38,8 +41,20 @@ def test_operation_holds_then_catches(
     assert found is not None and message in found and "\n" not in found
 
 
+@pytest.mark.parametrize(("clause_id", "predicate", "make", "breakage", "message"), STEPS)
+def test_step_holds_then_catches(
+    clause_id: str, predicate: Predicate, make: Make, breakage: BreakStep, message: str
+) -> None:
+    assert predicate in predicates()[clause_id]
+    state, history = allocator(), History()
+    step = make(state, history)
+    assert predicate(step, state, history) is None
+    found = predicate(breakage(state, history, step), state, history)
+    assert found and message in found and "\n" not in found
+
+
 def test_every_predicate_has_a_row() -> None:
-    rows = {row[1] for row in CASES} | {row[1] for row in OPERATIONS}
+    rows = {row[1] for row in (*CASES, *OPERATIONS, *STEPS)}
     missing = {p.__name__ for bound in predicates().values() for p in bound if p not in rows}
     assert not missing
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -17,7 +18,7 @@ from percpu_contracts.history import History
 from percpu_contracts.registry import STATE
 from percpu_contracts.situations import SITUATIONS, Sightings
 from percpu_proofs.cli import main
-from percpu_proofs.explore import alphabets
+from percpu_proofs.explore import alphabets, breadth
 from percpu_proofs.explore.alphabet import Alphabet, state_key
 from percpu_proofs.explore.breadth import Breadth
 from percpu_proofs.explore.fuzz import Fuzz
@@ -25,7 +26,7 @@ from percpu_proofs.explore.ladder import replayed
 from percpu_proofs.explore.scenario import KERNEL_32K
 from percpu_proofs.explore.token import Token, read_token, variant_hash
 from percpu_proofs.oplist import text_of
-from percpu_proofs.review.jobs import Example, Job, Outcome, run
+from percpu_proofs.review.jobs import Engine, Example, Job, Outcome, run
 from percpu_proofs.review.matrix import matrix
 from percpu_reference import VARIANTS, VariantFileError, build
 from percpu_reference.variants import variant_class
@@ -37,11 +38,11 @@ HUNTS = {plan.name: plan for plan in alphabets.HUNTS}
 
 
 @cache
-def searched(engine: str, name: str, variant: str, longest: int) -> Breadth:
+def searched(engine: str, name: str, variant: str, longest: int) -> Breadth[Any]:
     if engine == "hunt":
-        search: Breadth = alphabets.hunt(HUNTS[name], variant, 300.0)
+        search: Breadth[Any] = alphabets.hunt(HUNTS[name], variant)
     else:
-        search = alphabets.sequences(SEQUENCES[name], variant, 300.0)
+        search = alphabets.sequences(SEQUENCES[name], variant)
     search.longest = search.least = longest
     search.run()
     assert search.complete and search.covered == longest
@@ -120,13 +121,18 @@ def test_lists_are_searched_by_length() -> None:
     assert search.states >= sum(map(len, lengths)) - 1
 
 
-def test_a_budget_ends_a_search_with_what_it_covered() -> None:
-    plan = SEQUENCES["pages"]
-    search = alphabets.sequences(plan, "linux_6_12", 0.0)
-    search.run()
-    assert not search.complete and search.covered < plan.longest
-    outcome = run(Job("linux_6_12", "sequences", "pages", 0.0))
-    assert "out of time" in outcome.bound and not outcome.complete
+@pytest.mark.parametrize(("engine", "name"), [("sequences", "pages"), ("hunt", "race")])
+def test_a_bound_ends_a_search_with_what_it_covered(engine: Engine, name: str) -> None:
+    plan = (HUNTS if engine == "hunt" else SEQUENCES)[name]
+    first, again = (run(Job("linux_6_12", engine, name, most=100)) for _ in range(2))
+    assert not first.complete and f"operations of {plan.longest}, stopped after" in first.bound
+    assert (first.bound, first.judged) == (again.bound, again.judged)
+
+
+def test_a_guard_ends_a_search_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(breadth, "GUARD", 0.0)
+    outcome = run(Job("linux_6_12", "sequences", "pages"))
+    assert not outcome.complete and "stopped by the guard of 0 s" in outcome.bound
 
 
 def test_states_that_behave_alike_have_one_key() -> None:
@@ -181,8 +187,7 @@ def test_the_searches_reach_every_situation() -> None:
 
 @cache
 def fuzzed(variant: str, programs: int) -> Fuzz:
-    fuzz = Fuzz(variant, Geometry().with_changes(KERNEL_32K), seed=1, budget=600.0)
-    fuzz.least = fuzz.most = programs
+    fuzz = Fuzz(variant, Geometry().with_changes(KERNEL_32K), seed=1, least=programs, most=programs)
     fuzz.run()
     assert fuzz.programs == programs
     return fuzz
@@ -193,10 +198,10 @@ def test_drawn_programs_find_races_and_are_made_small() -> None:
     fuzz = fuzzed("rfc_1", 120)
     assert {"RCL-1", "RCL-2", "TLB-1"} <= fuzz.caught.keys()
     for clause, (_, drawn) in fuzz.caught.items():
-        assert len(drawn.operations) < fuzz.length
-        broken = fuzz._replay(drawn)
-        assert clause in broken
-        operations = tuple(map(text_of, drawn.operations))
+        assert len(drawn.actors) < fuzz.length
+        again, broken = fuzz._replay(drawn)
+        assert clause in broken and again == drawn
+        operations = tuple(map(text_of, drawn.actors))
         token = Token(
             "rfc_1", clause, KERNEL_32K, (), operations, drawn.works, drawn.schedule
         )
@@ -231,7 +236,7 @@ def test_a_seeded_bug_is_hunted_down(monkeypatch: pytest.MonkeyPatch) -> None:
 # verdicts
 
 EXAMPLE = Example("wrong", ("a 1 4 4 -",), ("f 1",), (), 2, True, None)
-JOB = Job("linux_6_12", "hunt", "race", 1.0)
+JOB = Job("linux_6_12", "hunt", "race")
 
 
 def cell_of(clause: str, *outcomes: Outcome) -> tuple[str, str, bool]:
@@ -277,7 +282,7 @@ def test_what_is_declared_broken_must_be_asked() -> None:
 
 
 def test_an_interrupted_review_accuses_nobody() -> None:
-    job = Job("linux_6_12", "fuzz", "pages", 1.0)
+    job = Job("linux_6_12", "fuzz", "pages")
     done = [Outcome(job, "fuzzed", "1 program", "drawn", {"HINT-5": 3})]
     cells = matrix(["linux_6_12"], done, interrupted=True)
     assert all(cell.as_expected for cell in cells)
@@ -306,7 +311,7 @@ def test_a_file_is_a_variant(tmp_path: Path) -> None:
     path.write_text(MINE)
     cls = variant_class(str(path))
     assert cls.__name__ == "Mine" and issubclass(cls, Linux612)
-    outcome = run(Job(str(path), "sequences", "pages", 2.0))
+    outcome = run(Job(str(path), "sequences", "pages", most=2000))
     assert outcome.examples.keys() >= {"RCL-1", "RCL-5"}
     token = outcome.examples["RCL-5"].token
     assert token is not None

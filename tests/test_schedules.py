@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 from percpu_proofs.explore.follower import Follower
-from percpu_proofs.explore.reduction import search
+from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.scenario import Scenario
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.search import Explored
@@ -146,11 +146,12 @@ def broken(start: Start, order: Order) -> set[str]:
 FAILING = [(variant, c, s) for variant in VARIANTS for c, s in smallest(variant).items()]
 EASIEST = {c: v for v, c, s in sorted(FAILING, key=lambda row: -row[2].verdicts[row[0]].states)}
 """For each clause the variant with the smallest search that breaks it."""
+LONG = ("shrink-race", "km-creates")  # where few schedules show it
 
 
 @pytest.mark.parametrize(
     ("variant", "clause", "scenario"),
-    deep_unless(lambda variant, clause, _: EASIEST[clause] == variant, FAILING),
+    deep_unless(lambda v, clause, s: EASIEST[clause] == v and s.name not in LONG, FAILING),
     ids=lambda part: getattr(part, "name", part),
 )
 def test_what_the_explorer_breaks_a_drawn_schedule_breaks(

@@ -223,12 +223,12 @@ SHARED_OUT = ("--jobs", "2")
 C10 = str(data.folder("bench") / "c10.ops.gz")
 LONG = [
     pytest.param(("review", "--variant", "reference", "--deep", *SHARED_OUT), id="review"),
-    pytest.param(("explore", "reclaim-frees", "--mode", "all", "--jobs", "1"), id="explore"),
     pytest.param(("run", C10, "--contracts", "full"), id="run"),
     *(
         pytest.param(words, id=" ".join(words[:2]), marks=pytest.mark.deep)
         for words in (
             ("explore", "reclaim-frees", "--mode", "all", *SHARED_OUT),
+            ("explore", "reclaim-frees", "--mode", "all", "--jobs", "1"),
             ("explore", "reclaim-frees", "--random", "10000000", *SHARED_OUT),
             ("prove", "--no-cache", *SHARED_OUT),
             ("workload", "removal"),

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from percpu_proofs.explore.alphabet import state_key
+from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.scenario import Scenario, fill, free
 from percpu_proofs.explore.scenarios import SCENARIOS
-from percpu_proofs.explore.search import Explored, Mode, Search
+from percpu_proofs.explore.search import Explored, Mode
 from percpu_proofs.explore.world import Start, World
 from percpu_proofs.show.picture import picture_of_state
 from percpu_reference import build
@@ -142,7 +143,7 @@ def variants(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def searched(variant: str, mode: Mode = "matching", scenario: str = SCENARIO.name) -> Explored:
-    return Search(SCENARIOS[scenario].start(variant), mode).run()
+    return search(SCENARIOS[scenario].start(variant), mode)
 
 
 @pytest.mark.parametrize(
@@ -152,8 +153,8 @@ def searched(variant: str, mode: Mode = "matching", scenario: str = SCENARIO.nam
 )  # fmt: skip
 def test_searches_agree(variant: str, scenario: Scenario) -> None:
     """With state matching as many schedules are counted as are run one by one."""
-    every = Search(scenario.start(variant), "all").run()
-    matched = Search(scenario.start(variant), "matching").run()
+    every = search(scenario.start(variant), "all")
+    matched = search(scenario.start(variant), "matching")
     assert (every.schedules, every.covered) == (matched.schedules, matched.covered)
     assert every.findings.keys() == matched.findings.keys()
 

@@ -116,7 +116,7 @@ def test_vectors_break_what_is_expected_only(variant: str, path: Path) -> None:
     assert broken(allocator) <= EXPECTED[variant]
 
 
-@pytest.mark.parametrize("variant", OLD)
+@pytest.mark.parametrize("variant", deep_unless(lambda variant: variant != "rfc_series", OLD))
 def test_scenes_break_what_is_expected_only(variant: str) -> None:
     seen: set[str] = set()
     for scene in scenes():

@@ -332,6 +332,7 @@ def call(*arguments: object) -> Result:
     return CliRunner().invoke(main, ["workload", *map(str, arguments)])
 
 
+@pytest.mark.deep
 def test_removal_as_json(tmp_path: Path) -> None:
     svg = tmp_path / "x.svg"
     chosen = ("--variant", "linux_5_12", "--variant", "linux_6_12", "--gap", 0)

@@ -82,3 +82,9 @@ def sizes_bracket(stats: StatsView, size: int) -> str | None:
     """An area of `size` bytes, just taken, lies between the least and the largest seen."""
     low, high = stats.min_alloc_size, stats.max_alloc_size
     return None if low <= size <= high else f"area of {size} bytes outside {low}..{high} seen"
+
+
+@states("ACC-2")
+def success_is_charged(charged: bool) -> str | None:
+    """An accounted area in a chunk with an object vector is entered there."""
+    return None if charged else "an accounted area is in no object vector: nothing was charged"

@@ -126,3 +126,33 @@ def one_free_chunk_is_spared(step: Step, allocator: AllocatorView, history: Hist
         return NOT_ASKED
     bare = taken.difference(now.values())
     return "balance work leaves no fully free chunk to the next request" if bare else None
+
+
+@states("BAL-7")
+def float_is_topped_up(after: int, geometry: Geometry) -> str | None:
+    """Work that ran alone and was refused nothing leaves the float, in pages, at HIGH or above."""
+    if after >= geometry.empty_high:
+        return None
+    return f"balance work leaves the float at {after} pages, below {geometry.empty_high}"
+
+
+@states("BAL-7")
+def float_rises_as_wanted(before: int, after: int, marked: bool, geometry: Geometry) -> str | None:
+    """Population lifts the float to HIGH and no further, or by HIGH at most for a mark."""
+    most = before + geometry.empty_high if marked else max(before, geometry.empty_high)
+    if after <= most:
+        return None
+    return f"balance work lifts the float from {before} to {after} pages, {most} were wanted"
+
+
+@states("BAL-5")
+def mark_is_answered(before: int, after: int, holes: bool, marked: bool) -> str | None:
+    """Population takes the mark of a failed request back, and populates pages if it can.
+
+    holes: a list that it looks at held a chunk with an unpopulated page. before, after: the float.
+    """
+    if marked:
+        return "the mark of a failed atomic allocation is still set after the balance work"
+    if holes and after <= before:
+        return f"a failed atomic allocation left its mark; the float went from {before} to {after}"
+    return None

@@ -41,3 +41,11 @@ def hit_is_genuine(
     if pop_only and not is_populated(chunk, at, at + bits, geometry):
         return f"atomic request of {bits} bits would get bits {at}.. in an unpopulated page"
     return None
+
+
+@states("FIT-3")
+def hit_is_served(chunk: ChunkView, off: int, bits: int, align: int, geometry: Geometry) -> str | None:
+    """No area of `bits` was to be had from bit `off` on, within one block's length."""
+    end = min(off + bits + geometry.block_bits, len(chunk.alloc_map))
+    at = zero_area(chunk.alloc_map, off, end, bits, align)
+    return None if at < 0 else f"a search from bit {off} gave up, with {bits} bits free at {at}"

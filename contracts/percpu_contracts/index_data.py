@@ -78,7 +78,7 @@ class IndexData:
         self.unlocked = unlocked_of(allocator.__class__)
         self._kinds: frozenset[type] = frozenset()  # of the objects in lists, chunks and containers
         self._chunks: set[Any] = set()  # those known
-        self._things: list[Any] = []  # objects known, but containers of objects; with their classes
+        self._things: list[Any] = []  # the objects known, each with its class
         self._plain: list[type] = []
         self._traps: list[tuple[Any, type]] = []  # the same objects with their traps
         self._fixed = False  # the allocator holds the same ones in every state, but for chunks
@@ -121,7 +121,7 @@ class IndexData:
     def _look(self) -> None:
         """Find the objects there are now."""
         allocator = self.allocator
-        chunks = list(allocator.chunks())
+        chunks = dict.fromkeys(allocator.chunks())  # one that is listed twice is one
         whole = True
         if not self._fixed or len(self._chunks) > 2 * len(chunks):
             whole = self._look_through(allocator)
@@ -153,14 +153,13 @@ class IndexData:
 
     def _add(self, things: list[Any]) -> None:
         """Know these objects, which become plain."""
-        for thing in things:
-            become(thing, thing.__class__)
-            pair = thing, trap_of(thing.__class__)
-            self.open.append(pair)
-            if not isinstance(thing, (dict, list, set)):
-                self._things.append(thing)
-                self._plain.append(thing.__class__)
-                self._traps.append(pair)
+        plain = [thing.__class__ for thing in things]
+        exhaust(map(become, things, plain))
+        self._things += things
+        self._plain += plain
+        traps = list(zip(things, map(trap_of, plain), strict=True))
+        self._traps += traps
+        self.open += traps
 
     def _has_own(self, holder: Any) -> bool:
         """Say whether fields of a variant's own hold objects, now or later."""

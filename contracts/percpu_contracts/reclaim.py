@@ -9,11 +9,16 @@ from percpu_spec.definitions import (
     empty_page_float,
     empty_populated_pages,
     is_fully_free,
+    listed_chunks,
     lists_of_slot,
+    slots_per_type,
 )
 from percpu_spec.geometry import Geometry
 from percpu_spec.steps import Deed, Kind, Step
 from percpu_spec.views import AllocatorView, ChunkView
+
+_FLUSHING = (Kind.FLUSH, Kind.PAUSE)
+"""Kinds of gaps behind which reclaim may do what it has decided before them."""
 
 
 @states("RCL-1")
@@ -117,3 +122,25 @@ def release_is_affordable(step: Step, allocator: AllocatorView, history: History
     if found >= high:
         return None
     return f"pages {stand.start}..{stand.end} go; the float is {found} pages, below {high}"
+
+
+@states("RCL-7", Scope.STEP, When.STEP)
+def drained_is_sidelined(step: Step, allocator: AllocatorView, history: History) -> str | None:
+    """A chunk that reclaim lists again is fully free, or the float was below HIGH.
+
+    With others at work it is asked only where reclaim decides so and does it in one step.
+    """
+    slots, hidden = slots_per_type(allocator), allocator.to_depopulate_slot
+    waited = [c for c, number in step.places.items() if number % slots == hidden]
+    if step.kind != "b" or not waited or hidden < 0:
+        return NOT_ASKED
+    if history.concurrent and step.left is not None and step.left.kind in _FLUSHING:
+        return NOT_ASKED
+    owned = list(allocator.owned_chunks())
+    ended = [c for c in waited if not c.isolated and c not in owned]
+    for chunk in ended:
+        before = step.floats[allocator.chunk_type(chunk)]
+        if before >= allocator.geometry.empty_high and not is_fully_free(chunk, allocator.geometry):
+            return f"reclaim lists a chunk again that holds areas; the float was {before} pages"
+    gone = ended or any(n % slots != hidden and c in waited for n, c in listed_chunks(allocator))
+    return None if gone else NOT_ASKED

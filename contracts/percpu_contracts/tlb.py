@@ -31,3 +31,9 @@ def area_is_flushed(step: Step, allocator: AllocatorView, history: History) -> s
     if not any((chunk, page) in history.given_back for page in pages):
         return NOT_ASKED
     return no_stale_translation(pages, {page for held, page in history.stale if held is chunk})
+
+
+@states("TLB-2")
+def failed_map_is_flushed(flushed: bool) -> str | None:
+    """Pages that could not be mapped in all units were flushed before they went back."""
+    return None if flushed else "pages mapped in some units went back without a flush"

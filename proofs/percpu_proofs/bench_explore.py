@@ -16,8 +16,8 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.parallel import Spread
-from percpu_proofs.explore.reduction import search
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.search import Explored, Mode
 from percpu_proofs.spread import default_jobs

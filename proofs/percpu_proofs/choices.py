@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from random import Random
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -101,6 +102,12 @@ class Drawn(Replay):
         number = self._draw(count)
         self.taken.append((number, count))
         return number
+
+
+def drawn(seed: int | str) -> Drawn:
+    """Return a supply that repeats by its seed, on every Python version."""
+    random = Random(seed).random  # the one method that does
+    return Drawn(lambda count: int(random() * count))
 
 
 class Symbols(Choices):

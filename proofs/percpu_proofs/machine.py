@@ -93,35 +93,36 @@ class Machine:
             return Outcome(True)
         if kind == "B":
             return Outcome(False)
-        self._script(kind, arg)
+        script(allocator, kind, arg)
         return Outcome(True)
 
-    def _script(self, kind: str, arg: int) -> None:
-        """Set up failures to come, or change the callers' circumstances."""
-        env = self.allocator.env
-        match kind:
-            case "P":
-                env.page_fault.next = arg
-            case "Q":
-                env.page_fault.kth = arg
-            case "M":
-                env.map_fault.next = arg
-            case "m":
-                env.map_fault.kth = arg
-            case "C":
-                env.vm_fault.next = arg
-            case "Z":
-                env.metadata_fault.kth = arg
-            case "K":
-                env.killed_waits = arg
-            case "H":
-                env.charge_fault.next = arg
-            case "U":
-                env.has_objcg = arg == 1
-            case "E":
-                self.allocator.async_enabled = True
-            case _:
-                raise AssertionError(f"operation {kind!r} is not in the language")
+
+def script(allocator: Allocator, kind: str, arg: int) -> None:
+    """Set up failures to come, or change the callers' circumstances."""
+    env = allocator.env
+    match kind:
+        case "P":
+            env.page_fault.next = arg
+        case "Q":
+            env.page_fault.kth = arg
+        case "M":
+            env.map_fault.next = arg
+        case "m":
+            env.map_fault.kth = arg
+        case "C":
+            env.vm_fault.next = arg
+        case "Z":
+            env.metadata_fault.kth = arg
+        case "K":
+            env.killed_waits = arg
+        case "H":
+            env.charge_fault.next = arg
+        case "U":
+            env.has_objcg = arg == 1
+        case "E":
+            allocator.async_enabled = True
+        case _:
+            raise AssertionError(f"operation {kind!r} is not in the language")
 
 
 def handle_problem(listed: OperationList, index: int) -> InputError:

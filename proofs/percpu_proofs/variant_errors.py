@@ -76,10 +76,10 @@ def guard(limit: float | None = None) -> Iterator[None]:
         raise InputError(*endless.place, "code that comes to an end", found) from None
     except UnknownStateError as error:
         place = _place(error)
-        if place is None or not error.field:
+        if place is None:
             raise
-        where = place[0], line_of_field(place[0], error.field)
-        raise InputError(*where, f"a value that can be compared: {error}") from None
+        line = line_of_field(place[0], error.field) if error.field else place[1]
+        raise InputError(place[0], line, f"a value that can be compared: {error}") from None
     except _PASSED:
         raise
     except (Exception, SystemExit) as error:

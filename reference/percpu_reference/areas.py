@@ -21,6 +21,7 @@ class Areas(Fit):
     @ensure("MAP-2", must.free_bytes_fall)
     @ensure("MAP-3", must.area_is_bounded)
     @ensure("HINT-7", must.first_free_is_exact)
+    @ensure("FIT-3", must.hit_is_served)
     @record(must.note_placed, deed=True)
     def alloc_area(self, chunk: Chunk, alloc_bits: int, align: int, start: int) -> int:
         """Allocate alloc_bits bits aligned to align bits, searching from bit start.

@@ -16,7 +16,9 @@ class VmBacking(Chunks):
     @require("LOCK-2", must.may_sleep)
     @require("RCL-2", must.is_mutable)
     @old("live_pages", must.live_pages_before)
+    @old("mapping", must.mapping_before)
     @ensure("POP-4", must.all_or_nothing)
+    @ensure("TLB-2", must.flushes_failed_map)
     def populate_chunk(self, chunk: Chunk, page_start: int, page_end: int) -> bool:
         """Back and map pages [page_start, page_end) of every unit; all or nothing (POP-4)."""
         env = self.env

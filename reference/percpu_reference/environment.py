@@ -91,6 +91,12 @@ class Environment:
         """Give back nr_pages pages of each unit."""
         self.live_pages -= units * nr_pages
 
+    def faults(self) -> tuple[int | bool, ...]:
+        """Return what is scripted to fail."""
+        faults = self.page_fault, self.map_fault, self.vm_fault, self.metadata_fault
+        counts = [count for f in (*faults, self.charge_fault) for count in (f.next, f.kth)]
+        return (*counts, self.killed_waits, self.has_objcg)
+
     def clone(self) -> Environment:
         """Return an independent copy."""
         return Environment(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Mapping
+from enum import Enum
 from functools import cache
 from typing import Any
 
@@ -141,7 +142,7 @@ def named(
     """
     if type(value) in _PLAIN:
         return value
-    if isinstance(value, (int, float, str, bytes)):  # of a class derived from one of them
+    if isinstance(value, (int, float, str, bytes, Enum)):  # of a class derived from one of them
         return repr(value)
     if isinstance(value, Chunk):
         return "chunk", name(value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from percpu_contracts import hints, lists, maps
+from percpu_contracts import fit, hints, lists, maps
 from percpu_contracts.model import LinkedChunk, Model
 from percpu_spec.definitions import area_size
 from percpu_spec.steps import Deed
@@ -40,6 +40,15 @@ def area_is_taken(
     wanted = OLD.map
     wanted[at:end] = b"\1" * alloc_bits
     return None if chunk.alloc_map == wanted else f"other bits than {at}..{end} changed"
+
+
+def hit_is_served(
+    self: Model, chunk: LinkedChunk, alloc_bits: int, align: int, start: int, result: int
+) -> str | None:
+    """A search by hints is followed as far as its hit reaches (FIT-3)."""
+    if result >= 0:
+        return None
+    return fit.hit_is_served(chunk, start, alloc_bits, align, self.geometry)
 
 
 def note_placed(self: Model, chunk: LinkedChunk, alloc_bits: int, result: int) -> None:

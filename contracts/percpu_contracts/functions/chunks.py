@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from percpu_contracts import hints, isolation, locks, maps, population, reclaim
+from percpu_contracts import hints, isolation, locks, maps, population, reclaim, tlb
 from percpu_contracts.contract import NOT_ASKED
 from percpu_contracts.functions.slots import float_now
 from percpu_contracts.model import LinkedChunk, Model
@@ -139,6 +139,20 @@ def all_or_nothing(
     wanted = OLD.live_pages + (nr if result else 0)
     found = self.env.live_pages
     return None if found == wanted else f"{found} backing pages held, expected {wanted}"
+
+
+def mapping_before(self: Any) -> tuple[int, int, int]:
+    """Return what tells that a mapping fails, and how often translations were flushed so far."""
+    fault = self.env.map_fault
+    return fault.next, fault.kth, self.env.tlb_flushes
+
+
+def flushes_failed_map(self: Any, result: bool, OLD: Any) -> str | None:
+    """What was mapped before a unit could not be is flushed before its pages go back (TLB-2)."""
+    *fault, flushes = mapping_before(self)
+    if result or fault == list(OLD.mapping[:2]):
+        return NOT_ASKED
+    return tlb.failed_map_is_flushed(flushes > OLD.mapping[2])
 
 
 def gives_pages_back(

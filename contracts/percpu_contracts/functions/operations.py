@@ -9,7 +9,7 @@ from percpu_contracts import accounting, api, balance, cost
 from percpu_contracts.contract import NOT_ASKED
 from percpu_contracts.model import LinkedChunk, Model
 from percpu_spec.definitions import area_size, dynamic_chunks, first_chunk_pages, is_legal
-from percpu_spec.gfp import may_block
+from percpu_spec.gfp import ACCOUNT, NOFAIL, may_block
 
 Area = tuple[LinkedChunk, int]
 
@@ -86,6 +86,54 @@ def asks_when_failed(
         return NOT_ASKED
     asked = self.work_pending or not self.async_enabled
     return balance.atomic_failure_asks(self.atomic_alloc_failed, asked)
+
+
+def refusable(self: Any) -> bool:
+    """Return whether memory, a charge or a wait may be refused from now on."""
+    env, geometry = self.env, self.geometry
+    faults = (env.page_fault, env.map_fault, env.vm_fault, env.metadata_fault, env.charge_fault)
+    short = env.memory - env.live_pages < 4 * geometry.cpus * geometry.unit_pages
+    return bool(short or env.killed_waits or any(fault.armed for fault in faults))
+
+
+def killed_waits_before(self: Any) -> int:
+    """Return how many of the coming waits for pcpu_alloc_mutex are killed."""
+    killed: int = self.env.killed_waits
+    return killed
+
+
+def goes_on_waiting(self: Any, gfp: int, OLD: Any) -> str | None:
+    """A request that must not fail is not given up for a wait that is killed (API-8)."""
+    asked = gfp & NOFAIL and OLD.killed_waits and not self.is_atomic(gfp)
+    if not asked or self.monitor.history.concurrent:
+        return NOT_ASKED
+    return api.wait_is_not_given_up(self.env.killed_waits < OLD.killed_waits)
+
+
+def keeps_reserve(self: Model, reserved: bool, result: Area | None) -> str | None:
+    """Reserved requests, and no others, are served from the reserved chunk (API-7)."""
+    if result is None or self.reserved_chunk is None:
+        return NOT_ASKED
+    return api.reserved_is_kept(reserved, result[0] is self.reserved_chunk)
+
+
+def fails_for_a_cause(
+    self: Model, size: int, align: int, reserved: bool, gfp: int, result: Area | None, OLD: Any
+) -> str | None:
+    """A blocking request that fails was refused something (API-9); reserved memory may run out."""
+    if self.is_atomic(gfp) or self.monitor.history.concurrent:
+        return NOT_ASKED
+    if not is_legal(self.geometry, size, align) or (reserved and self.reserved_chunk is not None):
+        return NOT_ASKED
+    return None if result is not None else api.failure_has_a_cause(size, OLD.refusable)
+
+
+def is_charged(self: Any, gfp: int, result: Area | None) -> str | None:
+    """An accounted area in a chunk with an object vector has its entry there (ACC-2)."""
+    accounted = gfp & ACCOUNT and self.geometry.memcg and self.env.has_objcg
+    if result is None or not accounted or result[0].obj_exts is None:
+        return NOT_ASKED
+    return accounting.success_is_charged(result[1] // self.geometry.granule in result[0].obj_exts)
 
 
 def may_charge(self: Any) -> bool:

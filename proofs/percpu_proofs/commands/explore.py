@@ -14,22 +14,23 @@ from percpu_proofs.commands.ladder import plain, show_ladder
 from percpu_proofs.explore.crosscheck import cross_check
 from percpu_proofs.explore.ladder import climb, replayed
 from percpu_proofs.explore.minimise import Counterexample, minimise
+from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.parallel import Spread
-from percpu_proofs.explore.reduction import search
 from percpu_proofs.explore.sampling import Strategy
 from percpu_proofs.explore.scenario import Scenario, Verdict
 from percpu_proofs.explore.scenario_file import read_scenario
 from percpu_proofs.explore.scenarios import FOLDER, SCENARIOS
+from percpu_proofs.explore.schedulers.replay import ImpossibleStepError
 from percpu_proofs.explore.search import Explored, Finding
 from percpu_proofs.explore.token import Token, read_token
 from percpu_proofs.explore.world import Start, World
 from percpu_proofs.inputs import InputError, one_of
-from percpu_proofs.refinement import DEPARTURE, may_depart, title
+from percpu_proofs.refinement import DEPARTURE, may_depart
 from percpu_proofs.spread import default_jobs
 from percpu_proofs.variant_errors import guard
 from percpu_reference import DEFAULT
 from percpu_reference.variants import variant_class
-from percpu_spec.catalogue import REFINE
+from percpu_spec.catalogue import REFINE, title
 
 _MODES = ("matching", "commuting", "dpor", "all")
 _BRUTE = 1_000_000  # steps of each mode, for a cross-check
@@ -210,7 +211,7 @@ def replay(token: str, as_json: bool) -> None:
                 rungs = list(climb(World(read.scenario.start(read.variant)), read.schedule))
             else:
                 rungs = list(replayed(read))
-    except (IndexError, KeyError) as error:
+    except (ImpossibleStepError, KeyError) as error:
         raise InputError("token", None, f"a schedule of its actors ({error})") from None
     broken = sorted({name for rung in rungs for name, _ in rung.broken})
     if as_json:
@@ -331,8 +332,9 @@ def _show(
             out.print(f"{result.findings[name].message}; as it was found, not made small")
             out.print(f"replay: percpu-spec replay {token}", soft_wrap=True)
             continue
+        least = counterexample.stopped or "none of which can be left out"
         out.print(
-            f"{counterexample.operations} operations, none of which can be left out; "
+            f"{counterexample.operations} operations, {least}; "
             f"{counterexample.preemptions} preemptions, the fewest that do it"
         )
         rungs = list(climb(World(token.scenario.start(variant)), token.schedule))

@@ -63,7 +63,6 @@ def state_key(allocator: Allocator, history: History | None = None) -> bytes:
     With a history, what COST-1, TLB-1 and BAL-3 ask of it counts too. Chunks go by their place, not
     by how many were made before them.
     """
-    env = allocator.env
     reserved = allocator.reserved_chunk
     listed = [(head.slot, chunk) for head in allocator.chunk_lists for chunk in head]
     names: dict[Chunk | None, int] = {chunk: number for number, (_, chunk) in enumerate(listed)}
@@ -86,7 +85,7 @@ def state_key(allocator: Allocator, history: History | None = None) -> bytes:
         allocator.own_state(name),
         allocator.work_pending,
         allocator.atomic_alloc_failed,
-        (env.page_fault.next, env.vm_fault.next, env.map_fault.next, env.metadata_fault.kth),
+        allocator.env.faults(),
         past,
         lists,
         None if reserved is None else _chunk(reserved, name),

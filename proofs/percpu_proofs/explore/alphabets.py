@@ -27,6 +27,7 @@ class Plan:
     sought: frozenset[str] = frozenset()
     together: int = 1  # at the same time
     preemptions: int | None = None  # in a schedule, at most; None for any number
+    most: int = 1_000_000  # steps
 
     @property
     def sizes(self) -> Geometry:
@@ -116,20 +117,20 @@ HUNTS = (
 """The last operations at once, beside the balance work; every step of every schedule judged."""
 
 
-def sequences(plan: Plan, variant: str, budget: float) -> Sequences:
+def sequences(plan: Plan, variant: str) -> Sequences:
     """Return the search of a plan through a variant, not begun."""
-    return Sequences(variant, plan.sizes, plan.alphabet, plan.longest, budget, least=plan.least)
+    return Sequences(variant, plan.sizes, plan.alphabet, plan.longest, plan.most, plan.least)
 
 
-def hunt(plan: Plan, variant: str, budget: float) -> Hunt:
+def hunt(plan: Plan, variant: str) -> Hunt:
     """Return the hunt of a plan through a variant, not begun."""
     return Hunt(
         variant,
         plan.sizes,
         plan.alphabet,
         plan.longest,
-        budget,
-        least=plan.least,
+        plan.most,
+        plan.least,
         together=plan.together,
         preemptions=plan.preemptions,
     )

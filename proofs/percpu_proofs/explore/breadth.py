@@ -13,10 +13,14 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Final, Generic, Self, TypeVar
 
 from percpu_proofs.explore.alphabet import WORK, Alphabet
+from percpu_proofs.explore.search import EnoughError
+from percpu_proofs.machine import Machine
 from percpu_proofs.oplist import Operation
-from percpu_reference.chunk import Area
+from percpu_reference.chunk import Area, Chunk
+from percpu_reference.variants import Allocator
 from percpu_spec.geometry import Geometry
 
 Operations = tuple[Operation, ...]
@@ -42,28 +46,66 @@ class Caught:
         return sum(operation != WORK for operation in (*self.setup, *self.actors))
 
 
-class TimeUpError(Exception):
-    """The search has used its time."""
+GUARD: Final = 3600.0
+"""Seconds after which a search is broken off; its bound in steps ends it before, on any machine
+that is fit for use."""
+
+
+class Spot:
+    """An allocator at rest, and the areas that its callers hold."""
+
+    def __init__(self, allocator: Allocator) -> None:
+        self.allocator = allocator
+        self.machine = Machine(allocator)
+
+    def apply(self, operation: Operation) -> bool:
+        """Apply one operation; return whether it has an end."""
+        self.machine.apply(1, operation)
+        return True
+
+    def copy(self) -> tuple[Self, dict[Chunk, Chunk]]:
+        """Return an independent copy, and the map from old to new chunks."""
+        allocator, copies = self.allocator.clone()
+        new = type(self)(allocator)
+        new.take_over(self, copies)
+        return new, copies
+
+    def restore(self, origin: Self, copies: dict[Chunk, Chunk]) -> None:
+        """Return to the spot this one is a copy of."""
+        self.allocator.restore(origin.allocator, copies)
+        self.take_over(origin, copies)
+
+    def take_over(self, origin: Self, copies: dict[Chunk, Chunk]) -> None:
+        """Take over all but the allocator's state."""
+        self.machine.handles = {
+            handle: None if area is None else (copies[area[0]], area[1])
+            for handle, area in origin.machine.handles.items()
+        }
+
+
+S = TypeVar("S", bound=Spot)
 
 
 @dataclass
-class Breadth(ABC):
+class Breadth(ABC, Generic[S]):
     """A search through one variant; `run` fills what has a default."""
 
     variant: str
     geometry: Geometry
     alphabet: Alphabet
     longest: int  # operations, at most
-    budget: float = 60.0  # seconds
+    most: int | None = None  # steps, at most
     least: int = 0  # operations that lists have, whatever is found
     wanted: frozenset[str] = frozenset()  # clauses that are looked for beyond that
     caught: dict[str, Caught] = field(default_factory=dict)
     states: int = 0
     steps: int = 0
+    stopped: str = ""  # why no longer lists were tried
     covered: int = 0  # all lists of so many operations were tried
     seconds: float = 0.0
     levels: list[list[Operations]] = field(default_factory=list)  # lists by number of operations
     _began: float = 0.0
+    _way: list[tuple[Operation, S]] = field(default_factory=list)  # to a list, from the start on
 
     @property
     def complete(self) -> bool:
@@ -75,9 +117,9 @@ class Breadth(ABC):
         return length >= max(self.least, 1) and self.wanted <= self.caught.keys()
 
     def run(self) -> None:
-        """Search until the longest lists are covered, time is up, or Ctrl-C."""
+        """Search until the longest lists are covered, a bound is hit, or Ctrl-C."""
         self._began = time.perf_counter()
-        with suppress(KeyboardInterrupt, TimeUpError):
+        with suppress(KeyboardInterrupt, EnoughError):
             self._run()
         self.seconds = time.perf_counter() - self._began
 
@@ -88,7 +130,7 @@ class Breadth(ABC):
             self.at_length(length)
             longer: list[Operations] = []
             for operations in self.levels[-1]:  # grows while it is walked: the work is free
-                self.check_time()
+                self.check()
                 for operation, key in self.extend(operations, further=length < self.longest):
                     if key not in known:
                         known.add(key)
@@ -100,14 +142,18 @@ class Breadth(ABC):
                 break
             self.levels.append(longer)
 
-    def check_time(self) -> None:
-        """Raise TimeUpError when the budget is used."""
-        if time.perf_counter() - self._began > self.budget:
-            raise TimeUpError
+    def check(self) -> None:
+        """Raise EnoughError at a bound."""
+        if self.most is not None and self.steps >= self.most:
+            self.stopped = f"stopped after {self.steps:,} steps"
+        elif time.perf_counter() - self._began > GUARD:
+            self.stopped = f"stopped by the guard of {GUARD:.0f} s after {self.steps:,} steps"
+        if self.stopped:
+            raise EnoughError
 
     def at_length(self, length: int) -> None:
         """Do what else a search does with lists of so many operations."""
-        self.check_time()
+        self.check()
 
     @property
     @abstractmethod
@@ -115,11 +161,43 @@ class Breadth(ABC):
         """How often each clause was judged, less those whose situation did not occur."""
 
     @abstractmethod
+    def start(self) -> S:
+        """Return the spot after no operation."""
+
+    @abstractmethod
+    def key(self, spot: S) -> bytes:
+        """Return a digest that is equal for spots that will behave alike."""
+
+    def judge(self, spot: S, operations: Operations, operation: Operation, ended: bool) -> None:
+        """Judge what an operation after a list has led to."""
+
+    def after(self, operations: Operations) -> S:
+        """Return the spot after a list; lists that begin alike share the way there."""
+        way = self._way or [(WORK, self.start())]
+        same = 0
+        while same < min(len(operations), len(way) - 1) and operations[same] == way[same + 1][0]:
+            same += 1
+        self._way = way = way[: same + 1]
+        for operation in operations[same:]:
+            spot, _ = way[-1][1].copy()
+            spot.apply(operation)
+            way.append((operation, spot))
+        return way[-1][1]
+
     def extend(self, operations: Operations, *, further: bool) -> Iterator[tuple[Operation, bytes]]:
         """Try every operation after a list, or with further=False only the work.
 
         Yields each that has an end, with the key of the state that it leads to.
         """
+        here = self.after(operations)
+        there, copies = here.copy()
+        held, work = here.machine.handles, here.allocator.work_pending
+        for operation in self.choices(held, operations, work=work, further=further):
+            there.restore(here, copies)
+            ended = there.apply(operation)
+            self.judge(there, operations, operation, ended)
+            if ended:
+                yield operation, self.key(there)
 
     def choices(
         self, held: dict[int, Area | None], operations: Operations, *, work: bool, further: bool

@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from percpu_proofs.explore.reduction import search
-from percpu_proofs.explore.search import Explored, Mode
+from percpu_proofs.explore.modes import MODES, search
+from percpu_proofs.explore.search import Explored
 from percpu_proofs.explore.world import Start
-
-MODES: tuple[Mode, ...] = ("all", "commuting", "dpor", "matching")
 
 
 @dataclass(frozen=True, slots=True)

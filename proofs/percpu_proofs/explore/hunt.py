@@ -7,71 +7,53 @@ run of the balance work is done with before they begin, or begins with them.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import combinations
 
 from percpu_proofs.explore.alphabet import WORK, state_key
-from percpu_proofs.explore.breadth import Breadth, Operations
-from percpu_proofs.explore.search import Search
+from percpu_proofs.explore.breadth import Breadth, Operations, Spot
+from percpu_proofs.explore.modes import search
+from percpu_proofs.explore.schedulers.matching import Known
 from percpu_proofs.explore.world import Start
-from percpu_proofs.machine import Machine
 from percpu_proofs.oplist import Operation
 from percpu_reference import build
 
 
 @dataclass
-class Hunt(Breadth):
+class Hunt(Breadth[Spot]):
     """The search of operation lists with their last 1 to `together` operations at once."""
 
     together: int = 2
     preemptions: int | None = None  # in a schedule, at most; None for any number
     witnessed: Counter[str] = field(default_factory=Counter)
 
-    def _run(self) -> None:
-        self._root = build(self.variant, self.geometry)
-        super()._run()
+    known: Known = field(default_factory=Known)
+
+    def start(self) -> Spot:
+        """Return the spot after booting."""
+        return Spot(build(self.variant, self.geometry))
+
+    def key(self, spot: Spot) -> bytes:
+        """Return a digest of the allocator's state."""
+        return state_key(spot.allocator)
 
     def at_length(self, length: int) -> None:
         """Search every choice of operations at once that makes lists of this length."""
         for at_once in range(1, min(self.together, length) + 1):
             for operations in self.levels[length - at_once]:
-                here = self._after(operations)
-                choices = list(self.alphabet.operations(here.handles, len(operations) + 1))
+                here = self.after(operations)
+                held = here.machine.handles
+                choices = list(self.alphabet.operations(held, len(operations) + 1))
                 for chosen in combinations(choices, at_once):
                     if at_once == 1 < self.together and _is_among_pairs(operations, chosen[0]):
                         continue
-                    self.check_time()
+                    self.check()
                     self._search(here, operations, _renamed(chosen, len(operations) + 1))
 
-    def extend(
-        self, operations: Operations, *, further: bool
-    ) -> Iterator[tuple[Operation, bytes]]:
-        """Run every operation after a list, alone."""
-        here = self._after(operations)
-        allocator, copies = here.allocator.clone()
-        work = here.allocator.work_pending
-        for operation in self.choices(here.handles, operations, work=work, further=further):
-            allocator.restore(here.allocator, copies)
-            there = Machine(allocator)
-            there.handles = {
-                handle: None if area is None else (copies[area[0]], area[1])
-                for handle, area in here.handles.items()
-            }
-            there.apply(1, operation)
-            yield operation, state_key(allocator)
-
-    def _after(self, operations: Operations) -> Machine:
-        """Return the state after a list."""
-        machine = Machine(self._root.clone()[0])
-        for number, operation in enumerate(operations, 1):
-            machine.apply(number, operation)
-        return machine
-
-    def _search(self, here: Machine, operations: Operations, actors: Operations) -> None:
+    def _search(self, here: Spot, operations: Operations, actors: Operations) -> None:
         """Search every schedule of the actors and one run of the work, if it is asked for."""
-        start = Start(here.allocator, here.handles, actors, works=1)
-        result = Search(start, preemptions=self.preemptions).run()
+        start = Start(here.allocator, here.machine.handles, actors, works=1)
+        result = search(start, preemptions=self.preemptions, known=self.known)
         self.steps += result.steps
         self.witnessed.update(result.witnessed)
         for found in result.findings.values():
@@ -104,5 +86,3 @@ def _renamed(chosen: Operations, handle: int) -> Operations:
         ("a", handle + number, *operation[2:]) if operation[0] == "a" else operation
         for number, operation in enumerate(chosen)
     )
-
-

@@ -11,7 +11,9 @@ from percpu_contracts.steps import floats
 from percpu_contracts.whole_state import WholeState
 from percpu_proofs.explore.contracted import ContractedWorld
 from percpu_proofs.explore.follower import Follower
+from percpu_proofs.explore.schedulers.replay import InTurn, Replay
 from percpu_proofs.explore.search import Explored
+from percpu_proofs.explore.system import Scheduler, actor_of, scheduled
 from percpu_proofs.explore.token import Token
 from percpu_proofs.explore.watch import Watch
 from percpu_proofs.explore.world import Runner, Start, World
@@ -47,18 +49,7 @@ def climb(world: World, schedule: tuple[int, ...]) -> Iterator[Rung]:
     allocator = world.allocator
     machine = machine_of(type(allocator), allocator.geometry.backing)
     follower = None if machine is None else Follower(machine, world)
-    for number, step in enumerate(schedule, 1):
-        result = Explored("all")
-        watch = Watch(result, follower)
-        left = _left(world, step)
-        watch.step(world, step, schedule[:number])
-        if not world.enabled():
-            watch.at_end(world, schedule[:number])
-        if number == len(schedule):  # the hints are judged where nothing is under way
-            for clause, wrong in WholeState().broken(allocator):
-                result.enter(clause, wrong, schedule)
-        broken = {f.clause: f.message for f in result.findings.values()}
-        yield _rung(world, number, step, left, broken)
+    yield from _climb(world, Replay(schedule), follower, last=len(schedule))
 
 
 def replayed(token: Token) -> Iterator[Rung]:
@@ -80,19 +71,35 @@ def replayed(token: Token) -> Iterator[Rung]:
     world = ContractedWorld(start)
     first = len(prepared)
     world.history.concurrent = False
-    for actor in range(first):
-        _run(world, actor)
+    for step in scheduled(world, InTurn(range(first))):
+        with suppress(ClauseViolation):
+            world.step(step)
     world.history.concurrent = bool(token.schedule)
+    order: Scheduler = InTurn(range(len(start.operations)))
     if token.schedule:
-        steps = iter([s + first if s >= 0 else ~(~s + first) for s in token.schedule])
-    else:
-        steps = _one_after_the_other(world, first)
-    for number, step in enumerate(steps, 1):
+        order = Replay([s + first if s >= 0 else ~(~s + first) for s in token.schedule])
+    yield from _climb(world, order, first=first)
+
+
+def _climb(
+    world: World,
+    order: Scheduler,
+    follower: Follower | None = None,
+    *,
+    first: int = 0,
+    last: int | None = None,
+) -> Iterator[Rung]:
+    """Yield the rungs of a world; at the `last` step the hints are judged too.
+
+    Actors below `first` are not shown.
+    """
+    monitor = world.monitor
+    for number, step in enumerate(scheduled(world, order), 1):
         result = Explored("all")
-        watch = Watch(result)
+        watch = Watch(result, follower)
         left = _left(world, step)
-        counts = {c: v.count for c, v in world.monitor.violations.items()}
-        world.monitor.operation = number
+        counts = {c: v.count for c, v in monitor.violations.items()}
+        monitor.operation = number
         ended = False
         try:
             watch.step(world, step, ())
@@ -100,9 +107,12 @@ def replayed(token: Token) -> Iterator[Rung]:
             ended = True
         if not world.enabled():
             watch.at_end(world, ())
+        if number == last:  # the hints are judged where nothing is under way
+            for clause, wrong in WholeState().broken(world.allocator):
+                result.enter(clause, wrong, ())
         broken = {
             clause: violation.first_message
-            for clause, violation in world.monitor.violations.items()
+            for clause, violation in monitor.violations.items()
             if violation.count > counts.get(clause, 0)
         }
         broken |= {f.clause: f.message for f in result.findings.values()}
@@ -111,22 +121,9 @@ def replayed(token: Token) -> Iterator[Rung]:
             return
 
 
-def _run(world: World, actor: int) -> None:
-    """Let an actor run to its end, or as far as it can come."""
-    with suppress(ClauseViolation):
-        while not world.runners[actor].done:
-            world.step(actor)
-
-
-def _one_after_the_other(world: World, first: int) -> Iterator[int]:
-    for actor in range(first, len(world.runners)):
-        while not world.runners[actor].done:
-            yield actor
-
-
 def _left(world: World, step: int) -> Gap | None:
     """Return the gap that a step leaves."""
-    actor = max(step, ~step)
+    actor = actor_of(step)
     return world.runners[actor].gap if actor < len(world.runners) else None
 
 
@@ -139,7 +136,7 @@ def _rung(
     first: int = 0,
 ) -> Rung:
     """Return the rung of a step just taken; actors below `first` are not shown."""
-    actor = max(step, ~step)
+    actor = actor_of(step)
     runner = world.runners[actor]
     return Rung(
         number,

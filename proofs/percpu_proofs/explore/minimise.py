@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.scenario import Scenario
-from percpu_proofs.explore.search import Finding, Search
-from percpu_proofs.inputs import InputError
+from percpu_proofs.explore.schedulers.matching import Known
+from percpu_proofs.explore.search import Finding
+from percpu_proofs.explore.shrink import Program, shrink, smaller
 from percpu_spec.catalogue import REFINE
 
 MAX_STEPS = 200_000
+TRIES = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +22,7 @@ class Counterexample:
     scenario: Scenario
     finding: Finding
     preemptions: int
+    stopped: str  # why operations may be left that can be left out; empty: none can
 
     @property
     def operations(self) -> int:
@@ -27,61 +31,33 @@ class Counterexample:
 
 
 def minimise(scenario: Scenario, variant: str, clause: str) -> Counterexample | None:
-    """Return a counterexample from which no single operation can be left out.
+    """Return a counterexample from which no operation can be left out.
 
     Allocations go together with their frees. Of its schedules it has one with the fewest
     preemptions. None if the scenario has no counterexample within MAX_STEPS. Ctrl-C is raised.
     """
-    if _first(scenario, variant, clause) is None:
-        return None
-    smaller: Scenario | None = scenario
-    while smaller is not None:
-        scenario = smaller
-        smaller = next(
-            (s for s in _without_one(scenario) if _first(s, variant, clause) is not None), None
+    known = Known()
+
+    def finding(program: Program, preemptions: int | None = None) -> Finding | None:
+        result = search(
+            scenario.with_program(program).start(variant),
+            max_steps=MAX_STEPS,
+            stop=None if preemptions is not None else lambda found: clause in found.findings,
+            preemptions=preemptions,
+            refine=clause == REFINE,
+            known=known,
         )
+        if result.interrupted:
+            raise KeyboardInterrupt
+        return result.findings.get(clause)
+
+    if finding(scenario.program) is None:
+        return None
+    small = shrink(scenario.program, smaller, lambda one: one if finding(one) else None, TRIES)
     for preemptions in range(64):
-        finding = _first(scenario, variant, clause, preemptions)
-        if finding is not None:
-            return Counterexample(scenario, finding, preemptions)
+        found = finding(small.best, preemptions)
+        if found is not None:
+            least = scenario.with_program(small.best)
+            return Counterexample(least, found, preemptions, small.stopped)
     return None
 
-
-def _first(
-    scenario: Scenario, variant: str, clause: str, preemptions: int | None = None
-) -> Finding | None:
-    try:
-        start = scenario.start(variant)
-    except InputError:
-        return None  # an operation that others need was left out
-    search = Search(
-        start,
-        max_steps=MAX_STEPS,
-        stop=None if preemptions is not None else lambda r: clause in r.findings,
-        preemptions=preemptions,
-        refine=clause == REFINE,
-    )
-    result = search.run()
-    if result.interrupted:
-        raise KeyboardInterrupt
-    return result.findings.get(clause)
-
-
-def _without_one(scenario: Scenario) -> list[Scenario]:
-    """Return the scenarios with one failure, one actor or one operation of the setup less."""
-    fewer = [replace(scenario, failures=scenario.failures - 1)] if scenario.failures else []
-    fewer += [
-        replace(scenario, actors=scenario.actors[:i] + scenario.actors[i + 1 :])
-        for i in range(len(scenario.actors))
-    ]
-    for line in scenario.setup:
-        handle = line.split()[1:2] if line[:1] in "af" else []
-        if line[:1] == "a":
-            gone = [s for s in scenario.setup if s[:1] in "af" and s.split()[1:2] == handle]
-            if any(a[:1] == "f" and a.split()[1:2] == handle for a in scenario.actors):
-                continue
-        else:
-            gone = [line]
-        rest = tuple(s for s in scenario.setup if s not in gone)
-        fewer.append(replace(scenario, setup=rest))
-    return fewer

@@ -9,10 +9,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
-from percpu_proofs.explore.sampling import Strategy, sample
+from percpu_proofs.explore.modes import search
+from percpu_proofs.explore.sampling import sample
 from percpu_proofs.explore.scenario import Scenario
-from percpu_proofs.explore.search import Explored, Schedule, Search
+from percpu_proofs.explore.search import Explored
+from percpu_proofs.explore.world import Start
 from percpu_proofs.spread import spread
 
 _PARTS = 32  # at least, so that no process waits long for the last
@@ -20,47 +24,7 @@ _DEEPEST = 16  # steps of the tree that are searched to cut it into parts
 _SHARE = 1000  # schedules drawn in one part, whatever the number of processes
 
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Branch:
-    """The schedules of a scenario that begin with a prefix."""
-
-    scenario: Scenario
-    variant: str
-    prefix: Schedule
-    max_steps: int | None
-    refine: bool
-
-    def __call__(self) -> Explored:
-        """Search them all."""
-        start = self.scenario.start(self.variant)
-        bounds = {"max_steps": self.max_steps, "refine": self.refine}
-        return Search(start, "all", prefix=self.prefix, **bounds).run()  # type: ignore[arg-type]
-
-
-@dataclass(frozen=True, slots=True)
-class Draws:
-    """Schedules of a scenario drawn at random: those numbered from `first` on."""
-
-    scenario: Scenario
-    variant: str
-    schedules: int
-    first: int
-    seed: int
-    strategy: Strategy
-    depth: int
-
-    def __call__(self) -> Explored:
-        """Draw and judge them."""
-        return sample(
-            self.scenario.start(self.variant),
-            self.schedules,
-            first=self.first,
-            seed=self.seed,
-            strategy=self.strategy,
-            depth=self.depth,
-        )
+Way = Callable[[Start], Explored]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,16 +50,17 @@ class Spread:
         began = time.perf_counter()
         start = scenario.start(variant)
         if self.jobs == 1 and self.dask is None:
-            return Search(start, "all", max_steps=max_steps, refine=refine).run()
+            return search(start, "all", max_steps=max_steps, refine=refine)
         for cut in range(1, _DEEPEST):
-            top = Search(start, "all", refine=refine, cut=cut)
-            whole = top.run()
-            if len(top.uncovered) >= _PARTS or not top.uncovered or whole.interrupted:
+            whole = search(start, "all", refine=refine, cut=cut)
+            parts = whole.uncovered
+            if len(parts) >= _PARTS or not parts or whole.interrupted:
                 break
         if whole.interrupted:
             return whole
-        share = None if max_steps is None else max(1, max_steps // max(1, len(top.uncovered)))
-        self._add(whole, [Branch(scenario, variant, at, share, refine) for at in top.uncovered])
+        share = None if max_steps is None else max(1, max_steps // max(1, len(parts)))
+        every = partial(search, mode="all", max_steps=share, refine=refine)
+        self._add(whole, scenario, variant, [partial(every, prefix=at) for at in parts])
         whole.seconds = time.perf_counter() - began
         return whole
 
@@ -104,28 +69,28 @@ class Spread:
         scenario: Scenario,
         variant: str,
         schedules: int,
-        *,
-        seed: int,
-        strategy: Strategy,
-        depth: int,
+        **how: Any,
     ) -> Explored:
-        """Draw so many schedules; the same ones whatever the number of processes."""
+        """Draw so many schedules, as `sample` does; the same whatever the number of processes."""
         began = time.perf_counter()
-        if schedules <= _SHARE:
-            return Draws(scenario, variant, schedules, 0, seed, strategy, depth)()
         whole = Explored("drawn", complete=False)
-        parts = [
-            Draws(scenario, variant, min(_SHARE, schedules - at), at, seed, strategy, depth)
+        parts: list[Way] = [
+            partial(sample, schedules=min(_SHARE, schedules - at), first=at, **how)
             for at in range(0, schedules, _SHARE)
         ]
-        self._add(whole, parts)
+        if len(parts) == 1:
+            return parts[0](scenario.start(variant))
+        self._add(whole, scenario, variant, parts)
         whole.seconds = time.perf_counter() - began
         return whole
 
-    def _add(self, whole: Explored, parts: Sequence[Branch | Draws]) -> None:
-        """Run parts and add them up."""
+    def _add(
+        self, whole: Explored, scenario: Scenario, variant: str, ways: Sequence[Way]
+    ) -> None:
+        """Go ways from the start of a scenario, and add up what they find."""
+        parts = [(scenario, variant, way) for way in ways]
         done, interrupted = spread(
-            parts, _run, jobs=self.jobs, dask=self.dask, on_done=self.on_done, partial=True
+            parts, _go, jobs=self.jobs, dask=self.dask, on_done=self.on_done, partial=True
         )
         for part in done:
             whole.add(part)
@@ -133,5 +98,6 @@ class Spread:
         whole.interrupted = whole.interrupted or interrupted
 
 
-def _run(part: Branch | Draws) -> Explored:
-    return part()
+def _go(part: tuple[Scenario, str, Way]) -> Explored:
+    scenario, variant, way = part
+    return way(scenario.start(variant))

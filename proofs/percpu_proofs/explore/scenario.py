@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
+from percpu_proofs.explore.shrink import Program
 from percpu_proofs.explore.world import Start
 from percpu_proofs.machine import Machine
-from percpu_proofs.oplist import Operation, OperationList, parse_operations
+from percpu_proofs.oplist import Operation, OperationList, parse_operations, text_of
 from percpu_reference import build
 from percpu_spec.geometry import Geometry
 
@@ -75,6 +76,18 @@ class Scenario:
     def concurrent(self) -> tuple[Operation, ...]:
         """The operations of the actors."""
         return tuple(self._parsed("actors", self.actors).operations) if self.actors else ()
+
+    @property
+    def program(self) -> Program:
+        """The operations and failures, to be made smaller."""
+        return Program(self.prepared, self.concurrent, failures=self.failures)
+
+    def with_program(self, program: Program) -> Scenario:
+        """Return the scenario with the operations and failures of a program."""
+        setup, actors = (
+            tuple(map(text_of, part)) for part in (program.setup, program.actors)
+        )
+        return replace(self, setup=setup, actors=actors, failures=program.failures)
 
     def _parsed(self, part: str, lines: tuple[str, ...]) -> OperationList:
         return parse_operations(Path(f"scenario {self.name}, {part}"), lines)

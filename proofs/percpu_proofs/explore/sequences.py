@@ -7,71 +7,33 @@ operation of every list up to the bound.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Self
 
 from percpu_contracts.history import History
 from percpu_contracts.monitor import ClauseViolation
 from percpu_contracts.situations import Sightings
 from percpu_contracts.whole_state import WholeState
 from percpu_proofs.explore.alphabet import state_key
-from percpu_proofs.explore.breadth import Breadth, Operations
+from percpu_proofs.explore.breadth import Breadth, Operations, Spot
 from percpu_proofs.explore.contracted import passing_monitor
-from percpu_proofs.machine import Machine
 from percpu_proofs.oplist import Operation
 from percpu_reference import build
 from percpu_reference.chunk import Chunk
 from percpu_reference.variants import Allocator
 
 
-@dataclass
-class Sequences(Breadth):
-    """The search of operation lists under contracts."""
-
-    asked: Counter[str] = field(default_factory=Counter)
-    sightings: Sightings = field(default_factory=Sightings)
-
-    def _run(self) -> None:
-        self._root = _Place(build(self.variant, self.geometry, contracts="full"))
-        super()._run()
-
-    def extend(self, operations: Operations, *, further: bool) -> Iterator[tuple[Operation, bytes]]:
-        """Try every operation after a list under contracts."""
-        here, _ = self._root.copy()
-        for operation in operations:
-            here.apply(operation)
-        there, copies = here.copy()
-        held, work = here.machine.handles, here.allocator.work_pending
-        for operation in self.choices(held, operations, work=work, further=further):
-            there.restore(here, copies)
-            ended = there.apply(operation)
-            self.steps += 1
-            self.asked += there.monitor.asked()
-            for clause, violation in there.monitor.violations.items():
-                self.catch(clause, violation.first_message, operations, (operation,))
-            allocator, history = there.allocator, there.monitor.history
-            self.sightings.look(allocator, history, quiescent=ended and allocator.quiescent)
-            if ended:
-                yield operation, state_key(allocator, history)
-
-    @property
-    def judged(self) -> Counter[str]:
-        """How often each clause was asked, less those whose situation did not occur."""
-        return self.sightings.of(self.asked)
-
-
-class _Place:
-    """An allocator under contracts at full, the areas its callers hold, and its history.
+class Place(Spot):
+    """A spot under contracts at full, with its history.
 
     Every violation is let pass and entered, but for that of ENDLESS.
     """
 
-    def __init__(self, allocator: Allocator, history: History | None = None) -> None:
-        self.allocator = allocator
-        self.machine = Machine(allocator)
+    def __init__(self, allocator: Allocator) -> None:
+        super().__init__(allocator)
         self._whole_state = WholeState(type(allocator).NOT_APPLICABLE)
         self.monitor = passing_monitor(allocator, self._whole_state)
-        self._begin(history or History())
+        self._begin(History())
 
     def _begin(self, history: History) -> None:
         """Begin with no violation entered yet."""
@@ -83,27 +45,46 @@ class _Place:
         """Apply one operation, the violations of which are in `monitor`; False if it has no end."""
         self._begin(self.monitor.history)
         try:
-            self.machine.apply(1, operation)
+            return super().apply(operation)
         except ClauseViolation:
             return False
-        return True
 
-    def copy(self) -> tuple[_Place, dict[Chunk, Chunk]]:
-        """Return an independent copy, and the map from old to new chunks."""
-        allocator, copies = self.allocator.clone()
-        new = _Place(allocator)
-        new._take(self, copies)
-        return new, copies
-
-    def restore(self, origin: _Place, copies: dict[Chunk, Chunk]) -> None:
-        """Return to the place this one is a copy of."""
+    def restore(self, origin: Self, copies: dict[Chunk, Chunk]) -> None:
+        """Return to the spot this one is a copy of, with nobody judging that."""
         self.monitor.guard.rest(copies.values(), origin.allocator.next_id)
-        self.allocator.restore(origin.allocator, copies)
-        self._take(origin, copies)
+        super().restore(origin, copies)
 
-    def _take(self, origin: _Place, copies: dict[Chunk, Chunk]) -> None:
+    def take_over(self, origin: Self, copies: dict[Chunk, Chunk]) -> None:
+        """Take over the history too."""
+        super().take_over(origin, copies)
         self._begin(origin.monitor.history.copy(copies))
-        self.machine.handles = {
-            handle: None if area is None else (copies[area[0]], area[1])
-            for handle, area in origin.machine.handles.items()
-        }
+
+
+@dataclass
+class Sequences(Breadth[Place]):
+    """The search of operation lists under contracts."""
+
+    asked: Counter[str] = field(default_factory=Counter)
+    sightings: Sightings = field(default_factory=Sightings)
+
+    def start(self) -> Place:
+        """Return the place after booting."""
+        return Place(build(self.variant, self.geometry, contracts="full"))
+
+    def key(self, spot: Place) -> bytes:
+        """Return a digest of the allocator's state and its history."""
+        return state_key(spot.allocator, spot.monitor.history)
+
+    def judge(self, spot: Place, operations: Operations, operation: Operation, ended: bool) -> None:
+        """Enter what the contracts and the clauses about states say."""
+        self.steps += 1
+        monitor, allocator = spot.monitor, spot.allocator
+        self.asked += monitor.asked()
+        for clause, violation in monitor.violations.items():
+            self.catch(clause, violation.first_message, operations, (operation,))
+        self.sightings.look(allocator, monitor.history, quiescent=ended and allocator.quiescent)
+
+    @property
+    def judged(self) -> Counter[str]:
+        """How often each clause was asked, less those whose situation did not occur."""
+        return self.sightings.of(self.asked)

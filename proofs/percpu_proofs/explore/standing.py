@@ -27,11 +27,17 @@ _hints = attrgetter(
 
 
 _id = attrgetter("id")
+_NUMBERS: dict[object, int] = {}
 
 
-def chunk_state(chunk: Chunk) -> tuple[Any, ...]:
-    """Return what steps depend on in a chunk, but for its maps."""
-    return (
+def number_of(value: object) -> int:
+    """Return a number that stands for a value in this process, the same for equal ones."""
+    return _NUMBERS.setdefault(value, len(_NUMBERS))
+
+
+def chunk_state(chunk: Chunk) -> int:
+    """Return a number for what steps depend on in a chunk, but for its maps."""
+    state = (
         chunk.id,
         chunk.isolated,
         chunk.free_bytes,
@@ -40,7 +46,9 @@ def chunk_state(chunk: Chunk) -> tuple[Any, ...]:
         _hints(chunk.chunk_md),
         tuple(map(_hints, chunk.md_blocks)),
         () if type(chunk) is Chunk else own_state(chunk, Chunk, _id),
+        None if chunk.obj_exts is None else tuple(sorted(chunk.obj_exts)),
     )
+    return number_of(state)
 
 
 def standing(steps: Any) -> tuple[Any, ...]:

@@ -55,7 +55,7 @@ class StateJudge:
     def judged(self, world: World) -> list[Judged]:
         """Return the verdicts on the present state; of one met before only what is broken."""
         waiting = [placed.chunk for placed, _ in world.waiting()]
-        key = world.protected(), tuple(map(id, waiting)) if waiting else ()
+        key = world.protected(), tuple([chunk.id for chunk in waiting])  # type: ignore[attr-defined]
         broken = self._states.get(key)
         if broken is not None:
             return broken

@@ -10,7 +10,7 @@ from percpu_contracts.monitor import ClauseViolation
 from percpu_contracts.registry import Scope, When, asked
 from percpu_contracts.situations import SITUATIONS
 from percpu_contracts.steps import Judged, judged_step
-from percpu_proofs.explore.rest import drain
+from percpu_proofs.explore.schedulers.drain import drain
 from percpu_proofs.explore.state_judge import StateJudge, Walk
 from percpu_proofs.explore.world import Runner, World
 from percpu_spec.catalogue import REFINE
@@ -18,7 +18,8 @@ from percpu_spec.steps import Kind
 
 if TYPE_CHECKING:
     from percpu_proofs.explore.follower import Follower
-    from percpu_proofs.explore.search import Explored, Schedule
+    from percpu_proofs.explore.search import Explored
+    from percpu_proofs.explore.system import Schedule
 
 _AT_REST = asked(Scope.ALLOCATOR, When.QUIESCENT)
 

@@ -6,6 +6,7 @@ gap. A world is a function of its start and its schedule, so any of them can be 
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -14,7 +15,9 @@ from percpu_contracts.attach import lock_checked, observed
 from percpu_contracts.history import History
 from percpu_contracts.monitor import Monitor
 from percpu_contracts.steps import Actor, after, before, handed_out, waiting
-from percpu_proofs.explore.standing import chunk_state, standing
+from percpu_proofs.explore.standing import chunk_state, number_of, standing
+from percpu_proofs.explore.system import Need, Place, Shared, enabled
+from percpu_proofs.machine import script
 from percpu_proofs.oplist import Operation
 from percpu_reference.chunk import Chunk
 from percpu_reference.gaps import Kind, Steps
@@ -22,8 +25,11 @@ from percpu_reference.variants import Allocator
 from percpu_spec.steps import Area, Step
 
 _CREATING = frozenset((Kind.CREATE, Kind.GROW))
-_ASKING = _CREATING | {Kind.FILL, Kind.POPULATE}
-"""Kinds of gaps before steps that ask for memory, and may be refused it."""
+_FREE, _NOTHING_LEFT, _MUTEX = Need(), Need(more=False), Need(mutex=True)
+_OF_KIND = dict.fromkeys((*_CREATING, Kind.FILL, Kind.POPULATE), Need(memory=True))
+_OF_KIND[Kind.WAIT] = _MUTEX
+"""What it takes to leave gaps of some kinds."""
+_MOST_CHUNKS = 64  # whose maps are held to be compared
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +90,14 @@ class World:
 
     __slots__ = (
         "_guarded",
+        "_maps",
+        "_passed",
         "_plain",
         "_protected",
-        "_saved",
         "_start",
         "allocator",
         "alone",
+        "begin",
         "drained",
         "failures",
         "handles",
@@ -103,7 +111,11 @@ class World:
 
     def __init__(self, start: Start) -> None:
         self._start = start
+        made, freed = ({o[1] for o in start.operations if o[0] == kind} for kind in "af")
+        # handles of frees that no area has yet, or another actor's
+        self._passed = frozenset(freed & made | freed - start.handles.keys())
         self.allocator, copies = start.allocator.clone()
+        self._maps: dict[Chunk, tuple[bytes, bytes, int]] = {}
         self._plain = observed(type(self.allocator))
         self._guarded = lock_checked(self._plain)
         self.allocator.__class__ = self._plain
@@ -116,7 +128,7 @@ class World:
         }
         history = History()
         history.concurrent = True
-        self._saved = Saved(
+        self.begin = Saved(
             start.allocator,
             copies,
             handles,
@@ -127,11 +139,7 @@ class World:
             None,
             history,
         )
-        self._take_over(self._saved)
-
-    def reset(self) -> None:
-        """Go back to the start."""
-        self.load(self._saved)
+        self._take_over(self.begin)
 
     @property
     def at_rest(self) -> bool:
@@ -180,21 +188,7 @@ class World:
 
         None can if the work, alone, has created more chunks than it may ever need (BAL-3).
         """
-        allocator = self.allocator
-        mutex = allocator.alloc_mutex
-        if self.alone and self.runaway:
-            return []
-        able = [
-            index
-            for index, runner in enumerate(self.runners)
-            if not runner.done and self._able(runner, mutex)
-        ]
-        waiting = self._start.waiting
-        if allocator.work_pending and self.works and (waiting or not mutex):
-            able.append(len(self.runners))
-        if self.failures:
-            able += [~index for index in able if self._asks(index)]
-        return able
+        return enabled(self._shared(None), [self._need(runner) for runner in self.runners])
 
     @property
     def runaway(self) -> str | None:
@@ -203,19 +197,19 @@ class World:
             self.alone, self.allocator.chunk_types, self.allocator.geometry
         )
 
-    def _asks(self, index: int) -> bool:
-        """Return whether an actor's next step asks for memory."""
-        gap = self.runners[index].gap if index < len(self.runners) else None
-        return gap is not None and gap.kind in _ASKING
-
-    def _able(self, runner: Runner, mutex: bool) -> bool:
+    def _need(self, runner: Runner) -> Need:
+        """Return what it takes for an actor to go on."""
+        if runner.done:
+            return _NOTHING_LEFT
         gap = runner.gap
         if gap is not None:
-            return not (mutex and gap.kind is Kind.WAIT)
+            return _OF_KIND.get(gap.kind, _FREE)
         kind, handle, *_, gfp = runner.operation
         if kind == "f":
-            return handle in self.handles
-        return not mutex or self._start.waiting or (kind == "a" and self.allocator.is_atomic(gfp))
+            return Need(handle=handle) if handle in self._passed else _FREE
+        if self._start.waiting or (kind == "a" and self.allocator.is_atomic(gfp)):
+            return _FREE
+        return _MUTEX
 
     def step(self, step: int) -> Runner:
         """Let an actor take one step and return it."""
@@ -310,13 +304,13 @@ class World:
             return self.allocator.alloc_percpu(size, align, reserved, gfp)
         if kind == "f":
             return self.allocator.free_percpu(self.handles.pop(handle))
-        if kind == "b":
+        if kind == "b" or (kind == "B" and self.allocator.work_pending):
             return self.allocator.balance_workfn()
-        return self._fail_pages(handle)
+        return self._script(kind, handle)
 
-    def _fail_pages(self, count: int) -> Steps[None]:
-        """Let the next `count` page allocations fail: memory runs short at this moment."""
-        self.allocator.env.page_fault.next = count
+    def _script(self, kind: str, arg: int) -> Steps[None]:
+        if kind != "B":
+            script(self.allocator, kind, arg)
         return
         yield
 
@@ -325,23 +319,58 @@ class World:
         """Whether every actor has run to its end."""
         return all(runner.done for runner in self.runners)
 
-    def fingerprint(self) -> tuple[Any, ...]:
-        """Return a value that is equal for worlds that will behave alike.
-
-        The maps are left out: live areas, held or under way, say the same.
-        """
+    def shared(self) -> Shared:
+        """Return all that a step depends on, but for where its actor stands."""
         allocator = self.allocator
-        return (
-            self.protected(),
-            allocator.work_pending,
-            allocator.atomic_alloc_failed,
-            allocator.env.page_fault.next,
-            self.works,
-            self.failures,
-            self.alone,
-            tuple(sorted([(h, a[0].id, a[1]) if a else (h,) for h, a in self.handles.items()])),
-            tuple([_runner(runner) for runner in self.runners]),
+        handles = [(handle, self.handles.get(handle)) for handle in self._passed]
+        return self._shared(
+            (
+                self.protected(),
+                allocator.work_pending,
+                allocator.atomic_alloc_failed,
+                allocator.pages_array,
+                allocator.next_id,
+                self.allocator.env.faults(),
+                self.works,
+                self.failures,
+                self.alone,
+                tuple([(handle, area and _area(area)) for handle, area in handles]),
+                # chunks that were to be found while somebody held them: what that is, others' steps
+                frozenset([(_held(r.gap), r.exposed) for r in self.runners if r.exposed]),
+            )
         )
+
+    def _shared(self, key: Hashable) -> Shared:
+        mutex, waiting = self.allocator.alloc_mutex, self._start.waiting
+        begins = self.allocator.work_pending and self.works > 0 and (waiting or not mutex)
+        handles = frozenset(self._passed & self.handles.keys())
+        stopped = self.alone > 0 and self.runaway is not None
+        return Shared(key, stopped, mutex, begins, self.failures, handles)
+
+    def place(self, actor: int) -> Place:
+        """Return where an actor stands: the gaps and local values of its functions under way."""
+        runner = self.runners[actor]
+        need = self._need(runner)
+        kind, handle, *request = runner.operation
+        rest: list[Hashable] = [*request]
+        if runner.done:
+            done = runner.result and _area(runner.result) if kind == "a" else kind == "b"
+            return Place((True, kind, done), need, None, False, kind == "b")
+        gap = runner.gap
+        if gap is None:
+            if kind == "f" and handle not in self._passed:
+                area = self.handles[handle]
+                rest = [area and _area(area)]
+            elif kind not in "ab":
+                rest = [handle]
+            return Place((False, kind, need, tuple(rest)), need, None, False, False)
+        placed = None
+        if runner.placed is not None and runner.blocking:
+            chunk: Any = runner.placed.chunk
+            placed = chunk.id, runner.placed.off, self.holder == actor
+        seen = _held(gap), placed
+        key = (kind, tuple(rest), seen, runner.asked, standing(runner.steps))
+        return Place(key, need, seen, gap.chunk is not None or placed is not None, kind)
 
     def protected(self) -> tuple[Any, ...]:
         """Return all that the two locks protect, and what was unmapped and is not flushed yet."""
@@ -351,13 +380,12 @@ class World:
 
     def _look(self) -> tuple[Any, ...]:
         allocator = self.allocator
+        record = self._record
         chunks = []
-        lists = []
         for head in allocator.chunk_lists:
             chunk = head.next
             while chunk is not head:
-                lists.append((head.slot, chunk.id))
-                chunks.append(chunk_state(chunk))
+                chunks.append((head.slot, record(chunk)))
                 chunk = chunk.next
         history = self.history
         reserved = allocator.reserved_chunk
@@ -365,21 +393,28 @@ class World:
             allocator.nr_empty_pop_pages,
             allocator.own_state(),
             allocator.alloc_mutex,
-            tuple(lists),
             tuple(chunks),
-            tuple([chunk_state(chunk) for chunk in allocator.owned]),
-            None if reserved is None else chunk_state(reserved),
+            tuple([record(chunk) for chunk in allocator.owned]),
+            None if reserved is None else record(reserved),
+            frozenset([(c.id, page) for c, page in history.given_back]),  # type: ignore[attr-defined]
             frozenset([(c.id, page) for c, page in history.stale]),  # type: ignore[attr-defined]
             frozenset([c.id for c in history.depopulated]),  # type: ignore[attr-defined]
         )
 
+    def _record(self, chunk: Chunk) -> tuple[int, int]:
+        """Return numbers for a chunk's state and for its maps, the same for equal ones."""
+        known = self._maps.get(chunk)
+        if known is None or known[0] != chunk.alloc_map or known[1] != chunk.bound_map:
+            if known is None and len(self._maps) > _MOST_CHUNKS:  # most are gone again
+                self._maps.clear()
+            maps = bytes(chunk.alloc_map), bytes(chunk.bound_map)
+            known = self._maps[chunk] = *maps, number_of(maps)
+        return chunk_state(chunk), known[2]
 
-def _runner(runner: Runner) -> Any:
-    """Return where a runner stands: the gaps and local values of its functions under way."""
-    if runner.done:
-        return True
-    if runner.steps is None:
-        return False
-    placed = runner.placed
-    where = placed and (placed.chunk.id, placed.off)  # type: ignore[attr-defined]
-    return standing(runner.steps), runner.asked, runner.exposed, where
+
+def _held(gap: Any) -> tuple[object, ...]:
+    return gap.kind, gap.chunk and gap.chunk.id, gap.start, gap.end
+
+
+def _area(area: tuple[Chunk, int]) -> tuple[int, int]:
+    return area[0].id, area[1]

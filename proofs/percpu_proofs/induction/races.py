@@ -14,8 +14,10 @@ from functools import cache
 from itertools import product
 from typing import Any, NamedTuple
 
+from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.scenario import KERNEL_32K, Scenario, fill, free
-from percpu_proofs.explore.search import Search
+from percpu_proofs.explore.schedulers.replay import Replay
+from percpu_proofs.explore.system import scheduled
 from percpu_proofs.explore.token import Token
 from percpu_proofs.explore.world import World
 from percpu_proofs.induction.prove import SECONDS, Proof
@@ -209,10 +211,8 @@ def on_the_allocator(variant: str, clause: str, kind: Kind, run: tuple[Step, ...
             tried.add(actors)
             scenario = Scenario("a race", clause, setup, actors, KERNEL_32K, 1)
             start = scenario.start(variant)
-            search = Search(
-                start, max_steps=MOST_STEPS, stop=lambda result: clause in result.findings
-            )
-            finding = search.run().findings.get(clause)
+            found = search(start, max_steps=MOST_STEPS, stop=lambda found: clause in found.findings)
+            finding = found.findings.get(clause)
             if finding is None:
                 continue
             taken, whole, seen = followed(World(start), variant, finding.schedule)
@@ -230,7 +230,7 @@ def followed(
     taken: list[str] = []
     whole: list[str] = []
     kind: Kind | None = None
-    for actor in schedule:
+    for actor in scheduled(world, Replay(schedule)):
         runners = world.runners
         freed = None
         if (

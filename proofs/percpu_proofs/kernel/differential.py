@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -12,19 +10,15 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from multiprocessing.synchronize import Event
-from pathlib import Path
 from typing import Any, Final
 
-from hypothesis import HealthCheck, Phase, given, seed, settings
-from hypothesis.configuration import set_hypothesis_home_dir
-from hypothesis.errors import HypothesisWarning
-
 from percpu_proofs import variant_errors
+from percpu_proofs.choices import drawn
 from percpu_proofs.conformance.difference import Difference
 from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel import interleaved
 from percpu_proofs.kernel.build import Library
-from percpu_proofs.kernel.draws import Case, cases
+from percpu_proofs.kernel.draws import Case, draw_case
 from percpu_proofs.kernel.instance import KernelStopped
 from percpu_proofs.kernel.interleaved import FoundSchedule
 from percpu_proofs.kernel.model import Model
@@ -39,10 +33,11 @@ SCHEDULES: Final = 400
 """Schedules of one task that draws schedules."""
 OPERATIONS: Final = 1000
 """Operations of a case, about."""
-SHRINK_SECONDS: Final = 40.0
+TRIES: Final = 2000
+"""Of leaving something out of a case that shows a difference."""
+TRIES_OF_SCHEDULES: Final = 300
 GRACE: Final = 10.0
 """Seconds that workers get to end the case they are at, when a run is interrupted."""
-_STORE: Final = Path(tempfile.gettempdir()) / "percpu-spec-hypothesis"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +60,7 @@ class Found:
     library: Library
     case: Case
     difference: Difference
+    stopped: str = ""  # why more may be left out
 
 
 @dataclass(slots=True)
@@ -114,23 +110,11 @@ def run_task(task: Task, into: Tally | None = None) -> Tally:
     if task.schedules:
         return _run_schedules(task, tally)
 
-    @seed(task.seed)
-    @settings(
-        max_examples=task.cases, database=None, deadline=None, phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )  # fmt: skip
-    @given(cases(task.library.backing, task.operations))
-    def draw(case: Case) -> None:
-        if tally.found is None and not _stopped():
-            tally.add(run_one(task, case))
-
-    set_hypothesis_home_dir(_STORE)  # else it makes a folder where the user stands
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", HypothesisWarning)
-            draw()
-    finally:
-        set_hypothesis_home_dir(None)
+    for number in range(task.cases):
+        if tally.found is not None or _stopped():
+            break
+        choices = drawn(f"{task.seed}/{number}")
+        tally.add(run_one(task, draw_case(choices, task.library.backing, task.operations)))
     return tally
 
 
@@ -142,11 +126,11 @@ def _run_schedules(task: Task, tally: Tally) -> Tally:
         done, _ = interleaved.run_drawn(task.library, task.model, plan, number)
         tally.schedules += 1
         tally.steps += done.steps
-        tally.geometries.add(plan.geometry)
+        tally.geometries.add(plan.sizes)
         tally.broken.update(done.broken.keys())
         if done.difference is not None:
             tally.found_schedule = interleaved.shrunk(
-                task.library, task.model, plan, number, SHRINK_SECONDS
+                task.library, task.model, plan, number, TRIES_OF_SCHEDULES
             )
             break
     return tally
@@ -189,12 +173,14 @@ def shrunk(task: Task, case: Case) -> Found:
         result = run_case(task.library, attempt, task.model, judge=judge, every=judge)
         return None if result is None else result[0]
 
-    small = shrink(case.geometry, case.operations, trial, SHRINK_SECONDS)
+    shrunk_case = shrink(case.geometry, case.operations, trial, TRIES)
+    small = shrunk_case.best
     # the trials looked at the last state only: the difference may show before
     again = run_case(task.library, small, task.model, judge=judge)
     if again is None:  # the library itself is not deterministic; say so with the whole case
         return Found(task.library, case, Difference("repeat", "differs once", "agrees again"))
-    return Found(task.library, Case(small.geometry, small.operations[: again[0]]), again[1])
+    last = Case(small.geometry, small.operations[: again[0]])
+    return Found(task.library, last, again[1], shrunk_case.stopped)
 
 
 def _needs_judge(task: Task, case: Case) -> bool:

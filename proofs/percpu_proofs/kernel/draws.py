@@ -1,7 +1,7 @@
-"""What a differential run does: geometries and operations, drawn by Hypothesis in phases.
+"""What a differential run does: geometries and operations, drawn in phases.
 
 A phase has chances of its own for requests, frees, balance work and scripted failures, and the seed
-that its operations follow from. Only random() is used of that: it repeats on every Python version.
+that its operations follow from.
 """
 
 from __future__ import annotations
@@ -10,17 +10,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
-from random import Random
-from typing import Final, TypeVar
+from typing import Final
 
-from hypothesis import strategies as st
-
+from percpu_proofs.choices import Choices, drawn
 from percpu_proofs.oplist import Operation, parse_operations
 from percpu_spec.geometry import Backing, Geometry
 
-T = TypeVar("T")
-
-_PAGE: Final = 4096
+_SEEDS: Final = 1 << 32
 _UNITS: Final = (32768, 65536, 131072)
 _SMALL: Final = (1, 4, 8, 12, 20, 40, 64, 128, 256, 300)
 _PAGES: Final = (4096, 8192, 4100, 4092, 12288, 2048, 20000)
@@ -65,82 +61,51 @@ class Case:
     operations: list[Operation]
 
 
-def geometries(backing: Backing) -> st.SearchStrategy[Geometry]:
-    """Return the geometries that a kernel boots with, drawn part by part."""
-    return st.builds(
-        _geometry,
-        st.just(backing),
-        st.sampled_from(_UNITS),
-        st.sampled_from((4096, 8192, 10002, 4100, 100)),
-        st.sampled_from((0, 0, 8192, 4608, 200)),
-        st.booleans(),
-        st.integers(1, 4),
-        st.integers(1, 2),
-        st.booleans(),
-        st.integers(0, 9),
-    )
+def draw_case(choices: Choices, backing: Backing, operations: int) -> Case:
+    """Draw a case of about so many operations."""
+    geometry = _draw_geometry(choices, backing)
+    longest = max(operations // 4, 8)
+    if choices.number(3):
+        phases = [_draw_phase(choices, longest) for _ in range(2 + choices.number(6))]
+    else:
+        phases = [p for _ in range(1 + choices.number(2)) for p in _draw_wave(choices, 2 * longest)]
+    return Case(geometry, expand(phases))
 
 
-def _geometry(
-    backing: Backing, unit: int, static: int, reserved: int, whole: bool, cpus: int, groups: int,
-    memcg: bool, late: int,
-) -> Geometry:  # fmt: skip
+def _draw_geometry(choices: Choices, backing: Backing) -> Geometry:
+    """Draw sizes that a kernel boots with, part by part."""
+    pick, number = choices.pick, choices.number
+    unit = pick(_UNITS)
+    static, reserved = pick((4096, 8192, 10002, 4100, 100)), pick((0, 0, 8192, 4608, 200))
     if static + reserved + 20480 > unit:
         static, reserved = 4096, 0
     room = unit - static - reserved
-    dyn = room if whole else 20480 + -static % 4 + (room - 20480) // 8 * 4
+    dyn = room if choices.bit() else 20480 + -static % 4 + (room - 20480) // 8 * 4
+    cpus = 1 + number(4)
+    groups = 1 if backing == "km" else min(1 + number(2), cpus)
     return Geometry(
-        unit=unit, static=static, reserved=reserved, dyn=min(dyn, room), cpus=cpus,
-        groups=1 if backing == "km" else min(groups, cpus), memcg=memcg, async_enabled=late != 0,
-        backing=backing,
+        unit=unit, static=static, reserved=reserved, dyn=min(dyn, room), cpus=cpus, groups=groups,
+        memcg=choices.bit(), async_enabled=number(10) > 0, backing=backing,
     )  # fmt: skip
 
 
-def phases(longest: int) -> st.SearchStrategy[Phase]:
-    """Return phases of up to `longest` operations."""
-    return st.builds(
-        Phase,
-        st.integers(longest // 4, longest),
-        st.integers(0, 1 << 32),
-        st.sampled_from((5, 25, 40, 50, 55, 65, 80, 95)),
-        st.sampled_from((0, 2, 10, 30, 100)),
-        st.sampled_from((0, 0, 3, 12)),
-        st.integers(0, 3),
-        st.sampled_from(_SIZES),
-        st.sampled_from(_ALIGNS),
-        st.sampled_from(_FLAGS),
-    )
+def _draw_phase(choices: Choices, longest: int) -> Phase:
+    pick, number = choices.pick, choices.number
+    length = longest // 4 + number(longest - longest // 4 + 1)
+    return Phase(
+        length, number(_SEEDS), pick((5, 25, 40, 50, 55, 65, 80, 95)), pick((0, 2, 10, 30, 100)),
+        pick((0, 0, 3, 12)), number(4), pick(_SIZES), pick(_ALIGNS), pick(_FLAGS),
+    )  # fmt: skip
 
 
-def waves(longest: int) -> st.SearchStrategy[list[Phase]]:
-    """Return phases that fill chunks and drain them again, with the balance work at their heels."""
-    return st.builds(
-        _wave,
-        st.integers(longest // 2, longest),
-        st.integers(0, 1 << 32),
-        st.sampled_from(_STRADDLING),
-        st.sampled_from((30, 100, 100)),
-        st.sampled_from((0, 0, 3, 1)),
-    )
-
-
-def _wave(length: int, seed: int, sizes: Sequence[int], work: int, order: int) -> list[Phase]:
-    fill = Phase(length, seed, 96, 5, 0, order, sizes, (4,), ("-",))
-    drain = replace(fill, seed=seed + 1, length=length * 5 // 6, grow=4, work=work)
-    return [fill, drain]
-
-
-@st.composite
-def cases(draw: st.DrawFn, backing: Backing, operations: int) -> Case:
-    """Draw a case of about so many operations."""
-    geometry = draw(geometries(backing))
-    longest = max(operations // 4, 8)
-    if draw(st.integers(0, 2)):
-        chosen = draw(st.lists(phases(longest), min_size=2, max_size=10))
-    else:
-        filled = draw(st.lists(waves(2 * longest), min_size=1, max_size=4))
-        chosen = [phase for wave in filled for phase in wave]
-    return Case(geometry, expand(chosen))
+def _draw_wave(choices: Choices, longest: int) -> list[Phase]:
+    """Draw phases that fill chunks and drain them again, with the balance work at their heels."""
+    pick, number = choices.pick, choices.number
+    length, seed = longest // 2 + number(longest - longest // 2 + 1), number(_SEEDS)
+    order = pick((0, 0, 3, 1))
+    fill = Phase(length, seed, 96, 5, 0, order, pick(_STRADDLING), (4,), ("-",))
+    work = pick((30, 100, 100))
+    return [fill, replace(fill, seed=seed + 1, length=length * 5 // 6, grow=4, work=work)]
 
 
 def expand(chosen: Sequence[Phase]) -> list[Operation]:
@@ -154,22 +119,19 @@ def expand(chosen: Sequence[Phase]) -> list[Operation]:
 
 
 def _lines(phase: Phase, live: list[int], handles: Iterator[int]) -> Iterator[str]:
-    random = Random(phase.seed).random
-
-    def pick(items: Sequence[T]) -> T:
-        return items[int(random() * len(items))]
-
+    choices = drawn(phase.seed)
+    pick, number = choices.pick, choices.number
     for _ in range(phase.length):
-        if random() * 100 < phase.fault:
+        if number(100) < phase.fault:
             yield pick(_FAULTS)
-        if random() * 100 < phase.grow or not live:
+        if number(100) < phase.grow or not live:
             handle = next(handles)
             live.append(handle)
             yield f"a {handle} {pick(phase.sizes)} {pick(phase.aligns)} {pick(phase.flags)}"
         else:
             at = (
-                int(random() * len(live)), len(live) - 1, 0, max(len(live) - 2, 0) // 2 * 2
+                number(len(live)), len(live) - 1, 0, max(len(live) - 2, 0) // 2 * 2
             )[phase.order]  # fmt: skip
             yield f"f {live.pop(at)}"
-        if random() * 100 < phase.work:
-            yield "B" if random() < 0.8 else "b"
+        if number(100) < phase.work:
+            yield "B" if number(10) < 8 else "b"

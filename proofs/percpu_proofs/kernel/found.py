@@ -55,8 +55,8 @@ def geometry_text(found: Found) -> str:
 def schedule_as_json(found: FoundSchedule) -> dict[str, Any]:
     """Return a schedule that shows a difference, with plain values only."""
     return {
-        "setup": [text_of(operation) for operation in found.plan.setup],
-        "actors": [text_of(operation) for operation in found.plan.actors],
+        "setup": list(found.plan.setup),
+        "actors": list(found.plan.actors),
         "schedule": list(found.schedule),
         "difference": found.difference,
         "token": found.token,
@@ -66,9 +66,9 @@ def schedule_as_json(found: FoundSchedule) -> dict[str, Any]:
 def schedule_text(found: FoundSchedule) -> str:
     """Return the same for people."""
     lines = [f"differs at step {len(found.schedule)} of a schedule: {found.difference}", "setup"]
-    lines += [f"{n:5}  {text_of(op)}" for n, op in enumerate(found.plan.setup, 1)]
+    lines += [f"{n:5}  {text}" for n, text in enumerate(found.plan.setup, 1)]
     lines += ["actors, 0 the first; later numbers are runs of the balance work"]
-    lines += [f"{n:5}  {text_of(op)}" for n, op in enumerate(found.plan.actors)]
+    lines += [f"{n:5}  {text}" for n, text in enumerate(found.plan.actors)]
     lines += [f"schedule {' '.join(map(str, found.schedule))}", f"--token {found.token}"]
     return "\n".join(lines)
 

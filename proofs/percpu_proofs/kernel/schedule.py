@@ -8,15 +8,18 @@ clauses are asked of the kernel's.
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import Any, Final
 
 from percpu_contracts.registry import Scope, When, asked
 from percpu_contracts.steps import judged_step
 from percpu_contracts.whole_state import WholeState
 from percpu_proofs.conformance.difference import Difference
-from percpu_proofs.explore.rest import MOST_RUNS
+from percpu_proofs.explore.scenario import Scenario
+from percpu_proofs.explore.schedulers.drain import Drain
+from percpu_proofs.explore.schedulers.replay import ImpossibleStepError, Replay
+from percpu_proofs.explore.system import Schedule, Scheduler, actor_of, scheduled
 from percpu_proofs.explore.token import Token, read_token
 from percpu_proofs.explore.world import Runner, Start, World
 from percpu_proofs.inputs import InputError
@@ -27,16 +30,15 @@ from percpu_proofs.kernel.model import Model
 from percpu_proofs.kernel.pair import Pair
 from percpu_proofs.kernel.views import OWNED, KernelState
 from percpu_proofs.machine import HandleError
-from percpu_proofs.oplist import Operation, parse_operations
 from percpu_reference.gaps import DONE, FAILED, Gap, Kind
 from percpu_reference.variants.fixes.free_chunks import AGAIN
 from percpu_spec.definitions import Listing
-from percpu_spec.geometry import Geometry
 from percpu_spec.gfp import allow_blocking
 from percpu_spec.steps import Area, Step
 
 _STATES: Final = asked(Scope.ALLOCATOR, When.ALWAYS, When.ISOLATED)
 _AT_REST: Final = asked(Scope.ALLOCATOR, When.QUIESCENT)
+_MOST_STEPS: Final = 2000  # of one schedule; an end comes long before
 _MOST_POINTS: Final = 100_000  # that a kernel's actor passes within one step of the model
 
 
@@ -81,56 +83,60 @@ def confirm(library: Library, model: Model, text: str) -> Confirmed:
 def replay(library: Library, model: Model, token: Token) -> Confirmed:
     """Replay a schedule that was read; stop at the first difference."""
     done = Confirmed(token.clause)
-    geometry = Geometry().with_changes(token.geometry).require_kernel()
-    stage: Stage | None = None
     try:
-        setup, actors = (
-            parse_operations(Path("token"), lines).operations if lines else []
-            for lines in (token.setup, token.actors)
-        )
-        plan = Interleaving(geometry, setup, actors, token.works, token.failures, token.waiting)
-        stage = Stage(library, model, plan, done)
-        for actor in token.schedule:
-            done.steps += 1
-            stage.step(actor)
-            if done.difference is not None:
-                return done
-        stage.judge_rest()
-    except KernelStopped as stopped:
-        done.difference = f"the kernel stopped: {stopped}"
+        follow(library, model, token.scenario, Replay(token.schedule), done)
+    except ImpossibleStepError as error:
+        raise InputError("token", None, f"steps that are possible ({error})") from None
     except HandleError as error:
         raise InputError("token", None, f"operations on handles as held ({error})") from None
-    finally:
-        if stage is not None:
-            stage.pair.close()
     return done
 
 
-@dataclass(frozen=True, slots=True)
-class Interleaving:
-    """Operations one after the other, then actors at the same time."""
+def follow(
+    library: Library,
+    model: Model,
+    scenario: Scenario,
+    scheduler: Scheduler,
+    done: Confirmed,
+    declared: Container[str] | None = None,
+) -> Schedule:
+    """Run a scenario on both for as long as they agree; return the steps taken.
 
-    geometry: Geometry
-    setup: list[Operation]
-    actors: list[Operation]
-    works: int  # runs of the balance work that was asked for, at most
-    failures: int = 0  # so many steps that ask for memory may fail
-    waiting: bool = False  # actors may begin while the mutex is held, and wait for it
+    declared: clauses that may be broken; another one counts as a difference. Raises HandleError.
+    """
+    taken: list[int] = []
+    try:
+        stage = Stage(library, model, scenario, done)
+        try:
+            for step in scheduled(stage, scheduler):
+                taken.append(step)
+                stage.step(step)
+                for clause, (_, wrong) in done.broken.items():
+                    if declared is not None and clause not in declared:
+                        done.difference = f"clause {clause}: {wrong}"
+                if done.difference is not None or done.steps == _MOST_STEPS:
+                    return tuple(taken)
+            stage.judge_rest()
+        finally:
+            stage.pair.close()
+    except KernelStopped as stopped:
+        done.difference = f"the kernel stopped: {stopped}"
+    return tuple(taken)
 
 
 class Stage:
     """A world of the model and the kernel's actors, after the same steps."""
 
-    def __init__(self, library: Library, model: Model, plan: Interleaving, done: Confirmed) -> None:
+    def __init__(self, library: Library, model: Model, plan: Scenario, done: Confirmed) -> None:
         """Boot both and do the setup. Raises KernelStopped, HandleError."""
         self.done = done
-        self.pair = Pair(library, plan.geometry, model)
+        self.pair = Pair(library, plan.sizes, model)
         machine = self.pair.machine
-        for number, operation in enumerate(plan.setup, 1):
+        for number, operation in enumerate(plan.prepared, 1):
             machine.apply(number, operation)
             self.pair.kernel.apply(operation)
         start = Start(
-            machine.allocator, machine.handles, tuple(plan.actors), plan.works, plan.waiting,
+            machine.allocator, machine.handles, plan.concurrent, plan.works, plan.waiting,
             plan.failures,
         )  # fmt: skip
         self.world = World(start)
@@ -141,12 +147,15 @@ class Stage:
         self._compare()
         self._judge(None)
 
+    def enabled(self) -> list[int]:
+        """Return the steps that both can take now."""
+        return self.world.enabled()
+
     def step(self, step: int) -> None:
         """Let both take one step, as the world numbers them; compare and judge."""
         world = self.world
-        if step not in world.enabled():
-            raise InputError("token", None, f"a step that is possible at {self.done.steps}")
-        actor = step if step >= 0 else ~step  # ~n: actor n asks for memory in vain
+        self.done.steps += 1
+        actor = actor_of(step)
         step_taken = world.before(actor)
         step_taken.floats = (self.state.nr_empty_pop_pages,)
         step_taken.places = {c: c.on_list for c in self.state.listed()}
@@ -259,17 +268,15 @@ class Stage:
     def judge_rest(self) -> None:
         """Ask the clauses about rest, if everybody is done: work still asked for runs first."""
         world = self.world
-        for _ in range(MOST_RUNS):
-            if not (world.finished and world.allocator.work_pending):
-                break
-            world.works += 1
-            actor = len(world.runners)
-            while actor == len(world.runners) or not world.runners[actor].done:
-                self.done.steps += 1
-                self.step(actor)
-                if self.done.difference is not None:
-                    return
-        if world.finished and world.allocator.quiescent:
+        if not world.finished:
+            return
+        rest = Drain(world)
+        for step in scheduled(self, rest):
+            self.step(step)
+            if self.done.difference is not None:
+                return
+        self._enter("BAL-3", rest.wrong)
+        if world.allocator.quiescent:
             listing = Listing(self.state)
             for clause, holds in _AT_REST:
                 self._enter(clause, holds(listing))

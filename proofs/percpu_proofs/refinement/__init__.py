@@ -2,7 +2,7 @@
 
 from percpu_proofs.refinement.checker import RefinementChecker
 from percpu_proofs.refinement.machines import DEPARTURE, machine_of, may_depart
-from percpu_proofs.refinement.mismatch import Difference, StepMismatch, title
+from percpu_proofs.refinement.mismatch import Difference, StepMismatch
 from percpu_proofs.refinement.refined import refined
 
 __all__ = [
@@ -13,5 +13,4 @@ __all__ = [
     "machine_of",
     "may_depart",
     "refined",
-    "title",
 ]

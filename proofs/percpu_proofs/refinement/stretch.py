@@ -51,7 +51,8 @@ _AREA = ("area_ready", "area")
 _FREED = ("free", "free_isolating")
 _UNMOVED = ("free_unmoved",)  # of machines in which a chunk can be on a list not computed
 _FAILED = ("fill_fail", "fill_fail_isolating")
-_CHOSEN: dict[tuple[str, ...], tuple[str, ...]] = {  # of machines that leave the policy open: what is seen says what was chosen
+# of machines that leave the policy open: what is seen says what was chosen
+_CHOSEN: dict[tuple[str, ...], tuple[str, ...]] = {
     _FREED: ("free_isolating_chosen", *_FREED),
     _FAILED: ("fill_fail_isolating_chosen", *_FAILED),
 }

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from percpu_contracts.situations import Sightings
 from percpu_proofs import data
@@ -15,9 +15,9 @@ from percpu_proofs.conformance.vector_file import read_vector
 from percpu_proofs.explore import alphabets
 from percpu_proofs.explore.breadth import Breadth, Caught
 from percpu_proofs.explore.fuzz import Fuzz
+from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.scenario import KERNEL_32K
 from percpu_proofs.explore.scenarios import SCENARIOS
-from percpu_proofs.explore.search import Search
 from percpu_proofs.explore.token import Token
 from percpu_proofs.machine import Machine
 from percpu_proofs.oplist import text_of
@@ -39,6 +39,8 @@ FUZZED_AT = {
 """The geometries of the fuzz jobs, by name."""
 
 
+_PROGRAMS = range(100, 1500)  # drawn: at least, and at most while something is sought
+_DEEPER = 100  # times as many steps or programs
 _SOUGHT = frozenset({"COST-1", "LIST-3", "LIST-4"})
 """Declared violations that only fuzzing finds in some variant: for them it goes on."""
 
@@ -50,8 +52,8 @@ class Job:
     variant: str
     engine: Engine
     what: str  # a plan's, scenario's or geometry's name, or the path of a recorded run
-    budget: float  # seconds, at most
-    deep: bool = False  # go on beyond the plan's bound while there is time
+    deep: bool = False  # go on beyond the plan's lists and programs, to many times the steps
+    most: int | None = None  # steps or programs, in the place of the plan's bound
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,7 @@ class Outcome:
         return f"{self.reach}: {self.how}"
 
 
-def jobs_for(variants: tuple[str, ...], budget: float, *, deep: bool = False) -> list[Job]:
+def jobs_for(variants: tuple[str, ...], *, deep: bool = False) -> list[Job]:
     """Return all jobs of a review, the long ones first."""
     kinds: list[tuple[Engine, Sequence[str]]] = [
         ("hunt", [plan.name for plan in reversed(alphabets.HUNTS)]),
@@ -101,7 +103,7 @@ def jobs_for(variants: tuple[str, ...], budget: float, *, deep: bool = False) ->
         ("scenario", list(SCENARIOS)),
     ]
     return [
-        Job(variant, engine, what, budget, deep)
+        Job(variant, engine, what, deep)
         for engine, names in kinds
         for what in names
         for variant in variants
@@ -120,7 +122,7 @@ def workloads() -> list[Path]:
 
 
 def run(job: Job) -> Outcome:
-    """Run a job to its end or to the end of its budget."""
+    """Run a job to its end."""
     began = time.perf_counter()
     outcome = _RUNS[job.engine](job)
     outcome.seconds = time.perf_counter() - began
@@ -133,25 +135,28 @@ def _wanted(variant: str) -> frozenset[str]:
 
 def _sequences(job: Job) -> Outcome:
     plan = next(p for p in alphabets.SEQUENCES if p.name == job.what)
-    search = alphabets.sequences(plan, job.variant, job.budget)
+    search = alphabets.sequences(plan, job.variant)
     search.wanted = _wanted(job.variant) & plan.sought
     return _breadth(job, plan, search, "one after the other, contracts at full")
 
 
 def _hunt(job: Job) -> Outcome:
     plan = next(p for p in alphabets.HUNTS if p.name == job.what)
-    search = alphabets.hunt(plan, job.variant, job.budget)
+    search = alphabets.hunt(plan, job.variant)
     search.wanted = _wanted(job.variant) & plan.sought
     few = "" if plan.preemptions is None else f" with up to {plan.preemptions} preemption"
     how = f"the last {plan.together} at once with the work, every schedule{few}"
     return _breadth(job, plan, search, how)
 
 
-def _breadth(job: Job, plan: alphabets.Plan, search: Breadth, how: str) -> Outcome:
+def _breadth(job: Job, plan: alphabets.Plan, search: Breadth[Any], how: str) -> Outcome:
     if job.deep:
-        search.longest, search.wanted = plan.longest + 8, frozenset({"all that time allows"})
+        search.longest, search.wanted = plan.longest + 8, frozenset({"all there is"})
+        search.most = plan.most * _DEEPER
+    if job.most is not None:
+        search.most = job.most
     search.run()
-    short = "" if search.complete else f" of {search.longest}, out of time"
+    short = "" if search.complete else f" of {search.longest}, {search.stopped or 'interrupted'}"
     return Outcome(
         job,
         EXHAUSTIVE,
@@ -174,13 +179,20 @@ def _example(variant: str, caught: Caught, geometry: str) -> Example:
 
 def _fuzz(job: Job) -> Outcome:
     geometry = FUZZED_AT[job.what]
-    fuzz = Fuzz(job.variant, Geometry().with_changes(geometry), seed=1, budget=job.budget)
+    fuzz = Fuzz(
+        job.variant,
+        Geometry().with_changes(geometry),
+        seed=1,
+        least=_PROGRAMS.start,
+        most=_PROGRAMS.stop * (_DEEPER if job.deep else 1) if job.most is None else job.most,
+    )
     fuzz.prefixes = [
         s.prepared for s in SCENARIOS.values() if s.geometry == geometry and len(s.setup) <= 8
     ]
-    if not job.deep:
-        fuzz.least, fuzz.most = 100, 1500
-        fuzz.sought = _wanted(job.variant) & _SOUGHT if job.what == "pages" else frozenset()
+    if job.deep:
+        fuzz.least = fuzz.most
+    elif job.what == "pages":
+        fuzz.sought = _wanted(job.variant) & _SOUGHT
     fuzz.run()
     outcome = Outcome(
         job,
@@ -190,20 +202,18 @@ def _fuzz(job: Job) -> Outcome:
         f"scenario, seed {fuzz.seed}; {geometry}",
         dict(fuzz.judged),
     )
-    for clause, (message, drawn) in fuzz.caught.items():
-        operations = tuple(map(text_of, drawn.operations))
-        token = Token(
-            job.variant, clause, geometry, (), operations, drawn.works, drawn.schedule
-        )
+    for clause, (message, small) in fuzz.caught.items():
+        operations = tuple(map(text_of, small.actors))
+        token = Token(job.variant, clause, geometry, (), operations, small.works, small.schedule)
         outcome.examples[clause] = Example(
-            message, (), operations, drawn.schedule, len(operations), False, str(token)
+            message, (), operations, small.schedule, len(operations), False, str(token)
         )
     return outcome
 
 
 def _scenario(job: Job) -> Outcome:
     scenario = SCENARIOS[job.what]
-    result = Search(scenario.start(job.variant), refine=job.deep).run()
+    result = search(scenario.start(job.variant), refine=job.deep)
     length = len(scenario.setup) + len(scenario.actors)
     return Outcome(
         job,
@@ -236,14 +246,11 @@ def _workload(job: Job) -> Outcome:
     machine = Machine(allocator)
     monitor = allocator.monitor
     assert monitor is not None
-    deadline = time.perf_counter() + job.budget
     operations = vector.listed.operations
     sightings = Sightings()
     done = 0
     with suppress(KeyboardInterrupt):
         for number, operation in enumerate(operations, 1):
-            if time.perf_counter() > deadline:
-                break
             machine.apply(number, operation)
             done = number
             if done % 16 == 0:

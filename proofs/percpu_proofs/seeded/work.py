@@ -50,7 +50,7 @@ BACKING: list[Row] = [
     ("create_chunk", "self.enter_chunk(chunk)", "self.enter_chunk(chunk); self.owned.append(chunk)",
      "LIST-1"),
     ("create_chunk", "self.enter_chunk(chunk)",
-     "self.enter_chunk(chunk); self._chunk_move(chunk, 0, True)", "LIST-1"),
+     "self.enter_chunk(chunk); self._chunk_move(chunk, 0, True)", "LIST-1 LOCK-1"),
     ("enter_chunk", "self.chunk_created(chunk.base_addr)", "pass", "LIST-1 STAT-1"),
     ("destroy_chunk", "self.owned.remove(chunk)", "pass", "LIST-1"),
     ("destroy_chunk", "self.chunk_destroyed(chunk.base_addr)", "pass", "LIST-1 STAT-1"),

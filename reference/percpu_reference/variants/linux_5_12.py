@@ -23,9 +23,8 @@ class Linux512(TwoTypes):
     EXPECTED: ClassVar[dict[str, str]] = ENDURING
     NOT_APPLICABLE: ClassVar[dict[str, str]] = {
         **REFERENCE_ONLY,
-        **dict.fromkeys(
-            ("ISO-1", "ISO-2", "RCL-1", "RCL-2", "RCL-3", "RCL-4", "RCL-5"), NO_DEPOPULATION
-        ),
+        **dict.fromkeys((f"ISO-{n}" for n in range(1, 5)), NO_DEPOPULATION),
+        **dict.fromkeys((f"RCL-{n}" for n in range(1, 8)), NO_DEPOPULATION),
     }
 
     def __init__(self, geometry: Geometry, **given: Any) -> None:

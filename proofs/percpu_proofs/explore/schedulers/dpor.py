@@ -11,11 +11,11 @@ how often is not.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from percpu_proofs.explore.footprint import CONFLICTS, Standing, commute, footprint, touched
-from percpu_proofs.explore.search import Explored, Mark, Mode, Schedule, Search
-from percpu_proofs.explore.world import Start, World
+from percpu_proofs.explore.search import Mode, Search
+from percpu_proofs.explore.system import Schedule, actor_of
+from percpu_proofs.explore.world import World
 
 
 @dataclass(slots=True)
@@ -37,14 +37,15 @@ class Event:
 class Reduction(Search):
     """A search that tries another actor only where that can make a difference."""
 
+    mode: Mode = "dpor"
     _path: list[Event]
 
     def search(self) -> None:
         """Search from the start on."""
         self._path = []
-        self._reduce((), self.start_mark(), {})
+        self._reduce((), {})
 
-    def _reduce(self, schedule: Schedule, mark: Mark, asleep: dict[int, int]) -> None:
+    def _reduce(self, schedule: Schedule, asleep: dict[int, int]) -> None:
         """Search on from the present world; asleep: actors not to be tried, with footprints."""
         world, path = self.world, self._path
         self.result.depth = max(self.result.depth, len(schedule))
@@ -53,18 +54,15 @@ class Reduction(Search):
             self._race(actor, touches)
         enabled: dict[int, list[int]] = {}
         for step in world.enabled():
-            enabled.setdefault(max(step, ~step), []).append(step)
+            enabled.setdefault(actor_of(step), []).append(step)
         if not enabled:
-            self.watch.at_end(world, schedule)
-            self.result.schedules += 1
+            self.at_end(schedule)
             return
         first = next((actor for actor in enabled if actor not in asleep), None)
         if first is None:
             return
         here = Event(enabled, {first})
         path.append(here)
-        mark = self.mark(schedule, mark)
-        moved = False
         while here.wanted - here.tried:
             actor = min(here.wanted - here.tried)
             here.tried.add(actor)
@@ -72,17 +70,15 @@ class Reduction(Search):
                 continue
             footprints = 0
             for step in enabled[actor]:
-                if moved:
-                    self.again(schedule, mark)
-                moved = True
                 longer = (*schedule, step)
+                self.cursor.come_to(schedule)
                 before = Standing(world, actor)
-                self.step(step, longer)
+                self.step(longer)
                 here.actor, here.touched = actor, touched(world, actor, before)
                 here.clock = self._clock(actor, here.touched)
                 footprints |= here.touched
                 awake = {a: p for a, p in asleep.items() if commute(p, here.touched)}
-                self._reduce(longer, mark, awake)
+                self._reduce(longer, awake)
             asleep = {**asleep, actor: footprints}
         path.pop()
 
@@ -116,7 +112,3 @@ def _under_way(world: World) -> list[int]:
     actors = [index for index, runner in enumerate(world.runners) if not runner.done]
     return [*actors, len(world.runners)] if world.works else actors
 
-
-def search(start: Start, mode: Mode, **bounds: Any) -> Explored:
-    """Search all schedules of a start in a mode; see Search for the bounds."""
-    return (Reduction if mode == "dpor" else Search)(start, mode, **bounds).run()

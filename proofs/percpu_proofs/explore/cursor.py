@@ -1,0 +1,72 @@
+"""A world that is brought to the end of any schedule, and a machine that follows it there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from percpu_proofs.explore.follower import Follower
+from percpu_proofs.explore.system import actor_of
+from percpu_proofs.explore.world import Saved, Start, World
+from percpu_proofs.refinement import machine_of
+
+_FAR: Final = 2  # steps from a saved world on that are rather taken again than saved as well
+
+
+class Cursor:
+    """Where a search stands. refine: the abstract machine of the variant follows, if it has one.
+
+    Generators cannot be copied. So a world is reached again by the schedule, from the last one on
+    the way there that had no operation under way and was saved.
+    """
+
+    def __init__(self, start: Start, *, refine: bool = False) -> None:
+        self.world = World(start)
+        allocator = start.allocator
+        machine = machine_of(type(allocator), allocator.geometry.backing) if refine else None
+        self.follower = None if machine is None else Follower(machine, self.world)
+        self._taken: list[int] = []  # the steps to where the world is
+        self._used_up = False  # it is elsewhere
+        self._saved: list[tuple[int, Saved]] = [(0, self.world.begin)]  # each after so many steps
+        self._followed: list[Any] = [self.follower and self.follower.mark()]  # after each step
+
+    def come_to(self, schedule: Sequence[int]) -> None:
+        """Bring the world to the end of a schedule."""
+        world, taken, follower = self.world, self._taken, self.follower
+        same = 0
+        for ours, wanted in zip(taken, schedule, strict=False):
+            if ours != wanted:
+                break
+            same += 1
+        if same < len(taken) or self._used_up:
+            self._used_up = False
+            while self._saved[-1][0] > same:
+                self._saved.pop()
+            length, saved = self._saved[-1]
+            world.load(saved)
+            for number in range(length, same):
+                world.step(schedule[number])
+                self._save(number + 1)
+            del taken[same:], self._followed[same + 1 :]
+            if follower is not None:
+                follower.back_to(self._followed[same])
+        for step in schedule[same:]:
+            world.step(step)
+            if follower is not None:
+                follower.after(world, actor_of(step))
+                follower.steps -= 1  # what is done again is not counted
+            self.took(step)
+            self._save(len(taken))
+
+    def took(self, step: int) -> None:
+        """Note that the world has taken a step, and the follower followed."""
+        self._taken.append(step)
+        self._followed.append(self.follower and self.follower.mark())
+
+    def use_up(self) -> None:
+        """Note that the world is about to leave where it is."""
+        self._used_up = True
+
+    def _save(self, length: int) -> None:
+        if length > self._saved[-1][0] + _FAR and self.world.at_rest:
+            self._saved.append((length, self.world.save()))

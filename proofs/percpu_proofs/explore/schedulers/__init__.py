@@ -1,0 +1,1 @@
+"""Who runs next: schedulers that search all schedules, and schedulers that make one."""

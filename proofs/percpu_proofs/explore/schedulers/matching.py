@@ -1,0 +1,271 @@
+"""States matched: what was met before is not searched again, and schedules through it are counted.
+
+A state is what all actors share and where each stands. A step changes the first and its own actor's
+place, and depends on nothing else; nor does what is said of it, but for the chunks that others
+hold. So a step that was taken once, from such a place with such a share, is not taken again: its
+outcome is looked up, with what was said. Every step of every state is judged that way.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+from percpu_proofs.explore.search import EnoughError, Explored, Mode, Search
+from percpu_proofs.explore.standing import number_of
+from percpu_proofs.explore.system import Need, Place, Shared, actor_of, enabled
+from percpu_proofs.explore.world import Start
+from percpu_spec.catalogue import REFINE
+
+_NOBODY: Final = -1
+_BEGINNING: Final = -1  # the place of a run of the work that is not begun
+
+
+class State(NamedTuple):
+    """What all actors share, who holds pcpu_alloc_mutex, and where each stands, by number."""
+
+    shared: int
+    holder: int
+    places: tuple[int, ...]
+    lost: bool  # the abstract machine does not follow any more
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Said:
+    """What was said of a step or an end."""
+
+    situations: tuple[str, ...]
+    witnessed: tuple[str, ...]
+    broken: tuple[tuple[str, str], ...]  # clause, message
+    compared: int = 0  # steps that were compared with the abstract machine
+
+
+class Outcome(NamedTuple):
+    """What a step leads to, and what was said of it."""
+
+    shared: int
+    place: int
+    said: Said
+
+
+class Spot(NamedTuple):
+    """What is to be known of a place: numbers of what others see, with and without a chunk held."""
+
+    need: Need
+    holding: int | None
+    seen: int | None
+    role: int
+
+
+@dataclass(slots=True)
+class Known:
+    """What is known of steps and ends.
+
+    Searches of one variant in one geometry may share it, if all let actors wait for the mutex or
+    none does, and all or none are compared with the abstract machine.
+    """
+
+    shared: dict[int, Shared] = field(default_factory=dict)
+    spots: dict[int, Spot] = field(default_factory=dict)
+    outcomes: dict[Hashable, Outcome] = field(default_factory=dict)
+    ends: dict[Hashable, Said] = field(default_factory=dict)
+
+    def share(self, shared: Shared) -> int:
+        """Return the number of what actors share."""
+        number = number_of(shared.key)
+        if number not in self.shared:
+            self.shared[number] = shared._replace(key=number)
+        return number
+
+    def place(self, place: Place) -> int:
+        """Return the number of a place."""
+        number = number_of(place.key)
+        if number not in self.spots:
+            seen = None if place.seen is None else number_of(place.seen)
+            self.spots[number] = Spot(
+                place.need, seen if place.holds else None, seen, number_of(place.role)
+            )
+        return number
+
+
+class Matching(Search):
+    """Every state, once.
+
+    preemptions: at most so many in a schedule; without a bound, any number. A switch away from an
+    actor that could go on is one.
+    """
+
+    mode: Mode = "matching"
+
+    def __init__(
+        self,
+        start: Start,
+        *,
+        preemptions: int | None = None,
+        known: Known | None = None,
+        **bounds: Any,
+    ) -> None:
+        super().__init__(start, **bounds)
+        self.preemptions = preemptions
+        self.known = Known() if known is None else known
+        # states met, with the schedules that go on from each and the steps of those; none while
+        # the search through a state is under way
+        self._met: dict[object, tuple[int, int] | None] = {}
+        self._path: list[int] = []  # the steps to the state that the search is at
+        self._said: Counter[Said] = Counter()
+
+    def search(self) -> None:
+        """Search from the start on."""
+        known, world = self.known, self.world
+        places = tuple([known.place(world.place(n)) for n in range(len(world.runners))])
+        try:
+            start = State(known.share(world.shared()), _NOBODY, places, False)
+            self._search(start, self.preemptions or 0)
+        finally:
+            self._sum_up()
+
+    def _sum_up(self) -> None:
+        """Count what was said as often as it was."""
+        result = self.result
+        result.states = len(self._met)
+        compared = 0
+        for said, times in self._said.items():
+            compared += times * said.compared
+            for name in said.situations:
+                result.situations[name] += times
+            for clause in said.witnessed:
+                result.witnessed[clause] += times
+        if self.follower is not None:
+            self.follower.steps = compared
+
+    def _search(self, state: State, left: int) -> tuple[int, int]:
+        """Search on from a state, the end of the path.
+
+        Return how many schedules go on from it to an end, and the steps of their tree. left:
+        preemptions that may still be made.
+        """
+        path, met, known = self._path, self._met, self.known
+        self.result.depth = max(self.result.depth, len(path))
+        key: object = state
+        if self.preemptions is not None:
+            key = state, path[-1] if path else None, left
+        if key in met:
+            return self._count(met[key] or self._circle())
+        met[key] = None
+        spots = known.spots
+        steps = enabled(known.shared[state.shared], [spots[p].need for p in state.places])
+        if not steps:
+            self._end(state)
+            met[key] = (1, 0)
+            return self._count((1, 0))
+        last = actor_of(path[-1]) if path else None
+        schedules = covered = 0
+        for step in steps:
+            switch = last in steps and actor_of(step) != last
+            if switch and self.preemptions is not None and not left:
+                continue
+            after = self._after(state, step)
+            path.append(step)
+            more = self._search(after, left - switch)
+            path.pop()
+            schedules += more[0]
+            covered += more[1] + 1
+        met[key] = (schedules, covered)
+        return schedules, covered
+
+    def _count(self, onward: tuple[int, int]) -> tuple[int, int]:
+        """Count schedules that have come to an end, or to a state whose ends are known."""
+        self.result.schedules += onward[0]
+        self.result.covered += onward[1]
+        return onward
+
+    def _circle(self) -> tuple[int, int]:
+        """A state that leads back to itself: no schedule through it ends by itself (BAL-3)."""
+        wrong = "the steps lead back to a state met on the way"
+        self.result.enter("BAL-3", wrong, tuple(self._path))
+        return 1, 0
+
+    def _after(self, state: State, step: int) -> State:
+        """Return the state that a step leads to, and enter what is said of it."""
+        self.count()
+        shared, holder, places, lost = state
+        actor = actor_of(step)
+        begins = actor == len(places)
+        spots = self.known.spots
+        if self.follower is None:
+            seen = [spots[p].holding for n, p in enumerate(places) if n != actor]
+        else:  # it asks where others stand, whether they hold a chunk or not
+            seen = [spots[p].seen for n, p in enumerate(places) if n != actor]
+        key = (
+            shared,
+            _BEGINNING if begins else places[actor],
+            step < 0,
+            holder in (actor, _NOBODY),
+            lost,
+            *sorted([number for number in seen if number is not None]),
+        )
+        outcome = self.known.outcomes.get(key)
+        if outcome is None:
+            outcome = self.known.outcomes[key] = self._taken(step)
+        said = outcome.said
+        self._enter(said, (*self._path, step))
+        if begins:
+            places = (*places, outcome.place)
+        else:
+            places = (*places[:actor], outcome.place, *places[actor + 1 :])
+        if not self.known.shared[outcome.shared].mutex:
+            holder = _NOBODY
+        elif holder == _NOBODY:
+            holder = actor
+        return State(outcome.shared, holder, places, lost or _loses(said))
+
+    def _enter(self, said: Said, schedule: Sequence[int]) -> None:
+        self._said[said] += 1
+        for clause, wrong in said.broken:
+            self.result.enter(clause, wrong, tuple(schedule))
+        if said.broken and self.stop is not None and self.stop(self.result):
+            raise EnoughError
+
+    # the world, which is brought only where something is not known
+
+    def _taken(self, step: int) -> Outcome:
+        """Let the world take a step from the end of the path, and return its outcome."""
+        known, world = self.known, self.world
+        self.cursor.come_to(self._path)
+        said = self._judge(lambda: self.watch.step(world, step, ()))
+        self.cursor.took(step)
+        return Outcome(
+            known.share(world.shared()), known.place(world.place(actor_of(step))), said
+        )
+
+    def _end(self, state: State) -> None:
+        """Judge a state from which nobody can go on."""
+        spots = self.known.spots
+        key = state.shared, *sorted([spots[place].role for place in state.places])
+        said = self.known.ends.get(key)
+        if said is None:
+            self.cursor.come_to(self._path)
+            said = self._judge(lambda: self.watch.at_end(self.world, ()))
+            self.cursor.use_up()
+            self.known.ends[key] = said
+        self._enter(said, self._path)
+
+    def _judge(self, judging: Callable[[], object]) -> Said:
+        """Return what the watch says."""
+        before = 0 if self.follower is None else self.follower.steps
+        heard = self.watch.result = Explored(self.mode)
+        judging()
+        self.watch.result = self.result
+        return Said(
+            tuple(heard.situations.elements()),
+            tuple(heard.witnessed.elements()),
+            tuple([(found.clause, found.message) for found in heard.findings.values()]),
+            0 if self.follower is None else self.follower.steps - before,
+        )
+
+
+def _loses(said: Said) -> bool:
+    """Return whether the abstract machine does not follow any more."""
+    return any(clause == REFINE for clause, _ in said.broken)

@@ -1,0 +1,180 @@
+"""Making what shows something small: one loop, and what can be left out of a program.
+
+Whatever was found, by a search, by chance or against a compiled kernel, is made small here: less is
+left out for as long as it still shows. Tries are counted, so the result is the same on any machine.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice, pairwise
+from typing import Final, Generic, TypeVar
+
+from percpu_proofs.explore.system import Schedule, actor_of
+from percpu_proofs.oplist import Operation
+from percpu_spec import gfp
+
+T = TypeVar("T")
+
+GUARD: Final = 600.0  # seconds; tries end before on any machine that is fit for use
+_LARGEST: Final = 32768  # bytes of a request
+
+
+@dataclass(frozen=True, slots=True)
+class Small(Generic[T]):
+    """The smallest that was found, and why it may not be the smallest there is."""
+
+    best: T
+    stopped: str = ""  # empty: nothing that was tried can be left out
+
+
+def shrink(
+    best: T, candidates: Callable[[T], Iterable[T]], shows: Callable[[T], T | None], tries: int
+) -> Small[T]:
+    """Return the smallest in the neighbourhood that still shows what the first one shows.
+
+    candidates: smaller ones, the smallest first. shows: returns what of a candidate it takes for it
+    to show, None if it does not.
+    """
+    began = time.monotonic()
+    first = 0  # candidates before this one have helped already; they have another go at the end
+    tried = 0
+    while True:
+        for number, candidate in islice(enumerate(candidates(best)), first, None):
+            if tried == tries:
+                return Small(best, f"stopped after {tries} tries")
+            if time.monotonic() - began > GUARD:
+                return Small(best, f"stopped by the guard of {GUARD:.0f} s after {tried} tries")
+            tried += 1
+            smaller = shows(candidate)
+            if smaller is not None:
+                best, first = smaller, number
+                break
+        else:
+            if not first:
+                return Small(best)
+            first = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """Operations one after the other, then actors at the same time, in a schedule or in any."""
+
+    setup: tuple[Operation, ...]
+    actors: tuple[Operation, ...] = ()
+    schedule: Schedule = ()
+    works: int = 0
+    failures: int = 0
+
+
+def smaller(program: Program) -> Iterator[Program]:
+    """Yield programs with a failure, stretches of operations, or switches between actors less."""
+    if program.failures:
+        yield replace(program, failures=program.failures - 1)
+    yield from _fewer_actors(program)
+    yield from _shorter_setups(program)
+    yield from _fewer_works(program)
+    yield from _fewer_switches(program)
+
+
+def simpler(program: Program) -> Iterator[Program]:
+    """Yield programs with an allocation in the place of two, and with plainer allocations."""
+    setup = program.setup
+    for at, (first, second) in enumerate(pairwise(setup)):
+        size = first[2] + second[2]
+        if first[0] == second[0] == "a" and first[3:] == second[3:] and size <= _LARGEST:
+            merged = (*first[:2], size, *first[3:])
+            yield replace(program, setup=_sound((*setup[:at], merged, *setup[at + 2 :]), set()))
+    for at, operation in enumerate(setup):
+        for plainer in _plainer(operation):
+            yield replace(program, setup=(*setup[:at], plainer, *setup[at + 1 :]))
+
+
+def _stretches(length: int) -> Iterator[range]:
+    """Yield stretches to leave out, the longest first, halving down to single ones."""
+    size = length
+    while size:
+        for first in range(length - size, -1, -size):
+            yield range(first, first + size)
+        size //= 2
+
+
+def _shorter_setups(program: Program) -> Iterator[Program]:
+    made, freed = ({o[1] for o in program.actors if o[0] == kind} for kind in "af")
+    for gone in _stretches(len(program.setup)):
+        rest = program.setup[: gone.start] + program.setup[gone.stop :]
+        held: set[int] = set()
+        sound = _sound(rest, held)
+        if freed - made <= held:
+            yield replace(program, setup=sound)
+
+
+def _fewer_actors(program: Program) -> Iterator[Program]:
+    """Leave out actors, with those that free what they allocate."""
+    actors = program.actors
+    for stretch in _stretches(len(actors)):
+        gone = set(stretch)
+        handles = {actors[at][1] for at in gone if actors[at][0] == "a"}
+        gone |= {at for at, o in enumerate(actors) if o[0] == "f" and o[1] in handles}
+        left = [at for at in range(len(actors)) if at not in gone]
+        if not left and not program.setup:
+            continue
+        schedule = _without(program.schedule, gone)
+        yield replace(program, actors=tuple([actors[at] for at in left]), schedule=schedule)
+
+
+def _fewer_works(program: Program) -> Iterator[Program]:
+    """Leave out runs of the work that a schedule has, the last one first."""
+    count = len(program.actors)
+    works = dict.fromkeys(actor_of(s) for s in program.schedule if actor_of(s) >= count)
+    for work in reversed(works):
+        schedule = _without(program.schedule, {work})
+        yield replace(program, schedule=schedule, works=program.works - 1)
+
+
+def _fewer_switches(program: Program) -> Iterator[Program]:
+    """Let steps follow their actor's one before at once."""
+    schedule = program.schedule
+    for at in range(1, len(schedule)):
+        actor = actor_of(schedule[at])
+        before = [n for n in range(at) if actor_of(schedule[n]) == actor]
+        if before and before[-1] != at - 1:
+            behind = before[-1] + 1
+            moved = (*schedule[:behind], schedule[at], *schedule[behind:at], *schedule[at + 1 :])
+            yield replace(program, schedule=moved)
+
+
+def _without(schedule: Schedule, gone: set[int]) -> Schedule:
+    """Return a schedule without some actors, the others numbered anew."""
+    left = {actor_of(step) for step in schedule} - gone
+    number = {actor: actor - sum(other < actor for other in gone) for actor in left}
+    steps = [step for step in schedule if actor_of(step) in left]
+    return tuple([number[step] if step >= 0 else ~number[~step] for step in steps])
+
+
+def _sound(operations: Sequence[Operation], held: set[int]) -> tuple[Operation, ...]:
+    """Return the operations without frees of what was never allocated; held: handles at the end."""
+    sound: list[Operation] = []
+    for operation in operations:
+        kind, handle = operation[:2]
+        if kind == "f":
+            if handle not in held:
+                continue
+            held.remove(handle)
+        elif kind == "a":
+            held.add(handle)
+        sound.append(operation)
+    return tuple(sound)
+
+
+def _plainer(operation: Operation) -> Iterator[Operation]:
+    """Yield plainer forms of an operation, the plainest first."""
+    kind, handle, size, align, reserved, flags = operation
+    if kind != "a":
+        return
+    for fewer in dict.fromkeys(s for s in (4, 1024, 4096, 8192, size) if s <= size):
+        for plain in ((4, False, gfp.KERNEL), (4, False, flags), (align, reserved, flags)):
+            if (fewer, *plain) != operation[2:]:
+                yield (kind, handle, fewer, *plain)

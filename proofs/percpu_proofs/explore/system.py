@@ -1,0 +1,111 @@
+"""What is searched, as schedulers see it: actors that take steps, one at a time.
+
+A world of the model is one; whatever else runs actors from one point to the next can be another.
+Actors are numbered: those of the start first, then runs of the balance work as they begin. A step
+of actor n is written n, and ~n if it asks for memory in vain.
+
+What a step does depends on what all actors share and on where its own actor stands. It changes
+these two, and no other actor's place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
+
+Schedule = tuple[int, ...]
+
+
+class Need(NamedTuple):
+    """What it takes for an actor's next step to be possible."""
+
+    more: bool = True  # it has one left
+    mutex: bool = False  # pcpu_alloc_mutex must be free
+    handle: int | None = None  # an area that another actor allocates must be there
+    memory: bool = False  # it asks for memory, and may be refused it
+
+
+class Shared(NamedTuple):
+    """What all actors share: a value that is equal where steps do the same, and what steps need."""
+
+    key: Hashable
+    stopped: bool  # nobody may go on
+    mutex: bool  # pcpu_alloc_mutex is held
+    begins: bool  # another run of the balance work may begin
+    failures: int  # so many steps may still be refused memory
+    handles: frozenset[int]  # areas that are there, of those that actors allocate and free
+
+
+class Place(NamedTuple):
+    """Where an actor stands: a value equal where its next step does the same, and what it needs."""
+
+    key: Hashable
+    need: Need
+    seen: Hashable  # what judges of other actors' steps see of it; None if it is under no operation
+    holds: bool  # a chunk, which they see
+    role: Hashable  # what is to be known of it when nobody can go on
+
+
+class Steppable(Protocol):
+    """Actors that take steps, one way."""
+
+    def enabled(self) -> list[int]:
+        """Return the steps that can be taken now."""
+
+    def step(self, step: int) -> Any:
+        """Take one."""
+
+
+class System(Steppable, Protocol):
+    """Actors that take steps and can be brought back to where they were, to take others."""
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether no operation is under way, so that `save` is possible."""
+
+    def save(self) -> Any:
+        """Return what `load` comes back to."""
+
+    def load(self, saved: Any) -> None:
+        """Go back to a saved state of this system."""
+
+    def shared(self) -> Shared:
+        """Return what all actors share."""
+
+    def place(self, actor: int) -> Place:
+        """Return where one actor stands."""
+
+
+class Scheduler(Protocol):
+    """Decides which step comes next."""
+
+    def next(self, enabled: list[int]) -> int | None:
+        """Return one of the steps that can be taken, None to end."""
+
+
+def scheduled(system: Steppable, scheduler: Scheduler) -> Iterator[int]:
+    """Yield the steps that a scheduler decides on, each to be taken before the next is asked."""
+    while (step := scheduler.next(system.enabled())) is not None:
+        yield step
+
+
+def actor_of(step: int) -> int:
+    """Return who takes a step."""
+    return max(step, ~step)
+
+
+def enabled(shared: Shared, needs: Sequence[Need]) -> list[int]:
+    """Return the steps that can be taken; a new run of the work counts as an actor."""
+    if shared.stopped:
+        return []
+    able = [
+        actor
+        for actor, need in enumerate(needs)
+        if need.more
+        and not (need.mutex and shared.mutex)
+        and (need.handle is None or need.handle in shared.handles)
+    ]
+    refusable = [~actor for actor in able if needs[actor].memory] if shared.failures else []
+    if shared.begins:
+        able.append(len(needs))
+    return able + refusable
