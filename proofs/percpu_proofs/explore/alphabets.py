@@ -8,9 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from percpu_proofs.explore.alphabet import Alphabet
-from percpu_proofs.explore.hunt import Hunt
 from percpu_proofs.explore.scenario import KERNEL_32K
-from percpu_proofs.explore.sequences import Sequences
 from percpu_spec.geometry import Geometry
 
 
@@ -118,22 +116,3 @@ HUNTS = (
     ),
 )
 """The last operations at once, beside the balance work; every step of every schedule judged."""
-
-
-def sequences(plan: Plan, variant: str) -> Sequences:
-    """Return the search of a plan through a variant, not begun."""
-    return Sequences(variant, plan.sizes, plan.alphabet, plan.longest, plan.most, plan.least)
-
-
-def hunt(plan: Plan, variant: str) -> Hunt:
-    """Return the hunt of a plan through a variant, not begun."""
-    return Hunt(
-        variant,
-        plan.sizes,
-        plan.alphabet,
-        plan.longest,
-        plan.most,
-        plan.least,
-        together=plan.together,
-        preemptions=plan.preemptions,
-    )
