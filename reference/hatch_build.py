@@ -23,7 +23,7 @@ NATIVE = (
     "chunk", "state", "slots", "hints", "fit", "areas", "chunks", "backing", "memcg", "gaps",
     "operations", "balance", "variants/linux_6_12",
 )  # fmt: skip
-BESIDE = ("kept", "stats")  # speak of chunks too, but are no code that is asked often: stay Python
+BESIDE = ("own_state", "stats")  # speak of chunks too, but are seldom asked: stay Python
 MARKS = frozenset(("ensure", "old", "record", "require"))
 
 

@@ -96,7 +96,7 @@ def _wrong(chunk: Chunk, geometry: Geometry) -> str | None:
     for asked in (hints.hints_are_longest, hints.emptiness_shows):
         if wrong := asked(chunk, geometry):
             return wrong
-    return hints.hints_are_ordered(chunk) or passed_over(chunk, geometry.block_bits)
+    return hints.hints_are_ordered(chunk, geometry) or passed_over(chunk, geometry.block_bits)
 
 
 def passed_over(chunk: Any, block_bits: int) -> str | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from tempfile import gettempdir
+from shutil import rmtree
+from tempfile import gettempdir, mkdtemp
 
 from percpu_proofs.kernel.build import Library, compile_tree
 from percpu_proofs.kernel.model import Model, probe
@@ -27,8 +28,14 @@ def tree_of(archive: Path) -> Tree:
     stamp = f"{archive.stat().st_size}-{archive.stat().st_mtime_ns}"
     folder = Path(gettempdir()) / "percpu-spec-trees" / stamp
     top = folder / archive.name.partition(".tar")[0]
-    if not (top / "mm/percpu.c").exists():
-        unpack(archive, folder)
+    if not folder.exists():
+        folder.parent.mkdir(exist_ok=True)
+        own = Path(mkdtemp(dir=folder.parent))
+        unpack(archive, own)
+        try:
+            own.rename(folder)
+        except OSError:  # another process was first
+            rmtree(own)
     return read_tree(top)
 
 

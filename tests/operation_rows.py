@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from plain_state import SMALL as G
-from plain_state import Bools, allocator
+from plain_state import allocator
 
 from percpu_contracts import (
     accounting,
@@ -13,12 +13,11 @@ from percpu_contracts import (
     fit,
     locks,
     maps,
-    population,
     reclaim,
     tlb,
 )
-from percpu_contracts.binding import Predicate
 from percpu_contracts.cost import Examined
+from percpu_contracts.registry import Predicate
 
 
 def examined(*kinds: str) -> list[Examined]:
@@ -34,11 +33,11 @@ OPERATIONS: list[tuple[str, Predicate, tuple[object, ...], tuple[object, ...], s
     ("API-5", api.atomic_only_takes, (True, 2, 1), (False, 2, 0), "2 pages"),
     ("API-6", api.area_is_cleared, ({(0, 8, 8), (1, 0, 32)}, 8, 8, G),
      ({(0, 8, 8), (1, 8, 4)}, 8, 8, G), "not cleared on CPU 1"),
+    ("API-7", api.reserved_is_kept, (True, True), (True, False), "a reserved request"),
+    ("API-7", api.reserved_is_kept, (False, False), (False, True), "an ordinary request"),
+    ("API-8", api.wait_is_not_given_up, (False,), (True,), "__GFP_NOFAIL gave up"),
+    ("API-9", api.failure_has_a_cause, (8, True), (8, False), "of 8 bytes failed, refused nothing"),
     ("MAP-4", maps.free_returns_area, (8, 8), (12, 8), "freed 12 bytes of an area of 8"),
-    ("POP-4", population.failure_keeps_ranges, (b"\1\0\0\0", b"\1\1\1\0", [(1, 3)]),
-     (b"\1\0\0\0", b"\1\1\0\0", []), "page 1 is populated"),
-    ("POP-4", population.failure_keeps_ranges, (Bools([0, 1]), b"\0\1", []),
-     (b"\1\0", b"\1\0", [(1, 2)]), "page 1"),
     ("RCL-1", reclaim.float_stays_high, (9, 4, G), (9, 3, G), "fell from 9 to 3"),
     ("RCL-1", reclaim.float_stays_high, (3, 3, G), (3, 2, G), "fell from 3 to 2"),
     ("BAL-1", balance.population_raises_float, (1, 3, 2), (1, 1, 2), "from 1 to 1"),
@@ -47,12 +46,21 @@ OPERATIONS: list[tuple[str, Predicate, tuple[object, ...], tuple[object, ...], s
     ("BAL-4", balance.low_float_asks, (2, False, G), (1, False, G), "float 1 pages, below 2"),
     ("BAL-5", balance.atomic_failure_asks, (True, True), (True, False), "no request"),
     ("BAL-5", balance.atomic_failure_asks, (True, True), (False, True), "no mark"),
+    ("BAL-5", balance.mark_is_answered, (1, 2, True, False), (4, 5, True, True), "still set"),
+    ("BAL-5", balance.mark_is_answered, (4, 4, False, False), (4, 4, True, False), "from 4 to 4"),
+    ("BAL-7", balance.float_is_topped_up, (4, G), (3, G), "leaves 3 empty pages, fewer than 4"),
+    ("BAL-7", balance.float_rises_as_wanted, (1, 4, False, G), (1, 5, False, G), "4 were wanted"),
+    ("BAL-7", balance.float_rises_as_wanted, (5, 9, True, G), (5, 10, True, G), "9 were wanted"),
     ("COST-1", cost.depopulated_come_late, (examined("", "depopulated", "free"),),
      (examined("depopulated", ""),), "an ordinary chunk examined at place 1, after a depopulated"),
     ("COST-1", cost.depopulated_come_late, (examined("", "free", "free"),),
      (examined("free", "depopulated"),), "after a fully free"),
     ("TLB-1", tlb.no_stale_translation, ([4096], {8192}), ([4096, 8192], {8192}), "0x2000"),
     ("ACC-1", accounting.charge_is_owed, (160, [32, 8], G), (128, [32, 8], G), "owe 160"),
+    ("ACC-2", accounting.success_is_charged, (True,), (False,), "in no object vector"),
+    ("TLB-2", tlb.failed_map_is_flushed, (True,), (False,), "without a flush"),
+    ("FIT-3", fit.hit_is_served, (allocator().busy, 0, 7, 1, G),
+     (allocator().busy, 10, 4, 1, G), "gave up, with 4 bits free at 10"),
     ("FIT-1", fit.miss_is_genuine, (allocator().busy, 17), (allocator().busy, 16), "16 bits"),
     ("FIT-2", fit.hit_is_genuine, (allocator().busy, 10, 5, 4, False, G),
      (allocator().busy, 0, 9, 1, False, G), "no area of 9 bits aligned to 1 in bits 0..17"),

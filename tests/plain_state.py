@@ -59,9 +59,9 @@ def exact(text: str) -> Block:
     return Block(len(text), 0, 0, longest, -start, left, right, first)
 
 
-@dataclass
+@dataclass(eq=False)
 class Chunk:
-    """A chunk with the fields of ChunkView."""
+    """A chunk with the fields of ChunkView; like any chunk it equals itself alone."""
 
     alloc_map: bytearray
     bound_map: bytearray

@@ -117,16 +117,18 @@ def test_clones_are_apart() -> None:
     chunk = free_pages(origin, areas[0], 2, 3, 4, 5)
     free_pages(origin, areas[1], 2, 3, 4, 5)
     allocator, copies = origin.clone()
-    assert allocator.own_state() == origin.own_state() == (areas[1][0][0].id,)
+    marked = ("chunk", areas[1][0][0].id)
+    assert allocator.own_state() == origin.own_state() == (("marked", (marked,)),)
     allocator.balance()
-    assert allocator.own_state() == () != origin.own_state()
+    assert allocator.own_state() == (("marked", ()),) != origin.own_state()
     assert copies[chunk] is not chunk
     allocator.restore(origin, copies)
     assert allocator.own_state() == origin.own_state()
 
     other = booted("linux_5_12")
     taken(other, gfp=ACCOUNTED)
-    assert other.clone()[0].own_state() == other.own_state() == (other.float_of(MEMCG),)
+    float_of_type = (("nr_empty_pop_memcg", other.float_of(MEMCG)),)
+    assert other.clone()[0].own_state() == other.own_state() == float_of_type
 
 
 def float_is_off(allocator: Linux512) -> None:

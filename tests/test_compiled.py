@@ -25,10 +25,13 @@ from percpu_reference.variants.linux_6_12 import Linux612
 from percpu_spec.geometry import Geometry
 
 HEADERS = Path(sysconfig.get_path("include")) / "Python.h"
-pytestmark = pytest.mark.skipif(
-    shutil.which("gcc") is None or not HEADERS.is_file(),
-    reason=f"NOT RUN: the compiled form takes gcc and {HEADERS}",
-)
+pytestmark = [
+    pytest.mark.deep,  # it takes long to compile
+    pytest.mark.skipif(
+        shutil.which("gcc") is None or not HEADERS.is_file(),
+        reason=f"NOT RUN: the compiled form takes gcc and {HEADERS}",
+    ),
+]
 
 C10 = data.folder("bench") / "c10.ops.gz"
 PLACES = [data.folder("vectors"), *data.shared("vectors")]

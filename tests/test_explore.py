@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from depth import deep_unless
 
+from percpu_contracts.registry import SEARCH
 from percpu_proofs import bench_explore
 from percpu_proofs.cli import main
 from percpu_proofs.explore import footprint, parallel
@@ -28,7 +30,6 @@ from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.schedulers import dpor
 from percpu_proofs.explore.search import Explored
 from percpu_proofs.explore.token import Token, read_token
-from percpu_proofs.explore.watch import JUDGED
 from percpu_proofs.explore.world import World
 from percpu_proofs.inputs import InputError
 from percpu_reference import VARIANTS
@@ -36,7 +37,10 @@ from percpu_reference.balance import Balance
 from percpu_reference.gaps import Gap
 
 SMALL = SCENARIOS["reclaim-free"]
-PINNED = [(s, variant) for s in SCENARIOS.values() for variant in s.verdicts]
+PINNED = deep_unless(
+    lambda s, variant: variant in ("linux_6_12", "reference") or s.verdicts[variant].states < 600,
+    [(s, variant) for s in SCENARIOS.values() for variant in s.verdicts],
+)
 
 
 @cache
@@ -63,7 +67,13 @@ def gaps_of(variant: str) -> set[str]:
     return names
 
 
-@pytest.mark.parametrize("variant", ["linux_5_12", "rfc_series", "linux_6_12", "reference"])
+@pytest.mark.parametrize(
+    "variant",
+    deep_unless(
+        lambda variant: variant in ("linux_6_12", "reference"),
+        ["linux_5_12", "rfc_series", "linux_6_12", "reference"],
+    ),
+)
 def test_scenarios_reach_every_gap(variant: str) -> None:
     met = {gap for s in SCENARIOS.values() for gap in searched(s.name, variant).situations}
     missing = gaps_of(variant) - met
@@ -76,8 +86,9 @@ UNREACHED = {"linux_5_12": RECLAIM, "rfc_series": RECLAIM}
 
 
 def test_every_clause_is_asked_in_some_scenario() -> None:
+    """But for hints of partly used pages, which lists of operations and drawn programs reach."""
     asked = {c for s in SCENARIOS.values() for c in searched(s.name, "linux_6_12").witnessed}
-    assert asked == set(JUDGED)
+    assert set(SEARCH.asks()) - asked == {"HINT-1", "HINT-2", "HINT-3", "HINT-6", "HINT-7"}
 
 
 def test_a_clause_without_its_situation_is_not_asked() -> None:
@@ -86,7 +97,13 @@ def test_a_clause_without_its_situation_is_not_asked() -> None:
     assert result.witnessed["LIST-1"] > 0
 
 
-@pytest.mark.parametrize("variant", ["linux_5_12", "rfc_series", "linux_6_12", "reference"])
+@pytest.mark.parametrize(
+    "variant",
+    deep_unless(
+        lambda variant: variant != "linux_5_12",
+        ["linux_5_12", "rfc_series", "linux_6_12", "reference"],
+    ),
+)
 def test_all_modes_agree(variant: str) -> None:
     compared = cross_check(SMALL.start(variant), 100_000)
     every, commuting, reduced, matched = compared.results
@@ -204,7 +221,8 @@ def test_parts_of_a_search_add_up_to_it() -> None:
     parts = Spread(2).every_schedule(SMALL, "linux_6_12", refine=True)
     for name in ("schedules", "steps", "covered", "refined", "depth", "complete"):
         assert getattr(parts, name) == getattr(whole, name), name
-    assert (parts.situations, parts.witnessed) == (whole.situations, whole.witnessed)
+    assert parts.situations == whole.situations
+    assert parts.witnessed.keys() == whole.witnessed.keys()  # a state is judged once in each part
     assert parts.findings.keys() == whole.findings.keys() == {"RCL-3"}
     assert len(parts.findings["RCL-3"].schedule) == len(whole.findings["RCL-3"].schedule)
 

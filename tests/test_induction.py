@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 
 import pytest
+from depth import deep_unless
 
 from percpu_proofs.induction import (
     Obligation,
@@ -54,7 +55,9 @@ def test_reference_keeps_more(action: str) -> None:
     assert "RCL-3" in {o.clause for o in found}
 
 
-@pytest.mark.parametrize("action", RFC_1_REVIEWED.actions)
+@pytest.mark.parametrize(
+    "action", deep_unless(lambda action: "free" in action, RFC_1_REVIEWED.actions)
+)
 def test_what_the_review_asked_for_is_kept(action: str) -> None:
     found = proved("rfc_1_reviewed", action)
     assert not_proved(found) == []

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from depth import deep_unless
 
 from percpu_proofs.lemmas.catalogue import LEMMAS, claims
 from percpu_proofs.lemmas.code import Bug, NoSuchTextError, reassembled, source_of, twin_of
@@ -23,6 +24,14 @@ from percpu_reference.variants.linux_6_12 import Linux612
 from percpu_spec.geometry import Geometry
 
 SECONDS = 30.0
+LONG = (
+    *("alloc-beside-contig", "alloc-keeps-edges", "alloc-right-edge", "linux-alloc-right-edge"),
+    *("block-update-edges", "block-update-ordered", "block-update-passes-nothing", "scan-begins"),
+    *("linux-free-tells-the-chunk", "linux-update-passes-nothing", "scan-meets-the-edge"),
+    *("block-update-keeps-longest", "block-update-keeps-whole", "scan-finds-the-longest"),
+    *("block-update-keeps-runs", "block-update-longest", "linux-block-update-ordered"),
+)
+"""Lemmas of many or hard paths."""
 BY_NAME = {lemma.id: lemma for lemma in LEMMAS}
 REFUTED = {
     "linux-block-update-ordered": "HINT-4",
@@ -40,6 +49,11 @@ TIED_BUGS = [
 ]
 
 
+quick_lemmas = pytest.mark.parametrize(
+    "name", deep_unless(lambda name: name not in LONG, BY_NAME)
+)
+
+
 def test_at_least_twelve_hold_and_four_are_refuted() -> None:
     assert sum(lemma.expected == "confirmed" for lemma in LEMMAS) >= 29
     assert {lemma.id for lemma in LEMMAS if lemma.expected == "refuted"} == set(REFUTED)
@@ -48,34 +62,42 @@ def test_at_least_twelve_hold_and_four_are_refuted() -> None:
     assert len(set(names)) == len(names)
 
 
-@pytest.mark.parametrize("name", BY_NAME)
+@quick_lemmas
 def test_lemma(name: str) -> None:
     lemma = BY_NAME[name]
     result = lemma.check(SECONDS)
     assert (result.state, result.paths > 0) == (lemma.expected, True), result.message
 
 
-@pytest.mark.parametrize("name", BY_NAME)
+@quick_lemmas
 def test_twin_is_refuted(name: str) -> None:
     result = BY_NAME[name].check_twin(SECONDS)
     assert result.state == "refuted", result.message
 
 
-@pytest.mark.parametrize(("name", "bug"), [(k, bug) for k, v in BY_NAME.items() for bug in v.bugs])
+@pytest.mark.parametrize(
+    ("name", "bug"),
+    deep_unless(
+        lambda name, bug: name not in LONG,
+        [(name, bug) for name, lemma in BY_NAME.items() for bug in lemma.bugs],
+    ),
+)
 def test_bug_is_refuted(name: str, bug: str) -> None:
     result = BY_NAME[name].check_bug(bug, SECONDS)
     assert result.state == "refuted", result.message
     assert "not so at" in result.message
 
 
-@pytest.mark.parametrize("name", BY_NAME)
+@quick_lemmas
 def test_formula_and_function_agree(name: str) -> None:
     tied = tie(BY_NAME[name], tries=300, most_paths=SOME_PATHS)
     assert tied.wrong == []
     assert tied.enumerated + tied.drawn + tied.chosen > 3
 
 
-@pytest.mark.parametrize(("name", "bug"), TIED_BUGS[::6])
+@pytest.mark.parametrize(
+    ("name", "bug"), deep_unless(lambda name, bug: name not in LONG, TIED_BUGS[::6])
+)
 def test_mutation_breaks_the_tie(name: str, bug: str) -> None:
     lemma = BY_NAME[name]
     seeded = lemma.seeded[bug]
@@ -101,6 +123,7 @@ def test_counterexample_is_reached_from_boot(name: str, broken: str) -> None:
     assert "; at n 8, " in found
 
 
+@pytest.mark.deep
 def test_what_holds_is_refuted_by_no_call() -> None:
     """The same calls do not refute what the fixed functions keep."""
     ordered = BY_NAME["block-update-sound"]

@@ -19,9 +19,9 @@ from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.token import Token, read_token
 from percpu_proofs.explore.world import World
-from percpu_proofs.refinement import REFINE
 from percpu_reference import VARIANTS, build
 from percpu_reference.variants import Allocator
+from percpu_spec.catalogue import REFINE
 from percpu_spec.geometry import Geometry
 from percpu_spec.protocol.variants import LINUX_6_12, MACHINES
 

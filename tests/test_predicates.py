@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
-
 import pytest
 from operation_rows import OPERATIONS
 from plain_state import SMALL as G
 from plain_state import allocator
 from predicate_rows import CASES, Break, Call, move
+from step_rows import STEPS, Make
+from step_rows import Break as BreakStep
 
-import percpu_contracts
 from percpu_contracts import hints, lists, maps, population
-from percpu_contracts.binding import PREDICATES, Predicate
-
-for _module in pkgutil.iter_modules(percpu_contracts.__path__):
-    importlib.import_module(f"percpu_contracts.{_module.name}")
+from percpu_contracts.history import History
+from percpu_contracts.registry import Predicate, predicates
 
 
 @pytest.mark.parametrize(("clause_id", "predicate", "call", "breakage", "message"), CASES)
 def test_holds_then_catches(
     clause_id: str, predicate: Predicate, call: Call, breakage: Break, message: str
 ) -> None:
-    assert predicate in PREDICATES[clause_id]
+    assert predicate in predicates()[clause_id] or predicate.__name__ == "everywhere"
     state = allocator()
     assert call(state) is None
     breakage(state)
@@ -39,15 +35,27 @@ def test_operation_holds_then_catches(
     bad: tuple[object, ...],
     message: str,
 ) -> None:
-    assert predicate in PREDICATES[clause_id]
+    assert predicate in predicates()[clause_id]
     assert predicate(*good) is None
     found = predicate(*bad)
     assert found is not None and message in found and "\n" not in found
 
 
+@pytest.mark.parametrize(("clause_id", "predicate", "make", "breakage", "message"), STEPS)
+def test_step_holds_then_catches(
+    clause_id: str, predicate: Predicate, make: Make, breakage: BreakStep, message: str
+) -> None:
+    assert predicate in predicates()[clause_id]
+    state, history = allocator(), History()
+    step = make(state, history)
+    assert predicate(step, state, history) is None
+    found = predicate(breakage(state, history, step), state, history)
+    assert found and message in found and "\n" not in found
+
+
 def test_every_predicate_has_a_row() -> None:
-    rows = {row[1] for row in CASES} | {row[1] for row in OPERATIONS}
-    missing = {p.__name__ for bound in PREDICATES.values() for p in bound if p not in rows}
+    rows = {row[1] for row in (*CASES, *OPERATIONS, *STEPS)}
+    missing = {p.__name__ for bound in predicates().values() for p in bound if p not in rows}
     assert not missing
 
 
@@ -78,7 +86,7 @@ def test_allowances() -> None:
     own.contig_hint, own.contig_hint_start = 9, 23  # the run of 16 lies in no single block
     assert hints.hints_are_sound(state.busy, G) is None
     assert hints.left_is_exact(state.busy, G) is None
-    assert hints.hints_are_ordered(state.busy) is None
+    assert hints.hints_are_ordered(state.busy, G) is None
     assert hints.chunk_hint_is_close(state.busy, G) is None
     move(4, 3)(state)
     move(2, 0)(state)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import pytest
+from depth import deep_unless
 from workloads import SMALL
 
 from percpu_proofs.explore.search import Explored
@@ -47,7 +50,9 @@ def test_every_action_has_its_claim() -> None:
         assert len(kept) >= 20
 
 
-@pytest.mark.parametrize("name", SHOWN)
+@pytest.mark.parametrize(
+    "name", deep_unless(lambda name: name == "reference-rescan", SHOWN)
+)
 def test_action_is_claimed_with_twin_and_bugs(name: str) -> None:
     claim = ACTIONS[name]
     assert claim.check(SECONDS).state == "confirmed"
@@ -61,7 +66,9 @@ def test_every_kept_action_has_bugs(claim: ActionClaim) -> None:
     assert bool(claim.bugs) is (claim.expected == "confirmed")
 
 
-@pytest.mark.parametrize("name", NOT_KEPT)
+@pytest.mark.parametrize(
+    "name", deep_unless(lambda name: "reviewed" in name, NOT_KEPT)
+)
 def test_what_is_not_inductive(name: str) -> None:
     result = ACTIONS[name].check(SECONDS)
     assert result.state == "refuted", result.message
@@ -73,19 +80,26 @@ def test_reference_keeps_what_linux_does_not(action: str, clause: str) -> None:
     assert [o.state for o in found] == ["proved"]
 
 
-@pytest.mark.parametrize(("action", "condition"), sorted(UNNEEDED))
+@cache
+def not_proved(machine: str, action: str) -> set[str]:
+    return {str(o) for o in prove_action(MACHINES[machine], action) if o.state != "proved"}
+
+
+@pytest.mark.parametrize(
+    ("action", "condition"),
+    deep_unless(lambda action, _: action in ("rescan", "fill_fail_isolating"), sorted(UNNEEDED)),
+)
 def test_condition_that_no_clause_needs(action: str, condition: str) -> None:
     """Nowhere but where it is said: without it as much is proved of the action as with it."""
     met = 0
-    for machine in MACHINES.values():
+    for name, machine in MACHINES.items():
         if action not in machine.actions or condition not in conditions(machine, action):
             continue
         met += 1
-        less, whole = (
-            {str(o) for o in prove_action(m, action) if o.state != "proved"}
-            for m in (machine.weakened(action, condition), machine)
-        )
-        assert bool(less - whole) == ((machine.name, action, condition) in NEEDED), machine.name
+        weak = machine.weakened(action, condition)
+        less = {str(o) for o in prove_action(weak, action) if o.state != "proved"}
+        needed = (machine.name, action, condition) in NEEDED
+        assert bool(less - not_proved(name, action)) == needed, name
     assert met
 
 
@@ -108,7 +122,9 @@ RACES = [
 ]
 
 
-@pytest.mark.parametrize(("variant", "action", "clause"), RACES)
+@pytest.mark.parametrize(
+    ("variant", "action", "clause"), deep_unless(lambda _v, _a, clause: clause != "RCL-1", RACES)
+)
 def test_failing_action_becomes_a_race(variant: str, action: str, clause: str) -> None:
     found = race(variant, action, clause)
     assert found.kind in kinds_of_failure(MACHINES[variant], action, clause)

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from depth import deep_unless
 
 from percpu_contracts.history import History
+from percpu_contracts.registry import STATE
 from percpu_contracts.situations import SITUATIONS, Sightings
-from percpu_contracts.whole_state import QUIESCENT_CLAUSES, STATE_CLAUSES
 from percpu_proofs.cli import main
 from percpu_proofs.explore import alphabets, breadth
 from percpu_proofs.explore.alphabet import Alphabet, state_key
@@ -37,6 +39,7 @@ SEQUENCES = {plan.name: plan for plan in alphabets.SEQUENCES}
 HUNTS = {plan.name: plan for plan in alphabets.HUNTS}
 
 
+@cache
 def searched(engine: str, name: str, variant: str, longest: int) -> Breadth[Any]:
     plan = replace(
         (HUNTS if engine == "hunt" else SEQUENCES)[name], longest=longest, least=longest
@@ -75,7 +78,14 @@ FOUND = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("engine", "name", "variant", "longest", "fewest"), FOUND)
+@pytest.mark.parametrize(
+    ("engine", "name", "variant", "longest", "fewest"),
+    deep_unless(
+        lambda _engine, name, variant, *_: (name, variant)
+        not in {("pages", "linux_6_12"), ("crumbs", "linux_5_12")},
+        FOUND,
+    ),
+)
 def test_the_shortest_are_found_from_an_empty_start(
     engine: str, name: str, variant: str, longest: int, fewest: dict[str, int]
 ) -> None:
@@ -144,7 +154,7 @@ def test_states_that_behave_alike_have_one_key() -> None:
 
 
 def test_every_state_clause_has_a_situation() -> None:
-    judged = {*STATE_CLAUSES, *QUIESCENT_CLAUSES}
+    judged = set(STATE.asks())
     assert judged == SITUATIONS.keys()
 
 
@@ -176,6 +186,7 @@ def test_the_searches_reach_every_situation() -> None:
 # drawn programs
 
 
+@cache
 def fuzzed(variant: str, programs: int) -> Fuzz:
     fuzz = Fuzz(variant, Geometry().with_changes(KERNEL_32K), seed=1, least=programs, most=programs)
     fuzz.run()
@@ -183,6 +194,7 @@ def fuzzed(variant: str, programs: int) -> Fuzz:
     return fuzz
 
 
+@pytest.mark.deep
 def test_drawn_programs_find_races_and_are_made_small() -> None:
     fuzz = fuzzed("rfc_1", 120)
     assert {"RCL-1", "RCL-2", "TLB-1"} <= fuzz.caught.keys()
@@ -313,15 +325,14 @@ def test_a_file_is_a_variant(tmp_path: Path) -> None:
     [
         ("import nothing_of_that_name", "does not import"),
         ("def f(:", "does not import"),
-        ("x = 1", "expected one variant class, found none"),
+        ("x = 1", "one such class in the file, found none"),
         (MINE + "\nclass Other(Linux612):\n    EXPECTED = {}\n", "found Mine, Other"),
-        (MINE.replace("EXPECTED =", "DECLARED ="), "lacks a declared verdict"),
         (MINE.split("    def")[0], "overrides nothing"),
         (MINE.replace("should_reclaim_chunk", "should_reclaim"), "overrides nothing"),
         ("from percpu_reference.variants.linux_6_12 import Linux612 as Mine", "found none"),
         ("raise SystemExit(0)", "does not import"),
         (MINE.replace('"RCL-1"', '"RCL-99"'), "no clause 'RCL-99', such as RCL-"),
-        (MINE.replace('"eager"', "1"), "the reason for RCL-1 is no text"),
+        (MINE.replace('"eager"', "1"), "has a reason for RCL-1 that is no text"),
         (MINE.replace("_chunk(self, chunk)", "_chunk(self)"), r"takes \(self\), expected"),
         (MINE + "\n    def chunk_relocat(self): ...\n", "chunk_relocate is meant"),
         (MINE + "\n    seen = []\n", "seen is one for all allocators"),
@@ -334,7 +345,8 @@ def test_a_file_that_is_none(tmp_path: Path, text: str, says: str) -> None:
         variant_class(str(path))
     result = CliRunner().invoke(main, ["review", "--variant", str(path)])
     assert result.exit_code == 2
-    assert re.search(says, result.output) and "class Mine(Linux612)" in result.output
+    (said,) = result.stderr.splitlines()
+    assert re.search(says, said) and re.search(r"mine\.py:?\d*: expected a subclass", said)
 
 
 @pytest.mark.parametrize("command", [["review"], ["explore", "reclaim-free"]])
@@ -345,6 +357,16 @@ def test_an_error_in_a_file_is_told_with_its_line(tmp_path: Path, command: list[
     assert result.exit_code == 2
     assert "mine.py:9: expected code that runs" in result.output
     assert "AttributeError" in result.output and "Traceback" not in result.output
+
+
+def test_declared_verdicts_are_inherited(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(MINE.replace("EXPECTED =", "DECLARED ="))
+    assert variant_class(str(path)).EXPECTED == Linux612.EXPECTED
+    path = tmp_path / "replaced.py"
+    path.write_text(MINE)
+    declared = {**Linux612.EXPECTED, "RCL-1": "eager", "RCL-5": "eager"}
+    assert declared == variant_class(str(path)).EXPECTED
 
 
 def test_a_change_outside_the_class_makes_a_token_stale(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 
 import pytest
+from depth import deep_unless
 from hypothesis import HealthCheck, find, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
@@ -90,7 +91,9 @@ QUIET = settings(
 )
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize(
+    "variant", deep_unless(lambda variant: variant in ("linux_6_12", "reference"), VARIANTS)
+)
 def test_what_a_drawn_schedule_breaks_the_explorer_breaks(variant: str) -> None:
     machine = type(f"Drawn_{variant}", (Drawn,), {"variant": variant, "asked": set()})
     run_state_machine_as_test(machine, settings=QUIET)
@@ -100,7 +103,8 @@ def test_what_a_drawn_schedule_breaks_the_explorer_breaks(variant: str) -> None:
 def smallest(variant: str) -> dict[str, Scenario]:
     """Return for each clause that the explorer finds broken its smallest scenario."""
     by_size = sorted(SCENARIOS.values(), key=lambda s: -s.verdicts.get(variant, (10**9,))[0])
-    return {c: s for s in by_size if variant in s.verdicts for c in s.verdicts[variant].broken}
+    pinned = [s for s in by_size if variant in s.verdicts]
+    return {c: s for s in pinned for c in sorted(s.verdicts[variant].broken)}
 
 
 Order = tuple[list[int], list[int], bool]
@@ -140,10 +144,15 @@ def broken(start: Start, order: Order) -> set[str]:
 
 
 FAILING = [(variant, c, s) for variant in VARIANTS for c, s in smallest(variant).items()]
+EASIEST = {c: v for v, c, s in sorted(FAILING, key=lambda row: -row[2].verdicts[row[0]].states)}
+"""For each clause the variant with the smallest search that breaks it."""
+LONG = ("shrink-race", "km-creates")  # where few schedules show it
 
 
 @pytest.mark.parametrize(
-    ("variant", "clause", "scenario"), FAILING, ids=lambda part: getattr(part, "name", part)
+    ("variant", "clause", "scenario"),
+    deep_unless(lambda v, clause, s: EASIEST[clause] == v and s.name not in LONG, FAILING),
+    ids=lambda part: getattr(part, "name", part),
 )
 def test_what_the_explorer_breaks_a_drawn_schedule_breaks(
     variant: str, clause: str, scenario: Scenario

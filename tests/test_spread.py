@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -9,12 +10,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from distributed import LocalCluster
 
+from percpu_proofs import data
 from percpu_proofs.inputs import InputError
 from percpu_proofs.spread import spread
 
@@ -95,29 +98,70 @@ def test_a_cluster_that_does_not_answer_is_named_at_once() -> None:
     assert time.monotonic() - began < 20
 
 
+IN_BACKGROUND = ("sh", "-c", """trap '' INT; exec "$@" """, "sh")
+"""How a script's shell begins `command &`: with SIGINT ignored."""
+
+each_start = pytest.mark.parametrize("before", [(), IN_BACKGROUND], ids=["as is", "background"])
+each_signal = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+
+
+@contextmanager
+def started(*command: object) -> Iterator[subprocess.Popen[str]]:
+    """Run a command in a process group of its own, of which nothing may be left in the end."""
+    words = list(map(str, command))
+    with subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as run:
+        try:
+            yield run
+            run.wait(timeout=20)
+            assert is_gone(run.pid)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(run.pid, signal.SIGKILL)
+
+
+def is_gone(group: int) -> bool:
+    """Say whether a process group ends within some seconds."""
+    for _ in range(100):
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.1)
+    return False
+
+
 SLEEPER = """
-import sys, time
+import time
+from percpu_proofs.interruption import interruptible
 from percpu_proofs.spread import spread
 if __name__ == "__main__":
-    found = spread([0, 0, 300], time.sleep, jobs=2,
-                   on_done=lambda done, total: print(done, flush=True))
+    with interruptible():
+        found = spread([0, 0, 300], time.sleep, jobs=2,
+                       on_done=lambda done, total: print(done, flush=True))
     print(found, flush=True)
 """
 
 
-def test_ctrl_c_returns_what_is_done_and_leaves_no_worker(tmp_path: Path) -> None:
+@each_start
+@each_signal
+def test_a_signal_returns_what_is_done_and_leaves_no_worker(
+    before: tuple[str, ...], number: signal.Signals, tmp_path: Path
+) -> None:
     script = tmp_path / "sleeper.py"
     script.write_text(SLEEPER)
-    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True) as run:
+    with started(*before, sys.executable, script) as run:
         assert run.stdout is not None
         assert [run.stdout.readline(), run.stdout.readline()] == ["1\n", "2\n"]
-        run.send_signal(signal.SIGINT)
+        run.send_signal(number)
         assert run.stdout.readline() == "([None, None], True)\n"
-        assert run.wait(timeout=20) == 0
+    assert run.returncode == 0
 
 
 COUNTER = """
-import sys, time
+import time
+from percpu_proofs.interruption import interruptible
 from percpu_proofs.spread import spread
 
 def count(most):
@@ -131,19 +175,82 @@ def count(most):
     return done
 
 if __name__ == "__main__":
-    found, interrupted = spread([1, 10**6], count, jobs=2, partial=True,
-                                on_done=lambda done, total: print(done, flush=True))
+    with interruptible():
+        found, interrupted = spread([1, 10**6], count, jobs=2, partial=True,
+                                    on_done=lambda done, total: print(done, flush=True))
     print(found[0], 1 < found[1] < 10**6, interrupted, flush=True)
 """
 
 
-def test_ctrl_c_returns_how_far_tasks_under_way_came(tmp_path: Path) -> None:
+@each_start
+@each_signal
+def test_a_signal_returns_how_far_tasks_under_way_came(
+    before: tuple[str, ...], number: signal.Signals, tmp_path: Path
+) -> None:
     script = tmp_path / "counter.py"
     script.write_text(COUNTER)
-    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True) as run:
+    with started(*before, sys.executable, script) as run:
         assert run.stdout is not None
         assert run.stdout.readline() == "1\n"
         time.sleep(0.5)
-        run.send_signal(signal.SIGINT)
+        run.send_signal(number)
         assert run.stdout.readline() == "1 True True\n"
-        assert run.wait(timeout=20) == 0
+    assert run.returncode == 0
+
+
+def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
+    script = tmp_path / "sleeper.py"
+    script.write_text(SLEEPER)
+    with started(sys.executable, script) as run:
+        assert run.stdout is not None
+        assert [run.stdout.readline(), run.stdout.readline()] == ["1\n", "2\n"]
+        run.kill()
+
+
+def is_ready(process: int) -> bool:
+    """Say whether a process comes to handle SIGTERM within some seconds."""
+    for _ in range(300):
+        status = Path(f"/proc/{process}/status").read_text()
+        caught = next(line for line in status.splitlines() if line.startswith("SigCgt:"))
+        if int(caught.split()[1], 16) >> signal.SIGTERM - 1 & 1:
+            return True
+        time.sleep(0.1)
+    return False
+
+
+COMMAND = (sys.executable, "-m", "percpu_proofs.cli")
+SHARED_OUT = ("--jobs", "2")
+C10 = str(data.folder("bench") / "c10.ops.gz")
+LONG = [
+    pytest.param(("review", "--variant", "reference", "--deep", *SHARED_OUT), id="review"),
+    pytest.param(("run", C10, "--contracts", "full"), id="run"),
+    *(
+        pytest.param(words, id=" ".join(words[:2]), marks=pytest.mark.deep)
+        for words in (
+            ("explore", "reclaim-frees", "--mode", "all", *SHARED_OUT),
+            ("explore", "reclaim-frees", "--mode", "all", "--jobs", "1"),
+            ("explore", "reclaim-frees", "--random", "10000000", *SHARED_OUT),
+            ("prove", "--no-cache", *SHARED_OUT),
+            ("workload", "removal"),
+        )
+    ),
+]
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
+@pytest.mark.parametrize("words", LONG)
+def test_a_long_command_that_is_stopped_tells_what_it_did(words: tuple[str, ...]) -> None:
+    """As timeout(1) does it: SIGTERM to the command, and at once to all of its group, workers too.
+
+    The command was begun in the background.
+    """
+    with started(*IN_BACKGROUND, *COMMAND, *words, "--json") as run:
+        assert is_ready(run.pid)
+        time.sleep(2.0)
+        run.send_signal(signal.SIGTERM)
+        os.killpg(run.pid, signal.SIGTERM)
+        out, err = run.communicate(timeout=60)
+    assert run.returncode == 130, err
+    assert "Traceback" not in err
+    found = json.loads(out)
+    assert found.get("interrupted", True) and not found.get("complete", False)

@@ -6,6 +6,7 @@ import inspect
 from pathlib import Path
 
 import pytest
+from depth import deep_unless
 from page_states import (
     ACCOUNTED,
     PAGE,
@@ -101,8 +102,13 @@ def playing(variant: str, scene: Scene) -> Allocator:
     return allocator
 
 
+VECTORS = find_vectors([data.folder("vectors")])
+
+
 @pytest.mark.parametrize("variant", OLD)
-@pytest.mark.parametrize("path", find_vectors([data.folder("vectors")]), ids=lambda p: p.name[:2])
+@pytest.mark.parametrize(
+    "path", deep_unless(lambda path: path.name[:2] < "33", VECTORS), ids=lambda p: p.name[:2]
+)
 def test_vectors_break_what_is_expected_only(variant: str, path: Path) -> None:
     source = read_source(path, None)
     allocator = build(variant, source.geometry, contracts="full", stats=True)
@@ -110,7 +116,7 @@ def test_vectors_break_what_is_expected_only(variant: str, path: Path) -> None:
     assert broken(allocator) <= EXPECTED[variant]
 
 
-@pytest.mark.parametrize("variant", OLD)
+@pytest.mark.parametrize("variant", deep_unless(lambda variant: variant != "rfc_series", OLD))
 def test_scenes_break_what_is_expected_only(variant: str) -> None:
     seen: set[str] = set()
     for scene in scenes():

@@ -36,6 +36,7 @@ def test_shipped_vectors() -> None:
 
 
 @pytest.mark.skipif(not data.shared("vectors"), reason="no ../shared/vectors beside the repository")
+@pytest.mark.deep
 def test_all_vectors() -> None:
     told: list[tuple[int, int]] = []
     report = conform_vectors(data.shared("vectors")[:1], lambda *at: told.append(at))

@@ -132,6 +132,7 @@ def test_full_workload_is_within_the_bands(full: Workload) -> None:
     assert last.unstranded_kb == pytest.approx(recorded, rel=0.005)
 
 
+@pytest.mark.deep
 def test_full_workload_is_within_the_bands_with_nothing_in_the_gaps(full: Workload) -> None:
     """The band does not hang on the fitted gap."""
     curve = run_workload(full, "linux_6_12", QUIET)
@@ -331,6 +332,7 @@ def call(*arguments: object) -> Result:
     return CliRunner().invoke(main, ["workload", *map(str, arguments)])
 
 
+@pytest.mark.deep
 def test_removal_as_json(tmp_path: Path) -> None:
     svg = tmp_path / "x.svg"
     chosen = ("--variant", "linux_5_12", "--variant", "linux_6_12", "--gap", 0)

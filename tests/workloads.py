@@ -30,6 +30,8 @@ KM = SMALL.with_changes("backing=km,cpus=3")
 EARLY = SMALL.with_changes("async=0,memcg=0,reserved=128,dyn=256")
 KERNEL = Geometry(static=10002, reserved=8192, dyn=30958, memcg=True)
 
+TINY = Geometry(page=32, unit=128, static=24, reserved=40, dyn=64, cpus=2, largest=64)
+
 MIXED = ("-", "-", "-", "G", "A", "AG", "N", "NW", "O", "OG", "F", "W", "GF")
 RESERVED = (*MIXED, "R", "R", "RA", "RG", "RN")
 PLAIN = ("-", "-", "A")
@@ -37,6 +39,10 @@ FAULTS = (
     "Z 1", "P 1", "P 2", "Q 3", "Q 5", "M 1", "m 2",
     "C 1", "Z 2", "Z 4", "K 1", "H 1", "U 0", "U 1",
 )  # fmt: skip
+
+
+SIDELINED = "a 1 16 4 -|a 2 52 4 -|a 3 52 4 -|b|f 1|f 3|b|a 4 36 4 -|b"
+"""The balance work populates a sidelined chunk, and the float does not rise (R2)."""
 
 
 class Phase(NamedTuple):
@@ -124,6 +130,7 @@ def scenes() -> tuple[Scene, ...]:
         _scene("km", KM, 4, MIXED, *small, FAIL),
         _scene("early", EARLY, 5, RESERVED, *small),
         _scene("kernel", KERNEL, 6, RESERVED, FILL, FAIL, DRAIN, FILL, DRAIN),
+        Scene("sidelined", TINY, parse_operations(Path("sidelined"), SIDELINED.split("|"))),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
-from percpu_contracts.binding import states
+from percpu_contracts.registry import states
 from percpu_spec.definitions import charged_size, live_chunks, served_areas
 from percpu_spec.geometry import Geometry
 from percpu_spec.views import AllocatorView
@@ -82,3 +82,9 @@ def sizes_bracket(stats: StatsView, size: int) -> str | None:
     """An area of `size` bytes, just taken, lies between the least and the largest seen."""
     low, high = stats.min_alloc_size, stats.max_alloc_size
     return None if low <= size <= high else f"area of {size} bytes outside {low}..{high} seen"
+
+
+@states("ACC-2")
+def success_is_charged(charged: bool) -> str | None:
+    """An accounted area in a chunk with an object vector is entered there."""
+    return None if charged else "an accounted area is in no object vector: nothing was charged"

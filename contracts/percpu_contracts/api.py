@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from percpu_contracts.binding import states
+from percpu_contracts.registry import states
 from percpu_spec.definitions import (
     area_size,
     is_legal,
@@ -78,3 +78,23 @@ def area_is_cleared(
         if not any(c == cpu and at <= off and off + size <= at + n for c, at, n in cleared):
             return f"area of {size} bytes at byte {off}: not cleared on CPU {cpu}"
     return None
+
+
+@states("API-7")
+def reserved_is_kept(reserved: bool, from_reserved: bool) -> str | None:
+    """With a reserved chunk, reserved requests and no others are served from it."""
+    if reserved == from_reserved:
+        return None
+    return f"{'a reserved' if reserved else 'an ordinary'} request is served from the wrong chunk"
+
+
+@states("API-8")
+def wait_is_not_given_up(gave_up: bool) -> str | None:
+    """A request that must not fail goes on waiting when its task is killed."""
+    return "a request with __GFP_NOFAIL gave up its wait" if gave_up else None
+
+
+@states("API-9")
+def failure_has_a_cause(size: int, refused: bool) -> str | None:
+    """A legal blocking request that failed was refused memory, a charge, or its wait."""
+    return None if refused else f"a blocking request of {size} bytes failed, refused nothing"

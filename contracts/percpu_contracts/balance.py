@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from percpu_contracts.binding import states
-from percpu_spec.definitions import chunks_of_type, is_fully_free
+from percpu_contracts.contract import NOT_ASKED
+from percpu_contracts.history import History
+from percpu_contracts.isolation import LOSING
+from percpu_contracts.registry import Scope, When, states
+from percpu_spec.definitions import (
+    chunks_of_type,
+    is_fully_free,
+    listed_chunks,
+    slots_per_type,
+)
 from percpu_spec.geometry import Geometry
+from percpu_spec.steps import Deed, Step
 from percpu_spec.views import AllocatorView
 
 
@@ -16,7 +25,7 @@ def population_raises_float(before: int, after: int, pages: int) -> str | None:
     return f"balance work populated {pages} pages, the float went from {before} to {after}"
 
 
-@states("BAL-2")
+@states("BAL-2", Scope.ALLOCATOR, When.QUIESCENT)
 def one_free_chunk(allocator: AllocatorView) -> str | None:
     """Quiescent: at most one fully free chunk of a type, the reserved and immutable ones apart."""
     geometry = allocator.geometry
@@ -31,7 +40,7 @@ def one_free_chunk(allocator: AllocatorView) -> str | None:
     return None
 
 
-@states("BAL-3")
+@states("BAL-3", Scope.HISTORY)
 def work_drains(runs: int, chunks: int) -> str | None:
     """With nothing else running, work asks for itself at most once per live chunk, plus once."""
     if runs <= chunks + 1:
@@ -39,7 +48,7 @@ def work_drains(runs: int, chunks: int) -> str | None:
     return f"balance work still pending after {runs - 1} runs with {chunks} chunks"
 
 
-@states("BAL-3")
+@states("BAL-3", Scope.HISTORY)
 def creations_end(creations: int, types: int, geometry: Geometry) -> str | None:
     """With nothing else running, one run creates at most HIGH chunks and one, for each type.
 
@@ -66,3 +75,84 @@ def atomic_failure_asks(marked: bool, asked: bool) -> str | None:
         return None
     missing = "mark" if not marked else "request for balance work"
     return f"failed atomic allocation left no {missing}"
+
+
+@states("BAL-1", Scope.STEP, When.STEP)
+def work_raises_float(step: Step, allocator: AllocatorView, history: History) -> str | None:
+    """Pages that the balance work has populated are in the float.
+
+    A chunk reintegrated in the same step adds the empty pages that it had before.
+    """
+    populated = step.deeds(Deed.POPULATED)
+    if step.kind != "b" or not populated:
+        return NOT_ASKED
+    for kind, before in enumerate(step.floats):
+        mine = [done for done in populated if allocator.chunk_type(done.chunk) == kind]
+        pages = sum(done.end - done.start for done in mine)
+        risen = min(allocator.float_of(kind) - before, pages)
+        wrong = population_raises_float(0, risen, pages)
+        if wrong is not None:
+            return wrong
+    return None
+
+
+@states("BAL-4", Scope.STEP, When.STEP)
+def success_asks_when_low(step: Step, allocator: AllocatorView, history: History) -> str | None:
+    """An allocation whose last step finds the float below LOW has asked for balance work."""
+    if step.area is None:
+        return NOT_ASKED
+    kind = allocator.chunk_type(step.area.chunk)
+    if step.floats[kind] >= allocator.geometry.empty_low:
+        return NOT_ASKED
+    return low_float_asks(step.floats[kind], step.asked, allocator.geometry)
+
+
+@states("BAL-6", Scope.STEP, When.STEP)
+def one_free_chunk_is_spared(step: Step, allocator: AllocatorView, history: History) -> str | None:
+    """Balance work that takes fully free chunks off their list leaves one of the type there.
+
+    Not so where it takes them to release pages of theirs.
+    """
+    if step.kind != "b" or (step.stand is not None and step.stand.kind in LOSING):
+        return NOT_ASKED
+    slots = slots_per_type(allocator)
+    now = {chunk: number for number, chunk in listed_chunks(allocator)}
+    taken = {
+        number
+        for chunk, number in step.places.items()
+        if number % slots == allocator.free_slot and chunk not in now
+    }
+    if not taken:
+        return NOT_ASKED
+    bare = taken.difference(now.values())
+    return "balance work leaves no fully free chunk to the next request" if bare else None
+
+
+@states("BAL-7")
+def float_is_topped_up(after: int, geometry: Geometry) -> str | None:
+    """Work that ran alone and was refused nothing leaves HIGH empty populated pages at least."""
+    if after >= geometry.empty_high:
+        return None
+    return f"balance work leaves {after} empty pages, fewer than {geometry.empty_high}"
+
+
+@states("BAL-7")
+def float_rises_as_wanted(before: int, after: int, marked: bool, geometry: Geometry) -> str | None:
+    """Population lifts the float to HIGH and no further, or by HIGH at most for a mark."""
+    most = before + geometry.empty_high if marked else max(before, geometry.empty_high)
+    if after <= most:
+        return None
+    return f"balance work lifts the float from {before} to {after} pages, {most} were wanted"
+
+
+@states("BAL-5")
+def mark_is_answered(before: int, after: int, holes: bool, marked: bool) -> str | None:
+    """Population takes the mark of a failed request back, and populates pages if it can.
+
+    holes: a list that it looks at held a chunk with an unpopulated page. before, after: the float.
+    """
+    if marked:
+        return "the mark of a failed atomic allocation is still set after the balance work"
+    if holes and after <= before:
+        return f"a failed atomic allocation left its mark; the float went from {before} to {after}"
+    return None

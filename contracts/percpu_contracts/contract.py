@@ -8,6 +8,7 @@ marked function is held to the same contract.
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
@@ -18,6 +19,7 @@ Condition = Callable[..., Any]
 F = TypeVar("F", bound=Callable[..., Any])
 
 MARKS = "__percpu_contract__"
+_NOTE = "__percpu_note__"
 
 NOT_ASKED = ""
 """What a condition returns where its question did not arise. It then counts as no evaluation, so
@@ -37,10 +39,31 @@ class Mark:
     condition: Condition
     level: Level
 
+    @property
+    def single(self) -> bool:
+        """Whether it answers for one clause."""
+        return bool(self.clause) and " " not in self.clause
+
+    @property
+    def is_note(self) -> bool:
+        """Whether it only keeps history (`record`)."""
+        return hasattr(self.condition, _NOTE)
+
+    @property
+    def is_deed(self) -> bool:
+        """Whether it tells of a deed."""
+        return getattr(self.condition, _NOTE, False)
+
+
+ON_FUNCTIONS: dict[str, list[str]] = {}
+"""The functions whose contracts ask a clause, by its id; filled as functions are marked."""
+
 
 def _mark(kind: Kind, clause: str, condition: Condition, level: Level) -> Callable[[F], F]:
     def annotate(function: F) -> F:
         marks: tuple[Mark, ...] = getattr(function, MARKS, ())
+        for asked in clause.split() if kind != "old" else ():
+            ON_FUNCTIONS.setdefault(asked, []).append(function.__qualname__)
         # decorators run from the bottom up; keep the order in which they are read
         setattr(function, MARKS, (Mark(kind, clause, condition, level), *marks))
         return function
@@ -63,15 +86,30 @@ def old(name: str, capture: Condition) -> Callable[[F], F]:
     return _mark("old", name, capture, "full")
 
 
-def record(note: Condition) -> Callable[[F], F]:
-    """Keep the history that some clauses speak of: note is called when the function is left."""
+def record(note: Condition, *, deed: bool = False) -> Callable[[F], F]:
+    """Keep the history that some clauses speak of: note is called when the function is left.
+
+    deed: it tells of a deed (percpu_spec.steps), and so is called wherever steps are judged.
+    """
 
     @functools.wraps(note)
-    def noted(*args: Any) -> tuple[()]:
-        note(*args)
-        return ()
+    def noted(*args: Any, **named: Any) -> None:
+        note(*args, **named)
 
+    setattr(noted, _NOTE, deed)
     return _mark("ensure", "", noted, "full")
+
+
+def sentence(mark: Mark) -> str:
+    """Return what a line of a contract says: its clauses, and its condition's docstring.
+
+    >>> def held(self): "Index data change under pcpu_lock (LOCK-1)."
+    >>> sentence(Mark("require", "LOCK-1", held, "full"))
+    'LOCK-1: Index data change under pcpu_lock.'
+    """
+    says = (inspect.getdoc(mark.condition) or "").split("\n\n")[0].replace("\n", " ")
+    says = says.replace(f" ({mark.clause}).", ".")
+    return f"{mark.clause}: {says}" if mark.clause else says
 
 
 def marks_of(cls: type, name: str) -> tuple[Mark, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from percpu_contracts.binding import states
+from percpu_contracts.registry import states
 
 
 class Examined(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from percpu_contracts.binding import states
+from percpu_contracts.registry import states
 from percpu_spec.definitions import is_populated, longest_run
 from percpu_spec.geometry import Geometry
 from percpu_spec.views import BitMap, ChunkView
@@ -41,3 +41,13 @@ def hit_is_genuine(
     if pop_only and not is_populated(chunk, at, at + bits, geometry):
         return f"atomic request of {bits} bits would get bits {at}.. in an unpopulated page"
     return None
+
+
+@states("FIT-3")
+def hit_is_served(
+    chunk: ChunkView, off: int, bits: int, align: int, geometry: Geometry
+) -> str | None:
+    """No area of `bits` was to be had from bit `off` on, within one block's length."""
+    end = min(off + bits + geometry.block_bits, len(chunk.alloc_map))
+    at = zero_area(chunk.alloc_map, off, end, bits, align)
+    return None if at < 0 else f"a search from bit {off} gave up, with {bits} bits free at {at}"

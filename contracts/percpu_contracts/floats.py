@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-from percpu_contracts.binding import states
-from percpu_spec.definitions import chunks_of_type, empty_page_float
+from percpu_contracts.registry import Scope, When, states
+from percpu_spec.definitions import chunks_of_type
 from percpu_spec.views import AllocatorView
 
 
-@states("FLT-1")
-def float_is_the_sum(allocator: AllocatorView) -> str | None:
-    """The float is the sum over live chunks neither reserved nor isolated, for each type."""
-    for kind in range(allocator.chunk_types):
-        found, wanted = allocator.float_of(kind), empty_page_float(allocator, kind)
-        if found != wanted:
-            return f"float {found}{_of(allocator, kind)}, expected {wanted} pages"
-    return None
-
-
-@states("FLT-1")
+@states("FLT-1", Scope.ALLOCATOR, When.ALWAYS)
 def float_is_counted(allocator: AllocatorView) -> str | None:
     """The float is the sum of the chunks' own counters, whether or not those are settled."""
     reserved = allocator.reserved_chunk

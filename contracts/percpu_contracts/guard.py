@@ -1,32 +1,42 @@
-"""The two locks and the populated bits, guarded: their misuse is a violation wherever it happens.
+"""The two locks and what they protect, guarded: misuse is a violation at the moment it happens.
 
-A guarded class keeps `lock` and `alloc_mutex` in the slots of its base, behind properties, and the
-populated bits of its chunks in maps that look at the locks. The base itself is untouched, so an
-allocator without a guard pays nothing.
+While pcpu_lock is not held the objects of index data tell of every change. A change under the lock
+makes the object that it meets a plain one; the release of the lock lets those that were changed
+tell again. So an allocator without a guard pays nothing, and one with a guard for what is written,
+not for what there is.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Any, Final
 
 from percpu_contracts import locks
+from percpu_contracts.callers import caller
+from percpu_contracts.index_data import IndexData
+from percpu_contracts.traps import HERE, TWINS
 
 if TYPE_CHECKING:
     from percpu_contracts.monitor import Monitor
 
 
+_LOCKS: Final = frozenset(("lock", "alloc_mutex"))
+
+
 class Guard:
     """What is known of the locks of one allocator while its steps run.
 
-    inside: a step of the allocator runs; what others read between steps is their own affair.
+    inside: a step of the allocator runs; what others do between steps is their own affair.
     locked: pcpu_lock was taken since the step began, released: it was released. actor: who runs,
     and holder: who took pcpu_alloc_mutex; None where actors are not told apart.
-    report: called with clause and message of each misuse.
+    report: called with clause and message of each misuse. data: what pcpu_lock protects, of the
+    allocator that the guard has been given; open: its objects that tell no more.
     """
 
-    __slots__ = ("actor", "holder", "inside", "lock", "locked", "mutex", "released", "report")
+    __slots__ = (
+        *("actor", "data", "holder", "inside", "lock", "locked", "mutex", "open", "released", "report"),
+    )
 
     def __init__(self, report: Callable[[str, str], object]) -> None:
         self.report = report
@@ -37,29 +47,43 @@ class Guard:
         self.mutex = False
         self.actor: object = None
         self.holder: object = None
+        self.data: IndexData | None = None
+        self.open: list[tuple[Any, type]] = []
 
     def begin(self, allocator: Any, actor: object, holder: object) -> None:
         """Begin to watch a step of an actor, the locks being as they are."""
         self.lock, self.mutex = allocator.lock, allocator.alloc_mutex
         self.actor, self.holder = actor, holder
-        self.enter()
+        self.enter(allocator)
 
-    def enter(self) -> None:
-        """Begin to judge a step that nobody has judged so far."""
+    def enter(self, allocator: Any = None) -> None:
+        """Begin to judge a step that nobody has judged so far, of the allocator last given."""
+        if allocator is not None and (self.data is None or self.data.allocator is not allocator):
+            self.data = IndexData(allocator, self.open)
         self.inside = True
         self.locked = self.released = False
+        HERE.witness = self
+        if self.data is not None and not self.lock:
+            self.data.shut()
+
+    def rest(self, chunks: Collection[Any], next_id: int) -> None:
+        """Let nothing tell until the next step, which finds a state with these chunks.
+
+        No chunk is in it whose id is not below next_id. For those who write a whole state.
+        """
+        if self.data is not None:
+            self.data.rest(chunks, next_id)
 
     def take_lock(self, taken: bool) -> None:
         """Judge the taking or the release of pcpu_lock (LOCK-1)."""
-        if self.inside:
+        if self.inside and (taken == self.lock or (taken and self.released)):
             wrong = locks.lock_changes_hands(self.lock, taken)
-            if wrong is None and taken:
-                wrong = locks.lock_is_taken_once(self.released)
-            if wrong is not None:
-                self.report("LOCK-1", wrong)
+            self.report("LOCK-1", str(wrong or locks.lock_is_taken_once(self.released)))
         self.lock = taken
         self.locked = self.locked or taken
         self.released = self.released or not taken
+        if self.inside and not taken and self.data is not None:
+            self.data.shut()
 
     def take_mutex(self, taken: bool) -> None:
         """Judge the taking or the release of pcpu_alloc_mutex (LOCK-2)."""
@@ -72,65 +96,41 @@ class Guard:
         self.mutex = taken
         self.holder = self.actor if taken else None
 
+    def assign(self, field: str, value: Any) -> None:
+        """Judge the change of a lock, or, while a step runs, of another field of the allocator."""
+        data = self.data
+        if field == "lock":
+            self.take_lock(value)
+        elif field == "alloc_mutex":
+            self.take_mutex(value)
+        elif data is not None and field not in data.unlocked:
+            if not self.lock:
+                self._misuse(data, field)
+            if type(value) in TWINS:
+                data.look_again()
+
+    def change(self, thing: Any, field: object) -> None:
+        """Judge the change of an object without pcpu_lock (LOCK-1)."""
+        data = self.data
+        if data is not None and field not in data.unlocked:
+            self._misuse(data, data.name(thing, field))
+
     def read(self) -> None:
         """Judge a look at populated bits: one of the locks is held (LOCK-1)."""
-        if self.inside and not (self.lock or self.mutex):
+        if not (self.lock or self.mutex):
             self.report("LOCK-1", "populated bits are read with neither lock held")
 
-    def write(self) -> None:
+    def write(self, pages: Any) -> None:
         """Judge a change of populated bits: both locks are held (LOCK-1, LOCK-2)."""
-        if not self.inside:
-            return
-        if not self.lock:
-            self.report("LOCK-1", "populated bits change without pcpu_lock")
+        if self.data is not None and not self.lock:
+            self._misuse(self.data, self.data.name(pages, None))
         if not self.mutex:
             self.report("LOCK-2", "populated bits change without pcpu_alloc_mutex")
 
-
-class RestingPages(bytearray):
-    """The populated bits of a chunk, a byte each, while nobody is judged.
-
-    Whoever lets many steps run between two that are guarded changes the class of the bits.
-    """
-
-    __slots__ = ("guard",)
-
-    guard: Guard
-
-
-class GuardedPages(RestingPages):
-    """The populated bits of a chunk, a byte each; every access is judged.
-
-    Copies are plain: what reads a copy reads no shared state.
-    """
-
-    __slots__ = ()
-
-    def find(self, *given: Any) -> int:
-        """Return where a value is first found."""
-        self.guard.read()
-        return bytearray.find(self, *given)
-
-    def count(self, *given: Any) -> int:
-        """Return how often a value occurs."""
-        self.guard.read()
-        return bytearray.count(self, *given)
-
-    def __getitem__(self, at: Any) -> Any:
-        self.guard.read()
-        return bytearray.__getitem__(self, at)
-
-    def __setitem__(self, at: Any, value: Any) -> None:
-        self.guard.write()
-        bytearray.__setitem__(self, at, value)
-
-
-def guard_chunk(chunk: Any, guard: Guard) -> GuardedPages:
-    """Let a chunk's populated bits be watched by a guard, and return them."""
-    pages = GuardedPages(chunk.populated)
-    pages.guard = guard
-    chunk.populated = pages
-    return pages
+    def _misuse(self, data: IndexData, what: str) -> None:
+        """Report that something changes without pcpu_lock, and who does it (LOCK-1)."""
+        wrong = locks.lock_is_held(False, f"{what} changes")
+        self.report("LOCK-1", f"{wrong}, in {caller(data.allocator)}")
 
 
 def gap_misuse(last: bool) -> tuple[str, str]:
@@ -146,44 +146,28 @@ def guarded(cls: type[Any], namespace: dict[str, Any]) -> dict[str, Any]:
     The guard is that of the allocator's monitor; while it has none nothing is judged. The layout
     is the base's, so an instance of the base may be made one of the subclass.
     """
-    if isinstance(cls.lock, property):  # a class that is guarded already
+    if getattr(cls.__setattr__, "guards", False):
         return namespace
     return {
         **namespace,
-        "lock": _watched(cls.lock, Guard.take_lock),
-        "alloc_mutex": _watched(cls.alloc_mutex, Guard.take_mutex),
-        **{
-            name: _watching(namespace.get(name) or getattr(cls, name))
-            for name in ("alloc_chunk", "alloc_first_chunk")
-        },
+        "__setattr__": _judging(cls.__setattr__),
         "enter_chunk": _joining(namespace.get("enter_chunk") or cls.enter_chunk),
     }
 
 
-def _watched(slot: Any, change: Callable[[Guard, bool], None]) -> property:
-    """Return the property that stands for a slot and tells the guard of every change."""
-    put = slot.__set__
+def _judging(put: Callable[..., None]) -> Callable[..., None]:
+    """Return the function that sets a field of an allocator and lets its guard judge that."""
 
-    def take(allocator: Any, taken: bool) -> None:
-        monitor: Monitor | None = getattr(allocator, "monitor", None)
-        if monitor is not None:
-            change(monitor.guard, taken)
-        put(allocator, taken)
+    def judged(self: Any, field: str, value: Any) -> None:
+        monitor: Monitor | None = getattr(self, "monitor", None)
+        if monitor is not None and (monitor.guard.inside or field in _LOCKS):
+            monitor.guard.assign(field, value)
+        put(self, field, value)
+        if field == "monitor" and value is not None and value.guard.data is None:
+            value.guard.data = IndexData(self, value.guard.open)
 
-    return property(slot.__get__, take)
-
-
-def _watching(making: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the function that makes a chunk so that the chunk is watched."""
-
-    @functools.wraps(making)
-    def watched(self: Any, *given: Any) -> Any:
-        chunk = making(self, *given)
-        if chunk is not None and self.monitor is not None:
-            guard_chunk(chunk, self.monitor.guard)
-        return chunk
-
-    return watched
+    judged.guards = True  # type: ignore[attr-defined]  # read by `guarded`
+    return judged
 
 
 def _joining(entering: Callable[..., None]) -> Callable[..., None]:

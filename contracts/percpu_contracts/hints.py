@@ -5,7 +5,7 @@ A hint of length 0 says nothing: its start may be stale.
 
 from __future__ import annotations
 
-from percpu_contracts.binding import states
+from percpu_contracts.registry import Scope, When, in_every_block, states
 from percpu_spec.definitions import (
     first_free,
     left_free,
@@ -37,7 +37,7 @@ def _runs_are_sound(bits: BitMap, base: int, end: int, md: BlockView) -> str | N
     return None
 
 
-@states("HINT-1")
+@states("HINT-1", Scope.BLOCK, When.ALWAYS)
 def block_hints_are_sound(chunk: ChunkView, index: int, geometry: Geometry) -> str | None:
     """A block advertises only free runs, its left_free and right_free included."""
     md, bits = chunk.md_blocks[index], chunk.alloc_map
@@ -54,26 +54,15 @@ def block_hints_are_sound(chunk: ChunkView, index: int, geometry: Geometry) -> s
     return None
 
 
-@states("HINT-1")
-def chunk_hint_is_sound(chunk: ChunkView) -> str | None:
+@states("HINT-1", Scope.CHUNK, When.ALWAYS)
+def chunk_hint_is_sound(chunk: ChunkView, geometry: Geometry) -> str | None:
     """The chunk's own hints advertise only free runs; left_free and right_free excepted."""
     bits = chunk.alloc_map
     wrong = _runs_are_sound(bits, 0, len(bits), chunk.chunk_md)
     return None if wrong is None else f"chunk: {wrong}"
 
 
-@states("HINT-1")
-def hints_are_sound(chunk: ChunkView, geometry: Geometry) -> str | None:
-    """The chunk's hints and those of all its blocks advertise only free runs."""
-    wrong = chunk_hint_is_sound(chunk)
-    for index in range(chunk.nr_pages):
-        if wrong is not None:
-            break
-        wrong = block_hints_are_sound(chunk, index, geometry)
-    return wrong
-
-
-@states("HINT-2")
+@states("HINT-2", Scope.BLOCK, When.ALWAYS)
 def block_left_is_exact(chunk: ChunkView, index: int, geometry: Geometry) -> str | None:
     """left_free is exact, and so is first_free unless the block is full."""
     md, bits = chunk.md_blocks[index], chunk.alloc_map
@@ -90,17 +79,7 @@ def block_left_is_exact(chunk: ChunkView, index: int, geometry: Geometry) -> str
     return None
 
 
-@states("HINT-2")
-def left_is_exact(chunk: ChunkView, geometry: Geometry) -> str | None:
-    """HINT-2 in every block."""
-    for index in range(chunk.nr_pages):
-        wrong = block_left_is_exact(chunk, index, geometry)
-        if wrong is not None:
-            return wrong
-    return None
-
-
-@states("HINT-3")
+@states("HINT-3", Scope.BLOCK, When.ALWAYS)
 def block_right_is_exact(chunk: ChunkView, index: int, geometry: Geometry) -> str | None:
     """right_free is exact."""
     base = index * geometry.block_bits
@@ -109,19 +88,8 @@ def block_right_is_exact(chunk: ChunkView, index: int, geometry: Geometry) -> st
     return None if found == right else f"block {index}: right_free {found}, expected {right} bits"
 
 
-@states("HINT-3")
-def right_is_exact(chunk: ChunkView, geometry: Geometry) -> str | None:
-    """HINT-3 in every block."""
-    for index in range(chunk.nr_pages):
-        wrong = block_right_is_exact(chunk, index, geometry)
-        if wrong is not None:
-            return wrong
-    return None
-
-
-@states("HINT-4")
 def hint_is_ordered(md: BlockView) -> str | None:
-    """The scan hint lies behind the contig hint exactly when the two are equally long."""
+    """HINT-4 for the hints of a block, or of a chunk."""
     scan, contig = md.scan_hint, md.contig_hint
     if scan <= 0 or contig <= 0:
         return None
@@ -133,20 +101,21 @@ def hint_is_ordered(md: BlockView) -> str | None:
     )
 
 
-@states("HINT-4")
-def hints_are_ordered(chunk: ChunkView) -> str | None:
-    """HINT-4 for the chunk and in every block."""
+@states("HINT-4", Scope.BLOCK, When.ALWAYS)
+def block_hints_are_ordered(chunk: ChunkView, index: int, geometry: Geometry) -> str | None:
+    """A block's scan hint lies behind its contig hint exactly when the two are equally long."""
+    wrong = hint_is_ordered(chunk.md_blocks[index])
+    return wrong and f"block {index}: {wrong}"
+
+
+@states("HINT-4", Scope.CHUNK, When.ALWAYS)
+def chunk_hints_are_ordered(chunk: ChunkView, geometry: Geometry) -> str | None:
+    """A chunk's scan hint lies behind its contig hint exactly when the two are equally long."""
     wrong = hint_is_ordered(chunk.chunk_md)
-    if wrong is not None:
-        return f"chunk: {wrong}"
-    for index, md in enumerate(chunk.md_blocks):
-        wrong = hint_is_ordered(md)
-        if wrong is not None:
-            return f"block {index}: {wrong}"
-    return None
+    return wrong and f"chunk: {wrong}"
 
 
-@states("HINT-5")
+@states("HINT-5", Scope.CHUNK, When.ALWAYS)
 def chunk_hint_is_close(chunk: ChunkView, geometry: Geometry) -> str | None:
     """contig_hint misses less than a page of the longest run, nothing if a block holds it."""
     longest, inside = longest_run_and_place(chunk, geometry)
@@ -162,7 +131,7 @@ def contig_is_close(contig: int, longest: int, inside: bool, geometry: Geometry)
     return None
 
 
-@states("HINT-6")
+@states("HINT-6", Scope.BLOCK, When.ALWAYS)
 def block_hint_is_longest(chunk: ChunkView, index: int, geometry: Geometry) -> str | None:
     """A block's contig_hint equals its longest free run."""
     base = index * geometry.block_bits
@@ -173,33 +142,22 @@ def block_hint_is_longest(chunk: ChunkView, index: int, geometry: Geometry) -> s
     return f"block {index}: contig_hint {contig}, longest run {longest} bits"
 
 
-@states("HINT-6")
-def chunk_hint_is_longest(chunk: ChunkView) -> str | None:
+@states("HINT-6", Scope.CHUNK, When.ALWAYS)
+def chunk_hint_is_longest(chunk: ChunkView, geometry: Geometry) -> str | None:
     """The chunk's contig_hint equals its longest free run."""
     longest, contig = longest_run(chunk), chunk.chunk_md.contig_hint
     return None if contig == longest else f"chunk: contig_hint {contig}, longest run {longest} bits"
 
 
-@states("HINT-6")
-def hints_are_longest(chunk: ChunkView, geometry: Geometry) -> str | None:
-    """HINT-6 for the chunk and in every block."""
-    wrong = chunk_hint_is_longest(chunk)
-    for index in range(chunk.nr_pages):
-        if wrong is not None:
-            break
-        wrong = block_hint_is_longest(chunk, index, geometry)
-    return wrong
-
-
-@states("HINT-7")
-def chunk_first_free_is_exact(chunk: ChunkView) -> str | None:
+@states("HINT-7", Scope.CHUNK, When.ALWAYS)
+def chunk_first_free_is_exact(chunk: ChunkView, geometry: Geometry) -> str | None:
     """The chunk's first_free is its first free bit, the map's size if it is full."""
     bits = chunk.alloc_map
     first, found = first_free(bits, 0, len(bits)), chunk.chunk_md.first_free
     return None if found == first else f"chunk: first_free {found}, expected bit {first}"
 
 
-@states("HINT-8")
+@states("HINT-8", Scope.BLOCK, When.ALWAYS)
 def block_emptiness_shows(chunk: ChunkView, index: int, geometry: Geometry) -> str | None:
     """contig_hint is the whole block exactly when the block is free."""
     block = geometry.block_bits
@@ -211,11 +169,9 @@ def block_emptiness_shows(chunk: ChunkView, index: int, geometry: Geometry) -> s
     return f"block {index}: contig_hint {contig} of {block} bits, {'' if free else 'not '}all free"
 
 
-@states("HINT-8")
-def emptiness_shows(chunk: ChunkView, geometry: Geometry) -> str | None:
-    """HINT-8 in every block."""
-    for index in range(chunk.nr_pages):
-        wrong = block_emptiness_shows(chunk, index, geometry)
-        if wrong is not None:
-            return wrong
-    return None
+hints_are_sound = in_every_block(block_hints_are_sound, chunk_hint_is_sound)
+left_is_exact = in_every_block(block_left_is_exact)
+right_is_exact = in_every_block(block_right_is_exact)
+hints_are_ordered = in_every_block(block_hints_are_ordered, chunk_hints_are_ordered)
+hints_are_longest = in_every_block(block_hint_is_longest, chunk_hint_is_longest)
+emptiness_shows = in_every_block(block_emptiness_shows)

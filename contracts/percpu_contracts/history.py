@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from percpu_contracts.cost import Examined
+from percpu_spec.steps import Deed, Did
 from percpu_spec.views import ChunkView
 
 
@@ -28,6 +29,7 @@ class History:
         self.creations = 0  # of chunks by the run under way (BAL-3)
         self.examined: list[Examined] = []  # by the search under way
         self.concurrent = False  # more than one actor runs
+        self.did: list[Did] = []  # by the step under way
 
     def copy(self, copies: Mapping[Any, ChunkView] | None = None) -> History:
         """Return an independent history, of the copies of its chunks if there are any.
@@ -46,6 +48,10 @@ class History:
         new.runs = self.runs
         new.concurrent = self.concurrent
         return new
+
+    def tell(self, deed: Deed, chunk: ChunkView, start: int = 0, end: int = 0) -> None:
+        """The step under way has done something to a chunk."""
+        self.did.append(Did(deed, chunk, start, end))
 
     def released(self, chunk: ChunkView, pages: Iterable[int]) -> None:
         """Pages of a chunk were unmapped and given back."""

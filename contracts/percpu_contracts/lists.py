@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from percpu_contracts.binding import states
+from percpu_contracts.contract import NOT_ASKED
+from percpu_contracts.history import History
+from percpu_contracts.registry import Scope, When, states
 from percpu_spec.definitions import (
     chunk_slot,
     computed_list,
@@ -17,10 +19,11 @@ from percpu_spec.definitions import (
     slots_per_type,
 )
 from percpu_spec.geometry import Geometry
+from percpu_spec.steps import Step
 from percpu_spec.views import AllocatorView, ChunkView
 
 
-@states("LIST-1")
+@states("LIST-1", Scope.ALLOCATOR, When.ALWAYS)
 def chunks_have_one_place(allocator: AllocatorView, live: Iterable[ChunkView] = ()) -> str | None:
     """No chunk is in two places, the reserved chunk in none, the first and each `live` in one."""
     places: dict[int, int] = {}
@@ -59,7 +62,7 @@ def chunk_is_on_its_list(allocator: AllocatorView, chunk: ChunkView, slot: int) 
     return f"after a free the chunk is on list {slot}, not {wanted}"
 
 
-@states("LIST-3")
+@states("LIST-3", Scope.ALLOCATOR, When.ALWAYS)
 def free_list_is_exact(allocator: AllocatorView) -> str | None:
     """The free lists hold every fully free chunk that is not isolated, and nothing else."""
     geometry, free_slot = allocator.geometry, allocator.free_slot
@@ -72,7 +75,7 @@ def free_list_is_exact(allocator: AllocatorView) -> str | None:
     return None
 
 
-@states("LIST-4")
+@states("LIST-4", Scope.ALLOCATOR, When.ALWAYS)
 def placement_is_explained(allocator: AllocatorView) -> str | None:
     """A listed, unisolated chunk is on its computed list or relegated to slot 0 of its type."""
     slots, threshold = slots_per_type(allocator), allocator.geometry.relegation_slot
@@ -97,7 +100,7 @@ def computed_slot_is(
     return f"slot {slot} for contig_hint {chunk.chunk_md.contig_hint} bits, expected {wanted}"
 
 
-@states("SLOT-2")
+@states("SLOT-2", Scope.ALLOCATOR, When.ALWAYS)
 def layout_is(allocator: AllocatorView) -> str | None:
     """The sidelined, free and to_depopulate slots follow the active ones, in this order.
 
@@ -118,3 +121,14 @@ def layout_is(allocator: AllocatorView) -> str | None:
     if found == wanted:
         return None
     return f"sidelined, free, to_depopulate, count {found}, expected {wanted}"
+
+
+@states("LIST-2", Scope.STEP, When.STEP)
+def freed_chunk_is_on_its_list(
+    step: Step, allocator: AllocatorView, history: History
+) -> str | None:
+    """After the step of a free that clears the area, its chunk is on its computed list."""
+    if step.freed is None or step.left is not None:
+        return NOT_ASKED
+    slot = next((n for n, chunk in listed_chunks(allocator) if chunk is step.freed), -1)
+    return chunk_is_on_its_list(allocator, step.freed, slot)

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from percpu_contracts.binding import states
+from percpu_contracts.contract import NOT_ASKED
+from percpu_contracts.history import History
+from percpu_contracts.registry import Scope, When, states
+from percpu_spec.definitions import is_populated
+from percpu_spec.geometry import Geometry
+from percpu_spec.steps import Area, Step
+from percpu_spec.views import AllocatorView
 
 
-@states("LOCK-1")
-def lock_is_held(lock: bool) -> str | None:
-    """Index data change only under pcpu_lock."""
-    return None if lock else "index data change without pcpu_lock"
+@states("LOCK-1", Scope.LOCK)
+def lock_is_held(lock: bool, what: str = "index data change") -> str | None:
+    """Index data change only under pcpu_lock; what: which of them, in words."""
+    return None if lock else f"{what} without pcpu_lock"
 
 
-@states("LOCK-2")
+@states("LOCK-2", Scope.LOCK)
 def may_sleep(mutex: bool, lock: bool) -> str | None:
     """Backing changes under pcpu_alloc_mutex, with pcpu_lock released."""
     if lock:
@@ -19,7 +25,7 @@ def may_sleep(mutex: bool, lock: bool) -> str | None:
     return None if mutex else "backing changes without pcpu_alloc_mutex"
 
 
-@states("LOCK-1")
+@states("LOCK-1", Scope.LOCK)
 def lock_changes_hands(held: bool, taken: bool) -> str | None:
     """pcpu_lock is taken when it is free and released when it is held."""
     if held == taken:
@@ -27,7 +33,7 @@ def lock_changes_hands(held: bool, taken: bool) -> str | None:
     return None
 
 
-@states("LOCK-1")
+@states("LOCK-1", Scope.LOCK)
 def lock_is_taken_once(released: bool) -> str | None:
     """pcpu_lock is not taken again in a step that released it: others could have run between.
 
@@ -36,19 +42,19 @@ def lock_is_taken_once(released: bool) -> str | None:
     return "pcpu_lock is released and taken again, with no gap between" if released else None
 
 
-@states("LOCK-1")
+@states("LOCK-1", Scope.LOCK)
 def lock_is_released(lock: bool) -> str | None:
     """pcpu_lock is not held where only flags and requests for work are left to do."""
     return "pcpu_lock is still held behind the last lock section" if lock else None
 
 
-@states("LOCK-2")
+@states("LOCK-2", Scope.LOCK)
 def no_gap_is_locked(lock: bool) -> str | None:
     """Nobody waits or sleeps with pcpu_lock held."""
     return "a step stands in a gap with pcpu_lock held" if lock else None
 
 
-@states("LOCK-2")
+@states("LOCK-2", Scope.LOCK)
 def mutex_changes_hands(held: bool, taken: bool, lock: bool, own: bool) -> str | None:
     """pcpu_alloc_mutex is taken when it is free, and by no one with pcpu_lock; the holder alone
     releases it. own: nobody else holds it.
@@ -58,3 +64,23 @@ def mutex_changes_hands(held: bool, taken: bool, lock: bool, own: bool) -> str |
     if taken and lock:
         return "pcpu_alloc_mutex is taken with pcpu_lock held"
     return None if own else "pcpu_alloc_mutex is released by a step that does not hold it"
+
+
+@states("LOCK-3", Scope.STEP, When.STEP)
+def placed_area_keeps_mutex(step: Step, allocator: AllocatorView, history: History) -> str | None:
+    """From placing an area to the last of its pages a blocking allocation holds the mutex."""
+    waiting = [
+        (area, held)
+        for area, held in step.waiting
+        if not area_is_settled(area, allocator.geometry)
+    ]
+    for area, held in waiting:
+        if not held:
+            return f"area at byte {area.off} awaits its pages without pcpu_alloc_mutex"
+    return None if waiting else NOT_ASKED
+
+
+def area_is_settled(area: Area, geometry: Geometry) -> bool:
+    """Return whether an area that was placed has all its pages, or was given up."""
+    at, end = area.off // geometry.granule, (area.off + area.size) // geometry.granule
+    return not area.chunk.alloc_map[at] or is_populated(area.chunk, at, end, geometry)

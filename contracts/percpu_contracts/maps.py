@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from percpu_contracts.binding import states
-from percpu_spec.definitions import free_bits, is_free, served_areas, served_range
+from percpu_contracts.registry import Scope, When, in_every_block, states
+from percpu_spec.definitions import free_bits, served_areas
 from percpu_spec.geometry import Geometry
 from percpu_spec.views import ChunkView
 
@@ -28,31 +28,14 @@ def areas_match(
     )
 
 
-@states("MAP-1")
-def area_is_placed(
-    chunk: ChunkView, off: int, size: int, align: int, geometry: Geometry
-) -> str | None:
-    """An area about to be taken is free, aligned and in the served part. All in bytes."""
-    granule = geometry.granule
-    if off % max(align, granule) or size % granule:
-        return f"area of {size} bytes at byte {off}: not aligned to {max(align, granule)} bytes"
-    at, end = off // granule, (off + size) // granule
-    first, behind = served_range(chunk, geometry)
-    if not first <= at < end <= behind:
-        return f"area of bits {at}..{end}: outside the served bits {first}..{behind}"
-    if not is_free(chunk.alloc_map, at, end):
-        return f"area of bits {at}..{end}: bit {chunk.alloc_map.find(1, at, end)} is not free"
-    return None
-
-
-@states("MAP-2")
+@states("MAP-2", Scope.CHUNK, When.ALWAYS)
 def free_bytes_are_counted(chunk: ChunkView, geometry: Geometry) -> str | None:
     """free_bytes equals the clear bits of the allocation map."""
     free = free_bits(chunk.alloc_map) * geometry.granule
     return None if chunk.free_bytes == free else f"free_bytes {chunk.free_bytes}, {free} bytes free"
 
 
-@states("MAP-3")
+@states("MAP-3", Scope.BLOCK, When.ALWAYS)
 def block_bounds_delimit_areas(chunk: ChunkView, index: int, geometry: Geometry) -> str | None:
     """A boundary bit starts every live area and stands behind its last bit.
 
@@ -77,23 +60,13 @@ def block_bounds_delimit_areas(chunk: ChunkView, index: int, geometry: Geometry)
     return None
 
 
-@states("MAP-3")
-def bounds_delimit_areas(chunk: ChunkView, geometry: Geometry) -> str | None:
-    """MAP-3 in every block."""
-    for index in range(chunk.nr_pages):
-        wrong = block_bounds_delimit_areas(chunk, index, geometry)
-        if wrong is not None:
-            return wrong
-    return None
-
-
 @states("MAP-4")
 def free_returns_area(freed: int, size: int) -> str | None:
     """A free gives back the bytes that its allocation took."""
     return None if freed == size else f"freed {freed} bytes of an area of {size} bytes"
 
 
-@states("MAP-5")
+@states("MAP-5", Scope.CHUNK, When.ALWAYS)
 def shape_fits(chunk: ChunkView, geometry: Geometry) -> str | None:
     """Maps and blocks have the sizes that the chunk's pages ask for."""
     pages, block = chunk.nr_pages, geometry.block_bits
@@ -112,3 +85,6 @@ def shape_fits(chunk: ChunkView, geometry: Geometry) -> str | None:
         if md.nr_bits != block:
             return f"md_blocks[{index}].nr_bits: {md.nr_bits}, expected {block}"
     return None
+
+
+bounds_delimit_areas = in_every_block(block_bounds_delimit_areas)

@@ -8,16 +8,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from percpu_contracts.guard import Guard
 from percpu_contracts.history import History
-from percpu_contracts.whole_state import (
-    QUIESCENT_CLAUSES,
-    STATE_CLAUSES,
-    Broken,
-    WholeState,
-)
+from percpu_contracts.registry import When, state_clauses
+from percpu_contracts.whole_state import Broken, WholeState
 from percpu_spec.views import AllocatorView
+
+if TYPE_CHECKING:
+    from percpu_contracts.steps import Actor
 
 
 class ClauseViolation(AssertionError):
@@ -67,9 +67,13 @@ class Monitor:
         self.violations: dict[str, Violation] = {}
         self.not_asked: Counter[str] = Counter()  # of these, how often no question arose
         self.last = ("", "")  # the violation entered last
+        self.asking = False  # a contract is evaluated; what it calls is not asked for its own
         self.history = History()
-        self.whole_state = WholeState()
+        self.whole_state = WholeState(self.not_applicable)
         self.guard = Guard(self.misused)
+        self.actors: list[Actor] = []  # operations under contracts that are under way
+        self.holder: Actor | None = None  # of these, of pcpu_alloc_mutex
+        self.alone = True  # no other was under way since the one that took the last step began
         self._counted: set[str] = set()
         self._counted_at = -1
 
@@ -96,7 +100,7 @@ class Monitor:
         return expected or not self.strict
 
     def misused(self, clause: str, message: str) -> None:
-        """Enter a misuse of locks; raise if it is unexpected."""
+        """Enter what a step broke; raise if it is unexpected."""
         if not self.broken(clause, message):
             raise ClauseViolation(clause, message, self.operation)
 
@@ -106,7 +110,6 @@ class Monitor:
             allocator,
             quiescent=quiescent,
             unsettled=self.history.unsettled,
-            longest="HINT-6" not in self.not_applicable,
         )
 
     def judge(self, allocator: AllocatorView, *, quiescent: bool) -> None:
@@ -122,9 +125,9 @@ class Monitor:
             for clause in names.split():
                 total[clause] += count
         total.subtract(self.not_asked)
-        for clause in STATE_CLAUSES:
+        for clause in state_clauses(When.ALWAYS, When.SETTLED, When.ISOLATED):
             total[clause] += self.whole_state.evaluations
-        for clause in QUIESCENT_CLAUSES:
+        for clause in state_clauses(When.QUIESCENT):
             total[clause] += self.whole_state.quiescent_evaluations
         for clause in self.not_applicable:
             total.pop(clause, None)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from percpu_contracts.binding import states
+from percpu_contracts.contract import NOT_ASKED
+from percpu_contracts.history import History
+from percpu_contracts.registry import Scope, When, states
 from percpu_spec.definitions import (
     dynamic_chunks,
     empty_populated_pages,
@@ -14,10 +14,11 @@ from percpu_spec.definitions import (
     pages_of,
 )
 from percpu_spec.geometry import Geometry
-from percpu_spec.views import AllocatorView, BitMap, ChunkView
+from percpu_spec.steps import Area, Deed, Kind, Step
+from percpu_spec.views import AllocatorView, ChunkView
 
 
-@states("POP-1")
+@states("POP-1", Scope.CHUNK, When.SETTLED)
 def empty_pages_are_counted(chunk: ChunkView, geometry: Geometry) -> str | None:
     """nr_empty_pop_pages equals the populated pages without an allocated bit."""
     found, wanted = chunk.nr_empty_pop_pages, empty_populated_pages(chunk, geometry)
@@ -34,7 +35,7 @@ def area_is_populated(chunk: ChunkView, off: int, size: int, geometry: Geometry)
     return f"area of {size} bytes at byte {off}: page {page} is not populated"
 
 
-@states("POP-2")
+@states("POP-2", Scope.CHUNK, When.SETTLED)
 def used_pages_are_populated(chunk: ChunkView, geometry: Geometry) -> str | None:
     """No unpopulated page holds an allocated bit. Asked outside allocations."""
     block, pages = geometry.block_bits, chunk.nr_pages
@@ -49,8 +50,8 @@ def used_pages_are_populated(chunk: ChunkView, geometry: Geometry) -> str | None
     return None
 
 
-@states("POP-3")
-def populated_pages_are_counted(chunk: ChunkView) -> str | None:
+@states("POP-3", Scope.CHUNK, When.ALWAYS)
+def populated_pages_are_counted(chunk: ChunkView, geometry: Geometry) -> str | None:
     """nr_populated equals the chunk's populated bits."""
     wanted = chunk.populated.count(1)
     if chunk.nr_populated == wanted:
@@ -58,7 +59,7 @@ def populated_pages_are_counted(chunk: ChunkView) -> str | None:
     return f"nr_populated {chunk.nr_populated}, expected {wanted} pages"
 
 
-@states("POP-3")
+@states("POP-3", Scope.ALLOCATOR, When.ALWAYS)
 def all_populated_pages_are_counted(allocator: AllocatorView) -> str | None:
     """The global nr_populated is the first chunk's whole pages plus those created since."""
     # those of the first chunk that a variant released, against RCL-2, are not counted
@@ -69,29 +70,7 @@ def all_populated_pages_are_counted(allocator: AllocatorView) -> str | None:
     return f"allocator nr_populated {allocator.nr_populated}, expected {wanted} pages"
 
 
-@states("POP-4")
-def failure_keeps_ranges(
-    before: BitMap, after: BitMap, completed: Iterable[tuple[int, int]]
-) -> str | None:
-    """After a failed population just the `completed` page ranges are populated in addition."""
-    wanted = [before[page] for page in range(len(before))]
-    for start, end in completed:
-        wanted[start:end] = [1] * (end - start)
-    for page, bit in enumerate(wanted):
-        if bool(after[page]) != bool(bit):
-            return f"failed population: page {page} is {'not ' if bit else ''}populated"
-    return None
-
-
-@states("POP-4")
-def backing_pages_are_held(allocator: AllocatorView, held: int) -> str | None:
-    """Backing pages held, first chunk excluded, are those of populated pages on all CPUs."""
-    cpus = allocator.geometry.cpus
-    wanted = cpus * sum(chunk.populated.count(1) for chunk in dynamic_chunks(allocator))
-    return None if held == wanted else f"{held} backing pages held, expected {wanted}"
-
-
-@states("POP-5")
+@states("POP-5", Scope.ALLOCATOR, When.ALWAYS)
 def km_chunks_are_whole(allocator: AllocatorView) -> str | None:
     """With the km backing every listed chunk is populated whole."""
     if allocator.geometry.backing != "km":
@@ -101,3 +80,33 @@ def km_chunks_are_whole(allocator: AllocatorView) -> str | None:
         if page >= 0:
             return f"km: a chunk on list {slot} lacks page {page}"
     return None
+
+
+@states("POP-2", Scope.STEP, When.STEP)
+def used_pages_are_kept(step: Step, allocator: AllocatorView, history: History) -> str | None:
+    """No page is released that an area lies in, and none handed out that is being released."""
+    size = allocator.geometry.block_bits
+    released = step.deeds(Deed.RELEASED)
+    for done in released:
+        used = done.chunk.alloc_map.find(1, done.start * size, done.end * size)
+        if used >= 0:
+            return f"page {used // size} was released with allocated bit {used}"
+    if step.area is None:
+        return None if released else NOT_ASKED
+    chunk, off, bytes_ = step.area
+    wrong = area_is_populated(chunk, off, bytes_, allocator.geometry)
+    first, behind = area_pages(step.area, allocator.geometry)
+    for stand in step.standing:
+        losing = stand.chunk is chunk and stand.kind in (Kind.RELEASE, Kind.DRAIN)
+        if losing and first < stand.end and stand.start < behind:
+            wrong = wrong or (
+                f"area of {bytes_} bytes at byte {off} handed out while pages "
+                f"{stand.start}..{stand.end} of its chunk are being released"
+            )
+    return wrong
+
+
+def area_pages(area: Area, geometry: Geometry) -> tuple[int, int]:
+    """Return the pages [first, behind) of its chunk that an area lies in."""
+    granule = geometry.granule
+    return pages_of(geometry, area.off // granule, (area.off + area.size) // granule)

@@ -6,10 +6,12 @@ where bits or hints differ from those they were computed for, so nothing is take
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
+from functools import cache
 from operator import attrgetter
 
-from percpu_contracts import balance, floats, hints, isolation, lists, maps, population, reclaim
+from percpu_contracts import hints
+from percpu_contracts.registry import Scope, When, asked
 from percpu_spec.definitions import (
     Listing,
     left_free,
@@ -24,6 +26,9 @@ from percpu_spec.views import AllocatorView, ChunkView
 Broken = tuple[str, str]
 """A clause id and what is wrong."""
 
+Facts = tuple[int, tuple[int, int, int]]
+"""Of a block: free bits, and the left, the longest and the right free run."""
+
 _hints_of: Callable[[object], tuple[int, ...]] = attrgetter(
     "scan_hint",
     "scan_hint_start",
@@ -37,48 +42,8 @@ _counters_of: Callable[[object], tuple[object, ...]] = attrgetter(
     "free_bytes", "nr_populated", "nr_empty_pop_pages", "immutable"
 )
 
-BLOCK = (
-    ("HINT-1", hints.block_hints_are_sound),
-    ("HINT-2", hints.block_left_is_exact),
-    ("HINT-3", hints.block_right_is_exact),
-    ("HINT-8", hints.block_emptiness_shows),
-    ("MAP-3", maps.block_bounds_delimit_areas),
-)
-CHUNK = (
-    ("MAP-5", maps.shape_fits),
-    ("HINT-1", lambda chunk, geometry: hints.chunk_hint_is_sound(chunk)),
-    ("HINT-4", lambda chunk, geometry: hints.hint_is_ordered(chunk.chunk_md)),
-    ("HINT-7", lambda chunk, geometry: hints.chunk_first_free_is_exact(chunk)),
-    ("POP-3", lambda chunk, geometry: population.populated_pages_are_counted(chunk)),
-    ("RCL-2", lambda chunk, geometry: reclaim.immutable_is_whole(chunk)),
-)
-SETTLED = (
-    ("POP-1", population.empty_pages_are_counted),
-    ("POP-2", population.used_pages_are_populated),
-)
-ALLOCATOR = (
-    ("LIST-1", lists.chunks_have_one_place),
-    ("LIST-3", lists.free_list_is_exact),
-    ("LIST-4", lists.placement_is_explained),
-    ("SLOT-2", lists.layout_is),
-    ("FLT-1", floats.float_is_counted),
-    ("ISO-2", isolation.isolated_are_apart),
-    ("RCL-5", reclaim.special_stay_active),
-    ("POP-5", population.km_chunks_are_whole),
-    ("POP-3", population.all_populated_pages_are_counted),
-)
-QUIESCENT = (
-    ("RCL-3", reclaim.reclaim_is_done),
-    ("BAL-2", balance.one_free_chunk),
-)
-EQUAL_HINTS = (("HINT-6", hints.block_hint_is_longest),)
-
-STATE_CLAUSES = sorted(
-    {"MAP-2", "HINT-4", "HINT-5", "HINT-6"}.union(
-        clause for table in (BLOCK, CHUNK, SETTLED, ALLOCATOR) for clause, _ in table
-    )
-)
-QUIESCENT_CLAUSES = [clause for clause, _ in QUIESCENT]
+_BY_FACTS = frozenset({"MAP-2", "HINT-5"})
+"""Chunk clauses that are judged by facts about blocks, which are kept from state to state."""
 
 
 class _Seen:
@@ -102,8 +67,7 @@ class _Seen:
         self.md: tuple[int, ...] = ()
         self.rest: tuple[object, ...] = ()
         self.block_broken: list[list[Broken]] = []
-        # of each block: free bits, and left, longest and right free run
-        self.facts: list[tuple[int, tuple[int, int, int]]] = []
+        self.facts: list[Facts] = []  # of each block
         self.broken: list[Broken] = []
 
 
@@ -140,11 +104,36 @@ def _changed(
     return changed
 
 
-class WholeState:
-    """Judges states of one allocator, one after the other."""
+KERNELS = frozenset({"HINT-6"})
+"""What is not asked of the kernel's own algorithms."""
 
-    def __init__(self) -> None:
+
+class _Questions:
+    """What is asked of states, but for some clauses, and the blocks of which all of it holds.
+
+    Of these, by all that the clauses can see of a block: free bits, and left, longest and right
+    free run.
+    """
+
+    def __init__(self, without: frozenset[str]) -> None:
+        self.of_block = asked(Scope.BLOCK, When.ALWAYS, without=without)
+        self.of_chunk = asked(Scope.CHUNK, When.ALWAYS, without=_BY_FACTS | without)
+        self.settled = self.of_chunk + asked(Scope.CHUNK, When.SETTLED, without=without)
+        self.of_all = asked(Scope.ALLOCATOR, When.ALWAYS, When.ISOLATED, without=without)
+        self.at_rest = self.of_all + asked(Scope.ALLOCATOR, When.QUIESCENT, without=without)
+        self.holding: dict[object, Facts] = {}
+
+
+_questions = cache(_Questions)
+_MOST_BLOCKS = 20_000  # that are kept
+
+
+class WholeState:
+    """Judges states of one allocator, one after the other; of clauses in `without` none."""
+
+    def __init__(self, without: Collection[str] = KERNELS) -> None:
         self._seen: dict[ChunkView, _Seen] = {}
+        self._asked = _questions(frozenset(without))
         self.evaluations = 0
         self.quiescent_evaluations = 0
         self.live = 0  # chunks listed or owned in the last state judged
@@ -155,12 +144,10 @@ class WholeState:
         *,
         quiescent: bool = False,
         unsettled: Iterable[ChunkView] = (),
-        longest: bool = False,
     ) -> Iterator[Broken]:
         """Yield every broken clause of the state with what is wrong.
 
-        unsettled: chunks with an area not populated yet, for which POP-1 and POP-2 wait. longest
-        asks for HINT-6 too.
+        unsettled: chunks with an area not populated yet, for which POP-1 and POP-2 wait.
         """
         self.evaluations += 1
         geometry = allocator.geometry
@@ -171,29 +158,28 @@ class WholeState:
         if allocator.reserved_chunk is not None:
             chunks.append(allocator.reserved_chunk)
         for chunk in chunks:
-            yield from self._chunk(chunk, geometry, chunk not in waiting, longest)
+            yield from self.broken_by(chunk, geometry, chunk not in waiting)
         if len(self._seen) > 2 * len(chunks) + 8:  # forget chunks long destroyed
             self._seen = {chunk: self._seen[chunk] for chunk in chunks}
-        for clause, state in ALLOCATOR:
+        of_all = self._asked.of_all
+        if quiescent:
+            self.quiescent_evaluations += 1
+            of_all = self._asked.at_rest
+        for clause, state in of_all:
             wrong = state(listing)
             if wrong is not None:
                 yield clause, wrong
-        if quiescent:
-            self.quiescent_evaluations += 1
-            for clause, state in QUIESCENT:
-                wrong = state(listing)
-                if wrong is not None:
-                    yield clause, wrong
 
-    def _chunk(
-        self, chunk: ChunkView, geometry: Geometry, settled: bool, longest: bool
+    def broken_by(
+        self, chunk: ChunkView, geometry: Geometry, settled: bool
     ) -> Iterable[Broken]:
+        """Return the clauses that a chunk breaks; settled: none of its areas awaits its pages."""
         seen = self._seen.get(chunk)
         if seen is None:
             seen = self._seen[chunk] = _Seen()
         blocks = list(map(_hints_of, chunk.md_blocks))
         md = _hints_of(chunk.chunk_md)
-        rest = (_counters_of(chunk), bytes(chunk.populated), settled, longest)
+        rest = (_counters_of(chunk), bytes(chunk.populated), settled)
         same_map = seen.alloc_map == chunk.alloc_map
         if (
             same_map
@@ -206,7 +192,7 @@ class WholeState:
 
         now = seen.alloc_map if same_map else bytes(chunk.alloc_map)
         bounds = bytes(chunk.bound_map)
-        self._blocks(chunk, geometry, seen, blocks, now, bounds, longest)
+        self._blocks(chunk, geometry, seen, blocks, now, bounds)
         broken = [entry for entries in seen.block_broken for entry in entries]
         free = sum(bits for bits, _ in seen.facts) * geometry.granule
         if chunk.free_bytes != free:
@@ -215,19 +201,10 @@ class WholeState:
         wrong = hints.contig_is_close(chunk.chunk_md.contig_hint, longest_run, inside, geometry)
         if wrong is not None:
             broken.append(("HINT-5", wrong))
-        for clause, state in CHUNK:
+        for clause, state in self._asked.settled if settled else self._asked.of_chunk:
             wrong = state(chunk, geometry)
             if wrong is not None:
                 broken.append((clause, wrong))
-        if longest:
-            wrong = hints.chunk_hint_is_longest(chunk)
-            if wrong is not None:
-                broken.append(("HINT-6", wrong))
-        if settled:
-            for clause, state in SETTLED:
-                wrong = state(chunk, geometry)
-                if wrong is not None:
-                    broken.append((clause, wrong))
         seen.alloc_map, seen.bound_map = now, bounds
         seen.blocks, seen.md, seen.rest, seen.broken = blocks, md, rest, broken
         return broken
@@ -240,24 +217,33 @@ class WholeState:
         blocks: list[tuple[int, ...]],
         now: bytes,
         bounds: bytes,
-        longest: bool,
     ) -> None:
         if len(seen.blocks) != len(blocks):
             seen.block_broken = [[] for _ in blocks]
             seen.blocks = [()] * len(blocks)
             seen.facts = [(0, (0, 0, 0))] * len(blocks)
-        size = geometry.block_bits
+        size, holding = geometry.block_bits, self._asked.holding
         for index in _changed(seen, blocks, now, bounds, size):
             base = index * size
             end = base + size
+            key = (
+                not base,
+                end == len(now),
+                blocks[index],
+                now[max(base - 1, 0) : end + 1],
+                bounds[base : end + 1],
+            )
+            facts = holding.get(key)
+            if facts is not None:
+                seen.facts[index], seen.block_broken[index] = facts, []
+                continue
             runs = left_free(now, base, end), longest_free_run(now, base, end)[1]
             seen.facts[index] = now.count(0, base, end), (*runs, right_free(now, base, end))
             broken: list[Broken] = []
-            for clause, state in BLOCK + EQUAL_HINTS if longest else BLOCK:
+            for clause, state in self._asked.of_block:
                 wrong = state(chunk, index, geometry)
                 if wrong is not None:
                     broken.append((clause, wrong))
-            wrong = hints.hint_is_ordered(chunk.md_blocks[index])
-            if wrong is not None:
-                broken.append(("HINT-4", f"block {index}: {wrong}"))
             seen.block_broken[index] = broken
+            if not broken and len(holding) < _MOST_BLOCKS:
+                holding[key] = seen.facts[index]

@@ -54,6 +54,10 @@ class Choices:
         """Return the next number in [0, count); a symbol stays one, to stand for all of them."""
         return self.number(count)
 
+    def natural(self, least: int = 0) -> Any:
+        """Return any number of at least `least`: a symbol stands for all, else one of four."""
+        return least + self.number(4)
+
     def plain(self) -> AbstractContextManager[Any]:
         """Return a context for code that meets no symbol, and need not be watched for any."""
         return nullcontext()
@@ -113,7 +117,7 @@ class Symbols(Choices):
     CrossHair does not watch. They are given, so that this module needs no CrossHair.
     """
 
-    __slots__ = ("_fork", "_plain", "_symbol")
+    __slots__ = ("_fork", "_met", "_plain", "_symbol")
 
     def __init__(
         self,
@@ -124,10 +128,11 @@ class Symbols(Choices):
         self._fork = fork
         self._symbol = symbol
         self._plain = plain
+        self._met = False  # whether there are symbols that may be met
 
     def plain(self) -> AbstractContextManager[Any]:
-        """Return a context in which CrossHair does not watch."""
-        return self._plain()
+        """Return a context in which CrossHair does not watch, unless a symbol may be met."""
+        return nullcontext() if self._met else self._plain()
 
     def number(self, count: int) -> int:
         """Branch until one number is left."""
@@ -142,8 +147,16 @@ class Symbols(Choices):
 
     def whole(self, count: Any) -> Any:
         """Return an integer symbol in [0, count), where count may be a symbol too."""
+        self._met = True
         value = self._symbol()
         assume(0 <= value < count)
+        return value
+
+    def natural(self, least: int = 0) -> Any:
+        """Return an integer symbol of at least `least`."""
+        self._met = True
+        value = self._symbol()
+        assume(value >= least)
         return value
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import click
@@ -16,31 +18,18 @@ from percpu_proofs.commands.review import review
 from percpu_proofs.commands.run import run
 from percpu_proofs.commands.show import show
 from percpu_proofs.commands.workload import workload
-from percpu_proofs.inputs import InputError
-from percpu_proofs.traces.events import TraceError
-from percpu_reference import UnknownVariantError, VariantFileError
-from percpu_reference.kept import UnknownStateError
-from percpu_spec.catalogue import UnknownClauseError
-from percpu_spec.geometry import GeometryError
-
-_BAD_INPUT = (
-    InputError,
-    TraceError,
-    GeometryError,
-    UnknownVariantError,
-    VariantFileError,
-    UnknownStateError,
-    UnknownClauseError,
-)
+from percpu_proofs.interruption import interruptible
+from percpu_proofs.variant_errors import BAD_INPUT, guard
 
 
 class _Cli(click.Group):
-    """Turns bad input into one message and exit 2, an interruption into exit 130."""
+    """Turns bad input into one message and exit 2, Ctrl-C or SIGTERM into exit 130."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
-        except _BAD_INPUT as error:
+            with interruptible():
+                return super().invoke(ctx)
+        except BAD_INPUT as error:
             click.echo(f"percpu-spec: {error}", err=True)
             ctx.exit(output.BAD_INPUT)
         except KeyboardInterrupt:
@@ -70,6 +59,31 @@ for _command in (
     explain,
 ):
     main.add_command(_command)
+
+
+def _guarded(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a command's function so that code of a variant's file can spoil no output of it."""
+
+    @functools.wraps(function)
+    def run_command(*given: Any, **options: Any) -> Any:
+        with output.results_only(), guard():
+            return function(*given, **options)
+
+    return run_command
+
+
+def _leaves(command: click.Command) -> Iterator[click.Command]:
+    """Yield the commands that do something."""
+    if isinstance(command, click.Group):
+        for inner in command.commands.values():
+            yield from _leaves(inner)
+    else:
+        yield command
+
+
+for _command in _leaves(main):
+    assert _command.callback is not None
+    _command.callback = _guarded(_command.callback)
 
 if __name__ == "__main__":
     main()

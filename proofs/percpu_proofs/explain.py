@@ -1,82 +1,190 @@
-"""What a clause says, and what in this project answers for it."""
+"""What a word names: a clause, a finding, a function of model or kernel, an event, a gap."""
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import pkgutil
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Callable
+from dataclasses import asdict
+from difflib import get_close_matches
+from typing import Any, get_type_hints
 
-import percpu_contracts
-from percpu_contracts.binding import PREDICATES
-from percpu_contracts.contract import marked_names, marks_of
-from percpu_contracts.whole_state import QUIESCENT_CLAUSES, STATE_CLAUSES
-from percpu_reference import VARIANTS, Allocator
-from percpu_spec.catalogue import Clause, clause
+from percpu_contracts.contract import Mark, marked_names, marks_of, sentence
+from percpu_contracts.registry import When, predicates, state_clauses
+from percpu_proofs.data import folder
+from percpu_proofs.inputs import InputError
+from percpu_reference import VARIANTS, Allocator, events, gaps
+from percpu_reference.backing import KmBacking
+from percpu_reference.environment import Environment
+from percpu_reference.kernel_names import FILES, PART_OF, model_name, origin
+from percpu_reference.state import State
+from percpu_reference.stats import Stats
+from percpu_reference.variants import fixes
+from percpu_spec.catalogue import clause, clauses, findings
 
+Explanation = dict[str, Any]
+"""Plain values: texts, lists of texts or of records, and maps of names to texts; `id`, `title`."""
 
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """A clause with the code that checks it."""
-
-    clause: Clause
-    predicates: list[dict[str, str]]  # name, module, says
-    contracts: list[dict[str, str]]  # function, kind, level, condition
-    state: str  # when the clause is asked of whole states; empty if it is not
-    expected: dict[str, str]  # variants that are known to break it, and by what
-    not_applicable: dict[str, str]  # variants of which it is not asked, and why
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the explanation with plain values only."""
-        found = asdict(self)
-        stated: dict[str, Any] = found.pop("clause")
-        return stated | found
+_CLASSES: tuple[type, ...] = (
+    *(getattr(fixes, name) for name in fixes.__all__), KmBacking, *VARIANTS.values()
+)  # fmt: skip
+"""What may override a function."""
 
 
-def explain(clause_id: str) -> Explanation:
-    """Return the explanation of a clause. Raises UnknownClauseError, naming ids that look alike."""
-    stated = clause(clause_id.upper())
-    _import_predicates()
-    predicates = [
-        {
-            "name": predicate.__name__,
-            "module": predicate.__module__,
-            "says": (inspect.getdoc(predicate) or "").split("\n")[0],
-        }
-        for predicate in PREDICATES.get(stated.id, [])
-    ]
-    contracts = [
-        {
-            "function": name,
-            "kind": mark.kind,
-            "level": mark.level,
-            "condition": f"{mark.condition.__module__}.{mark.condition.__name__}",
-        }
-        for name in marked_names(Allocator)
-        for mark in marks_of(Allocator, name)
-        if mark.kind != "old" and stated.id in mark.clause.split()
-    ]
-    state = ""
-    if stated.id in STATE_CLAUSES:
-        state = "every state, in every gap and after every operation, at level full"
-    elif stated.id in QUIESCENT_CLAUSES:
-        state = "every quiescent state, at level full"
-    return Explanation(
-        stated,
-        predicates,
-        contracts,
-        state,
-        {n: v.EXPECTED[stated.id] for n, v in VARIANTS.items() if stated.id in v.EXPECTED},
-        {
-            n: v.NOT_APPLICABLE[stated.id]
-            for n, v in VARIANTS.items()
-            if stated.id in v.NOT_APPLICABLE
-        },
+def explain(word: str) -> Explanation:
+    """Return what is known of a word. Raises InputError, naming words that are near it."""
+    if word.upper() in clauses():
+        return _clause(word.upper())
+    if word.upper() in findings():
+        return _finding(word.upper())
+    name = model_name(word)
+    if name in _functions():
+        return _function(name)
+    for named in (_events(), _gaps()):
+        if word in named:
+            return named[word]
+    kernel = [function for names in FILES.values() for function in names]
+    known = [*clauses(), *findings(), *_functions(), *kernel, *_events(), *_gaps()]
+    near = (
+        get_close_matches(word, known, 5)
+        or get_close_matches(word.upper(), known, 5)
+        or get_close_matches(word.upper(), findings(), 9, 0.5)  # of two letters one is half
     )
+    expected = f"one of {', '.join(dict.fromkeys(near))}" if near else (
+        "a clause (HINT-5), a finding (L1), a function (isolate_chunk, pcpu_isolate_chunk), an "
+        "event (CreateChunk) or a gap"
+    )  # fmt: skip
+    raise InputError("explain", None, expected, word)
 
 
-def _import_predicates() -> None:
-    """Import every chapter of predicates, which registers them."""
-    for module in pkgutil.iter_modules(percpu_contracts.__path__):
-        importlib.import_module(f"percpu_contracts.{module.name}")
+def _clause(clause_id: str) -> Explanation:
+    stated = clause(clause_id)
+    moment = ""
+    if clause_id in state_clauses(When.ALWAYS, When.SETTLED, When.ISOLATED):
+        moment = "every state, in every gap and after every operation, at level full"
+    elif clause_id in state_clauses(When.QUIESCENT):
+        moment = "every quiescent state, at level full"
+    return asdict(stated) | {
+        "state": moment,
+        "expected": _declared("EXPECTED", clause_id),
+        "not_applicable": _declared("NOT_APPLICABLE", clause_id),
+        "predicates": [
+            {"name": p.__name__, "module": p.__module__, "says": _first_line(p)}
+            for p in predicates()[clause_id]
+        ],
+        "contracts": [
+            {"function": name, **_line(mark)}
+            for name in marked_names(Allocator)
+            for mark in marks_of(Allocator, name)
+            if mark.kind != "old" and clause_id in mark.clause.split()
+        ],
+    }
+
+
+def _declared(table: str, clause_id: str) -> dict[str, str]:
+    """Return the reasons that variants declare for a clause."""
+    return {
+        name: getattr(cls, table)[clause_id]
+        for name, cls in VARIANTS.items()
+        if clause_id in getattr(cls, table)
+    }
+
+
+def _finding(finding_id: str) -> Explanation:
+    found = findings()[finding_id]
+    patches = {path.name: path.read_text("utf-8") for path in folder("patches").iterdir()}
+    return asdict(found) | {
+        "clauses": [{"clause": c, "what": clause(c).title} for c in found.clauses],
+        "expected": _declared("EXPECTED", finding_id),
+        "fixes": [
+            {"class": name, "name": cls.NAME, "says": _first_line(cls)}
+            for name in found.fixes
+            if (cls := getattr(fixes, name))
+        ],
+        "patches": [{"patch": name, "lines": _size(patches[name])} for name in found.patches],
+    }
+
+
+def _size(patch: str) -> str:
+    """Return how many lines a patch adds and takes away.
+
+    >>> _size("--- a\\n+++ b\\n-old\\n+new\\n+more\\n")
+    '+2 -1'
+    """
+    lines = patch.splitlines()
+    added, gone = (sum(line[:1] == c and line[:3] != c * 3 for line in lines) for c in "+-")
+    return f"+{added} -{gone}"
+
+
+def _functions() -> dict[str, list[type]]:
+    """Return the model's functions by name, with the classes that define them, base first."""
+    found: dict[str, list[type]] = {}
+    for cls in (*reversed(Allocator.__mro__[:-1]), *_CLASSES, Stats, Environment):
+        for name, value in vars(cls).items():
+            apart = not issubclass(cls, State) and name in found
+            if inspect.isfunction(value) and not name.startswith("__") and not apart:
+                found.setdefault(name, []).append(cls)
+    return found
+
+
+def _function(name: str) -> Explanation:
+    owners = _functions()[name]
+    function: Callable[..., Any] = vars(owners[0])[name]
+    source = origin(name)
+    parts = [] if source is None or source.is_part else [
+        part for part, whole in PART_OF.items() if whole == source.function
+    ]  # fmt: skip
+    marks = [mark for mark in marks_of(owners[-1], name) if mark.kind != "old" and not mark.is_note]
+    return {
+        "id": f"{owners[0].__name__}.{name}{inspect.signature(function)}",
+        "title": _first_line(function),
+        "says": (inspect.getdoc(function) or "").partition("\n\n")[2],
+        "kernel": str(source or "none: of a variant alone"),
+        "parts": ", ".join(parts),
+        "file": function.__module__,
+        "requires": [_line(mark) for mark in marks if mark.kind == "require"],
+        "ensures": [_line(mark) for mark in marks if mark.kind == "ensure"],
+        "overridden": [
+            {"by": cls.__name__, "file": cls.__module__, "says": _first_line(vars(cls)[name])}
+            for cls in owners[1:]
+        ],
+    }
+
+
+def _line(mark: Mark) -> dict[str, str]:
+    """Return a line of a contract as a record."""
+    return {
+        "kind": mark.kind,
+        "level": mark.level,
+        "condition": f"{mark.condition.__module__}.{mark.condition.__name__}",
+        "says": sentence(mark),
+    }
+
+
+def _events() -> dict[str, Explanation]:
+    """Return the trace events by the model's name and the kernel's."""
+    found: dict[str, Explanation] = {}
+    for name, cls in vars(events).items():
+        if inspect.isclass(cls) and cls.__module__ == events.__name__:
+            kernel = "".join(f"_{c.lower()}" if c.isupper() else c for c in name)
+            fields = {field: str(kind) for field, kind in get_type_hints(cls).items()}
+            found[name] = found[f"percpu{kernel}"] = {
+                "id": name,
+                "title": _first_line(cls),
+                "kernel": f"percpu{kernel}",
+                "fields": fields,
+            }
+    return found
+
+
+def _gaps() -> dict[str, Explanation]:
+    """Return the kinds of gaps, and the gaps that have a name in the model."""
+    kinds = {kind.name: {"id": kind.name, "title": "a kind of gap"} for kind in gaps.Kind}
+    named = {
+        gap.name: {"id": gap.name, "title": "a gap", "kind": gap.kind.name}
+        for gap in vars(gaps).values() if isinstance(gap, gaps.Gap)
+    }  # fmt: skip
+    return kinds | named
+
+
+def _first_line(thing: object) -> str:
+    return (inspect.getdoc(thing) or "").split("\n\n")[0].replace("\n", " ")

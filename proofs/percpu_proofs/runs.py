@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -12,11 +12,11 @@ from percpu_contracts.monitor import ClauseViolation, Monitor
 from percpu_proofs.conformance.state import Recorder, checksum
 from percpu_proofs.machine import Machine
 from percpu_proofs.oplist import OperationList
-from percpu_proofs.refinement import REFINE, machine_of, refined
+from percpu_proofs.refinement import DEPARTURE, machine_of, may_depart, refined
 from percpu_reference import build
 from percpu_reference.backing import KmBacking
 from percpu_reference.variants import Allocator
-from percpu_spec.catalogue import clauses
+from percpu_spec.catalogue import REFINE, clauses
 from percpu_spec.geometry import Geometry
 
 Progress = Callable[[int, int], None]
@@ -184,7 +184,18 @@ def run_list(
         if hasattr(allocator, "checker") and allocator.monitor is not None:
             allocator.monitor.evaluated[REFINE] = allocator.checker.stretches
         report.clauses = verdicts(allocator.monitor, lambda number: listed.lines[number - 1])
+        if may_depart(type(allocator)):
+            report.notes += tuple(_departures(report))
     return allocator
+
+
+def _departures(report: RunReport) -> Iterator[str]:
+    """Take a step that is no action of the machine from the verdicts, and say it in words."""
+    for verdict in report.clauses:
+        if verdict.clause == REFINE and verdict.verdict == "violated":
+            report.clauses.remove(verdict)
+            at = f"operation {verdict.first} (line {verdict.line})"
+            yield f"at {at} it {DEPARTURE} (percpu-spec explain {REFINE}); {verdict.message}"
 
 
 def _followed(cls: type[Allocator]) -> type[Allocator]:

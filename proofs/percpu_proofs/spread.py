@@ -6,16 +6,20 @@ what is done.
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from percpu_proofs import variant_errors
 from percpu_proofs.inputs import InputError
+from percpu_proofs.interruption import ignore, interruptible
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -87,41 +91,42 @@ def _executor(jobs: int, dask: str | None) -> Iterator[Executor]:
         return
     before = {child.pid for child in multiprocessing.active_children()}
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_quiet)
+    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=start_worker)
     try:
         yield pool
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
         for child in multiprocessing.active_children():
             if child.pid not in before:
-                child.terminate()
+                child.kill()  # SIGTERM it takes for the end of its task
         raise
     pool.shutdown()
 
 
-def _quiet() -> None:
-    """Let Ctrl-C end the task of a worker, not the worker."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def start_worker() -> None:
+    """Let signals end the task of a worker, not the worker, and the worker end with its parent."""
+    ignore()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()  # returns however the parent ended, killed too
+        os._exit(1)
 
 
 def _submit(executor: Executor, run: Callable[[T], R], task: T) -> Future[R]:
+    limit = variant_errors.LIMIT
     if isinstance(executor, ProcessPoolExecutor):
-        return executor.submit(_interruptible, run, task)
-    return executor.submit(run, task)
+        return executor.submit(_interruptible, limit, run, task)
+    return executor.submit(variant_errors.run_guarded, limit, run, task)
 
 
-def _interruptible(run: Callable[[T], R], task: T) -> R:
-    """Run a task that Ctrl-C interrupts, once."""
-
-    def interrupt(number: int, frame: object) -> None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGINT, interrupt)
-    try:
-        return run(task)
-    finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _interruptible(limit: float, run: Callable[[T], R], task: T) -> R:
+    """Run a task that is interrupted once at most, by a terminal, by the parent or by both."""
+    with interruptible(math.inf):
+        return variant_errors.run_guarded(limit, run, task)
 
 
 def _broken_off(executor: Executor, futures: Iterable[Future[R]]) -> Iterator[Future[R]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from percpu_contracts.contract import ensure, old, require
+from percpu_contracts.contract import ensure, old, record, require
 from percpu_contracts.functions import areas as must
 from percpu_contracts.functions.slots import locked
 from percpu_reference.chunk import FREE, USED, Chunk
@@ -21,6 +21,8 @@ class Areas(Fit):
     @ensure("MAP-2", must.free_bytes_fall)
     @ensure("MAP-3", must.area_is_bounded)
     @ensure("HINT-7", must.first_free_is_exact)
+    @ensure("FIT-3", must.hit_is_served)
+    @record(must.note_placed, deed=True)
     def alloc_area(self, chunk: Chunk, alloc_bits: int, align: int, start: int) -> int:
         """Allocate alloc_bits bits aligned to align bits, searching from bit start.
 

@@ -16,7 +16,9 @@ class VmBacking(Chunks):
     @require("LOCK-2", must.may_sleep)
     @require("RCL-2", must.is_mutable)
     @old("live_pages", must.live_pages_before)
+    @old("mapping", must.mapping_before)
     @ensure("POP-4", must.all_or_nothing)
+    @ensure("TLB-2", must.flushes_failed_map)
     def populate_chunk(self, chunk: Chunk, page_start: int, page_end: int) -> bool:
         """Back and map pages [page_start, page_end) of every unit; all or nothing (POP-4)."""
         env = self.env
@@ -41,7 +43,7 @@ class VmBacking(Chunks):
     @require("POP-2", must.are_unused)
     @old("live_pages", must.live_pages_before)
     @ensure("POP-4", must.gives_pages_back)
-    @record(must.note_released)
+    @record(must.note_released, deed=True)
     def depopulate_chunk(self, chunk: Chunk, page_start: int, page_end: int) -> None:
         """Unmap and release pages [page_start, page_end) of every unit.
 
@@ -50,7 +52,7 @@ class VmBacking(Chunks):
         self.env.free_pages(self.geometry.cpus, page_end - page_start)
 
     @require("LOCK-2", must.may_sleep)
-    @record(must.note_flushed)
+    @record(must.note_flushed, deed=True)
     def post_unmap_tlb_flush(self, chunk: Chunk, page_start: int, page_end: int) -> None:
         """Flush the TLB of every CPU for the addresses of pages [page_start, page_end)."""
         self.env.tlb_flushes += 1
@@ -76,7 +78,7 @@ class VmBacking(Chunks):
     @require("LOCK-2", must.may_sleep)
     @require("LIST-1", must.is_destructible)
     @require("POP-3", must.is_drained)
-    @record(must.note_destroyed)
+    @record(must.note_destroyed, deed=True)
     def destroy_chunk(self, chunk: Chunk) -> None:
         """Return a chunk without populated pages to the kernel."""
         self.chunk_destroyed(chunk.base_addr)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from percpu_contracts.contract import ensure, old, require
 from percpu_contracts.functions import balance as must
 from percpu_contracts.functions import fast
-from percpu_contracts.functions.operations import counts_pages, state_holds
+from percpu_contracts.functions.operations import counts_pages, refusable, state_holds
 from percpu_contracts.functions.slots import float_before
 from percpu_reference.chunk import Chunk
 from percpu_reference.gaps import BALANCE_CREATE, MUTEX, Gap, Kind, Steps, run
@@ -22,9 +22,11 @@ class Balance(Operations):
         """Run the balance work with nothing else running; see balance_workfn."""
         run(self.balance_workfn())
 
+    @old("refusable", refusable)
     @ensure("LIST-1", must.owns_nothing)
     @ensure("POP-4", counts_pages)
     @ensure("BAL-3", must.drains)
+    @ensure("BAL-7", must.tops_up)
     @ensure("", state_holds)
     def balance_workfn(self) -> Steps[None]:
         """Destroy free chunks, reclaim, populate, and destroy chunks without pages again."""
@@ -91,6 +93,9 @@ class Balance(Operations):
         self.owned.append(chunk)
 
     @require("LOCK-1", must.holds_locks)
+    @old("wanted", must.wanted_before)
+    @ensure("BAL-5", must.answers_mark)
+    @ensure("BAL-7", must.rises_as_wanted)
     def balance_populated(self, chunk_type: int = 0) -> Steps[None]:
         """Populate pages until the float is HIGH, or HIGH more after a failed atomic request.
 

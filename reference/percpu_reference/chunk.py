@@ -159,8 +159,8 @@ class Chunk:
         self.max_alloc_size = 0
 
     def clone(self) -> Chunk:
-        """Return an independent copy that is on no list."""
-        new = Chunk.__new__(Chunk)
+        """Return an independent copy that is on no list, without fields of a variant's own."""
+        new = self.__class__.__new__(self.__class__)
         new.id = self.id
         new.base_addr = self.base_addr
         new.nr_pages = self.nr_pages
@@ -196,6 +196,10 @@ class Chunk:
 
     def __repr__(self) -> str:
         return f"<chunk {self.id}>"
+
+
+class OpenChunk(Chunk):
+    """A chunk that may be given fields, by a variant that is not ours."""
 
 
 Area = tuple[Chunk, int]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from percpu_contracts.contract import ensure, old, require
+from percpu_contracts.contract import ensure, old, record, require
 from percpu_contracts.functions import chunks as must
 from percpu_contracts.functions.slots import empties_before, float_before, locked
 from percpu_reference.areas import Areas
@@ -49,7 +49,7 @@ class Chunks(Areas):
         start_offset = start - base
         region = -(-(start_offset + map_size) // geometry.page) * geometry.page
 
-        chunk = Chunk(geometry, chunk_id, region // geometry.page, base)
+        chunk = self.new_chunk(chunk_id, region // geometry.page, base)
         chunk.start_offset = start_offset
         chunk.end_offset = region - start_offset - map_size
         chunk.immutable = True
@@ -85,7 +85,7 @@ class Chunks(Areas):
             pieces = 5 if vector else 4  # struct, two maps, blocks, object vector
             if any(fault.strikes() for _ in range(pieces)):
                 return None
-        chunk = Chunk(self.geometry, self.next_id, self.geometry.unit_pages, 0)
+        chunk = self.new_chunk(self.next_id, self.geometry.unit_pages, 0)
         if vector:
             chunk.obj_exts = {}
         return chunk
@@ -117,6 +117,7 @@ class Chunks(Areas):
     @old("empties", empties_before)
     @ensure("POP-3", must.are_populated)
     @ensure("POP-1", must.moves_empties)
+    @record(must.note_populated, deed=True)
     def chunk_populated(self, chunk: Chunk, page_start: int, page_end: int) -> None:
         """Book-keep that pages [page_start, page_end) have been populated."""
         nr = page_end - page_start

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
 from operator import attrgetter
 from typing import Any, ClassVar, Self
 
@@ -10,12 +11,11 @@ from percpu_contracts.monitor import Monitor
 from percpu_reference.chunk import Chunk, ListHead
 from percpu_reference.environment import WARN_LIMIT, Environment
 from percpu_reference.events import Event
-from percpu_reference.kept import copied, named
+from percpu_reference.own_state import Name, chunk_class, is_own, own_state, slots, take_over
 from percpu_reference.stats import Stats
 from percpu_spec.geometry import Geometry
 from percpu_spec.gfp import DIRECT_RECLAIM
 
-_SLOTS: dict[type, tuple[str, ...]] = {}
 _OWN = frozenset(
     ("chunk_lists", "env", "first_chunk", "owned", "reserved_chunk", "search_lists", "stats")
 )
@@ -43,24 +43,20 @@ _FIXED = frozenset(
     )
 )
 """Slots that do not change after boot."""
-_RESTORED: dict[type, tuple[str, ...]] = {}
-
 
 _ID: Callable[[Chunk], int] = attrgetter("id")
 
 
-def _slots_of(cls: type) -> tuple[str, ...]:
-    """Return every slot of a class and its bases."""
-    if cls not in _SLOTS:
-        _SLOTS[cls] = tuple(n for base in cls.__mro__ for n in getattr(base, "__slots__", ()))
-    return _SLOTS[cls]
+@cache
+def _shared(cls: type) -> tuple[str, ...]:
+    """Return the slots of an allocator but for those of a variant's own state."""
+    return tuple(n for base in cls.__mro__ if not is_own(base, State) for n in slots(base))
 
 
+@cache
 def _restored(cls: type) -> tuple[str, ...]:
     """Return the slots that an allocator shares with the one it was cloned from and may change."""
-    if cls not in _RESTORED:
-        _RESTORED[cls] = tuple(n for n in _slots_of(cls) if n not in _OWN | _FIXED)
-    return _RESTORED[cls]
+    return tuple(n for n in _shared(cls) if n not in _OWN | _FIXED)
 
 
 class State:
@@ -112,6 +108,7 @@ class State:
     EXPECTED: ClassVar[dict[str, str]] = {}
     NOT_APPLICABLE: ClassVar[dict[str, str]] = {}
 
+    CHUNK: ClassVar[type[Chunk]] = Chunk  # of which a variant may derive one with fields of its own
     chunk_types: ClassVar[int] = 1  # types of chunks kept on lists of their own
     BLOCKING: ClassVar[int] = DIRECT_RECLAIM  # flags a request needs, all of them, to sleep (API-3)
     CHARGES_VECTOR: ClassVar[bool] = True  # an area pays for its share of the object vector (ACC-1)
@@ -200,14 +197,17 @@ class State:
         """Return the float that requests for a type of chunk go by, in pages (AllocatorView)."""
         return self.nr_empty_pop_pages
 
-    def own_state(self, name: Callable[[Chunk], int] = _ID) -> tuple[object, ...]:
+    def new_chunk(self, chunk_id: int, nr_pages: int, base_addr: int) -> Chunk:
+        """Return a chunk of the variant's class: all free, without pages, on no list."""
+        cls: Any = self.__class__
+        return chunk_class(cls)(self.geometry, chunk_id, nr_pages, base_addr)
+
+    def own_state(self, name: Name = _ID) -> tuple[object, ...]:
         """Return what a variant keeps beyond the globals of 6.12, chunks by name, else their id.
 
         Raises UnknownStateError for what cannot be compared.
         """
-        kept: dict[str, object] = getattr(self, "__dict__", {})
-        cls = type(self).__name__
-        return tuple([(key, named(f"{cls}.{key}", kept[key], name)) for key in sorted(kept)])
+        return own_state(self, State, name)
 
     def set_floats(self, floats: Sequence[int]) -> None:
         """Set the float of each type, in pages: for a state that was recorded."""
@@ -243,9 +243,10 @@ class State:
 
         Tables and geometry are shared. Only for states in which no step is running.
         """
-        new = self.__class__.__new__(self.__class__)
-        for name in _slots_of(self.__class__):
-            setattr(new, name, getattr(self, name))
+        cls: Any = self.__class__
+        new: Self = cls.__new__(cls)
+        for name in _shared(cls):
+            object.__setattr__(new, name, getattr(self, name))  # nobody judges a copy
         copies = {chunk: chunk.clone() for chunk in self.chunks()}
         new.chunk_lists = [ListHead(head.slot) for head in self.chunk_lists]
         new.search_lists = [
@@ -260,18 +261,16 @@ class State:
 
         Much cheaper than another clone. copies is what the cloning returned.
         """
-        for name in _restored(self.__class__):
-            setattr(self, name, getattr(origin, name))
+        cls: Any = self.__class__
+        for name in _restored(cls):
+            object.__setattr__(self, name, getattr(origin, name))
         for chunk, copy in copies.items():
             copy.restore(chunk)
         self._link(origin, copies)
 
     def _link(self, origin: Self, copies: dict[Chunk, Chunk]) -> None:
         """Take over the lists and what else belongs to one allocator alone."""
-        kept = getattr(origin, "__dict__", None)
-        if kept is not None:
-            self.__dict__.clear()
-            self.__dict__.update(copied(kept, origin, self, copies))
+        take_over(origin, self, copies, State)
         self.env = origin.env.clone()
         self.stats = None if origin.stats is None else origin.stats.clone()
         self.first_chunk = copies[origin.first_chunk]

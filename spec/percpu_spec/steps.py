@@ -80,15 +80,23 @@ class Step:
 
     kind is that of the operation, as in operation lists: a, f, b. floats: of each type of chunks,
     in pages, before the step. places: the list, by number, of each listed chunk before it.
+    standing: the gaps in which operations stand after it. waiting: areas placed by blocking
+    allocations that are under way, and whether each of these holds pcpu_alloc_mutex.
     """
 
     kind: str
     left: Stand | None  # None for an operation that begins
     stand: Stand | None  # None for one that has ended
-    floats: tuple[int, ...]
+    floats: Sequence[int]
     places: Mapping[ChunkView, int]
     did: Sequence[Did]
+    standing: Sequence[Stand] = ()
+    waiting: Sequence[tuple[Area, bool]] = ()
     freed: ChunkView | None = None  # what a free that begins frees into
     area: Area | None = None  # handed out at the end of the operation
-    asked: bool = True  # the operation has asked for balance work, or may not
-    exposed: str | None = None  # where the chunk of the gap left was, if it could be found there
+    asked: bool = True  # the operation has asked for balance work, or could not
+    exposed: str | None = None  # the chunk of the gap left could be found meanwhile, and where
+
+    def deeds(self, deed: Deed) -> list[Did]:
+        """Return what of one sort the step did."""
+        return [done for done in self.did if done.deed is deed]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from percpu_contracts import hints, lists, maps
+from percpu_contracts import fit, hints, lists, maps
 from percpu_contracts.model import LinkedChunk, Model
 from percpu_spec.definitions import area_size
+from percpu_spec.steps import Deed
 
 
 def map_before(chunk: LinkedChunk) -> bytearray:
@@ -41,6 +42,22 @@ def area_is_taken(
     return None if chunk.alloc_map == wanted else f"other bits than {at}..{end} changed"
 
 
+def hit_is_served(
+    self: Model, chunk: LinkedChunk, alloc_bits: int, align: int, start: int, result: int
+) -> str | None:
+    """A search by hints is followed as far as its hit reaches (FIT-3)."""
+    if result >= 0:
+        return None
+    return fit.hit_is_served(chunk, start, alloc_bits, align, self.geometry)
+
+
+def note_placed(self: Model, chunk: LinkedChunk, alloc_bits: int, result: int) -> None:
+    """An area was taken."""
+    if result >= 0:
+        at = result // self.geometry.granule
+        self.monitor.history.tell(Deed.PLACED, chunk, at, at + alloc_bits)
+
+
 def area_is_bounded(
     self: Model, chunk: LinkedChunk, alloc_bits: int, result: int
 ) -> str | None:
@@ -62,7 +79,7 @@ def free_bytes_fall(
 
 def first_free_is_exact(self: Model, chunk: LinkedChunk) -> str | None:
     """The chunk's first_free is its first free bit (HINT-7)."""
-    return hints.chunk_first_free_is_exact(chunk)
+    return hints.chunk_first_free_is_exact(chunk, self.geometry)
 
 
 def area_is_returned(self: Model, result: int, OLD: Any) -> str | None:

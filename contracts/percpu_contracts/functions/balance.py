@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from percpu_contracts import balance, reclaim
 from percpu_contracts.contract import NOT_ASKED
+from percpu_contracts.functions.operations import refusable
 from percpu_contracts.functions.slots import float_now
 from percpu_contracts.model import LinkedChunk, Model
-from percpu_spec.definitions import lists_of_slot, live_chunks
+from percpu_spec.definitions import chunks_of_type, lists_of_slot, live_chunks, size_to_slot
 
 
 def float_and_pages(self: Model, chunk: LinkedChunk) -> tuple[int, int]:
@@ -73,6 +74,60 @@ def creates_few(self: Model, result: bool) -> str | None:
         return NOT_ASKED
     history.creations += 1
     return balance.creations_end(history.creations, self.chunk_types, self.geometry)
+
+
+def tops_up(self: Model, OLD: Any) -> str | None:
+    """With nothing else running and nothing refused, HIGH empty pages are there (BAL-7)."""
+    if not self.monitor.alone or OLD.refusable:
+        return NOT_ASKED
+    found = min(_available(self, kind) for kind in range(self.chunk_types))
+    return balance.float_is_topped_up(found, self.geometry)
+
+
+def _available(self: Model, chunk_type: int) -> int:
+    """Return the float and the empty pages of isolated chunks, which BAL-1 misses in the float."""
+    apart = [c.nr_empty_pop_pages for c in chunks_of_type(self, chunk_type) if c.isolated]
+    return self.float_of(chunk_type) + sum(apart)
+
+
+class Wanted(NamedTuple):
+    """What population by the balance work finds."""
+
+    floating: int  # pages available, those of isolated chunks included
+    marked: bool  # a failed atomic allocation has left its mark
+    holes: bool  # a chunk on one of the lists that it looks at has an unpopulated page
+    refusable: bool
+
+
+def wanted_before(self: Model, chunk_type: int) -> Wanted:
+    """Return what population of a type finds."""
+    least = size_to_slot(self.geometry, self.geometry.page, self.free_slot)
+    slots = range(least, self.free_slot + 1)
+    holes = any(
+        chunk.nr_populated < chunk.nr_pages
+        for slot in slots
+        for chunk in self.slot_chunks(lists_of_slot(self, slot)[chunk_type])
+    )
+    return Wanted(_available(self, chunk_type), self.atomic_alloc_failed, holes, refusable(self))
+
+
+def rises_as_wanted(self: Model, chunk_type: int, OLD: Any) -> str | None:
+    """Population lifts the float no further than wanted (BAL-7); a chunk of km comes whole."""
+    if not self.monitor.alone or self.geometry.backing != "vm":
+        return NOT_ASKED
+    before, marked, *_ = OLD.wanted
+    return balance.float_rises_as_wanted(
+        before, _available(self, chunk_type), marked, self.geometry
+    )
+
+
+def answers_mark(self: Model, chunk_type: int, OLD: Any) -> str | None:
+    """The mark of a failed atomic request is taken back, and pages are populated (BAL-5)."""
+    wanted: Wanted = OLD.wanted
+    if not self.monitor.alone or not wanted.marked or wanted.refusable:
+        return NOT_ASKED
+    after, marked = _available(self, chunk_type), self.atomic_alloc_failed
+    return balance.mark_is_answered(wanted.floating, after, wanted.holes, marked)
 
 
 def holds_locks(self: Model) -> str | None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from percpu_contracts import hints, isolation, locks, maps, population, reclaim
+from percpu_contracts import hints, isolation, locks, maps, population, reclaim, tlb
 from percpu_contracts.contract import NOT_ASKED
 from percpu_contracts.functions.slots import float_now
 from percpu_contracts.model import LinkedChunk, Model
 from percpu_spec.definitions import is_fully_free
+from percpu_spec.steps import Deed
 
 
 def may_sleep(self: Model) -> str | None:
@@ -46,7 +47,7 @@ def is_whole(self: Model, result: LinkedChunk) -> str | None:
     """A part of the first chunk is immutable and populated (RCL-2)."""
     if not result.immutable:
         return "a part of the first chunk is not immutable"
-    return reclaim.immutable_is_whole(result)
+    return reclaim.immutable_is_whole(result, self.geometry)
 
 
 def nr_populated_before(self: Model) -> int:
@@ -89,7 +90,7 @@ def are_populated(
     wanted = OLD.nr_populated + page_end - page_start
     if self.nr_populated != wanted:
         return f"allocator nr_populated {self.nr_populated}, expected {wanted}"
-    return population.populated_pages_are_counted(chunk)
+    return population.populated_pages_are_counted(chunk, self.geometry)
 
 
 def are_unpopulated(
@@ -101,7 +102,7 @@ def are_unpopulated(
     wanted = OLD.nr_populated - (page_end - page_start)
     if self.nr_populated != wanted:
         return f"allocator nr_populated {self.nr_populated}, expected {wanted}"
-    return population.populated_pages_are_counted(chunk)
+    return population.populated_pages_are_counted(chunk, self.geometry)
 
 
 def moves_empties(
@@ -140,6 +141,20 @@ def all_or_nothing(
     return None if found == wanted else f"{found} backing pages held, expected {wanted}"
 
 
+def mapping_before(self: Any) -> tuple[int, int, int]:
+    """Return what tells that a mapping fails, and how often translations were flushed so far."""
+    fault = self.env.map_fault
+    return fault.next, fault.kth, self.env.tlb_flushes
+
+
+def flushes_failed_map(self: Any, result: bool, OLD: Any) -> str | None:
+    """What was mapped before a unit could not be is flushed before its pages go back (TLB-2)."""
+    *fault, flushes = mapping_before(self)
+    if result or fault == list(OLD.mapping[:2]):
+        return NOT_ASKED
+    return tlb.failed_map_is_flushed(flushes > OLD.mapping[2])
+
+
 def gives_pages_back(
     self: Model, page_start: int, page_end: int, OLD: Any
 ) -> str | None:
@@ -155,20 +170,28 @@ def is_hidden(self: Model, chunk: LinkedChunk) -> str | None:
     return isolation.released_is_hidden(self, chunk)
 
 
+def note_populated(self: Model, chunk: LinkedChunk, page_start: int, page_end: int) -> None:
+    """These pages were counted as populated."""
+    self.monitor.history.tell(Deed.POPULATED, chunk, page_start, page_end)
+
+
 def note_released(self: Model, chunk: LinkedChunk, page_start: int, page_end: int) -> None:
     """These pages were unmapped (COST-1, TLB-1); those of km stay mapped as long as their chunk."""
     pages = range(page_start, page_end) if self.geometry.backing == "vm" else ()
     self.monitor.history.released(chunk, pages)
+    self.monitor.history.tell(Deed.RELEASED, chunk, page_start, page_end)
 
 
 def note_flushed(self: Model, chunk: LinkedChunk, page_start: int, page_end: int) -> None:
     """The translations of these pages were flushed (TLB-1)."""
     self.monitor.history.flushed(chunk, range(page_start, page_end))
+    self.monitor.history.tell(Deed.FLUSHED, chunk, page_start, page_end)
 
 
 def note_destroyed(self: Model, chunk: LinkedChunk) -> None:
     """The chunk is gone."""
     self.monitor.history.destroyed(chunk)
+    self.monitor.history.tell(Deed.DESTROYED, chunk)
 
 
 def is_owned(self: Model, result: LinkedChunk | None) -> str | None:

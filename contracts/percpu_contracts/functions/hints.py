@@ -57,7 +57,7 @@ def scanned_block_is_sound(self: Model, chunk: LinkedChunk, bit_off: int) -> str
 
 def chunk_is_sound(self: Model, chunk: LinkedChunk) -> str | None:
     """The chunk's hints claim only free runs (HINT-1)."""
-    return hints.chunk_hint_is_sound(chunk)
+    return hints.chunk_hint_is_sound(chunk, self.geometry)
 
 
 def touched(geometry: Geometry, bit_off: int, bits: int) -> range:

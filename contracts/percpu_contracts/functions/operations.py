@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from percpu_contracts import accounting, api, balance, cost, population, tlb
+from percpu_contracts import accounting, api, balance, cost
 from percpu_contracts.contract import NOT_ASKED
 from percpu_contracts.model import LinkedChunk, Model
 from percpu_spec.definitions import area_size, dynamic_chunks, first_chunk_pages, is_legal
-from percpu_spec.gfp import may_block
+from percpu_spec.gfp import ACCOUNT, NOFAIL, may_block
 
 Area = tuple[LinkedChunk, int]
 
@@ -76,40 +76,6 @@ def is_cleared(self: Model, size: int, result: Area | None) -> str | None:
     return api.area_is_cleared(cleared, result[1], size, self.geometry)
 
 
-def is_populated(self: Model, result: Area | None) -> str | None:
-    """The area handed out lies in populated pages (POP-2)."""
-    if result is None:
-        return NOT_ASKED
-    chunk, off = result
-    size = area_size(chunk, off, self.geometry) or self.geometry.granule
-    return population.area_is_populated(chunk, off, size, self.geometry)
-
-
-def is_not_stale(self: Model, result: Area | None) -> str | None:
-    """No CPU can hold an old translation of the area's addresses (TLB-1)."""
-    history = self.monitor.history
-    if result is None or not history.given_back:
-        return NOT_ASKED
-    chunk, off = result
-    size = area_size(chunk, off, self.geometry) or self.geometry.granule
-    page = self.geometry.page
-    pages = range(off // page, -(-(off + size) // page))
-    if not any((chunk, number) in history.given_back for number in pages):
-        return NOT_ASKED
-    stale = {number for held, number in self.monitor.history.stale if held is chunk}
-    return tlb.no_stale_translation(pages, stale)
-
-
-def asks_when_low(self: Model, gfp: int, result: Area | None) -> str | None:
-    """A success that leaves the float below LOW asked for balance work (BAL-4)."""
-    floating = self.float_of(self.request_type(gfp))
-    low = floating < self.geometry.empty_low
-    if result is None or not low or self.monitor.history.concurrent:
-        return NOT_ASKED
-    asked = self.work_pending or not self.async_enabled
-    return balance.low_float_asks(floating, asked, self.geometry)
-
-
 def asks_when_failed(
     self: Model, size: int, align: int, gfp: int, result: Area | None, OLD: Any
 ) -> str | None:
@@ -120,6 +86,54 @@ def asks_when_failed(
         return NOT_ASKED
     asked = self.work_pending or not self.async_enabled
     return balance.atomic_failure_asks(self.atomic_alloc_failed, asked)
+
+
+def refusable(self: Any) -> bool:
+    """Return whether memory, a charge or a wait may be refused from now on."""
+    env, geometry = self.env, self.geometry
+    faults = (env.page_fault, env.map_fault, env.vm_fault, env.metadata_fault, env.charge_fault)
+    short = env.memory - env.live_pages < 4 * geometry.cpus * geometry.unit_pages
+    return bool(short or env.killed_waits or any(fault.armed for fault in faults))
+
+
+def killed_waits_before(self: Any) -> int:
+    """Return how many of the coming waits for pcpu_alloc_mutex are killed."""
+    killed: int = self.env.killed_waits
+    return killed
+
+
+def goes_on_waiting(self: Any, gfp: int, OLD: Any) -> str | None:
+    """A request that must not fail is not given up for a wait that is killed (API-8)."""
+    asked = gfp & NOFAIL and OLD.killed_waits and not self.is_atomic(gfp)
+    if not asked or not self.monitor.alone:
+        return NOT_ASKED
+    return api.wait_is_not_given_up(self.env.killed_waits < OLD.killed_waits)
+
+
+def keeps_reserve(self: Model, reserved: bool, result: Area | None) -> str | None:
+    """Reserved requests, and no others, are served from the reserved chunk (API-7)."""
+    if result is None or self.reserved_chunk is None:
+        return NOT_ASKED
+    return api.reserved_is_kept(reserved, result[0] is self.reserved_chunk)
+
+
+def fails_for_a_cause(
+    self: Model, size: int, align: int, reserved: bool, gfp: int, result: Area | None, OLD: Any
+) -> str | None:
+    """A blocking request that fails was refused something (API-9); reserved memory may run out."""
+    if self.is_atomic(gfp) or not self.monitor.alone:
+        return NOT_ASKED
+    if not is_legal(self.geometry, size, align) or (reserved and self.reserved_chunk is not None):
+        return NOT_ASKED
+    return None if result is not None else api.failure_has_a_cause(size, OLD.refusable)
+
+
+def is_charged(self: Any, gfp: int, result: Area | None) -> str | None:
+    """An accounted area in a chunk with an object vector has its entry there (ACC-2)."""
+    accounted = gfp & ACCOUNT and self.geometry.memcg and self.env.has_objcg
+    if result is None or not accounted or result[0].obj_exts is None:
+        return NOT_ASKED
+    return accounting.success_is_charged(result[1] // self.geometry.granule in result[0].obj_exts)
 
 
 def may_charge(self: Any) -> bool:
@@ -206,11 +220,9 @@ def note_other(self: Model) -> None:
 def state_holds(self: Model) -> Iterator[tuple[str, str]]:
     """Every clause about states, and those about quiescence if nothing is pending.
 
-    Alone, an operation that has ended holds no lock (LOCK-1, LOCK-2).
+    Alone, an operation that has ended does not hold pcpu_alloc_mutex (LOCK-2).
     """
     concurrent = self.monitor.history.concurrent
-    if self.lock and not concurrent:
-        yield "LOCK-1", "pcpu_lock is still held at the end of an operation"
     if self.alloc_mutex and not concurrent:
         yield "LOCK-2", "pcpu_alloc_mutex is still held at the end of an operation"
     yield from self.monitor.broken_state(self, quiescent=self.quiescent and not concurrent)

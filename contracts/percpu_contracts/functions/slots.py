@@ -14,9 +14,13 @@ def locked(self: Model) -> str | None:
     return locks.lock_is_held(self.lock)
 
 
-def place(chunk: LinkedChunk) -> tuple[Any, Any]:
-    """Return a chunk's neighbours, to tell whether it moved."""
-    return chunk.prev, chunk.next
+def place(chunk: LinkedChunk) -> tuple[object, ...]:
+    """Return which neighbours a chunk has, by slot or id, to tell whether it moved."""
+    return _name(chunk.prev), _name(chunk.next)
+
+
+def _name(link: Any) -> object:
+    return ("chunk", link.id) if hasattr(link, "id") else ("list", link.slot)
 
 
 def was_isolated(chunk: LinkedChunk) -> bool:

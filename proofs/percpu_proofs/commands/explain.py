@@ -1,4 +1,4 @@
-"""`percpu-spec explain`: a clause, its predicates and contracts."""
+"""`percpu-spec explain`: what a word names."""
 
 from __future__ import annotations
 
@@ -7,52 +7,51 @@ from rich.text import Text
 
 from percpu_proofs import explain as explaining
 from percpu_proofs.commands import output
-from percpu_spec.catalogue import clauses
+from percpu_spec.catalogue import clauses, findings
+
+_LABELS = {"statement": "", "says": "", "what": "", "known": "known on 6.12", "state": "asked of",
+           "expected": "expected to break it", "not_applicable": "not asked of",
+           "reproduced": "reproduced on", "parts": "its other parts here"}  # fmt: skip
 
 
 @click.command()
-@click.argument("clause_id", required=False, metavar="[CLAUSE]")
+@click.argument("word", required=False)
 @output.json_option
-def explain(clause_id: str | None, as_json: bool) -> None:
-    """State CLAUSE and say what checks it. Without CLAUSE, list all clauses."""
+def explain(word: str | None, as_json: bool) -> None:
+    """Say what WORD names, and what stands for it here. Without WORD, list clauses and findings.
+
+    WORD is a clause (HINT-5), a finding (L1, REFINE), a function of the model or of the kernel
+    (isolate_chunk, pcpu_isolate_chunk), a trace event or a gap.
+    """
     out = output.console()
-    if clause_id is None:
-        every = clauses().values()
+    if word is None:
+        every = {c.id: c.title for c in clauses().values()}
+        every |= {f.id: f.title for f in findings().values()}
         if as_json:
-            output.print_json({c.id: c.title for c in every})
-        else:
-            rows = [(c.id, c.title, c.when.split("\n")[0]) for c in every]
-            out.print(output.table("clauses", ("clause", "what", "when"), rows))
+            output.print_json(every)
+            return
+        rows = [(c.id, c.title, c.when.split("\n")[0]) for c in clauses().values()]
+        out.print(output.table("clauses", ("clause", "what", "when"), rows))
+        known = [(f.id, f.title, f.breaks) for f in findings().values()]
+        out.print(output.table("findings", ("finding", "what", "breaks"), known))
         return
 
-    found = explaining.explain(clause_id)
+    found = explaining.explain(word)
     if as_json:
-        output.print_json(found.as_json())
+        output.print_json(found)
         return
-    stated = found.clause
-    out.print(Text(f"{stated.id}: {stated.title}", "bold"))
-    for name, text in (
-        ("", stated.statement),
-        ("formally: ", stated.formal),
-        ("when: ", stated.when),
-        ("kernel: ", stated.kernel),
-        ("known on 6.12: ", stated.known or ""),
-        ("asked of: ", found.state),
-    ):
-        if text:
-            out.print(Text(f"\n{name}{text}"))
-    for title, verdicts in (
-        ("expected to break it", found.expected),
-        ("not asked of", found.not_applicable),
-    ):
-        if verdicts:
-            words = ", ".join(f"{name} ({why})" for name, why in verdicts.items())
-            out.print(Text(f"\n{title}: {words}"))
-    out.print()
-    if found.predicates:
-        said = [(f"{p['module']}.{p['name']}", p["says"]) for p in found.predicates]
-        out.print(output.table("predicates", ("predicate", "says"), said))
-    if found.contracts:
-        held = [(c["function"], c["kind"], c["level"], c["condition"]) for c in found.contracts]
-        columns = ("function", "kind", "from level", "condition")
-        out.print(output.table("contracts", columns, held))
+    out.print(Text(f"{found.pop('id')}: {found.pop('title')}", "bold"))
+    for name, value in found.items():
+        label = _LABELS.get(name, name)
+        if name in ("requires", "ensures") and value:
+            out.print(Text("\n".join((f"\n{name}", *(f"  {line['says']}" for line in value)))))
+        elif isinstance(value, list) and value:
+            columns = tuple(value[0])
+            out.print()
+            rows = [tuple(record.values()) for record in value]
+            out.print(output.table(label, columns, rows))
+        elif isinstance(value, dict) and value:
+            words = ", ".join(f"{key} ({why})" for key, why in value.items())
+            out.print(Text(f"\n{label}: {words}"))
+        elif isinstance(value, str) and value and name != "chapter":
+            out.print(Text(f"\n{label}: {value}" if label else f"\n{value}"))

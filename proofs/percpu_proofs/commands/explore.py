@@ -8,7 +8,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from percpu_proofs.blame import blamed
+from percpu_contracts.registry import SEARCH
 from percpu_proofs.commands import output
 from percpu_proofs.commands.ladder import plain, show_ladder
 from percpu_proofs.explore.crosscheck import cross_check
@@ -21,15 +21,16 @@ from percpu_proofs.explore.scenario import Scenario, Verdict
 from percpu_proofs.explore.scenario_file import read_scenario
 from percpu_proofs.explore.scenarios import FOLDER, SCENARIOS
 from percpu_proofs.explore.schedulers.replay import ImpossibleStepError
-from percpu_proofs.explore.search import Explored
+from percpu_proofs.explore.search import Explored, Finding
 from percpu_proofs.explore.token import Token, read_token
-from percpu_proofs.explore.watch import JUDGED
 from percpu_proofs.explore.world import Start, World
 from percpu_proofs.inputs import InputError, one_of
-from percpu_proofs.refinement import REFINE, title
+from percpu_proofs.refinement import DEPARTURE, may_depart
 from percpu_proofs.spread import default_jobs
+from percpu_proofs.variant_errors import guard
 from percpu_reference import DEFAULT
 from percpu_reference.variants import variant_class
+from percpu_spec.catalogue import REFINE, title
 
 _MODES = ("matching", "commuting", "dpor", "all")
 _BRUTE = 1_000_000  # steps of each mode, for a cross-check
@@ -101,8 +102,7 @@ def explore(
         raise InputError(
             "--random, --pct", None, "none of --mode, --cross-check, --max-steps beside them"
         )
-    with blamed(variant, scenario):
-        start = chosen.start(variant)
+    start = chosen.start(variant)
     if crossed:
         _cross(start, max_steps, as_json)
         return
@@ -110,7 +110,7 @@ def explore(
         raise InputError(
             "--jobs, --dask", None, "--mode all, --random or --pct: others have no parts"
         )
-    with output.progress_bar("explore") as bar, blamed(variant, scenario):
+    with output.progress_bar("explore") as bar:
         parts = Spread(jobs or default_jobs(), dask, bar)
         if drawing:
             strategy: Strategy = "pct" if depth else "uniform"
@@ -126,17 +126,28 @@ def explore(
             result = parts.every_schedule(chosen, variant, max_steps=max_steps, refine=refine)
         else:
             result = search(start, mode, max_steps=max_steps, refine=refine)  # type: ignore[arg-type]
+    departure = _departure(variant, result)
     found, interrupted = _small(chosen, variant, result)
     tokens = {name: _token(chosen, variant, result, name, c) for name, c in found.items()}
     as_expected = not result.complete or _is_expected(chosen, variant, result)
     if as_json:
-        output.print_json(_as_json(chosen, variant, result, found, tokens, as_expected))
+        shown = _as_json(chosen, variant, result, found, tokens, as_expected)
+        output.print_json(shown | {"departure": departure and departure.message})
     else:
         _show(output.console(), chosen, variant, result, found, tokens, as_expected)
+        if departure is not None:
+            token = Token.of(variant, REFINE, chosen, departure.schedule)
+            said = f"note: it {DEPARTURE} (percpu-spec explain {REFINE}); {departure.message}"
+            output.console().print(f"{said}\nreplay: percpu-spec replay {token}", soft_wrap=True)
     if interrupted:
         raise SystemExit(output.INTERRUPTED)
     if not as_expected:
         raise SystemExit(output.DIFFERS)
+
+
+def _departure(variant: str, result: Explored) -> Finding | None:
+    """Take from the findings a step that is no action of the machine where that is but a note."""
+    return result.findings.pop(REFINE, None) if may_depart(variant_class(variant)) else None
 
 
 def _small(
@@ -195,7 +206,7 @@ def replay(token: str, as_json: bool) -> None:
     """
     read = read_token(token)
     try:
-        with blamed(read.variant, "replay"):
+        with guard():
             if read.clause == REFINE:
                 rungs = list(climb(World(read.scenario.start(read.variant)), read.schedule))
             else:
@@ -310,9 +321,10 @@ def _show(
             ]
         )
     )
-    silent = [name for name in JUDGED if name not in result.witnessed]
+    silent = [name for name in SEARCH.asks() if name not in result.witnessed]
     if silent:
         out.print(f"unchecked, as no situation raised the question: {', '.join(silent)}")
+    output.show_not_asked(out, SEARCH.not_asked())
     for name, counterexample in found.items():
         out.print(f"\n{name} is broken: {title(name)}", style="bold red")
         token = tokens[name]
@@ -360,6 +372,7 @@ def _as_json(
         "seconds": round(result.seconds, 3),
         "situations": result.situations,
         "witnessed": result.witnessed,
+        "not_asked": SEARCH.not_asked(),
         "as_expected": as_expected,
         "violations": {
             name: {

@@ -12,6 +12,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
+from percpu_contracts.registry import COMPILED
 from percpu_proofs.commands import output
 from percpu_proofs.commands.source import SIZES, Kind, expand, kind_of, read_source
 from percpu_proofs.conformance.vector_file import SUFFIX, read_vector
@@ -220,6 +221,7 @@ def _as_json(
         "operations_by_kind": dict(sorted(tally.kinds.items())),
         "states_judged": tally.judged,
         "clauses_broken": dict(sorted(tally.broken.items())),
+        "not_asked": COMPILED.not_asked(),
         "tokens": [one.as_json() for one in confirmed],
         "seconds": tally.seconds,
         "interrupted": tally.interrupted,
@@ -249,6 +251,8 @@ def _show(
         rows.append(("clauses broken", broken or "none"))
     rows.append(("seconds", tally.seconds))
     out.print(output.pairs(rows))
+    if tally.judged:
+        output.show_not_asked(out, COMPILED.not_asked())
     for one in confirmed:
         style = "bold" if one.agrees else "bold red"
         out.print(Text(str(one), style), soft_wrap=True)

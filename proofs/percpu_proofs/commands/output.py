@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 from rich.box import SIMPLE_HEAD
@@ -28,16 +28,39 @@ _PIPED_WIDTH = 120  # columns where no terminal says how wide it is
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 
 
+_results: list[TextIO] = []  # standard output, while nothing but results may go there
+
+
+@contextmanager
+def results_only() -> Iterator[None]:
+    """Send to standard error what anything but this module prints to standard output."""
+    _results.append(sys.stdout)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _results.pop()
+
+
+def _stdout() -> TextIO:
+    return _results[-1] if _results else sys.stdout
+
+
+def echo(text: str, *, nl: bool = True) -> None:
+    """Print text as it is to standard output."""
+    click.echo(text, file=_stdout(), nl=nl)
+
+
 def console(*, stderr: bool = False) -> Console:
     """Return a console for standard output or error; no colour and no bars when piped."""
-    file = sys.stderr if stderr else sys.stdout
+    file = sys.stderr if stderr else _stdout()
     width = None if file.isatty() else _PIPED_WIDTH
     return Console(file=file, highlight=False, width=width)
 
 
 def print_json(value: object) -> None:
     """Print one JSON document."""
-    click.echo(json.dumps(value, indent=2))
+    echo(json.dumps(value, indent=2))
 
 
 class NewFile(click.Path):
@@ -89,6 +112,15 @@ def pairs(rows: Sequence[tuple[str, object]]) -> Table:
     for name, value in rows:
         made.add_row(name, value if isinstance(value, Text) else Text(_cell(value)))
     return made
+
+
+def show_not_asked(out: Console, reasons: Mapping[str, str]) -> None:
+    """Name the clauses that were not asked, a line for each reason."""
+    by_reason: dict[str, list[str]] = {}
+    for clause, reason in reasons.items():
+        by_reason.setdefault(reason, []).append(clause)
+    for reason, names in by_reason.items():
+        out.print(f"not asked: {', '.join(names)}: {reason}", markup=False)
 
 
 def _cell(value: object) -> str:

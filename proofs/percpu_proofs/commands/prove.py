@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import time
 from collections import Counter
@@ -14,26 +15,39 @@ from rich.console import Console
 from rich.text import Text
 
 from percpu_proofs.commands import output
+from percpu_proofs.crosshair_arguments import PLUGIN
 from percpu_proofs.inputs import InputError
 from percpu_proofs.prove import ledger
-from percpu_proofs.prove.catalogue import chosen, set_aside, without_claim
+from percpu_proofs.prove.catalogue import chosen, not_by_symbols, set_aside, without_claim
 from percpu_proofs.prove.claim import Claim
 from percpu_proofs.prove.dependencies import source_hash
 from percpu_proofs.spread import default_jobs, spread
 
-_TIMEOUT = 120.0  # seconds for one check
+_GUARD = 1800.0  # CPU seconds for one check; its limits are of cases, paths and solver steps
 
 _MEANS = """\
-confirmed, crosshair: CrossHair ran the real function on symbols and covered every path within the
-bound; it says nothing beyond the bound. confirmed, enumeration: every case within the bound was
-run. confirmed, z3: on every path of the function, retold for numbers of any size and compared with
-it case by case, z3 found no case. confirmed, induction: z3 found no state, of any number of chunks,
-pages and actors, from which the action of the abstract machine breaks a clause; that the allocator
-takes no other steps is checked where it runs, not proved. refuted: some case breaks the clause; for
-what a variant is known to break, that is expected. Inputs are any state that the clauses allow,
-whether or not operations lead there; claims "from boot" run operations. Each claim has a twin that
-says that none of its cases says anything, which must be refuted, and seeded bugs, each a changed
-line of a function under proof, refuted too."""
+confirmed, crosshair: CrossHair ran the real function on what the bound names and covered every
+path, with every number that the bound calls any a symbol: those hold for any. It judges the
+conditions that stand on the function, as `crosshair check` does with the plugin. confirmed,
+enumeration: every case within the bound was run. confirmed, z3: on every path of the function,
+retold for numbers of any size and compared with it case by case, z3 found no case. confirmed,
+induction: z3 found no state, of any number of chunks, pages and actors, from which the action of
+the abstract machine breaks a clause; that the allocator takes no other steps is checked where it
+runs, not proved. refuted: some case breaks the clause; for what a variant is known to break, that
+is expected. Inputs are any state that the clauses allow, whether or not operations lead there;
+claims "from boot" run operations. Each claim has a twin that says that none of its cases says
+anything, which must be refuted, and seeded bugs, each a changed line of a function under proof,
+refuted too."""
+
+
+def _print_plugin(context: click.Context, option: click.Parameter, wanted: bool) -> None:
+    """Print where the plugin is, and end. Raises InputError without CrossHair."""
+    if not wanted:
+        return
+    if importlib.util.find_spec("crosshair") is None:
+        raise InputError("prove --plugin", None, "CrossHair: pip install crosshair-tool")
+    click.echo(PLUGIN)
+    context.exit()
 
 
 @click.command()
@@ -41,8 +55,10 @@ line of a function under proof, refuted too."""
 @click.option("--jobs", type=click.IntRange(min=1), default=default_jobs, help="Processes.")
 @click.option("--dask", metavar="ADDRESS", help="Run on the cluster of this dask scheduler.")
 @click.option("--no-cache", is_flag=True, help="Prove anew what is known from earlier runs.")
-@click.option("--timeout", type=click.FloatRange(min=1), default=_TIMEOUT, show_default=True,
-              help="Seconds for one check; what takes longer is not confirmed.")  # fmt: skip
+@click.option("--timeout", type=click.FloatRange(min=1), default=_GUARD, show_default=True,
+              help="CPU seconds after which a check is given up: a guard, no limit.")  # fmt: skip
+@click.option("--plugin", is_flag=True, is_eager=True, expose_value=False, callback=_print_plugin,
+              help="Print the path of the plugin for CrossHair's own command.")  # fmt: skip
 @click.option("--summary", type=output.NewFile(),
               help="Write what must not shrink to this file.")  # fmt: skip
 @output.json_option
@@ -91,6 +107,7 @@ def prove(
             "planned": len(wanted),
             "done": len(entries),
             "without_claim": missing,
+            "not_by_symbols": not_by_symbols(),
             "changed": changed,
             "seconds": round(seconds, 1),
         })
@@ -98,6 +115,7 @@ def prove(
         _show(output.console(), entries, len(wanted), missing, changed, seconds)
         if not names:
             _show_set_aside(output.console())
+            _show_not_by_symbols(output.console())
     if interrupted:
         raise SystemExit(output.INTERRUPTED)
     if missing or changed or not all(entry.as_expected for entry in entries):
@@ -157,6 +175,12 @@ def _show_set_aside(out: Console) -> None:
     for bug in set_aside():
         why = "changes nothing" if bug.same else "no clause forbids it, the recorded vectors do"
         out.print(f"not among them: {bug.name}: {why}: {bug.said}", style="dim", markup=False)
+
+
+def _show_not_by_symbols(out: Console) -> None:
+    """Say of each function under contract that CrossHair does not judge why not."""
+    for name, why in not_by_symbols().items():
+        out.print(f"not by symbols: {name}: {why}", style="dim", markup=False)
 
 
 def _from_same_source(claims: Sequence[Claim], address: str | None) -> Callable[..., None]:

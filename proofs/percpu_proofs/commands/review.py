@@ -13,7 +13,7 @@ from rich.text import Text
 
 from percpu_proofs.commands import output
 from percpu_proofs.review.jobs import Outcome, jobs_for, run
-from percpu_proofs.review.matrix import Cell, matrix, matrix_json
+from percpu_proofs.review.matrix import Cell, changes, matrix, matrix_json, not_asked
 from percpu_proofs.spread import default_jobs, spread
 from percpu_reference.variants import VARIANTS, variant_class
 from percpu_spec.catalogue import clause
@@ -58,6 +58,8 @@ def review(
     seconds = time.perf_counter() - began
     if as_json:
         found = matrix_json(cells)
+        found["changes"] = changes(variants, cells)
+        found["not_asked"] = not_asked(cells)
         found["jobs"] = {"planned": len(planned), "done": len(outcomes)}
         found["interrupted"] = interrupted
         found["seconds"] = round(seconds, 1)
@@ -79,6 +81,12 @@ def _show(
     seconds: float,
     interrupted: bool,
 ) -> None:
+    shown = sorted(
+        (cell for cell in cells if cell.verdict == "violated" or not cell.as_expected), key=_rank
+    )
+    unexpected = [cell for cell in shown if not cell.as_expected]
+    for cell in unexpected:
+        _show_cell(out, cell)
     by_clause: dict[str, dict[str, Cell]] = {}
     for cell in cells:
         by_clause.setdefault(cell.clause, {})[cell.variant] = cell
@@ -87,24 +95,30 @@ def _show(
         for name, row in by_clause.items()
     ]
     names = [Path(v).stem for v in variants]
-    out.print(output.table("verdicts", ("clause", "what", *names), rows))
+    title = "\nverdicts" if unexpected else "verdicts"
+    out.print(output.table(title, ("clause", "what", *names), rows))
     out.print(_LEGEND, markup=False)
     columns = ("search", "how far", "what")
     out.print(output.table("\nbounds", columns, _searched(outcomes)))
-    for cell in cells:
-        if cell.verdict == "violated" or not cell.as_expected:
-            _show_cell(out, cell)
+    for cell in shown[len(unexpected) :]:
+        _show_cell(out, cell)
     counts = Counter(cell.verdict for cell in cells)
-    unexpected = [f"{c.variant} {c.clause}" for c in cells if not c.as_expected]
     end = "; what was done contradicts nothing declared" if interrupted else "; all as declared"
+    named = ", ".join(f"{Path(c.variant).stem} {c.clause}" for c in unexpected)
     out.print(
         f"{'interrupted: ' if interrupted else ''}{len(outcomes)} of {planned} jobs in "
         f"{seconds:.0f} s: "
         + ", ".join(f"{n} {word}" for word, n in counts.items())
-        + (f"; not as declared: {', '.join(unexpected)}" if unexpected else end),
+        + (f"; not as declared: {named}" if unexpected else end),
         style="bold red" if unexpected else "bold",
         soft_wrap=True,
     )
+
+
+def _rank(cell: Cell) -> tuple[bool, bool, int]:
+    """Return where a cell is shown: what is not as declared first, of that what is broken."""
+    length = cell.example.length if cell.example is not None else 0
+    return cell.as_expected, cell.verdict != "violated", 0 if cell.as_expected else length
 
 
 def _mark(cell: Cell) -> Text:

@@ -59,7 +59,7 @@ def show(
         if as_json:
             output.print_json({"operations": last, "percpu_stats": text})
         else:
-            click.echo(text, nl=False)
+            output.echo(text, nl=False)
         return
 
     title = f"{file.name}, {variant}, after operation {last} of {operations}"
@@ -73,10 +73,10 @@ def show(
     if as_json:
         output.print_json(_as_json(allocator, picture, name, last))
     else:
-        click.echo(state_text(picture))
-        click.echo("\n" + chunk_text(picture.chunks[name]))
+        output.echo(state_text(picture))
+        output.echo("\n" + chunk_text(picture.chunks[name]))
         if svg is not None:
-            click.echo(f"\nwritten: {svg}")
+            output.echo(f"\nwritten: {svg}")
 
 
 def _as_json(

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.text import Text
 
 from percpu_proofs.commands import output
-from percpu_proofs.refinement import title as title_of
 from percpu_proofs.runs import ClauseVerdict, counted
+from percpu_spec.catalogue import title as title_of
 
 _COLUMNS = ("clause", "what", "verdict", "evidence")
 

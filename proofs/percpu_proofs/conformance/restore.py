@@ -27,16 +27,15 @@ def restored(variant: type[Allocator], snapshot: Snapshot, contracts: Level = "o
 
     Boundaries within free memory are lost, which nothing reads (MAP-3).
     """
-    geometry = snapshot.geometry
-    model = booted(variant, geometry, snapshot.first_chunk.base_addr, contracts)
+    model = booted(variant, snapshot.geometry, snapshot.first_chunk.base_addr, contracts)
     if snapshot.reserved_chunk is not None:
-        model.reserved_chunk = _chunk(snapshot.reserved_chunk, geometry, -1)
+        model.reserved_chunk = _chunk(snapshot.reserved_chunk, model, -1)
     lists = model.nr_slots // model.chunk_types
     for head, recorded in zip(model.chunk_lists, snapshot.lists, strict=True):
         head.next = head.prev = head
         for one in recorded:
             first = one.base_addr == snapshot.first_chunk.base_addr
-            chunk = _chunk(one, geometry, 0 if first else model.next_id)
+            chunk = _chunk(one, model, 0 if first else model.next_id)
             if first:
                 model.first_chunk = chunk
             else:
@@ -51,8 +50,8 @@ def restored(variant: type[Allocator], snapshot: Snapshot, contracts: Level = "o
     return model
 
 
-def _chunk(recorded: ChunkSnapshot, geometry: Geometry, chunk_id: int) -> Chunk:
-    chunk = Chunk(geometry, chunk_id, recorded.nr_pages, recorded.base_addr)
+def _chunk(recorded: ChunkSnapshot, model: Allocator, chunk_id: int) -> Chunk:
+    chunk = model.new_chunk(chunk_id, recorded.nr_pages, recorded.base_addr)
     chunk.alloc_map[:] = recorded.alloc_map
     chunk.bound_map[:] = recorded.bound_map
     chunk.populated[:] = recorded.populated

@@ -13,6 +13,7 @@ from typing import Any
 from percpu_contracts.history import History
 from percpu_proofs.oplist import Operation, parse_operations
 from percpu_reference.chunk import Chunk
+from percpu_reference.own_state import Name, own_state
 from percpu_reference.variants import Allocator
 
 WORK: Operation = ("b", 0, 0, 0, False, 0)
@@ -62,13 +63,16 @@ def state_key(allocator: Allocator, history: History | None = None) -> bytes:
     With a history, what COST-1, TLB-1 and BAL-3 ask of it counts too. Chunks go by their place, not
     by how many were made before them.
     """
-    names: dict[object, int] = {}
-    lists = []
-    for head in allocator.chunk_lists:
-        for chunk in head:
-            names[chunk] = len(names)
-            lists.append((head.slot, _chunk(chunk), chunk is allocator.first_chunk))
     reserved = allocator.reserved_chunk
+    listed = [(head.slot, chunk) for head in allocator.chunk_lists for chunk in head]
+    names: dict[Chunk | None, int] = {chunk: number for number, (_, chunk) in enumerate(listed)}
+    names[reserved] = -1
+
+    def name(chunk: Chunk) -> object:
+        """Return a chunk's place; of one that is gone, which can only be compared, its id."""
+        return names.get(chunk, ("gone", chunk.id))
+
+    lists = [(slot, _chunk(chunk, name), chunk is allocator.first_chunk) for slot, chunk in listed]
     past: Any = None
     if history is not None:
         past = (
@@ -78,19 +82,19 @@ def state_key(allocator: Allocator, history: History | None = None) -> bytes:
         )
     whole: Any = (
         allocator.nr_empty_pop_pages,
-        allocator.own_state(names.__getitem__),
+        allocator.own_state(name),
         allocator.work_pending,
         allocator.atomic_alloc_failed,
         allocator.env.faults(),
         past,
         lists,
-        None if reserved is None else _chunk(reserved),
+        None if reserved is None else _chunk(reserved, name),
     )
     # version 2 of the format has no references, so equal values have equal bytes
     return hashlib.blake2b(marshal.dumps(whole, 2), digest_size=16).digest()
 
 
-def _chunk(chunk: Chunk) -> tuple[object, ...]:
+def _chunk(chunk: Chunk, name: Name) -> tuple[object, ...]:
     return (
         chunk.isolated,
         bytes(chunk.alloc_map),
@@ -98,4 +102,5 @@ def _chunk(chunk: Chunk) -> tuple[object, ...]:
         chunk.chunk_md.as_list(),
         [block.as_list() for block in chunk.md_blocks],
         None if chunk.obj_exts is None else sorted(chunk.obj_exts),
+        () if type(chunk) is Chunk else own_state(chunk, Chunk, name),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from percpu_contracts.guard import Guard
 from percpu_contracts.monitor import Monitor
 from percpu_contracts.whole_state import WholeState
 from percpu_proofs.explore.world import Runner, Saved, Start, World
@@ -14,14 +15,22 @@ ENDLESS = "BAL-3"
 _PASSED = frozenset(clauses()) - {ENDLESS}
 
 
-def passing_monitor(allocator: Allocator, whole_state: WholeState) -> Monitor:
-    """Return a monitor that lets pass every violation but that of ENDLESS; counts start at 0."""
+def passing_monitor(
+    allocator: Allocator, whole_state: WholeState, guard: Guard | None = None
+) -> Monitor:
+    """Return a monitor that lets pass every violation but that of ENDLESS; counts start at 0.
+
+    guard: that of the allocator, which knows its objects; a new one unless given.
+    """
     inapplicable = set(type(allocator).NOT_APPLICABLE)
     if allocator.geometry.backing == "vm":
         inapplicable.add("POP-5")
     monitor = Monitor(_PASSED, inapplicable)
     whole_state.evaluations = whole_state.quiescent_evaluations = 0
     monitor.whole_state = whole_state
+    if guard is not None:
+        monitor.guard = guard
+        guard.report = monitor.misused
     return monitor
 
 
@@ -31,16 +40,14 @@ class ContractedWorld(World):
     __slots__ = ("_whole_state",)
 
     def __init__(self, start: Start) -> None:
-        self._whole_state = WholeState()
+        self._whole_state = WholeState(type(start.allocator).NOT_APPLICABLE)
         super().__init__(start)
 
     def _take_over(self, saved: Saved) -> None:
         super()._take_over(saved)
-        self.monitor = passing_monitor(self.allocator, self._whole_state)
+        self.monitor = passing_monitor(self.allocator, self._whole_state, self.monitor.guard)
         self.monitor.history = self.history
         self.allocator.monitor = self.monitor
-        for pages in self._pages:
-            pages.guard = self.monitor.guard
 
     def watched_step(self, step: int) -> Runner:
         """Let an actor take one step; what it breaks is in the monitor.

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from percpu_contracts.monitor import ClauseViolation
+from percpu_contracts.steps import floats
 from percpu_contracts.whole_state import WholeState
 from percpu_proofs.explore.contracted import ContractedWorld
 from percpu_proofs.explore.follower import Follower
@@ -14,7 +15,7 @@ from percpu_proofs.explore.schedulers.replay import InTurn, Replay
 from percpu_proofs.explore.search import Explored
 from percpu_proofs.explore.system import Scheduler, actor_of, scheduled
 from percpu_proofs.explore.token import Token
-from percpu_proofs.explore.watch import Watch, floats_of
+from percpu_proofs.explore.watch import Watch
 from percpu_proofs.explore.world import Runner, Start, World
 from percpu_proofs.oplist import text_of
 from percpu_proofs.refinement import machine_of
@@ -147,7 +148,7 @@ def _rung(
         "".join(lane(world, index, actor) for index in range(first, len(world.runners))),
         world.monitor.guard.locked,
         None if world.holder is None else world.holder - first,
-        floats_of(world.allocator),
+        floats(world.allocator),
         tuple(memory_lines(world)),
         tuple(broken.items()),
     )
@@ -174,7 +175,7 @@ def _standing(runner: Runner) -> str:
         assert runner.gap is not None
         gap = runner.gap
         where = f" (chunk {gap.chunk.id}, pages {gap.start}..{gap.end})" if gap.chunk else ""
-        return gap.name + where
+        return f"{gap.name}{where}"
     if runner.operation[0] != "a":
         return "done"
     if runner.result is None:

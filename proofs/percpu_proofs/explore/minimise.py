@@ -9,7 +9,7 @@ from percpu_proofs.explore.scenario import Scenario
 from percpu_proofs.explore.schedulers.matching import Known
 from percpu_proofs.explore.search import Finding
 from percpu_proofs.explore.shrink import Program, shrink, smaller
-from percpu_proofs.refinement import REFINE
+from percpu_spec.catalogue import REFINE
 
 MAX_STEPS = 200_000
 TRIES = 2_000

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from percpu_proofs.blame import blamed
 from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.sampling import sample
 from percpu_proofs.explore.scenario import Scenario
@@ -101,5 +100,4 @@ class Spread:
 
 def _go(part: tuple[Scenario, str, Way]) -> Explored:
     scenario, variant, way = part
-    with blamed(variant, scenario.name):
-        return way(scenario.start(variant))
+    return way(scenario.start(variant))

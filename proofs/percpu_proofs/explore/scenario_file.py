@@ -30,9 +30,8 @@ from pathlib import Path
 from percpu_proofs.explore.scenario import KERNEL_32K, Scenario, Verdict
 from percpu_proofs.inputs import InputError, one_of, read_text
 from percpu_proofs.oplist import Operation, parse_operations, text_of
-from percpu_proofs.refinement import REFINE
 from percpu_reference.variants import VARIANTS
-from percpu_spec.catalogue import clauses
+from percpu_spec.catalogue import REFINE, clauses
 from percpu_spec.geometry import Geometry, GeometryError
 
 _FIELDS = ("scenario", "shows", "geometry", "works", "failures", "waiting")

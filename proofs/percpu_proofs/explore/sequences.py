@@ -31,12 +31,13 @@ class Place(Spot):
 
     def __init__(self, allocator: Allocator) -> None:
         super().__init__(allocator)
-        self._whole_state = WholeState()
+        self._whole_state = WholeState(type(allocator).NOT_APPLICABLE)
+        self.monitor = passing_monitor(allocator, self._whole_state)
         self._begin(History())
 
     def _begin(self, history: History) -> None:
         """Begin with no violation entered yet."""
-        self.monitor = passing_monitor(self.allocator, self._whole_state)
+        self.monitor = passing_monitor(self.allocator, self._whole_state, self.monitor.guard)
         self.monitor.history = history
         self.allocator.monitor = self.monitor
 
@@ -47,6 +48,11 @@ class Place(Spot):
             return super().apply(operation)
         except ClauseViolation:
             return False
+
+    def restore(self, origin: Self, copies: dict[Chunk, Chunk]) -> None:
+        """Return to the spot this one is a copy of, with nobody judging that."""
+        self.monitor.guard.rest(copies.values(), origin.allocator.next_id)
+        super().restore(origin, copies)
 
     def take_over(self, origin: Self, copies: dict[Chunk, Chunk]) -> None:
         """Take over the history too."""

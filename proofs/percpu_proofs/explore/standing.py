@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import gc
-from enum import Enum
 from operator import attrgetter
 from types import BuiltinFunctionType, FunctionType, GeneratorType, MethodType, ModuleType
 from typing import Any
 
 from percpu_contracts.monitor import Monitor
-from percpu_reference.chunk import Block, Chunk, ListHead
+from percpu_reference.chunk import Chunk, ListHead
 from percpu_reference.environment import Environment
-from percpu_reference.kept import UnknownStateError
+from percpu_reference.own_state import UnknownStateError, named, own_state
 from percpu_reference.stats import Stats
 from percpu_reference.variants import Allocator
 from percpu_spec.geometry import Geometry
@@ -27,6 +26,7 @@ _hints = attrgetter(
 )
 
 
+_id = attrgetter("id")
 _NUMBERS: dict[object, int] = {}
 
 
@@ -45,6 +45,7 @@ def chunk_state(chunk: Chunk) -> int:
         bytes(chunk.populated),
         _hints(chunk.chunk_md),
         tuple(map(_hints, chunk.md_blocks)),
+        () if type(chunk) is Chunk else own_state(chunk, Chunk, _id),
         None if chunk.obj_exts is None else tuple(sorted(chunk.obj_exts)),
     )
     return number_of(state)
@@ -101,30 +102,17 @@ def _value(value: Any, steps: Any, name: str) -> Any:
 
     Raises UnknownStateError for one that cannot be compared: two worlds might be taken for one.
     """
-    if value is None or isinstance(value, (int, str, bytes, Enum)):
-        return value
-    if isinstance(value, Chunk):
-        return ("chunk", value.id)
-    if isinstance(value, ListHead):
-        return ("list", value.slot)
-    if isinstance(value, (list, tuple)):
-        return tuple([_value(item, steps, name) for item in value])
-    if isinstance(value, (set, frozenset)):
-        return frozenset([_value(item, steps, name) for item in value])
-    if isinstance(value, _SAME):
-        return None
-    if isinstance(value, GeneratorType):
-        return standing(value)
-    if isinstance(value, Block):
-        return _hints(value)
-    if isinstance(value, bytearray):
-        return bytes(value)
-    if isinstance(value, range):
-        return (value.start, value.stop, value.step)
-    if isinstance(value, dict):
-        return tuple([_value(item, steps, name) for pair in value.items() for item in pair])
-    if type(value) in _ITERATORS:
-        return _value(value.__reduce__()[1:], steps, name)
-    raise UnknownStateError.of(
-        f"{name} of {steps.__qualname__}, while a step stands in a gap,", value
-    )
+    def other(value: Any) -> Any:
+        if isinstance(value, ListHead):
+            return "list", value.slot
+        if isinstance(value, _SAME):
+            return None
+        if isinstance(value, GeneratorType):
+            return standing(value)
+        if type(value) in _ITERATORS:
+            return _value(value.__reduce__()[1:], steps, name)
+        raise UnknownStateError.of(
+            f"{name} of {steps.__qualname__}, while a step stands in a gap,", value
+        )
+
+    return named(name, value, _id, other)

@@ -6,22 +6,23 @@ gap. A world is a function of its start and its schedule, so any of them can be 
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from percpu_contracts import balance
-from percpu_contracts.attach import lock_checked
-from percpu_contracts.guard import GuardedPages, RestingPages, guard_chunk
+from percpu_contracts.attach import lock_checked, observed
 from percpu_contracts.history import History
 from percpu_contracts.monitor import Monitor
+from percpu_contracts.steps import Actor, after, before, handed_out, waiting
 from percpu_proofs.explore.standing import chunk_state, number_of, standing
 from percpu_proofs.explore.system import Need, Place, Shared, enabled
 from percpu_proofs.machine import script
 from percpu_proofs.oplist import Operation
-from percpu_reference.chunk import Area, Chunk
-from percpu_reference.gaps import Gap, Kind, Steps
+from percpu_reference.chunk import Chunk
+from percpu_reference.gaps import Kind, Steps
 from percpu_reference.variants import Allocator
+from percpu_spec.steps import Area, Step
 
 _CREATING = frozenset((Kind.CREATE, Kind.GROW))
 _FREE, _NOTHING_LEFT, _MUTEX = Need(), Need(more=False), Need(mutex=True)
@@ -36,25 +37,31 @@ class Start:
     """What a world begins with: an allocator at rest, handles, and the actors' operations."""
 
     allocator: Allocator
-    handles: dict[int, Area | None]
+    handles: dict[int, tuple[Chunk, int] | None]
     operations: tuple[Operation, ...]
     works: int = 2  # at most so many runs of the balance work that was asked for
     waiting: bool = False  # actors may begin while pcpu_alloc_mutex is held, and wait for it
     failures: int = 0  # so many steps that ask for memory may fail
 
 
-class Runner:
+MOST_STEPS = 20_000
+"""Of one operation. No operation of a shipped variant comes near it; one without end is an error
+of a reviewer's variant, where a search does not see that its steps lead back."""
+
+
+class Runner(Actor):
     """One actor: its operation, where it stands, and what came of it.
 
     One that is done does not change any more.
     """
 
-    __slots__ = ("done", "gap", "operation", "result", "steps")
+    __slots__ = ("count", "done", "operation", "result", "steps")
 
     def __init__(self, operation: Operation) -> None:
+        super().__init__(operation[0])
         self.operation = operation
+        self.count = 0  # steps taken
         self.steps: Steps[Any] | None = None
-        self.gap: Gap | None = None
         self.done = False
         self.result: Any = None
 
@@ -64,7 +71,7 @@ class Saved(NamedTuple):
 
     origin: Allocator
     copies: dict[Chunk, Chunk]  # the chunks of origin, and which of the world's each stands for
-    handles: dict[int, Area | None]
+    handles: dict[int, tuple[Chunk, int] | None]
     runners: tuple[Runner | Operation, ...]  # those that are done; operations not begun
     works: int
     failures: int
@@ -84,11 +91,10 @@ class World:
     __slots__ = (
         "_guarded",
         "_maps",
-        "_pages",
         "_passed",
         "_plain",
+        "_protected",
         "_start",
-        "_watched_up_to",
         "allocator",
         "alone",
         "begin",
@@ -110,8 +116,9 @@ class World:
         self._passed = frozenset(freed & made | freed - start.handles.keys())
         self.allocator, copies = start.allocator.clone()
         self._maps: dict[Chunk, tuple[bytes, bytes, int]] = {}
-        self._plain = type(self.allocator)
+        self._plain = observed(type(self.allocator))
         self._guarded = lock_checked(self._plain)
+        self.allocator.__class__ = self._plain
         self.misuse: list[tuple[str, str]] = []  # of locks, by steps since it was last emptied
         self.monitor = Monitor(strict=False)
         self.monitor.guard.report = lambda *broken: self.misuse.append(broken)
@@ -156,6 +163,7 @@ class World:
 
     def load(self, saved: Saved) -> None:
         """Go back to a saved state of this world."""
+        self.monitor.guard.rest(saved.copies.values(), saved.origin.next_id)
         self.allocator.restore(saved.origin, saved.copies)
         self._take_over(saved)
 
@@ -170,11 +178,10 @@ class World:
         self.alone = saved.alone  # chunks that the work created since anybody else took a step
         self.holder = saved.holder  # who holds pcpu_alloc_mutex
         self.drained = 0  # runs of the work since everybody was done
-        # the populated bits that are watched: those of all chunks with an id below
-        self._pages = self._watched(saved.copies.values())
-        self._watched_up_to = saved.origin.next_id
         self.misuse.clear()
-        self.history = saved.history.copy()
+        self._protected: tuple[Any, ...] | None = None
+        self.history = self.monitor.history = saved.history.copy()
+        self.allocator.monitor = self.monitor
 
     def enabled(self) -> list[int]:
         """Return the steps that can be taken now; a new run of the work counts as an actor.
@@ -224,16 +231,20 @@ class World:
         """Let an actor run to its next gap, or to its end."""
         allocator, runners = self.allocator, self.runners
         created = allocator.next_id
+        self._protected = None
         if index == len(runners):
             self.works -= 1
             self.alone = 0
             runners.append(Runner(("b", 0, 0, 0, False, 0)))
         runner = runners[index]
-        left = runner.gap
+        runner.leave(allocator)
         steps = runner.steps
         if steps is None:
-            steps = runner.steps = self._begin(runner.operation)
+            steps = runner.steps = self._begin(runner)
+        runner.count += 1
         try:
+            if runner.count > MOST_STEPS:
+                steps.throw(RuntimeError(f"an operation has not ended after {MOST_STEPS} steps"))
             runner.gap = next(steps)
         except StopIteration as stop:
             runner.done = True
@@ -249,52 +260,47 @@ class World:
             self.holder = None
         elif self.holder is None:
             self.holder = index
-        if left is not None and left.chunk is not None:
-            self._note(left, left.chunk)
+        runner.arrive(allocator, runners)
         return runner
 
-    def _note(self, left: Gap, chunk: Chunk) -> None:
-        """Keep what a step did on its way out of a gap that held a chunk."""
-        if left.kind in (Kind.RELEASE, Kind.DRAIN):
-            self.history.released(chunk, range(left.start, left.end))
-        elif left.kind is Kind.FLUSH:
-            self.history.flushed(chunk, range(left.start, left.end))
-        elif left.kind is Kind.DESTROY:
-            self.history.destroyed(chunk)
+    def waiting(self) -> list[tuple[Area, bool]]:
+        """Return the areas of blocking allocations under way, and who of them holds the mutex."""
+        return waiting(self.allocator, self.runners, self._holder())
+
+    def _holder(self) -> Runner | None:
+        return None if self.holder is None else self.runners[self.holder]
+
+    def before(self, actor: int) -> Step:
+        """Return what is to be known of a step before an actor takes it."""
+        if actor == len(self.runners):
+            return before(self.allocator, Actor("b"))
+        runner = self.runners[actor]
+        kind, handle, *_ = runner.operation
+        area = self.handles.get(handle) if kind == "f" else None
+        return before(self.allocator, runner, area and area[0])
+
+    def after(self, step: Step, runner: Runner) -> Step:
+        """Complete the description of a step that a runner has taken."""
+        area = None
+        if runner.kind == "a" and runner.done:
+            area = handed_out(self.allocator, runner.result, runner.operation[2])
+        return after(step, self.allocator, runner, self.runners, self._holder(), area)
 
     def watched_step(self, step: int) -> Runner:
         """Let an actor take one step with its locks watched; `misuse` has what is wrong."""
         allocator, guard = self.allocator, self.monitor.guard
-        guard.begin(allocator, step if step >= 0 else ~step, self.holder)
-        if allocator.next_id != self._watched_up_to:
-            self._watched_up_to = allocator.next_id
-            self._pages = self._watched(allocator.chunks())
-        allocator.monitor = self.monitor
+        guard.begin(allocator, max(step, ~step), self.holder)
         allocator.__class__ = self._guarded
-        for pages in self._pages:
-            pages.__class__ = GuardedPages
         try:
             return self.step(step)
         finally:
             guard.inside = False
-            for pages in self._pages:
-                pages.__class__ = RestingPages
             allocator.__class__ = self._plain
-            allocator.monitor = None
 
-    def _watched(self, chunks: Iterable[Chunk]) -> list[Any]:
-        """Return the populated bits of chunks, fit to be watched."""
-        guard = self.monitor.guard
-        return [
-            chunk.populated
-            if isinstance(chunk.populated, RestingPages)
-            else guard_chunk(chunk, guard)
-            for chunk in chunks
-        ]
-
-    def _begin(self, operation: Operation) -> Steps[Any]:
-        kind, handle, size, align, reserved, gfp = operation
+    def _begin(self, runner: Runner) -> Steps[Any]:
+        kind, handle, size, align, reserved, gfp = runner.operation
         if kind == "a":
+            runner.blocking = not self.allocator.is_atomic(gfp)
             return self.allocator.alloc_percpu(size, align, reserved, gfp)
         if kind == "f":
             return self.allocator.free_percpu(self.handles.pop(handle))
@@ -329,6 +335,8 @@ class World:
                 self.failures,
                 self.alone,
                 tuple([(handle, area and _area(area)) for handle, area in handles]),
+                # chunks that were to be found while somebody held them: what that is, others' steps
+                frozenset([(_held(r.gap), r.exposed) for r in self.runners if r.exposed]),
             )
         )
 
@@ -356,12 +364,21 @@ class World:
             elif kind not in "ab":
                 rest = [handle]
             return Place((False, kind, need, tuple(rest)), need, None, False, False)
-        seen = (gap.kind, gap.chunk and gap.chunk.id, gap.start, gap.end)
-        key = (kind, tuple(rest), seen, standing(runner.steps))
-        return Place(key, need, seen, gap.chunk is not None, kind)
+        placed = None
+        if runner.placed is not None and runner.blocking:
+            chunk: Any = runner.placed.chunk
+            placed = chunk.id, runner.placed.off, self.holder == actor
+        seen = _held(gap), placed
+        key = (kind, tuple(rest), seen, runner.asked, standing(runner.steps))
+        return Place(key, need, seen, gap.chunk is not None or placed is not None, kind)
 
     def protected(self) -> tuple[Any, ...]:
         """Return all that the two locks protect, and what was unmapped and is not flushed yet."""
+        if self._protected is None:
+            self._protected = self._look()
+        return self._protected
+
+    def _look(self) -> tuple[Any, ...]:
         allocator = self.allocator
         record = self._record
         chunks = []
@@ -395,5 +412,9 @@ class World:
         return chunk_state(chunk), known[2]
 
 
-def _area(area: Area) -> tuple[int, int]:
+def _held(gap: Any) -> tuple[object, ...]:
+    return gap.kind, gap.chunk and gap.chunk.id, gap.start, gap.end
+
+
+def _area(area: tuple[Chunk, int]) -> tuple[int, int]:
     return area[0].id, area[1]

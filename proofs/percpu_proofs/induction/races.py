@@ -20,7 +20,7 @@ from percpu_proofs.explore.schedulers.replay import Replay
 from percpu_proofs.explore.system import scheduled
 from percpu_proofs.explore.token import Token
 from percpu_proofs.explore.world import World
-from percpu_proofs.induction.prove import Proof
+from percpu_proofs.induction.prove import SECONDS, Proof
 from percpu_proofs.induction.symbolic import z3
 from percpu_proofs.refinement import RefinementChecker
 from percpu_spec.protocol.enumeration import INSTANCES, Step
@@ -70,7 +70,7 @@ def kinds_of_failure(machine: Machine, action: str, clause: str) -> list[Kind]:
 
     A clause about single steps is that of the action. Empty if it is kept, or not decided.
     """
-    proof = Proof(machine, 5.0)
+    proof = Proof(machine, SECONDS)
     function = machine.actions[action]
     given = proof.parameters(function)
     proof.assume(given)

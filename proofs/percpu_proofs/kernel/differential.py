@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +12,7 @@ from multiprocessing import get_context
 from multiprocessing.synchronize import Event
 from typing import Any, Final
 
+from percpu_proofs import variant_errors
 from percpu_proofs.choices import drawn
 from percpu_proofs.conformance.difference import Difference
 from percpu_proofs.inputs import InputError
@@ -24,6 +24,7 @@ from percpu_proofs.kernel.interleaved import FoundSchedule
 from percpu_proofs.kernel.model import Model
 from percpu_proofs.kernel.pair import Pair
 from percpu_proofs.kernel.shrink import run_case, shrink
+from percpu_proofs.spread import start_worker
 from percpu_spec.geometry import Geometry
 
 CASES: Final = 20
@@ -190,10 +191,10 @@ _stop: Event | None = None  # in a worker: set when the run is interrupted
 
 
 def _begin(stop: Event) -> None:
-    """Leave Ctrl-C to the parent, which asks the workers for what they have."""
+    """Leave signals to the parent, which asks the workers for what they have."""
     global _stop
     _stop = stop
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    start_worker()
 
 
 def _stopped() -> bool:
@@ -246,7 +247,9 @@ def run_tasks(
         try:
             while not enough():
                 while len(running) < 2 * jobs:
-                    running.add(pool.submit(run_task, next(tasks)))
+                    limit = variant_errors.LIMIT
+                    task = pool.submit(variant_errors.run_guarded, limit, run_task, next(tasks))
+                    running.add(task)
                 done, running = wait(running, return_when=FIRST_COMPLETED)
                 for future in done:
                     into.add(future.result())

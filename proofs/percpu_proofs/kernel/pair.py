@@ -55,7 +55,7 @@ class Pair:
         self.skip = model.skip
         self.judged: KernelState | None = None
         self.broken: Counter[str] = Counter()  # clauses that states of the kernel break
-        self._whole = WholeState()
+        self._whole = WholeState(model.variant().NOT_APPLICABLE)
         self._compared = 0
         self._pieces: int | None = None  # blocks of memory of one chunk, once there is one
         self._fields: dict[int, _Fields] = {}
@@ -103,7 +103,7 @@ class Pair:
         model = self.machine.allocator
         expected = model.EXPECTED
         for clause, wrong in self._whole.broken(
-            self.judged, quiescent=model.quiescent, longest="HINT-6" not in model.NOT_APPLICABLE
+            self.judged, quiescent=model.quiescent
         ):
             self.broken[clause] += 1
             if clause not in expected:

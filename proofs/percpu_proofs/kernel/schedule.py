@@ -9,10 +9,11 @@ clauses are asked of the kernel's.
 from __future__ import annotations
 
 from collections.abc import Container
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
-from percpu_contracts import balance, lists, reclaim
+from percpu_contracts.registry import Scope, When, asked
+from percpu_contracts.steps import judged_step
 from percpu_contracts.whole_state import WholeState
 from percpu_proofs.conformance.difference import Difference
 from percpu_proofs.explore.scenario import Scenario
@@ -20,7 +21,6 @@ from percpu_proofs.explore.schedulers.drain import Drain
 from percpu_proofs.explore.schedulers.replay import ImpossibleStepError, Replay
 from percpu_proofs.explore.system import Schedule, Scheduler, actor_of, scheduled
 from percpu_proofs.explore.token import Token, read_token
-from percpu_proofs.explore.watch import ALWAYS, ISOLATED
 from percpu_proofs.explore.world import Runner, Start, World
 from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel import instance as points
@@ -34,11 +34,10 @@ from percpu_reference.gaps import DONE, FAILED, Gap, Kind
 from percpu_reference.variants.fixes.free_chunks import AGAIN
 from percpu_spec.definitions import Listing
 from percpu_spec.gfp import allow_blocking
+from percpu_spec.steps import Area, Step
 
-_AT_REST: Final = (
-    ("RCL-3", reclaim.reclaim_is_done),
-    ("BAL-2", balance.one_free_chunk),
-)
+_STATES: Final = asked(Scope.ALLOCATOR, When.ALWAYS, When.ISOLATED)
+_AT_REST: Final = asked(Scope.ALLOCATOR, When.QUIESCENT)
 _MOST_STEPS: Final = 2000  # of one schedule; an end comes long before
 _MOST_POINTS: Final = 100_000  # that a kernel's actor passes within one step of the model
 
@@ -146,7 +145,7 @@ class Stage:
         self.whole = WholeState()
         self._actors: dict[int, int] = {}  # the world's number -> the kernel's
         self._compare()
-        self._judge(None, None, 0)
+        self._judge(None)
 
     def enabled(self) -> list[int]:
         """Return the steps that both can take now."""
@@ -157,12 +156,10 @@ class Stage:
         world = self.world
         self.done.steps += 1
         actor = actor_of(step)
-        runner = world.runners[actor] if actor < len(world.runners) else None
-        left = None if runner is None else runner.gap
-        freed = None
-        if runner is not None and runner.operation[0] == "f" and left is None:
-            freed = world.handles.get(runner.operation[1])
-        floated = self.state.nr_empty_pop_pages
+        step_taken = world.before(actor)
+        step_taken.floats = (self.state.nr_empty_pop_pages,)
+        step_taken.places = {c: c.on_list for c in self.state.listed()}
+        left: Any = step_taken.left
         environment = self.pair.kernel.environment
         fault = None
         if step < 0 and left is not None:
@@ -186,7 +183,7 @@ class Stage:
                 return
         self._compare()
         if self.done.difference is None:
-            self._judge(left, None if freed is None else freed[0].id, floated)
+            self._judge(world.after(step_taken, runner))
 
     def _follow(self, actor: int, runner: Runner, left: Gap | None) -> tuple[int | None, Result]:
         """Run the kernel's actor to the point that is the gap its model stands at."""
@@ -229,33 +226,44 @@ class Stage:
                 f"{difference.field}: kernel {difference.kernel}, model {difference.model}"
             )
 
-    def _judge(self, left: Gap | None, freed: int | None, floated: int) -> None:
+    def _judge(self, step: Step | None) -> None:
         """Ask the clauses of the kernel's state, and of the step that led to it."""
         state = self.state
         state.read()
-        if left is None or not left.last:
+        if step is None or step.left is None or step.left.kind is not Kind.FLAGS:
             listing = Listing(state)
-            for clause, holds in ALWAYS + ISOLATED:
+            for clause, holds in _STATES:
                 self._enter(clause, holds(listing))
             for clause, wrong in self.whole.broken(state):
                 if clause.startswith("HINT"):
                     self._enter(clause, wrong)
-        if freed is not None:
-            chunk = state.chunk(freed)
-            self._enter("LIST-2", lists.chunk_is_on_its_list(state, chunk, chunk.on_list))
-        if left is None or left.chunk is None:
-            return
-        risen = state.nr_empty_pop_pages - floated
-        if left.kind is Kind.POPULATE:
-            chunk = state.chunk(left.chunk.id)
-            pages = left.end - left.start
-            if chunk.populated.find(0, left.start, left.end) < 0:
-                self._enter("BAL-1", balance.population_raises_float(0, min(risen, pages), pages))
-        elif left.kind is Kind.RELEASE:
-            self._enter(
-                "RCL-1",
-                reclaim.float_stays_high(floated, state.nr_empty_pop_pages, state.geometry),
-            )
+        if step is not None:
+            for clause, found in judged_step(self._of_kernel(step), state, self.world.history):
+                self._enter(clause, found)
+
+    def _of_kernel(self, step: Step) -> Step:
+        """Return a step of the model as one of the kernel's, by chunks of the same number."""
+
+        def mine(ours: Any) -> Any:
+            return ours and self.state.find(ours.id)
+
+        def stand(gap: Any) -> Any:
+            return gap and gap._replace(chunk=mine(gap.chunk))
+
+        def area(ours: Area) -> Any:
+            return ours._replace(chunk=mine(ours.chunk))
+
+        did = [done._replace(chunk=mine(done.chunk)) for done in step.did]
+        return replace(
+            step,
+            left=stand(step.left),
+            stand=stand(step.stand),
+            did=[done for done in did if done.chunk is not None],
+            standing=[stand(gap) for gap in step.standing],
+            waiting=[(area(placed), held) for placed, held in step.waiting],
+            freed=mine(step.freed),
+            area=step.area and area(step.area),
+        )
 
     def judge_rest(self) -> None:
         """Ask the clauses about rest, if everybody is done: work still asked for runs first."""

@@ -140,6 +140,14 @@ class KernelState:
         """Return a live chunk by its number."""
         return self._chunks[number]
 
+    def find(self, number: int) -> KernelChunk | None:
+        """Return a chunk by its number, None for one that is no more."""
+        return self._chunks.get(number)
+
+    def listed(self) -> list[KernelChunk]:
+        """Return the chunks that are on lists."""
+        return [chunk for chunk in self._chunks.values() if chunk.on_list >= 0]
+
     def chunk_type(self, chunk: ChunkView, /) -> int:
         """Return 0, the only type."""
         return 0

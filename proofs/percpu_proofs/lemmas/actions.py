@@ -10,6 +10,7 @@ from typing import Any
 import percpu_reference
 from percpu_proofs import explore, induction, refinement
 from percpu_proofs.induction.prove import (
+    SECONDS,
     Obligation,
     Proof,
     is_enabled_somewhere,
@@ -146,7 +147,7 @@ def without_effect(machine: Machine, action: str, part: str) -> Machine:
 
 def conditions(machine: Machine, action: str) -> list[str]:
     """Return the names of an action's conditions."""
-    proof = Proof(machine, 1.0)
+    proof = Proof(machine, SECONDS)
     function = machine.actions[action]
     when, _ = function(proof.state, *proof.parameters(function))
     return list(when)

@@ -10,6 +10,8 @@ from percpu_proofs.lemmas.terms import LOW_BIT, search_facts, z3
 from percpu_spec.protocol.operators import And, Implies, Not, Or, Truth, within
 
 MOST_PATHS = 5000
+MOST_STEPS = 30_000_000
+"""z3's own count of its work (rlimit) for one query; the largest need 300,000."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,7 @@ class Shared:
     def __init__(self, seconds: float) -> None:
         self.solver = z3.SimpleSolver()
         self.solver.set("timeout", max(1, int(seconds * 1000)))
+        self.solver.set("rlimit", MOST_STEPS)
         self.known: frozenset[tuple[int, int]] | None = None
         self.keep: list[Any] = []  # terms whose ids are in `known`
 

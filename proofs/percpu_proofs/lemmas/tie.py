@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from percpu_proofs.lemmas.code import Bug
-from percpu_proofs.lemmas.lemma import Lemma, shown
+from percpu_proofs.lemmas.lemma import QUERY, Lemma, shown
 from percpu_proofs.lemmas.paths import Derived, Path, Shared, all_paths
 from percpu_proofs.lemmas.plain import PlainScene, UnmetError
 from percpu_proofs.lemmas.symbolic import SymbolicScene
@@ -125,7 +125,7 @@ def _outcome(value: Any) -> Callable[[Any], Any]:
 def formula(lemma: Lemma, bug: Bug | None = None) -> list[FormulaPath]:
     """Return a lemma's functions as formulas, path by path."""
     scenes: list[SymbolicScene] = []
-    shared = Shared(5.0)
+    shared = Shared(QUERY)
 
     def run(path: Path) -> None:
         scenes.append(SymbolicScene(path, bug))

@@ -1,10 +1,11 @@
-"""Which seeded bugs each obligation is to catch: found by trying, kept in bugs.json.
+"""Which seeded bugs each claim is to catch: found by trying, kept in bugs.json.
 
     python -m percpu_proofs.prove.assignment
 
-tries every bug of a function on every obligation about that function, case by case, and writes the
-file anew. Every bug that some obligation catches is given to at least one of them, every obligation
-gets at least one that it catches. Bugs that none catches are printed.
+tries every bug of a function on every claim about that function, and writes the file anew. Every
+bug that some obligation catches is given to at least one of them, every obligation gets at least
+one that it catches, and every claim by symbols the first that it catches. Bugs that none catches
+are printed.
 """
 
 from __future__ import annotations
@@ -12,21 +13,22 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from percpu_proofs.prove.catalogue import all_obligations
-from percpu_proofs.prove.enumeration import enumerate_cases
-from percpu_proofs.prove.obligation import Obligation
+from percpu_proofs.prove.catalogue import claims
+from percpu_proofs.prove.claim import Claim
+from percpu_proofs.prove.claims import EnumeratedClaim, SymbolicClaim
 from percpu_proofs.seeded import BUGS, Bug
 from percpu_proofs.spread import default_jobs, spread
 
-_PATIENCE = 6  # seconds for one bug on one obligation; with some the program never ends
+_PATIENCE = 6  # seconds for one bug on one claim; with some the program never ends
+_ENOUGH = 3  # bugs of a claim by symbols; those are the enumerated claims' too
 
 Caught = dict[str, list[str]]
 
 
-def candidates(obligation: Obligation) -> list[Bug]:
+def candidates(claim: Claim) -> list[Bug]:
     """Return the bugs of the functions under proof."""
-    functions = {name.rsplit(".", 1)[-1] for name in obligation.functions}
-    km = any("KmBacking" in name for name in obligation.functions)
+    functions = {name.rsplit(".", 1)[-1] for name in claim.functions}
+    km = any("KmBacking" in name for name in claim.functions)
     return [
         bug
         for bug in BUGS.values()
@@ -37,15 +39,13 @@ def candidates(obligation: Obligation) -> list[Bug]:
 
 
 def caught_by(name: str) -> tuple[str, list[str]]:
-    """Return an obligation's name and the bugs that it catches."""
-    obligation = next(o for o in all_obligations() if o.id == name)
-    size = obligation.large if obligation.symbols[1] else obligation.small
-
-    def catches(bug: Bug) -> bool:
-        cls = bug.planted(obligation.variant)
-        return enumerate_cases(obligation, size, _PATIENCE, cls=cls).state == "refuted"
-
-    return name, [bug.name for bug in candidates(obligation) if catches(bug)]
+    """Return a claim's name and the bugs that it catches."""
+    claim = next(claim for claim in claims() if claim.id == name)
+    return name, [
+        bug.name
+        for bug in candidates(claim)
+        if claim.check_bug(bug.name, _PATIENCE).state == "refuted"
+    ]
 
 
 def assign(caught: Caught) -> Caught:
@@ -63,17 +63,21 @@ def assign(caught: Caught) -> Caught:
 
 def main() -> None:
     """Try every bug and write bugs.json."""
-    names = [o.id for o in all_obligations() if not o.refuted]
-    found, interrupted = spread(names, caught_by, jobs=default_jobs())
+    every = [claim for claim in claims() if isinstance(claim, EnumeratedClaim | SymbolicClaim)]
+    tried = [claim.id for claim in every if claim.expected != "refuted"]
+    found, interrupted = spread(tried, caught_by, jobs=default_jobs())
     if interrupted:
         raise SystemExit(130)
-    assigned = assign(dict(found))
+    caught = dict(found)
+    by_symbols = {claim.id for claim in every if claim.engine == "crosshair"}
+    assigned = assign({name: bugs for name, bugs in caught.items() if name not in by_symbols})
+    assigned |= {name: bugs[:_ENOUGH] for name, bugs in caught.items() if name in by_symbols}
     path = Path(__file__).with_name("bugs.json")
     path.write_text(json.dumps(assigned, indent=1) + "\n", "utf-8")
     given = {bug for bugs in assigned.values() for bug in bugs}
     left = [bug for bug in BUGS.values() if bug.name not in given and not (bug.legal or bug.same)]
     print(f"{len(given)} bugs caught, {len(left)} not:", *(bug.name for bug in left))
-    print("obligations that catch none:", *(name for name, bugs in assigned.items() if not bugs))
+    print("claims that catch none:", *(name for name, bugs in assigned.items() if not bugs))
 
 
 if __name__ == "__main__":

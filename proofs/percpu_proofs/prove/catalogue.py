@@ -6,6 +6,7 @@ import importlib
 import json
 import pkgutil
 from collections.abc import Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from importlib import resources
 
@@ -14,9 +15,10 @@ from percpu_proofs.inputs import InputError
 from percpu_proofs.lemmas import catalogue as lemmas
 from percpu_proofs.prove import obligations
 from percpu_proofs.prove.claim import Claim
-from percpu_proofs.prove.claims import EnumeratedClaim, SymbolicClaim
+from percpu_proofs.prove.claims import VARIANTS, EnumeratedClaim, SymbolicClaim
 from percpu_proofs.prove.obligation import OBLIGATIONS, Obligation
 from percpu_proofs.prove.reach import REACHED
+from percpu_proofs.prove.subjects import ENTRIES, why_not
 from percpu_proofs.seeded import BUGS, Bug
 from percpu_reference.variants.linux_6_12 import Linux612
 
@@ -44,13 +46,10 @@ def set_aside() -> list[Bug]:
 def claims() -> tuple[Claim, ...]:
     """Return every claim: by symbols, by enumeration, by search from the initial state."""
     bugs = assigned_bugs()
-    found: list[Claim] = []
-    for obligation in all_obligations():
-        mine = tuple(bugs.get(obligation.id, ()))
-        found.append(SymbolicClaim(obligation, mine))
-        found.append(EnumeratedClaim(obligation, mine))
-    found += REACHED
-    return (*found, *lemmas.claims())
+    enumerated = [EnumeratedClaim(o, tuple(bugs.get(o.id, ()))) for o in all_obligations()]
+    by_symbols = [SymbolicClaim(name, variant, ()) for variant in VARIANTS for name in ENTRIES]
+    by_symbols = [replace(claim, bugs=tuple(bugs.get(claim.id, ()))) for claim in by_symbols]
+    return (*enumerated, *by_symbols, *REACHED, *lemmas.claims())
 
 
 def chosen(wanted: Sequence[str]) -> tuple[Claim, ...]:
@@ -63,7 +62,7 @@ def chosen(wanted: Sequence[str]) -> tuple[Claim, ...]:
         return every
     by_name: dict[str, list[Claim]] = {}
     for claim in every:
-        for name in {claim.id, *claim.clause.split(", "), claim.id.removesuffix("-enumerated")}:
+        for name in {claim.id, *claim.clause.split(", ")}:
             by_name.setdefault(name.lower(), []).append(claim)
     found: dict[str, Claim] = {}
     for name in wanted:
@@ -75,11 +74,18 @@ def chosen(wanted: Sequence[str]) -> tuple[Claim, ...]:
 
 
 def without_claim(every: Sequence[Claim]) -> list[str]:
-    """Return the functions under contract that no claim by symbols is about."""
+    """Return the functions under contract that no claim is about which runs them."""
     spoken = {
         name.rsplit(".", 1)[-1]
         for claim in every
-        if claim.engine == "crosshair"
+        if claim.engine in ("crosshair", "enumeration")
         for name in claim.functions
     }
     return [name for name in marked_names(Linux612) if name not in spoken]
+
+
+def not_by_symbols() -> dict[str, str]:
+    """Return why CrossHair is not asked of a function under contract, for each of those."""
+    return {
+        name: why_not(Linux612, name) for name in marked_names(Linux612) if name not in ENTRIES
+    }

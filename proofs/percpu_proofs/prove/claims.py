@@ -1,29 +1,46 @@
-"""Obligations as claims: each by symbols at its small size, and by plain enumeration at its large.
-"""
+"""What is claimed of functions: obligations, asked in every case, and contracts, by symbols."""
 
 from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
-from percpu_proofs.prove import contracts_off, symbolic
+from percpu_contracts.attach import checked
+from percpu_contracts.contract import marks_of
+from percpu_proofs.inputs import InputError
 from percpu_proofs.prove.claim import Engine, Result, State
-from percpu_proofs.prove.dependencies import sources_of
+from percpu_proofs.prove.dependencies import sources_by_symbols, sources_of
 from percpu_proofs.prove.enumeration import enumerate_cases
-from percpu_proofs.prove.obligation import Obligation, Size
-from percpu_proofs.prove.sampling import sample_cases
+from percpu_proofs.prove.obligation import Obligation
+from percpu_proofs.prove.subjects import ENTRIES
 from percpu_proofs.seeded import BUGS
-from percpu_reference.variants import Allocator
+from percpu_reference.variants import variant_class
 
 SAMPLES = 30
-"""Cases that Hypothesis draws to see that it agrees."""
+"""Cases drawn of what CrossHair is given, to see that the evaluator of contracts agrees."""
+
+VARIANTS = ("linux_6_12", "reference")
+"""The variants whose contracts are judged by symbols."""
+
+_DECLARED = {("linux_6_12", "enter_populated")}
+"""Functions whose one promise the variant declares to break."""
 
 
 @dataclass(frozen=True, slots=True)
-class _OfObligation:
+class EnumeratedClaim:
+    """An obligation, asked in every case of its sizes."""
+
     obligation: Obligation
     bugs: tuple[str, ...]
+
+    engine: Engine = "enumeration"
+
+    @property
+    def id(self) -> str:
+        """The obligation's name."""
+        return self.obligation.id
 
     @property
     def clause(self) -> str:
@@ -56,97 +73,111 @@ class _OfObligation:
         """What is claimed, in a sentence."""
         return self.obligation.says
 
+    @property
+    def bound(self) -> str:
+        """How far every case was tried."""
+        return "; and ".join(map(self.obligation.bound, self.obligation.sizes))
 
-def by_symbols(
-    obligation: Obligation,
-    timeout: float,
-    *,
-    cls: type[Allocator] | None = None,
-    twin: bool = False,
-) -> Result:
-    """Check an obligation by CrossHair (symbolic.check), with icontract off meanwhile."""
-    with contracts_off():
-        return symbolic.check(obligation, timeout, cls=cls, twin=twin)
+    def check(self, timeout: float) -> Result:
+        """Try every case."""
+        return enumerate_cases(self.obligation, timeout)
+
+    def check_twin(self, timeout: float) -> Result:
+        """Look for a case that says something."""
+        return enumerate_cases(self.obligation, timeout, twin=True)
+
+    def check_bug(self, bug: str, timeout: float) -> Result:
+        """Try every case with one bug seeded; those of the smaller size first, often enough."""
+        sizes = (self.obligation.small, self.obligation.large)
+        cls = BUGS[bug].planted(self.variant)
+        return enumerate_cases(self.obligation, timeout, sizes=sizes, cls=cls)
 
 
-class SymbolicClaim(_OfObligation):
-    """An obligation that CrossHair discharges; the other engines must not disagree."""
+def _symbolic() -> Any:
+    """Return the symbolic engine, loaded when it is first asked. Raises InputError without it."""
+    try:
+        return import_module("percpu_proofs.prove.symbolic")
+    except ModuleNotFoundError as missing:
+        if (missing.name or "").split(".")[0] != "crosshair":
+            raise
+        raise InputError("prove", None, "CrossHair: pip install crosshair-tool") from None
 
-    __slots__ = ()
+
+@dataclass(frozen=True, slots=True)
+class SymbolicClaim:
+    """The contract of one function, judged by CrossHair as `crosshair check` judges it."""
+
+    function: str
+    variant: str
+    bugs: tuple[str, ...]
 
     engine: Engine = "crosshair"
 
     @property
     def id(self) -> str:
-        """The obligation's name."""
-        return self.obligation.id
+        """The function's name, marked."""
+        of = "" if self.variant == "linux_6_12" else f"-{self.variant}"
+        return f"{self.function.replace('_', '-')}-by-symbols{of}"
+
+    @property
+    def clause(self) -> str:
+        """The clauses that the contract answers for."""
+        clauses = dict.fromkeys(
+            mark.clause
+            for kind in ("ensure", "require")
+            for mark in marks_of(variant_class(self.variant), self.function)
+            if mark.kind == kind and mark.clause and mark.level == "full"
+        )
+        return ", ".join(clauses)
+
+    @property
+    def functions(self) -> tuple[str, ...]:
+        """The function under proof, where it is first defined."""
+        bases = variant_class(self.variant).__mro__
+        owner = [base for base in bases if self.function in base.__dict__][-1]
+        return (f"{owner.__module__.rsplit('.', 1)[-1]}.{owner.__name__}.{self.function}",)
 
     @property
     def bound(self) -> str:
-        """How far it reaches by symbols."""
-        return self.obligation.bound(self.obligation.small)
+        """What it is given."""
+        return ENTRIES[self.function].words
+
+    @property
+    def expected(self) -> State:
+        """Confirmed; or refuted, for what the variant is known to break."""
+        return "refuted" if (self.variant, self.function) in _DECLARED else "confirmed"
+
+    @property
+    def sources(self) -> tuple[Any, ...]:
+        """What the result depends on."""
+        seeded = (str(BUGS[bug]) for bug in self.bugs)
+        module = inspect.getmodule(type(self))
+        return (module, *sources_by_symbols(self.variant, self.functions, _symbolic()), *seeded)
+
+    @property
+    def says(self) -> str:
+        """What is claimed, in a sentence."""
+        return f"{self.function} keeps its contract, and its callees get what they require."
 
     def check(self, timeout: float) -> Result:
-        """Check by symbols; what the plain and the random engine refute is not confirmed."""
-        found = by_symbols(self.obligation, timeout)
-        others = [sample_cases(self.obligation, self.shared, SAMPLES)]
-        if not self.obligation.symbols[1]:
-            others.append(enumerate_cases(self.obligation, self.shared, timeout))
-        for other in others:
-            known = {found.state, other.state} - {"not confirmed"}
-            if len(known) > 1:
-                message = f"engines disagree: symbols {found.state}, cases {other.state}: "
-                return Result(
-                    "not confirmed", found.seconds, found.paths, message + other.message
-                )
+        """Judge the contract; where the evaluator finds a drawn case wrong nothing is confirmed."""
+        engine = _symbolic()
+        cls = checked(variant_class(self.variant), "full")
+        found: Result = engine.check(cls, self.function, timeout)
+        wrong = engine.sample(cls, self.function, SAMPLES)
+        if found.state == "confirmed" and wrong is not None:
+            message = f"engines disagree: symbols confirmed, a case refuted: {wrong}"
+            return Result("not confirmed", found.seconds, found.paths, message)
         return found
 
-    @property
-    def shared(self) -> Size:
-        """The size at which every engine can be asked."""
-        obligation = self.obligation
-        return obligation.large if obligation.symbols[1] else obligation.small
-
     def check_twin(self, timeout: float) -> Result:
-        """Check that some case says something."""
-        return by_symbols(self.obligation, timeout, twin=True)
+        """Judge it as if every case were wrong."""
+        cls = checked(variant_class(self.variant), "full")
+        found: Result = _symbolic().check(cls, self.function, timeout, twin=True)
+        return found
 
     def check_bug(self, bug: str, timeout: float) -> Result:
-        """Check with one bug seeded."""
-        return by_symbols(self.obligation, timeout, cls=BUGS[bug].planted(self.variant))
-
-
-class EnumeratedClaim(_OfObligation):
-    """An obligation asked in every case of a larger size."""
-
-    __slots__ = ()
-
-    engine: Engine = "enumeration"
-
-    @property
-    def id(self) -> str:
-        """The obligation's name, marked."""
-        return f"{self.obligation.id}-enumerated"
-
-    @property
-    def bound(self) -> str:
-        """How far every case was tried."""
-        return self.obligation.bound(self.obligation.large)
-
-    def check(self, timeout: float) -> Result:
-        """Try every case."""
-        return enumerate_cases(self.obligation, self.obligation.large, timeout)
-
-    def check_twin(self, timeout: float) -> Result:
-        """Look for a case that says something."""
-        return enumerate_cases(self.obligation, self.obligation.large, timeout, twin=True)
-
-    def check_bug(self, bug: str, timeout: float) -> Result:
-        """Try every case with one bug seeded; those of the smaller size first, often enough."""
-        cls = BUGS[bug].planted(self.variant)
-        obligation = self.obligation
-        if not obligation.symbols[1]:
-            found = enumerate_cases(obligation, obligation.small, timeout, cls=cls)
-            if found.state == "refuted":
-                return found
-        return enumerate_cases(obligation, obligation.large, timeout, cls=cls)
+        """Judge it with one bug seeded."""
+        cls = checked(BUGS[bug].planted(self.variant), "full")
+        found: Result = _symbolic().check(cls, self.function, timeout)
+        return found

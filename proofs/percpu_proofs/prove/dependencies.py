@@ -11,7 +11,7 @@ import hashlib
 import inspect
 import platform
 import types
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,13 +19,14 @@ from typing import Any
 import percpu_contracts
 import percpu_reference
 import percpu_spec
-from percpu_proofs.prove import enumeration, sampling, symbolic
+from percpu_proofs import choices
+from percpu_proofs.prove import enumeration
 from percpu_proofs.prove.obligation import Obligation
 from percpu_proofs.seeded import planting
 from percpu_reference import chunk, environment, gaps
 from percpu_reference.variants import variant_class, with_backing
 
-TOOLS = ("crosshair-tool", "z3-solver", "icontract", "hypothesis")
+TOOLS = ("crosshair-tool", "z3-solver", "icontract")
 
 
 def source_hash(sources: Iterable[Any]) -> str:
@@ -60,9 +61,18 @@ def _texts(source: Any) -> Iterator[bytes]:
 
 def sources_of(obligation: Obligation) -> tuple[Any, ...]:
     """Return everything that an obligation's result depends on."""
-    backing = "km" if any("KmBacking" in name for name in obligation.functions) else "vm"
-    cls = with_backing(variant_class(obligation.variant), backing)
     asking = inspect.getmodule(obligation.judge)
+    return _sources(obligation.variant, obligation.functions, asking, enumeration)
+
+
+def sources_by_symbols(variant: str, functions: Sequence[str], engine: Any) -> tuple[Any, ...]:
+    """Return everything that a judgement by symbols depends on; engine: the module that judges."""
+    return _sources(variant, functions, engine)
+
+
+def _sources(variant: str, functions: Sequence[str], *asking: Any) -> tuple[Any, ...]:
+    backing = "km" if any("KmBacking" in name for name in functions) else "vm"
+    cls = with_backing(variant_class(variant), backing)
     return (
         percpu_spec,
         percpu_contracts,
@@ -70,9 +80,10 @@ def sources_of(obligation: Obligation) -> tuple[Any, ...]:
         environment,
         gaps,
         planting,
-        *_asking(asking, enumeration, sampling, symbolic),
+        choices,
+        *_asking(*asking),
         *_declared(cls),
-        *reachable(cls, obligation.functions),
+        *reachable(cls, functions),
     )
 
 

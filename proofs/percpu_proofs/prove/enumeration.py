@@ -1,12 +1,12 @@
-"""The plain engine: every case of an obligation in turn, at whatever size there is time for."""
+"""The plain engine: every case of an obligation in turn."""
 
 from __future__ import annotations
 
 import signal
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from percpu_proofs.choices import Replay, VacuousError, every_case
 from percpu_proofs.prove.claim import Result, State
@@ -16,13 +16,15 @@ from percpu_reference.variants import Allocator, variant_class
 
 def enumerate_cases(
     obligation: Obligation,
-    size: Size,
     timeout: float,
     *,
+    sizes: Sequence[Size] = (),
     cls: type[Allocator] | None = None,
     twin: bool = False,
 ) -> Result:
-    """Ask an obligation in every case; stop at the first that refutes it, or when time is up.
+    """Ask an obligation in every case of its sizes, or of these.
+
+    It stops at the first that refutes it, or when the time, a guard, is up.
 
     paths counts the cases that say something. The twin is refuted by the first of these. cls, a
     bugged class, stands in place of the variant's own. A case in which the function raises refutes
@@ -38,7 +40,8 @@ def enumerate_cases(
 
     try:
         with time_limit(timeout):
-            for case in every_case():
+            asked_at = sizes or obligation.sizes
+            for size, case in ((size, case) for size in asked_at for case in every_case()):
                 if time.process_time() - began > timeout:
                     raise TimeUpError
                 try:
@@ -54,9 +57,8 @@ def enumerate_cases(
                     if wrong is not None:
                         return result("refuted", f"{wrong} (inputs {case.numbers})")
     except TimeUpError:
-        tried = f"{said} were; then {case.numbers}"
-        message = f"not every case was tried within {timeout:.0f} s: {tried}"
-        return result("not confirmed", message)
+        guard = f"the guard of {timeout:.0f} CPU seconds ended it"
+        return result("not confirmed", f"{guard} after {said} cases, at {case.numbers}")
     return result("confirmed")
 
 
@@ -85,18 +87,3 @@ def time_limit(seconds: float) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
         signal.signal(signal.SIGPROF, before)
-
-
-_MOST_BITS: dict[str, int] = {}
-
-
-def most_bits(obligation: Obligation) -> int:
-    """Return how many bools the cases of the small size take at most."""
-    if obligation.id not in _MOST_BITS:
-        most = 0
-        for case in every_case():
-            with suppress(VacuousError):
-                obligation.judge(variant_class(obligation.variant), case, obligation.small)
-            most = max(most, sum((count - 1).bit_length() for _, count in case.taken))
-        _MOST_BITS[obligation.id] = most
-    return _MOST_BITS[obligation.id]

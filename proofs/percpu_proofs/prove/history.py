@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from percpu_contracts.contract import marked_names, marks_of
+from percpu_contracts.evaluate import without_contract
 from percpu_contracts.guard import guarded
 from percpu_proofs.prove.keeping import kept
 from percpu_reference.variants import Allocator
@@ -28,20 +29,14 @@ def keeping_history(cls: type[Allocator], watched: bool) -> type[Allocator]:
     namespace: dict[str, Any] = {"__slots__": ()}
     for name in marked_names(cls):
         marks = marks_of(cls, name)
-        if any(is_note(mark) or mark.kind == "require" for mark in marks):
-            namespace[name] = _noting(getattr(cls, name), marks)
+        plain = without_contract(getattr(cls, name))
+        if any(mark.is_note or mark.kind == "require" for mark in marks):
+            namespace[name] = _noting(plain, marks)
+        elif plain is not getattr(cls, name):
+            namespace[name] = plain
     if watched:
         namespace = guarded(cls, namespace)
     return cast("type[Allocator]", type(cls.__name__, (cls,), namespace))
-
-
-def is_note(mark: Any) -> bool:
-    """Say whether a line of a contract only keeps history."""
-    return bool(
-        mark.kind == "ensure"
-        and not mark.clause
-        and not inspect.isgeneratorfunction(inspect.unwrap(mark.condition))
-    )
 
 
 def _noting(function: Callable[..., Any], marks: Sequence[Any]) -> Callable[..., Any]:
@@ -54,7 +49,7 @@ def _noting(function: Callable[..., Any], marks: Sequence[Any]) -> Callable[...,
         return mark.condition, [names.index(name) for name in taken]
 
     olds = [(m.clause, *asking(m)) for m in marks if m.kind == "old"]
-    notes = [asking(m) for m in marks if is_note(m)]
+    notes = [asking(m) for m in marks if m.is_note]
     if not notes:
         olds = []
     requires = [(m.clause, *asking(m)) for m in marks if m.kind == "require"]

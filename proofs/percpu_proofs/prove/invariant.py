@@ -54,9 +54,9 @@ def _broken(scene: Scene, chunk: Chunk, blocks: Iterable[int], whole: bool) -> I
             yield from _passed_over(chunk, chunk.md_blocks[index], start)
     if whole:
         for clause, found in (
-            ("HINT-1", hints.chunk_hint_is_sound(chunk)),
+            ("HINT-1", hints.chunk_hint_is_sound(chunk, geometry)),
             ("HINT-4", hints.hint_is_ordered(chunk.chunk_md)),
-            ("HINT-6", hints.chunk_hint_is_longest(chunk)),
+            ("HINT-6", hints.chunk_hint_is_longest(chunk, geometry)),
         ):
             if found and clause not in gone:
                 yield f"{clause}: {found}"

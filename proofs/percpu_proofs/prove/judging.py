@@ -14,7 +14,6 @@ from typing import Any
 
 from percpu_contracts.contract import NOT_ASKED, Mark, marks_of
 from percpu_proofs.choices import VacuousError
-from percpu_proofs.prove.history import is_note
 from percpu_proofs.prove.keeping import kept
 from percpu_reference.gaps import Gap, Steps
 
@@ -42,7 +41,7 @@ def _notes(cls: type, name: str) -> tuple[tuple[Mark, tuple[str, ...]], ...]:
     return tuple(
         (mark, tuple(inspect.signature(mark.condition).parameters))
         for mark in marks_of(cls, name)
-        if is_note(mark)
+        if mark.is_note
     )
 
 

@@ -32,8 +32,8 @@ class Obligation:
     """A question, of which functions and variant, and how far it is asked.
 
     Functions are named `module.Class.function`, as in `slots.Slots.chunk_move`. words say the
-    bound, with {pages}, {bits} and {moves} of the size. small is for symbols, large for plain
-    enumeration. symbols: how many (bools, ints) the small size takes at most.
+    bound, with {pages}, {bits} and {moves} of a size. It is asked in every case of the large size,
+    and of the small one, where that is not part of it.
     """
 
     id: str
@@ -43,7 +43,6 @@ class Obligation:
     words: str
     small: Size
     large: Size
-    symbols: tuple[int, int]
     refuted: bool  # known to be broken by this variant
     judge: Judge
 
@@ -51,6 +50,12 @@ class Obligation:
     def says(self) -> str:
         """What is asked, in a sentence."""
         return (inspect.getdoc(self.judge) or "").split("\n\n")[0].replace("\n", " ")
+
+    @property
+    def sizes(self) -> tuple[Size, ...]:
+        """The sizes that are asked, smaller first."""
+        inside = all(less <= more for less, more in zip(self.small, self.large, strict=True))
+        return (self.large,) if inside else (self.small, self.large)
 
     def bound(self, size: Size) -> str:
         """Return the bound in words."""
@@ -63,7 +68,6 @@ def obligation(
     words: str,
     small: Size,
     large: Size,
-    symbols: tuple[int, int] = (40, 0),
     variants: tuple[str, ...] = ("linux_6_12",),
     refuted: tuple[str, ...] = (),
 ) -> Callable[[Judge], Judge]:
@@ -80,7 +84,7 @@ def obligation(
                 name += f"-{variant}"
             made.append(
                 Obligation(
-                    name, clause, functions, variant, words, small, large, symbols,
+                    name, clause, functions, variant, words, small, large,
                     variant in refuted, judge,
                 )
             )  # fmt: skip

@@ -38,7 +38,7 @@ Judge = Callable[[Any, Geometry], str | None]
 
 _JUDGES: dict[str, Judge] = {
     "HINT-3": hints.right_is_exact,
-    "HINT-4": lambda chunk, geometry: hints.hints_are_ordered(chunk),
+    "HINT-4": hints.hints_are_ordered,
     "HINT-5": hints.chunk_hint_is_close,
 }
 

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from percpu_contracts.functions.operations import counts_pages
-from percpu_contracts.guard import guard_chunk
 from percpu_contracts.monitor import Monitor
 from percpu_proofs.choices import Choices, assume
 from percpu_proofs.prove.history import keeping_history
@@ -52,11 +51,15 @@ def exact_hints(block: Block, bits: Any, start: int, end: int) -> None:
     block.first_free = first_free(bits, start, end)
 
 
+_BOOTED: dict[Any, Any] = {}
+"""Allocators with their first chunk, to be copied: most of a case's time would go into booting."""
+
+
 class Scene:
     """An allocator before the call in question, and the inputs of the case.
 
     The first chunk has two pages, of which first_empty are free; the rest is one area a page.
-    guarded: misuse of the locks and of populated bits is seen, as what a callee is owed.
+    guarded: misuse of the locks and of what they protect is seen, as what a callee is owed.
     """
 
     def __init__(
@@ -77,8 +80,14 @@ class Scene:
         self.guarded = guarded
         self.made: list[Chunk] = []
         with choose.plain():
-            self._boot(cls, first_empty, stats, changes)
-        self.allocator.lock, self.allocator.alloc_mutex = lock, mutex
+            key = cls, size, first_empty, stats, guarded, tuple(sorted(changes.items()))
+            if key not in _BOOTED:
+                self._boot(cls, first_empty, stats, changes)
+                _BOOTED[key] = self.allocator
+            self.allocator: Any = _BOOTED[key].clone()[0]
+            self.geometry: Geometry = self.allocator.geometry
+            self.allocator.monitor = Monitor(cls.EXPECTED, cls.NOT_APPLICABLE, strict=False)
+            self.allocator.lock, self.allocator.alloc_mutex = lock, mutex
 
     def _boot(
         self, cls: type[Allocator], first_empty: int, stats: bool, changes: dict[str, Any]
@@ -87,7 +96,7 @@ class Scene:
         self.geometry = small_geometry(size, tuple(sorted(changes.items())))
         if not issubclass(cls, KmBacking):
             cls = with_backing(cls, self.geometry.backing)
-        self.allocator: Any = keeping_history(cls, self.guarded)(self.geometry, stats=stats)
+        self.allocator = keeping_history(cls, self.guarded)(self.geometry, stats=stats)
         self.allocator.monitor = Monitor(cls.EXPECTED, cls.NOT_APPLICABLE, strict=False)
         self.allocator.setup_slots()
         self.allocator.reserved_chunk = None
@@ -194,8 +203,6 @@ class Scene:
         ]
         maps.bound_map = bytearray([*bounds, bits[-1]])
         maps.populated = bytearray(populated)
-        if self.guarded:
-            guard_chunk(chunk, self.allocator.monitor.guard)
         bitmap = maps.alloc_map
         exact_hints(chunk.chunk_md, bitmap, 0, count)
         for index, block in enumerate(chunk.md_blocks):

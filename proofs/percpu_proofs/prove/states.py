@@ -33,8 +33,8 @@ ALLOCATOR = (
     ("POP-3", population.all_populated_pages_are_counted),
 )
 CHUNK = (
-    ("POP-3", lambda chunk, geometry: population.populated_pages_are_counted(chunk)),
-    ("RCL-2", lambda chunk, geometry: reclaim.immutable_is_whole(chunk)),
+    ("POP-3", population.populated_pages_are_counted),
+    ("RCL-2", reclaim.immutable_is_whole),
     ("MAP-2", maps.free_bytes_are_counted),
 )
 SETTLED = (
@@ -45,7 +45,7 @@ HINTS = (
     ("HINT-1", hints.hints_are_sound),
     ("HINT-2", hints.left_is_exact),
     ("HINT-3", hints.right_is_exact),
-    ("HINT-4", lambda chunk, geometry: hints.hints_are_ordered(chunk)),
+    ("HINT-4", hints.hints_are_ordered),
     ("HINT-8", hints.emptiness_shows),
 )
 

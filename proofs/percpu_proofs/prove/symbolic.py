@@ -1,159 +1,295 @@
-"""The symbolic engine: CrossHair runs an obligation on symbols and covers every path, or says so.
+"""The symbolic engine: CrossHair runs an annotated function on symbols, over every path.
 
-An obligation becomes a function of a fixed tuple of bools (and one of ints), with an icontract
-postcondition. `crosshair check percpu_proofs.prove.targets` finds the same functions.
+It asks icontract's own conditions, found on a checked class, of what `subjects` makes for the
+function. What the function calls runs without contracts, but for what a callee requires: where
+CrossHair enforces a callee's contract itself, it leaves aside a path on which that is broken.
 """
 
 from __future__ import annotations
 
+import functools
+import inspect
 import time
 from collections import Counter
-from collections.abc import Callable
-from types import BuiltinFunctionType, FunctionType, MethodDescriptorType, ModuleType
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from random import Random
 from typing import Any
-from weakref import WeakKeyDictionary
 
-import crosshair.core_and_libs  # noqa: F401
-import icontract
-from crosshair.condition_parser import ConditionParser, condition_parser
-from crosshair.core import analyze_function, run_checkables
+import crosshair.core_and_libs  # noqa: F401  (registers what CrossHair knows of the library)
+from crosshair import statespace
+from crosshair.condition_parser import ClassConditions, Conditions, condition_parser
+from crosshair.core import ConditionCheckable, proxy_for_type, register_type
 from crosshair.fnutil import FunctionInfo
-from crosshair.options import AnalysisKind, AnalysisOptionSet
-from crosshair.statespace import MessageType
-from crosshair.tracers import NoTracing
+from crosshair.options import DEFAULT_OPTIONS, AnalysisKind
+from crosshair.statespace import AnalysisMessage, MessageType, context_statespace
+from crosshair.tracers import NoTracing, ResumedTracing
+from crosshair.util import IgnoreAttempt
 
-from percpu_proofs.choices import Symbols, VacuousError
+from percpu_contracts.contract import marks_of
+from percpu_contracts.evaluate import Contract, without_contract
+from percpu_contracts.functions.operations import counts_pages
+from percpu_contracts.guard import gap_misuse
+from percpu_proofs.choices import Drawn, Symbols, VacuousError, assume
 from percpu_proofs.prove.claim import Result, State
-from percpu_proofs.prove.enumeration import TimeUpError, most_bits, time_limit
-from percpu_proofs.prove.obligation import Obligation
-from percpu_reference.variants import Allocator, variant_class
+from percpu_proofs.prove.enumeration import TimeUpError, time_limit
+from percpu_proofs.prove.judging import Wrong, walk
+from percpu_proofs.prove.states import broken_clauses
+from percpu_proofs.prove.subjects import ENTRIES, Entry
+from percpu_reference.gaps import Gap
+from percpu_reference.variants import Allocator
 
-Harness = Callable[..., Any]
+MOST_PATHS = 20_000
+"""Paths of one condition, after which it is not confirmed."""
+SOLVER_STEPS = 50_000_000
+"""z3's own count of its work (rlimit) for one question, after which it is not confirmed."""
+GUARD = 1800.0
+"""CPU seconds of one condition: a guard, far from what any takes, that says so when it bites."""
 
-_PATH = 30.0  # seconds for one path
-_MORE_BITS = 6  # bools that a bugged function may ask for beyond those of the right one
+setattr(statespace, "CROSSHAIR_SMT_RLIMIT", SOLVER_STEPS)  # noqa: B010  (not exported)
 
+_ICONTRACT = (AnalysisKind.icontract,)
 
-def nothing_is_wrong(result: str | None) -> bool:
-    """Nothing is wrong in this case."""
-    return result is None
-
-
-def says_nothing(result: str | None) -> bool:
-    """This case is vacuous."""
-    return result == VACUOUS
-
-
-VACUOUS = "vacuous"
-
-
-def target(obligation: Obligation) -> Harness:
-    """Return the obligation as a function with a contract for CrossHair."""
-    cls = variant_class(obligation.variant)
-    return _harness(obligation, cls, obligation.symbols, twin=False)
+def _refuse(bindings: object) -> bool:
+    """Say of any case that something is wrong in it."""
+    return False
 
 
-def check(
-    obligation: Obligation,
-    timeout: float,
-    *,
-    cls: type[Allocator] | None = None,
-    twin: bool = False,
-) -> Result:
-    """Check an obligation, its twin, or it with another class, a bugged one, in place of its own.
+LIMITS: dict[str, Any] = {
+    "max_iterations": MOST_PATHS,
+    "per_condition_timeout": GUARD,
+    "per_path_timeout": GUARD,
+    "report_all": True,
+}
+"""What stands in place of CrossHair's own defaults, which count seconds, or stop after a few paths
+that find nothing."""
 
-    Confirmed only if every condition is, by CrossHair's own message, and there is one. Inputs on
-    which the function raises refute it. A timeout is not confirmed.
+
+def sample(cls: type[Allocator], name: str, tries: int) -> Wrong:
+    """Return what the evaluator of contracts finds wrong in cases drawn of the same arguments."""
+    entry = ENTRIES[name]
+    function = _judged(without_contract(getattr(cls, name)), entry.settled)
+    contract = Contract(function, [mark for mark in marks_of(cls, name) if mark.level == "full"])
+    for seed in range(tries):
+        with suppress(VacuousError):
+            allocator, given = entry.given(cls, Drawn(Random(seed).randrange))
+            monitor = allocator.monitor
+            old = contract.enter((allocator, *given))
+            assume(not monitor.violations)
+            try:
+                result = function(allocator, *given)
+            except Exception as error:
+                return str(error)
+            contract.leave((allocator, *given), old, result)
+            undeclared = [v for v in monitor.violations.values() if not v.expected]
+            if undeclared or monitor.last[0] not in {"", *monitor.expected}:
+                return ": ".join(monitor.last)
+    return None
+
+
+def check(cls: type, name: str, guard: float = GUARD, *, twin: bool = False) -> Result:
+    """Judge all that a function of a checked class promises; the twin, that no case says anything.
+
+    Confirmed only by CrossHair's own message. A case on which the function raises refutes it.
     """
-    stats = Counter[str]()
-    options = AnalysisOptionSet(
-        analysis_kind=(AnalysisKind.icontract,),
-        per_condition_timeout=timeout,
-        per_path_timeout=_PATH,
-        max_uninteresting_iterations=None,
-        report_all=True,
-        stats=stats,
+    conditions = conditions_of(cls)[name]
+    if twin:
+        refused = replace(conditions.post[0], evaluate=_refuse)
+        conditions = replace(conditions, post=[refused])
+    options = replace(
+        DEFAULT_OPTIONS, analysis_kind=_ICONTRACT, **{**LIMITS, "per_condition_timeout": guard}
     )
-    bits, wholes = obligation.symbols
-    if not wholes:  # each symbol has its price
-        bits = most_bits(obligation) + _MORE_BITS
-    asked = cls or variant_class(obligation.variant)
-    harness = _harness(obligation, asked, (bits, wholes), twin=twin)
+    claimed = Claimed(FunctionInfo.from_class(cls, name), options, subject(cls, name, conditions))
     began = time.process_time()
-    messages = []
-    late = f"not every path was covered within {timeout:.0f} s"
     try:
         # CrossHair looks at the time where it asks the solver, which an endless loop may never do
-        with time_limit(timeout + _PATH), condition_parser((AnalysisKind.icontract,)) as parser:
-            _remember_contracts(parser)
-            for checkable in analyze_function(harness, options):
-                messages += run_checkables([checkable])
+        with time_limit(guard):
+            (message,) = claimed.analyze()
     except TimeUpError:
-        return Result("not confirmed", time.process_time() - began, stats["num_paths"], late)
-    seconds = time.process_time() - began
-    states = {message.state for message in messages}
-    text = " ".join(f"{m.message.splitlines()[0]}" for m in messages if m.message)
-    state: State = "not confirmed"
-    if states == {MessageType.CONFIRMED}:
-        state = "confirmed"
-    elif states & {MessageType.POST_FAIL, MessageType.EXEC_ERR}:
-        state = "refuted"
-    elif not messages:
-        text = "CrossHair found no condition to check"
-    elif states == {MessageType.CANNOT_CONFIRM}:
-        text = f"{late}: {stats['num_paths']} were"
-    return Result(state, seconds, stats["num_paths"], text)
+        state, text = MessageType.CANNOT_CONFIRM, f"a path took more than {guard:.0f} CPU seconds"
+    else:
+        state, text = message.state, message.message
+    return Result(
+        _STATES.get(state, "not confirmed"),
+        time.process_time() - began,
+        claimed.stats["num_paths"],
+        "" if state == MessageType.CONFIRMED else text,
+    )
 
 
-def _remember_contracts(parser: ConditionParser) -> None:
-    """Have CrossHair look up the contract of a function once, not at every call of it.
+_STATES: dict[MessageType, State] = {
+    MessageType.CONFIRMED: "confirmed",
+    MessageType.POST_FAIL: "refuted",
+    MessageType.POST_ERR: "refuted",
+    MessageType.EXEC_ERR: "refuted",
+}
 
-    It remembers those of methods itself; looking for one is half of the cost of a short path.
+
+def conditions_of(cls: type) -> Mapping[str, Conditions]:
+    """Return the contracts of a class as CrossHair reads them, by function."""
+    with condition_parser(_ICONTRACT) as parser:
+        return parser.get_class_conditions(cls).methods
+
+
+class _World:
+    """What the arguments of one path are taken from; it lives as long as the path."""
+
+    def __init__(self, solver: object) -> None:
+        self.values: tuple[Any, ...] = ()
+
+    def fill(self, cls: type, entry: Entry) -> None:
+        """Make an allocator and arguments, if that has not been done on this path."""
+        if not self.values:
+            space = context_statespace()
+
+            def fork() -> bool:
+                with NoTracing():
+                    return bool(space.smt_fork())
+
+            def symbol() -> Any:
+                with NoTracing():
+                    return proxy_for_type(int, f"n{space.uniq()}")
+
+            try:
+                with ResumedTracing():
+                    allocator, given = entry.given(cls, Symbols(fork, symbol, NoTracing))
+            except VacuousError:
+                raise IgnoreAttempt("no case") from None
+            self.values = (allocator, *given)
+
+
+def _argument(name: str, place: int, cls: type, entry: Entry) -> type:
+    """Return a type that stands for one argument: CrossHair makes a value of it on each path."""
+
+    def create(factory: object) -> Any:
+        world = context_statespace().extra(_World)
+        world.fill(cls, entry)
+        return world.values[place]
+
+    made = type(name, (), {})
+    register_type(made, create)
+    return made
+
+
+def subject(cls: type, name: str, conditions: Conditions) -> Conditions:
+    """Return a function's contract with arguments that CrossHair can make."""
+    entry = ENTRIES[name]
+    parameters = [
+        parameter.replace(annotation=_argument(parameter.name, place, cls, entry))
+        for place, parameter in enumerate(conditions.sig.parameters.values())
+    ]
+    return replace(
+        conditions,
+        fn=_judged(without_contract(conditions.fn), entry.settled),
+        sig=conditions.sig.replace(parameters=parameters),
+        counterexample_description_maker=lambda given, result, _: (
+            f"{name}({_shown(given.arguments)})", str(result)
+        ),
+    )
+
+
+def _shown(given: Mapping[str, Any]) -> str:
+    """Return a call's arguments, and the state of the allocator, in a line."""
+    allocator, *others = given.values()
+    lists = {chunk: head.slot for head in allocator.chunk_lists for chunk in head}
+    state = [f"float {allocator.nr_empty_pop_pages}", f"HIGH {allocator.geometry.empty_high}"]
+    for chunk in allocator.chunks():
+        pages = "".join(
+            "-e#"[bool(up) + bool(up and block.left_free < block.nr_bits)]
+            for up, block in zip(chunk.populated, chunk.md_blocks, strict=False)
+        )
+        place = f"on list {lists[chunk]}" if chunk in lists else "on no list"
+        state.append(f"{chunk!r} {pages} {place}, {chunk.nr_empty_pop_pages} counted empty")
+    return ", ".join([*map(repr, others), "; ".join(state)])
+
+
+def _judged(function: Callable[..., Any], settled: bool) -> Callable[..., Any]:
+    """Return a function run to its end, the clauses about states asked in every gap.
+
+    If settled they are asked at its return too.
     """
-    functions: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
-    built_in: dict[Any, Any] = {}  # built-in functions, and methods of built-in types: they stay
-    look_up = parser.get_fn_conditions
 
-    def get_fn_conditions(fn: FunctionInfo) -> Any:
-        called: Any = fn.descriptor
-        if fn.context is None and isinstance(called, FunctionType):
-            known: Any = functions
-        elif fn.context is None and (
-            isinstance(called, MethodDescriptorType)
-            or (isinstance(called, BuiltinFunctionType) and isinstance(called.__self__, ModuleType))
-        ):
-            known = built_in
-        else:
-            return look_up(fn)
-        if called not in known:
-            known[called] = look_up(fn)
-        return known[called]
+    def in_gap(self: Any, gap: Gap) -> Wrong:
+        return ": ".join(gap_misuse(gap.last)) if self.lock else wrong_now(self)
 
-    parser.get_fn_conditions = get_fn_conditions  # type: ignore[method-assign]
+    @functools.wraps(function)
+    def judged(self: Any, *given: Any) -> Any:
+        wrong: Wrong = None
+        result = function(self, *given)
+        if inspect.isgeneratorfunction(function):
+            result, wrong = walk(result, functools.partial(in_gap, self))
+        if wrong is None and settled:
+            wrong = wrong_now(self) or counts_pages(self)
+        if wrong:
+            raise AssertionError(wrong)
+        return result
+
+    return judged
 
 
-def _harness(
-    obligation: Obligation, cls: type[Allocator], symbols: tuple[int, int], *, twin: bool
-) -> Harness:
-    """Return a function of (bools, ints) whose one postcondition is the obligation, or its twin."""
-    bits, wholes = symbols
+def wrong_now(allocator: Any) -> Wrong:
+    """Return the first clause about states that is broken."""
+    return next(broken_clauses(allocator, list(allocator.monitor.history.unsettled), False), None)
 
-    def harness(bits: Any, wholes: Any) -> str | None:
-        given, symbols = iter(bits), iter(wholes)
-        choose = Symbols(lambda: bool(next(given)), lambda: next(symbols), NoTracing)
-        try:
-            wrong = obligation.judge(cls, choose, obligation.small)
-        except VacuousError:
-            return VACUOUS if twin else None
-        return wrong
 
-    harness.__name__ = harness.__qualname__ = obligation.id.replace("-", "_")
-    harness.__doc__ = obligation.says
-    harness.__annotations__ = {
-        "bits": tuple[(bool,) * bits],  # type: ignore[misc]
-        "wholes": tuple[(int,) * wholes] if wholes else tuple[()],  # type: ignore[misc]
-        "return": str | None,
-    }
-    condition = says_nothing if twin else nothing_is_wrong
-    wrapped: Harness = icontract.ensure(condition)(harness)
-    return wrapped
+@dataclass
+class Claimed(ConditionCheckable):
+    """Promises of one function, which CrossHair is to judge as one."""
+
+    def __post_init__(self) -> None:
+        self.asked = self.conditions.post
+        self.wrong = ""  # what was found
+        self.failed = False  # whether a promise does not hold, not the state or what a callee needs
+        self.stats = Counter[str]()
+        self.conditions = replace(
+            self.conditions, post=[replace(self.asked[0], evaluate=self._hold)]
+        )
+        self.options = replace(self.options, stats=self.stats)
+
+    def _hold(self, bindings: Mapping[str, Any]) -> bool:
+        clause, owed = bindings["self"].monitor.last
+        wrong = f"{clause}: {owed}" if clause else ""
+        for condition in self.asked:
+            if wrong:
+                break
+            assert condition.evaluate is not None
+            found = condition.evaluate(bindings)
+            wrong = "" if found else str(found)
+            self.failed = bool(wrong)
+        self.wrong = wrong
+        return not wrong
+
+    def analyze(self) -> list[AnalysisMessage]:
+        """Run the search; say what is wrong, or why the question is open."""
+        with _alone():
+            (message,) = super().analyze()
+        return [replace(message, message=self._said(message))]
+
+    def _said(self, message: AnalysisMessage) -> str:
+        if message.state > MessageType.PRE_UNSAT:
+            wrong, _, case = message.message.partition(" when calling ")
+            wrong = self.wrong or wrong.rpartition(" yields ")[2].removeprefix("AssertionError: ")
+            return f"{wrong} when calling {case}"
+        if message.state == MessageType.CANNOT_CONFIRM:
+            return f"{message.message} {self._why_open()}"
+        return message.message
+
+    def _why_open(self) -> str:
+        paths, limit = self.stats["num_paths"], self.options.per_condition_timeout
+        if self.stats["exhaustion"]:
+            return f"The solver left some of {paths} paths open, or none says anything."
+        if paths < self.options.max_iterations:
+            return f"The guard of {limit:.0f} CPU seconds ended the search after {paths} paths."
+        return f"The search ended after {paths} paths, as many as it may try."
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Let CrossHair find no contract but the one it judges."""
+    with condition_parser(_ICONTRACT) as parser:
+        parser.get_fn_conditions = lambda fn: None  # type: ignore[method-assign]
+        parser.get_class_conditions = (  # type: ignore[method-assign]
+            lambda cls: ClassConditions([], {})
+        )
+        yield

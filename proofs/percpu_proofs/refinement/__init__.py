@@ -1,16 +1,16 @@
 """The allocator against the abstract machine, stretch by stretch."""
 
 from percpu_proofs.refinement.checker import RefinementChecker
-from percpu_proofs.refinement.machines import machine_of
-from percpu_proofs.refinement.mismatch import REFINE, Difference, StepMismatch, title
+from percpu_proofs.refinement.machines import DEPARTURE, machine_of, may_depart
+from percpu_proofs.refinement.mismatch import Difference, StepMismatch
 from percpu_proofs.refinement.refined import refined
 
 __all__ = [
-    "REFINE",
+    "DEPARTURE",
     "Difference",
     "RefinementChecker",
     "StepMismatch",
     "machine_of",
+    "may_depart",
     "refined",
-    "title",
 ]

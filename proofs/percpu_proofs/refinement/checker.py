@@ -6,8 +6,7 @@ the outcome compared with its state after.
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from typing import Any, TypeVar
+from typing import Any
 
 from percpu_contracts.history import History
 from percpu_proofs.refinement.mismatch import Difference, StepMismatch, first_difference
@@ -25,15 +24,13 @@ from percpu_spec.protocol.concrete import ABSENT, IDLE, NOBODY, Table
 from percpu_spec.protocol.machine import Machine
 from percpu_spec.protocol.state import Chunk, Phase, Place, Position, State
 
-T = TypeVar("T")
-
 
 class RefinementChecker:
     """Follows one allocator with a machine.
 
     Made while no actor runs. Whoever lets actors run calls `before` and `after` around every
-    stretch, or `drive` for a whole operation. history: where stale pages are kept, the monitor's
-    by default; with neither they are taken to be as the machine has them.
+    stretch. history: where stale pages are kept, the monitor's by default; with neither they are
+    taken to be as the machine has them.
     """
 
     def __init__(
@@ -126,19 +123,6 @@ class RefinementChecker:
         else:
             self._gaps[actor] = name
         return taken
-
-    def drive(self, actor: Any, steps: Generator[Gap, None, T]) -> Generator[Gap, None, T]:
-        """Yield the gaps of an operation, judging every stretch of it; return its result."""
-        while True:
-            self.before(actor)
-            try:
-                gap = next(steps)
-            except StopIteration as stop:
-                self.after(actor, None)
-                result: T = stop.value
-                return result
-            self.after(actor, gap)
-            yield gap
 
     def _position(self, gap: Gap | None, inside: bool, chunks: dict[int, Chunk]) -> Position:
         if gap is None or gap.chunk is None or not inside:

@@ -4,18 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from percpu_spec.catalogue import clause
 from percpu_spec.protocol.state import State
-
-REFINE = "REFINE"
-"""Stands where a clause id does for a step that is no action of the abstract machine."""
-
-
-def title(clause_id: str) -> str:
-    """Return the title of a clause, or of what stands in a clause's place."""
-    if clause_id == REFINE:
-        return "every stretch between two gaps is an action of the abstract machine"
-    return clause(clause_id).title
 
 
 class Difference(NamedTuple):

@@ -51,6 +51,11 @@ _AREA = ("area_ready", "area")
 _FREED = ("free", "free_isolating")
 _UNMOVED = ("free_unmoved",)  # of machines in which a chunk can be on a list not computed
 _FAILED = ("fill_fail", "fill_fail_isolating")
+# of machines that leave the policy open: what is seen says what was chosen
+_CHOSEN: dict[tuple[str, ...], tuple[str, ...]] = {
+    _FREED: ("free_isolating_chosen", *_FREED),
+    _FAILED: ("fill_fail_isolating_chosen", *_FAILED),
+}
 
 
 class Stretch(NamedTuple):
@@ -82,6 +87,11 @@ class Stretch(NamedTuple):
         flushed = self.chunks[c].stale != s.chunks[c].stale
         return (f"{names[0]}_flushing",) if flushed else names
 
+    def _chosen(self, c: int, names: tuple[str, ...]) -> tuple[str, ...]:
+        """Return names of actions that free in a chunk, with the one of a chunk now isolated."""
+        is_apart = self.chunks[c].place is Place.TO_DEPOPULATE
+        return _CHOSEN[names] if is_apart else names
+
     def _is_owned(self, c: int) -> bool:
         return c in self.chunks and self.chunks[c].place is Place.OWNED
 
@@ -96,7 +106,7 @@ class Stretch(NamedTuple):
             yield Choice(("fill_next",), (a, Span(after.start, after.end)))
         elif after.phase is Phase.SEARCHING and self.touched:
             freed = self.touched[0]
-            names = self._fails(s, freed.c, _FAILED)
+            names = self._fails(s, freed.c, self._chosen(freed.c, _FAILED))
             yield Choice(names, (a, freed.pages, *self._shared(freed)))
         else:
             yield Choice(("fill_done",), (a,))
@@ -106,7 +116,8 @@ class Stretch(NamedTuple):
         touched = self.touched[0]
         if not touched.taken:
             stayed = s.chunks[touched.c].place is self.chunks[touched.c].place
-            names = (*_UNMOVED, *_FREED) if stayed else _FREED
+            freed = self._chosen(touched.c, _FREED)
+            names = (*_UNMOVED, *freed) if stayed else freed
             yield Choice(names, (touched.c, touched.pages, *self._shared(touched)))
             return
         for c in self.chunks:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from percpu_proofs.review.jobs import Example, Outcome
-from percpu_reference.variants import variant_class
+from percpu_reference.variants import VARIANTS, variant_class
 from percpu_spec.catalogue import clauses
 
 Verdict = Literal["holds", "violated", "unchecked", "not applicable"]
@@ -132,3 +132,24 @@ def matrix_json(cells: Sequence[Cell]) -> dict[str, Any]:
     return {"variants": found}
 
 
+def changes(variants: Sequence[str], cells: Sequence[Cell]) -> dict[str, list[str]]:
+    """Return what variants of files break that the classes they extend do not, and what they mend.
+
+    What a shipped class breaks is what it declares, which its own review confirms.
+    """
+    new: list[str] = []
+    mended: list[str] = []
+    for name in variants:
+        if name in VARIANTS:
+            continue
+        base = next(v for b in variant_class(name).__mro__ for v in VARIANTS.values() if v is b)
+        of = {cell.clause: cell for cell in cells if cell.variant == name}
+        new += [c for c in of if of[c].verdict == "violated" and c not in base.EXPECTED]
+        mended += [c for c in of if of[c].verdict == "holds" and c in base.EXPECTED]
+    return {"new": new, "mended": mended}
+
+
+def not_asked(cells: Sequence[Cell]) -> dict[str, str]:
+    """Return the clauses that were judged of no variant, each with the reason."""
+    judged = {cell.clause for cell in cells if cell.verdict in ("holds", "violated")}
+    return {cell.clause: cell.reason for cell in cells if cell.clause not in judged}

@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
+from percpu_reference.chunk import Chunk
+from percpu_reference.own_state import own_fields
 from percpu_spec.definitions import computed_list, live_areas, served_range, slots_per_type
 from percpu_spec.geometry import Geometry
 from percpu_spec.views import AllocatorView, BlockView, ChunkView
@@ -90,7 +92,7 @@ class ChunkPicture:
     name: str
     place: str  # the list it is on, in words
     computed: str  # the list that its hints ask for
-    marks: tuple[str, ...]  # first, reserved, immutable, isolated
+    marks: tuple[str, ...]  # first, reserved, immutable, isolated, fields of a variant's own
     free_bytes: int
     served_bytes: int
     populated: int
@@ -187,7 +189,7 @@ def picture_of_chunk(
         name,
         place,
         list_name(allocator, computed_list(allocator, chunk)),
-        tuple(mark for mark, is_so in marks.items() if is_so),
+        (*(mark for mark, is_so in marks.items() if is_so), *_own_marks(chunk)),
         chunk.free_bytes,
         (behind - first) * geometry.granule,
         chunk.nr_populated,
@@ -197,6 +199,12 @@ def picture_of_chunk(
         geometry.block_bits,
         geometry.granule,
     )
+
+
+def _own_marks(chunk: ChunkView) -> Iterable[str]:
+    """Return the fields that a variant gave a chunk, in words."""
+    fields = own_fields(chunk, Chunk) if isinstance(chunk, Chunk) else {}
+    return (f"{name} {value}" for name, value in fields.items())
 
 
 def _pages(chunk: ChunkView, geometry: Geometry) -> Iterable[PagePicture]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from operator import attrgetter
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from percpu_reference.chunk import Chunk
@@ -24,9 +23,8 @@ class Linux512(TwoTypes):
     EXPECTED: ClassVar[dict[str, str]] = ENDURING
     NOT_APPLICABLE: ClassVar[dict[str, str]] = {
         **REFERENCE_ONLY,
-        **dict.fromkeys(
-            ("ISO-1", "ISO-2", "RCL-1", "RCL-2", "RCL-3", "RCL-4", "RCL-5"), NO_DEPOPULATION
-        ),
+        **dict.fromkeys((f"ISO-{n}" for n in range(1, 5)), NO_DEPOPULATION),
+        **dict.fromkeys((f"RCL-{n}" for n in range(1, 8)), NO_DEPOPULATION),
     }
 
     def __init__(self, geometry: Geometry, **given: Any) -> None:
@@ -40,10 +38,6 @@ class Linux512(TwoTypes):
     def set_floats(self, floats: Sequence[int]) -> None:
         """Set the float of each type, in pages."""
         self.nr_empty_pop_pages, self.nr_empty_pop_memcg = floats
-
-    def own_state(self, name: Callable[[Chunk], int] = attrgetter("id")) -> tuple[object, ...]:
-        """Return the float of the memcg type, and what a variant of this one keeps."""
-        return (self.nr_empty_pop_memcg, *super().own_state(name))
 
     def update_empty_pages(self, chunk: Chunk, nr: int) -> None:
         """Add nr pages to a chunk's empty populated pages and to its type's float."""

@@ -35,12 +35,16 @@ class Rfc1(TwoTypes):
         "RCL-1": "the float is tested once for each chunk",
         "RCL-2": "the first chunk is not left out",
         "RCL-4": "a range that reaches the last page is never released",
+        "RCL-6": "the float is tested once for each chunk, not for each range",
         "TLB-1": "no flush",
     }
     NOT_APPLICABLE: ClassVar[dict[str, str]] = {
         **REFERENCE_ONLY,
         "ISO-2": "no chunk is marked isolated and no list is for such chunks",
+        "ISO-3": "no chunk is marked isolated",
+        "ISO-4": "no to_depopulate list",
         "RCL-3": "neither a sidelined nor a to_depopulate list",
+        "RCL-7": "neither a sidelined nor a to_depopulate list",
         "RCL-5": "no chunk is marked isolated",
     }
 

@@ -30,9 +30,12 @@ class Rfc1Reviewed(Rfc1):
         "FLT-1": "one float for two types of chunks, isolated ones counted",
         "RCL-3": "a sidelined chunk keeps a range that reaches its last page, or is populated",
         "RCL-5": "the first chunk is not left out",
-        **{c: Rfc1.EXPECTED[c] for c in ("POP-5", "RCL-1", "RCL-2", "RCL-4", "TLB-1")},
+        **{c: Rfc1.EXPECTED[c] for c in ("POP-5", "RCL-1", "RCL-2", "RCL-4", "RCL-6", "TLB-1")},
     }
-    NOT_APPLICABLE: ClassVar[dict[str, str]] = {**REFERENCE_ONLY}
+    NOT_APPLICABLE: ClassVar[dict[str, str]] = {
+        **REFERENCE_ONLY,
+        **{clause: Rfc1.NOT_APPLICABLE[clause] for clause in ("ISO-4", "RCL-7")},
+    }
 
     def setup_slots(self) -> None:
         """Lay out the lists, type by type: active slots, the sidelined one, the free one."""

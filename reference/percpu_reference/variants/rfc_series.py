@@ -6,9 +6,7 @@ chunks, the caller and a separate loop that populates; 4/4 changes a comment.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from operator import attrgetter
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 from percpu_reference.chunk import Chunk
 from percpu_reference.gaps import Steps
@@ -35,14 +33,6 @@ class RfcSeries(Rfc1):
     def __init__(self, geometry: Geometry, **given: Any) -> None:
         super().__init__(geometry, **given)
         self.marked = set()
-
-    def _link(self, origin: Self, copies: dict[Chunk, Chunk]) -> None:
-        super()._link(origin, copies)
-        self.marked = {copies[chunk] for chunk in origin.marked}
-
-    def own_state(self, name: Callable[[Chunk], int] = attrgetter("id")) -> tuple[object, ...]:
-        """Return the marked chunks by name, and what a variant of this one keeps."""
-        return (*sorted(map(name, self.marked)), *super().own_state(name))
 
     def check_freed_chunk(self, chunk: Chunk) -> bool:
         """Return whether a chunk just freed into calls for balance work; mark it if it is worth it.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from percpu_spec.protocol.freeing import isolated, qualifies
+from percpu_spec.protocol.freeing import isolated, may_isolate, qualifies
 from percpu_spec.protocol.moves import (
     Freed,
     Move,
@@ -228,4 +228,14 @@ def fill_fail_isolating(s: State, a: Any, pages: Span, left: Truth, right: Truth
     when["the chunk qualifies for reclaim"] = qualifies(s, c, after)
     return Move(
         when, lambda: isolated(s, c, after).with_actor(a, without_chunk(s, Phase.SEARCHING))
+    )
+
+
+@standing_at(Phase.FILLING)
+def fill_fail_isolating_chosen(s: State, a: Any, pages: Span, left: Truth, right: Truth) -> Move:
+    """As fill_fail_isolating, of a chunk that another policy chose."""
+    when, c, after = _failure(s, a, pages, left, right)
+    return Move(
+        when | may_isolate(s, c, after),
+        lambda: isolated(s, c, after).with_actor(a, without_chunk(s, Phase.SEARCHING)),
     )

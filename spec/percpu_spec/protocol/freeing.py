@@ -57,6 +57,33 @@ def free_isolating(s: State, c: Any, pages: Span, left: Truth, right: Truth) -> 
     return Move(when, lambda: isolated(s, c, after))
 
 
+def may_isolate(s: State, c: Any, after: Freed) -> dict[str, Truth]:
+    """Return what any policy of isolation must keep: RCL-1 and RCL-5."""
+    chunk, floating = after
+    high = floating - chunk.empties >= s.world.high
+    return {
+        "the chunk is neither the first nor the reserved one": Not(is_immutable(s, c)),
+        "isolation keeps the float at HIGH": Or(chunk.isolated, high),
+    }
+
+
+def free_chosen(s: State, c: Any, pages: Span, left: Truth, right: Truth) -> Move:
+    """As free, of a chunk that another policy spares: not one isolated and not drained (RCL-3)."""
+    after = freed(s, c, left_empty(pages, left, right))
+    when = _names_area(s, c, pages)
+    when["the chunk is not isolated with empty pages"] = Not(
+        And(after.chunk.isolated, after.chunk.empties > 0)
+    )
+    return Move(when, lambda: s.with_chunk(c, after.chunk, after.floating))
+
+
+def free_isolating_chosen(s: State, c: Any, pages: Span, left: Truth, right: Truth) -> Move:
+    """As free_isolating, of a chunk that another policy chose."""
+    after = freed(s, c, left_empty(pages, left, right))
+    when = _names_area(s, c, pages) | may_isolate(s, c, after)
+    return Move(when, lambda: isolated(s, c, after))
+
+
 def isolated(s: State, c: Any, after: Freed) -> State:
     """Return the state with a chunk taken out of the float and to to_depopulate."""
     chunk, floating = after

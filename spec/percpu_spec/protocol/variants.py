@@ -13,8 +13,8 @@ from percpu_spec.protocol import (
     shrinking,
 )
 from percpu_spec.protocol.clauses import INVARIANT, sidelined_is_drained
-from percpu_spec.protocol.machine import Machine
-from percpu_spec.protocol.steps import STEPS, population_raises_float
+from percpu_spec.protocol.machine import ActionFunction, Machine
+from percpu_spec.protocol.steps import STEPS, isolation_stays_high, population_raises_float
 
 _ACTIONS: tuple[Any, ...] = (
     allocation.miss,
@@ -135,6 +135,28 @@ MACHINES = {
 """The machine of each variant."""
 
 
+def of_any_policy(machine: Machine) -> Machine:
+    """Return the machine with the choice of chunks to isolate left open, within RCL-1 and RCL-5.
+
+    Its invariant is kept all the same. Which chunks, pages and lists are taken first, and how many
+    pages at once, no machine says.
+    """
+    if "free_isolating" not in machine.actions:
+        return machine
+    chosen: dict[str, ActionFunction] = {
+        "free": freeing.free_chosen if "RCL-3" in machine.clauses else freeing.free_always,
+        "free_isolating_chosen": freeing.free_isolating_chosen,
+    }
+    if "fill_fail_isolating" in machine.actions:
+        chosen["fill_fail"] = allocation.fill_fail
+        chosen["fill_fail_isolating_chosen"] = allocation.fill_fail_isolating_chosen
+    return machine.changed(
+        f"{machine.name} of any policy",
+        chosen,
+        steps={name: ("RCL-1", isolation_stays_high) for name in chosen if "isolating" in name},
+    )
+
+
 def on_km(machine: Machine) -> Machine:
     """Return the machine with the km backing: chunks are born whole, and no free isolates one."""
     isolates = "free_isolating" in machine.actions
@@ -144,5 +166,5 @@ def on_km(machine: Machine) -> Machine:
             "create": allocation.create_populated,
             "free": freeing.free_always if isolates else machine.actions["free"],
         },
-        without=("free_isolating", "fill_fail_isolating"),
+        without=tuple(name for name in machine.actions if "isolating" in name),
     )

@@ -81,7 +81,6 @@ def full_scan_finds_the_longest(cls: Cls, choose: Choices, size: Size) -> Wrong:
     "any run entered, whole runs all",
     small=Size(1, 6),
     large=Size(1, 6),
-    symbols=(1, 8),
     variants=("reference",),
 )
 def no_longer_run_before_scan_hint(cls: Cls, choose: Choices, size: Size) -> Wrong:

@@ -110,7 +110,6 @@ def is_populated(cls: Cls, choose: Choices, size: Size) -> Wrong:
     words="a block of {bits} bits: any contig_hint, scan_hint and first_free; every length",
     small=Size(1, 8),
     large=Size(1, 10),
-    symbols=(1, 6),
 )
 def next_hint(cls: Cls, choose: Choices, size: Size) -> Wrong:
     """A scan starts at first_free, or behind a scan_hint that is too short and lies in front."""

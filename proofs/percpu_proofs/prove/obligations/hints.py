@@ -65,7 +65,6 @@ def any_runs(choose: Choices, nr_bits: int) -> tuple[Block, Any, Any]:
     words="a block of {bits} bits: any contig_hint, scan_hint and run entered, whole runs all",
     small=Size(1, 8),
     large=Size(1, 9),
-    symbols=(1, 8),
     variants=BOTH,
 )
 def update_block(cls: Cls, choose: Choices, size: Size) -> Wrong:
@@ -90,7 +89,6 @@ def update_block(cls: Cls, choose: Choices, size: Size) -> Wrong:
     words="a block of {bits} bits: any ordered contig_hint and scan_hint, any run entered",
     small=Size(1, 8),
     large=Size(1, 9),
-    symbols=(1, 8),
     variants=("reference",),
     refuted=("linux_6_12",),
 )

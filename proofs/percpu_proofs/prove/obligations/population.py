@@ -312,9 +312,9 @@ def first_chunk_hides_its_neighbours(cls: Cls, choose: Choices, size: Size) -> W
             ("HINT-1", hints.hints_are_sound(chunk, geometry)),
             ("HINT-2", hints.left_is_exact(chunk, geometry)),
             ("HINT-5", hints.chunk_hint_is_close(chunk, geometry)),
-            ("HINT-7", hints.chunk_first_free_is_exact(chunk)),
+            ("HINT-7", hints.chunk_first_free_is_exact(chunk, geometry)),
             ("POP-1", population.empty_pages_are_counted(chunk, geometry)),
-            ("POP-3", population.populated_pages_are_counted(chunk)),
+            ("POP-3", population.populated_pages_are_counted(chunk, geometry)),
         ):
             if found is not None:
                 return f"{clause}: {found}"

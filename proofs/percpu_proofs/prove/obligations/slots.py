@@ -20,7 +20,6 @@ UNIT = "every size up to a unit of {pages} pages with {bits} map bits, of 4 byte
     words=UNIT,
     small=Size(4, 64),
     large=Size(16, 64),
-    symbols=(1, 1),
 )
 def size_to_slot(cls: Cls, choose: Choices, size: Size) -> Wrong:
     """The slot of a size is the defined one; a whole unit has the free slot."""
@@ -34,7 +33,6 @@ def size_to_slot(cls: Cls, choose: Choices, size: Size) -> Wrong:
     words="every pair of sizes up to a unit of {pages} pages with {bits} map bits each",
     small=Size(4, 64),
     large=Size(4, 64),
-    symbols=(1, 2),
 )
 def longer_runs_lie_higher(cls: Cls, choose: Choices, size: Size) -> Wrong:
     """A longer run never has a lower slot, so a search upwards misses none."""

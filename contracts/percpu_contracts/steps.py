@@ -1,0 +1,150 @@
+"""The steps of operations: describing them, and judging them by one judge.
+
+Who runs an operation has an Actor for it. Before a step `before` describes what there is and after
+it `after` what the step did; so for the model under contracts, in worlds, and beside a compiled
+kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import cache
+from typing import Any
+
+from percpu_contracts import isolation
+from percpu_contracts.contract import NOT_ASKED
+from percpu_contracts.history import History
+from percpu_contracts.registry import Scope, When, asked
+from percpu_spec.steps import Area, Deed, Kind, Step
+from percpu_spec.views import AllocatorView, ChunkView
+
+Judged = tuple[str, str | None]
+"""A clause, and what is wrong; None where it holds."""
+
+KINDS = {"alloc_percpu": "a", "free_percpu": "f", "balance_workfn": "b"}
+"""The functions whose steps are those of operations, by the kind of these."""
+
+
+class Actor:
+    """An operation under way: of what kind, where it stands, and what its steps have shown.
+
+    blocking: an allocation that may sleep. alone: no other has been under way at the same time, as
+    far as contracts know. asked: for balance work. placed: the area last taken, whatever became of
+    it. exposed: in a PAUSE, where the chunk that it holds could be found.
+    """
+
+    __slots__ = ("_requests", "alone", "asked", "blocking", "exposed", "gap", "kind", "placed")
+
+    def __init__(self, kind: str, *, blocking: bool = False) -> None:
+        self.kind = kind
+        self.blocking = blocking
+        self.alone = True
+        self.asked = False
+        self.placed: Area | None = None
+        self.exposed: str | None = None
+        self.gap: Any = None
+        self._requests = 0  # for balance work, by anybody, before the step under way
+
+    def leave(self, allocator: Any) -> None:
+        """Begin a step."""
+        allocator.monitor.history.did.clear()
+        self._requests = allocator.env.balance_requests
+
+    def arrive(self, allocator: Any, actors: Iterable[Actor]) -> None:
+        """End a step: keep what it has shown of this actor, and of chunks that the actors hold."""
+        if allocator.env.balance_requests != self._requests or not allocator.async_enabled:
+            self.asked = True
+        self.exposed = None
+        if self.kind == "a":
+            granule = allocator.geometry.granule
+            for done in allocator.monitor.history.did:
+                if done.deed is Deed.PLACED:
+                    size = (done.end - done.start) * granule
+                    self.placed = Area(done.chunk, done.start * granule, size)
+        for other in actors:
+            gap = other.gap
+            if gap is not None and gap.kind is Kind.PAUSE and gap.chunk is not None:
+                other.exposed = other.exposed or isolation.released_is_hidden(allocator, gap.chunk)
+
+
+def floats(allocator: AllocatorView) -> tuple[int, ...]:
+    """Return the float of each type of chunks, in pages."""
+    return tuple([allocator.float_of(kind) for kind in range(allocator.chunk_types)])
+
+
+def places(allocator: Any) -> dict[ChunkView, int]:
+    """Return the number of each listed chunk's list."""
+    found: dict[ChunkView, int] = {}
+    for head in allocator.chunk_lists:
+        chunk = head.next
+        while chunk is not head:
+            found[chunk] = head.slot
+            chunk = chunk.next
+    return found
+
+
+def handed_out(allocator: AllocatorView, result: Any, size: int) -> Area | None:
+    """Return the area that an allocation of `size` bytes has returned, rounded up."""
+    if result is None:
+        return None
+    granule = allocator.geometry.granule
+    return Area(result[0], result[1], -(-size // granule) * granule)
+
+
+def before(allocator: Any, actor: Actor, freed: ChunkView | None = None) -> Step:
+    """Return what is to be known of a step before an actor takes it; freed: into by its start."""
+    left = actor.gap
+    freed = freed if left is None else None
+    where = floats(allocator), places(allocator)
+    return Step(actor.kind, left, None, *where, (), freed=freed, exposed=actor.exposed)
+
+
+def waiting(
+    allocator: Any, actors: Iterable[Actor], holder: Actor | None
+) -> list[tuple[Area, bool]]:
+    """Return the areas that blocking allocations may still populate, and who holds the mutex."""
+    return [
+        (actor.placed, allocator.alloc_mutex and actor is holder)
+        for actor in actors
+        if actor.placed is not None
+        and actor.blocking
+        and actor.gap is not None
+        and actor.gap.kind is not Kind.FLAGS
+    ]
+
+
+def after(
+    step: Step,
+    allocator: Any,
+    actor: Actor,
+    actors: Iterable[Actor],
+    holder: Actor | None,
+    area: Area | None,
+) -> Step:
+    """Complete the description of a step that an actor has taken.
+
+    area: what it hands out. actors: all that are under way. holder: of pcpu_alloc_mutex.
+    """
+    step.stand = actor.gap
+    step.did = allocator.monitor.history.did
+    step.standing = [other.gap for other in actors if other.gap is not None]
+    step.waiting = waiting(allocator, actors, holder)
+    step.area = area
+    step.asked = actor.asked
+    return step
+
+
+@cache
+def _of_steps() -> tuple[tuple[str, Any], ...]:
+    return tuple(asked(Scope.STEP, When.STEP))
+
+
+def judged_step(step: Step, allocator: AllocatorView, history: History) -> Iterator[Judged]:
+    """Yield the verdict of each clause about steps whose question a step raises.
+
+    The allocator is as the step left it.
+    """
+    for clause, holds in _of_steps():
+        wrong = holds(step, allocator, history)
+        if wrong != NOT_ASKED:
+            yield clause, wrong
