@@ -26,10 +26,11 @@ from percpu_proofs import data
 from percpu_proofs.cli import main
 from percpu_proofs.conformance.vector_file import find_vectors, read_vector
 from percpu_proofs.conformance.vectors import conform_vectors
-from percpu_proofs.explore.alphabets import SEQUENCES, sequences
+from percpu_proofs.explore.alphabets import SEQUENCES
 from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.scenario import Scenario
 from percpu_proofs.explore.scenarios import SCENARIOS
+from percpu_proofs.explore.sequences import Sequences
 from percpu_proofs.explore.token import Token
 from percpu_proofs.explore.world import World
 from percpu_proofs.kernel import differential, found
@@ -285,7 +286,7 @@ def tokens_of_scenarios() -> Iterator[Token]:
 def tokens_of_sequences() -> Iterator[Token]:
     """Yield a token for each clause that short lists break, the last operation as an actor."""
     for plan in SEQUENCES[:2]:
-        search = sequences(plan, "linux_6_12")
+        search = Sequences("linux_6_12", plan)
         search.run()
         for caught in search.caught.values():
             lines = tuple(map(text_of, (*caught.setup, *caught.actors)))

@@ -22,8 +22,10 @@ from percpu_proofs.explore import alphabets, breadth
 from percpu_proofs.explore.alphabet import Alphabet, state_key
 from percpu_proofs.explore.breadth import Breadth
 from percpu_proofs.explore.fuzz import Fuzz
+from percpu_proofs.explore.hunt import Hunt
 from percpu_proofs.explore.ladder import replayed
 from percpu_proofs.explore.scenario import KERNEL_32K
+from percpu_proofs.explore.sequences import Sequences
 from percpu_proofs.explore.token import Token, read_token, variant_hash
 from percpu_proofs.oplist import text_of
 from percpu_proofs.review.jobs import Engine, Example, Job, Outcome, run
@@ -39,11 +41,10 @@ HUNTS = {plan.name: plan for plan in alphabets.HUNTS}
 
 @cache
 def searched(engine: str, name: str, variant: str, longest: int) -> Breadth[Any]:
-    if engine == "hunt":
-        search: Breadth[Any] = alphabets.hunt(HUNTS[name], variant)
-    else:
-        search = alphabets.sequences(SEQUENCES[name], variant)
-    search.longest = search.least = longest
+    plan = replace(
+        (HUNTS if engine == "hunt" else SEQUENCES)[name], longest=longest, least=longest
+    )
+    search: Breadth[Any] = (Hunt if engine == "hunt" else Sequences)(variant, plan)
     search.run()
     assert search.complete and search.covered == longest
     return search

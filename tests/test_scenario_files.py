@@ -124,3 +124,10 @@ def test_a_name_and_a_file_that_are_not_there(name: str, says: str) -> None:
 def test_actors_may_free_what_others_allocate() -> None:
     read = parse_scenario(Path("x"), "actors\n  f 1\n  a 1 8 4 -\n")
     assert read.actors == ("f 1", "a 1 8 4 -") and read.works == 2
+
+
+def test_the_one_of_the_readme_is_as_it_says(tmp_path: Path) -> None:
+    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    text = readme[readme.index("setup     ") :].partition("```")[0]
+    result = CliRunner().invoke(main, ["explore", str(written(tmp_path, text)), "--json"])
+    assert result.exit_code == 0 and json.loads(result.stdout)["states"] == 87

@@ -130,10 +130,10 @@ def one_free_chunk_is_spared(step: Step, allocator: AllocatorView, history: Hist
 
 @states("BAL-7")
 def float_is_topped_up(after: int, geometry: Geometry) -> str | None:
-    """Work that ran alone and was refused nothing leaves the float, in pages, at HIGH or above."""
+    """Work that ran alone and was refused nothing leaves HIGH empty populated pages at least."""
     if after >= geometry.empty_high:
         return None
-    return f"balance work leaves the float at {after} pages, below {geometry.empty_high}"
+    return f"balance work leaves {after} empty pages, fewer than {geometry.empty_high}"
 
 
 @states("BAL-7")

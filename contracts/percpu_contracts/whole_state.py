@@ -7,6 +7,7 @@ where bits or hints differ from those they were computed for, so nothing is take
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
+from functools import cache
 from operator import attrgetter
 
 from percpu_contracts import hints
@@ -24,6 +25,9 @@ from percpu_spec.views import AllocatorView, ChunkView
 
 Broken = tuple[str, str]
 """A clause id and what is wrong."""
+
+Facts = tuple[int, tuple[int, int, int]]
+"""Of a block: free bits, and the left, the longest and the right free run."""
 
 _hints_of: Callable[[object], tuple[int, ...]] = attrgetter(
     "scan_hint",
@@ -63,8 +67,7 @@ class _Seen:
         self.md: tuple[int, ...] = ()
         self.rest: tuple[object, ...] = ()
         self.block_broken: list[list[Broken]] = []
-        # of each block: free bits, and left, longest and right free run
-        self.facts: list[tuple[int, tuple[int, int, int]]] = []
+        self.facts: list[Facts] = []  # of each block
         self.broken: list[Broken] = []
 
 
@@ -105,16 +108,32 @@ KERNELS = frozenset({"HINT-6"})
 """What is not asked of the kernel's own algorithms."""
 
 
+class _Questions:
+    """What is asked of states, but for some clauses, and the blocks of which all of it holds.
+
+    Of these, by all that the clauses can see of a block: free bits, and left, longest and right
+    free run.
+    """
+
+    def __init__(self, without: frozenset[str]) -> None:
+        self.of_block = asked(Scope.BLOCK, When.ALWAYS, without=without)
+        self.of_chunk = asked(Scope.CHUNK, When.ALWAYS, without=_BY_FACTS | without)
+        self.settled = self.of_chunk + asked(Scope.CHUNK, When.SETTLED, without=without)
+        self.of_all = asked(Scope.ALLOCATOR, When.ALWAYS, When.ISOLATED, without=without)
+        self.at_rest = self.of_all + asked(Scope.ALLOCATOR, When.QUIESCENT, without=without)
+        self.holding: dict[object, Facts] = {}
+
+
+_questions = cache(_Questions)
+_MOST_BLOCKS = 20_000  # that are kept
+
+
 class WholeState:
     """Judges states of one allocator, one after the other; of clauses in `without` none."""
 
     def __init__(self, without: Collection[str] = KERNELS) -> None:
         self._seen: dict[ChunkView, _Seen] = {}
-        self._of_block = asked(Scope.BLOCK, When.ALWAYS, without=without)
-        self._of_chunk = asked(Scope.CHUNK, When.ALWAYS, without=_BY_FACTS.union(without))
-        self._settled = asked(Scope.CHUNK, When.SETTLED, without=without)
-        self._of_all = asked(Scope.ALLOCATOR, When.ALWAYS, When.ISOLATED, without=without)
-        self._at_rest = asked(Scope.ALLOCATOR, When.QUIESCENT, without=without)
+        self._asked = _questions(frozenset(without))
         self.evaluations = 0
         self.quiescent_evaluations = 0
         self.live = 0  # chunks listed or owned in the last state judged
@@ -142,10 +161,10 @@ class WholeState:
             yield from self.broken_by(chunk, geometry, chunk not in waiting)
         if len(self._seen) > 2 * len(chunks) + 8:  # forget chunks long destroyed
             self._seen = {chunk: self._seen[chunk] for chunk in chunks}
-        of_all = self._of_all
+        of_all = self._asked.of_all
         if quiescent:
             self.quiescent_evaluations += 1
-            of_all = of_all + self._at_rest
+            of_all = self._asked.at_rest
         for clause, state in of_all:
             wrong = state(listing)
             if wrong is not None:
@@ -182,7 +201,7 @@ class WholeState:
         wrong = hints.contig_is_close(chunk.chunk_md.contig_hint, longest_run, inside, geometry)
         if wrong is not None:
             broken.append(("HINT-5", wrong))
-        for clause, state in self._of_chunk + self._settled if settled else self._of_chunk:
+        for clause, state in self._asked.settled if settled else self._asked.of_chunk:
             wrong = state(chunk, geometry)
             if wrong is not None:
                 broken.append((clause, wrong))
@@ -203,15 +222,28 @@ class WholeState:
             seen.block_broken = [[] for _ in blocks]
             seen.blocks = [()] * len(blocks)
             seen.facts = [(0, (0, 0, 0))] * len(blocks)
-        size = geometry.block_bits
+        size, holding = geometry.block_bits, self._asked.holding
         for index in _changed(seen, blocks, now, bounds, size):
             base = index * size
             end = base + size
+            key = (
+                not base,
+                end == len(now),
+                blocks[index],
+                now[max(base - 1, 0) : end + 1],
+                bounds[base : end + 1],
+            )
+            facts = holding.get(key)
+            if facts is not None:
+                seen.facts[index], seen.block_broken[index] = facts, []
+                continue
             runs = left_free(now, base, end), longest_free_run(now, base, end)[1]
             seen.facts[index] = now.count(0, base, end), (*runs, right_free(now, base, end))
             broken: list[Broken] = []
-            for clause, state in self._of_block:
+            for clause, state in self._asked.of_block:
                 wrong = state(chunk, index, geometry)
                 if wrong is not None:
                     broken.append((clause, wrong))
             seen.block_broken[index] = broken
+            if not broken and len(holding) < _MOST_BLOCKS:
+                holding[key] = seen.facts[index]

@@ -9,7 +9,7 @@ from percpu_contracts.contract import NOT_ASKED
 from percpu_contracts.functions.operations import refusable
 from percpu_contracts.functions.slots import float_now
 from percpu_contracts.model import LinkedChunk, Model
-from percpu_spec.definitions import lists_of_slot, live_chunks, size_to_slot
+from percpu_spec.definitions import chunks_of_type, lists_of_slot, live_chunks, size_to_slot
 
 
 def float_and_pages(self: Model, chunk: LinkedChunk) -> tuple[int, int]:
@@ -77,17 +77,23 @@ def creates_few(self: Model, result: bool) -> str | None:
 
 
 def tops_up(self: Model, OLD: Any) -> str | None:
-    """With nothing else running and nothing refused, the float is at HIGH afterwards (BAL-7)."""
+    """With nothing else running and nothing refused, HIGH empty pages are there (BAL-7)."""
     if not self.monitor.alone or OLD.refusable:
         return NOT_ASKED
-    found = min(self.float_of(kind) for kind in range(self.chunk_types))
+    found = min(_available(self, kind) for kind in range(self.chunk_types))
     return balance.float_is_topped_up(found, self.geometry)
+
+
+def _available(self: Model, chunk_type: int) -> int:
+    """Return the float and the empty pages of isolated chunks, which BAL-1 misses in the float."""
+    apart = [c.nr_empty_pop_pages for c in chunks_of_type(self, chunk_type) if c.isolated]
+    return self.float_of(chunk_type) + sum(apart)
 
 
 class Wanted(NamedTuple):
     """What population by the balance work finds."""
 
-    floating: int
+    floating: int  # pages available, those of isolated chunks included
     marked: bool  # a failed atomic allocation has left its mark
     holes: bool  # a chunk that it looks at before sidelined and free ones has an unpopulated page
     refusable: bool
@@ -101,7 +107,7 @@ def wanted_before(self: Model, chunk_type: int) -> Wanted:
         for slot in range(least, self.free_slot)
         for chunk in self.slot_chunks(lists_of_slot(self, slot)[chunk_type])
     )
-    return Wanted(self.float_of(chunk_type), self.atomic_alloc_failed, holes, refusable(self))
+    return Wanted(_available(self, chunk_type), self.atomic_alloc_failed, holes, refusable(self))
 
 
 def rises_as_wanted(self: Model, chunk_type: int, OLD: Any) -> str | None:
@@ -109,7 +115,9 @@ def rises_as_wanted(self: Model, chunk_type: int, OLD: Any) -> str | None:
     if not self.monitor.alone or self.geometry.backing != "vm":
         return NOT_ASKED
     before, marked, *_ = OLD.wanted
-    return balance.float_rises_as_wanted(before, self.float_of(chunk_type), marked, self.geometry)
+    return balance.float_rises_as_wanted(
+        before, _available(self, chunk_type), marked, self.geometry
+    )
 
 
 def answers_mark(self: Model, chunk_type: int, OLD: Any) -> str | None:
@@ -117,7 +125,7 @@ def answers_mark(self: Model, chunk_type: int, OLD: Any) -> str | None:
     wanted: Wanted = OLD.wanted
     if not self.monitor.alone or not wanted.marked or wanted.refusable:
         return NOT_ASKED
-    after, marked = self.float_of(chunk_type), self.atomic_alloc_failed
+    after, marked = _available(self, chunk_type), self.atomic_alloc_failed
     return balance.mark_is_answered(wanted.floating, after, wanted.holes, marked)
 
 

@@ -8,9 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from percpu_proofs.explore.alphabet import Alphabet
-from percpu_proofs.explore.hunt import Hunt
 from percpu_proofs.explore.scenario import KERNEL_32K
-from percpu_proofs.explore.sequences import Sequences
 from percpu_spec.geometry import Geometry
 
 
@@ -27,7 +25,7 @@ class Plan:
     sought: frozenset[str] = frozenset()
     together: int = 1  # at the same time
     preemptions: int | None = None  # in a schedule, at most; None for any number
-    most: int = 1_000_000  # steps
+    most: int = 20_000  # steps; three times what a variant of the package takes
 
     @property
     def sizes(self) -> Geometry:
@@ -93,6 +91,7 @@ HUNTS = (
         6,
         sought=WINDOW,
         together=2,
+        most=600_000,
     ),
     Plan(
         "pages",
@@ -102,6 +101,7 @@ HUNTS = (
         5,
         sought=frozenset({"BAL-1"}),
         together=2,
+        most=600_000,
     ),
     Plan(
         "window",
@@ -112,25 +112,7 @@ HUNTS = (
         sought=frozenset({"ISO-1", "LIST-1", "RCL-3"}),
         together=2,
         preemptions=1,
+        most=600_000,
     ),
 )
 """The last operations at once, beside the balance work; every step of every schedule judged."""
-
-
-def sequences(plan: Plan, variant: str) -> Sequences:
-    """Return the search of a plan through a variant, not begun."""
-    return Sequences(variant, plan.sizes, plan.alphabet, plan.longest, plan.most, plan.least)
-
-
-def hunt(plan: Plan, variant: str) -> Hunt:
-    """Return the hunt of a plan through a variant, not begun."""
-    return Hunt(
-        variant,
-        plan.sizes,
-        plan.alphabet,
-        plan.longest,
-        plan.most,
-        plan.least,
-        together=plan.together,
-        preemptions=plan.preemptions,
-    )

@@ -15,13 +15,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, Generic, Self, TypeVar
 
-from percpu_proofs.explore.alphabet import WORK, Alphabet
+from percpu_proofs.explore.alphabet import WORK
+from percpu_proofs.explore.alphabets import Plan
 from percpu_proofs.explore.search import EnoughError
 from percpu_proofs.machine import Machine
 from percpu_proofs.oplist import Operation
 from percpu_reference.chunk import Area, Chunk
 from percpu_reference.variants import Allocator
-from percpu_spec.geometry import Geometry
 
 Operations = tuple[Operation, ...]
 
@@ -91,12 +91,8 @@ class Breadth(ABC, Generic[S]):
     """A search through one variant; `run` fills what has a default."""
 
     variant: str
-    geometry: Geometry
-    alphabet: Alphabet
-    longest: int  # operations, at most
-    most: int | None = None  # steps, at most
-    least: int = 0  # operations that lists have, whatever is found
-    wanted: frozenset[str] = frozenset()  # clauses that are looked for beyond that
+    plan: Plan
+    wanted: frozenset[str] = frozenset()  # clauses that are looked for beyond the plan's least
     caught: dict[str, Caught] = field(default_factory=dict)
     states: int = 0
     steps: int = 0
@@ -110,11 +106,11 @@ class Breadth(ABC, Generic[S]):
     @property
     def complete(self) -> bool:
         """Whether every list that was planned was tried: up to `least`, or on to the longest."""
-        return self.covered == self.longest or self.is_enough(self.covered)
+        return self.covered == self.plan.longest or self.is_enough(self.covered)
 
     def is_enough(self, length: int) -> bool:
         """Whether lists of so many operations suffice, for what has been found."""
-        return length >= max(self.least, 1) and self.wanted <= self.caught.keys()
+        return length >= max(self.plan.least, 1) and self.wanted <= self.caught.keys()
 
     def run(self) -> None:
         """Search until the longest lists are covered, a bound is hit, or Ctrl-C."""
@@ -126,12 +122,12 @@ class Breadth(ABC, Generic[S]):
     def _run(self) -> None:
         known: set[bytes] = set()
         self.levels = [[()]]
-        for length in range(self.longest + 1):
+        for length in range(self.plan.longest + 1):
             self.at_length(length)
             longer: list[Operations] = []
             for operations in self.levels[-1]:  # grows while it is walked: the work is free
                 self.check()
-                for operation, key in self.extend(operations, further=length < self.longest):
+                for operation, key in self.extend(operations, further=length < self.plan.longest):
                     if key not in known:
                         known.add(key)
                         same = operation == WORK
@@ -144,7 +140,7 @@ class Breadth(ABC, Generic[S]):
 
     def check(self) -> None:
         """Raise EnoughError at a bound."""
-        if self.most is not None and self.steps >= self.most:
+        if self.steps >= self.plan.most:
             self.stopped = f"stopped after {self.steps:,} steps"
         elif time.perf_counter() - self._began > GUARD:
             self.stopped = f"stopped by the guard of {GUARD:.0f} s after {self.steps:,} steps"
@@ -159,6 +155,11 @@ class Breadth(ABC, Generic[S]):
     @abstractmethod
     def judged(self) -> Counter[str]:
         """How often each clause was judged, less those whose situation did not occur."""
+
+    @property
+    @abstractmethod
+    def how(self) -> str:
+        """What is done with the lists, in words."""
 
     @abstractmethod
     def start(self) -> S:
@@ -205,7 +206,7 @@ class Breadth(ABC, Generic[S]):
         """Yield the operations that can come after a list."""
         if further:
             handle = len(operations) + 1
-            yield from self.alphabet.operations(held, handle)
+            yield from self.plan.alphabet.operations(held, handle)
         if work:
             yield WORK
 

@@ -23,15 +23,20 @@ from percpu_reference import build
 class Hunt(Breadth[Spot]):
     """The search of operation lists with their last 1 to `together` operations at once."""
 
-    together: int = 2
-    preemptions: int | None = None  # in a schedule, at most; None for any number
     witnessed: Counter[str] = field(default_factory=Counter)
 
     known: Known = field(default_factory=Known)
 
+    @property
+    def how(self) -> str:
+        """What is done with the lists, in words."""
+        most = self.plan.preemptions
+        few = "" if most is None else f" with up to {most} preemption"
+        return f"the last {self.plan.together} at once with the work, every schedule{few}"
+
     def start(self) -> Spot:
         """Return the spot after booting."""
-        return Spot(build(self.variant, self.geometry))
+        return Spot(build(self.variant, self.plan.sizes))
 
     def key(self, spot: Spot) -> bytes:
         """Return a digest of the allocator's state."""
@@ -39,13 +44,13 @@ class Hunt(Breadth[Spot]):
 
     def at_length(self, length: int) -> None:
         """Search every choice of operations at once that makes lists of this length."""
-        for at_once in range(1, min(self.together, length) + 1):
+        for at_once in range(1, min(self.plan.together, length) + 1):
             for operations in self.levels[length - at_once]:
                 here = self.after(operations)
                 held = here.machine.handles
-                choices = list(self.alphabet.operations(held, len(operations) + 1))
+                choices = list(self.plan.alphabet.operations(held, len(operations) + 1))
                 for chosen in combinations(choices, at_once):
-                    if at_once == 1 < self.together and _is_among_pairs(operations, chosen[0]):
+                    if at_once == 1 < self.plan.together and _is_among_pairs(operations, chosen[0]):
                         continue
                     self.check()
                     self._search(here, operations, _renamed(chosen, len(operations) + 1))
@@ -53,7 +58,7 @@ class Hunt(Breadth[Spot]):
     def _search(self, here: Spot, operations: Operations, actors: Operations) -> None:
         """Search every schedule of the actors and one run of the work, if it is asked for."""
         start = Start(here.allocator, here.machine.handles, actors, works=1)
-        result = search(start, preemptions=self.preemptions, known=self.known)
+        result = search(start, preemptions=self.plan.preemptions, known=self.known)
         self.steps += result.steps
         self.witnessed.update(result.witnessed)
         for found in result.findings.values():

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from percpu_proofs.explore.cursor import Cursor
+from percpu_proofs.explore.state_judge import StateJudge
 from percpu_proofs.explore.system import Schedule
 from percpu_proofs.explore.watch import Watch
 from percpu_proofs.explore.world import Start
@@ -86,6 +87,7 @@ class Search(ABC):
         preemptions: int | None = None,
         stop: Callable[[Explored], bool] | None = None,
         refine: bool = False,
+        of_states: StateJudge | None = None,
     ) -> None:
         self.max_steps = max_steps
         self.preemptions = preemptions
@@ -93,7 +95,7 @@ class Search(ABC):
         self.result = Explored(self.mode)
         self.cursor = Cursor(start, refine=refine)
         self.world, self.follower = self.cursor.world, self.cursor.follower
-        self.watch = Watch(self.result, self.follower)
+        self.watch = Watch(self.result, self.follower, of_states)
 
     def run(self) -> Explored:
         """Search until everything is covered, a bound is hit, or Ctrl-C; return what was."""

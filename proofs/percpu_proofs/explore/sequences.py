@@ -67,9 +67,14 @@ class Sequences(Breadth[Place]):
     asked: Counter[str] = field(default_factory=Counter)
     sightings: Sightings = field(default_factory=Sightings)
 
+    @property
+    def how(self) -> str:
+        """What is done with the lists, in words."""
+        return "one after the other, contracts at full"
+
     def start(self) -> Place:
         """Return the place after booting."""
-        return Place(build(self.variant, self.geometry, contracts="full"))
+        return Place(build(self.variant, self.plan.sizes, contracts="full"))
 
     def key(self, spot: Place) -> bytes:
         """Return a digest of the allocator's state and its history."""

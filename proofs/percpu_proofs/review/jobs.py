@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,9 +15,11 @@ from percpu_proofs.conformance.vector_file import read_vector
 from percpu_proofs.explore import alphabets
 from percpu_proofs.explore.breadth import Breadth, Caught
 from percpu_proofs.explore.fuzz import Fuzz
+from percpu_proofs.explore.hunt import Hunt
 from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.scenario import KERNEL_32K
 from percpu_proofs.explore.scenarios import SCENARIOS
+from percpu_proofs.explore.sequences import Sequences
 from percpu_proofs.explore.token import Token
 from percpu_proofs.machine import Machine
 from percpu_proofs.oplist import text_of
@@ -133,35 +135,23 @@ def _wanted(variant: str) -> frozenset[str]:
     return frozenset(variant_class(variant).EXPECTED)
 
 
-def _sequences(job: Job) -> Outcome:
-    plan = next(p for p in alphabets.SEQUENCES if p.name == job.what)
-    search = alphabets.sequences(plan, job.variant)
-    search.wanted = _wanted(job.variant) & plan.sought
-    return _breadth(job, plan, search, "one after the other, contracts at full")
-
-
-def _hunt(job: Job) -> Outcome:
-    plan = next(p for p in alphabets.HUNTS if p.name == job.what)
-    search = alphabets.hunt(plan, job.variant)
-    search.wanted = _wanted(job.variant) & plan.sought
-    few = "" if plan.preemptions is None else f" with up to {plan.preemptions} preemption"
-    how = f"the last {plan.together} at once with the work, every schedule{few}"
-    return _breadth(job, plan, search, how)
-
-
-def _breadth(job: Job, plan: alphabets.Plan, search: Breadth[Any], how: str) -> Outcome:
+def _breadth(job: Job) -> Outcome:
+    plans, engine = _BREADTH[job.engine]
+    plan = next(p for p in plans if p.name == job.what)
+    wanted = _wanted(job.variant) & plan.sought
     if job.deep:
-        search.longest, search.wanted = plan.longest + 8, frozenset({"all there is"})
-        search.most = plan.most * _DEEPER
+        plan = replace(plan, longest=plan.longest + 8, most=plan.most * _DEEPER)
+        wanted = frozenset({"all there is"})
     if job.most is not None:
-        search.most = job.most
+        plan = replace(plan, most=job.most)
+    search = engine(job.variant, plan, wanted)
     search.run()
-    short = "" if search.complete else f" of {search.longest}, {search.stopped or 'interrupted'}"
+    short = "" if search.complete else f" of {plan.longest}, {search.stopped or 'interrupted'}"
     return Outcome(
         job,
         EXHAUSTIVE,
         f"all lists of up to {search.covered} operations{short}",
-        f"{how}; {plan.bound}",
+        f"{search.how}; {plan.bound}",
         dict(search.judged),
         {c.clause: _example(job.variant, c, plan.geometry) for c in search.caught.values()},
         search.complete,
@@ -272,9 +262,13 @@ def _workload(job: Job) -> Outcome:
     return outcome
 
 
+_BREADTH: dict[Engine, tuple[Sequence[alphabets.Plan], type[Breadth[Any]]]] = {
+    "sequences": (alphabets.SEQUENCES, Sequences),
+    "hunt": (alphabets.HUNTS, Hunt),
+}
 _RUNS: dict[Engine, Callable[[Job], Outcome]] = {
-    "sequences": _sequences,
-    "hunt": _hunt,
+    "sequences": _breadth,
+    "hunt": _breadth,
     "scenario": _scenario,
     "fuzz": _fuzz,
     "workload": _workload,

@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 
 from percpu_proofs.explore.search import EnoughError, Explored, Mode, Search
 from percpu_proofs.explore.standing import number_of
+from percpu_proofs.explore.state_judge import StateJudge
 from percpu_proofs.explore.system import Need, Place, Shared, actor_of, enabled
 from percpu_proofs.explore.world import Start
 from percpu_spec.catalogue import REFINE
@@ -71,6 +72,7 @@ class Known:
     spots: dict[int, Spot] = field(default_factory=dict)
     outcomes: dict[Hashable, Outcome] = field(default_factory=dict)
     ends: dict[Hashable, Said] = field(default_factory=dict)
+    of_states: StateJudge | None = None
 
     def share(self, shared: Shared) -> int:
         """Return the number of what actors share."""
@@ -107,9 +109,11 @@ class Matching(Search):
         known: Known | None = None,
         **bounds: Any,
     ) -> None:
-        super().__init__(start, **bounds)
-        self.preemptions = preemptions
         self.known = Known() if known is None else known
+        if self.known.of_states is None:
+            self.known.of_states = StateJudge(type(start.allocator))
+        super().__init__(start, of_states=self.known.of_states, **bounds)
+        self.preemptions = preemptions
         # states met, with the schedules that go on from each and the steps of those; none while
         # the search through a state is under way
         self._met: dict[object, tuple[int, int] | None] = {}
