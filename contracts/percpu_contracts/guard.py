@@ -35,7 +35,8 @@ class Guard:
     """
 
     __slots__ = (
-        *("actor", "data", "holder", "inside", "lock", "locked", "mutex", "open", "released", "report"),
+        *("actor", "data", "holder", "inside", "lock", "locked", "mutex", "open"),
+        *("released", "report"),
     )
 
     def __init__(self, report: Callable[[str, str], object]) -> None:

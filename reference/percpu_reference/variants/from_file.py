@@ -15,7 +15,9 @@ from functools import cache
 from pathlib import Path
 from types import FunctionType, ModuleType
 
+from percpu_contracts.traps import slots_of
 from percpu_reference.balance import Balance
+from percpu_reference.chunk import Chunk
 from percpu_spec.catalogue import clauses
 
 EXAMPLE = """
@@ -66,13 +68,13 @@ def variant_from_file(path: Path) -> type[Balance]:
     }  # fmt: skip
     for name, value in ours.items():
         _check_member(path, cls, name, value, theirs)
-    if not ours.keys() & theirs.keys() - {"EXPECTED", "NOT_APPLICABLE"}:
+    if not ours.keys() & theirs.keys() - {"EXPECTED", "NOT_APPLICABLE", "UNLOCKED"}:
         raise VariantFileError(path, f"{cls.__name__} overrides nothing")
     return cls
 
 
 def _check_verdicts(path: Path, cls: type[Balance]) -> None:
-    """Refuse declared verdicts that are no map from clauses of the catalogue to reasons."""
+    """Refuse declarations that are no map from clauses, or fields of its own, to reasons."""
     for name in ("EXPECTED", "NOT_APPLICABLE"):
         declared = getattr(cls, name)
         if not isinstance(declared, dict):
@@ -89,6 +91,13 @@ def _check_verdicts(path: Path, cls: type[Balance]) -> None:
                 raise VariantFileError(
                     path, f"{name} of {cls.__name__}: the reason for {key} is no text"
                 )
+    if not isinstance(cls.UNLOCKED, dict):
+        raise VariantFileError(path, f"UNLOCKED of {cls.__name__} is no dict of field to reason")
+    for field in cls.UNLOCKED:
+        if field in (*slots_of(cls.__mro__[-2]), *slots_of(Chunk)):
+            raise VariantFileError(
+                path, f"UNLOCKED of {cls.__name__}: {field} is no field of its own"
+            )
 
 
 def _check_member(
