@@ -97,7 +97,7 @@ class IndexData:
 
     def shut(self) -> None:
         """Let all objects tell, those included that have come since the last time."""
-        if getattr(self.allocator, "next_id", 0) != self._up_to:  # locks alone have none
+        if self.allocator.next_id != self._up_to:
             self._look()
         for thing, trap in self.open:  # each is plain, where this is faster than `become`
             thing.__class__ = trap
