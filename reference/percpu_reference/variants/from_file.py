@@ -18,12 +18,8 @@ from types import FunctionType, ModuleType
 
 from percpu_contracts.traps import slots_of
 from percpu_reference.balance import Balance
-<<<<<<< HEAD
-from percpu_spec.catalogue import REFINE, clauses
-=======
 from percpu_reference.chunk import Chunk
-from percpu_spec.catalogue import clauses
->>>>>>> guard
+from percpu_spec.catalogue import REFINE, clauses
 
 FILES: set[str] = set()
 """The files of variants that were imported, by the names that their code carries."""
@@ -71,28 +67,19 @@ def variant_from_file(path: Path) -> type[Balance]:
     }  # fmt: skip
     for name, value in ours.items():
         _check_member(path, cls, name, value, theirs)
-<<<<<<< HEAD
-    if not ours.keys() & theirs.keys() - {"EXPECTED", "NOT_APPLICABLE"}:
-        raise VariantFileError(path, f"{cls.__name__} overrides nothing", line_of_name(cls, ""))
-=======
     if not ours.keys() & theirs.keys() - {"EXPECTED", "NOT_APPLICABLE", "UNLOCKED"}:
-        raise VariantFileError(path, f"{cls.__name__} overrides nothing")
->>>>>>> guard
+        raise VariantFileError(path, f"{cls.__name__} overrides nothing", line_of_name(cls, ""))
+    _check_unlocked(path, cls)
     return cls
 
 
 def _check_verdicts(path: Path, cls: type[Balance]) -> None:
-<<<<<<< HEAD
     """Refuse declared verdicts that are no map from clauses of the catalogue to reasons."""
     known = [*clauses(), REFINE]
-=======
-    """Refuse declarations that are no map from clauses, or fields of its own, to reasons."""
->>>>>>> guard
     for name in ("EXPECTED", "NOT_APPLICABLE"):
         declared = getattr(cls, name)
         wrong = ""
         if not isinstance(declared, dict):
-<<<<<<< HEAD
             wrong = "is no dict of clause to reason"
         else:
             for key, reason in declared.items():
@@ -104,28 +91,18 @@ def _check_verdicts(path: Path, cls: type[Balance]) -> None:
         if wrong:
             line = line_of_name(cls, name)
             raise VariantFileError(path, f"{name} of {cls.__name__} {wrong}", line)
-=======
-            raise VariantFileError(
-                path, f"{name} of {cls.__name__} is no dict of clause to reason"
-            )
-        for key, reason in declared.items():
-            if key not in clauses():
-                near = get_close_matches(str(key), clauses()) or list(clauses())[:3]
-                raise VariantFileError(
-                    path, f"{name} of {cls.__name__}: no clause {key!r}, such as {', '.join(near)}"
-                )
-            if not isinstance(reason, str):
-                raise VariantFileError(
-                    path, f"{name} of {cls.__name__}: the reason for {key} is no text"
-                )
+
+
+def _check_unlocked(path: Path, cls: type[Balance]) -> None:
+    """Refuse an UNLOCKED that is no map from fields of the variant's own to reasons."""
+    line = line_of_name(cls, "UNLOCKED")
     if not isinstance(cls.UNLOCKED, dict):
-        raise VariantFileError(path, f"UNLOCKED of {cls.__name__} is no dict of field to reason")
+        wrong = f"UNLOCKED of {cls.__name__} is no dict of field to reason"
+        raise VariantFileError(path, wrong, line)
     for field in cls.UNLOCKED:
         if field in (*slots_of(cls.__mro__[-2]), *slots_of(Chunk)):
-            raise VariantFileError(
-                path, f"UNLOCKED of {cls.__name__}: {field} is no field of its own"
-            )
->>>>>>> guard
+            wrong = f"UNLOCKED of {cls.__name__}: {field} is no field of its own"
+            raise VariantFileError(path, wrong, line)
 
 
 def _check_member(
