@@ -48,7 +48,8 @@ class StateJudge:
 
     def __init__(self, variant: type[Allocator]) -> None:
         self.whole = WholeState(variant.NOT_APPLICABLE)
-        self._sightings = Sightings(never=SITUATIONS.keys() - _OF_CHUNKS)
+        never = (SITUATIONS.keys() - _OF_CHUNKS) | variant.NOT_APPLICABLE.keys()
+        self._sightings = Sightings(never=never)
         self._states: dict[object, list[Judged]] = {}  # what is broken in those met
         self._records: dict[object, list[Judged]] = {}  # the same of chunks
 
