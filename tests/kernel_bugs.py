@@ -14,6 +14,7 @@ class Bug(NamedTuple):
     anchor: str  # regular expression; the first match behind the function's head is replaced
     instead: str
     gaps: bool = False  # shows only where pcpu_lock is dropped
+    clause: str = ""  # what it breaks at the step at which the kernel parts from the model
     file: str = "mm/percpu.c"
 
 
@@ -88,12 +89,14 @@ BUGS = (
         "pcpu_isolate_chunk",
         r"pcpu_to_depopulate_slot",
         "pcpu_free_slot",
+        clause="ISO-2",
     ),
     Bug(
         "float kept on isolation",
         "pcpu_isolate_chunk",
         r"pcpu_nr_empty_pop_pages -= chunk->nr_empty_pop_pages",
         "(void)0",
+        clause="FLT-1",
     ),
     Bug(
         "search stops before the free list",
@@ -174,7 +177,13 @@ BUGS = (
         r"max\(freed_page_end, end \+ 1\)",
         "end + 1",
     ),
-    Bug("no flush", "pcpu_reclaim_populated", r"freed_page_start < freed_page_end", "0"),
+    Bug(
+        "no flush",
+        "pcpu_reclaim_populated",
+        r"freed_page_start < freed_page_end",
+        "0",
+        clause="ISO-1",
+    ),
     Bug(
         "mutex left held",
         "(?:pcpu_alloc|pcpu_alloc_noprof)",
@@ -221,6 +230,28 @@ BUGS = (
         "pcpu_reclaim_populated",
         r"\bend = -1;(?=\s*\})",
         "(void)0;",
+        clause="POP-3",
+    ),
+    Bug(
+        "no free chunk spared",
+        "pcpu_balance_free",
+        r"if \(chunk == list_first_entry\(free_head, struct pcpu_chunk, list\)\)",
+        "if (0)",
+        clause="BAL-6",
+    ),
+    Bug(
+        "search goes on into to_depopulate",
+        "(?:pcpu_alloc|pcpu_alloc_noprof)",
+        r"slot <= pcpu_free_slot",
+        "slot < pcpu_nr_slots",
+        gaps=True,
+    ),
+    Bug(
+        "mutex released before the population",
+        "(?:pcpu_alloc|pcpu_alloc_noprof)",
+        r"rs = PFN_DOWN\(off\)",
+        "mutex_unlock(&pcpu_alloc_mutex); rs = PFN_DOWN(off)",
+        gaps=True,
     ),
 )
 

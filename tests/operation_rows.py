@@ -74,6 +74,7 @@ OPERATIONS: list[tuple[str, Predicate, tuple[object, ...], tuple[object, ...], s
     ("LOCK-1", locks.lock_is_taken_once, (False,), (True,), "with no gap between"),
     ("LOCK-1", locks.lock_is_released, (False,), (True,), "behind the last lock section"),
     ("LOCK-2", locks.no_gap_is_locked, (False,), (True,), "in a gap with pcpu_lock held"),
+    ("LOCK-2", locks.mutex_is_taken_once, (False,), (True,), "with no gap between"),
     ("LOCK-2", locks.mutex_changes_hands, (False, True, False, True), (True, True, False, True),
      "taken while held"),
     ("LOCK-2", locks.mutex_changes_hands, (True, False, True, True), (False, False, False, True),

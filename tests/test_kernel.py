@@ -365,8 +365,9 @@ def bugged(bug: Bug, tmp_path: Path) -> Library:
 )
 def test_seeded_bug_is_found(bug: Bug, tmp_path: Path) -> None:
     library = bugged(bug, tmp_path)
-    if bug.gaps:
+    if bug.gaps or bug.clause:
         tally = drawn(library, Model(), range(5), schedules=100)
+        assert not bug.clause or bug.clause in tally.broken
     else:
         tally = drawn(library, Model(), range(30), cases=10, operations=800)
     assert tally.differs

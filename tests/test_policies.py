@@ -68,13 +68,6 @@ POLICIES = {
                     first, behind = min(first, page), page + 1
             return first, behind, False
     """,
-    "drained chunks go back": """
-        def sideline_chunk(self, chunk):
-            if chunk.nr_empty_pop_pages:
-                super().sideline_chunk(chunk)
-            else:
-                self.reintegrate_chunk(chunk)
-    """,
 }
 LEAVING = """
         def populate_holes(self, chunk, nr_to_pop):

@@ -30,6 +30,7 @@ KM = SMALL.with_changes("backing=km,cpus=3")
 EARLY = SMALL.with_changes("async=0,memcg=0,reserved=128,dyn=256")
 KERNEL = Geometry(static=10002, reserved=8192, dyn=30958, memcg=True)
 
+EIGHT = Geometry(unit=32768, static=4096, reserved=0, dyn=28672, cpus=2)
 TINY = Geometry(page=32, unit=128, static=24, reserved=40, dyn=64, cpus=2, largest=64)
 
 MIXED = ("-", "-", "-", "G", "A", "AG", "N", "NW", "O", "OG", "F", "W", "GF")
@@ -43,6 +44,17 @@ FAULTS = (
 
 SIDELINED = "a 1 16 4 -|a 2 52 4 -|a 3 52 4 -|b|f 1|f 3|b|a 4 36 4 -|b"
 """The balance work populates a sidelined chunk, and the float does not rise (R2)."""
+
+
+WAITING = "|".join(
+    (
+        *(f"a {n} 4096 4 -" for n in (*range(1, 8), *range(11, 27))),
+        *("a 31 24576 4 -", "a 32 8192 4 -"),
+        *(f"f {n}" for n in (*range(11, 26, 2), 32)),
+        *("a 40 8192 4 A", "b"),
+    )
+)
+"""A request for which only a chunk on to_depopulate has room (ISO-4)."""
 
 
 class Phase(NamedTuple):
@@ -131,6 +143,7 @@ def scenes() -> tuple[Scene, ...]:
         _scene("early", EARLY, 5, RESERVED, *small),
         _scene("kernel", KERNEL, 6, RESERVED, FILL, FAIL, DRAIN, FILL, DRAIN),
         Scene("sidelined", TINY, parse_operations(Path("sidelined"), SIDELINED.split("|"))),
+        Scene("waiting", EIGHT, parse_operations(Path("waiting"), WAITING.split("|"))),
     )
 
 

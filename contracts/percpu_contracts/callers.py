@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import FrameType
 from typing import Final
 
 _WATCHERS: Final = frozenset(("icontract", "percpu_contracts", "percpu_proofs"))
@@ -16,7 +17,7 @@ def caller(allocator: object) -> str:
     Up to the first that is none of ours, with its file and line.
     """
     names: list[str] = []
-    frame = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         code = frame.f_code
         package = frame.f_globals.get("__name__", "").partition(".")[0]

@@ -28,14 +28,15 @@ class Guard:
     """What is known of the locks of one allocator while its steps run.
 
     inside: a step of the allocator runs; what others do between steps is their own affair.
-    locked: pcpu_lock was taken since the step began, released: it was released. actor: who runs,
-    and holder: who took pcpu_alloc_mutex; None where actors are not told apart.
-    report: called with clause and message of each misuse. data: what pcpu_lock protects, of the
+    locked: pcpu_lock was taken since the step began, released: it was released; dropped: so was
+    pcpu_alloc_mutex. actor: who runs, and holder: who took pcpu_alloc_mutex; None where actors are
+    not told apart. report: called with clause and message of each misuse. data: what pcpu_lock protects, of the
     allocator that the guard has been given; open: its objects that tell no more.
     """
 
     __slots__ = (
-        *("actor", "data", "holder", "inside", "lock", "locked", "mutex", "open", "released", "report"),
+        *("actor", "data", "dropped", "holder", "inside", "lock", "locked"),
+        *("mutex", "open", "released", "report"),
     )
 
     def __init__(self, report: Callable[[str, str], object]) -> None:
@@ -44,6 +45,7 @@ class Guard:
         self.lock = False
         self.locked = False
         self.released = False
+        self.dropped = False
         self.mutex = False
         self.actor: object = None
         self.holder: object = None
@@ -59,9 +61,9 @@ class Guard:
     def enter(self, allocator: Any = None) -> None:
         """Begin to judge a step that nobody has judged so far, of the allocator last given."""
         if allocator is not None and (self.data is None or self.data.allocator is not allocator):
-            self.data = IndexData(allocator, self.open)
+            self.data = IndexData(allocator, self.open) if is_guarded(type(allocator)) else None
         self.inside = True
-        self.locked = self.released = False
+        self.locked = self.released = self.dropped = False
         HERE.witness = self
         if self.data is not None and not self.lock:
             self.data.shut()
@@ -91,8 +93,11 @@ class Guard:
             wrong = locks.mutex_changes_hands(
                 self.mutex, taken, self.lock, not self.mutex or self.holder == self.actor
             )
+            if wrong is None and taken:
+                wrong = locks.mutex_is_taken_once(self.dropped)
             if wrong is not None:
                 self.report("LOCK-2", wrong)
+        self.dropped = self.dropped or not taken
         self.mutex = taken
         self.holder = self.actor if taken else None
 
@@ -140,13 +145,18 @@ def gap_misuse(last: bool) -> tuple[str, str]:
     return "LOCK-2", str(locks.no_gap_is_locked(True))
 
 
+def is_guarded(cls: type[Any]) -> bool:
+    """Return whether allocators of a class tell their guard of what they do."""
+    return getattr(cls.__setattr__, "guards", False)
+
+
 def guarded(cls: type[Any], namespace: dict[str, Any]) -> dict[str, Any]:
     """Return the namespace of a subclass of an allocator class with what guards it added.
 
     The guard is that of the allocator's monitor; while it has none nothing is judged. The layout
     is the base's, so an instance of the base may be made one of the subclass.
     """
-    if getattr(cls.__setattr__, "guards", False):
+    if is_guarded(cls):
         return namespace
     return {
         **namespace,
@@ -166,7 +176,7 @@ def _judging(put: Callable[..., None]) -> Callable[..., None]:
         if field == "monitor" and value is not None and value.guard.data is None:
             value.guard.data = IndexData(self, value.guard.open)
 
-    judged.guards = True  # type: ignore[attr-defined]  # read by `guarded`
+    judged.guards = True  # type: ignore[attr-defined]  # read by `is_guarded`
     return judged
 
 

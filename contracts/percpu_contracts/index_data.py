@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any, Final
 
 from percpu_contracts.traps import (
+    LINKS,
     TWINS,
     Pages,
     adopt,
@@ -19,7 +20,8 @@ from percpu_contracts.traps import (
     exhaust,
     fields_of,
     held,
-    slots_of,
+    name_in,
+    own_slots,
     trap_of,
 )
 
@@ -95,7 +97,7 @@ class IndexData:
 
     def shut(self) -> None:
         """Let all objects tell, those included that have come since the last time."""
-        if getattr(self.allocator, "next_id", 0) != self._up_to:  # locks alone have none
+        if self.allocator.next_id != self._up_to:
             self._look()
         for thing, trap in self.open:  # each is plain, where this is faster than `become`
             thing.__class__ = trap
@@ -108,14 +110,11 @@ class IndexData:
 
     def name(self, thing: Any, field: object) -> str:
         """Return what changes, in words: a field of an object, or the container it is."""
-        for holder in (self.allocator, *self._chunks):
-            every = held(holder, self._kinds, fields_of(holder))
-            found = [name for name, one in every if one is thing]
-            if found or thing is holder:
-                parts = [field, *found[:1]]
-                if holder is not self.allocator:
-                    parts.append(f"chunk {holder.id}")
-                return " of ".join(str(part) for part in parts if part)
+        for holder in (*self._chunks, self.allocator):
+            name = None if thing is holder else name_in(holder, thing, fields_of(holder))
+            if name is not None or thing is holder:
+                chunk = None if holder is self.allocator else f"chunk {holder.id}"
+                return " of ".join(str(part) for part in (field, name, chunk) if part)
         return str(field)
 
     def _look(self) -> None:
@@ -134,7 +133,8 @@ class IndexData:
             whole = adopt(chunk, fields) and whole
             self._fixed = self._fixed and not self._has_own(chunk)
             self._chunks.add(chunk)
-            self._add([chunk, *(one for _, one in held(chunk, self._kinds, fields))])
+            parts = [getattr(chunk, name, None) for name in fields if name not in LINKS]
+            self._add([chunk, *held(parts, self._kinds)])
         self._up_to = allocator.next_id if whole else 0
 
     def _look_through(self, allocator: Any) -> bool:
@@ -147,7 +147,7 @@ class IndexData:
         fields = [name for name in fields_of(allocator) if name not in self.unlocked]
         whole = adopt(allocator, fields)
         self._chunks, self._things, self._plain, self._traps = set(), [], [], []
-        self._add([one for _, one in held(allocator, self._kinds, fields)])
+        self._add(held([getattr(allocator, name, None) for name in fields], self._kinds))
         self._fixed = allocator.stats is None and not self._has_own(allocator)
         return whole
 
@@ -165,5 +165,5 @@ class IndexData:
         """Say whether fields of a variant's own hold objects, now or later."""
         if hasattr(holder, "__dict__"):
             return True
-        own = set(slots_of(holder.__class__)).difference(slots_of(holder.__class__.__mro__[-2]))
+        own = own_slots(holder.__class__)
         return any(getattr(holder, name, None).__class__ in self._kinds for name in own)

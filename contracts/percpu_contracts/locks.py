@@ -66,6 +66,12 @@ def mutex_changes_hands(held: bool, taken: bool, lock: bool, own: bool) -> str |
     return None if own else "pcpu_alloc_mutex is released by a step that does not hold it"
 
 
+@states("LOCK-2", Scope.LOCK)
+def mutex_is_taken_once(dropped: bool) -> str | None:
+    """pcpu_alloc_mutex is not taken again in a step that released it: as with pcpu_lock."""
+    return "pcpu_alloc_mutex is released and taken again, with no gap between" if dropped else None
+
+
 @states("LOCK-3", Scope.STEP, When.STEP)
 def placed_area_keeps_mutex(step: Step, allocator: AllocatorView, history: History) -> str | None:
     """From placing an area to the last of its pages a blocking allocation holds the mutex."""

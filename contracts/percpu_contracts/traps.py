@@ -9,8 +9,9 @@ from __future__ import annotations
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import cache
+from operator import attrgetter
 from typing import Any, Final, Protocol
 
 _CHANGES: Final = (
@@ -20,14 +21,16 @@ _CHANGES: Final = (
     *("remove", "reverse", "setdefault", "sort", "symmetric_difference_update", "update"),
 )
 _LOOKS: Final = ("__contains__", "__getitem__", "__iter__", "count", "find", "index", "rfind")
-_LINKS: Final = frozenset(("next", "prev"))
+LINKS: Final = frozenset(("next", "prev"))
+"""Fields that lead to other objects of the same standing."""
+
 _ALONE: Final = 3  # references to a value: its holder's, a local variable's, an argument's
 
 become: Final[Callable[[object, type], None]] = vars(object)["__class__"].__set__
 """Exchange an object's class."""
 
 
-exhaust: Final[Callable[[Iterable[object]], object]] = deque(maxlen=0).extend
+exhaust: Final = deque[object](maxlen=0).extend
 """Run through something for what that does."""
 
 
@@ -131,6 +134,12 @@ def slots_of(cls: type) -> tuple[str, ...]:
     return tuple(name for name in found if name not in ("__dict__", "__weakref__"))
 
 
+@cache
+def own_slots(cls: type) -> tuple[str, ...]:
+    """Return the names of the slots of a class that the last of its bases has not."""
+    return tuple(name for name in slots_of(cls) if name not in slots_of(cls.__mro__[-2]))
+
+
 def fields_of(holder: Any) -> tuple[str, ...]:
     """Return the names of an object's fields, those included that have no value.
 
@@ -139,10 +148,10 @@ def fields_of(holder: Any) -> tuple[str, ...]:
     cls = holder.__class__
     names = _FIELDS_OF.get(cls)
     if names is None:
-        first = set(slots_of(cls.__mro__[-2]))
+        own = own_slots(cls)
         names = _FIELDS_OF[cls] = tuple(
             name for name in slots_of(cls)
-            if name not in first or not isinstance(getattr(holder, name, None), int)
+            if name in own or not isinstance(getattr(holder, name, None), int)
         )  # fmt: skip
     return (*names, *holder.__dict__) if hasattr(holder, "__dict__") else names
 
@@ -161,7 +170,7 @@ def adopt(holder: Any, keys: Iterable[Any]) -> bool:
     for key in keys:
         value = get(holder, key)
         kind = value.__class__
-        if kind in _ACCESS:
+        if kind in _ACCESS and not _CONTAINERS.isdisjoint(map(_class_of, _items(value))):
             whole = adopt(value, _ACCESS[kind][2](value)) and whole
         if kind in TWINS and sys.getrefcount(value) > _ALONE:
             whole = False
@@ -170,22 +179,35 @@ def adopt(holder: Any, keys: Iterable[Any]) -> bool:
     return whole
 
 
-def held(
-    holder: Any, kinds: frozenset[type], keys: Iterable[Any], path: str = ""
-) -> Iterator[tuple[str, Any]]:
-    """Yield the objects of these kinds that an object holds, also in containers, with names.
+def held(values: Iterable[Any], kinds: frozenset[type]) -> list[Any]:
+    """Return those values that are objects of these kinds, and what containers among them hold."""
+    found: list[Any] = []
+    for value in values:
+        kind = value.__class__
+        if kind in kinds:
+            found.append(value)
+            if kind in _ACCESS:
+                found += held(_items(value), kinds)
+    return found
 
-    What it is linked to is no part of it.
-    """
+
+def name_in(holder: Any, thing: Any, keys: Iterable[Any]) -> str | None:
+    """Return what an object holds another as, also in containers: a name, `name[1]`; or None."""
     get = _ACCESS.get(holder.__class__, _FIELDS)[0]
     for key in keys:
         value = get(holder, key)
-        kind = value.__class__
-        if kind in kinds and key not in _LINKS:
-            name = f"{path}[{key!r}]" if path else key
-            yield name, value
-            if kind in _ACCESS:
-                yield from held(value, kinds, _ACCESS[kind][2](value), name)
+        name = key if get is _get else f"[{key!r}]"
+        if value is thing and key not in LINKS:
+            return str(name)
+        if value.__class__ in _ACCESS:
+            rest = name_in(value, thing, _ACCESS[value.__class__][2](value))
+            if rest is not None:
+                return f"{name}{rest}"
+    return None
+
+
+def _items(container: Any) -> Iterable[Any]:
+    return container.values() if isinstance(container, dict) else container
 
 
 def _get(holder: Any, key: str) -> Any:
@@ -199,3 +221,6 @@ _ACCESS: Final[dict[type, Any]] = {
     for cls in (kind, TWINS[kind])
 }
 """How to get at what containers hold: get, put, and under which keys."""
+
+_CONTAINERS: Final = TWINS.keys() | _ACCESS.keys()
+_class_of: Final = attrgetter("__class__")

@@ -52,6 +52,7 @@ class VmBacking(Chunks):
         self.env.free_pages(self.geometry.cpus, page_end - page_start)
 
     @require("LOCK-2", must.may_sleep)
+    @require("ISO-1", must.flushed_is_hidden)
     @record(must.note_flushed, deed=True)
     def post_unmap_tlb_flush(self, chunk: Chunk, page_start: int, page_end: int) -> None:
         """Flush the TLB of every CPU for the addresses of pages [page_start, page_end)."""

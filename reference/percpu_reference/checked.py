@@ -24,3 +24,4 @@ for _variant in VARIANTS.values():
         _class.__module__ = __name__  # where tools look for it
         globals()[_class.__name__] = _class
         __all__ += [_class.__name__]
+del _variant, _level, _class

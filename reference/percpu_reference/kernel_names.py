@@ -87,6 +87,7 @@ OURS = {
     "chunk_type": "pcpu_chunk_type of kernels with two types of chunks; 6.12 has one",
     "chunks": "a view of the state",
     "clone": "a search comes back to states",
+    "faults": "memory runs out where a script says so",
     "float_of": "pcpu_nr_empty_pop_pages, of which there was one for each type",
     "free": "a free from begin to end, with nothing else running",
     "free_list": "a view of the state",

@@ -107,6 +107,8 @@ class State:
     # clauses a variant is expected to break, and those not asked of it, each with the reason
     EXPECTED: ClassVar[dict[str, str]] = {}
     NOT_APPLICABLE: ClassVar[dict[str, str]] = {}
+    # fields of a variant's own, of it or of its chunks, that need no pcpu_lock, with the reason
+    UNLOCKED: ClassVar[dict[str, str]] = {}
 
     CHUNK: ClassVar[type[Chunk]] = Chunk  # of which a variant may derive one with fields of its own
     chunk_types: ClassVar[int] = 1  # types of chunks kept on lists of their own

@@ -95,17 +95,16 @@ class Wanted(NamedTuple):
 
     floating: int  # pages available, those of isolated chunks included
     marked: bool  # a failed atomic allocation has left its mark
-    holes: bool  # a chunk on one of the lists that it looks at has an unpopulated page
+    holes: bool  # a chunk that it looks at before sidelined and free ones has an unpopulated page
     refusable: bool
 
 
 def wanted_before(self: Model, chunk_type: int) -> Wanted:
     """Return what population of a type finds."""
     least = size_to_slot(self.geometry, self.geometry.page, self.free_slot)
-    slots = range(least, self.free_slot + 1)
     holes = any(
-        chunk.nr_populated < chunk.nr_pages
-        for slot in slots
+        chunk.nr_populated < chunk.nr_pages and not chunk.isolated
+        for slot in range(least, self.free_slot)
         for chunk in self.slot_chunks(lists_of_slot(self, slot)[chunk_type])
     )
     return Wanted(_available(self, chunk_type), self.atomic_alloc_failed, holes, refusable(self))

@@ -170,6 +170,16 @@ def is_hidden(self: Model, chunk: LinkedChunk) -> str | None:
     return isolation.released_is_hidden(self, chunk)
 
 
+def flushed_is_hidden(
+    self: Model, chunk: LinkedChunk, page_start: int, page_end: int
+) -> str | None:
+    """Nor before the translations of pages that it has lost are flushed (ISO-1)."""
+    stale = self.monitor.history.stale
+    if not any((chunk, page) in stale for page in range(page_start, page_end)):
+        return NOT_ASKED  # they come from a mapping that failed
+    return isolation.released_is_hidden(self, chunk)
+
+
 def note_populated(self: Model, chunk: LinkedChunk, page_start: int, page_end: int) -> None:
     """These pages were counted as populated."""
     self.monitor.history.tell(Deed.POPULATED, chunk, page_start, page_end)
@@ -184,8 +194,10 @@ def note_released(self: Model, chunk: LinkedChunk, page_start: int, page_end: in
 
 def note_flushed(self: Model, chunk: LinkedChunk, page_start: int, page_end: int) -> None:
     """The translations of these pages were flushed (TLB-1)."""
-    self.monitor.history.flushed(chunk, range(page_start, page_end))
-    self.monitor.history.tell(Deed.FLUSHED, chunk, page_start, page_end)
+    history, pages = self.monitor.history, range(page_start, page_end)
+    if any((chunk, page) in history.stale for page in pages):
+        history.tell(Deed.FLUSHED, chunk, page_start, page_end)
+    history.flushed(chunk, pages)
 
 
 def note_destroyed(self: Model, chunk: LinkedChunk) -> None:

@@ -289,8 +289,8 @@ class World:
     def watched_step(self, step: int) -> Runner:
         """Let an actor take one step with its locks watched; `misuse` has what is wrong."""
         allocator, guard = self.allocator, self.monitor.guard
-        guard.begin(allocator, max(step, ~step), self.holder)
         allocator.__class__ = self._guarded
+        guard.begin(allocator, max(step, ~step), self.holder)
         try:
             return self.step(step)
         finally:

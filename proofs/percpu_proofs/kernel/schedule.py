@@ -113,7 +113,7 @@ def follow(
                 stage.step(step)
                 for clause, (_, wrong) in done.broken.items():
                     if declared is not None and clause not in declared:
-                        done.difference = f"clause {clause}: {wrong}"
+                        done.difference = done.difference or f"clause {clause}: {wrong}"
                 if done.difference is not None or done.steps == _MOST_STEPS:
                     return tuple(taken)
             stage.judge_rest()
@@ -182,8 +182,7 @@ class Stage:
                 self.done.difference = f"result: kernel {theirs}, model {ours}"
                 return
         self._compare()
-        if self.done.difference is None:
-            self._judge(world.after(step_taken, runner))
+        self._judge(world.after(step_taken, runner))
 
     def _follow(self, actor: int, runner: Runner, left: Gap | None) -> tuple[int | None, Result]:
         """Run the kernel's actor to the point that is the gap its model stands at."""

@@ -47,6 +47,9 @@ def install(told: AnalysisOptionSet | None) -> None:
         if not issubclass(cls, Allocator):
             return of_class(cls, options)  # type: ignore[no-any-return]
         methods = symbolic.conditions_of(cls)
+        if cls.chunk_types > 1:
+            name = next(iter(sorted(methods)))
+            return [Unjudged(Place(cls, "any function", methods[name]), why_not(cls))]
         names = dict.fromkeys([*(name for name in ENTRIES if name in methods), *sorted(methods)])
         return [one for name in names for one in _claims(cls, name, methods, options)]
 

@@ -344,10 +344,22 @@ def depopulate_empty(subject: Subject) -> Arguments:
     return (subject.waiting(),)
 
 
-def why_not(cls: type[Allocator], name: str) -> str:
-    """Return why CrossHair is given nothing for a function of a checked class."""
+_WHY_NOT = {
+    "areas": "bits of the maps would all be constants",
+    "balance": "it runs the whole work, and is asked nothing at level full",
+    "chunks": "the maps that it makes would all be constants",
+    "fit": "bits and hints would all be constants; for any size z3 proves them",
+    "hints": "bits and hints would all be constants; for any size z3 proves them",
+    "memcg": "it charges areas, whose bits would all be constants",
+    "operations": "it searches maps, whose bits would all be constants",
+}
+"""Why symbols say nothing of the other functions, by module."""
+
+
+def why_not(cls: type[Allocator], name: str = "") -> str:
+    """Return why CrossHair is given nothing for a function of a checked class, or for any."""
     if cls.chunk_types > 1:
         return f"chunks of {cls.chunk_types} types are not made of symbols"
-    if name in ("alloc", "free", "balance"):
-        return "it runs a whole operation and asks of the state after it"
-    return "it reads or writes map bits, which would all be constants: enumerated instead"
+    owner = next(base for base in reversed(cls.__mro__) if name in vars(base))
+    why = _WHY_NOT.get(owner.__module__.rsplit(".", 1)[-1])
+    return f"{why}; enumerated" if why else "a function of the variant's own: nothing is given"

@@ -216,3 +216,12 @@ BALANCE: list[Row] = [
      "ISO-1"),
     ("depopulate_empty", "self.spin_unlock()", "pass", "LOCK-2"),
 ]  # fmt: skip
+
+# what only steps tell, and what no vector can
+STEPS: list[Row] = [
+    ("populate_area", 'yield Gap("alloc: populate", chunk, rs, re, Kind.FILL)',
+     'self.alloc_mutex = False\n        yield Gap("alloc: populate", chunk, rs, re, Kind.FILL)\n'
+     "        self.alloc_mutex = True", "LOCK-3"),
+    ("search_lists_for", "self.search_lists[number]",
+     "[*self.search_lists[number], self.chunk_lists[self.to_depopulate_slot]]", "ISO-4"),
+]  # fmt: skip

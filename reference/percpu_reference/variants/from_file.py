@@ -16,7 +16,9 @@ from pathlib import Path
 from traceback import walk_tb
 from types import FunctionType, ModuleType
 
+from percpu_contracts.traps import slots_of
 from percpu_reference.balance import Balance
+from percpu_reference.chunk import Chunk
 from percpu_spec.catalogue import REFINE, clauses
 
 FILES: set[str] = set()
@@ -65,8 +67,9 @@ def variant_from_file(path: Path) -> type[Balance]:
     }  # fmt: skip
     for name, value in ours.items():
         _check_member(path, cls, name, value, theirs)
-    if not ours.keys() & theirs.keys() - {"EXPECTED", "NOT_APPLICABLE"}:
+    if not ours.keys() & theirs.keys() - {"EXPECTED", "NOT_APPLICABLE", "UNLOCKED"}:
         raise VariantFileError(path, f"{cls.__name__} overrides nothing", line_of_name(cls, ""))
+    _check_unlocked(path, cls)
     return cls
 
 
@@ -88,6 +91,18 @@ def _check_verdicts(path: Path, cls: type[Balance]) -> None:
         if wrong:
             line = line_of_name(cls, name)
             raise VariantFileError(path, f"{name} of {cls.__name__} {wrong}", line)
+
+
+def _check_unlocked(path: Path, cls: type[Balance]) -> None:
+    """Refuse an UNLOCKED that is no map from fields of the variant's own to reasons."""
+    line = line_of_name(cls, "UNLOCKED")
+    if not isinstance(cls.UNLOCKED, dict):
+        wrong = f"UNLOCKED of {cls.__name__} is no dict of field to reason"
+        raise VariantFileError(path, wrong, line)
+    for field in cls.UNLOCKED:
+        if field in (*slots_of(cls.__mro__[-2]), *slots_of(Chunk)):
+            wrong = f"UNLOCKED of {cls.__name__}: {field} is no field of its own"
+            raise VariantFileError(path, wrong, line)
 
 
 def _check_member(
