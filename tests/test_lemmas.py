@@ -32,6 +32,7 @@ LONG = (
     *("block-update-keeps-runs", "block-update-longest", "linux-block-update-ordered"),
 )
 """Lemmas of many or hard paths."""
+assert set(LONG) <= BY_NAME.keys()
 BY_NAME = {lemma.id: lemma for lemma in LEMMAS}
 REFUTED = {
     "linux-block-update-ordered": "HINT-4",
