@@ -32,8 +32,8 @@ LONG = (
     *("block-update-keeps-runs", "block-update-longest", "linux-block-update-ordered"),
 )
 """Lemmas of many or hard paths."""
-assert set(LONG) <= BY_NAME.keys()
 BY_NAME = {lemma.id: lemma for lemma in LEMMAS}
+assert set(LONG) <= BY_NAME.keys()
 REFUTED = {
     "linux-block-update-ordered": "HINT-4",
     "linux-alloc-right-edge": "HINT-3",
