@@ -168,24 +168,28 @@ class Chunk:
         new.immutable = self.immutable
         new.start_offset = self.start_offset
         new.end_offset = self.end_offset
-        new.alloc_map = bytearray(self.map_bits)
-        new.bound_map = bytearray(self.map_bits + 1)
-        new.populated = bytearray(self.nr_pages)
+        new.alloc_map = bytearray(self.alloc_map)
+        new.bound_map = bytearray(self.bound_map)
+        new.populated = bytearray(self.populated)
         new.chunk_md = self.chunk_md.clone()
         new.md_blocks = [block.clone() for block in self.md_blocks]
-        new.restore(self)
+        new._take_over(self)
         return new
 
     def restore(self, other: Chunk) -> None:
         """Take over the state of a chunk of the same shape, in place, and be on no list."""
-        self.next = self
-        self.prev = self
         self.alloc_map[:] = other.alloc_map
         self.bound_map[:] = other.bound_map
         self.populated[:] = other.populated
         self.chunk_md.restore(other.chunk_md)
         for block, origin in zip(self.md_blocks, other.md_blocks, strict=True):
             block.restore(origin)
+        self._take_over(other)
+
+    def _take_over(self, other: Chunk) -> None:
+        """Take over the flags and counters, and be on no list."""
+        self.next = self
+        self.prev = self
         self.free_bytes = other.free_bytes
         self.isolated = other.isolated
         self.nr_populated = other.nr_populated

@@ -94,7 +94,7 @@ class Wanted(NamedTuple):
     """What population by the balance work finds."""
 
     floating: int
-    available: int  # those pages and the empty ones of isolated chunks
+    available: int  # the float, and empty pages of isolated chunks
     marked: bool  # a failed atomic allocation has left its mark
     holes: bool  # a chunk that it looks at before sidelined and free ones has an unpopulated page
     refusable: bool
@@ -108,8 +108,13 @@ def wanted_before(self: Model, chunk_type: int) -> Wanted:
         for slot in range(least, self.free_slot)
         for chunk in self.slot_chunks(lists_of_slot(self, slot)[chunk_type])
     )
-    floating, available = self.float_of(chunk_type), _available(self, chunk_type)
-    return Wanted(floating, available, self.atomic_alloc_failed, holes, refusable(self))
+    return Wanted(
+        self.float_of(chunk_type),
+        _available(self, chunk_type),
+        self.atomic_alloc_failed,
+        holes,
+        refusable(self),
+    )
 
 
 def rises_as_wanted(self: Model, chunk_type: int, OLD: Any) -> str | None:
@@ -117,8 +122,9 @@ def rises_as_wanted(self: Model, chunk_type: int, OLD: Any) -> str | None:
     if not self.monitor.alone or self.geometry.backing != "vm":
         return NOT_ASKED
     wanted: Wanted = OLD.wanted
-    after = self.float_of(chunk_type)
-    return balance.float_rises_as_wanted(wanted.floating, after, wanted.marked, self.geometry)
+    return balance.float_rises_as_wanted(
+        wanted.floating, self.float_of(chunk_type), wanted.marked, self.geometry
+    )
 
 
 def answers_mark(self: Model, chunk_type: int, OLD: Any) -> str | None:

@@ -24,7 +24,6 @@ class Hunt(Breadth[Spot]):
     """The search of operation lists with their last 1 to `together` operations at once."""
 
     witnessed: Counter[str] = field(default_factory=Counter)
-
     known: Known = field(default_factory=Known)
 
     @property
@@ -58,7 +57,7 @@ class Hunt(Breadth[Spot]):
     def _search(self, here: Spot, operations: Operations, actors: Operations) -> None:
         """Search every schedule of the actors and one run of the work, if it is asked for."""
         start = Start(here.allocator, here.machine.handles, actors, works=1)
-        result = search(start, preemptions=self.plan.preemptions, known=self.known)
+        result = search(start, preemptions=self.plan.preemptions, known=self.known, once=True)
         self.steps += result.steps
         self.witnessed.update(result.witnessed)
         for found in result.findings.values():

@@ -68,8 +68,9 @@ class Watch:
         Work that is still asked for is run to rest first, which uses the world up.
         """
         if world.finished and not world.runaway:
-            for clause, wrong in self._judge(world).whole.broken(Walk(world.allocator)):
-                self.result.enter(clause, wrong, schedule)
+            for clause, wrong in self._judge(world).judged(world):
+                if wrong is not None:
+                    self.result.enter(clause, wrong, schedule)
             try:
                 endless = drain(world)
             except ClauseViolation as violation:  # of a world under contracts

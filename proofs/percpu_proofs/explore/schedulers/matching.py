@@ -73,6 +73,7 @@ class Known:
     outcomes: dict[Hashable, Outcome] = field(default_factory=dict)
     ends: dict[Hashable, Said] = field(default_factory=dict)
     of_states: StateJudge | None = None
+    met: dict[object, tuple[int, int] | None] = field(default_factory=dict)
 
     def share(self, shared: Shared) -> int:
         """Return the number of what actors share."""
@@ -96,7 +97,8 @@ class Matching(Search):
     """Every state, once.
 
     preemptions: at most so many in a schedule; without a bound, any number. A switch away from an
-    actor that could go on is one.
+    actor that could go on is one. once: states met by other searches that share what is known are
+    not searched again either; what was found there they have found.
     """
 
     mode: Mode = "matching"
@@ -107,6 +109,7 @@ class Matching(Search):
         *,
         preemptions: int | None = None,
         known: Known | None = None,
+        once: bool = False,
         **bounds: Any,
     ) -> None:
         self.known = Known() if known is None else known
@@ -116,7 +119,8 @@ class Matching(Search):
         self.preemptions = preemptions
         # states met, with the schedules that go on from each and the steps of those; none while
         # the search through a state is under way
-        self._met: dict[object, tuple[int, int] | None] = {}
+        self._met = self.known.met if once else {}
+        self._before = len(self._met)
         self._path: list[int] = []  # the steps to the state that the search is at
         self._said: Counter[Said] = Counter()
 
@@ -133,7 +137,7 @@ class Matching(Search):
     def _sum_up(self) -> None:
         """Count what was said as often as it was."""
         result = self.result
-        result.states = len(self._met)
+        result.states = len(self._met) - self._before
         compared = 0
         for said, times in self._said.items():
             compared += times * said.compared
