@@ -33,6 +33,7 @@ LONG = (
 )
 """Lemmas of many or hard paths."""
 BY_NAME = {lemma.id: lemma for lemma in LEMMAS}
+assert set(LONG) <= BY_NAME.keys()
 REFUTED = {
     "linux-block-update-ordered": "HINT-4",
     "linux-alloc-right-edge": "HINT-3",

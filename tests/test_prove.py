@@ -43,7 +43,10 @@ MANY_CASES = (
     *("take-by-block-hints", "take-by-block-hints-reference", "take-by-chunk-hints"),
     *("alloc-in-a-block", "alloc-in-a-block-reference", "alloc-across-blocks"),
     *("free-in-a-block", "free-in-a-block-reference", "free-across-blocks", "free-asks-for-work"),
+    *("longer-runs-lie-higher", "next-hint", "order-of-hints-reference"),
+    *("update-block", "update-block-reference"),
 )
+assert set(MANY_CASES) <= OBLIGATIONS.keys()
 
 
 # engines

@@ -30,7 +30,8 @@ class Guard:
     inside: a step of the allocator runs; what others do between steps is their own affair.
     locked: pcpu_lock was taken since the step began, released: it was released; dropped: so was
     pcpu_alloc_mutex. actor: who runs, and holder: who took pcpu_alloc_mutex; None where actors are
-    not told apart. report: called with clause and message of each misuse. data: what pcpu_lock protects, of the
+    not told apart. report: called with clause and message of each misuse.
+    data: what pcpu_lock protects, of the
     allocator that the guard has been given; open: its objects that tell no more.
     """
 

@@ -22,8 +22,7 @@ from percpu_proofs.kernel.instance import Kernel
 from percpu_proofs.kernel.views import kernel_checksum
 from percpu_proofs.machine import Machine
 from percpu_proofs.oplist import OperationList, read_operations
-from percpu_reference import DEFAULT, Allocator, build
-from percpu_reference.variants.compiled import compiled_class, compiled_file
+from percpu_reference import Allocator, build
 from percpu_spec.geometry import Geometry
 
 Level = Literal["off", "fast", "full"]
@@ -58,7 +57,6 @@ class Work:
     checksums: list[int] = field(default_factory=list)  # of the first pass
     files: Sequence[str] = ()  # names of the files, where a piece has several
     kernel_seconds: float | None = None  # the compiled kernel's best time, if it was measured
-    compiled_seconds: float | None = None  # the compiled model's, likewise
     agree: bool = True  # every pass at every level ended in the known state, or all in the same
 
     @property
@@ -74,11 +72,6 @@ class Work:
         """Run once at a level and keep the time if it is the best so far."""
         seconds = self._timed(lambda geometry: build(variant, geometry, contracts=level))
         self.seconds[level] = min(seconds, self.seconds.get(level, seconds))
-
-    def measure_compiled(self, form: type[Allocator]) -> None:
-        """Run once on the compiled form of the model; the end states must be the same."""
-        seconds = self._timed(lambda geometry: build(form, geometry))
-        self.compiled_seconds = min(seconds, self.compiled_seconds or seconds)
 
     def _timed(self, boot: Callable[[Geometry], Allocator]) -> float:
         """Run once and return the seconds.
@@ -130,7 +123,6 @@ class Work:
         off = self.rate("off")
         rates = {level: self.rate(level) for level in self.levels}
         kernel = self.kernel_rate()
-        native = self.operations / self.compiled_seconds if self.compiled_seconds else None
         return {
             "name": self.name,
             "files": list(self.files),
@@ -143,8 +135,6 @@ class Work:
             },
             "kernel_operations_per_second": kernel,
             "kernel_ratio": kernel / off if kernel and off else None,
-            "compiled_operations_per_second": native,
-            "compiled_kernel_ratio": kernel / native if kernel and native else None,
             "kernel_measured": self.kernel_seconds is not None,
             "final_checksum": self.checksums[0] if len(self.checksums) == 1 else None,
             "checksums": len(self.checksums),
@@ -162,7 +152,6 @@ class BenchReport:
     missing: list[str]  # lists that were asked for by default and are not there
     done: int = 0  # measurements made
     library: Library | None = None  # a compiled kernel to measure beside the model
-    compiled_form: str | None = None  # the file of the compiled model, if it was measured
 
     def growth(self) -> float | None:
         """Rate on c1000 as a part of that on c10, contracts off."""
@@ -181,7 +170,6 @@ class BenchReport:
             "variant": self.variant,
             "python": platform.python_version(),
             "rounds": self.rounds,
-            "compiled_form": self.compiled_form,
             "complete": self.done == self.rounds * sum(len(w.levels) for w in self.works),
             "lists": [work.as_json() for work in self.works],
             "growth_c10_to_c1000": self.growth(),
@@ -249,8 +237,6 @@ def _vectors(folders: Iterable[Path]) -> Work:
 def measure(report: BenchReport, progress: Callable[[int, int, str], None] | None = None) -> None:
     """Measure everything in turn, `rounds` times over, so that slow moments hit all alike."""
     total = report.rounds * sum(len(work.levels) for work in report.works)
-    form = compiled_class() if report.variant == DEFAULT else None
-    report.compiled_form = compiled_file() if form is not None else None
     for _ in range(report.rounds):
         for work in report.works:
             for level in work.levels:
@@ -258,7 +244,5 @@ def measure(report: BenchReport, progress: Callable[[int, int, str], None] | Non
                     progress(report.done, total, f"{work.name}, {level}")
                 work.measure(level, report.variant)
                 report.done += 1
-            if form is not None and all(shape.backing == "vm" for shape, _ in work.runs):
-                work.measure_compiled(form)
             if report.library is not None:
                 work.measure_kernel(report.library)

@@ -15,9 +15,7 @@ from typing import Any
 
 from percpu_reference.chunk import Block, Chunk, OpenChunk
 
-_OURS = frozenset(
-    ("builtins", "percpu_compiled", "percpu_contracts", "percpu_proofs", "percpu_reference")
-)
+_OURS = frozenset(("builtins", "percpu_contracts", "percpu_proofs", "percpu_reference"))
 _PLAIN = frozenset((bool, int, float, str, bytes, type(None)))
 """Types of values that cannot change and hold nothing."""
 

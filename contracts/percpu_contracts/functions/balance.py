@@ -93,7 +93,8 @@ def _available(self: Model, chunk_type: int) -> int:
 class Wanted(NamedTuple):
     """What population by the balance work finds."""
 
-    floating: int  # pages available, those of isolated chunks included
+    floating: int
+    available: int  # the float, and empty pages of isolated chunks
     marked: bool  # a failed atomic allocation has left its mark
     holes: bool  # a chunk that it looks at before sidelined and free ones has an unpopulated page
     refusable: bool
@@ -107,16 +108,22 @@ def wanted_before(self: Model, chunk_type: int) -> Wanted:
         for slot in range(least, self.free_slot)
         for chunk in self.slot_chunks(lists_of_slot(self, slot)[chunk_type])
     )
-    return Wanted(_available(self, chunk_type), self.atomic_alloc_failed, holes, refusable(self))
+    return Wanted(
+        self.float_of(chunk_type),
+        _available(self, chunk_type),
+        self.atomic_alloc_failed,
+        holes,
+        refusable(self),
+    )
 
 
 def rises_as_wanted(self: Model, chunk_type: int, OLD: Any) -> str | None:
     """Population lifts the float no further than wanted (BAL-7); a chunk of km comes whole."""
     if not self.monitor.alone or self.geometry.backing != "vm":
         return NOT_ASKED
-    before, marked, *_ = OLD.wanted
+    wanted: Wanted = OLD.wanted
     return balance.float_rises_as_wanted(
-        before, _available(self, chunk_type), marked, self.geometry
+        wanted.floating, self.float_of(chunk_type), wanted.marked, self.geometry
     )
 
 
@@ -126,7 +133,7 @@ def answers_mark(self: Model, chunk_type: int, OLD: Any) -> str | None:
     if not self.monitor.alone or not wanted.marked or wanted.refusable:
         return NOT_ASKED
     after, marked = _available(self, chunk_type), self.atomic_alloc_failed
-    return balance.mark_is_answered(wanted.floating, after, wanted.holes, marked)
+    return balance.mark_is_answered(wanted.available, after, wanted.holes, marked)
 
 
 def holds_locks(self: Model) -> str | None:

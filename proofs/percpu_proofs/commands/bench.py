@@ -91,15 +91,6 @@ def _show(out: Console, report: BenchReport) -> None:
     out.print(output.table("operations a second, best of the rounds", _COLUMNS, rows))
     measured = "measured in this run" if report.library else "as known; --source measures it"
     out.print(f"* {measured}")
-    form = report.compiled_form or "not built; PERCPU_COMPILED=1 pip install . builds it"
-    out.print(f"the model above: Python; its compiled form, contracts off: {form}", soft_wrap=True)
-    for work in report.works:
-        if work.compiled_seconds is not None:
-            found = work.as_json()
-            rate = _rate(found["compiled_operations_per_second"])
-            ratio = found["compiled_kernel_ratio"]
-            beside = f"; C/compiled {_times(ratio)}" if ratio else ""
-            out.print(f"  {work.name}: {rate}{beside}")
     growth = report.growth()
     if growth is not None:
         out.print(f"growth: c1000 runs at {growth:.0%} of c10's rate, contracts off")
