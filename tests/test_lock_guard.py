@@ -15,10 +15,11 @@ from percpu_contracts.monitor import ClauseViolation
 from percpu_contracts.traps import slots_of
 from percpu_proofs.cli import main
 from percpu_proofs.explore.alphabet import Alphabet
+from percpu_proofs.explore.alphabets import Plan
 from percpu_proofs.explore.contracted import ContractedWorld
 from percpu_proofs.explore.fuzz import Fuzz
+from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.scenarios import SCENARIOS
-from percpu_proofs.explore.search import Search
 from percpu_proofs.explore.sequences import Sequences
 from percpu_proofs.explore.world import Start, World
 from percpu_proofs.machine import Machine
@@ -108,7 +109,7 @@ def explored(variant: type[Allocator], monkeypatch: pytest.MonkeyPatch, _: Path)
         start = SCENARIOS["shrink-race"].start("seeded")
     if start.allocator.stats is None:
         start.allocator.stats = Stats(start.allocator.unit_size)
-    result = Search(start, stop=lambda result: "LOCK-1" in result.findings).run()
+    result = search(start, "matching", stop=lambda result: "LOCK-1" in result.findings)
     return result.findings["LOCK-1"].message
 
 
@@ -128,16 +129,17 @@ def run(variant: type[Allocator], monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 def reviewed(variant: type[Allocator], monkeypatch: pytest.MonkeyPatch, _: Path) -> str:
     """Return how the review's sequences find LOCK-1 broken."""
     monkeypatch.setitem(VARIANTS, "seeded", variant)
-    search = Sequences("seeded", SIZES, Alphabet(("4096 4 -",)), 2, least=2)
-    search.run()
-    return search.caught["LOCK-1"].message
+    plan = Plan("free", "an area that is freed", Alphabet(("4096 4 -",)), 2, 2, SCENARIO.geometry)
+    sequences = Sequences("seeded", plan)
+    sequences.run()
+    return sequences.caught["LOCK-1"].message
 
 
 def fuzzed(variant: type[Allocator], monkeypatch: pytest.MonkeyPatch, _: Path) -> str:
     """Return how the review's drawn programs, which keep statistics, find LOCK-1 broken."""
     monkeypatch.setitem(VARIANTS, "seeded", variant)
     sought = frozenset({"LOCK-1"})
-    fuzz = Fuzz("seeded", SIZES, seed=1, budget=60, most=50, length=6, sought=sought)
+    fuzz = Fuzz("seeded", SIZES, seed=1, most=50, length=6, sought=sought)
     fuzz.run()
     return fuzz.caught["LOCK-1"][0]
 
@@ -321,7 +323,7 @@ def test_a_helper_names_who_called_it(monkeypatch: pytest.MonkeyPatch, tmp_path:
         "    EXPECTED = Linux612.EXPECTED\n"
     )
     start = SCENARIO.start(str(mine))
-    found = Search(start, stop=lambda result: "LOCK-1" in result.findings).run().findings
+    found = search(start, "matching", stop=lambda result: "LOCK-1" in result.findings).findings
     assert "in _chunk_move, called from sideline_chunk (mine.py:5)" in found["LOCK-1"].message
 
 

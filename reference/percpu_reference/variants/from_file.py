@@ -58,6 +58,7 @@ def variant_from_file(path: Path) -> type[Balance]:
     cls = last[0]
     written = [base for base in cls.__mro__ if base in own]
     _check_verdicts(path, cls)
+    _check_unlocked(path, cls)
     theirs = {
         name: base for base in reversed(cls.__mro__) if base not in own for name in vars(base)
     }
@@ -69,7 +70,6 @@ def variant_from_file(path: Path) -> type[Balance]:
         _check_member(path, cls, name, value, theirs)
     if not ours.keys() & theirs.keys() - {"EXPECTED", "NOT_APPLICABLE", "UNLOCKED"}:
         raise VariantFileError(path, f"{cls.__name__} overrides nothing", line_of_name(cls, ""))
-    _check_unlocked(path, cls)
     return cls
 
 
