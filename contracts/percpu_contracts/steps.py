@@ -21,6 +21,10 @@ from percpu_spec.views import AllocatorView, ChunkView
 Judged = tuple[str, str | None]
 """A clause, and what is wrong; None where it holds."""
 
+SEEN = frozenset((*isolation.LOSING, Kind.DRAIN, Kind.PAUSE))
+"""Kinds of gaps that are seen by others' steps: clauses about steps are told of no more of them, so
+that searches tell apart no more of them."""
+
 KINDS = {"alloc_percpu": "a", "free_percpu": "f", "balance_workfn": "b"}
 """The functions whose steps are those of operations, by the kind of these."""
 
@@ -65,6 +69,11 @@ class Actor:
             gap = other.gap
             if gap is not None and gap.kind is Kind.PAUSE and gap.chunk is not None:
                 other.exposed = other.exposed or isolation.released_is_hidden(allocator, gap.chunk)
+
+
+def is_seen(gap: Any) -> bool:
+    """Return whether others' steps may be judged by where an operation stands."""
+    return gap is not None and gap.chunk is not None and gap.kind in SEEN
 
 
 def floats(allocator: AllocatorView) -> tuple[int, ...]:
@@ -127,7 +136,7 @@ def after(
     """
     step.stand = actor.gap
     step.did = allocator.monitor.history.did
-    step.standing = [other.gap for other in actors if other.gap is not None]
+    step.standing = [other.gap for other in actors if is_seen(other.gap)]
     step.waiting = waiting(allocator, actors, holder)
     step.area = area
     step.asked = actor.asked

@@ -191,9 +191,12 @@ class Breadth(ABC, Generic[S]):
         Yields each that has an end, with the key of the state that it leads to.
         """
         here = self.after(operations)
-        there, copies = here.copy()
         held, work = here.machine.handles, here.allocator.work_pending
-        for operation in self.choices(held, operations, work=work, further=further):
+        chosen = list(self.choices(held, operations, work=work, further=further))
+        if not chosen:
+            return
+        there, copies = here.copy()
+        for operation in chosen:
             there.restore(here, copies)
             ended = there.apply(operation)
             self.judge(there, operations, operation, ended)

@@ -14,7 +14,7 @@ from percpu_contracts import balance
 from percpu_contracts.attach import lock_checked, observed
 from percpu_contracts.history import History
 from percpu_contracts.monitor import Monitor
-from percpu_contracts.steps import Actor, after, before, handed_out, waiting
+from percpu_contracts.steps import Actor, after, before, handed_out, is_seen, waiting
 from percpu_proofs.explore.standing import chunk_state, number_of, standing
 from percpu_proofs.explore.system import Need, Place, Shared, enabled
 from percpu_proofs.machine import script
@@ -365,12 +365,12 @@ class World:
                 rest = [handle]
             return Place((False, kind, need, tuple(rest)), need, None, False, False)
         placed = None
-        if runner.placed is not None and runner.blocking:
+        if runner.placed is not None and runner.blocking and gap.kind is not Kind.FLAGS:
             chunk: Any = runner.placed.chunk
             placed = chunk.id, runner.placed.off, self.holder == actor
         seen = _held(gap), placed
         key = (kind, tuple(rest), seen, runner.asked, standing(runner.steps))
-        return Place(key, need, seen, gap.chunk is not None or placed is not None, kind)
+        return Place(key, need, seen, is_seen(gap) or placed is not None, kind)
 
     def protected(self) -> tuple[Any, ...]:
         """Return all that the two locks protect, and what was unmapped and is not flushed yet."""
