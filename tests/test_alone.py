@@ -24,7 +24,7 @@ ALONE = {
     "API-6": "alloc_percpu-22",
     "API-7": "alloc_percpu-29",
     "API-8": "alloc_percpu-33",
-    "API-9": "create_chunk-5",
+    "API-9": "alloc_percpu-34",
     "BAL-2": "reference check_freed_chunk-3",
     "BAL-3": "balance_workfn-1",
     "BAL-4": "alloc_percpu-19",

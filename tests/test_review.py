@@ -61,13 +61,13 @@ FOUND = [
     ("sequences", "types", "rfc_1", 3, {"FLT-1": 1, "RCL-1": 2, "TLB-1": 3, "RCL-4": 3}),
     (
         "sequences", "pages", "rfc_1", 4,
-        {"FLT-1": 1, "RCL-1": 3, "RCL-2": 3, "RCL-4": 3, "TLB-1": 4},
+        {"FLT-1": 1, "RCL-1": 3, "RCL-2": 3, "RCL-4": 3, "RCL-6": 4, "TLB-1": 4},
     ),
     ("sequences", "km", "rfc_series", 3, {"FLT-1": 1, "BAL-3": 1}),
     (
         "hunt", "race", "rfc_1", 5,
         {"FLT-1": 1, "RCL-1": 3, "RCL-2": 3, "ISO-1": 4, "LIST-1": 4, "TLB-1": 4, "POP-2": 5,
-         "POP-1": 5},
+         "POP-1": 5, "RCL-6": 5},
     ),
     (
         "hunt", "race", "rfc_1_reviewed", 4,

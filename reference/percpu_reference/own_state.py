@@ -72,8 +72,13 @@ def _own_slots(cls: Any, base: Any) -> tuple[str, ...]:
     return tuple(name for each in cls.__mro__ if is_own(each, base) for name in slots(each))
 
 
+@cache
+def _may_have_own(cls: Any, base: Any) -> bool:
+    return cls.__dictoffset__ != 0 or bool(_own_slots(cls, base))
+
+
 def _has_own(holder: Any, base: Any) -> bool:
-    return hasattr(holder, "__dict__") or bool(_own_slots(holder.__class__, base))
+    return _may_have_own(holder.__class__, base)
 
 
 def own_fields(holder: Any, base: Any) -> dict[str, Any]:

@@ -48,7 +48,8 @@ class StateJudge:
 
     def __init__(self, variant: type[Allocator]) -> None:
         self.whole = WholeState(variant.NOT_APPLICABLE)
-        self._sightings = Sightings(never=SITUATIONS.keys() - _OF_CHUNKS)
+        self._of_chunks = _OF_CHUNKS - variant.NOT_APPLICABLE.keys()
+        self._sightings = Sightings(never=SITUATIONS.keys() - self._of_chunks)
         self._states: dict[object, list[Judged]] = {}  # what is broken in those met
         self._records: dict[object, list[Judged]] = {}  # the same of chunks
 
@@ -79,5 +80,5 @@ class StateJudge:
         broken: list[Judged] = list(self.whole.broken_by(chunk, walk.geometry, settled))
         self._records[record] = broken
         names = {clause for clause, _ in broken}
-        holding = (self._sightings.seen & _OF_CHUNKS) - names
+        holding = (self._sightings.seen & self._of_chunks) - names
         return [*broken, *((clause, None) for clause in sorted(holding))]

@@ -224,4 +224,6 @@ STEPS: list[Row] = [
      "        self.alloc_mutex = True", "LOCK-3"),
     ("search_lists_for", "self.search_lists[number]",
      "[*self.search_lists[number], self.chunk_lists[self.to_depopulate_slot]]", "ISO-4"),
+    ("alloc_percpu", "if is_atomic:\n                break",
+     "if True:\n                break", "API-9"),
 ]  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from percpu_contracts import cost
+from percpu_contracts import balance, cost
 from percpu_contracts.functions import fast
 from percpu_proofs.choices import Choices, assume
 from percpu_proofs.prove.adversary import Adversary
@@ -41,7 +41,13 @@ def _size(scene: Scene) -> int:
 
 def _alloc(scene: Scene, size: int, align: int, gfp: int) -> Wrong:
     call = Call(scene, "alloc_percpu", size, align, False, gfp)
-    return _settled(scene, call.steps(Adversary(scene, 0)))
+    wrong = call.steps(Adversary(scene, 0))
+    if wrong is None and call.result is not None:
+        allocator = scene.allocator
+        floating = allocator.nr_empty_pop_pages
+        low = balance.low_float_asks(floating, allocator.work_pending, scene.geometry)
+        wrong = low and f"BAL-4: {low}"
+    return _settled(scene, wrong)
 
 
 @obligation(
