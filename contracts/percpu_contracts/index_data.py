@@ -154,7 +154,9 @@ class IndexData:
     def _add(self, things: list[Any]) -> None:
         """Know these objects, which become plain."""
         plain = [thing.__class__ for thing in things]
-        exhaust(map(become, things, plain))
+        for thing, cls in zip(things, plain, strict=True):
+            if type(thing) is not cls:
+                become(thing, cls)
         self._things += things
         self._plain += plain
         traps = list(zip(things, map(trap_of, plain), strict=True))
@@ -163,7 +165,7 @@ class IndexData:
 
     def _has_own(self, holder: Any) -> bool:
         """Say whether fields of a variant's own hold objects, now or later."""
-        if hasattr(holder, "__dict__"):
+        if holder.__class__.__dictoffset__:
             return True
         own = own_slots(holder.__class__)
         return any(getattr(holder, name, None).__class__ in self._kinds for name in own)

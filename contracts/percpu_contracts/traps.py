@@ -153,7 +153,7 @@ def fields_of(holder: Any) -> tuple[str, ...]:
             name for name in slots_of(cls)
             if name in own or not isinstance(getattr(holder, name, None), int)
         )  # fmt: skip
-    return (*names, *holder.__dict__) if hasattr(holder, "__dict__") else names
+    return (*names, *holder.__dict__) if cls.__dictoffset__ else names
 
 
 _FIELDS_OF: Final[dict[type, tuple[str, ...]]] = {}
