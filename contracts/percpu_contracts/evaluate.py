@@ -33,7 +33,7 @@ class Contract:
     Values are those of the parameters, in their order.
     """
 
-    __slots__ = ("_count", "_ensure", "_ensured", "_old", "_require", "_required", "_signature",
+    __slots__ = ("_count", "_ensure", "_ensured", "_entry", "_required", "_signature",
                  "function")  # fmt: skip
 
     def __init__(self, function: Callable[..., Any], marks: Sequence[Mark]) -> None:
@@ -44,8 +44,7 @@ class Contract:
         requires, olds, ensures = (
             [mark for mark in marks if mark.kind == kind] for kind in ("require", "old", "ensure")
         )
-        self._require = _compiled(requires, names[:-2])
-        self._old = _compiled(olds, names[:-2])
+        self._entry = _compiled([*requires, *olds], names[:-2])
         self._ensure = _compiled(ensures, names)
         # what monitors count an evaluation by
         self._required, self._ensured = (
@@ -62,12 +61,12 @@ class Contract:
 
     def enter(self, values: Values) -> Any:
         """Ask what is required; return the old values."""
+        if self._entry is None:
+            return None
         monitor: Monitor | None = values[0].monitor
-        if self._require is not None:
-            if monitor is not None:
-                monitor.evaluated[self._required] += 1
-            _looking(monitor, self._require, values)
-        return None if self._old is None else _looking(monitor, self._old, values)
+        if self._required and monitor is not None:
+            monitor.evaluated[self._required] += 1
+        return _looking(monitor, self._entry, values)
 
     def leave(self, values: Values, old: Any, result: Any) -> None:
         """Ask what is promised."""

@@ -75,7 +75,9 @@ class Replay(Choices):
     def number(self, count: int) -> int:
         """Return the next number given, the last below count if it is too large."""
         at = len(self.taken)
-        number = min(self._given[at], count - 1) if at < len(self._given) else 0
+        number = self._given[at] if at < len(self._given) else 0
+        if number >= count:
+            number = count - 1
         self.taken.append((number, count))
         return number
 
@@ -166,12 +168,11 @@ def following(taken: Taken) -> list[int] | None:
     >>> following([(0, 2), (1, 2)])
     [1]
     """
-    path = list(taken)
-    while path and path[-1][0] + 1 >= path[-1][1]:
-        path.pop()
-    if not path:
-        return None
-    return [number for number, _ in path[:-1]] + [path[-1][0] + 1]
+    for last in range(len(taken) - 1, -1, -1):
+        number, count = taken[last]
+        if number + 1 < count:
+            return [earlier for earlier, _ in taken[:last]] + [number + 1]
+    return None
 
 
 def every_case() -> Iterator[Replay]:

@@ -23,6 +23,7 @@ LARGEST_UNIT = 1 << 30  # bytes
 ANY = "any float, any HIGH, any counters"
 PLACED = "a chunk on its list, relegated, sidelined or on to_depopulate; " + ANY
 PAGES = "a chunk of 3 pages, each unpopulated, empty or used"
+STARTED = "a chunk of 3 pages, the first used, the others unpopulated, empty or used"
 FAILING = "memory that lasts or runs out at any request"
 
 Arguments = tuple[Any, ...]
@@ -57,6 +58,12 @@ class Subject(Scene):
         chunk.nr_empty_pop_pages = self.choose.natural()
         self.allocator.monitor.history.begin_area(chunk)  # its map says another number
         return chunk
+
+    def started_chunk(self) -> Chunk:
+        """Return a chunk whose first page is used, its others unpopulated, empty or used."""
+        states = [2, *(self.choose.number(3) for _ in range(2))]
+        bits = [state == 2 for state in states for _ in range(self.size.bits)]
+        return self.chunk(bits, [state > 0 for state in states])
 
     def waiting(self) -> Chunk:
         """Return a chunk of pages on to_depopulate."""
@@ -302,19 +309,21 @@ def balance_free(subject: Subject) -> Arguments:
     return subject.choose.bit(), 0
 
 
-@_given(f"{PAGES}, on its list; any float, HIGH up to 2; {FAILING}", **BOTH, high=2, settled=True)
+@_given(
+    f"{STARTED}, on its list; any float, HIGH up to 2; {FAILING}", **BOTH, high=2, settled=True
+)
 def balance_populated(subject: Subject) -> Arguments:
     """Take a float that may be low, or a failed atomic request."""
-    subject.put(subject.chunk_of_pages())
+    subject.put(subject.started_chunk())
     subject.failing("map")
     subject.allocator.atomic_alloc_failed = subject.choose.bit()
     return (0,)
 
 
-@_given(f"{PAGES}, wherever it may be; any float, HIGH up to 2", lock=False, high=2, settled=True)
+@_given(f"{STARTED}, wherever it may be; any float, HIGH up to 2", lock=False, high=2, settled=True)
 def balance_workfn(subject: Subject) -> Arguments:
     """Take a chunk of which anything may be to be done."""
-    subject.put_somewhere(subject.chunk_of_pages())
+    subject.put_somewhere(subject.started_chunk())
     return ()
 
 

@@ -37,13 +37,13 @@ def size_to_slot(cls: Cls, choose: Choices, size: Size) -> Wrong:
 def longer_runs_lie_higher(cls: Cls, choose: Choices, size: Size) -> Wrong:
     """A longer run never has a lower slot, so a search upwards misses none."""
     scene = Scene(cls, choose, size)
-    unit = scene.geometry.unit
-    shorter = choose.whole(unit)
-    longer = shorter + 1 + choose.whole(unit - shorter)
-    low, high = scene.allocator.size_to_slot(shorter), scene.allocator.size_to_slot(longer)
-    if low <= high:
-        return None
-    return f"SLOT-1: {shorter} bytes have slot {low}, {longer} bytes slot {high}"
+    unit, slot_of = scene.geometry.unit, scene.allocator.size_to_slot
+    shorter = choose.number(unit)
+    low = slot_of(shorter)
+    for longer in range(shorter + 1, unit + 1):
+        if slot_of(longer) < low:
+            return f"SLOT-1: {shorter} bytes have slot {low}, {longer} bytes a lower one"
+    return None
 
 
 @obligation(
