@@ -6,7 +6,6 @@ what is done.
 
 from __future__ import annotations
 
-import math
 import multiprocessing
 import os
 import signal
@@ -19,7 +18,7 @@ from typing import Any, TypeVar
 
 from percpu_proofs import variant_errors
 from percpu_proofs.inputs import InputError
-from percpu_proofs.interruption import ignore, interruptible
+from percpu_proofs.interruption import interruptible
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -95,17 +94,22 @@ def _executor(jobs: int, dask: str | None) -> Iterator[Executor]:
     try:
         yield pool
     except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
         for child in multiprocessing.active_children():
             if child.pid not in before:
-                child.kill()  # SIGTERM it takes for the end of its task
+                child.kill()
+        pool.shutdown(wait=False, cancel_futures=True)  # a broken pool waits for its processes
         raise
     pool.shutdown()
 
 
 def start_worker() -> None:
-    """Let signals end the task of a worker, not the worker, and the worker end with its parent."""
-    ignore()
+    """Let a worker end with its parent, and hear of signals from its parent only.
+
+    A terminal's Ctrl-C and what timeout(1) sends go to a whole process group. SIGTERM ends a worker
+    at once: the pool sends it where another worker was lost.
+    """
+    os.setpgrp()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
@@ -124,8 +128,8 @@ def _submit(executor: Executor, run: Callable[[T], R], task: T) -> Future[R]:
 
 
 def _interruptible(limit: float, run: Callable[[T], R], task: T) -> R:
-    """Run a task that is interrupted once at most, by a terminal, by the parent or by both."""
-    with interruptible(math.inf):
+    """Run a task that the parent may interrupt."""
+    with interruptible(signal.SIGINT):
         return variant_errors.run_guarded(limit, run, task)
 
 
