@@ -29,7 +29,8 @@ class Adversary:
         self.left = moves
         self.unsettled = list(unsettled)
         self.held = [(chunk, page) for chunk in scene.made for page in range(chunk.nr_pages)]
-        scene.allocator.monitor.history.concurrent = moves > 0
+        monitor = scene.allocator.monitor
+        monitor.history.concurrent, monitor.alone = moves > 0, not moves
 
     def __call__(self, gap: Gap) -> Wrong:
         """Judge the state in a gap, make a move or none, and judge again."""
