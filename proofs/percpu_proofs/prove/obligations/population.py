@@ -141,7 +141,8 @@ def flush_clears(cls: Cls, choose: Choices, size: Size) -> Wrong:
     """A flush is asked of the machine, once, and the pages outside its range stay stale."""
     scene = Scene(cls, choose, size, lock=False, mutex=True)
     allocator = scene.allocator
-    chunk = scene.put(scene.chunk([0] * (size.pages * size.bits), [0] * size.pages))
+    chunk = scene.chunk([0] * (size.pages * size.bits), [0] * size.pages)
+    scene.put(chunk, allocator.to_depopulate_slot, isolated=True)
     history = allocator.monitor.history
     history.released(chunk, range(size.pages))
     start, end = page_range(choose, size)
