@@ -108,7 +108,7 @@ def run(
 @pytest.mark.parametrize("scene", scenes(), ids=[scene.name for scene in scenes()])
 def test_every_clause_holds_in_scenes(scene: Scene) -> None:
     asked = run(Reference, scene.geometry, scene.listed)
-    assert asked["HINT-6"] > 300
+    assert asked["HINT-6"] > len(scene.listed.operations) / 2
     assert asked["FIT-1"]
 
 
