@@ -9,7 +9,6 @@ from plain_state import Bools
 from workloads import Scene, boot, scenes
 
 from percpu_proofs.machine import Machine
-from percpu_reference import chunks
 from percpu_reference.chunk import Chunk
 from percpu_reference.variants import Allocator, with_backing
 from percpu_reference.variants.linux_6_12 import Linux612
@@ -57,6 +56,6 @@ def states(scene: Scene, kind: type[Chunk]) -> list[list[object]]:
 @pytest.mark.parametrize("scene", scenes(), ids=[scene.name for scene in scenes()])
 def test_runs_agree(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = states(scene, Chunk)
-    monkeypatch.setattr(chunks, "Chunk", TwinChunk)
+    monkeypatch.setattr(Linux612, "CHUNK", TwinChunk)
     for n, found in enumerate(states(scene, TwinChunk)):
         assert found == wanted[n], f"after operation {n + 1}"

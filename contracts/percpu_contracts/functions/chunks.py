@@ -177,6 +177,8 @@ def flushed_is_hidden(
     stale = self.monitor.history.stale
     if not any((chunk, page) in stale for page in range(page_start, page_end)):
         return NOT_ASKED  # they come from a mapping that failed
+    if "TLB-1" in self.monitor.expected:
+        return NOT_ASKED  # nor can it be told where nothing else is flushed: pages stay stale
     return isolation.released_is_hidden(self, chunk)
 
 
