@@ -14,13 +14,23 @@ from percpu_proofs.kernel.tree import FILES, Tree
 from percpu_spec.geometry import Backing
 
 STUBS: Final = Path(__file__).parent / "stubs"
-SOURCES: Final = ("library.c", "memory.c", "actors.c")
+SOURCES: Final = ("library.c", "memory.c", "heap.c", "actors.c")
+"""Of a kernel that runs beside the model."""
+SEARCHED: Final = ("library.c", "memory.c", "search/arena.c", "search/actors.c")
+"""Of one that is searched: what they write is the state that a search restores."""
+SEARCHERS: Final = ("search/image.c", "search/key.c", "search/steps.c", "search/explore.c")
 _INCLUDE = re.compile(r"^\s*#\s*include\s*[<\"]([\w./-]+)[>\"]", re.MULTILINE)
 _FLAGS: Final = (
-    "-std=gnu11", "-O2", "-g1", "-fPIC", "-shared", "-fno-strict-aliasing", "-fwrapv",
-    "-fvisibility=hidden", "-Werror=implicit-function-declaration", "-fno-diagnostics-color",
-    "-Wl,--no-undefined",
+    "-std=gnu11", "-O2", "-g1", "-fPIC", "-fno-strict-aliasing", "-fwrapv", "-fvisibility=hidden",
+    "-Werror=implicit-function-declaration", "-fno-diagnostics-color",
 )  # fmt: skip
+_SEARCH: Final = (
+    "-DPERCPU_SEARCH=1", "-fno-omit-frame-pointer", "-fno-stack-protector", "-fcf-protection=none",
+)  # fmt: skip
+_WRITTEN: Final = (".data", ".bss", ".data.rel", ".data.rel.local")
+_SECTION: Final = re.compile(
+    r"^\s*\d+ (\S+)\s+([0-9a-f]+) .*\n\s+(.*)$", re.MULTILINE
+)  # of objdump -h: a name, a size, and attributes in the line below
 SANITIZE: Final = (
     "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-O1",
     "-fno-sanitize=alignment",
@@ -47,6 +57,17 @@ _PLACES: Final = (
 )  # fmt: skip
 
 
+DESCRIBED: Final = frozenset({
+    "pcpu_lock", "pcpu_alloc_mutex", "pcpu_nr_empty_pop_pages", "pcpu_nr_populated",
+    "pcpu_async_enabled", "pcpu_atomic_alloc_failed", "pcpu_first_chunk", "pcpu_reserved_chunk",
+    "pcpu_chunk_lists",
+    "warn_limit",  # how many more failures are printed
+})  # fmt: skip
+"""Variables of mm/percpu.c that the description of a state shows; any other is compared raw."""
+_VARIABLE: Final = re.compile(r"^[0-9a-f]+ .*(\.data\S*|\.bss)\s+([0-9a-f]+) (\S+)$", re.MULTILINE)
+_SYMBOL: Final = re.compile(r"^([0-9a-f]+) \w (\S+)$", re.MULTILINE)
+
+
 @dataclass(frozen=True, slots=True)
 class Library:
     """A compiled allocator."""
@@ -54,6 +75,8 @@ class Library:
     path: Path
     release: str  # of the tree, as vectors name it
     backing: Backing
+    # variables of the kernel's that no description of a state shows: name, offset, size in bytes
+    undescribed: tuple[tuple[str, int, int], ...] = ()
 
 
 def compile_tree(
@@ -69,34 +92,111 @@ def compile_tree(
     stub: a header of the caller's, for a tree that needs more than our stubs. Raises InputError
     without a compiler; if the tree does not compile, with the first error and the stub to add.
     """
-    compiler = shutil.which("gcc") or shutil.which("cc")
-    if compiler is None:
-        raise InputError(
-            tree.top, None, "a C compiler to compile it with: gcc (apt-get install gcc libc6-dev)"
-        )
+    library = into / f"percpu-{backing}.so"
+    options = [*_FLAGS, "-shared", "-Wl,--no-undefined", *flags]
+    options += _options(tree, into, backing, stub)
+    _run(tree, [*options, *(str(STUBS / name) for name in SOURCES), "-o", str(library)])
+    return Library(library, tree.release, backing)
+
+
+def compile_search(
+    tree: Tree,
+    into: Path,
+    backing: Backing = "vm",
+    *,
+    stub: Path | None = None,
+    flags: tuple[str, ...] = (),
+) -> Library:
+    """Compile a tree's mm/percpu.c with a search of its schedules into a library in a folder.
+
+    flags: of the kernel's code alone. All that it writes lies in one section, or InputError says
+    what does not. Raises InputError as compile_tree does.
+    """
+    options = [*_FLAGS, *_SEARCH, *_options(tree, into, backing, stub)]
+    objects: list[str] = []
+    variables: dict[str, int] = {}
+    for name in (*SEARCHED, *SEARCHERS):
+        made = into / f"{backing}-{Path(name).stem}.o"
+        own = flags if name == "library.c" else ()
+        _run(tree, [*options, *own, "-c", str(STUBS / name), "-o", str(made)])
+        if name == "library.c":
+            variables = _variables(tree, made)
+        if name in SEARCHED:
+            _gather(tree, made)
+        objects.append(str(made))
+    library = into / f"search-{backing}.so"
+    _run(tree, ["-shared", "-Wl,--no-undefined", *objects, "-o", str(library)])
+    symbols = _SYMBOL.findall(_call(tree, "nm", ["--defined-only", str(library)]))
+    offsets = {name: int(offset, 16) for offset, name in symbols}
+    undescribed = [(name, offsets[name], size) for name, size in variables.items()]
+    return Library(library, tree.release, backing, tuple(undescribed))
+
+
+def _variables(tree: Tree, made: Path) -> dict[str, int]:
+    """Return the sizes of the variables in an object file that no description shows."""
+    listed = _VARIABLE.findall(_call(tree, "objdump", ["-t", str(made)]))
+    sizes = {name: int(size, 16) for section, size, name in listed if section in _WRITTEN}
+    return {n: size for n, size in sizes.items() if size and n.split(".")[0] not in DESCRIBED}
+
+
+def _gather(tree: Tree, made: Path) -> None:
+    """Put all that an object file writes into the section of the state."""
+    contents = "alloc,load,data,contents"
+    flags = [f"--set-section-flags={name}={contents}" for name in _WRITTEN]
+    names = [f"--rename-section={name}=percpu_state,{contents}" for name in _WRITTEN]
+    for options in (flags, names):
+        _call(tree, "objcopy", [*options, str(made)])
+    listed = _call(tree, "objdump", ["-h", str(made)])
+    for name, size, attributes in _SECTION.findall(listed):
+        written = "ALLOC" in attributes and "READONLY" not in attributes and int(size, 16)
+        if written and not name.startswith(".data.rel.ro") and name not in ("percpu_state", "percpu_outside"):
+            raise InputError(
+                tree.top, None, "variables that a search can restore", f"some in section {name}"
+            )
+
+
+def _options(tree: Tree, into: Path, backing: Backing, stub: Path | None) -> list[str]:
+    """Return the compiler's options that a tree needs; its headers are made in the folder."""
     headers = into / f"include-{backing}"
     _make_headers(tree, headers)
     extra = headers / "percpu_stub.h"
     extra.write_text(f'#include "{stub.absolute()}"\n' if stub else "")
-    source = tree.text("mm/percpu.c")
     defines = {
         "__MM_INTERNAL_H": "1",  # keeps mm/internal.h of a whole tree out
         "PERCPU_SOURCE": f'"{(tree.top / "mm/percpu.c").absolute()}"',
         "PERCPU_STUB": f'"{extra.absolute()}"',
-        "PERCPU_ALLOC": "pcpu_alloc_noprof" if "pcpu_alloc_noprof(" in source else "pcpu_alloc",
+        "PERCPU_ALLOC": "pcpu_alloc_noprof"
+        if "pcpu_alloc_noprof(" in tree.text("mm/percpu.c")
+        else "pcpu_alloc",
     }
     if "obj_exts" in tree.text("mm/percpu-internal.h"):
         defines["PERCPU_OBJ_EXTS"] = "1"
     if backing == "km":
         defines["PERCPU_KM"] = "1"
-    library = into / f"percpu-{backing}.so"
-    command = [compiler, *_FLAGS, *flags, f"-I{STUBS}", f"-I{headers}"]
-    command += [f"-D{name}={value}" for name, value in defines.items()]
-    command += [*(str(STUBS / name) for name in SOURCES), "-o", str(library)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    options = [f"-I{STUBS}", f"-I{headers}"]
+    return options + [f"-D{name}={value}" for name, value in defines.items()]
+
+
+def _run(tree: Tree, arguments: list[str]) -> None:
+    """Run the compiler. Raises InputError if it finds an error, or is not there."""
+    compiler = shutil.which("gcc") or shutil.which("cc")
+    if compiler is None:
+        raise InputError(
+            tree.top, None, "a C compiler to compile it with: gcc (apt-get install gcc libc6-dev)"
+        )
+    done = subprocess.run([compiler, *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
         raise _compile_error(tree, done.stderr)
-    return Library(library, tree.release, backing)
+
+
+def _call(tree: Tree, program: str, arguments: list[str]) -> str:
+    """Return what a program of the compiler's company prints. Raises InputError if it fails."""
+    if shutil.which(program) is None:
+        raise InputError(tree.top, None, f"{program} to search it with (apt-get install binutils)")
+    done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise InputError(tree.top, None, f"a tree that {program} can work on", done.stderr.strip())
+    return done.stdout
 
 
 def _make_headers(tree: Tree, folder: Path) -> None:
@@ -132,3 +232,4 @@ def _compile_error(tree: Tree, output: str) -> InputError:
                 f"a header that has it with --stub (the first error: {error.strip()})",
             )  # fmt: skip
     return InputError(tree.top, None, f"a tree that compiles (the first error: {error.strip()})")
+

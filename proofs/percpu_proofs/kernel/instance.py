@@ -40,9 +40,22 @@ class Result(NamedTuple):
 def interface() -> Any:
     """Return the library's declarations, which cffi reads from the stubs' own header."""
     ffi = FFI()
-    text = (STUBS / "interface.h").read_text()
-    ffi.cdef("\n".join(line.partition("//")[0] for line in text.splitlines()))
+    ffi.cdef(declarations(STUBS / "interface.h"))
     return ffi
+
+
+def declarations(header: Path) -> str:
+    """Return a header of the stubs as cffi takes it."""
+    lines = header.read_text().splitlines()
+    return "\n".join(line.partition("//")[0] for line in lines if not line.startswith("#"))
+
+
+def fill_shape(shape: Any, geometry: Geometry) -> None:
+    """Enter what a kernel boots with (struct percpu_shape)."""
+    shape.unit, shape.static_size = geometry.unit, geometry.static
+    shape.reserved, shape.dyn = geometry.reserved, geometry.dyn
+    shape.cpus, shape.groups = geometry.cpus, geometry.groups
+    shape.memcg, shape.async_enabled = geometry.memcg, geometry.async_enabled
 
 
 class Kernel:
@@ -55,17 +68,14 @@ class Kernel:
             raise InputError("geometry", None, f"backing={library.backing}", geometry.backing)
         self.geometry = geometry
         self.ffi = interface()
-        self.lib = _load(self.ffi, library.path)
+        self.lib = load(self.ffi, library.path)
         self._operation = self.ffi.new("struct percpu_operation *")
         self._outcome = self.ffi.new("struct percpu_outcome *")
         self.environment = self.lib.percpu_environment
         self._numbers: dict[int, int] = {}  # handles as the caller counts them -> ours
         self._held: dict[int, bool] = {}  # whether the handle's allocation succeeded
         shape = self.ffi.new("struct percpu_shape *")
-        shape.unit, shape.static_size = geometry.unit, geometry.static
-        shape.reserved, shape.dyn = geometry.reserved, geometry.dyn
-        shape.cpus, shape.groups = geometry.cpus, geometry.groups
-        shape.memcg, shape.async_enabled = geometry.memcg, geometry.async_enabled
+        fill_shape(shape, geometry)
         self.check(self.lib.percpu_boot(shape))
 
     def close(self) -> None:
@@ -148,7 +158,7 @@ class Kernel:
         return point, Result(bool(outcome.ok), outcome.chunk, outcome.off, outcome.warned)
 
 
-def _load(ffi: Any, path: Path) -> Any:
+def load(ffi: Any, path: Path) -> Any:
     """Load a copy of a library: the loader gives the same file the same variables."""
     handle, name = tempfile.mkstemp(suffix=".so")
     os.close(handle)

@@ -9,6 +9,7 @@
 
 #include <setjmp.h>
 #include <signal.h>
+#include <sys/time.h>
 
 #if defined(__SANITIZE_ADDRESS__)
 #define SANITIZED 1
@@ -23,11 +24,16 @@ void percpu_forget_actors(void);
 
 // Stopping: a call returns early with a code, wherever the kernel stands.
 
-enum { BUDGET = 20000000 }; // passes through loops that one operation may make
-long percpu_budget;
-char percpu_reason[200];
-static sigjmp_buf entry;
-static volatile sig_atomic_t inside;
+#ifdef PERCPU_SEARCH
+enum { BUDGET = 200000 }; // passes through loops that one step may make
+#else
+enum { BUDGET = 20000000 }; // those of one operation
+#endif
+long percpu_budget OUTSIDE;
+char percpu_reason[200] OUTSIDE;
+static sigjmp_buf entry OUTSIDE;
+static volatile sig_atomic_t inside OUTSIDE;
+static volatile unsigned long entries OUTSIDE; // calls so far
 
 void percpu_stop(int code, const char *what)
 {
@@ -45,14 +51,41 @@ static void fault(int number)
 
 static void catch_faults(void)
 {
-    struct sigaction action = { .sa_handler = fault, .sa_flags = SA_NODEFER };
+    static char stack[1 << 16] OUTSIDE; // the actors' own are small
+    const stack_t other = { .ss_sp = stack, .ss_size = sizeof(stack) };
+    struct sigaction action = { .sa_handler = fault, .sa_flags = SA_NODEFER | SA_ONSTACK };
 
     if (SANITIZED)
         return;
+    sigaltstack(&other, NULL);
     sigaction(SIGSEGV, &action, NULL);
     sigaction(SIGBUS, &action, NULL);
     sigaction(SIGFPE, &action, NULL);
     sigaction(SIGABRT, &action, NULL);
+}
+
+// A loop may pass through nothing of ours: then a call outlives a timer that rings often.
+static void ring(int number)
+{
+    static unsigned long last OUTSIDE, rings OUTSIDE;
+
+    (void)number;
+    rings = inside && entries == last ? rings + 1 : 0;
+    last = entries;
+    if (rings > 20)
+        percpu_stop(PERCPU_ENDLESS, "BAL-3: a loop that does not end");
+}
+
+// Has the timer ring from now on, or no more.
+void percpu_watch(bool on)
+{
+    const long each = on ? 100000 : 0; // microseconds
+    const struct itimerval often = { { 0, each }, { 0, each } };
+    struct sigaction action = { .sa_handler = on ? ring : SIG_IGN,
+                                .sa_flags = SA_NODEFER | SA_ONSTACK | SA_RESTART };
+
+    sigaction(SIGVTALRM, &action, NULL);
+    setitimer(ITIMER_VIRTUAL, &often, NULL);
 }
 
 #define ENTER(failed) \
@@ -63,6 +96,7 @@ static void catch_faults(void)
             return failed; \
         } \
         inside = 1; \
+        entries++; \
         percpu_budget = BUDGET; \
     } while (0)
 #define LEAVE(value) \
@@ -74,30 +108,39 @@ static void catch_faults(void)
 
 // Chunks: each has a number, and a record that outlives nothing but its chunk.
 
+struct reading;
 static struct live {
     struct pcpu_chunk *chunk;
-    struct percpu_record record;
-    unsigned long *shadow; // the maps as last read
-} *live;
-static int nr_live, most_live;
+    int id;
+    struct reading *reading; // what reading.c keeps of it
+} *live STATE;
+static int nr_live STATE, most_live STATE;
+static void forget_reading(struct live *one), forget_readings(void);
+
+// Returns a table with room for more entries, the old one freed.
+static void *grown(void *table, size_t entry, long count, long most)
+{
+    void *more = percpu_boot_zalloc((size_t)most * entry);
+
+    if (table)
+        memcpy(more, table, (size_t)count * entry);
+    percpu_free(table);
+    return more;
+}
 
 static int new_live(struct pcpu_chunk *chunk, int id)
 {
     if (nr_live == most_live) {
         most_live = most_live * 2 + 16;
-        live = realloc(live, (size_t)most_live * sizeof(*live));
-        if (!live)
-            abort();
+        live = grown(live, sizeof(*live), nr_live, most_live);
     }
-    live[nr_live] = (struct live){ .chunk = chunk, .record = { .id = id } };
+    live[nr_live] = (struct live){ .chunk = chunk, .id = id };
     return nr_live++;
 }
 
 static void forget_live(int n)
 {
-    free(live[n].record.words);
-    free(live[n].record.maps);
-    free(live[n].shadow);
+    forget_reading(&live[n]);
     live[n] = live[--nr_live];
 }
 
@@ -110,8 +153,8 @@ static int live_of(const struct pcpu_chunk *chunk)
 }
 
 // The event names the address, not the chunk, which was allocated not long before.
-static struct pcpu_chunk *recent[8];
-static int nr_recent;
+static struct pcpu_chunk *recent[8] STATE;
+static int nr_recent STATE;
 
 void percpu_note_struct(void *memory, size_t size)
 {
@@ -121,19 +164,30 @@ void percpu_note_struct(void *memory, size_t size)
 
 void percpu_note_freed(void *memory)
 {
+    for (int n = 0; n < nr_live; n++) // without the event that tells
+        if (live[n].chunk == memory) {
+            forget_live(n);
+            break;
+        }
     for (int i = 0; i < (int)ARRAY_SIZE(recent); i++)
         if (recent[i] == memory)
             recent[i] = NULL;
 }
 
-void percpu_chunk_created(void *base)
+// A chunk has an address before the event: with the km backing its pages are counted in between.
+static void note_addressed(void)
 {
     for (int i = 0; i < (int)ARRAY_SIZE(recent); i++)
-        if (recent[i] && recent[i]->base_addr == base) {
+        if (recent[i] && percpu_is_area((unsigned long)recent[i]->base_addr)) {
             new_live(recent[i], (int)percpu_environment.creates);
             recent[i] = NULL;
-            break;
         }
+}
+
+void percpu_chunk_created(void *base)
+{
+    (void)base;
+    note_addressed();
     percpu_environment.creates++;
 }
 
@@ -141,7 +195,7 @@ void percpu_chunk_destroyed(void *base)
 {
     percpu_environment.destroys++;
     for (int n = 0; n < nr_live; n++)
-        if (live[n].record.id > 0 && live[n].chunk->base_addr == base) {
+        if (live[n].id > 0 && live[n].chunk->base_addr == base) {
             forget_live(n);
             return;
         }
@@ -201,25 +255,23 @@ void percpu_end(void)
     percpu_forget_actors();
     while (nr_live)
         forget_live(0);
-    free(live);
-    free(percpu_records);
+    forget_readings();
     percpu_free_all();
 }
 
 // Operations
 
-static void **handles;
-static long nr_handles;
+void **percpu_handles STATE;
+#define handles percpu_handles
+static long nr_handles STATE;
 
 static void need_handles(long count)
 {
     if (count <= nr_handles)
         return;
-    handles = realloc(handles, (size_t)count * sizeof(*handles));
-    if (!handles)
-        abort();
-    while (nr_handles < count)
-        handles[nr_handles++] = NULL;
+    count = max(count, nr_handles * 2 + 16);
+    handles = grown(handles, sizeof(*handles), nr_handles, count);
+    nr_handles = count;
 }
 
 static void script(const struct percpu_operation *operation)
@@ -248,6 +300,21 @@ static void work(void)
     pcpu_balance_work.function(&pcpu_balance_work);
 }
 
+// Every CPU's copy of an area has been cleared by the operation that hands it out.
+static void check_cleared(unsigned long address, size_t size)
+{
+    unsigned int cpu;
+
+    if ((unsigned int)percpu_cpus <= MOST_CLEARED)
+        for_each_possible_cpu(cpu)
+            if (!percpu_was_cleared(address + pcpu_unit_offsets[cpu], size)) {
+                percpu_complain(&percpu_environment.stray, "API-6: an area is not cleared");
+                break;
+            }
+    memset(percpu_cleared, 0, sizeof(percpu_cleared));
+    percpu_nr_cleared = 0;
+}
+
 // Does one operation; the actors share it.
 void percpu_do(const struct percpu_operation *operation, struct percpu_outcome *outcome)
 {
@@ -267,8 +334,9 @@ void percpu_do(const struct percpu_operation *operation, struct percpu_outcome *
 
             if (n < 0)
                 percpu_stop(PERCPU_BUG, "an area of no live chunk");
-            outcome->chunk = live[n].record.id;
+            outcome->chunk = live[n].id;
             outcome->off = (char *)__pcpu_ptr_to_addr(address) - (char *)chunk->base_addr;
+            check_cleared((unsigned long)__pcpu_ptr_to_addr(address), operation->size);
         }
         break;
     case 'f':
@@ -338,4 +406,8 @@ int percpu_guarded(int (*step)(int, struct percpu_outcome *), int actor,
     LEAVE(step(actor, outcome));
 }
 
+#ifdef PERCPU_SEARCH
+#include "search/describe.c"
+#else
 #include "reading.c"
+#endif

@@ -27,17 +27,23 @@ typedef struct {
 } spinlock_t;
 #define DEFINE_SPINLOCK(name) spinlock_t name
 
+static inline void percpu_misuse(bool wrong, const char *what)
+{
+    if (wrong)
+        percpu_complain(&percpu_environment.misuse, what);
+}
+
 static inline void spin_lock(spinlock_t *lock)
 {
     percpu_tick();
     if (lock->held)
-        percpu_stop(PERCPU_BUG, "a spinlock taken twice");
+        percpu_stop(PERCPU_BUG, "LOCK-1: a spinlock is taken twice");
     lock->held = 1;
 }
 
 static inline void spin_unlock(spinlock_t *lock)
 {
-    percpu_environment.misuse += !lock->held;
+    percpu_misuse(!lock->held, "LOCK-1: a spinlock is released that nobody holds");
     lock->held = 0;
     percpu_point(PERCPU_UNLOCKED);
 }
@@ -47,18 +53,19 @@ static inline void spin_unlock(spinlock_t *lock)
 #define spin_unlock_irqrestore(lock, flags) ((void)(flags), spin_unlock(lock))
 
 struct mutex {
-    int held;
+    int held; // by whom, 0: nobody
 };
+#define PERCPU_ME (percpu_running + 2)
 #define DEFINE_MUTEX(name) struct mutex name
 
 static inline void mutex_lock(struct mutex *mutex)
 {
     while (mutex->held) {
         if (percpu_running < 0)
-            percpu_stop(PERCPU_BUG, "a mutex taken twice");
+            percpu_stop(PERCPU_BUG, "LOCK-2: a mutex is taken twice");
         percpu_yield(PERCPU_WAITING);
     }
-    mutex->held = 1;
+    mutex->held = PERCPU_ME;
 }
 
 static inline int mutex_lock_killable(struct mutex *mutex)
@@ -73,22 +80,25 @@ static inline int mutex_lock_killable(struct mutex *mutex)
 
 static inline void mutex_unlock(struct mutex *mutex)
 {
-    percpu_environment.misuse += !mutex->held;
+    percpu_misuse(!mutex->held, "LOCK-2: a mutex is released that nobody holds");
+    percpu_misuse(mutex->held && mutex->held != PERCPU_ME, "LOCK-2: a mutex is released by another");
     mutex->held = 0;
     percpu_point(PERCPU_RELEASED);
 }
-#define lockdep_assert_held(lock) ((void)(percpu_environment.misuse += !(lock)->held))
+#define lockdep_assert_held(lock) \
+    percpu_misuse(!(lock)->held, "LOCK-1: a lock that is wanted is not held, " PERCPU_HERE)
 #define lockdep_is_held(lock) ((lock)->held)
 
 static inline bool spin_trylock(spinlock_t *lock) { return lock->held ? false : (lock->held = 1); }
 static inline bool mutex_trylock(struct mutex *mutex)
 {
-    return mutex->held ? false : (mutex->held = 1);
+    return mutex->held ? false : (mutex->held = PERCPU_ME);
 }
 #define spin_trylock_irqsave(lock, flags) ((flags) = 0, spin_trylock(lock))
 #define spin_is_locked(lock) ((lock)->held)
 #define mutex_is_locked(mutex) ((mutex)->held)
-#define lockdep_assert_not_held(lock) ((void)(percpu_environment.misuse += (lock)->held))
+#define lockdep_assert_not_held(lock) \
+    percpu_misuse((lock)->held, "LOCK-2: a lock is held that must not be, " PERCPU_HERE)
 #define lockdep_assert_irqs_disabled() ((void)0)
 
 // Locks that the end of a scope releases.

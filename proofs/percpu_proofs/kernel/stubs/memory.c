@@ -6,6 +6,20 @@ struct obj_cgroup percpu_objcg;
 int percpu_cpus, percpu_memcg;
 unsigned int percpu_without_io;
 
+const char *percpu_complaint OUTSIDE;
+
+void percpu_complain(long *count, const char *what)
+{
+    ++*count;
+    percpu_complaint = what;
+}
+
+static void percpu_stray(bool wrong, const char *what)
+{
+    if (wrong)
+        percpu_complain(&percpu_environment.stray, what);
+}
+
 bool percpu_strikes(struct percpu_fault *fault)
 {
     if (fault->next) {
@@ -15,28 +29,16 @@ bool percpu_strikes(struct percpu_fault *fault)
     return fault->kth && --fault->kth == 0;
 }
 
-// everything allocated is on this list, so that the end of a run leaves nothing behind
-struct block {
-    struct list_head link;
-    bool counted; // the allocator asked for it, and gives it back some day
-    _Alignas(SMP_CACHE_BYTES) char memory[];
-};
-static LIST_HEAD(blocks);
-
 // Returns memory of which the first `zeroed` bytes are zero.
 static void *get_memory(size_t size, size_t zeroed)
 {
-    struct block *block = aligned_alloc(SMP_CACHE_BYTES, ALIGN(sizeof(*block) + size,
-                                                               (size_t)SMP_CACHE_BYTES));
+    struct block *block = percpu_new_block(size);
 
-    if (!block)
-        percpu_stop(PERCPU_BUG, "no memory left for the library");
     percpu_budget -= (long)size / 32; // a loop that only takes memory must end before that does
     percpu_tick();
     memset(block->memory, 0, zeroed);
     memset(block->memory + zeroed, 0x5a, size - zeroed); // what others left there, the same each time
     block->counted = false;
-    list_add(&block->link, &blocks);
     return block->memory;
 }
 
@@ -73,17 +75,16 @@ void percpu_free(void *memory)
     percpu_note_freed(memory);
     block = container_of(memory, struct block, memory);
     percpu_environment.blocks -= block->counted;
-    list_del(&block->link);
-    free(block);
+    percpu_drop_block(block);
 }
 
-void percpu_free_all(void)
-{
-    while (!list_empty(&blocks))
-        percpu_free(list_first_entry(&blocks, struct block, link)->memory);
-}
+// pages; those of a search have no contents
 
-// pages
+#ifdef PERCPU_SEARCH
+#define CONTENTS 0UL
+#else
+#define CONTENTS PAGE_SIZE
+#endif
 
 struct page *percpu_alloc_page(void)
 {
@@ -94,7 +95,7 @@ struct page *percpu_alloc_page(void)
         return NULL;
     percpu_environment.page_allocs++;
     percpu_environment.live_pages++;
-    page = get_memory(sizeof(*page) + PAGE_SIZE, sizeof(*page));
+    page = get_memory(sizeof(*page) + CONTENTS, sizeof(*page));
     page->memory = (char *)(page + 1);
     return page;
 }
@@ -102,7 +103,7 @@ struct page *percpu_alloc_page(void)
 void percpu_free_page(struct page *page)
 {
     percpu_environment.live_pages--;
-    percpu_environment.stray += page->mapped;
+    percpu_stray(page->mapped, "POP-2: a page is given back while it is mapped");
     percpu_free(page);
 }
 
@@ -122,7 +123,8 @@ static unsigned long nr_areas;
 void percpu_set_span(unsigned long bytes)
 {
     span_shift = (unsigned long)order_base_2(bytes);
-    first_units = percpu_boot_zalloc(bytes);
+    if (CONTENTS)
+        first_units = percpu_boot_zalloc(bytes);
 }
 
 static unsigned long new_area(void)
@@ -159,6 +161,8 @@ static struct place *place_of(unsigned long address)
     return &areas[n].places[(address & ((1UL << span_shift) - 1)) >> PAGE_SHIFT];
 }
 
+bool percpu_is_area(unsigned long address) { return place_of(address) != NULL; }
+
 struct page *percpu_page_at(unsigned long address)
 {
     struct place *place = place_of(address);
@@ -190,7 +194,7 @@ void pcpu_free_vm_areas(struct vm_struct **vms, int count)
     unsigned long n = vms[0]->area;
 
     for (unsigned long i = 0; i < 1UL << (span_shift - PAGE_SHIFT); i++)
-        percpu_environment.stray += areas[n].places[i].page != NULL;
+        percpu_stray(areas[n].places[i].page != NULL, "POP-4: an area of addresses goes with pages in it");
     free_area(n);
     percpu_free(vms);
 }
@@ -203,10 +207,9 @@ int percpu_map(unsigned long from, unsigned long end, struct page **pages)
         struct place *place = place_of(from);
 
         percpu_tick();
-        if (!place || place->page) {
-            percpu_environment.stray++;
+        percpu_stray(!place || place->page, "POP-2: a page is mapped where one is, or no area");
+        if (!place || place->page)
             return -EBUSY;
-        }
         place->page = pages[i];
         pages[i]->mapped = 1;
     }
@@ -239,6 +242,13 @@ void percpu_flush(unsigned long from, unsigned long end)
     }
 }
 
+struct percpu_seen percpu_see(unsigned long address)
+{
+    struct place *place = place_of(address);
+
+    return (struct percpu_seen){ place && place->page, place && place->stale };
+}
+
 // a block of the km backing: its pages stand in a row, and its address leads to them
 struct page *percpu_alloc_block(unsigned int order)
 {
@@ -250,11 +260,11 @@ struct page *percpu_alloc_block(unsigned int order)
         return NULL;
     percpu_environment.page_allocs += (long)count;
     percpu_environment.live_pages += (long)count;
-    pages = get_memory(count * (sizeof(*pages) + PAGE_SIZE), count * sizeof(*pages));
+    pages = get_memory(count * (sizeof(*pages) + CONTENTS), count * sizeof(*pages));
     n = new_area();
     pages->address = FIRST_AREA + (n << span_shift);
     for (unsigned long i = 0; i < count && i < 1UL << (span_shift - PAGE_SHIFT); i++) {
-        pages[i].memory = (char *)(pages + count) + (i << PAGE_SHIFT);
+        pages[i].memory = (char *)(pages + count) + i * CONTENTS;
         areas[n].places[i].page = &pages[i];
     }
     return pages;
@@ -276,11 +286,13 @@ static void on_memory(unsigned long from, size_t size, void (*each)(char *memory
         struct place *place;
 
         if (from < FIRST_AREA) {
-            each(first_units + (from - PERCPU_FIRST), part);
+            if (CONTENTS)
+                each(first_units + (from - PERCPU_FIRST), part);
         } else {
             place = place_of(from);
-            percpu_environment.stray += !place || !place->page || place->stale;
-            if (place && place->page)
+            percpu_stray(!place || !place->page, "POP-2: an area is touched where no page is");
+            percpu_stray(place && place->stale, "TLB-1: an area is touched before its flush");
+            if (CONTENTS && place && place->page)
                 each(place->page->memory + offset_in_page(from), part);
         }
         from += part;
@@ -290,17 +302,32 @@ static void on_memory(unsigned long from, size_t size, void (*each)(char *memory
 
 static void zero(char *memory, size_t size) { memset(memory, 0, size); }
 
+// What the operation under way has cleared last; enough for an area's copy on each CPU.
+struct percpu_cleared percpu_cleared[MOST_CLEARED];
+unsigned int percpu_nr_cleared;
+
 // Stands for memset on an area, which must be mapped whole (POP-2).
 void percpu_clear(void *address, int byte, size_t size)
 {
+    percpu_cleared[percpu_nr_cleared++ % MOST_CLEARED] =
+        (struct percpu_cleared){ (unsigned long)address, byte ? 0 : size };
     on_memory((unsigned long)address, size, zero);
 }
 
 static void use(char *memory, size_t size)
 {
     for (size_t i = 0; i < size; i++)
-        percpu_environment.stray += memory[i] != 0;
+        percpu_stray(memory[i] != 0, "API-6: an area is not zero");
     memset(memory, 0x5a, size);
+}
+
+bool percpu_was_cleared(unsigned long address, size_t size)
+{
+    for (unsigned int i = 0; i < MOST_CLEARED; i++)
+        if (percpu_cleared[i].from <= address &&
+            address + size <= percpu_cleared[i].from + percpu_cleared[i].size)
+            return true;
+    return false;
 }
 
 // Does what a caller does: finds an area zeroed (API-6) and writes to it.

@@ -19,6 +19,17 @@ struct cpumask {
 
 bool percpu_strikes(struct percpu_fault *fault);
 
+// Blocks of memory: heap.c takes them from the C library, search/arena.c from a region of its own.
+struct block {
+    struct list_head link;
+    size_t size;
+    bool counted; // the allocator asked for it, and gives it back some day
+    bool live, reached; // of an arena
+    _Alignas(SMP_CACHE_BYTES) char memory[];
+};
+struct block *percpu_new_block(size_t size);
+void percpu_drop_block(struct block *block);
+
 // metadata
 void *percpu_zalloc(size_t size);       // can fail on purpose, before or after a point
 void *percpu_boot_zalloc(size_t size);  // cannot
@@ -68,6 +79,7 @@ struct vm_struct {
 typedef int pgprot_t;
 #define PAGE_KERNEL 0
 struct page *percpu_page_at(unsigned long address);
+bool percpu_is_area(unsigned long address);
 struct vm_struct **pcpu_get_vm_areas(const unsigned long *offsets, const size_t *sizes, int count,
                                      size_t align);
 void pcpu_free_vm_areas(struct vm_struct **areas, int count);
@@ -77,6 +89,18 @@ void vunmap_range_noflush(unsigned long from, unsigned long end);
 void percpu_flush(unsigned long from, unsigned long end);
 void percpu_clear(void *address, int byte, size_t size);
 void percpu_use(unsigned long address, size_t size);
+enum { MOST_CLEARED = 16 };
+struct percpu_cleared {
+    unsigned long from;
+    size_t size;
+};
+extern struct percpu_cleared percpu_cleared[MOST_CLEARED];
+extern unsigned int percpu_nr_cleared;
+bool percpu_was_cleared(unsigned long address, size_t size);
+struct percpu_seen {
+    bool mapped, stale;
+};
+struct percpu_seen percpu_see(unsigned long address);
 #define vmalloc_to_page(address) percpu_page_at((unsigned long)(address))
 #define virt_to_page(address) percpu_page_at((unsigned long)(address))
 #define is_vmalloc_addr(address) (percpu_page_at((unsigned long)(address)) != NULL)

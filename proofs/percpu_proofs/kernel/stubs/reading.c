@@ -7,6 +7,27 @@ int percpu_order[MOST_ORDER];
 struct percpu_record **percpu_records;
 static int most_records;
 
+// The record of a chunk, and the maps as they were when it was read last.
+struct reading {
+    struct percpu_record record;
+    unsigned long *shadow;
+};
+
+static void forget_reading(struct live *one)
+{
+    if (!one->reading)
+        return;
+    free(one->reading->record.words);
+    free(one->reading->record.maps);
+    free(one->reading->shadow);
+    free(one->reading);
+}
+
+static void forget_readings(void)
+{
+    free(percpu_records);
+}
+
 static void read_hints(int *words, const struct pcpu_block_md *block)
 {
     words[0] = block->scan_hint;
@@ -52,19 +73,30 @@ static bool has_vector(const struct pcpu_chunk *chunk)
 #endif
 }
 
-static void make_record(struct live *one)
+static void *cleared(size_t count, size_t size)
+{
+    void *memory = calloc(count, size);
+
+    if (!memory)
+        abort();
+    return memory;
+}
+
+static void make_reading(struct live *one)
 {
     struct pcpu_chunk *chunk = one->chunk;
+    struct percpu_record *record;
     long bits = pcpu_chunk_map_bits(chunk), words;
 
-    one->record.nr_words = HEADER + HINTS * (1 + pcpu_chunk_nr_blocks(chunk));
-    one->record.nr_maps = chunk->nr_pages + bits + bits + 1 + (has_vector(chunk) ? bits : 0);
+    one->reading = cleared(1, sizeof(*one->reading));
+    record = &one->reading->record;
+    record->id = one->id;
+    record->nr_words = HEADER + HINTS * (1 + pcpu_chunk_nr_blocks(chunk));
+    record->nr_maps = chunk->nr_pages + bits + bits + 1 + (has_vector(chunk) ? bits : 0);
     words = BITS_TO_LONGS((long)chunk->nr_pages) + BITS_TO_LONGS(bits) + BITS_TO_LONGS(bits + 1);
-    one->record.words = calloc((size_t)one->record.nr_words, sizeof(int));
-    one->record.maps = calloc(1, (size_t)one->record.nr_maps);
-    one->shadow = calloc((size_t)words, sizeof(long));
-    if (!one->record.words || !one->record.maps || !one->shadow)
-        abort();
+    record->words = cleared((size_t)record->nr_words, sizeof(int));
+    record->maps = cleared(1, (size_t)record->nr_maps);
+    one->reading->shadow = cleared((size_t)words, sizeof(long));
 }
 
 static void read_chunk(struct live *one, int slot)
@@ -73,25 +105,27 @@ static void read_chunk(struct live *one, int slot)
     long bits = pcpu_chunk_map_bits(chunk), nr_pages = chunk->nr_pages;
     int nr_blocks = pcpu_chunk_nr_blocks(chunk);
     int words[HEADER + HINTS] = {
-        one->record.id, slot, pcpu_chunk_slot(chunk), chunk->isolated, chunk->immutable,
+        one->id, slot, pcpu_chunk_slot(chunk), chunk->isolated, chunk->immutable,
         chunk->free_bytes, chunk->nr_pages, chunk->nr_populated, chunk->nr_empty_pop_pages,
         chunk->start_offset, chunk->end_offset,
     };
+    struct percpu_record *record;
     unsigned long *shadow;
     unsigned char *maps;
     bool changed = false;
 
-    if (!one->record.words)
-        make_record(one);
-    if (one->record.nr_words != HEADER + HINTS * (1 + nr_blocks))
+    if (!one->reading)
+        make_reading(one);
+    record = &one->reading->record;
+    if (record->nr_words != HEADER + HINTS * (1 + nr_blocks))
         percpu_stop(PERCPU_BUG, "a chunk that changed its size");
     read_hints(words + HEADER, &chunk->chunk_md);
-    if (memcmp(one->record.words, words, sizeof(words))) {
-        memcpy(one->record.words, words, sizeof(words));
+    if (memcmp(record->words, words, sizeof(words))) {
+        memcpy(record->words, words, sizeof(words));
         changed = true;
     }
     for (int block = 0; block < nr_blocks; block++) {
-        int *last = one->record.words + HEADER + HINTS * (1 + block);
+        int *last = record->words + HEADER + HINTS * (1 + block);
 
         read_hints(words, &chunk->md_blocks[block]);
         if (memcmp(last, words, HINTS * sizeof(int))) {
@@ -99,8 +133,8 @@ static void read_chunk(struct live *one, int slot)
             changed = true;
         }
     }
-    maps = one->record.maps;
-    shadow = one->shadow;
+    maps = record->maps;
+    shadow = one->reading->shadow;
     read_map(maps, chunk->populated, shadow, nr_pages, &changed);
     maps += nr_pages;
     shadow += BITS_TO_LONGS(nr_pages);
@@ -113,7 +147,7 @@ static void read_chunk(struct live *one, int slot)
     if (has_vector(chunk) && (changed || percpu_actors()))
         for (long bit = 0; bit < bits; bit++)
             maps[bit] = charged_at(chunk, bit);
-    one->record.changes += changed;
+    record->changes += changed;
 }
 
 // Reads lists, then chunks: the reserved one, those on lists in their order, those on none.
@@ -147,16 +181,16 @@ static int read_state(void)
                 percpu_stop(PERCPU_BUG, "a list with a chunk that is not live, or twice");
             listed[n] = true;
             read_chunk(&live[n], slot);
-            percpu_records[count++] = &live[n].record;
+            percpu_records[count++] = &live[n].reading->record;
             *order++ = slot;
-            *order++ = live[n].record.id;
+            *order++ = live[n].id;
         }
     }
     *order = -1;
     for (int n = 0; n < nr_live; n++)
         if (!listed[n]) {
-            read_chunk(&live[n], live[n].record.id == -1 ? -1 : -2);
-            percpu_records[count++] = &live[n].record;
+            read_chunk(&live[n], live[n].id == -1 ? -1 : -2);
+            percpu_records[count++] = &live[n].reading->record;
         }
     return count;
 }
@@ -164,5 +198,6 @@ static int read_state(void)
 int percpu_read(void)
 {
     ENTER(-1);
+    note_addressed();
     LEAVE(read_state());
 }

@@ -143,6 +143,17 @@ static inline void percpu_tick(void)
         percpu_stop(PERCPU_ENDLESS, "a loop that does not end");
 }
 
+// What is wrong is counted, and the last said in words, a clause's id first.
+void percpu_complain(long *count, const char *what);
+extern const char *percpu_complaint;
+#ifdef PERCPU_SEARCH
+#define STATE __attribute__((section("percpu_state"))) // of what a search restores, by name
+#define OUTSIDE __attribute__((section("percpu_outside")))
+#else
+#define STATE
+#define OUTSIDE
+#endif
+
 #define PERCPU_TEXT_(x) #x
 #define PERCPU_TEXT(x) PERCPU_TEXT_(x)
 #define PERCPU_HERE __FILE__ ":" PERCPU_TEXT(__LINE__)
@@ -151,7 +162,11 @@ static inline void percpu_tick(void)
 #define VM_BUG_ON(condition) BUG_ON(condition)
 #define panic(...) percpu_stop(PERCPU_BUG, "panic at " PERCPU_HERE)
 #define BUILD_BUG_ON(condition) _Static_assert(!(condition), #condition)
-#define WARN(condition, ...) ({ bool c_ = (condition); percpu_environment.warnings += c_; c_; })
+#define WARN(condition, ...) \
+    ({ bool c_ = (condition); \
+       if (c_) \
+           percpu_complain(&percpu_environment.warnings, "WARN at " PERCPU_HERE); \
+       c_; })
 #define WARN_ON(condition) WARN(condition, "")
 #define WARN_ON_ONCE(condition) WARN_ON(condition)
 #define WARN_ONCE(condition, ...) WARN(condition, "")

@@ -1,0 +1,177 @@
+"""A compiled kernel with a search of its schedules (stubs/search), as Python drives it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from cffi import FFI
+
+from percpu_proofs.inputs import InputError
+from percpu_proofs.kernel.build import STUBS, Library
+from percpu_proofs.kernel.instance import (
+    FAILED,
+    MEMORY,
+    RELEASED,
+    RESCHED,
+    UNLOCKED,
+    KernelStopped,
+    declarations,
+    fill_shape,
+    load,
+)
+from percpu_proofs.oplist import Operation
+from percpu_spec.geometry import Geometry
+
+LOCKS: Final = (UNLOCKED, RELEASED)
+"""Points at which an actor of the kernel stands wherever a lock has been released."""
+ALL_POINTS: Final = (UNLOCKED, MEMORY, RELEASED, FAILED, RESCHED)
+FAULTS: Final = ("page", "area", "metadata", "mapping", "charge", "wait")
+"""What can be refused, in the order of the stubs' bits."""
+MOST_HANDLES: Final = 64
+MOST_PAGES: Final = 64
+"""Of a unit: a record has a word of 64 bits for each map of pages."""
+
+WORK: Final = 32
+BEGIN: Final = 64
+FREE: Final = 128
+"""Labels of an open search: 0 to 7 an actor goes on, 32 the work begins, 64 + k an operation of the
+alphabet, 128 + h a free of a handle. A bit from 256 on says which request is refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is searched: from a setup on, callers who choose from an alphabet, or actors.
+
+    operations: the alphabet if there is a `longest`, else what each actor does. merge: stop where
+    the model stops. raw: tell states apart by all of memory.
+    """
+
+    geometry: Geometry
+    operations: tuple[Operation, ...]
+    setup: tuple[Operation, ...] = ()
+    longest: int = 0
+    together: int = 1
+    works: int = 2
+    waiting: bool = False
+    failures: int = 0
+    faults: tuple[str, ...] = ("page", "area")
+    points: tuple[int, ...] = LOCKS
+    merge: bool = False
+    raw: bool = False
+    most_states: int = 400_000
+
+
+@functools.cache
+def _interface() -> Any:
+    ffi = FFI()
+    for name in ("interface.h", "search/search.h"):
+        ffi.cdef(declarations(STUBS / name))
+    return ffi
+
+
+class CompiledSearch:
+    """One search of a compiled kernel. At most one at a time lives in a process.
+
+    A search keeps to fixed addresses, so that a state can be restored by copying.
+    """
+
+    def __init__(self, library: Library, plan: Plan) -> None:
+        """Boot, do the setup. Raises KernelStopped, InputError for a geometry that is too large."""
+        geometry = plan.geometry.require_kernel()
+        if geometry.unit // geometry.page > MOST_PAGES:
+            raise InputError("geometry", None, f"units of up to {MOST_PAGES} pages", geometry.unit)
+        self.plan = plan
+        self.ffi = _interface()
+        self.lib = load(self.ffi, library.path)
+        self._numbers: dict[int, int] = {}
+        self._map_regions()
+        self._boot(geometry)
+        for operation in plan.setup:
+            entry = self.ffi.new("struct percpu_operation *")
+            self._fill(entry, operation)
+            self._check(self.lib.percpu_apply(entry, self.ffi.new("struct percpu_outcome *")))
+        self._begin(library)
+
+    def _map_regions(self) -> None:
+        if self.lib.percpu_regions():
+            raise InputError("memory", None, "room at the addresses that a search keeps to")
+
+    def _boot(self, geometry: Geometry) -> None:
+        shape = self.ffi.new("struct percpu_shape *")
+        fill_shape(shape, geometry)
+        self._check(self.lib.percpu_boot(shape))
+
+    def _begin(self, library: Library) -> None:
+        plan, entry = self.plan, self.ffi.new("struct percpu_plan *")
+        entry.nr_operations = len(plan.operations)
+        for number, operation in enumerate(plan.operations):
+            self._fill(self.ffi.addressof(entry.operations, number), operation)
+        entry.open, entry.longest, entry.together = bool(plan.longest), plan.longest, plan.together
+        entry.works, entry.waiting, entry.failures = plan.works, plan.waiting, plan.failures
+        entry.faults = sum(1 << FAULTS.index(name) for name in plan.faults)
+        entry.stops = sum(1 << point for point in plan.points)
+        entry.merge, entry.raw, entry.most_states = plan.merge, plan.raw, plan.most_states
+        for number, (_, offset, size) in enumerate(library.undescribed):
+            self.lib.percpu_undescribed[2 * number] = offset
+            self.lib.percpu_undescribed[2 * number + 1] = size
+        self.lib.percpu_nr_undescribed = 2 * len(library.undescribed)
+        self._check(self.lib.percpu_search_begin(entry))
+
+    def _fill(self, entry: Any, operation: Operation) -> None:
+        kind, arg, size, align, reserved, gfp = operation
+        entry.kind, entry.align, entry.reserved, entry.gfp = ord(kind), align, reserved, gfp
+        entry.size = size if kind in "af" else arg
+        entry.handle = self._numbers.setdefault(arg, len(self._numbers)) if kind in "af" else 0
+        if len(self._numbers) > MOST_HANDLES:
+            raise InputError("setup", None, f"at most {MOST_HANDLES} handles")
+
+    def _check(self, code: int) -> None:
+        if code < 0:
+            reason = self.ffi.string(self.lib.percpu_reason).decode()
+            raise KernelStopped(reason or "refused")
+
+    def close(self) -> None:
+        """Give the library back."""
+        if self.lib is not None:
+            self.lib.percpu_search_end()
+            self.ffi.dlclose(self.lib)
+            self.lib = None
+
+    def __enter__(self) -> CompiledSearch:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def tally(self) -> Any:
+        """Counts of the search so far (struct percpu_tally)."""
+        return self.lib.percpu_tally
+
+    def go(self, edges: int) -> bool:
+        """Search on for about so many steps; return whether there is more."""
+        return bool(self.lib.percpu_search_go(edges))
+
+    def path(self, node: int) -> list[int]:
+        """Return the labels that lead from the start to a state of the search."""
+        most = self.lib.percpu_nodes[node].depth
+        labels = self.ffi.new("int[]", most + 1)
+        self.lib.percpu_search_path(node, labels, most)
+        return list(labels[0:most])
+
+    def replay(self, labels: Sequence[int]) -> bool:
+        """Go to where labels lead; return whether the kernel came there."""
+        return bool(self.lib.percpu_search_replay(list(labels), len(labels)) == len(labels))
+
+    def trace(self, actor: int) -> tuple[int, list[int]]:
+        """Return the point at which an actor stands, and offsets in the library of its functions.
+
+        The innermost return address comes first.
+        """
+        addresses, point = self.ffi.new("unsigned long[32]"), self.ffi.new("int *")
+        count = self.lib.percpu_search_trace(actor, addresses, 32, point)
+        base = self.lib.percpu_base()
+        return point[0], [addresses[i] - base for i in range(count)]

@@ -1,0 +1,28 @@
+// Blocks of memory from the C library, for a kernel that runs beside the model. Our own text.
+#include "memory.h"
+
+static LIST_HEAD(blocks); // all there are, so that the end of a run leaves nothing behind
+
+struct block *percpu_new_block(size_t size)
+{
+    struct block *block = aligned_alloc(SMP_CACHE_BYTES, ALIGN(sizeof(*block) + size,
+                                                               (size_t)SMP_CACHE_BYTES));
+
+    if (!block)
+        percpu_stop(PERCPU_BUG, "no memory left for the library");
+    block->size = size;
+    list_add(&block->link, &blocks);
+    return block;
+}
+
+void percpu_drop_block(struct block *block)
+{
+    list_del(&block->link);
+    free(block);
+}
+
+void percpu_free_all(void)
+{
+    while (!list_empty(&blocks))
+        percpu_free(list_first_entry(&blocks, struct block, link)->memory);
+}

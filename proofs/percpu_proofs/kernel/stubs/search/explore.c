@@ -1,0 +1,332 @@
+// The search: states breadth first, by operations that callers have begun. Our own text.
+//
+// A state is where a schedule leads; to come back to one, the schedule is run again from the start.
+// What is met for the first time goes to Python: records of chunks, states of the allocator, moves.
+#include <stdio.h>
+
+#include "region.h"
+
+enum { MOST_RUNS = 32 };
+
+struct percpu_tally percpu_tally OUTSIDE;
+struct percpu_node *percpu_nodes OUTSIDE;
+struct percpu_move *percpu_moves OUTSIDE;
+struct percpu_trouble percpu_troubles[256] OUTSIDE;
+static struct table node_table OUTSIDE, move_table OUTSIDE;
+static long most_moves OUTSIDE;
+
+static void enter_trouble(int node, int label, bool stopped, const char *what)
+{
+    for (long i = 0; i < percpu_tally.troubles; i++)
+        if (!strcmp(percpu_troubles[i].what, what))
+            return;
+    if (percpu_tally.troubles < (long)ARRAY_SIZE(percpu_troubles)) {
+        struct percpu_trouble *t = &percpu_troubles[percpu_tally.troubles++];
+
+        *t = (struct percpu_trouble){ .node = node, .label = label, .stopped = stopped };
+        snprintf(t->what, sizeof(t->what), "%s", what);
+    }
+}
+
+static void check_troubles(int node, int label, const struct percpu_environment *before)
+{
+    const struct percpu_environment *e = &percpu_environment;
+
+    if (e->stray > before->stray || e->misuse > before->misuse || e->warnings > before->warnings)
+        enter_trouble(node, label, false, percpu_complaint);
+    if (percpu_lock_held())
+        enter_trouble(node, label, false,
+                      "LOCK-1: a step ends, or stands still, with pcpu_lock held");
+    if (percpu_all_done() && percpu_mutex_holder() != -2)
+        enter_trouble(node, label, false, "LOCK-2: every operation has ended, and the mutex is held");
+}
+
+// Runs the work that is asked for until there is rest, and describes that. BAL-3: it comes.
+static void come_to_rest(int node, int label)
+{
+    struct hash key;
+    int runs = 0, before;
+
+    for (; percpu_environment.work_pending; runs++) {
+        const struct percpu_operation work = { .kind = 'b' };
+        struct percpu_outcome outcome;
+        long created = percpu_environment.creates;
+        int point;
+
+        if (runs == MOST_RUNS) {
+            enter_trouble(node, label, false, "BAL-3: balance work asks for itself without end");
+            return;
+        }
+        percpu_begun |= 1;
+        percpu_actor_begin(0, &work);
+        do
+            point = percpu_actor_step(0, &outcome);
+        while (point > 0 && percpu_environment.creates - created <= 8);
+        if (point > 0)
+            enter_trouble(node, label, false, "BAL-3: a run of balance work creates chunk on chunk");
+        if (point < 0)
+            enter_trouble(node, label, true, percpu_reason);
+        if (point)
+            return;
+    }
+    before = (int)percpu_tally.allocator_states;
+    if (!percpu_key(PERCPU_QUIESCENT, &key, node))
+        enter_trouble(node, label, true, percpu_reason);
+    else if (percpu_tally.allocator_states > before && percpu_leaks())
+        enter_trouble(node, label, false, "POP-4: memory to which nothing points any more");
+}
+
+// The search
+
+static int *queue OUTSIDE, *following OUTSIDE;
+static long head OUTSIDE, tail OUTSIDE, next_tail OUTSIDE, most_queue OUTSIDE;
+static int (*links)[2] OUTSIDE;
+static long nr_links OUTSIDE, most_links OUTSIDE;
+
+static int push(long parent, int label, struct hash key)
+{
+    const struct percpu_node *from = parent < 0 ? NULL : &percpu_nodes[parent];
+    struct percpu_node *node = &percpu_nodes[percpu_tally.states];
+    bool begins = percpu_plan.open && from && percpu_operations > from->operations;
+
+    *node = (struct percpu_node){
+        .key = { key.a, key.b }, .parent = (int)parent, .label = label, .state = percpu_current,
+        .depth = (unsigned short)(from ? from->depth + 1 : 0),
+        .operations = (unsigned char)percpu_operations, .mover = (unsigned char)percpu_mover,
+    };
+    if (node->depth > percpu_tally.depth)
+        percpu_tally.depth = node->depth;
+    if (begins)
+        following[next_tail++] = (int)percpu_tally.states;
+    else
+        queue[tail++] = (int)percpu_tally.states;
+    return (int)percpu_tally.states++;
+}
+
+int percpu_search_path(int node, int *labels, int most)
+{
+    int depth = percpu_nodes[node].depth, at = depth;
+
+    for (int n = node; percpu_nodes[n].parent >= 0; n = percpu_nodes[n].parent)
+        if (--at < most && at >= 0)
+            labels[at] = percpu_nodes[n].label;
+    return depth;
+}
+
+int percpu_search_replay(const int *labels, int count)
+{
+    percpu_image_load_root();
+    for (int i = 0; i < count; i++)
+        if (percpu_take(labels[i]) < 0)
+            return i;
+    return count;
+}
+
+int percpu_search_enabled(int *labels) { return percpu_enabled(labels); }
+
+// What depends on the plan, in the state that the setup has left.
+int percpu_search_begin(const struct percpu_plan *chosen)
+{
+    struct hash key;
+    struct percpu_operation last = { .handle = HANDLES - 1 };
+    long most = chosen->most_states;
+    void percpu_prepare(const struct percpu_operation *operation);
+
+    percpu_plan = *chosen;
+    percpu_stops = percpu_plan.stops;
+    percpu_prepare(&last);
+    percpu_works_left = percpu_plan.works;
+    percpu_failures_left = percpu_plan.failures;
+    percpu_nr_actors = percpu_plan.open ? 0 : percpu_plan.nr_operations;
+    percpu_begun = percpu_operations = 0;
+    if (percpu_image_root())
+        return -1;
+    memset(&percpu_tally, 0, sizeof(percpu_tally));
+    percpu_tally.schedules = -1;
+    most_moves = 4 * most + 1024;
+    most_queue = most + 8;
+    most_links = percpu_plan.open ? 0 : 16 * most;
+    percpu_nodes = percpu_reserve((unsigned long)(most + 8) * sizeof(*percpu_nodes));
+    percpu_moves = percpu_reserve((unsigned long)most_moves * sizeof(*percpu_moves));
+    queue = percpu_reserve((unsigned long)most_queue * 2 * sizeof(int));
+    following = percpu_reserve((unsigned long)most_queue * 2 * sizeof(int));
+    links = percpu_reserve((unsigned long)(most_links + 1) * sizeof(*links));
+    head = tail = next_tail = nr_links = 0;
+    if (!percpu_nodes || !percpu_moves || !queue || !following || !links ||
+        percpu_key_begin(most) || percpu_table_make(&node_table, (unsigned long)most) ||
+        percpu_table_make(&move_table, (unsigned long)most_moves))
+        return -1;
+    percpu_mover = ACTORS;
+    if (!percpu_key(0, &key, 0))
+        return -1;
+    *percpu_table_at(&node_table, key) = push(-1, 0, key) + 1;
+    return 0;
+}
+
+static void enter_move(int node, int label, int before)
+{
+    struct percpu_move *m = &percpu_move;
+    struct hash hash = { 21, 22 };
+    int *known;
+
+    m->before = before;
+    m->after = percpu_current;
+    m->straight = percpu_nodes[node].mover == percpu_mover && !m->first;
+    m->node = m->label = 0;
+    percpu_mix_bytes(&hash, m, sizeof(*m));
+    known = percpu_table_at(&move_table, hash);
+    if (*known || percpu_tally.moves == most_moves)
+        return;
+    m->node = node;
+    m->label = label;
+    percpu_moves[percpu_tally.moves] = *m;
+    *known = (int)++percpu_tally.moves;
+}
+
+// A step out of the present state, which is that of a node.
+static void follow(int node, int label)
+{
+    const struct percpu_environment before = percpu_environment;
+    int *known, at = percpu_nodes[node].state;
+    long states = percpu_tally.allocator_states;
+    struct hash key;
+    int point;
+
+    point = percpu_take(label);
+    if (point == LEFT_OUT)
+        return;
+    percpu_tally.edges++;
+    if (point < 0 || !percpu_key(0, &key, (int)percpu_tally.states)) {
+        percpu_tally.kernel_stops++;
+        enter_trouble(node, label, true, percpu_reason);
+        return;
+    }
+    percpu_complete();
+    check_troubles(node, label, &before);
+    enter_move(node, label, at);
+    known = percpu_table_at(&node_table, key);
+    if (*known) {
+        struct percpu_node *met = &percpu_nodes[*known - 1];
+
+        if (percpu_tally.allocator_states > states)
+            percpu_states[percpu_tally.allocator_states - 1].node = *known - 1;
+        if (nr_links < most_links) {
+            links[nr_links][0] = node;
+            links[nr_links++][1] = *known - 1;
+        }
+        if (percpu_plan.open && met->operations > percpu_operations) { // not left yet: it waits for its turn
+            met->parent = node;
+            met->label = label;
+            met->depth = (unsigned short)(percpu_nodes[node].depth + 1);
+            met->operations = (unsigned char)percpu_operations;
+            met->mover = (unsigned char)percpu_mover;
+            queue[tail++] = *known - 1;
+        }
+        return;
+    }
+    if (percpu_tally.states >= percpu_plan.most_states) {
+        percpu_tally.full = 1;
+        return;
+    }
+    *known = push(node, label, key) + 1;
+    if (nr_links < most_links) {
+        links[nr_links][0] = node;
+        links[nr_links++][1] = *known - 1;
+    }
+}
+
+// Comes to the state of a node and leaves it by every step.
+static void leave(int node)
+{
+    int path[1 << 12], labels[MOST_LABELS], count, depth;
+    bool done;
+
+    depth = percpu_search_path(node, path, (int)ARRAY_SIZE(path));
+    if (percpu_search_replay(path, depth) != depth) {
+        enter_trouble(node, -1, true, "a state that its own schedule does not lead to again");
+        return;
+    }
+    percpu_remember();
+    count = percpu_enabled(labels);
+    done = percpu_all_done();
+    percpu_image_save();
+    if (done && (percpu_plan.open || !count)) {
+        come_to_rest(node, -1);
+        percpu_image_load();
+    }
+    percpu_tally.ends += !count;
+    if (!count && !done)
+        enter_trouble(node, -1, false, "BAL-3: percpu_operations under way can never go on");
+    for (int k = 0; k < count && !percpu_tally.full; k++) {
+        if (k)
+            percpu_image_load();
+        follow(node, labels[k]);
+    }
+}
+
+int percpu_search_go(long edges)
+{
+    const long enough = percpu_tally.edges + edges;
+
+    while (percpu_tally.edges < enough && !percpu_tally.full) {
+        int node;
+
+        if (head == tail) {
+            int *swap = queue;
+
+            if (!next_tail) {
+                percpu_tally.complete = 1;
+                return 0;
+            }
+            queue = following;
+            following = swap;
+            head = 0;
+            tail = next_tail;
+            next_tail = 0;
+            percpu_tally.operations++;
+        }
+        node = queue[head++];
+        if (percpu_plan.open && percpu_nodes[node].operations < percpu_tally.operations)
+            continue; // it was reached with fewer
+        leave(node);
+    }
+    return !percpu_tally.full;
+}
+
+// Counts paths from the start to the ends, if no state leads back to itself.
+void percpu_search_count(void)
+{
+    long n = percpu_tally.states, ends = 0;
+    int *missing = percpu_reserve((unsigned long)(n + 1) * sizeof(int));
+    int *first = percpu_reserve((unsigned long)(n + 2) * sizeof(int));
+    int *fill = percpu_reserve((unsigned long)(n + 2) * sizeof(int));
+    int *to = percpu_reserve((unsigned long)(nr_links + 1) * sizeof(int));
+    int *order = percpu_reserve((unsigned long)(n + 1) * sizeof(int));
+    double *paths = percpu_reserve((unsigned long)(n + 1) * sizeof(double)), schedules = 0;
+
+    if (!missing || !first || !fill || !to || !order || !paths || nr_links == most_links)
+        return;
+    for (long i = 0; i < nr_links; i++) {
+        missing[links[i][1]]++;
+        first[links[i][0] + 1]++;
+    }
+    for (long i = 0; i < n; i++)
+        first[i + 1] += first[i];
+    memcpy(fill, first, (size_t)(n + 1) * sizeof(int));
+    for (long i = 0; i < nr_links; i++)
+        to[fill[links[i][0]]++] = links[i][1];
+    paths[0] = 1;
+    order[ends++] = 0;
+    for (long at = 0; at < ends; at++) {
+        int v = order[at];
+
+        if (first[v] == first[v + 1])
+            schedules += paths[v];
+        for (int k = first[v]; k < first[v + 1]; k++) {
+            paths[to[k]] += paths[v];
+            if (!--missing[to[k]])
+                order[ends++] = to[k];
+        }
+    }
+    percpu_tally.schedules = ends == n ? schedules : -1;
+}

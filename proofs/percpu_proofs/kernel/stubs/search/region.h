@@ -1,0 +1,95 @@
+// The memory that a search restores, and what its parts have in common. Our own text.
+#ifndef PERCPU_REGION_H
+#define PERCPU_REGION_H
+
+#include "../memory.h"
+
+#pragma GCC visibility push(default)
+#include "search.h"
+#pragma GCC visibility pop
+
+// The kernel's memory: statics of its own and of the stubs in the section percpu_state, an arena,
+// and a stack for each actor. All lie at the same addresses in every state.
+enum { ACTORS = 8, HANDLES = 64 };
+#define STACK_SIZE 8192UL
+#define STACKS 0x200000000000UL
+#define ARENA 0x210000000000UL
+#define ARENA_SIZE (1UL << 22)
+#define STACK_TOP(number) (STACKS + ((unsigned long)(number) + 1) * STACK_SIZE)
+extern char __start_percpu_state[], __stop_percpu_state[];
+extern unsigned long percpu_arena_used;
+
+struct actor {
+    void *sp; // NULL: not begun
+    struct percpu_operation operation;
+    struct percpu_outcome outcome;
+    int point;
+    unsigned int without_io;
+    int asked, refused;       // what it has done so far, for clauses that ask at its end
+    void *placed;             // the chunk of an area that it has taken and that may lack pages
+    int off, size;            // of that, in bytes
+};
+extern struct actor percpu_actors_[ACTORS];
+extern unsigned int percpu_stops;
+void percpu_actor_begin(int number, const struct percpu_operation *operation);
+int percpu_actor_step(int number, struct percpu_outcome *outcome);
+
+// describe.c, a part of library.c
+extern void **percpu_handles;
+long percpu_describe(int *words, int *records);
+unsigned long percpu_place(unsigned long word, unsigned long stack);
+unsigned long percpu_neighbour(int chunk, bool previous);
+void *percpu_chunk(int number);
+int percpu_number(const void *chunk);
+void *percpu_chunk_of(void *handle);
+void percpu_areas(int *chunk, long *off);
+void percpu_find_placed(struct actor *actor);
+long percpu_used_bytes(void);
+bool percpu_lock_held(void);
+int percpu_mutex_holder(void);
+bool percpu_is_async(void);
+bool percpu_is_atomic(const struct percpu_operation *operation);
+int percpu_leaks(void);
+void percpu_watch(bool on);
+
+// image.c
+int percpu_image_root(void);
+void percpu_image_load_root(void);
+void percpu_image_save(void);  // one, in a place of its own
+void percpu_image_load(void);
+void percpu_image_peek(void);  // another one
+void percpu_image_unpeek(void);
+
+// key.c
+struct hash {
+    unsigned long a, b;
+};
+struct table {
+    unsigned long (*keys)[2];
+    int *values;
+    unsigned long size;
+};
+void percpu_mix(struct hash *hash, unsigned long word);
+void percpu_mix_bytes(struct hash *hash, const void *from, unsigned long size);
+int percpu_table_make(struct table *table, unsigned long entries);
+int *percpu_table_at(struct table *table, struct hash hash);
+extern int percpu_words[]; // as described last
+extern int percpu_current;  // the allocator's state among those met
+bool percpu_key(int quiescent, struct hash *key, int node);
+int percpu_key_begin(long most);
+
+// steps.c
+enum { LEFT_OUT = -100, MOST_LABELS = 512 };
+extern struct percpu_plan percpu_plan;
+extern int percpu_works_left, percpu_failures_left, percpu_begun, percpu_operations;
+extern int percpu_nr_actors;
+bool percpu_is_under_way(int actor);
+bool percpu_all_done(void);
+int percpu_enabled(int *labels);
+int percpu_take(int label);
+void percpu_complete(void);
+void percpu_remember(void);
+void *percpu_reserve(unsigned long bytes);
+void percpu_release(void *memory, unsigned long bytes);
+
+#endif

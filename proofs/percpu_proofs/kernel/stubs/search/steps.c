@@ -1,0 +1,271 @@
+// Steps of actors: which are possible, and what one does. Our own text.
+#include "region.h"
+
+enum { WORK = 32, BEGIN = 64, FREE = 128 }; // labels of an open search; below: an actor
+enum { LABEL = 0xff, FAULT_SHIFT = 8 };     // above: which request for memory fails
+
+struct percpu_plan percpu_plan OUTSIDE;
+struct percpu_move percpu_move OUTSIDE;
+int percpu_mover OUTSIDE;
+static struct percpu_outcome outcome OUTSIDE;
+
+// what a state has beside the kernel's memory and the actors
+int percpu_works_left STATE, percpu_failures_left STATE, percpu_begun STATE;
+int percpu_operations STATE, percpu_nr_actors STATE;
+
+enum { FAULTS = 6 };
+static long *fault_of(int number)
+{
+    struct percpu_environment *e = &percpu_environment;
+    long *const faults[FAULTS] = {
+        &e->page_fault.next, &e->vm_fault.next, &e->metadata_fault.kth, &e->map_fault.next,
+        &e->charge_fault.next, &e->killed_waits,
+    };
+
+    return faults[number];
+}
+
+bool percpu_is_under_way(int n)
+{
+    return percpu_begun >> n & 1 && percpu_actors_[n].point != PERCPU_DONE;
+}
+
+bool percpu_all_done(void)
+{
+    for (int n = 0; n < ACTORS; n++)
+        if (percpu_is_under_way(n))
+            return false;
+    return percpu_plan.open || percpu_begun == (1 << percpu_nr_actors) - 1;
+}
+
+int percpu_enabled(int *labels)
+{
+    int count = 0, callers = 0, work = 0, plain;
+    bool mutex = percpu_mutex_holder() != -2;
+
+    for (int n = 0; n < ACTORS; n++)
+        if (percpu_is_under_way(n)) {
+            if (percpu_actors_[n].operation.kind == 'b')
+                work++;
+            else
+                callers++;
+            if (!(percpu_actors_[n].point == PERCPU_WAITING && mutex))
+                labels[count++] = n;
+        }
+    if (percpu_plan.open) {
+        if (percpu_environment.work_pending && !work && (percpu_plan.waiting || !mutex))
+            labels[count++] = WORK;
+        if (percpu_operations < percpu_plan.longest && callers < percpu_plan.together) {
+            for (int k = 0; k < percpu_plan.nr_operations; k++)
+                if (!mutex || percpu_plan.waiting || percpu_is_atomic(&percpu_plan.operations[k]))
+                    labels[count++] = BEGIN + k;
+            for (int h = 0; h < HANDLES; h++)
+                if (percpu_handles[h])
+                    labels[count++] = FREE + h;
+        }
+    } else {
+        for (int n = 0; n < percpu_nr_actors; n++) {
+            const struct percpu_operation *o = &percpu_plan.operations[n];
+
+            if (percpu_begun >> n & 1)
+                continue;
+            if (o->kind == 'f' ? percpu_handles[o->handle] != NULL :
+                !mutex || percpu_plan.waiting || (o->kind == 'a' && percpu_is_atomic(o)))
+                labels[count++] = n;
+        }
+        if (percpu_environment.work_pending && percpu_works_left && (percpu_plan.waiting || !mutex) &&
+            percpu_nr_actors < ACTORS)
+            labels[count++] = percpu_nr_actors;
+    }
+    plain = count;
+    if (percpu_failures_left)
+        for (int k = 0; k < plain; k++)
+            for (int f = 0; f < FAULTS; f++)
+                if (percpu_plan.faults >> f & 1 && count < MOST_LABELS)
+                    labels[count++] = labels[k] | 1 << (FAULT_SHIFT + f);
+    return count;
+}
+
+static int idle_actor(void)
+{
+    for (int n = 0; n < ACTORS; n++)
+        if (!percpu_is_under_way(n))
+            return n;
+    return 0;
+}
+
+static int free_handle(void)
+{
+    for (int h = 0; h < HANDLES; h++) {
+        bool used = percpu_handles[h] != NULL;
+
+        for (int n = 0; n < ACTORS && !used; n++)
+            used = percpu_is_under_way(n) && percpu_actors_[n].operation.kind == 'a' &&
+                percpu_actors_[n].operation.handle == h;
+        if (!used)
+            return h;
+    }
+    percpu_tally.full = 1;
+    return HANDLES - 1;
+}
+
+// Begins what a label begins; returns the actor.
+static int begin(int label)
+{
+    struct percpu_operation operation = { .kind = 'b' };
+    int n = label;
+
+    if (!percpu_plan.open) {
+        if (percpu_begun >> n & 1)
+            return n;
+        if (n == percpu_nr_actors) {
+            percpu_works_left--;
+            percpu_nr_actors++;
+        } else {
+            operation = percpu_plan.operations[n];
+        }
+    } else {
+        if (label < WORK)
+            return n;
+        n = idle_actor();
+        if (label >= FREE) {
+            operation.kind = 'f';
+            operation.handle = label - FREE;
+        } else if (label >= BEGIN) {
+            operation = percpu_plan.operations[label - BEGIN];
+            operation.handle = free_handle();
+        }
+        percpu_operations += label != WORK;
+    }
+    percpu_begun |= 1 << n;
+    percpu_actor_begin(n, &operation);
+    percpu_move.first = 1;
+    return n;
+}
+
+// Lets an actor run to its next point; with merge over those that the model does not stop at.
+static int run(int n)
+{
+    int point = percpu_actor_step(n, &outcome), kind = percpu_actors_[n].operation.kind;
+
+    while (percpu_plan.merge && (point == PERCPU_UNLOCKED || (point == PERCPU_RELEASED && kind == 'b'))) {
+        if (point == PERCPU_UNLOCKED) { // it goes on if nothing but its end is left
+            long asked = percpu_environment.balance_requests;
+            int next;
+
+            percpu_image_peek();
+            next = percpu_actor_step(n, &outcome);
+            if (next == PERCPU_RELEASED || (next == PERCPU_DONE &&
+                (kind == 'b' || (kind == 'f' && percpu_environment.balance_requests == asked)))) {
+                point = next;
+                continue;
+            }
+            percpu_image_unpeek();
+            break;
+        }
+        point = percpu_actor_step(n, &outcome);
+    }
+    return point;
+}
+
+// Notes an area that a blocking allocation has taken in this step, or has given up.
+static void note_placed(struct actor *actor, long used)
+{
+    long taken = percpu_used_bytes() - used;
+
+    if (actor->operation.kind != 'a' || percpu_is_atomic(&actor->operation))
+        return;
+    if (taken < 0)
+        actor->placed = NULL;
+    if (taken > 0)
+        percpu_find_placed(actor);
+}
+
+// The chunks of the state that steps leave, by their number in it.
+static void *chunks[PERCPU_CHUNKS] OUTSIDE;
+static int nr_chunks OUTSIDE;
+
+void percpu_remember(void)
+{
+    struct hash ignored;
+
+    percpu_key(0, &ignored, 0);
+    nr_chunks = percpu_words[PERCPU_COUNTERS - 1];
+    for (int c = 0; c < nr_chunks; c++)
+        chunks[c] = percpu_chunk(c);
+}
+
+static int number_before(const void *chunk)
+{
+    for (int c = 0; c < nr_chunks; c++)
+        if (chunks[c] == chunk)
+            return c;
+    return -1;
+}
+
+// Takes the step of a label and describes it in percpu_move, but for states. Returns where the actor
+// stands then, LEAVE_OUT for a failure that nothing asked for, a negative number for a stop.
+int percpu_take(int label)
+{
+    const unsigned int faults = (unsigned int)label >> FAULT_SHIFT;
+    struct percpu_environment *e = &percpu_environment;
+    struct percpu_move *m = &percpu_move;
+    struct actor *actor;
+    long asked = e->balance_requests, used = percpu_used_bytes();
+    int n, point;
+
+    memset(m, 0, sizeof(*m));
+    m->freed = m->chunk = m->placed = -1;
+    for (int f = 0; f < FAULTS; f++)
+        if (faults >> f & 1)
+            *fault_of(f) = 1;
+    n = percpu_mover = begin(label & LABEL);
+    actor = &percpu_actors_[n];
+    if (m->first && actor->operation.kind == 'f')
+        m->freed = number_before(percpu_chunk_of(percpu_handles[actor->operation.handle]));
+    point = run(n);
+    if (faults) {
+        percpu_failures_left--;
+        for (int f = 0; f < FAULTS; f++)
+            if (faults >> f & 1 && *fault_of(f)) {
+                if (point >= 0)
+                    return LEFT_OUT;
+                *fault_of(f) = 0;
+            }
+        actor->refused = 1;
+    }
+    if (point < 0)
+        return point;
+    actor->asked |= e->balance_requests != asked || !percpu_is_async();
+    m->operation = actor->operation;
+    m->operation.handle = 0;
+    m->done = point == PERCPU_DONE;
+    m->ok = m->done && outcome.ok;
+    m->asked = actor->asked;
+    m->refused = actor->refused;
+    m->holds = percpu_mutex_holder() == n;
+    note_placed(actor, used);
+    return point;
+}
+
+// Completes percpu_move, once the state after the step is described.
+void percpu_complete(void)
+{
+    struct percpu_move *m = &percpu_move;
+    struct actor *actor = &percpu_actors_[percpu_mover];
+
+    for (int c = 0; c < PERCPU_CHUNKS; c++)
+        m->origin[c] = c < percpu_words[PERCPU_COUNTERS - 1] ?
+            (signed char)number_before(percpu_chunk(c)) : -1;
+    if (m->ok && m->operation.kind == 'a') {
+        void *chunk = percpu_chunk_of(percpu_handles[actor->operation.handle]);
+
+        m->chunk = chunk ? percpu_number(chunk) : -1;
+        m->off = (int)outcome.off;
+    }
+    if (actor->placed && !m->done) {
+        m->placed = percpu_number(actor->placed);
+        m->placed_off = actor->off;
+        m->placed_size = actor->size;
+    }
+}
