@@ -12,11 +12,13 @@ from rich.console import Console
 from rich.text import Text
 
 from percpu_proofs.commands import output
+from percpu_proofs.commands.review_tree import review_trees, searches_for
+from percpu_proofs.inputs import InputError
 from percpu_proofs.review.jobs import Outcome, jobs_for, run
 from percpu_proofs.review.matrix import Cell, changes, matrix, matrix_json, not_asked
 from percpu_proofs.spread import default_jobs, spread
 from percpu_reference.variants import VARIANTS, variant_class
-from percpu_spec.catalogue import clause
+from percpu_spec.catalogue import clause as clause_of
 
 _SIGNS = {"holds": "holds", "violated": "BROKEN", "unchecked": "?", "not applicable": "-"}
 _LEGEND = """\
@@ -30,12 +32,41 @@ BROKEN n  a run broke it; n operations in the shortest counterexample that was f
 @click.option(
     "--variant", "chosen", multiple=True, help="A variant, or a FILE.py with one; without it, all."
 )
+@click.option(
+    "--source",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Judge a Linux source tree, or Debian's archive of one, in the place of variants.",
+)
+@click.option(
+    "--patch",
+    "patches",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="With --source: judge what a patch makes of it beside it; several in order.",
+)
+@click.option("--fix", "fixes", multiple=True, help="With --source: a fix of `reference` as a patch.")
+@click.option("--stub", type=click.Path(path_type=Path), help="A header of more stubs, for a tree.")
+@click.option("--search", "searches", multiple=True, help="With --source: only the search of a name.")
+@click.option("--clause", metavar="ID", help="With --source: show no other clause.")
+@click.option("--quick", is_flag=True, help="With --source: search lists one operation shorter.")
 @click.option("--jobs", type=click.IntRange(min=1), default=default_jobs, help="Processes.")
 @click.option("--dask", metavar="ADDRESS", help="Run on the dask cluster of this scheduler.")
 @click.option("--deep", is_flag=True, help="Search further: up to a hundred times the steps.")
 @output.json_option
 def review(
-    chosen: tuple[str, ...], jobs: int, dask: str | None, deep: bool, as_json: bool
+    chosen: tuple[str, ...],
+    source: Path | None,
+    patches: tuple[Path, ...],
+    fixes: tuple[str, ...],
+    stub: Path | None,
+    searches: tuple[str, ...],
+    clause: str | None,
+    quick: bool,
+    jobs: int,
+    dask: str | None,
+    deep: bool,
+    as_json: bool,
 ) -> None:
     """Say for each variant and clause whether it holds, how that is known and how far.
 
@@ -44,7 +75,32 @@ def review(
 
     FILE.py holds a variant of your own: a subclass of a variant that overrides what your patch
     changes and declares, in EXPECTED, the clauses that it breaks.
+
+    With --source the code of a kernel tree is searched itself, compiled for user space; with
+    --patch, what the patch makes of it too. Exit 1 for what the patch newly breaks, or, without
+    one, what the tree breaks and the model of it does not declare.
     """
+    if source is not None:
+        if chosen:
+            raise InputError("--variant", None, "variants, or a tree with --source, not both")
+        if clause is not None:
+            clause_of(clause)  # raises for one that is not there
+        review_trees(
+            source,
+            patches,
+            fixes,
+            stub=stub,
+            searches=searches_for(searches, quick=quick, deep=deep),
+            clause=clause,
+            jobs=jobs,
+            dask=dask,
+            as_json=as_json,
+        )
+        return
+    if patches or fixes or stub or searches or clause or quick:
+        raise InputError(
+            "--patch, --fix, --stub, --search, --clause, --quick", None, "--source TREE beside them"
+        )
     variants = tuple(dict.fromkeys(chosen)) or tuple(VARIANTS)
     for name in variants:
         variant_class(name)
@@ -91,7 +147,7 @@ def _show(
     for cell in cells:
         by_clause.setdefault(cell.clause, {})[cell.variant] = cell
     rows = [
-        (name, clause(name).title, *(_mark(row[v]) for v in variants))
+        (name, clause_of(name).title, *(_mark(row[v]) for v in variants))
         for name, row in by_clause.items()
     ]
     names = [Path(v).stem for v in variants]

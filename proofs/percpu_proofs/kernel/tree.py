@@ -122,7 +122,45 @@ def apply_patch(tree: Tree, patch: Path) -> None:
             (line for line in done.stdout.splitlines() if "FAILED" in line or "malformed" in line),
             (done.stdout + done.stderr).strip()[:80],
         )
-        raise InputError(patch, None, f"a patch that applies to Linux {tree.name}", what)
+        line = _failed_hunk(text, done.stdout)
+        raise InputError(patch, line, f"a patch that applies to Linux {tree.name}", what)
+
+
+def _failed_hunk(text: str, output: str) -> int | None:
+    """Return the line of a patch where the first hunk begins that `patch` could not apply."""
+    file = ""
+    for said in output.splitlines():
+        name = re.match(r"(?:patching|checking) file '?(\S+?)'?$", said)
+        file = name[1] if name else file
+        failed = re.match(r"Hunk #(\d+) FAILED", said)
+        if failed is None:
+            continue
+        inside, count = False, 0
+        for number, line in enumerate(text.splitlines(), 1):
+            if line.startswith("+++ "):
+                inside, count = line.split()[1].partition("/")[2] == file, 0
+            elif inside and line.startswith("@@"):
+                count += 1
+                if count == int(failed[1]):
+                    return number
+    return None
+
+
+def added_line(patch: Path, text: str, near: int) -> int | None:
+    """Return the line of a patch that adds a text, the one that goes nearest to line `near`."""
+    found: list[tuple[int, int]] = []
+    goes = 0
+    for number, line in enumerate(read_text(patch).splitlines(), 1):
+        hunk = re.match(r"@@ -\S+ \+(\d+)", line)
+        if hunk is not None:
+            goes = int(hunk[1]) - 1
+            continue
+        if not line.startswith(("-", "+++")):
+            goes += 1
+        if line.startswith("+") and not line.startswith("+++"):
+            if line[1:].strip() == text.strip():
+                found.append((abs(goes - near), number))
+    return min(found)[1] if found else None
 
 
 def _parts(text: str) -> str:

@@ -22,7 +22,7 @@ from percpu_proofs.kernel.instance import (
     fill_shape,
     load,
 )
-from percpu_proofs.oplist import Operation
+from percpu_proofs.oplist import Operation, text_of
 from percpu_spec.geometry import Geometry
 
 LOCKS: Final = (UNLOCKED, RELEASED)
@@ -34,6 +34,9 @@ MOST_HANDLES: Final = 64
 MOST_PAGES: Final = 64
 """Of a unit: a record has a word of 64 bits for each map of pages."""
 
+_MOST_WORDS: Final = 1 << 16
+_COUNT: Final = 10  # which word of a state has the number of chunks
+
 WORK: Final = 32
 BEGIN: Final = 64
 FREE: Final = 128
@@ -42,14 +45,14 @@ alphabet, 128 + h a free of a handle. A bit from 256 on says which request is re
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class SearchPlan:
     """What is searched: from a setup on, callers who choose from an alphabet, or actors.
 
     operations: the alphabet if there is a `longest`, else what each actor does. merge: stop where
     the model stops. raw: tell states apart by all of memory.
     """
 
-    geometry: Geometry
+    sizes: str  # of a geometry, as on the command line
     operations: tuple[Operation, ...]
     setup: tuple[Operation, ...] = ()
     longest: int = 0
@@ -62,6 +65,11 @@ class Plan:
     merge: bool = False
     raw: bool = False
     most_states: int = 400_000
+
+    @property
+    def geometry(self) -> Geometry:
+        """The geometry. Raises GeometryError for one that no kernel boots with."""
+        return Geometry().with_changes(self.sizes).require_kernel()
 
 
 @functools.cache
@@ -78,12 +86,12 @@ class CompiledSearch:
     A search keeps to fixed addresses, so that a state can be restored by copying.
     """
 
-    def __init__(self, library: Library, plan: Plan) -> None:
+    def __init__(self, library: Library, plan: SearchPlan) -> None:
         """Boot, do the setup. Raises KernelStopped, InputError for a geometry that is too large."""
-        geometry = plan.geometry.require_kernel()
+        geometry = plan.geometry
         if geometry.unit // geometry.page > MOST_PAGES:
             raise InputError("geometry", None, f"units of up to {MOST_PAGES} pages", geometry.unit)
-        self.plan = plan
+        self.plan, self.geometry = plan, geometry
         self.ffi = _interface()
         self.lib = load(self.ffi, library.path)
         self._numbers: dict[int, int] = {}
@@ -165,6 +173,36 @@ class CompiledSearch:
     def replay(self, labels: Sequence[int]) -> bool:
         """Go to where labels lead; return whether the kernel came there."""
         return bool(self.lib.percpu_search_replay(list(labels), len(labels)) == len(labels))
+
+    def operation(self, actor: int) -> tuple[str, int, int, int, bool, int]:
+        """Return the operation of an actor under way or just ended; its handle is the library's."""
+        entry = self.ffi.new("struct percpu_operation *")
+        self.lib.percpu_search_operation(actor, entry)
+        return (
+            chr(entry.kind), entry.handle, entry.size, entry.align, bool(entry.reserved), entry.gfp
+        )  # fmt: skip
+
+    @property
+    def setup_texts(self) -> tuple[str, ...]:
+        """The operations of the setup, as the operation language writes them."""
+        return tuple(map(text_of, self.plan.setup))
+
+    @property
+    def handles(self) -> dict[int, int]:
+        """The handles of the setup and of actors by the library's numbers for them."""
+        return {number: handle for handle, number in self._numbers.items()}
+
+    def look(self) -> tuple[list[int], list[memoryview]]:
+        """Return the words of the present state, and of its chunks' records. Raises KernelStopped."""
+        words, records = self.ffi.new("int[128]"), self.ffi.new(f"int[{_MOST_WORDS}]")
+        count = self.lib.percpu_search_look(words, records, _MOST_WORDS)
+        self._check(count)
+        found, at = [], 0
+        for _ in range(words[_COUNT]):
+            size = records[at] * 4
+            found.append(memoryview(self.ffi.buffer(records + at, size)[:]).cast("i"))
+            at += records[at]
+        return self.ffi.unpack(words, count), found
 
     def trace(self, actor: int) -> tuple[int, list[int]]:
         """Return the point at which an actor stands, and offsets in the library of its functions.

@@ -85,7 +85,11 @@ typedef uintptr_t phys_addr_t;
 #define PAGE_MASK (~(PAGE_SIZE - 1))
 #define BITS_PER_LONG 64
 #define BITS_PER_BYTE 8
+#ifdef PERCPU_SEARCH
+#define NR_CPUS 64 // less to save and restore
+#else
 #define NR_CPUS 8192
+#endif
 
 #define __ALIGN_MASK(x, mask) (((x) + (mask)) & ~(mask))
 #define ALIGN(x, a) __ALIGN_MASK(x, (typeof(x))(a) - 1)

@@ -136,6 +136,13 @@ int percpu_search_trace(int number, unsigned long *addresses, int most, int *poi
     return count;
 }
 
+void percpu_search_operation(int actor, struct percpu_operation *operation)
+{
+    *operation = percpu_actors_[actor].operation;
+}
+
+int percpu_search_holder(void) { return percpu_mutex_holder(); }
+
 int percpu_actors(void) { return ACTORS; }
 int percpu_actor(const struct percpu_operation *operation) { (void)operation; return -1; }
 int percpu_step(int actor, struct percpu_outcome *outcome) { (void)actor, (void)outcome; return -1; }

@@ -206,19 +206,25 @@ unsigned long percpu_neighbour(int chunk, bool previous)
     return percpu_place((unsigned long)(previous ? link->prev : link->next), 0);
 }
 
-void *percpu_chunk_of(void *handle)
+// Returns the chunk of an area, NULL for none, and the area's offset in it in bytes.
+void *percpu_area_of(void *handle, int *off)
 {
     char *address = __pcpu_ptr_to_addr(handle);
 
-    for (int n = 0; n < nr_live; n++)
-        if ((unsigned long)(address - (char *)live[n].chunk->base_addr) <
-            (unsigned long)pcpu_unit_size)
+    for (int n = 0; n < nr_live; n++) {
+        unsigned long at = (unsigned long)(address - (char *)live[n].chunk->base_addr);
+
+        if (at < (unsigned long)pcpu_unit_size) {
+            *off = (int)at;
             return live[n].chunk;
+        }
+    }
+    *off = 0;
     return NULL;
 }
 
 // Areas that callers hold, by handle: chunk and offset in bytes; -100: none, -99: of no chunk.
-void percpu_areas(int *chunk, long *off)
+void percpu_areas(int *chunk, int *off)
 {
     for (int h = 0; h < HANDLES; h++) {
         void *holder;
@@ -227,11 +233,8 @@ void percpu_areas(int *chunk, long *off)
         off[h] = 0;
         if (h >= nr_handles || !handles[h])
             continue;
-        holder = percpu_chunk_of(handles[h]);
+        holder = percpu_area_of(handles[h], &off[h]);
         chunk[h] = holder ? percpu_number(holder) : -99;
-        if (holder)
-            off[h] = (char *)__pcpu_ptr_to_addr(handles[h]) -
-                     (char *)((struct pcpu_chunk *)holder)->base_addr;
     }
 }
 
@@ -297,4 +300,12 @@ bool percpu_is_atomic(const struct percpu_operation *operation)
 {
     return !gfpflags_allow_blocking(operation->gfp);
 }
+void percpu_read_slots(void)
+{
+    percpu_slots[0] = pcpu_nr_slots;
+    percpu_slots[1] = pcpu_sidelined_slot;
+    percpu_slots[2] = pcpu_free_slot;
+    percpu_slots[3] = pcpu_to_depopulate_slot;
+}
+
 bool percpu_is_async(void) { return pcpu_async_enabled; }

@@ -12,8 +12,10 @@ struct percpu_tally percpu_tally OUTSIDE;
 struct percpu_node *percpu_nodes OUTSIDE;
 struct percpu_move *percpu_moves OUTSIDE;
 struct percpu_trouble percpu_troubles[256] OUTSIDE;
+int percpu_slots[4] OUTSIDE;
 static struct table node_table OUTSIDE, move_table OUTSIDE;
 static long most_moves OUTSIDE;
+static int leaks_at_start OUTSIDE; // what the boot took and the compiler sees no use for
 
 static void enter_trouble(int node, int label, bool stopped, const char *what)
 {
@@ -72,7 +74,7 @@ static void come_to_rest(int node, int label)
     before = (int)percpu_tally.allocator_states;
     if (!percpu_key(PERCPU_QUIESCENT, &key, node))
         enter_trouble(node, label, true, percpu_reason);
-    else if (percpu_tally.allocator_states > before && percpu_leaks())
+    else if (percpu_tally.allocator_states > before && percpu_leaks() > leaks_at_start)
         enter_trouble(node, label, false, "POP-4: memory to which nothing points any more");
 }
 
@@ -122,8 +124,6 @@ int percpu_search_replay(const int *labels, int count)
     return count;
 }
 
-int percpu_search_enabled(int *labels) { return percpu_enabled(labels); }
-
 // What depends on the plan, in the state that the setup has left.
 int percpu_search_begin(const struct percpu_plan *chosen)
 {
@@ -157,6 +157,8 @@ int percpu_search_begin(const struct percpu_plan *chosen)
         percpu_table_make(&move_table, (unsigned long)most_moves))
         return -1;
     percpu_mover = ACTORS;
+    percpu_read_slots();
+    leaks_at_start = percpu_leaks();
     if (!percpu_key(0, &key, 0))
         return -1;
     *percpu_table_at(&node_table, key) = push(-1, 0, key) + 1;
@@ -196,6 +198,7 @@ static void follow(int node, int label)
     if (point == LEFT_OUT)
         return;
     percpu_tally.edges++;
+    label = percpu_exact(label);
     if (point < 0 || !percpu_key(0, &key, (int)percpu_tally.states)) {
         percpu_tally.kernel_stops++;
         enter_trouble(node, label, true, percpu_reason);

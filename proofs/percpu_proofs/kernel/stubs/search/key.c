@@ -104,7 +104,7 @@ static void mix_unordered(struct hash *sum, struct hash one)
 static void mix_handles(struct hash *hash)
 {
     int chunk[HANDLES];
-    long off[HANDLES];
+    int off[HANDLES];
     struct hash sum = { 0, 0 };
 
     percpu_areas(chunk, off);
@@ -114,7 +114,7 @@ static void mix_handles(struct hash *hash)
         if (chunk[h] == -100)
             continue;
         percpu_mix(&one, percpu_plan.open ? 0 : (unsigned long)h);
-        percpu_mix(&one, (unsigned long)chunk[h] << 40 ^ (unsigned long)off[h]);
+        percpu_mix(&one, (unsigned long)chunk[h] << 40 ^ (unsigned long)(unsigned int)off[h]);
         mix_unordered(&sum, one);
     }
     percpu_mix(hash, sum.a);

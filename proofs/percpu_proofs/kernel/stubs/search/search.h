@@ -48,7 +48,7 @@ struct percpu_move {
     struct percpu_operation operation;
     int first, done, ok, straight; // straight: from the end of the actor's step before
     int asked, refused, holds; // work asked for; memory refused so far; the mutex is the actor's
-    int freed; // chunk before the step, -1: none
+    int freed, freed_off; // chunk before the step, -1: none, and the area's offset in bytes
     int chunk, off; // of an area handed out, by the chunk after the step
     int placed, placed_off, placed_size; // an area that a blocking allocation under way has taken
     signed char origin[24]; // of each chunk after the step which one before, -1: none
@@ -69,9 +69,10 @@ void percpu_search_end(void);       // nothing may be called after
 int percpu_search_path(int node, int *labels, int most);
 // Runs steps from the start; returns how many were done. Where the last one stands is in the trace.
 int percpu_search_replay(const int *labels, int count);
-int percpu_search_enabled(int *labels);
+void percpu_search_operation(int actor, struct percpu_operation *operation);
 // Return addresses of an actor's functions under way, innermost first, and where it stands.
 int percpu_search_trace(int actor, unsigned long *addresses, int most, int *point);
+int percpu_search_holder(void); // the actor that holds the mutex, or a negative number
 int percpu_search_look(int *words, int *records, int most);
 
 extern struct percpu_tally percpu_tally;
@@ -82,5 +83,6 @@ extern struct percpu_trouble percpu_troubles[256];
 extern int *percpu_record_words;  // one after the other, each with its length first
 extern long *percpu_record_at;
 extern int percpu_mover;
+extern int percpu_slots[4]; // how many lists; the sidelined, the free, the to_depopulate one
 extern unsigned long percpu_undescribed[64]; // variables that no clause sees: offset, size of each
 extern int percpu_nr_undescribed;

@@ -3,6 +3,7 @@
 
 enum { WORK = 32, BEGIN = 64, FREE = 128 }; // labels of an open search; below: an actor
 enum { LABEL = 0xff, FAULT_SHIFT = 8 };     // above: which request for memory fails
+enum { RUNS_SHIFT = 16 };                   // above: how often the actor runs to a point of its own
 
 struct percpu_plan percpu_plan OUTSIDE;
 struct percpu_move percpu_move OUTSIDE;
@@ -143,27 +144,42 @@ static int begin(int label)
     return n;
 }
 
-// Lets an actor run to its next point; with merge over those that the model does not stop at.
-static int run(int n)
-{
-    int point = percpu_actor_step(n, &outcome), kind = percpu_actors_[n].operation.kind;
+static int nr_runs OUTSIDE; // of the actor, within the step that was taken last
 
-    while (percpu_plan.merge && (point == PERCPU_UNLOCKED || (point == PERCPU_RELEASED && kind == 'b'))) {
+static int run_once(int n)
+{
+    nr_runs++;
+    return percpu_actor_step(n, &outcome);
+}
+
+// Lets an actor run to its next point, or over so many as a label says; with merge over those that
+// the model does not stop at.
+static int run(int n, int runs)
+{
+    int kind = percpu_actors_[n].operation.kind, point = run_once(n);
+
+    while (runs > nr_runs && point > 0)
+        point = run_once(n);
+    if (runs)
+        return point;
+    while (percpu_plan.merge &&
+           (point == PERCPU_UNLOCKED || (point == PERCPU_RELEASED && kind == 'b'))) {
         if (point == PERCPU_UNLOCKED) { // it goes on if nothing but its end is left
-            long asked = percpu_environment.balance_requests;
+            const long asked = percpu_environment.balance_requests;
             int next;
 
             percpu_image_peek();
-            next = percpu_actor_step(n, &outcome);
+            next = run_once(n);
             if (next == PERCPU_RELEASED || (next == PERCPU_DONE &&
                 (kind == 'b' || (kind == 'f' && percpu_environment.balance_requests == asked)))) {
                 point = next;
                 continue;
             }
             percpu_image_unpeek();
+            nr_runs--;
             break;
         }
-        point = percpu_actor_step(n, &outcome);
+        point = run_once(n);
     }
     return point;
 }
@@ -207,7 +223,7 @@ static int number_before(const void *chunk)
 // stands then, LEAVE_OUT for a failure that nothing asked for, a negative number for a stop.
 int percpu_take(int label)
 {
-    const unsigned int faults = (unsigned int)label >> FAULT_SHIFT;
+    const unsigned int faults = (unsigned int)label >> FAULT_SHIFT & (1 << FAULTS) - 1;
     struct percpu_environment *e = &percpu_environment;
     struct percpu_move *m = &percpu_move;
     struct actor *actor;
@@ -222,8 +238,10 @@ int percpu_take(int label)
     n = percpu_mover = begin(label & LABEL);
     actor = &percpu_actors_[n];
     if (m->first && actor->operation.kind == 'f')
-        m->freed = number_before(percpu_chunk_of(percpu_handles[actor->operation.handle]));
-    point = run(n);
+        m->freed = number_before(percpu_area_of(percpu_handles[actor->operation.handle],
+                                                &m->freed_off));
+    nr_runs = 0;
+    point = run(n, label >> RUNS_SHIFT);
     if (faults) {
         percpu_failures_left--;
         for (int f = 0; f < FAULTS; f++)
@@ -248,6 +266,9 @@ int percpu_take(int label)
     return point;
 }
 
+// Returns the label of the step that was taken last, with how often its actor ran.
+int percpu_exact(int label) { return label | nr_runs << RUNS_SHIFT; }
+
 // Completes percpu_move, once the state after the step is described.
 void percpu_complete(void)
 {
@@ -257,12 +278,8 @@ void percpu_complete(void)
     for (int c = 0; c < PERCPU_CHUNKS; c++)
         m->origin[c] = c < percpu_words[PERCPU_COUNTERS - 1] ?
             (signed char)number_before(percpu_chunk(c)) : -1;
-    if (m->ok && m->operation.kind == 'a') {
-        void *chunk = percpu_chunk_of(percpu_handles[actor->operation.handle]);
-
-        m->chunk = chunk ? percpu_number(chunk) : -1;
-        m->off = (int)outcome.off;
-    }
+    if (m->ok && m->operation.kind == 'a')
+        m->chunk = percpu_number(percpu_area_of(percpu_handles[actor->operation.handle], &m->off));
     if (actor->placed && !m->done) {
         m->placed = percpu_number(actor->placed);
         m->placed_off = actor->off;

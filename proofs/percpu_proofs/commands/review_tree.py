@@ -1,0 +1,175 @@
+"""`percpu-spec review --source`: what a C patch breaks, mends and leaves, clause by clause."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from percpu_proofs.commands import output
+from percpu_proofs.commands.tree_ladder import show_example
+from percpu_proofs.inputs import InputError, one_of
+from percpu_proofs.kernel.search.job import TreeOutcome, run
+from percpu_proofs.kernel.search.plans import QUICK, TreeSearch, deeper, shallower
+from percpu_proofs.kernel.search.trees import (
+    BASE,
+    PATCHED,
+    Changes,
+    CompiledTree,
+    TreeCell,
+    changes,
+    compiled_trees,
+    fix_patch,
+    jobs_for,
+    not_asked,
+    undeclared,
+    verdicts,
+)
+from percpu_proofs.spread import spread
+from percpu_reference.variants import DEFAULT
+
+
+def searches_for(names: Sequence[str], *, quick: bool, deep: bool) -> list[TreeSearch]:
+    """Return the searches of a review. Raises InputError for a name that is none."""
+    known = {search.name: search for search in QUICK}
+    for name in names:
+        if name not in known:
+            raise InputError("--search", None, one_of(name, known), name)
+    chosen = [known[name] for name in names] if names else list(QUICK)
+    if quick:
+        return [shallower(search) for search in chosen]
+    return [deeper(search) for search in chosen] if deep else chosen
+
+
+def review_trees(
+    source: Path,
+    patches: Sequence[Path],
+    fixes: Sequence[str],
+    *,
+    stub: Path | None,
+    searches: Sequence[TreeSearch],
+    clause: str | None,
+    jobs: int,
+    dask: str | None,
+    as_json: bool,
+) -> None:
+    """Judge a tree, and what patches make of it; exit 1 for what they newly break.
+
+    Without a patch: for what the tree breaks and linux_6_12 does not declare.
+    """
+    began = time.perf_counter()
+    everything = [*patches, *(path for name in fixes for path in fix_patch(name))]
+    with compiled_trees(source, everything, stub) as trees:
+        planned = jobs_for(trees, searches)
+        with output.progress_bar("review") as bar:
+            outcomes, interrupted = spread(
+                planned, run, jobs=jobs, dask=dask, on_done=bar, partial=True
+            )
+        interrupted = interrupted or any(outcome.interrupted for outcome in outcomes)
+        cells = {tree.name: verdicts(outcomes, tree.name) for tree in trees}
+    changed = changes(cells[BASE], cells[PATCHED]) if len(trees) > 1 else None
+    newest = cells[trees[-1].name]
+    wrong = undeclared(newest) if changed is None else changed.new
+    if as_json:
+        found: dict[str, Any] = {
+            "trees": {
+                name: {c: cell.as_json() for c, cell in of.items() if clause in (None, c)}
+                for name, of in cells.items()
+            },
+            "releases": {tree.name: tree.tree.name for tree in trees},
+            "changes": changed.as_json() if changed is not None else None,
+            "undeclared": undeclared(newest),
+            "not_asked": not_asked(newest),
+            "bounds": [_bound(outcome) for outcome in outcomes],
+            "jobs": {"planned": len(planned), "done": len(outcomes)},
+            "interrupted": interrupted,
+            "seconds": round(time.perf_counter() - began, 1),
+        }
+        output.print_json(found)
+    else:
+        out = output.console()
+        _show(out, trees, cells, changed, outcomes, clause)
+        seconds = time.perf_counter() - began
+        _show_end(out, trees, changed, wrong, len(outcomes), len(planned), seconds, interrupted)
+    if interrupted:
+        raise SystemExit(output.INTERRUPTED)
+    if wrong:
+        raise SystemExit(output.DIFFERS)
+
+
+def _bound(outcome: TreeOutcome) -> dict[str, Any]:
+    search = outcome.job.search
+    return {
+        "tree": outcome.job.tree, "search": search.name, "what": search.what,
+        "bound": outcome.bound, "states": outcome.states, "edges": outcome.edges,
+        "complete": outcome.complete, "seconds": round(outcome.seconds, 2),
+    }  # fmt: skip
+
+
+def _show(
+    out: Console,
+    trees: Sequence[CompiledTree],
+    cells: dict[str, dict[str, TreeCell]],
+    changed: Changes | None,
+    outcomes: Sequence[TreeOutcome],
+    only: str | None,
+) -> None:
+    name = f"Linux {trees[0].tree.name}"
+    newest = cells[trees[-1].name]
+    if changed is not None:
+        groups = [
+            (f"NEWLY BROKEN by the patch, not by {name}", changed.new, newest),
+            (f"mended by the patch, broken by {name}", changed.mended, cells[BASE]),
+            ("broken with fewer operations than before", changed.shorter, newest),
+            ("broken with more operations than before", changed.longer, newest),
+        ]
+    else:
+        declared = undeclared(newest)
+        broken = [c for c, cell in newest.items() if cell.example is not None]
+        known = [c for c in broken if c not in declared]
+        groups = [
+            (f"broken, and not declared of {DEFAULT}", declared, newest),
+            (f"broken, as declared of {DEFAULT}", known, newest),
+        ]
+    for heading, names, of in groups:
+        names = [n for n in names if only in (None, n)]
+        if not names:
+            continue
+        out.print(f"\n{heading}: {', '.join(names)}", style="bold", soft_wrap=True)
+        for clause in names:
+            example = of[clause].example
+            assert example is not None
+            mended = changed is not None and clause in changed.mended
+            show_example(out, clause, example, brief=mended)
+    if changed is not None:
+        unchanged = ", ".join(changed.unchanged) or "none"
+        out.print(f"\nbroken before and after, with as many operations: {unchanged}")
+    output.show_not_asked(out, not_asked(newest))
+    rows = []
+    for outcome in outcomes:
+        rate = f"{outcome.states:,} states, {outcome.edges:,} steps"
+        rows.append((outcome.job.search.name, outcome.job.tree, outcome.bound, rate))
+    out.print(output.table("\nbounds", ("search", "tree", "how far", "what"), rows))
+
+
+def _show_end(
+    out: Console,
+    trees: Sequence[CompiledTree],
+    changed: Changes | None,
+    wrong: Sequence[str],
+    done: int,
+    planned: int,
+    seconds: float,
+    interrupted: bool,
+) -> None:
+    begin = "interrupted: " if interrupted else ""
+    end = f"{begin}{done} of {planned} searches of Linux {trees[0].tree.name} in {seconds:.0f} s: "
+    if changed is None:
+        end += f"not declared: {', '.join(wrong)}" if wrong else "nothing but what is declared"
+    else:
+        end += f"newly broken: {', '.join(wrong) or 'nothing'}"
+        end += f"; mended: {', '.join(changed.mended) or 'nothing'}"
+    out.print(end, style="bold red" if wrong else "bold", soft_wrap=True)

@@ -1,0 +1,71 @@
+"""What the stubs know of a state beside the allocator's own books: page tables, charges, pages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from percpu_contracts.accounting import charge_is_owed
+from percpu_contracts.isolation import released_is_hidden
+from percpu_proofs.kernel.search.records import State
+from percpu_spec.definitions import served_areas
+
+Found = tuple[str, str]
+"""A clause, and what is wrong."""
+
+
+def broken_below(state: State, settled: bool) -> Iterator[Found]:
+    """Yield what the page tables contradict in any state.
+
+    A page that is counted but not mapped, or whose old translation may be seen, belongs to a chunk
+    that no request can find (ISO-1); none has areas (POP-2).
+    """
+    size = state.geometry.block_bits
+    for chunk in state.chunks:
+        if chunk.kind or (chunk.mapped == chunk.populated and 1 not in chunk.stale):
+            continue
+        for page in range(chunk.nr_pages):
+            counted = chunk.populated[page] and not chunk.mapped[page]
+            if counted or chunk.stale[page]:
+                wrong = released_is_hidden(state, chunk)
+                if wrong is not None:
+                    what = "is counted and not mapped" if counted else "is not flushed yet"
+                    yield "ISO-1", f"page {page} {what}: {wrong}"
+            used = 1 in chunk.alloc_map[page * size : (page + 1) * size]
+            if used and settled and not chunk.mapped[page]:
+                yield "POP-2", f"page {page} holds an area and is not mapped"
+
+
+def broken_at_rest(state: State) -> Iterator[Found]:
+    """Yield what page tables, pages and charges contradict where nothing is under way."""
+    populated = 0
+    for chunk in state.chunks:
+        if chunk.kind:
+            continue
+        populated += chunk.nr_populated
+        if chunk.mapped != chunk.populated:
+            page = next(p for p in range(chunk.nr_pages) if chunk.mapped[p] != chunk.populated[p])
+            what = "mapped, not counted" if chunk.mapped[page] else "counted, not mapped"
+            yield "POP-3", f"page {page} is {what} at rest"
+    held = populated * (state.geometry.cpus if state.geometry.backing == "vm" else 1)
+    if state.geometry.backing == "vm" and state.live_pages != held:
+        yield "POP-4", f"{state.live_pages} pages are allocated, chunks hold {held}"
+    if state.geometry.memcg:
+        yield from _charges(state)
+
+
+def _charges(state: State) -> Iterator[Found]:
+    """Yield whether areas are charged for other bytes than they owe.
+
+    A tree charges for the share of the object vector, or it does not, as trees before 6.1.
+    """
+    geometry, sizes = state.geometry, []
+    for chunk in state.chunks:
+        if chunk.charged is not None:
+            sizes += [
+                (end - start) * geometry.granule
+                for start, end in served_areas(chunk, geometry)
+                if chunk.charged[start]
+            ]
+    wrong = charge_is_owed(state.charged, sizes, geometry)
+    if wrong is not None and charge_is_owed(state.charged, sizes, geometry, vector=False):
+        yield "ACC-1", wrong

@@ -1,0 +1,179 @@
+"""One search of one tree as a job: in a process that it may take down, with what it brings home."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from percpu_proofs.inputs import InputError
+from percpu_proofs.kernel.build import Library
+from percpu_proofs.kernel.instance import KernelStopped
+from percpu_proofs.kernel.search.compiled import CompiledSearch
+from percpu_proofs.kernel.search.judge import CRASH, Broken, Judge
+from percpu_proofs.kernel.search.plans import TreeSearch
+from percpu_proofs.kernel.search.retrace import Retraced, operations_of, retrace
+from percpu_proofs.kernel.search.tree_token import TreeToken
+
+_SLICE: Final = 20_000  # steps between two looks of the judge
+
+
+@dataclass(frozen=True, slots=True)
+class TreeJob:
+    """A search of one tree; `tree` is base or patched."""
+
+    tree: str
+    library: Library
+    search: TreeSearch
+
+
+@dataclass(frozen=True, slots=True)
+class TreeExample:
+    """A counterexample found on the compiled code, the shortest of its search."""
+
+    clause: str
+    message: str
+    length: int  # operations of callers
+    labels: tuple[int, ...]
+    setup: tuple[str, ...]
+    retraced: Retraced
+    token: str
+    search: str
+
+
+@dataclass(slots=True)
+class TreeOutcome:
+    """What a search of a tree met: how often each clause was asked, and what broke."""
+
+    job: TreeJob
+    asked: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, TreeExample] = field(default_factory=dict)
+    states: int = 0
+    edges: int = 0
+    operations: int = 0  # lists up to this length were searched whole
+    depth: int = 0
+    schedules: float = -1
+    complete: bool = False
+    interrupted: bool = False
+    seconds: float = 0.0
+
+    @property
+    def bound(self) -> str:
+        """How far it came, in words."""
+        plan = self.job.search.plan
+        if self.complete:
+            return self.job.search.bound
+        why = "interrupted" if self.interrupted else f"stopped at {plan.most_states:,} states"
+        if plan.longest:
+            return f"{self.job.search.bound}; {why}, whole up to {self.operations} operations"
+        return f"{self.job.search.bound}; {why}"
+
+
+def run(job: TreeJob) -> TreeOutcome:
+    """Run a job in a process of its own: the kernel's code may take that down, which is a finding."""
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+    child = context.Process(target=_send, args=(sender, job))
+    child.start()
+    sender.close()
+    result: TreeOutcome | Exception | None = None
+    interrupted = False
+    while result is None:
+        try:
+            result = receiver.recv()
+        except EOFError:
+            break
+        except KeyboardInterrupt:
+            interrupted = True
+            if child.pid is not None:
+                with suppress(ProcessLookupError):
+                    os.kill(child.pid, signal.SIGINT)
+    child.join()
+    if isinstance(result, Exception):
+        raise result
+    if result is None:
+        result = TreeOutcome(job, Counter({CRASH: 1}), interrupted=interrupted)
+        if not interrupted:
+            result.examples[CRASH] = _taken_down(job, child.exitcode)
+    return result
+
+
+def _taken_down(job: TreeJob, code: int | None) -> TreeExample:
+    how = signal.Signals(-code).name if code is not None and code < 0 else f"exit status {code}"
+    message = f"the kernel's code takes its process down ({how}), {job.search.bound}"
+    return TreeExample(CRASH, message, 0, (), (), Retraced((), ()), "", job.search.name)
+
+
+def _send(sender: Any, job: TreeJob) -> None:
+    try:
+        sender.send(searched(job))
+    except InputError as error:
+        sender.send(error)
+    finally:
+        sender.close()
+
+
+def searched(job: TreeJob, on_slice: Callable[[Any], None] = lambda tally: None) -> TreeOutcome:
+    """Search in this process; return what was met, of an interrupted search too."""
+    outcome = TreeOutcome(job)
+    began = time.perf_counter()
+    try:
+        search = CompiledSearch(job.library, job.search.plan)
+    except KernelStopped as stopped:
+        message = f"the kernel stops in the setup: {stopped}"
+        empty = Retraced((), ())
+        outcome.examples[CRASH] = TreeExample(
+            CRASH, message, 0, (), (), empty, "", job.search.name
+        )
+        return outcome
+    with search:
+        judge = Judge(search)
+        best: dict[str, tuple[int, int, Broken]] = {}
+        try:
+            more = True
+            while more:
+                more = search.go(_SLICE)
+                for broken in judge.look():
+                    _enter(search, best, broken)
+                on_slice(search.tally)
+        except KeyboardInterrupt:
+            outcome.interrupted = True
+        tally = search.tally
+        if not job.search.plan.longest and tally.complete:
+            search.lib.percpu_search_count()
+        outcome.states, outcome.edges, outcome.depth = tally.states, tally.edges, tally.depth
+        outcome.operations = tally.operations if tally.complete else max(tally.operations - 1, 0)
+        outcome.complete, outcome.schedules = bool(tally.complete), tally.schedules
+        outcome.asked = judge.asked()
+        for clause, (_, _, broken) in best.items():
+            outcome.examples[clause] = _example(job, search, broken)
+    outcome.seconds = time.perf_counter() - began
+    return outcome
+
+
+def _enter(search: CompiledSearch, best: dict[str, tuple[int, int, Broken]], broken: Broken) -> None:
+    """Keep what takes the fewest operations, and of that the fewest steps."""
+    node = search.lib.percpu_nodes[broken.node]
+    begins = broken.label is not None and search.plan.longest and (broken.label & 0xFF) >= 64
+    length = node.operations + bool(begins), node.depth + (broken.label is not None)
+    known = best.get(broken.clause)
+    if known is None or length < known[:2]:
+        best[broken.clause] = (*length, broken)
+
+
+def _example(job: TreeJob, search: CompiledSearch, broken: Broken) -> TreeExample:
+    labels = search.path(broken.node)
+    if broken.label is not None:
+        labels.append(broken.label)
+    shown = retrace(search, job.library, labels)
+    token = TreeToken(broken.clause, job.library.release, search.plan, tuple(labels))
+    return TreeExample(
+        broken.clause, broken.wrong, operations_of(search, labels), tuple(labels),
+        search.setup_texts, shown, str(token), job.search.name,
+    )  # fmt: skip

@@ -1,0 +1,180 @@
+"""Judging a search of a compiled kernel: each chunk's record, each state, each move once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from percpu_contracts.history import History
+from percpu_contracts.registry import Scope, When, asked, statements
+from percpu_contracts.situations import Sightings
+from percpu_contracts.steps import Judged
+from percpu_contracts.whole_state import KERNELS, WholeState
+from percpu_proofs.kernel.search.compiled import LOCKS, CompiledSearch
+from percpu_proofs.kernel.search.ground_truth import broken_at_rest, broken_below
+from percpu_proofs.kernel.search.moves import Differences, Move, judged_operation, judged_reclaim
+from percpu_proofs.kernel.search.records import Layout, Record, State
+from percpu_spec.catalogue import clauses
+
+QUIESCENT: Final = 1
+SETTLED: Final = 2
+
+_ALWAYS = asked(Scope.ALLOCATOR, When.ALWAYS)
+_ISOLATED = asked(Scope.ALLOCATOR, When.ISOLATED)
+_AT_REST = asked(Scope.ALLOCATOR, When.QUIESCENT)
+_OF_CHUNKS = frozenset(
+    s.clause for s in statements() if s.scope in (Scope.BLOCK, Scope.CHUNK)
+) - KERNELS
+_MOST_STATES = 50_000  # that are kept as views
+_LOOK_EACH = 8  # of states that are not at rest, for the situations of clauses
+CRASH: Final = "BUG"
+"""In the place of a clause: the kernel stopped, or warned of itself."""
+
+
+class Broken(NamedTuple):
+    """A clause broken in a state of the search: the state it was left from, and by which step.
+
+    label None: in the state itself.
+    """
+
+    clause: str
+    wrong: str
+    node: int
+    label: int | None
+
+
+@dataclass(slots=True)
+class Place:
+    """How far the judge has come in what the search has met."""
+
+    states: int = 0
+    moves: int = 0
+    records: int = 0
+    troubles: int = 0
+
+
+class Judge:
+    """Asks the clauses of what a search meets. `judged` counts how often each was asked."""
+
+    def __init__(self, search: CompiledSearch) -> None:
+        self.search = search
+        self.geometry = search.geometry
+        self.layout = Layout(search.lib, self.geometry)
+        self.judged: Counter[str] = Counter()
+        self._place = Place()
+        self._records: list[Record] = []
+        self._differences = Differences()
+        self._states: dict[int, State] = {}
+        self._of_chunks: dict[tuple[int, bool], list[tuple[str, str]]] = {}
+        self._whole = WholeState()
+        self._sightings = Sightings()
+        self._looked = 0
+        self._history = History()
+        self._history.concurrent = True
+
+    def look(self) -> Iterator[Broken]:
+        """Yield what is broken in what the search has met since it was looked at last."""
+        lib, place, tally = self.search.lib, self._place, self.search.tally
+        self._read_records(tally.records)
+        for number in range(place.states, tally.allocator_states):
+            entry = lib.percpu_states[number]
+            for clause, wrong in self._state(self.state(number), entry.flags):
+                yield Broken(clause, wrong, entry.node, None)
+        place.states = tally.allocator_states
+        for number in range(place.moves, tally.moves):
+            move = lib.percpu_moves[number]
+            for clause, wrong in self._move(move):
+                yield Broken(clause, wrong, move.node, move.label)
+        place.moves = tally.moves
+        for number in range(place.troubles, tally.troubles):
+            trouble = lib.percpu_troubles[number]
+            text = self.search.ffi.string(trouble.what).decode()
+            clause, sep, wrong = text.partition(": ")
+            if not sep or clause not in clauses():
+                clause, wrong = CRASH, text
+            self.judged[clause] += 1
+            yield Broken(clause, wrong, trouble.node, None if trouble.label < 0 else trouble.label)
+        place.troubles = tally.troubles
+
+    def state(self, number: int) -> State:
+        """Return a state of the allocator that the search has met."""
+        known = self._states.get(number)
+        if known is None:
+            if len(self._states) > _MOST_STATES:
+                self._states.clear()
+            entry = self.search.lib.percpu_states[number]
+            words = self.search.ffi.unpack(entry.words, entry.length)
+            known = self._states[number] = State(self.layout, words, self._records)
+        return known
+
+    def _read_records(self, count: int) -> None:
+        lib, ffi, bits = self.search.lib, self.search.ffi, self.geometry.block_bits
+        for number in range(len(self._records), count):
+            at = lib.percpu_record_words + lib.percpu_record_at[number]
+            words = memoryview(ffi.buffer(at, at[0] * 4)).cast("i")
+            self._records.append(Record(words, number, bits))
+
+    def _state(self, state: State, flags: int) -> Iterator[tuple[str, str]]:
+        settled = bool(flags & SETTLED)
+        for chunk in (*state.live, *([state.reserved_chunk] if state.reserved_chunk else ())):
+            yield from self._chunk(chunk, settled)  # type: ignore[arg-type]
+        questions = _ALWAYS
+        if any(chunk.isolated for chunk in state.live):
+            questions = _ALWAYS + _ISOLATED
+        quiescent = bool(flags & QUIESCENT) and not state.work_pending
+        if quiescent:
+            questions = questions + _AT_REST
+        for clause, holds in questions:
+            self.judged[clause] += 1
+            wrong = holds(state)
+            if wrong is not None:
+                yield clause, wrong
+        below = list(broken_below(state, settled))
+        if quiescent:
+            below += broken_at_rest(state)
+            self.judged.update(("BAL-3", "POP-4", *(["ACC-1"] if self.geometry.memcg else ())))
+        yield from below
+        self._looked += 1
+        if quiescent or self._looked % _LOOK_EACH == 1:
+            self._sightings.look(state, self._history, quiescent=quiescent)
+
+    def _chunk(self, chunk: Record, settled: bool) -> list[tuple[str, str]]:
+        key = chunk.number, settled
+        known = self._of_chunks.get(key)
+        if known is None:
+            known = list(self._whole.broken_by(chunk, self.geometry, settled))
+            self._of_chunks[key] = known
+            self.judged.update(_OF_CHUNKS)
+        return known
+
+    def _move(self, entry: Any) -> Iterator[tuple[str, str]]:
+        move = Move(entry, self.state(entry.before), self.state(entry.after), self._differences)
+        if move.released:
+            self._history.given_back.add((move.released[0].chunk, 0))
+        verdicts: list[Judged] = [
+            *move.judged_step(self._history),
+            *judged_operation(move),
+        ]
+        if self.search.plan.points == LOCKS:
+            verdicts += judged_reclaim(move)
+        verdicts += self._watched(move)
+        for clause, wrong in verdicts:
+            self.judged[clause] += 1
+            if wrong is not None:
+                yield clause, wrong
+
+    def _watched(self, move: Move) -> Iterator[Judged]:
+        """Yield what the stubs watch in a step; what they see is a trouble of its own."""
+        yield "LOCK-1", None
+        yield "LOCK-2", None
+        if move.entry.chunk >= 0:
+            yield "API-6", None
+            if self._history.given_back:
+                yield "TLB-1", None
+
+    def asked(self) -> Counter[str]:
+        """Return how often each clause was asked where its situation had occurred."""
+        return self._sightings.of(self.judged)
+

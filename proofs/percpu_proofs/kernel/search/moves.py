@@ -1,0 +1,252 @@
+"""Moves of a search as steps of operations: what one did, from the states before and after it.
+
+The kernel's code says nothing of where it stands, so every stop is a PAUSE. Where a step follows on
+its actor's one before, with nobody in between, what it does was decided in the state that it left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from copy import copy
+from typing import Any, Final, NamedTuple
+
+from percpu_contracts import accounting, api, balance, maps, reclaim
+from percpu_contracts.contract import NOT_ASKED
+from percpu_contracts.history import History
+from percpu_contracts.isolation import released_is_hidden
+from percpu_contracts.steps import Judged, handed_out, judged_step
+from percpu_proofs.kernel.search.records import Record, State
+from percpu_spec import gfp
+from percpu_spec.definitions import area_size, is_legal
+from percpu_spec.geometry import Geometry
+from percpu_spec.steps import Area, Deed, Did, Kind, Step
+
+
+class Stop(NamedTuple):
+    """Where an actor of the kernel's stands, or is about to do something (Stand)."""
+
+    kind: Kind = Kind.PAUSE
+    chunk: Any = None
+    start: int = 0
+    end: int = 0
+
+
+_PAUSE: Final = Stop()
+
+
+def _ranges(bits: bytes) -> Iterator[tuple[int, int]]:
+    """Yield the ranges of set bits."""
+    start = bits.find(1)
+    while start >= 0:
+        end = bits.find(0, start)
+        end = len(bits) if end < 0 else end
+        yield start, end
+        start = bits.find(1, end)
+
+
+def _lost(before: bytes, after: bytes) -> list[tuple[int, int]]:
+    """Return the ranges of bits that were set and are not."""
+    if before == after:
+        return []
+    return list(_ranges(bytes(map(int.__gt__, before, after))))
+
+
+Deeds = tuple[tuple[Deed, int, int], ...]
+
+
+class Differences:
+    """What leads from one record of a chunk to another, found once for each two."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, int, bool], Deeds] = {}
+
+    def between(self, was: Record | None, now: Record, *, places: bool) -> Deeds:
+        """Return the deeds with their ranges; places: bits that are set are an area placed."""
+        key = -1 if was is None else was.number, now.number, places
+        known = self._known.get(key)
+        if known is None:
+            known = self._known[key] = tuple(self._deeds(was, now, places))
+        return known
+
+    def _deeds(
+        self, was: Record | None, now: Record, places: bool
+    ) -> Iterator[tuple[Deed, int, int]]:
+        none = bytes(now.nr_pages)
+        populated, mapped, stale = (
+            (none,) * 3 if was is None else (was.populated, was.mapped, was.stale)
+        )
+        if places:
+            used = bytes(len(now.alloc_map)) if was is None else was.alloc_map
+            for start, end in _lost(now.alloc_map, used):
+                yield Deed.PLACED, start, end
+        for start, end in _lost(now.populated, populated):
+            yield Deed.POPULATED, start, end
+        for start, end in _lost(mapped, now.mapped):
+            yield Deed.RELEASED, start, end
+        for start, end in _lost(stale, now.stale):
+            yield Deed.FLUSHED, start, end
+
+
+class Move:
+    """One step of one operation (struct percpu_move)."""
+
+    def __init__(
+        self, entry: Any, before: State, after: State, differences: Differences
+    ) -> None:
+        self.entry, self.before, self.after = entry, before, after
+        self.geometry: Geometry = after.geometry
+        self.kind = chr(entry.operation.kind)
+        self.origin = list(entry.origin[0 : len(after.chunks)])
+        self.did = list(self._deeds(differences))
+
+    def _deeds(self, differences: Differences) -> Iterator[Did]:
+        before, places = self.before.chunks, self.kind == "a"
+        for chunk, origin in zip(self.after.chunks, self.origin, strict=True):
+            was = before[origin] if origin >= 0 else None
+            if was is not None and was.number == chunk.number:
+                continue
+            for deed, start, end in differences.between(was, chunk, places=places):
+                yield Did(deed, chunk, start, end)
+        if len(before) > len(self.origin) - self.created:
+            for number in set(range(len(before))).difference(self.origin):
+                gone = copy(before[number])
+                for start, end in _ranges(gone.mapped):
+                    yield Did(Deed.RELEASED, gone, start, end)
+                yield Did(Deed.DESTROYED, gone)
+
+    def judged_step(self, history: History) -> Iterator[Judged]:
+        """Yield the verdicts of the judge of steps, if the step can raise any question."""
+        e = self.entry
+        moved = self.kind == "b" and self.before.slots != self.after.slots
+        if self.did or moved or e.freed >= 0 or e.chunk >= 0 or e.placed >= 0:
+            yield from judged_step(self.step(), self.after, history)
+
+    @property
+    def released(self) -> list[Did]:
+        """What was unmapped and given back."""
+        return [done for done in self.did if done.deed is Deed.RELEASED]
+
+    @property
+    def created(self) -> int:
+        """Chunks that there were not before."""
+        return self.origin.count(-1)
+
+    @property
+    def area(self) -> Area | None:
+        """The area that an allocation has handed out."""
+        e = self.entry
+        if e.chunk < 0:
+            return None
+        return handed_out(self.after, (self.after.chunks[e.chunk], e.off), e.operation.size)  # type: ignore[arg-type]
+
+    @property
+    def freed(self) -> Record | None:
+        """The chunk into which a free that begins frees."""
+        if self.entry.freed < 0 or self.entry.freed not in self.origin:
+            return None
+        return self.after.chunks[self.origin.index(self.entry.freed)]
+
+    def step(self) -> Step:
+        """Return the move as the judge of steps takes it."""
+        e, before, after = self.entry, self.before, self.after
+        places: dict[Any, int] = {}
+        for chunk, origin in zip(after.chunks, self.origin, strict=True):
+            if origin >= 0 and before.slots[origin] >= 0:
+                places[chunk] = before.slots[origin]
+        step = Step(
+            self.kind,
+            None if e.first else _PAUSE,
+            None if e.done else _PAUSE,
+            (before.nr_empty_pop_pages,),
+            places,
+            self.did,
+            freed=self.freed,
+            area=self.area,
+            asked=bool(e.asked),
+        )
+        if e.placed >= 0:
+            placed = Area(after.chunks[e.placed], e.placed_off, e.placed_size)
+            step.waiting = [(placed, bool(e.holds))]
+        step.exposed = self._exposed()
+        return step
+
+    def _exposed(self) -> str | None:
+        """Return where a chunk could be found from which pages went in this step."""
+        for done in self.did:
+            if done.deed in (Deed.RELEASED, Deed.FLUSHED) and done.chunk in self.after.chunks:
+                at = next(i for i, c in enumerate(self.after.chunks) if c is done.chunk)
+                was = self.before.chunks[self.origin[at]]
+                wrong = released_is_hidden(self.before, was)
+                if wrong is not None:
+                    return wrong
+        return None
+
+
+def judged_reclaim(move: Move) -> Iterator[Judged]:
+    """Yield verdicts on what reclaim decides, of a step that follows on its actor's one before."""
+    if move.kind != "b" or not move.entry.straight:
+        return
+    history = History()
+    step = move.step()
+    for done in move.released:
+        if done.chunk in step.places:  # else it is to be destroyed
+            about = Stop(Kind.RELEASE, done.chunk, done.start, done.end)
+            decided = Step("b", None, about, step.floats, {}, ())
+            yield "RCL-6", reclaim.release_is_affordable(decided, move.before, history)
+            break
+    wrong = reclaim.drained_is_sidelined(step, move.after, history)
+    if wrong != NOT_ASKED:
+        yield "RCL-7", wrong
+
+
+def judged_operation(move: Move) -> Iterator[Judged]:
+    """Yield verdicts that an operation's last step, or its only one, gives."""
+    e, geometry = move.entry, move.geometry
+    operation = e.operation
+    if move.kind == "f":
+        if e.first and move.freed is not None:
+            yield from _judged_free(move)
+        return
+    if move.kind != "a":
+        return
+    atomic = not gfp.allow_blocking(operation.gfp)
+    pages = sum(d.end - d.start for d in move.did if d.deed is Deed.POPULATED)
+    if atomic:
+        yield "API-5", api.atomic_only_takes(False, pages, move.created)
+    if not e.done:
+        return
+    size, align = operation.size, operation.align
+    if e.first:
+        changed = e.before != e.after
+        if not is_legal(geometry, size, align):
+            yield "API-1", api.illegal_is_refused(geometry, size, align, bool(e.ok), changed)
+    if not is_legal(geometry, size, align):
+        return
+    area = move.area
+    if area is not None:
+        chunk: Any = area.chunk
+        yield "API-4", api.area_fits_request(chunk, area.off, size, align, geometry)
+        reserved = move.after.reserved_chunk
+        if reserved is not None:
+            yield "API-7", api.reserved_is_kept(bool(operation.reserved), chunk is reserved)
+        if operation.gfp & gfp.ACCOUNT and geometry.memcg and chunk.charged is not None:
+            charged = bool(chunk.charged[area.off // geometry.granule])
+            yield "ACC-2", accounting.success_is_charged(charged)
+    elif e.refused:
+        yield "API-9", None
+    elif atomic:
+        marked = move.after.atomic_alloc_failed
+        yield "BAL-5", balance.atomic_failure_asks(marked, bool(e.asked))
+    elif not operation.reserved:
+        yield "API-9", api.failure_has_a_cause(size, False)
+
+
+def _judged_free(move: Move) -> Iterator[Judged]:
+    """Yield the verdict on what a free gives back: the area that began where it points, whole."""
+    chunk = move.freed
+    assert chunk is not None
+    was = move.before.chunks[move.entry.freed]
+    size = area_size(was, move.entry.freed_off, move.geometry)
+    if size is not None:
+        yield "MAP-4", maps.free_returns_area(chunk.free_bytes - was.free_bytes, size)
+

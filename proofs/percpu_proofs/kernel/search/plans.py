@@ -1,0 +1,111 @@
+"""The searches of a tree: alphabets, geometries, bounds. One readable place.
+
+The alphabets are those of the searches of variants (explore/alphabets.py) as far as there are some.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from percpu_proofs.explore.alphabets import CRUMBS, PAGES, QUARTERS
+from percpu_proofs.explore.scenario import KERNEL_32K, Scenario
+from percpu_proofs.explore.scenarios import SCENARIOS
+from percpu_proofs.kernel.search.compiled import ALL_POINTS, LOCKS, SearchPlan
+from percpu_proofs.oplist import Operation, parse_operations
+from percpu_spec.geometry import Backing
+
+
+@dataclass(frozen=True, slots=True)
+class TreeSearch:
+    """One search of a tree: its name, what it is about, and its plan."""
+
+    name: str
+    what: str
+    plan: SearchPlan
+
+    @property
+    def backing(self) -> Backing:
+        """The backing that the tree is compiled with."""
+        return self.plan.geometry.backing
+
+    @property
+    def bound(self) -> str:
+        """What is searched, in words."""
+        plan = self.plan
+        failures = f", {plan.failures} refusal of {', '.join(plan.faults)}" if plan.failures else ""
+        if not plan.longest:
+            return f"every schedule of {len(plan.operations)} actors and {plan.works} runs of work"
+        at_once = f", {plan.together} at once" if plan.together > 1 else ""
+        return f"every list of up to {plan.longest} operations{at_once}{failures}, and the work"
+
+
+def _requests(texts: Iterable[str]) -> tuple[Operation, ...]:
+    return tuple(parse_operations(Path("alphabet"), [f"a 0 {text}" for text in texts]).operations)
+
+
+def _open(
+    name: str, what: str, requests: Iterable[str], longest: int, sizes: str = "", **more: object
+) -> TreeSearch:
+    plan = SearchPlan(f"{KERNEL_32K},{sizes}" if sizes else KERNEL_32K, _requests(requests), longest=longest)
+    return TreeSearch(name, what, replace(plan, **more))  # type: ignore[arg-type]
+
+
+_OPEN = (
+    _open("quarters", "quarters of a page, some aligned to half a page", QUARTERS, 5),
+    _open("crumbs", "a chunk filled but for a few bytes", CRUMBS, 4),
+    _open("pages", "whole pages, some for requests that must not sleep", PAGES, 6),
+    _open("whole", "a full first chunk, then single pages", ("28672 4 -", "4096 4 A"), 7),
+    _open(
+        "pairs", "pages and pairs of pages, two callers at once",
+        ("28672 4 -", "8192 4 -", "4096 4 -", "4096 4 A"), 4, together=2,
+    ),
+    _open("race", "pairs of pages, two callers at once", ("8192 4 -", "8192 4 A"), 6, together=2),
+    _open(
+        "refused", "memory that runs out", ("28672 4 -", "8192 4 -", "4096 4 A"), 4, failures=1,
+        faults=("page", "area", "metadata", "mapping"),
+    ),
+    _open(
+        "charged", "accounted requests, and charges that are refused",
+        ("28672 4 G", "4096 4 AG", "4096 4 -"), 4, "memcg=1", failures=1, faults=("charge",),
+    ),
+    _open(
+        "reserved", "reserved requests beside others, and requests that are illegal",
+        ("4096 4 R", "28672 4 -", "4096 4 RA", "4096 3 W", "32772 4 W"), 4,
+        "static=100,reserved=8192,dyn=20480",
+    ),
+    _open(
+        "killed", "waits for the mutex that end early", ("28672 4 -", "4096 4 -", "4096 4 F"), 3,
+        together=2, waiting=True, failures=1, faults=("wait",),
+    ),
+    _open("km", "chunks born populated", ("28672 4 -", "28672 4 A", "4096 4 -"), 5, "backing=km"),
+)  # fmt: skip
+
+
+def of_scenario(scenario: Scenario, *, fine: bool = True) -> TreeSearch:
+    """Return the search of a scenario; fine: stop at every point, not where the model stops."""
+    plan = SearchPlan(
+        scenario.geometry, scenario.concurrent, scenario.prepared, works=scenario.works,
+        waiting=scenario.waiting, failures=scenario.failures, merge=not fine,
+        points=ALL_POINTS if fine else LOCKS,
+    )  # fmt: skip
+    return TreeSearch(scenario.name, scenario.what, plan)
+
+
+QUICK: tuple[TreeSearch, ...] = (*_OPEN, *(of_scenario(s) for s in SCENARIOS.values()))
+"""What `review --source` runs unless told otherwise."""
+
+
+def deeper(search: TreeSearch) -> TreeSearch:
+    """Return a search that goes two operations further, as far as memory for its states lasts."""
+    plan = search.plan
+    if not plan.longest:
+        return search
+    return replace(search, plan=replace(plan, longest=plan.longest + 2, most_states=4_000_000))
+
+
+def shallower(search: TreeSearch) -> TreeSearch:
+    """Return a search of lists one operation shorter."""
+    plan = search.plan
+    return replace(search, plan=replace(plan, longest=plan.longest - 1)) if plan.longest else search

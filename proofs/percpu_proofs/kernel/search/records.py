@@ -1,0 +1,146 @@
+"""States of a search as views for the clause predicates. The layout is that of stubs/search."""
+
+from __future__ import annotations
+
+from copy import copy
+from typing import Any, Final
+
+from percpu_reference.chunk import Block
+from percpu_spec.definitions import Listing
+from percpu_spec.geometry import Geometry
+from percpu_spec.views import ChunkView
+
+COUNTERS: Final = 11
+OWNED: Final = -2
+"""List of a chunk that a running step holds; -1 is that of the reserved one."""
+FIRST: Final = 1
+
+_HINTS: Final = 7
+_SPREAD: Final = [bytes(byte >> bit & 1 for bit in range(8)) for byte in range(256)]
+
+
+def _bits(raw: bytes, count: int) -> bytes:
+    return b"".join([_SPREAD[byte] for byte in raw])[:count]
+
+
+class Record:
+    """One chunk as it stood (ChunkView). Equal chunks share one, but for a copy where one is needed.
+
+    mapped: pages that the page tables have; stale: pages whose old translation was not flushed.
+    """
+
+    __slots__ = (
+        "alloc_map", "bound_map", "charged", "chunk_md", "computed_slot", "end_offset",
+        "free_bytes", "immutable", "isolated", "kind", "mapped", "md_blocks",
+        "nr_empty_pop_pages", "nr_pages", "nr_populated", "number", "populated", "stale",
+        "start_offset",
+    )  # fmt: skip
+
+    def __init__(self, words: memoryview, number: int, block_bits: int) -> None:
+        self.number = number
+        (
+            self.computed_slot, isolated, immutable, self.free_bytes, self.nr_pages,
+            self.nr_populated, self.nr_empty_pop_pages, self.start_offset, self.end_offset,
+            self.kind,
+        ) = words[1:11]  # fmt: skip
+        self.isolated, self.immutable = bool(isolated), bool(immutable)
+        raw = words.tobytes()
+        at = 11 * 4
+
+        def take(count: int) -> bytes:
+            nonlocal at
+            size = -(-count // 64) * 8
+            at += size
+            return _bits(raw[at - size : at], count)
+
+        self.populated = take(64)[: self.nr_pages]
+        self.mapped = take(64)[: self.nr_pages]
+        self.stale = take(64)[: self.nr_pages]
+        bits = self.nr_pages * block_bits
+        self.chunk_md = Block(bits)
+        self.md_blocks = [Block(block_bits) for _ in range(self.nr_pages)]
+        for block in (self.chunk_md, *self.md_blocks):
+            hints = words[at // 4 : at // 4 + _HINTS]
+            (
+                block.scan_hint, block.scan_hint_start, block.contig_hint,
+                block.contig_hint_start, block.left_free, block.right_free, block.first_free,
+            ) = hints  # fmt: skip
+            at += _HINTS * 4
+        self.alloc_map = take(bits)
+        self.bound_map = take(bits + 1)
+        has_vector = words[at // 4]
+        at += 4
+        self.charged = take(bits) if has_vector else None
+
+    @property
+    def obj_exts(self) -> list[int] | None:
+        """Bits at which charged areas begin, None without a vector."""
+        if self.charged is None:
+            return None
+        return [bit for bit, is_set in enumerate(self.charged) if is_set]
+
+    def __repr__(self) -> str:
+        return f"<chunk of {self.nr_pages} pages, record {self.number}>"
+
+
+class Layout:
+    """What is the same in all states of a search."""
+
+    def __init__(self, lib: Any, geometry: Geometry) -> None:
+        slots = list(lib.percpu_slots)
+        self.geometry = geometry
+        self.nr_slots, self.sidelined_slot, self.free_slot, self.to_depopulate_slot = slots
+
+
+class State(Listing):
+    """The allocator in one state (AllocatorView). `chunks` are in the order of its description.
+
+    slots: the list of each chunk, by number, OWNED or -1.
+    """
+
+    def __init__(self, layout: Layout, words: list[int], records: list[Record]) -> None:
+        self.geometry = layout.geometry
+        self.source = self
+        self.chunk_types = 1
+        self.nr_slots = layout.nr_slots
+        self.sidelined_slot, self.free_slot = layout.sidelined_slot, layout.free_slot
+        self.to_depopulate_slot = layout.to_depopulate_slot
+        (
+            self.nr_populated, self.nr_empty_pop_pages, marked, is_async, _, pending,
+            self.charged, self.objcg_refs, self.live_pages, _, _,
+        ) = words[:COUNTERS]  # fmt: skip
+        self.atomic_alloc_failed, self.async_enabled = bool(marked), bool(is_async)
+        self.work_pending = bool(pending)
+        self.slots = words[COUNTERS::2]
+        self.chunks: list[Record] = []
+        self.owned: list[ChunkView] = []
+        self.listed: list[tuple[int, ChunkView]] = []
+        self.reserved_chunk: ChunkView | None = None
+        seen = set()
+        for slot, number in zip(self.slots, words[COUNTERS + 1 :: 2], strict=True):
+            chunk = records[number]
+            if number in seen:  # chunks are told apart by identity
+                chunk = copy(chunk)
+            seen.add(number)
+            self.chunks.append(chunk)
+            if chunk.kind == FIRST:
+                self.first_chunk = chunk
+            if slot >= 0:
+                self.listed.append((slot, chunk))
+            elif slot == OWNED:
+                self.owned.append(chunk)
+            else:
+                self.reserved_chunk = chunk
+        self.live = [chunk for _, chunk in self.listed] + self.owned
+
+    def chunk_type(self, chunk: ChunkView, /) -> int:
+        """Return 0, the only type."""
+        return 0
+
+    def float_of(self, chunk_type: int, /) -> int:
+        """Return the float, in pages."""
+        return self.nr_empty_pop_pages
+
+    def chunk_slot(self, chunk: Record) -> int:
+        """Return the slot that the kernel itself computes from a chunk's hints."""
+        return chunk.computed_slot

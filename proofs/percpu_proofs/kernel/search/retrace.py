@@ -1,0 +1,162 @@
+"""A schedule of a compiled kernel run again, step by step, in words for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from percpu_proofs.kernel import instance as points
+from percpu_proofs.kernel.build import Library
+from percpu_proofs.kernel.search.compiled import BEGIN, FAULTS, WORK, CompiledSearch
+from percpu_proofs.kernel.search.records import COUNTERS, OWNED, Layout, Record
+from percpu_proofs.kernel.search.source_lines import Place, places_of
+from percpu_proofs.oplist import Operation, text_of
+
+_STANDS: Final = {
+    points.DONE: "ends",
+    points.UNLOCKED: "pcpu_lock released",
+    points.MEMORY: "asks for memory",
+    points.RELEASED: "pcpu_alloc_mutex released",
+    points.FAILED: "reports a failure",
+    points.RESCHED: "may be preempted",
+    points.WAITING: "waits for pcpu_alloc_mutex",
+}
+_OWN = 0xFF  # of a label: whose step, or what begins
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """One step: who took it, where the actor stands then, and the state it left."""
+
+    actor: int
+    operation: str  # in the operation language
+    begins: bool
+    refused: str  # what was asked for in vain
+    stands: str
+    function: str  # of the tree, where it stands; empty at its end
+    line: str
+    float: int  # pcpu_nr_empty_pop_pages
+    mutex: int | None  # who holds pcpu_alloc_mutex
+    memory: tuple[str, ...]  # a line for each chunk
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the rung with plain values only."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Retraced:
+    """A schedule in words, and the operations as they began."""
+
+    operations: tuple[str, ...]
+    rungs: tuple[Rung, ...]
+    stopped: str = ""  # why the kernel went no further than this
+
+
+def retrace(search: CompiledSearch, library: Library, labels: Sequence[int]) -> Retraced:
+    """Run a schedule again. Handles are numbered as they are allocated into."""
+    numbers = dict(search.handles)
+    layout = Layout(search.lib, search.geometry)
+    operations: list[str] = []
+    under_way: dict[int, str] = {}
+    rows: list[tuple[Any, ...]] = []
+    stopped = ""
+    for count in range(1, len(labels) + 1):
+        if not search.replay(labels[:count]):
+            stopped = search.ffi.string(search.lib.percpu_reason).decode()
+            actor = search.lib.percpu_mover
+            if actor not in under_way:
+                under_way[actor] = _began(search, actor, numbers)
+                operations.append(under_way[actor])
+            rows.append((actor, under_way[actor], labels[count - 1], points.DONE, [], None))
+            break
+        actor = search.lib.percpu_mover
+        begins = _begins(search, labels[count - 1], actor in under_way)
+        if begins:
+            under_way[actor] = _began(search, actor, numbers)
+            operations.append(under_way[actor])
+        point, addresses = search.trace(actor)
+        state = _memory(search, layout)
+        rows.append((actor, under_way[actor], labels[count - 1], point, addresses, state))
+        if point == points.DONE and search.plan.longest:
+            del under_way[actor]
+    places = places_of(library.path, [a for row in rows for a in row[4]])
+    return Retraced(tuple(operations), tuple(_rungs(search, rows, places)), stopped)
+
+
+def _begins(search: CompiledSearch, label: int, known: bool) -> bool:
+    return (label & _OWN) >= WORK if search.plan.longest else not known
+
+
+def _began(search: CompiledSearch, actor: int, numbers: dict[int, int]) -> str:
+    """Return the operation that an actor began with, its handle as people count."""
+    kind, handle, size, align, reserved, gfp = search.operation(actor)
+    if kind == "a" and (search.plan.longest or handle not in numbers):
+        numbers[handle] = max(numbers.values(), default=0) + 1
+    arg = numbers.get(handle, handle) if kind in "af" else size
+    operation: Operation = (kind, arg, size, align, reserved, gfp)
+    return text_of(operation)
+
+
+def _rungs(
+    search: CompiledSearch, rows: list[tuple[Any, ...]], places: dict[int, tuple[Place, ...]]
+) -> Iterator[Rung]:
+    known: set[int] = set()
+    for actor, operation, label, point, addresses, state in rows:
+        begins = _begins(search, label, actor in known)
+        known.add(actor)
+        chain = [place for address in addresses for place in places[address]]
+        here = chain[0] if chain else None
+        floating, holder, memory = state if state is not None else (0, None, ())
+        refused = [name for bit, name in enumerate(FAULTS) if label >> 8 + bit & 1]
+        yield Rung(
+            actor, operation, begins, ", ".join(refused),
+            _STANDS[point] if state is not None else "the kernel stops",
+            here.function if here else "", f"{here.file}:{here.line}" if here else "",
+            floating, holder, memory,
+        )  # fmt: skip
+
+
+def _memory(search: CompiledSearch, layout: Layout) -> tuple[int, int | None, tuple[str, ...]]:
+    words, records = search.look()
+    names = {
+        layout.sidelined_slot: "sidelined",
+        layout.free_slot: "free",
+        layout.to_depopulate_slot: "to_depopulate",
+        OWNED: "no list",
+        -1: "reserved",
+    }
+    block_bits = search.geometry.block_bits
+    lines = []
+    for slot, raw in zip(words[COUNTERS:], records, strict=True):
+        chunk = Record(raw, 0, block_bits)
+        lines.append(f"{names.get(slot, f'slot {slot}'):13} {_pages(chunk, block_bits)}")
+    holder = search.lib.percpu_search_holder()
+    return words[1], None if holder < 0 else holder, tuple(lines)
+
+
+def _pages(chunk: Record, size: int) -> str:
+    """Return a character a page.
+
+    `-` unpopulated, `e` empty and populated, `#` in use, `!` in use and not populated, `x` counted
+    as populated and not mapped.
+    """
+    line = ""
+    for page in range(chunk.nr_pages):
+        used = chunk.alloc_map.find(1, page * size, (page + 1) * size) >= 0
+        populated = chunk.populated[page]
+        if populated and not chunk.mapped[page]:
+            line += "X" if used else "x"
+        elif used:
+            line += "#" if populated else "!"
+        else:
+            line += "e" if populated else "-"
+    return line
+
+
+def operations_of(search: CompiledSearch, labels: Sequence[int]) -> int:
+    """Return how many operations of callers a schedule begins, the setup's included."""
+    if search.plan.longest:
+        return sum((label & _OWN) >= BEGIN for label in labels)
+    return len(search.plan.setup) + len(search.plan.operations)

@@ -1,0 +1,204 @@
+"""A tree and what a patch makes of it, side by side: the verdict of every clause on both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+from percpu_contracts.registry import COMPILED
+from percpu_proofs import data
+from percpu_proofs.inputs import InputError
+from percpu_proofs.kernel.build import CompileError, Library, compile_search
+from percpu_proofs.kernel.search.job import TreeExample, TreeJob, TreeOutcome
+from percpu_proofs.kernel.search.judge import CRASH
+from percpu_proofs.kernel.search.plans import TreeSearch
+from percpu_proofs.kernel.tree import Tree, apply_patch, copy_tree, read_tree, unpack
+from percpu_reference.variants import DEFAULT, variant_class
+from percpu_spec.catalogue import clauses
+from percpu_spec.geometry import Backing
+
+BASE: Final = "base"
+PATCHED: Final = "patched"
+
+
+@dataclass(slots=True)
+class CompiledTree:
+    """A tree with its searches compiled, each backing when it is asked for first."""
+
+    name: str  # base or patched
+    tree: Tree
+    folder: Path
+    stub: Path | None
+    patches: Sequence[Path] = ()
+    libraries: dict[Backing, Library] = field(default_factory=dict)
+
+    def library(self, backing: Backing) -> Library:
+        """Return the library with a backing. Raises InputError for a tree that does not compile."""
+        if backing not in self.libraries:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            try:
+                library = compile_search(self.tree, self.folder, backing, stub=self.stub)
+            except CompileError as error:
+                raise error.in_patch(self.tree, self.patches) from None
+            self.libraries[backing] = library
+        return self.libraries[backing]
+
+
+@contextmanager
+def compiled_trees(
+    source: Path, patches: Sequence[Path] = (), stub: Path | None = None
+) -> Iterator[list[CompiledTree]]:
+    """Give the tree of a folder or archive, and, with patches, a patched copy behind it.
+
+    Raises InputError for what cannot be used.
+    """
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="percpu-spec-")))
+        top = unpack(source, folder / "unpacked") if source.is_file() else source
+        base = read_tree(top)
+        trees = [CompiledTree(BASE, base, folder / BASE, stub)]
+        if patches:
+            patched = copy_tree(base, folder / "patched-source")
+            for patch in patches:
+                apply_patch(patched, patch)
+            trees.append(CompiledTree(PATCHED, patched, folder / PATCHED, stub, patches))
+        yield trees
+
+
+def jobs_for(trees: Sequence[CompiledTree], searches: Sequence[TreeSearch]) -> list[TreeJob]:
+    """Return all jobs; the two trees' turns alternate. Raises InputError."""
+    return [
+        TreeJob(tree.name, tree.library(search.backing), search)
+        for search in searches
+        for tree in trees
+    ]
+
+
+@dataclass(slots=True)
+class TreeCell:
+    """What is known of one clause on one tree."""
+
+    clause: str
+    verdict: str  # holds, violated or unchecked
+    reason: str = ""
+    evidence: list[dict[str, Any]] = field(default_factory=list)
+    example: TreeExample | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the cell with plain values only."""
+        e = self.example
+        return {
+            "verdict": self.verdict,
+            "reason": self.reason,
+            "evidence": self.evidence,
+            "counterexample": None
+            if e is None
+            else {
+                "message": e.message,
+                "operations": [*e.setup, *e.retraced.operations],
+                "schedule": list(e.labels),
+                "length": e.length,
+                "search": e.search,
+                "token": e.token,
+                "steps": [rung.as_json() for rung in e.retraced.rungs],
+                "stopped": e.retraced.stopped,
+            },
+        }
+
+
+def verdicts(outcomes: Sequence[TreeOutcome], tree: str) -> dict[str, TreeCell]:
+    """Return the cell of every clause on a tree; that the kernel stops is one too, if it does."""
+    mine = [outcome for outcome in outcomes if outcome.job.tree == tree]
+    cells = {clause: _cell(clause, mine) for clause in (*clauses(), CRASH)}
+    if cells[CRASH].verdict != "violated":
+        del cells[CRASH]
+    return cells
+
+
+def _cell(clause: str, outcomes: Sequence[TreeOutcome]) -> TreeCell:
+    evidence, examples = [], []
+    for outcome in outcomes:
+        asked, example = outcome.asked.get(clause, 0), outcome.examples.get(clause)
+        if not asked and example is None:
+            continue
+        evidence.append(
+            {
+                "engine": f"search {outcome.job.search.name}",
+                "rung": "explored exhaustively within a bound",
+                "bound": outcome.bound,
+                "count": asked,
+                "seconds": round(outcome.seconds, 2),
+                "violated": example is not None,
+                "complete": outcome.complete,
+            }
+        )
+        if example is not None:
+            examples.append(example)
+    if examples:
+        best = min(examples, key=lambda e: (e.length, len(e.labels)))
+        return TreeCell(clause, "violated", "", evidence, best)
+    if evidence:
+        return TreeCell(clause, "holds", "", evidence)
+    reason = COMPILED.not_asked().get(clause, "its situation occurred in no search of this review")
+    return TreeCell(clause, "unchecked", reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What a patch changes of the verdicts: lists of clauses."""
+
+    new: list[str]
+    mended: list[str]
+    shorter: list[str]
+    longer: list[str]
+    unchanged: list[str]
+
+    def as_json(self) -> dict[str, list[str]]:
+        """Return the lists by name."""
+        return {
+            "new": self.new, "mended": self.mended, "shorter": self.shorter,
+            "longer": self.longer, "unchanged": self.unchanged,
+        }  # fmt: skip
+
+
+def changes(base: dict[str, TreeCell], patched: dict[str, TreeCell]) -> Changes:
+    """Compare the verdicts on two trees. A clause that one of them was not asked is in no list."""
+    found = Changes([], [], [], [], [])
+    for clause in dict.fromkeys([*base, *patched]):
+        was, now = base.get(clause), patched.get(clause)
+        broke, breaks = (c is not None and c.example is not None for c in (was, now))
+        if breaks and not broke:
+            found.new.append(clause)
+        elif broke and not breaks:
+            found.mended.append(clause)
+        elif broke and breaks:
+            assert was is not None and was.example and now is not None and now.example
+            difference = now.example.length - was.example.length
+            where = found.shorter if difference < 0 else found.longer
+            (where if difference else found.unchanged).append(clause)
+    return found
+
+
+def undeclared(cells: dict[str, TreeCell], variant: str = DEFAULT) -> list[str]:
+    """Return what a tree breaks that the model of the kernel does not declare."""
+    declared = variant_class(variant).EXPECTED
+    return [c for c, cell in cells.items() if cell.example is not None and c not in declared]
+
+
+def not_asked(cells: dict[str, TreeCell]) -> dict[str, str]:
+    """Return the clauses that were not judged, each with the reason."""
+    return {c: cell.reason for c, cell in cells.items() if cell.verdict == "unchecked"}
+
+
+def fix_patch(name: str) -> list[Path]:
+    """Return the patches of a fix of `reference`. Raises InputError for one that is not there."""
+    folder = data.folder("patches")
+    found = sorted(folder.glob(f"{name}-*.patch")) or sorted(folder.glob(f"{name}.patch"))
+    if not found:
+        known = sorted({path.stem.partition("-")[0] for path in folder.glob("*.patch")})
+        raise InputError("--fix", None, f"one of {', '.join(known)}", name)
+    return found
