@@ -12,14 +12,23 @@ from rich.console import Console
 from percpu_proofs.commands import output
 from percpu_proofs.commands.tree_ladder import show_example
 from percpu_proofs.inputs import InputError, one_of
+from percpu_proofs.kernel.search.accesses import Noted, added
 from percpu_proofs.kernel.search.job import TreeOutcome, run
-from percpu_proofs.kernel.search.plans import QUICK, TreeSearch, deeper, shallower
+from percpu_proofs.kernel.search.plans import (
+    QUICK,
+    TreeSearch,
+    deeper,
+    noting,
+    shallower,
+    stopping_at,
+)
 from percpu_proofs.kernel.search.trees import (
     BASE,
     PATCHED,
     Changes,
     CompiledTree,
     TreeCell,
+    accesses,
     changes,
     compiled_trees,
     fix_patch,
@@ -32,15 +41,19 @@ from percpu_proofs.spread import spread
 from percpu_reference.variants import DEFAULT
 
 
+MOST_STOPS = 64
+"""Places at which actors stand still because a patch makes an access there."""
+
+
 def searches_for(names: Sequence[str], *, quick: bool, deep: bool) -> list[TreeSearch]:
     """Return the searches of a review. Raises InputError for a name that is none."""
-    known = {search.name: search for search in QUICK}
+    known = {search.name: search for search in (*QUICK, *noting())}
     for name in names:
         if name not in known:
             raise InputError("--search", None, one_of(name, known), name)
-    chosen = [known[name] for name in names] if names else list(QUICK)
+    chosen = [known[name] for name in names or known]
     if quick:
-        return [shallower(search) for search in chosen]
+        return [shallower(search) for search in chosen if not search.noted]
     return [deeper(search) for search in chosen] if deep else chosen
 
 
@@ -68,6 +81,15 @@ def review_trees(
             outcomes, interrupted = spread(
                 planned, run, jobs=jobs, dask=dask, on_done=bar, partial=True
             )
+            new = added_accesses(outcomes)
+            if new and not interrupted:
+                places = tuple(sorted({entry.pc for entry in new})[:MOST_STOPS])
+                more = jobs_for(trees[-1:], stopping_at(places, searches))
+                planned += more
+                found_more, interrupted = spread(
+                    more, run, jobs=jobs, dask=dask, on_done=bar, partial=True
+                )
+                outcomes += found_more
         interrupted = interrupted or any(outcome.interrupted for outcome in outcomes)
         cells = {tree.name: verdicts(outcomes, tree.name) for tree in trees}
     changed = changes(cells[BASE], cells[PATCHED]) if len(trees) > 1 else None
@@ -83,6 +105,10 @@ def review_trees(
             "changes": changed.as_json() if changed is not None else None,
             "undeclared": undeclared(newest),
             "not_asked": not_asked(newest),
+            "accesses": {
+                "new": [entry.access.as_json() for entry in new],
+                "all": [e.access.as_json() for e in accesses(outcomes, trees[-1].name)],
+            },
             "bounds": [_bound(outcome) for outcome in outcomes],
             "jobs": {"planned": len(planned), "done": len(outcomes)},
             "interrupted": interrupted,
@@ -92,12 +118,20 @@ def review_trees(
     else:
         out = output.console()
         _show(out, trees, cells, changed, outcomes, clause)
+        _show_accesses(out, new, accesses(outcomes, trees[-1].name))
         seconds = time.perf_counter() - began
         _show_end(out, trees, changed, wrong, len(outcomes), len(planned), seconds, interrupted)
     if interrupted:
         raise SystemExit(output.INTERRUPTED)
     if wrong:
         raise SystemExit(output.DIFFERS)
+
+
+def added_accesses(outcomes: Sequence[TreeOutcome]) -> list[Noted]:
+    """Return the accesses without pcpu_lock that only the patched tree makes."""
+    base = [entry.access for entry in accesses(outcomes, BASE)]
+    patched = {entry.access: entry for entry in accesses(outcomes, PATCHED)}
+    return [patched[access] for access in added(base, patched)]
 
 
 def _bound(outcome: TreeOutcome) -> dict[str, Any]:
@@ -153,6 +187,20 @@ def _show(
         rate = f"{outcome.states:,} states, {outcome.edges:,} steps"
         rows.append((outcome.job.search.name, outcome.job.tree, outcome.bound, rate))
     out.print(output.table("\nbounds", ("search", "tree", "how far", "what"), rows))
+
+
+def _show_accesses(out: Console, new: Sequence[Noted], every: Sequence[Noted]) -> None:
+    """List accesses without pcpu_lock, those that the patch adds first."""
+    if new:
+        out.print("\naccesses without pcpu_lock that the patch adds; searched as stops too")
+        for entry in new:
+            out.print(f"  {entry.access}", markup=False)
+    known = {entry.access for entry in new}
+    rest = dict.fromkeys(str(e.access) for e in every if e.access not in known)
+    if rest:
+        out.print("\naccesses without pcpu_lock" + (" beside those" if new else ""))
+        for text in rest:
+            out.print(f"  {text}", markup=False)
 
 
 def _show_end(

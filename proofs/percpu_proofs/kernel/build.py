@@ -28,6 +28,8 @@ _FLAGS: Final = (
 _SEARCH: Final = (
     "-DPERCPU_SEARCH=1", "-fno-omit-frame-pointer", "-fno-stack-protector", "-fcf-protection=none",
 )  # fmt: skip
+_NOTED: Final = ("-fsanitize=thread", "--param", "tsan-instrument-func-entry-exit=0", "-O0")
+"""Nothing may be optimised away: what is added and taken away again is two accesses."""
 _WRITTEN: Final = (".data", ".bss", ".data.rel", ".data.rel.local")
 _SECTION: Final = re.compile(
     r"^\s*\d+ (\S+)\s+([0-9a-f]+) .*\n\s+(.*)$", re.MULTILINE
@@ -66,7 +68,7 @@ DESCRIBED: Final = frozenset({
     "warn_limit",  # how many more failures are printed
 })  # fmt: skip
 """Variables of mm/percpu.c that the description of a state shows; any other is compared raw."""
-_VARIABLE: Final = re.compile(r"^[0-9a-f]+ .*(\.data\S*|\.bss)\s+([0-9a-f]+) (\S+)$", re.MULTILINE)
+_VARIABLE: Final = re.compile(r"^[0-9a-f]+ .*(\.data\S*|\.bss)\s+([0-9a-f]+) (?:\.hidden )?(\S+)$", re.MULTILINE)
 _SYMBOL: Final = re.compile(r"^([0-9a-f]+) \w (\S+)$", re.MULTILINE)
 
 
@@ -79,6 +81,7 @@ class Library:
     backing: Backing
     # variables of the kernel's that no description of a state shows: name, offset, size in bytes
     undescribed: tuple[tuple[str, int, int], ...] = ()
+    variables: tuple[tuple[str, int, int], ...] = ()  # all of the kernel's
 
 
 def compile_tree(
@@ -107,38 +110,46 @@ def compile_search(
     backing: Backing = "vm",
     *,
     stub: Path | None = None,
-    flags: tuple[str, ...] = (),
+    noted: bool = False,
 ) -> Library:
     """Compile a tree's mm/percpu.c with a search of its schedules into a library in a folder.
 
-    flags: of the kernel's code alone. All that it writes lies in one section, or InputError says
-    what does not. Raises InputError as compile_tree does.
+    noted: accesses without pcpu_lock are. All that the code writes lies in one section, or
+    InputError says what does not. Raises InputError as compile_tree does.
     """
     options = [*_FLAGS, *_SEARCH, *_options(tree, into, backing, stub)]
     objects: list[str] = []
     variables: dict[str, int] = {}
-    for name in (*SEARCHED, *SEARCHERS):
-        made = into / f"{backing}-{Path(name).stem}.o"
-        own = flags if name == "library.c" else ()
+    kind = f"{backing}-noted" if noted else backing
+    for name in (*SEARCHED, *SEARCHERS, *(["search/accesses.c"] if noted else ())):
+        made = into / f"{kind}-{Path(name).stem}.o"
+        own = _NOTED if noted and name == "library.c" else ()
         _run(tree, [*options, *own, "-c", str(STUBS / name), "-o", str(made)])
         if name == "library.c":
             variables = _variables(tree, made)
         if name in SEARCHED:
             _gather(tree, made)
         objects.append(str(made))
-    library = into / f"search-{backing}.so"
+    library = into / f"search-{kind}.so"
     _run(tree, ["-shared", "-Wl,--no-undefined", *objects, "-o", str(library)])
     symbols = _SYMBOL.findall(_call(tree, "nm", ["--defined-only", str(library)]))
     offsets = {name: int(offset, 16) for offset, name in symbols}
-    undescribed = [(name, offsets[name], size) for name, size in variables.items()]
-    return Library(library, tree.release, backing, tuple(undescribed))
+    undescribed = [
+        (name, offsets[name], size)
+        for name, size in variables.items()
+        if name.split(".")[0] not in DESCRIBED
+    ]
+    of_kernel = tuple((name, offsets[name], size) for name, size in variables.items())
+    return Library(library, tree.release, backing, tuple(undescribed), of_kernel)
 
 
 def _variables(tree: Tree, made: Path) -> dict[str, int]:
-    """Return the sizes of the variables in an object file that no description shows."""
+    """Return the sizes of the kernel's variables in an object file; those of the stubs are named
+    a section of their own.
+    """
     listed = _VARIABLE.findall(_call(tree, "objdump", ["-t", str(made)]))
     sizes = {name: int(size, 16) for section, size, name in listed if section in _WRITTEN}
-    return {n: size for n, size in sizes.items() if size and n.split(".")[0] not in DESCRIBED}
+    return {name: size for name, size in sizes.items() if size}
 
 
 def _gather(tree: Tree, made: Path) -> None:
@@ -151,7 +162,7 @@ def _gather(tree: Tree, made: Path) -> None:
     listed = _call(tree, "objdump", ["-h", str(made)])
     for name, size, attributes in _SECTION.findall(listed):
         written = "ALLOC" in attributes and "READONLY" not in attributes and int(size, 16)
-        if written and not name.startswith(".data.rel.ro") and name not in ("percpu_state", "percpu_outside"):
+        if written and not name.startswith((".data.rel.ro", ".init_array")) and name not in ("percpu_state", "percpu_outside"):
             raise InputError(
                 tree.top, None, "variables that a search can restore", f"some in section {name}"
             )

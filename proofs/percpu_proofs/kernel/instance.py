@@ -19,7 +19,7 @@ from percpu_proofs.oplist import Operation
 from percpu_spec.geometry import Geometry
 
 DONE: Final = 0
-UNLOCKED, MEMORY, RELEASED, FAILED, RESCHED, WAITING = range(1, 7)
+UNLOCKED, MEMORY, RELEASED, FAILED, RESCHED, WAITING, ACCESS = range(1, 8)
 """Points at which an actor stands, as the stubs number them (locks.h)."""
 
 

@@ -64,6 +64,7 @@ class SearchPlan:
     points: tuple[int, ...] = LOCKS
     merge: bool = False
     raw: bool = False
+    stops_at: tuple[int, ...] = ()  # places in a library that notes accesses, as offsets
     most_states: int = 400_000
 
     @property
@@ -126,6 +127,10 @@ class CompiledSearch:
             self.lib.percpu_undescribed[2 * number] = offset
             self.lib.percpu_undescribed[2 * number + 1] = size
         self.lib.percpu_nr_undescribed = 2 * len(library.undescribed)
+        if plan.stops_at:
+            for number, offset in enumerate(plan.stops_at):
+                self.lib.percpu_access_stops[number] = self.lib.percpu_base() + offset
+            self.lib.percpu_nr_access_stops = len(plan.stops_at)
         self._check(self.lib.percpu_search_begin(entry))
 
     def _fill(self, entry: Any, operation: Operation) -> None:

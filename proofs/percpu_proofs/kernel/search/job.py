@@ -15,6 +15,7 @@ from typing import Any, Final
 from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel.build import Library
 from percpu_proofs.kernel.instance import KernelStopped
+from percpu_proofs.kernel.search.accesses import Noted, noted
 from percpu_proofs.kernel.search.compiled import CompiledSearch
 from percpu_proofs.kernel.search.judge import CRASH, Broken, Judge
 from percpu_proofs.kernel.search.plans import TreeSearch
@@ -62,6 +63,7 @@ class TreeOutcome:
     complete: bool = False
     interrupted: bool = False
     seconds: float = 0.0
+    accesses: list[Noted] = field(default_factory=list)
 
     @property
     def bound(self) -> str:
@@ -151,6 +153,12 @@ def searched(job: TreeJob, on_slice: Callable[[Any], None] = lambda tally: None)
         outcome.operations = tally.operations if tally.complete else max(tally.operations - 1, 0)
         outcome.complete, outcome.schedules = bool(tally.complete), tally.schedules
         outcome.asked = judge.asked()
+        if job.search.noted:
+            outcome.accesses = noted(search, job.library)
+            for entry in outcome.accesses:
+                clause = entry.access.clause
+                if clause is not None:
+                    _enter(search, best, Broken(clause, str(entry.access), entry.node, entry.label))
         for clause, (_, _, broken) in best.items():
             outcome.examples[clause] = _example(job, search, broken)
     outcome.seconds = time.perf_counter() - began

@@ -12,6 +12,7 @@ from pathlib import Path
 from percpu_proofs.explore.alphabets import CRUMBS, PAGES, QUARTERS
 from percpu_proofs.explore.scenario import KERNEL_32K, Scenario
 from percpu_proofs.explore.scenarios import SCENARIOS
+from percpu_proofs.kernel.instance import ACCESS
 from percpu_proofs.kernel.search.compiled import ALL_POINTS, LOCKS, SearchPlan
 from percpu_proofs.oplist import Operation, parse_operations
 from percpu_spec.geometry import Backing
@@ -24,6 +25,7 @@ class TreeSearch:
     name: str
     what: str
     plan: SearchPlan
+    noted: bool = False  # accesses without pcpu_lock are noted
 
     @property
     def backing(self) -> Backing:
@@ -109,3 +111,28 @@ def shallower(search: TreeSearch) -> TreeSearch:
     """Return a search of lists one operation shorter."""
     plan = search.plan
     return replace(search, plan=replace(plan, longest=plan.longest - 1)) if plan.longest else search
+
+
+_NOTED = ("pages", "pairs", "refused", "reclaim-frees", "no-memory", "only-isolated")
+
+
+def noting() -> list[TreeSearch]:
+    """Return the searches that note accesses without pcpu_lock, one operation shorter."""
+    return [
+        replace(shallower(search), name=f"accesses in {search.name}", noted=True)
+        for search in QUICK
+        if search.name in _NOTED
+    ]
+
+
+def stopping_at(places: tuple[int, ...], searches: Iterable[TreeSearch]) -> list[TreeSearch]:
+    """Return searches that note accesses with actors standing still at some of these."""
+    return [
+        replace(
+            search,
+            name=search.name.replace("accesses", "stops at accesses"),
+            plan=replace(search.plan, stops_at=places, points=(*search.plan.points, ACCESS)),
+        )
+        for search in searches
+        if search.noted
+    ]

@@ -21,6 +21,7 @@ _STANDS: Final = {
     points.FAILED: "reports a failure",
     points.RESCHED: "may be preempted",
     points.WAITING: "waits for pcpu_alloc_mutex",
+    points.ACCESS: "accesses shared memory",
 }
 _OWN = 0xFF  # of a label: whose step, or what begins
 

@@ -51,7 +51,7 @@ def _plan(fields: dict[str, Any]) -> SearchPlan:
                 (str(kind), int(arg), int(size), int(align), bool(reserved), int(gfp))
                 for kind, arg, size, align, reserved, gfp in fields[name]
             )
-    for name in ("faults", "points"):
+    for name in ("faults", "points", "stops_at"):
         if name in fields:
             fields[name] = tuple(fields[name])
     plan = SearchPlan(**fields)

@@ -13,6 +13,7 @@ from percpu_contracts.registry import COMPILED
 from percpu_proofs import data
 from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel.build import CompileError, Library, compile_search
+from percpu_proofs.kernel.search.accesses import Access, Noted
 from percpu_proofs.kernel.search.job import TreeExample, TreeJob, TreeOutcome
 from percpu_proofs.kernel.search.judge import CRASH
 from percpu_proofs.kernel.search.plans import TreeSearch
@@ -34,18 +35,21 @@ class CompiledTree:
     folder: Path
     stub: Path | None
     patches: Sequence[Path] = ()
-    libraries: dict[Backing, Library] = field(default_factory=dict)
+    libraries: dict[tuple[Backing, bool], Library] = field(default_factory=dict)
 
-    def library(self, backing: Backing) -> Library:
-        """Return the library with a backing. Raises InputError for a tree that does not compile."""
-        if backing not in self.libraries:
+    def library(self, search: TreeSearch) -> Library:
+        """Return the library for a search. Raises InputError for a tree that does not compile."""
+        wanted = search.backing, search.noted
+        if wanted not in self.libraries:
             self.folder.mkdir(parents=True, exist_ok=True)
             try:
-                library = compile_search(self.tree, self.folder, backing, stub=self.stub)
+                library = compile_search(
+                    self.tree, self.folder, search.backing, stub=self.stub, noted=search.noted
+                )
             except CompileError as error:
                 raise error.in_patch(self.tree, self.patches) from None
-            self.libraries[backing] = library
-        return self.libraries[backing]
+            self.libraries[wanted] = library
+        return self.libraries[wanted]
 
 
 @contextmanager
@@ -72,10 +76,20 @@ def compiled_trees(
 def jobs_for(trees: Sequence[CompiledTree], searches: Sequence[TreeSearch]) -> list[TreeJob]:
     """Return all jobs; the two trees' turns alternate. Raises InputError."""
     return [
-        TreeJob(tree.name, tree.library(search.backing), search)
+        TreeJob(tree.name, tree.library(search), search)
         for search in searches
         for tree in trees
     ]
+
+
+def accesses(outcomes: Sequence[TreeOutcome], tree: str) -> list[Noted]:
+    """Return the accesses without pcpu_lock that the searches of a tree have noted."""
+    found: dict[Access, Noted] = {}
+    for outcome in outcomes:
+        if outcome.job.tree == tree:
+            for entry in outcome.accesses:
+                found.setdefault(entry.access, entry)
+    return [found[access] for access in sorted(found)]
 
 
 @dataclass(slots=True)

@@ -13,6 +13,7 @@ enum {
     PERCPU_FAILED,   // about to report a failed allocation
     PERCPU_RESCHED,  // at a call of cond_resched
     PERCPU_WAITING,  // for the mutex
+    PERCPU_ACCESS,   // about to access what others may, without pcpu_lock
 };
 extern int percpu_running; // the actor that runs, -1 if none
 void percpu_yield(int point);

@@ -291,8 +291,54 @@ void percpu_find_placed(struct actor *actor)
             return;
 }
 
-__attribute__((no_sanitize("thread"))) bool percpu_lock_held(void) { return pcpu_lock.held; }
-__attribute__((no_sanitize("thread"))) int percpu_mutex_holder(void)
+#define UNNOTED __attribute__((no_sanitize("thread")))
+
+// What an address is of: see struct percpu_access. Memory that only one actor can reach is nobody
+// else's business: a chunk that is being made, what was never a chunk's, stacks.
+UNNOTED int percpu_field(unsigned long address)
+{
+    if (address >= (unsigned long)__start_percpu_state &&
+        address < (unsigned long)__stop_percpu_state)
+        return -1 - (int)(address - percpu_base());
+    for (int n = 0; n < nr_live; n++) {
+        const struct pcpu_chunk *c = live[n].chunk;
+        const unsigned long bits = (unsigned long)c->nr_pages << PAGE_SHIFT >> 2;
+
+        if (address - (unsigned long)c < pcpu_chunk_struct_size)
+            return (int)(address - (unsigned long)c);
+        if (address - (unsigned long)c->md_blocks < (unsigned long)c->nr_pages * sizeof(*c->md_blocks))
+            return PERCPU_BLOCKS;
+        if (address - (unsigned long)c->alloc_map < bits / 8)
+            return PERCPU_ALLOC_MAP;
+        if (address - (unsigned long)c->bound_map < bits / 8 + 8)
+            return PERCPU_BOUND_MAP;
+        if (VECTOR(c) && address - (unsigned long)VECTOR(c) < bits * sizeof(*VECTOR(c)))
+            return PERCPU_VECTOR;
+    }
+    return PERCPU_PRIVATE;
+}
+
+#define FIELD(name) { #name, offsetof(struct pcpu_chunk, name) }
+int percpu_field_offset(const char *name)
+{
+    static const struct {
+        const char *name;
+        size_t offset;
+    } fields[] = {
+        FIELD(list), FIELD(free_bytes), FIELD(chunk_md), FIELD(base_addr), FIELD(alloc_map),
+        FIELD(bound_map), FIELD(md_blocks), FIELD(data), FIELD(immutable), FIELD(isolated),
+        FIELD(start_offset), FIELD(end_offset), FIELD(nr_pages), FIELD(nr_populated),
+        FIELD(nr_empty_pop_pages), FIELD(populated),
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
+        if (!strcmp(fields[i].name, name))
+            return (int)fields[i].offset;
+    return -1;
+}
+
+UNNOTED bool percpu_lock_held(void) { return pcpu_lock.held; }
+UNNOTED int percpu_mutex_holder(void)
 {
     return pcpu_alloc_mutex.held - 2;
 }

@@ -12,7 +12,7 @@ struct percpu_tally percpu_tally OUTSIDE;
 struct percpu_node *percpu_nodes OUTSIDE;
 struct percpu_move *percpu_moves OUTSIDE;
 struct percpu_trouble percpu_troubles[256] OUTSIDE;
-int percpu_slots[4] OUTSIDE;
+int percpu_slots[4] OUTSIDE, percpu_node OUTSIDE, percpu_label OUTSIDE;
 static struct table node_table OUTSIDE, move_table OUTSIDE;
 static long most_moves OUTSIDE;
 static int leaks_at_start OUTSIDE; // what the boot took and the compiler sees no use for
@@ -194,6 +194,8 @@ static void follow(int node, int label)
     struct hash key;
     int point;
 
+    percpu_node = node;
+    percpu_label = label;
     point = percpu_take(label);
     if (point == LEFT_OUT)
         return;

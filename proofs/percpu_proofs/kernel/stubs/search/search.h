@@ -82,7 +82,22 @@ extern struct percpu_move *percpu_moves, percpu_move;
 extern struct percpu_trouble percpu_troubles[256];
 extern int *percpu_record_words;  // one after the other, each with its length first
 extern long *percpu_record_at;
-extern int percpu_mover;
+extern int percpu_mover, percpu_node, percpu_label; // of the step under way
 extern int percpu_slots[4]; // how many lists; the sidelined, the free, the to_depopulate one
 extern unsigned long percpu_undescribed[64]; // variables that no clause sees: offset, size of each
 extern int percpu_nr_undescribed;
+
+// Accesses to what actors share, in a library that is compiled to note them. `what` is the offset of
+// a field of a chunk, one of the parts below, or a variable as a negative number, -1 - its offset
+// in the library.
+enum { PERCPU_BLOCKS = 100000, PERCPU_ALLOC_MAP, PERCPU_BOUND_MAP, PERCPU_VECTOR, MOST_ACCESSES = 4096 };
+struct percpu_access {
+    unsigned long pc;
+    int what, write, locked, mutex;
+    int node, label; // the step that made it first
+};
+extern struct percpu_access percpu_accesses[4096];
+extern int percpu_nr_accesses;
+extern unsigned long percpu_access_stops[64]; // places at which an actor stands still
+extern int percpu_nr_access_stops;
+int percpu_field_offset(const char *name); // of a chunk's field; -1: there is none
