@@ -110,10 +110,11 @@ def start_worker() -> None:
     """
     os.setpgrp()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
+    """End this process when the one that began it is no more; for a thread of its own."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()  # returns however the parent ended, killed too

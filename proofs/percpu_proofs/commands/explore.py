@@ -11,6 +11,8 @@ from rich.console import Console
 from percpu_contracts.registry import SEARCH
 from percpu_proofs.commands import output
 from percpu_proofs.commands.ladder import plain, show_ladder
+from percpu_proofs.commands.tree_options import tree_options
+from percpu_proofs.commands.trees import explore_tree, replay_on_tree
 from percpu_proofs.explore.crosscheck import cross_check
 from percpu_proofs.explore.ladder import climb, replayed
 from percpu_proofs.explore.minimise import Counterexample, minimise
@@ -25,6 +27,7 @@ from percpu_proofs.explore.search import Explored, Finding
 from percpu_proofs.explore.token import Token, read_token
 from percpu_proofs.explore.world import Start, World
 from percpu_proofs.inputs import InputError, one_of
+from percpu_proofs.kernel.search.tree_token import PREFIX, read_tree_token
 from percpu_proofs.refinement import DEPARTURE, may_depart
 from percpu_proofs.spread import default_jobs
 from percpu_proofs.variant_errors import guard
@@ -68,6 +71,7 @@ _DRAWN = 10_000  # schedules, where only --pct is given
 )
 @click.option("--dask", metavar="ADDRESS", help="Share them on this dask scheduler's cluster.")
 @click.option("--list", "listing", is_flag=True, help="List the scenarios of the package.")
+@tree_options
 @output.json_option
 def explore(
     scenario: str | None,
@@ -82,12 +86,17 @@ def explore(
     jobs: int | None,
     dask: str | None,
     listing: bool,
+    source: Path | None,
+    patches: tuple[Path, ...],
+    fixes: tuple[str, ...],
+    stub: Path | None,
     as_json: bool,
 ) -> None:
     """Search all schedules of SCENARIO; without one, list the scenarios.
 
     SCENARIO is the name of one, or a FILE with one of your own; `explore --list` prints where those
-    of the package are, to be copied. Every state is judged. A clause that is broken is shown with a
+    of the package are, to be copied. With --source the code of a kernel tree runs in the place of a
+    variant. Every state is judged. A clause that is broken is shown with a
     small counterexample and a token for replay. Exit 1 where what is found is not what the scenario
     expects of the variant, or else what the variant declares.
     """
@@ -97,6 +106,11 @@ def explore(
         _list(as_json)
         return
     chosen = _chosen(scenario)
+    if source is not None:
+        if mode != "matching" or crossed or max_steps or schedules or depth or jobs or dask:
+            raise InputError("--source", None, "SCENARIO alone beside it: states are matched")
+        explore_tree(chosen, source, patches, fixes, stub, as_json)
+        return
     drawing = bool(schedules or depth)
     if drawing and (crossed or max_steps or mode != "matching"):
         raise InputError(
@@ -198,12 +212,31 @@ def _is_expected(scenario: Scenario, variant: str, result: Explored) -> bool:
 
 @click.command()
 @click.argument("token")
+@tree_options
 @output.json_option
-def replay(token: str, as_json: bool) -> None:
+def replay(
+    token: str,
+    source: Path | None,
+    patches: tuple[Path, ...],
+    fixes: tuple[str, ...],
+    stub: Path | None,
+    as_json: bool,
+) -> None:
     """Run the schedule of TOKEN again and show each step with its memory map.
 
-    A token is refused when the code of its variant has changed since.
+    A token is refused when the code of its variant has changed since. One of compiled code
+    (percputree1.) runs on a tree, with --source.
     """
+    if token.startswith(PREFIX) or source is not None:
+        if source is None:
+            raise InputError("token", None, "--source TREE to run compiled code", token[:20])
+        if not token.startswith(PREFIX):
+            raise InputError(
+                "token", None, f"a token of compiled code, {PREFIX}...: "
+                "conform kernel --token replays those of the model on a tree", token[:20],
+            )  # fmt: skip
+        replay_on_tree(read_tree_token(token), source, patches, fixes, stub, as_json)
+        return
     read = read_token(token)
     try:
         with guard():

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from percpu_proofs.commands import output
+from percpu_proofs.commands.tree_options import tree_options
 from percpu_proofs.commands.review_tree import review_trees, searches_for
 from percpu_proofs.inputs import InputError
 from percpu_proofs.review.jobs import Outcome, jobs_for, run
@@ -32,21 +33,7 @@ BROKEN n  a run broke it; n operations in the shortest counterexample that was f
 @click.option(
     "--variant", "chosen", multiple=True, help="A variant, or a FILE.py with one; without it, all."
 )
-@click.option(
-    "--source",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Judge a Linux source tree, or Debian's archive of one, in the place of variants.",
-)
-@click.option(
-    "--patch",
-    "patches",
-    type=click.Path(path_type=Path),
-    multiple=True,
-    help="With --source: judge what a patch makes of it beside it; several in order.",
-)
-@click.option("--fix", "fixes", multiple=True, help="With --source: a fix of `reference` as a patch.")
-@click.option("--stub", type=click.Path(path_type=Path), help="A header of more stubs, for a tree.")
+@tree_options
 @click.option("--search", "searches", multiple=True, help="With --source: only the search of a name.")
 @click.option("--clause", metavar="ID", help="With --source: show no other clause.")
 @click.option("--quick", is_flag=True, help="With --source: search lists one operation shorter.")

@@ -175,6 +175,10 @@ class CompiledSearch:
         self.lib.percpu_search_path(node, labels, most)
         return list(labels[0:most])
 
+    def walk(self, labels: Sequence[int]) -> int:
+        """Take the steps of a schedule as a search does; return how many were possible."""
+        return int(self.lib.percpu_search_walk(list(labels), len(labels)))
+
     def replay(self, labels: Sequence[int]) -> bool:
         """Go to where labels lead; return whether the kernel came there."""
         return bool(self.lib.percpu_search_replay(list(labels), len(labels)) == len(labels))

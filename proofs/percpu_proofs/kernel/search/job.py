@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from percpu_proofs.kernel.search.judge import CRASH, Broken, Judge
 from percpu_proofs.kernel.search.plans import TreeSearch
 from percpu_proofs.kernel.search.retrace import Retraced, operations_of, retrace
 from percpu_proofs.kernel.search.tree_token import TreeToken
+from percpu_proofs.spread import end_with_parent
 
 _SLICE: Final = 20_000  # steps between two looks of the judge
 
@@ -62,6 +64,7 @@ class TreeOutcome:
     schedules: float = -1
     complete: bool = False
     interrupted: bool = False
+    endless: int = 0  # steps of the kernel's that had to be stopped
     seconds: float = 0.0
     accesses: list[Noted] = field(default_factory=list)
 
@@ -71,7 +74,11 @@ class TreeOutcome:
         plan = self.job.search.plan
         if self.complete:
             return self.job.search.bound
-        why = "interrupted" if self.interrupted else f"stopped at {plan.most_states:,} states"
+        why = f"stopped at {plan.most_states:,} states"
+        if self.interrupted:
+            why = "interrupted"
+        elif self.endless:
+            why = f"given up after {self.endless} steps that do not end"
         if plan.longest:
             return f"{self.job.search.bound}; {why}, whole up to {self.operations} operations"
         return f"{self.job.search.bound}; {why}"
@@ -113,9 +120,10 @@ def _taken_down(job: TreeJob, code: int | None) -> TreeExample:
 
 
 def _send(sender: Any, job: TreeJob) -> None:
+    threading.Thread(target=end_with_parent, daemon=True).start()
     try:
         sender.send(searched(job))
-    except InputError as error:
+    except Exception as error:
         sender.send(error)
     finally:
         sender.close()
@@ -151,6 +159,7 @@ def searched(job: TreeJob, on_slice: Callable[[Any], None] = lambda tally: None)
             search.lib.percpu_search_count()
         outcome.states, outcome.edges, outcome.depth = tally.states, tally.edges, tally.depth
         outcome.operations = tally.operations if tally.complete else max(tally.operations - 1, 0)
+        outcome.endless = tally.endless
         outcome.complete, outcome.schedules = bool(tally.complete), tally.schedules
         outcome.asked = judge.asked()
         if job.search.noted:
@@ -163,6 +172,19 @@ def searched(job: TreeJob, on_slice: Callable[[Any], None] = lambda tally: None)
             outcome.examples[clause] = _example(job, search, broken)
     outcome.seconds = time.perf_counter() - began
     return outcome
+
+
+def broken_by(
+    search: CompiledSearch, library: Library, labels: tuple[int, ...], *, accesses: bool
+) -> dict[str, str]:
+    """Return what a schedule breaks, each clause with what is wrong; of a search not begun."""
+    judge = Judge(search)
+    search.walk(labels)
+    found = {broken.clause: broken.wrong for broken in judge.look()}
+    for entry in noted(search, library) if accesses else ():
+        if entry.access.clause is not None:
+            found.setdefault(entry.access.clause, str(entry.access))
+    return found
 
 
 def _enter(search: CompiledSearch, best: dict[str, tuple[int, int, Broken]], broken: Broken) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from percpu_proofs.kernel import instance as points
 from percpu_proofs.kernel.build import Library
+from percpu_proofs.kernel.instance import KernelStopped
 from percpu_proofs.kernel.search.compiled import BEGIN, FAULTS, WORK, CompiledSearch
 from percpu_proofs.kernel.search.records import COUNTERS, OWNED, Layout, Record
 from percpu_proofs.kernel.search.source_lines import Place, places_of
@@ -64,7 +65,8 @@ def retrace(search: CompiledSearch, library: Library, labels: Sequence[int]) -> 
     rows: list[tuple[Any, ...]] = []
     stopped = ""
     for count in range(1, len(labels) + 1):
-        if not search.replay(labels[:count]):
+        state = _memory(search, layout) if search.replay(labels[:count]) else None
+        if state is None:
             stopped = search.ffi.string(search.lib.percpu_reason).decode()
             actor = search.lib.percpu_mover
             if actor not in under_way:
@@ -78,7 +80,6 @@ def retrace(search: CompiledSearch, library: Library, labels: Sequence[int]) -> 
             under_way[actor] = _began(search, actor, numbers)
             operations.append(under_way[actor])
         point, addresses = search.trace(actor)
-        state = _memory(search, layout)
         rows.append((actor, under_way[actor], labels[count - 1], point, addresses, state))
         if point == points.DONE and search.plan.longest:
             del under_way[actor]
@@ -119,8 +120,14 @@ def _rungs(
         )  # fmt: skip
 
 
-def _memory(search: CompiledSearch, layout: Layout) -> tuple[int, int | None, tuple[str, ...]]:
-    words, records = search.look()
+def _memory(
+    search: CompiledSearch, layout: Layout
+) -> tuple[int, int | None, tuple[str, ...]] | None:
+    """Return the float, the mutex's holder and a line for each chunk; None if lists are corrupt."""
+    try:
+        words, records = search.look()
+    except KernelStopped:
+        return None
     names = {
         layout.sidelined_slot: "sidelined",
         layout.free_slot: "free",

@@ -188,7 +188,9 @@ def changes(base: dict[str, TreeCell], patched: dict[str, TreeCell]) -> Changes:
         if breaks and not broke:
             found.new.append(clause)
         elif broke and not breaks:
-            found.mended.append(clause)
+            whole = now is not None and all(entry["complete"] for entry in now.evidence)
+            if now is not None and now.evidence and whole:  # else it may show further on
+                found.mended.append(clause)
         elif broke and breaks:
             assert was is not None and was.example and now is not None and now.example
             difference = now.example.length - was.example.length

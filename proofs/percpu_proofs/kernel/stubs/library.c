@@ -72,14 +72,14 @@ static void ring(int number)
     (void)number;
     rings = inside && entries == last ? rings + 1 : 0;
     last = entries;
-    if (rings > 20)
+    if (rings > 5)
         percpu_stop(PERCPU_ENDLESS, "BAL-3: a loop that does not end");
 }
 
 // Has the timer ring from now on, or no more.
 void percpu_watch(bool on)
 {
-    const long each = on ? 100000 : 0; // microseconds
+    const long each = on ? 20000 : 0; // microseconds
     const struct itimerval often = { { 0, each }, { 0, each } };
     struct sigaction action = { .sa_handler = on ? ring : SIG_IGN,
                                 .sa_flags = SA_NODEFER | SA_ONSTACK | SA_RESTART };
@@ -402,7 +402,7 @@ void percpu_prepare(const struct percpu_operation *operation)
 int percpu_guarded(int (*step)(int, struct percpu_outcome *), int actor,
                    struct percpu_outcome *outcome)
 {
-    ENTER(-1);
+    ENTER(code_);
     LEAVE(step(actor, outcome));
 }
 

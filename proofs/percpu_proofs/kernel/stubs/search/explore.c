@@ -6,7 +6,7 @@
 
 #include "region.h"
 
-enum { MOST_RUNS = 32 };
+enum { MOST_RUNS = 32, MOST_ENDLESS = 20 };
 
 struct percpu_tally percpu_tally OUTSIDE;
 struct percpu_node *percpu_nodes OUTSIDE;
@@ -185,8 +185,8 @@ static void enter_move(int node, int label, int before)
     *known = (int)++percpu_tally.moves;
 }
 
-// A step out of the present state, which is that of a node.
-static void follow(int node, int label)
+// A step out of the present state, which is that of a node; returns the node that it leads to, or -1.
+static int follow(int node, int label)
 {
     const struct percpu_environment before = percpu_environment;
     int *known, at = percpu_nodes[node].state;
@@ -198,13 +198,15 @@ static void follow(int node, int label)
     percpu_label = label;
     point = percpu_take(label);
     if (point == LEFT_OUT)
-        return;
+        return -1;
     percpu_tally.edges++;
     label = percpu_exact(label);
     if (point < 0 || !percpu_key(0, &key, (int)percpu_tally.states)) {
         percpu_tally.kernel_stops++;
+        if (point == PERCPU_ENDLESS && ++percpu_tally.endless == MOST_ENDLESS)
+            percpu_tally.full = 1;
         enter_trouble(node, label, true, percpu_reason);
-        return;
+        return -1;
     }
     percpu_complete();
     check_troubles(node, label, &before);
@@ -227,17 +229,18 @@ static void follow(int node, int label)
             met->mover = (unsigned char)percpu_mover;
             queue[tail++] = *known - 1;
         }
-        return;
+        return *known - 1;
     }
     if (percpu_tally.states >= percpu_plan.most_states) {
         percpu_tally.full = 1;
-        return;
+        return -1;
     }
     *known = push(node, label, key) + 1;
     if (nr_links < most_links) {
         links[nr_links][0] = node;
         links[nr_links++][1] = *known - 1;
     }
+    return *known - 1;
 }
 
 // Comes to the state of a node and leaves it by every step.
@@ -267,6 +270,28 @@ static void leave(int node)
             percpu_image_load();
         follow(node, labels[k]);
     }
+}
+
+// Takes the steps of a schedule one after the other, as a search does, and then comes to rest if
+// nobody can go on. Returns how many were taken.
+int percpu_search_walk(const int *labels, int count)
+{
+    int node = 0, left[MOST_LABELS];
+
+    for (int i = 0; i < count; i++) {
+        if (percpu_search_replay(labels, i) != i)
+            return i;
+        percpu_remember();
+        node = follow(node, labels[i]);
+        if (node < 0)
+            return i;
+    }
+    if (percpu_search_replay(labels, count) != count)
+        return count - 1;
+    percpu_remember();
+    if (percpu_all_done() && (percpu_plan.open || !percpu_enabled(left)))
+        come_to_rest(node, -1);
+    return count;
 }
 
 int percpu_search_go(long edges)

@@ -21,6 +21,7 @@ struct percpu_plan {
 struct percpu_tally {
     long states, edges, ends, depth, kernel_stops;
     long allocator_states, records, moves, troubles;
+    long endless; // steps that had to be stopped; after so many the search ends
     int operations; // begun by callers, in the states that are being left now
     int complete, full;
     double schedules; // from the start to an end; -1: not counted
@@ -64,6 +65,7 @@ int percpu_regions(void); // before the boot: room for what a search restores
 unsigned long percpu_base(void); // where the library is loaded
 int percpu_search_begin(const struct percpu_plan *plan); // -1: no memory
 int percpu_search_go(long edges);   // search on; 1: there is more
+int percpu_search_walk(const int *labels, int count);
 void percpu_search_count(void);     // the schedules
 void percpu_search_end(void);       // nothing may be called after
 int percpu_search_path(int node, int *labels, int most);

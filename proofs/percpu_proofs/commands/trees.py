@@ -1,0 +1,129 @@
+"""`explore --source` and `replay --source`: schedules of a kernel tree's own code."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from percpu_proofs.commands import output
+from percpu_proofs.commands.tree_ladder import name_of, show_example, show_rungs
+from percpu_proofs.explore.scenario import Scenario
+from percpu_proofs.inputs import InputError
+from percpu_proofs.kernel.instance import KernelStopped
+from percpu_proofs.kernel.search.compiled import CompiledSearch
+from percpu_proofs.kernel.search.job import TreeJob, broken_by, run
+from percpu_proofs.kernel.search.plans import TreeSearch, of_scenario
+from percpu_proofs.kernel.search.retrace import retrace
+from percpu_proofs.kernel.search.tree_token import TreeToken
+from percpu_proofs.kernel.search.trees import compiled_trees, fix_patch, undeclared, verdicts
+
+
+def _newest(patches: Sequence[Path], fixes: Sequence[str]) -> list[Path]:
+    return [*patches, *(path for name in fixes for path in fix_patch(name))]
+
+
+def explore_tree(
+    scenario: Scenario,
+    source: Path,
+    patches: Sequence[Path],
+    fixes: Sequence[str],
+    stub: Path | None,
+    as_json: bool,
+) -> None:
+    """Search every schedule of a scenario on a tree's code; exit 1 for what is not declared."""
+    search = of_scenario(scenario)
+    with compiled_trees(source, _newest(patches, fixes), stub) as trees:
+        tree = trees[-1]
+        outcome = run(TreeJob(tree.name, tree.library(search), search))
+        cells = verdicts([outcome], tree.name)
+        release = tree.tree.name
+    broken = {c: cell for c, cell in cells.items() if cell.example is not None}
+    wrong = undeclared(cells)
+    if as_json:
+        output.print_json(
+            {
+                "scenario": scenario.name,
+                "source": release,
+                "bound": outcome.bound,
+                "complete": outcome.complete,
+                "states": outcome.states,
+                "edges": outcome.edges,
+                "schedules": int(outcome.schedules) if outcome.schedules >= 0 else None,
+                "depth": outcome.depth,
+                "seconds": round(outcome.seconds, 3),
+                "witnessed": outcome.asked,
+                "violations": {c: cell.as_json()["counterexample"] for c, cell in broken.items()},
+                "undeclared": wrong,
+            }
+        )
+    else:
+        out = output.console()
+        schedules = f"{outcome.schedules:,.0f}" if outcome.schedules >= 0 else "not counted"
+        out.print(
+            output.pairs(
+                [
+                    ("scenario", f"{scenario.name}: {scenario.what}"),
+                    ("tree", f"Linux {release}, its own mm/percpu.c"),
+                    ("bound", outcome.bound),
+                    ("schedules", schedules),
+                    ("states", f"{outcome.states:,}, {outcome.edges:,} steps between them"),
+                    ("depth", outcome.depth),
+                    ("seconds", outcome.seconds),
+                    ("asked", ", ".join(f"{k} {n}" for k, n in sorted(outcome.asked.items()))),
+                ]
+            )
+        )
+        for clause, cell in broken.items():
+            assert cell.example is not None
+            show_example(out, clause, cell.example)
+        if not broken:
+            out.print("no clause that was asked is broken within this bound", style="bold")
+    if outcome.interrupted:
+        raise SystemExit(output.INTERRUPTED)
+    if wrong:
+        raise SystemExit(output.DIFFERS)
+
+
+def replay_on_tree(
+    token: TreeToken,
+    source: Path,
+    patches: Sequence[Path],
+    fixes: Sequence[str],
+    stub: Path | None,
+    as_json: bool,
+) -> None:
+    """Run a schedule again on a tree and show its steps; exit 1 if it does not break its clause.
+
+    Raises InputError for a tree on which the schedule is not possible.
+    """
+    noted = bool(token.plan.stops_at) or token.clause.startswith("LOCK")
+    search = TreeSearch("token", token.clause, token.plan, noted=noted)
+    with compiled_trees(source, _newest(patches, fixes), stub) as trees:
+        tree = trees[-1]
+        library = tree.library(search)
+        try:
+            with CompiledSearch(library, token.plan) as compiled:
+                broken = broken_by(compiled, library, token.labels, accesses=noted)
+                shown = retrace(compiled, library, token.labels)
+        except KernelStopped as stopped:
+            raise InputError("token", None, "a setup that the tree survives", str(stopped)) from None
+        release = tree.tree.name
+    if as_json:
+        output.print_json(
+            {
+                "source": release,
+                "clause": token.clause,
+                "broken": broken,
+                "operations": list(shown.operations),
+                "steps": [rung.as_json() for rung in shown.rungs],
+                "stopped": shown.stopped,
+            }
+        )
+    else:
+        out = output.console()
+        out.print(f"Linux {release}: {token.clause}, {name_of(token.clause)}", style="bold")
+        show_rungs(out, shown)
+        for clause, wrong in broken.items():
+            out.print(f"{clause} broken: {wrong}", style="red", markup=False)
+    if token.clause not in broken:
+        raise SystemExit(output.DIFFERS)
