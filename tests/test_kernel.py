@@ -324,7 +324,7 @@ def test_token_of_a_holding_clause_is_not_confirmed(library: Library) -> None:
 
 FIX_NAMES = [fix.NAME for fix in FIXES]
 IN_GAPS = {"R1", "R4 creation"}  # cannot show while operations run one after the other
-FIRST_SEED = {"R4 creation": 5, "R4 failure": 39}  # of a draw that tells a fix from 6.12, where it takes many
+FIRST_SEED = {"R4 creation": 5, "R4 failure": 39}  # which tells the fix, where few do
 
 
 @pytest.mark.parametrize(
