@@ -7,6 +7,11 @@ from pathlib import Path
 import pytest
 
 DEEP_SECONDS = 900
+LONGEST = (
+    *("judges_every_class", "refutes_a_bug_in_every_function", "whole_review_names_the_clause"),
+    *("stubs_are_clean_under_sanitizers", "shared_runs", "all_vectors", "model_with_the_fix"),
+)
+"""Parts of the names of tests that begin first, so that none is left when the others are done."""
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
@@ -16,7 +21,12 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give tests marked deep their own time limit."""
+    """Give tests marked deep their own time limit, and begin with the longest."""
+
+    def place(item: pytest.Item) -> int:
+        return next((n for n, part in enumerate(LONGEST) if part in item.name), len(LONGEST))
+
+    items.sort(key=place)
     for item in items:
         if item.get_closest_marker("deep") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(DEEP_SECONDS))

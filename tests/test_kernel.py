@@ -324,6 +324,7 @@ def test_token_of_a_holding_clause_is_not_confirmed(library: Library) -> None:
 
 FIX_NAMES = [fix.NAME for fix in FIXES]
 IN_GAPS = {"R1", "R4 creation"}  # cannot show while operations run one after the other
+FIRST_SEED = {"R4 creation": 5, "R4 failure": 39}  # which tells the fix, where few do
 
 
 @pytest.mark.parametrize(
@@ -334,7 +335,7 @@ def test_patched_kernel_is_the_model_with_the_fix(
 ) -> None:
     model = Model(fixes=(name,))
     size = {"schedules": 200} if name in IN_GAPS else {"cases": 4, "operations": 600}
-    unpatched = drawn(library, model, range(60), **size)
+    unpatched = drawn(library, model, range(FIRST_SEED.get(name, 0), 60), **size)
     assert unpatched.differs, "no draw tells the fix from 6.12"
     with_patch = patched(tmp_path, name)
     for size in ({"cases": 4, "operations": 600}, {"schedules": 60}):

@@ -13,6 +13,8 @@ from workloads import EIGHT, WAITING
 from percpu_proofs.cli import main
 from percpu_proofs.machine import Machine
 from percpu_proofs.oplist import parse_operations
+from percpu_proofs.review.jobs import Job, run
+from percpu_proofs.review.matrix import changes, matrix
 from percpu_reference import build
 
 HEAD = """\
@@ -165,9 +167,19 @@ def test_contracts_name_the_clause(tmp_path: Path, name: str) -> None:
     assert allocator.monitor.asked()[clause]
 
 
+@pytest.mark.parametrize("name", deep_unless(lambda name: "nameless" in name, PLANTED))
+def test_review_names_the_clause(tmp_path: Path, name: str) -> None:
+    """From the one search: what that shows, none of the others takes back."""
+    _, scenario, clause = PLANTED[name]
+    path = written(tmp_path, name)
+    cells = matrix([path], [run(Job(path, "scenario", scenario))])
+    assert clause in changes([path], cells)["new"]
+    assert [cell.as_expected for cell in cells if cell.clause == clause] == [False]
+
+
 @pytest.mark.deep
-@pytest.mark.parametrize("name", PLANTED)
-def test_review_names_the_clause_first(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["isolated", "sidelined early, nameless"])
+def test_the_whole_review_names_the_clause(tmp_path: Path, name: str) -> None:
     clause = PLANTED[name][2]
     result = CliRunner().invoke(main, ["review", "--variant", written(tmp_path, name), "--json"])
     assert result.exit_code == 1, result.output

@@ -30,6 +30,7 @@ from percpu_proofs.explore.token import Token, read_token, variant_hash
 from percpu_proofs.oplist import text_of
 from percpu_proofs.review.jobs import Engine, Example, Job, Outcome, run
 from percpu_proofs.review.matrix import matrix
+from percpu_proofs.seeded import BUGS
 from percpu_reference import VARIANTS, VariantFileError, build
 from percpu_reference.variants import variant_class
 from percpu_reference.variants.linux_6_12 import Linux612
@@ -113,6 +114,24 @@ def test_the_race_of_rfc_1_is_found_at_once() -> None:
     assert "handed out while pages" in race.message
     assert {operation[0] for operation in race.actors} == {"a", "f"}
     assert search.steps < 60_000  # a time would depend on the machine
+
+
+@pytest.mark.parametrize(
+    ("clause", "bug", "fewest"),
+    [
+        ("API-7", "alloc_percpu-29", 1),
+        ("API-8", "alloc_percpu-33", 2),
+        ("TLB-2", "populate_chunk-5", 3),
+    ],
+)
+def test_reserves_and_refusals_are_searched(
+    clause: str, bug: str, fewest: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert searched("sequences", "reserve", "linux_6_12", 3).judged[clause] > 0
+    monkeypatch.setitem(VARIANTS, "planted", BUGS[bug].planted("linux_6_12"))
+    search = Sequences("planted", replace(SEQUENCES["reserve"], longest=3, least=3))
+    search.run()
+    assert {c: caught.length for c, caught in search.caught.items()} == {clause: fewest}
 
 
 def test_lists_are_searched_by_length() -> None:

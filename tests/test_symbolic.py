@@ -12,9 +12,11 @@ import bugged_classes
 import pytest
 from bugged_classes import PLANTED
 from click.testing import CliRunner
+from crosshair.copyext import CopyMode, deepcopyext
 from depth import deep_unless
 
 from percpu_contracts.monitor import ClauseViolation
+from percpu_contracts.whole_state import WholeState
 from percpu_proofs.choices import Drawn
 from percpu_proofs.cli import main
 from percpu_proofs.crosshair_arguments import OPTION, PLUGIN, plugin_last
@@ -37,6 +39,9 @@ QUICK = (
 )
 """Claims of few paths; `percpu-spec prove` judges all."""
 
+GUARD = 600
+"""CPU seconds: far more than any takes, whatever the machine."""
+
 CROSSHAIR = Path(sys.executable).with_name("crosshair")
 
 
@@ -46,11 +51,11 @@ LONG = ("balance-create", "isolate-chunk", "reclaim-populated", "update-empty-pa
 @pytest.mark.parametrize("name", deep_unless(lambda name: not name.startswith(LONG), QUICK))
 def test_symbols_confirm_and_the_twin_is_refuted(name: str) -> None:
     claim = CLAIMS[name]
-    found = claim.check(60)
+    found = claim.check(GUARD)
     assert found.state == "confirmed", found.message
-    assert claim.check_twin(60).state == "refuted"
+    assert claim.check_twin(GUARD).state == "refuted"
     for bug in claim.bugs:
-        assert claim.check_bug(bug, 60).state == "refuted"
+        assert claim.check_bug(bug, GUARD).state == "refuted"
 
 
 @pytest.mark.parametrize("name", ENTRIES)
@@ -69,21 +74,21 @@ def test_a_drawn_case_shows_the_bug_too(name: str) -> None:
 
 
 def test_an_expected_violation_is_refuted() -> None:
-    found = CLAIMS["enter-populated-by-symbols"].check(60)
+    found = CLAIMS["enter-populated-by-symbols"].check(GUARD)
     assert found.state == "refuted"
     assert "the float went from" in found.message
 
 
 def test_engines_that_disagree_confirm_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(symbolic, "sample", lambda cls, name, tries: "RCL-1: seen in a case alone")
-    found = CLAIMS["isolate-chunk-by-symbols"].check(60)
+    found = CLAIMS["isolate-chunk-by-symbols"].check(GUARD)
     assert found.state == "not confirmed"
     assert found.message.startswith("engines disagree: symbols confirmed, a case refuted: RCL-1")
 
 
 def test_a_limit_counts_paths(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(symbolic.LIMITS, "max_iterations", 3)
-    found = CLAIMS["chunk-relocate-by-symbols"].check(60)
+    found = CLAIMS["chunk-relocate-by-symbols"].check(GUARD)
     assert (found.state, found.paths) == ("not confirmed", 3)
     assert "The search ended after 3 paths, as many as it may try." in found.message
 
@@ -108,6 +113,20 @@ def test_what_symbols_are_given_is_made_of_plain_numbers_too() -> None:
     allocator, (chunk,) = ENTRIES["isolate_chunk"].given(checked.Linux612Full, largest)
     assert chunk in list(allocator.chunks())
     assert not hasattr(type(allocator).isolate_chunk, "__postconditions__")
+
+
+def test_what_a_path_copies_does_not_grow_with_what_was_judged_before() -> None:
+    """CrossHair copies the arguments on every path: no memory of all allocators is part of them."""
+    memo: dict[int, object] = {}
+    given = ENTRIES["chunk_move"].given(checked.Linux612Full, Drawn(lambda count: 0))
+    deepcopyext(given, CopyMode.BEST_EFFORT, memo)
+    before = len(memo)
+    run = build("linux_6_12", Geometry())
+    assert all(run.alloc(64 * n, 4 * n) for n in (1, 2, 4, 8))
+    assert not list(WholeState(given[0].monitor.not_applicable).broken(run))
+    memo.clear()
+    deepcopyext(given, CopyMode.BEST_EFFORT, memo)
+    assert len(memo) == before
 
 
 # CrossHair's own command

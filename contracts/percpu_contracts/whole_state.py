@@ -123,6 +123,10 @@ class _Questions:
         self.at_rest = self.of_all + asked(Scope.ALLOCATOR, When.QUIESCENT, without=without)
         self.holding: dict[object, Facts] = {}
 
+    def __deepcopy__(self, memo: dict[int, object]) -> _Questions:
+        """Return itself: it is nobody's state, and CrossHair copies an allocator on every path."""
+        return self
+
 
 _questions = cache(_Questions)
 _MOST_BLOCKS = 20_000  # that are kept

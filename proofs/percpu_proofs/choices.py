@@ -58,8 +58,11 @@ class Choices:
         """Return any number of at least `least`: a symbol stands for all, else one of four."""
         return least + self.number(4)
 
-    def plain(self) -> AbstractContextManager[Any]:
-        """Return a context for code that meets no symbol, and need not be watched for any."""
+    def plain(self, *, reading_symbols: bool = True) -> AbstractContextManager[Any]:
+        """Return a context for code that meets no symbol, and need not be watched for any.
+
+        reading_symbols: it would meet those that were made before.
+        """
         return nullcontext()
 
 
@@ -132,9 +135,9 @@ class Symbols(Choices):
         self._plain = plain
         self._met = False  # whether there are symbols that may be met
 
-    def plain(self) -> AbstractContextManager[Any]:
+    def plain(self, *, reading_symbols: bool = True) -> AbstractContextManager[Any]:
         """Return a context in which CrossHair does not watch, unless a symbol may be met."""
-        return nullcontext() if self._met else self._plain()
+        return nullcontext() if self._met and reading_symbols else self._plain()
 
     def number(self, count: int) -> int:
         """Branch until one number is left."""

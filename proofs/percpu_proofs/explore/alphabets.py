@@ -69,6 +69,14 @@ SEQUENCES = (
         4,
     ),
     Plan(
+        "reserve",
+        "reserved requests, some that must not fail, mappings that fail and waits that are killed",
+        Alphabet(("20480 4 -", "8192 4 F", "4096 4 R"), ("M 1", "K 1")),
+        4,
+        4,
+        "unit=32768,static=4096,reserved=8192,dyn=20480,cpus=2",
+    ),
+    Plan(
         "km",
         "chunks born populated",
         Alphabet(("28672 4 -", "28672 4 A", "4096 4 -")),

@@ -241,7 +241,7 @@ def tie(
     tied = Tied(paths=len(paths))
     bug = function_bug or formula_bug
     if bug is not None:
-        _, refuting = lemma.search(bug, 30.0)
+        _, refuting = lemma.search(bug, QUERY)
         for scene in again(lemma, refuting, function_bug) if refuting is not None else ():
             _compare(lemma, paths, scene, tied)
     elif paths[0].outcome:

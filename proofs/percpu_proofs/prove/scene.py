@@ -105,6 +105,7 @@ class Scene:
         first = Chunk(self.geometry, 0, pages, 0)
         first.immutable = True
         self._fill(first, [n // size.bits < used for n in range(pages * size.bits)], [1] * pages)
+        self._count(first)
         self.allocator.first_chunk = first
         self.put(first)
 
@@ -113,12 +114,14 @@ class Scene:
 
         A used bit starts an area of its own where a page begins or the bit before it is free.
         """
-        with self.choose.plain():
+        memcg = bool(self.geometry.memcg)
+        with self.choose.plain(reading_symbols=False):
             chunk = Chunk(self.geometry, len(self.made) + 1, pages or self.size.pages, 0)
             chunk.base_addr = chunk.id << 20
-            if self.geometry.memcg:
+            if memcg:
                 chunk.obj_exts = {}
             self._fill(chunk, bits, populated)
+        self._count(chunk)
         self.made.append(chunk)
         return chunk
 
@@ -212,6 +215,9 @@ class Scene:
         chunk.nr_empty_pop_pages = sum(
             1 for i, block in enumerate(chunk.md_blocks) if populated[i] and block.left_free == size
         )
+
+    def _count(self, chunk: Chunk) -> None:
+        """Enter a chunk in the allocator's totals, which may be symbols."""
         allocator = self.allocator
         allocator.nr_populated += chunk.nr_populated
         allocator.env.creates += 1

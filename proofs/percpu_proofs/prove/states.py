@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from percpu_contracts import floats, hints, isolation, lists, maps, population, reclaim
+from percpu_contracts.registry import Scope, When, asked, in_every_block
 from percpu_reference.chunk import Chunk
+from percpu_spec.catalogue import clauses
 
 
 def linked_both_ways(allocator: Any) -> str | None:
@@ -22,32 +23,22 @@ def linked_both_ways(allocator: Any) -> str | None:
     return None
 
 
-ALLOCATOR = (
+_HINTS = frozenset(name for name in clauses() if name.startswith("HINT-"))
+_FIXED = frozenset({"MAP-5", "POP-5", "SLOT-2"})
+"""What no function changes in these scenes: shapes of chunks, backing, the layout of slots."""
+_BEYOND = frozenset({"HINT-5", "HINT-6", "HINT-7", "MAP-3"})
+"""What scenes do not set up, in which hints other than exact ones are chosen."""
+
+ALLOCATOR = [
     ("LIST-1", linked_both_ways),
-    ("LIST-1", lists.chunks_have_one_place),
-    ("LIST-3", lists.free_list_is_exact),
-    ("LIST-4", lists.placement_is_explained),
-    ("FLT-1", floats.float_is_counted),
-    ("ISO-2", isolation.isolated_are_apart),
-    ("RCL-5", reclaim.special_stay_active),
-    ("POP-3", population.all_populated_pages_are_counted),
-)
-CHUNK = (
-    ("POP-3", population.populated_pages_are_counted),
-    ("RCL-2", reclaim.immutable_is_whole),
-    ("MAP-2", maps.free_bytes_are_counted),
-)
-SETTLED = (
-    ("POP-1", population.empty_pages_are_counted),
-    ("POP-2", population.used_pages_are_populated),
-)
-HINTS = (
-    ("HINT-1", hints.hints_are_sound),
-    ("HINT-2", hints.left_is_exact),
-    ("HINT-3", hints.right_is_exact),
-    ("HINT-4", hints.hints_are_ordered),
-    ("HINT-8", hints.emptiness_shows),
-)
+    *asked(Scope.ALLOCATOR, When.ALWAYS, When.ISOLATED, without=_FIXED),
+]
+CHUNK = asked(Scope.CHUNK, When.ALWAYS, without=_FIXED | _HINTS)
+SETTLED = asked(Scope.CHUNK, When.SETTLED)
+HINTS = [
+    *((c, p) for c, p in asked(Scope.CHUNK, When.ALWAYS, without=_BEYOND) if c in _HINTS),
+    *((c, in_every_block(p)) for c, p in asked(Scope.BLOCK, When.ALWAYS, without=_BEYOND)),
+]
 
 
 def broken_clauses(
@@ -69,8 +60,8 @@ def broken_clauses(
         yield f"LIST-1: {len(alive)} chunks on lists or owned, another number lives"
     for chunk in alive:
         settled = all(chunk is not other for other in unsettled)
-        asked = CHUNK + (SETTLED if settled else ()) + (HINTS if hints_too else ())
-        for clause, of_one in asked:
+        questions = CHUNK + (SETTLED if settled else []) + (HINTS if hints_too else [])
+        for clause, of_one in questions:
             wrong = of_one(chunk, allocator.geometry)
             if wrong is not None and clause not in allocator.EXPECTED:
                 yield f"{clause}: {wrong}"

@@ -11,16 +11,18 @@ import functools
 import inspect
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
+from unittest.mock import patch
 
 import crosshair.core_and_libs  # noqa: F401  (registers what CrossHair knows of the library)
 from crosshair import statespace
-from crosshair.condition_parser import ClassConditions, Conditions, condition_parser
+from crosshair.condition_parser import Conditions, condition_parser
 from crosshair.core import ConditionCheckable, proxy_for_type, register_type
+from crosshair.enforce import EnforcedConditions
 from crosshair.fnutil import FunctionInfo
 from crosshair.options import DEFAULT_OPTIONS, AnalysisKind
 from crosshair.statespace import AnalysisMessage, MessageType, context_statespace
@@ -284,12 +286,6 @@ class Claimed(ConditionCheckable):
         return f"The search ended after {paths} paths, as many as it may try."
 
 
-@contextmanager
-def _alone() -> Iterator[None]:
-    """Let CrossHair find no contract but the one it judges."""
-    with condition_parser(_ICONTRACT) as parser:
-        parser.get_fn_conditions = lambda fn: None  # type: ignore[method-assign]
-        parser.get_class_conditions = (  # type: ignore[method-assign]
-            lambda cls: ClassConditions([], {})
-        )
-        yield
+def _alone() -> AbstractContextManager[Any]:
+    """Let CrossHair enforce no contract: it asks the one that it judges, and looks for no other."""
+    return patch.object(EnforcedConditions, "enabled_enforcement", lambda enforced: nullcontext())
