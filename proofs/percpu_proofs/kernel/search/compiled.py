@@ -28,7 +28,10 @@ from percpu_spec.geometry import Geometry
 LOCKS: Final = (UNLOCKED, RELEASED)
 """Points at which an actor of the kernel stands wherever a lock has been released."""
 ALL_POINTS: Final = (UNLOCKED, MEMORY, RELEASED, FAILED, RESCHED)
-FAULTS: Final = ("page", "area", "metadata", "mapping", "charge", "wait")
+FAULTS: Final = (
+    "page", "area", "metadata", "mapping", "charge", "wait",
+    "second metadata", "third metadata", "fourth metadata",
+)  # fmt: skip
 """What can be refused, in the order of the stubs' bits."""
 MOST_HANDLES: Final = 64
 MOST_PAGES: Final = 64

@@ -64,6 +64,7 @@ class TreeOutcome:
     schedules: float = -1
     complete: bool = False
     interrupted: bool = False
+    kernel_stops: int = 0  # steps in which it stopped; nothing behind them was searched
     endless: int = 0  # steps of the kernel's that had to be stopped
     seconds: float = 0.0
     accesses: list[Noted] = field(default_factory=list)
@@ -79,6 +80,8 @@ class TreeOutcome:
             why = "interrupted"
         elif self.endless:
             why = f"given up after {self.endless} steps that do not end"
+        elif self.kernel_stops:
+            why = f"nothing behind {self.kernel_stops:,} steps in which the kernel stops"
         if plan.longest:
             return f"{self.job.search.bound}; {why}, whole up to {self.operations} operations"
         return f"{self.job.search.bound}; {why}"
@@ -159,8 +162,9 @@ def searched(job: TreeJob, on_slice: Callable[[Any], None] = lambda tally: None)
             search.lib.percpu_search_count()
         outcome.states, outcome.edges, outcome.depth = tally.states, tally.edges, tally.depth
         outcome.operations = tally.operations if tally.complete else max(tally.operations - 1, 0)
-        outcome.endless = tally.endless
-        outcome.complete, outcome.schedules = bool(tally.complete), tally.schedules
+        outcome.endless, outcome.kernel_stops = tally.endless, tally.kernel_stops
+        outcome.complete = bool(tally.complete) and not tally.kernel_stops
+        outcome.schedules = tally.schedules
         outcome.asked = judge.asked()
         if job.search.noted:
             outcome.accesses = noted(search, job.library)

@@ -66,7 +66,10 @@ _OPEN = (
     _open("race", "pairs of pages, two callers at once", ("8192 4 -", "8192 4 A"), 6, together=2),
     _open(
         "refused", "memory that runs out", ("28672 4 -", "8192 4 -", "4096 4 A"), 4, failures=1,
-        faults=("page", "area", "metadata", "mapping"),
+        faults=(
+            "page", "area", "metadata", "second metadata", "third metadata", "fourth metadata",
+            "mapping",
+        ),
     ),
     _open(
         "charged", "accounted requests, and charges that are refused",

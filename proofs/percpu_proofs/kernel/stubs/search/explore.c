@@ -74,7 +74,8 @@ static void come_to_rest(int node, int label)
     before = (int)percpu_tally.allocator_states;
     if (!percpu_key(PERCPU_QUIESCENT, &key, node))
         enter_trouble(node, label, true, percpu_reason);
-    else if (percpu_tally.allocator_states > before && percpu_leaks() > leaks_at_start)
+    else if ((percpu_tally.allocator_states > before || percpu_plan.failures) &&
+             percpu_leaks() > leaks_at_start)
         enter_trouble(node, label, false, "POP-4: memory to which nothing points any more");
 }
 

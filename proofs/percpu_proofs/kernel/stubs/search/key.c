@@ -152,6 +152,7 @@ static void mix_rest(struct hash *hash)
         }
     }
     mix_handles(hash);
+    percpu_mix(hash, (unsigned long)percpu_environment.blocks); // else what leaks is met before
     percpu_mix(hash, (unsigned long)percpu_works_left << 32 | (unsigned long)percpu_failures_left);
     for (int n = 0; n < ACTORS; n++) {
         struct hash one = { 7, 9 };

@@ -3,7 +3,7 @@
 
 enum { WORK = 32, BEGIN = 64, FREE = 128 }; // labels of an open search; below: an actor
 enum { LABEL = 0xff, FAULT_SHIFT = 8 };     // above: which request for memory fails
-enum { RUNS_SHIFT = 16 };                   // above: how often the actor runs to a point of its own
+enum { RUNS_SHIFT = 18 };                   // above: how often the actor runs to a point of its own
 
 struct percpu_plan percpu_plan OUTSIDE;
 struct percpu_move percpu_move OUTSIDE;
@@ -14,16 +14,22 @@ static struct percpu_outcome outcome OUTSIDE;
 int percpu_works_left STATE, percpu_failures_left STATE, percpu_begun STATE;
 int percpu_operations STATE, percpu_nr_actors STATE;
 
-enum { FAULTS = 6 };
-static long *fault_of(int number)
+enum { FAULTS = 9 };
+struct refusal {
+    long *counter;
+    long value; // the request that is refused, counted from now
+};
+
+static struct refusal refusal(int number)
 {
     struct percpu_environment *e = &percpu_environment;
-    long *const faults[FAULTS] = {
-        &e->page_fault.next, &e->vm_fault.next, &e->metadata_fault.kth, &e->map_fault.next,
-        &e->charge_fault.next, &e->killed_waits,
+    const struct refusal refusals[FAULTS] = {
+        { &e->page_fault.next, 1 }, { &e->vm_fault.next, 1 }, { &e->metadata_fault.kth, 1 },
+        { &e->map_fault.next, 1 }, { &e->charge_fault.next, 1 }, { &e->killed_waits, 1 },
+        { &e->metadata_fault.kth, 2 }, { &e->metadata_fault.kth, 3 }, { &e->metadata_fault.kth, 4 },
     };
 
-    return faults[number];
+    return refusals[number];
 }
 
 bool percpu_is_under_way(int n)
@@ -234,7 +240,7 @@ int percpu_take(int label)
     m->freed = m->chunk = m->placed = -1;
     for (int f = 0; f < FAULTS; f++)
         if (faults >> f & 1)
-            *fault_of(f) = 1;
+            *refusal(f).counter = refusal(f).value;
     n = percpu_mover = begin(label & LABEL);
     actor = &percpu_actors_[n];
     if (m->first && actor->operation.kind == 'f')
@@ -245,10 +251,10 @@ int percpu_take(int label)
     if (faults) {
         percpu_failures_left--;
         for (int f = 0; f < FAULTS; f++)
-            if (faults >> f & 1 && *fault_of(f)) {
+            if (faults >> f & 1 && *refusal(f).counter) {
                 if (point >= 0)
                     return LEFT_OUT;
-                *fault_of(f) = 0;
+                *refusal(f).counter = 0;
             }
         actor->refused = 1;
     }
