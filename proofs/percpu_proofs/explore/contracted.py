@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from percpu_contracts.monitor import Monitor
-from percpu_contracts.whole_state import WholeState
-from percpu_proofs.explore.world import Runner, World
+from percpu_proofs.explore.world import Runner, Saved, World
 from percpu_reference.variants import Allocator
 from percpu_spec.catalogue import clauses
 
@@ -14,18 +13,12 @@ ENDLESS = "BAL-3"
 _PASSED = frozenset(clauses()) - {ENDLESS}
 
 
-def passing_monitor(allocator: Allocator, whole_state: WholeState | None = None) -> Monitor:
-    """Return a monitor that lets pass every violation but that of ENDLESS.
-
-    whole_state: judges its states, if another has judged such states before.
-    """
+def passing_monitor(allocator: Allocator) -> Monitor:
+    """Return a monitor that lets pass every violation but that of ENDLESS."""
     inapplicable = set(type(allocator).NOT_APPLICABLE)
     if allocator.geometry.backing == "vm":
         inapplicable.add("POP-5")
-    monitor = Monitor(_PASSED, inapplicable)
-    if whole_state is not None:
-        monitor.whole_state = whole_state
-    return monitor
+    return Monitor(_PASSED, inapplicable)
 
 
 class ContractedWorld(World):
@@ -36,6 +29,10 @@ class ContractedWorld(World):
     def watching(self) -> Monitor:
         """Return the monitor of the world's allocator."""
         return passing_monitor(self.allocator)
+
+    def _take_over(self, saved: Saved) -> None:
+        super()._take_over(saved)
+        self.monitor.begin(self.history)
 
     def watched_step(self, step: int) -> Runner:
         """Let an actor take one step; what it breaks is in the monitor.
