@@ -80,6 +80,8 @@ class Monitor:
     def begin(self, history: History) -> None:
         """Begin anew with a history, and with no violation entered; counts of questions go on."""
         self.history = history
+        self.last = ("", "")
+        self.alone = True
         self.actors = []
         self.holder = None
         self.violations.clear()
