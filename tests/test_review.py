@@ -26,9 +26,10 @@ from percpu_proofs.explore.hunt import Hunt
 from percpu_proofs.explore.ladder import replayed
 from percpu_proofs.explore.scenario import KERNEL_32K
 from percpu_proofs.explore.sequences import Sequences
+from percpu_proofs.explore.shrink import Program
 from percpu_proofs.explore.token import Token, read_token, variant_hash
 from percpu_proofs.oplist import text_of
-from percpu_proofs.review.jobs import Engine, Example, Job, Outcome, run
+from percpu_proofs.review.jobs import Engine, Example, Job, Outcome, enter_small, run, shrinking
 from percpu_proofs.review.matrix import matrix
 from percpu_proofs.seeded import BUGS
 from percpu_reference import VARIANTS, VariantFileError, build
@@ -217,7 +218,8 @@ def fuzzed(variant: str, programs: int) -> Fuzz:
 def test_drawn_programs_find_races_and_are_made_small() -> None:
     fuzz = fuzzed("rfc_1", 120)
     assert {"RCL-1", "RCL-2", "TLB-1"} <= fuzz.caught.keys()
-    for clause, (_, drawn) in fuzz.caught.items():
+    for clause, (_, found) in fuzz.caught.items():
+        _, drawn = fuzz.small(clause, found)
         assert len(drawn.actors) < fuzz.length
         again, broken = fuzz._replay(drawn)
         assert clause in broken and again == drawn
@@ -226,6 +228,20 @@ def test_drawn_programs_find_races_and_are_made_small() -> None:
             "rfc_1", clause, KERNEL_32K, (), operations, drawn.works, drawn.schedule
         )
         assert clause in {name for rung in replayed(token) for name, _ in rung.broken}
+
+
+def test_only_what_has_no_shortest_example_is_made_small() -> None:
+    long = replace(EXAMPLE, length=24, shortest=False)
+    found = dict.fromkeys(("HINT-5", "LIST-3"), Program(()))
+    drawn = Outcome(Job("rfc_1", "fuzz", "pages"), "fuzzed", "", "")
+    drawn.examples, drawn.programs = dict.fromkeys(found, long), found
+    listed = Outcome(Job("rfc_1", "sequences", "pages"), "explored", "", "")
+    listed.examples = {"HINT-5": replace(EXAMPLE, shortest=True)}
+    (job,) = shrinking([drawn, listed])
+    assert job == replace(drawn.job, found=("LIST-3", Program(())))
+    small = replace(long, length=9)
+    enter_small([drawn, listed], [Outcome(job, "fuzzed", "", "", {}, {"LIST-3": small})])
+    assert drawn.examples == {"HINT-5": long, "LIST-3": small} and "LIST-3" not in listed.examples
 
 
 def test_reference_survives_drawn_programs() -> None:

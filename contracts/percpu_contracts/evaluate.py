@@ -188,7 +188,7 @@ def _stepwise(contract: Contract) -> Callable[..., Any]:
         finally:
             running.close()
             if operation is not None:
-                operation.monitor.actors.remove(operation)
+                operation.under_way.remove(operation)
         contract.leave(values, old, result)
         return result
 
@@ -205,7 +205,8 @@ class _Operation(Actor):
         super().__init__(KINDS.get(name, ""))
         self.allocator = values[0]
         self.monitor: Monitor = self.allocator.monitor
-        self.monitor.actors.append(self)
+        self.under_way = self.monitor.actors
+        self.under_way.append(self)
         self._size = 0  # of an allocation, in bytes
         self._freed = None  # the chunk that a free frees into
         if self.kind == "a":

@@ -69,13 +69,14 @@ class Guard:
         if self.data is not None and not self.lock:
             self.data.shut()
 
-    def rest(self, chunks: Collection[Any], next_id: int) -> None:
-        """Let nothing tell until the next step, which finds a state with these chunks.
+    def rest(self, chunks: Collection[Any], origin: Any) -> None:
+        """Let nothing tell until the next step, which finds the state of another allocator.
 
-        No chunk is in it whose id is not below next_id. For those who write a whole state.
+        chunks: what stands for the chunks of that. For those who write a whole state.
         """
+        self.lock, self.mutex, self.holder = origin.lock, origin.alloc_mutex, None
         if self.data is not None:
-            self.data.rest(chunks, next_id)
+            self.data.rest(chunks, origin.next_id)
 
     def take_lock(self, taken: bool) -> None:
         """Judge the taking or the release of pcpu_lock (LOCK-1)."""

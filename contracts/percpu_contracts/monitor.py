@@ -77,6 +77,16 @@ class Monitor:
         self._counted: set[str] = set()
         self._counted_at = -1
 
+    def begin(self, history: History) -> None:
+        """Begin anew with a history, and with no violation entered; counts of questions go on."""
+        self.history = history
+        self.last = ("", "")
+        self.alone = True
+        self.actors = []
+        self.holder = None
+        self.violations.clear()
+        self._counted.clear()
+
     def broken(self, clause: str, message: str) -> bool:
         """Enter a violation; return whether the run may go on.
 

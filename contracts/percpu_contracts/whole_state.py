@@ -1,16 +1,19 @@
 """Every clause about a state, evaluated over a whole allocator.
 
-Verdicts about a block depend on its bits and hints alone. They are kept and computed anew only
-where bits or hints differ from those they were computed for, so nothing is taken on trust.
+Verdicts about a chunk, or a block, depend on its maps, hints and counters alone. They are kept and
+computed anew only where these differ from those they were computed for, so nothing is taken on
+trust.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache
 from operator import attrgetter
+from typing import Any
 
-from percpu_contracts import hints
+from percpu_contracts.hints import contig_is_close
 from percpu_contracts.registry import Scope, When, asked
 from percpu_spec.definitions import (
     Listing,
@@ -39,40 +42,28 @@ _hints_of: Callable[[object], tuple[int, ...]] = attrgetter(
     "first_free",
 )
 _counters_of: Callable[[object], tuple[object, ...]] = attrgetter(
-    "free_bytes", "nr_populated", "nr_empty_pop_pages", "immutable"
+    *("free_bytes", "nr_populated", "nr_empty_pop_pages", "immutable"),
+    *("nr_pages", "start_offset", "end_offset"),
 )
 
 _BY_FACTS = frozenset({"MAP-2", "HINT-5"})
 """Chunk clauses that are judged by facts about blocks, which are kept from state to state."""
 
 
+@dataclass(frozen=True, slots=True)
 class _Seen:
-    """A chunk's state when it was last judged, and the verdicts."""
+    """A chunk's state that was judged, and the verdicts."""
 
-    __slots__ = (
-        "alloc_map",
-        "block_broken",
-        "blocks",
-        "bound_map",
-        "broken",
-        "facts",
-        "md",
-        "rest",
-    )
-
-    def __init__(self) -> None:
-        self.alloc_map = b""
-        self.bound_map = b""
-        self.blocks: list[tuple[int, ...]] = []
-        self.md: tuple[int, ...] = ()
-        self.rest: tuple[object, ...] = ()
-        self.block_broken: list[list[Broken]] = []
-        self.facts: list[Facts] = []  # of each block
-        self.broken: list[Broken] = []
+    hints: tuple[object, ...]  # of the blocks, of the chunk, and its counters
+    alloc_map: bytes
+    bound_map: bytes
+    block_broken: list[list[Broken]]
+    facts: list[Facts]  # of each block
+    broken: list[Broken]
 
 
 def _changed(
-    seen: _Seen, blocks: list[tuple[int, ...]], now: bytes, bounds: bytes, size: int
+    seen: _Seen, blocks: Sequence[tuple[int, ...]], now: bytes, bounds: bytes, size: int
 ) -> list[int]:
     """Return the blocks whose hints or bits differ from those last seen.
 
@@ -80,7 +71,8 @@ def _changed(
     in the hints: around those the maps are compared block by block, elsewhere at one stroke.
     """
     was, bounds_were = seen.alloc_map, seen.bound_map
-    by_hints = [i for i, hints in enumerate(blocks) if hints != seen.blocks[i]]
+    blocks_were: Any = seen.hints[0]
+    by_hints = [i for i, hints in enumerate(blocks) if hints != blocks_were[i]]
     first, behind = 0, len(blocks)
     if by_hints:
         first, behind = max(by_hints[0] - 1, 0), min(by_hints[-1] + 2, len(blocks))
@@ -96,7 +88,7 @@ def _changed(
         base = index * size
         at, end = (base - 1 if base else 0), base + size + 1
         if (
-            blocks[index] != seen.blocks[index]
+            blocks[index] != blocks_were[index]
             or now[at:end] != was[at:end]
             or bounds[base:end] != bounds_were[base:end]
         ):
@@ -130,13 +122,15 @@ class _Questions:
 
 _questions = cache(_Questions)
 _MOST_BLOCKS = 20_000  # that are kept
+_MOST_CHUNKS = 500  # whose verdicts are kept
 
 
 class WholeState:
-    """Judges states of one allocator, one after the other; of clauses in `without` none."""
+    """Judges states of one geometry, one after the other; of clauses in `without` none."""
 
     def __init__(self, without: Collection[str] = KERNELS) -> None:
-        self._seen: dict[ChunkView, _Seen] = {}
+        self._seen: dict[ChunkView, _Seen] = {}  # as each chunk was when it was last judged
+        self._met: dict[object, _Seen] = {}  # states that chunks have had, by hints and counters
         self._asked = _questions(frozenset(without))
         self.evaluations = 0
         self.quiescent_evaluations = 0
@@ -178,56 +172,35 @@ class WholeState:
         self, chunk: ChunkView, geometry: Geometry, settled: bool
     ) -> Iterable[Broken]:
         """Return the clauses that a chunk breaks; settled: none of its areas awaits its pages."""
-        seen = self._seen.get(chunk)
-        if seen is None:
-            seen = self._seen[chunk] = _Seen()
-        blocks = list(map(_hints_of, chunk.md_blocks))
-        md = _hints_of(chunk.chunk_md)
+        blocks = tuple(map(_hints_of, chunk.md_blocks))
         rest = (_counters_of(chunk), bytes(chunk.populated), settled)
-        same_map = seen.alloc_map == chunk.alloc_map
-        if (
-            same_map
-            and seen.blocks == blocks
-            and seen.md == md
-            and seen.rest == rest
-            and seen.bound_map == chunk.bound_map
-        ):
-            return seen.broken
+        hints = blocks, _hints_of(chunk.chunk_md), rest
+        last = self._seen.get(chunk)
+        if last is not None and _is(last, hints, chunk):
+            return last.broken
+        met = self._met.get(hints)
+        if met is None or not _is(met, hints, chunk):
+            met = self._judged(chunk, geometry, hints, last)
+            if len(self._met) == _MOST_CHUNKS:
+                self._met.clear()
+            self._met[hints] = met
+        self._seen[chunk] = met
+        return met.broken
 
-        now = seen.alloc_map if same_map else bytes(chunk.alloc_map)
-        bounds = bytes(chunk.bound_map)
-        self._blocks(chunk, geometry, seen, blocks, now, bounds)
-        broken = [entry for entries in seen.block_broken for entry in entries]
-        free = sum(bits for bits, _ in seen.facts) * geometry.granule
-        if chunk.free_bytes != free:
-            broken.append(("MAP-2", f"free_bytes {chunk.free_bytes}, {free} bytes free"))
-        longest_run, inside = longest_across((runs for _, runs in seen.facts), geometry.block_bits)
-        wrong = hints.contig_is_close(chunk.chunk_md.contig_hint, longest_run, inside, geometry)
-        if wrong is not None:
-            broken.append(("HINT-5", wrong))
-        for clause, state in self._asked.settled if settled else self._asked.of_chunk:
-            wrong = state(chunk, geometry)
-            if wrong is not None:
-                broken.append((clause, wrong))
-        seen.alloc_map, seen.bound_map = now, bounds
-        seen.blocks, seen.md, seen.rest, seen.broken = blocks, md, rest, broken
-        return broken
-
-    def _blocks(
-        self,
-        chunk: ChunkView,
-        geometry: Geometry,
-        seen: _Seen,
-        blocks: list[tuple[int, ...]],
-        now: bytes,
-        bounds: bytes,
-    ) -> None:
-        if len(seen.blocks) != len(blocks):
-            seen.block_broken = [[] for _ in blocks]
-            seen.blocks = [()] * len(blocks)
-            seen.facts = [(0, (0, 0, 0))] * len(blocks)
-        size, holding = geometry.block_bits, self._asked.holding
-        for index in _changed(seen, blocks, now, bounds, size):
+    def _judged(
+        self, chunk: ChunkView, geometry: Geometry, hints: tuple[Any, ...], last: _Seen | None
+    ) -> _Seen:
+        """Judge a chunk; last: the same one earlier, for the blocks that are still the same."""
+        blocks, _, (_, _, settled) = hints
+        now, bounds = bytes(chunk.alloc_map), bytes(chunk.bound_map)
+        size = geometry.block_bits
+        if last is None or len(last.facts) != len(blocks):
+            changed: Iterable[int] = range(len(blocks))
+            facts, block_broken = [_NO_FACTS] * len(blocks), [_NOTHING] * len(blocks)
+        else:
+            changed = _changed(last, blocks, now, bounds, size)
+            facts, block_broken = last.facts.copy(), last.block_broken.copy()
+        for index in changed:
             base = index * size
             end = base + size
             key = (
@@ -237,17 +210,51 @@ class WholeState:
                 now[max(base - 1, 0) : end + 1],
                 bounds[base : end + 1],
             )
-            facts = holding.get(key)
-            if facts is not None:
-                seen.facts[index], seen.block_broken[index] = facts, []
-                continue
-            runs = left_free(now, base, end), longest_free_run(now, base, end)[1]
-            seen.facts[index] = now.count(0, base, end), (*runs, right_free(now, base, end))
-            broken: list[Broken] = []
-            for clause, state in self._asked.of_block:
-                wrong = state(chunk, index, geometry)
-                if wrong is not None:
-                    broken.append((clause, wrong))
-            seen.block_broken[index] = broken
-            if not broken and len(holding) < _MOST_BLOCKS:
-                holding[key] = seen.facts[index]
+            facts[index], block_broken[index] = self._block(chunk, geometry, index, key)
+        broken = [entry for entries in block_broken for entry in entries]
+        free = sum(bits for bits, _ in facts) * geometry.granule
+        if chunk.free_bytes != free:
+            broken.append(("MAP-2", f"free_bytes {chunk.free_bytes}, {free} bytes free"))
+        longest_run, inside = longest_across((runs for _, runs in facts), size)
+        wrong = contig_is_close(chunk.chunk_md.contig_hint, longest_run, inside, geometry)
+        if wrong is not None:
+            broken.append(("HINT-5", wrong))
+        for clause, state in self._asked.settled if settled else self._asked.of_chunk:
+            wrong = state(chunk, geometry)
+            if wrong is not None:
+                broken.append((clause, wrong))
+        return _Seen(hints, now, bounds, block_broken, facts, broken)
+
+    def _block(
+        self, chunk: ChunkView, geometry: Geometry, index: int, key: object
+    ) -> tuple[Facts, list[Broken]]:
+        """Return the facts about a block, and what it breaks; key: all that decides these."""
+        holding = self._asked.holding
+        facts = holding.get(key)
+        if facts is not None:
+            return facts, _NOTHING
+        bits, base = chunk.alloc_map, index * geometry.block_bits
+        end = base + geometry.block_bits
+        runs = left_free(bits, base, end), longest_free_run(bits, base, end)[1]
+        facts = bits.count(0, base, end), (*runs, right_free(bits, base, end))
+        broken = []
+        for clause, state in self._asked.of_block:
+            wrong = state(chunk, index, geometry)
+            if wrong is not None:
+                broken.append((clause, wrong))
+        if not broken and len(holding) < _MOST_BLOCKS:
+            holding[key] = facts
+        return facts, broken
+
+
+_NO_FACTS: Facts = (0, (0, 0, 0))
+_NOTHING: list[Broken] = []
+
+
+def _is(seen: _Seen, hints: tuple[object, ...], chunk: ChunkView) -> bool:
+    """Return whether a chunk is in a state that was judged."""
+    return (
+        seen.hints == hints
+        and seen.alloc_map == chunk.alloc_map
+        and seen.bound_map == chunk.bound_map
+    )

@@ -99,4 +99,4 @@ class Step:
 
     def deeds(self, deed: Deed) -> list[Did]:
         """Return what of one sort the step did."""
-        return [done for done in self.did if done.deed is deed]
+        return [done for done in self.did if done.deed is deed] if self.did else []

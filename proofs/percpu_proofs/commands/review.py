@@ -12,10 +12,10 @@ from rich.console import Console
 from rich.text import Text
 
 from percpu_proofs.commands import output
-from percpu_proofs.commands.tree_options import tree_options
 from percpu_proofs.commands.review_tree import review_trees, searches_for
+from percpu_proofs.commands.tree_options import tree_options
 from percpu_proofs.inputs import InputError
-from percpu_proofs.review.jobs import Outcome, jobs_for, run
+from percpu_proofs.review.jobs import Outcome, enter_small, jobs_for, run, shrinking
 from percpu_proofs.review.matrix import Cell, changes, matrix, matrix_json, not_asked
 from percpu_proofs.spread import default_jobs, spread
 from percpu_reference.variants import VARIANTS, variant_class
@@ -97,6 +97,9 @@ def review(
         outcomes, interrupted = spread(
             planned, run, jobs=jobs, dask=dask, on_done=bar, partial=True
         )
+    if not interrupted:
+        small, interrupted = spread(shrinking(outcomes), run, jobs=jobs, dask=dask)
+        enter_small(outcomes, small)
     cells = matrix(variants, outcomes, interrupted=interrupted)
     seconds = time.perf_counter() - began
     if as_json:

@@ -10,17 +10,19 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Final, Generic, Self, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
+from percpu_contracts.history import History
 from percpu_proofs.explore.alphabet import WORK
 from percpu_proofs.explore.alphabets import Plan
 from percpu_proofs.explore.search import EnoughError
+from percpu_proofs.explore.twins import Handles, Twins, moved
 from percpu_proofs.machine import Machine
 from percpu_proofs.oplist import Operation
-from percpu_reference.chunk import Area, Chunk
+from percpu_reference.chunk import Chunk
 from percpu_reference.variants import Allocator
 
 Operations = tuple[Operation, ...]
@@ -51,39 +53,48 @@ GUARD: Final = 3600.0
 that is fit for use."""
 
 
+class Saved(NamedTuple):
+    """An allocator at rest, what its callers hold and what happened, to come back to."""
+
+    allocator: Allocator
+    handles: Handles
+    history: History
+
+
 class Spot:
     """An allocator at rest, and the areas that its callers hold."""
 
     def __init__(self, allocator: Allocator) -> None:
         self.allocator = allocator
         self.machine = Machine(allocator)
+        self.history = History()
+        self._twins = Twins(allocator.chunks())
 
     def apply(self, operation: Operation) -> bool:
         """Apply one operation; return whether it has an end."""
         self.machine.apply(1, operation)
         return True
 
-    def copy(self) -> tuple[Self, dict[Chunk, Chunk]]:
-        """Return an independent copy, and the map from old to new chunks."""
+    def save(self) -> Saved:
+        """Return what `load` comes back to."""
         allocator, copies = self.allocator.clone()
-        new = type(self)(allocator)
-        new.take_over(self, copies)
-        return new, copies
+        history = self.history.copy(copies)
+        return Saved(allocator, moved(self.machine.handles, copies), history)
 
-    def restore(self, origin: Self, copies: dict[Chunk, Chunk]) -> None:
-        """Return to the spot this one is a copy of."""
-        self.allocator.restore(origin.allocator, copies)
-        self.take_over(origin, copies)
+    def load(self, saved: Saved) -> None:
+        """Come to a state that was saved."""
+        copies = self._twins.of(saved.allocator)
+        self.rest(copies, saved.allocator)
+        self.allocator.restore(saved.allocator, copies)
+        self.machine.handles = moved(saved.handles, copies)
+        self.history = saved.history.copy(copies)
 
-    def take_over(self, origin: Self, copies: dict[Chunk, Chunk]) -> None:
-        """Take over all but the allocator's state."""
-        self.machine.handles = {
-            handle: None if area is None else (copies[area[0]], area[1])
-            for handle, area in origin.machine.handles.items()
-        }
+    def rest(self, copies: Mapping[Chunk, Chunk], origin: Allocator) -> None:
+        """Let nobody judge what comes: the state of another allocator is written."""
 
 
 S = TypeVar("S", bound=Spot)
+_MOST_SAVED: Final = 2000  # states after lists, of some 50 kB each; others are come to again
 
 
 @dataclass
@@ -101,7 +112,7 @@ class Breadth(ABC, Generic[S]):
     seconds: float = 0.0
     levels: list[list[Operations]] = field(default_factory=list)  # lists by number of operations
     _began: float = 0.0
-    _way: list[tuple[Operation, S]] = field(default_factory=list)  # to a list, from the start on
+    _saved: dict[Operations, Saved] = field(default_factory=dict)  # states after lists, the latest
 
     @property
     def complete(self) -> bool:
@@ -111,6 +122,9 @@ class Breadth(ABC, Generic[S]):
     def is_enough(self, length: int) -> bool:
         """Whether lists of so many operations suffice, for what has been found."""
         return length >= max(self.plan.least, 1) and self.wanted <= self.caught.keys()
+
+    def __post_init__(self) -> None:
+        self.spot = self.start()
 
     def run(self) -> None:
         """Search until the longest lists are covered, a bound is hit, or Ctrl-C."""
@@ -122,21 +136,28 @@ class Breadth(ABC, Generic[S]):
     def _run(self) -> None:
         known: set[bytes] = set()
         self.levels = [[()]]
+        self._save(())
         for length in range(self.plan.longest + 1):
             self.at_length(length)
             longer: list[Operations] = []
             for operations in self.levels[-1]:  # grows while it is walked: the work is free
                 self.check()
-                for operation, key in self.extend(operations, further=length < self.plan.longest):
-                    if key not in known:
-                        known.add(key)
-                        same = operation == WORK
+                for operation, key in self.extend(operations, self.goes_on(length)):
+                    same = operation == WORK
+                    last = self.is_enough(length) and not same
+                    if key not in known and not last and self._leads_on(length + (not same)):
+                        self._save((*operations, operation))
                         (self.levels[-1] if same else longer).append((*operations, operation))
+                    known.add(key)
                 self.states = len(known)
             self.covered = length
             if self.is_enough(length):
                 break
             self.levels.append(longer)
+
+    def _leads_on(self, length: int) -> bool:
+        """Whether a list of so many operations that has led here can be made longer."""
+        return self.goes_on(length) or self.spot.allocator.work_pending
 
     def check(self) -> None:
         """Raise EnoughError at a bound."""
@@ -151,6 +172,10 @@ class Breadth(ABC, Generic[S]):
         """Do what else a search does with lists of so many operations."""
         self.check()
 
+    def goes_on(self, length: int) -> bool:
+        """Whether longer lists are made of those of so many operations."""
+        return length < self.plan.longest
+
     @property
     @abstractmethod
     def judged(self) -> Counter[str]:
@@ -163,54 +188,48 @@ class Breadth(ABC, Generic[S]):
 
     @abstractmethod
     def start(self) -> S:
-        """Return the spot after no operation."""
+        """Return the spot after booting."""
 
     @abstractmethod
-    def key(self, spot: S) -> bytes:
-        """Return a digest that is equal for spots that will behave alike."""
+    def key(self) -> bytes:
+        """Return a digest that is equal for states of the spot that will behave alike."""
 
-    def judge(self, spot: S, operations: Operations, operation: Operation, ended: bool) -> None:
-        """Judge what an operation after a list has led to."""
+    def judge(self, operations: Operations, operation: Operation, ended: bool) -> None:
+        """Judge what an operation after a list has led the spot to."""
 
-    def after(self, operations: Operations) -> S:
-        """Return the spot after a list; lists that begin alike share the way there."""
-        way = self._way or [(WORK, self.start())]
-        same = 0
-        while same < min(len(operations), len(way) - 1) and operations[same] == way[same + 1][0]:
-            same += 1
-        self._way = way = way[: same + 1]
-        for operation in operations[same:]:
-            spot, _ = way[-1][1].copy()
-            spot.apply(operation)
-            way.append((operation, spot))
-        return way[-1][1]
+    def _save(self, operations: Operations) -> Saved:
+        """Keep the present state as that after a list, in the place of an old one."""
+        if len(self._saved) >= _MOST_SAVED:
+            del self._saved[next(iter(self._saved))]
+        saved = self._saved[operations] = self.spot.save()
+        return saved
 
-    def extend(self, operations: Operations, *, further: bool) -> Iterator[tuple[Operation, bytes]]:
+    def after(self, operations: Operations) -> Saved:
+        """Return the state after a list."""
+        if operations not in self._saved:
+            self.spot.load(self.after(operations[:-1]))
+            self.spot.apply(operations[-1])
+            return self._save(operations)
+        return self._saved[operations]
+
+    def extend(self, operations: Operations, further: bool) -> Iterator[tuple[Operation, bytes]]:
         """Try every operation after a list, or with further=False only the work.
 
         Yields each that has an end, with the key of the state that it leads to.
         """
-        here = self.after(operations)
-        held, work = here.machine.handles, here.allocator.work_pending
-        chosen = list(self.choices(held, operations, work=work, further=further))
-        if not chosen:
-            return
-        there, copies = here.copy()
-        for operation in chosen:
-            there.restore(here, copies)
-            ended = there.apply(operation)
-            self.judge(there, operations, operation, ended)
+        here, spot = self.after(operations), self.spot
+        for operation in self.choices(here, operations, further):
+            spot.load(here)
+            ended = spot.apply(operation)
+            self.judge(operations, operation, ended)
             if ended:
-                yield operation, self.key(there)
+                yield operation, self.key()
 
-    def choices(
-        self, held: dict[int, Area | None], operations: Operations, *, work: bool, further: bool
-    ) -> Iterator[Operation]:
+    def choices(self, here: Saved, operations: Operations, further: bool) -> Iterable[Operation]:
         """Yield the operations that can come after a list."""
         if further:
-            handle = len(operations) + 1
-            yield from self.plan.alphabet.operations(held, handle)
-        if work:
+            yield from self.plan.alphabet.operations(here.handles, len(operations) + 1)
+        if here.allocator.work_pending:
             yield WORK
 
     def catch(

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from percpu_contracts.guard import Guard
 from percpu_contracts.monitor import Monitor
-from percpu_contracts.whole_state import WholeState
-from percpu_proofs.explore.world import Runner, Saved, Start, World
+from percpu_proofs.explore.world import Runner, Saved, World
 from percpu_reference.variants import Allocator
 from percpu_spec.catalogue import clauses
 
@@ -15,39 +13,26 @@ ENDLESS = "BAL-3"
 _PASSED = frozenset(clauses()) - {ENDLESS}
 
 
-def passing_monitor(
-    allocator: Allocator, whole_state: WholeState, guard: Guard | None = None
-) -> Monitor:
-    """Return a monitor that lets pass every violation but that of ENDLESS; counts start at 0.
-
-    guard: that of the allocator, which knows its objects; a new one unless given.
-    """
+def passing_monitor(allocator: Allocator) -> Monitor:
+    """Return a monitor that lets pass every violation but that of ENDLESS."""
     inapplicable = set(type(allocator).NOT_APPLICABLE)
     if allocator.geometry.backing == "vm":
         inapplicable.add("POP-5")
-    monitor = Monitor(_PASSED, inapplicable)
-    whole_state.evaluations = whole_state.quiescent_evaluations = 0
-    monitor.whole_state = whole_state
-    if guard is not None:
-        monitor.guard = guard
-        guard.report = monitor.misused
-    return monitor
+    return Monitor(_PASSED, inapplicable)
 
 
 class ContractedWorld(World):
     """A world with a monitor, whose history is the world's; for starts under contracts at full."""
 
-    __slots__ = ("_whole_state",)
+    __slots__ = ()
 
-    def __init__(self, start: Start) -> None:
-        self._whole_state = WholeState(type(start.allocator).NOT_APPLICABLE)
-        super().__init__(start)
+    def watching(self) -> Monitor:
+        """Return the monitor of the world's allocator."""
+        return passing_monitor(self.allocator)
 
     def _take_over(self, saved: Saved) -> None:
         super()._take_over(saved)
-        self.monitor = passing_monitor(self.allocator, self._whole_state, self.monitor.guard)
-        self.monitor.history = self.history
-        self.allocator.monitor = self.monitor
+        self.monitor.begin(self.history)
 
     def watched_step(self, step: int) -> Runner:
         """Let an actor take one step; what it breaks is in the monitor.

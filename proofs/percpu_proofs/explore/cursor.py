@@ -16,12 +16,16 @@ _FAR: Final = 2  # steps from a saved world on that are rather taken again than 
 class Cursor:
     """Where a search stands. refine: the abstract machine of the variant follows, if it has one.
 
+    world: one to be used again, of the same variant in the same geometry.
+
     Generators cannot be copied. So a world is reached again by the schedule, from the last one on
     the way there that had no operation under way and was saved.
     """
 
-    def __init__(self, start: Start, *, refine: bool = False) -> None:
-        self.world = World(start)
+    def __init__(self, start: Start, *, refine: bool = False, world: World | None = None) -> None:
+        self.world = world or World(start)
+        if world is not None:
+            world.restart(start)
         allocator = start.allocator
         machine = machine_of(type(allocator), allocator.geometry.backing) if refine else None
         self.follower = None if machine is None else Follower(machine, self.world)

@@ -10,7 +10,9 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from percpu_contracts.monitor import ClauseViolation
 from percpu_contracts.situations import Sightings
@@ -25,6 +27,7 @@ from percpu_proofs.explore.watch import Watch
 from percpu_proofs.explore.world import Start
 from percpu_proofs.oplist import Operation
 from percpu_reference import build
+from percpu_reference.variants import Allocator
 from percpu_spec.geometry import Geometry
 from percpu_spec.gfp import ACCOUNT, ATOMIC, KERNEL
 
@@ -37,7 +40,7 @@ TRIES = 1000
 PAGE_SIZES = (1, 1, 2, 3, 4, 5, 7, 8)  # in pages; 7 is all that the first chunk serves
 
 
-@dataclass(slots=True)
+@dataclass
 class Fuzz:
     """A search through one variant; `run` fills what has a default."""
 
@@ -50,40 +53,43 @@ class Fuzz:
     sought: frozenset[str] = frozenset()
     prefixes: Sequence[tuple[Operation, ...]] = ()  # what programs may begin with
     caught: dict[str, tuple[str, Program]] = field(default_factory=dict)  # message, what broke it
-    asked: Counter[str] = field(default_factory=Counter)
     sightings: Sightings = field(default_factory=Sightings)
     programs: int = 0
     steps: int = 0
     seconds: float = 0.0
 
     def run(self) -> None:
-        """Draw and run programs until there are enough or Ctrl-C; then make small what broke."""
+        """Draw and run programs until there are enough or Ctrl-C."""
         began = time.perf_counter()
-        found: dict[str, Program] = {}
-        try:
+        with suppress(KeyboardInterrupt):
             while self.programs < self.most:
-                if self.programs >= self.least and self.sought <= found.keys():
+                if self.programs >= self.least and self.sought <= self.caught.keys():
                     break
                 one, broken = self._draw(drawn(f"{self.seed}/{self.programs}"))
                 self.programs += 1
-                for clause in broken.keys() - found.keys():
-                    found[clause] = one
-            for clause in sorted(found):
-                self.caught[clause] = self._small(clause, found[clause])
-        except KeyboardInterrupt:
-            pass
+                for clause in sorted(broken.keys() - self.caught.keys()):
+                    self.caught[clause] = broken[clause], one
         self.seconds = time.perf_counter() - began
 
-    def _world(self, actors: tuple[Operation, ...], works: int) -> ContractedWorld:
-        root = build(self.variant, self.geometry, contracts="full", stats=True)
-        return ContractedWorld(Start(root, {}, actors, works))
+    @cached_property
+    def _root(self) -> Allocator:
+        return build(self.variant, self.geometry, contracts="full", stats=True)
+
+    @cached_property
+    def _world(self) -> ContractedWorld:
+        return ContractedWorld(Start(self._root, {}, ()))
+
+    def _begun(self, actors: tuple[Operation, ...], works: int) -> ContractedWorld:
+        """Return the world with these actors, none of which has begun."""
+        self._world.restart(Start(self._root, {}, actors, works))
+        return self._world
 
     def _draw(self, choices: Choices) -> tuple[Program, dict[str, str]]:
         """Run a new program under a new schedule; return both and what was broken."""
         prefix = choices.pick([(), *self.prefixes])
         operations = program(choices, self.length, prefix, memcg=self.geometry.memcg)
         works = 1 + choices.number(6)
-        world = self._world(operations, works)
+        world = self._begun(operations, works)
         broken: dict[str, str] = {}
         together = choices.pick((0, 1, 4))
         schedule = self._run(world, InTurn(range(len(prefix))), broken)
@@ -127,7 +133,6 @@ class Fuzz:
             world.allocator, quiescent=world.finished and world.allocator.quiescent
         ):
             broken.setdefault(clause, message)
-        self.asked += world.monitor.asked()
 
     def _look(self, world: ContractedWorld) -> None:
         rest = world.finished and world.allocator.quiescent
@@ -137,14 +142,17 @@ class Fuzz:
         """Run a program by those steps of its schedule that are possible; return what breaks."""
         count = len(program.actors)
         works = len({step for step in program.schedule if step >= count})
-        world = self._world(program.actors, works)
+        world = self._begun(program.actors, works)
         broken: dict[str, str] = {}
         taken = self._run(world, Replay(program.schedule, lenient=True), broken)
         self._end(world, broken)
         return replace(program, schedule=tuple(taken), works=works), broken
 
-    def _small(self, clause: str, found: Program) -> tuple[str, Program]:
-        """Return a smallest program and schedule that breaks a clause, and the message."""
+    def small(self, clause: str, found: Program) -> tuple[str, Program]:
+        """Return a smallest program and schedule that breaks a clause, and the message.
+
+        found: one that does.
+        """
 
         def shows(candidate: Program) -> Program | None:
             program, broken = self._replay(candidate)
@@ -156,7 +164,7 @@ class Fuzz:
     @property
     def judged(self) -> Counter[str]:
         """How often each clause was asked, less those whose situation did not occur."""
-        return self.sightings.of(self.asked)
+        return self.sightings.of(self._world.monitor.asked())
 
 
 def program(

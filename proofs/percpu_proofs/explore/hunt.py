@@ -7,11 +7,12 @@ run of the balance work is done with before they begin, or begins with them.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import combinations
 
 from percpu_proofs.explore.alphabet import WORK, state_key
-from percpu_proofs.explore.breadth import Breadth, Operations, Spot
+from percpu_proofs.explore.breadth import Breadth, Operations, Saved, Spot
 from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.schedulers.matching import Known
 from percpu_proofs.explore.world import Start
@@ -37,26 +38,33 @@ class Hunt(Breadth[Spot]):
         """Return the spot after booting."""
         return Spot(build(self.variant, self.plan.sizes))
 
-    def key(self, spot: Spot) -> bytes:
+    def key(self) -> bytes:
         """Return a digest of the allocator's state."""
-        return state_key(spot.allocator)
+        return state_key(self.spot.allocator)
+
+    def goes_on(self, length: int) -> bool:
+        """Whether longer lists are made of those of so many operations."""
+        return super().goes_on(length) and not self.is_enough(length)
+
+    def choices(self, here: Saved, operations: Operations, further: bool) -> Iterable[Operation]:
+        """Return the operations that can come after a list; none where no longer ones are made."""
+        return super().choices(here, operations, further) if further else ()
 
     def at_length(self, length: int) -> None:
         """Search every choice of operations at once that makes lists of this length."""
         for at_once in range(1, min(self.plan.together, length) + 1):
             for operations in self.levels[length - at_once]:
                 here = self.after(operations)
-                held = here.machine.handles
-                choices = list(self.plan.alphabet.operations(held, len(operations) + 1))
+                choices = list(self.plan.alphabet.operations(here.handles, len(operations) + 1))
                 for chosen in combinations(choices, at_once):
                     if at_once == 1 < self.plan.together and _is_among_pairs(operations, chosen[0]):
                         continue
                     self.check()
                     self._search(here, operations, _renamed(chosen, len(operations) + 1))
 
-    def _search(self, here: Spot, operations: Operations, actors: Operations) -> None:
+    def _search(self, here: Saved, operations: Operations, actors: Operations) -> None:
         """Search every schedule of the actors and one run of the work, if it is asked for."""
-        start = Start(here.allocator, here.machine.handles, actors, works=1)
+        start = Start(here.allocator, here.handles, actors, works=1)
         result = search(start, preemptions=self.plan.preemptions, known=self.known, once=True)
         self.steps += result.steps
         self.witnessed.update(result.witnessed)

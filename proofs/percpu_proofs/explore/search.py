@@ -16,7 +16,7 @@ from percpu_proofs.explore.cursor import Cursor
 from percpu_proofs.explore.state_judge import StateJudge
 from percpu_proofs.explore.system import Schedule
 from percpu_proofs.explore.watch import Watch
-from percpu_proofs.explore.world import Start
+from percpu_proofs.explore.world import Start, World
 
 Mode = Literal["all", "commuting", "dpor", "matching", "drawn"]
 
@@ -75,6 +75,7 @@ class Search(ABC):
 
     refine: compare every step with the abstract machine of the variant, if it has one. stop: asked
     after each finding. preemptions: at most so many in a schedule; without a bound, any number.
+    world: one to be used again, of the same variant in the same geometry.
     """
 
     mode: Mode
@@ -88,12 +89,13 @@ class Search(ABC):
         stop: Callable[[Explored], bool] | None = None,
         refine: bool = False,
         of_states: StateJudge | None = None,
+        world: World | None = None,
     ) -> None:
         self.max_steps = max_steps
         self.preemptions = preemptions
         self.stop = stop
         self.result = Explored(self.mode)
-        self.cursor = Cursor(start, refine=refine)
+        self.cursor = Cursor(start, refine=refine, world=world)
         self.world, self.follower = self.cursor.world, self.cursor.follower
         self.watch = Watch(self.result, self.follower, of_states)
 

@@ -17,6 +17,7 @@ from percpu_contracts.monitor import Monitor
 from percpu_contracts.steps import Actor, after, before, handed_out, is_seen, waiting
 from percpu_proofs.explore.standing import chunk_state, number_of, standing
 from percpu_proofs.explore.system import Need, Place, Shared, enabled
+from percpu_proofs.explore.twins import Handles, Twins, moved
 from percpu_proofs.machine import script
 from percpu_proofs.oplist import Operation
 from percpu_reference.chunk import Chunk
@@ -37,7 +38,7 @@ class Start:
     """What a world begins with: an allocator at rest, handles, and the actors' operations."""
 
     allocator: Allocator
-    handles: dict[int, tuple[Chunk, int] | None]
+    handles: Handles
     operations: tuple[Operation, ...]
     works: int = 2  # at most so many runs of the balance work that was asked for
     waiting: bool = False  # actors may begin while pcpu_alloc_mutex is held, and wait for it
@@ -71,7 +72,7 @@ class Saved(NamedTuple):
 
     origin: Allocator
     copies: dict[Chunk, Chunk]  # the chunks of origin, and which of the world's each stands for
-    handles: dict[int, tuple[Chunk, int] | None]
+    handles: Handles
     runners: tuple[Runner | Operation, ...]  # those that are done; operations not begun
     works: int
     failures: int
@@ -95,6 +96,7 @@ class World:
         "_plain",
         "_protected",
         "_start",
+        "_twins",
         "allocator",
         "alone",
         "begin",
@@ -110,28 +112,35 @@ class World:
     )
 
     def __init__(self, start: Start) -> None:
-        self._start = start
-        made, freed = ({o[1] for o in start.operations if o[0] == kind} for kind in "af")
-        # handles of frees that no area has yet, or another actor's
-        self._passed = frozenset(freed & made | freed - start.handles.keys())
         self.allocator, copies = start.allocator.clone()
+        self._twins = Twins(copies.values())
         self._maps: dict[Chunk, tuple[bytes, bytes, int]] = {}
         self._plain = observed(type(self.allocator))
         self._guarded = lock_checked(self._plain)
         self.allocator.__class__ = self._plain
         self.misuse: list[tuple[str, str]] = []  # of locks, by steps since it was last emptied
-        self.monitor = Monitor(strict=False)
-        self.monitor.guard.report = lambda *broken: self.misuse.append(broken)
-        handles = {
-            handle: None if area is None else (copies[area[0]], area[1])
-            for handle, area in start.handles.items()
-        }
+        self.monitor = self.watching()
+        self.restart(start)
+
+    def watching(self) -> Monitor:
+        """Return the monitor of the world's allocator."""
+        monitor = Monitor(strict=False)
+        monitor.guard.report = lambda *broken: self.misuse.append(broken)
+        return monitor
+
+    def restart(self, start: Start) -> None:
+        """Begin with another start, of the same variant in the same geometry."""
+        self._start = start
+        made, freed = ({o[1] for o in start.operations if o[0] == kind} for kind in "af")
+        # handles of frees that no area has yet, or another actor's
+        self._passed = frozenset(freed & made | freed - start.handles.keys())
+        copies = self._twins.of(start.allocator)
         history = History()
         history.concurrent = True
         self.begin = Saved(
             start.allocator,
             copies,
-            handles,
+            moved(start.handles, copies),
             start.operations,
             start.works,
             start.failures,
@@ -139,7 +148,7 @@ class World:
             None,
             history,
         )
-        self._take_over(self.begin)
+        self.load(self.begin)
 
     @property
     def at_rest(self) -> bool:
@@ -163,7 +172,7 @@ class World:
 
     def load(self, saved: Saved) -> None:
         """Go back to a saved state of this world."""
-        self.monitor.guard.rest(saved.copies.values(), saved.origin.next_id)
+        self.monitor.guard.rest(saved.copies.values(), saved.origin)
         self.allocator.restore(saved.origin, saved.copies)
         self._take_over(saved)
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from percpu_contracts.functions.operations import counts_pages
+from percpu_contracts.history import History
 from percpu_contracts.monitor import Monitor
 from percpu_proofs.choices import Choices, assume
 from percpu_proofs.prove.history import keeping_history
@@ -19,7 +20,13 @@ from percpu_proofs.prove.states import broken_clauses
 from percpu_reference.backing import KmBacking
 from percpu_reference.chunk import Block, Chunk
 from percpu_reference.variants import Allocator, with_backing
-from percpu_spec.definitions import first_free, left_free, longest_free_run, right_free
+from percpu_spec.definitions import (
+    empty_populated_pages,
+    first_free,
+    left_free,
+    longest_free_run,
+    right_free,
+)
 from percpu_spec.geometry import Geometry
 
 FIRST_PAGES = 2
@@ -51,6 +58,31 @@ def exact_hints(block: Block, bits: Any, start: int, end: int) -> None:
     block.first_free = first_free(bits, start, end)
 
 
+def _filled(geometry: Geometry, bits: Sequence[Any], populated: Sequence[Any]) -> Chunk:
+    """Return a chunk with these maps, exact hints and counters."""
+    size = geometry.block_bits
+    made: Any = Chunk(geometry, 0, len(populated), 0)
+    made.alloc_map = bitmap = bytearray(bits)
+    bounds = [
+        (bit and (i % size == 0 or not bits[i - 1])) or (i > 0 and not bit and bits[i - 1])
+        for i, bit in enumerate(bits)
+    ]
+    made.bound_map = bytearray([*bounds, bits[-1]])
+    made.populated = bytearray(populated)
+    exact_hints(made.chunk_md, bitmap, 0, len(bits))
+    for index, block in enumerate(made.md_blocks):
+        exact_hints(block, bitmap, index * size, (index + 1) * size)
+    made.free_bytes = bitmap.count(0) * geometry.granule
+    made.nr_populated = made.populated.count(1)
+    made.nr_empty_pop_pages = empty_populated_pages(made, geometry)
+    chunk: Chunk = made
+    return chunk
+
+
+_FILLED: dict[Any, Chunk] = {}
+"""Chunks that were made, to be copied: cases that follow one another have the same."""
+_MOST_FILLED = 64
+
 _BOOTED: dict[Any, Any] = {}
 """Allocators with their first chunk, to be copied: most of a case's time would go into booting."""
 
@@ -61,6 +93,8 @@ class Scene:
     The first chunk has two pages, of which first_empty are free; the rest is one area a page.
     guarded: misuse of the locks and of what they protect is seen, as what a callee is owed.
     """
+
+    afresh = False  # whether each gets an allocator of its own, not that of the one before
 
     def __init__(
         self,
@@ -83,10 +117,18 @@ class Scene:
             key = cls, size, first_empty, stats, guarded, tuple(sorted(changes.items()))
             if key not in _BOOTED:
                 self._boot(cls, first_empty, stats, changes)
-                _BOOTED[key] = self.allocator
-            self.allocator: Any = _BOOTED[key].clone()[0]
-            self.geometry: Geometry = self.allocator.geometry
-            self.allocator.monitor = Monitor(cls.EXPECTED, cls.NOT_APPLICABLE, strict=False)
+                monitor = Monitor(cls.EXPECTED, cls.NOT_APPLICABLE, strict=False)
+                _BOOTED[key] = self.allocator, *self.allocator.clone(), monitor
+            booted, allocator, copies, monitor = _BOOTED[key]
+            if self.afresh or guarded:
+                allocator, _ = booted.clone()
+                monitor = Monitor(cls.EXPECTED, cls.NOT_APPLICABLE, strict=False)
+            else:
+                allocator.restore(booted, copies)
+                monitor.begin(History())
+            self.allocator: Any = allocator
+            self.geometry: Geometry = allocator.geometry
+            allocator.monitor = monitor
             self.allocator.lock, self.allocator.alloc_mutex = lock, mutex
 
     def _boot(
@@ -102,26 +144,29 @@ class Scene:
         self.allocator.reserved_chunk = None
         pages = min(FIRST_PAGES, size.pages)
         used = pages - first_empty
-        first = Chunk(self.geometry, 0, pages, 0)
+        bits = [n // size.bits < used for n in range(pages * size.bits)]
+        first = self._count(_filled(self.geometry, bits, [1] * pages), live=False)
         first.immutable = True
-        self._fill(first, [n // size.bits < used for n in range(pages * size.bits)], [1] * pages)
-        self._count(first)
         self.allocator.first_chunk = first
         self.put(first)
 
-    def chunk(self, bits: Sequence[Any], populated: Sequence[Any], *, pages: int = 0) -> Chunk:
+    def chunk(self, bits: Sequence[Any], populated: Sequence[Any]) -> Chunk:
         """Return a chunk with these maps, exact hints and counters, on no list.
 
         A used bit starts an area of its own where a page begins or the bit before it is free.
         """
         memcg = bool(self.geometry.memcg)
         with self.choose.plain(reading_symbols=False):
-            chunk = Chunk(self.geometry, len(self.made) + 1, pages or self.size.pages, 0)
+            key = self.size.bits, tuple(bits), tuple(populated)
+            if key not in _FILLED:
+                if len(_FILLED) == _MOST_FILLED:
+                    _FILLED.clear()
+                _FILLED[key] = _filled(self.geometry, *key[1:])
+            chunk = _FILLED[key].clone()
+            chunk.id = len(self.made) + 1
             chunk.base_addr = chunk.id << 20
-            if memcg:
-                chunk.obj_exts = {}
-            self._fill(chunk, bits, populated)
-        self._count(chunk)
+            chunk.obj_exts = {} if memcg else None
+        self._count(chunk, live=True)
         self.made.append(chunk)
         return chunk
 
@@ -196,33 +241,14 @@ class Scene:
         slots = (allocator.sidelined_slot, allocator.to_depopulate_slot)
         return self.put(chunk, slots[where - 2], isolated=True)
 
-    def _fill(self, chunk: Chunk, bits: Sequence[Any], populated: Sequence[Any]) -> None:
-        size, count = self.size.bits, len(bits)
-        maps: Any = chunk
-        maps.alloc_map = bytearray(bits)
-        bounds = [
-            (bit and (i % size == 0 or not bits[i - 1])) or (i > 0 and not bit and bits[i - 1])
-            for i, bit in enumerate(bits)
-        ]
-        maps.bound_map = bytearray([*bounds, bits[-1]])
-        maps.populated = bytearray(populated)
-        bitmap = maps.alloc_map
-        exact_hints(chunk.chunk_md, bitmap, 0, count)
-        for index, block in enumerate(chunk.md_blocks):
-            exact_hints(block, bitmap, index * size, (index + 1) * size)
-        chunk.free_bytes = bitmap.count(0) * self.geometry.granule
-        chunk.nr_populated = maps.populated.count(1)
-        chunk.nr_empty_pop_pages = sum(
-            1 for i, block in enumerate(chunk.md_blocks) if populated[i] and block.left_free == size
-        )
-
-    def _count(self, chunk: Chunk) -> None:
-        """Enter a chunk in the allocator's totals, which may be symbols."""
+    def _count(self, chunk: Chunk, *, live: bool) -> Chunk:
+        """Count a chunk that was made, and its pages among those held if they live."""
         allocator = self.allocator
         allocator.nr_populated += chunk.nr_populated
         allocator.env.creates += 1
-        if not chunk.immutable:
+        if live:
             allocator.env.live_pages += self.geometry.cpus * chunk.nr_populated
+        return chunk
 
     def refill(self, chunk: Chunk) -> None:
         """Give the blocks of a chunk, and its first_free, what its changed map says."""

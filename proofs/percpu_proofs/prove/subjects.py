@@ -32,6 +32,8 @@ Arguments = tuple[Any, ...]
 class Subject(Scene):
     """An allocator whose float, HIGH and first chunk's counter are any number."""
 
+    afresh = True
+
     def __init__(self, cls: type[Allocator], choose: Choices, **told: Any) -> None:
         high = told.pop("high", None)
         super().__init__(cls, choose, SIZE, **told)

@@ -20,6 +20,7 @@ from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.scenario import KERNEL_32K
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.sequences import Sequences
+from percpu_proofs.explore.shrink import Program
 from percpu_proofs.explore.token import Token
 from percpu_proofs.machine import Machine
 from percpu_proofs.oplist import text_of
@@ -57,6 +58,7 @@ class Job:
     what: str  # a plan's, scenario's or geometry's name, or the path of a recorded run
     deep: bool = False  # go on beyond the plan's lists and programs, to many times the steps
     most: int | None = None  # steps or programs, in the place of the plan's bound
+    found: tuple[str, Program] | None = None  # a clause, and what broke it: to be made small only
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,7 @@ class Outcome:
     how: str  # what was done, the same for every variant
     judged: dict[str, int] = field(default_factory=dict)
     examples: dict[str, Example] = field(default_factory=dict)
+    programs: dict[str, Program] = field(default_factory=dict)  # of examples that may be made small
     complete: bool = True
     seconds: float = 0.0
 
@@ -155,7 +158,7 @@ def _breadth(job: Job) -> Outcome:
         f"{search.how}; {plan.bound}",
         dict(search.judged),
         {c.clause: _example(job.variant, c, plan.geometry) for c in search.caught.values()},
-        search.complete,
+        complete=search.complete,
     )
 
 
@@ -166,6 +169,30 @@ def _example(variant: str, caught: Caught, geometry: str) -> Example:
     return Example(
         caught.message, setup, actors, caught.schedule, caught.length, True, str(token)
     )
+
+
+def shrinking(outcomes: Sequence[Outcome]) -> list[Job]:
+    """Return the jobs that make small what was drawn, where no shortest example is known."""
+    short = {
+        (outcome.job.variant, clause)
+        for outcome in outcomes
+        for clause, example in outcome.examples.items()
+        if example.shortest
+    }
+    return [
+        replace(outcome.job, found=(clause, program))
+        for outcome in outcomes
+        for clause, program in outcome.programs.items()
+        if (outcome.job.variant, clause) not in short
+    ]
+
+
+def enter_small(outcomes: Sequence[Outcome], small: Sequence[Outcome]) -> None:
+    """Put smaller examples in the place of those of the jobs that found them."""
+    for outcome in outcomes:
+        for smaller in small:
+            if replace(smaller.job, found=None) == outcome.job:
+                outcome.examples |= smaller.examples
 
 
 def _fuzz(job: Job) -> Outcome:
@@ -184,22 +211,27 @@ def _fuzz(job: Job) -> Outcome:
         fuzz.least = fuzz.most
     elif job.what == "pages":
         fuzz.sought = _wanted(job.variant) & _SOUGHT
-    fuzz.run()
-    outcome = Outcome(
+    if job.found is None:
+        fuzz.run()
+    else:
+        fuzz.caught[job.found[0]] = fuzz.small(*job.found)
+    return Outcome(
         job,
         FUZZED,
         f"{fuzz.programs:,} programs",
         f"{fuzz.length} operations each in drawn schedules, contracts at full, some begun as a "
         f"scenario, seed {fuzz.seed}; {geometry}",
         dict(fuzz.judged),
+        {c: _drawn(job, c, message, one) for c, (message, one) in fuzz.caught.items()},
+        {clause: program for clause, (_, program) in fuzz.caught.items()},
     )
-    for clause, (message, small) in fuzz.caught.items():
-        operations = tuple(map(text_of, small.actors))
-        token = Token(job.variant, clause, geometry, (), operations, small.works, small.schedule)
-        outcome.examples[clause] = Example(
-            message, (), operations, small.schedule, len(operations), False, str(token)
-        )
-    return outcome
+
+
+def _drawn(job: Job, clause: str, message: str, program: Program) -> Example:
+    operations = tuple(map(text_of, program.actors))
+    geometry, schedule = FUZZED_AT[job.what], program.schedule
+    token = Token(job.variant, clause, geometry, (), operations, program.works, schedule)
+    return Example(message, (), operations, schedule, len(operations), False, str(token))
 
 
 def _scenario(job: Job) -> Outcome:
@@ -225,7 +257,7 @@ def _scenario(job: Job) -> Outcome:
             )
             for clause, found in result.findings.items()
         },
-        result.complete,
+        complete=result.complete,
     )
 
 

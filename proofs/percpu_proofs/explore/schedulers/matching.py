@@ -17,7 +17,7 @@ from percpu_proofs.explore.search import EnoughError, Explored, Mode, Search
 from percpu_proofs.explore.standing import number_of
 from percpu_proofs.explore.state_judge import StateJudge
 from percpu_proofs.explore.system import Need, Place, Shared, actor_of, enabled
-from percpu_proofs.explore.world import Start
+from percpu_proofs.explore.world import Start, World
 from percpu_spec.catalogue import REFINE
 
 _NOBODY: Final = -1
@@ -73,6 +73,7 @@ class Known:
     outcomes: dict[Hashable, Outcome] = field(default_factory=dict)
     ends: dict[Hashable, Said] = field(default_factory=dict)
     of_states: StateJudge | None = None
+    world: World | None = None
     met: dict[object, tuple[int, int] | None] = field(default_factory=dict)
 
     def share(self, shared: Shared) -> int:
@@ -115,7 +116,9 @@ class Matching(Search):
         self.known = Known() if known is None else known
         if self.known.of_states is None:
             self.known.of_states = StateJudge(type(start.allocator))
-        super().__init__(start, of_states=self.known.of_states, **bounds)
+        known = self.known
+        super().__init__(start, of_states=known.of_states, world=known.world, **bounds)
+        known.world = self.world
         self.preemptions = preemptions
         # states met, with the schedules that go on from each and the steps of those; none while
         # the search through a state is under way
