@@ -57,11 +57,10 @@ _KNOWN = {
     "reclaims the first chunk": ("RCL-5 RCL-2", "pages"),
     "cursor's page released twice": ("POP-3 POP-1", "pages"),
     "search goes on into to_depopulate": ("ISO-4", "pages"),
-    "mark of a failure kept": ("BAL-3 BAL-5", "crumbs"),
+    "mark of a failure kept": ("BAL-5", "pages"),
     "mutex left held": ("LOCK-2", "crumbs"),
     "charge kept on failure": ("ACC-1", "charged"),
     "no free chunk spared": ("BAL-6", "pages"),
-    "lists a chunk while it is released": ("ISO-1 ISO-2 LIST-3", "freed-whole"),
     "mutex released before the population": ("LOCK-2 LOCK-3", "pairs"),
 }
 
@@ -79,7 +78,7 @@ EDITS = (
           r"PCPU_SLOT_BASE_SHIFT \+ 2", "PCPU_SLOT_BASE_SHIFT + 3"),
     _edit("FLT-1", "pages", "reintegration leaves the float", "pcpu_reintegrate_chunk",
           r"pcpu_nr_empty_pop_pages \+= chunk->nr_empty_pop_pages"),
-    _edit("ISO-2", "pages", "reintegration leaves the flag", "pcpu_reintegrate_chunk",
+    _edit("ISO-2 ISO-3 FLT-1", "pages", "reintegration leaves the flag", "pcpu_reintegrate_chunk",
           r"chunk->isolated = false"),
     _edit("ISO-2", "pages", "isolation sets no flag", "pcpu_isolate_chunk",
           r"chunk->isolated = true"),

@@ -34,7 +34,7 @@ BROKEN n  a run broke it; n operations in the shortest counterexample that was f
     "--variant", "chosen", multiple=True, help="A variant, or a FILE.py with one; without it, all."
 )
 @tree_options
-@click.option("--search", "searches", multiple=True, help="With --source: only the search of a name.")
+@click.option("--search", "searches", multiple=True, help="With --source: only this search.")
 @click.option("--clause", metavar="ID", help="With --source: show no other clause.")
 @click.option("--quick", is_flag=True, help="With --source: search lists one operation shorter.")
 @click.option("--jobs", type=click.IntRange(min=1), default=default_jobs, help="Processes.")

@@ -40,7 +40,6 @@ from percpu_proofs.kernel.search.trees import (
 from percpu_proofs.spread import spread
 from percpu_reference.variants import DEFAULT
 
-
 MOST_STOPS = 64
 """Places at which actors stand still because a patch makes an access there."""
 

@@ -106,7 +106,8 @@ def replay_on_tree(
                 broken = broken_by(compiled, library, token.labels, accesses=noted)
                 shown = retrace(compiled, library, token.labels)
         except KernelStopped as stopped:
-            raise InputError("token", None, "a setup that the tree survives", str(stopped)) from None
+            expected = "a setup that the tree survives"
+            raise InputError("token", None, expected, str(stopped)) from None
         release = tree.tree.name
     if as_json:
         output.print_json(

@@ -31,6 +31,8 @@ _SEARCH: Final = (
 _NOTED: Final = ("-fsanitize=thread", "--param", "tsan-instrument-func-entry-exit=0", "-O0")
 """Nothing may be optimised away: what is added and taken away again is two accesses."""
 _WRITTEN: Final = (".data", ".bss", ".data.rel", ".data.rel.local")
+_APART: Final = ("percpu_state", "percpu_outside", ".data.rel.ro", ".init_array")
+"""Sections that a search restores, its own, and those that nothing writes once it is loaded."""
 _SECTION: Final = re.compile(
     r"^\s*\d+ (\S+)\s+([0-9a-f]+) .*\n\s+(.*)$", re.MULTILINE
 )  # of objdump -h: a name, a size, and attributes in the line below
@@ -68,7 +70,9 @@ DESCRIBED: Final = frozenset({
     "warn_limit",  # how many more failures are printed
 })  # fmt: skip
 """Variables of mm/percpu.c that the description of a state shows; any other is compared raw."""
-_VARIABLE: Final = re.compile(r"^[0-9a-f]+ .*(\.data\S*|\.bss)\s+([0-9a-f]+) (?:\.hidden )?(\S+)$", re.MULTILINE)
+_VARIABLE: Final = re.compile(
+    r"^[0-9a-f]+ .*(\.data\S*|\.bss)\s+([0-9a-f]+) (?:\.hidden )?(\S+)$", re.MULTILINE
+)  # of objdump -t
 _SYMBOL: Final = re.compile(r"^([0-9a-f]+) \w (\S+)$", re.MULTILINE)
 
 
@@ -162,7 +166,7 @@ def _gather(tree: Tree, made: Path) -> None:
     listed = _call(tree, "objdump", ["-h", str(made)])
     for name, size, attributes in _SECTION.findall(listed):
         written = "ALLOC" in attributes and "READONLY" not in attributes and int(size, 16)
-        if written and not name.startswith((".data.rel.ro", ".init_array")) and name not in ("percpu_state", "percpu_outside"):
+        if written and not name.startswith(_APART):
             raise InputError(
                 tree.top, None, "variables that a search can restore", f"some in section {name}"
             )

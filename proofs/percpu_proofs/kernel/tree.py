@@ -157,9 +157,9 @@ def added_line(patch: Path, text: str, near: int) -> int | None:
             continue
         if not line.startswith(("-", "+++")):
             goes += 1
-        if line.startswith("+") and not line.startswith("+++"):
-            if line[1:].strip() == text.strip():
-                found.append((abs(goes - near), number))
+        added = line.startswith("+") and not line.startswith("+++")
+        if added and line[1:].strip() == text.strip():
+            found.append((abs(goes - near), number))
     return min(found)[1] if found else None
 
 

@@ -19,7 +19,8 @@ _FIELDS: Final = (
     "nr_empty_pop_pages", "populated",
 )  # fmt: skip
 INDEX: Final = frozenset({
-    "list", "free_bytes", "chunk_md", "md_blocks", "alloc_map", "bound_map", "immutable", "isolated",
+    "list", "free_bytes", "chunk_md", "md_blocks", "alloc_map", "bound_map", "immutable",
+    "isolated",
     "nr_populated", "nr_empty_pop_pages", "populated", "pcpu_nr_empty_pop_pages",
     "pcpu_nr_populated", "lists",
 })  # fmt: skip

@@ -94,7 +94,8 @@ class CompiledSearch:
         """Boot, do the setup. Raises KernelStopped, InputError for a geometry that is too large."""
         geometry = plan.geometry
         if geometry.unit // geometry.page > MOST_PAGES:
-            raise InputError("geometry", None, f"units of up to {MOST_PAGES} pages", geometry.unit)
+            expected = f"units of up to {MOST_PAGES} pages"
+            raise InputError("geometry", None, expected, f"{geometry.unit} bytes")
         self.plan, self.geometry = plan, geometry
         self.ffi = _interface()
         self.lib = load(self.ffi, library.path)
@@ -205,7 +206,10 @@ class CompiledSearch:
         return {number: handle for handle, number in self._numbers.items()}
 
     def look(self) -> tuple[list[int], list[memoryview]]:
-        """Return the words of the present state, and of its chunks' records. Raises KernelStopped."""
+        """Return the words of the present state, and of its chunks' records.
+
+        Raises KernelStopped where lists are corrupt.
+        """
         words, records = self.ffi.new("int[128]"), self.ffi.new(f"int[{_MOST_WORDS}]")
         count = self.lib.percpu_search_look(words, records, _MOST_WORDS)
         self._check(count)

@@ -36,7 +36,12 @@ def broken_below(state: State, settled: bool) -> Iterator[Found]:
 
 
 def broken_at_rest(state: State) -> Iterator[Found]:
-    """Yield what page tables, pages and charges contradict where nothing is under way."""
+    """Yield what page tables, pages and charges contradict where nothing is under way.
+
+    A mark of a failed atomic allocation is there with the work that it asked for, or not at all.
+    """
+    if state.atomic_alloc_failed and state.async_enabled:
+        yield "BAL-5", "the mark of a failed atomic allocation is set, and no work is pending"
     populated = 0
     for chunk in state.chunks:
         if chunk.kind:

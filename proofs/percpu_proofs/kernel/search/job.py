@@ -13,7 +13,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel.build import Library
 from percpu_proofs.kernel.instance import KernelStopped
 from percpu_proofs.kernel.search.accesses import Noted, noted
@@ -88,7 +87,7 @@ class TreeOutcome:
 
 
 def run(job: TreeJob) -> TreeOutcome:
-    """Run a job in a process of its own: the kernel's code may take that down, which is a finding."""
+    """Run a job in a process of its own: the kernel may take that down, which is a finding."""
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
     child = context.Process(target=_send, args=(sender, job))
@@ -191,7 +190,9 @@ def broken_by(
     return found
 
 
-def _enter(search: CompiledSearch, best: dict[str, tuple[int, int, Broken]], broken: Broken) -> None:
+def _enter(
+    search: CompiledSearch, best: dict[str, tuple[int, int, Broken]], broken: Broken
+) -> None:
     """Keep what takes the fewest operations, and of that the fewest steps."""
     node = search.lib.percpu_nodes[broken.node]
     begins = broken.label is not None and search.plan.longest and (broken.label & 0xFF) >= 64

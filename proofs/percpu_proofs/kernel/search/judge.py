@@ -119,7 +119,7 @@ class Judge:
     def _state(self, state: State, flags: int) -> Iterator[tuple[str, str]]:
         settled = bool(flags & SETTLED)
         for chunk in (*state.live, *([state.reserved_chunk] if state.reserved_chunk else ())):
-            yield from self._chunk(chunk, settled)  # type: ignore[arg-type]
+            yield from self._chunk(chunk, settled)
         questions = _ALWAYS
         if any(chunk.isolated for chunk in state.live):
             questions = _ALWAYS + _ISOLATED

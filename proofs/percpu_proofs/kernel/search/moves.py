@@ -137,7 +137,7 @@ class Move:
         e = self.entry
         if e.chunk < 0:
             return None
-        return handed_out(self.after, (self.after.chunks[e.chunk], e.off), e.operation.size)  # type: ignore[arg-type]
+        return handed_out(self.after, (self.after.chunks[e.chunk], e.off), e.operation.size)
 
     @property
     def freed(self) -> Record | None:
@@ -216,11 +216,9 @@ def judged_operation(move: Move) -> Iterator[Judged]:
     if not e.done:
         return
     size, align = operation.size, operation.align
-    if e.first:
-        changed = e.before != e.after
-        if not is_legal(geometry, size, align):
-            yield "API-1", api.illegal_is_refused(geometry, size, align, bool(e.ok), changed)
     if not is_legal(geometry, size, align):
+        changed = bool(e.first) and e.before != e.after
+        yield "API-1", api.illegal_is_refused(geometry, size, align, bool(e.ok), changed)
         return
     area = move.area
     if area is not None:

@@ -50,7 +50,8 @@ def _requests(texts: Iterable[str]) -> tuple[Operation, ...]:
 def _open(
     name: str, what: str, requests: Iterable[str], longest: int, sizes: str = "", **more: object
 ) -> TreeSearch:
-    plan = SearchPlan(f"{KERNEL_32K},{sizes}" if sizes else KERNEL_32K, _requests(requests), longest=longest)
+    sizes = f"{KERNEL_32K},{sizes}" if sizes else KERNEL_32K
+    plan = SearchPlan(sizes, _requests(requests), longest=longest)
     return TreeSearch(name, what, replace(plan, **more))  # type: ignore[arg-type]
 
 
@@ -77,7 +78,7 @@ _OPEN = (
     ),
     _open(
         "reserved", "reserved requests beside others, and requests that are illegal",
-        ("4096 4 R", "28672 4 -", "4096 4 RA", "4096 3 W", "32772 4 W"), 4,
+        ("4096 4 R", "28672 4 -", "4096 4 RA", "4096 12 W", "32772 4 W"), 4,
         "static=100,reserved=8192,dyn=20480",
     ),
     _open(

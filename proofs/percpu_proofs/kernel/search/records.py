@@ -24,7 +24,7 @@ def _bits(raw: bytes, count: int) -> bytes:
 
 
 class Record:
-    """One chunk as it stood (ChunkView). Equal chunks share one, but for a copy where one is needed.
+    """One chunk as it stood (ChunkView). Equal chunks share one, but where a copy is needed.
 
     mapped: pages that the page tables have; stale: pages whose old translation was not flushed.
     """

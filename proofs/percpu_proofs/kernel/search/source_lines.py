@@ -31,7 +31,7 @@ def places_of(library: Path, addresses: Iterable[int]) -> dict[int, tuple[Place,
     """
     wanted = sorted(set(addresses))
     if not wanted or shutil.which("addr2line") is None:
-        return {address: () for address in wanted}
+        return dict.fromkeys(wanted, ())
     done = subprocess.run(
         ["addr2line", "-a", "-f", "-i", "-e", str(library), *(hex(a - 1) for a in wanted)],
         capture_output=True, text=True, check=True,

@@ -260,7 +260,8 @@ int percpu_take(int label)
     }
     if (point < 0)
         return point;
-    actor->asked |= e->balance_requests != asked || !percpu_is_async();
+    if (actor->operation.kind == 'a') // only allocations are asked whether they have
+        actor->asked |= e->balance_requests != asked || !percpu_is_async();
     m->operation = actor->operation;
     m->operation.handle = 0;
     m->done = point == PERCPU_DONE;
