@@ -115,25 +115,30 @@ def compile_search(
     *,
     stub: Path | None = None,
     noted: bool = False,
+    shared: Path | None = None,
 ) -> Library:
     """Compile a tree's mm/percpu.c with a search of its schedules into a library in a folder.
 
-    noted: accesses without pcpu_lock are. All that the code writes lies in one section, or
-    InputError says what does not. Raises InputError as compile_tree does.
+    noted: accesses without pcpu_lock are. shared: a folder for what is the same for all trees, and
+    is compiled there once. All that the code writes lies in one section, or InputError says what
+    does not. Raises InputError as compile_tree does.
     """
     options = [*_FLAGS, *_SEARCH, *_options(tree, into, backing, stub)]
     objects: list[str] = []
     variables: dict[str, int] = {}
     kind = f"{backing}-noted" if noted else backing
     for name in (*SEARCHED, *SEARCHERS, *(["search/accesses.c"] if noted else ())):
-        made = into / f"{kind}-{Path(name).stem}.o"
-        own = _NOTED if noted and name == "library.c" else ()
-        _run(tree, [*options, *own, "-c", str(STUBS / name), "-o", str(made)])
-        if name == "library.c":
+        own = name == "library.c"  # it has the tree's code in it
+        made = (into if own else shared or into) / f"{kind if own else backing}-{Path(name).stem}.o"
+        objects.append(str(made))
+        if made.exists() and not own:
+            continue
+        flags = _NOTED if noted and own else ()
+        _run(tree, [*options, *flags, "-c", str(STUBS / name), "-o", str(made)])
+        if own:
             variables = _variables(tree, made)
         if name in SEARCHED:
             _gather(tree, made)
-        objects.append(str(made))
     library = into / f"search-{kind}.so"
     _run(tree, ["-shared", "-Wl,--no-undefined", *objects, "-o", str(library)])
     symbols = _SYMBOL.findall(_call(tree, "nm", ["--defined-only", str(library)]))

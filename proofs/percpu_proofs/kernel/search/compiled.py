@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from cffi import FFI
@@ -30,7 +30,7 @@ LOCKS: Final = (UNLOCKED, RELEASED)
 ALL_POINTS: Final = (UNLOCKED, MEMORY, RELEASED, FAILED, RESCHED)
 FAULTS: Final = (
     "page", "area", "metadata", "mapping", "charge", "wait",
-    "second metadata", "third metadata", "fourth metadata",
+    "second metadata", "third metadata", "fourth metadata", "second mapping",
 )  # fmt: skip
 """What can be refused, in the order of the stubs' bits."""
 MOST_HANDLES: Final = 64
@@ -96,17 +96,25 @@ class CompiledSearch:
         if geometry.unit // geometry.page > MOST_PAGES:
             expected = f"units of up to {MOST_PAGES} pages"
             raise InputError("geometry", None, expected, f"{geometry.unit} bytes")
-        self.plan, self.geometry = plan, geometry
+        self.plan = plan
         self.ffi = _interface()
         self.lib = load(self.ffi, library.path)
         self._numbers: dict[int, int] = {}
-        self._map_regions()
-        self._boot(geometry)
-        for operation in plan.setup:
-            entry = self.ffi.new("struct percpu_operation *")
-            self._fill(entry, operation)
-            self._check(self.lib.percpu_apply(entry, self.ffi.new("struct percpu_outcome *")))
-        self._begin(library)
+        low, high, relegation = self.lib.percpu_constants
+        self.geometry = replace(
+            geometry, empty_low=low, empty_high=high, relegation_slot=relegation
+        )
+        try:
+            self._map_regions()
+            self._boot(geometry)
+            for operation in plan.setup:
+                entry = self.ffi.new("struct percpu_operation *")
+                self._fill(entry, operation)
+                self._check(self.lib.percpu_apply(entry, self.ffi.new("struct percpu_outcome *")))
+            self._begin(library)
+        except BaseException:
+            self.close()  # or its timer would ring on
+            raise
 
     def _map_regions(self) -> None:
         if self.lib.percpu_regions():

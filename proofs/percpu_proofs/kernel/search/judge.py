@@ -121,7 +121,7 @@ class Judge:
         for chunk in (*state.live, *([state.reserved_chunk] if state.reserved_chunk else ())):
             yield from self._chunk(chunk, settled)
         questions = _ALWAYS
-        if any(chunk.isolated for chunk in state.live):
+        if state.has_isolated:
             questions = _ALWAYS + _ISOLATED
         quiescent = bool(flags & QUIESCENT) and not state.work_pending
         if quiescent:
@@ -155,7 +155,7 @@ class Judge:
             self._history.given_back.add((move.released[0].chunk, 0))
         verdicts: list[Judged] = [
             *move.judged_step(self._history),
-            *judged_operation(move),
+            *judged_operation(move, self.search.plan.faults),
         ]
         if self.search.plan.points == LOCKS:
             verdicts += judged_reclaim(move)

@@ -199,8 +199,11 @@ def judged_reclaim(move: Move) -> Iterator[Judged]:
         yield "RCL-7", wrong
 
 
-def judged_operation(move: Move) -> Iterator[Judged]:
-    """Yield verdicts that an operation's last step, or its only one, gives."""
+def judged_operation(move: Move, refusals: tuple[str, ...]) -> Iterator[Judged]:
+    """Yield verdicts that an operation's last step, or its only one, gives.
+
+    refusals: what may have been refused to it.
+    """
     e, geometry = move.entry, move.geometry
     operation = e.operation
     if move.kind == "f":
@@ -220,6 +223,8 @@ def judged_operation(move: Move) -> Iterator[Judged]:
         changed = bool(e.first) and e.before != e.after
         yield "API-1", api.illegal_is_refused(geometry, size, align, bool(e.ok), changed)
         return
+    if operation.gfp & gfp.NOFAIL and refusals == ("wait",):
+        yield "API-8", api.wait_is_not_given_up(bool(e.refused) and not e.ok)
     area = move.area
     if area is not None:
         chunk: Any = area.chunk

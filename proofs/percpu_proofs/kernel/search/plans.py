@@ -69,7 +69,7 @@ _OPEN = (
         "refused", "memory that runs out", ("28672 4 -", "8192 4 -", "4096 4 A"), 4, failures=1,
         faults=(
             "page", "area", "metadata", "second metadata", "third metadata", "fourth metadata",
-            "mapping",
+            "mapping", "second mapping",
         ),
     ),
     _open(

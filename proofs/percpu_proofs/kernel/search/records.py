@@ -133,6 +133,12 @@ class State(Listing):
                 self.reserved_chunk = chunk
         self.live = [chunk for _, chunk in self.listed] + self.owned
 
+    @property
+    def has_isolated(self) -> bool:
+        """Whether a chunk is isolated, or on a list for such chunks."""
+        apart = {self.sidelined_slot, self.to_depopulate_slot}
+        return not apart.isdisjoint(self.slots) or any(c.isolated for c in self.chunks)
+
     def chunk_type(self, chunk: ChunkView, /) -> int:
         """Return 0, the only type."""
         return 0

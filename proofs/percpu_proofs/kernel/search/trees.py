@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -44,8 +46,9 @@ class CompiledTree:
             self.folder.mkdir(parents=True, exist_ok=True)
             try:
                 library = compile_search(
-                    self.tree, self.folder, search.backing, stub=self.stub, noted=search.noted
-                )
+                    self.tree, self.folder, search.backing,
+                    stub=self.stub, noted=search.noted, shared=self.folder.parent,
+                )  # fmt: skip
             except CompileError as error:
                 raise error.in_patch(self.tree, self.patches) from None
             self.libraries[wanted] = library
@@ -75,6 +78,11 @@ def compiled_trees(
 
 def jobs_for(trees: Sequence[CompiledTree], searches: Sequence[TreeSearch]) -> list[TreeJob]:
     """Return all jobs; the two trees' turns alternate. Raises InputError."""
+    one_of_each = {(search.backing, search.noted): search for search in searches}.values()
+    for search in one_of_each:  # what is the same for all is compiled with the first
+        trees[0].library(search)
+    with ThreadPoolExecutor() as pool:  # the compiler's processes side by side
+        list(pool.map(lambda pair: pair[0].library(pair[1]), product(trees, one_of_each)))
     return [
         TreeJob(tree.name, tree.library(search), search)
         for search in searches

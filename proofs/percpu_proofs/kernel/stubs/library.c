@@ -49,19 +49,17 @@ static void fault(int number)
     raise(number);
 }
 
+static const int faults[] = { SIGSEGV, SIGBUS, SIGFPE, SIGABRT };
+static struct sigaction before[ARRAY_SIZE(faults)] OUTSIDE; // what these did in the process
+
 static void catch_faults(void)
 {
-    static char stack[1 << 16] OUTSIDE; // the actors' own are small
-    const stack_t other = { .ss_sp = stack, .ss_size = sizeof(stack) };
     struct sigaction action = { .sa_handler = fault, .sa_flags = SA_NODEFER | SA_ONSTACK };
 
     if (SANITIZED)
         return;
-    sigaltstack(&other, NULL);
-    sigaction(SIGSEGV, &action, NULL);
-    sigaction(SIGBUS, &action, NULL);
-    sigaction(SIGFPE, &action, NULL);
-    sigaction(SIGABRT, &action, NULL);
+    for (size_t i = 0; i < ARRAY_SIZE(faults); i++)
+        sigaction(faults[i], &action, &before[i]);
 }
 
 // A loop may pass through nothing of ours: then a call outlives a timer that rings often.
@@ -76,9 +74,13 @@ static void ring(int number)
         percpu_stop(PERCPU_ENDLESS, "BAL-3: a loop that does not end");
 }
 
-// Has the timer ring from now on, or no more.
+// Begins and ends a search in a process: a timer rings meanwhile, and faults have a stack of their
+// own, as the actors' are small.
 void percpu_watch(bool on)
 {
+    static char memory[1 << 16] OUTSIDE;
+    static stack_t stack_before OUTSIDE;
+    const stack_t stack = { .ss_sp = memory, .ss_size = sizeof(memory) };
     const long each = on ? 20000 : 0; // microseconds
     const struct itimerval often = { { 0, each }, { 0, each } };
     struct sigaction action = { .sa_handler = on ? ring : SIG_IGN,
@@ -86,6 +88,9 @@ void percpu_watch(bool on)
 
     sigaction(SIGVTALRM, &action, NULL);
     setitimer(ITIMER_VIRTUAL, &often, NULL);
+    sigaltstack(on ? &stack : &stack_before, on ? &stack_before : NULL);
+    for (size_t i = 0; !on && i < ARRAY_SIZE(faults); i++)
+        sigaction(faults[i], &before[i], NULL);
 }
 
 #define ENTER(failed) \

@@ -63,8 +63,12 @@ static void come_to_rest(int node, int label)
         percpu_actor_begin(0, &work);
         do
             point = percpu_actor_step(0, &outcome);
-        while (point > 0 && percpu_environment.creates - created <= 8);
-        if (point > 0)
+        while (point > 0 && point != PERCPU_WAITING &&
+               percpu_environment.creates - created <= 8);
+        if (point == PERCPU_WAITING)
+            enter_trouble(node, label, false, "LOCK-2: balance work waits for a mutex that nobody "
+                                              "gives back");
+        else if (point > 0)
             enter_trouble(node, label, false, "BAL-3: a run of balance work creates chunk on chunk");
         if (point < 0)
             enter_trouble(node, label, true, percpu_reason);

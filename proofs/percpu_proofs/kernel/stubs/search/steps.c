@@ -14,7 +14,7 @@ static struct percpu_outcome outcome OUTSIDE;
 int percpu_works_left STATE, percpu_failures_left STATE, percpu_begun STATE;
 int percpu_operations STATE, percpu_nr_actors STATE;
 
-enum { FAULTS = 9 };
+enum { FAULTS = 10 };
 struct refusal {
     long *counter;
     long value; // the request that is refused, counted from now
@@ -27,6 +27,7 @@ static struct refusal refusal(int number)
         { &e->page_fault.next, 1 }, { &e->vm_fault.next, 1 }, { &e->metadata_fault.kth, 1 },
         { &e->map_fault.next, 1 }, { &e->charge_fault.next, 1 }, { &e->killed_waits, 1 },
         { &e->metadata_fault.kth, 2 }, { &e->metadata_fault.kth, 3 }, { &e->metadata_fault.kth, 4 },
+        { &e->map_fault.kth, 2 },
     };
 
     return refusals[number];
