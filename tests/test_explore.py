@@ -255,3 +255,17 @@ def test_rates_say_what_was_run(monkeypatch: pytest.MonkeyPatch) -> None:
     assert every["states"] == 0 and matched["states"] > 500
     assert (small["schedules"], small["steps"]) == (290, 1073)
     assert small["schedules_per_second"] > 100
+
+
+def test_equal_requests_are_told_apart_where_an_actor_frees_one() -> None:
+    """What one of them leads to is not what the other does: one of the areas is freed by handle."""
+    scenario = Scenario(
+        "equal requests", "", ("a 1 28672 4 -",),
+        ("a 2 4096 4 A", "a 3 4096 4 A", "a 4 4096 4 A", "f 1", "f 3"), works=1,
+    )  # fmt: skip
+    start = scenario.start("linux_6_12")
+    matched = search(start, "matching")
+    brute = search(start, "commuting")
+    assert matched.complete and brute.complete
+    assert matched.findings.keys() == brute.findings.keys()
+    assert "RCL-3" in matched.findings

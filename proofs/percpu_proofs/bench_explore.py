@@ -13,13 +13,16 @@ import shutil
 import subprocess
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.parallel import Spread
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.search import Explored, Mode
+from percpu_proofs.kernel.search.job import TreeJob, searched
+from percpu_proofs.kernel.search.plans import TreeSearch, deeper, of_scenario, search_named
+from percpu_proofs.kernel.search.trees import CompiledTree
 from percpu_proofs.spread import default_jobs
 
 SCENARIO, SMALL = "reclaim-frees", "reclaim-free"
@@ -95,3 +98,25 @@ def _frontrun(variant: str) -> Rate | None:
         return None
     found = json.loads(done.stdout.splitlines()[-1])
     return Rate("frontrun, threads", SMALL, found["schedules"], 0, 0, 0, found["seconds"])
+
+
+def _compiled(tree: CompiledTree, search: TreeSearch) -> Rate:
+    """Return the rate of a search of compiled code, every state and step judged."""
+    library = tree.library(search)
+    began = time.process_time()
+    found = searched(TreeJob(tree.name, library, search))
+    seconds = time.process_time() - began
+    return Rate(
+        "compiled kernel, states matched", search.name, int(max(found.schedules, 0)), found.edges,
+        found.edges, found.states, seconds,
+    )  # fmt: skip
+
+
+def of_tree(tree: CompiledTree) -> list[Rate]:
+    """Return the rates of two searches of a tree: a scenario, and lists to a million states."""
+    million = deeper(search_named("whole"))
+    million = replace(million, plan=replace(million.plan, most_states=1_000_000))
+    return [
+        _compiled(tree, of_scenario(SCENARIOS[SCENARIO], fine=False)),
+        _compiled(tree, million),
+    ]

@@ -11,9 +11,10 @@ from rich.console import Console
 from rich.text import Text
 
 from percpu_proofs.bench import BenchReport, Work, measure, prepare
-from percpu_proofs.bench_explore import Rate
+from percpu_proofs.bench_explore import Rate, of_tree
 from percpu_proofs.bench_explore import measure as measure_explorer
 from percpu_proofs.commands import output
+from percpu_proofs.kernel.search.trees import compiled_trees
 from percpu_proofs.kernel.workshop import workshop
 from percpu_reference import DEFAULT
 
@@ -70,7 +71,10 @@ def bench(
             bar = stack.enter_context(output.progress_bar("bench"))
             measure(report, bar)
         if explorer and not lists:
-            rates = measure_explorer(variant)
+            if source is not None:
+                with compiled_trees(source) as trees:
+                    rates = of_tree(trees[0])
+            rates += measure_explorer(variant)
     except KeyboardInterrupt:
         interrupted = True
     if as_json:
@@ -109,13 +113,16 @@ def _show_explorer(out: Console, rates: Sequence[Rate]) -> None:
             rate.way,
             rate.scenario,
             f"{rate.schedules:,}",
+            f"{rate.states:,}" if rate.states else "",
             _rate(rate.schedules_per_second),
             _rate(rate.steps / rate.seconds) if rate.steps else "",
             _rate(rate.covered / rate.seconds) if rate.covered else "",
         )
         for rate in rates
     ]
-    names = ("way", "scenario", "schedules", "a second", "steps a second", "steps in effect")
+    names = (
+        "way", "scenario", "schedules", "states", "a second", "steps a second", "steps in effect"
+    )  # fmt: skip
     out.print(output.table("explorer, every step judged", names, rows))
     if rates[-1].way.startswith("frontrun"):
         times = rates[-2].schedules_per_second / rates[-1].schedules_per_second

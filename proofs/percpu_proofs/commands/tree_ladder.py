@@ -33,6 +33,10 @@ def show_example(out: Console, clause: str, example: TreeExample, *, brief: bool
         show_rungs(out, example.retraced)
     if example.token:
         out.print(f"  percpu-spec replay {example.token} --source TREE", soft_wrap=True)
+    if example.on_model.token:
+        out.print(f"  on the model: percpu-spec replay {example.on_model.token}", soft_wrap=True)
+    else:
+        out.print(f"  on the model: {example.on_model.reason}", markup=False)
 
 
 def show_rungs(out: Console, retraced: Retraced) -> None:

@@ -331,7 +331,8 @@ class World:
     def shared(self) -> Shared:
         """Return all that a step depends on, but for where its actor stands."""
         allocator = self.allocator
-        handles = [(handle, self.handles.get(handle)) for handle in self._passed]
+        # an allocation that failed leaves a handle too, one that is under way does not
+        handles = [(h, self.handles[h]) for h in self._passed if h in self.handles]
         return self._shared(
             (
                 self.protected(),
@@ -362,6 +363,8 @@ class World:
         need = self._need(runner)
         kind, handle, *request = runner.operation
         rest: list[Hashable] = [*request]
+        if kind == "a" and handle in self._passed:  # it is for another actor to free
+            rest.append(handle)
         if runner.done:
             done = runner.result and _area(runner.result) if kind == "a" else kind == "b"
             return Place((True, kind, done), need, None, False, kind == "b")

@@ -10,14 +10,15 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from percpu_proofs.kernel.build import Library
 from percpu_proofs.kernel.instance import KernelStopped
 from percpu_proofs.kernel.search.accesses import Noted, noted
-from percpu_proofs.kernel.search.compiled import CompiledSearch
+from percpu_proofs.kernel.search.compiled import CompiledSearch, SearchPlan
 from percpu_proofs.kernel.search.judge import CRASH, Broken, Judge
+from percpu_proofs.kernel.search.on_model import NOT_TRIED, OnModel, on_model
 from percpu_proofs.kernel.search.plans import TreeSearch
 from percpu_proofs.kernel.search.retrace import Retraced, operations_of, retrace
 from percpu_proofs.kernel.search.tree_token import TreeToken
@@ -47,6 +48,7 @@ class TreeExample:
     retraced: Retraced
     token: str
     search: str
+    on_model: OnModel = NOT_TRIED
 
 
 @dataclass(slots=True)
@@ -212,3 +214,9 @@ def _example(job: TreeJob, search: CompiledSearch, broken: Broken) -> TreeExampl
         broken.clause, broken.wrong, operations_of(search, labels), tuple(labels),
         search.setup_texts, shown, str(token), job.search.name,
     )  # fmt: skip
+
+
+def with_model(example: TreeExample, plan: SearchPlan) -> TreeExample:
+    """Return a counterexample with what the model does with its operations."""
+    found = on_model(example.clause, plan, example.retraced.rungs, example.setup)
+    return replace(example, on_model=found)

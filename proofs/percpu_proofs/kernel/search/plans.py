@@ -103,6 +103,11 @@ QUICK: tuple[TreeSearch, ...] = (*_OPEN, *(of_scenario(s) for s in SCENARIOS.val
 """What `review --source` runs unless told otherwise."""
 
 
+def search_named(name: str) -> TreeSearch:
+    """Return one of the searches by its name."""
+    return next(search for search in QUICK if search.name == name)
+
+
 def deeper(search: TreeSearch) -> TreeSearch:
     """Return a search that goes two operations further, as far as memory for its states lasts."""
     plan = search.plan

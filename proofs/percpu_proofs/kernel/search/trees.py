@@ -16,7 +16,7 @@ from percpu_proofs import data
 from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel.build import CompileError, Library, compile_search
 from percpu_proofs.kernel.search.accesses import Access, Noted
-from percpu_proofs.kernel.search.job import TreeExample, TreeJob, TreeOutcome
+from percpu_proofs.kernel.search.job import TreeExample, TreeJob, TreeOutcome, with_model
 from percpu_proofs.kernel.search.judge import CRASH
 from percpu_proofs.kernel.search.plans import TreeSearch
 from percpu_proofs.kernel.tree import Tree, apply_patch, copy_tree, read_tree, unpack
@@ -128,6 +128,8 @@ class TreeCell:
                 "token": e.token,
                 "steps": [rung.as_json() for rung in e.retraced.rungs],
                 "stopped": e.retraced.stopped,
+                "model_token": e.on_model.token,
+                "model_reason": e.on_model.reason,
             },
         }
 
@@ -159,9 +161,10 @@ def _cell(clause: str, outcomes: Sequence[TreeOutcome]) -> TreeCell:
             }
         )
         if example is not None:
-            examples.append(example)
+            examples.append((example, outcome.job.search.plan))
     if examples:
-        best = min(examples, key=lambda e: (e.length, len(e.labels)))
+        best, plan = min(examples, key=lambda e: (e[0].length, len(e[0].labels)))
+        best = with_model(best, plan)
         return TreeCell(clause, "violated", "", evidence, best)
     if evidence:
         return TreeCell(clause, "holds", "", evidence)

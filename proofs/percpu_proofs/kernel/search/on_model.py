@@ -1,0 +1,76 @@
+"""Counterexamples of compiled code taken to the model: does it break the clause there too?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from percpu_proofs.explore.modes import search
+from percpu_proofs.explore.scenario import Scenario
+from percpu_proofs.explore.token import Token
+from percpu_proofs.kernel.search.compiled import SearchPlan
+from percpu_proofs.kernel.search.retrace import Rung
+from percpu_reference.variants import DEFAULT, variant_class
+
+_MOST_STEPS: Final = 200_000
+
+
+@dataclass(frozen=True, slots=True)
+class OnModel:
+    """A token of the model that breaks the same clause with the same operations, or why not."""
+
+    token: str | None
+    reason: str = ""
+
+
+NOT_TRIED: Final = OnModel(None, "not tried")
+
+
+def on_model(
+    clause: str, plan: SearchPlan, rungs: tuple[Rung, ...], setup: tuple[str, ...]
+) -> OnModel:
+    """Search the model for a schedule of the same operations that breaks the same clause.
+
+    What ran alone on the compiled code is done first; all schedules of the rest are searched, as
+    the model stops at other points.
+    """
+    if clause not in variant_class(DEFAULT).EXPECTED:
+        return OnModel(None, f"{DEFAULT}, the model of the kernel without a patch, holds {clause}")
+    if any(rung.refused for rung in rungs):
+        return OnModel(None, "requests were refused: the model is refused others")
+    alone, together = _parts(rungs)
+    actors = tuple(operation for operation in together if operation != "b")
+    works = max(together.count("b"), 1)
+    scenario = Scenario(
+        "of compiled code", clause, setup + alone, actors or ("b",), plan.sizes, works,
+        waiting=plan.waiting,
+    )  # fmt: skip
+    found = search(
+        scenario.start(DEFAULT), "matching", max_steps=_MOST_STEPS,
+        stop=lambda result: clause in result.findings,
+    ).findings.get(clause)  # fmt: skip
+    if found is None:
+        return OnModel(None, f"no schedule of these operations breaks {clause} on {DEFAULT}")
+    return OnModel(str(Token.of(DEFAULT, clause, scenario, found.schedule)))
+
+
+def _parts(rungs: tuple[Rung, ...]) -> tuple[tuple[str, ...], list[str]]:
+    """Return the operations that ran one after the other at first, and the others.
+
+    The last one is among the others, so that its step is one of a schedule.
+    """
+    spans: list[tuple[str, int, int]] = []  # operation, its first and its last step
+    open_spans: dict[int, int] = {}
+    for number, rung in enumerate(rungs):
+        if rung.begins:
+            open_spans[rung.actor] = len(spans)
+            spans.append((rung.operation, number, number))
+        at = open_spans[rung.actor]
+        operation, first, _ = spans[at]
+        spans[at] = operation, first, number
+    count = 0
+    while count + 1 < len(spans) and all(
+        spans[count][2] < later[1] for later in spans[count + 1 :]
+    ):
+        count += 1
+    return tuple(span[0] for span in spans[:count]), [span[0] for span in spans[count:]]
