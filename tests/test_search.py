@@ -192,6 +192,7 @@ def _review(*arguments: str) -> tuple[int, dict[str, object]]:
     return done.exit_code, json.loads(done.stdout) if done.stdout else {"error": done.output}
 
 
+@pytest.mark.deep
 def test_review_of_a_patch(tmp_path: Path) -> None:
     """What it newly breaks comes first, what it mends is named, and the token replays."""
     tree = tree_of(FOUND[-1])
