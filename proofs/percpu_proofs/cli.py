@@ -12,8 +12,9 @@ from percpu_proofs.commands import output
 from percpu_proofs.commands.bench import bench
 from percpu_proofs.commands.conform import conform
 from percpu_proofs.commands.explain import explain
-from percpu_proofs.commands.explore import explore, replay
+from percpu_proofs.commands.explore import explore
 from percpu_proofs.commands.prove import prove
+from percpu_proofs.commands.replay import replay
 from percpu_proofs.commands.review import review
 from percpu_proofs.commands.run import run
 from percpu_proofs.commands.show import show

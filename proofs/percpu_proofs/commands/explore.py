@@ -10,11 +10,11 @@ from rich.console import Console
 
 from percpu_contracts.registry import SEARCH
 from percpu_proofs.commands import output
-from percpu_proofs.commands.ladder import plain, show_ladder
+from percpu_proofs.commands.ladder import show_ladder
 from percpu_proofs.commands.tree_options import tree_options
-from percpu_proofs.commands.trees import explore_tree, replay_on_tree
+from percpu_proofs.commands.trees import explore_tree
 from percpu_proofs.explore.crosscheck import cross_check
-from percpu_proofs.explore.ladder import climb, replayed
+from percpu_proofs.explore.ladder import climb
 from percpu_proofs.explore.minimise import Counterexample, minimise
 from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.parallel import Spread
@@ -22,15 +22,12 @@ from percpu_proofs.explore.sampling import Strategy
 from percpu_proofs.explore.scenario import Scenario, Verdict
 from percpu_proofs.explore.scenario_file import read_scenario
 from percpu_proofs.explore.scenarios import FOLDER, SCENARIOS
-from percpu_proofs.explore.schedulers.replay import ImpossibleStepError
 from percpu_proofs.explore.search import Explored, Finding
-from percpu_proofs.explore.token import Token, read_token
+from percpu_proofs.explore.token import Token
 from percpu_proofs.explore.world import Start, World
 from percpu_proofs.inputs import InputError, one_of
-from percpu_proofs.kernel.search.tree_token import PREFIX, read_tree_token
 from percpu_proofs.refinement import DEPARTURE, may_depart
 from percpu_proofs.spread import default_jobs
-from percpu_proofs.variant_errors import guard
 from percpu_reference import DEFAULT
 from percpu_reference.variants import variant_class
 from percpu_spec.catalogue import REFINE, title
@@ -208,63 +205,6 @@ def _is_expected(scenario: Scenario, variant: str, result: Explored) -> bool:
     if scenario.expected(variant) is None:
         return result.findings.keys() <= broken
     return result.findings.keys() == broken and states in (None, result.states or states)
-
-
-@click.command()
-@click.argument("token")
-@tree_options
-@output.json_option
-def replay(
-    token: str,
-    source: Path | None,
-    patches: tuple[Path, ...],
-    fixes: tuple[str, ...],
-    stub: Path | None,
-    as_json: bool,
-) -> None:
-    """Run the schedule of TOKEN again and show each step with its memory map.
-
-    A token is refused when the code of its variant has changed since. One of compiled code
-    (percputree1.) runs on a tree, with --source.
-    """
-    if token.startswith(PREFIX) or source is not None:
-        if source is None:
-            raise InputError("token", None, "--source TREE to run compiled code", token[:20])
-        if not token.startswith(PREFIX):
-            raise InputError(
-                "token", None, f"a token of compiled code, {PREFIX}...: "
-                "conform kernel --token replays those of the model on a tree", token[:20],
-            )  # fmt: skip
-        replay_on_tree(read_tree_token(token), source, patches, fixes, stub, as_json)
-        return
-    read = read_token(token)
-    try:
-        with guard():
-            if read.clause == REFINE:
-                rungs = list(climb(World(read.scenario.start(read.variant)), read.schedule))
-            else:
-                rungs = list(replayed(read))
-    except (ImpossibleStepError, KeyError) as error:
-        raise InputError("token", None, f"a schedule of its actors ({error})") from None
-    broken = sorted({name for rung in rungs for name, _ in rung.broken})
-    if as_json:
-        output.print_json(
-            {
-                "variant": read.variant,
-                "clause": read.clause,
-                "broken": broken,
-                "setup": list(read.setup),
-                "actors": list(read.actors),
-                "steps": [plain(rung) for rung in rungs],
-            }
-        )
-    else:
-        out = output.console()
-        out.print(f"{read.variant}: {read.clause}, {title(read.clause)}", style="bold")
-        show_ladder(out, read.setup, rungs)
-    if read.clause not in broken:
-        click.echo(f"{read.clause} is not broken by this schedule", err=True)
-        raise SystemExit(output.DIFFERS)
 
 
 def _list(as_json: bool) -> None:

@@ -221,6 +221,7 @@ def _as_json(
         "most_chunks": tally.chunks,
         "operations_by_kind": dict(sorted(tally.kinds.items())),
         "states_judged": tally.judged,
+        "judged_alone": tally.alone,
         "clauses_broken": dict(sorted(tally.broken.items())),
         "not_asked": COMPILED.not_asked(),
         "tokens": [one.as_json() for one in confirmed],
@@ -250,6 +251,8 @@ def _show(
         broken = ", ".join(f"{clause} {n}" for clause, n in sorted(tally.broken.items()))
         rows.append(("states judged", tally.judged))
         rows.append(("clauses broken", broken or "none"))
+    if tally.alone:
+        rows.append(("judged alone", f"{tally.alone} operations behind a difference"))
     rows.append(("seconds", tally.seconds))
     out.print(output.pairs(rows))
     if tally.judged:
@@ -267,7 +270,8 @@ def _show(
         else:
             out.print("interrupted before a case was compared")
     elif tally.cases:
-        out.print(Text("every field of every state is equal", "bold"))
+        done = f"{tally.operations:,} operations, {tally.schedules:,} schedules"
+        out.print(Text(f"every field of every state is equal: {done}", "bold"))
 
 
 def _show_found(out: Console, found: Found, shop: Workshop, saved: Path | None) -> None:
@@ -281,6 +285,9 @@ def _show_found(out: Console, found: Found, shop: Workshop, saved: Path | None) 
         ),
         soft_wrap=True,
     )
+    about = ", ".join(differences.clauses_about(difference))
+    if about:
+        out.print(f"clauses that speak of it: {about} (percpu-spec explain says what they want)")
     out.print(f"geometry {differences.geometry_text(found)}", soft_wrap=True)
     for number, text in enumerate(differences.texts(found), 1):
         out.print(f"{number:5}  {text}")

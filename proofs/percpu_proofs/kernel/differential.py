@@ -74,6 +74,7 @@ class Tally:
     kinds: Counter[str] = field(default_factory=Counter)  # of operations
     broken: Counter[str] = field(default_factory=Counter)  # clauses, by the kernel's states
     judged: int = 0
+    alone: int = 0  # operations behind a difference, which the kernel did by itself
     schedules: int = 0
     steps: int = 0  # of schedules
     found_schedule: FoundSchedule | None = None
@@ -90,6 +91,7 @@ class Tally:
         self.kinds += other.kinds
         self.broken += other.broken
         self.judged += other.judged
+        self.alone += other.alone
         self.schedules += other.schedules
         self.steps += other.steps
         self.found = self.found or other.found
@@ -137,7 +139,10 @@ def _run_schedules(task: Task, tally: Tally) -> Tally:
 
 
 def run_one(task: Task, case: Case) -> Tally:
-    """Run one case on both; shrink the difference if there is one."""
+    """Run one case on both; shrink the difference if there is one.
+
+    The kernel goes on behind it, and is judged by itself.
+    """
     tally = Tally(cases=1, geometries={case.geometry})
     tally.kinds.update(operation[0] for operation in case.operations)
     difference: Difference | None
@@ -154,6 +159,8 @@ def run_one(task: Task, case: Case) -> Tally:
             tally.operations = number
             if difference is not None:
                 break
+        if difference is not None and task.judge:
+            tally.alone = pair.go_on_alone(case.operations[tally.operations :])
         tally.chunks = sum(1 for _ in pair.machine.allocator.chunks())
         tally.broken += pair.broken
         tally.judged = tally.operations if task.judge else 0

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from percpu_proofs.conformance.difference import Difference
 from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel.differential import Found
 from percpu_proofs.kernel.instance import KernelStopped
@@ -19,6 +20,47 @@ from percpu_proofs.show.picture import StatePicture, picture_of_state
 from percpu_proofs.show.text import chunk_text, state_text
 
 _CHUNK = re.compile(r"chunks\[(-?\d+)\]")
+
+
+_SPEAK = {
+    "slot": "LIST-1 LIST-2 LIST-3 LIST-4",
+    "slots": "LIST-1 LIST-2 LIST-3 LIST-4",
+    "cslot": "SLOT-1",
+    "iso": "ISO-2 ISO-3",
+    "imm": "RCL-2",
+    "free": "MAP-2 MAP-4",
+    "npop": "POP-3",
+    "nempty": "POP-1",
+    "pop": "POP-2 POP-3",
+    "amap": "MAP-1 FIT-1 FIT-2",
+    "bmap": "MAP-3",
+    "md": "HINT-1 HINT-5 HINT-7",
+    "blk": "HINT-1 HINT-2 HINT-3 HINT-4",
+    "nr_pop": "POP-3",
+    "nr_empty": "FLT-1 BAL-1",
+    "atomic_failed": "BAL-5",
+    "live_pages": "POP-4",
+    "creates": "BAL-3 API-5",
+    "destroys": "BAL-6",
+    "tlb": "TLB-1 ISO-1",
+    "charged": "ACC-1 ACC-2",
+    "objrefs": "ACC-1",
+    "sched": "BAL-4 BAL-5",
+    "nsched": "BAL-4 BAL-5",
+    "chunk": "FIT-1 FIT-2 LIST-4",
+    "off": "FIT-1 FIT-2 API-4",
+    "ok": "FIT-1 API-9",
+    "warn": "API-1",
+}
+"""The clauses that speak of a field of a record."""
+
+
+def clauses_about(difference: Difference) -> tuple[str, ...]:
+    """Return the clauses that speak of what differs; a clause that is broken is that one."""
+    if difference.field.startswith("clause "):
+        return (difference.field.removeprefix("clause "),)
+    names = re.findall(r"[a-z_]+", difference.field)
+    return tuple(next((_SPEAK[name] for name in reversed(names) if name in _SPEAK), "").split())
 
 
 def as_json(found: Found) -> dict[str, Any]:
@@ -35,6 +77,7 @@ def as_json(found: Found) -> dict[str, Any]:
         "kernel": kernel,
         "model": model,
         "detail": difference.detail,
+        "clauses": list(clauses_about(difference)),
     }
 
 

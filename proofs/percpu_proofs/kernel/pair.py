@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
+from collections.abc import Sequence
 from itertools import chain, pairwise
 from operator import attrgetter
 from typing import Any, Final
@@ -15,7 +16,7 @@ from percpu_proofs.kernel.build import Library
 from percpu_proofs.kernel.instance import Kernel, KernelStopped, Result
 from percpu_proofs.kernel.model import Model
 from percpu_proofs.kernel.views import KernelState
-from percpu_proofs.machine import Machine, Outcome
+from percpu_proofs.machine import HandleError, Machine, Outcome
 from percpu_proofs.oplist import Operation
 from percpu_reference import build
 from percpu_reference.chunk import Chunk
@@ -109,6 +110,24 @@ class Pair:
             if clause not in expected:
                 return Difference(f"clause {clause}", wrong, "holds")
         return None
+
+    def go_on_alone(self, operations: Sequence[Operation]) -> int:
+        """Let the kernel do operations by itself, its states judged; return how many it did.
+
+        What it breaks is counted in `broken`; it ends where the kernel stops.
+        """
+        if self.judged is None:
+            return 0
+        for number, operation in enumerate(operations):
+            try:
+                self.kernel.apply(operation)
+                self.judged.read()
+            except (KernelStopped, HandleError):  # a handle that the model alone holds
+                return number
+            at_rest = not self.judged.work_pending
+            for clause, _ in self._whole.broken(self.judged, quiescent=at_rest):
+                self.broken[clause] += 1
+        return len(operations)
 
     def boot_difference(self) -> Difference | None:
         """Return the first difference of the states at boot."""

@@ -182,8 +182,12 @@ static void enter_move(int node, int label, int before)
     m->node = m->label = 0;
     percpu_mix_bytes(&hash, m, sizeof(*m));
     known = percpu_table_at(&move_table, hash);
-    if (*known || percpu_tally.moves == most_moves)
+    if (*known)
         return;
+    if (percpu_tally.moves == most_moves) {
+        percpu_tally.full = 1;
+        return;
+    }
     m->node = node;
     m->label = label;
     percpu_moves[percpu_tally.moves] = *m;
