@@ -230,8 +230,10 @@ def run_tasks(
                 progress(min(into.operations, operations), operations)
             elif seconds is not None:
                 progress(int(min(into.seconds, seconds)), int(seconds))
+        # a difference of a schedule says less than one of a list: one case at least is tried too
         return (
-            into.differs
+            into.found is not None
+            or (into.found_schedule is not None and into.cases > 0)
             or (operations is not None and into.operations >= operations)
             or (seconds is not None and into.seconds >= seconds)
         )
