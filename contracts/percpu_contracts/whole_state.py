@@ -8,6 +8,7 @@ trust.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import cache
 from operator import attrgetter
@@ -131,10 +132,17 @@ class WholeState:
     def __init__(self, without: Collection[str] = KERNELS) -> None:
         self._seen: dict[ChunkView, _Seen] = {}  # as each chunk was when it was last judged
         self._met: dict[object, _Seen] = {}  # states that chunks have had, by hints and counters
+        self.keeps = True  # verdicts by counters; not where these are symbols, which have no hash
         self._asked = _questions(frozenset(without))
         self.evaluations = 0
         self.quiescent_evaluations = 0
         self.live = 0  # chunks listed or owned in the last state judged
+
+    def __deepcopy__(self, memo: dict[int, object]) -> WholeState:
+        """Return one that remembers nothing: CrossHair copies an allocator on every path."""
+        new = copy(self)
+        new._seen, new._met = {}, {}
+        return new
 
     def broken(
         self,
@@ -178,12 +186,13 @@ class WholeState:
         last = self._seen.get(chunk)
         if last is not None and _is(last, hints, chunk):
             return last.broken
-        met = self._met.get(hints)
+        met = self._met.get(hints) if self.keeps else None
         if met is None or not _is(met, hints, chunk):
             met = self._judged(chunk, geometry, hints, last)
             if len(self._met) == _MOST_CHUNKS:
                 self._met.clear()
-            self._met[hints] = met
+            if self.keeps:
+                self._met[hints] = met
         self._seen[chunk] = met
         return met.broken
 

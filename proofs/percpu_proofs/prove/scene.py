@@ -123,6 +123,7 @@ class Scene:
             if self.afresh or guarded:
                 allocator, _ = booted.clone()
                 monitor = Monitor(cls.EXPECTED, cls.NOT_APPLICABLE, strict=False)
+                monitor.whole_state.keeps = not self.afresh
             else:
                 allocator.restore(booted, copies)
                 monitor.begin(History())
