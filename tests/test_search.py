@@ -18,11 +18,13 @@ from kernel_trees import FOUND, MISSING, PATCHES, tree_of
 from search_bugs import EDITS, HARMLESS, HIGH, Edit
 
 from percpu_proofs.cli import main
+from percpu_proofs.explore.ladder import replayed
 from percpu_proofs.explore.modes import search as model_search
 from percpu_proofs.explore.scenarios import SCENARIOS
+from percpu_proofs.explore.token import read_token
 from percpu_proofs.kernel.build import Library, compile_search
 from percpu_proofs.kernel.search.compiled import CompiledSearch
-from percpu_proofs.kernel.search.job import TreeJob, TreeOutcome, searched
+from percpu_proofs.kernel.search.job import TreeJob, TreeOutcome, searched, with_model
 from percpu_proofs.kernel.search.judge import Judge
 from percpu_proofs.kernel.search.plans import QUICK, TreeSearch, noting, of_scenario
 from percpu_proofs.kernel.search.records import State
@@ -185,6 +187,21 @@ def test_a_patch_that_loops_or_crashes_is_a_finding(tmp_path: Path) -> None:
         assert what in outcome.examples or "BUG" in outcome.examples
         assert not outcome.complete
         assert all(e.retraced.operations for e in outcome.examples.values())
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("name", sorted({name for name, _ in FEWEST.values()}))
+def test_what_the_tree_breaks_the_model_breaks(name: str, folder: Path) -> None:
+    """Each counterexample of the compiled code has a token of the model that breaks the clause."""
+    library = _library(FOUND[-1], folder / FOUND[-1].name)
+    search = SEARCHES[name]
+    outcome = searched(TreeJob("base", library, search))
+    assert outcome.examples
+    for clause, example in outcome.examples.items():
+        token = with_model(example, search.plan).on_model.token
+        assert token is not None, clause
+        broken = {broken for rung in replayed(read_token(token)) for broken, _ in rung.broken}
+        assert clause in broken
 
 
 def _review(*arguments: str) -> tuple[int, dict[str, object]]:

@@ -96,6 +96,27 @@ void percpu_image_load(void) { load(&saved); }
 void percpu_image_peek(void) { save(&peeked); }
 void percpu_image_unpeek(void) { load(&peeked); }
 
+// Address space that the search has taken; memory comes as it is touched.
+enum { MOST_RESERVED = 64 };
+static struct {
+    void *memory;
+    unsigned long bytes;
+} reserved[MOST_RESERVED] OUTSIDE;
+static int nr_reserved OUTSIDE;
+
+// Returns room that is zero and stays until the search ends; NULL if there is none.
+void *percpu_reserve(unsigned long bytes)
+{
+    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    if (memory == MAP_FAILED || nr_reserved == MOST_RESERVED)
+        return NULL;
+    reserved[nr_reserved].memory = memory;
+    reserved[nr_reserved++].bytes = bytes;
+    return memory;
+}
+
 int percpu_regions(void)
 {
     const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
@@ -113,6 +134,9 @@ void percpu_search_end(void)
     percpu_watch(false);
     munmap((void *)STACKS, ACTORS * STACK_SIZE);
     munmap((void *)ARENA, ARENA_SIZE);
+    while (nr_reserved--)
+        munmap(reserved[nr_reserved].memory, reserved[nr_reserved].bytes);
+    nr_reserved = 0;
 }
 
 unsigned long percpu_base(void)
@@ -120,19 +144,4 @@ unsigned long percpu_base(void)
     extern const char __ehdr_start[] __attribute__((visibility("hidden")));
 
     return (unsigned long)__ehdr_start;
-}
-
-// Address space; memory comes as it is touched.
-void *percpu_reserve(unsigned long bytes)
-{
-    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-    return memory == MAP_FAILED ? NULL : memory;
-}
-
-void percpu_release(void *memory, unsigned long bytes)
-{
-    if (memory)
-        munmap(memory, bytes);
 }

@@ -51,8 +51,6 @@ int percpu_table_make(struct table *table, unsigned long entries)
 
     while (size < 2 * entries)
         size *= 2;
-    percpu_release(table->keys, table->size * sizeof(*table->keys));
-    percpu_release(table->values, table->size * sizeof(*table->values));
     table->size = size;
     table->keys = percpu_reserve(size * sizeof(*table->keys));
     table->values = percpu_reserve(size * sizeof(*table->values));

@@ -94,6 +94,5 @@ int percpu_exact(int label);
 void percpu_complete(void);
 void percpu_remember(void);
 void *percpu_reserve(unsigned long bytes);
-void percpu_release(void *memory, unsigned long bytes);
 
 #endif
