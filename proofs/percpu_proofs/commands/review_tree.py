@@ -101,7 +101,7 @@ def review_trees(
                 for name, of in cells.items()
             },
             "releases": {tree.name: tree.tree.name for tree in trees},
-            "changes": changed.as_json() if changed is not None else None,
+            "changes": (changed or Changes([], [], [], [], [])).as_json(),
             "undeclared": undeclared(newest),
             "not_asked": not_asked(newest),
             "accesses": {
