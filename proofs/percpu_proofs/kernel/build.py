@@ -123,7 +123,9 @@ def compile_search(
     is compiled there once. All that the code writes lies in one section, or InputError says what
     does not. Raises InputError as compile_tree does.
     """
-    options = [*_FLAGS, *_SEARCH, *_options(tree, into, backing, stub)]
+    headers = into / ("noted" if noted else "plain")  # two compilations may run at once
+    headers.mkdir(parents=True, exist_ok=True)
+    options = [*_FLAGS, *_SEARCH, *_options(tree, headers, backing, stub)]
     objects: list[str] = []
     variables: dict[str, int] = {}
     kind = f"{backing}-noted" if noted else backing
@@ -131,7 +133,7 @@ def compile_search(
         own = name == "library.c"  # it has the tree's code in it
         made = (into if own else shared or into) / f"{kind if own else backing}-{Path(name).stem}.o"
         objects.append(str(made))
-        if made.exists() and not own:
+        if shared is not None and made.exists() and not own:
             continue
         flags = _NOTED if noted and own else ()
         _run(tree, [*options, *flags, "-c", str(STUBS / name), "-o", str(made)])

@@ -37,6 +37,9 @@ MOST_HANDLES: Final = 64
 MOST_PAGES: Final = 64
 """Of a unit: a record has a word of 64 bits for each map of pages."""
 
+MOST_OPERATIONS: Final = 16
+MOST_ACTORS: Final = 8
+MOST_VARIABLES: Final = 32
 _MOST_WORDS: Final = 1 << 16
 _COUNT: Final = 10  # which word of a state has the number of chunks
 
@@ -127,6 +130,12 @@ class CompiledSearch:
 
     def _begin(self, library: Library) -> None:
         plan, entry = self.plan, self.ffi.new("struct percpu_plan *")
+        actors = 0 if plan.longest else len(plan.operations) + plan.works
+        if len(plan.operations) > MOST_OPERATIONS or actors > MOST_ACTORS:
+            expected = f"at most {MOST_ACTORS} actors with the runs of the work"
+            raise InputError("scenario", None, expected, f"{actors}")
+        if len(library.undescribed) > MOST_VARIABLES:
+            raise InputError("tree", None, f"at most {MOST_VARIABLES} variables of its own")
         entry.nr_operations = len(plan.operations)
         for number, operation in enumerate(plan.operations):
             self._fill(self.ffi.addressof(entry.operations, number), operation)

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel.build import Library
 from percpu_proofs.kernel.instance import KernelStopped
 from percpu_proofs.kernel.search.accesses import Noted, noted
@@ -110,6 +111,8 @@ def run(job: TreeJob) -> TreeOutcome:
     child.join()
     if isinstance(result, Exception):
         raise result
+    if result is None and child.exitcode == -signal.SIGKILL and not interrupted:
+        raise InputError("memory", None, f"enough for the search {job.search.name}")
     if result is None:
         result = TreeOutcome(job, Counter({CRASH: 1}), interrupted=interrupted)
         if not interrupted:

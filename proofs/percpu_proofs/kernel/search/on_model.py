@@ -8,8 +8,10 @@ from typing import Final
 from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.scenario import Scenario
 from percpu_proofs.explore.token import Token
+from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel.search.compiled import SearchPlan
 from percpu_proofs.kernel.search.retrace import Rung
+from percpu_proofs.machine import HandleError
 from percpu_reference.variants import DEFAULT, variant_class
 
 _MOST_STEPS: Final = 200_000
@@ -45,8 +47,12 @@ def on_model(
         "of compiled code", clause, setup + alone, actors or ("b",), plan.sizes, works,
         waiting=plan.waiting,
     )  # fmt: skip
+    try:
+        start = scenario.start(DEFAULT)
+    except (HandleError, InputError) as error:
+        return OnModel(None, f"{DEFAULT} cannot do these operations ({error})")
     found = search(
-        scenario.start(DEFAULT), "matching", max_steps=_MOST_STEPS,
+        start, "matching", max_steps=_MOST_STEPS,
         stop=lambda result: clause in result.findings,
     ).findings.get(clause)  # fmt: skip
     if found is None:

@@ -122,6 +122,8 @@ def shallower(search: TreeSearch) -> TreeSearch:
     return replace(search, plan=replace(plan, longest=plan.longest - 1)) if plan.longest else search
 
 
+STOPS = "stops at "
+"""Of the names of searches in which actors stand still at accesses that a patch adds."""
 _NOTED = ("pages", "pairs", "refused", "reclaim-frees", "no-memory", "only-isolated")
 
 
@@ -139,7 +141,7 @@ def stopping_at(places: tuple[int, ...], searches: Iterable[TreeSearch]) -> list
     return [
         replace(
             search,
-            name=search.name.replace("accesses", "stops at accesses"),
+            name=f"{STOPS}{search.name}",
             plan=replace(search.plan, stops_at=places, points=(*search.plan.points, ACCESS)),
         )
         for search in searches

@@ -18,7 +18,7 @@ from percpu_proofs.kernel.build import CompileError, Library, compile_search
 from percpu_proofs.kernel.search.accesses import Access, Noted
 from percpu_proofs.kernel.search.job import TreeExample, TreeJob, TreeOutcome, with_model
 from percpu_proofs.kernel.search.judge import CRASH
-from percpu_proofs.kernel.search.plans import TreeSearch
+from percpu_proofs.kernel.search.plans import STOPS, TreeSearch
 from percpu_proofs.kernel.tree import Tree, apply_patch, copy_tree, read_tree, unpack
 from percpu_reference.variants import DEFAULT, variant_class
 from percpu_spec.catalogue import clauses
@@ -109,6 +109,7 @@ class TreeCell:
     reason: str = ""
     evidence: list[dict[str, Any]] = field(default_factory=list)
     example: TreeExample | None = None
+    whole: frozenset[str] = frozenset()  # searches that came to their end
 
     def as_json(self) -> dict[str, Any]:
         """Return the cell with plain values only."""
@@ -137,7 +138,10 @@ class TreeCell:
 def verdicts(outcomes: Sequence[TreeOutcome], tree: str) -> dict[str, TreeCell]:
     """Return the cell of every clause on a tree; that the kernel stops is one too, if it does."""
     mine = [outcome for outcome in outcomes if outcome.job.tree == tree]
+    whole = frozenset(outcome.job.search.name for outcome in mine if outcome.complete)
     cells = {clause: _cell(clause, mine) for clause in (*clauses(), CRASH)}
+    for cell in cells.values():
+        cell.whole = whole
     if cells[CRASH].verdict != "violated":
         del cells[CRASH]
     return cells
@@ -191,19 +195,26 @@ class Changes:
 
 
 def changes(base: dict[str, TreeCell], patched: dict[str, TreeCell]) -> Changes:
-    """Compare the verdicts on two trees. A clause that one of them was not asked is in no list."""
+    """Compare the verdicts on two trees.
+
+    What one of them breaks counts as mended by the patch, or as new, only where the search that
+    shows it came to its end on the other too; a search that only the patched tree has is its own.
+    """
     found = Changes([], [], [], [], [])
+    unseen, other = (
+        TreeCell("", "unchecked", whole=next(iter(cells.values())).whole)
+        for cells in (base, patched)
+    )
     for clause in dict.fromkeys([*base, *patched]):
-        was, now = base.get(clause), patched.get(clause)
-        broke, breaks = (c is not None and c.example is not None for c in (was, now))
-        if breaks and not broke:
-            found.new.append(clause)
-        elif broke and not breaks:
-            whole = now is not None and all(entry["complete"] for entry in now.evidence)
-            if now is not None and now.evidence and whole:  # else it may show further on
+        was, now = base.get(clause, unseen), patched.get(clause, other)
+        if now.example is not None and was.example is None:
+            search = now.example.search
+            if search in was.whole or search.startswith(STOPS):
+                found.new.append(clause)
+        elif was.example is not None and now.example is None:
+            if was.example.search in now.whole:
                 found.mended.append(clause)
-        elif broke and breaks:
-            assert was is not None and was.example and now is not None and now.example
+        elif was.example is not None and now.example is not None:
             difference = now.example.length - was.example.length
             where = found.shorter if difference < 0 else found.longer
             (where if difference else found.unchanged).append(clause)

@@ -26,6 +26,7 @@ static inline void percpu_point(int point)
 typedef struct {
     int held;
 } spinlock_t;
+extern int percpu_spins; // spinlocks held
 #define DEFINE_SPINLOCK(name) spinlock_t name
 
 static inline void percpu_misuse(bool wrong, const char *what)
@@ -40,13 +41,17 @@ static inline void spin_lock(spinlock_t *lock)
     if (lock->held)
         percpu_stop(PERCPU_BUG, "LOCK-1: a spinlock is taken twice");
     lock->held = 1;
+    percpu_spins++;
 }
 
 static inline void spin_unlock(spinlock_t *lock)
 {
     percpu_misuse(!lock->held, "LOCK-1: a spinlock is released that nobody holds");
     lock->held = 0;
-    percpu_point(PERCPU_UNLOCKED);
+    if (--percpu_spins <= 0) { // others run once the outermost is released
+        percpu_spins = 0;
+        percpu_point(PERCPU_UNLOCKED);
+    }
 }
 #define spin_lock_irq(lock) spin_lock(lock)
 #define spin_unlock_irq(lock) spin_unlock(lock)
@@ -90,7 +95,13 @@ static inline void mutex_unlock(struct mutex *mutex)
     percpu_misuse(!(lock)->held, "LOCK-1: a lock that is wanted is not held, " PERCPU_HERE)
 #define lockdep_is_held(lock) ((lock)->held)
 
-static inline bool spin_trylock(spinlock_t *lock) { return lock->held ? false : (lock->held = 1); }
+static inline bool spin_trylock(spinlock_t *lock)
+{
+    if (lock->held)
+        return false;
+    spin_lock(lock);
+    return true;
+}
 static inline bool mutex_trylock(struct mutex *mutex)
 {
     return mutex->held ? false : (mutex->held = PERCPU_ME);

@@ -5,6 +5,7 @@ struct percpu_environment percpu_environment;
 struct obj_cgroup percpu_objcg;
 int percpu_cpus, percpu_memcg;
 unsigned int percpu_without_io;
+int percpu_spins;
 
 const char *percpu_complaint OUTSIDE;
 

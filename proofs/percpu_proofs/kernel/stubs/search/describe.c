@@ -198,6 +198,34 @@ unsigned long percpu_place(unsigned long word, unsigned long stack)
     return word >= ARENA ? tag + ((unsigned long)AT_ARENA << 40) : word;
 }
 
+// What a tree has in its chunks and blocks beyond what is described: compared as it stands.
+void percpu_mix_unknown(struct hash *hash)
+{
+    for (int n = 0; n < nr_named; n++) {
+        struct pcpu_chunk c = *named[n];
+        const unsigned long *words = (const unsigned long *)&c;
+
+        memset(&c.list, 0, sizeof(c.list));
+        memset(&c.chunk_md, 0, sizeof(c.chunk_md));
+        c.free_bytes = c.nr_pages = c.nr_populated = c.nr_empty_pop_pages = 0;
+        c.start_offset = c.end_offset = 0;
+        c.immutable = c.isolated = false;
+        c.base_addr = NULL;
+        c.data = NULL;
+        c.alloc_map = c.bound_map = NULL;
+        c.md_blocks = NULL;
+        VECTOR(&c) = NULL;
+        for (size_t i = 0; i < sizeof(c) / sizeof(*words); i++)
+            if (words[i])
+                percpu_mix(hash, percpu_place(words[i], 0) ^ i);
+        if (sizeof(c.chunk_md) > 32) { // eight numbers in the trees that are known
+            percpu_mix_bytes(hash, &named[n]->chunk_md, sizeof(c.chunk_md));
+            percpu_mix_bytes(hash, named[n]->md_blocks,
+                             (size_t)named[n]->nr_pages * sizeof(c.chunk_md));
+        }
+    }
+}
+
 // Who stands beside a chunk on a list of a step's own; no description shows that order.
 unsigned long percpu_neighbour(int chunk, bool previous)
 {

@@ -6,7 +6,7 @@
 
 #include "region.h"
 
-enum { MOST_RUNS = 32, MOST_ENDLESS = 20 };
+enum { MOST_RUNS = 32, MOST_ENDLESS = 20, MOST_STEPS = 10000 };
 
 struct percpu_tally percpu_tally OUTSIDE;
 struct percpu_node *percpu_nodes OUTSIDE;
@@ -47,8 +47,10 @@ static void check_troubles(int node, int label, const struct percpu_environment 
 static void come_to_rest(int node, int label)
 {
     struct hash key;
-    int runs = 0, before;
+    int runs = 0, before, steps = 0;
 
+    percpu_node = node;
+    percpu_label = label;
     for (; percpu_environment.work_pending; runs++) {
         const struct percpu_operation work = { .kind = 'b' };
         struct percpu_outcome outcome;
@@ -63,11 +65,13 @@ static void come_to_rest(int node, int label)
         percpu_actor_begin(0, &work);
         do
             point = percpu_actor_step(0, &outcome);
-        while (point > 0 && point != PERCPU_WAITING &&
+        while (point > 0 && point != PERCPU_WAITING && ++steps < MOST_STEPS &&
                percpu_environment.creates - created <= 8);
         if (point == PERCPU_WAITING)
             enter_trouble(node, label, false, "LOCK-2: balance work waits for a mutex that nobody "
                                               "gives back");
+        else if (steps >= MOST_STEPS)
+            enter_trouble(node, label, false, "BAL-3: a run of balance work that does not end");
         else if (point > 0)
             enter_trouble(node, label, false, "BAL-3: a run of balance work creates chunk on chunk");
         if (point < 0)
@@ -78,7 +82,8 @@ static void come_to_rest(int node, int label)
     before = (int)percpu_tally.allocator_states;
     if (!percpu_key(PERCPU_QUIESCENT, &key, node))
         enter_trouble(node, label, true, percpu_reason);
-    else if ((percpu_tally.allocator_states > before || percpu_plan.failures) &&
+    else if ((percpu_tally.allocator_states > before ||
+              percpu_environment.blocks != percpu_states[percpu_current].blocks) &&
              percpu_leaks() > leaks_at_start)
         enter_trouble(node, label, false, "POP-4: memory to which nothing points any more");
 }
@@ -242,6 +247,7 @@ static int follow(int node, int label)
     }
     if (percpu_tally.states >= percpu_plan.most_states) {
         percpu_tally.full = 1;
+        percpu_tally.allocator_states = states; // what is met here has no state to be met from
         return -1;
     }
     *known = push(node, label, key) + 1;
@@ -252,6 +258,14 @@ static int follow(int node, int label)
     return *known - 1;
 }
 
+static bool stuck(void)
+{
+    for (int n = 0; n < ACTORS; n++)
+        if (percpu_is_under_way(n))
+            return true;
+    return false;
+}
+
 // Comes to the state of a node and leaves it by every step.
 static void leave(int node)
 {
@@ -259,6 +273,11 @@ static void leave(int node)
     bool done;
 
     depth = percpu_search_path(node, path, (int)ARRAY_SIZE(path));
+    if (depth > (int)ARRAY_SIZE(path)) {
+        enter_trouble(percpu_nodes[node].parent, -1, false, "BAL-3: a schedule without end");
+        percpu_tally.full = 1;
+        return;
+    }
     if (percpu_search_replay(path, depth) != depth) {
         enter_trouble(node, -1, true, "a state that its own schedule does not lead to again");
         return;
@@ -272,8 +291,8 @@ static void leave(int node)
         percpu_image_load();
     }
     percpu_tally.ends += !count;
-    if (!count && !done)
-        enter_trouble(node, -1, false, "BAL-3: percpu_operations under way can never go on");
+    if (!count && stuck())
+        enter_trouble(node, -1, false, "BAL-3: what is under way can never go on");
     for (int k = 0; k < count && !percpu_tally.full; k++) {
         if (k)
             percpu_image_load();

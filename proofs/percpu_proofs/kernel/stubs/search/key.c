@@ -139,6 +139,7 @@ static void mix_rest(struct hash *hash)
             percpu_mix(hash, percpu_neighbour(c, false));
             percpu_mix(hash, percpu_neighbour(c, true));
         }
+    percpu_mix_unknown(hash);
     for (int i = 0; i + 1 < percpu_nr_undescribed; i += 2) {
         const char *from = (const char *)percpu_base() + percpu_undescribed[i];
         unsigned long word;
@@ -225,7 +226,8 @@ bool percpu_key(int quiescent, struct hash *key, int node)
             return true;
         }
         state = &percpu_states[percpu_tally.allocator_states];
-        *state = (struct percpu_state){ .node = node, .flags = flags, .length = (int)length };
+        *state = (struct percpu_state){ .node = node, .flags = flags, .length = (int)length,
+                                        .blocks = percpu_environment.blocks };
         memcpy(state->words, described, sizeof(int) * (size_t)length);
         *known = (int)++percpu_tally.allocator_states;
     }
@@ -249,7 +251,7 @@ int percpu_key_begin(long most)
     percpu_record_words = percpu_reserve((unsigned long)most_records * 2048);
     percpu_record_at = percpu_reserve((unsigned long)most_records * sizeof(long));
     return percpu_states && percpu_record_words && percpu_record_at &&
-        !percpu_table_make(&record_table, (unsigned long)most_records / 16) &&
+        !percpu_table_make(&record_table, (unsigned long)most_records) &&
         !percpu_table_make(&state_table, (unsigned long)most_states) ? 0 : -1;
 }
 

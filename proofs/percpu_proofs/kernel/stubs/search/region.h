@@ -44,6 +44,8 @@ int percpu_number(const void *chunk);
 void *percpu_area_of(void *handle, int *off);
 void percpu_areas(int *chunk, int *off);
 void percpu_read_slots(void);
+struct hash;
+void percpu_mix_unknown(struct hash *hash);
 enum { PERCPU_PRIVATE = 1 << 30 };
 int percpu_field(unsigned long address);
 void percpu_find_placed(struct actor *actor);

@@ -39,6 +39,7 @@ struct percpu_node {
 enum { PERCPU_COUNTERS = 11, PERCPU_CHUNKS = 24, PERCPU_QUIESCENT = 1, PERCPU_SETTLED = 2 };
 struct percpu_state {
     int node, flags, length;
+    long blocks; // of memory, when it was met first
     int words[59]; // PERCPU_COUNTERS + 2 * PERCPU_CHUNKS
 };
 
