@@ -72,6 +72,8 @@ def review_trees(
 
     Without a patch: for what the tree breaks and linux_6_12 does not declare.
     """
+    if dask is not None:
+        raise InputError("--dask", None, "processes of this machine, which compiles the tree")
     began = time.perf_counter()
     everything = [*patches, *(path for name in fixes for path in fix_patch(name))]
     with compiled_trees(source, everything, stub) as trees:

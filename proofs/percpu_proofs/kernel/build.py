@@ -73,7 +73,6 @@ DESCRIBED: Final = frozenset({
 _VARIABLE: Final = re.compile(
     r"^[0-9a-f]+ .*(\.data\S*|\.bss)\s+([0-9a-f]+) (?:\.hidden )?(\S+)$", re.MULTILINE
 )  # of objdump -t
-_SYMBOL: Final = re.compile(r"^([0-9a-f]+) \w (\S+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +142,7 @@ def compile_search(
             _gather(tree, made)
     library = into / f"search-{kind}.so"
     _run(tree, ["-shared", "-Wl,--no-undefined", *objects, "-o", str(library)])
-    symbols = _SYMBOL.findall(_call(tree, "nm", ["--defined-only", str(library)]))
-    offsets = {name: int(offset, 16) for offset, name in symbols}
+    offsets = _offsets(_call(tree, "objdump", ["-t", str(library)]))
     undescribed = [
         (name, offsets[name], size)
         for name, size in variables.items()
@@ -152,6 +150,24 @@ def compile_search(
     ]
     of_kernel = tuple((name, offsets[name], size) for name, size in variables.items())
     return Library(library, tree.release, backing, tuple(undescribed), of_kernel)
+
+
+def _offsets(listed: str) -> dict[str, int]:
+    """Return where a library has the variables of library.c, and those that all files see.
+
+    A variable of the tree may have the name of one of ours in another file.
+    """
+    file, found = "", {}
+    for line in listed.splitlines():
+        words = line.split()
+        if " df " in line:
+            file = words[-1]
+        elif len(words) > 3 and re.fullmatch(r"[0-9a-f]+", words[0]):
+            if file == "library.c":
+                found[words[-1]] = int(words[0], 16)
+            elif not file.endswith(".c"):  # of no file: it can be seen from all
+                found.setdefault(words[-1], int(words[0], 16))
+    return found
 
 
 def _variables(tree: Tree, made: Path) -> dict[str, int]:

@@ -187,7 +187,12 @@ def broken_by(
 ) -> dict[str, str]:
     """Return what a schedule breaks, each clause with what is wrong; of a search not begun."""
     judge = Judge(search)
-    search.walk(labels)
+    taken = search.walk(labels)
+    stops = any(search.lib.percpu_troubles[i].stopped for i in range(search.tally.troubles))
+    if taken < len(labels) and not stops:
+        raise InputError(
+            "token", None, "a schedule that is possible on this tree", f"step {taken + 1}"
+        )
     found = {broken.clause: broken.wrong for broken in judge.look()}
     for entry in noted(search, library) if accesses else ():
         if entry.access.clause is not None:

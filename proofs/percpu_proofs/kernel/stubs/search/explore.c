@@ -307,9 +307,17 @@ int percpu_search_walk(const int *labels, int count)
     int node = 0, left[MOST_LABELS];
 
     for (int i = 0; i < count; i++) {
+        bool possible = false;
+        int nr;
+
         if (percpu_search_replay(labels, i) != i)
             return i;
         percpu_remember();
+        nr = percpu_enabled(left);
+        for (int k = 0; k < nr; k++)
+            possible |= left[k] == (labels[i] & ((1 << RUNS_SHIFT) - 1));
+        if (!possible)
+            return i;
         node = follow(node, labels[i]);
         if (node < 0)
             return i;

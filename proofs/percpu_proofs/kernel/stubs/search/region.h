@@ -84,7 +84,7 @@ bool percpu_key(int quiescent, struct hash *key, int node);
 int percpu_key_begin(long most);
 
 // steps.c
-enum { LEFT_OUT = -100, MOST_LABELS = 512 };
+enum { LEFT_OUT = -100, MOST_LABELS = 512, RUNS_SHIFT = 18 };
 extern struct percpu_plan percpu_plan;
 extern int percpu_works_left, percpu_failures_left, percpu_begun, percpu_operations;
 extern int percpu_nr_actors;

@@ -3,7 +3,7 @@
 
 enum { WORK = 32, BEGIN = 64, FREE = 128 }; // labels of an open search; below: an actor
 enum { LABEL = 0xff, FAULT_SHIFT = 8 };     // above: which request for memory fails
-enum { RUNS_SHIFT = 18 };                   // above: how often the actor runs to a point of its own
+// above: how often the actor runs to a point of its own
 
 struct percpu_plan percpu_plan OUTSIDE;
 struct percpu_move percpu_move OUTSIDE;
