@@ -167,7 +167,9 @@ def searched(job: TreeJob, on_slice: Callable[[Any], None] = lambda tally: None)
         outcome.states, outcome.edges, outcome.depth = tally.states, tally.edges, tally.depth
         outcome.operations = tally.operations if tally.complete else max(tally.operations - 1, 0)
         outcome.endless, outcome.kernel_stops = tally.endless, tally.kernel_stops
-        outcome.complete = bool(tally.complete) and not tally.kernel_stops
+        # nothing was searched behind a step that stops the kernel or an operation without end
+        cut_off = tally.kernel_stops or "BAL-3" in best
+        outcome.complete = bool(tally.complete) and not cut_off
         outcome.schedules = tally.schedules
         outcome.asked = judge.asked()
         if job.search.noted:

@@ -199,6 +199,21 @@ static void enter_move(int node, int label, int before)
     *known = (int)++percpu_tally.moves;
 }
 
+// A step that leads back: the operation may go round in a circle, and never end by itself.
+static void check_end(int node, int label)
+{
+    struct percpu_outcome outcome;
+    int point, steps = 0;
+
+    percpu_image_peek();
+    do
+        point = percpu_actor_step(percpu_mover, &outcome);
+    while (point > 0 && point != PERCPU_WAITING && ++steps < MOST_STEPS);
+    percpu_image_unpeek();
+    if (steps == MOST_STEPS)
+        enter_trouble(node, label, false, "BAL-3: an operation that runs alone does not end");
+}
+
 // A step out of the present state, which is that of a node; returns the node that it leads to, or -1.
 static int follow(int node, int label)
 {
@@ -226,6 +241,9 @@ static int follow(int node, int label)
     check_troubles(node, label, &before);
     enter_move(node, label, at);
     known = percpu_table_at(&node_table, key);
+    if (*known && percpu_is_under_way(percpu_mover) &&
+        percpu_nodes[*known - 1].depth <= percpu_nodes[node].depth)
+        check_end(node, label);
     if (*known) {
         struct percpu_node *met = &percpu_nodes[*known - 1];
 
