@@ -21,7 +21,8 @@ from percpu_proofs.explore.fuzz import Fuzz
 from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.sequences import Sequences
-from percpu_proofs.explore.world import Start, World
+from percpu_proofs.explore.start import Start
+from percpu_proofs.explore.world import World
 from percpu_proofs.machine import Machine
 from percpu_reference import VARIANTS, VariantFileError, build
 from percpu_reference.chunk import Area, Block, Chunk, ListHead

@@ -17,8 +17,9 @@ from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.scenario import Scenario
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.search import Explored
+from percpu_proofs.explore.start import Start
 from percpu_proofs.explore.watch import Watch
-from percpu_proofs.explore.world import Start, World
+from percpu_proofs.explore.world import World
 from percpu_proofs.refinement import machine_of
 from percpu_reference import VARIANTS
 

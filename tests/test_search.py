@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from difflib import unified_diff
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -34,6 +36,13 @@ from percpu_reference.variants.linux_6_12 import Linux612
 
 pytestmark = pytest.mark.skipif(not FOUND, reason=MISSING)
 SEARCHES = {search.name: search for search in (*QUICK, *noting())}
+SOURCE = "mm/percpu.c"
+FREES = "size = pcpu_free_area(chunk, off);"
+"""The statement of free_percpu under pcpu_lock that frees."""
+NESTED = (
+    "{ static DEFINE_SPINLOCK(inner); spin_lock(&inner); barrier(); spin_unlock(&inner); }"
+)
+"""A lock taken within pcpu_lock: nobody else runs where it is released."""
 FEWEST = {
     "HINT-3": ("quarters", 3), "HINT-4": ("quarters", 4), "HINT-5": ("crumbs", 3),
     "LIST-2": ("crumbs", 4), "BAL-1": ("pages", 5), "BAL-2": ("pages", 3), "RCL-3": ("pages", 6),
@@ -65,10 +74,30 @@ def _outcome(tree: Tree, into: Path, search: TreeSearch) -> TreeOutcome:
 
 
 def _edited(into: Path, edit: Edit) -> Tree:
+    return _changed(into, lambda text: seeded(text, edit.bug), edit.bug.file)
+
+
+def _changed(into: Path, change: Callable[[str], str], file: str = SOURCE) -> Tree:
+    """Return a copy of the newest tree, with one file changed."""
     tree = copy_tree(tree_of(FOUND[-1]), into)
-    path = tree.top / edit.bug.file
-    path.write_text(seeded(path.read_text(), edit.bug))
+    path = tree.top / file
+    text = path.read_text()
+    assert change(text) != text
+    path.write_text(change(text))
     return tree
+
+
+def _freeing(added: str) -> Callable[[str], str]:
+    """Return the change that adds a statement to free_percpu, behind the free itself."""
+    return lambda text: text.replace(FREES, f"{FREES}\n\t{added}")
+
+
+def _patch(path: Path, change: Callable[[str], str]) -> Path:
+    """Write a change of the newest tree's allocator as a patch."""
+    text = (tree_of(FOUND[-1]).top / SOURCE).read_text()
+    lines, changed = text.splitlines(True), change(text).splitlines(True)
+    path.write_text("".join(unified_diff(lines, changed, f"a/{SOURCE}", f"b/{SOURCE}")))
+    return path
 
 
 @pytest.mark.parametrize("archive", FOUND, ids=lambda path: path.name)
@@ -148,10 +177,8 @@ def test_an_edit_is_found_under_its_clause(edit: Edit, folder: Path, tmp_path: P
 def _harmless(tmp_path: Path) -> Iterator[Tree]:
     for number, edit in enumerate(HARMLESS):
         yield _edited(tmp_path / f"tree-{number}", edit)
-    tree = copy_tree(tree_of(FOUND[-1]), tmp_path / "high")
-    header = tree.top / "mm/percpu.c"
-    header.write_text(re.sub(*HIGH, header.read_text()))
-    yield tree
+    yield _changed(tmp_path / "high", lambda text: re.sub(*HIGH, text))
+    yield _changed(tmp_path / "nested", _freeing(NESTED))
 
 
 @pytest.mark.deep
@@ -187,11 +214,7 @@ def test_a_patch_that_loops_or_crashes_is_a_finding(
     what: str, folder: Path, tmp_path: Path
 ) -> None:
     """Neither hangs the tool nor takes it down; the operations that lead there are named."""
-    tree = copy_tree(tree_of(FOUND[-1]), tmp_path / "tree")
-    path = tree.top / "mm/percpu.c"
-    text = path.read_text()
-    anchor = "size = pcpu_free_area(chunk, off);"
-    path.write_text(text.replace(anchor, f"{anchor}\n\t{_DEADLY[what]}"))
+    tree = _changed(tmp_path / "tree", _freeing(_DEADLY[what]))
     search = replace(SEARCHES["pages"], plan=replace(SEARCHES["pages"].plan, longest=3))
     outcome = _outcome(tree, folder / tmp_path.name, search)
     assert outcome.examples.keys() & {what.partition(" ")[0], "BUG"}
@@ -214,7 +237,7 @@ def test_what_the_tree_breaks_the_model_breaks(name: str, folder: Path) -> None:
         assert clause in broken
 
 
-def _review(*arguments: str) -> tuple[int, dict[str, object]]:
+def _review(*arguments: str) -> tuple[int, dict[str, Any]]:
     done = CliRunner().invoke(main, ["review", "--json", "--jobs", "1", *arguments])
     return done.exit_code, json.loads(done.stdout) if done.stdout else {"error": done.output}
 
@@ -222,63 +245,63 @@ def _review(*arguments: str) -> tuple[int, dict[str, object]]:
 @pytest.mark.deep
 def test_review_of_a_patch(tmp_path: Path) -> None:
     """What it newly breaks comes first, what it mends is named, and the token replays."""
-    tree = tree_of(FOUND[-1])
-    whole = (tree.top / "mm/percpu.c").read_text().splitlines(keepends=True)
-    at = next(n for n, line in enumerate(whole) if "nr_empty_pop_pages -= chunk->nr_empty" in line)
-    patch = tmp_path / "float.patch"
-    patch.write_text(
-        f"--- a/mm/percpu.c\n+++ b/mm/percpu.c\n@@ -{at},3 +{at},2 @@\n"
-        f" {whole[at - 1]}-{whole[at]} {whole[at + 1]}"
-    )
-    source = ("--source", str(tree.top), "--patch", str(patch))
+    line = "\tpcpu_nr_empty_pop_pages -= chunk->nr_empty_pop_pages;\n"
+    patch = _patch(tmp_path / "float.patch", lambda text: text.replace(line, "", 1))
+    base = ("--source", str(tree_of(FOUND[-1]).top))
+    source = (*base, "--patch", str(patch))
     code, found = _review(*source, "--fix", "R3", "--search", "crumbs", "--search", "pages")
     assert code == 1, found
-    changes = found["changes"]
-    assert isinstance(changes, dict)
-    assert changes["new"] == ["FLT-1"]
-    assert "LIST-2" in changes["mended"]
-    cell = found["trees"]["patched"]["FLT-1"]  # type: ignore[index]
-    steps = cell["counterexample"]["steps"]
-    assert any(step["function"].startswith("pcpu_") and step["line"] for step in steps)
-    token = cell["counterexample"]["token"]
-    replayed = CliRunner().invoke(main, ["replay", token, *source, "--json"])
+    assert found["changes"]["new"] == ["FLT-1"]
+    assert "LIST-2" in found["changes"]["mended"]
+    example = found["trees"]["patched"]["FLT-1"]["counterexample"]
+    assert any(step["function"].startswith("pcpu_") and step["line"] for step in example["steps"])
+    replayed = CliRunner().invoke(main, ["replay", example["token"], *source, "--json"])
     assert replayed.exit_code == 0, replayed.output
     assert "FLT-1" in json.loads(replayed.stdout)["broken"]
-    sound = CliRunner().invoke(main, ["replay", token, "--source", str(tree.top), "--json"])
+    sound = CliRunner().invoke(main, ["replay", example["token"], *base, "--json"])
     assert sound.exit_code == 1  # the base does not break it
 
 
 @pytest.mark.deep
 def test_a_patch_that_does_not_compile_is_named_with_its_line(tmp_path: Path) -> None:
-    tree = tree_of(FOUND[-1])
-    whole = (tree.top / "mm/percpu.c").read_text().splitlines(keepends=True)
-    at = next(n for n, line in enumerate(whole) if "size = pcpu_free_area(chunk, off);" in line)
-    patch = tmp_path / "typo.patch"
-    patch.write_text(
-        f"--- a/mm/percpu.c\n+++ b/mm/percpu.c\n@@ -{at},3 +{at},4 @@\n"
-        f" {whole[at - 1]} {whole[at]}+\tsize += no_such_variable;\n {whole[at + 1]}"
-    )
+    patch = _patch(tmp_path / "typo.patch", _freeing("size += no_such_variable;"))
+    number = next(n for n, text in enumerate(patch.open(), 1) if "no_such" in text)
+    source = str(tree_of(FOUND[-1]).top)
     done = CliRunner().invoke(
-        main, ["review", "--source", str(tree.top), "--patch", str(patch), "--jobs", "1"]
+        main, ["review", "--source", source, "--patch", str(patch), "--jobs", "1"]
     )
     assert done.exit_code == 2
-    assert "typo.patch:6" in done.output
+    assert f"typo.patch:{number}" in done.output
     assert "no_such_variable" in done.output
 
 
+@pytest.mark.parametrize("command", [["review"], ["explore", "reuse"], ["replay", "percpu1.x"]])
+def test_a_patch_wants_a_tree(command: list[str]) -> None:
+    done = CliRunner().invoke(main, [*command, "--patch", "some.patch"])
+    assert done.exit_code == 2
+    assert "--source TREE" in done.output
+
+
+def _with_field(text: str) -> str:
+    return text.replace("\tbool\t\t\tisolated;", "\tbool\t\t\tisolated;\n\tint turn;", 1)
+
+
 @pytest.mark.deep
-def test_what_no_description_shows_is_part_of_the_key(tmp_path: Path) -> None:
-    """A variable that a patch adds tells states apart, or they would be merged wrongly."""
-    tree = copy_tree(tree_of(FOUND[-1]), tmp_path / "tree")
-    path = tree.top / "mm/percpu.c"
-    anchor = "size = pcpu_free_area(chunk, off);"
-    added = f"{anchor}\n\t{{ static int turn; turn = (turn + 1) % 3; }}"
-    path.write_text(path.read_text().replace(anchor, added))
-    library = CompiledTree("base", tree, tmp_path / "out", None).library(SEARCHES["pages"])
-    assert any(name.startswith("turn") for name, _, _ in library.undescribed)
+@pytest.mark.parametrize("where", ["variable", "field"])
+def test_what_no_description_shows_is_part_of_the_key(
+    where: str, folder: Path, tmp_path: Path
+) -> None:
+    """What a patch adds tells states apart, or they would be merged wrongly."""
+    if where == "variable":
+        change = _freeing("{ static int turn; turn = (turn + 1) % 3; }")
+        tree = _changed(tmp_path / "tree", change)
+    else:
+        tree = _changed(tmp_path / "tree", _with_field, "mm/percpu-internal.h")
+        path = tree.top / SOURCE
+        path.write_text(_freeing("chunk->turn = (chunk->turn + 1) % 3;")(path.read_text()))
     search = replace(SEARCHES["pages"], plan=replace(SEARCHES["pages"].plan, longest=4))
-    ours = searched(TreeJob("base", library, search))
-    plain = searched(TreeJob("base", _library(FOUND[-1], tmp_path / "plain"), search))
+    ours = _outcome(tree, folder / tmp_path.name, search)
+    plain = searched(TreeJob("base", _library(FOUND[-1], folder / FOUND[-1].name), search))
     assert ours.states > plain.states
 
 

@@ -15,21 +15,29 @@ class StatsView(Protocol):
     """Lifetime and current counts (struct percpu_stats)."""
 
     @property
-    def nr_alloc(self) -> int: ...  # noqa: D102
+    def nr_alloc(self) -> int:
+        """Areas ever taken."""
     @property
-    def nr_dealloc(self) -> int: ...  # noqa: D102
+    def nr_dealloc(self) -> int:
+        """Areas ever given back."""
     @property
-    def nr_cur_alloc(self) -> int: ...  # noqa: D102
+    def nr_cur_alloc(self) -> int:
+        """Areas that live."""
     @property
-    def nr_max_alloc(self) -> int: ...  # noqa: D102
+    def nr_max_alloc(self) -> int:
+        """Most areas that lived at once."""
     @property
-    def nr_chunks(self) -> int: ...  # noqa: D102
+    def nr_chunks(self) -> int:
+        """Chunks that live; the first and the reserved one are one."""
     @property
-    def nr_max_chunks(self) -> int: ...  # noqa: D102
+    def nr_max_chunks(self) -> int:
+        """Most chunks that lived at once."""
     @property
-    def min_alloc_size(self) -> int: ...  # noqa: D102
+    def min_alloc_size(self) -> int:
+        """The smallest area ever taken, in bytes."""
     @property
-    def max_alloc_size(self) -> int: ...  # noqa: D102
+    def max_alloc_size(self) -> int:
+        """The largest, in bytes."""
 
 
 @states("ACC-1")

@@ -272,12 +272,12 @@ def judge_gap(allocator: Any, gap: Any) -> None:
         monitor.judge(allocator, quiescent=False)
 
 
-def _visible(run: Any, marks: Sequence[Mark]) -> Callable[..., Any]:
+def _visible(run: Callable[..., Any], marks: Sequence[Mark]) -> Callable[..., Any]:
     """Give what runs a function the contract that tools look for, as icontract's decorators would.
 
     The function itself, without its contract, is `__wrapped__`.
     """
-    shown: Any = run.__wrapped__
+    shown: Any = inspect.unwrap(run, stop=lambda f: f is not run)
     for mark in sorted(marks, key=lambda mark: mark.kind == "old"):
         if mark.kind == "require":
             shown = icontract.require(_holds(mark.condition), sentence(mark))(shown)
@@ -289,7 +289,7 @@ def _visible(run: Any, marks: Sequence[Mark]) -> Callable[..., Any]:
     for name in ("__preconditions__", "__postconditions__", "__postcondition_snapshots__"):
         setattr(run, name, getattr(checker, name, []))
     run.__doc__ = "\n".join([inspect.getdoc(run) or "", *_lines(marks)])
-    return run  # type: ignore[no-any-return]
+    return run
 
 
 def without_contract(function: Callable[..., Any]) -> Callable[..., Any]:

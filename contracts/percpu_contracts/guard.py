@@ -178,7 +178,8 @@ def _judging(put: Callable[..., None]) -> Callable[..., None]:
         if field == "monitor" and value is not None and value.guard.data is None:
             value.guard.data = IndexData(self, value.guard.open)
 
-    judged.guards = True  # type: ignore[attr-defined]  # read by `is_guarded`
+    marked: Any = judged
+    marked.guards = True  # read by `is_guarded`
     return judged
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, ClassVar, Protocol
 
 from percpu_contracts.monitor import Monitor
@@ -43,8 +44,14 @@ class Model(AllocatorView, Protocol):
     chunk_lists: list[Any]
     monitor: Monitor
 
-    def is_atomic(self, gfp: int) -> bool: ...  # noqa: D102
+    def is_atomic(self, gfp: int) -> bool:
+        """Return whether a request with these flags must not sleep."""
 
-    def request_type(self, gfp: int) -> int: ...  # noqa: D102
+    def request_type(self, gfp: int) -> int:
+        """Return the type of chunks that serves a request with these flags."""
 
-    def chunk_slot(self, chunk: Any) -> int: ...  # noqa: D102
+    def chunk_slot(self, chunk: Any) -> int:
+        """Return the slot that a chunk's hints ask for."""
+
+    def chunks(self) -> Iterable[LinkedChunk]:
+        """Return every live chunk, the reserved one too."""

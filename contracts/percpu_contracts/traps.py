@@ -45,11 +45,14 @@ class Witness(Protocol):
     lock: bool
     open: list[tuple[Any, type]]  # each with its trap
 
-    def change(self, thing: Any, field: object) -> None: ...  # noqa: D102
+    def change(self, thing: Any, field: object) -> None:
+        """Hear that a field of a thing, or an element of it, is about to change."""
 
-    def write(self, pages: Any) -> None: ...  # noqa: D102
+    def write(self, pages: Any) -> None:
+        """Hear that populated pages are about to change."""
 
-    def read(self) -> None: ...  # noqa: D102
+    def read(self) -> None:
+        """Hear that they are read."""
 
 
 class _Here(threading.local):

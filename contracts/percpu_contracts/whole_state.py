@@ -25,7 +25,7 @@ from percpu_spec.definitions import (
     right_free,
 )
 from percpu_spec.geometry import Geometry
-from percpu_spec.views import AllocatorView, ChunkView
+from percpu_spec.views import HINTS, AllocatorView, ChunkView
 
 Broken = tuple[str, str]
 """A clause id and what is wrong."""
@@ -33,15 +33,7 @@ Broken = tuple[str, str]
 Facts = tuple[int, tuple[int, int, int]]
 """Of a block: free bits, and the left, the longest and the right free run."""
 
-_hints_of: Callable[[object], tuple[int, ...]] = attrgetter(
-    "scan_hint",
-    "scan_hint_start",
-    "contig_hint",
-    "contig_hint_start",
-    "left_free",
-    "right_free",
-    "first_free",
-)
+_hints_of: Callable[[object], tuple[int, ...]] = attrgetter(*HINTS)
 _counters_of: Callable[[object], tuple[object, ...]] = attrgetter(
     *("free_bytes", "nr_populated", "nr_empty_pop_pages", "immutable"),
     *("nr_pages", "start_offset", "end_offset"),

@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable
 
 from percpu_proofs.explore.scenarios import SCENARIOS
-from percpu_proofs.explore.world import Start, World
+from percpu_proofs.explore.start import Start
+from percpu_proofs.explore.world import World
 
 
 class Shared:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Literal
+from typing import Any, Literal
 
 Backing = Literal["vm", "km"]
 
@@ -138,7 +138,7 @@ class Geometry:
     def with_mapping(self, changes: Mapping[str, object]) -> Geometry:
         """Return a geometry with fields replaced; `async` is accepted for `async_enabled`."""
         names = {f.name for f in fields(self) if f.init}
-        done: dict[str, object] = {}
+        done: dict[str, Any] = {}
         for given, value in changes.items():
             name = "async_enabled" if given == "async" else given
             if name not in names:
@@ -154,4 +154,4 @@ class Geometry:
             except ValueError:
                 raise GeometryError(f"{given}={value}: expected a whole number") from None
             done[name] = bool(number) if name in ("memcg", "async_enabled") else number
-        return replace(self, **done)  # type: ignore[arg-type]
+        return replace(self, **done)

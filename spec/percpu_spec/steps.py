@@ -38,13 +38,17 @@ class Stand(Protocol):
     """A gap in which an operation stands, with the chunk and the pages that it holds."""
 
     @property
-    def kind(self) -> Kind: ...  # noqa: D102
+    def kind(self) -> Kind:
+        """What the step that leaves it is about to do."""
     @property
-    def chunk(self) -> ChunkView | None: ...  # noqa: D102
+    def chunk(self) -> ChunkView | None:
+        """The chunk that the operation holds, if any."""
     @property
-    def start(self) -> int: ...  # noqa: D102
+    def start(self) -> int:
+        """The first of the pages that it holds."""
     @property
-    def end(self) -> int: ...  # noqa: D102
+    def end(self) -> int:
+        """The page behind the last of them."""
 
 
 class Deed(Enum):

@@ -8,9 +8,20 @@ without their prefix. Bits are map bits (one granule each), pages are unit pages
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from percpu_spec.geometry import Geometry
+
+HINTS: Final = (
+    "scan_hint",
+    "scan_hint_start",
+    "contig_hint",
+    "contig_hint_start",
+    "left_free",
+    "right_free",
+    "first_free",
+)
+"""The hints of a block, in the order in which vectors and records write them."""
 
 
 class BitMap(Protocol):
@@ -36,52 +47,73 @@ class BlockView(Protocol):
     """Hints of one block, or of a whole chunk (struct pcpu_block_md). All in bits."""
 
     @property
-    def scan_hint(self) -> int: ...  # noqa: D102
+    def scan_hint(self) -> int:
+        """Length of a free run before the longest one known, in bits; 0 if there is none."""
     @property
-    def scan_hint_start(self) -> int: ...  # noqa: D102
+    def scan_hint_start(self) -> int:
+        """Where that run begins, in bits."""
     @property
-    def contig_hint(self) -> int: ...  # noqa: D102
+    def contig_hint(self) -> int:
+        """Length of the longest free run known, in bits."""
     @property
-    def contig_hint_start(self) -> int: ...  # noqa: D102
+    def contig_hint_start(self) -> int:
+        """Where it begins, in bits."""
     @property
-    def left_free(self) -> int: ...  # noqa: D102
+    def left_free(self) -> int:
+        """Free bits from the first bit on."""
     @property
-    def right_free(self) -> int: ...  # noqa: D102
+    def right_free(self) -> int:
+        """Free bits up to the last bit."""
     @property
-    def first_free(self) -> int: ...  # noqa: D102
+    def first_free(self) -> int:
+        """A bit before which none is free."""
     @property
-    def nr_bits(self) -> int: ...  # noqa: D102
+    def nr_bits(self) -> int:
+        """How many bits the hints are about."""
 
 
 class ChunkView(Protocol):
     """One chunk (struct pcpu_chunk). Offsets and free_bytes in bytes."""
 
     @property
-    def free_bytes(self) -> int: ...  # noqa: D102
+    def free_bytes(self) -> int:
+        """Free bytes, by count."""
     @property
-    def chunk_md(self) -> BlockView: ...  # noqa: D102
+    def chunk_md(self) -> BlockView:
+        """Hints of the whole chunk."""
     @property
-    def md_blocks(self) -> Sequence[BlockView]: ...  # noqa: D102
+    def md_blocks(self) -> Sequence[BlockView]:
+        """Hints of each page, in their order."""
     @property
-    def alloc_map(self) -> BitMap: ...  # noqa: D102
+    def alloc_map(self) -> BitMap:
+        """A bit for each granule: 1 where an area is."""
     @property
-    def bound_map(self) -> BitMap: ...  # noqa: D102
+    def bound_map(self) -> BitMap:
+        """A bit more than alloc_map: 1 where an area begins or one has ended."""
     @property
-    def populated(self) -> BitMap: ...  # noqa: D102
+    def populated(self) -> BitMap:
+        """A bit for each page: 1 where it is backed on every CPU."""
     @property
-    def immutable(self) -> bool: ...  # noqa: D102
+    def immutable(self) -> bool:
+        """Whether its pages stay: a chunk of boot."""
     @property
-    def isolated(self) -> bool: ...  # noqa: D102
+    def isolated(self) -> bool:
+        """Whether it is out of circulation, on to_depopulate or sidelined."""
     @property
-    def start_offset(self) -> int: ...  # noqa: D102
+    def start_offset(self) -> int:
+        """Bytes at its beginning that it shares and does not serve."""
     @property
-    def end_offset(self) -> int: ...  # noqa: D102
+    def end_offset(self) -> int:
+        """Bytes at its end that it does not serve."""
     @property
-    def nr_pages(self) -> int: ...  # noqa: D102
+    def nr_pages(self) -> int:
+        """How many pages it has, backed or not."""
     @property
-    def nr_populated(self) -> int: ...  # noqa: D102
+    def nr_populated(self) -> int:
+        """Pages that are backed, by count."""
     @property
-    def nr_empty_pop_pages(self) -> int: ...  # noqa: D102
+    def nr_empty_pop_pages(self) -> int:
+        """Backed pages without an area, by count."""
 
 
 class AllocatorView(Protocol):
@@ -92,13 +124,17 @@ class AllocatorView(Protocol):
     """
 
     @property
-    def geometry(self) -> Geometry: ...  # noqa: D102
+    def geometry(self) -> Geometry:
+        """The sizes that it was booted with."""
     @property
-    def free_slot(self) -> int: ...  # noqa: D102
+    def free_slot(self) -> int:
+        """Slot of fully free chunks."""
     @property
-    def sidelined_slot(self) -> int: ...  # noqa: D102
+    def sidelined_slot(self) -> int:
+        """Slot of chunks that reclaim has drained."""
     @property
-    def to_depopulate_slot(self) -> int: ...  # noqa: D102
+    def to_depopulate_slot(self) -> int:
+        """Slot of chunks that wait for reclaim."""
     @property
     def nr_slots(self) -> int:
         """How many lists there are, of all types."""
@@ -115,9 +151,11 @@ class AllocatorView(Protocol):
     def nr_populated(self) -> int:
         """Populated pages per unit, the whole pages of the static part included."""
     @property
-    def first_chunk(self) -> ChunkView: ...  # noqa: D102
+    def first_chunk(self) -> ChunkView:
+        """The chunk that serves the dynamic part of the first unit."""
     @property
-    def reserved_chunk(self) -> ChunkView | None: ...  # noqa: D102
+    def reserved_chunk(self) -> ChunkView | None:
+        """The chunk that serves the reserved part, if there is one."""
 
     def chunk_type(self, chunk: ChunkView, /) -> int:
         """Return the type of a chunk, below chunk_types."""

@@ -173,7 +173,7 @@ def charges_are_owed(self: Model) -> str | None:
     granule = self.geometry.granule
     sizes = [
         area_size(chunk, bit * granule, self.geometry) or 0
-        for chunk in self.chunks()  # type: ignore[attr-defined]
+        for chunk in self.chunks()
         for bit in chunk.obj_exts or ()
     ]
     if self.env.objcg_refs != len(sizes):

@@ -11,7 +11,7 @@ from rich.console import Console
 from percpu_contracts.registry import SEARCH
 from percpu_proofs.commands import output
 from percpu_proofs.commands.ladder import show_ladder
-from percpu_proofs.commands.tree_options import tree_options
+from percpu_proofs.commands.tree_options import ChosenTree, tree_options
 from percpu_proofs.commands.trees import explore_tree
 from percpu_proofs.explore.crosscheck import cross_check
 from percpu_proofs.explore.ladder import climb
@@ -22,9 +22,10 @@ from percpu_proofs.explore.sampling import Strategy
 from percpu_proofs.explore.scenario import Scenario, Verdict
 from percpu_proofs.explore.scenario_file import read_scenario
 from percpu_proofs.explore.scenarios import FOLDER, SCENARIOS
-from percpu_proofs.explore.search import Explored, Finding
+from percpu_proofs.explore.search import Explored, Finding, Mode
+from percpu_proofs.explore.start import Start
 from percpu_proofs.explore.token import Token
-from percpu_proofs.explore.world import Start, World
+from percpu_proofs.explore.world import World
 from percpu_proofs.inputs import InputError, one_of
 from percpu_proofs.refinement import DEPARTURE, may_depart
 from percpu_proofs.spread import default_jobs
@@ -73,7 +74,7 @@ _DRAWN = 10_000  # schedules, where only --pct is given
 def explore(
     scenario: str | None,
     variant: str,
-    mode: str,
+    mode: Mode,
     refine: bool,
     crossed: bool,
     max_steps: int | None,
@@ -83,19 +84,16 @@ def explore(
     jobs: int | None,
     dask: str | None,
     listing: bool,
-    source: Path | None,
-    patches: tuple[Path, ...],
-    fixes: tuple[str, ...],
-    stub: Path | None,
+    tree: ChosenTree | None,
     as_json: bool,
 ) -> None:
     """Search all schedules of SCENARIO; without one, list the scenarios.
 
     SCENARIO is the name of one, or a FILE with one of your own; `explore --list` prints where those
     of the package are, to be copied. With --source the code of a kernel tree runs in the place of a
-    variant. Every state is judged. A clause that is broken is shown with a
-    small counterexample and a token for replay. Exit 1 where what is found is not what the scenario
-    expects of the variant, or else what the variant declares.
+    variant. Every state is judged. A clause that is broken is shown with a small counterexample and
+    a token for replay. Exit 1 where what is found is not what the scenario expects of the variant,
+    or else what the variant declares.
     """
     if listing or scenario is None:
         if mode != "matching" or crossed or max_steps or schedules or depth or jobs or dask:
@@ -103,10 +101,10 @@ def explore(
         _list(as_json)
         return
     chosen = _chosen(scenario)
-    if source is not None:
+    if tree is not None:
         if mode != "matching" or crossed or max_steps or schedules or depth or jobs or dask:
             raise InputError("--source", None, "SCENARIO alone beside it: states are matched")
-        explore_tree(chosen, source, patches, fixes, stub, as_json)
+        explore_tree(chosen, tree, as_json)
         return
     drawing = bool(schedules or depth)
     if drawing and (crossed or max_steps or mode != "matching"):
@@ -136,7 +134,7 @@ def explore(
         elif mode == "all":
             result = parts.every_schedule(chosen, variant, max_steps=max_steps, refine=refine)
         else:
-            result = search(start, mode, max_steps=max_steps, refine=refine)  # type: ignore[arg-type]
+            result = search(start, mode, max_steps=max_steps, refine=refine)
     departure = _departure(variant, result)
     found, interrupted = _small(chosen, variant, result)
     tokens = {name: _token(chosen, variant, result, name, c) for name, c in found.items()}

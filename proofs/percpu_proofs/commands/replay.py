@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from percpu_proofs.commands import output
 from percpu_proofs.commands.ladder import plain, show_ladder
-from percpu_proofs.commands.tree_options import tree_options
+from percpu_proofs.commands.tree_options import ChosenTree, tree_options
 from percpu_proofs.commands.trees import replay_on_tree
 from percpu_proofs.explore.ladder import climb, replayed
 from percpu_proofs.explore.schedulers.replay import ImpossibleStepError
@@ -26,10 +24,7 @@ from percpu_spec.catalogue import REFINE, title
 @output.json_option
 def replay(
     token: str,
-    source: Path | None,
-    patches: tuple[Path, ...],
-    fixes: tuple[str, ...],
-    stub: Path | None,
+    tree: ChosenTree | None,
     as_json: bool,
 ) -> None:
     """Run the schedule of TOKEN again and show each step with its memory map.
@@ -37,15 +32,15 @@ def replay(
     A token is refused when the code of its variant has changed since. One of compiled code
     (percputree1.) runs on a tree, with --source.
     """
-    if token.startswith(PREFIX) or source is not None:
-        if source is None:
+    if token.startswith(PREFIX) or tree is not None:
+        if tree is None:
             raise InputError("token", None, "--source TREE to run compiled code", token[:20])
         if not token.startswith(PREFIX):
             raise InputError(
                 "token", None, f"a token of compiled code, {PREFIX}...: "
                 "conform kernel --token replays those of the model on a tree", token[:20],
             )  # fmt: skip
-        replay_on_tree(read_tree_token(token), source, patches, fixes, stub, as_json)
+        replay_on_tree(read_tree_token(token), tree, as_json)
         return
     read = read_token(token)
     try:

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from percpu_proofs.commands import output
 from percpu_proofs.commands.review_tree import review_trees, searches_for
-from percpu_proofs.commands.tree_options import tree_options
+from percpu_proofs.commands.tree_options import ChosenTree, tree_options
 from percpu_proofs.inputs import InputError
 from percpu_proofs.review.jobs import Outcome, enter_small, jobs_for, run, shrinking
 from percpu_proofs.review.matrix import Cell, changes, matrix, matrix_json, not_asked
@@ -22,6 +22,11 @@ from percpu_reference.variants import VARIANTS, variant_class
 from percpu_spec.catalogue import clause as clause_of
 
 _SIGNS = {"holds": "holds", "violated": "BROKEN", "unchecked": "?", "not applicable": "-"}
+_QUESTION = """\
+What must the percpu allocator never break, and which algorithm keeps it? A row is a clause of the
+specification (percpu-spec explain ID), a column an algorithm: linux_6_12 is the kernel's of 6.1 to
+6.12, reference the same with the fixes after which all clauses hold, the others came before it.
+"""
 _LEGEND = """\
 holds     in every search below that judged it, within its bound; never more than that
 BROKEN n  a run broke it; n operations in the shortest counterexample that was found
@@ -43,10 +48,7 @@ BROKEN n  a run broke it; n operations in the shortest counterexample that was f
 @output.json_option
 def review(
     chosen: tuple[str, ...],
-    source: Path | None,
-    patches: tuple[Path, ...],
-    fixes: tuple[str, ...],
-    stub: Path | None,
+    tree: ChosenTree | None,
     searches: tuple[str, ...],
     clause: str | None,
     quick: bool,
@@ -67,16 +69,13 @@ def review(
     --patch, what the patch makes of it too. Exit 1 for what the patch newly breaks, or, without
     one, what the tree breaks and the model of it does not declare.
     """
-    if source is not None:
+    if tree is not None:
         if chosen:
             raise InputError("--variant", None, "variants, or a tree with --source, not both")
         if clause is not None:
             clause_of(clause)  # raises for one that is not there
         review_trees(
-            source,
-            patches,
-            fixes,
-            stub=stub,
+            tree,
             searches=searches_for(searches, quick=quick, deep=deep),
             clause=clause,
             jobs=jobs,
@@ -84,10 +83,8 @@ def review(
             as_json=as_json,
         )
         return
-    if patches or fixes or stub or searches or clause or quick:
-        raise InputError(
-            "--patch, --fix, --stub, --search, --clause, --quick", None, "--source TREE beside them"
-        )
+    if searches or clause or quick:
+        raise InputError("--search, --clause, --quick", None, "--source TREE beside them")
     variants = tuple(dict.fromkeys(chosen)) or tuple(VARIANTS)
     for name in variants:
         variant_class(name)
@@ -142,6 +139,8 @@ def _show(
     ]
     names = [Path(v).stem for v in variants]
     title = "\nverdicts" if unexpected else "verdicts"
+    if not unexpected:
+        out.print(_QUESTION, markup=False, soft_wrap=True)
     out.print(output.table(title, ("clause", "what", *names), rows))
     out.print(_LEGEND, markup=False)
     columns = ("search", "how far", "what")

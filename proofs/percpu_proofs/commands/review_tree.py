@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
 
 from percpu_proofs.commands import output
 from percpu_proofs.commands.tree_ladder import show_example
+from percpu_proofs.commands.tree_options import ChosenTree
 from percpu_proofs.inputs import InputError, one_of
 from percpu_proofs.kernel.search.accesses import Noted, added
 from percpu_proofs.kernel.search.job import TreeOutcome, run
@@ -25,14 +26,14 @@ from percpu_proofs.kernel.search.plans import (
 from percpu_proofs.kernel.search.trees import (
     BASE,
     PATCHED,
-    Changes,
     CompiledTree,
-    TreeCell,
     accesses,
-    changes,
-    compiled_trees,
-    fix_patch,
     jobs_for,
+)
+from percpu_proofs.review.trees import (
+    Changes,
+    TreeCell,
+    changes,
     not_asked,
     undeclared,
     verdicts,
@@ -57,11 +58,8 @@ def searches_for(names: Sequence[str], *, quick: bool, deep: bool) -> list[TreeS
 
 
 def review_trees(
-    source: Path,
-    patches: Sequence[Path],
-    fixes: Sequence[str],
+    chosen: ChosenTree,
     *,
-    stub: Path | None,
     searches: Sequence[TreeSearch],
     clause: str | None,
     jobs: int,
@@ -75,8 +73,7 @@ def review_trees(
     if dask is not None:
         raise InputError("--dask", None, "processes of this machine, which compiles the tree")
     began = time.perf_counter()
-    everything = [*patches, *(path for name in fixes for path in fix_patch(name))]
-    with compiled_trees(source, everything, stub) as trees:
+    with chosen.compiled() as trees:
         planned = jobs_for(trees, searches)
         with output.progress_bar("review") as bar:
             outcomes, interrupted = spread(
@@ -103,7 +100,7 @@ def review_trees(
                 for name, of in cells.items()
             },
             "releases": {tree.name: tree.tree.name for tree in trees},
-            "changes": (changed or Changes([], [], [], [], [])).as_json(),
+            "changes": asdict(changed or Changes()),
             "undeclared": undeclared(newest),
             "not_asked": not_asked(newest),
             "accesses": {
@@ -182,6 +179,12 @@ def _show(
     if changed is not None:
         unchanged = ", ".join(changed.unchanged) or "none"
         out.print(f"\nbroken before and after, with as many operations: {unchanged}")
+        if changed.open:
+            out.print(
+                f"not compared: {', '.join(changed.open)}: broken on one tree; on the other the "
+                "search that shows it did not come to its end",
+                soft_wrap=True,
+            )
     output.show_not_asked(out, not_asked(newest))
     rows = []
     for outcome in outcomes:
@@ -193,7 +196,11 @@ def _show(
 def _show_accesses(out: Console, new: Sequence[Noted], every: Sequence[Noted]) -> None:
     """List accesses without pcpu_lock, those that the patch adds first."""
     if new:
-        out.print("\naccesses without pcpu_lock that the patch adds; searched as stops too")
+        places = len({entry.pc for entry in new})
+        stops = "searched as stops too"
+        if places > MOST_STOPS:
+            stops = f"{MOST_STOPS} of {places} places {stops}"
+        out.print(f"\naccesses without pcpu_lock that the patch adds; {stops}")
         for entry in new:
             out.print(f"  {entry.access}", markup=False)
     known = {entry.access for entry in new}

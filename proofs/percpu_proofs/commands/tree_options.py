@@ -2,19 +2,59 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
-F = TypeVar("F", bound=Callable[..., Any])
+from percpu_proofs.inputs import InputError
+from percpu_proofs.kernel.search.trees import CompiledTree, compiled_trees, fix_patch
 
 _PATH = click.Path(path_type=Path)
 
 
-def tree_options(command: F) -> F:
-    """Add --source, --patch, --fix and --stub to a command."""
+@dataclass(frozen=True, slots=True)
+class ChosenTree:
+    """A tree, patches in their order, names of fixes that follow them, and a header of stubs."""
+
+    source: Path
+    patches: tuple[Path, ...]
+    fixes: tuple[str, ...]
+    stub: Path | None
+
+    def compiled(self) -> AbstractContextManager[list[CompiledTree]]:
+        """Give the tree, and behind it the patched one if there are patches. Raises InputError."""
+        fixes = [path for name in self.fixes for path in fix_patch(name)]
+        return compiled_trees(self.source, [*self.patches, *fixes], self.stub)
+
+
+def tree_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add --source, --patch, --fix and --stub, which the command gets as `tree`; None without.
+
+    Raises InputError for any of the others without --source.
+    """
+
+    @functools.wraps(command)
+    def with_tree(
+        *args: Any,
+        source: Path | None,
+        patches: tuple[Path, ...],
+        fixes: tuple[str, ...],
+        stub: Path | None,
+        **given: Any,
+    ) -> None:
+        tree = None
+        if source is not None:
+            tree = ChosenTree(source, patches, fixes, stub)
+        elif patches or fixes or stub:
+            raise InputError("--patch, --fix, --stub", None, "--source TREE beside them")
+        command(*args, tree=tree, **given)
+
+    chosen: Callable[..., None] = with_tree
     for option in (
         click.option("--stub", type=_PATH, help="A header for a tree that needs more stubs."),
         click.option(
@@ -29,5 +69,5 @@ def tree_options(command: F) -> F:
             help="A Linux source tree, 5.14 or later, or Debian's archive of one.",
         ),
     ):  # fmt: skip
-        command = option(command)
-    return command
+        chosen = option(chosen)
+    return chosen

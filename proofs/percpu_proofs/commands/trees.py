@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-
 from percpu_proofs.commands import output
 from percpu_proofs.commands.tree_ladder import name_of, show_example, show_rungs
+from percpu_proofs.commands.tree_options import ChosenTree
 from percpu_proofs.explore.scenario import Scenario
 from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel.instance import KernelStopped
@@ -15,24 +13,13 @@ from percpu_proofs.kernel.search.job import TreeJob, broken_by, run
 from percpu_proofs.kernel.search.plans import TreeSearch, of_scenario
 from percpu_proofs.kernel.search.retrace import retrace
 from percpu_proofs.kernel.search.tree_token import TreeToken
-from percpu_proofs.kernel.search.trees import compiled_trees, fix_patch, undeclared, verdicts
+from percpu_proofs.review.trees import undeclared, verdicts
 
 
-def _newest(patches: Sequence[Path], fixes: Sequence[str]) -> list[Path]:
-    return [*patches, *(path for name in fixes for path in fix_patch(name))]
-
-
-def explore_tree(
-    scenario: Scenario,
-    source: Path,
-    patches: Sequence[Path],
-    fixes: Sequence[str],
-    stub: Path | None,
-    as_json: bool,
-) -> None:
+def explore_tree(scenario: Scenario, chosen: ChosenTree, as_json: bool) -> None:
     """Search every schedule of a scenario on a tree's code; exit 1 for what is not declared."""
     search = of_scenario(scenario)
-    with compiled_trees(source, _newest(patches, fixes), stub) as trees:
+    with chosen.compiled() as trees:
         tree = trees[-1]
         outcome = run(TreeJob(tree.name, tree.library(search), search))
         cells = verdicts([outcome], tree.name)
@@ -84,21 +71,14 @@ def explore_tree(
         raise SystemExit(output.DIFFERS)
 
 
-def replay_on_tree(
-    token: TreeToken,
-    source: Path,
-    patches: Sequence[Path],
-    fixes: Sequence[str],
-    stub: Path | None,
-    as_json: bool,
-) -> None:
+def replay_on_tree(token: TreeToken, chosen: ChosenTree, as_json: bool) -> None:
     """Run a schedule again on a tree and show its steps; exit 1 if it does not break its clause.
 
     Raises InputError for a tree on which the schedule is not possible.
     """
     noted = bool(token.plan.stops_at) or token.clause.startswith("LOCK")
     search = TreeSearch("token", token.clause, token.plan, noted=noted)
-    with compiled_trees(source, _newest(patches, fixes), stub) as trees:
+    with chosen.compiled() as trees:
         tree = trees[-1]
         library = tree.library(search)
         try:

@@ -10,10 +10,10 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any
+from typing import Any, Protocol
 
 from percpu_reference.chunk import Chunk
-from percpu_reference.variants import Allocator
+from percpu_spec.views import HINTS
 
 Record = dict[str, Any]
 """One JSON object of a vector: g, x, or a chunk."""
@@ -21,16 +21,7 @@ Record = dict[str, Any]
 OFF_LIST = -1  # slot of the reserved chunk, which is on no list
 
 _DIGITS = bytes([0x30, 0x31]) + bytes(254)  # byte of a map -> ASCII digit
-_HINTS = (
-    "scan_hint",
-    "scan_hint_start",
-    "contig_hint",
-    "contig_hint_start",
-    "left_free",
-    "right_free",
-    "first_free",
-)
-_hints = attrgetter(*_HINTS)
+_hints = attrgetter(*HINTS)
 _scalars = attrgetter(
     "isolated",
     "immutable",
@@ -77,10 +68,34 @@ class StateRecord:
         return zlib.crc32(f'"g":{dump(self.g)}"slots":{dump(self.slots)}{chunks}'.encode())
 
 
+class Recordable(Protocol):
+    """What a record shows of an allocator: the model, or a compiled kernel's as it was read."""
+
+    env: Any  # counters, by the names of the model's environment
+    chunk_lists: Any  # in order, each with its slot, of chunks with a number
+    nr_populated: int
+    nr_empty_pop_pages: int
+
+    @property
+    def work_pending(self) -> bool:
+        """Whether balance work has been asked for and not begun."""
+
+    @property
+    def atomic_alloc_failed(self) -> bool:
+        """Whether a failed atomic allocation has left its mark."""
+
+    @property
+    def reserved_chunk(self) -> Any:
+        """The chunk that serves the reserved part, None if there is none."""
+
+    def chunk_slot(self, chunk: Any, /) -> int:
+        """Return the slot that a chunk's hints ask for."""
+
+
 class Recorder:
     """Reads one allocator's state again and again; a chunk that is as before is not rewritten."""
 
-    def __init__(self, allocator: Allocator) -> None:
+    def __init__(self, allocator: Recordable) -> None:
         self.allocator = allocator
         self._known: dict[int, tuple[tuple[object, ...], Record, str]] = {}
 
@@ -139,7 +154,7 @@ def chunk_record(chunk: Chunk, slot: int, computed: int) -> Record:
     return record
 
 
-def global_record(allocator: Allocator) -> Record:
+def global_record(allocator: Recordable) -> Record:
     """Return the counters under the checksum."""
     env = allocator.env
     return {
@@ -154,13 +169,13 @@ def global_record(allocator: Allocator) -> Record:
     }
 
 
-def list_record(allocator: Allocator) -> list[list[Any]]:
+def list_record(allocator: Recordable) -> list[list[Any]]:
     """Return the lists that hold chunks: slot and ids, head to tail."""
     lists = ([head.slot, [chunk.id for chunk in head]] for head in allocator.chunk_lists)
     return [entry for entry in lists if entry[1]]
 
 
-def counter_record(allocator: Allocator) -> Record:
+def counter_record(allocator: Recordable) -> Record:
     """Return the counters outside the checksum, cumulative."""
     env = allocator.env
     return {
@@ -174,6 +189,6 @@ def counter_record(allocator: Allocator) -> Record:
     }
 
 
-def checksum(allocator: Allocator) -> int:
+def checksum(allocator: Recordable) -> int:
     """Return the checksum of the allocator's state."""
     return Recorder(allocator).read().crc

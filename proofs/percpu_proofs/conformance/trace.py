@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import UnionType
 
 from percpu_contracts.contract import Level
 from percpu_contracts.monitor import ClauseViolation
@@ -251,5 +252,5 @@ class _Comparison:
         self.out.mismatches.append(Mismatch(line, t, kind, detail, tried))
 
 
-def _count(trace: Trace, kinds: object) -> int:
-    return sum(isinstance(event, kinds) for event in trace.events)  # type: ignore[arg-type]
+def _count(trace: Trace, kinds: type | UnionType) -> int:
+    return sum(isinstance(event, kinds) for event in trace.events)

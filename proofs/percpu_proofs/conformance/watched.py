@@ -27,6 +27,7 @@ class Watched(Protocol):
 def watched(variant: type[Allocator]) -> type[Allocator]:
     """Return the variant with what Watched has."""
 
+    # mypy takes no class from a variable for a base
     class Recorder(variant):  # type: ignore[valid-type, misc]
         """The variant, each search of a map noted."""
 

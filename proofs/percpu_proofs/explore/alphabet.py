@@ -39,8 +39,8 @@ class Alphabet:
     def operations(self, held: Mapping[int, object], handle: int) -> Iterator[Operation]:
         """Yield what can be done with these handles held; an allocation takes `handle`."""
         requests, faults = self._parsed
-        for kind, _, *rest in requests:
-            yield (kind, handle, *rest)  # type: ignore[misc]
+        for kind, _, size, align, reserved, flags in requests:
+            yield kind, handle, size, align, reserved, flags
         for other, area in held.items():
             if area is not None:
                 yield ("f", other, 0, 0, False, 0)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from percpu_contracts.monitor import Monitor
-from percpu_proofs.explore.world import Runner, Saved, World
+from percpu_proofs.explore.start import Runner, Saved
+from percpu_proofs.explore.world import World
 from percpu_reference.variants import Allocator
 from percpu_spec.catalogue import clauses
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from percpu_proofs.explore.modes import MODES, search
 from percpu_proofs.explore.search import Explored
-from percpu_proofs.explore.world import Start
+from percpu_proofs.explore.start import Start
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from percpu_proofs.explore.follower import Follower
+from percpu_proofs.explore.start import Saved, Start
 from percpu_proofs.explore.system import actor_of
-from percpu_proofs.explore.world import Saved, Start, World
+from percpu_proofs.explore.world import World
 from percpu_proofs.refinement import machine_of
 
 _FAR: Final = 2  # steps from a saved world on that are rather taken again than saved as well

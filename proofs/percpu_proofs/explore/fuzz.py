@@ -22,9 +22,9 @@ from percpu_proofs.explore.schedulers.bursts import Bursts
 from percpu_proofs.explore.schedulers.replay import InTurn, Replay
 from percpu_proofs.explore.search import Explored
 from percpu_proofs.explore.shrink import Program, shrink, smaller
+from percpu_proofs.explore.start import Start
 from percpu_proofs.explore.system import Scheduler, scheduled
 from percpu_proofs.explore.watch import Watch
-from percpu_proofs.explore.world import Start
 from percpu_proofs.oplist import Operation
 from percpu_reference import build
 from percpu_reference.variants import Allocator

@@ -15,7 +15,7 @@ from percpu_proofs.explore.alphabet import WORK, state_key
 from percpu_proofs.explore.breadth import Breadth, Operations, Saved, Spot
 from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.schedulers.matching import Known
-from percpu_proofs.explore.world import Start
+from percpu_proofs.explore.start import Start
 from percpu_proofs.oplist import Operation
 from percpu_reference import build
 

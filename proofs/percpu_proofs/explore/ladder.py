@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -13,15 +13,17 @@ from percpu_proofs.explore.contracted import ContractedWorld
 from percpu_proofs.explore.follower import Follower
 from percpu_proofs.explore.schedulers.replay import InTurn, Replay
 from percpu_proofs.explore.search import Explored
+from percpu_proofs.explore.start import Runner, Start
 from percpu_proofs.explore.system import Scheduler, actor_of, scheduled
 from percpu_proofs.explore.token import Token
 from percpu_proofs.explore.watch import Watch
-from percpu_proofs.explore.world import Runner, Start, World
+from percpu_proofs.explore.world import World
 from percpu_proofs.oplist import text_of
 from percpu_proofs.refinement import machine_of
 from percpu_reference import build
 from percpu_reference.chunk import Chunk
 from percpu_reference.gaps import Gap, Kind
+from percpu_spec.views import ChunkView
 
 _RELEASING = (Kind.RELEASE, Kind.DRAIN)
 
@@ -207,21 +209,28 @@ def memory_lines(world: World) -> Iterator[str]:
 
 
 def _pages(world: World, chunk: Chunk) -> str:
-    size = world.allocator.block_bits
     releasing = {
         page
         for runner in world.runners
         if runner.gap is not None and runner.gap.chunk is chunk and runner.gap.kind in _RELEASING
         for page in range(runner.gap.start, runner.gap.end)
     }
+    return page_row(chunk, world.allocator.block_bits, releasing)
+
+
+def page_row(chunk: ChunkView, block_bits: int, losing: Collection[int]) -> str:
+    """Return a character for each page of a chunk; losing: pages that are on their way out.
+
+    `-` unpopulated, `e` empty and populated, `#` in use, `!` in use but not populated, `x` losing,
+    `X` losing and in use.
+    """
     line = ""
     for page in range(chunk.nr_pages):
-        used = chunk.alloc_map.find(1, page * size, (page + 1) * size) >= 0
-        populated = bool(chunk.populated[page])
-        if page in releasing:
+        used = chunk.alloc_map.find(1, page * block_bits, (page + 1) * block_bits) >= 0
+        if page in losing:
             line += "X" if used else "x"
         elif used:
-            line += "#" if populated else "!"
+            line += "#" if chunk.populated[page] else "!"
         else:
-            line += "e" if populated else "-"
+            line += "e" if chunk.populated[page] else "-"
     return line

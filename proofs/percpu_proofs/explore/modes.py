@@ -11,7 +11,7 @@ from percpu_proofs.explore.schedulers.depth_first import All, Commuting
 from percpu_proofs.explore.schedulers.dpor import Reduction
 from percpu_proofs.explore.schedulers.matching import Matching
 from percpu_proofs.explore.search import Explored, Mode, Search
-from percpu_proofs.explore.world import Start
+from percpu_proofs.explore.start import Start
 
 MODES: dict[Mode, type[Search]] = {
     cls.mode: cls for cls in (All, Commuting, Reduction, Matching)

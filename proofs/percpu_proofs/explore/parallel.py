@@ -16,7 +16,7 @@ from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.sampling import sample
 from percpu_proofs.explore.scenario import Scenario
 from percpu_proofs.explore.search import Explored
-from percpu_proofs.explore.world import Start
+from percpu_proofs.explore.start import Start
 from percpu_proofs.spread import spread
 
 _PARTS = 32  # at least, so that no process waits long for the last

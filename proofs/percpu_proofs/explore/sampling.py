@@ -9,9 +9,10 @@ from percpu_proofs.choices import drawn
 from percpu_proofs.explore.schedulers.pct import Pct
 from percpu_proofs.explore.schedulers.uniform import Uniform
 from percpu_proofs.explore.search import Explored
+from percpu_proofs.explore.start import Start
 from percpu_proofs.explore.system import Schedule, scheduled
 from percpu_proofs.explore.watch import Watch
-from percpu_proofs.explore.world import Start, World
+from percpu_proofs.explore.world import World
 
 Strategy = Literal["uniform", "pct"]
 

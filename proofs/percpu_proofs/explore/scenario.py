@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from percpu_proofs.explore.shrink import Program
-from percpu_proofs.explore.world import Start
+from percpu_proofs.explore.start import Start
 from percpu_proofs.machine import Machine
 from percpu_proofs.oplist import Operation, OperationList, parse_operations, text_of
 from percpu_reference import build

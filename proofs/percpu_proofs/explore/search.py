@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from percpu_proofs.explore.cursor import Cursor
+from percpu_proofs.explore.start import Start
 from percpu_proofs.explore.state_judge import StateJudge
 from percpu_proofs.explore.system import Schedule
 from percpu_proofs.explore.watch import Watch
-from percpu_proofs.explore.world import Start, World
+from percpu_proofs.explore.world import World
 
 Mode = Literal["all", "commuting", "dpor", "matching", "drawn"]
 

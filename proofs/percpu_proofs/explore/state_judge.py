@@ -6,7 +6,7 @@ from percpu_contracts.registry import Scope, When, asked, statements
 from percpu_contracts.situations import SITUATIONS, Sightings
 from percpu_contracts.steps import Judged
 from percpu_contracts.whole_state import WholeState
-from percpu_proofs.explore.standing import chunk_state
+from percpu_proofs.explore.fingerprint import chunk_state, ids
 from percpu_proofs.explore.world import World
 from percpu_reference.chunk import Chunk
 from percpu_reference.variants import Allocator
@@ -56,7 +56,7 @@ class StateJudge:
     def judged(self, world: World) -> list[Judged]:
         """Return the verdicts on the present state; of one met before only what is broken."""
         waiting = [placed.chunk for placed, _ in world.waiting()]
-        key = world.protected(), tuple([chunk.id for chunk in waiting])  # type: ignore[attr-defined]
+        key = world.protected(), tuple(ids(waiting))
         broken = self._states.get(key)
         if broken is not None:
             return broken

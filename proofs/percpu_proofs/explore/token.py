@@ -6,15 +6,12 @@ alone: it carries a hash of the variant's code and is refused when that has chan
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import inspect
-import json
-import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from percpu_proofs.explore.packing import damaged, packed, unpacked
 from percpu_proofs.explore.scenario import Scenario
 from percpu_proofs.explore.world import World
 from percpu_proofs.inputs import InputError
@@ -55,9 +52,7 @@ class Token:
         )
 
     def __str__(self) -> str:
-        body = json.dumps([variant_hash(self.variant), asdict(self)], separators=(",", ":"))
-        packed = zlib.compress(body.encode(), 9)
-        return PREFIX + base64.urlsafe_b64encode(packed).decode().rstrip("=")
+        return packed(PREFIX, [variant_hash(self.variant), asdict(self)])
 
     @property
     def scenario(self) -> Scenario:
@@ -90,13 +85,9 @@ def variant_hash(variant: str) -> str:
 
 def read_token(text: str) -> Token:
     """Return the token that a string stands for. Raises InputError if it is damaged or stale."""
-    text = text.strip()
-    if not text.startswith(PREFIX):
-        raise InputError("token", None, f"a string that begins with {PREFIX}", text[:40])
+    value = unpacked(PREFIX, text)
     try:
-        body = text.removeprefix(PREFIX)
-        packed = base64.urlsafe_b64decode(body + "=" * (-len(body) % 4))
-        made_with, fields = json.loads(zlib.decompress(packed))
+        made_with, fields = value
         token = Token(
             str(fields["variant"]),
             str(fields["clause"]),
@@ -108,8 +99,8 @@ def read_token(text: str) -> Token:
             int(fields["failures"]),
             bool(fields["waiting"]),
         )
-    except (ValueError, TypeError, KeyError, zlib.error, binascii.Error):
-        raise InputError("token", None, "a whole token; this one is damaged", text[:40]) from None
+    except (ValueError, TypeError, KeyError):
+        raise damaged(text) from None
     now = variant_hash(token.variant)
     if made_with != now:
         raise InputError(

@@ -11,8 +11,9 @@ from percpu_contracts.registry import Scope, When, asked
 from percpu_contracts.situations import SITUATIONS
 from percpu_contracts.steps import Judged, judged_step
 from percpu_proofs.explore.schedulers.drain import drain
+from percpu_proofs.explore.start import Runner
 from percpu_proofs.explore.state_judge import StateJudge, Walk
-from percpu_proofs.explore.world import Runner, World
+from percpu_proofs.explore.world import World
 from percpu_spec.catalogue import REFINE
 from percpu_spec.steps import Kind
 

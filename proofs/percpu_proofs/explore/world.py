@@ -7,22 +7,20 @@ gap. A world is a function of its start and its schedule, so any of them can be 
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from percpu_contracts import balance
 from percpu_contracts.attach import lock_checked, observed
 from percpu_contracts.history import History
 from percpu_contracts.monitor import Monitor
 from percpu_contracts.steps import Actor, after, before, handed_out, is_seen, waiting
-from percpu_proofs.explore.standing import chunk_state, number_of, standing
+from percpu_proofs.explore.fingerprint import Fingerprints, standing
+from percpu_proofs.explore.start import MOST_STEPS, Runner, Saved, Start
 from percpu_proofs.explore.system import Need, Place, Shared, enabled
-from percpu_proofs.explore.twins import Handles, Twins, moved
+from percpu_proofs.explore.twins import Twins, moved
 from percpu_proofs.machine import script
-from percpu_proofs.oplist import Operation
 from percpu_reference.chunk import Chunk
 from percpu_reference.gaps import Kind, Steps
-from percpu_reference.variants import Allocator
 from percpu_spec.steps import Area, Step
 
 _CREATING = frozenset((Kind.CREATE, Kind.GROW))
@@ -30,55 +28,6 @@ _FREE, _NOTHING_LEFT, _MUTEX = Need(), Need(more=False), Need(mutex=True)
 _OF_KIND = dict.fromkeys((*_CREATING, Kind.FILL, Kind.POPULATE), Need(memory=True))
 _OF_KIND[Kind.WAIT] = _MUTEX
 """What it takes to leave gaps of some kinds."""
-_MOST_CHUNKS = 64  # whose maps are held to be compared
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """What a world begins with: an allocator at rest, handles, and the actors' operations."""
-
-    allocator: Allocator
-    handles: Handles
-    operations: tuple[Operation, ...]
-    works: int = 2  # at most so many runs of the balance work that was asked for
-    waiting: bool = False  # actors may begin while pcpu_alloc_mutex is held, and wait for it
-    failures: int = 0  # so many steps that ask for memory may fail
-
-
-MOST_STEPS = 20_000
-"""Of one operation. No operation of a shipped variant comes near it; one without end is an error
-of a reviewer's variant, where a search does not see that its steps lead back."""
-
-
-class Runner(Actor):
-    """One actor: its operation, where it stands, and what came of it.
-
-    One that is done does not change any more.
-    """
-
-    __slots__ = ("count", "done", "operation", "result", "steps")
-
-    def __init__(self, operation: Operation) -> None:
-        super().__init__(operation[0])
-        self.operation = operation
-        self.count = 0  # steps taken
-        self.steps: Steps[Any] | None = None
-        self.done = False
-        self.result: Any = None
-
-
-class Saved(NamedTuple):
-    """A world in which no operation is under way, to come back to."""
-
-    origin: Allocator
-    copies: dict[Chunk, Chunk]  # the chunks of origin, and which of the world's each stands for
-    handles: Handles
-    runners: tuple[Runner | Operation, ...]  # those that are done; operations not begun
-    works: int
-    failures: int
-    alone: int
-    holder: int | None
-    history: History
 
 
 class World:
@@ -90,8 +39,8 @@ class World:
     """
 
     __slots__ = (
+        "_fingerprints",
         "_guarded",
-        "_maps",
         "_passed",
         "_plain",
         "_protected",
@@ -114,7 +63,7 @@ class World:
     def __init__(self, start: Start) -> None:
         self.allocator, copies = start.allocator.clone()
         self._twins = Twins(copies.values())
-        self._maps: dict[Chunk, tuple[bytes, bytes, int]] = {}
+        self._fingerprints = Fingerprints()
         self._plain = observed(type(self.allocator))
         self._guarded = lock_checked(self._plain)
         self.allocator.__class__ = self._plain
@@ -387,41 +336,8 @@ class World:
     def protected(self) -> tuple[Any, ...]:
         """Return all that the two locks protect, and what was unmapped and is not flushed yet."""
         if self._protected is None:
-            self._protected = self._look()
+            self._protected = self._fingerprints.of(self.allocator, self.history)
         return self._protected
-
-    def _look(self) -> tuple[Any, ...]:
-        allocator = self.allocator
-        record = self._record
-        chunks = []
-        for head in allocator.chunk_lists:
-            chunk = head.next
-            while chunk is not head:
-                chunks.append((head.slot, record(chunk)))
-                chunk = chunk.next
-        history = self.history
-        reserved = allocator.reserved_chunk
-        return (
-            allocator.nr_empty_pop_pages,
-            allocator.own_state(),
-            allocator.alloc_mutex,
-            tuple(chunks),
-            tuple([record(chunk) for chunk in allocator.owned]),
-            None if reserved is None else record(reserved),
-            frozenset([(c.id, page) for c, page in history.given_back]),  # type: ignore[attr-defined]
-            frozenset([(c.id, page) for c, page in history.stale]),  # type: ignore[attr-defined]
-            frozenset([c.id for c in history.depopulated]),  # type: ignore[attr-defined]
-        )
-
-    def _record(self, chunk: Chunk) -> tuple[int, int]:
-        """Return numbers for a chunk's state and for its maps, the same for equal ones."""
-        known = self._maps.get(chunk)
-        if known is None or known[0] != chunk.alloc_map or known[1] != chunk.bound_map:
-            if known is None and len(self._maps) > _MOST_CHUNKS:  # most are gone again
-                self._maps.clear()
-            maps = bytes(chunk.alloc_map), bytes(chunk.bound_map)
-            known = self._maps[chunk] = *maps, number_of(maps)
-        return chunk_state(chunk), known[2]
 
 
 def _held(gap: Any) -> tuple[object, ...]:

@@ -59,6 +59,7 @@ class Observed(Protocol):
 def observed(variant: type[Allocator]) -> type[Allocator]:
     """Return the variant with the history that COST-1 speaks of, kept without any contract."""
 
+    # mypy takes no class from a variable for a base
     class Noted(variant):  # type: ignore[valid-type, misc]
         """The variant, what COST-1 asks about noted."""
 

@@ -107,7 +107,7 @@ class Proof:
         actors += [s.world.nobody, *[s.chunks[c].owner for c in named]]
         pages += [self.before.witness(c) for c in chunks]
         session.actors, session.chunks, session.pages = actors, chunks, pages
-        self.solver.add(*[t for t in s.world.assumptions(chunks) if t is not True])  # type: ignore[attr-defined]
+        self._add(self.before.world.assumptions(chunks))
         self._add(self.before.counts())
         self._add(session.facts)
         session.facts.clear()
@@ -215,11 +215,11 @@ def is_enabled_somewhere(machine: Machine, name: str, seconds: float = SECONDS) 
 def prove_initial(machine: Machine, seconds: float = SECONDS) -> list[Obligation]:
     """Return whether the state at boot keeps each clause."""
     proof = Proof(machine, seconds)
-    session, world = proof.session, proof.state.world
+    session, world = proof.session, proof.before.world
     proof.assume()
     # start afresh: nothing is assumed of this state but what sets and worlds are
     proof.solver = new_solver(seconds)
-    proof._add(world.assumptions(session.chunks))  # type: ignore[attr-defined]
+    proof._add(world.assumptions(session.chunks))
     proof._add(proof.before.counts())
     proof._add(session.facts)
     session.facts.clear()

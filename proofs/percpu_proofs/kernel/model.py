@@ -71,6 +71,7 @@ class Model:
 def _older(base: type[Allocator]) -> type[Allocator]:
     """Return a variant that counts all requests as atomic that lack a flag of GFP_KERNEL."""
 
+    # mypy takes no class from a variable for a base
     class Older(base):  # type: ignore[misc, valid-type]
         """A variant as of kernels before 6.15 without its fix."""
 

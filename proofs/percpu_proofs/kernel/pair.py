@@ -21,6 +21,7 @@ from percpu_proofs.oplist import Operation
 from percpu_reference import build
 from percpu_reference.chunk import Chunk
 from percpu_spec.geometry import Geometry
+from percpu_spec.views import HINTS
 
 WHOLE: Final = 16
 """Every so many comparisons all is read, whether the kernel has changed it or not."""
@@ -34,10 +35,7 @@ _scalars = attrgetter(
     "isolated", "immutable", "free_bytes", "nr_pages", "nr_populated", "nr_empty_pop_pages",
     "start_offset", "end_offset",
 )  # fmt: skip
-_hints = attrgetter(
-    "scan_hint", "scan_hint_start", "contig_hint", "contig_hint_start", "left_free", "right_free",
-    "first_free",
-)  # fmt: skip
+_hints = attrgetter(*HINTS)
 _ORDER = ("stopped", "op", "ok", "ran", "chunk", "off", "warn", "g", "slots", "chunks", "x")
 
 
@@ -216,9 +214,9 @@ class Pair:
     def records(self) -> tuple[Record, Record]:
         """Return the whole states of kernel and model, chunks by id."""
         state = KernelState(self.kernel)
-        theirs = Recorder(state).read()  # type: ignore[arg-type]
+        theirs = Recorder(state).read()
         model = self.machine.allocator
-        kernel = _whole(theirs, counter_record(state))  # type: ignore[arg-type]
+        kernel = _whole(theirs, counter_record(state))
         environment = self.kernel.environment
         kernel["memory touched or freed wrongly"] = environment.stray
         kernel["blocks of memory left behind"] = self._left_behind()

@@ -43,7 +43,7 @@ def records(library: Library, version: str, recording: Recording) -> Iterator[Re
     geometry = recording.geometry
     with Kernel(library, geometry) as kernel:
         state = KernelState(kernel)
-        recorder = Recorder(state)  # type: ignore[arg-type]
+        recorder = Recorder(state)
         before = recorder.read()
         yield {
             "n": 0, "op": "init", "geom": _sizes(geometry), "nr_slots": state.nr_slots,
@@ -83,7 +83,7 @@ def _sizes(geometry: Geometry) -> dict[str, int]:
 def _state(record: StateRecord, state: KernelState) -> Record:
     return {
         "crc": record.crc,
-        "x": counter_record(state),  # type: ignore[arg-type]
+        "x": counter_record(state),
         "g": record.g,
         "slots": record.slots,
     }

@@ -19,9 +19,10 @@ from percpu_proofs.conformance.difference import Difference
 from percpu_proofs.explore.scenario import Scenario
 from percpu_proofs.explore.schedulers.drain import Drain
 from percpu_proofs.explore.schedulers.replay import ImpossibleStepError, Replay
+from percpu_proofs.explore.start import Runner, Start
 from percpu_proofs.explore.system import Schedule, Scheduler, actor_of, scheduled
 from percpu_proofs.explore.token import Token, read_token
-from percpu_proofs.explore.world import Runner, Start, World
+from percpu_proofs.explore.world import World
 from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel import instance as points
 from percpu_proofs.kernel.build import Library

@@ -68,7 +68,7 @@ def _renumbered(operations: Iterable[Operation]) -> list[Operation]:
     """Return the operations with handles from 1 on."""
     numbers: dict[int, int] = {}
     renamed: list[Operation] = []
-    for kind, arg, *rest in operations:
+    for kind, arg, size, align, reserved, flags in operations:
         number = numbers.setdefault(arg, len(numbers) + 1) if kind in "af" else arg
-        renamed.append((kind, number, *rest))  # type: ignore[arg-type]
+        renamed.append((kind, number, size, align, reserved, flags))
     return renamed

@@ -9,10 +9,9 @@ from percpu_proofs.conformance.state import Recorder
 from percpu_proofs.kernel.instance import Kernel
 from percpu_reference.chunk import Block
 from percpu_spec.geometry import Geometry
-from percpu_spec.views import ChunkView
+from percpu_spec.views import HINTS, ChunkView
 
 _HEADER = 11
-_HINTS = 7
 OWNED = -2
 """Slot of a chunk that a running step holds; -1 is that of the reserved one."""
 
@@ -65,11 +64,9 @@ class KernelChunk:
         self.start_offset, self.end_offset = words[9], words[10]
         at = _HEADER
         for block in (self.chunk_md, *self.md_blocks):
-            (
-                block.scan_hint, block.scan_hint_start, block.contig_hint,
-                block.contig_hint_start, block.left_free, block.right_free, block.first_free,
-            ) = words[at : at + _HINTS]  # fmt: skip
-            at += _HINTS
+            for name, value in zip(HINTS, words[at : at + len(HINTS)], strict=True):
+                setattr(block, name, value)
+            at += len(HINTS)
         pages, bits = self.nr_pages, self.chunk_md.nr_bits
         maps = self._maps
         self.populated = bytearray(maps[:pages])
@@ -171,7 +168,7 @@ class KernelState:
 
 def kernel_checksum(kernel: Kernel) -> int:
     """Return the vectors' checksum of a kernel's state."""
-    return Recorder(KernelState(kernel)).read().crc  # type: ignore[arg-type]
+    return Recorder(KernelState(kernel)).read().crc
 
 
 class Counters:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import time
 from dataclasses import dataclass
@@ -137,11 +138,11 @@ def without_effect(machine: Machine, action: str, part: str) -> Machine:
     """Return a machine whose action leaves a part of the state as it was."""
     original = machine.actions[action]
 
+    @functools.wraps(original)
     def weaker(s: Any, *given: Any) -> Move:
         when, then = original(s, *given)
         return Move(when, lambda: then()._replace(**{part: getattr(s, part)}))
 
-    weaker.__signature__ = inspect.signature(original)  # type: ignore[attr-defined]
     return machine.changed(f"{machine.name}, {action} leaves {part}", {action: weaker})
 
 

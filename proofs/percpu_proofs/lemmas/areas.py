@@ -17,8 +17,8 @@ from percpu_proofs.lemmas.invariants import (
     arbitrary_block,
 )
 from percpu_proofs.lemmas.lemma import Lemma
-from percpu_proofs.lemmas.scene import HINTS, Scene
 from percpu_proofs.lemmas.scene import Hints as Seen
+from percpu_proofs.lemmas.scene import Scene
 from percpu_proofs.lemmas.terms import raw
 from percpu_reference.chunk import Block
 from percpu_reference.hints import Hints
@@ -26,6 +26,7 @@ from percpu_reference.variants.fixes import RightEdgeKept
 from percpu_reference.variants.linux_6_12 import Linux612
 from percpu_reference.variants.reference import Reference
 from percpu_spec.protocol.operators import And, If, Implies, Not, Or, within
+from percpu_spec.views import HINTS
 
 
 class OneBlock:

@@ -19,13 +19,14 @@ from percpu_proofs.lemmas.invariants import (
     arbitrary_block,
 )
 from percpu_proofs.lemmas.lemma import Lemma
-from percpu_proofs.lemmas.scene import HINTS, Scene
 from percpu_proofs.lemmas.scene import Hints as Seen
+from percpu_proofs.lemmas.scene import Scene
 from percpu_reference.hints import Hints
 from percpu_reference.variants.fixes import OrderedScanHint, UnseededScanHint
 from percpu_reference.variants.linux_6_12 import Linux612
 from percpu_reference.variants.reference import Reference
 from percpu_spec.protocol.operators import And, Not, Or, within
+from percpu_spec.views import HINTS
 
 ANY_BLOCK = "any block or chunk size, any map, any hints of which this holds"
 

@@ -9,10 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from percpu_proofs.lemmas.scene import HINTS, Hints, Scene
+from percpu_proofs.lemmas.scene import Hints, Scene
 from percpu_reference.chunk import Block
 from percpu_spec.definitions.runs import free_runs
 from percpu_spec.protocol.operators import And, Iff, Implies, Not, Or, Truth, within
+from percpu_spec.views import HINTS
 
 Used = Callable[[Any], Truth]
 Claimed = Callable[[Any], None]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import percpu_contracts
@@ -162,17 +163,7 @@ class Lemma:
         twin: one in which its premise holds, and it too.
         """
         for wanted in said:
-            case = self.case_of(
-                scene,
-                bug,
-                lambda s, what=wanted.what: Or(  # type: ignore[misc]
-                    *[
-                        And(one.given, one.holds if twin else Not(one.holds))
-                        for one in s.said
-                        if one.what == what
-                    ]
-                ),
-            )
+            case = self.case_of(scene, bug, partial(_goal, what=wanted.what, twin=twin))
             if case is not None and (wanted.what in case.broken or (twin and not case.broken)):
                 return case
         return None
@@ -238,3 +229,9 @@ def shown(inputs: Mapping[str, Any]) -> str:
         text = "".join("#" if v else "." for v in value) if isinstance(value, list) else value
         parts.append(f"{name} {text}")
     return ", ".join(parts)
+
+
+def _goal(s: SymbolicScene, *, what: str, twin: bool) -> Truth:
+    """Return that a claim of a scene is broken though its premise holds; twin: that both hold."""
+    meant = [one for one in s.said if one.what == what]
+    return Or(*[And(one.given, one.holds if twin else Not(one.holds)) for one in meant])

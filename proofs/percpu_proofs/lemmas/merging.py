@@ -11,13 +11,14 @@ from percpu_proofs.lemmas.invariants import (
     arbitrary_block,
 )
 from percpu_proofs.lemmas.lemma import Lemma
-from percpu_proofs.lemmas.scene import HINTS, Scene
 from percpu_proofs.lemmas.scene import Hints as Seen
+from percpu_proofs.lemmas.scene import Scene
 from percpu_proofs.lemmas.terms import raw
 from percpu_reference.hints import Hints
 from percpu_reference.variants.fixes import WholeFreedRun
 from percpu_reference.variants.reference import Reference
 from percpu_spec.protocol.operators import And, Implies, Not, Or, within
+from percpu_spec.views import HINTS
 
 
 def telling(cls: type, entered: bool) -> Any:

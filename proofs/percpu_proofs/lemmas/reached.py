@@ -14,13 +14,13 @@ from typing import Any
 from percpu_contracts.whole_state import WholeState
 from percpu_proofs.lemmas.lemma import Lemma, shown
 from percpu_proofs.lemmas.plain import PlainScene
-from percpu_proofs.lemmas.scene import HINTS
 from percpu_proofs.lemmas.tie import every_case
 from percpu_proofs.prove.reach import GEOMETRY, Areas, state_key, successors
 from percpu_reference import build
 from percpu_reference.chunk import Block, Chunk
 from percpu_reference.variants import Allocator
 from percpu_reference.variants.linux_6_12 import Linux612
+from percpu_spec.views import HINTS
 
 LONGEST = 4  # operations
 

@@ -15,16 +15,7 @@ from typing import Any, Protocol
 from percpu_proofs.lemmas.code import Bug
 from percpu_proofs.lemmas.terms import raw
 from percpu_spec.protocol.operators import Truth
-
-HINTS = (
-    "scan_hint",
-    "scan_hint_start",
-    "contig_hint",
-    "contig_hint_start",
-    "left_free",
-    "right_free",
-    "first_free",
-)
+from percpu_spec.views import HINTS
 
 
 class Hints:

@@ -151,8 +151,8 @@ class _Blocks:
         self.functions = functions
 
     def __getitem__(self, index: Any) -> Any:
-        block = Block.__new__(Block)
-        block.nr_bits = Number(self.path, self.bits)  # type: ignore[assignment]
+        block: Any = Block.__new__(Block)
+        block.nr_bits = Number(self.path, self.bits)
         for name, function in self.functions.items():
             setattr(block, name, Number(self.path, function(raw(index))))
         return block

@@ -43,7 +43,6 @@ class Number:
     """An integer of any size."""
 
     __slots__ = ("path", "term")
-    __hash__ = None  # type: ignore[assignment]
 
     def __init__(self, path: Path, term: Any) -> None:
         self.path = path

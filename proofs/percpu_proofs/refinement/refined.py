@@ -26,6 +26,7 @@ def refined(variant: type[Allocator], machine: Machine) -> type[Any]:
     followed beyond it.
     """
 
+    # mypy takes no class from a variable for a base
     class Refined(variant):  # type: ignore[valid-type, misc]
         """The variant, followed by its machine."""
 

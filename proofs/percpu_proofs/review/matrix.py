@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from percpu_proofs.review.jobs import Example, Outcome
 from percpu_reference.variants import VARIANTS, variant_class
@@ -81,6 +81,28 @@ def matrix(
     return [_cell(v, clause, mine[v], interrupted) for v in variants for clause in clauses()]
 
 
+class Bounded(Protocol):
+    """What a job brings home, of a variant or of a tree."""
+
+    @property
+    def bound(self) -> str:
+        """How far it came in doing what."""
+
+    seconds: float
+    complete: bool
+
+
+def evidence_of(outcome: Bounded, count: int, *, violated: bool) -> dict[str, Any]:
+    """Return what a job says of a clause that it asked so often, with plain values only."""
+    return {
+        "bound": outcome.bound,
+        "count": count,
+        "seconds": round(outcome.seconds, 2),
+        "violated": violated,
+        "complete": outcome.complete,
+    }
+
+
 def _cell(variant: str, clause: str, outcomes: list[Outcome], interrupted: bool) -> Cell:
     cls = variant_class(variant)
     if clause in cls.NOT_APPLICABLE:
@@ -95,15 +117,8 @@ def _cell(variant: str, clause: str, outcomes: list[Outcome], interrupted: bool)
         if not judged and example is None:
             continue
         evidence.append(
-            {
-                "engine": outcome.engine,
-                "rung": outcome.rung,
-                "bound": outcome.bound,
-                "count": judged,
-                "seconds": round(outcome.seconds, 2),
-                "violated": example is not None,
-                "complete": outcome.complete,
-            }
+            {"engine": outcome.engine, "rung": outcome.rung}
+            | evidence_of(outcome, judged, violated=example is not None)
         )
         if example is not None:
             examples.append((example, outcome))

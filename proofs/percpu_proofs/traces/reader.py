@@ -128,9 +128,11 @@ def _check_counts(path: Path, trace: Trace) -> None:
         counts = dict(read_json(path.read_text(encoding="utf-8")).get("counts", {}))
     except (ValueError, TypeError, AttributeError):
         raise problem(path, None, "one JSON object, with counts by event") from None
-    found_of = Counter(type(event) for event in trace.events if event.t is not None)
+    found_of: Counter[object] = Counter(
+        type(event) for event in trace.events if event.t is not None
+    )
     for form in FORMS:
-        op, found = form.op, found_of[form.record]  # type: ignore[index]
+        op, found = form.op, found_of[form.record]
         if counts.get(op, found) != found:
             raise problem(
                 trace.path, None, f"{counts[op]} events {op}, as {path.name} says", str(found)

@@ -10,15 +10,11 @@ from pathlib import Path
 from percpu_proofs.traces.events import problem
 from percpu_proofs.traces.source import lines_of
 from percpu_spec.geometry import Geometry
-from percpu_spec.views import ChunkView
+from percpu_spec.views import HINTS, ChunkView
 
 _CHUNK = (
     "slot", "pos", "base_addr", "free_bytes", "immutable", "isolated", "start_offset",
     "end_offset", "nr_pages", "nr_populated", "nr_empty_pop_pages", "md",
-)  # fmt: skip
-_HINTS = (
-    "scan_hint", "scan_hint_start", "contig_hint", "contig_hint_start", "left_free", "right_free",
-    "first_free", "nr_bits",
 )  # fmt: skip
 _HEX = ("pcpu_nr_populated", "pcpu_chunk_struct_size")
 _RANGE = re.compile(r"(\d{1,20})-(\d{1,20})")
@@ -234,7 +230,7 @@ class _Reader:
         try:
             n = {name: int(pairs[name], 16 if name == "base_addr" else 10) for name in _CHUNK[:-1]}
             hints = dict(part.split(":") for part in pairs["md"].split(","))
-            md = BlockSnapshot(*(int(hints[name]) for name in _HINTS))
+            md = BlockSnapshot(*(int(hints[name]) for name in (*HINTS, "nr_bits")))
         except (ValueError, KeyError):
             raise self._wrong("a chunk: name=number..., md=name:number,...", line) from None
         nr_pages = n["nr_pages"]

@@ -110,7 +110,7 @@ def _check_member(
 ) -> None:
     """Refuse what cannot stand for the function of this name, or nearly has the name of one."""
     base = theirs.get(name)
-    function = isinstance(value, FunctionType)
+    function = value if isinstance(value, FunctionType) else None
     wrong = ""
     if base is None and function and not name.startswith("_"):
         near = get_close_matches(name, (n for n in theirs if n[0] != "_"), 1, 0.85)
@@ -121,7 +121,7 @@ def _check_member(
     original = vars(base).get(name) if base is not None else None
     if function and isinstance(original, FunctionType) and name != "__init__":
         wanted = list(inspect.signature(original).parameters)
-        found = inspect.signature(value).parameters  # type: ignore[arg-type]
+        found = inspect.signature(function).parameters
         more = [p for p in list(found.values())[len(wanted) :] if p.default is p.empty]
         if list(found)[: len(wanted)] != wanted or more:
             wrong = f"takes ({', '.join(found)}), expected ({', '.join(wanted)})"

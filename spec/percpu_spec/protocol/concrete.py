@@ -36,6 +36,7 @@ class Table(dict[Any, V], Generic[V]):
         new[key] = value
         return new
 
+    # a dict has none; a table is never changed
     def __hash__(self) -> int:  # type: ignore[override]
         return hash(frozenset(self.items()))
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, Literal, NamedTuple
 
 from percpu_spec.protocol.moves import Move
@@ -31,7 +31,7 @@ SORTS: dict[str, Sort] = {
 }
 
 
-@cache
+@functools.cache
 def parameters(function: Callable[..., Any]) -> tuple[tuple[str, Sort], ...]:
     """Return the parameters of an action or clause behind the state, with their sorts."""
     names = list(inspect.signature(function).parameters)[1:]
@@ -71,7 +71,7 @@ class Domain(NamedTuple):
         return _instances(self._replace(actors=able), parameters(function)) if able else ()
 
 
-@cache
+@functools.cache
 def _instances(domain: Domain, named: tuple[tuple[str, Sort], ...]) -> tuple[tuple[Any, ...], ...]:
     return tuple(itertools.product(*(domain.values(sort) for _, sort in named)))
 
@@ -119,11 +119,11 @@ class Machine:
         """Return a machine whose action does without one of its conditions."""
         original = self.actions[action]
 
+        @functools.wraps(original)
         def weaker(s: State, *given: Any) -> Move:
             when, then = original(s, *given)
             return Move({name: holds for name, holds in when.items() if name != condition}, then)
 
-        weaker.__signature__ = inspect.signature(original)  # type: ignore[attr-defined]
         return self.changed(f"{self.name}, {action} without «{condition}»", {action: weaker})
 
     def successors(self, s: State, domain: Domain) -> Iterator[tuple[str, tuple[Any, ...], State]]:

@@ -32,7 +32,6 @@ def standing_at(*phases: Phase) -> Callable[[Action], Action]:
             when, then = function(s, a, *given)
             return Move({STANDING: one_of(s.actors[a].phase, *phases), **when}, then)
 
-        action.phases = phases  # type: ignore[attr-defined]
         return cast("Action", action)
 
     return annotate

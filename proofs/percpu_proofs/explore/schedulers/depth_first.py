@@ -6,8 +6,8 @@ from typing import Any
 
 from percpu_proofs.explore.footprint import commute, footprint
 from percpu_proofs.explore.search import Mode, Search
+from percpu_proofs.explore.start import Start
 from percpu_proofs.explore.system import Schedule, actor_of
-from percpu_proofs.explore.world import Start
 
 
 class All(Search):

@@ -13,11 +13,12 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
+from percpu_proofs.explore.fingerprint import number_of
 from percpu_proofs.explore.search import EnoughError, Explored, Mode, Search
-from percpu_proofs.explore.standing import number_of
+from percpu_proofs.explore.start import Start
 from percpu_proofs.explore.state_judge import StateJudge
 from percpu_proofs.explore.system import Need, Place, Shared, actor_of, enabled
-from percpu_proofs.explore.world import Start, World
+from percpu_proofs.explore.world import World
 from percpu_spec.catalogue import REFINE
 
 _NOBODY: Final = -1

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from percpu_proofs.explore.alphabets import CRUMBS, PAGES, QUARTERS
 from percpu_proofs.explore.scenario import KERNEL_32K, Scenario
@@ -48,11 +49,11 @@ def _requests(texts: Iterable[str]) -> tuple[Operation, ...]:
 
 
 def _open(
-    name: str, what: str, requests: Iterable[str], longest: int, sizes: str = "", **more: object
+    name: str, what: str, requests: Iterable[str], longest: int, sizes: str = "", **more: Any
 ) -> TreeSearch:
     sizes = f"{KERNEL_32K},{sizes}" if sizes else KERNEL_32K
     plan = SearchPlan(sizes, _requests(requests), longest=longest)
-    return TreeSearch(name, what, replace(plan, **more))  # type: ignore[arg-type]
+    return TreeSearch(name, what, replace(plan, **more))
 
 
 _OPEN = (

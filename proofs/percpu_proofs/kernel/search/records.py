@@ -8,14 +8,13 @@ from typing import Any, Final
 from percpu_reference.chunk import Block
 from percpu_spec.definitions import Listing
 from percpu_spec.geometry import Geometry
-from percpu_spec.views import ChunkView
+from percpu_spec.views import HINTS, ChunkView
 
 COUNTERS: Final = 11
 OWNED: Final = -2
 """List of a chunk that a running step holds; -1 is that of the reserved one."""
 FIRST: Final = 1
 
-_HINTS: Final = 7
 _SPREAD: Final = [bytes(byte >> bit & 1 for bit in range(8)) for byte in range(256)]
 
 
@@ -60,12 +59,9 @@ class Record:
         self.chunk_md = Block(bits)
         self.md_blocks = [Block(block_bits) for _ in range(self.nr_pages)]
         for block in (self.chunk_md, *self.md_blocks):
-            hints = words[at // 4 : at // 4 + _HINTS]
-            (
-                block.scan_hint, block.scan_hint_start, block.contig_hint,
-                block.contig_hint_start, block.left_free, block.right_free, block.first_free,
-            ) = hints  # fmt: skip
-            at += _HINTS * 4
+            for name, value in zip(HINTS, words[at // 4 :], strict=False):
+                setattr(block, name, value)
+            at += len(HINTS) * 4
         self.alloc_map = take(bits)
         self.bound_map = take(bits + 1)
         has_vector = words[at // 4]

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+from percpu_proofs.explore.ladder import page_row
 from percpu_proofs.kernel import instance as points
 from percpu_proofs.kernel.build import Library
 from percpu_proofs.kernel.instance import KernelStopped
@@ -139,28 +140,11 @@ def _memory(
     lines = []
     for slot, raw in zip(words[COUNTERS:], records, strict=True):
         chunk = Record(raw, 0, block_bits)
-        lines.append(f"{names.get(slot, f'slot {slot}'):13} {_pages(chunk, block_bits)}")
+        lost = [p for p in range(chunk.nr_pages) if chunk.populated[p] and not chunk.mapped[p]]
+        row = page_row(chunk, block_bits, lost)
+        lines.append(f"{names.get(slot, f'slot {slot}'):13} {row}")
     holder = search.lib.percpu_search_holder()
     return words[1], None if holder < 0 else holder, tuple(lines)
-
-
-def _pages(chunk: Record, size: int) -> str:
-    """Return a character a page.
-
-    `-` unpopulated, `e` empty and populated, `#` in use, `!` in use and not populated, `x` counted
-    as populated and not mapped.
-    """
-    line = ""
-    for page in range(chunk.nr_pages):
-        used = chunk.alloc_map.find(1, page * size, (page + 1) * size) >= 0
-        populated = chunk.populated[page]
-        if populated and not chunk.mapped[page]:
-            line += "X" if used else "x"
-        elif used:
-            line += "#" if populated else "!"
-        else:
-            line += "e" if populated else "-"
-    return line
 
 
 def operations_of(search: CompiledSearch, labels: Sequence[int]) -> int:

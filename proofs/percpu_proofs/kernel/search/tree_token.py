@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
-import zlib
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from percpu_proofs.inputs import InputError
+from percpu_proofs.explore.packing import damaged, packed, unpacked
 from percpu_proofs.kernel.search.compiled import SearchPlan
+from percpu_spec.geometry import Geometry
 
 PREFIX = "percputree1."
 
@@ -28,20 +25,17 @@ class TreeToken:
         plan = asdict(self.plan)
         default = asdict(SearchPlan("", ()))
         changed = {k: v for k, v in plan.items() if k in ("sizes", "operations") or v != default[k]}
-        body = json.dumps([self.clause, self.release, changed, self.labels], separators=(",", ":"))
-        packed = zlib.compress(body.encode(), 9)
-        return PREFIX + base64.urlsafe_b64encode(packed).decode().rstrip("=")
+        return packed(PREFIX, [self.clause, self.release, changed, self.labels])
 
 
 def read_tree_token(text: str) -> TreeToken:
     """Return the token that a string stands for. Raises InputError if it is damaged."""
-    body = text.strip().removeprefix(PREFIX)
+    value = unpacked(PREFIX, text)
     try:
-        packed = base64.urlsafe_b64decode(body + "=" * (-len(body) % 4))
-        clause, release, plan, labels = json.loads(zlib.decompress(packed))
+        clause, release, plan, labels = value
         return TreeToken(str(clause), str(release), _plan(plan), tuple(map(int, labels)))
-    except (ValueError, TypeError, KeyError, zlib.error, binascii.Error):
-        raise InputError("token", None, "a whole token; this one is damaged", text[:40]) from None
+    except (ValueError, TypeError, KeyError):
+        raise damaged(text) from None
 
 
 def _plan(fields: dict[str, Any]) -> SearchPlan:
@@ -55,5 +49,5 @@ def _plan(fields: dict[str, Any]) -> SearchPlan:
         if name in fields:
             fields[name] = tuple(fields[name])
     plan = SearchPlan(**fields)
-    plan.geometry  # noqa: B018 - raises for sizes that no kernel boots with
+    Geometry().with_changes(plan.sizes).require_kernel()
     return plan

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Iterable
 from operator import attrgetter
 from types import BuiltinFunctionType, FunctionType, GeneratorType, MethodType, ModuleType
 from typing import Any
 
+from percpu_contracts.history import History
 from percpu_contracts.monitor import Monitor
 from percpu_reference.chunk import Chunk, ListHead
 from percpu_reference.environment import Environment
@@ -14,20 +16,12 @@ from percpu_reference.own_state import UnknownStateError, named, own_state
 from percpu_reference.stats import Stats
 from percpu_reference.variants import Allocator
 from percpu_spec.geometry import Geometry
+from percpu_spec.views import HINTS
 
-_hints = attrgetter(
-    "scan_hint",
-    "scan_hint_start",
-    "contig_hint",
-    "contig_hint_start",
-    "left_free",
-    "right_free",
-    "first_free",
-)
-
-
+_hints = attrgetter(*HINTS)
 _id = attrgetter("id")
 _NUMBERS: dict[object, int] = {}
+_MOST_CHUNKS = 64  # whose maps are held to be compared
 
 
 def number_of(value: object) -> int:
@@ -49,6 +43,54 @@ def chunk_state(chunk: Chunk) -> int:
         None if chunk.obj_exts is None else tuple(sorted(chunk.obj_exts)),
     )
     return number_of(state)
+
+
+def ids(chunks: Iterable[Any]) -> list[int]:
+    """Return the numbers of chunks, which no view has."""
+    return [chunk.id for chunk in chunks]
+
+
+class Fingerprints:
+    """Fingerprints of an allocator's states, each equal to those of states that behave alike."""
+
+    def __init__(self) -> None:
+        self._maps: dict[Chunk, tuple[bytes, bytes, int]] = {}
+
+    def of(self, allocator: Allocator, history: History) -> tuple[Any, ...]:
+        """Return all that the two locks protect, and what was unmapped and is not flushed yet."""
+        record = self._record
+        chunks = []
+        for head in allocator.chunk_lists:
+            chunk = head.next
+            while chunk is not head:
+                chunks.append((head.slot, record(chunk)))
+                chunk = chunk.next
+        reserved = allocator.reserved_chunk
+        return (
+            allocator.nr_empty_pop_pages,
+            allocator.own_state(),
+            allocator.alloc_mutex,
+            tuple(chunks),
+            tuple([record(chunk) for chunk in allocator.owned]),
+            None if reserved is None else record(reserved),
+            _pages(history.given_back),
+            _pages(history.stale),
+            frozenset(ids(history.depopulated)),
+        )
+
+    def _record(self, chunk: Chunk) -> tuple[int, int]:
+        """Return numbers for a chunk's state and for its maps, the same for equal ones."""
+        known = self._maps.get(chunk)
+        if known is None or known[0] != chunk.alloc_map or known[1] != chunk.bound_map:
+            if known is None and len(self._maps) > _MOST_CHUNKS:  # most are gone again
+                self._maps.clear()
+            maps = bytes(chunk.alloc_map), bytes(chunk.bound_map)
+            known = self._maps[chunk] = *maps, number_of(maps)
+        return chunk_state(chunk), known[2]
+
+
+def _pages(pages: Iterable[tuple[Any, int]]) -> frozenset[tuple[int, int]]:
+    return frozenset([(chunk.id, page) for chunk, page in pages])
 
 
 def standing(steps: Any) -> tuple[Any, ...]:

@@ -1,0 +1,62 @@
+"""What a world begins with, who runs in it, and what it comes back to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from percpu_contracts.history import History
+from percpu_contracts.steps import Actor
+from percpu_proofs.explore.twins import Handles
+from percpu_proofs.oplist import Operation
+from percpu_reference.chunk import Chunk
+from percpu_reference.gaps import Steps
+from percpu_reference.variants import Allocator
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What a world begins with: an allocator at rest, handles, and the actors' operations."""
+
+    allocator: Allocator
+    handles: Handles
+    operations: tuple[Operation, ...]
+    works: int = 2  # at most so many runs of the balance work that was asked for
+    waiting: bool = False  # actors may begin while pcpu_alloc_mutex is held, and wait for it
+    failures: int = 0  # so many steps that ask for memory may fail
+
+
+MOST_STEPS = 20_000
+"""Of one operation. No operation of a shipped variant comes near it; one without end is an error
+of a reviewer's variant, where a search does not see that its steps lead back."""
+
+
+class Runner(Actor):
+    """One actor: its operation, where it stands, and what came of it.
+
+    One that is done does not change any more.
+    """
+
+    __slots__ = ("count", "done", "operation", "result", "steps")
+
+    def __init__(self, operation: Operation) -> None:
+        super().__init__(operation[0])
+        self.operation = operation
+        self.count = 0  # steps taken
+        self.steps: Steps[Any] | None = None
+        self.done = False
+        self.result: Any = None
+
+
+class Saved(NamedTuple):
+    """A world in which no operation is under way, to come back to."""
+
+    origin: Allocator
+    copies: dict[Chunk, Chunk]  # the chunks of origin, and which of the world's each stands for
+    handles: Handles
+    runners: tuple[Runner | Operation, ...]  # those that are done; operations not begun
+    works: int
+    failures: int
+    alone: int
+    holder: int | None
+    history: History
