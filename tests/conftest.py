@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -30,3 +32,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("deep") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(DEEP_SECONDS))
+
+
+@pytest.fixture(scope="module")
+def built() -> Iterator[Path]:
+    """Return the folder above those of compiled trees, for what is the same for all of them."""
+    with TemporaryDirectory() as name:
+        yield Path(name)

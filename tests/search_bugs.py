@@ -19,7 +19,12 @@ class Edit(NamedTuple):
 
 
 def _edit(
-    clauses: str, search: str, name: str, function: str, anchor: str, instead: str = "(void)0",
+    clauses: str,
+    search: str,
+    name: str,
+    function: str,
+    anchor: str,
+    instead: str = "(void)0",
     file: str = "mm/percpu.c",
 ) -> Edit:
     bug = Bug(name, function, anchor, instead, file=file)

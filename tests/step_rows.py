@@ -72,9 +72,7 @@ def moved(name: str, target: int) -> Break:
 
 def found(name: str, number: int) -> Break:
     """Return a breakage in which the step has found a chunk on another list."""
-    return lambda s, history, step: replace(
-        step, places={**step.places, getattr(s, name): number}
-    )
+    return lambda s, history, step: replace(step, places={**step.places, getattr(s, name): number})
 
 
 def handing_out(s: Allocator, history: History) -> Step:

@@ -131,9 +131,7 @@ def test_a_bug_that_one_clause_alone_catches(clause: str) -> None:
     assert broken(planted(ALONE[clause])) == {clause}
 
 
-@pytest.mark.parametrize(
-    "clause", deep_unless(lambda clause: clause == "MAP-1", list(TOGETHER))
-)
+@pytest.mark.parametrize("clause", deep_unless(lambda clause: clause == "MAP-1", list(TOGETHER)))
 def test_a_bug_that_several_catch(clause: str) -> None:
     bug, others, why = TOGETHER[clause]
     assert {clause, *others} <= broken(planted(bug)), why

@@ -50,9 +50,7 @@ TIED_BUGS = [
 ]
 
 
-quick_lemmas = pytest.mark.parametrize(
-    "name", deep_unless(lambda name: name not in LONG, BY_NAME)
-)
+quick_lemmas = pytest.mark.parametrize("name", deep_unless(lambda name: name not in LONG, BY_NAME))
 
 
 def test_at_least_twelve_hold_and_four_are_refuted() -> None:

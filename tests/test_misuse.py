@@ -180,8 +180,6 @@ def test_refusals_and_lanes_stand_on_the_ladder() -> None:
 
 def test_work_that_creates_without_end_is_found() -> None:
     scenario = SCENARIOS["km-creates"]
-    result = search(
-        scenario.start("rfc_series"), "matching", stop=lambda r: "BAL-3" in r.findings
-    )
+    result = search(scenario.start("rfc_series"), "matching", stop=lambda r: "BAL-3" in r.findings)
     assert "has created" in result.findings["BAL-3"].message
     assert "BAL-3" not in search(scenario.start("linux_6_12"), "matching").findings

@@ -85,6 +85,7 @@ LEAVING = """
 """
 """Populates downwards: kept by every clause, and in no order of the machine's."""
 
+
 @pytest.fixture
 def run(tmp_path: Path) -> list[str]:
     path = tmp_path / "list.ops"

@@ -141,9 +141,7 @@ def written(folder: Path, name: str) -> str:
     return str(path)
 
 
-@pytest.mark.parametrize(
-    "name", deep_unless(lambda name: name != "enters to_depopulate", PLANTED)
-)
+@pytest.mark.parametrize("name", deep_unless(lambda name: name != "enters to_depopulate", PLANTED))
 def test_explore_names_the_clause(tmp_path: Path, name: str) -> None:
     _, scenario, clause = PLANTED[name]
     result = CliRunner().invoke(

@@ -50,9 +50,7 @@ def test_every_action_has_its_claim() -> None:
         assert len(kept) >= 20
 
 
-@pytest.mark.parametrize(
-    "name", deep_unless(lambda name: name == "reference-rescan", SHOWN)
-)
+@pytest.mark.parametrize("name", deep_unless(lambda name: name == "reference-rescan", SHOWN))
 def test_action_is_claimed_with_twin_and_bugs(name: str) -> None:
     claim = ACTIONS[name]
     assert claim.check(SECONDS).state == "confirmed"
@@ -66,9 +64,7 @@ def test_every_kept_action_has_bugs(claim: ActionClaim) -> None:
     assert bool(claim.bugs) is (claim.expected == "confirmed")
 
 
-@pytest.mark.parametrize(
-    "name", deep_unless(lambda name: "reviewed" in name, NOT_KEPT)
-)
+@pytest.mark.parametrize("name", deep_unless(lambda name: "reviewed" in name, NOT_KEPT))
 def test_what_is_not_inductive(name: str) -> None:
     result = ACTIONS[name].check(SECONDS)
     assert result.state == "refuted", result.message

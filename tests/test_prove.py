@@ -355,9 +355,7 @@ def test_prove_names_near_matches() -> None:
     assert "expected one of slot-layout" in found.output
 
 
-def test_prove_says_what_was_proved(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_prove_says_what_was_proved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     names = ["slot-layout", "size-to-slot-by-symbols", "hint-3-from-boot-linux_6_12"]
     command = ["prove", *names, "--jobs", "1", "--json"]

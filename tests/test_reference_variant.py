@@ -127,9 +127,7 @@ def test_every_clause_holds_on_a_large_list() -> None:
     run(Reference, Geometry(), listed, None if DEEP else 1500)
 
 
-@pytest.mark.parametrize(
-    "concurrent", deep_unless(bool, [False, True]), ids=["alone", "in gaps"]
-)
+@pytest.mark.parametrize("concurrent", deep_unless(bool, [False, True]), ids=["alone", "in gaps"])
 @pytest.mark.parametrize("name", GEOMETRIES)
 def test_every_clause_holds_at_random(name: str, concurrent: bool) -> None:
     drained: Counter[int] = Counter()

@@ -43,9 +43,7 @@ HUNTS = {plan.name: plan for plan in alphabets.HUNTS}
 
 @cache
 def searched(engine: str, name: str, variant: str, longest: int) -> Breadth[Any]:
-    plan = replace(
-        (HUNTS if engine == "hunt" else SEQUENCES)[name], longest=longest, least=longest
-    )
+    plan = replace((HUNTS if engine == "hunt" else SEQUENCES)[name], longest=longest, least=longest)
     search: Breadth[Any] = (Hunt if engine == "hunt" else Sequences)(variant, plan)
     search.run()
     assert search.complete and search.covered == longest
@@ -83,8 +81,9 @@ FOUND = [
 @pytest.mark.parametrize(
     ("engine", "name", "variant", "longest", "fewest"),
     deep_unless(
-        lambda _engine, name, variant, *_: (name, variant)
-        not in {("pages", "linux_6_12"), ("crumbs", "linux_5_12")},
+        lambda _engine, name, variant, *_: (
+            (name, variant) not in {("pages", "linux_6_12"), ("crumbs", "linux_5_12")}
+        ),
         FOUND,
     ),
 )
@@ -224,9 +223,7 @@ def test_drawn_programs_find_races_and_are_made_small() -> None:
         again, broken = fuzz._replay(drawn)
         assert clause in broken and again == drawn
         operations = tuple(map(text_of, drawn.actors))
-        token = Token(
-            "rfc_1", clause, KERNEL_32K, (), operations, drawn.works, drawn.schedule
-        )
+        token = Token("rfc_1", clause, KERNEL_32K, (), operations, drawn.works, drawn.schedule)
         assert clause in {name for rung in replayed(token) for name, _ in rung.broken}
 
 

@@ -127,9 +127,7 @@ def test_matching_that_forgets_a_place_is_told(
 
 def test_matching_that_forgets_what_is_shared_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     shared = World.shared
-    monkeypatch.setattr(
-        World, "shared", lambda self: (s := shared(self))._replace(key=s.key[1:])
-    )
+    monkeypatch.setattr(World, "shared", lambda self: (s := shared(self))._replace(key=s.key[1:]))
     assert cross_check(SMALL, 100_000).differences
 
 
@@ -188,9 +186,7 @@ def fewer(numbers: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
 
 
 def test_what_shows_it_is_left_and_no_more() -> None:
-    small = shrink.shrink(
-        tuple(range(20)), fewer, lambda n: n if {3, 17} <= set(n) else None, 1000
-    )
+    small = shrink.shrink(tuple(range(20)), fewer, lambda n: n if {3, 17} <= set(n) else None, 1000)
     assert small.best == (3, 17) and not small.stopped
 
 

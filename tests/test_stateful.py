@@ -252,9 +252,7 @@ EACH = [(v, name) for v in ("linux_6_12", "reference") for name in GEOMETRIES]
 
 @pytest.mark.parametrize(
     ("variant", "name"),
-    deep_unless(
-        lambda variant, name: name in QUICK[variant], EACH
-    ),
+    deep_unless(lambda variant, name: name in QUICK[variant], EACH),
 )
 def test_callers(variant: str, name: str) -> None:
     run(GEOMETRIES[name], variant, PROFILE)
@@ -264,6 +262,7 @@ def run(geometry: Geometry, variant: str | type[Allocator], how: settings) -> No
     """Run the machine on a variant at a geometry; what it finds is raised."""
     machine = type("Callers", (Callers,), {"geometry": geometry, "variant": variant})
     run_state_machine_as_test(machine, settings=how)
+
 
 BUGS = [
     ("alloc_area", "bound_map[stop] = 1", "pass"),

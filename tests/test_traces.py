@@ -225,9 +225,9 @@ def copied(tmp_path: Path, source: Path = BOOT) -> Path:
 
 
 def rewrite(path: Path, change: Callable[[str], str]) -> None:
-    path.write_bytes(gzip.compress(
-        change(gzip.decompress(path.read_bytes()).decode()).encode(), compresslevel=1
-    ))
+    path.write_bytes(
+        gzip.compress(change(gzip.decompress(path.read_bytes()).decode()).encode(), compresslevel=1)
+    )
 
 
 def test_a_run_needs_its_layout(tmp_path: Path) -> None:

@@ -30,9 +30,7 @@ class TwinChunk(Chunk):
 
 def contents(allocator: Allocator) -> list[object]:
     """Return all that an allocator holds, maps as bytes and chunks by their ids."""
-    held: list[object] = [
-        (head.slot, chunk.id) for head in allocator.chunk_lists for chunk in head
-    ]
+    held: list[object] = [(head.slot, chunk.id) for head in allocator.chunk_lists for chunk in head]
     held.append((allocator.nr_empty_pop_pages, allocator.nr_populated, allocator.work_pending))
     for chunk in allocator.chunks():
         held.append((chunk.id, chunk.isolated, chunk.free_bytes, chunk.nr_populated))

@@ -21,9 +21,7 @@ from percpu_spec.geometry import Geometry
 T = TypeVar("T")
 
 # blocks of 16 bits, units of 12 pages; thresholds as in the kernel, requests up to half a unit
-SMALL = Geometry(
-    page=64, unit=768, static=72, reserved=0, dyn=376, largest=384, cpus=2, memcg=True
-)
+SMALL = Geometry(page=64, unit=768, static=72, reserved=0, dyn=376, largest=384, cpus=2, memcg=True)
 HIDDEN = SMALL.with_changes("static=38,reserved=132,dyn=310,memcg=0,cpus=3")
 ALIGNED = Geometry(page=256, unit=2048, static=100, reserved=0, dyn=1436, largest=1024, cpus=2)
 KM = SMALL.with_changes("backing=km,cpus=3")
@@ -111,9 +109,7 @@ def _lines(
     yield from ["B"] * 10  # nothing else runs: no more work is asked for (BAL-3)
 
 
-def _scene(
-    name: str, geometry: Geometry, seed: int, flags: Sequence[str], *phases: Phase
-) -> Scene:
+def _scene(name: str, geometry: Geometry, seed: int, flags: Sequence[str], *phases: Phase) -> Scene:
     lines = list(_lines(seed, geometry, flags, phases))
     if not geometry.async_enabled:
         lines.insert(len(lines) // 2, "E")
