@@ -29,7 +29,7 @@ from percpu_proofs.kernel.build import Library
 from percpu_proofs.kernel.instance import KernelStopped, Result
 from percpu_proofs.kernel.model import Model
 from percpu_proofs.kernel.pair import Pair
-from percpu_proofs.kernel.views import OWNED, KernelState
+from percpu_proofs.kernel.views import OWNED
 from percpu_proofs.machine import HandleError
 from percpu_reference.gaps import DONE, FAILED, Gap, Kind
 from percpu_reference.variants.fixes.free_chunks import AGAIN
@@ -142,7 +142,7 @@ class Stage:
         )  # fmt: skip
         self.world = World(start)
         machine.allocator = self.world.allocator
-        self.state = KernelState(self.pair.kernel)
+        self.state = self.pair.state
         self.whole = WholeState()
         self._actors: dict[int, int] = {}  # the world's number -> the kernel's
         self._compare()
@@ -217,9 +217,10 @@ class Stage:
     def _compare(self) -> None:
         held = bool(self.pair.kernel.lib.percpu_mutex_held())
         difference: Difference | None = None
+        same = self.pair.same()  # reads the state
         if held != self.world.allocator.alloc_mutex:
             difference = Difference("pcpu_alloc_mutex", held, not held)
-        elif not self.pair.same():
+        elif not same:
             difference = self.pair.difference()
         if difference is not None:
             self.done.difference = (
@@ -227,9 +228,8 @@ class Stage:
             )
 
     def _judge(self, step: Step | None) -> None:
-        """Ask the clauses of the kernel's state, and of the step that led to it."""
+        """Ask the clauses of the state read last, and of the step that led to it."""
         state = self.state
-        state.read()
         if step is None or step.left is None or step.left.kind is not Kind.FLAGS:
             listing = Listing(state)
             for clause, holds in _STATES:

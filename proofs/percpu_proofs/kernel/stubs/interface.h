@@ -53,8 +53,8 @@ struct percpu_record {
 extern struct percpu_environment percpu_environment;
 extern char percpu_reason[200];   // why the last call stopped
 extern int percpu_globals[8];     // nr_populated, float, atomic_failed, async, and four slots
-extern int percpu_order[];        // list and chunk id, for each listed chunk, then -1
 extern struct percpu_record **percpu_records;
+extern long *percpu_places; // of each record id, list (-1 reserved, -2 owned), and changes
 
 // Each returns a negative number when the kernel stopped; percpu_reason says why.
 int percpu_boot(const struct percpu_shape *shape);
