@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from percpu_proofs.inputs import InputError
-from percpu_proofs.kernel.tree import FILES, Tree, added_line
+from percpu_proofs.kernel.tree import BACKINGS, FILES, Tree, added_line
 from percpu_spec.geometry import Backing
 
 STUBS: Final = Path(__file__).parent / "stubs"
@@ -24,6 +24,7 @@ _INCLUDE = re.compile(r"^\s*#\s*include\s*[<\"]([\w./-]+)[>\"]", re.MULTILINE)
 _FLAGS: Final = (
     "-std=gnu11", "-O2", "-g1", "-fPIC", "-fno-strict-aliasing", "-fwrapv", "-fvisibility=hidden",
     "-Werror=implicit-function-declaration", "-fno-diagnostics-color",
+    "-Wall", "-Wno-unused-but-set-variable",  # as the kernel's own build has it
 )  # fmt: skip
 _SEARCH: Final = (
     "-DPERCPU_SEARCH=1", "-fno-omit-frame-pointer", "-fno-stack-protector", "-fcf-protection=none",
@@ -54,6 +55,7 @@ _MISSING: Final = (
     (re.compile(r"fatal error: ([\w./-]+): No such file"), "a header"),
 )
 _ERROR: Final = re.compile(r"(\S+?):(\d+):(?:\d+:)? error: (.*)")
+_WARNING: Final = re.compile(r"^(\S+?):(\d+):(?:\d+:)? warning: (.*)$", re.MULTILINE)
 _PLACES: Final = (
     ("list", "list.h"), ("bitmap", "bits.h"), ("bit", "bits.h"), ("mutex", "locks.h"),
     ("lock", "locks.h"), ("work", "locks.h"), ("rcu", "locks.h"), ("sched", "locks.h"),
@@ -75,6 +77,21 @@ _VARIABLE: Final = re.compile(
 )  # of objdump -t
 
 
+class Warned(NamedTuple):
+    """What the compiler warns of in one of the tree's own files; patch: whose line it is, if any.
+
+    Such a line is counted in the patch.
+    """
+
+    file: str
+    line: int
+    text: str
+    patch: Path | None = None
+
+    def __str__(self) -> str:
+        return f"{self.patch or self.file}:{self.line}: {self.text}"
+
+
 @dataclass(frozen=True, slots=True)
 class Library:
     """A compiled allocator."""
@@ -85,6 +102,7 @@ class Library:
     # variables of the kernel's that no description of a state shows: name, offset, size in bytes
     undescribed: tuple[tuple[str, int, int], ...] = ()
     variables: tuple[tuple[str, int, int], ...] = ()  # all of the kernel's
+    warnings: tuple[Warned, ...] = ()  # of the compiler
 
 
 def compile_tree(
@@ -103,8 +121,8 @@ def compile_tree(
     library = into / f"percpu-{backing}.so"
     options = [*_FLAGS, "-shared", "-Wl,--no-undefined", *flags]
     options += _options(tree, into, backing, stub)
-    _run(tree, [*options, *(str(STUBS / name) for name in SOURCES), "-o", str(library)])
-    return Library(library, tree.release, backing)
+    said = _run(tree, [*options, *(str(STUBS / name) for name in SOURCES), "-o", str(library)])
+    return Library(library, tree.release, backing, warnings=_warnings(tree, said))
 
 
 def compile_search(
@@ -127,6 +145,7 @@ def compile_search(
     options = [*_FLAGS, *_SEARCH, *_options(tree, headers, backing, stub)]
     objects: list[str] = []
     variables: dict[str, int] = {}
+    warnings: tuple[Warned, ...] = ()
     kind = f"{backing}-noted" if noted else backing
     for name in (*SEARCHED, *SEARCHERS, *(["search/accesses.c"] if noted else ())):
         own = name == "library.c"  # it has the tree's code in it
@@ -135,9 +154,9 @@ def compile_search(
         if shared is not None and made.exists() and not own:
             continue
         flags = _NOTED if noted and own else ()
-        _run(tree, [*options, *flags, "-c", str(STUBS / name), "-o", str(made)])
+        said = _run(tree, [*options, *flags, "-c", str(STUBS / name), "-o", str(made)])
         if own:
-            variables = _variables(tree, made)
+            variables, warnings = _variables(tree, made), _warnings(tree, said)
         if name in SEARCHED:
             _gather(tree, made)
     library = into / f"search-{kind}.so"
@@ -149,7 +168,7 @@ def compile_search(
         if name.split(".")[0] not in DESCRIBED
     ]
     of_kernel = tuple((name, offsets[name], size) for name, size in variables.items())
-    return Library(library, tree.release, backing, tuple(undescribed), of_kernel)
+    return Library(library, tree.release, backing, tuple(undescribed), of_kernel, warnings)
 
 
 def _offsets(listed: str) -> dict[str, int]:
@@ -198,7 +217,9 @@ def _gather(tree: Tree, made: Path) -> None:
 def _options(tree: Tree, into: Path, backing: Backing, stub: Path | None) -> list[str]:
     """Return the compiler's options that a tree needs; its headers are made in the folder."""
     headers = into / f"include-{backing}"
-    _make_headers(tree, headers)
+    if not (tree.top / BACKINGS[backing]).is_file():
+        raise InputError(tree.top, None, f"{BACKINGS[backing]}, for backing={backing}")
+    _make_headers(tree, headers, backing)
     extra = headers / "percpu_stub.h"
     extra.write_text(f'#include "{stub.absolute()}"\n' if stub else "")
     defines = {
@@ -217,8 +238,8 @@ def _options(tree: Tree, into: Path, backing: Backing, stub: Path | None) -> lis
     return options + [f"-D{name}={value}" for name, value in defines.items()]
 
 
-def _run(tree: Tree, arguments: list[str]) -> None:
-    """Run the compiler. Raises InputError if it finds an error, or is not there."""
+def _run(tree: Tree, arguments: list[str]) -> str:
+    """Run the compiler; return its warnings. Raises InputError for an error, or without one."""
     compiler = shutil.which("gcc") or shutil.which("cc")
     if compiler is None:
         raise InputError(
@@ -227,6 +248,45 @@ def _run(tree: Tree, arguments: list[str]) -> None:
     done = subprocess.run([compiler, *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
         raise _compile_error(tree, done.stderr)
+    return done.stderr
+
+
+def _warnings(tree: Tree, output: str) -> tuple[Warned, ...]:
+    """Return what a compiler has said of the tree's own files, each once; not of our stubs."""
+    found: dict[Warned, None] = {}
+    for path, line, text in _WARNING.findall(output):
+        name = _own_file(path)
+        if name is not None and STUBS not in Path(path).parents:
+            found[Warned(name, int(line), text)] = None
+    return tuple(found)
+
+
+def _own_file(path: str) -> str | None:
+    """Return the name of a tree's file in a path of the compiler's, None for any other file."""
+    return next((name for name in FILES if path.endswith(f"/{name}")), None)
+
+
+def all_warnings(
+    tree: Tree, libraries: Iterable[Library], patches: Sequence[Path] = ()
+) -> list[Warned]:
+    """Return the warnings of a tree's libraries, each once, those of lines of patches first."""
+    found = dict.fromkeys(warned for library in libraries for warned in library.warnings)
+    ours = [_in_patch(tree, warned, patches) for warned in found]
+    return [w for w in ours if w.patch] + [w for w in ours if not w.patch]
+
+
+def _in_patch(tree: Tree, warned: Warned, patches: Sequence[Path]) -> Warned:
+    text = _line(tree, warned.file, warned.line)
+    for patch in patches:
+        at = added_line(patch, warned.file, text, warned.line)
+        if at is not None:
+            return Warned(warned.file, at, f"{text.strip()} ({warned.text})", patch)
+    return warned
+
+
+def _line(tree: Tree, name: str, number: int) -> str:
+    lines = tree.text(name).splitlines()
+    return lines[number - 1] if number <= len(lines) else ""
 
 
 def _call(tree: Tree, program: str, arguments: list[str]) -> str:
@@ -239,9 +299,11 @@ def _call(tree: Tree, program: str, arguments: list[str]) -> str:
     return done.stdout
 
 
-def _make_headers(tree: Tree, folder: Path) -> None:
+def _make_headers(tree: Tree, folder: Path, backing: Backing) -> None:
     """Make an empty header for each that the tree's files include; its own percpu.h is kept."""
     for name in FILES[1:]:
+        if name == BACKINGS["km"] and backing != "km":
+            continue  # a tree may be without it
         for included in _INCLUDE.findall(tree.text(name)):
             if included in ("percpu-internal.h", "percpu-km.c", "percpu-vm.c"):
                 continue
@@ -266,14 +328,13 @@ class CompileError(InputError):
         found = _ERROR.match(self.error)
         if found is None:
             return self
-        name = next((n for n in FILES if found[1].endswith(n)), None)
+        name = _own_file(found[1])
         if name is None:
             return self
-        lines = tree.text(name).splitlines()
         number = int(found[2])
-        text = lines[number - 1] if number <= len(lines) else ""
+        text = _line(tree, name, number)
         for patch in patches:
-            at = added_line(patch, text, number)
+            at = added_line(patch, name, text, number)
             if at is not None:
                 return InputError(patch, at, self.expected, f"{text.strip()} ({found[3]})")
         return self

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from operator import attrgetter
 from typing import Final
 
 from percpu_contracts.whole_state import Broken, WholeState
-from percpu_proofs.conformance.difference import Difference, first_difference
+from percpu_proofs.conformance.difference import Difference, differences, first_difference
 from percpu_proofs.conformance.state import Record, Recorder, StateRecord, counter_record
 from percpu_proofs.kernel.build import Library
 from percpu_proofs.kernel.instance import Kernel, KernelStopped, Result
 from percpu_proofs.kernel.model import Model
 from percpu_proofs.kernel.views import KernelChunk, KernelState
-from percpu_proofs.machine import HandleError, Machine, Outcome
+from percpu_proofs.machine import Machine, Outcome
 from percpu_proofs.oplist import Operation
 from percpu_reference import build
 from percpu_reference.chunk import Chunk
@@ -55,6 +55,8 @@ class Pair:
         self.skip = model.skip
         self.state = KernelState(self.kernel)
         self.broken: Counter[str] = Counter()  # clauses that states of the kernel break
+        self.new: dict[str, str] = {}  # of these, which the variant does not, and what was wrong
+        self.areas: dict[int, tuple[int, int] | None] = {}  # the kernel's: chunk number, offset
         self._whole = _WholeKernel(model.variant().NOT_APPLICABLE) if judge else None
         self._compared = 0
         self._pieces: int | None = None  # blocks of memory of one chunk, once there is one
@@ -69,22 +71,32 @@ class Pair:
         """Give the kernel's memory back."""
         self.kernel.close()
 
+    def do(self, number: int, operation: Operation) -> tuple[Record, Record]:
+        """Let both do an operation; return what it did, by the kernel and by the model.
+
+        Raises HandleError, KernelStopped.
+        """
+        env = self.machine.allocator.env
+        warnings = env.warnings
+        outcome = self.machine.apply(number, operation)
+        result = self.kernel.apply(operation)
+        kind, handle = operation[:2]
+        if kind == "a":
+            self.areas[handle] = (result.chunk, result.off) if result.ok else None
+        elif kind == "f":
+            self.areas.pop(handle, None)
+        ours = model_record(operation, outcome, env.warnings - warnings)
+        return outcome_record(operation, result), ours
+
     def step(self, number: int, operation: Operation, *, states: bool = True) -> Difference | None:
         """Let both do an operation; return the first difference. Raises HandleError.
 
         Without states only the operation's result is compared.
         """
-        warnings = self.machine.allocator.env.warnings
-        outcome = self.machine.apply(number, operation)
         try:
-            result = self.kernel.apply(operation)
-            warned = self.machine.allocator.env.warnings - warnings
-            if outcome_record(operation, result) != model_record(operation, outcome, warned):
-                return first_difference(
-                    outcome_record(operation, result),
-                    model_record(operation, outcome, warned),
-                    _ORDER,
-                )
+            theirs, ours = self.do(number, operation)
+            if theirs != ours:
+                return first_difference(theirs, ours, _ORDER)
             if not states:
                 return None
             return self.judge() if self.same() else self.difference()
@@ -93,33 +105,26 @@ class Pair:
 
     def judge(self) -> Difference | None:
         """Ask the clauses of the state read last; return one that the variant must not break."""
-        if self._whole is None:
-            return None
-        model = self.machine.allocator
-        expected = model.EXPECTED
-        for clause, wrong in self._whole.broken(self.state, quiescent=model.quiescent):
-            self.broken[clause] += 1
-            if clause not in expected:
-                return Difference(f"clause {clause}", wrong, "holds")
-        return None
+        clause = self._judge(self.machine.allocator.quiescent)
+        return None if clause is None else Difference(f"clause {clause}", self.new[clause], "holds")
 
-    def go_on_alone(self, operations: Sequence[Operation]) -> int:
-        """Let the kernel do operations by itself, its states judged; return how many it did.
+    def judge_alone(self) -> None:
+        """Ask the clauses of the state read last, whatever the model is in."""
+        state = self.state
+        begun = self.kernel.geometry.async_enabled  # else requests for work may have been lost
+        self._judge(begun and state.async_enabled and not state.work_pending)
 
-        What it breaks is counted in `broken`; it ends where the kernel stops.
-        """
-        if self._whole is None:
-            return 0
-        for number, operation in enumerate(operations):
-            try:
-                self.kernel.apply(operation)
-                self.state.read()
-            except (KernelStopped, HandleError):  # a handle that the model alone holds
-                return number
-            at_rest = not self.state.work_pending
-            for clause, _ in self._whole.broken(self.state, quiescent=at_rest):
+    def _judge(self, quiescent: bool) -> str | None:
+        """Ask the clauses; return the first broken one that the variant must not break."""
+        first = None
+        if self._whole is not None:
+            expected = self.machine.allocator.EXPECTED
+            for clause, wrong in self._whole.broken(self.state, quiescent=quiescent):
                 self.broken[clause] += 1
-        return len(operations)
+                if clause not in expected:
+                    self.new.setdefault(clause, wrong)
+                    first = first or clause
+        return first
 
     def boot_difference(self) -> Difference | None:
         """Return the first difference of the states at boot."""
@@ -138,47 +143,58 @@ class Pair:
         whole = self._compared % WHOLE == 0
         kernel, model, state = self.kernel, self.machine.allocator, self.state
         state.read()
-        ours: list[tuple[int, Chunk]] = []
-        for head in model.chunk_lists:
-            chunk = head.next
-            while chunk is not head:
-                ours.append((head.slot, chunk))
-                chunk = chunk.next
+        ours = self.placed()
         env = model.env
         counters = array("q", (*_counters(env), model.work_pending)).tobytes()
+        listed = [(slot, chunk.id) for slot, chunk in ours if slot >= 0]
         if (
-            state.order != [(slot, chunk.id) for slot, chunk in ours]
+            state.order != listed
             or self._counters[self._counters_at :] != counters
-            or _totals(state) != _totals(model)
+            or not self.same_totals()
             or kernel.environment.stray
             or kernel.environment.misuse
             or self._left_behind()
             or not self._printed_alike()
         ):
             return False
-        if model.reserved_chunk is not None:
-            ours.append((-1, model.reserved_chunk))
-        return all(self._same_chunk(chunk, slot, whole) for slot, chunk in ours)
-
-    def _same_chunk(self, ours: Chunk, slot: int, whole: bool) -> bool:
-        """Return whether a chunk of the model is equal to the kernel's, field by field."""
-        theirs = self.state.chunk(ours.id)
-        if (
-            theirs.on_list != slot
-            or theirs.computed_slot != self.machine.allocator.chunk_slot(ours)
-            or theirs.scalars != _scalars(ours)
-            or theirs.hints != _hints(ours.chunk_md)
-            or theirs.alloc_map != ours.alloc_map
-            or theirs.bound_map != ours.bound_map
-            or theirs.populated != ours.populated
-        ):
-            return False
-        if whole or theirs.changes != self._equal.get(ours.id):
-            if theirs.block_hints != list(map(_hints, ours.md_blocks)):
+        for slot, chunk in ours:
+            theirs = state.chunk(chunk.id)
+            known = not whole and theirs.changes == self._equal.get(chunk.id)
+            if theirs.on_list != slot or not self.same_chunk(theirs, chunk, blocks=not known):
                 return False
-            self._equal[ours.id] = theirs.changes
+            self._equal[chunk.id] = theirs.changes
+        return True
+
+    def placed(self) -> list[tuple[int, Chunk]]:
+        """Return the model's chunks on lists with their lists, in order, then the reserved one."""
+        model = self.machine.allocator
+        found: list[tuple[int, Chunk]] = []
+        for head in model.chunk_lists:
+            chunk = head.next
+            while chunk is not head:
+                found.append((head.slot, chunk))
+                chunk = chunk.next
+        if model.reserved_chunk is not None:
+            found.append((-1, model.reserved_chunk))
+        return found
+
+    def same_totals(self) -> bool:
+        """Return whether the counters of both allocators are equal."""
+        return _totals(self.state) == _totals(self.machine.allocator)
+
+    def same_chunk(self, theirs: KernelChunk, ours: Chunk, *, blocks: bool = True) -> bool:
+        """Return whether two chunks are equal but for their numbers; blocks: and their blocks."""
         charges = ours.obj_exts
-        return theirs.charges == (None if charges is None else charges.keys())
+        return (
+            theirs.computed_slot == self.machine.allocator.chunk_slot(ours)
+            and theirs.scalars == _scalars(ours)
+            and theirs.hints == _hints(ours.chunk_md)
+            and theirs.alloc_map == ours.alloc_map
+            and theirs.bound_map == ours.bound_map
+            and theirs.populated == ours.populated
+            and theirs.charges == (None if charges is None else charges.keys())
+            and (not blocks or theirs.block_hints == list(map(_hints, ours.md_blocks)))
+        )
 
     def _left_behind(self) -> int:
         """Return how many blocks of memory the kernel holds beyond those of its chunks.
@@ -200,8 +216,12 @@ class Pair:
 
     def difference(self) -> Difference | None:
         """Return the first field in which the states differ, from whole records of both."""
+        return next(self.differences(), None)
+
+    def differences(self) -> Iterator[Difference]:
+        """Yield all fields in which the states differ. Raises KernelStopped."""
         theirs, ours = self.records()
-        return first_difference(theirs, ours, _ORDER, self.skip)
+        yield from differences(theirs, ours, _ORDER, self.skip)
 
     def records(self) -> tuple[Record, Record]:
         """Return the whole states of kernel and model, chunks by id."""
@@ -226,7 +246,8 @@ class Pair:
 
 
 def _whole(state: StateRecord, counters: Record) -> Record:
-    return {"g": state.g, "slots": state.slots, "chunks": state.chunks, "x": counters}
+    lists = {entry[0]: entry[1] for entry in state.slots}
+    return {"g": state.g, "slots": lists, "chunks": state.chunks, "x": counters}
 
 
 class _WholeKernel(WholeState):

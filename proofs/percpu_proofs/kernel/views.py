@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from percpu_proofs.conformance.state import Recorder
-from percpu_proofs.kernel.instance import Kernel
+from percpu_proofs.kernel.instance import Kernel, as_compiled
 from percpu_reference.chunk import Block
 from percpu_spec.geometry import Geometry
 from percpu_spec.views import HINTS, ChunkView
@@ -50,7 +50,6 @@ class KernelChunk:
         ).cast("i")  # fmt: skip
         self._maps = memoryview(kernel.ffi.buffer(record.maps, record.nr_maps))
         self.changes = -1
-        self.computed_slot: int = -1
         bits = kernel.geometry.block_bits
         self.nr_pages = self._words[6]
         self.chunk_md = Block(self.nr_pages * bits)
@@ -123,7 +122,7 @@ class KernelState:
 
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
-        self.geometry: Geometry = kernel.geometry
+        self.geometry: Geometry = as_compiled(kernel.lib, kernel.geometry)
         self.env = Counters(kernel.environment)
         self._chunks: dict[int, KernelChunk] = {}
         self.read()
@@ -175,6 +174,12 @@ class KernelState:
         """Return a chunk by its number, None for one that is no more."""
         return self._chunks.get(number)
 
+    def placed(self) -> list[tuple[int, KernelChunk]]:
+        """Return the chunks on lists with their lists, in order, then the reserved one with -1."""
+        found = [(slot, self._chunks[number]) for slot, number in self.order]
+        reserved = self.reserved_chunk
+        return found if reserved is None else [*found, (-1, reserved)]
+
     def listed(self) -> list[KernelChunk]:
         """Return the chunks that are on lists."""
         return [chunk for chunk in self._chunks.values() if chunk.on_list >= 0]
@@ -185,7 +190,7 @@ class KernelState:
 
     def float_of(self, chunk_type: int, /) -> int:
         """Return the float, in pages."""
-        return self.nr_empty_pop_pages
+        return int(self.nr_empty_pop_pages)
 
     def slot_chunks(self, slot: int, /) -> list[KernelChunk]:
         """Return the chunks of one list, head to tail."""

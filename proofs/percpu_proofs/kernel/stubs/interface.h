@@ -53,6 +53,7 @@ struct percpu_record {
 extern struct percpu_environment percpu_environment;
 extern char percpu_reason[200];   // why the last call stopped
 extern int percpu_globals[8];     // nr_populated, float, atomic_failed, async, and four slots
+extern const int percpu_constants[3]; // LOW and HIGH of the float, the slot below which chunks that fail go
 extern struct percpu_record **percpu_records;
 extern long *percpu_places; // of each record id, list (-1 reserved, -2 owned), and changes
 

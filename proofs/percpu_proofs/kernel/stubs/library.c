@@ -411,6 +411,14 @@ int percpu_guarded(int (*step)(int, struct percpu_outcome *), int actor,
     LEAVE(step(actor, outcome));
 }
 
+// A tree may have others than 6.12: what is promised goes by them.
+#ifndef PCPU_SLOT_FAIL_THRESHOLD
+#define PCPU_SLOT_FAIL_THRESHOLD 3
+#endif
+const int percpu_constants[3] = {
+    PCPU_EMPTY_POP_PAGES_LOW, PCPU_EMPTY_POP_PAGES_HIGH, PCPU_SLOT_FAIL_THRESHOLD,
+};
+
 #ifdef PERCPU_SEARCH
 #include "search/describe.c"
 #else
