@@ -41,6 +41,11 @@ SANITIZE: Final = (
     "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-O1",
     "-fno-sanitize=alignment",
 )  # fmt: skip
+"""Addresses and undefined behaviour are checked, in a process that has the runtime loaded first."""
+_SEARCH_SANITIZED: Final = (
+    *SANITIZE, "--param", "asan-stack=0", "--param", "asan-globals=0", "-DPERCPU_SHADED=1",
+)  # fmt: skip
+"""Of a search: frames and variables lie in memory that is copied, blocks of memory are watched."""
 
 # what a compiler says of a name that our stubs do not have, and where its stub belongs
 _MISSING: Final = (
@@ -132,17 +137,21 @@ def compile_search(
     *,
     stub: Path | None = None,
     noted: bool = False,
+    sanitized: bool = False,
     shared: Path | None = None,
 ) -> Library:
     """Compile a tree's mm/percpu.c with a search of its schedules into a library in a folder.
 
-    noted: accesses without pcpu_lock are. shared: a folder for what is the same for all trees, and
+    noted: accesses without pcpu_lock are. sanitized: addresses are checked, of blocks of memory,
+    and undefined behaviour. shared: a folder for what is the same for all trees, and
     is compiled there once. All that the code writes lies in one section, or InputError says what
     does not. Raises InputError as compile_tree does.
     """
     headers = into / ("noted" if noted else "plain")  # two compilations may run at once
     headers.mkdir(parents=True, exist_ok=True)
     options = [*_FLAGS, *_SEARCH, *_options(tree, headers, backing, stub)]
+    if sanitized:
+        options += _SEARCH_SANITIZED
     objects: list[str] = []
     variables: dict[str, int] = {}
     warnings: tuple[Warned, ...] = ()
@@ -154,13 +163,16 @@ def compile_search(
         if shared is not None and made.exists() and not own:
             continue
         flags = _NOTED if noted and own else ()
+        if name == "search/arena.c":
+            flags = ("-fno-sanitize=address",)  # it is who knows which addresses are right
         said = _run(tree, [*options, *flags, "-c", str(STUBS / name), "-o", str(made)])
         if own:
             variables, warnings = _variables(tree, made), _warnings(tree, said)
         if name in SEARCHED:
             _gather(tree, made)
     library = into / f"search-{kind}.so"
-    _run(tree, ["-shared", "-Wl,--no-undefined", *objects, "-o", str(library)])
+    linked = SANITIZE if sanitized else ()
+    _run(tree, ["-shared", "-Wl,--no-undefined", *linked, *objects, "-o", str(library)])
     offsets = _offsets(_call(tree, "objdump", ["-t", str(library)]))
     undescribed = [
         (name, offsets[name], size)

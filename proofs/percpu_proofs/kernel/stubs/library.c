@@ -98,9 +98,11 @@ void percpu_watch(bool on)
         int code_ = sigsetjmp(entry, 0); \
         if (code_) { \
             inside = 0; \
+            percpu_shade(false); \
             return failed; \
         } \
         inside = 1; \
+        percpu_shade(true); \
         entries++; \
         percpu_budget = BUDGET; \
     } while (0)
@@ -108,6 +110,7 @@ void percpu_watch(bool on)
     do { \
         typeof(value) value_ = (value); \
         inside = 0; \
+        percpu_shade(false); \
         return value_; \
     } while (0)
 
