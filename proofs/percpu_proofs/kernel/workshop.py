@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel.build import (
     CompileError,
     Library,
