@@ -58,6 +58,8 @@ class Pair:
         self.new: dict[str, str] = {}  # of these, which the variant does not, and what was wrong
         self.areas: dict[int, tuple[int, int] | None] = {}  # the kernel's: chunk number, offset
         self._whole = _WholeKernel(model.variant().NOT_APPLICABLE) if judge else None
+        self.declared = 0  # operations that print otherwise
+        self._more_printed = 0, 0  # by the model
         self._compared = 0
         self._pieces: int | None = None  # blocks of memory of one chunk, once there is one
         self._equal: dict[int, int] = {}  # changes of a chunk when the blocks' hints were equal
@@ -209,10 +211,12 @@ class Pair:
         return int(held - chunks * (self._pieces or 0))
 
     def _printed_alike(self) -> bool:
+        """Return whether as much was printed; where that differs as declared, note how often."""
         environment, env = self.kernel.environment, self.machine.allocator.env
-        return bool(self.skip) or (
-            environment.printed == env.printed and environment.stack_dumps == env.stack_dumps
-        )
+        more = env.printed - environment.printed, env.stack_dumps - environment.stack_dumps
+        self.declared += bool(self.skip) and more != self._more_printed
+        self._more_printed = more
+        return bool(self.skip) or more == (0, 0)
 
     def difference(self) -> Difference | None:
         """Return the first field in which the states differ, from whole records of both."""
