@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from percpu_proofs.inputs import InputError, read_text
+from percpu_spec.geometry import Backing
 
 OLDEST: Final = (5, 14)
 """The first version with partial chunk depopulation."""
@@ -23,6 +25,10 @@ FILES: Final = (
     "mm/percpu.c",
 )
 """All that is read of a tree, by name below its top."""
+
+BACKINGS: Final[Mapping[Backing, str]] = {"vm": "mm/percpu-vm.c", "km": "mm/percpu-km.c"}
+"""The file of each backing. One without an MMU is not wanted of every tree."""
+NEEDED: Final = tuple(name for name in FILES if name != BACKINGS["km"])
 
 HOW_TO_GET: Final = "apt-get install linux-source-6.12 brings one"
 _NUMBER = re.compile(r"^(VERSION|PATCHLEVEL|SUBLEVEL)\s*=\s*(\d+)\s*$", re.MULTILINE)
@@ -45,6 +51,15 @@ class Tree:
         """The version without its last part, as vectors name it."""
         return ".".join(map(str, self.version[:2]))
 
+    @property
+    def files(self) -> list[str]:
+        """The files of the allocator that the tree has."""
+        return [name for name in FILES if (self.top / name).is_file()]
+
+    def has(self, backing: Backing) -> bool:
+        """Return whether the tree has the code for a backing."""
+        return BACKINGS[backing] in self.files
+
     def text(self, name: str) -> str:
         """Return the text of a file below the top."""
         return read_text(self.top / name)
@@ -52,7 +67,7 @@ class Tree:
 
 def read_tree(top: Path) -> Tree:
     """Return the tree at a folder. Raises InputError if it has no allocator, or one too old."""
-    for name in FILES:
+    for name in NEEDED:
         if not (top / name).is_file():
             raise InputError(top, None, f"a Linux source tree with {name} ({HOW_TO_GET})")
     numbers = dict(_NUMBER.findall(read_text(top / "Makefile")))
@@ -85,7 +100,7 @@ def unpack(archive: Path, into: Path) -> Path:
         [*command, *(f"{top}/{name}" for name in FILES)],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
-    if done.returncode:
+    if done.returncode and not all((into / top / name).is_file() for name in NEEDED):
         raise InputError(
             archive, None, "an archive of a Linux source tree", done.stderr.strip()[-80:]
         )
@@ -94,7 +109,7 @@ def unpack(archive: Path, into: Path) -> Path:
 
 def copy_tree(tree: Tree, into: Path) -> Tree:
     """Copy the files of the allocator to a folder of one's own; return the tree there."""
-    for name in FILES:
+    for name in tree.files:
         target = into / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(tree.top / name, target)
@@ -146,19 +161,21 @@ def _failed_hunk(text: str, output: str) -> int | None:
     return None
 
 
-def added_line(patch: Path, text: str, near: int) -> int | None:
-    """Return the line of a patch that adds a text, the one that goes nearest to line `near`."""
+def added_line(patch: Path, name: str, text: str, near: int) -> int | None:
+    """Return the line of a patch that adds a text to a file, that nearest to line `near`."""
     found: list[tuple[int, int]] = []
-    goes = 0
+    goes, inside = 0, False
     for number, line in enumerate(read_text(patch).splitlines(), 1):
+        if line.startswith("+++ "):
+            inside = line.split()[1].partition("/")[2] == name
+            continue
         hunk = re.match(r"@@ -\S+ \+(\d+)", line)
         if hunk is not None:
             goes = int(hunk[1]) - 1
             continue
-        if not line.startswith(("-", "+++")):
+        if not line.startswith("-"):
             goes += 1
-        added = line.startswith("+") and not line.startswith("+++")
-        if added and line[1:].strip() == text.strip():
+        if inside and line.startswith("+") and line[1:].strip() == text.strip():
             found.append((abs(goes - near), number))
     return min(found)[1] if found else None
 
