@@ -18,6 +18,7 @@ from percpu_proofs.explore.modes import search as model_search
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.token import read_token
 from percpu_proofs.kernel.build import Library
+from percpu_proofs.kernel.patch import apply_patch
 from percpu_proofs.kernel.search.compiled import CompiledSearch
 from percpu_proofs.kernel.search.job import TreeJob, searched, with_model
 from percpu_proofs.kernel.search.judge import Judge
@@ -28,7 +29,7 @@ from percpu_proofs.kernel.search.plans import (
     shallower,
 )
 from percpu_proofs.kernel.search.records import State
-from percpu_proofs.kernel.tree import Tree, apply_patch, copy_tree
+from percpu_proofs.kernel.tree import Tree, copy_tree
 from percpu_reference.variants.linux_6_12 import Linux612
 
 pytestmark = pytest.mark.skipif(not FOUND, reason=MISSING)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from percpu_proofs.inputs import InputError
-from percpu_proofs.kernel.tree import FILES, Tree, added_line
+from percpu_proofs.kernel.patch import shown_line
+from percpu_proofs.kernel.tree import FILES, Tree
 from percpu_spec.geometry import Backing
 
 STUBS: Final = Path(__file__).parent / "stubs"
@@ -53,7 +53,7 @@ _MISSING: Final = (
     (re.compile(r"[‘'](?:struct |union )?(\w+)[’'] has an incomplete type"), "a type"),
     (re.compile(r"fatal error: ([\w./-]+): No such file"), "a header"),
 )
-_ERROR: Final = re.compile(r"(\S+?):(\d+):(?:\d+:)? error: (.*)")
+_ERROR: Final = re.compile(r"(\S+?):(\d+):(?:\d+:)? (?:error: )?(.*)")
 _PLACES: Final = (
     ("list", "list.h"), ("bitmap", "bits.h"), ("bit", "bits.h"), ("mutex", "locks.h"),
     ("lock", "locks.h"), ("work", "locks.h"), ("rcu", "locks.h"), ("sched", "locks.h"),
@@ -254,33 +254,11 @@ def _make_headers(tree: Tree, folder: Path) -> None:
     header.write_text(f'#include "{own.absolute()}"\n')
 
 
-class CompileError(InputError):
-    """A tree that does not compile: what failed first, and what to add."""
+def _compile_error(tree: Tree, output: str) -> InputError:
+    """Return the error for a tree that does not compile: where, what failed, and what to add.
 
-    def __init__(self, tree: Tree, expected: str, error: str) -> None:
-        super().__init__(tree.top, None, f"{expected} (the first error: {error})")
-        self.expected, self.error = expected, error
-
-    def in_patch(self, tree: Tree, patches: Sequence[Path]) -> InputError:
-        """Return the error with the patch and its line, if a patch has added the line."""
-        found = _ERROR.match(self.error)
-        if found is None:
-            return self
-        name = next((n for n in FILES if found[1].endswith(n)), None)
-        if name is None:
-            return self
-        lines = tree.text(name).splitlines()
-        number = int(found[2])
-        text = lines[number - 1] if number <= len(lines) else ""
-        for patch in patches:
-            at = added_line(patch, text, number)
-            if at is not None:
-                return InputError(patch, at, self.expected, f"{text.strip()} ({found[3]})")
-        return self
-
-
-def _compile_error(tree: Tree, output: str) -> CompileError:
-    """Return the error for a tree that does not compile."""
+    Where a patch shows the line that failed, that is the patch's line.
+    """
     lines = output.splitlines()
     error = next(
         (line for line in lines if "error:" in line or "undefined reference" in line),
@@ -293,15 +271,21 @@ def _compile_error(tree: Tree, output: str) -> CompileError:
             if found is not None:
                 missing.setdefault(found[1], kind)
                 break
-    if not missing:
-        return CompileError(tree, "a tree that compiles", error)
-    wanted = [
+    wanted = ", ".join(
         f"{kind} {name} ({next((f for part, f in _PLACES if part in name.lower()), 'types.h')})"
         for name, kind in missing.items()
-    ]
-    return CompileError(
-        tree,
-        f"{', '.join(wanted)}, which our stubs do not have: add what is missing to the files named "
-        f"in {STUBS}, or give a header that has it with --stub",
-        error,
     )
+    expected = "a tree that compiles" if not wanted else (
+        f"{wanted}, which our stubs do not have: add what is missing to the files named "
+        f"in {STUBS}, or give a header that has it with --stub"
+    )  # fmt: skip
+    place = _ERROR.search(error)
+    name = place and next((name for name in FILES if place[1].endswith(name)), None)
+    if place and name:
+        number = int(place[2])
+        text = "".join(tree.text(name).split("\n")[number - 1 : number])
+        for patch in reversed(tree.patches):
+            at = shown_line(patch, name, text, number)
+            if at is not None:
+                return InputError(patch, at, expected, f"{text.strip()} ({place[3]})")
+    return InputError(tree.top, None, f"{expected} (the first error: {error})")

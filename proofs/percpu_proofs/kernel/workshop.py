@@ -12,7 +12,8 @@ from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel.build import Library, compile_tree
 from percpu_proofs.kernel.instance import KernelStopped
 from percpu_proofs.kernel.model import Model, probe
-from percpu_proofs.kernel.tree import Tree, apply_patch, copy_tree, read_tree, unpack
+from percpu_proofs.kernel.patch import apply_patch
+from percpu_proofs.kernel.tree import Tree, copy_tree, read_tree, unpack
 from percpu_reference.variants import DEFAULT
 from percpu_spec.geometry import Backing
 
@@ -55,7 +56,7 @@ def workshop(
         if patches:
             tree = copy_tree(tree, folder / "patched")
             for patch in patches:
-                apply_patch(tree, patch)
+                tree = apply_patch(tree, patch)
         library = compile_tree(tree, folder, "vm", stub=stub)
         try:
             model = probe(library, variant, fixes)
