@@ -15,7 +15,7 @@ CHUNK: Final = "unsigned long at = pcpu_chunk_addr(second(), 0, {0}), end = at +
 UNMAP: Final = CHUNK + "struct page *page = vmalloc_to_page(at); vunmap_range_noflush(at, end); "
 REMAP: Final = UNMAP + "vmap_pages_range_noflush(at, end, PAGE_KERNEL, &page, PAGE_SHIFT); "
 SETUP: Final = ("a 1 28672 4 -", "a 2 4096 4 -", "b")
-"""The first chunk is full; a second one has an area in its first page, and empty pages behind it."""
+"""The first chunk is full; a second one has an area in its first page, empty pages behind it."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ PLANTS: Final = {
     ),
     "never allocated": Plant("kfree((void *)second() + 8);", "POP-4: was never allocated"),
     "leak": Plant("kzalloc(64, GFP_KERNEL); return true;", "POP-4: nothing points any more"),
-    "page leaks": Plant("alloc_pages_node(0, GFP_KERNEL, 0);", "POP-4: pages are allocated, chunks"),
+    "page leaks": Plant("alloc_pages_node(0, GFP_KERNEL, 0);", "POP-4: pages are allocated"),
     "goes round": Plant("for (;;) { " + HOLD.format("") + " }", "BAL-3: that runs alone does not"),
     "nested": Plant(HOLD.format("spin_lock(&inner); barrier(); spin_unlock(&inner);")),
     "sleeps": Plant(HOLD.format("cond_resched();"), "LOCK-2: may sleep"),
@@ -58,11 +58,13 @@ PLANTS: Final = {
     "not flushed": Plant(REMAP.format(1), "ISO-1: page 1 is not flushed yet"),
     "flushed": Plant(REMAP.format(1) + "flush_tlb_kernel_range(at, end);"),
     "mapped, not counted": Plant(
-        "bitmap_clear(second()->populated, 1, 1); return true;", "POP-3: page 1 is mapped, not counted"
+        "bitmap_clear(second()->populated, 1, 1); return true;",
+        "POP-3: page 1 is mapped, not counted",
     ),
     "mark": Plant("pcpu_atomic_alloc_failed = true; return true;", "BAL-5: the mark of a failed"),
     "asks for itself": Plant(
-        "schedule_work(&pcpu_balance_work); return true;", "BAL-3: asks for itself without end", "schedule_work(&pcpu_balance_work);"
+        "schedule_work(&pcpu_balance_work); return true;", "BAL-3: asks for itself without end",
+        "schedule_work(&pcpu_balance_work);",
     ),
     "work goes round": Plant(
         "schedule_work(&pcpu_balance_work); return true;",
@@ -102,7 +104,7 @@ PLANTS: Final = {
     "a field told": Plant(
         "if (second()->own) pcpu_nr_empty_pop_pages++; return true;", "FLT-1: ", after="a field"
     ),
-    "only locked": Plant(HOLD.format("pcpu_nr_populated += 0;"), "LOCK-2: writes pcpu_nr_populated"),
+    "only locked": Plant(HOLD.format("pcpu_nr_populated += 0;"), "LOCK-2: writes pcpu_nr_popul"),
     "not locked": Plant("second()->free_bytes += 0;", "LOCK-1: writes free_bytes"),
 }  # fmt: skip
 SIZES: Final = {name: plant.size or 8 + 4 * n for n, (name, plant) in enumerate(PLANTS.items())}
