@@ -25,6 +25,8 @@ class Plant:
     code: str = ""  # with `return true` the request fails
     found: str = ""  # a clause and a part of what is said, or nothing: then nothing is broken
     in_work: str = ""  # what balance work does, once it was set off
+    in_reclaim: tuple[str, str] = ("", "")  # a condition of reclaim's, and another once set off
+    scenario: str = ""  # beside whose actors it is set off
     populating: str = ""  # what the request does before it populates pages
     search: dict[str, Any] = field(default_factory=dict)  # of the plan, beside the usual
     size: int = 0  # of the request in bytes; 0: any that no other has
@@ -104,13 +106,20 @@ PLANTS: Final = {
     "a field told": Plant(
         "if (second()->own) pcpu_nr_empty_pop_pages++; return true;", "FLT-1: ", after="a field"
     ),
+    "reintegrates": Plant(
+        "return true;", "RCL-7: lists a chunk again", in_reclaim=(r"reintegrate(?= \|\|)", "true"),
+        scenario="reclaim-free",
+    ),
+    "ignores the float": Plant(
+        "return true;", "RCL-6: pages", scenario="float-falls",
+        in_reclaim=(r"pcpu_nr_empty_pop_pages < PCPU_EMPTY_POP_PAGES_HIGH", "false"),
+    ),
     "only locked": Plant(HOLD.format("pcpu_nr_populated += 0;"), "LOCK-2: writes pcpu_nr_popul"),
     "not locked": Plant("second()->free_bytes += 0;", "LOCK-1: writes free_bytes"),
 }  # fmt: skip
 SIZES: Final = {name: plant.size or 8 + 4 * n for n, (name, plant) in enumerate(PLANTS.items())}
 
 _FUNCTION = """
-static int own, set_off;
 static struct pcpu_chunk *second(void)
 {
     struct pcpu_chunk *chunk;
@@ -137,8 +146,8 @@ static bool planted(size_t size, gfp_t gfp)
 def plant_all(text: str) -> str:
     """Return the text of mm/percpu.c with all plants."""
     cases = "".join(
-        f"    case {SIZES[name]}: {'set_off = size;' if plant.in_work else ''} {{ {plant.code} }} "
-        "break;\n"
+        f"    case {SIZES[name]}: {'set_off = size;' if plant.in_work or plant.scenario else ''} "
+        f"{{ {plant.code} }} break;\n"
         for name, plant in PLANTS.items()
     )
     work = "".join(
@@ -152,6 +161,7 @@ def plant_all(text: str) -> str:
         if plant.populating
     )
     for anchor, new in (
+        (r"static (?:DEFINE_SPINLOCK|spinlock_t|DEFINE_MUTEX)", r"static int own, set_off;\n\g<0>"),
         (r"static void pcpu_balance_workfn\(struct work_struct \*work\)\n\{", rf"\g<0>\n{work}"),
         (r"void __percpu \*pcpu_alloc(_noprof)?\(", rf"{_FUNCTION % cases}\g<0>"),
         (r"gfp = current_gfp_context\(gfp\);", r"\g<0> if (planted(size, gfp)) return NULL;"),
@@ -159,6 +169,14 @@ def plant_all(text: str) -> str:
     ):
         text, count = re.subn(anchor, new, text, count=1)
         assert count, anchor
+    begin = text.index("static void pcpu_reclaim_populated(")
+    for name, plant in PLANTS.items():
+        anchor, instead = plant.in_reclaim
+        if anchor:
+            both = rf"(set_off == {SIZES[name]} ? {instead} : \g<0>)"
+            reclaim, count = re.subn(anchor, both, text[begin:], count=1)
+            assert count, anchor
+            text = text[:begin] + reclaim
     return text
 
 
