@@ -19,7 +19,8 @@ from percpu_spec.views import HINTS
 
 RACE = Scenario(
     "passed on", "an area that one allocates and another frees; of a second nobody else knows",
-    ("a 1 28672 4 -", "a 2 4096 4 -"), ("f 1", "a 3 64 4 A", "f 3", "a 4 64 4 A", "a 5 20480 4 -"), works=1,
+    ("a 1 28672 4 -", "a 2 4096 4 -"),
+    ("f 1", "a 3 64 4 A", "f 3", "a 4 64 4 A", "a 5 20480 4 -"), works=1,
 )  # fmt: skip
 
 
