@@ -20,7 +20,8 @@ from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel.build import Library
 from percpu_proofs.kernel.search.accesses import Access, added
 from percpu_proofs.kernel.search.compiled import SearchPlan
-from percpu_proofs.kernel.search.job import TreeExample, TreeJob, TreeOutcome
+from percpu_proofs.kernel.search.example import TreeExample
+from percpu_proofs.kernel.search.job import TreeJob, TreeOutcome
 from percpu_proofs.kernel.search.plans import search_named
 from percpu_proofs.kernel.search.retrace import Retraced
 from percpu_proofs.kernel.search.tree_token import TreeToken, read_tree_token
@@ -31,7 +32,8 @@ WHOLE, CUT_OFF = frozenset({"pages"}), frozenset[str]()
 
 
 def _example(clause: str, length: int, search: str = "pages") -> TreeExample:
-    return TreeExample(clause, "", length, (), (), Retraced((), ()), "", search)
+    plan = search_named("pages").plan
+    return TreeExample(clause, "", length, (), plan, Retraced((), ()), "", search)
 
 
 def _cell(length: int | None, whole: frozenset[str], search: str = "pages") -> dict[str, TreeCell]:
