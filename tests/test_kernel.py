@@ -38,10 +38,11 @@ from percpu_proofs.kernel.draws import Case
 from percpu_proofs.kernel.instance import Kernel, KernelStopped
 from percpu_proofs.kernel.model import Model
 from percpu_proofs.kernel.pair import WHOLE, Pair
+from percpu_proofs.kernel.patch import apply_patch
 from percpu_proofs.kernel.record import Recording, write_vector
 from percpu_proofs.kernel.schedule import confirm, replay
 from percpu_proofs.kernel.shrink import run_case
-from percpu_proofs.kernel.tree import apply_patch, copy_tree
+from percpu_proofs.kernel.tree import copy_tree
 from percpu_proofs.kernel.views import KernelState
 from percpu_proofs.oplist import parse_operations, text_of
 from percpu_reference.chunk import Chunk

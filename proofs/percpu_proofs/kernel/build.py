@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from percpu_proofs.inputs import InputError
-from percpu_proofs.kernel.tree import BACKINGS, FILES, Tree, added_line
+from percpu_proofs.kernel.patch import shown_line
+from percpu_proofs.kernel.tree import BACKINGS, FILES, Tree
 from percpu_spec.geometry import Backing
 
 STUBS: Final = Path(__file__).parent / "stubs"
@@ -61,7 +62,7 @@ _MISSING: Final = (
     (re.compile(r"[‘'](?:struct |union )?(\w+)[’'] has an incomplete type"), "a type"),
     (re.compile(r"fatal error: ([\w./-]+): No such file"), "a header"),
 )
-_ERROR: Final = re.compile(r"(\S+?):(\d+):(?:\d+:)? error: (.*)")
+_ERROR: Final = re.compile(r"(\S+?):(\d+):(?:\d+:)? (?:error: )?(.*)")
 _WARNING: Final = re.compile(r"^(\S+?):(\d+):(?:\d+:)? warning: (.*)$", re.MULTILINE)
 _PLACES: Final = (
     ("list", "list.h"), ("bitmap", "bits.h"), ("bit", "bits.h"), ("mutex", "locks.h"),
@@ -280,27 +281,24 @@ def _own_file(path: str) -> str | None:
     return next((name for name in FILES if path.endswith(f"/{name}")), None)
 
 
-def all_warnings(
-    tree: Tree, libraries: Iterable[Library], patches: Sequence[Path] = ()
-) -> list[Warned]:
+def all_warnings(tree: Tree, libraries: Iterable[Library]) -> list[Warned]:
     """Return the warnings of a tree's libraries, each once, those of lines of patches first."""
     found = dict.fromkeys(warned for library in libraries for warned in library.warnings)
-    ours = [_in_patch(tree, warned, patches) for warned in found]
+    ours = [_in_patch(tree, warned) for warned in found]
     return [w for w in ours if w.patch] + [w for w in ours if not w.patch]
 
 
-def _in_patch(tree: Tree, warned: Warned, patches: Sequence[Path]) -> Warned:
+def _in_patch(tree: Tree, warned: Warned) -> Warned:
     text = _line(tree, warned.file, warned.line)
-    for patch in patches:
-        at = added_line(patch, warned.file, text, warned.line)
+    for patch in reversed(tree.patches):
+        at = shown_line(patch, warned.file, text, warned.line, added=True)
         if at is not None:
             return Warned(warned.file, at, f"{text.strip()} ({warned.text})", patch)
     return warned
 
 
 def _line(tree: Tree, name: str, number: int) -> str:
-    lines = tree.text(name).splitlines()
-    return lines[number - 1] if number <= len(lines) else ""
+    return "".join(tree.text(name).split("\n")[number - 1 : number])
 
 
 def _call(tree: Tree, program: str, arguments: list[str]) -> str:
@@ -330,32 +328,11 @@ def _make_headers(tree: Tree, folder: Path, backing: Backing) -> None:
     header.write_text(f'#include "{own.absolute()}"\n')
 
 
-class CompileError(InputError):
-    """A tree that does not compile: what failed first, and what to add."""
+def _compile_error(tree: Tree, output: str) -> InputError:
+    """Return the error for a tree that does not compile: where, what failed, and what to add.
 
-    def __init__(self, tree: Tree, expected: str, error: str) -> None:
-        super().__init__(tree.top, None, f"{expected} (the first error: {error})")
-        self.expected, self.error = expected, error
-
-    def in_patch(self, tree: Tree, patches: Sequence[Path]) -> InputError:
-        """Return the error with the patch and its line, if a patch has added the line."""
-        found = _ERROR.match(self.error)
-        if found is None:
-            return self
-        name = _own_file(found[1])
-        if name is None:
-            return self
-        number = int(found[2])
-        text = _line(tree, name, number)
-        for patch in patches:
-            at = added_line(patch, name, text, number)
-            if at is not None:
-                return InputError(patch, at, self.expected, f"{text.strip()} ({found[3]})")
-        return self
-
-
-def _compile_error(tree: Tree, output: str) -> CompileError:
-    """Return the error for a tree that does not compile."""
+    Where a patch shows the line that failed, that is the patch's line.
+    """
     lines = output.splitlines()
     error = next(
         (line for line in lines if "error:" in line or "undefined reference" in line),
@@ -368,15 +345,21 @@ def _compile_error(tree: Tree, output: str) -> CompileError:
             if found is not None:
                 missing.setdefault(found[1], kind)
                 break
-    if not missing:
-        return CompileError(tree, "a tree that compiles", error)
-    wanted = [
+    wanted = ", ".join(
         f"{kind} {name} ({next((f for part, f in _PLACES if part in name.lower()), 'types.h')})"
         for name, kind in missing.items()
-    ]
-    return CompileError(
-        tree,
-        f"{', '.join(wanted)}, which our stubs do not have: add what is missing to the files named "
-        f"in {STUBS}, or give a header that has it with --stub",
-        error,
     )
+    expected = "a tree that compiles" if not wanted else (
+        f"{wanted}, which our stubs do not have: add what is missing to the files named "
+        f"in {STUBS}, or give a header that has it with --stub"
+    )  # fmt: skip
+    place = _ERROR.search(error)
+    name = place and _own_file(place[1])
+    if place and name:
+        number = int(place[2])
+        text = _line(tree, name, number)
+        for patch in reversed(tree.patches):
+            at = shown_line(patch, name, text, number)
+            if at is not None:
+                return InputError(patch, at, expected, f"{text.strip()} ({place[3]})")
+    return InputError(tree.top, None, f"{expected} (the first error: {error})")

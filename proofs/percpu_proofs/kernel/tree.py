@@ -6,7 +6,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -40,6 +40,7 @@ class Tree:
 
     top: Path
     version: tuple[int, int, int]
+    patches: tuple[Path, ...] = ()  # applied, in their order
 
     @property
     def name(self) -> str:
@@ -113,91 +114,4 @@ def copy_tree(tree: Tree, into: Path) -> Tree:
         target = into / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(tree.top / name, target)
-    return Tree(into, tree.version)
-
-
-def apply_patch(tree: Tree, patch: Path) -> None:
-    """Apply a patch to a copy of a tree; only hunks for files of the allocator are looked at.
-
-    Raises InputError if it cannot be read, touches nothing of the allocator or does not apply.
-    """
-    program = shutil.which("patch")
-    if program is None:
-        raise InputError(patch, None, "the program patch, to apply it with")
-    text = read_text(patch)
-    touched = set(re.findall(r"^\+\+\+ (?:[^/\s]+/)?(\S+)", text, re.MULTILINE))
-    if not touched & set(FILES):
-        raise InputError(patch, None, f"a patch to one of {', '.join(FILES[1:])}")
-    done = subprocess.run(
-        [program, "-d", str(tree.top), "-p1", "--batch", "--forward", "--no-backup-if-mismatch"],
-        input=_parts(text), capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if done.returncode:
-        what = next(
-            (line for line in done.stdout.splitlines() if "FAILED" in line or "malformed" in line),
-            (done.stdout + done.stderr).strip()[:80],
-        )
-        line = _failed_hunk(text, done.stdout)
-        raise InputError(patch, line, f"a patch that applies to Linux {tree.name}", what)
-
-
-def _failed_hunk(text: str, output: str) -> int | None:
-    """Return the line of a patch where the first hunk begins that `patch` could not apply."""
-    file = ""
-    for said in output.splitlines():
-        name = re.match(r"(?:patching|checking) file '?(\S+?)'?$", said)
-        file = name[1] if name else file
-        failed = re.match(r"Hunk #(\d+) FAILED", said)
-        if failed is None:
-            continue
-        inside, count = False, 0
-        for number, line in enumerate(text.splitlines(), 1):
-            if line.startswith("+++ "):
-                inside, count = line.split()[1].partition("/")[2] == file, 0
-            elif inside and line.startswith("@@"):
-                count += 1
-                if count == int(failed[1]):
-                    return number
-    return None
-
-
-def added_line(patch: Path, name: str, text: str, near: int) -> int | None:
-    """Return the line of a patch that adds a text to a file, that nearest to line `near`."""
-    found: list[tuple[int, int]] = []
-    goes, inside = 0, False
-    for number, line in enumerate(read_text(patch).splitlines(), 1):
-        if line.startswith("+++ "):
-            inside = line.split()[1].partition("/")[2] == name
-            continue
-        hunk = re.match(r"@@ -\S+ \+(\d+)", line)
-        if hunk is not None:
-            goes = int(hunk[1]) - 1
-            continue
-        if not line.startswith("-"):
-            goes += 1
-        if inside and line.startswith("+") and line[1:].strip() == text.strip():
-            found.append((abs(goes - near), number))
-    return min(found)[1] if found else None
-
-
-def _parts(text: str) -> str:
-    """Return the parts of a patch that are for files of the allocator."""
-    kept: list[str] = []
-    part: list[str] = []
-    wanted = False
-
-    def close() -> None:
-        if wanted:
-            kept.extend(part)
-
-    lines = text.splitlines(keepends=True)
-    for number, line in enumerate(lines):
-        follows = lines[number + 1] if number + 1 < len(lines) else ""
-        if line.startswith("--- ") and follows.startswith("+++ "):
-            close()
-            part = []
-            name = follows[4:].split()[0].partition("/")[2]
-            wanted = name in FILES
-        part.append(line)
-    close()
-    return "".join(kept)
+    return replace(tree, top=into)

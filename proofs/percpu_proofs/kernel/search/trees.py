@@ -13,11 +13,12 @@ from typing import Final
 
 from percpu_proofs import data
 from percpu_proofs.inputs import InputError
-from percpu_proofs.kernel.build import CompileError, Library, compile_search
+from percpu_proofs.kernel.build import Library, compile_search
+from percpu_proofs.kernel.patch import apply_patch
 from percpu_proofs.kernel.search.accesses import Access, Noted
 from percpu_proofs.kernel.search.job import TreeJob, TreeOutcome
 from percpu_proofs.kernel.search.plans import TreeSearch
-from percpu_proofs.kernel.tree import BACKINGS, Tree, apply_patch, copy_tree, read_tree, unpack
+from percpu_proofs.kernel.tree import BACKINGS, Tree, copy_tree, read_tree, unpack
 from percpu_spec.geometry import Backing
 
 BASE: Final = "base"
@@ -32,7 +33,6 @@ class CompiledTree:
     tree: Tree
     folder: Path
     stub: Path | None
-    patches: Sequence[Path] = ()
     libraries: dict[tuple[Backing, bool], Library] = field(default_factory=dict)
 
     def library(self, search: TreeSearch) -> Library:
@@ -40,14 +40,10 @@ class CompiledTree:
         wanted = search.backing, search.noted
         if wanted not in self.libraries:
             self.folder.mkdir(parents=True, exist_ok=True)
-            try:
-                library = compile_search(
-                    self.tree, self.folder, search.backing,
-                    stub=self.stub, noted=search.noted, shared=self.folder.parent,
-                )  # fmt: skip
-            except CompileError as error:
-                raise error.in_patch(self.tree, self.patches) from None
-            self.libraries[wanted] = library
+            self.libraries[wanted] = compile_search(
+                self.tree, self.folder, search.backing,
+                stub=self.stub, noted=search.noted, shared=self.folder.parent,
+            )  # fmt: skip
         return self.libraries[wanted]
 
 
@@ -67,8 +63,8 @@ def compiled_trees(
         if patches:
             patched = copy_tree(base, folder / "patched-source")
             for patch in patches:
-                apply_patch(patched, patch)
-            trees.append(CompiledTree(PATCHED, patched, folder / PATCHED, stub, patches))
+                patched = apply_patch(patched, patch)
+            trees.append(CompiledTree(PATCHED, patched, folder / PATCHED, stub))
         yield trees
 
 
