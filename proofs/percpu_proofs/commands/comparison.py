@@ -13,6 +13,7 @@ from rich.text import Text
 from percpu_contracts.registry import COMPILED
 from percpu_proofs.commands import output
 from percpu_proofs.kernel import found as differences
+from percpu_proofs.kernel.answers import ASKED
 from percpu_proofs.kernel.differential import Found, Tally
 from percpu_proofs.kernel.fields import meaning, sentence
 from percpu_proofs.kernel.parting import Parting
@@ -85,6 +86,11 @@ class Comparison:
             return f"--backing {self.backings[0]}"
         return "the run ended before one was drawn"
 
+    def not_asked(self) -> dict[str, str]:
+        """Return the clauses that were not asked, each with the reason."""
+        asked = ASKED if self.tally.judged else ()
+        return {c: why for c, why in COMPILED.not_asked().items() if c not in asked}
+
     def newly_broken(self) -> dict[str, str]:
         """Return the clauses that the kernel breaks and the variant does not, with what is so."""
         return dict(sorted(self.tally.new.items()))
@@ -109,7 +115,7 @@ class Comparison:
             "cases_that_differ": len(tally.partings),
             "schedules_that_differ": tally.schedules_parted,
             "first_mismatch": first,
-            "first_parting": _parting(tally.partings[0]) if tally.partings else None,
+            "parting": tally.found and tally.found.parting and _parting(tally.found.parting),
             "agree_again": sum(parting.again is not None for parting in tally.partings),
             "schedule_mismatch": schedule and differences.schedule_as_json(schedule),
             "cases": tally.cases,
@@ -123,7 +129,7 @@ class Comparison:
             "clauses_broken": dict(sorted(tally.broken.items())),
             "clauses_newly_broken": self.newly_broken(),
             "not_run": [*self.not_run(), NOT_COVERED],
-            "not_asked": COMPILED.not_asked(),
+            "not_asked": self.not_asked(),
             "tokens": [one.as_json() for one in self.confirmed],
             "seconds": tally.seconds,
             "interrupted": tally.interrupted,
@@ -151,7 +157,7 @@ class Comparison:
         for what in (*self.not_run(), NOT_COVERED):
             out.print(Text(f"not run: {what}"), soft_wrap=True)
         if self.tally.judged:
-            output.show_not_asked(out, COMPILED.not_asked())
+            output.show_not_asked(out, self.not_asked())
 
     def _rows(self) -> Iterator[tuple[str, object]]:
         tally, model = self.tally, self.shop.model
@@ -228,8 +234,8 @@ class Comparison:
         theirs, ours = differences.maps(found, model)
         out.print(Text(f"\nkernel\n{theirs}\n\nmodel\n{ours}"))
         out.print(f"saved as {self.saved}", soft_wrap=True)
-        for parting in self.tally.partings[:1]:
-            out.print(parting_text(parting), soft_wrap=True)
+        if found.parting is not None:
+            out.print(parting_text(found.parting), soft_wrap=True)
 
 
 def parting_text(parting: Parting) -> str:
