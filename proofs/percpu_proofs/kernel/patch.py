@@ -57,10 +57,13 @@ def apply_patch(tree: Tree, path: Path) -> Tree:
     return replace(tree, patches=(*tree.patches, path))
 
 
-def shown_line(path: Path, name: str, text: str, near: int) -> int | None:
+def shown_line(
+    path: Path, name: str, text: str, near: int, *, added: bool = False
+) -> int | None:
     """Return the line of a patch that shows a line of a file as the patch makes it, or None.
 
-    Of those with the same text, it is the one that goes nearest to line `near` of the file.
+    added: only one that the patch adds. Of those with the same text, it is the one that goes
+    nearest to line `near` of the file.
     """
     shown = [
         (abs(line.target_line_no - near), line.diff_line_no)
@@ -68,6 +71,7 @@ def shown_line(path: Path, name: str, text: str, near: int) -> int | None:
         for hunk in hunks
         for line in hunk
         if changed == name and line.target_line_no and line.value.strip() == text.strip()
+        if line.is_added or not added
     ]
     return min(shown)[1] if shown else None
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from percpu_proofs.inputs import InputError, read_text
+from percpu_spec.geometry import Backing
 
 OLDEST: Final = (5, 14)
 """The first version with partial chunk depopulation."""
@@ -23,6 +25,10 @@ FILES: Final = (
     "mm/percpu.c",
 )
 """All that is read of a tree, by name below its top."""
+
+BACKINGS: Final[Mapping[Backing, str]] = {"vm": "mm/percpu-vm.c", "km": "mm/percpu-km.c"}
+"""The file of each backing. One without an MMU is not wanted of every tree."""
+NEEDED: Final = tuple(name for name in FILES if name != BACKINGS["km"])
 
 HOW_TO_GET: Final = "apt-get install linux-source-6.12 brings one"
 _NUMBER = re.compile(r"^(VERSION|PATCHLEVEL|SUBLEVEL)\s*=\s*(\d+)\s*$", re.MULTILINE)
@@ -46,6 +52,15 @@ class Tree:
         """The version without its last part, as vectors name it."""
         return ".".join(map(str, self.version[:2]))
 
+    @property
+    def files(self) -> list[str]:
+        """The files of the allocator that the tree has."""
+        return [name for name in FILES if (self.top / name).is_file()]
+
+    def has(self, backing: Backing) -> bool:
+        """Return whether the tree has the code for a backing."""
+        return BACKINGS[backing] in self.files
+
     def text(self, name: str) -> str:
         """Return the text of a file below the top."""
         return read_text(self.top / name)
@@ -53,7 +68,7 @@ class Tree:
 
 def read_tree(top: Path) -> Tree:
     """Return the tree at a folder. Raises InputError if it has no allocator, or one too old."""
-    for name in FILES:
+    for name in NEEDED:
         if not (top / name).is_file():
             raise InputError(top, None, f"a Linux source tree with {name} ({HOW_TO_GET})")
     numbers = dict(_NUMBER.findall(read_text(top / "Makefile")))
@@ -86,7 +101,7 @@ def unpack(archive: Path, into: Path) -> Path:
         [*command, *(f"{top}/{name}" for name in FILES)],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
-    if done.returncode:
+    if done.returncode and not all((into / top / name).is_file() for name in NEEDED):
         raise InputError(
             archive, None, "an archive of a Linux source tree", done.stderr.strip()[-80:]
         )
@@ -95,8 +110,8 @@ def unpack(archive: Path, into: Path) -> Path:
 
 def copy_tree(tree: Tree, into: Path) -> Tree:
     """Copy the files of the allocator to a folder of one's own; return the tree there."""
-    for name in FILES:
+    for name in tree.files:
         target = into / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(tree.top / name, target)
-    return Tree(into, tree.version)
+    return replace(tree, top=into)

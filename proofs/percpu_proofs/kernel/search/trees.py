@@ -18,7 +18,7 @@ from percpu_proofs.kernel.patch import apply_patch
 from percpu_proofs.kernel.search.accesses import Access, Noted
 from percpu_proofs.kernel.search.job import TreeJob, TreeOutcome
 from percpu_proofs.kernel.search.plans import TreeSearch
-from percpu_proofs.kernel.tree import Tree, copy_tree, read_tree, unpack
+from percpu_proofs.kernel.tree import BACKINGS, Tree, copy_tree, read_tree, unpack
 from percpu_spec.geometry import Backing
 
 BASE: Final = "base"
@@ -80,6 +80,22 @@ def jobs_for(trees: Sequence[CompiledTree], searches: Sequence[TreeSearch]) -> l
         for search in searches
         for tree in trees
     ]
+
+
+def left_out(
+    trees: Sequence[CompiledTree], searches: Sequence[TreeSearch]
+) -> dict[str, str]:
+    """Return the searches that cannot be made on all of the trees, each with why not."""
+    lacking = {
+        BACKINGS[search.backing]
+        for search in searches
+        if not all(tree.tree.has(search.backing) for tree in trees)
+    }
+    return {
+        search.name: f"the tree has no {BACKINGS[search.backing]}"
+        for search in searches
+        if BACKINGS[search.backing] in lacking
+    }
 
 
 def broken_on(outcomes: Sequence[TreeOutcome], tree: str) -> frozenset[str]:

@@ -43,10 +43,12 @@ struct percpu_state {
     int words[59]; // PERCPU_COUNTERS + 2 * PERCPU_CHUNKS
 };
 
-// What a step did: the states before and after it, and what its operation has to do with it.
+// What a step did, or a whole run of the work alone: the states before and after it, and what its
+// operation has to do with it.
 struct percpu_move {
-    int node, label;
+    int node, label; // of a whole run: the state that it begins in, and -1
     int before, after;
+    int whole;
     struct percpu_operation operation;
     int first, done, ok, straight; // straight: from the end of the actor's step before
     int asked, refused, holds; // work asked for; memory refused so far; the mutex is the actor's
@@ -89,7 +91,6 @@ extern struct percpu_trouble percpu_troubles[256];
 extern int *percpu_record_words;  // one after the other, each with its length first
 extern long *percpu_record_at;
 extern int percpu_mover, percpu_node, percpu_label; // of the step under way
-extern const int percpu_constants[3]; // LOW and HIGH of the float, the slot below which chunks that fail go
 extern int percpu_slots[4]; // how many lists; the sidelined, the free, the to_depopulate one
 extern unsigned long percpu_undescribed[64]; // variables that no clause sees: offset, size of each
 extern int percpu_nr_undescribed;
