@@ -9,15 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from percpu_proofs.conformance.state import Recorder
 from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel.build import Library
 from percpu_proofs.kernel.instance import Kernel
+from percpu_proofs.kernel.views import KernelState
 from percpu_proofs.oplist import parse_operations
+from percpu_reference.environment import Task
 from percpu_reference.variants import DEFAULT, Allocator, variant_class
 from percpu_reference.variants.fixes import ChunkRelativeEnd
 from percpu_reference.variants.reference import FIXES, with_fixes
 from percpu_spec.geometry import Geometry
-from percpu_spec.gfp import KERNEL
+from percpu_spec.gfp import KERNEL, NORETRY, NOWARN, may_block
 
 PRINTED: Final = ("prwarn", "stacks")
 """Counters that are not compared where a kernel does not print failed atomic allocations."""
@@ -35,6 +38,7 @@ class Model:
     prints_atomic: bool = True  # failed atomic allocations are printed
     unmaps_failing: bool = True  # after a map failure the failing unit is unmapped too
     noio_sleeps: bool = True  # requests without I/O may sleep
+    refuses: bool = False  # a free that names no live area is refused (API-2)
 
     @property
     def skip(self) -> frozenset[str]:
@@ -53,6 +57,7 @@ class Model:
             "failed atomic allocations are not printed": not self.prints_atomic,
             "after a map failure the failing unit is not unmapped": not self.unmaps_failing,
             "requests without I/O count as atomic": not self.noio_sleeps,
+            "frees that name no live area are refused": self.refuses,
         }
         return [what for what, so in said.items() if so]
 
@@ -65,7 +70,11 @@ class Model:
                 if name not in known:
                     raise InputError("fix", None, f"one of {', '.join(known)}", name)
             base = with_fixes(*(fix for name, fix in known.items() if name in self.fixes))
-        return base if self.noio_sleeps else _older(base)
+        if not self.noio_sleeps:
+            base = _older(base)
+        if self.refuses and not base.CHECKS_FREES:
+            base = type(base.__name__, (base,), {"__slots__": (), "CHECKS_FREES": True})
+        return base
 
 
 def _older(base: type[Allocator]) -> type[Allocator]:
@@ -78,9 +87,10 @@ def _older(base: type[Allocator]) -> type[Allocator]:
         __slots__ = ()
 
         BLOCKING = KERNEL
+        WORK = Task(KERNEL | NORETRY | NOWARN, 0)
 
         def is_atomic(self, gfp: int) -> bool:
-            return gfp & KERNEL != KERNEL
+            return not may_block(gfp, KERNEL)
 
     return Older
 
@@ -90,7 +100,20 @@ def probe(library: Library, name: str = DEFAULT, fixes: tuple[str, ...] = ()) ->
     atomic = _after(library, _FILLED, "a 2 8192 4 A")
     mapping = _after(library, _FILLED, "M 1", "a 2 4096 4 -")
     sleeping = _after(library, _FILLED, "a 2 8192 4 O")
-    return Model(name, fixes, atomic[1] > 0, mapping[2] > 0, bool(sleeping[0]))
+    return Model(
+        name, fixes, atomic[1] > 0, mapping[2] > 0, bool(sleeping[0]), refuses=refuses(library)
+    )
+
+
+def refuses(library: Library) -> bool:
+    """Return whether a kernel leaves all as it is when an area is freed a second time."""
+    states = []
+    for lines in (("a 1 64 4 -", "a 2 64 4 -", "f 1"), ("a 1 64 4 -", "a 2 64 4 -", "f 1", "d 1")):
+        with Kernel(library, _SMALL, refuses=True) as kernel:
+            for operation in parse_operations(Path("probe"), lines).operations:
+                kernel.apply(operation)
+            states.append(Recorder(KernelState(kernel)).read().crc)
+    return states[0] == states[1]
 
 
 def _after(library: Library, *lines: str) -> tuple[int, int, int]:

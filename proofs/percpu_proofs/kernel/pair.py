@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain, pairwise
 from operator import attrgetter
 from typing import Any, Final
@@ -17,10 +17,12 @@ from percpu_proofs.kernel.instance import Kernel, KernelStopped, Result
 from percpu_proofs.kernel.model import Model
 from percpu_proofs.kernel.views import KernelState
 from percpu_proofs.machine import HandleError, Machine, Outcome
-from percpu_proofs.oplist import Operation
+from percpu_proofs.oplist import WRONG, Operation
 from percpu_reference import build
 from percpu_reference.chunk import Chunk
 from percpu_spec.geometry import Geometry
+from percpu_spec.gfp import shown
+from percpu_spec.steps import Request
 from percpu_spec.views import HINTS
 
 WHOLE: Final = 16
@@ -49,13 +51,15 @@ class Pair:
 
         With judge the clauses are asked of the kernel's state after every operation.
         """
-        self.kernel = Kernel(library, geometry)
-        self.machine = Machine(build(model.variant(), geometry))
+        variant = model.variant()
+        self.kernel = Kernel(library, geometry, refuses=variant.CHECKS_FREES)
+        self.machine = Machine(build(variant, geometry))
         self.skip = model.skip
         self.judged: KernelState | None = None
         self.broken: Counter[str] = Counter()  # clauses that states of the kernel break
         self._whole = WholeState(model.variant().NOT_APPLICABLE)
         self._compared = 0
+        self._requests = 0  # that were equal when they were compared last
         self._pieces: int | None = None  # blocks of memory of one chunk, once there is one
         self._fields: dict[int, _Fields] = {}
         ffi, lib = self.kernel.ffi, self.kernel.lib
@@ -167,6 +171,7 @@ class Pair:
             or kernel.environment.misuse
             or self._left_behind()
             or not self._printed_alike()
+            or not self._asked_alike()
         ):
             return False
         chunk_slot = model.chunk_slot
@@ -196,6 +201,15 @@ class Pair:
             environment.printed == env.printed and environment.stack_dumps == env.stack_dumps
         )
 
+    def _asked_alike(self) -> bool:
+        """Return whether both have asked for the same, with the same flags."""
+        count = self.kernel.lib.percpu_asked
+        if count != self._requests:
+            if self.kernel.requests != self.machine.allocator.env.requests:
+                return False
+            self._requests = count
+        return True
+
     def _fields_of(self, chunk: Chunk) -> _Fields:
         fields = self._fields.get(chunk.id)
         if fields is None:
@@ -221,12 +235,14 @@ class Pair:
         kernel["memory touched or freed wrongly"] = environment.stray
         kernel["blocks of memory left behind"] = self._left_behind()
         kernel["locks taken wrongly"] = environment.misuse
+        kernel["asked for"] = _said(self.kernel.requests)
         kernel["async"] = state.async_enabled
         ours = _whole(Recorder(model).read(), counter_record(model))
         ours |= {
             "memory touched or freed wrongly": 0,
             "blocks of memory left behind": 0,
             "locks taken wrongly": 0,
+            "asked for": _said(model.env.requests),
         }
         ours["async"] = model.async_enabled
         return kernel, ours
@@ -234,6 +250,11 @@ class Pair:
 
 def _whole(state: StateRecord, counters: Record) -> Record:
     return {"g": state.g, "slots": state.slots, "chunks": state.chunks, "x": counters}
+
+
+def _said(requests: Mapping[Request, int]) -> Record:
+    """Return requests in words, each with how often it was made."""
+    return {f"{r.kind} with {shown(r.gfp)}": count for r, count in sorted(requests.items())}
 
 
 class _Fields:
@@ -284,6 +305,8 @@ def outcome_record(operation: Operation, result: Result) -> Record:
         return {"h": arg, "ok": 1, "chunk": result.chunk, "off": result.off}
     if kind == "f":
         return {"h": arg, "ok": int(result.ok)}
+    if kind in WRONG:
+        return {"arg": arg, "ok": int(result.ok), "warn": result.warned}
     if kind in "bB":
         return {"ran": int(result.ok)}
     return {"arg": arg}

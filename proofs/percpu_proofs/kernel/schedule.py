@@ -190,7 +190,7 @@ class Stage:
         kernel = self.pair.kernel
         if actor not in self._actors:
             kind = runner.operation[0]
-            known = runner.operation if kind in "afb" else ("P", *runner.operation[1:])
+            known = runner.operation if kind in "afbdws" else ("P", *runner.operation[1:])
             self._actors[actor] = kernel.actor(known)
         wanted = _point_of(runner)
         for _ in range(_MOST_POINTS):

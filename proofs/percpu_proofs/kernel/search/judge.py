@@ -150,7 +150,10 @@ class Judge:
         return known
 
     def _move(self, entry: Any) -> Iterator[tuple[str, str]]:
-        move = Move(entry, self.state(entry.before), self.state(entry.after), self._differences)
+        move = Move(
+            entry, self.state(entry.before), self.state(entry.after), self._differences,
+            self.search.needed,
+        )  # fmt: skip
         if move.released:
             self._history.given_back.add((move.released[0].chunk, 0))
         verdicts: list[Judged] = [

@@ -20,17 +20,32 @@ struct percpu_environment {
     long blocks; // of memory other than pages that the allocator holds
 };
 
+// What was asked for, with the flags of percpu_spec.gfp, the task's scope applied. The count leaves out
+// a request that is like the one before it.
+enum { PERCPU_METADATA, PERCPU_AREAS, PERCPU_PAGES, PERCPU_TABLES, PERCPU_CHARGE, PERCPU_KINDS,
+       MOST_REQUESTS = 64 };
+struct percpu_request {
+    int kind;
+    unsigned int gfp;
+    long count;
+};
+extern struct percpu_request percpu_requests[64];
+extern int percpu_nr_requests;
+extern long percpu_asked; // the sum of all counts
+
 struct percpu_shape {
     long unit, static_size, reserved, dyn;
     int cpus, groups, memcg, async_enabled;
 };
 
+extern int percpu_refuses; // a free that names no live area is refused: it may be asked for
+
 struct percpu_operation {
     int kind; // a letter of the operation language
     int handle;
-    unsigned long size, align; // of the others than 'a', size is the count
+    unsigned long size, align; // of the others than 'a', size is the count, or an offset
     int reserved;
-    unsigned int gfp;
+    unsigned int gfp; // from bit 16 on: the scopes that the task is in
 };
 
 struct percpu_outcome {

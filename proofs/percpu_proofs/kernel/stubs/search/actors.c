@@ -10,7 +10,7 @@ int percpu_running = -1;
 struct actor percpu_actors_[ACTORS];
 static long lent[ACTORS + 1];
 static void *caller OUTSIDE;
-extern unsigned int percpu_without_io;
+extern unsigned int percpu_scope;
 
 long *percpu_lent(void) { return &lent[percpu_running + 1]; }
 
@@ -70,7 +70,7 @@ void percpu_yield(int point)
     if (point != PERCPU_WAITING && !(percpu_stops >> point & 1))
         return;
     actor->point = point;
-    actor->without_io = percpu_without_io;
+    actor->scope = percpu_scope;
     percpu_switch(&actor->sp, caller);
 }
 
@@ -99,7 +99,7 @@ static int step(int number, struct percpu_outcome *outcome)
     struct actor *actor = &percpu_actors_[number];
 
     percpu_running = number;
-    percpu_without_io = actor->without_io;
+    percpu_scope = actor->scope;
     percpu_switch(&caller, actor->sp);
     if (actor->point == PERCPU_DONE)
         actor->sp = (void *)STACK_TOP(number);
@@ -112,7 +112,7 @@ int percpu_actor_step(int number, struct percpu_outcome *outcome)
     int point = percpu_guarded(step, number, outcome);
 
     percpu_running = -1;
-    percpu_without_io = 0;
+    percpu_scope = 0;
     return point;
 }
 

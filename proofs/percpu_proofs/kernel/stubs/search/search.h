@@ -50,6 +50,8 @@ struct percpu_move {
     struct percpu_operation operation;
     int first, done, ok, straight; // straight: from the end of the actor's step before
     int asked, refused, holds; // work asked for; memory refused so far; the mutex is the actor's
+    int warned; // by a free that names no live area
+    unsigned int requests[5]; // the flags of what was asked for, by PERCPU_KINDS; all ones: nothing was
     int freed, freed_off; // chunk before the step, -1: none, and the area's offset in bytes
     int chunk, off; // of an area handed out, by the chunk after the step
     int placed, placed_off, placed_size; // an area that a blocking allocation under way has taken
@@ -86,7 +88,9 @@ extern struct percpu_trouble percpu_troubles[256];
 extern int *percpu_record_words;  // one after the other, each with its length first
 extern long *percpu_record_at;
 extern int percpu_mover, percpu_node, percpu_label; // of the step under way
-extern const int percpu_constants[3]; // LOW and HIGH of the float, the slot below which chunks that fail go
+// LOW and HIGH of the float, the slot below which chunks that fail go, and the flags that a request
+// needs, all of them, to sleep
+extern const int percpu_constants[4];
 extern int percpu_slots[4]; // how many lists; the sidelined, the free, the to_depopulate one
 extern unsigned long percpu_undescribed[64]; // variables that no clause sees: offset, size of each
 extern int percpu_nr_undescribed;
