@@ -17,12 +17,14 @@ from percpu_proofs.kernel.search.accesses import Noted, added
 from percpu_proofs.kernel.search.job import TreeOutcome, run
 from percpu_proofs.kernel.search.plans import (
     QUICK,
+    UNNAMED,
     TreeSearch,
     deeper,
     noting,
     shallower,
     stopping_at,
 )
+from percpu_proofs.kernel.search.refusal import refuses
 from percpu_proofs.kernel.search.trees import (
     BASE,
     PATCHED,
@@ -41,13 +43,14 @@ from percpu_proofs.review.trees import (
 from percpu_proofs.spread import spread
 from percpu_reference.variants import DEFAULT
 
+REFUSES_NOTHING = "refuses no free that names no live area: such a free is its caller's error"
 MOST_STOPS = 64
 """Places at which actors stand still because a patch makes an access there."""
 
 
 def searches_for(names: Sequence[str], *, quick: bool, deep: bool) -> list[TreeSearch]:
     """Return the searches of a review. Raises InputError for a name that is none."""
-    known = {search.name: search for search in (*QUICK, *noting())}
+    known = {search.name: search for search in (*QUICK, UNNAMED, *noting())}
     for name in names:
         if name not in known:
             raise InputError("--search", None, one_of(name, known), name)
@@ -74,6 +77,10 @@ def review_trees(
         raise InputError("--dask", None, "processes of this machine, which compiles the tree")
     began = time.perf_counter()
     with chosen.compiled() as trees:
+        refusing = [search for search in searches if search.plan.refuses]
+        refused = bool(refusing) and refuses(trees[0].library(refusing[0]))
+        if not refused:
+            searches = [search for search in searches if search not in refusing]
         planned = jobs_for(trees, searches)
         with output.progress_bar("review") as bar:
             outcomes, interrupted = spread(
@@ -92,6 +99,9 @@ def review_trees(
         cells = {tree.name: verdicts(outcomes, tree.name) for tree in trees}
     changed = changes(cells[BASE], cells[PATCHED]) if len(trees) > 1 else None
     newest = cells[trees[-1].name]
+    if not refused:
+        for of in cells.values():
+            of["API-2"].reason = f"{trees[0].tree.name} {REFUSES_NOTHING}"
     wrong = undeclared(newest) if changed is None else changed.new
     if as_json:
         found: dict[str, Any] = {
