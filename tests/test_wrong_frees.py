@@ -1,4 +1,4 @@
-"""Frees that API-2 forbids: refused and judged where a kernel defines it, else the caller's error."""
+"""Frees that API-2 forbids: refused and judged where that is defined, else the caller's error."""
 
 from __future__ import annotations
 
@@ -222,8 +222,8 @@ UNDONE = {
     "no warning": (r"WARN_ON_ONCE\(1\); return;", "return;", "without a warning"),
     "no check": (r"if \(!test_bit\(bit_off, chunk->alloc_map\) \|\|", "if (0 &&", "changed"),
     "a byte is lost": (
-        r"chunk->bound_map\)\) return 0;", "chunk->bound_map)) { chunk->free_bytes -= 4; return 0; }",
-        "changed the state",
+        r"chunk->bound_map\)\) return 0;",
+        "chunk->bound_map)) { chunk->free_bytes -= 4; return 0; }", "changed the state",
     ),
 }  # fmt: skip
 """Edits of the refusal: what stands there instead, and what API-2 says of it."""

@@ -115,6 +115,9 @@ class State:
     BLOCKING: ClassVar[int] = DIRECT_RECLAIM  # flags a request needs, all of them, to sleep (API-3)
     CHARGES_VECTOR: ClassVar[bool] = True  # an area pays for its share of the object vector (ACC-1)
     CHECKS_FREES: ClassVar[bool] = False  # a free that names no live area is refused (API-2)
+    # flags that areas of addresses, page tables and the array of pages are asked for with; None:
+    # those handed on
+    INNER: ClassVar[int | None] = KERNEL
     HANDED_ON: ClassVar[int] = KERNEL | NORETRY | NOWARN  # to the backing, of a caller's flags
     WORK: ClassVar[Task] = Task(KERNEL | NORETRY | NOWARN, IO | FS)  # the balance work asks (GFP-2)
 
