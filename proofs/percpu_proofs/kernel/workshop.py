@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from percpu_proofs.inputs import InputError
-from percpu_proofs.kernel.build import Library, compile_tree
+from percpu_proofs.kernel.build import Library, Warned, all_warnings, compile_tree
 from percpu_proofs.kernel.instance import KernelStopped
 from percpu_proofs.kernel.model import Model, probe
-from percpu_proofs.kernel.tree import Tree, apply_patch, copy_tree, read_tree, unpack
+from percpu_proofs.kernel.patch import apply_patch
+from percpu_proofs.kernel.tree import Tree, copy_tree, read_tree, unpack
 from percpu_reference.variants import DEFAULT
 from percpu_spec.geometry import Backing
 
@@ -30,8 +30,14 @@ class Workshop:
     def library(self, backing: Backing) -> Library:
         """Return the library with a backing, compiled when first asked for. Raises InputError."""
         if backing not in self.libraries:
-            self.libraries[backing] = compile_tree(self.tree, self.folder, backing, stub=self.stub)
+            self.libraries[backing] = compile_tree(
+                self.tree, self.folder, backing, stub=self.stub
+            )
         return self.libraries[backing]
+
+    def warnings(self) -> list[Warned]:
+        """Return what the compiler has warned of, lines of patches first."""
+        return all_warnings(self.tree, self.libraries.values())
 
 
 @contextmanager
@@ -55,10 +61,10 @@ def workshop(
         if patches:
             tree = copy_tree(tree, folder / "patched")
             for patch in patches:
-                apply_patch(tree, patch)
+                tree = apply_patch(tree, patch)
         library = compile_tree(tree, folder, "vm", stub=stub)
         try:
             model = probe(library, variant, fixes)
-        except KernelStopped as stopped:
-            raise InputError(source, None, f"a kernel that boots ({stopped})") from None
+        except KernelStopped:  # the comparison shows it, with its operations
+            model = Model(variant, fixes)
         yield Workshop(tree, folder, stub, {"vm": library}, model)

@@ -53,7 +53,7 @@ void percpu_ask(int kind, gfp_t gfp)
 }
 
 // Returns memory of which the first `zeroed` bytes are zero.
-static void *get_memory(size_t size, size_t zeroed)
+static ASIDE void *get_memory(size_t size, size_t zeroed)
 {
     struct block *block = percpu_new_block(size);
 
@@ -70,7 +70,7 @@ void *percpu_boot_zalloc(size_t size)
     return get_memory(size, size);
 }
 
-static void *count(void *memory)
+static ASIDE void *count(void *memory)
 {
     container_of(memory, struct block, memory)->counted = true;
     percpu_environment.blocks++;
@@ -90,7 +90,7 @@ void *percpu_zalloc(size_t size, gfp_t gfp)
     return memory;
 }
 
-void percpu_free(void *memory)
+ASIDE void percpu_free(void *memory)
 {
     struct block *block;
 

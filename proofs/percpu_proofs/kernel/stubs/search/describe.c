@@ -370,9 +370,6 @@ UNNOTED int percpu_mutex_holder(void)
 {
     return pcpu_alloc_mutex.held - 2;
 }
-#ifndef PERCPU_NEEDED
-#define PERCPU_NEEDED __GFP_DIRECT_RECLAIM
-#endif
 bool percpu_is_atomic(const struct percpu_operation *operation)
 {
     const unsigned int was = percpu_enter_scope(PERCPU_SCOPES(operation->gfp));
@@ -381,14 +378,6 @@ bool percpu_is_atomic(const struct percpu_operation *operation)
     percpu_leave_scope(PERCPU_SCOPES(operation->gfp), was);
     return (gfp & PERCPU_NEEDED) != PERCPU_NEEDED;
 }
-
-// A tree may have others than 6.12: what is promised goes by them.
-#ifndef PCPU_SLOT_FAIL_THRESHOLD
-#define PCPU_SLOT_FAIL_THRESHOLD 3
-#endif
-const int percpu_constants[4] = {
-    PCPU_EMPTY_POP_PAGES_LOW, PCPU_EMPTY_POP_PAGES_HIGH, PCPU_SLOT_FAIL_THRESHOLD, PERCPU_NEEDED,
-};
 
 void percpu_read_slots(void)
 {

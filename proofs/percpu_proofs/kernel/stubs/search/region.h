@@ -11,7 +11,11 @@
 // The kernel's memory: statics of its own and of the stubs in the section percpu_state, an arena,
 // and a stack for each actor. All lie at the same addresses in every state.
 enum { ACTORS = 8, HANDLES = 64 };
+#ifdef PERCPU_SHADED
+#define STACK_SIZE (1UL << 18) // what a report of an address takes
+#else
 #define STACK_SIZE 8192UL
+#endif
 #define STACKS 0x200000000000UL
 #define ARENA 0x210000000000UL
 #define ARENA_SIZE (1UL << 22)
@@ -84,6 +88,9 @@ extern int percpu_current;  // the allocator's state among those met
 bool percpu_key(int quiescent, struct hash *key, int node);
 int percpu_key_begin(long most);
 
+// nodes.c
+int percpu_nodes_begin(long most);
+
 // steps.c
 enum { LEFT_OUT = -100, MOST_LABELS = 512, RUNS_SHIFT = 18 };
 extern struct percpu_plan percpu_plan;
@@ -97,6 +104,7 @@ int percpu_enabled(int *labels);
 int percpu_take(int label);
 int percpu_exact(int label);
 void percpu_complete(void);
+void percpu_describe_run(void);
 void percpu_remember(void);
 void *percpu_reserve(unsigned long bytes);
 
