@@ -16,8 +16,9 @@ from percpu_proofs.kernel.build import compile_tree
 from percpu_proofs.kernel.differential import Task, run_task
 from percpu_proofs.kernel.model import FORMS, probe
 from percpu_proofs.kernel.pair import Pair
+from percpu_proofs.kernel.patch import apply_patch
 from percpu_proofs.kernel.search.job import TreeJob, searched
-from percpu_proofs.kernel.tree import apply_patch, copy_tree
+from percpu_proofs.kernel.tree import copy_tree
 from percpu_proofs.machine import Machine
 from percpu_proofs.oplist import parse_operations
 from percpu_reference import build

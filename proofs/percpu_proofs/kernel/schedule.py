@@ -142,7 +142,7 @@ class Stage:
             self.pair.kernel.apply(operation)
         start = Start(
             machine.allocator, machine.handles, plan.concurrent, plan.works, plan.waiting,
-            plan.failures,
+            plan.failures, machine.freed,
         )  # fmt: skip
         self.world = World(start)
         machine.allocator = self.world.allocator
