@@ -9,12 +9,12 @@ from typing import Any, ClassVar, Self
 
 from percpu_contracts.monitor import Monitor
 from percpu_reference.chunk import Chunk, ListHead
-from percpu_reference.environment import WARN_LIMIT, Environment
+from percpu_reference.environment import WARN_LIMIT, Environment, Task
 from percpu_reference.events import Event
 from percpu_reference.own_state import Name, chunk_class, is_own, own_state, slots, take_over
 from percpu_reference.stats import Stats
 from percpu_spec.geometry import Geometry
-from percpu_spec.gfp import DIRECT_RECLAIM
+from percpu_spec.gfp import DIRECT_RECLAIM, FS, IO, KERNEL, NORETRY, NOWARN
 
 _OWN = frozenset(
     ("chunk_lists", "env", "first_chunk", "owned", "reserved_chunk", "search_lists", "stats")
@@ -114,6 +114,12 @@ class State:
     chunk_types: ClassVar[int] = 1  # types of chunks kept on lists of their own
     BLOCKING: ClassVar[int] = DIRECT_RECLAIM  # flags a request needs, all of them, to sleep (API-3)
     CHARGES_VECTOR: ClassVar[bool] = True  # an area pays for its share of the object vector (ACC-1)
+    CHECKS_FREES: ClassVar[bool] = False  # a free that names no live area is refused (API-2)
+    # flags that areas of addresses, page tables and the array of pages are asked for with; None:
+    # those handed on
+    INNER: ClassVar[int | None] = KERNEL
+    HANDED_ON: ClassVar[int] = KERNEL | NORETRY | NOWARN  # to the backing, of a caller's flags
+    WORK: ClassVar[Task] = Task(KERNEL | NORETRY | NOWARN, IO | FS)  # the balance work asks (GFP-2)
 
     first_chunk: Chunk
     reserved_chunk: Chunk | None

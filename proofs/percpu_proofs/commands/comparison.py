@@ -20,6 +20,7 @@ from percpu_proofs.kernel.parting import Parting
 from percpu_proofs.kernel.schedule import Confirmed
 from percpu_proofs.kernel.tree import BACKINGS
 from percpu_proofs.kernel.workshop import Workshop
+from percpu_proofs.oplist import WRONG
 from percpu_reference.gaps import Kind
 from percpu_spec.geometry import Backing
 
@@ -125,6 +126,7 @@ class Comparison:
             "geometries": len(tally.geometries),
             "most_chunks": tally.chunks,
             "operations_by_kind": dict(sorted(tally.kinds.items())),
+            "callers_errors": _wrong_frees(tally),
             "states_judged": tally.judged,
             "clauses_broken": dict(sorted(tally.broken.items())),
             "clauses_newly_broken": self.newly_broken(),
@@ -209,6 +211,10 @@ class Comparison:
                 f"{len(tally.gaps)} kinds"
             )
             out.print(Text(f"every field of every state is equal: {done}", "bold"), soft_wrap=True)
+            wrong = _wrong_frees(tally)
+            if wrong:
+                by = "refused by both" if self.shop.model.refuses else "carried out by neither"
+                out.print(output.callers_error(f"{wrong:,} of the operations, {by}"))
 
     def _show_found(self, out: Console, found: Found) -> None:
         model = self.shop.model
@@ -262,3 +268,8 @@ def _parting(parting: Parting) -> dict[str, Any]:
         "kernel_stopped": parting.stopped or None,
         "operations_left": parting.left,
     }
+
+
+def _wrong_frees(tally: Tally) -> int:
+    """Return how many operations were frees that API-2 forbids."""
+    return sum(tally.kinds[kind] for kind in WRONG)

@@ -19,12 +19,14 @@ from percpu_proofs.kernel.search.job import TreeJob, TreeOutcome, run
 from percpu_proofs.kernel.search.plans import (
     DRAWN,
     QUICK,
+    UNNAMED,
     TreeSearch,
     deeper,
     noting,
     shallower,
     stopping_at,
 )
+from percpu_proofs.kernel.search.refusal import refuses
 from percpu_proofs.kernel.search.remote import parcel, run_parcel
 from percpu_proofs.kernel.search.trees import (
     BASE,
@@ -47,13 +49,14 @@ from percpu_proofs.review.trees import (
 from percpu_proofs.spread import spread
 from percpu_reference.variants import DEFAULT
 
+REFUSES_NOTHING = "refuses no free that names no live area: such a free is its caller's error"
 MOST_STOPS = 64
 """Places at which actors stand still because a patch makes an access there."""
 
 
 def searches_for(names: Sequence[str], *, quick: bool, deep: bool) -> list[TreeSearch]:
     """Return the searches of a review. Raises InputError for a name that is none."""
-    known = {search.name: search for search in (*QUICK, *noting(), *DRAWN)}
+    known = {search.name: search for search in (*QUICK, UNNAMED, *noting(), *DRAWN)}
     for name in names:
         if name not in known:
             raise InputError("--search", None, one_of(name, known), name)
@@ -81,7 +84,14 @@ def review_trees(
     outcomes: list[TreeOutcome] = []
     with chosen.compiled() as trees, output.progress_bar("review") as bar:
         lacking = left_out(trees, searches)
+        refused = _refused(trees, searches)
+        if not refused:
+            lacking |= {
+                one.name: f"the tree {REFUSES_NOTHING}" for one in searches if one.plan.refuses
+            }
         searches = [one for one in searches if one.name not in lacking]
+        if refused:
+            searches = [_with_wrong_frees(one) if one.plan.programs else one for one in searches]
 
         def search(more: list[TreeJob]) -> bool:
             """Run more jobs; return whether there may be more still."""
@@ -103,6 +113,9 @@ def review_trees(
         cells = {tree.name: verdicts(outcomes, tree.name) for tree in trees}
     changed = changes(cells[BASE], cells[PATCHED]) if len(trees) > 1 else None
     newest = cells[trees[-1].name]
+    if not refused:
+        for of in cells.values():
+            of["API-2"].reason = f"{trees[0].tree.name} {REFUSES_NOTHING}"
     wrong = undeclared(newest) if changed is None else changed.new
     if as_json:
         found: dict[str, Any] = {
@@ -137,6 +150,16 @@ def review_trees(
         raise SystemExit(output.INTERRUPTED)
     if wrong:
         raise SystemExit(output.DIFFERS)
+
+
+def _refused(trees: Sequence[CompiledTree], searches: Sequence[TreeSearch]) -> bool:
+    """Return whether the base refuses frees that name no live area (API-2), if that is asked."""
+    asking = [search for search in searches if search.plan.refuses]
+    return bool(asking) and refuses(trees[0].library(asking[0]))
+
+
+def _with_wrong_frees(search: TreeSearch) -> TreeSearch:
+    return replace(search, plan=replace(search.plan, refuses=True))
 
 
 def _second_round(

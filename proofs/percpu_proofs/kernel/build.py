@@ -245,6 +245,8 @@ def _options(tree: Tree, into: Path, backing: Backing, stub: Path | None) -> lis
         if "pcpu_alloc_noprof(" in tree.text("mm/percpu.c")
         else "pcpu_alloc",
     }
+    if re.search(r"& GFP_KERNEL\) != GFP_KERNEL", tree.text("mm/percpu.c")):
+        defines["PERCPU_NEEDED"] = "GFP_KERNEL"  # what a request needs, all of it, to sleep
     if "obj_exts" in tree.text("mm/percpu-internal.h"):
         defines["PERCPU_OBJ_EXTS"] = "1"
     if backing == "km":

@@ -33,6 +33,8 @@ CHUNKS: list[Row] = [
     ("chunk_depopulated", "self.nr_populated -= nr", "pass", "POP-3"),
     ("chunk_depopulated", "self.update_empty_pages(chunk, -nr)", "pass", "POP-1"),
     ("chunk_created", "self.stats.chunk_alloc()", "pass", "STAT-1"),
+    ("ask", "self.env.caller or self.WORK", "self.env.caller or self.WORK._replace(forbids=0)",
+     "GFP-2"),
 ]  # fmt: skip
 
 # backing.py

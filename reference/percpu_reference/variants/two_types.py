@@ -10,8 +10,9 @@ from typing import ClassVar
 
 from percpu_reference.balance import Balance
 from percpu_reference.chunk import Chunk
+from percpu_reference.environment import Task
 from percpu_reference.gaps import BALANCE_CREATE, MUTEX, Gap, Kind, Steps
-from percpu_spec.gfp import ACCOUNT, KERNEL, NOWARN
+from percpu_spec.gfp import ACCOUNT, KERNEL, NORETRY, NOWARN, may_block
 
 PLAIN, MEMCG = 0, 1
 
@@ -43,6 +44,7 @@ class TwoTypes(Balance):
     chunk_types: ClassVar[int] = 2
     BLOCKING: ClassVar[int] = KERNEL
     CHARGES_VECTOR: ClassVar[bool] = False
+    WORK: ClassVar[Task] = Task(KERNEL | NORETRY | NOWARN, 0)  # no scope: NOIO waits for nobody
 
     def setup_slots(self) -> None:
         """Lay out the lists, type by type: active slots and behind them the free slot."""
@@ -70,7 +72,7 @@ class TwoTypes(Balance):
 
     def is_atomic(self, gfp: int) -> bool:
         """Return whether a request lacks any of GFP_KERNEL; so NOFS and NOIO do not sleep."""
-        return gfp & KERNEL != KERNEL
+        return not may_block(gfp, self.BLOCKING)
 
     def alloc_failed(
         self, reserved: bool, is_atomic: bool, size: int, align: int, gfp: int
