@@ -20,6 +20,10 @@ SOURCES: Final = ("library.c", "memory.c", "heap.c", "actors.c")
 SEARCHED: Final = ("library.c", "memory.c", "search/arena.c", "search/actors.c")
 """Of one that is searched: what they write is the state that a search restores."""
 SEARCHERS: Final = ("search/image.c", "search/key.c", "search/steps.c", "search/explore.c")
+ROOT_OBJCG: Final = (7, 1, 0)
+"""The first version in which a task of the root group has an object cgroup."""
+_REGION: Final = re.compile(r"struct\s+pcpu_region\s*\{([^}]*)\}")
+"""A hint as one value, in trees that have it: its start, and its size or its end."""
 _INCLUDE = re.compile(r"^\s*#\s*include\s*[<\"]([\w./-]+)[>\"]", re.MULTILINE)
 _FLAGS: Final = (
     "-std=gnu11", "-O2", "-g1", "-fPIC", "-fno-strict-aliasing", "-fwrapv", "-fvisibility=hidden",
@@ -54,13 +58,15 @@ _MISSING: Final = (
     (re.compile(r"fatal error: ([\w./-]+): No such file"), "a header"),
 )
 _ERROR: Final = re.compile(r"(\S+?):(\d+):(?:\d+:)? error: (.*)")
+_OWNER: Final = re.compile(r"[‘'](?:struct |union )?(\w+)[’'] has no member named")
 _PLACES: Final = (
-    ("list", "list.h"), ("bitmap", "bits.h"), ("bit", "bits.h"), ("mutex", "locks.h"),
-    ("lock", "locks.h"), ("work", "locks.h"), ("rcu", "locks.h"), ("sched", "locks.h"),
-    ("task", "locks.h"), ("page", "memory.h"), ("mem", "memory.h"), ("alloc", "memory.h"),
-    ("free", "memory.h"), ("cgroup", "memory.h"), ("cpu", "memory.h"), ("vm", "memory.h"),
-    ("trace_", "memory.h"), ("flush", "memory.h"),
+    ("list", "list.h"), ("bitmap", "bits.h"), ("bit", "bits.h"), ("mem", "memory.h"),
+    ("mutex", "locks.h"), ("lock", "locks.h"), ("work", "locks.h"), ("rcu", "locks.h"),
+    ("sched", "locks.h"), ("task", "locks.h"), ("page", "memory.h"), ("alloc", "memory.h"),
+    ("free", "memory.h"), ("cgroup", "memory.h"), ("node", "memory.h"), ("cpu", "memory.h"),
+    ("vm", "memory.h"), ("trace_", "memory.h"), ("flush", "memory.h"),
 )  # fmt: skip
+"""Where the stub of a name belongs that none of the stubs has, by a part of it."""
 
 
 DESCRIBED: Final = frozenset({
@@ -211,6 +217,12 @@ def _options(tree: Tree, into: Path, backing: Backing, stub: Path | None) -> lis
     }
     if "obj_exts" in tree.text("mm/percpu-internal.h"):
         defines["PERCPU_OBJ_EXTS"] = "1"
+    region = _REGION.search(tree.text("mm/percpu-internal.h"))
+    if region is not None:
+        end = re.search(r"\bend\b", region[1]) is not None
+        defines["PERCPU_REGIONS(r)"] = "((r).end - (r).start)" if end else "((r).size)"
+    if tree.version >= ROOT_OBJCG or "obj_cgroup_is_root" in tree.text("mm/percpu.c"):
+        defines["PERCPU_ROOT_OBJCG"] = "1"
     if backing == "km":
         defines["PERCPU_KM"] = "1"
     options = [f"-I{STUBS}", f"-I{headers}"]
@@ -279,6 +291,22 @@ class CompileError(InputError):
         return self
 
 
+def _place(line: str, name: str) -> str:
+    """Return the file of the stubs that an error about a name is to be mended in.
+
+    That is the one where the error is, or that has the name or the type which lacks the member.
+    """
+    at = _ERROR.match(line)
+    if at is not None and Path(at[1]).is_relative_to(STUBS):
+        return str(Path(at[1]).relative_to(STUBS))
+    owner = _OWNER.search(line)
+    known = re.compile(rf"\b(?:struct|union) {owner[1]} \{{" if owner else rf"\b{name}\b")
+    for header in sorted(STUBS.glob("*.h")):
+        if known.search(header.read_text()):
+            return header.name
+    return next((file for part, file in _PLACES if part in name.lower()), "types.h")
+
+
 def _compile_error(tree: Tree, output: str) -> CompileError:
     """Return the error for a tree that does not compile."""
     lines = output.splitlines()
@@ -286,19 +314,16 @@ def _compile_error(tree: Tree, output: str) -> CompileError:
         (line for line in lines if "error:" in line or "undefined reference" in line),
         lines[-1] if lines else "no message",
     ).strip()
-    missing: dict[str, str] = {}
+    missing: dict[str, tuple[str, str]] = {}
     for line in lines:
         for pattern, kind in _MISSING if "error:" in line or "undefined ref" in line else ():
             found = pattern.search(line)
             if found is not None:
-                missing.setdefault(found[1], kind)
+                missing.setdefault(found[1], (kind, _place(line, found[1])))
                 break
     if not missing:
         return CompileError(tree, "a tree that compiles", error)
-    wanted = [
-        f"{kind} {name} ({next((f for part, f in _PLACES if part in name.lower()), 'types.h')})"
-        for name, kind in missing.items()
-    ]
+    wanted = [f"{kind} {name} ({place})" for name, (kind, place) in missing.items()]
     return CompileError(
         tree,
         f"{', '.join(wanted)}, which our stubs do not have: add what is missing to the files named "

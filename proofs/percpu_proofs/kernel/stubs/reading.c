@@ -1,6 +1,8 @@
 // The allocator's state as flat records. Part of library.c. Our own text.
 
-enum { HEADER = 11, HINTS = 7, MOST_ORDER = 1 << 16 };
+#include "hints.h"
+
+enum { HEADER = 11, MOST_ORDER = 1 << 16 };
 
 int percpu_globals[8];
 int percpu_order[MOST_ORDER];
@@ -26,17 +28,6 @@ static void forget_reading(struct live *one)
 static void forget_readings(void)
 {
     free(percpu_records);
-}
-
-static void read_hints(int *words, const struct pcpu_block_md *block)
-{
-    words[0] = block->scan_hint;
-    words[1] = block->scan_hint_start;
-    words[2] = block->contig_hint;
-    words[3] = block->contig_hint_start;
-    words[4] = block->left_free;
-    words[5] = block->right_free;
-    words[6] = block->first_free;
 }
 
 static void read_map(unsigned char *bytes, const unsigned long *map, unsigned long *shadow,

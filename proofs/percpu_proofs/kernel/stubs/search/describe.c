@@ -1,19 +1,15 @@
 // The allocator's state as numbers, equal for states that behave alike. Part of library.c. Our own
 // text; the layout is the one that kernel/search/records.py reads.
 #include "region.h"
+#include "../hints.h"
 
 static void forget_reading(struct live *one) { (void)one; }
 static void forget_readings(void) {}
 
 static int *put_hints(int *out, const struct pcpu_block_md *block)
 {
-    const int hints[] = {
-        block->scan_hint, block->scan_hint_start, block->contig_hint, block->contig_hint_start,
-        block->left_free, block->right_free, block->first_free,
-    };
-
-    memcpy(out, hints, sizeof(hints));
-    return out + ARRAY_SIZE(hints);
+    read_hints(out, block);
+    return out + HINTS;
 }
 
 static int *put_longs(int *out, const unsigned long *longs, long bits)
