@@ -19,7 +19,7 @@ from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.token import read_token
 from percpu_proofs.kernel.build import Library
 from percpu_proofs.kernel.search.compiled import CompiledSearch
-from percpu_proofs.kernel.search.job import TreeJob, searched, with_model
+from percpu_proofs.kernel.search.job import TreeJob, searched
 from percpu_proofs.kernel.search.judge import Judge
 from percpu_proofs.kernel.search.plans import (
     TreeSearch,
@@ -170,7 +170,7 @@ def test_what_the_tree_breaks_the_model_breaks(name: str, built: Path) -> None:
     outcome = searched(TreeJob("base", library, search))
     assert outcome.examples
     for clause, example in outcome.examples.items():
-        token = with_model(example, search.plan).on_model.token
+        token = example.with_model().on_model.token
         assert token is not None, clause
         broken = {broken for rung in replayed(read_token(token)) for broken, _ in rung.broken}
         assert clause in broken

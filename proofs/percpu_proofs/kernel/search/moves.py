@@ -48,7 +48,8 @@ def _lost(before: bytes, after: bytes) -> list[tuple[int, int]]:
     """Return the ranges of bits that were set and are not."""
     if before == after:
         return []
-    return list(_ranges(bytes(map(int.__gt__, before, after))))
+    lost = int.from_bytes(before, "big") & ~int.from_bytes(after, "big")  # a byte a bit, 0 or 1
+    return list(_ranges(lost.to_bytes(len(before), "big")))
 
 
 Deeds = tuple[tuple[Deed, int, int], ...]
