@@ -9,7 +9,7 @@ from percpu_reference.chunk import Area, Chunk
 from percpu_reference.events import AllocPercpu, AllocPercpuFail, FreePercpu
 from percpu_reference.gaps import ASK, CREATE, DONE, FAILED, FREE_LIST, MUTEX, Gap, Kind, Steps
 from percpu_reference.memcg import Memcg
-from percpu_spec.gfp import ACCOUNT, DIRECT_RECLAIM, KERNEL, NOFAIL, NOWARN
+from percpu_spec.gfp import ACCOUNT, KERNEL, NOFAIL, NOWARN, may_block
 
 
 class Operations(Memcg):
@@ -39,7 +39,7 @@ class Operations(Memcg):
 
     def is_atomic(self, gfp: int) -> bool:
         """Return whether a request with these flags must not sleep (API-3)."""
-        return not gfp & DIRECT_RECLAIM
+        return not may_block(gfp, self.BLOCKING)
 
     @old("state", must.state_before)
     @old("may_charge", must.may_charge)
@@ -129,6 +129,8 @@ class Operations(Memcg):
         if chunk is not None:
             if self.stats is not None:
                 self.stats.area_alloc(chunk, size)
+            if self.TESTS_FLOAT_LOCKED:
+                self.ask_when_low(chunk_type)
             self.spin_unlock()
 
             if not is_atomic:
@@ -148,8 +150,8 @@ class Operations(Memcg):
             return None
 
         yield DONE
-        if self.float_of(chunk_type) < self.empty_low:
-            self.schedule_balance_work()
+        if not self.TESTS_FLOAT_LOCKED:
+            self.ask_when_low(chunk_type)
         self.clear_area(chunk, off, size)
         if self.trace is not None:
             base = chunk.base_addr
@@ -162,6 +164,11 @@ class Operations(Memcg):
         if objcg is not None:
             self.memcg_post_alloc_hook(objcg, chunk, off, size)
         return chunk, off
+
+    def ask_when_low(self, chunk_type: int) -> None:
+        """Ask for balance work if the float of a type is below LOW (BAL-4)."""
+        if self.float_of(chunk_type) < self.empty_low:
+            self.schedule_balance_work()
 
     def add_chunk(self, chunk_type: int) -> Steps[bool]:
         """Create a chunk and list it; return True with pcpu_lock held, False if memory runs out."""

@@ -114,6 +114,8 @@ class State:
     chunk_types: ClassVar[int] = 1  # types of chunks kept on lists of their own
     BLOCKING: ClassVar[int] = DIRECT_RECLAIM  # flags a request needs, all of them, to sleep (API-3)
     CHARGES_VECTOR: ClassVar[bool] = True  # an area pays for its share of the object vector (ACC-1)
+    CHECKS_FREES: ClassVar[bool] = False  # a free that names no live area is refused (API-2)
+    TESTS_FLOAT_LOCKED: ClassVar[bool] = False  # as soon as an area is found (BAL-4)
 
     first_chunk: Chunk
     reserved_chunk: Chunk | None

@@ -68,10 +68,6 @@ class TwoTypes(Balance):
         lists = self.nr_slots // self.chunk_types  # pcpu_chunk_list
         super()._chunk_move(chunk, slot + self.chunk_type(chunk) * lists, move_front)
 
-    def is_atomic(self, gfp: int) -> bool:
-        """Return whether a request lacks any of GFP_KERNEL; so NOFS and NOIO do not sleep."""
-        return gfp & KERNEL != KERNEL
-
     def alloc_failed(
         self, reserved: bool, is_atomic: bool, size: int, align: int, gfp: int
     ) -> None:

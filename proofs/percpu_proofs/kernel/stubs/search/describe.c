@@ -387,3 +387,4 @@ void percpu_read_slots(void)
 }
 
 bool percpu_is_async(void) { return pcpu_async_enabled; }
+bool percpu_float_is_low(void) { return pcpu_nr_empty_pop_pages < PCPU_EMPTY_POP_PAGES_LOW; }

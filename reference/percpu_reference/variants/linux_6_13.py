@@ -1,0 +1,23 @@
+"""linux_6_13: the float is tested under the lock, before population; 6.13 and 6.14."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from percpu_reference.variants.linux_6_12 import Linux612
+from percpu_spec.gfp import KERNEL
+
+
+class Linux613(Linux612):
+    """The allocator since 807655a3f611, "percpu: fix data race with pcpu_nr_empty_pop_pages".
+
+    An allocation that finds an area tests the float there and then. The pages that it is going to
+    populate have left the float by then and come back as it populates them, so it asks for balance
+    work where its area leaves the float at LOW all the same. Without the change of 6.15, which long-
+    term kernels have by backport, `linux_6_12` among them: what lacks a flag of GFP_KERNEL is atomic.
+    """
+
+    __slots__ = ()
+
+    BLOCKING: ClassVar[int] = KERNEL
+    TESTS_FLOAT_LOCKED: ClassVar[bool] = True
