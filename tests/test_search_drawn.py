@@ -1,4 +1,4 @@
-"""Programs drawn at random on compiled code: what they find, make small, and take to another tree."""
+"""Programs drawn at random on compiled code: found, made small, tried on the other tree."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from percpu_proofs.kernel.search.trees import CompiledTree, crosses
 pytestmark = pytest.mark.skipif(not FOUND, reason=MISSING)
 DRAWN = SEARCHES["drawn"]
 LATE = "if (pcpu_nr_populated > 60) pcpu_nr_empty_pop_pages--;"
-"""Goes wrong only once there are eight full chunks: more operations than all lists can be tried of."""
+"""Goes wrong once there are eight full chunks: with more operations than lists are tried of."""
 
 
 @pytest.fixture(scope="module")

@@ -25,6 +25,7 @@ from percpu_proofs.kernel.search.plans import (
     shallower,
     stopping_at,
 )
+from percpu_proofs.kernel.search.remote import parcel, run_parcel
 from percpu_proofs.kernel.search.trees import (
     BASE,
     PATCHED,
@@ -74,8 +75,6 @@ def review_trees(
 
     Without a patch: for what the tree breaks and linux_6_12 does not declare.
     """
-    if dask is not None:
-        raise InputError("--dask", None, "processes of this machine, which compiles the tree")
     began = time.perf_counter()
     planned: list[TreeJob] = []
     outcomes: list[TreeOutcome] = []
@@ -84,7 +83,11 @@ def review_trees(
         def search(more: list[TreeJob]) -> bool:
             """Run more jobs; return whether there may be more still."""
             planned.extend(more)
-            done, stopped = spread(more, run, jobs=jobs, dask=dask, on_done=bar, partial=True)
+            options: dict[str, Any] = {"jobs": jobs, "on_done": bar, "partial": True}
+            if dask is None:
+                done, stopped = spread(more, run, **options)
+            else:
+                done, stopped = spread([*map(parcel, more)], run_parcel, dask=dask, **options)
             outcomes.extend(done)
             return not stopped and not any(outcome.interrupted for outcome in done)
 

@@ -2,7 +2,7 @@
 
 #include "hints.h"
 
-enum { HEADER = 11, MOST_ORDER = 1 << 16 };
+enum { HEADER = 11, MOST_ORDER = 1 << 16, MOST_EXAMINED = 4096 };
 
 int percpu_globals[8];
 int percpu_order[MOST_ORDER];
@@ -28,6 +28,17 @@ static void forget_reading(struct live *one)
 static void forget_readings(void)
 {
     free(percpu_records);
+}
+
+int percpu_examined[MOST_EXAMINED], percpu_nr_examined;
+
+// Of no use to a tree that does not tell.
+static void __attribute__((unused)) percpu_examine(const struct pcpu_chunk *chunk)
+{
+    const int n = live_of(chunk);
+
+    if (n >= 0 && percpu_nr_examined < MOST_EXAMINED)
+        percpu_examined[percpu_nr_examined++] = live[n].id;
 }
 
 static void read_map(unsigned char *bytes, const unsigned long *map, unsigned long *shadow,
