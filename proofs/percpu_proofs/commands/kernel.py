@@ -34,7 +34,7 @@ from percpu_proofs.kernel.record import Recording, write_manifest, write_vector
 from percpu_proofs.kernel.schedule import Confirmed, confirm
 from percpu_proofs.kernel.workshop import Workshop, workshop
 from percpu_proofs.machine import HandleError, Machine
-from percpu_reference import DEFAULT, build
+from percpu_reference import build
 from percpu_spec.geometry import Backing
 
 _source = click.option(
@@ -65,8 +65,10 @@ _geometry = click.option(
 @_source
 @_patch
 @_stub
-@click.option("--variant", default=DEFAULT, show_default=True, help="The model to compare with.")
-@click.option("--fix", "fixes", multiple=True, help="A fix of `reference`, on top of linux_6_12.")
+@click.option(
+    "--variant", help="The model to compare with.  [default: what the tree does chooses it]"
+)
+@click.option("--fix", "fixes", multiple=True, help="A fix of `reference`, on top of the variant.")
 @click.option(
     "--operations",
     "files",
@@ -105,7 +107,7 @@ def kernel(
     source: Path,
     patches: tuple[Path, ...],
     stub: Path | None,
-    variant: str,
+    variant: str | None,
     fixes: tuple[str, ...],
     files: tuple[Path, ...],
     geometry: str | None,
@@ -207,7 +209,8 @@ def _as_json(
         "kernel": shop.tree.name,
         "variant": shop.model.name,
         "fixes": list(shop.model.fixes),
-        "declared_differences": shop.model.declared,
+        "because": list(shop.model.because),
+        "declared_differences": shop.declared,
         "operations": tally.operations,
         "mismatches": int(tally.differs),
         "first_mismatch": first,
@@ -237,8 +240,10 @@ def _show(
     rows: list[tuple[str, object]] = [
         ("kernel", f"Linux {shop.tree.name}, its own mm/percpu.c"),
         ("model", model.name + "".join(f" + {fix}" for fix in model.fixes)),
-        ("declared", "; ".join(model.declared) or "no difference"),
+        ("declared", "; ".join(shop.declared) or "no difference"),
     ]
+    if model.because:
+        rows.insert(2, ("because", "; ".join(model.because)))
     if tally.cases:
         rows += [
             ("operations", tally.operations),

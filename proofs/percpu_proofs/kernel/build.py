@@ -93,6 +93,8 @@ class Library:
     # variables of the kernel's that no description of a state shows: name, offset, size in bytes
     undescribed: tuple[tuple[str, int, int], ...] = ()
     variables: tuple[tuple[str, int, int], ...] = ()  # all of the kernel's
+    root_objcg: bool = False  # tasks of the root group have an object cgroup
+    one_unit: bool = False  # km: the pages of a chunk are counted right for one unit only (K1)
 
 
 def compile_tree(
@@ -112,7 +114,15 @@ def compile_tree(
     options = [*_FLAGS, "-shared", "-Wl,--no-undefined", *flags]
     options += _options(tree, into, backing, stub)
     _run(tree, [*options, *(str(STUBS / name) for name in SOURCES), "-o", str(library)])
-    return Library(library, tree.release, backing)
+    return Library(library, tree.release, backing, root_objcg=has_root_objcg(tree))
+
+
+def has_root_objcg(tree: Tree) -> bool:
+    """Return whether tasks of the root group have an object cgroup, which the tree then asks for.
+
+    It is what the rest of the kernel gives, so the version tells, or that the tree asks.
+    """
+    return tree.version >= ROOT_OBJCG or "obj_cgroup_is_root" in tree.text("mm/percpu.c")
 
 
 def compile_search(
@@ -223,7 +233,7 @@ def _options(tree: Tree, into: Path, backing: Backing, stub: Path | None) -> lis
     if region is not None:
         end = re.search(r"\bend\b", region[1]) is not None
         defines["PERCPU_REGIONS(r)"] = "((r).end - (r).start)" if end else "((r).size)"
-    if tree.version >= ROOT_OBJCG or "obj_cgroup_is_root" in tree.text("mm/percpu.c"):
+    if has_root_objcg(tree):
         defines["PERCPU_ROOT_OBJCG"] = "1"
     if backing == "km":
         defines["PERCPU_KM"] = "1"

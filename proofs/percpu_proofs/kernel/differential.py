@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from multiprocessing.synchronize import Event
 from typing import Any, Final
@@ -116,7 +116,10 @@ def run_task(task: Task, into: Tally | None = None) -> Tally:
         if tally.found is not None or _stopped():
             break
         choices = drawn(f"{task.seed}/{number}")
-        tally.add(run_one(task, draw_case(choices, task.library.backing, task.operations)))
+        case = draw_case(choices, task.library.backing, task.operations)
+        if task.library.one_unit:
+            case = replace(case, geometry=replace(case.geometry, cpus=1, groups=1))
+        tally.add(run_one(task, case))
     return tally
 
 

@@ -1,23 +1,32 @@
 """Which model a compiled kernel is held to: a variant, and what its version does by design.
 
-What differs between versions is found by trying, and declared in every report.
+What a kernel does is found by trying, and declared in every report.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel.build import Library
+from percpu_proofs.kernel.changes import (
+    CHANGES,
+    HAS,
+    SLEEPABLE,
+    WORDS,
+    changes_of,
+    nearest,
+    with_changes,
+)
 from percpu_proofs.kernel.instance import Kernel
 from percpu_proofs.oplist import parse_operations
-from percpu_reference.variants import DEFAULT, Allocator, variant_class
+from percpu_reference.variants import DEFAULT, Allocator, variant_class, variant_name
 from percpu_reference.variants.fixes import ChunkRelativeEnd
 from percpu_reference.variants.reference import FIXES, with_fixes
 from percpu_spec.geometry import Geometry
-from percpu_spec.gfp import KERNEL
+from percpu_spec.gfp import DIRECT_RECLAIM, KERNEL
 
 PRINTED: Final = ("prwarn", "stacks")
 """Counters that are not compared where a kernel does not print failed atomic allocations."""
@@ -28,13 +37,15 @@ _FILLED: Final = "a 1 28672 4 -"  # the whole first chunk
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A variant, or linux_6_12 with fixes, and the declared differences of a kernel's version."""
+    """A variant, perhaps with fixes, and the declared differences of a kernel from it."""
 
     name: str = DEFAULT
-    fixes: tuple[str, ...] = ()  # names of fixes, on top of linux_6_12
+    fixes: tuple[str, ...] = ()  # names of fixes, on top of the variant
     prints_atomic: bool = True  # failed atomic allocations are printed
     unmaps_failing: bool = True  # after a map failure the failing unit is unmapped too
     noio_sleeps: bool = True  # requests without I/O may sleep
+    backports: frozenset[str] = frozenset()  # releases of later changes that the kernel has too
+    because: tuple[str, ...] = ()  # why this variant, where the kernel has chosen it
 
     @property
     def skip(self) -> frozenset[str]:
@@ -52,9 +63,15 @@ class Model:
         said = {
             "failed atomic allocations are not printed": not self.prints_atomic,
             "after a map failure the failing unit is not unmapped": not self.unmaps_failing,
-            "requests without I/O count as atomic": not self.noio_sleeps,
         }
-        return [what for what, so in said.items() if so]
+        found = [what for what, so in said.items() if so]
+        if self.noio_sleeps != (variant_class(self.name).BLOCKING == DIRECT_RECLAIM):
+            found.append(
+                f"{WORDS[SLEEPABLE]} ({SLEEPABLE}, by backport)"
+                if self.noio_sleeps
+                else "requests without I/O count as atomic"
+            )
+        return found + [f"{WORDS[r]} ({r}, by backport)" for r in sorted(self.backports)]
 
     def variant(self) -> type[Allocator]:
         """Return the model's class. Raises UnknownVariantError, InputError for an unknown fix."""
@@ -64,33 +81,36 @@ class Model:
             for name in self.fixes:
                 if name not in known:
                     raise InputError("fix", None, f"one of {', '.join(known)}", name)
-            base = with_fixes(*(fix for name, fix in known.items() if name in self.fixes))
-        return base if self.noio_sleeps else _older(base)
+            base = with_fixes(*(f for n, f in known.items() if n in self.fixes), base=base)
+        base = with_changes(base, self.backports)
+        if self.noio_sleeps == (base.BLOCKING == DIRECT_RECLAIM):
+            return base
+        needed = DIRECT_RECLAIM if self.noio_sleeps else KERNEL
+        return type(base.__name__, (base,), {"__slots__": (), "BLOCKING": needed})
 
 
-def _older(base: type[Allocator]) -> type[Allocator]:
-    """Return a variant that counts all requests as atomic that lack a flag of GFP_KERNEL."""
+def probe(library: Library, name: str | None = None, fixes: tuple[str, ...] = ()) -> Model:
+    """Return the model for a library with vm backing: the variant named, or what its probes say.
 
-    # mypy takes no class from a variable for a base
-    class Older(base):  # type: ignore[misc, valid-type]
-        """A variant as of kernels before 6.15 without its fix."""
-
-        __slots__ = ()
-
-        BLOCKING = KERNEL
-
-        def is_atomic(self, gfp: int) -> bool:
-            return gfp & KERNEL != KERNEL
-
-    return Older
-
-
-def probe(library: Library, name: str = DEFAULT, fixes: tuple[str, ...] = ()) -> Model:
-    """Return the model for a library with vm backing. Raises KernelStopped."""
+    Raises KernelStopped, and InputError for a kernel between two known behaviours.
+    """
     atomic = _after(library, _FILLED, "a 2 8192 4 A")
     mapping = _after(library, _FILLED, "M 1", "a 2 4096 4 -")
     sleeping = _after(library, _FILLED, "a 2 8192 4 O")
-    return Model(name, fixes, atomic[1] > 0, mapping[2] > 0, bool(sleeping[0]))
+    model = Model(name or DEFAULT, fixes, atomic[1] > 0, mapping[2] > 0, bool(sleeping[0]))
+    if name is not None:
+        return replace(model, name=variant_name(name))
+    found = changes_of(library)
+    chosen = nearest(found)
+    return replace(
+        model,
+        name=chosen,
+        backports=found - HAS[chosen] - {SLEEPABLE},
+        because=tuple(
+            f"{'' if change.release in found else 'not: '}{change.what} ({change.release})"
+            for change in CHANGES
+        ),
+    )
 
 
 def _after(library: Library, *lines: str) -> tuple[int, int, int]:

@@ -5,16 +5,21 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel.build import Library, compile_tree
+from percpu_proofs.kernel.changes import counts_every_unit
 from percpu_proofs.kernel.instance import KernelStopped
 from percpu_proofs.kernel.model import Model, probe
 from percpu_proofs.kernel.tree import Tree, apply_patch, copy_tree, read_tree, unpack
 from percpu_reference.variants import DEFAULT
 from percpu_spec.geometry import Backing
+
+
+ONE_UNIT: Final = "km counts a chunk's pages once for each unit (K1), compared on one CPU"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +35,26 @@ class Workshop:
     def library(self, backing: Backing) -> Library:
         """Return the library with a backing, compiled when first asked for. Raises InputError."""
         if backing not in self.libraries:
-            self.libraries[backing] = compile_tree(self.tree, self.folder, backing, stub=self.stub)
+            library = compile_tree(self.tree, self.folder, backing, stub=self.stub)
+            with booting(self.tree.top):
+                library = replace(library, one_unit=counts_every_unit(library))
+            self.libraries[backing] = library
         return self.libraries[backing]
+
+    @property
+    def declared(self) -> list[str]:
+        """The declared differences, in words."""
+        km = self.libraries.get("km")
+        return self.model.declared + ([ONE_UNIT] if km is not None and km.one_unit else [])
+
+
+@contextmanager
+def booting(source: Path) -> Iterator[None]:
+    """Raise InputError for a kernel that stops while it is tried."""
+    try:
+        yield
+    except KernelStopped as stopped:
+        raise InputError(source, None, f"a kernel that boots ({stopped})") from None
 
 
 @contextmanager
@@ -40,25 +63,25 @@ def workshop(
     *,
     patches: tuple[Path, ...] = (),
     stub: Path | None = None,
-    variant: str = DEFAULT,
+    variant: str | None = None,
     fixes: tuple[str, ...] = (),
 ) -> Iterator[Workshop]:
     """Compile the allocator of a tree, given by its folder or archive; the tree is left alone.
 
-    Patches are applied to a copy. Raises InputError for what cannot be used.
+    Patches are applied to a copy; what the tree does without them chooses the variant. Raises
+    InputError for what cannot be used.
     """
-    Model(variant, fixes).variant()
+    Model(variant or DEFAULT, fixes).variant()
     with tempfile.TemporaryDirectory(prefix="percpu-spec-") as name:
         folder = Path(name)
         top = unpack(source, folder / "unpacked") if source.is_file() else source
         tree = read_tree(top)
+        library = compile_tree(tree, folder, "vm", stub=stub)
+        with booting(source):
+            model = probe(library, variant, fixes)
         if patches:
             tree = copy_tree(tree, folder / "patched")
             for patch in patches:
                 apply_patch(tree, patch)
-        library = compile_tree(tree, folder, "vm", stub=stub)
-        try:
-            model = probe(library, variant, fixes)
-        except KernelStopped as stopped:
-            raise InputError(source, None, f"a kernel that boots ({stopped})") from None
+            library = compile_tree(tree, folder, "vm", stub=stub)
         yield Workshop(tree, folder, stub, {"vm": library}, model)

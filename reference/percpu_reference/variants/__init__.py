@@ -80,6 +80,19 @@ def of_release(release: str) -> str:
     return next((name for name in reversed(SINCE) if SINCE[name] <= version), "")
 
 
+def variant_name(name: str) -> str:
+    """Return the name of a variant that is named, or of the one for a release ("6.14").
+
+    Raises UnknownVariantError for a release that is too old.
+    """
+    if not re.fullmatch(r"\d+\.\d+(\.\d+)*", name):
+        return name
+    if not of_release(name):
+        oldest = ".".join(map(str, min(SINCE.values())))
+        raise UnknownVariantError(f"variant {name!r}: expected a release from {oldest} on")
+    return of_release(name)
+
+
 def variant_class(name: str) -> type[Allocator]:
     """Return the class of a named variant, of a release ("6.14"), or of a Python file with one.
 
@@ -87,11 +100,7 @@ def variant_class(name: str) -> type[Allocator]:
     """
     if name.endswith(".py"):
         return variant_from_file(Path(name).resolve())
-    if re.fullmatch(r"\d+\.\d+(\.\d+)*", name):
-        if not of_release(name):
-            oldest = ".".join(map(str, min(SINCE.values())))
-            raise UnknownVariantError(f"variant {name!r}: expected a release from {oldest} on")
-        name = of_release(name)
+    name = variant_name(name)
     known = VARIANTS | RELEASES
     try:
         return known[name]

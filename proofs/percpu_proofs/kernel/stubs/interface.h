@@ -64,6 +64,7 @@ int percpu_boot(const struct percpu_shape *shape);
 int percpu_apply(const struct percpu_operation *operation, struct percpu_outcome *outcome);
 long percpu_run(const struct percpu_operation *operations, long count, long handles);
 int percpu_read(void); // how many records there are now
+int percpu_free_twice(int handle); // how many warnings that brings; nothing else may follow
 void percpu_end(void);
 
 // Actors: operations under way, each on a stack of its own. A step runs one to its next point.

@@ -397,6 +397,17 @@ long percpu_run(const struct percpu_operation *operations, long count, long hand
     LEAVE(count);
 }
 
+int percpu_free_twice(int handle)
+{
+    void *address = handles[handle];
+    long warnings = percpu_environment.warnings;
+
+    ENTER(-1);
+    free_percpu(address);
+    free_percpu(address);
+    LEAVE((int)(percpu_environment.warnings - warnings));
+}
+
 int percpu_mutex_held(void)
 {
     return pcpu_alloc_mutex.held;
