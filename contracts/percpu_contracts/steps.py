@@ -33,8 +33,8 @@ class Actor:
     """An operation under way: of what kind, where it stands, and what its steps have shown.
 
     blocking: an allocation that may sleep. alone: no other has been under way at the same time, as
-    far as contracts know. asked: for balance work, or need not (BAL-4). placed: the area last taken,
-    whatever became of it. exposed: in a PAUSE, where the chunk that it holds could be found.
+    far as contracts know. asked: for balance work, or need not (BAL-4). placed: the area last
+    taken, whatever became of it. exposed: in a PAUSE, where the chunk that it holds could be found.
     """
 
     __slots__ = ("_requests", "alone", "asked", "blocking", "exposed", "gap", "kind", "placed")

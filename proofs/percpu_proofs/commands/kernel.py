@@ -209,7 +209,7 @@ def _as_json(
         "kernel": shop.tree.name,
         "variant": shop.model.name,
         "fixes": list(shop.model.fixes),
-        "because": list(shop.model.because),
+        "because": shop.model.because,
         "declared_differences": shop.declared,
         "operations": tally.operations,
         "mismatches": int(tally.differs),
@@ -243,7 +243,7 @@ def _show(
         ("declared", "; ".join(shop.declared) or "no difference"),
     ]
     if model.because:
-        rows.insert(2, ("because", "; ".join(model.because)))
+        rows.insert(2, ("because", model.because))
     if tally.cases:
         rows += [
             ("operations", tally.operations),

@@ -14,6 +14,7 @@ from percpu_proofs.commands import output
 from percpu_proofs.commands.tree_ladder import show_example
 from percpu_proofs.commands.tree_options import ChosenTree
 from percpu_proofs.inputs import InputError, one_of
+from percpu_proofs.kernel.model import Model
 from percpu_proofs.kernel.search.accesses import Noted, added
 from percpu_proofs.kernel.search.job import TreeJob, TreeOutcome, run
 from percpu_proofs.kernel.search.plans import (
@@ -35,6 +36,7 @@ from percpu_proofs.kernel.search.trees import (
     crosses,
     jobs_for,
 )
+from percpu_proofs.kernel.workshop import ONE_UNIT
 from percpu_proofs.review.trees import (
     Changes,
     TreeCell,
@@ -44,7 +46,6 @@ from percpu_proofs.review.trees import (
     verdicts,
 )
 from percpu_proofs.spread import spread
-from percpu_reference.variants import DEFAULT
 
 MOST_STOPS = 64
 """Places at which actors stand still because a patch makes an access there."""
@@ -73,12 +74,13 @@ def review_trees(
 ) -> None:
     """Judge a tree, and what patches make of it; exit 1 for what they newly break.
 
-    Without a patch: for what the tree breaks and linux_6_12 does not declare.
+    Without a patch: for what the tree breaks and the variant that it is does not declare.
     """
     began = time.perf_counter()
     planned: list[TreeJob] = []
     outcomes: list[TreeOutcome] = []
     with chosen.compiled() as trees, output.progress_bar("review") as bar:
+        model = trees[0].try_out() if len(trees) == 1 else Model()
 
         def search(more: list[TreeJob]) -> bool:
             """Run more jobs; return whether there may be more still."""
@@ -100,7 +102,8 @@ def review_trees(
         cells = {tree.name: verdicts(outcomes, tree.name) for tree in trees}
     changed = changes(cells[BASE], cells[PATCHED]) if len(trees) > 1 else None
     newest = cells[trees[-1].name]
-    wrong = undeclared(newest) if changed is None else changed.new
+    unknown = undeclared(newest, model.name, km_counts=trees[0].km_counts)
+    wrong = unknown if changed is None else changed.new
     if as_json:
         found: dict[str, Any] = {
             "trees": {
@@ -109,7 +112,9 @@ def review_trees(
             },
             "releases": {tree.name: tree.tree.name for tree in trees},
             "changes": asdict(changed or Changes()),
-            "undeclared": undeclared(newest),
+            "variant": model.name,
+            "because": model.because,
+            "undeclared": unknown,
             "not_asked": not_asked(newest),
             "accesses": {
                 "new": [entry.access.as_json() for entry in new],
@@ -123,7 +128,7 @@ def review_trees(
         output.print_json(found)
     else:
         out = output.console()
-        _show(out, trees, cells, changed, outcomes, clause)
+        _show(out, trees, cells, changed, unknown, outcomes, clause)
         _show_accesses(out, new, accesses(outcomes, trees[-1].name))
         seconds = time.perf_counter() - began
         _show_end(out, trees, changed, wrong, len(outcomes), len(planned), seconds, interrupted)
@@ -166,6 +171,7 @@ def _show(
     trees: Sequence[CompiledTree],
     cells: dict[str, dict[str, TreeCell]],
     changed: Changes | None,
+    unknown: list[str],
     outcomes: Sequence[TreeOutcome],
     only: str | None,
 ) -> None:
@@ -179,13 +185,16 @@ def _show(
             ("broken with more operations than before", changed.longer, newest),
         ]
     else:
-        declared = undeclared(newest)
+        model = trees[0].try_out()
+        out.print(f"{name} is {model.name}: {model.because}", soft_wrap=True)
         broken = [c for c, cell in newest.items() if cell.example is not None]
-        known = [c for c in broken if c not in declared]
+        known = [c for c in broken if c not in unknown]
         groups = [
-            (f"broken, and not declared of {DEFAULT}", declared, newest),
-            (f"broken, as declared of {DEFAULT}", known, newest),
+            (f"broken, and not declared of {model.name}", unknown, newest),
+            (f"broken, as declared of {model.name}", known, newest),
         ]
+        if trees[0].km_counts:
+            out.print(ONE_UNIT.partition(",")[0])
     for heading, names, of in groups:
         names = [n for n in names if only in (None, n)]
         if not names:

@@ -25,8 +25,9 @@ def explore_tree(scenario: Scenario, chosen: ChosenTree, as_json: bool) -> None:
         outcome = run(TreeJob(tree.name, tree.library(search), search))
         cells = verdicts([outcome], tree.name)
         release = tree.tree.name
+        model = trees[0].try_out()
     broken = {c: cell for c, cell in cells.items() if cell.example is not None}
-    wrong = undeclared(cells)
+    wrong = undeclared(cells, model.name, km_counts=trees[0].km_counts)
     if as_json:
         output.print_json(
             {

@@ -94,7 +94,7 @@ class Library:
     undescribed: tuple[tuple[str, int, int], ...] = ()
     variables: tuple[tuple[str, int, int], ...] = ()  # all of the kernel's
     root_objcg: bool = False  # tasks of the root group have an object cgroup
-    one_unit: bool = False  # km: the pages of a chunk are counted right for one unit only (K1)
+    one_unit: bool = False  # km: the pages of a chunk are counted right for one unit only
 
 
 def compile_tree(

@@ -119,11 +119,13 @@ CHANGES: Final = (
 )  # fmt: skip
 REFUSES: Final = "7.0"
 ROOT: Final = "7.1"
-WORDS: Final = {change.release: change.what for change in CHANGES} | {
+WORDS: Final = {
+    **{change.release: change.what for change in CHANGES if not change.mixins},
     REFUSES: "a free that names no live area is refused",
-    ROOT: "tasks of the root group have an object cgroup, which pays nothing",
+    ROOT: "a task of the root group has an object cgroup, which pays nothing",
+    **{change.release: change.what for change in CHANGES if change.mixins},
 }
-"""What each change is, by its release."""
+"""What each change is, by its release, oldest first."""
 GIVES: Final = {change.release: change.gives for change in CHANGES} | {
     REFUSES: {"CHECKS_FREES": True}
 }
@@ -157,7 +159,11 @@ def refuses(library: Library) -> bool:
 
 
 def counts_every_unit(library: Library) -> bool:
-    """Return whether a kernel counts the pages of a km chunk once for each unit (K1)."""
+    """Return whether a kernel counts the pages of a km chunk once for each unit.
+
+    They are those of one; "mm/percpu-km: fix bitmap overflow and accounting in
+    pcpu_create_chunk()" of July 2026, for stable too, mends it.
+    """
     geometry = Geometry(unit=32768, static=4096, reserved=0, dyn=28672, cpus=2, backing="km")
     with Kernel(library, geometry) as kernel:
         before = _populated(kernel)

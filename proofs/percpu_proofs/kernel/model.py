@@ -12,7 +12,6 @@ from typing import Final
 from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel.build import Library
 from percpu_proofs.kernel.changes import (
-    CHANGES,
     HAS,
     SLEEPABLE,
     WORDS,
@@ -45,7 +44,7 @@ class Model:
     unmaps_failing: bool = True  # after a map failure the failing unit is unmapped too
     noio_sleeps: bool = True  # requests without I/O may sleep
     backports: frozenset[str] = frozenset()  # releases of later changes that the kernel has too
-    because: tuple[str, ...] = ()  # why this variant, where the kernel has chosen it
+    has: frozenset[str] | None = None  # releases of the changes found, where these chose the name
 
     @property
     def skip(self) -> frozenset[str]:
@@ -72,6 +71,15 @@ class Model:
                 else "requests without I/O count as atomic"
             )
         return found + [f"{WORDS[r]} ({r}, by backport)" for r in sorted(self.backports)]
+
+    @property
+    def because(self) -> str:
+        """Why the variant was chosen: the newest change that the kernel has, the first it lacks."""
+        if self.has is None:
+            return ""
+        mine = [f"{what} ({r})" for r, what in WORDS.items() if r in HAS[self.name]]
+        lacks = [f"not: {what} ({r})" for r, what in WORDS.items() if r not in self.has]
+        return "; ".join([*mine[-1:], *lacks[:1]])
 
     def variant(self) -> type[Allocator]:
         """Return the model's class. Raises UnknownVariantError, InputError for an unknown fix."""
@@ -106,10 +114,7 @@ def probe(library: Library, name: str | None = None, fixes: tuple[str, ...] = ()
         model,
         name=chosen,
         backports=found - HAS[chosen] - {SLEEPABLE},
-        because=tuple(
-            f"{'' if change.release in found else 'not: '}{change.what} ({change.release})"
-            for change in CHANGES
-        ),
+        has=found,
     )
 
 

@@ -18,8 +18,7 @@ from percpu_proofs.kernel.tree import Tree, apply_patch, copy_tree, read_tree, u
 from percpu_reference.variants import DEFAULT
 from percpu_spec.geometry import Backing
 
-
-ONE_UNIT: Final = "km counts a chunk's pages once for each unit (K1), compared on one CPU"
+ONE_UNIT: Final = "km counts a chunk's pages once for each unit, so it is compared on one CPU"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +74,14 @@ def workshop(
     with tempfile.TemporaryDirectory(prefix="percpu-spec-") as name:
         folder = Path(name)
         top = unpack(source, folder / "unpacked") if source.is_file() else source
-        tree = read_tree(top)
-        library = compile_tree(tree, folder, "vm", stub=stub)
+        tree = base = read_tree(top)
+        if patches:
+            tree = copy_tree(base, folder / "patched")
+            for patch in patches:
+                apply_patch(tree, patch)
+        library = compile_tree(base, folder, "vm", stub=stub)
         with booting(source):
             model = probe(library, variant, fixes)
         if patches:
-            tree = copy_tree(tree, folder / "patched")
-            for patch in patches:
-                apply_patch(tree, patch)
             library = compile_tree(tree, folder, "vm", stub=stub)
         yield Workshop(tree, folder, stub, {"vm": library}, model)

@@ -12,9 +12,9 @@ class Linux613(Linux612):
     """The allocator since 807655a3f611, "percpu: fix data race with pcpu_nr_empty_pop_pages".
 
     An allocation that finds an area tests the float there and then. The pages that it is going to
-    populate have left the float by then and come back as it populates them, so it asks for balance
-    work where its area leaves the float at LOW all the same. Without the change of 6.15, which long-
-    term kernels have by backport, `linux_6_12` among them: what lacks a flag of GFP_KERNEL is atomic.
+    populate have left the float by then and come back as it populates them, so some requests for
+    work are for nothing. Without the change of 6.15, which `linux_6_12` has as long-term kernels
+    do, by backport: what lacks a flag of GFP_KERNEL is atomic.
     """
 
     __slots__ = ()

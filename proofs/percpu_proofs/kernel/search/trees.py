@@ -13,11 +13,14 @@ from typing import Final
 
 from percpu_proofs import data
 from percpu_proofs.inputs import InputError
-from percpu_proofs.kernel.build import CompileError, Library, compile_search
+from percpu_proofs.kernel.build import CompileError, Library, compile_search, compile_tree
+from percpu_proofs.kernel.changes import counts_every_unit
+from percpu_proofs.kernel.model import Model, probe
 from percpu_proofs.kernel.search.accesses import Access, Noted
 from percpu_proofs.kernel.search.job import TreeJob, TreeOutcome
 from percpu_proofs.kernel.search.plans import TreeSearch
 from percpu_proofs.kernel.tree import Tree, apply_patch, copy_tree, read_tree, unpack
+from percpu_proofs.kernel.workshop import booting
 from percpu_spec.geometry import Backing
 
 BASE: Final = "base"
@@ -34,6 +37,8 @@ class CompiledTree:
     stub: Path | None
     patches: Sequence[Path] = ()
     libraries: dict[tuple[Backing, bool], Library] = field(default_factory=dict)
+    model: Model | None = None
+    km_counts: bool = False  # its km backing counts a chunk's pages once for each unit
 
     def library(self, search: TreeSearch) -> Library:
         """Return the library for a search. Raises InputError for a tree that does not compile."""
@@ -49,6 +54,15 @@ class CompiledTree:
                 raise error.in_patch(self.tree, self.patches) from None
             self.libraries[wanted] = library
         return self.libraries[wanted]
+
+    def try_out(self) -> Model:
+        """Find out which variant the tree is, and how its km backing counts. Raises InputError."""
+        if self.model is None:
+            with booting(self.tree.top):
+                self.model = probe(compile_tree(self.tree, self.folder, stub=self.stub))
+                km = compile_tree(self.tree, self.folder, "km", stub=self.stub)
+                self.km_counts = counts_every_unit(km)
+        return self.model
 
 
 @contextmanager
