@@ -66,7 +66,8 @@ _geometry = click.option(
 @_patch
 @_stub
 @click.option(
-    "--variant", help="The model to compare with.  [default: what the tree does chooses it]"
+    "--variant", type=output.VARIANT,
+    help="The model to compare with.  [default: what the tree does chooses it]",
 )
 @click.option("--fix", "fixes", multiple=True, help="A fix of `reference`, on top of the variant.")
 @click.option(

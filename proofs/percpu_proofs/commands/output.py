@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from percpu_proofs.inputs import InputError
+from percpu_reference.variants import variant_name
 
 AS_EXPECTED = 0
 DIFFERS = 1
@@ -25,6 +26,18 @@ INTERRUPTED = 130
 
 _PIPED_WIDTH = 120  # columns where no terminal says how wide it is
 
+
+class VariantName(click.ParamType[str]):
+    """A variant by its name, by a release that it stands for ("6.14"), or a FILE.py."""
+
+    name = "variant"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the variant's name. Raises UnknownVariantError for a release that is too old."""
+        return variant_name(value)
+
+
+VARIANT = VariantName()
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 
 

@@ -36,7 +36,8 @@ BROKEN n  a run broke it; n operations in the shortest counterexample that was f
 
 @click.command()
 @click.option(
-    "--variant", "chosen", multiple=True, help="A variant, or a FILE.py with one; without it, all."
+    "--variant", "chosen", type=output.VARIANT, multiple=True,
+    help="A variant, a release (6.14), or a FILE.py with one.  [default: the six]",
 )
 @tree_options
 @click.option("--search", "searches", multiple=True, help="With --source: only this search.")
