@@ -8,6 +8,7 @@ import pytest
 
 from percpu_contracts.whole_state import WholeState
 from percpu_proofs.choices import drawn
+from percpu_proofs.explain import explain
 from percpu_proofs.kernel.changes import CHANGES, HAS, SLEEPABLE, WORDS, nearest, with_changes
 from percpu_proofs.kernel.draws import draw_case
 from percpu_proofs.kernel.model import Model
@@ -26,11 +27,11 @@ from percpu_reference.variants.fixes import RightEdgeKept
 from percpu_reference.variants.linux_6_12 import Linux612
 from percpu_reference.variants.linux_mm import LinuxMm
 from percpu_reference.variants.reference import with_fixes
+from percpu_spec import releases as written
 from percpu_spec.geometry import Geometry
 from percpu_spec.gfp import KERNEL, NOFS
 
 SMALL = Geometry(unit=32768, static=4096, reserved=0, dyn=28672, cpus=2, memcg=True)
-MAINLINE = [name for name in HAS if name != "linux_mm"]
 
 
 @pytest.mark.parametrize(
@@ -215,3 +216,25 @@ def test_a_class_without_more_changes_is_itself() -> None:
     assert with_changes(Linux612, frozenset()) is Linux612
     assert Model("linux_6_13", noio_sleeps=False).variant() is variant_class("6.13")
     assert Model("linux_6_13", noio_sleeps=False).declared == []
+
+
+# what is written down of them
+
+
+def test_the_table_of_releases_says_what_the_variants_declare() -> None:
+    assert [release.variant for release in written.RELEASES] == [*HAS]
+    for release in written.RELEASES:
+        assert release.breaks.keys() == variant_class(release.variant).EXPECTED.keys()
+
+
+def test_the_readme_has_the_table_of_releases() -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
+    assert written.table() in readme
+    assert written.KM in readme
+
+
+def test_a_clause_is_explained_by_release() -> None:
+    rows = explain("HINT-4")["by_release"]
+    assert [row["variant"] for row in rows if row["breaks it"] == "no"] == ["linux_mm"]
+    assert len(rows) == len(HAS)
+    assert explain("MAP-1")["by_release"] == []

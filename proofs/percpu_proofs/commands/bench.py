@@ -28,7 +28,7 @@ from percpu_reference import DEFAULT
     help="Folder of c10.ops.gz, c100.ops.gz, c1000.ops.gz, or of vectors.",
 )
 @click.option(
-    "--variant", type=output.VARIANT, default=DEFAULT, show_default=True,
+    "--variant", callback=output.named_variant, default=DEFAULT, show_default=True,
     help="The algorithm to measure.",
 )
 @click.option(

@@ -41,7 +41,7 @@ _DRAWN = 10_000  # schedules, where only --pct is given
 @click.command()
 @click.argument("scenario", required=False)
 @click.option(
-    "--variant", type=output.VARIANT, default=DEFAULT, show_default=True,
+    "--variant", callback=output.named_variant, default=DEFAULT, show_default=True,
     help="The algorithm to run.",
 )
 @click.option(

@@ -66,7 +66,7 @@ _geometry = click.option(
 @_patch
 @_stub
 @click.option(
-    "--variant", type=output.VARIANT,
+    "--variant", callback=output.named_variant,
     help="The model to compare with.  [default: what the tree does chooses it]",
 )
 @click.option("--fix", "fixes", multiple=True, help="A fix of `reference`, on top of the variant.")

@@ -27,17 +27,16 @@ INTERRUPTED = 130
 _PIPED_WIDTH = 120  # columns where no terminal says how wide it is
 
 
-class VariantName(click.ParamType[str]):
-    """A variant by its name, by a release that it stands for ("6.14"), or a FILE.py."""
+def named_variant(context: click.Context, option: click.Parameter, given: Any) -> Any:
+    """Return variants by their names where releases that they stand for were given ("6.14").
 
-    name = "variant"
+    A callback of options. Raises UnknownVariantError for a release that is too old.
+    """
+    if isinstance(given, tuple):
+        return tuple(map(variant_name, given))
+    return given and variant_name(given)
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the variant's name. Raises UnknownVariantError for a release that is too old."""
-        return variant_name(value)
 
-
-VARIANT = VariantName()
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 
 

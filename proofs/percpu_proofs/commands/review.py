@@ -36,7 +36,7 @@ BROKEN n  a run broke it; n operations in the shortest counterexample that was f
 
 @click.command()
 @click.option(
-    "--variant", "chosen", type=output.VARIANT, multiple=True,
+    "--variant", "chosen", callback=output.named_variant, multiple=True,
     help="A variant, a release (6.14), or a FILE.py with one.  [default: the six]",
 )
 @tree_options

@@ -30,7 +30,7 @@ _MAPS_SHOWN = 2  # chunks drawn after a violation
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path), metavar="[FILE]...")
 @click.option(
     "--variant",
-    type=output.VARIANT,
+    callback=output.named_variant,
     help=f"The algorithm to run.  [default: {DEFAULT}; for a trace that of the recorded kernel]",
 )
 @click.option(

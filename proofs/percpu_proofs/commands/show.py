@@ -28,7 +28,7 @@ from percpu_reference.variants import Allocator
 @click.option("--svg", type=click.Path(path_type=Path), help="Write the chunk's map there as SVG.")
 @click.option("--stats", is_flag=True, help="Print the kernel's percpu_stats instead.")
 @click.option(
-    "--variant", type=output.VARIANT, default=DEFAULT, show_default=True,
+    "--variant", callback=output.named_variant, default=DEFAULT, show_default=True,
     help="The algorithm to run.",
 )
 @click.option("--geometry", metavar="NAME=VALUE,...", help="Sizes, as for run.")
