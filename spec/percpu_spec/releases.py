@@ -63,10 +63,10 @@ RELEASES: Final = (
 """Oldest first."""
 
 KM: Final = """\
-With more than one CPU the km backing of all of them but 6.1.y and 6.12.y counts a
-chunk's pages once for each unit, beyond the end of its map, and breaks FLT-1, POP-1 and POP-3. A fix of
-July 2026, for stable too, mends it ("mm/percpu-km: fix bitmap overflow and accounting in
-pcpu_create_chunk()")."""
+With more than one CPU the km backing of all of them but 6.1.y and 6.12.y counts a chunk's pages
+once for each unit, beyond the end of its map, and breaks FLT-1, POP-1 and POP-3. A fix of July
+2026, for stable too, mends it: "mm/percpu-km: fix bitmap overflow and accounting in
+pcpu_create_chunk()"."""
 
 
 def breaking(clause: str) -> list[dict[str, str]]:

@@ -14,7 +14,6 @@ from percpu_proofs.commands import output
 from percpu_proofs.commands.tree_ladder import show_example
 from percpu_proofs.commands.tree_options import ChosenTree
 from percpu_proofs.inputs import InputError, one_of
-from percpu_proofs.kernel.model import Model
 from percpu_proofs.kernel.search.accesses import Noted, added
 from percpu_proofs.kernel.search.job import TreeJob, TreeOutcome, run
 from percpu_proofs.kernel.search.plans import (
@@ -38,6 +37,7 @@ from percpu_proofs.kernel.search.trees import (
 )
 from percpu_proofs.kernel.workshop import ONE_UNIT
 from percpu_proofs.review.trees import (
+    KM_COUNTS,
     Changes,
     TreeCell,
     changes,
@@ -80,7 +80,7 @@ def review_trees(
     planned: list[TreeJob] = []
     outcomes: list[TreeOutcome] = []
     with chosen.compiled() as trees, output.progress_bar("review") as bar:
-        model = trees[0].try_out() if len(trees) == 1 else Model()
+        model = trees[0].model()
 
         def search(more: list[TreeJob]) -> bool:
             """Run more jobs; return whether there may be more still."""
@@ -99,10 +99,10 @@ def review_trees(
             and search(crosses(trees, outcomes))
         )
         new = added_accesses(outcomes)
-        cells = {tree.name: verdicts(outcomes, tree.name) for tree in trees}
+        cells = {tree.name: verdicts(outcomes, tree.name, model.name) for tree in trees}
+        unknown = undeclared(cells[trees[-1].name], model.name, trees[0].km_counts)
     changed = changes(cells[BASE], cells[PATCHED]) if len(trees) > 1 else None
     newest = cells[trees[-1].name]
-    unknown = undeclared(newest, model.name, km_counts=trees[0].km_counts)
     wrong = unknown if changed is None else changed.new
     if as_json:
         found: dict[str, Any] = {
@@ -185,7 +185,7 @@ def _show(
             ("broken with more operations than before", changed.longer, newest),
         ]
     else:
-        model = trees[0].try_out()
+        model = trees[0].model()
         out.print(f"{name} is {model.name}: {model.because}", soft_wrap=True)
         broken = [c for c, cell in newest.items() if cell.example is not None]
         known = [c for c in broken if c not in unknown]
@@ -193,8 +193,8 @@ def _show(
             (f"broken, and not declared of {model.name}", unknown, newest),
             (f"broken, as declared of {model.name}", known, newest),
         ]
-        if trees[0].km_counts:
-            out.print(ONE_UNIT.partition(",")[0])
+        if any(c in KM_COUNTS and newest[c].backings == {"km"} for c in known):
+            out.print(f"known: {ONE_UNIT.partition(',')[0]}")
     for heading, names, of in groups:
         names = [n for n in names if only in (None, n)]
         if not names:

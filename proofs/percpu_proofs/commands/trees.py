@@ -15,6 +15,7 @@ from percpu_proofs.kernel.search.plans import TreeSearch, of_scenario
 from percpu_proofs.kernel.search.retrace import retrace
 from percpu_proofs.kernel.search.tree_token import TreeToken
 from percpu_proofs.review.trees import undeclared, verdicts
+from percpu_reference.variants import DEFAULT
 
 
 def explore_tree(scenario: Scenario, chosen: ChosenTree, as_json: bool) -> None:
@@ -23,11 +24,11 @@ def explore_tree(scenario: Scenario, chosen: ChosenTree, as_json: bool) -> None:
     with chosen.compiled() as trees:
         tree = trees[-1]
         outcome = run(TreeJob(tree.name, tree.library(search), search))
-        cells = verdicts([outcome], tree.name)
+        variant = trees[0].model().name if outcome.examples else DEFAULT
+        cells = verdicts([outcome], tree.name, variant)
+        wrong = undeclared(cells, variant, trees[0].km_counts)
         release = tree.tree.name
-        model = trees[0].try_out()
     broken = {c: cell for c, cell in cells.items() if cell.example is not None}
-    wrong = undeclared(cells, model.name, km_counts=trees[0].km_counts)
     if as_json:
         output.print_json(
             {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -53,11 +53,16 @@ class TreeCell:
         }
 
 
-def verdicts(outcomes: Sequence[TreeOutcome], tree: str) -> dict[str, TreeCell]:
-    """Return the cell of every clause on a tree; that the kernel stops is one too, if it does."""
+def verdicts(
+    outcomes: Sequence[TreeOutcome], tree: str, variant: str = DEFAULT
+) -> dict[str, TreeCell]:
+    """Return the cell of every clause on a tree; that the kernel stops is one too, if it does.
+
+    variant: of the model, which counterexamples are taken to.
+    """
     mine = [outcome for outcome in outcomes if outcome.job.tree == tree]
     whole = frozenset(outcome.job.search.name for outcome in mine if outcome.complete)
-    cells = {clause: _cell(clause, mine) for clause in (*clauses(), CRASH)}
+    cells = {clause: _cell(clause, mine, variant) for clause in (*clauses(), CRASH)}
     for cell in cells.values():
         cell.whole = whole
     if cells[CRASH].verdict != "violated":
@@ -65,7 +70,7 @@ def verdicts(outcomes: Sequence[TreeOutcome], tree: str) -> dict[str, TreeCell]:
     return cells
 
 
-def _cell(clause: str, outcomes: Sequence[TreeOutcome]) -> TreeCell:
+def _cell(clause: str, outcomes: Sequence[TreeOutcome], variant: str) -> TreeCell:
     evidence, examples, backings = [], [], set()
     for outcome in outcomes:
         asked, example = outcome.asked.get(clause, 0), outcome.examples.get(clause)
@@ -79,7 +84,7 @@ def _cell(clause: str, outcomes: Sequence[TreeOutcome]) -> TreeCell:
             examples.append(example)
             backings.add(outcome.job.search.backing)
     if examples:
-        best = min(examples, key=lambda e: (e.length, len(e.labels))).with_model()
+        best = min(examples, key=lambda e: (e.length, len(e.labels))).with_model(variant)
         return TreeCell(clause, "violated", "", evidence, best, backings=frozenset(backings))
     if evidence:
         return TreeCell(clause, "holds", "", evidence)
@@ -134,11 +139,11 @@ KM_COUNTS: Final = frozenset({"FLT-1", "POP-1", "POP-3"})
 
 
 def undeclared(
-    cells: dict[str, TreeCell], variant: str = DEFAULT, *, km_counts: bool = False
+    cells: dict[str, TreeCell], variant: str, km_counts: Callable[[], bool]
 ) -> list[str]:
     """Return what a tree breaks that the model of the kernel does not declare.
 
-    km_counts: its km backing counts a chunk's pages once for each unit, which is known.
+    km_counts: whether its km backing counts a chunk's pages once for each unit, which is known.
     """
     declared = variant_class(variant).EXPECTED
     return [
@@ -146,7 +151,7 @@ def undeclared(
         for c, cell in cells.items()
         if cell.example is not None
         and c not in declared
-        and not (km_counts and c in KM_COUNTS and cell.backings == {"km"})
+        and not (c in KM_COUNTS and cell.backings == {"km"} and km_counts())
     ]
 
 

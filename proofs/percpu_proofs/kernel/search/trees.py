@@ -37,8 +37,8 @@ class CompiledTree:
     stub: Path | None
     patches: Sequence[Path] = ()
     libraries: dict[tuple[Backing, bool], Library] = field(default_factory=dict)
-    model: Model | None = None
-    km_counts: bool = False  # its km backing counts a chunk's pages once for each unit
+    _model: Model | None = None
+    _km_counts: bool | None = None
 
     def library(self, search: TreeSearch) -> Library:
         """Return the library for a search. Raises InputError for a tree that does not compile."""
@@ -55,14 +55,21 @@ class CompiledTree:
             self.libraries[wanted] = library
         return self.libraries[wanted]
 
-    def try_out(self) -> Model:
-        """Find out which variant the tree is, and how its km backing counts. Raises InputError."""
-        if self.model is None:
+    def model(self) -> Model:
+        """Return the variant that the tree is, tried when asked for first. Raises InputError."""
+        if self._model is None:
+            self.folder.mkdir(parents=True, exist_ok=True)
             with booting(self.tree.top):
-                self.model = probe(compile_tree(self.tree, self.folder, stub=self.stub))
+                self._model = probe(compile_tree(self.tree, self.folder, stub=self.stub))
+        return self._model
+
+    def km_counts(self) -> bool:
+        """Return whether km counts a chunk's pages once for each unit. Raises InputError."""
+        if self._km_counts is None:
+            with booting(self.tree.top):
                 km = compile_tree(self.tree, self.folder, "km", stub=self.stub)
-                self.km_counts = counts_every_unit(km)
-        return self.model
+                self._km_counts = counts_every_unit(km)
+        return self._km_counts
 
 
 @contextmanager
