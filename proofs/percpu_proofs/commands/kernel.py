@@ -138,6 +138,8 @@ def kernel(
                 if count is None and seconds is None:
                     count = 100_000
                 backings: tuple[Backing, ...] = ("vm", "vm", "vm", "km", "km")
+                if "km" not in shop.tree.backings:
+                    backings = ("vm",)
                 if backing != "both":
                     backings = (backing,)
                 with output.progress_bar("operations") as bar:

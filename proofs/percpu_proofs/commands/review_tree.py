@@ -81,6 +81,7 @@ def review_trees(
     outcomes: list[TreeOutcome] = []
     with chosen.compiled() as trees, output.progress_bar("review") as bar:
         model = trees[0].model()
+        searches = [one for one in searches if one.backing in trees[0].tree.backings]
 
         def search(more: list[TreeJob]) -> bool:
             """Run more jobs; return whether there may be more still."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from percpu_proofs.inputs import InputError
-from percpu_proofs.kernel.tree import FILES, Tree, added_line
+from percpu_proofs.kernel.tree import FILES, KM, Tree, added_line
 from percpu_spec.geometry import Backing
 
 STUBS: Final = Path(__file__).parent / "stubs"
@@ -215,6 +215,8 @@ def _gather(tree: Tree, made: Path) -> None:
 
 def _options(tree: Tree, into: Path, backing: Backing, stub: Path | None) -> list[str]:
     """Return the compiler's options that a tree needs; its headers are made in the folder."""
+    if backing not in tree.backings:
+        raise InputError(tree.top, None, f"a tree with {KM}, or vm alone (--backing vm)")
     headers = into / f"include-{backing}"
     _make_headers(tree, headers)
     extra = headers / "percpu_stub.h"
@@ -266,6 +268,8 @@ def _call(tree: Tree, program: str, arguments: list[str]) -> str:
 def _make_headers(tree: Tree, folder: Path) -> None:
     """Make an empty header for each that the tree's files include; its own percpu.h is kept."""
     for name in FILES[1:]:
+        if name == KM and "km" not in tree.backings:
+            continue
         for included in _INCLUDE.findall(tree.text(name)):
             if included in ("percpu-internal.h", "percpu-km.c", "percpu-vm.c"):
                 continue

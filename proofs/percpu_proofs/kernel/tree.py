@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from percpu_proofs.inputs import InputError, read_text
+from percpu_spec.geometry import Backing
 
 OLDEST: Final = (5, 14)
 """The first version with partial chunk depopulation."""
@@ -23,6 +24,9 @@ FILES: Final = (
     "mm/percpu.c",
 )
 """All that is read of a tree, by name below its top."""
+
+KM: Final = "mm/percpu-km.c"
+"""Of the km backing alone: a tree may lack it."""
 
 HOW_TO_GET: Final = "apt-get install linux-source-6.12 brings one"
 _NUMBER = re.compile(r"^(VERSION|PATCHLEVEL|SUBLEVEL)\s*=\s*(\d+)\s*$", re.MULTILINE)
@@ -45,6 +49,11 @@ class Tree:
         """The version without its last part, as vectors name it."""
         return ".".join(map(str, self.version[:2]))
 
+    @property
+    def backings(self) -> tuple[Backing, ...]:
+        """The backings that it can be compiled with."""
+        return ("vm", "km") if (self.top / KM).is_file() else ("vm",)
+
     def text(self, name: str) -> str:
         """Return the text of a file below the top."""
         return read_text(self.top / name)
@@ -53,7 +62,7 @@ class Tree:
 def read_tree(top: Path) -> Tree:
     """Return the tree at a folder. Raises InputError if it has no allocator, or one too old."""
     for name in FILES:
-        if not (top / name).is_file():
+        if name != KM and not (top / name).is_file():
             raise InputError(top, None, f"a Linux source tree with {name} ({HOW_TO_GET})")
     numbers = dict(_NUMBER.findall(read_text(top / "Makefile")))
     if not {"VERSION", "PATCHLEVEL"} <= numbers.keys():
@@ -97,7 +106,8 @@ def copy_tree(tree: Tree, into: Path) -> Tree:
     for name in FILES:
         target = into / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(tree.top / name, target)
+        if (tree.top / name).is_file():
+            shutil.copyfile(tree.top / name, target)
     return Tree(into, tree.version)
 
 

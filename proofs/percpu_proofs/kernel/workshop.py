@@ -14,7 +14,7 @@ from percpu_proofs.kernel.build import Library, compile_tree
 from percpu_proofs.kernel.changes import counts_every_unit
 from percpu_proofs.kernel.instance import KernelStopped
 from percpu_proofs.kernel.model import Model, probe
-from percpu_proofs.kernel.tree import Tree, apply_patch, copy_tree, read_tree, unpack
+from percpu_proofs.kernel.tree import KM, Tree, apply_patch, copy_tree, read_tree, unpack
 from percpu_reference.variants import DEFAULT
 from percpu_spec.geometry import Backing
 
@@ -44,7 +44,9 @@ class Workshop:
     def declared(self) -> list[str]:
         """The declared differences, in words."""
         km = self.libraries.get("km")
-        return self.model.declared + ([ONE_UNIT] if km is not None and km.one_unit else [])
+        said = [ONE_UNIT] if km is not None and km.one_unit else []
+        said += [f"{KM} is not there: vm alone"] if "km" not in self.tree.backings else []
+        return self.model.declared + said
 
 
 @contextmanager
