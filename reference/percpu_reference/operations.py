@@ -150,8 +150,8 @@ class Operations(Memcg):
             return None
 
         yield DONE
-        if not self.TESTS_FLOAT_LOCKED:
-            self.ask_when_low(chunk_type)
+        if not self.TESTS_FLOAT_LOCKED and self.float_of(chunk_type) < self.empty_low:
+            self.schedule_balance_work()
         self.clear_area(chunk, off, size)
         if self.trace is not None:
             base = chunk.base_addr
@@ -166,7 +166,7 @@ class Operations(Memcg):
         return chunk, off
 
     def ask_when_low(self, chunk_type: int) -> None:
-        """Ask for balance work if the float of a type is below LOW (BAL-4)."""
+        """Ask for balance work, from 6.13 on under pcpu_lock, if a type's float is low (BAL-4)."""
         if self.float_of(chunk_type) < self.empty_low:
             self.schedule_balance_work()
 
