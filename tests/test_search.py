@@ -17,6 +17,7 @@ from percpu_proofs.explore.ladder import replayed
 from percpu_proofs.explore.modes import search as model_search
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.token import read_token
+from percpu_proofs.kernel import build
 from percpu_proofs.kernel.build import Library
 from percpu_proofs.kernel.search.compiled import CompiledSearch
 from percpu_proofs.kernel.search.job import TreeJob, searched
@@ -99,6 +100,23 @@ def test_keys_of_all_memory_reach_the_same_states(name: str, operations: int, bu
     search = replace(search, plan=replace(search.plan, longest=operations))
     raw = replace(search, plan=replace(search.plan, raw=True))
     assert _states(library, search) == _states(library, raw)
+
+
+def test_on_machines_without_a_switch_of_our_own_the_search_is_the_same(
+    built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "_SEARCH", (*build._SEARCH, "-DPERCPU_UCONTEXT"))
+    library = build.compile_search(tree_of(FOUND[-1]), tmp_path)
+    switching = search_library(FOUND[-1], built / FOUND[-1].name)
+    search = SEARCHES["reclaim-frees"]
+    assert _states(library, search) == _states(switching, search)
+    ours, theirs = (searched(TreeJob("base", each, search)) for each in (library, switching))
+    assert ours.schedules == theirs.schedules
+    stands = [
+        [(rung.function, rung.line) for rung in outcome.examples["RCL-3"].retraced.rungs]
+        for outcome in (ours, theirs)
+    ]
+    assert stands[0] == stands[1]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from percpu_proofs.choices import drawn
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.schedulers.pct import Pct
 from percpu_proofs.explore.schedulers.uniform import Uniform
-from percpu_proofs.explore.system import Scheduler, scheduled
+from percpu_proofs.explore.system import Restorable, Scheduler, scheduled
 from percpu_proofs.kernel.search.compiled import CompiledSearch
 from percpu_proofs.kernel.search.example import broken_by, follow
 from percpu_proofs.kernel.search.job import TreeJob, TreeOutcome, searched
@@ -85,7 +85,7 @@ def test_schedulers_of_the_model_drive_the_compiled_kernel(strategy: str, built:
     plan = of_scenario(SCENARIOS["reclaim-frees"]).plan
     with CompiledSearch(search_library(FOUND[-1], built / FOUND[-1].name), plan) as search:
         judge = Judge(search)
-        system = CompiledSystem(search)
+        system: Restorable = CompiledSystem(search)
         begin, first = system.save(), system.enabled()
         broken = set()
         for number in range(150):

@@ -200,6 +200,18 @@ def judged_reclaim(move: Move) -> Iterator[Judged]:
         yield "RCL-7", wrong
 
 
+def judged_run(move: Move) -> Iterator[Judged]:
+    """Yield verdicts on a whole run of the work that nothing ran beside and was refused nothing."""
+    before, after = move.before, move.after
+    if after.geometry.backing != "vm" or before.atomic_alloc_failed:
+        return
+    apart = sum(chunk.nr_empty_pop_pages for chunk in after.live if chunk.isolated)
+    yield "BAL-7", balance.float_is_topped_up(after.nr_empty_pop_pages + apart, after.geometry)
+    for chunk, origin in zip(after.chunks, move.origin, strict=True):
+        if origin >= 0 and before.slots[origin] == before.to_depopulate_slot:
+            yield "RCL-4", reclaim.chunk_is_drained(after, chunk)
+
+
 def judged_operation(move: Move, refusals: tuple[str, ...]) -> Iterator[Judged]:
     """Yield verdicts that an operation's last step, or its only one, gives.
 

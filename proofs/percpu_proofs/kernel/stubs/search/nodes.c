@@ -43,48 +43,88 @@ static void check_troubles(int node, int label, const struct percpu_environment 
         enter_trouble(node, label, false, "LOCK-2: every operation has ended, and the mutex is held");
 }
 
+static void enter_move(int node, int label, int before)
+{
+    struct percpu_move *m = &percpu_move;
+    struct hash hash = { 21, 22 };
+    int *known;
+
+    m->before = before;
+    m->after = percpu_current;
+    m->straight = percpu_nodes[node].mover == percpu_mover && !m->first;
+    m->node = m->label = 0;
+    percpu_mix_bytes(&hash, m, sizeof(*m));
+    known = percpu_table_at(&move_table, hash);
+    if (*known)
+        return;
+    if (percpu_tally.moves == most_moves) {
+        percpu_tally.full = 1;
+        return;
+    }
+    m->node = node;
+    m->label = label;
+    percpu_moves[percpu_tally.moves] = *m;
+    *known = (int)++percpu_tally.moves;
+}
+
+// Runs the work once, with nothing else running; returns whether it has ended.
+static bool run_work(int node, int label)
+{
+    const struct percpu_operation work = { .kind = 'b' };
+    const long created = percpu_environment.creates;
+    struct percpu_outcome outcome;
+    int point, steps = 0;
+
+    percpu_begun |= 1;
+    percpu_actor_begin(0, &work);
+    do
+        point = percpu_actor_step(0, &outcome);
+    while (point > 0 && point != PERCPU_WAITING && ++steps < MOST_STEPS &&
+           percpu_environment.creates - created <= 8);
+    if (point == PERCPU_WAITING)
+        enter_trouble(node, label, false, "LOCK-2: balance work waits for a mutex that nobody "
+                                          "gives back");
+    else if (steps >= MOST_STEPS)
+        enter_trouble(node, label, false, "BAL-3: a run of balance work that does not end");
+    else if (point > 0)
+        enter_trouble(node, label, false, "BAL-3: a run of balance work creates chunk on chunk");
+    if (point < 0)
+        enter_trouble(node, label, true, percpu_reason);
+    return point == PERCPU_DONE;
+}
+
 // Runs the work that is asked for until there is rest, and describes that. BAL-3: it comes.
 static void come_to_rest(int node, int label)
 {
     struct hash key;
-    int runs = 0, before, steps = 0;
+    int runs = 0, known = (int)percpu_tally.allocator_states, before;
 
     percpu_node = node;
     percpu_label = label;
-    for (; percpu_environment.work_pending; runs++) {
-        const struct percpu_operation work = { .kind = 'b' };
-        struct percpu_outcome outcome;
-        long created = percpu_environment.creates;
-        int point;
-
-        if (runs == MOST_RUNS) {
-            enter_trouble(node, label, false, "BAL-3: balance work asks for itself without end");
+    do {
+        before = percpu_current;
+        if (percpu_environment.work_pending) {
+            if (runs++ == MOST_RUNS) {
+                enter_trouble(node, label, false, "BAL-3: balance work asks for itself without end");
+                return;
+            }
+            if (runs > 1)
+                percpu_remember();
+            if (!run_work(node, label))
+                return;
+        }
+        if (!percpu_key(percpu_environment.work_pending ? 0 : PERCPU_QUIESCENT, &key, node)) {
+            enter_trouble(node, label, true, percpu_reason);
             return;
         }
-        percpu_begun |= 1;
-        percpu_actor_begin(0, &work);
-        do
-            point = percpu_actor_step(0, &outcome);
-        while (point > 0 && point != PERCPU_WAITING && ++steps < MOST_STEPS &&
-               percpu_environment.creates - created <= 8);
-        if (point == PERCPU_WAITING)
-            enter_trouble(node, label, false, "LOCK-2: balance work waits for a mutex that nobody "
-                                              "gives back");
-        else if (steps >= MOST_STEPS)
-            enter_trouble(node, label, false, "BAL-3: a run of balance work that does not end");
-        else if (point > 0)
-            enter_trouble(node, label, false, "BAL-3: a run of balance work creates chunk on chunk");
-        if (point < 0)
-            enter_trouble(node, label, true, percpu_reason);
-        if (point)
-            return;
-    }
-    before = (int)percpu_tally.allocator_states;
-    if (!percpu_key(PERCPU_QUIESCENT, &key, node))
-        enter_trouble(node, label, true, percpu_reason);
-    else if ((percpu_tally.allocator_states > before ||
-              percpu_environment.blocks != percpu_states[percpu_current].blocks) &&
-             percpu_leaks() > leaks_at_start)
+        if (runs) {
+            percpu_describe_run();
+            enter_move(node, label, before);
+        }
+    } while (percpu_environment.work_pending);
+    if ((percpu_tally.allocator_states > known ||
+         percpu_environment.blocks != percpu_states[percpu_current].blocks) &&
+        percpu_leaks() > leaks_at_start)
         enter_trouble(node, label, false, "POP-4: memory to which nothing points any more");
 }
 
@@ -144,30 +184,6 @@ int percpu_search_replay(const int *labels, int count)
         if (percpu_take(labels[i]) < 0)
             return i;
     return count;
-}
-
-static void enter_move(int node, int label, int before)
-{
-    struct percpu_move *m = &percpu_move;
-    struct hash hash = { 21, 22 };
-    int *known;
-
-    m->before = before;
-    m->after = percpu_current;
-    m->straight = percpu_nodes[node].mover == percpu_mover && !m->first;
-    m->node = m->label = 0;
-    percpu_mix_bytes(&hash, m, sizeof(*m));
-    known = percpu_table_at(&move_table, hash);
-    if (*known)
-        return;
-    if (percpu_tally.moves == most_moves) {
-        percpu_tally.full = 1;
-        return;
-    }
-    m->node = node;
-    m->label = label;
-    percpu_moves[percpu_tally.moves] = *m;
-    *known = (int)++percpu_tally.moves;
 }
 
 // A step that leads back: the operation may go round in a circle, and never end by itself.

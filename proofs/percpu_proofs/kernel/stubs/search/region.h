@@ -98,6 +98,7 @@ int percpu_enabled(int *labels);
 int percpu_take(int label);
 int percpu_exact(int label);
 void percpu_complete(void);
+void percpu_describe_run(void);
 void percpu_remember(void);
 void *percpu_reserve(unsigned long bytes);
 

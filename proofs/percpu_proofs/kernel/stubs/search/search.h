@@ -43,10 +43,12 @@ struct percpu_state {
     int words[59]; // PERCPU_COUNTERS + 2 * PERCPU_CHUNKS
 };
 
-// What a step did: the states before and after it, and what its operation has to do with it.
+// What a step did, or a whole run of the work alone: the states before and after it, and what its
+// operation has to do with it.
 struct percpu_move {
-    int node, label;
+    int node, label; // of a whole run: the state that it begins in, and -1
     int before, after;
+    int whole;
     struct percpu_operation operation;
     int first, done, ok, straight; // straight: from the end of the actor's step before
     int asked, refused, holds; // work asked for; memory refused so far; the mutex is the actor's
