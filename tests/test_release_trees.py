@@ -15,6 +15,7 @@ from release_edits import (
     EVERY_UNIT,
     INTERNAL,
     NO_SLEEP,
+    NO_VECTOR,
     REFUSED,
     Change,
     chunk_end,
@@ -89,6 +90,19 @@ def test_backports_are_declared(
     model, tally = compared(tmp_path, *edits)
     assert (model.name, model.declared) == (name, declared)
     assert not tally.differs, (tally.found, tally.found_schedule)
+
+
+def test_a_tree_behind_its_version_says_so(tmp_path: Path) -> None:
+    tree = edited(tmp_path / "tree", NO_VECTOR)
+    options = ["--backing", "vm", "--count", "300", "--jobs", "1", "--json"]
+    result = CliRunner().invoke(main, ["conform", "kernel", "--source", str(tree.top), *options])
+    found = json.loads(result.output)
+    assert found["variant"] == "linux_5_14"
+    assert found["declared_differences"] == [
+        "requests without I/O may sleep (6.15, by backport)",
+        "not as since 5.17, though this is " + tree.name + ": an accounted area pays for its part "
+        "of the object vector",
+    ]
 
 
 HALF = replaced(INTERNAL, "extra_size += size /", "extra_size += size / 2 /")

@@ -57,7 +57,7 @@ RELEASES: Final = (
     Release(
         "linux-mm, May 2026", "linux_mm", "the series on hints (damonitor/linux 5cac636df191)",
         "mm/percpu.c of damonitor/linux 5cac636df191, the rest of 7.1.5",
-        {**_LISTS, "BAL-1": 6, "HINT-3": 3, "HINT-5": 8},
+        {**_LISTS, "BAL-1": 6, "HINT-3": 3, "HINT-5": 4},
     ),
 )  # fmt: skip
 """Oldest first."""

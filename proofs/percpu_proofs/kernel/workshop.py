@@ -11,7 +11,7 @@ from typing import Final
 
 from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel.build import Library, compile_tree
-from percpu_proofs.kernel.changes import counts_every_unit
+from percpu_proofs.kernel.changes import WORDS, counts_every_unit
 from percpu_proofs.kernel.instance import KernelStopped
 from percpu_proofs.kernel.model import Model, probe
 from percpu_proofs.kernel.tree import KM, Tree, apply_patch, copy_tree, read_tree, unpack
@@ -46,7 +46,25 @@ class Workshop:
         km = self.libraries.get("km")
         said = [ONE_UNIT] if km is not None and km.one_unit else []
         said += [f"{KM} is not there: vm alone"] if "km" not in self.tree.backings else []
-        return self.model.declared + said
+        return self.model.declared + said + missed(self.model, self.tree)
+
+
+def missed(model: Model, tree: Tree) -> list[str]:
+    """Return what a tree does not do though its version is not older, in words."""
+    return [
+        f"not as since {release}, though this is {tree.name}: {what}"
+        for release, what in WORDS.items()
+        if model.has is not None and release not in model.has and _dates(release) <= tree.version
+    ]
+
+
+def _dates(release: str) -> tuple[int, ...]:
+    """Return a release as a version; of what no release has yet, one later than all.
+
+    >>> _dates("6.13") <= (6, 13, 7), _dates("mm 1/4") <= (9, 0, 0)
+    (True, False)
+    """
+    return tuple(map(int, release.split("."))) if release[0].isdigit() else (1000,)
 
 
 @contextmanager
