@@ -34,6 +34,7 @@ from percpu_proofs.kernel.search.trees import (
     broken_on,
     crosses,
     jobs_for,
+    left_out,
 )
 from percpu_proofs.kernel.workshop import ONE_UNIT
 from percpu_proofs.review.trees import (
@@ -81,7 +82,8 @@ def review_trees(
     outcomes: list[TreeOutcome] = []
     with chosen.compiled() as trees, output.progress_bar("review") as bar:
         model = trees[0].model()
-        searches = [one for one in searches if one.backing in trees[0].tree.backings]
+        lacking = left_out(trees, searches)
+        searches = [one for one in searches if one.name not in lacking]
 
         def search(more: list[TreeJob]) -> bool:
             """Run more jobs; return whether there may be more still."""
@@ -117,6 +119,7 @@ def review_trees(
             "because": model.because,
             "undeclared": unknown,
             "not_asked": not_asked(newest),
+            "not_searched": lacking,
             "accesses": {
                 "new": [entry.access.as_json() for entry in new],
                 "all": [e.access.as_json() for e in accesses(outcomes, trees[-1].name)],
@@ -131,6 +134,8 @@ def review_trees(
         out = output.console()
         _show(out, trees, cells, changed, unknown, outcomes, clause)
         _show_accesses(out, new, accesses(outcomes, trees[-1].name))
+        for name, why in lacking.items():
+            out.print(f"not searched: {name}: {why}", markup=False)
         seconds = time.perf_counter() - began
         _show_end(out, trees, changed, wrong, len(outcomes), len(planned), seconds, interrupted)
     if interrupted:

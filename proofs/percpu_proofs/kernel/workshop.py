@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from percpu_proofs.inputs import InputError
-from percpu_proofs.kernel.build import Library, compile_tree
+from percpu_proofs.kernel.build import Library, Warned, all_warnings, compile_tree
 from percpu_proofs.kernel.changes import WORDS, counts_every_unit
 from percpu_proofs.kernel.instance import KernelStopped
 from percpu_proofs.kernel.model import Model, probe
-from percpu_proofs.kernel.tree import KM, Tree, apply_patch, copy_tree, read_tree, unpack
+from percpu_proofs.kernel.patch import apply_patch
+from percpu_proofs.kernel.tree import Tree, copy_tree, read_tree, unpack
 from percpu_reference.variants import DEFAULT
 from percpu_spec.geometry import Backing
 
@@ -35,9 +35,7 @@ class Workshop:
         """Return the library with a backing, compiled when first asked for. Raises InputError."""
         if backing not in self.libraries:
             library = compile_tree(self.tree, self.folder, backing, stub=self.stub)
-            with booting(self.tree.top):
-                library = replace(library, one_unit=counts_every_unit(library))
-            self.libraries[backing] = library
+            self.libraries[backing] = replace(library, one_unit=counts_every_unit(library))
         return self.libraries[backing]
 
     @property
@@ -45,8 +43,11 @@ class Workshop:
         """The declared differences, in words."""
         km = self.libraries.get("km")
         said = [ONE_UNIT] if km is not None and km.one_unit else []
-        said += [f"{KM} is not there: vm alone"] if "km" not in self.tree.backings else []
         return self.model.declared + said + missed(self.model, self.tree)
+
+    def warnings(self) -> list[Warned]:
+        """Return what the compiler has warned of, lines of patches first."""
+        return all_warnings(self.tree, self.libraries.values())
 
 
 def missed(model: Model, tree: Tree) -> list[str]:
@@ -68,15 +69,6 @@ def _dates(release: str) -> tuple[int, ...]:
 
 
 @contextmanager
-def booting(source: Path) -> Iterator[None]:
-    """Raise InputError for a kernel that stops while it is tried."""
-    try:
-        yield
-    except KernelStopped as stopped:
-        raise InputError(source, None, f"a kernel that boots ({stopped})") from None
-
-
-@contextmanager
 def workshop(
     source: Path,
     *,
@@ -90,7 +82,8 @@ def workshop(
     Patches are applied to a copy; what the tree does without them chooses the variant. Raises
     InputError for what cannot be used.
     """
-    Model(variant or DEFAULT, fixes).variant()
+    model = Model(variant or DEFAULT, fixes)
+    model.variant()
     with tempfile.TemporaryDirectory(prefix="percpu-spec-") as name:
         folder = Path(name)
         top = unpack(source, folder / "unpacked") if source.is_file() else source
@@ -98,9 +91,9 @@ def workshop(
         if patches:
             tree = copy_tree(base, folder / "patched")
             for patch in patches:
-                apply_patch(tree, patch)
+                tree = apply_patch(tree, patch)
         library = compile_tree(base, folder, "vm", stub=stub)
-        with booting(source):
+        with suppress(KernelStopped):  # the comparison shows it, with its operations
             model = probe(library, variant, fixes)
         if patches:
             library = compile_tree(tree, folder, "vm", stub=stub)
