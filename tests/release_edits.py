@@ -152,6 +152,27 @@ def chunk_end(texts: dict[str, str]) -> None:
     assert count == 1
 
 
+_PAGES = "PAGE_ALIGN(pcpu_obj_full_size(size)) >> PAGE_SHIFT"
+PRECHARGED = (
+    replaced(SOURCE, "obj_cgroup_charge(objcg, gfp, pcpu_obj_full_size(size))",
+             f"obj_cgroup_precharge(objcg, gfp, {_PAGES})"),
+    replaced(SOURCE, "\t\tobj_cgroup_get(objcg);\n",
+             "\t\tunsigned int bytes[MAX_NUMNODES] = { 0 };\n\t\tint nid;\n\n"
+             "\t\tobj_cgroup_get(objcg);\n"
+             "\t\tbytes[page_to_nid(NULL)] = pcpu_obj_full_size(size);\n"
+             "\t\tfor_each_online_node(nid) {\n"
+             f"\t\t\tobj_cgroup_account_kmem(obj_cgroup_nid(objcg, nid), {_PAGES});\n"
+             "\t\t\tobj_cgroup_uncharge(objcg, PAGE_ALIGN(bytes[nid]) - bytes[nid]);\n"
+             "\t\t\tmod_memcg_lruvec_state(mem_cgroup_lruvec(NULL, NODE_DATA(nid)), NR_PERCPU_B,\n"
+             "\t\t\t\t\t       bytes[nid]);\n\t\t}\n"),
+    replaced(SOURCE, "\t} else {\n\t\tobj_cgroup_uncharge(objcg, pcpu_obj_full_size(size));\n",
+             f"\t}} else {{\n\t\tobj_cgroup_unprecharge(objcg, {_PAGES});\n"),
+    replaced(SOURCE, "\tpcpu_nr_populated += nr;\n",
+             "\tpcpu_nr_populated += nr;\n\tfor (int nid = 0; nid < num_possible_nodes(); nid++)\n"
+             "\t\tmod_node_page_state(NODE_DATA(nid), NR_PERCPU_B, nr * nr_cpus_node(nid));\n"),
+)  # fmt: skip
+"""As under review: whole pages are charged before an area is there, and nodes have counters."""
+
 _7_0 = (float_tested_locked, *REFUSED)
 EDITS: dict[str, tuple[Change, ...]] = {
     "linux_5_14": (NO_VECTOR, NO_SLEEP),

@@ -16,6 +16,7 @@ from release_edits import (
     INTERNAL,
     NO_SLEEP,
     NO_VECTOR,
+    PRECHARGED,
     REFUSED,
     Change,
     chunk_end,
@@ -118,6 +119,14 @@ def test_a_tree_between_two_behaviours_is_bad_input(tmp_path: Path) -> None:
     assert result.output.count("\n") == 1
     assert "or 131072 as since 5.17 (an accounted area pays" in result.output
     assert "found '98304'" in result.output
+
+
+def test_charges_of_whole_pages_and_counters_of_nodes_compile(tmp_path: Path) -> None:
+    library = compile_tree(edited(tmp_path / "tree", *PRECHARGED), tmp_path, flags=("-O1",))
+    model = probe(library)
+    assert (model.name, model.declared) == ("linux_6_12", [])
+    tally = run_task(Task(library, model, 3, False, cases=2, operations=300))
+    assert not tally.differs, tally.found
 
 
 def test_a_named_variant_is_taken_without_probes(tmp_path: Path) -> None:
