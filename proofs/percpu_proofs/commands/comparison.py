@@ -107,7 +107,8 @@ class Comparison:
             "kernel": self.shop.tree.name,
             "variant": model.name,
             "fixes": list(model.fixes),
-            "declared_differences": model.declared,
+            "because": model.because,
+            "declared_differences": self.shop.declared,
             "declared_differences_seen": tally.declared,
             "compiler_warnings": [str(warned) for warned in self.shop.warnings()],
             "operations": tally.operations,
@@ -165,7 +166,9 @@ class Comparison:
         tally, model = self.tally, self.shop.model
         yield "kernel", f"Linux {self.shop.tree.name}, its own mm/percpu.c"
         yield "model", model.name + "".join(f" + {fix}" for fix in model.fixes)
-        yield "declared", "; ".join(model.declared) or "no difference"
+        if model.because:
+            yield "because", model.because
+        yield "declared", "; ".join(self.shop.declared) or "no difference"
         if tally.declared:
             shown = f"in {tally.declared} operations; model and kernel agree again after each"
             yield "declared, seen", shown
@@ -213,7 +216,8 @@ class Comparison:
             out.print(Text(f"every field of every state is equal: {done}", "bold"), soft_wrap=True)
             wrong = _wrong_frees(tally)
             if wrong:
-                by = "refused by both" if self.shop.model.refuses else "carried out by neither"
+                refused = self.shop.model.variant().CHECKS_FREES
+                by = "refused by both" if refused else "carried out by neither"
                 out.print(output.callers_error(f"{wrong:,} of the operations, {by}"))
 
     def _show_found(self, out: Console, found: Found) -> None:
