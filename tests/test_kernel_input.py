@@ -85,16 +85,24 @@ def test_no_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("int f(void) { return brand_new_bitmap_helper(3); }", "function or macro brand_new"),
-        ("int f(void) { return NEW_LIMIT; }", "a macro or variable NEW_LIMIT"),
-        ("new_type_t f(void);", "a type new_type_t"),
-        ("int f(struct page *p) { return p->new_field; }", "a member new_field"),
+        ("int f(void) { return new_bitmap_helper(3); }", "macro new_bitmap_helper (bits.h)"),
+        ("int f(void) { return memblock_quickly(3); }", "macro memblock_quickly (memory.h)"),
+        ("int f(void) { return NEW_LIMIT; }", "a macro or variable NEW_LIMIT (types.h)"),
+        ("new_type_t f(void);", "a type new_type_t (types.h)"),
+        ("int f(struct page *p) { return p->new_field; }", "a member new_field (memory.h)"),
+        ("int f(struct mutex *m) { return m->new_field; }", "a member new_field (locks.h)"),
+        (
+            "void f(void) { percpu_free_page(0, 1); }",
+            "other parameters of percpu_free_page (memory.h)",
+        ),
+        ("struct pcpu_block_md { int left_free; };", "a member scan_hint (hints.h)"),
     ],
 )
 def test_compile_error_names_the_stub(line: str, said: str, tmp_path: Path) -> None:
     result = conform("--source", make_tree(tmp_path, source=line + "\n"))
     assert result.exit_code == 2
     assert said in result.output
+    assert result.output.count("\n") == 1
     assert str(STUBS) in result.output
     assert "--stub" in result.output
     assert "the first error" in result.output
