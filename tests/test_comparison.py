@@ -189,7 +189,7 @@ def test_compiler_warnings_are_shown_those_of_the_patch_first(tmp_path: Path) ->
     assert second.startswith("mm/percpu.c:")
     assert "of_the_tree" in second
     result = conform(top, tmp_path, *arguments)
-    assert result.stdout.count("compiler warning: ") == 2  # though two backings are compiled
+    assert result.stdout.count("compiler warning: ") == 2
 
 
 # differences in words
