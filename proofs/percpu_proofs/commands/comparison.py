@@ -21,6 +21,7 @@ from percpu_proofs.kernel.parting import Parting
 from percpu_proofs.kernel.schedule import Confirmed
 from percpu_proofs.kernel.tree import BACKINGS
 from percpu_proofs.kernel.workshop import Workshop
+from percpu_proofs.oplist import WRONG
 from percpu_reference.gaps import Kind
 from percpu_spec.geometry import Backing
 
@@ -115,7 +116,8 @@ class Comparison:
             "kernel": self.shop.tree.name,
             "variant": model.name,
             "fixes": list(model.fixes),
-            "declared_differences": model.declared,
+            "because": model.because,
+            "declared_differences": self.shop.declared,
             "declared_differences_seen": tally.declared,
             "compiler_warnings": [str(warned) for warned in self.shop.warnings()],
             "operations": tally.operations,
@@ -134,6 +136,7 @@ class Comparison:
             "geometries": len(tally.geometries),
             "most_chunks": tally.chunks,
             "operations_by_kind": dict(sorted(tally.kinds.items())),
+            "callers_errors": _wrong_frees(tally),
             "states_judged": tally.judged,
             "clauses_broken": dict(sorted(tally.broken.items())),
             "clauses_newly_broken": self.newly_broken(),
@@ -172,7 +175,9 @@ class Comparison:
         tally, model = self.tally, self.shop.model
         yield "kernel", f"Linux {self.shop.tree.name}, its own mm/percpu.c"
         yield "model", model.name + "".join(f" + {fix}" for fix in model.fixes)
-        yield "declared", "; ".join(model.declared) or "no difference"
+        if model.because:
+            yield "because", model.because
+        yield "declared", "; ".join(self.shop.declared) or "no difference"
         if tally.declared:
             shown = f"in {tally.declared} operations; model and kernel agree again after each"
             yield "declared, seen", shown
@@ -218,6 +223,11 @@ class Comparison:
                 f"{len(tally.gaps)} kinds"
             )
             out.print(Text(f"every field of every state is equal: {done}", "bold"), soft_wrap=True)
+            wrong = _wrong_frees(tally)
+            if wrong:
+                refused = self.shop.model.variant().CHECKS_FREES
+                by = "refused by both" if refused else "carried out by neither"
+                out.print(output.callers_error(f"{wrong:,} of the operations, {by}"))
 
     def _show_found(self, out: Console, found: Found) -> None:
         model = self.shop.model
@@ -271,3 +281,8 @@ def _parting(parting: Parting) -> dict[str, Any]:
         "kernel_stopped": parting.stopped or None,
         "operations_left": parting.left,
     }
+
+
+def _wrong_frees(tally: Tally) -> int:
+    """Return how many operations were frees that API-2 forbids."""
+    return sum(tally.kinds[kind] for kind in WRONG)

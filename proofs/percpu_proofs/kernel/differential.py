@@ -157,7 +157,10 @@ def draw_task(task: Task, into: Tally | None = None) -> Tally:
         if tally.stopped or _stopped():
             break
         choices = drawn(f"{task.seed}/{number}")
-        tally.add(run_one(task, draw_case(choices, task.library.backing, task.operations)))
+        case = draw_case(choices, task.library.backing, task.operations)
+        if task.library.one_unit:
+            case = replace(case, geometry=replace(case.geometry, cpus=1, groups=1))
+        tally.add(run_one(task, case))
     return tally
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import chain
 from operator import attrgetter
 from typing import Final
@@ -19,10 +19,12 @@ from percpu_proofs.kernel.instance import Kernel, KernelStopped, Result
 from percpu_proofs.kernel.model import Model
 from percpu_proofs.kernel.views import RESERVED, KernelChunk, KernelState
 from percpu_proofs.machine import Machine, Outcome
-from percpu_proofs.oplist import Operation
+from percpu_proofs.oplist import WRONG, Operation
 from percpu_reference import build
 from percpu_reference.chunk import Chunk
 from percpu_spec.geometry import Geometry
+from percpu_spec.gfp import shown
+from percpu_spec.steps import Request
 from percpu_spec.views import HINTS, ChunkView
 
 WHOLE: Final = 16
@@ -53,8 +55,9 @@ class Pair:
 
         With judge the clauses are asked of the kernel's state after every operation.
         """
-        self.kernel = Kernel(library, geometry)
-        self.machine = Machine(build(model.variant(), geometry))
+        variant = model.variant()
+        self.kernel = Kernel(library, geometry, refuses=variant.CHECKS_FREES)
+        self.machine = Machine(build(variant, geometry))
         self.skip = model.skip
         self.state = KernelState(self.kernel)
         self.broken: Counter[str] = Counter()  # clauses that states of the kernel break
@@ -70,6 +73,7 @@ class Pair:
         self.declared = 0  # operations that print otherwise
         self._more_printed = 0, 0  # by the model
         self._compared = 0
+        self._requests = 0  # that were equal when they were compared last
         self._pieces: int | None = None  # blocks of memory of one chunk, once there is one
         self._equal: dict[int, int] = {}  # changes of a chunk when the blocks' hints were equal
         ffi, lib = self.kernel.ffi, self.kernel.lib
@@ -180,6 +184,7 @@ class Pair:
             or kernel.environment.misuse
             or self._left_behind()
             or not self._printed_alike()
+            or not self._asked_alike()
         ):
             return False
         for slot, chunk in ours:
@@ -241,6 +246,15 @@ class Pair:
         self._more_printed = more
         return bool(self.skip) or more == (0, 0)
 
+    def _asked_alike(self) -> bool:
+        """Return whether both have asked for the same, with the same flags."""
+        count = self.kernel.lib.percpu_asked
+        if count != self._requests:
+            if self.kernel.requests != self.machine.allocator.env.requests:
+                return False
+            self._requests = count
+        return True
+
     def difference(self) -> Difference | None:
         """Return the first field in which the states differ, from whole records of both."""
         return next(self.differences(), None)
@@ -261,12 +275,14 @@ class Pair:
         kernel["memory touched or freed wrongly"] = environment.stray
         kernel["blocks of memory left behind"] = self._left_behind()
         kernel["locks taken wrongly"] = environment.misuse
+        kernel["asked for"] = _said(self.kernel.requests)
         kernel["async"] = state.async_enabled
         ours = _whole(Recorder(model).read(), counter_record(model))
         ours |= {
             "memory touched or freed wrongly": 0,
             "blocks of memory left behind": 0,
             "locks taken wrongly": 0,
+            "asked for": _said(model.env.requests),
         }
         ours["async"] = model.async_enabled
         return kernel, ours
@@ -275,6 +291,11 @@ class Pair:
 def _whole(state: StateRecord, counters: Record) -> Record:
     lists = {entry[0]: entry[1] for entry in state.slots}
     return {"g": state.g, "slots": lists, "chunks": state.chunks, "x": counters}
+
+
+def _said(requests: Mapping[Request, int]) -> Record:
+    """Return requests in words, each with how often it was made."""
+    return {f"{r.kind} with {shown(r.gfp)}": count for r, count in sorted(requests.items())}
 
 
 class _WholeKernel(WholeState):
@@ -309,6 +330,8 @@ def outcome_record(operation: Operation, result: Result) -> Record:
         return {"h": arg, "ok": 1, "chunk": result.chunk, "off": result.off}
     if kind == "f":
         return {"h": arg, "ok": int(result.ok)}
+    if kind in WRONG:
+        return {"arg": arg, "ok": int(result.ok), "warn": result.warned}
     if kind in "bB":
         return {"ran": int(result.ok)}
     return {"arg": arg}

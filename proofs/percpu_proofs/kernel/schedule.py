@@ -142,7 +142,7 @@ class Stage:
             self.pair.kernel.apply(operation)
         start = Start(
             machine.allocator, machine.handles, plan.concurrent, plan.works, plan.waiting,
-            plan.failures,
+            plan.failures, machine.freed,
         )  # fmt: skip
         self.world = World(start)
         machine.allocator = self.world.allocator
@@ -207,7 +207,7 @@ class Stage:
         kernel = self.pair.kernel
         if actor not in self._actors:
             kind = runner.operation[0]
-            known = runner.operation if kind in "afb" else ("P", *runner.operation[1:])
+            known = runner.operation if kind in "afbdws" else ("P", *runner.operation[1:])
             self._actors[actor] = kernel.actor(known)
         wanted = _point_of(runner)
         for _ in range(_MOST_POINTS):
