@@ -90,8 +90,7 @@ MEANINGS: Final = {
 
 _PART: Final = re.compile(r"\.?([a-z_][a-z_ ]*)|\[(-?\d+)\]")
 OPERATION: Final = {
-    "a": "pcpu_alloc", "b": "pcpu_balance_workfn", "B": "pcpu_balance_workfn",
-    **dict.fromkeys("fdws", "free_percpu"),
+    "a": "pcpu_alloc", "f": "free_percpu", "b": "pcpu_balance_workfn", "B": "pcpu_balance_workfn",
     "d": "free_percpu", "w": "free_percpu", "s": "free_percpu",
 }  # fmt: skip
 """The kernel function that an operation calls."""
