@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -92,6 +93,14 @@ class Comparison:
         asked = ASKED if self.tally.judged else ()
         return {c: why for c, why in COMPILED.not_asked().items() if c not in asked}
 
+    def _partings(self) -> list[Parting]:
+        """Return what became of the case that is shown, and of one in which both agree again."""
+        found, agreeing = self.tally.found, (p for p in self.tally.partings if p.again is not None)
+        shown = found.parting if found is not None else None
+        if shown is None:
+            return []
+        return [shown] if shown.again is not None else [shown, *islice(agreeing, 1)]
+
     def newly_broken(self) -> dict[str, str]:
         """Return the clauses that the kernel breaks and the variant does not, with what is so."""
         return dict(sorted(self.tally.new.items()))
@@ -117,7 +126,7 @@ class Comparison:
             "cases_that_differ": len(tally.partings),
             "schedules_that_differ": tally.schedules_parted,
             "first_mismatch": first,
-            "parting": tally.found and tally.found.parting and _parting(tally.found.parting),
+            "partings": [_parting(parting) for parting in self._partings()],
             "agree_again": sum(parting.again is not None for parting in tally.partings),
             "schedule_mismatch": schedule and differences.schedule_as_json(schedule),
             "cases": tally.cases,
@@ -244,13 +253,13 @@ class Comparison:
         theirs, ours = differences.maps(found, model)
         out.print(Text(f"\nkernel\n{theirs}\n\nmodel\n{ours}"))
         out.print(f"saved as {self.saved}", soft_wrap=True)
-        if found.parting is not None:
-            out.print(parting_text(found.parting), soft_wrap=True)
+        for parting in self._partings():
+            out.print(parting_text(parting), soft_wrap=True)
 
 
 def parting_text(parting: Parting) -> str:
     """Return what became of a case behind its difference, in words."""
-    head = f"the case as drawn differs after operation {parting.at}"
+    head = f"a case as drawn differs after operation {parting.at}"
     behind = f"of {parting.operations:,} operations behind it"
     if parting.stopped:
         behind += f" (then the kernel stopped: {parting.stopped})"

@@ -67,7 +67,7 @@ _MISSING: Final = (
     (re.compile(r"fatal error: ([\w./-]+): No such file"), "a header"),
 )
 _ERROR: Final = re.compile(r"(\S+?):(\d+):(?:\d+:)? (?:error: )?(.*)")
-_WARNING: Final = re.compile(r"^(\S+?):(\d+):(?:\d+:)? warning: (.*)$", re.MULTILINE)
+_WARNING: Final = re.compile(r"^(.+?):(\d+):(?:\d+:)? warning: (.*)$", re.MULTILINE)
 _OWNER: Final = re.compile(r"[‘'](?:struct |union )?(\w+)[’'] has no member named")
 _PLACES: Final = (
     ("list", "list.h"), ("bitmap", "bits.h"), ("bit", "bits.h"), ("mem", "memory.h"),
