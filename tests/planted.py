@@ -98,6 +98,10 @@ PLANTS: Final = {
         found="LOCK-3: awaits its pages without", size=28668,
         populating="mutex_unlock(&pcpu_alloc_mutex); mutex_lock(&pcpu_alloc_mutex);",
     ),
+    "two at once": Plant(
+        HOLD.format("own++;") + " WARN_ON(own == 2); own--; return true;", "BUG: WARN",
+        search={"together": 2, "longest": 2},
+    ),
     "a variable": Plant("own = 1; return true;"),
     "a variable told": Plant(
         "if (own) pcpu_nr_empty_pop_pages++; return true;", "FLT-1: ", after="a variable"

@@ -201,7 +201,7 @@ def test_compiler_warnings_are_shown_those_of_the_patch_first(tmp_path: Path) ->
         ("chunks[3].blk[2][5]", "chunk 3, block 2: right_free"),
         ("chunks[-1].md[2]", "chunk -1: contig_hint of its own hints"),
         ("chunks[0].iso", "chunk 0: isolated"),
-        ("chunks[7]", "chunk 7: the number of the chunk"),
+        ("chunks[7]", "chunk 7"),
         ("g.nr_empty", "the float, pcpu_nr_empty_pop_pages"),
         ("slots[16][0]", "list 16: chunks, head to tail"),
         ("clause FLT-1", "FLT-1 is broken"),

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_bugs import BUGS, EQUIVALENT, Bug, seeded
 from kernel_trees import FOUND, MISSING, PATCHES, library_of, model_of, tree_of
+from search_bugs import EDITS
 
 from percpu_contracts.whole_state import WholeState
 from percpu_proofs import data
@@ -372,6 +373,22 @@ def test_seeded_bug_is_found(bug: Bug, tmp_path: Path) -> None:
         again = run_case(library, tally.found.case, Model())
         assert again is not None
         assert again.operations == tally.found.case.operations
+
+
+ALL_EDITS = dict.fromkeys((*BUGS, *(edit.bug for edit in EDITS)))
+IN_LISTS = [bug for bug in ALL_EDITS if not bug.gaps and not bug.clause]
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("bug", IN_LISTS, ids=lambda bug: bug.name)
+def test_shrunk_case_is_short(
+    bug: Bug, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(differential, "TRIES", 2000)
+    tally = drawn(bugged(bug, tmp_path), Model(), range(12), cases=4, operations=1000)
+    if tally.found is None:
+        pytest.skip("lists of operations show no difference: a schedule does, or the search of it")
+    assert len(tally.found.case.operations) <= 20
 
 
 @pytest.mark.parametrize(

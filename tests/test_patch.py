@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
+from random import Random
 
 import pytest
 from test_kernel_input import conform, make_tree, needs_compiler
 
 from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel.build import compile_tree
-from percpu_proofs.kernel.patch import apply_patch
+from percpu_proofs.kernel.patch import apply_patch, read_patch
 from percpu_proofs.kernel.tree import FILES, read_tree
 
 pytestmark = pytest.mark.skipif(shutil.which("patch") is None, reason="needs patch")
@@ -135,6 +137,28 @@ def test_one_file_twice_in_one_patch(tmp_path: Path) -> None:
     top, patch = in_tree(tmp_path, mail(1, FIRST, "mm/percpu.c") + mail(2, again, "mm/percpu.c"))
     apply_patch(read_tree(top), patch)
     assert changed(top) == ["int again_5;", "int again_31;"]
+
+
+SCRAPS = (
+    *("@@ -0,0 +0,0 @@\n", "@@ -1 +1 @@\n", "@@@ -1 -1 +1 @@@\n", "--- a/mm/percpu.c\n", "--- \n"),
+    *("+++ b/mm/percpu.c\n", "+++ \n", "\n", " \n", "-\n", "+x\n", "-- \n", "GIT binary patch\n"),
+    *("diff --git a/mm/percpu.c b/mm/percpu.c\n", "new file mode 100644\n", "rename from mm/x\n"),
+    *("\\ No newline at end of file\n", "Binary files a/mm/percpu.c and b/mm/percpu.c differ\n"),
+)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_whatever_a_patch_looks_like_it_is_read_or_refused(way: str, tmp_path: Path) -> None:
+    random = Random(way)
+    patch = tmp_path / "some.patch"
+    for _ in range(60):
+        lines = WAYS[way].splitlines(keepends=True)
+        for _ in range(random.randint(1, 4)):
+            at = random.randrange(len(lines))
+            lines[at : at + random.randint(0, 2)] = [random.choice((*SCRAPS, *lines))]
+        patch.write_text("".join(lines))
+        with suppress(InputError):
+            assert read_patch(patch)
 
 
 SPOILED = {

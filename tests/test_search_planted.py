@@ -16,7 +16,7 @@ from percpu_proofs.kernel.build import Library, compile_search
 from percpu_proofs.kernel.search.compiled import CompiledSearch, SearchPlan
 from percpu_proofs.kernel.search.job import TreeJob, searched
 from percpu_proofs.kernel.search.judge import Judge
-from percpu_proofs.kernel.search.plans import QUICK, TreeSearch, of_scenario
+from percpu_proofs.kernel.search.plans import QUICK, TreeSearch, of_scenario, search_named
 from percpu_proofs.oplist import parse_operations
 
 pytestmark = pytest.mark.skipif(not FOUND, reason=MISSING)
@@ -125,3 +125,27 @@ def test_scenarios_have_their_verdict(scenario: Scenario, built: Path) -> None:
     verdict = scenario.expected("linux_6_12")
     assert verdict is not None
     assert outcome.examples.keys() == verdict.broken
+
+
+def test_a_search_of_a_scenario_stops_wherever_the_kernel_may(built: Path) -> None:
+    library = search_library(FOUND[-1], built / FOUND[-1].name)
+    finer, coarser = (
+        searched(TreeJob("base", library, of_scenario(SCENARIOS["reuse"], fine=fine)))
+        for fine in (True, False)
+    )
+    assert finer.states > coarser.states
+    assert finer.examples.keys() == coarser.examples.keys()
+
+
+def test_a_state_counts_by_the_fewest_operations(built: Path) -> None:
+    """States met first by more operations than it takes are left as if met by the fewest."""
+    library = search_library(FOUND[-1], built / FOUND[-1].name)
+    found = []
+    for longest in (3, 4):
+        plan = replace(search_named("pages").plan, longest=longest)
+        with CompiledSearch(library, plan) as compiled:
+            while compiled.go(50_000):
+                pass
+            nodes, count = compiled.lib.percpu_nodes, compiled.tally.states
+            found.append(sum(nodes[i].operations <= 3 for i in range(count)))
+    assert found[0] == found[1]

@@ -102,6 +102,7 @@ class Comparison:
             "variant": model.name,
             "fixes": list(model.fixes),
             "declared_differences": model.declared,
+            "declared_differences_seen": tally.declared,
             "compiler_warnings": [str(warned) for warned in self.shop.warnings()],
             "operations": tally.operations,
             "operations_behind_differences": tally.behind,
@@ -159,6 +160,9 @@ class Comparison:
         yield "kernel", f"Linux {self.shop.tree.name}, its own mm/percpu.c"
         yield "model", model.name + "".join(f" + {fix}" for fix in model.fixes)
         yield "declared", "; ".join(model.declared) or "no difference"
+        if tally.declared:
+            shown = f"in {tally.declared} operations; model and kernel agree again after each"
+            yield "declared, seen", shown
         if tally.cases:
             yield "operations", tally.operations
             yield "cases", f"{tally.cases} in {len(tally.geometries)} geometries"

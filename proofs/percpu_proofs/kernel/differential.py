@@ -84,6 +84,7 @@ class Tally:
     broken: Counter[str] = field(default_factory=Counter)  # clauses, by the kernel's states
     new: dict[str, str] = field(default_factory=dict)  # that the variant does not, and what is so
     judged: int = 0
+    declared: int = 0  # operations with a declared difference, behind which all else is equal
     partings: list[Parting] = field(default_factory=list)  # one for each case that differs
     schedules: int = 0
     steps: int = 0  # of schedules
@@ -105,6 +106,7 @@ class Tally:
         self.broken += other.broken
         self.new = other.new | self.new
         self.judged += other.judged
+        self.declared += other.declared
         self.partings += other.partings
         self.schedules += other.schedules
         self.steps += other.steps
@@ -197,6 +199,7 @@ def run_one(task: Task, case: Case) -> Tally:
             tally.operations = number
             if difference is not None:
                 break
+        tally.declared = pair.declared
         if difference is not None:
             at = tally.operations
             tally.found = Found(task, Case(case.geometry, case.operations[:at]), difference)

@@ -110,7 +110,9 @@ def meaning(difference: Difference) -> Meaning:
             numbers.append(int(number))
     if names[0] == "chunks":
         at, *inner = numbers
-        name = names[-1] if len(names) > 1 else "id"
+        if len(names) == 1:
+            return Meaning(f"chunk {at}", "pcpu_create_chunk pcpu_destroy_chunk", "LIST-1")
+        name = names[-1]
         what = MEANINGS.get(name, Meaning(name))
         words = f"chunk {at}: {what.words}"
         if inner and name == "md":
@@ -129,5 +131,8 @@ def meaning(difference: Difference) -> Meaning:
 def sentence(difference: Difference) -> str:
     """Return a difference in one line."""
     detail = f" ({difference.detail})" if difference.detail else ""
-    words, kernel, model = meaning(difference).words, difference.kernel, difference.model
-    return f"{words}: kernel {kernel}, model {model}{detail}"
+    kernel, model = (
+        "has it" if isinstance(value, dict) else value
+        for value in (difference.kernel, difference.model)
+    )
+    return f"{meaning(difference).words}: kernel {kernel}, model {model}{detail}"

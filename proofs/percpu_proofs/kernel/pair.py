@@ -61,6 +61,8 @@ class Pair:
         self.new: dict[str, str] = {}  # of these, which the variant does not, and what was wrong
         self.areas: dict[int, tuple[int, int] | None] = {}  # the kernel's: chunk number, offset
         self._whole = _WholeKernel(model.variant().NOT_APPLICABLE) if judge else None
+        self.declared = 0  # operations that print otherwise
+        self._more_printed = 0, 0  # by the model
         self._compared = 0
         self._requests = 0  # that were equal when they were compared last
         self._pieces: int | None = None  # blocks of memory of one chunk, once there is one
@@ -214,10 +216,12 @@ class Pair:
         return int(held - chunks * (self._pieces or 0))
 
     def _printed_alike(self) -> bool:
+        """Return whether as much was printed; where that differs as declared, note how often."""
         environment, env = self.kernel.environment, self.machine.allocator.env
-        return bool(self.skip) or (
-            environment.printed == env.printed and environment.stack_dumps == env.stack_dumps
-        )
+        more = env.printed - environment.printed, env.stack_dumps - environment.stack_dumps
+        self.declared += bool(self.skip) and more != self._more_printed
+        self._more_printed = more
+        return bool(self.skip) or more == (0, 0)
 
     def _asked_alike(self) -> bool:
         """Return whether both have asked for the same, with the same flags."""
