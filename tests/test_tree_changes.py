@@ -104,7 +104,8 @@ def test_the_exit_status_tells(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     names = list(dict.fromkeys(outcome.job.tree for outcome in outcomes))
-    trees = [SimpleNamespace(name=name, tree=SimpleNamespace(name="6.12.9", has=lambda _: True)) for name in names]
+    tree = SimpleNamespace(name="6.12.9", has=lambda backing: True)
+    trees = [SimpleNamespace(name=name, tree=tree) for name in names]
     monkeypatch.setattr(tree_options, "compiled_trees", lambda *_: nullcontext(trees))
     monkeypatch.setattr(review_tree, "jobs_for", lambda *_: [o.job for o in outcomes])
     monkeypatch.setattr(review_tree, "spread", lambda *_, **__: (outcomes, interrupted))
