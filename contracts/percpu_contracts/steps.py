@@ -34,9 +34,9 @@ class Actor:
     """An operation under way: of what kind, where it stands, and what its steps have shown.
 
     blocking: an allocation that may sleep. gfp: of an allocation, its flags. alone: no other has
-    been under way at the same time, as far as contracts know. asked: for balance work. placed: the
-    area last taken, whatever became of it. exposed: in a PAUSE, where the chunk that it holds could
-    be found. left_alone: by a free that is to be refused.
+    been under way at the same time, as far as contracts know. asked: for balance work, or need not
+    (BAL-4). placed: the area last taken, whatever became of it. exposed: in a PAUSE, where the
+    chunk that it holds could be found. left_alone: by a free that is to be refused.
     """
 
     __slots__ = (
@@ -73,6 +73,9 @@ class Actor:
                 if done.deed is Deed.PLACED:
                     size = (done.end - done.start) * granule
                     self.placed = Area(done.chunk, done.start * granule, size)
+                    kind = allocator.chunk_type(done.chunk)
+                    if allocator.float_of(kind) >= allocator.geometry.empty_low:
+                        self.asked = True
         for other in actors:
             gap = other.gap
             if gap is not None and gap.kind is Kind.PAUSE and gap.chunk is not None:

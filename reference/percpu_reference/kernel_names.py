@@ -52,6 +52,7 @@ PART_OF = {
     "add_chunk": "pcpu_alloc_noprof",
     "alloc_block": "pcpu_create_chunk",
     "alloc_failed": "pcpu_alloc_noprof",
+    "ask_when_low": "pcpu_alloc_noprof",
     "balance_create": "pcpu_balance_populated",
     "check_freed_chunk": "free_percpu",
     "chunk_created": "pcpu_create_chunk",

@@ -12,12 +12,12 @@ from percpu_reference.gaps import ASK, CREATE, DONE, FAILED, FREE_LIST, MUTEX, G
 from percpu_reference.memcg import Memcg
 from percpu_spec.gfp import (
     ACCOUNT,
-    DIRECT_RECLAIM,
     KERNEL,
     NOFAIL,
     NOWARN,
     current_gfp_context,
     forbidden,
+    may_block,
 )
 
 
@@ -48,7 +48,7 @@ class Operations(Memcg):
 
     def is_atomic(self, gfp: int) -> bool:
         """Return whether a request with these flags must not sleep (API-3)."""
-        return not gfp & DIRECT_RECLAIM
+        return not may_block(gfp, self.BLOCKING)
 
     def task_of(self, gfp: int) -> Task:
         """Return how a caller with these flags asks for memory.
@@ -150,6 +150,8 @@ class Operations(Memcg):
         if chunk is not None:
             if self.stats is not None:
                 self.stats.area_alloc(chunk, size)
+            if self.TESTS_FLOAT_LOCKED:
+                self.ask_when_low(chunk_type)
             self.spin_unlock()
 
             if not is_atomic:
@@ -171,7 +173,7 @@ class Operations(Memcg):
             return None
 
         yield DONE
-        if self.float_of(chunk_type) < self.empty_low:
+        if not self.TESTS_FLOAT_LOCKED and self.float_of(chunk_type) < self.empty_low:
             self.schedule_balance_work()
         self.clear_area(chunk, off, size)
         if self.trace is not None:
@@ -185,6 +187,11 @@ class Operations(Memcg):
         if objcg is not None:
             self.memcg_post_alloc_hook(objcg, chunk, off, size)
         return chunk, off
+
+    def ask_when_low(self, chunk_type: int) -> None:
+        """Ask for balance work, from 6.13 on under pcpu_lock, if a type's float is low (BAL-4)."""
+        if self.float_of(chunk_type) < self.empty_low:
+            self.schedule_balance_work()
 
     def add_chunk(self, chunk_type: int) -> Steps[bool]:
         """Create a chunk and list it; return True with pcpu_lock held, False if memory runs out."""

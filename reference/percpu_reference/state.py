@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from operator import attrgetter
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Final, Self
 
 from percpu_contracts.monitor import Monitor
 from percpu_reference.chunk import Chunk, ListHead
@@ -57,6 +57,11 @@ def _shared(cls: type) -> tuple[str, ...]:
 def _restored(cls: type) -> tuple[str, ...]:
     """Return the slots that an allocator shares with the one it was cloned from and may change."""
     return tuple(n for n in _shared(cls) if n not in _OWN | _FIXED)
+
+LIMITED_WORK: Final = Task(KERNEL | NORETRY | NOWARN, IO | FS)
+"""The balance work in its scope (GFP-2), which came with 9a5b183941b5 in 6.15."""
+UNLIMITED_WORK: Final = Task(KERNEL | NORETRY | NOWARN, 0)
+"""The work before: a request without I/O was atomic, and waited for nobody."""
 
 
 class State:
@@ -119,7 +124,8 @@ class State:
     # those handed on
     INNER: ClassVar[int | None] = KERNEL
     HANDED_ON: ClassVar[int] = KERNEL | NORETRY | NOWARN  # to the backing, of a caller's flags
-    WORK: ClassVar[Task] = Task(KERNEL | NORETRY | NOWARN, IO | FS)  # the balance work asks (GFP-2)
+    WORK: ClassVar[Task] = LIMITED_WORK  # how the balance work asks for memory
+    TESTS_FLOAT_LOCKED: ClassVar[bool] = False  # as soon as an area is found (BAL-4)
 
     first_chunk: Chunk
     reserved_chunk: Chunk | None

@@ -112,7 +112,7 @@ class Step:
     waiting: Sequence[tuple[Area, bool]] = ()
     freed: ChunkView | None = None  # what a free that begins frees into
     area: Area | None = None  # handed out at the end of the operation
-    asked: bool = True  # the operation has asked for balance work, or could not
+    asked: bool = True  # the operation has asked for balance work, could not or need not (BAL-4)
     exposed: str | None = None  # the chunk of the gap left could be found meanwhile, and where
     # of a free that names no live area, where that is refused: it changed the state; it warned
     refusal: tuple[bool, bool] | None = None

@@ -13,6 +13,7 @@ from rich.text import Text
 from percpu_contracts.registry import COMPILED
 from percpu_proofs.commands import output
 from percpu_proofs.kernel import found as differences
+from percpu_proofs.kernel.answers import ASKED
 from percpu_proofs.kernel.differential import Found, Tally
 from percpu_proofs.kernel.fields import meaning, sentence
 from percpu_proofs.kernel.parting import Parting
@@ -86,6 +87,11 @@ class Comparison:
             return f"--backing {self.backings[0]}"
         return "the run ended before one was drawn"
 
+    def not_asked(self) -> dict[str, str]:
+        """Return the clauses that were not asked, each with the reason."""
+        asked = ASKED if self.tally.judged else ()
+        return {c: why for c, why in COMPILED.not_asked().items() if c not in asked}
+
     def newly_broken(self) -> dict[str, str]:
         """Return the clauses that the kernel breaks and the variant does not, with what is so."""
         return dict(sorted(self.tally.new.items()))
@@ -101,7 +107,8 @@ class Comparison:
             "kernel": self.shop.tree.name,
             "variant": model.name,
             "fixes": list(model.fixes),
-            "declared_differences": model.declared,
+            "because": model.because,
+            "declared_differences": self.shop.declared,
             "declared_differences_seen": tally.declared,
             "compiler_warnings": [str(warned) for warned in self.shop.warnings()],
             "operations": tally.operations,
@@ -110,7 +117,7 @@ class Comparison:
             "cases_that_differ": len(tally.partings),
             "schedules_that_differ": tally.schedules_parted,
             "first_mismatch": first,
-            "first_parting": _parting(tally.partings[0]) if tally.partings else None,
+            "parting": tally.found and tally.found.parting and _parting(tally.found.parting),
             "agree_again": sum(parting.again is not None for parting in tally.partings),
             "schedule_mismatch": schedule and differences.schedule_as_json(schedule),
             "cases": tally.cases,
@@ -125,7 +132,7 @@ class Comparison:
             "clauses_broken": dict(sorted(tally.broken.items())),
             "clauses_newly_broken": self.newly_broken(),
             "not_run": [*self.not_run(), NOT_COVERED],
-            "not_asked": COMPILED.not_asked(),
+            "not_asked": self.not_asked(),
             "tokens": [one.as_json() for one in self.confirmed],
             "seconds": tally.seconds,
             "interrupted": tally.interrupted,
@@ -153,13 +160,15 @@ class Comparison:
         for what in (*self.not_run(), NOT_COVERED):
             out.print(Text(f"not run: {what}"), soft_wrap=True)
         if self.tally.judged:
-            output.show_not_asked(out, COMPILED.not_asked())
+            output.show_not_asked(out, self.not_asked())
 
     def _rows(self) -> Iterator[tuple[str, object]]:
         tally, model = self.tally, self.shop.model
         yield "kernel", f"Linux {self.shop.tree.name}, its own mm/percpu.c"
         yield "model", model.name + "".join(f" + {fix}" for fix in model.fixes)
-        yield "declared", "; ".join(model.declared) or "no difference"
+        if model.because:
+            yield "because", model.because
+        yield "declared", "; ".join(self.shop.declared) or "no difference"
         if tally.declared:
             shown = f"in {tally.declared} operations; model and kernel agree again after each"
             yield "declared, seen", shown
@@ -207,7 +216,8 @@ class Comparison:
             out.print(Text(f"every field of every state is equal: {done}", "bold"), soft_wrap=True)
             wrong = _wrong_frees(tally)
             if wrong:
-                by = "refused by both" if self.shop.model.refuses else "carried out by neither"
+                refused = self.shop.model.variant().CHECKS_FREES
+                by = "refused by both" if refused else "carried out by neither"
                 out.print(output.callers_error(f"{wrong:,} of the operations, {by}"))
 
     def _show_found(self, out: Console, found: Found) -> None:
@@ -234,8 +244,8 @@ class Comparison:
         theirs, ours = differences.maps(found, model)
         out.print(Text(f"\nkernel\n{theirs}\n\nmodel\n{ours}"))
         out.print(f"saved as {self.saved}", soft_wrap=True)
-        for parting in self.tally.partings[:1]:
-            out.print(parting_text(parting), soft_wrap=True)
+        if found.parting is not None:
+            out.print(parting_text(found.parting), soft_wrap=True)
 
 
 def parting_text(parting: Parting) -> str:

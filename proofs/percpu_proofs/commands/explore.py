@@ -40,7 +40,10 @@ _DRAWN = 10_000  # schedules, where only --pct is given
 
 @click.command()
 @click.argument("scenario", required=False)
-@click.option("--variant", default=DEFAULT, show_default=True, help="The algorithm to run.")
+@click.option(
+    "--variant", callback=output.named_variant, default=DEFAULT, show_default=True,
+    help="The algorithm to run.",
+)
 @click.option(
     "--mode",
     type=click.Choice(_MODES),

@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from percpu_proofs.inputs import InputError
+from percpu_reference.variants import variant_name
 
 AS_EXPECTED = 0
 DIFFERS = 1
@@ -24,6 +25,17 @@ BAD_INPUT = 2
 INTERRUPTED = 130
 
 _PIPED_WIDTH = 120  # columns where no terminal says how wide it is
+
+
+def named_variant(context: click.Context, option: click.Parameter, given: Any) -> Any:
+    """Return variants by their names where releases that they stand for were given ("6.14").
+
+    A callback of options. Raises UnknownVariantError for a release that is too old.
+    """
+    if isinstance(given, tuple):
+        return tuple(map(variant_name, given))
+    return given and variant_name(given)
+
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 

@@ -31,6 +31,7 @@ _ERRORS_SHOWN = 10  # of callers
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path), metavar="[FILE]...")
 @click.option(
     "--variant",
+    callback=output.named_variant,
     help=f"The algorithm to run.  [default: {DEFAULT}; for a trace that of the recorded kernel]",
 )
 @click.option(

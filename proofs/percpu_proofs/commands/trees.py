@@ -19,6 +19,7 @@ from percpu_proofs.kernel.search.retrace import retrace
 from percpu_proofs.kernel.search.tree_token import TreeToken
 from percpu_proofs.oplist import WRONG, text_of
 from percpu_proofs.review.trees import undeclared, verdicts
+from percpu_reference.variants import DEFAULT
 
 
 def explore_tree(scenario: Scenario, chosen: ChosenTree, as_json: bool) -> None:
@@ -38,10 +39,11 @@ def explore_tree(scenario: Scenario, chosen: ChosenTree, as_json: bool) -> None:
             become = "the tree is asked to refuse it" if refused else "not carried out"
             errors = [f"{text}: {become}" for text in wrong_frees]
         outcome = run(TreeJob(tree.name, tree.library(search), search))
-        cells = verdicts([outcome], tree.name)
+        variant = trees[0].model().name if outcome.examples else DEFAULT
+        cells = verdicts([outcome], tree.name, variant)
+        wrong = undeclared(cells, variant, trees[0].km_counts)
         release = tree.tree.name
     broken = {c: cell for c, cell in cells.items() if cell.example is not None}
-    wrong = undeclared(cells)
     if as_json:
         output.print_json(
             {

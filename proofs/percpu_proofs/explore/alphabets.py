@@ -40,11 +40,13 @@ class Plan:
 
 QUARTERS = ("1024 4 -", "2048 4 -", "1024 2048 -")
 CRUMBS = ("28656 4 -", "4 4 -", "12 4 -")
+EDGES = ("24576 4 -", "1024 4 -", "1024 2048 -")
 PAGES = ("28672 4 -", "4096 4 -", "4096 4 A")
 
 SEQUENCES = (
     Plan("quarters", "quarters of a page, some aligned to half a page", Alphabet(QUARTERS), 5, 5),
     Plan("crumbs", "a chunk filled but for a few bytes", Alphabet(CRUMBS), 4, 4),
+    Plan("edges", "a chunk filled but for quarters of a page", Alphabet(EDGES), 4, 4),
     Plan(
         "pages",
         "whole pages, some for requests that must not sleep",

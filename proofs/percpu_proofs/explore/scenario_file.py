@@ -30,7 +30,7 @@ from pathlib import Path
 from percpu_proofs.explore.scenario import KERNEL_32K, Scenario, Verdict
 from percpu_proofs.inputs import InputError, one_of, read_text
 from percpu_proofs.oplist import Operation, parse_operations, text_of
-from percpu_reference.variants import VARIANTS
+from percpu_reference.variants import RELEASES, VARIANTS
 from percpu_spec.catalogue import REFINE, clauses
 from percpu_spec.geometry import Geometry, GeometryError
 
@@ -165,8 +165,8 @@ def _verdicts(path: Path, lines: list[Line]) -> dict[str, Verdict]:
         variant, *words = text.split()
         if variant.endswith(".py"):
             variant = str((path.parent / variant).resolve())
-        elif variant not in VARIANTS:
-            raise InputError(path, number, f"a variant, {one_of(variant, VARIANTS)}", variant)
+        elif variant not in (known := VARIANTS | RELEASES):
+            raise InputError(path, number, f"a variant, {one_of(variant, known)}", variant)
         if variant in verdicts:
             raise InputError(path, number, f"{variant} once", text)
         states = _count(path, number, words.pop(0)) if words and words[0].isdecimal() else None

@@ -1,6 +1,6 @@
 """Which model a compiled kernel is held to: a variant, and what its version does by design.
 
-What differs between versions is found by trying, and declared in every report.
+What a kernel does is found by trying, and declared in every report.
 """
 
 from __future__ import annotations
@@ -10,20 +10,26 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final, cast
 
-from percpu_proofs.conformance.state import Recorder
 from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel.build import Library
+from percpu_proofs.kernel.changes import (
+    HAS,
+    SLEEPABLE,
+    WORDS,
+    changes_of,
+    nearest,
+    with_changes,
+)
 from percpu_proofs.kernel.instance import Kernel
-from percpu_proofs.kernel.views import KernelState
 from percpu_proofs.machine import Machine
 from percpu_proofs.oplist import parse_operations
 from percpu_reference import build
-from percpu_reference.environment import Task
-from percpu_reference.variants import DEFAULT, Allocator, variant_class
+from percpu_reference.state import LIMITED_WORK, UNLIMITED_WORK
+from percpu_reference.variants import DEFAULT, Allocator, variant_class, variant_name
 from percpu_reference.variants.fixes import ChunkRelativeEnd, LimitsHandedOn
 from percpu_reference.variants.reference import FIXES, with_fixes
 from percpu_spec.geometry import Geometry
-from percpu_spec.gfp import KERNEL, NOFAIL, NOIO, NORETRY, NOWARN, may_block
+from percpu_spec.gfp import DIRECT_RECLAIM, KERNEL, NOFAIL, NOIO, NORETRY, NOWARN
 
 PRINTED: Final = ("prwarn", "stacks")
 """Counters that are not compared where a kernel does not print failed atomic allocations."""
@@ -34,15 +40,16 @@ _FILLED: Final = "a 1 28672 4 -"  # the whole first chunk
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A variant, or linux_6_12 with fixes, and the declared differences of a kernel's version."""
+    """A variant, perhaps with fixes, and the declared differences of a kernel from it."""
 
     name: str = DEFAULT
-    fixes: tuple[str, ...] = ()  # names of fixes, on top of linux_6_12
+    fixes: tuple[str, ...] = ()  # names of fixes, on top of the variant
     prints_atomic: bool = True  # failed atomic allocations are printed
     unmaps_failing: bool = True  # after a map failure the failing unit is unmapped too
     noio_sleeps: bool = True  # requests without I/O may sleep
-    refuses: bool = False  # a free that names no live area is refused (API-2)
     asks: str = ""  # how memory is asked for where that is not as in 6.12, one of FORMS
+    backports: frozenset[str] = frozenset()  # releases of later changes that the kernel has too
+    has: frozenset[str] | None = None  # releases of the changes found, where these chose the name
 
     @property
     def skip(self) -> frozenset[str]:
@@ -60,11 +67,25 @@ class Model:
         said = {
             "failed atomic allocations are not printed": not self.prints_atomic,
             "after a map failure the failing unit is not unmapped": not self.unmaps_failing,
-            "requests without I/O count as atomic": not self.noio_sleeps,
-            "frees that name no live area are refused": self.refuses,
             f"a caller's memory is asked for {self.asks}": bool(self.asks),
         }
-        return [what for what, so in said.items() if so]
+        found = [what for what, so in said.items() if so]
+        if self.noio_sleeps != (variant_class(self.name).BLOCKING == DIRECT_RECLAIM):
+            found.append(
+                f"{WORDS[SLEEPABLE]} ({SLEEPABLE}, by backport)"
+                if self.noio_sleeps
+                else "requests without I/O count as atomic"
+            )
+        return found + [f"{WORDS[r]} ({r}, by backport)" for r in sorted(self.backports)]
+
+    @property
+    def because(self) -> str:
+        """Why the variant was chosen: the newest change that the kernel has, the first it lacks."""
+        if self.has is None:
+            return ""
+        mine = [f"{what} ({r})" for r, what in WORDS.items() if r in HAS[self.name]]
+        lacks = [f"not: {what} ({r})" for r, what in WORDS.items() if r not in self.has]
+        return "; ".join([*mine[-1:], *lacks[:1]])
 
     def variant(self) -> type[Allocator]:
         """Return the model's class. Raises UnknownVariantError, InputError for an unknown fix."""
@@ -83,6 +104,11 @@ FORMS: Final[dict[str, dict[str, Any]]] = {
 """How trees ask for memory on a caller's behalf, with what of a variant that changes."""
 
 
+SLEEPS: Final = {"BLOCKING": DIRECT_RECLAIM, "WORK": LIMITED_WORK}
+SLEEPS_NOT: Final = {"BLOCKING": KERNEL, "WORK": UNLIMITED_WORK}
+"""Whether a request without I/O may sleep; it then waits for the work, which got its scope so."""
+
+
 @cache
 def _variant(model: Model) -> type[Allocator]:
     """Return a model's class: a variant with fixes, and what its tree does by design."""
@@ -92,16 +118,11 @@ def _variant(model: Model) -> type[Allocator]:
         for name in model.fixes:
             if name not in known:
                 raise InputError("fix", None, f"one of {', '.join(known)}", name)
-        base = with_fixes(*(fix for name, fix in known.items() if name in model.fixes))
+        base = with_fixes(*(f for n, f in known.items() if n in model.fixes), base=base)
+    base = with_changes(base, model.backports)
     names = dict(FORMS[model.asks])
-    if not model.noio_sleeps:  # as of kernels before 6.15 without its fix
-        names |= {
-            "BLOCKING": KERNEL,
-            "WORK": Task(KERNEL | NORETRY | NOWARN, 0),
-            "is_atomic": lambda self, gfp: not may_block(gfp, KERNEL),
-        }
-    if model.refuses:
-        names["CHECKS_FREES"] = True
+    if model.noio_sleeps != (base.BLOCKING == DIRECT_RECLAIM):
+        names |= SLEEPS if model.noio_sleeps else SLEEPS_NOT
     scoped = model.asks == _SCOPED and not issubclass(base, LimitsHandedOn)
     if not names and not scoped:
         return base
@@ -109,14 +130,22 @@ def _variant(model: Model) -> type[Allocator]:
     return cast("type[Allocator]", type(base.__name__, bases, {"__slots__": (), **names}))
 
 
-def probe(library: Library, name: str = DEFAULT, fixes: tuple[str, ...] = ()) -> Model:
-    """Return the model for a library with vm backing. Raises KernelStopped."""
+def probe(library: Library, name: str | None = None, fixes: tuple[str, ...] = ()) -> Model:
+    """Return the model for a library with vm backing: the variant named, or what its probes say.
+
+    Raises KernelStopped, and InputError for a kernel between two known behaviours.
+    """
     atomic = _after(library, _FILLED, "a 2 8192 4 A")
     mapping = _after(library, _FILLED, "M 1", "a 2 4096 4 -")
     sleeping = _after(library, _FILLED, "a 2 8192 4 O")
-    model = Model(
-        name, fixes, atomic[1] > 0, mapping[2] > 0, bool(sleeping[0]), refuses=refuses(library)
-    )
+    model = Model(name or DEFAULT, fixes, atomic[1] > 0, mapping[2] > 0, bool(sleeping[0]))
+    if name is not None:
+        model = replace(model, name=variant_name(name))
+    else:
+        found = changes_of(library)
+        chosen = nearest(found)
+        more = found - HAS[chosen] - {SLEEPABLE}
+        model = replace(model, name=chosen, backports=more, has=found)
     return replace(model, asks=_form(library, model))
 
 
@@ -135,17 +164,6 @@ def _form(library: Library, model: Model) -> str:
         if machine.allocator.env.requests == asked:
             return form
     return ""
-
-
-def refuses(library: Library) -> bool:
-    """Return whether a kernel leaves all as it is when an area is freed a second time."""
-    states = []
-    for lines in (("a 1 64 4 -", "a 2 64 4 -", "f 1"), ("a 1 64 4 -", "a 2 64 4 -", "f 1", "d 1")):
-        with Kernel(library, _SMALL, refuses=True) as kernel:
-            for operation in parse_operations(Path("probe"), lines).operations:
-                kernel.apply(operation)
-            states.append(Recorder(KernelState(kernel)).read().crc)
-    return states[0] == states[1]
 
 
 def _after(library: Library, *lines: str) -> tuple[int, int, int]:

@@ -5,16 +5,19 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from itertools import chain
 from operator import attrgetter
 from typing import Final
 
+from percpu_contracts.lists import computed_slot_is
 from percpu_contracts.whole_state import Broken, WholeState
 from percpu_proofs.conformance.difference import Difference, differences, first_difference
 from percpu_proofs.conformance.state import Record, Recorder, StateRecord, counter_record
+from percpu_proofs.kernel.answers import Answers
 from percpu_proofs.kernel.build import Library
 from percpu_proofs.kernel.instance import Kernel, KernelStopped, Result
 from percpu_proofs.kernel.model import Model
-from percpu_proofs.kernel.views import KernelChunk, KernelState
+from percpu_proofs.kernel.views import RESERVED, KernelChunk, KernelState
 from percpu_proofs.machine import Machine, Outcome
 from percpu_proofs.oplist import WRONG, Operation
 from percpu_reference import build
@@ -60,7 +63,13 @@ class Pair:
         self.broken: Counter[str] = Counter()  # clauses that states of the kernel break
         self.new: dict[str, str] = {}  # of these, which the variant does not, and what was wrong
         self.areas: dict[int, tuple[int, int] | None] = {}  # the kernel's: chunk number, offset
-        self._whole = _WholeKernel(model.variant().NOT_APPLICABLE) if judge else None
+        allocator = self.machine.allocator
+        self._whole: _WholeKernel | None = None
+        self._answers: Answers | None = None
+        if judge:
+            self._whole = _WholeKernel(allocator.NOT_APPLICABLE, self.state.free_slot)
+            self._answers = Answers(self.kernel, self.state, allocator.is_atomic)
+        self._last: tuple[Operation, Result]  # what was done last, and how it ended
         self.declared = 0  # operations that print otherwise
         self._more_printed = 0, 0  # by the model
         self._compared = 0
@@ -84,9 +93,12 @@ class Pair:
         """
         env = self.machine.allocator.env
         warnings = env.warnings
+        kind, handle = operation[:2]
+        if self._answers is not None:
+            self._answers.begin(operation, self.areas.get(handle) if kind == "f" else None)
         outcome = self.machine.apply(number, operation)
         result = self.kernel.apply(operation)
-        kind, handle = operation[:2]
+        self._last = operation, result
         if kind == "a":
             self.areas[handle] = (result.chunk, result.off) if result.ok else None
         elif kind == "f":
@@ -121,15 +133,26 @@ class Pair:
         self._judge(begun and state.async_enabled and not state.work_pending)
 
     def _judge(self, quiescent: bool) -> str | None:
-        """Ask the clauses; return the first broken one that the variant must not break."""
+        """Ask the clauses of the operation done last and of the state behind it.
+
+        Return the first broken one that the variant must not break.
+        """
+        if self._whole is None or self._answers is None:
+            return None
         first = None
-        if self._whole is not None:
-            expected = self.machine.allocator.EXPECTED
-            for clause, wrong in self._whole.broken(self.state, quiescent=quiescent):
-                self.broken[clause] += 1
-                if clause not in expected:
-                    self.new.setdefault(clause, wrong)
-                    first = first or clause
+        expected = self.machine.allocator.EXPECTED
+        without = self.machine.allocator.NOT_APPLICABLE
+        answers = [
+            (clause, wrong)
+            for clause, wrong in self._answers.after(*self._last)
+            if wrong is not None and clause not in without
+        ]
+        states = self._whole.broken(self.state, quiescent=quiescent)
+        for clause, wrong in chain(states, answers):
+            self.broken[clause] += 1
+            if clause not in expected:
+                self.new.setdefault(clause, wrong)
+                first = first or clause
         return first
 
     def boot_difference(self) -> Difference | None:
@@ -278,8 +301,9 @@ def _said(requests: Mapping[Request, int]) -> Record:
 class _WholeKernel(WholeState):
     """Judges states of one kernel: what a chunk breaks is asked once for each change of it."""
 
-    def __init__(self, without: Collection[str]) -> None:
+    def __init__(self, without: Collection[str], free_slot: int) -> None:
         super().__init__(without)
+        self._free_slot = free_slot
         self._verdicts: dict[ChunkView, tuple[int, list[Broken]]] = {}
 
     def broken_by(self, chunk: ChunkView, geometry: Geometry, settled: bool) -> Iterable[Broken]:
@@ -290,6 +314,9 @@ class _WholeKernel(WholeState):
             if len(self._verdicts) == _MOST_CHUNKS:
                 self._verdicts.clear()
             broken = list(super().broken_by(chunk, geometry, settled))
+            wrong = computed_slot_is(chunk, chunk.computed_slot, geometry, self._free_slot)
+            if wrong is not None and chunk.on_list != RESERVED:
+                broken.append(("SLOT-1", wrong))
             known = self._verdicts[chunk] = chunk.changes, broken
         return known[1]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from percpu_proofs.explore.alphabets import CRUMBS, PAGES, QUARTERS
+from percpu_proofs.explore.alphabets import CRUMBS, EDGES, PAGES, QUARTERS
 from percpu_proofs.explore.scenario import KERNEL_32K, Scenario
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.kernel.instance import ACCESS
@@ -65,6 +65,7 @@ def _open(
 _OPEN = (
     _open("quarters", "quarters of a page, some aligned to half a page", QUARTERS, 5),
     _open("crumbs", "a chunk filled but for a few bytes", CRUMBS, 4),
+    _open("edges", "a chunk filled but for quarters of a page", EDGES, 4),
     _open("pages", "whole pages, some for requests that must not sleep", PAGES, 6),
     _open("whole", "a full first chunk, then single pages", ("28672 4 -", "4096 4 A"), 7),
     _open(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
@@ -13,7 +13,10 @@ from typing import Final
 
 from percpu_proofs import data
 from percpu_proofs.inputs import InputError
-from percpu_proofs.kernel.build import Library, compile_search
+from percpu_proofs.kernel.build import Library, compile_search, compile_tree
+from percpu_proofs.kernel.changes import counts_every_unit
+from percpu_proofs.kernel.instance import KernelStopped
+from percpu_proofs.kernel.model import Model, probe
 from percpu_proofs.kernel.patch import apply_patch
 from percpu_proofs.kernel.search.accesses import Access, Noted
 from percpu_proofs.kernel.search.job import TreeJob, TreeOutcome
@@ -35,6 +38,8 @@ class CompiledTree:
     folder: Path
     stub: Path | None
     libraries: dict[tuple[Backing, bool], Library] = field(default_factory=dict)
+    _model: Model | None = None
+    _km_counts: bool | None = None
 
     def library(self, search: TreeSearch) -> Library:
         """Return the library for a search. Raises InputError for a tree that does not compile."""
@@ -46,6 +51,23 @@ class CompiledTree:
                 stub=self.stub, noted=search.noted, shared=self.folder.parent,
             )  # fmt: skip
         return self.libraries[wanted]
+
+    def model(self) -> Model:
+        """Return the variant that the tree is, tried when asked for first. Raises InputError."""
+        if self._model is None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            library = compile_tree(self.tree, self.folder, stub=self.stub)
+            self._model = Model()
+            with suppress(KernelStopped):  # a search shows it
+                self._model = probe(library)
+        return self._model
+
+    def km_counts(self) -> bool:
+        """Return whether km counts a chunk's pages once for each unit. Raises InputError."""
+        if self._km_counts is None:
+            km = compile_tree(self.tree, self.folder, "km", stub=self.stub)
+            self._km_counts = counts_every_unit(km)
+        return self._km_counts
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 #include "memory.h"
 
 struct percpu_environment percpu_environment;
-struct obj_cgroup percpu_objcg;
+struct obj_cgroup percpu_objcg, percpu_root_objcg;
 int percpu_cpus, percpu_memcg;
 unsigned int percpu_scope;
 struct percpu_request percpu_requests[MOST_REQUESTS] OUTSIDE;

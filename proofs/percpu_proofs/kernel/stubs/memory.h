@@ -11,7 +11,20 @@ extern int percpu_cpus, percpu_memcg;
 #define num_possible_cpus() ((unsigned int)percpu_cpus)
 #define cpu_possible(cpu) ((unsigned int)(cpu) < nr_cpu_ids)
 #define for_each_possible_cpu(cpu) for ((cpu) = 0; (cpu) < nr_cpu_ids; (cpu)++)
+
+// one node, which all CPUs and pages are of
+#define MAX_NUMNODES 1
+#define nr_node_ids 1
+#define num_possible_nodes() 1
+#define num_online_nodes() 1
+#define for_each_node(node) for ((node) = 0; (node) < nr_node_ids; (node)++)
+#define for_each_online_node(node) for_each_node(node)
 #define cpu_to_node(cpu) 0
+#define page_to_nid(page) ((void)(page), 0)
+#define nr_cpus_node(node) ((void)(node), num_possible_cpus())
+#define NODE_DATA(node) ((struct pglist_data *)NULL)
+#define NR_PERCPU_B 0
+#define mod_node_page_state(data, item, value) ((void)(data), (void)(value))
 #define get_boot_cpu_id() 0
 struct cpumask {
     unsigned long bits[BITS_TO_LONGS(NR_CPUS)];
@@ -58,6 +71,7 @@ void percpu_free(void *memory);
 #define memblock_alloc(size, align) percpu_boot_zalloc(size)
 #define memblock_alloc_or_panic(size, align) percpu_boot_zalloc(size)
 #define memblock_free(memory, size) percpu_free(memory)
+#define memblock_free_early(physical, size) percpu_free((void *)(physical)) // up to 5.15
 #define kmemleak_alloc_percpu(pointer, size, gfp) ((void)0)
 #define kmemleak_free_percpu(pointer) ((void)0)
 
@@ -145,7 +159,14 @@ struct mem_cgroup {
 struct obj_cgroup {
     long references;
 };
-extern struct obj_cgroup percpu_objcg;
+extern struct obj_cgroup percpu_objcg, percpu_root_objcg;
+#ifdef PERCPU_ROOT_OBJCG // from 7.1 on a task of the root group has one too
+#define PERCPU_NO_OBJCG (&percpu_root_objcg)
+#define obj_cgroup_is_root(objcg) ((objcg) == &percpu_root_objcg)
+#else
+#define PERCPU_NO_OBJCG NULL
+#define obj_cgroup_is_root(objcg) false
+#endif
 // references that the operation under way took for its request, before it has an area (older
 // kernels): they count as the area's when it is over
 long *percpu_lent(void);
@@ -155,11 +176,10 @@ long *percpu_lent(void);
 #define MEMCG_PERCPU_B 0
 #define mod_memcg_state(memcg, item, value) ((void)(memcg))
 #define obj_cgroup_memcg(objcg) ((struct mem_cgroup *)NULL)
-#define obj_cgroup_is_root(objcg) false
 
 static inline struct obj_cgroup *current_obj_cgroup(void)
 {
-    return percpu_environment.has_objcg ? &percpu_objcg : NULL;
+    return percpu_environment.has_objcg ? &percpu_objcg : PERCPU_NO_OBJCG;
 }
 
 static inline void obj_cgroup_get(struct obj_cgroup *objcg) { percpu_environment.objcg_refs++; }
@@ -183,6 +203,16 @@ static inline void obj_cgroup_uncharge(struct obj_cgroup *objcg, size_t size)
 {
     percpu_environment.charged -= (long)size;
 }
+
+// under review: whole pages are charged first, and what an area leaves of them given back
+#define mem_cgroup_lruvec(memcg, data) ((struct lruvec *)NULL)
+#define mod_memcg_lruvec_state(lruvec, item, value) ((void)(lruvec), (void)(value))
+#define obj_cgroup_nid(objcg, node) ((void)(node), (objcg))
+#define obj_cgroup_precharge(objcg, gfp, pages) \
+    obj_cgroup_charge(objcg, gfp, (size_t)(pages) << PAGE_SHIFT)
+#define obj_cgroup_unprecharge(objcg, pages) \
+    obj_cgroup_uncharge(objcg, (size_t)(pages) << PAGE_SHIFT)
+#define obj_cgroup_account_kmem(objcg, pages) ((void)(objcg), (void)(pages))
 
 // trace events
 void percpu_note_struct(void *memory, size_t size);

@@ -69,6 +69,9 @@ typedef uintptr_t phys_addr_t;
 #define ____cacheline_aligned_in_smp __attribute__((aligned(SMP_CACHE_BYTES)))
 #define EXPORT_SYMBOL(name)
 #define EXPORT_SYMBOL_GPL(name)
+#define EXPORT_SYMBOL_NS(...)
+#define EXPORT_SYMBOL_NS_GPL(...)
+#define EXPORT_SYMBOL_FOR_MODULES(...)
 #define DEFINE_FREE(...)
 #define alloc_hooks(call) (call)
 #define early_param(name, function) \

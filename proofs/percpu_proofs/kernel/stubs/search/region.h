@@ -29,7 +29,7 @@ struct actor {
     struct percpu_outcome outcome;
     int point;
     unsigned int scope;
-    int asked, refused, warned; // what it has done so far, for clauses that ask at its end
+    int asked, refused, warned; // what it has done, or need not, for clauses that ask at its end
     void *placed;             // the chunk of an area that it has taken and that may lack pages
     int off, size;            // of that, in bytes
 };
@@ -58,6 +58,7 @@ long percpu_used_bytes(void);
 bool percpu_lock_held(void);
 int percpu_mutex_holder(void);
 bool percpu_is_async(void);
+bool percpu_float_is_low(void);
 bool percpu_is_atomic(const struct percpu_operation *operation);
 int percpu_leaks(void);
 void percpu_watch(bool on);

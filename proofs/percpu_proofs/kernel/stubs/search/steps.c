@@ -298,8 +298,9 @@ int percpu_take(int label)
     }
     if (point < 0)
         return point;
-    if (actor->operation.kind == 'a') // only allocations are asked whether they have
-        actor->asked |= e->balance_requests != asked || !percpu_is_async();
+    if (actor->operation.kind == 'a') // only allocations are asked whether they have, or need not
+        actor->asked |= e->balance_requests != asked || !percpu_is_async() ||
+                        (percpu_used_bytes() > used && !percpu_float_is_low());
     m->operation = actor->operation;
     m->operation.handle = 0;
     m->done = point == PERCPU_DONE;
