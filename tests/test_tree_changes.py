@@ -18,6 +18,7 @@ from percpu_proofs.commands import review_tree, tree_options
 from percpu_proofs.explore.scenario import KERNEL_32K
 from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel.build import Library
+from percpu_proofs.kernel.model import Model
 from percpu_proofs.kernel.search.accesses import Access, added
 from percpu_proofs.kernel.search.compiled import SearchPlan
 from percpu_proofs.kernel.search.example import TreeExample
@@ -91,6 +92,8 @@ def test_the_search_with_the_fewest_operations_speaks() -> None:
     [
         ([_outcome("base", "HINT-3")], False, 0),  # as declared of linux_6_12
         ([_outcome("base", "HINT-3", "FLT-1")], False, 1),
+        ([_outcome("base", "FLT-1", search="km")], False, 0),  # known of km
+        ([_outcome("base", "FLT-1", search="km"), _outcome("base", "FLT-1")], False, 1),
         ([_outcome("base", "FLT-1"), _outcome("patched", "FLT-1")], False, 0),
         ([_outcome("base", "FLT-1"), _outcome("patched")], False, 0),  # mended
         ([_outcome("base"), _outcome("patched", "HINT-3")], False, 1),  # declared, and yet new
@@ -104,7 +107,10 @@ def test_the_exit_status_tells(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     names = list(dict.fromkeys(outcome.job.tree for outcome in outcomes))
-    trees = [SimpleNamespace(name=name, tree=SimpleNamespace(name="6.12.9")) for name in names]
+    tree = SimpleNamespace(name="6.12.9", has=lambda backing: True)
+    trees = [
+        SimpleNamespace(name=name, tree=tree, model=Model, km_counts=lambda: True) for name in names
+    ]
     monkeypatch.setattr(tree_options, "compiled_trees", lambda *_: nullcontext(trees))
     monkeypatch.setattr(review_tree, "jobs_for", lambda *_: [o.job for o in outcomes])
     monkeypatch.setattr(review_tree, "spread", lambda *_, **__: (outcomes, interrupted))
