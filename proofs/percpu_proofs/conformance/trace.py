@@ -10,7 +10,7 @@ from types import UnionType
 
 from percpu_contracts.contract import Level
 from percpu_contracts.monitor import ClauseViolation
-from percpu_proofs.conformance.actors import Allocation
+from percpu_proofs.conformance.actors import Call
 from percpu_proofs.conformance.recorded import (
     compared,
     kernel_release,
@@ -165,7 +165,7 @@ class _Comparison:
                 return
             at = min(found.index, len(plan.trace.events) - 1)
             self.until = min(self.until, at)
-            self._mismatch(plan, at, found.kind, found.detail, search.tried)
+            self._mismatch(plan, at, found.kind, found.detail, len(search.attempts))
             again = next_state(self.run, plan.trace, found.index)
             if again is None:
                 return
@@ -173,7 +173,7 @@ class _Comparison:
             model = restored(self.variant, snapshot)
 
     def _observe(self, replay: Replay) -> None:
-        def served(request: Request, done: Allocation) -> None:
+        def served(request: Request, done: Call) -> None:
             self.served[request.index] = (
                 done.outcome == request.expected,
                 sum(a == b for a, b in zip(done.attempts, request.attempts, strict=False)),
@@ -202,7 +202,7 @@ class _Comparison:
         model = self._first_model(self.out.contracts)
         monitor = model.monitor
         assert monitor is not None
-        replay = Replay(model, plan, 0, search.delays)
+        replay = Replay(model, plan, 0, search.order)
         total = len(plan.trace.events)
         step = max(total // 100, 1)
         try:

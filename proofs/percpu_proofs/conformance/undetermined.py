@@ -9,10 +9,10 @@ from percpu_proofs.traces.events import Alloc, Area, Depopulated, Free, Populate
 
 _TAKEN = (Alloc, Area, Free, Populated, Depopulated)  # what changes the state
 _MOMENTS = {
-    "work": "balance work begins",
-    "gap": "balance work takes pcpu_lock again",
-    "area": "an allocation takes its area",
-    "search": "an allocation finds no room and creates a chunk",
+    "work": "balance work begins, or takes pcpu_lock again",
+    "call": "an allocation searches, or marks its failure",
+    "again": "an allocation searches in vain, before a chunk comes up",
+    "creator": "another allocation creates the chunk",
 }
 
 
