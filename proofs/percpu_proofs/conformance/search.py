@@ -31,6 +31,7 @@ BUDGET = 150_000  # events replayed for one contradiction
 START = 25  # and what it counts for to begin an attempt
 LATER = 30  # events after a contradiction whose requests may have begun before it
 WIDTH = 200  # the last moments that are moved
+NEAR = 4  # nearest places that come before the others
 POSITIONS = 24  # places tried for one moment
 OWN = 400  # and for one of the request that cannot be explained
 FAR = 64  # events that cost as much as the next place
@@ -38,7 +39,7 @@ FURTHER = 8  # what one more moment costs, in places
 EARLIER = 24  # and what it costs if the one before made an earlier event impossible
 USELESS = 40  # or changed nothing
 CLOSE = (512, 128, 32, 8)  # events before a contradiction at which states are kept for it
-EASY = 3  # attempts before such states are made
+EASY = 8  # attempts before such states are made
 
 
 @dataclass(slots=True)
@@ -270,11 +271,13 @@ class Search:
         for moment, before in found.remedies:
             old = past[moment].before if moment in past else moment.at
             yield 0, Move(moment, before, min(before, old, moment.at))
-        choices = sorted(past.values(), key=_place)[-WIDTH:]
         yield from self._pending(replay, index)
-        for age, choice in enumerate(reversed(choices), 1):
+        ages: dict[tuple[str, int], int] = {}  # of operations, the last one first
+        for choice in sorted(past.values(), key=_place)[: -WIDTH - 1 : -1]:
+            age = ages.setdefault(choice.moment[:2], len(ages))
             for number, move in enumerate(_others(choice, replay, index)):
-                yield 2 * number + age + (index - move.first) // FAR, move
+                rank = age + choice.moment.nth + 2 * number + (index - move.first) // FAR
+                yield rank, move
 
     def _pending(self, replay: Replay, index: int) -> list[tuple[int, Move]]:
         """Return earlier beginnings of the requests whose events come at or after an event.
@@ -301,9 +304,9 @@ class Search:
             if moment is None:
                 continue
             most = OWN if later == index else POSITIONS
-            places = islice(_changed(replay, since, min(index, later) - 1), most)
+            places = islice(_spread(_changed(replay, since, min(index, later) - 1)), most)
             for number, before in enumerate(places):
-                rank = number.bit_length() if later == index else number + later - index
+                rank = 2 + number.bit_length() if later == index else number + later - index
                 rank += FURTHER if moment.kind == "again" else 0
                 found.append((rank, Move(moment, before, before)))
         return found
@@ -329,19 +332,34 @@ def _changed(replay: Replay, since: int, last: int) -> list[int]:
     return chosen[::-1]
 
 
+def _spread(places: list[int]) -> list[int]:
+    """Return places with the first few in front, then the last one, halves, quarters and so on.
+
+    >>> _spread([9, 8, 7, 6, 5, 4, 3, 2, 1])
+    [9, 8, 7, 6, 1, 3, 5, 4, 2]
+    """
+    found = dict.fromkeys(places[:NEAR])
+    ends = [(NEAR - 1, len(places) - 1)]
+    found.update(dict.fromkeys(places[-1:]))
+    for first, last in ends:
+        middle = (first + last) // 2
+        if first < middle < last:
+            found[places[middle]] = None
+            ends += [(middle, last), (first, middle)]
+    return list(found)
+
+
 def _others(choice: Choice, replay: Replay, index: int) -> list[Move]:
     """Return other places for a moment, the nearest first, but the latest one among the first."""
     moment, taken, since, until = choice
     if moment.kind == "creator":
         return [Move(moment, n, moment.at) for n in range(since, until + 1) if n != taken]
     last = min(until, index + 1)
-    places = [p for p in _changed(replay, since, last) if p != taken]
-    if last not in places and last != taken:
-        places.insert(0, last)
+    places = _changed(replay, since, last)
     changed = replay.changed
     here = bisect_left(changed, taken)
     places.sort(key=lambda p: abs(bisect_left(changed, p) - here))
-    if last in places and last > taken:
-        places.remove(last)
-        places.insert(0, last)
+    places = _spread(places)
+    latest = [p for p in (min(until, index), last) if p > taken]
+    places = [p for p in dict.fromkeys(latest + places) if p != taken]
     return [Move(moment, p, min(p, taken, moment.at)) for p in places[:POSITIONS]]
