@@ -11,10 +11,11 @@ is found is a legal run of the model: between the same events, under the same lo
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from heapq import heapify, heappop, heappush
-from itertools import islice
+from itertools import chain, islice, zip_longest
 from typing import NamedTuple
 
 from percpu_proofs.conformance.actors import Work
@@ -214,7 +215,7 @@ class Search:
                 spent += other.index - state.index + START
                 self.attempts.append(Attempt(moves, again))
                 cost += _cost(again, found)
-                for rank, move in self._moves(other, again):
+                for rank, move in self._moves(other, again, WIDTH >> 2 * len(moves)):
                     if move.moment not in {m.moment for m in moves}:
                         heappush(queue, (cost + rank, serial, (*moves, move)))
                         serial += 1
@@ -260,7 +261,9 @@ class Search:
         while self.kept[-1] is not state:
             self.kept.pop()
 
-    def _moves(self, replay: Replay, found: Contradiction) -> Iterator[tuple[int, Move]]:
+    def _moves(
+        self, replay: Replay, found: Contradiction, width: int = WIDTH
+    ) -> Iterator[tuple[int, Move]]:
         """Yield other places for single moments, each with its rank.
 
         What the contradiction names; then, the last moments and the nearest places first, each
@@ -273,7 +276,7 @@ class Search:
             yield 0, Move(moment, before, min(before, old, moment.at))
         yield from self._pending(replay, index)
         ages: dict[tuple[str, int], int] = {}  # of operations, the last one first
-        for choice in sorted(past.values(), key=_place)[: -WIDTH - 1 : -1]:
+        for choice in sorted(past.values(), key=_place)[: -width - 1 : -1]:
             age = ages.setdefault(choice.moment[:2], len(ages))
             for number, move in enumerate(_others(choice, replay, index)):
                 rank = age + choice.moment.nth + 2 * number + (index - move.first) // FAR
@@ -304,7 +307,7 @@ class Search:
             if moment is None:
                 continue
             most = OWN if later == index else POSITIONS
-            places = islice(_spread(_changed(replay, since, min(index, later) - 1)), most)
+            places = islice(_before(replay, since, min(index, later) - 1), most)
             for number, before in enumerate(places):
                 rank = 2 + number.bit_length() if later == index else number + later - index
                 rank += FURTHER if moment.kind == "again" else 0
@@ -323,43 +326,46 @@ def _place(choice: Choice) -> int:
     return choice.moment.at if choice.moment.kind == "creator" else choice.before
 
 
-def _changed(replay: Replay, since: int, last: int) -> list[int]:
-    """Return the events in [since, last] behind which the state was another, the last first."""
-    changed = replay.changed
-    chosen = changed[bisect_left(changed, since) : bisect_right(changed, last)]
-    if since not in chosen and replay.changed[0] < since <= last:
-        chosen.insert(0, since)
-    return chosen[::-1]
+def _spread(count: int) -> Iterator[int]:
+    """Yield 0 to count - 1: the first few in front, then the last one, halves, quarters and so on.
 
-
-def _spread(places: list[int]) -> list[int]:
-    """Return places with the first few in front, then the last one, halves, quarters and so on.
-
-    >>> _spread([9, 8, 7, 6, 5, 4, 3, 2, 1])
-    [9, 8, 7, 6, 1, 3, 5, 4, 2]
+    >>> list(_spread(9))
+    [0, 1, 2, 3, 8, 5, 6, 4, 7]
     """
-    found = dict.fromkeys(places[:NEAR])
-    ends = [(NEAR - 1, len(places) - 1)]
-    found.update(dict.fromkeys(places[-1:]))
-    for first, last in ends:
+    yield from range(min(NEAR, count))
+    if count > NEAR:
+        yield count - 1
+    parts = deque([(NEAR - 1, count - 1)])
+    while parts:
+        first, last = parts.popleft()
         middle = (first + last) // 2
         if first < middle < last:
-            found[places[middle]] = None
-            ends += [(middle, last), (first, middle)]
-    return list(found)
+            yield middle
+            parts += (middle, last), (first, middle)
 
 
-def _others(choice: Choice, replay: Replay, index: int) -> list[Move]:
-    """Return other places for a moment, the nearest first, but the latest one among the first."""
+def _before(replay: Replay, since: int, last: int) -> Iterator[int]:
+    """Yield the events in [since, last] behind which the state was another, the last one first."""
+    changed = replay.changed
+    low, high = bisect_left(changed, since), bisect_right(changed, last)
+    for number in _spread(high - low):
+        yield changed[high - 1 - number]
+    if changed[0] < since <= last and (low == high or changed[low] != since):
+        yield since
+
+
+def _others(choice: Choice, replay: Replay, index: int) -> Iterator[Move]:
+    """Yield other places for a moment, the nearest first, but the latest one among the first."""
     moment, taken, since, until = choice
     if moment.kind == "creator":
-        return [Move(moment, n, moment.at) for n in range(since, until + 1) if n != taken]
-    last = min(until, index + 1)
-    places = _changed(replay, since, last)
+        yield from (Move(moment, n, moment.at) for n in range(since, until + 1) if n != taken)
+        return
     changed = replay.changed
-    here = bisect_left(changed, taken)
-    places.sort(key=lambda p: abs(bisect_left(changed, p) - here))
-    places = _spread(places)
-    latest = [p for p in (min(until, index), last) if p > taken]
-    places = [p for p in dict.fromkeys(latest + places) if p != taken]
-    return [Move(moment, p, min(p, taken, moment.at)) for p in places[:POSITIONS]]
+    last = min(until, index + 1)
+    low, high = bisect_right(changed, taken), bisect_right(changed, last)
+    later = (changed[low + number] for number in _spread(high - low))
+    both = zip_longest(_before(replay, since, taken - 1), later)
+    latest = [place for place in (min(until, index), last) if place > taken]
+    for place in dict.fromkeys(chain(latest, islice(chain.from_iterable(both), POSITIONS))):
+        if place is not None:
+            yield Move(moment, place, min(place, taken, moment.at))
