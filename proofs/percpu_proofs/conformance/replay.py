@@ -20,7 +20,7 @@ from percpu_proofs.conformance.watched import Watched
 from percpu_proofs.conformance.work import WorkReplay
 from percpu_proofs.traces import events as ev
 from percpu_reference.chunk import Chunk
-from percpu_reference.gaps import FREE_LIST, Kind
+from percpu_reference.gaps import DONE, FREE_LIST, Kind
 from percpu_reference.variants import Allocator
 
 _CREATORS = 4  # requests that may have made a chunk, where nothing tells
@@ -188,9 +188,9 @@ class Replay(WorkReplay):
             return
         call = self.calls.get(request.key)
         if call is None:
-            since = self.plan.before[index] + 1
-            call = Call("call", index, request=request, since=since, changes=-1)
-            if self.changed[-1] > since:
+            call = Call("call", index, request=request, changes=-1)
+            call.since = self.plan.earliest(index)
+            if self.changed[-1] > self.plan.before[index] + 1:
                 self.choose(call, index)
             self._begin(call)
         elif call.gap is not None and call.gap.kind is Kind.FLAGS:
@@ -246,7 +246,7 @@ class Replay(WorkReplay):
         if gap is FREE_LIST:
             return request.area < 0 or request.creates >= 0 or request.expected is None
         if gap.kind is Kind.FLAGS:
-            if request.expected is not None or not request.atomic:
+            if gap is DONE or not request.atomic:
                 return True
             moment = Moment(call.kind, call.at, call.nth)
             if self.order.get(moment, 0) > self.index + self.taking:

@@ -119,6 +119,7 @@ PROBED = (
 )
 """Events that a kernel prints only where probes are set."""
 
+LOOSE = 1000  # events by which an operation may have been overtaken on its own CPU
 _BY_HOLDER = (
     Area,
     AreaReturn,
@@ -160,6 +161,13 @@ class Plan:
         if kind in PROBED:
             return index >= self.shown.get(kind, len(self.trace.events))
         return True
+
+    def earliest(self, index: int) -> int:
+        """Return an event before which the operation printed by event `index` has not begun.
+
+        The event before of the same task; a CPU may have run other tasks and interrupts since.
+        """
+        return self.before[index] + 1 if self.by_task else max(index - LOOSE, 0)
 
     def blocking(self, index: int) -> Iterator[Request]:
         """Yield the requests printed after an event that may sleep and show no search."""
@@ -205,9 +213,12 @@ def make_plan(trace: Trace, live: set[Place], types: Mapping[int, int] | None = 
             shown.setdefault(type(event), index - inside)
         elif isinstance(event, Mark) and PLACED in event.text:
             placed = min(placed, index)
-    shown = {kind: min(first, placed) for kind, first in shown.items()}
+    first = min(shown.values(), default=len(events))
+    if placed == len(events):
+        placed = first
+    shown = {kind: min(index, placed) for kind, index in shown.items()}
     by_task = any(event.pid is not None for event in events)
-    plan = Plan(trace, shown, min(shown.values(), default=len(events)), by_task)
+    plan = Plan(trace, shown, first, by_task)
     _Linker(plan, events, set(live), types or {}).run()
     return plan
 

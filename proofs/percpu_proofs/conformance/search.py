@@ -297,9 +297,7 @@ class Search:
                     continue
                 moment, since = Moment("call", later), replay.unheld
             elif (request := plan.printed.get(later)) is not None and request.area < 0:
-                moment = Moment("call", later)
-                bounded = request.atomic or plan.by_task
-                since = plan.before[later] + 1 if bounded else 0
+                moment, since = Moment("call", later), plan.earliest(later)
             elif (request := plan.searches.get(later)) is not None:
                 if request.area != later or request.atomic or request.creates >= 0:
                     continue
