@@ -133,6 +133,7 @@ class Machine:
             assert area is not None
             self._printed(area, 64, 64, False, KERNEL)
         self.out.clock = 0
+        self.out.print(ev.Mark, "phase:kp_on")
         while len(self.out.events) < events:
             self._turn(begin=True)
         while any(t.steps for t in [*self.threads, *self.irqs]) or self.work is not None:
@@ -279,6 +280,8 @@ def write_run(folder: Path, events: list[ev.Event], cpus: int, variant: str) -> 
 
 def entry(event: ev.Event) -> dict[str, Any]:
     """Return an event as a line of jsonl holds it."""
+    if isinstance(event, ev.Mark):
+        return {"t": event.t, "cpu": event.cpu, "op": "mark", "text": event.text}
     form = _FORMS[type(event)]
     kinds = {field.json: field.kind for field in form.fields}
     values: dict[str, Any] = {}

@@ -172,7 +172,7 @@ class Replay(WorkReplay):
             return
         call = self.calls.get(request.key)
         if call is None:
-            if request.area == self.index and not 0 <= request.creates < self.index:
+            if request.area == self.index and not (self._makes(request) and request.creates < self.index):
                 self._relocated()
                 self._begin(Call("call", self.index, request=request))
         elif call.gap is FREE_LIST:
@@ -217,7 +217,7 @@ class Replay(WorkReplay):
             request.size, request.align, request.reserved, request.gfp
         )
         self._run(call)
-        if request.creates >= 0 and (call.gap is None or call.gap.kind is not Kind.CREATE):
+        if self._makes(request) and (call.gap is None or call.gap.kind is not Kind.CREATE):
             self.wrong("create_chunk", f"allocation: {shown(call.gap)}")
 
     def _run(self, call: Call, *, due: bool = False) -> None:
@@ -244,14 +244,15 @@ class Replay(WorkReplay):
         if gap is None:
             return call.steps is not None and not call.done
         if gap is FREE_LIST:
-            return request.area < 0 or request.creates >= 0 or request.expected is None
+            return request.area < 0 or self._makes(request) or request.expected is None
         if gap.kind is Kind.FLAGS:
             if gap is DONE or not request.atomic:
                 return True
             moment = Moment(call.kind, call.at, call.nth)
             if self.order.get(moment, 0) > self.index + self.taking:
                 return False
-            self.choose(call, self.plan.after[request.index])
+            if not self.model.atomic_alloc_failed:
+                self.choose(call, self.plan.latest(request.index))
             return True
         if gap.kind is Kind.FILL and self.silent(call):
             if request.expected is None:
@@ -278,7 +279,7 @@ class Replay(WorkReplay):
             self.finished.add(request.index)
         if self.watched.asked:
             self.watched.asked = False
-            until = request.index if result is not None else self.plan.after[request.index]
+            until = request.index if result is not None else self.plan.latest(request.index)
             self.ask(now, max(until, now) + 1)
         if call.outcome != request.expected:
             self.wrong(
@@ -353,11 +354,9 @@ class Replay(WorkReplay):
         if self.watched.asked:
             self.watched.asked = False
             printed = self.index
-            while printed < len(self.events) and not isinstance(self.events[printed], ev.Free):
-                printed = self.plan.after[printed]
-            if printed < len(self.events):
-                printed = self.plan.after[printed]
-            self.ask(now, printed + 1)
+            while printed < len(self.events) - 1 and not isinstance(self.events[printed], ev.Free):
+                printed += 1
+            self.ask(now, self.plan.latest(printed) + 1)
 
     # chunks and pages that a request or the balance work asked for
 
@@ -380,11 +379,23 @@ class Replay(WorkReplay):
         call.seen = True
         call.since = index + 1
 
+    def _makes(self, request: Request) -> bool:
+        """Return whether a request makes a chunk, as far as probes show."""
+        creates = request.creates
+        return creates >= 0 and not self.order.get(Moment("creator", creates), 0)
+
     def _creator(self, index: int) -> Request | None:
         """Return the request that makes the chunk of an event, None if the balance work does."""
         plan = self.plan
         if index in plan.creators:
-            return plan.creators[index]
+            request = plan.creators[index]
+            if request is None or self.work.done:
+                return request
+            # the work may have listed it and ended, with nothing printed before the request began
+            moment = Moment("creator", index)
+            number = self.order.get(moment, 0)
+            self.choices.append(Choice(moment, number, 0, 1))
+            return None if number else request
         gap = self.work.gap
         if gap is not None and gap.kind is Kind.GROW:
             return None

@@ -169,6 +169,13 @@ class Plan:
         """
         return self.before[index] + 1 if self.by_task else max(index - LOOSE, 0)
 
+    def latest(self, index: int) -> int:
+        """Return the event before which the operation printed by event `index` is over.
+
+        The next event of the same task; on its CPU others may run before it is.
+        """
+        return self.after[index] if self.by_task else min(index + LOOSE, len(self.after))
+
     def blocking(self, index: int) -> Iterator[Request]:
         """Yield the requests printed after an event that may sleep and show no search."""
         for later in range(index + 1, len(self.trace.events)):
@@ -234,7 +241,7 @@ class _Linker:
     entered: dict[int | None, tuple[int, Area]] = field(default_factory=dict)  # by CPU
     attempts: dict[int | None, list[tuple[int, Attempt]]] = field(default_factory=dict)
     created: dict[int, int] = field(default_factory=dict)  # by base: events of chunks not listed
-    listed: int = -1  # the event of the chunk whose listing was the last event under the lock
+    listed: tuple[int, int | None] = (-1, None)  # chunk listed last under the lock, and the CPU
     made: dict[int | None, int] = field(default_factory=dict)  # by CPU: made for the coming area
     freed: tuple[int, Place] = (-1, Place(0, 0))  # the last event `farea`
     taken: dict[Place, Request] = field(default_factory=dict)  # areas not printed yet
@@ -250,20 +257,19 @@ class _Linker:
             if earlier >= 0:
                 self.plan.after[earlier] = index
             self.last[key] = index
-            listed, self.listed = self.listed, -1
+            listed, self.listed = self.listed, (-1, None)
             match event:
                 case Area():
-                    if listed >= 0:
-                        self.made[event.cpu] = listed
+                    if listed[1] == event.cpu:
+                        self.made[event.cpu] = listed[0]
                     self.entered[event.cpu] = index, event
                 case CreateChunk():
                     if self.plan.shows(Relocate, index):
                         self.created[event.base] = index
                 case Relocate():
-                    if event.oslot == -1:
-                        self.listed = self.created.pop(event.base, -1)
-                        if self.listed >= 0:
-                            self.plan.creators[self.listed] = None  # but for an area that follows
+                    if event.oslot == -1 and event.base in self.created:
+                        self.listed = self.created.pop(event.base), event.cpu
+                        self.plan.creators[self.listed[0]] = None  # but for an area that follows
                 case AreaReturn():
                     self.returned(index, event)
                 case Alloc():

@@ -289,6 +289,12 @@ class Search:
         """
         plan, events = self.plan, self.plan.trace.events
         found: list[tuple[int, Move]] = []
+        for actor in (replay.work, *replay.calls.values()):
+            if replay.silent(actor):
+                moment = Moment(actor.kind, actor.at, actor.nth)
+                places = islice(_before(replay, actor.since, index), POSITIONS)
+                for number, before in enumerate(places):
+                    found.append((1 + number, Move(moment, before, min(before, actor.at))))
         for later in range(index, min(index + LATER, len(events))):
             moment = None
             if isinstance(events[later], ev.CreateChunk):
