@@ -20,7 +20,7 @@ from percpu_proofs.conformance.watched import Watched
 from percpu_proofs.conformance.work import WorkReplay
 from percpu_proofs.traces import events as ev
 from percpu_reference.chunk import Chunk
-from percpu_reference.gaps import DONE, FREE_LIST, Kind
+from percpu_reference.gaps import DONE, FAILED, FREE_LIST, Kind
 from percpu_reference.variants import Allocator
 
 _CREATORS = 4  # requests that may have made a chunk, where nothing tells
@@ -131,10 +131,14 @@ class Replay(WorkReplay):
             if moment.kind == "work":
                 work = self.work
                 while work.at == moment.at and not work.done and work.nth <= moment.nth:
-                    if not self.silent(work) or not self.possible(work):
+                    silent = self.silent(work)
+                    if not (silent or self.may_fail(work)) or not self.possible(work):
                         self.wrong("order", f"balance work: {shown(work.gap)}")
-                    self.choose_here(work)
-                    self.advance(work)
+                    self.choose_here(work, len(self.events))
+                    if silent:
+                        self.advance(work)
+                    else:
+                        self.fail(work)
             elif moment.kind in ("call", "again"):
                 self._begin_early(moment)
 
@@ -146,12 +150,14 @@ class Replay(WorkReplay):
         call = self.calls.get(request.key)
         if call is not None:
             if call.nth == moment.nth:
+                marks = call.gap is FAILED
+                self.choose_here(call, self.plan.latest(request.index) if marks else moment.at)
                 self._run(call, due=True)
             return
         if request.index in self.finished:
             return
         call = Call("call", moment.at, request=request, since=self.index)
-        self.choose_here(call)
+        self.choose_here(call, moment.at)
         self._begin(call)
         if moment.kind == "again" and call.gap is not FREE_LIST:
             self.wrong("order", f"a search in vain: {shown(call.gap)}")
@@ -251,7 +257,7 @@ class Replay(WorkReplay):
             moment = Moment(call.kind, call.at, call.nth)
             if self.order.get(moment, 0) > self.index + self.taking:
                 return False
-            if not self.model.atomic_alloc_failed:
+            if not (self.model.atomic_alloc_failed and self.work.done):
                 self.choose(call, self.plan.latest(request.index))
             return True
         if gap.kind is Kind.FILL and self.silent(call):
@@ -304,7 +310,9 @@ class Replay(WorkReplay):
         """Let the balance work go on as far as nothing keeps it, so that the mutex is free."""
         work = self.work
         while self.model.alloc_mutex:
-            if work.done or work.steps is None or not self.pass_silent(work):
+            if work.done or work.steps is None:
+                break
+            if not (self.pass_silent(work) or self.pass_failure(work)):
                 break
         if not self.model.alloc_mutex:
             return

@@ -290,7 +290,7 @@ class Search:
         plan, events = self.plan, self.plan.trace.events
         found: list[tuple[int, Move]] = []
         for actor in (replay.work, *replay.calls.values()):
-            if replay.silent(actor):
+            if replay.silent(actor) or replay.may_fail(actor):
                 moment = Moment(actor.kind, actor.at, actor.nth)
                 places = islice(_before(replay, actor.since, index), POSITIONS)
                 for number, before in enumerate(places):

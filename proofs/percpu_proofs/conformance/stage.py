@@ -121,8 +121,7 @@ class Stage:
             before = self.index + self.taking if until > self.index else self.index
             self.choices.append(Choice(moment, before, actor.since, until))
 
-    def choose_here(self, actor: Actor) -> None:
+    def choose_here(self, actor: Actor, until: int) -> None:
         """Note that an actor's next step is taken here because the order says so."""
-        until = actor.at if actor.kind == "call" else len(self.events)
         moment = Moment(actor.kind, actor.at, actor.nth)
         self.choices.append(Choice(moment, self.index, min(actor.since, self.index), until))

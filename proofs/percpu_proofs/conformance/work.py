@@ -79,18 +79,28 @@ class WorkReplay(Stage):
 
     def pass_failure(self, actor: Actor) -> bool:
         """Let a population or creation fail that the work went on without."""
+        if not self.may_fail(actor):
+            return False
+        self.choose(actor, self.index)
+        self.fail(actor)
+        return True
+
+    def may_fail(self, actor: Actor) -> bool:
+        """Return whether what an actor does may fail, with no event that tells."""
         gap = actor.gap
         if not isinstance(actor, Work) or gap is None:
             return False
-        asked = actor.seen or not self.plan.shows(ev.PopulateCall, self.index)
-        if gap.kind is Kind.POPULATE and asked:
-            self.model.env.page_fault.next = 1
-        elif gap.kind is Kind.GROW and not actor.seen:
-            self.model.env.vm_fault.next = 1
-        else:
-            return False
+        if gap.kind is Kind.POPULATE:
+            return actor.seen or not self.plan.shows(ev.PopulateCall, self.index)
+        return gap.kind is Kind.GROW and not actor.seen
+
+    def fail(self, actor: Actor) -> None:
+        """Let what an actor does fail."""
+        env = self.model.env
+        assert actor.gap is not None
+        fault = env.page_fault if actor.gap.kind is Kind.POPULATE else env.vm_fault
+        fault.next = 1
         self.advance(actor)
-        return True
 
     # events of the balance work
 
@@ -143,8 +153,12 @@ class WorkReplay(Stage):
         """Take the beginning of a population by the balance work."""
         work = self.work
         where = event.base, event.start, event.end
-        self.drive(work, lambda: self._stands(Kind.POPULATE) and work.holds(*where), "population")
-        work.seen = True
+        self.drive(
+            work,
+            lambda: self._stands(Kind.POPULATE) and not work.seen and work.holds(*where),
+            "population",
+        )
+        self._announce(work)
 
     def work_populated(self, event: ev.Populated) -> None:
         """Take the event that ends a population by the balance work."""
