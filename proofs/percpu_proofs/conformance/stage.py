@@ -115,11 +115,20 @@ class Stage:
         return False
 
     def choose(self, actor: Actor, until: int) -> None:
-        """Note that an actor's next step is taken here, where it could lie up to `until`."""
-        if self.changes != actor.changes or until > self.index:
-            moment = Moment(actor.kind, actor.at, actor.nth)
-            before = self.index + self.taking if until > self.index else self.index
-            self.choices.append(Choice(moment, before, actor.since, until))
+        """Note that an actor's next step is taken here, where it could lie up to `until`.
+
+        Of steps that follow one another at one event each could lie where the first could.
+        """
+        moment = Moment(actor.kind, actor.at, actor.nth)
+        since = actor.since
+        if self.changes == actor.changes and until <= self.index:
+            last = self.choices[-1] if self.choices else None
+            earlier = moment._replace(nth=moment.nth - 1)
+            if last is None or (last.moment, last.before) != (earlier, self.index):
+                return
+            since = last.since
+        before = self.index + self.taking if until > self.index else self.index
+        self.choices.append(Choice(moment, before, since, until))
 
     def choose_here(self, actor: Actor, until: int) -> None:
         """Note that an actor's next step is taken here because the order says so."""
