@@ -178,7 +178,8 @@ class Replay(WorkReplay):
             return
         call = self.calls.get(request.key)
         if call is None:
-            if request.area == self.index and not (self._makes(request) and request.creates < self.index):
+            listed = self._makes(request) and request.creates < self.index  # it searched then
+            if request.area == self.index and not listed:
                 self._relocated()
                 self._begin(Call("call", self.index, request=request))
         elif call.gap is FREE_LIST:

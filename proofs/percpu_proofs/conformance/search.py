@@ -29,7 +29,7 @@ from percpu_reference.variants import Allocator
 SPACING = 1000  # events between kept states
 KEPT = 16  # states kept
 BUDGET = 150_000  # events replayed for one contradiction
-START = 25  # and what it counts for to begin an attempt
+START = 100  # and what it counts for to begin an attempt
 LATER = 30  # events after a contradiction whose requests may have begun before it
 WIDTH = 200  # the last moments that are moved
 NEAR = 4  # nearest places that come before the others
@@ -279,8 +279,8 @@ class Search:
         for choice in sorted(past.values(), key=_place)[: -width - 1 : -1]:
             age = ages.setdefault(choice.moment[:2], len(ages))
             for number, move in enumerate(_others(choice, replay, index)):
-                rank = age + choice.moment.nth + 2 * number + (index - move.first) // FAR
-                yield rank, move
+                distance = max(index - move.before, 0) // FAR
+                yield age + choice.moment.nth + 2 * number + distance, move
 
     def _pending(self, replay: Replay, index: int) -> list[tuple[int, Move]]:
         """Return earlier beginnings of the requests whose events come at or after an event.
@@ -296,7 +296,6 @@ class Search:
                 for number, before in enumerate(places):
                     found.append((1 + number, Move(moment, before, min(before, actor.at))))
         for later in range(index, min(index + LATER, len(events))):
-            moment = None
             if isinstance(events[later], ev.CreateChunk):
                 request = plan.creators.get(later)
                 if request is None and later in plan.creators:
@@ -308,7 +307,7 @@ class Search:
                 if request.area != later or request.atomic or request.creates >= 0:
                     continue
                 moment, since = Moment("again", later), replay.unheld
-            if moment is None:
+            else:
                 continue
             most = OWN if later == index else POSITIONS
             places = islice(_before(replay, since, min(index, later) - 1), most)

@@ -25,7 +25,7 @@ from percpu_proofs.conformance.requests import Place, Plan, Request, make_plan
 from percpu_proofs.conformance.restore import booted, restored
 from percpu_proofs.conformance.search import Search
 from percpu_proofs.conformance.state import checksum
-from percpu_proofs.conformance.undetermined import timing, undetermined
+from percpu_proofs.conformance.undetermined import nearest, timing, undetermined
 from percpu_proofs.runs import Sample, verdicts
 from percpu_proofs.traces.events import Alloc, CreateChunk, Free, TraceError
 from percpu_proofs.traces.reader import Run, Trace, read_run
@@ -165,7 +165,7 @@ class _Comparison:
                 return
             at = min(found.index, len(plan.trace.events) - 1)
             self.until = min(self.until, at)
-            self._mismatch(plan, at, found.kind, found.detail, len(search.attempts))
+            self._mismatch(plan, at, found.kind, found.detail, search)
             again = next_state(self.run, plan.trace, found.index)
             if again is None:
                 return
@@ -230,7 +230,7 @@ class _Comparison:
                 out.placed += placed
             if allow_blocking(request.gfp) == request.atomic:
                 detail = f"atomic={int(request.atomic)} in the kernel, by its flags not"
-                self._mismatch(plan, request.index, "flags", detail, 0)
+                self._mismatch(plan, request.index, "flags", detail)
             out.start_hints += len(request.attempts)
             out.start_hints_matched += hints
         out.unasked_work = sum(self.unasked.values())
@@ -247,9 +247,14 @@ class _Comparison:
         if search.final is not None:
             out.final_checksum = checksum(search.final.model)
 
-    def _mismatch(self, plan: Plan, index: int, kind: str, detail: str, tried: int) -> None:
+    def _mismatch(
+        self, plan: Plan, index: int, kind: str, detail: str, search: Search | None = None
+    ) -> None:
         line, t = plan.trace.lines[index], plan.trace.events[index].t
-        self.out.mismatches.append(Mismatch(line, t, kind, detail, tried))
+        found = Mismatch(line, t, kind, detail)
+        if search is not None:
+            found.tried, found.nearest = len(search.attempts), nearest(plan, search)
+        self.out.mismatches.append(found)
 
 
 def _count(trace: Trace, kinds: type | UnionType) -> int:

@@ -207,6 +207,8 @@ class WorkReplay(Stage):
 
     def _stands(self, *kinds: Kind) -> bool:
         gap = self.work.gap
-        return gap is not None and gap.kind in kinds and not (
-            gap.kind is Kind.DESTROY and self.work.seen
+        return (
+            gap is not None
+            and gap.kind in kinds
+            and not (gap.kind is Kind.DESTROY and self.work.seen)
         )
