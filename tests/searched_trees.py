@@ -13,11 +13,11 @@ from search_bugs import Edit
 
 from percpu_proofs.kernel.build import Library, compile_search
 from percpu_proofs.kernel.search.job import TreeJob, TreeOutcome, searched
-from percpu_proofs.kernel.search.plans import QUICK, TreeSearch, noting
+from percpu_proofs.kernel.search.plans import DRAWN, QUICK, TreeSearch, noting
 from percpu_proofs.kernel.search.trees import CompiledTree
 from percpu_proofs.kernel.tree import Tree, copy_tree
 
-SEARCHES = {search.name: search for search in (*QUICK, *noting())}
+SEARCHES = {search.name: search for search in (*QUICK, *DRAWN, *noting())}
 SOURCE = "mm/percpu.c"
 FREES = "size = pcpu_free_area(chunk, off);"
 """The statement of free_percpu under pcpu_lock that frees."""
@@ -25,6 +25,7 @@ WORK = "static void pcpu_balance_workfn(struct work_struct *work)\n{"
 FEWEST = {
     "HINT-3": ("quarters", 3), "HINT-4": ("quarters", 4), "HINT-5": ("crumbs", 3),
     "LIST-2": ("crumbs", 4), "BAL-1": ("pages", 5), "BAL-2": ("pages", 3), "RCL-3": ("pages", 6),
+    "GFP-1": ("limits", 2),
 }  # fmt: skip
 """What 6.12.117 and 6.1 break: which search shows it, with how many operations."""
 

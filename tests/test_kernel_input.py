@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,9 @@ from percpu_proofs.kernel.build import STUBS, compile_tree
 from percpu_proofs.kernel.draws import expand
 from percpu_proofs.kernel.interleaved import draw
 from percpu_proofs.kernel.model import Model
+from percpu_proofs.kernel.search.source_lines import Place, places_of
 from percpu_proofs.kernel.shrink import shrink
-from percpu_proofs.kernel.tree import FILES, apply_patch, read_tree
+from percpu_proofs.kernel.tree import FILES, read_tree
 from percpu_proofs.oplist import parse_operations, text_of
 from percpu_spec.geometry import Geometry
 from percpu_spec.gfp import KERNEL, NOIO
@@ -83,19 +85,45 @@ def test_no_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("int f(void) { return brand_new_bitmap_helper(3); }", "function or macro brand_new"),
-        ("int f(void) { return NEW_LIMIT; }", "a macro or variable NEW_LIMIT"),
-        ("new_type_t f(void);", "a type new_type_t"),
-        ("int f(struct page *p) { return p->new_field; }", "a member new_field"),
+        ("int f(void) { return new_bitmap_helper(3); }", "macro new_bitmap_helper (bits.h)"),
+        ("int f(void) { return memblock_quickly(3); }", "macro memblock_quickly (memory.h)"),
+        ("int f(void) { return NEW_LIMIT; }", "a macro or variable NEW_LIMIT (types.h)"),
+        ("new_type_t f(void);", "a type new_type_t (types.h)"),
+        ("int f(struct page *p) { return p->new_field; }", "a member new_field (memory.h)"),
+        ("int f(struct mutex *m) { return m->new_field; }", "a member new_field (locks.h)"),
+        (
+            "void f(void) { percpu_free_page(0, 1); }",
+            "other parameters of percpu_free_page (memory.h)",
+        ),
+        ("struct pcpu_block_md { int left_free; };", "a member scan_hint (hints.h)"),
     ],
 )
 def test_compile_error_names_the_stub(line: str, said: str, tmp_path: Path) -> None:
     result = conform("--source", make_tree(tmp_path, source=line + "\n"))
     assert result.exit_code == 2
     assert said in result.output
+    assert result.output.count("\n") == 1
     assert str(STUBS) in result.output
     assert "--stub" in result.output
     assert "the first error" in result.output
+
+
+@needs_compiler
+def test_a_return_address_is_of_the_line_of_its_call(tmp_path: Path) -> None:
+    source = tmp_path / "mm/percpu.c"
+    source.parent.mkdir()
+    source.write_text("void end(void) __attribute__((noreturn));\nvoid f(void)\n{\n\tend();\n}\n")
+    made = tmp_path / "percpu.o"
+    text = "\nint x;\nvoid g(void)\n{\n\tx = 1;\n}\n"  # what comes behind the call
+    source.write_text(source.read_text() + text)
+    subprocess.run(["gcc", "-g", "-O1", "-c", str(source), "-o", str(made)], check=True)
+    listed = subprocess.run(
+        ["objdump", "-d", str(made)], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    call = next(n for n, line in enumerate(listed) if re.search(r"\b(call|bl)\b", line))
+    behind = next(line for line in listed[call + 1 :] if re.match(r"\s+[0-9a-f]+:", line))
+    address = int(behind.split(":")[0], 16)
+    assert places_of(made, [address])[address] == (Place("f", "mm/percpu.c", 4),)
 
 
 @needs_compiler
@@ -106,53 +134,6 @@ def test_own_stub_is_used(tmp_path: Path) -> None:
     with pytest.raises(InputError) as error:
         compile_tree(tree, tmp_path, stub=stub)
     assert "NEW_LIMIT" not in str(error.value)  # the next thing that is missing is named
-
-
-PATCH = """\
---- a/mm/percpu.c
-+++ b/mm/percpu.c
-@@ -1 +1 @@
--int pcpu_alloc(void);
-+int pcpu_alloc(int);
---- a/fs/other.c
-+++ b/fs/other.c
-@@ -1 +1 @@
--not there
-+still not
-"""
-
-
-@pytest.mark.skipif(shutil.which("patch") is None, reason="needs patch")
-def test_patch_is_applied_to_files_of_the_allocator_only(tmp_path: Path) -> None:
-    top = make_tree(tmp_path / "tree")
-    patch = tmp_path / "some.patch"
-    patch.write_text("Subject: words\n\n" + PATCH)
-    apply_patch(read_tree(top), patch)
-    assert (top / "mm/percpu.c").read_text() == "int pcpu_alloc(int);\n"
-    assert not (top / "fs").exists()
-
-
-@pytest.mark.skipif(shutil.which("patch") is None, reason="needs patch")
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        (PATCH.replace("pcpu_alloc(void)", "pcpu_free(void)"), "a patch that applies to"),
-        (PATCH.replace("mm/percpu.c", "mm/slab.c"), "a patch to one of"),
-        ("no patch", "a patch to one of"),
-    ],
-)
-def test_unusable_patch_leaves_the_tree(text: str, said: str, tmp_path: Path) -> None:
-    top = make_tree(tmp_path / "tree")
-    before = {name: (top / name).read_bytes() for name in FILES}
-    patch = tmp_path / "some.patch"
-    patch.write_text(text)
-    result = conform("--source", top, "--patch", patch)
-    assert result.exit_code == 2
-    assert said in result.output
-    assert {name: (top / name).read_bytes() for name in FILES} == before
-    assert sorted(p.name for p in (top / "mm").iterdir()) == sorted(
-        os.path.basename(name) for name in FILES if name.startswith("mm/")
-    )
 
 
 def test_unknown_fix_and_variant(tmp_path: Path) -> None:

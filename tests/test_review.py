@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import sys
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -19,8 +21,8 @@ from percpu_contracts.registry import STATE
 from percpu_contracts.situations import SITUATIONS, Sightings
 from percpu_proofs.cli import main
 from percpu_proofs.explore import alphabets, breadth
-from percpu_proofs.explore.alphabet import Alphabet, state_key
-from percpu_proofs.explore.breadth import Breadth
+from percpu_proofs.explore.alphabet import WORK, Alphabet, state_key
+from percpu_proofs.explore.breadth import Breadth, Operations
 from percpu_proofs.explore.fuzz import Fuzz
 from percpu_proofs.explore.hunt import Hunt
 from percpu_proofs.explore.ladder import replayed
@@ -35,6 +37,7 @@ from percpu_proofs.seeded import BUGS
 from percpu_reference import VARIANTS, VariantFileError, build
 from percpu_reference.variants import variant_class
 from percpu_reference.variants.linux_6_12 import Linux612
+from percpu_spec.catalogue import clauses
 from percpu_spec.geometry import Geometry
 
 SEQUENCES = {plan.name: plan for plan in alphabets.SEQUENCES}
@@ -132,6 +135,24 @@ def test_reserves_and_refusals_are_searched(
     search = Sequences("planted", replace(SEQUENCES["reserve"], longest=3, least=3))
     search.run()
     assert {c: caught.length for c, caught in search.caught.items()} == {clause: fewest}
+
+
+def test_the_last_operation_alone_is_searched_unless_a_pair_has_its_schedules(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    done: list[tuple[Operations, Operations]] = []
+    monkeypatch.setattr(Hunt, "_search", lambda self, _, *lists: done.append(lists))
+    plan = replace(HUNTS["pages"], longest=3, least=3)
+    Hunt("linux_6_12", plan, frozenset()).run()
+    alone = [(before[-1], last[0]) for before, last in done if len(last) == 1 and before]
+    pairs = [last for _, last in done if len(last) == 2]
+    assert pairs
+    assert any(before == WORK for before, _ in alone)
+    assert any(last[0] == "f" and last[1] == before[1] for before, last in alone)
+    assert any(before[0] == last[0] == "a" and before[2:] == last[2:] for before, last in alone)
+    assert all(
+        before == WORK or last[1] == before[1] or before[2:] == last[2:] for before, last in alone
+    )
 
 
 def test_lists_are_searched_by_length() -> None:
@@ -312,6 +333,35 @@ def test_what_is_declared_broken_must_be_asked() -> None:
     assert cell.verdict == "unchecked" and not cell.as_expected
     cell = next(c for c in matrix(["linux_6_12"], []) if c.clause == "HINT-1")
     assert cell.verdict == "unchecked" and cell.as_expected
+
+
+@pytest.mark.parametrize(
+    ("spoil", "interrupted", "code"),
+    [
+        (lambda judged, broken: None, False, 0),
+        (lambda judged, broken: broken.update({"LIST-1": EXAMPLE}), False, 1),
+        (lambda judged, broken: broken.pop("HINT-5"), False, 1),  # declared, and does not show
+        (lambda judged, broken: broken.update({"LIST-1": EXAMPLE}), True, 130),
+    ],
+)
+@pytest.mark.parametrize("options", [["--json"], []])
+def test_the_exit_status_tells(
+    spoil: Callable[[dict[str, int], dict[str, Example]], object],
+    interrupted: bool,
+    code: int,
+    options: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    judged = dict.fromkeys(clauses(), 1)
+    broken = dict.fromkeys(Linux612.EXPECTED, EXAMPLE)
+    spoil(judged, broken)
+    outcome = Outcome(JOB, "fuzzed", "so far", "so", judged, broken)
+    module = sys.modules["percpu_proofs.commands.review"]
+    monkeypatch.setattr(
+        module, "spread", lambda todo, *_, **__: ([outcome] if todo else [], interrupted)
+    )
+    done = CliRunner().invoke(main, ["review", "--variant", "linux_6_12", *options])
+    assert done.exit_code == code, done.output
 
 
 def test_an_interrupted_review_accuses_nobody() -> None:

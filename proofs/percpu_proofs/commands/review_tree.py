@@ -4,33 +4,43 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from rich.console import Console
+from rich.table import Table
 
 from percpu_proofs.commands import output
 from percpu_proofs.commands.tree_ladder import show_example
 from percpu_proofs.commands.tree_options import ChosenTree
 from percpu_proofs.inputs import InputError, one_of
 from percpu_proofs.kernel.search.accesses import Noted, added
-from percpu_proofs.kernel.search.job import TreeOutcome, run
+from percpu_proofs.kernel.search.job import TreeJob, TreeOutcome, run
 from percpu_proofs.kernel.search.plans import (
+    DRAWN,
     QUICK,
+    UNNAMED,
     TreeSearch,
     deeper,
     noting,
     shallower,
     stopping_at,
 )
+from percpu_proofs.kernel.search.refusal import refuses
+from percpu_proofs.kernel.search.remote import parcel, run_parcel
 from percpu_proofs.kernel.search.trees import (
     BASE,
     PATCHED,
     CompiledTree,
     accesses,
+    broken_on,
+    crosses,
     jobs_for,
+    left_out,
 )
+from percpu_proofs.kernel.workshop import ONE_UNIT
 from percpu_proofs.review.trees import (
+    KM_COUNTS,
     Changes,
     TreeCell,
     changes,
@@ -39,15 +49,15 @@ from percpu_proofs.review.trees import (
     verdicts,
 )
 from percpu_proofs.spread import spread
-from percpu_reference.variants import DEFAULT
 
+REFUSES_NOTHING = "refuses no free that names no live area: such a free is its caller's error"
 MOST_STOPS = 64
 """Places at which actors stand still because a patch makes an access there."""
 
 
 def searches_for(names: Sequence[str], *, quick: bool, deep: bool) -> list[TreeSearch]:
     """Return the searches of a review. Raises InputError for a name that is none."""
-    known = {search.name: search for search in (*QUICK, *noting())}
+    known = {search.name: search for search in (*QUICK, UNNAMED, *noting(), *DRAWN)}
     for name in names:
         if name not in known:
             raise InputError("--search", None, one_of(name, known), name)
@@ -68,31 +78,48 @@ def review_trees(
 ) -> None:
     """Judge a tree, and what patches make of it; exit 1 for what they newly break.
 
-    Without a patch: for what the tree breaks and linux_6_12 does not declare.
+    Without a patch: for what the tree breaks and the variant that it is does not declare.
     """
-    if dask is not None:
-        raise InputError("--dask", None, "processes of this machine, which compiles the tree")
     began = time.perf_counter()
-    with chosen.compiled() as trees:
-        planned = jobs_for(trees, searches)
-        with output.progress_bar("review") as bar:
-            outcomes, interrupted = spread(
-                planned, run, jobs=jobs, dask=dask, on_done=bar, partial=True
-            )
-            new = added_accesses(outcomes)
-            if new and not interrupted:
-                places = tuple(sorted({entry.pc for entry in new})[:MOST_STOPS])
-                more = jobs_for(trees[-1:], stopping_at(places, searches))
-                planned += more
-                found_more, interrupted = spread(
-                    more, run, jobs=jobs, dask=dask, on_done=bar, partial=True
-                )
-                outcomes += found_more
-        interrupted = interrupted or any(outcome.interrupted for outcome in outcomes)
-        cells = {tree.name: verdicts(outcomes, tree.name) for tree in trees}
+    planned: list[TreeJob] = []
+    outcomes: list[TreeOutcome] = []
+    with chosen.compiled() as trees, output.progress_bar("review") as bar:
+        model = trees[0].model()
+        lacking = left_out(trees, searches)
+        refused = _refused(trees, searches)
+        if not refused:
+            lacking |= {
+                one.name: f"the tree {REFUSES_NOTHING}" for one in searches if one.plan.refuses
+            }
+        searches = [one for one in searches if one.name not in lacking]
+        if refused:
+            searches = [_with_wrong_frees(one) if one.plan.programs else one for one in searches]
+
+        def search(more: list[TreeJob]) -> bool:
+            """Run more jobs; return whether there may be more still."""
+            planned.extend(more)
+            options: dict[str, Any] = {"jobs": jobs, "on_done": bar, "partial": True}
+            if dask is None:
+                done, stopped = spread(more, run, **options)
+            else:
+                done, stopped = spread([*map(parcel, more)], run_parcel, dask=dask, **options)
+            outcomes.extend(done)
+            return not stopped and not any(outcome.interrupted for outcome in done)
+
+        interrupted = not (
+            search(jobs_for(trees, [one for one in searches if not one.plan.programs]))
+            and search(_second_round(trees, searches, outcomes))
+            and search(crosses(trees, outcomes))
+        )
+        new = added_accesses(outcomes)
+        cells = {tree.name: verdicts(outcomes, tree.name, model.name) for tree in trees}
+        unknown = undeclared(cells[trees[-1].name], model.name, trees[0].km_counts)
     changed = changes(cells[BASE], cells[PATCHED]) if len(trees) > 1 else None
     newest = cells[trees[-1].name]
-    wrong = undeclared(newest) if changed is None else changed.new
+    if not refused:
+        for of in cells.values():
+            of["API-2"].reason = f"{trees[0].tree.name} {REFUSES_NOTHING}"
+    wrong = unknown if changed is None else changed.new
     if as_json:
         found: dict[str, Any] = {
             "trees": {
@@ -101,8 +128,11 @@ def review_trees(
             },
             "releases": {tree.name: tree.tree.name for tree in trees},
             "changes": asdict(changed or Changes()),
-            "undeclared": undeclared(newest),
+            "variant": model.name,
+            "because": model.because,
+            "undeclared": unknown,
             "not_asked": not_asked(newest),
+            "not_searched": lacking,
             "accesses": {
                 "new": [entry.access.as_json() for entry in new],
                 "all": [e.access.as_json() for e in accesses(outcomes, trees[-1].name)],
@@ -115,14 +145,38 @@ def review_trees(
         output.print_json(found)
     else:
         out = output.console()
-        _show(out, trees, cells, changed, outcomes, clause)
+        _show(out, trees, cells, changed, unknown, outcomes, clause)
         _show_accesses(out, new, accesses(outcomes, trees[-1].name))
+        for name, why in lacking.items():
+            out.print(f"not searched: {name}: {why}", markup=False)
         seconds = time.perf_counter() - began
         _show_end(out, trees, changed, wrong, len(outcomes), len(planned), seconds, interrupted)
     if interrupted:
         raise SystemExit(output.INTERRUPTED)
     if wrong:
         raise SystemExit(output.DIFFERS)
+
+
+def _refused(trees: Sequence[CompiledTree], searches: Sequence[TreeSearch]) -> bool:
+    """Return whether the base refuses frees that name no live area (API-2), if that is asked."""
+    asking = [search for search in searches if search.plan.refuses]
+    return bool(asking) and refuses(trees[0].library(asking[0]))
+
+
+def _with_wrong_frees(search: TreeSearch) -> TreeSearch:
+    return replace(search, plan=replace(search.plan, refuses=True))
+
+
+def _second_round(
+    trees: Sequence[CompiledTree], searches: Sequence[TreeSearch], outcomes: Sequence[TreeOutcome]
+) -> list[TreeJob]:
+    """Return the jobs that draw programs, and those that stop where a patch adds accesses."""
+    drawing = [search for search in searches if search.plan.programs]
+    places = tuple(sorted({entry.pc for entry in added_accesses(outcomes)})[:MOST_STOPS])
+    stopping = jobs_for(trees[-1:], stopping_at(places, searches)) if places else []
+    return [
+        replace(job, known=broken_on(outcomes, job.tree)) for job in jobs_for(trees, drawing)
+    ] + stopping
 
 
 def added_accesses(outcomes: Sequence[TreeOutcome]) -> list[Noted]:
@@ -146,6 +200,7 @@ def _show(
     trees: Sequence[CompiledTree],
     cells: dict[str, dict[str, TreeCell]],
     changed: Changes | None,
+    unknown: list[str],
     outcomes: Sequence[TreeOutcome],
     only: str | None,
 ) -> None:
@@ -159,13 +214,16 @@ def _show(
             ("broken with more operations than before", changed.longer, newest),
         ]
     else:
-        declared = undeclared(newest)
+        model = trees[0].model()
+        out.print(f"{name} is {model.name}: {model.because}", soft_wrap=True)
         broken = [c for c, cell in newest.items() if cell.example is not None]
-        known = [c for c in broken if c not in declared]
+        known = [c for c in broken if c not in unknown]
         groups = [
-            (f"broken, and not declared of {DEFAULT}", declared, newest),
-            (f"broken, as declared of {DEFAULT}", known, newest),
+            (f"broken, and not declared of {model.name}", unknown, newest),
+            (f"broken, as declared of {model.name}", known, newest),
         ]
+        if any(c in KM_COUNTS and newest[c].backings == {"km"} for c in known):
+            out.print(f"known: {ONE_UNIT.partition(',')[0]}")
     for heading, names, of in groups:
         names = [n for n in names if only in (None, n)]
         if not names:
@@ -186,11 +244,19 @@ def _show(
                 soft_wrap=True,
             )
     output.show_not_asked(out, not_asked(newest))
-    rows = []
+    out.print(_bounds(trees, outcomes))
+
+
+def _bounds(trees: Sequence[CompiledTree], outcomes: Sequence[TreeOutcome]) -> Table:
+    """Return how far the searches came: a line for those of both trees that came as far."""
+    names = [tree.name for tree in trees]
+    lines: dict[tuple[str, str], dict[str, str]] = {}
     for outcome in outcomes:
-        rate = f"{outcome.states:,} states, {outcome.edges:,} steps"
-        rows.append((outcome.job.search.name, outcome.job.tree, outcome.bound, rate))
-    out.print(output.table("\nbounds", ("search", "tree", "how far", "what"), rows))
+        line = lines.setdefault((outcome.job.search.name, outcome.bound), {})
+        line[outcome.job.tree] = f"{outcome.states:,}"
+    rows = [(*line, *(states.get(name, "") for name in names)) for line, states in lines.items()]
+    columns = ("search", "how far", *(f"states, {name}" for name in names))
+    return output.table("\nbounds", columns, rows)
 
 
 def _show_accesses(out: Console, new: Sequence[Noted], every: Sequence[Noted]) -> None:

@@ -13,7 +13,7 @@ from itertools import islice, pairwise
 from typing import Final, Generic, TypeVar
 
 from percpu_proofs.explore.system import Schedule, actor_of
-from percpu_proofs.oplist import Operation
+from percpu_proofs.oplist import HANDLES, Operation
 from percpu_spec import gfp
 
 T = TypeVar("T")
@@ -92,7 +92,7 @@ def simpler(program: Program) -> Iterator[Program]:
             yield replace(program, setup=(*setup[:at], plainer, *setup[at + 1 :]))
 
 
-def _stretches(length: int) -> Iterator[range]:
+def stretches(length: int) -> Iterator[range]:
     """Yield stretches to leave out, the longest first, halving down to single ones."""
     size = length
     while size:
@@ -103,7 +103,7 @@ def _stretches(length: int) -> Iterator[range]:
 
 def _shorter_setups(program: Program) -> Iterator[Program]:
     made, freed = ({o[1] for o in program.actors if o[0] == kind} for kind in "af")
-    for gone in _stretches(len(program.setup)):
+    for gone in stretches(len(program.setup)):
         rest = program.setup[: gone.start] + program.setup[gone.stop :]
         held: set[int] = set()
         sound = _sound(rest, held)
@@ -114,10 +114,12 @@ def _shorter_setups(program: Program) -> Iterator[Program]:
 def _fewer_actors(program: Program) -> Iterator[Program]:
     """Leave out actors, with those that free what they allocate."""
     actors = program.actors
-    for stretch in _stretches(len(actors)):
+    for stretch in stretches(len(actors)):
         gone = set(stretch)
         handles = {actors[at][1] for at in gone if actors[at][0] == "a"}
-        gone |= {at for at, o in enumerate(actors) if o[0] == "f" and o[1] in handles}
+        gone |= {at for at, o in enumerate(actors) if o[0] in HANDLES and o[1] in handles}
+        freed = {actors[at][1] for at in gone if actors[at][0] == "f"}
+        gone |= {at for at, o in enumerate(actors) if o[0] == "d" and o[1] in freed}
         left = [at for at in range(len(actors)) if at not in gone]
         if not left and not program.setup:
             continue
@@ -157,12 +159,16 @@ def _without(schedule: Schedule, gone: set[int]) -> Schedule:
 def _sound(operations: Sequence[Operation], held: set[int]) -> tuple[Operation, ...]:
     """Return the operations without frees of what was never allocated; held: handles at the end."""
     sound: list[Operation] = []
+    gone: set[int] = set()
     for operation in operations:
         kind, handle = operation[:2]
         if kind == "f":
             if handle not in held:
                 continue
             held.remove(handle)
+            gone.add(handle)
+        elif (kind == "w" and handle not in held) or (kind == "d" and handle not in gone - held):
+            continue
         elif kind == "a":
             held.add(handle)
         sound.append(operation)

@@ -1,6 +1,6 @@
 """What is searched, as schedulers see it: actors that take steps, one at a time.
 
-A world of the model is one; whatever else runs actors from one point to the next can be another.
+A world of the model is one (world.py), the code of a kernel tree another (kernel/search/system.py).
 Actors are numbered: those of the start first, then runs of the balance work as they begin. A step
 of actor n is written n, and ~n if it asks for memory in vain.
 
@@ -21,7 +21,7 @@ class Need(NamedTuple):
 
     more: bool = True  # it has one left
     mutex: bool = False  # pcpu_alloc_mutex must be free
-    handle: int | None = None  # an area that another actor allocates must be there
+    handle: int | None = None  # an area that another actor allocates must be there; ~: must be gone
     memory: bool = False  # it asks for memory, and may be refused it
 
 
@@ -33,7 +33,7 @@ class Shared(NamedTuple):
     mutex: bool  # pcpu_alloc_mutex is held
     begins: bool  # another run of the balance work may begin
     failures: int  # so many steps may still be refused memory
-    handles: frozenset[int]  # areas that are there, of those that actors allocate and free
+    handles: frozenset[int]  # areas that are there, of those that actors allocate and free; ~: gone
 
 
 class Place(NamedTuple):
@@ -56,7 +56,7 @@ class Steppable(Protocol):
         """Take one."""
 
 
-class System(Steppable, Protocol):
+class Restorable(Steppable, Protocol):
     """Actors that take steps and can be brought back to where they were, to take others."""
 
     @property
@@ -68,6 +68,14 @@ class System(Steppable, Protocol):
 
     def load(self, saved: Any) -> None:
         """Go back to a saved state of this system."""
+
+
+class System(Restorable, Protocol):
+    """One that says of each step what it depends on, as reductions ask.
+
+    Compiled code does not say it: its search compares whole states, and the schedulers that draw
+    or follow a schedule drive it.
+    """
 
     def shared(self) -> Shared:
         """Return what all actors share."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from percpu_proofs.choices import drawn
+from percpu_proofs.choices import Choices, drawn
 from percpu_proofs.explore.scenario import Scenario
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.schedulers.bursts import Bursts
@@ -65,9 +66,25 @@ def draw(seed: int) -> Scenario:
             actors.append(("a", 1_000_000 + at, size, 4, False, asked))
         else:
             actors.append(("P", 1, 0, 0, False, 0))
+    actors = _unusual(drawn(f"{seed}/aside"), setup, actors)
     refused = pick((0, 0, 1))
     drawn_one = Scenario("drawn", "", (), (), geometry, 3, refused, number(10) < 3)
     return drawn_one.with_program(Program(tuple(setup), tuple(actors), failures=refused))
+
+
+def _unusual(
+    choices: Choices, setup: Sequence[Operation], actors: Sequence[Operation]
+) -> list[Operation]:
+    """Return actors some of which forbid I/O, or free once more what was freed."""
+    found: list[Operation] = []
+    for kind, handle, size, align, reserved, asked in actors:
+        if kind == "a" and asked & gfp.KERNEL == gfp.KERNEL and not choices.number(4):
+            asked ^= gfp.KERNEL ^ choices.pick((gfp.NOFS, gfp.NOIO, gfp.KERNEL | gfp.SCOPE_NOIO))
+        found.append((kind, handle, size, align, reserved, asked))
+    freed = [operation[1] for operation in (*setup, *actors) if operation[0] == "f"]
+    if freed and not choices.number(4):
+        found.append(("d", choices.pick(freed), 0, 0, False, 0))
+    return found
 
 
 def run_drawn(
@@ -84,34 +101,42 @@ def run_drawn(
 
 @dataclass(frozen=True, slots=True)
 class FoundSchedule:
-    """A schedule after whose last step kernel and model differ."""
+    """A schedule after whose last step kernel and model differ. seed: of the schedule drawn."""
 
+    library: Library
+    model: Model
     plan: Scenario
+    seed: int
     schedule: Schedule
     difference: str
     token: str
     stopped: str = ""  # why more may be left out
 
+    @classmethod
+    def of(
+        cls, library: Library, model: Model, plan: Scenario, seed: int, done: Confirmed,
+        schedule: Schedule,
+    ) -> FoundSchedule:  # fmt: skip
+        """Return what a run of a plan has shown."""
+        token = str(Token.of(model.name, "", plan, schedule))
+        return cls(library, model, plan, seed, schedule, str(done.difference), token)
 
-def shrunk(
-    library: Library, model: Model, plan: Scenario, seed: int, tries: int
-) -> FoundSchedule:
-    """Return the difference that a plan shows, with as few operations as so many tries allow.
 
-    Schedules are drawn anew; `seed` is that of the one that showed it.
-    """
-    done, schedule = run_drawn(library, model, plan, seed)
+def shrunk(found: FoundSchedule, tries: int) -> FoundSchedule:
+    """Return the difference with as few operations as so many tries allow; drawn anew."""
+    best = found
 
     def shows(program: Program) -> Program | None:
-        nonlocal plan, done, schedule
-        candidate = plan.with_program(program)
-        for again in range(seed, seed + _TRIES):
-            tried, taken = run_drawn(library, model, candidate, again)
+        nonlocal best
+        candidate = found.plan.with_program(program)
+        for seed in range(found.seed, found.seed + _TRIES):
+            tried, taken = run_drawn(found.library, found.model, candidate, seed)
             if tried.difference is not None:
-                plan, done, schedule = candidate, tried, taken
+                best = FoundSchedule.of(
+                    found.library, found.model, candidate, seed, tried, taken
+                )  # fmt: skip
                 return program
         return None
 
-    small = shrink(plan.program, smaller, shows, tries)
-    token = str(Token.of(model.name, "", plan, schedule))
-    return FoundSchedule(plan, schedule, str(done.difference), token, small.stopped)
+    small = shrink(found.plan.program, smaller, shows, tries)
+    return replace(best, stopped=small.stopped)

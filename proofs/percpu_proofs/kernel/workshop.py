@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
-from percpu_proofs.inputs import InputError
-from percpu_proofs.kernel.build import Library, compile_tree
+from percpu_proofs.kernel.build import Library, Warned, all_warnings, compile_tree
+from percpu_proofs.kernel.changes import WORDS, counts_every_unit
 from percpu_proofs.kernel.instance import KernelStopped
 from percpu_proofs.kernel.model import Model, probe
-from percpu_proofs.kernel.tree import Tree, apply_patch, copy_tree, read_tree, unpack
+from percpu_proofs.kernel.patch import apply_patch
+from percpu_proofs.kernel.tree import Tree, copy_tree, read_tree, unpack
 from percpu_reference.variants import DEFAULT
 from percpu_spec.geometry import Backing
+
+ONE_UNIT: Final = "km counts a chunk's pages once for each unit, so it is compared on one CPU"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +34,38 @@ class Workshop:
     def library(self, backing: Backing) -> Library:
         """Return the library with a backing, compiled when first asked for. Raises InputError."""
         if backing not in self.libraries:
-            self.libraries[backing] = compile_tree(self.tree, self.folder, backing, stub=self.stub)
+            library = compile_tree(self.tree, self.folder, backing, stub=self.stub)
+            self.libraries[backing] = replace(library, one_unit=counts_every_unit(library))
         return self.libraries[backing]
+
+    @property
+    def declared(self) -> list[str]:
+        """The declared differences, in words."""
+        km = self.libraries.get("km")
+        said = [ONE_UNIT] if km is not None and km.one_unit else []
+        return self.model.declared + said + missed(self.model, self.tree)
+
+    def warnings(self) -> list[Warned]:
+        """Return what the compiler has warned of, lines of patches first."""
+        return all_warnings(self.tree, self.libraries.values())
+
+
+def missed(model: Model, tree: Tree) -> list[str]:
+    """Return what a tree does not do though its version is not older, in words."""
+    return [
+        f"not as since {release}, though this is {tree.name}: {what}"
+        for release, what in WORDS.items()
+        if model.has is not None and release not in model.has and _dates(release) <= tree.version
+    ]
+
+
+def _dates(release: str) -> tuple[int, ...]:
+    """Return a release as a version; of what no release has yet, one later than all.
+
+    >>> _dates("6.13") <= (6, 13, 7), _dates("mm 1/4") <= (9, 0, 0)
+    (True, False)
+    """
+    return tuple(map(int, release.split("."))) if release[0].isdigit() else (1000,)
 
 
 @contextmanager
@@ -40,25 +74,27 @@ def workshop(
     *,
     patches: tuple[Path, ...] = (),
     stub: Path | None = None,
-    variant: str = DEFAULT,
+    variant: str | None = None,
     fixes: tuple[str, ...] = (),
 ) -> Iterator[Workshop]:
     """Compile the allocator of a tree, given by its folder or archive; the tree is left alone.
 
-    Patches are applied to a copy. Raises InputError for what cannot be used.
+    Patches are applied to a copy; what the tree does without them chooses the variant. Raises
+    InputError for what cannot be used.
     """
-    Model(variant, fixes).variant()
+    model = Model(variant or DEFAULT, fixes)
+    model.variant()
     with tempfile.TemporaryDirectory(prefix="percpu-spec-") as name:
         folder = Path(name)
         top = unpack(source, folder / "unpacked") if source.is_file() else source
-        tree = read_tree(top)
+        tree = base = read_tree(top)
         if patches:
-            tree = copy_tree(tree, folder / "patched")
+            tree = copy_tree(base, folder / "patched")
             for patch in patches:
-                apply_patch(tree, patch)
-        library = compile_tree(tree, folder, "vm", stub=stub)
-        try:
+                tree = apply_patch(tree, patch)
+        library = compile_tree(base, folder, "vm", stub=stub)
+        with suppress(KernelStopped):  # the comparison shows it, with its operations
             model = probe(library, variant, fixes)
-        except KernelStopped as stopped:
-            raise InputError(source, None, f"a kernel that boots ({stopped})") from None
+        if patches:
+            library = compile_tree(tree, folder, "vm", stub=stub)
         yield Workshop(tree, folder, stub, {"vm": library}, model)

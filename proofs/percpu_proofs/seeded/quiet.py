@@ -9,6 +9,7 @@ from percpu_proofs.seeded.planting import Row
 # They break a clause that linux_6_12 breaks itself, or is not asked. With the fixes of `reference`
 # on top of the bug the clause is the first to be broken.
 REPAIRED: list[Row] = [
+    ("ask", " & ~task.forbids", " & ~(task.forbids if task is self.WORK else 0)", "GFP-1"),
     ("block_update_hint_free", "block.right_free = block_bits", "pass", "HINT-3"),
     ("block_refresh_hint", "block.scan_hint = 0", "pass", "HINT-4"),
     ("chunk_refresh_hint", "chunk_md.scan_hint = 0", "pass", "HINT-4"),

@@ -33,6 +33,8 @@ CHUNKS: list[Row] = [
     ("chunk_depopulated", "self.nr_populated -= nr", "pass", "POP-3"),
     ("chunk_depopulated", "self.update_empty_pages(chunk, -nr)", "pass", "POP-1"),
     ("chunk_created", "self.stats.chunk_alloc()", "pass", "STAT-1"),
+    ("ask", "self.env.caller or self.WORK", "self.env.caller or self.WORK._replace(forbids=0)",
+     "GFP-2"),
 ]  # fmt: skip
 
 # backing.py
@@ -92,7 +94,7 @@ MEMCG: list[Row] = [
 
 # operations.py
 OPERATIONS: list[Row] = [
-    ("is_atomic", "not gfp & DIRECT_RECLAIM", "gfp & KERNEL != KERNEL", "API-3"),
+    ("is_atomic", "not may_block(gfp, self.BLOCKING)", "gfp & KERNEL != KERNEL", "API-3"),
     ("alloc_percpu", "is_atomic = self.is_atomic(gfp)", "is_atomic = True", "API-3"),
     ("alloc_percpu", "is_atomic = self.is_atomic(gfp)", "is_atomic = False", "API-3 API-5"),
     ("alloc_percpu", "0 < size <= self.largest", "0 < size <= self.largest + granule", "API-1"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 from cffi import FFI
@@ -18,11 +18,12 @@ from percpu_proofs.kernel.instance import (
     RESCHED,
     UNLOCKED,
     KernelStopped,
+    as_compiled,
     declarations,
     fill_shape,
     load,
 )
-from percpu_proofs.oplist import Operation, text_of
+from percpu_proofs.oplist import HANDLES, WRONG, Operation, text_of
 from percpu_spec.geometry import Geometry
 
 LOCKS: Final = (UNLOCKED, RELEASED)
@@ -47,15 +48,21 @@ WORK: Final = 32
 BEGIN: Final = 64
 FREE: Final = 128
 """Labels of an open search: 0 to 7 an actor goes on, 32 the work begins, 64 + k an operation of the
-alphabet, 128 + h a free of a handle. A bit from 256 on says which request is refused."""
+alphabet, 128 + h a free of a handle, 192 a second free, 193 one inside an area. A bit from 256 on
+says which request is refused."""
+REFUSED: Final = 256
+RUNS: Final = 1 << 18
+"""Labels of steps that were taken: so often its actor ran within the step, times this."""
 
 
 @dataclass(frozen=True, slots=True)
 class SearchPlan:
     """What is searched: from a setup on, callers who choose from an alphabet, or actors.
 
-    operations: the alphabet if there is a `longest`, else what each actor does. merge: stop where
-    the model stops. raw: tell states apart by all of memory.
+    operations: the alphabet if there is a `longest`, else what each actor does. programs: draw so
+    many at random, in the place of all there are. merge: stop where the model stops. raw: tell
+    states apart by all of memory. refuses: frees that name no live area are tried,
+    which a tree refuses (API-2).
     """
 
     sizes: str  # of a geometry, as on the command line
@@ -63,6 +70,7 @@ class SearchPlan:
     setup: tuple[Operation, ...] = ()
     longest: int = 0
     together: int = 1
+    programs: int = 0
     works: int = 2
     waiting: bool = False
     failures: int = 0
@@ -70,6 +78,7 @@ class SearchPlan:
     points: tuple[int, ...] = LOCKS
     merge: bool = False
     raw: bool = False
+    refuses: bool = False
     stops_at: tuple[int, ...] = ()  # places in a library that notes accesses, as offsets
     most_states: int = 400_000
 
@@ -77,6 +86,11 @@ class SearchPlan:
     def geometry(self) -> Geometry:
         """The geometry. Raises GeometryError for one that no kernel boots with."""
         return Geometry().with_changes(self.sizes).require_kernel()
+
+    @property
+    def setup_texts(self) -> tuple[str, ...]:
+        """The operations of the setup, as the operation language writes them."""
+        return tuple(map(text_of, self.setup))
 
 
 @functools.cache
@@ -103,10 +117,9 @@ class CompiledSearch:
         self.ffi = _interface()
         self.lib = load(self.ffi, library.path)
         self._numbers: dict[int, int] = {}
-        low, high, relegation = self.lib.percpu_constants
-        self.geometry = replace(
-            geometry, empty_low=low, empty_high=high, relegation_slot=relegation
-        )
+        self.geometry = as_compiled(self.lib, geometry)
+        self.needed: int = self.lib.percpu_constants[3]  # flags that it takes to sleep
+        self.lib.percpu_refuses = plan.refuses
         try:
             self._map_regions()
             self._boot(geometry)
@@ -157,8 +170,8 @@ class CompiledSearch:
     def _fill(self, entry: Any, operation: Operation) -> None:
         kind, arg, size, align, reserved, gfp = operation
         entry.kind, entry.align, entry.reserved, entry.gfp = ord(kind), align, reserved, gfp
-        entry.size = size if kind in "af" else arg
-        entry.handle = self._numbers.setdefault(arg, len(self._numbers)) if kind in "af" else 0
+        entry.size = size if kind in HANDLES else 0 if kind in WRONG else arg
+        entry.handle = self._numbers.setdefault(arg, len(self._numbers)) if kind in HANDLES else 0
         if len(self._numbers) > MOST_HANDLES:
             raise InputError("setup", None, f"at most {MOST_HANDLES} handles")
 
@@ -196,10 +209,6 @@ class CompiledSearch:
         self.lib.percpu_search_path(node, labels, most)
         return list(labels[0:most])
 
-    def walk(self, labels: Sequence[int]) -> int:
-        """Take the steps of a schedule as a search does; return how many were possible."""
-        return int(self.lib.percpu_search_walk(list(labels), len(labels)))
-
     def replay(self, labels: Sequence[int]) -> bool:
         """Go to where labels lead; return whether the kernel came there."""
         return bool(self.lib.percpu_search_replay(list(labels), len(labels)) == len(labels))
@@ -211,11 +220,6 @@ class CompiledSearch:
         return (
             chr(entry.kind), entry.handle, entry.size, entry.align, bool(entry.reserved), entry.gfp
         )  # fmt: skip
-
-    @property
-    def setup_texts(self) -> tuple[str, ...]:
-        """The operations of the setup, as the operation language writes them."""
-        return tuple(map(text_of, self.plan.setup))
 
     @property
     def handles(self) -> dict[int, int]:

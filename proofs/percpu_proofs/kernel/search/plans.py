@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from percpu_proofs.explore.alphabets import CRUMBS, PAGES, QUARTERS
+from percpu_proofs.explore.alphabets import CRUMBS, EDGES, PAGES, QUARTERS
 from percpu_proofs.explore.scenario import KERNEL_32K, Scenario
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.kernel.instance import ACCESS
@@ -37,7 +37,13 @@ class TreeSearch:
     def bound(self) -> str:
         """What is searched, in words."""
         plan = self.plan
-        failures = f", {plan.failures} refusal of {', '.join(plan.faults)}" if plan.failures else ""
+        kinds = plan.faults[0] if len(plan.faults) == 1 else f"{len(plan.faults)} kinds"
+        failures = f", {plan.failures} refused, of {kinds}" if plan.failures else ""
+        if plan.programs:
+            return (
+                f"{plan.programs} drawn programs of {plan.longest} operations, up to "
+                f"{plan.together} at once{failures}, and the work"
+            )
         if not plan.longest:
             return f"every schedule of {len(plan.operations)} actors and {plan.works} runs of work"
         at_once = f", {plan.together} at once" if plan.together > 1 else ""
@@ -59,6 +65,7 @@ def _open(
 _OPEN = (
     _open("quarters", "quarters of a page, some aligned to half a page", QUARTERS, 5),
     _open("crumbs", "a chunk filled but for a few bytes", CRUMBS, 4),
+    _open("edges", "a chunk filled but for quarters of a page", EDGES, 4),
     _open("pages", "whole pages, some for requests that must not sleep", PAGES, 6),
     _open("whole", "a full first chunk, then single pages", ("28672 4 -", "4096 4 A"), 7),
     _open(
@@ -86,6 +93,10 @@ _OPEN = (
         "killed", "waits for the mutex that end early", ("28672 4 -", "4096 4 -", "4096 4 F"), 3,
         together=2, waiting=True, failures=1, faults=("wait",),
     ),
+    _open(
+        "limits", "requests without I/O or file systems, by their flags and by their task's scope",
+        ("28672 4 -", "4096 4 S", "4096 4 O", "4096 4 s", "4096 4 o"), 3,
+    ),
     _open("km", "chunks born populated", ("28672 4 -", "28672 4 A", "4096 4 -"), 5, "backing=km"),
 )  # fmt: skip
 
@@ -100,13 +111,42 @@ def of_scenario(scenario: Scenario, *, fine: bool = True) -> TreeSearch:
     return TreeSearch(scenario.name, scenario.what, plan)
 
 
+_SIZES = "4096 4 -", "4096 4 A", "8192 4 -", "12288 4 -", "16384 4 A", "20480 4 -", "28672 4 -"
+_CRUMBS = "4 4 -", "12 4 A", "1024 4 -", "2048 4 -", "4092 4 -", "4100 4 A", "4096 4096 -"
+_FULL = "32768 4 -", "32768 4 A"
+
+
+def _drawn(name: str, what: str, requests: Iterable[str], *sizes: str, **more: Any) -> TreeSearch:
+    return _open(name, what, requests, 24, *sizes, together=3, programs=150, **more)
+
+
+DRAWN = (
+    _drawn("drawn", "few sizes each, many operations", (*_SIZES, *_CRUMBS, *_FULL)),
+    _drawn(
+        "drawn-refused", "the same with memory refused", (*_SIZES, *_CRUMBS, *_FULL), failures=2,
+        faults=("page", "area", "metadata", "mapping"), waiting=True,
+    ),
+    _drawn(
+        "drawn-charged", "accounted requests beside others",
+        (*_SIZES, *(f"{text}G".replace("-", "") for text in _SIZES)), "memcg=1",
+    ),
+)  # fmt: skip
+"""Programs drawn at random, with more operations than all lists can be tried of."""
+
 QUICK: tuple[TreeSearch, ...] = (*_OPEN, *(of_scenario(s) for s in SCENARIOS.values()))
-"""What `review --source` runs unless told otherwise."""
+"""What `review --source` runs first, each to its end."""
+
+
+UNNAMED = _open(
+    "unnamed", "frees that name no live area, which the tree refuses",
+    ("28672 4 -", "4096 4 -", "64 4 A"), 4, refuses=True,
+)  # fmt: skip
+"""Runs beside QUICK where a tree refuses such frees (API-2)."""
 
 
 def search_named(name: str) -> TreeSearch:
     """Return one of the searches by its name."""
-    return next(search for search in QUICK if search.name == name)
+    return next(search for search in (*QUICK, *DRAWN) if search.name == name)
 
 
 def deeper(search: TreeSearch) -> TreeSearch:
@@ -114,13 +154,21 @@ def deeper(search: TreeSearch) -> TreeSearch:
     plan = search.plan
     if not plan.longest:
         return search
-    return replace(search, plan=replace(plan, longest=plan.longest + 2, most_states=4_000_000))
+    if plan.programs:
+        more = replace(plan, programs=40 * plan.programs)
+    else:
+        more = replace(plan, longest=plan.longest + 2)
+    return replace(search, plan=replace(more, most_states=4_000_000))
 
 
 def shallower(search: TreeSearch) -> TreeSearch:
-    """Return a search of lists one operation shorter."""
+    """Return a search of lists one operation shorter, or of a third of the programs."""
     plan = search.plan
-    return replace(search, plan=replace(plan, longest=plan.longest - 1)) if plan.longest else search
+    if not plan.longest:
+        return search
+    if plan.programs:
+        return replace(search, plan=replace(plan, programs=plan.programs // 3))
+    return replace(search, plan=replace(plan, longest=plan.longest - 1))
 
 
 STOPS = "stops at "

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,11 +13,15 @@ from typing import Final
 
 from percpu_proofs import data
 from percpu_proofs.inputs import InputError
-from percpu_proofs.kernel.build import CompileError, Library, compile_search
+from percpu_proofs.kernel.build import Library, compile_search, compile_tree
+from percpu_proofs.kernel.changes import counts_every_unit
+from percpu_proofs.kernel.instance import KernelStopped
+from percpu_proofs.kernel.model import Model, probe
+from percpu_proofs.kernel.patch import apply_patch
 from percpu_proofs.kernel.search.accesses import Access, Noted
 from percpu_proofs.kernel.search.job import TreeJob, TreeOutcome
 from percpu_proofs.kernel.search.plans import TreeSearch
-from percpu_proofs.kernel.tree import Tree, apply_patch, copy_tree, read_tree, unpack
+from percpu_proofs.kernel.tree import BACKINGS, Tree, copy_tree, read_tree, unpack
 from percpu_spec.geometry import Backing
 
 BASE: Final = "base"
@@ -32,23 +36,37 @@ class CompiledTree:
     tree: Tree
     folder: Path
     stub: Path | None
-    patches: Sequence[Path] = ()
     libraries: dict[tuple[Backing, bool], Library] = field(default_factory=dict)
+    _model: Model | None = None
+    _km_counts: bool | None = None
 
     def library(self, search: TreeSearch) -> Library:
         """Return the library for a search. Raises InputError for a tree that does not compile."""
         wanted = search.backing, search.noted
         if wanted not in self.libraries:
             self.folder.mkdir(parents=True, exist_ok=True)
-            try:
-                library = compile_search(
-                    self.tree, self.folder, search.backing,
-                    stub=self.stub, noted=search.noted, shared=self.folder.parent,
-                )  # fmt: skip
-            except CompileError as error:
-                raise error.in_patch(self.tree, self.patches) from None
-            self.libraries[wanted] = library
+            self.libraries[wanted] = compile_search(
+                self.tree, self.folder, search.backing,
+                stub=self.stub, noted=search.noted, shared=self.folder.parent,
+            )  # fmt: skip
         return self.libraries[wanted]
+
+    def model(self) -> Model:
+        """Return the variant that the tree is, tried when asked for first. Raises InputError."""
+        if self._model is None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            library = compile_tree(self.tree, self.folder, stub=self.stub)
+            self._model = Model()
+            with suppress(KernelStopped):  # a search shows it
+                self._model = probe(library)
+        return self._model
+
+    def km_counts(self) -> bool:
+        """Return whether km counts a chunk's pages once for each unit. Raises InputError."""
+        if self._km_counts is None:
+            km = compile_tree(self.tree, self.folder, "km", stub=self.stub)
+            self._km_counts = counts_every_unit(km)
+        return self._km_counts
 
 
 @contextmanager
@@ -67,8 +85,8 @@ def compiled_trees(
         if patches:
             patched = copy_tree(base, folder / "patched-source")
             for patch in patches:
-                apply_patch(patched, patch)
-            trees.append(CompiledTree(PATCHED, patched, folder / PATCHED, stub, patches))
+                patched = apply_patch(patched, patch)
+            trees.append(CompiledTree(PATCHED, patched, folder / PATCHED, stub))
         yield trees
 
 
@@ -84,6 +102,44 @@ def jobs_for(trees: Sequence[CompiledTree], searches: Sequence[TreeSearch]) -> l
         for search in searches
         for tree in trees
     ]
+
+
+def left_out(
+    trees: Sequence[CompiledTree], searches: Sequence[TreeSearch]
+) -> dict[str, str]:
+    """Return the searches that cannot be made on all of the trees, each with why not."""
+    lacking = {
+        BACKINGS[search.backing]
+        for search in searches
+        if not all(tree.tree.has(search.backing) for tree in trees)
+    }
+    return {
+        search.name: f"the tree has no {BACKINGS[search.backing]}"
+        for search in searches
+        if BACKINGS[search.backing] in lacking
+    }
+
+
+def broken_on(outcomes: Sequence[TreeOutcome], tree: str) -> frozenset[str]:
+    """Return the clauses of which the searches of a tree have a counterexample."""
+    return frozenset(c for o in outcomes if o.job.tree == tree for c in o.examples)
+
+
+def crosses(trees: Sequence[CompiledTree], outcomes: Sequence[TreeOutcome]) -> list[TreeJob]:
+    """Return jobs that follow what was drawn on one tree alone on the other.
+
+    What chance has found on one may be there on both.
+    """
+    jobs = []
+    for outcome in outcomes:
+        for tree in trees:
+            for clause in sorted(outcome.examples.keys() - broken_on(outcomes, tree.name)):
+                example = outcome.examples[clause]
+                if outcome.job.search.plan.programs and example.labels:
+                    search = replace(outcome.job.search, plan=example.plan)
+                    library = tree.library(search)
+                    jobs.append(TreeJob(tree.name, library, search, schedule=example.labels))
+    return jobs
 
 
 def accesses(outcomes: Sequence[TreeOutcome], tree: str) -> list[Noted]:

@@ -10,13 +10,47 @@ int percpu_running = -1;
 struct actor percpu_actors_[ACTORS];
 static long lent[ACTORS + 1];
 static void *caller OUTSIDE;
-extern unsigned int percpu_without_io;
+static bool away OUTSIDE; // on an actor's stack
+extern unsigned int percpu_scope;
 
 long *percpu_lent(void) { return &lent[percpu_running + 1]; }
 
-// Saves the stack and the registers that a call keeps, and goes on with another stack's.
+// Goes on with another stack. What is needed to come back lies on the stack that is left: all that
+// a search has to keep is what lies there, from where `from` says.
 void percpu_switch(void **from, void *to);
-#if defined(__x86_64__)
+#if defined(PERCPU_UCONTEXT) || !(defined(__x86_64__) || defined(__aarch64__))
+#include <ucontext.h>
+
+enum { BELOW = 256 }; // bytes of a stack that percpu_switch may use below the context
+struct left {
+    void *frame, *back;
+    ucontext_t context;
+};
+
+static struct left *left_at(void **sp) { return (struct left *)((char *)sp + BELOW); }
+
+noinline void percpu_switch(void **from, void *to)
+{
+    struct left here = { .frame = __builtin_frame_address(0), .back = __builtin_return_address(0) };
+
+    *from = (char *)&here - BELOW;
+    swapcontext(&here.context, &left_at(to)->context);
+}
+
+static void **lay(void **top, void (*entry)(void))
+{
+    const unsigned long size = ALIGN(sizeof(struct left), 64);
+    struct left *left = (struct left *)((char *)top - size);
+
+    getcontext(&left->context);
+    left->context.uc_stack.ss_sp = (char *)top - STACK_SIZE;
+    left->context.uc_stack.ss_size = STACK_SIZE - size;
+    makecontext(&left->context, entry, 0);
+    return (void **)((char *)left - BELOW);
+}
+static void *frame_of(void **sp) { return *(void **)left_at(sp)->frame; }
+static void *return_of(void **sp) { return left_at(sp)->back; }
+#elif defined(__x86_64__)
 enum { SAVED = 6 };
 asm(".text\n.hidden percpu_switch\n.globl percpu_switch\n.type percpu_switch,@function\n"
     "percpu_switch:\n"
@@ -56,13 +90,39 @@ static void **lay(void **top, void (*entry)(void))
 }
 static void *frame_of(void **sp) { return sp[10]; }
 static void *return_of(void **sp) { return sp[11]; }
+#endif
+
+// A switch as those who check addresses know it: they are told the stack that it goes to.
+#ifdef PERCPU_SHADED
+#include <sanitizer/common_interface_defs.h>
+
+static const void *caller_stack OUTSIDE;
+static size_t caller_stack_size OUTSIDE;
+
+static void arrive(void *fake) { __sanitizer_finish_switch_fiber(fake, NULL, NULL); }
+static void arrive_first(void)
+{
+    __sanitizer_finish_switch_fiber(NULL, &caller_stack, &caller_stack_size);
+}
+static void leave(void **fake, const void *stack, size_t size)
+{
+    __sanitizer_start_switch_fiber(fake, stack, size);
+}
+static void leave_to_caller(void **fake)
+{
+    leave(fake, caller_stack, caller_stack_size);
+}
 #else
-#error "a search needs a switch of stacks for this machine: see search/actors.c"
+static void arrive(void *fake) { (void)fake; }
+static void arrive_first(void) {}
+static void leave(void **fake, const void *stack, size_t size) { (void)fake, (void)stack, (void)size; }
+static void leave_to_caller(void **fake) { (void)fake; }
 #endif
 
 void percpu_yield(int point)
 {
     struct actor *actor = &percpu_actors_[percpu_running];
+    void *fake = NULL;
 
     if (point != PERCPU_UNLOCKED && percpu_lock_held())
         percpu_complain(&percpu_environment.misuse,
@@ -70,17 +130,21 @@ void percpu_yield(int point)
     if (point != PERCPU_WAITING && !(percpu_stops >> point & 1))
         return;
     actor->point = point;
-    actor->without_io = percpu_without_io;
+    actor->scope = percpu_scope;
+    leave_to_caller(&fake);
     percpu_switch(&actor->sp, caller);
+    arrive(fake);
 }
 
 static void __attribute__((noreturn)) entry(void)
 {
     struct actor *actor = &percpu_actors_[percpu_running];
 
+    arrive_first();
     percpu_do(&actor->operation, &actor->outcome);
     actor = &percpu_actors_[percpu_running];
     actor->point = PERCPU_DONE;
+    leave_to_caller(NULL);
     percpu_switch(&actor->sp, caller);
     __builtin_trap();
 }
@@ -97,10 +161,15 @@ void percpu_actor_begin(int number, const struct percpu_operation *operation)
 static int step(int number, struct percpu_outcome *outcome)
 {
     struct actor *actor = &percpu_actors_[number];
+    void *fake = NULL;
 
     percpu_running = number;
-    percpu_without_io = actor->without_io;
+    percpu_scope = actor->scope;
+    away = true;
+    leave(&fake, (void *)(STACK_TOP(number) - STACK_SIZE), STACK_SIZE);
     percpu_switch(&caller, actor->sp);
+    arrive(fake);
+    away = false;
     if (actor->point == PERCPU_DONE)
         actor->sp = (void *)STACK_TOP(number);
     *outcome = actor->outcome;
@@ -111,8 +180,13 @@ int percpu_actor_step(int number, struct percpu_outcome *outcome)
 {
     int point = percpu_guarded(step, number, outcome);
 
+    if (away) { // it stopped where it stood
+        leave_to_caller(NULL);
+        arrive(NULL);
+        away = false;
+    }
     percpu_running = -1;
-    percpu_without_io = 0;
+    percpu_scope = 0;
     return point;
 }
 

@@ -11,7 +11,11 @@
 // The kernel's memory: statics of its own and of the stubs in the section percpu_state, an arena,
 // and a stack for each actor. All lie at the same addresses in every state.
 enum { ACTORS = 8, HANDLES = 64 };
+#ifdef PERCPU_SHADED
+#define STACK_SIZE (1UL << 18) // what a report of an address takes
+#else
 #define STACK_SIZE 8192UL
+#endif
 #define STACKS 0x200000000000UL
 #define ARENA 0x210000000000UL
 #define ARENA_SIZE (1UL << 22)
@@ -24,8 +28,8 @@ struct actor {
     struct percpu_operation operation;
     struct percpu_outcome outcome;
     int point;
-    unsigned int without_io;
-    int asked, refused;       // what it has done so far, for clauses that ask at its end
+    unsigned int scope;
+    int asked, refused, warned; // what it has done, or need not, for clauses that ask at its end
     void *placed;             // the chunk of an area that it has taken and that may lack pages
     int off, size;            // of that, in bytes
 };
@@ -36,6 +40,7 @@ int percpu_actor_step(int number, struct percpu_outcome *outcome);
 
 // describe.c, a part of library.c
 extern void **percpu_handles;
+extern struct percpu_given *percpu_given;
 long percpu_describe(int *words, int *records);
 unsigned long percpu_place(unsigned long word, unsigned long stack);
 unsigned long percpu_neighbour(int chunk, bool previous);
@@ -53,6 +58,7 @@ long percpu_used_bytes(void);
 bool percpu_lock_held(void);
 int percpu_mutex_holder(void);
 bool percpu_is_async(void);
+bool percpu_float_is_low(void);
 bool percpu_is_atomic(const struct percpu_operation *operation);
 int percpu_leaks(void);
 void percpu_watch(bool on);
@@ -83,17 +89,23 @@ extern int percpu_current;  // the allocator's state among those met
 bool percpu_key(int quiescent, struct hash *key, int node);
 int percpu_key_begin(long most);
 
+// nodes.c
+int percpu_nodes_begin(long most);
+
 // steps.c
 enum { LEFT_OUT = -100, MOST_LABELS = 512, RUNS_SHIFT = 18 };
 extern struct percpu_plan percpu_plan;
 extern int percpu_works_left, percpu_failures_left, percpu_begun, percpu_operations;
 extern int percpu_nr_actors;
 bool percpu_is_under_way(int actor);
+bool percpu_frees_wrongly(const struct percpu_operation *operation);
+int percpu_wrong_handle(bool held);
 bool percpu_all_done(void);
 int percpu_enabled(int *labels);
 int percpu_take(int label);
 int percpu_exact(int label);
 void percpu_complete(void);
+void percpu_describe_run(void);
 void percpu_remember(void);
 void *percpu_reserve(unsigned long bytes);
 
