@@ -201,7 +201,7 @@ class Replay(WorkReplay):
                 self.choose(call, index)
             self._begin(call)
         elif call.gap is not None and call.gap.kind is Kind.FLAGS:
-            return  # its mark comes later
+            self._run(call)  # unless its mark comes later
         else:
             if self.silent(call):
                 self.choose(call, index)
@@ -253,7 +253,11 @@ class Replay(WorkReplay):
         if gap is FREE_LIST:
             return request.area < 0 or self._makes(request) or request.expected is None
         if gap.kind is Kind.FLAGS:
-            if gap is DONE or not request.atomic:
+            if gap is DONE:
+                return True
+            if self.index < request.index:
+                return False  # a failure is printed first
+            if not request.atomic:
                 return True
             moment = Moment(call.kind, call.at, call.nth)
             if self.order.get(moment, 0) > self.index + self.taking:
