@@ -88,11 +88,7 @@ def texts(found: Found) -> list[str]:
 
 def geometry_text(found: Found) -> str:
     """Return the sizes as --geometry takes them."""
-    g = found.case.geometry
-    return (
-        f"unit={g.unit},static={g.static},reserved={g.reserved},dyn={g.dyn},cpus={g.cpus},"
-        f"groups={g.groups},memcg={int(g.memcg)},async={int(g.async_enabled)},backing={g.backing}"
-    )
+    return found.case.geometry.text
 
 
 def schedule_as_json(found: FoundSchedule) -> dict[str, Any]:
