@@ -14,10 +14,20 @@ from rich.text import Text
 
 from percpu_contracts.registry import COMPILED
 from percpu_proofs.commands import output
-from percpu_proofs.commands.source import SIZES, Kind, expand, kind_of, read_source
+from percpu_proofs.commands.source import (
+    SIZES,
+    Kind,
+    asked_for,
+    expand,
+    kind_of,
+    read_source,
+    sizes,
+)
 from percpu_proofs.conformance.vector_file import SUFFIX, read_vector
+from percpu_proofs.explore.token import read_token
 from percpu_proofs.inputs import InputError, read_text
 from percpu_proofs.kernel import found as differences
+from percpu_proofs.kernel.build import Form
 from percpu_proofs.kernel.differential import (
     CASES,
     OPERATIONS,
@@ -35,7 +45,7 @@ from percpu_proofs.kernel.schedule import Confirmed, confirm
 from percpu_proofs.kernel.workshop import Workshop, workshop
 from percpu_proofs.machine import HandleError, Machine
 from percpu_reference import DEFAULT, build
-from percpu_spec.geometry import Backing
+from percpu_spec.geometry import PAGE_SIZES, Geometry
 
 _source = click.option(
     "--source",
@@ -57,7 +67,7 @@ _stub = click.option(
 _geometry = click.option(
     "--geometry",
     metavar="NAME=VALUE,...",
-    help=f"Sizes for operation lists: {', '.join(SIZES)}.",
+    help=f"Sizes for operation lists: {', '.join(SIZES)}. Drawn cases take page=N alone.",
 )
 
 
@@ -128,18 +138,16 @@ def kernel(
     with workshop(source, patches=patches, stub=stub, variant=variant, fixes=fixes) as shop:
         try:
             if tokens:
-                confirmed += [confirm(shop.library("vm"), shop.model, token) for token in tokens]
+                confirmed += [_confirm(shop, text) for text in tokens]
             if files:
                 _run_files(shop, files, geometry, clauses, tally)
             if not files and not tokens:
                 if count is None and seconds is None:
                     count = 100_000
-                backings: tuple[Backing, ...] = ("vm", "vm", "vm", "km", "km")
-                if backing != "both":
-                    backings = (backing,)
+                forms = _forms(backing, None if files else geometry)
                 with output.progress_bar("operations") as bar:
                     run_tasks(
-                        _tasks(shop, backings, seed, clauses, count), tally, jobs=jobs or _cpus(),
+                        _tasks(shop, forms, seed, clauses, count), tally, jobs=jobs or _cpus(),
                         operations=count, seconds=seconds, progress=bar,
                     )  # fmt: skip
         except KeyboardInterrupt:
@@ -161,9 +169,26 @@ def _cpus() -> int:
     return len(os.sched_getaffinity(0))
 
 
+def _confirm(shop: Workshop, text: str) -> Confirmed:
+    """Replay a token on the kernel that it is for."""
+    token = read_token(text)
+    return confirm(shop.library(Form.of(token.scenario.sizes)), shop.model, token)
+
+
+def _forms(backing: Literal["vm", "km", "both"], geometry: str | None) -> tuple[Form, ...]:
+    """Return the forms of kernels that cases are drawn for, in turn: km with SMP and without."""
+    asked = sizes(geometry)
+    if asked.keys() - {"page"}:
+        expected = "page=N alone for drawn cases: the other sizes are drawn"
+        raise InputError("--geometry", None, expected, geometry)
+    page = asked_for(geometry, Geometry(unit=PAGE_SIZES[-1])).page
+    vm, km, up = Form("vm", page), Form("km", page), Form("km", page, smp=False)
+    return {"vm": (vm,), "km": (km, up), "both": (vm, vm, vm, km, up)}[backing]
+
+
 def _tasks(
     shop: Workshop,
-    backings: tuple[Backing, ...],
+    forms: tuple[Form, ...],
     seed: int,
     clauses: bool,
     operations: int | None,
@@ -173,12 +198,11 @@ def _tasks(
     for turn in itertools.count():
         number = turn // 4 * 4 + (turn + 3) % 4
         start = seed * 1_000_003 + number
-        if number % 4 == 3 and "vm" in backings:
-            yield Task(
-                shop.library("vm"), shop.model, start, clauses, schedules=SCHEDULES * cases // CASES
-            )
+        if number % 4 == 3 and forms[0].backing == "vm":
+            schedules = SCHEDULES * cases // CASES
+            yield Task(shop.library(forms[0]), shop.model, start, clauses, schedules=schedules)
         else:
-            library = shop.library(backings[number % len(backings)])
+            library = shop.library(forms[number % len(forms)])
             yield Task(library, shop.model, start, clauses, cases)
 
 
@@ -189,7 +213,7 @@ def _run_files(
         read = read_source(path, geometry)
         if read.kind is Kind.TRACE:
             raise InputError(path, None, "an operation list or a vector")
-        task = Task(shop.library(read.geometry.backing), shop.model, 0, clauses)
+        task = Task(shop.library(Form.of(read.geometry)), shop.model, 0, clauses)
         try:
             tally.add(run_one(task, Case(read.geometry, read.listed.operations)))
         except HandleError:  # run by the model alone, the list says at which line
@@ -338,7 +362,7 @@ def record(
             files = expand(paths)
             for number, path in enumerate(files, 1):
                 recording = _recording(path, geometry)
-                library = shop.library(recording.geometry.backing)
+                library = shop.library(Form.of(recording.geometry))
                 try:
                     entry = write_vector(
                         out / recording.name, library, shop.model.version, recording
@@ -363,8 +387,6 @@ def _recording(path: Path, changes: str | None) -> Recording:
     if kind_of(path) is Kind.VECTOR:
         texts = [str(line["in"]) for line in read_vector(path).records[1:]]
         return Recording(path.name, read.geometry, read.listed, texts)
-    if read.geometry.backing != "vm":
-        raise InputError(path, None, "backing=vm: vectors have no place for another")
     lines = read_text(path).split("\n")
     texts = [" ".join(lines[n - 1].partition("#")[0].split()) for n in read.listed.lines]
     name = path.name.removesuffix(".gz").removesuffix(".ops") + SUFFIX

@@ -116,7 +116,7 @@ def run_task(task: Task, into: Tally | None = None) -> Tally:
         if tally.found is not None or _stopped():
             break
         choices = drawn(f"{task.seed}/{number}")
-        tally.add(run_one(task, draw_case(choices, task.library.backing, task.operations)))
+        tally.add(run_one(task, draw_case(choices, task.library.form, task.operations)))
     return tally
 
 
@@ -124,7 +124,7 @@ def _run_schedules(task: Task, tally: Tally) -> Tally:
     for number in range(task.seed * task.schedules, (task.seed + 1) * task.schedules):
         if _stopped():
             break
-        plan = interleaved.draw(number)
+        plan = interleaved.draw(number, task.library.form.page)
         done, _ = interleaved.run_drawn(task.library, task.model, plan, number)
         tally.schedules += 1
         tally.steps += done.steps

@@ -152,14 +152,12 @@ def save(found: Found, model: Model, path: Path) -> Path:
     lines = texts(found)
     listed = OperationList(path, found.case.operations, range(2, len(lines) + 2))
     recording = Recording(path.name, found.case.geometry, listed, lines)
-    reason = "a vector has no place for this backing"
     try:
-        if found.case.geometry.backing == "vm":
-            try:
-                write_vector(path, found.library, model.version, recording)
-                return path
-            except KernelStopped as stopped:
-                reason = str(stopped)
+        try:
+            write_vector(path, found.library, model.version, recording)
+            return path
+        except KernelStopped as stopped:
+            reason = str(stopped)
         path = path.with_name(path.name.partition(".")[0] + ".ops")
         head = f"# {found.library.release}: {reason}\n# --geometry {geometry_text(found)}\n"
         path.write_text(head + "".join(f"{line}\n" for line in lines))

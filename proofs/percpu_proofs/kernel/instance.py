@@ -54,7 +54,7 @@ def fill_shape(shape: Any, geometry: Geometry) -> None:
     """Enter what a kernel boots with (struct percpu_shape)."""
     shape.unit, shape.static_size = geometry.unit, geometry.static
     shape.reserved, shape.dyn = geometry.reserved, geometry.dyn
-    shape.cpus, shape.groups = geometry.cpus, geometry.groups
+    shape.cpus, shape.groups, shape.spare = geometry.cpus, geometry.groups, geometry.spare
     shape.memcg, shape.async_enabled = geometry.memcg, geometry.async_enabled
 
 
@@ -63,9 +63,7 @@ class Kernel:
 
     def __init__(self, library: Library, geometry: Geometry) -> None:
         """Load a copy of the library and boot it; raises KernelStopped if that fails."""
-        geometry.require_kernel()
-        if geometry.backing != library.backing:
-            raise InputError("geometry", None, f"backing={library.backing}", geometry.backing)
+        library.form.require(geometry.require_kernel())
         self.geometry = geometry
         self.ffi = interface()
         self.lib = load(self.ffi, library.path)

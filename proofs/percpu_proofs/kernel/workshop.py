@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from percpu_proofs.inputs import InputError
-from percpu_proofs.kernel.build import Library, compile_tree
+from percpu_proofs.kernel.build import Form, Library, compile_tree
 from percpu_proofs.kernel.instance import KernelStopped
 from percpu_proofs.kernel.model import Model, probe
 from percpu_proofs.kernel.tree import Tree, apply_patch, copy_tree, read_tree, unpack
 from percpu_reference.variants import DEFAULT
-from percpu_spec.geometry import Backing
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +23,14 @@ class Workshop:
     tree: Tree
     folder: Path
     stub: Path | None
-    libraries: dict[Backing, Library]
+    libraries: dict[Form, Library]
     model: Model
 
-    def library(self, backing: Backing) -> Library:
-        """Return the library with a backing, compiled when first asked for. Raises InputError."""
-        if backing not in self.libraries:
-            self.libraries[backing] = compile_tree(self.tree, self.folder, backing, stub=self.stub)
-        return self.libraries[backing]
+    def library(self, form: Form) -> Library:
+        """Return the library of a form, compiled when first asked for. Raises InputError."""
+        if form not in self.libraries:
+            self.libraries[form] = compile_tree(self.tree, self.folder, form, stub=self.stub)
+        return self.libraries[form]
 
 
 @contextmanager
@@ -56,9 +55,9 @@ def workshop(
             tree = copy_tree(tree, folder / "patched")
             for patch in patches:
                 apply_patch(tree, patch)
-        library = compile_tree(tree, folder, "vm", stub=stub)
+        library = compile_tree(tree, folder, stub=stub)
         try:
             model = probe(library, variant, fixes)
         except KernelStopped as stopped:
             raise InputError(source, None, f"a kernel that boots ({stopped})") from None
-        yield Workshop(tree, folder, stub, {"vm": library}, model)
+        yield Workshop(tree, folder, stub, {library.form: library}, model)

@@ -24,7 +24,8 @@ WHERE_FROM: Final = (
 NO_LINES: Final = (
     "the percpu layout: a line 'percpu: Embedded N pages/cpu s.. r.. d.. u..' (KERN_INFO: a "
     "console log has it unless the kernel was booted with quiet or loglevel=6 or less) or "
-    f"{GROUP_LINES} ({WHERE_FROM}); where later messages have overwritten them, boot with log_buf_len=4M"
+    f"{GROUP_LINES} ({WHERE_FROM}); where later messages have overwritten them, boot with "
+    "log_buf_len=4M"
 )
 
 

@@ -13,12 +13,11 @@ from typing import Final
 
 from percpu_proofs import data
 from percpu_proofs.inputs import InputError
-from percpu_proofs.kernel.build import CompileError, Library, compile_search
+from percpu_proofs.kernel.build import CompileError, Form, Library, compile_search
 from percpu_proofs.kernel.search.accesses import Access, Noted
 from percpu_proofs.kernel.search.job import TreeJob, TreeOutcome
 from percpu_proofs.kernel.search.plans import TreeSearch
 from percpu_proofs.kernel.tree import Tree, apply_patch, copy_tree, read_tree, unpack
-from percpu_spec.geometry import Backing
 
 BASE: Final = "base"
 PATCHED: Final = "patched"
@@ -26,23 +25,23 @@ PATCHED: Final = "patched"
 
 @dataclass(slots=True)
 class CompiledTree:
-    """A tree with its searches compiled, each backing when it is asked for first."""
+    """A tree with its searches compiled, each form when it is asked for first."""
 
     name: str  # base or patched
     tree: Tree
     folder: Path
     stub: Path | None
     patches: Sequence[Path] = ()
-    libraries: dict[tuple[Backing, bool], Library] = field(default_factory=dict)
+    libraries: dict[tuple[Form, bool], Library] = field(default_factory=dict)
 
     def library(self, search: TreeSearch) -> Library:
         """Return the library for a search. Raises InputError for a tree that does not compile."""
-        wanted = search.backing, search.noted
+        wanted = search.form, search.noted
         if wanted not in self.libraries:
             self.folder.mkdir(parents=True, exist_ok=True)
             try:
                 library = compile_search(
-                    self.tree, self.folder, search.backing,
+                    self.tree, self.folder, search.form,
                     stub=self.stub, noted=search.noted, shared=self.folder.parent,
                 )  # fmt: skip
             except CompileError as error:
@@ -74,7 +73,7 @@ def compiled_trees(
 
 def jobs_for(trees: Sequence[CompiledTree], searches: Sequence[TreeSearch]) -> list[TreeJob]:
     """Return all jobs; the two trees' turns alternate. Raises InputError."""
-    one_of_each = {(search.backing, search.noted): search for search in searches}.values()
+    one_of_each = {(search.form, search.noted): search for search in searches}.values()
     for search in one_of_each:  # what is the same for all is compiled with the first
         trees[0].library(search)
     with ThreadPoolExecutor() as pool:  # the compiler's processes side by side

@@ -22,7 +22,7 @@ struct percpu_environment {
 
 struct percpu_shape {
     long unit, static_size, reserved, dyn;
-    int cpus, groups, memcg, async_enabled;
+    int cpus, groups, spare, memcg, async_enabled; // spare: units that belong to no CPU
 };
 
 struct percpu_operation {
