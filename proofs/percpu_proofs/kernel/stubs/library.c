@@ -171,6 +171,8 @@ void percpu_note_freed(void *memory)
 {
     for (int n = 0; n < nr_live; n++) // without the event that tells
         if (live[n].chunk == memory) {
+            if (live[n].id <= 0)
+                percpu_stop(PERCPU_BUG, "LIST-1: a chunk that boot has made is destroyed");
             forget_live(n);
             break;
         }
