@@ -104,8 +104,10 @@ def test_run_vectors_at_every_level() -> None:
 
 def test_run_a_folder_of_vectors() -> None:
     found = read_json("run", SHIPPED, "--contracts", "off")
-    assert found["operations"] == 5365
-    assert len(found["runs"]) == 6
+    assert found["operations"] == 6035
+    assert len(found["runs"]) == 12
+    assert {run["geometry"]["page"] for run in found["runs"]} == {4096, 16384, 65536}
+    assert {run["geometry"]["backing"] for run in found["runs"]} == {"vm", "km"}
     assert found["ok"]
     assert found["final_checksum"] is None  # of each run, not of all
 

@@ -17,11 +17,10 @@ from percpu_proofs.commands import output
 from percpu_proofs.commands.source import (
     SIZES,
     Kind,
-    asked_for,
     expand,
     kind_of,
+    page_asked_for,
     read_source,
-    sizes,
 )
 from percpu_proofs.conformance.vector_file import SUFFIX, read_vector
 from percpu_proofs.explore.token import read_token
@@ -45,7 +44,6 @@ from percpu_proofs.kernel.schedule import Confirmed, confirm
 from percpu_proofs.kernel.workshop import Workshop, workshop
 from percpu_proofs.machine import HandleError, Machine
 from percpu_reference import DEFAULT, build
-from percpu_spec.geometry import PAGE_SIZES, Geometry
 
 _source = click.option(
     "--source",
@@ -177,11 +175,7 @@ def _confirm(shop: Workshop, text: str) -> Confirmed:
 
 def _forms(backing: Literal["vm", "km", "both"], geometry: str | None) -> tuple[Form, ...]:
     """Return the forms of kernels that cases are drawn for, in turn: km with SMP and without."""
-    asked = sizes(geometry)
-    if asked.keys() - {"page"}:
-        expected = "page=N alone for drawn cases: the other sizes are drawn"
-        raise InputError("--geometry", None, expected, geometry)
-    page = asked_for(geometry, Geometry(unit=PAGE_SIZES[-1])).page
+    page = page_asked_for(geometry)
     vm, km, up = Form("vm", page), Form("km", page), Form("km", page, smp=False)
     return {"vm": (vm,), "km": (km, up), "both": (vm, vm, vm, km, up)}[backing]
 

@@ -13,7 +13,7 @@ from percpu_proofs.inputs import InputError, read_json, read_text
 from percpu_proofs.oplist import SHAPES, OperationList, parse_operations
 from percpu_proofs.traces.reader import is_run
 from percpu_proofs.traces.text import looks_like_text
-from percpu_spec.geometry import Geometry, GeometryError
+from percpu_spec.geometry import PAGE_SIZES, Geometry, GeometryError
 
 SIZES = (
     "page", "unit", "static", "reserved", "dyn", "cpus", "groups", "spare", "memcg", "async",
@@ -120,6 +120,13 @@ def asked_for(changes: str | None, geometry: Geometry) -> Geometry:
         return geometry.with_mapping(sizes(changes)).require_kernel()
     except GeometryError as error:
         raise InputError("--geometry", None, f"sizes that a kernel boots with ({error})") from None
+
+
+def page_asked_for(changes: str | None) -> int:
+    """Return the page size of the command line, the only size asked for. Raises InputError."""
+    if sizes(changes).keys() - {"page"}:
+        raise InputError("--geometry", None, "page=N alone: other sizes follow from it", changes)
+    return asked_for(changes, Geometry(unit=PAGE_SIZES[-1])).page
 
 
 def sizes(text: str | None) -> dict[str, str]:
