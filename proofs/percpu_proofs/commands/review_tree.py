@@ -10,8 +10,8 @@ from typing import Any
 from rich.console import Console
 
 from percpu_proofs.commands import output
-from percpu_proofs.commands.tree_ladder import show_example
 from percpu_proofs.commands.source import page_asked_for
+from percpu_proofs.commands.tree_ladder import show_example
 from percpu_proofs.commands.tree_options import ChosenTree
 from percpu_proofs.inputs import InputError, one_of
 from percpu_proofs.kernel.search.accesses import Noted, added
