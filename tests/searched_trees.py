@@ -13,11 +13,11 @@ from search_bugs import Edit
 
 from percpu_proofs.kernel.build import Library, compile_search
 from percpu_proofs.kernel.search.job import TreeJob, TreeOutcome, searched
-from percpu_proofs.kernel.search.plans import QUICK, TreeSearch, noting
+from percpu_proofs.kernel.search.plans import DRAWN, QUICK, TreeSearch, noting
 from percpu_proofs.kernel.search.trees import CompiledTree
 from percpu_proofs.kernel.tree import Tree, copy_tree
 
-SEARCHES = {search.name: search for search in (*QUICK, *noting())}
+SEARCHES = {search.name: search for search in (*QUICK, *DRAWN, *noting())}
 SOURCE = "mm/percpu.c"
 FREES = "size = pcpu_free_area(chunk, off);"
 """The statement of free_percpu under pcpu_lock that frees."""

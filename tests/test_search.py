@@ -17,9 +17,10 @@ from percpu_proofs.explore.ladder import replayed
 from percpu_proofs.explore.modes import search as model_search
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.token import read_token
+from percpu_proofs.kernel import build
 from percpu_proofs.kernel.build import Library
 from percpu_proofs.kernel.search.compiled import CompiledSearch
-from percpu_proofs.kernel.search.job import TreeJob, searched, with_model
+from percpu_proofs.kernel.search.job import TreeJob, searched
 from percpu_proofs.kernel.search.judge import Judge
 from percpu_proofs.kernel.search.plans import (
     TreeSearch,
@@ -101,6 +102,23 @@ def test_keys_of_all_memory_reach_the_same_states(name: str, operations: int, bu
     assert _states(library, search) == _states(library, raw)
 
 
+def test_on_machines_without_a_switch_of_our_own_the_search_is_the_same(
+    built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "_SEARCH", (*build._SEARCH, "-DPERCPU_UCONTEXT"))
+    library = build.compile_search(tree_of(FOUND[-1]), tmp_path)
+    switching = search_library(FOUND[-1], built / FOUND[-1].name)
+    search = SEARCHES["reclaim-frees"]
+    assert _states(library, search) == _states(switching, search)
+    ours, theirs = (searched(TreeJob("base", each, search)) for each in (library, switching))
+    assert ours.schedules == theirs.schedules
+    stands = [
+        [(rung.function, rung.line) for rung in outcome.examples["RCL-3"].retraced.rungs]
+        for outcome in (ours, theirs)
+    ]
+    assert stands[0] == stands[1]
+
+
 @pytest.mark.parametrize(
     "edit",
     deep_unless(lambda edit: edit.search == "reserved", EDITS),
@@ -170,7 +188,7 @@ def test_what_the_tree_breaks_the_model_breaks(name: str, built: Path) -> None:
     outcome = searched(TreeJob("base", library, search))
     assert outcome.examples
     for clause, example in outcome.examples.items():
-        token = with_model(example, search.plan).on_model.token
+        token = example.with_model().on_model.token
         assert token is not None, clause
         broken = {broken for rung in replayed(read_token(token)) for broken, _ in rung.broken}
         assert clause in broken

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from depth import deep_unless
+from distributed import LocalCluster
 from kernel_trees import FOUND, MISSING, tree_of
 from processes import COMMAND, IN_BACKGROUND, is_ready, started
 from searched_trees import (
@@ -126,6 +127,23 @@ def test_review_of_a_patch(tmp_path: Path) -> None:
     assert "FLT-1" in json.loads(replayed.stdout)["broken"]
     sound = CliRunner().invoke(main, ["replay", example["token"], *base, "--json"])
     assert sound.exit_code == 1  # the base does not break it
+
+
+@pytest.mark.deep
+def test_review_on_a_cluster() -> None:
+    """Its workers get the library, and bring home what processes of this machine do."""
+    source = ("--source", str(tree_of(FOUND[-1]).top), "--search", "crumbs", "--search", "drawn")
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+    ) as cluster:
+        _, there = _review(*source, "--dask", cluster.scheduler_address)
+    _, here = _review(*source)
+    shown = [
+        {clause: (cell["verdict"], cell["counterexample"]) for clause, cell in of.items()}
+        for of in (there["trees"]["base"], here["trees"]["base"])
+    ]
+    assert shown[0] == shown[1]
+    assert shown[0]["LIST-2"][0] == "violated"
 
 
 @pytest.mark.deep

@@ -246,7 +246,7 @@ class Callers(RuleBasedStateMachine):
             assert env.live_pages == 0
 
 
-QUICK = {"linux_6_12": ("hidden", "km"), "reference": ("kernel", "small")}
+QUICK = {"linux_6_12": ("hidden",), "reference": ("kernel",)}
 EACH = [(v, name) for v in ("linux_6_12", "reference") for name in GEOMETRIES]
 
 

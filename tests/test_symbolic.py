@@ -176,7 +176,7 @@ def test_a_limit_on_the_command_line_holds() -> None:
         "--per_condition_timeout", "0.2", "percpu_reference.checked.Linux612Full.chunk_populated"
     )
     assert run.returncode == 0, run.stderr
-    assert "Not confirmed. The guard of 0 CPU seconds ended the search after" in run.stdout
+    assert "Not confirmed. The guard of 0.2 CPU seconds ended the search after" in run.stdout
 
 
 @pytest.mark.deep

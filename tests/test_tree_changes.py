@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from percpu_proofs.kernel.search.job import TreeExample
+from percpu_proofs.kernel.search.example import TreeExample
+from percpu_proofs.kernel.search.plans import search_named
 from percpu_proofs.kernel.search.retrace import Retraced
 from percpu_proofs.review.trees import TreeCell, changes
 
@@ -15,7 +16,8 @@ def _cell(length: int | None, whole: frozenset[str], search: str = "pages") -> d
     """Return the cells of a tree that breaks FLT-1 with so many operations, or not at all."""
     example = None
     if length is not None:
-        example = TreeExample("FLT-1", "", length, (), (), Retraced((), ()), "", search)
+        plan = search_named("pages").plan
+        example = TreeExample("FLT-1", "", length, (), plan, Retraced((), ()), "", search)
     verdict = "holds" if example is None else "violated"
     return {"FLT-1": TreeCell("FLT-1", verdict, example=example, whole=whole)}
 

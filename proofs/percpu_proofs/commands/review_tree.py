@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from rich.console import Console
+from rich.table import Table
 
 from percpu_proofs.commands import output
 from percpu_proofs.commands.source import page_asked_for
@@ -15,9 +16,10 @@ from percpu_proofs.commands.tree_ladder import show_example
 from percpu_proofs.commands.tree_options import ChosenTree
 from percpu_proofs.inputs import InputError, one_of
 from percpu_proofs.kernel.search.accesses import Noted, added
-from percpu_proofs.kernel.search.job import TreeOutcome, run
+from percpu_proofs.kernel.search.job import TreeJob, TreeOutcome, run
 from percpu_proofs.kernel.search.paged import at_page
 from percpu_proofs.kernel.search.plans import (
+    DRAWN,
     QUICK,
     TreeSearch,
     deeper,
@@ -25,11 +27,14 @@ from percpu_proofs.kernel.search.plans import (
     shallower,
     stopping_at,
 )
+from percpu_proofs.kernel.search.remote import parcel, run_parcel
 from percpu_proofs.kernel.search.trees import (
     BASE,
     PATCHED,
     CompiledTree,
     accesses,
+    broken_on,
+    crosses,
     jobs_for,
 )
 from percpu_proofs.review.trees import (
@@ -57,7 +62,7 @@ def searches_for(
     page = page_asked_for(geometry)
     known = {
         search.name: at_page(search, page)
-        for search in (*QUICK, *noting())
+        for search in (*QUICK, *noting(), *DRAWN)
         if search.plan.longest or page == search.plan.geometry.page
     }
     for name in names:
@@ -82,25 +87,28 @@ def review_trees(
 
     Without a patch: for what the tree breaks and linux_6_12 does not declare.
     """
-    if dask is not None:
-        raise InputError("--dask", None, "processes of this machine, which compiles the tree")
     began = time.perf_counter()
-    with chosen.compiled() as trees:
-        planned = jobs_for(trees, searches)
-        with output.progress_bar("review") as bar:
-            outcomes, interrupted = spread(
-                planned, run, jobs=jobs, dask=dask, on_done=bar, partial=True
-            )
-            new = added_accesses(outcomes)
-            if new and not interrupted:
-                places = tuple(sorted({entry.pc for entry in new})[:MOST_STOPS])
-                more = jobs_for(trees[-1:], stopping_at(places, searches))
-                planned += more
-                found_more, interrupted = spread(
-                    more, run, jobs=jobs, dask=dask, on_done=bar, partial=True
-                )
-                outcomes += found_more
-        interrupted = interrupted or any(outcome.interrupted for outcome in outcomes)
+    planned: list[TreeJob] = []
+    outcomes: list[TreeOutcome] = []
+    with chosen.compiled() as trees, output.progress_bar("review") as bar:
+
+        def search(more: list[TreeJob]) -> bool:
+            """Run more jobs; return whether there may be more still."""
+            planned.extend(more)
+            options: dict[str, Any] = {"jobs": jobs, "on_done": bar, "partial": True}
+            if dask is None:
+                done, stopped = spread(more, run, **options)
+            else:
+                done, stopped = spread([*map(parcel, more)], run_parcel, dask=dask, **options)
+            outcomes.extend(done)
+            return not stopped and not any(outcome.interrupted for outcome in done)
+
+        interrupted = not (
+            search(jobs_for(trees, [one for one in searches if not one.plan.programs]))
+            and search(_second_round(trees, searches, outcomes))
+            and search(crosses(trees, outcomes))
+        )
+        new = added_accesses(outcomes)
         cells = {tree.name: verdicts(outcomes, tree.name) for tree in trees}
     changed = changes(cells[BASE], cells[PATCHED]) if len(trees) > 1 else None
     newest = cells[trees[-1].name]
@@ -135,6 +143,18 @@ def review_trees(
         raise SystemExit(output.INTERRUPTED)
     if wrong:
         raise SystemExit(output.DIFFERS)
+
+
+def _second_round(
+    trees: Sequence[CompiledTree], searches: Sequence[TreeSearch], outcomes: Sequence[TreeOutcome]
+) -> list[TreeJob]:
+    """Return the jobs that draw programs, and those that stop where a patch adds accesses."""
+    drawing = [search for search in searches if search.plan.programs]
+    places = tuple(sorted({entry.pc for entry in added_accesses(outcomes)})[:MOST_STOPS])
+    stopping = jobs_for(trees[-1:], stopping_at(places, searches)) if places else []
+    return [
+        replace(job, known=broken_on(outcomes, job.tree)) for job in jobs_for(trees, drawing)
+    ] + stopping
 
 
 def added_accesses(outcomes: Sequence[TreeOutcome]) -> list[Noted]:
@@ -198,11 +218,19 @@ def _show(
                 soft_wrap=True,
             )
     output.show_not_asked(out, not_asked(newest))
-    rows = []
+    out.print(_bounds(trees, outcomes))
+
+
+def _bounds(trees: Sequence[CompiledTree], outcomes: Sequence[TreeOutcome]) -> Table:
+    """Return how far the searches came: a line for those of both trees that came as far."""
+    names = [tree.name for tree in trees]
+    lines: dict[tuple[str, str], dict[str, str]] = {}
     for outcome in outcomes:
-        rate = f"{outcome.states:,} states, {outcome.edges:,} steps"
-        rows.append((outcome.job.search.name, outcome.job.tree, outcome.bound, rate))
-    out.print(output.table("\nbounds", ("search", "tree", "how far", "what"), rows))
+        line = lines.setdefault((outcome.job.search.name, outcome.bound), {})
+        line[outcome.job.tree] = f"{outcome.states:,}"
+    rows = [(*line, *(states.get(name, "") for name in names)) for line, states in lines.items()]
+    columns = ("search", "how far", *(f"states, {name}" for name in names))
+    return output.table("\nbounds", columns, rows)
 
 
 def _show_accesses(out: Console, new: Sequence[Noted], every: Sequence[Noted]) -> None:

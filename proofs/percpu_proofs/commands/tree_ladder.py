@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from percpu_proofs.kernel.search.job import TreeExample
+from percpu_proofs.kernel.search.example import TreeExample
 from percpu_proofs.kernel.search.judge import CRASH
 from percpu_proofs.kernel.search.retrace import Retraced
 from percpu_spec.catalogue import title
@@ -24,7 +24,7 @@ def show_example(out: Console, clause: str, example: TreeExample, *, brief: bool
     """Print a counterexample: what is wrong, the operations, the steps, and how to replay it."""
     out.print(f"\n{clause}: {name_of(clause)}", style="bold red")
     out.print(f"  {example.message}", markup=False)
-    operations = "; ".join((*example.setup, *example.retraced.operations))
+    operations = "; ".join((*example.plan.setup_texts, *example.retraced.operations))
     out.print(
         f"  {example.length} operations, the fewest of search {example.search}: {operations}",
         markup=False, soft_wrap=True,

@@ -9,7 +9,8 @@ from percpu_proofs.explore.scenario import Scenario
 from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel.instance import KernelStopped
 from percpu_proofs.kernel.search.compiled import CompiledSearch
-from percpu_proofs.kernel.search.job import TreeJob, broken_by, run
+from percpu_proofs.kernel.search.example import broken_by
+from percpu_proofs.kernel.search.job import TreeJob, run
 from percpu_proofs.kernel.search.plans import TreeSearch, of_scenario
 from percpu_proofs.kernel.search.retrace import retrace
 from percpu_proofs.kernel.search.tree_token import TreeToken

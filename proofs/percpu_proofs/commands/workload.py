@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
@@ -12,13 +14,17 @@ from rich.text import Text
 
 from percpu_proofs.bench import find_list
 from percpu_proofs.commands import figures, output
+from percpu_proofs.commands.tree_options import ChosenTree, tree_options
 from percpu_proofs.fix_cost import COLUMNS, combinations, measure, rows
-from percpu_proofs.headline.examined import PILES, SHAPES, Burst, after, piles
+from percpu_proofs.headline.examined import GEOMETRY, Burst, after, piles, piles_on
 from percpu_proofs.headline.interleaving import TIMINGS, USUAL, Schedule
 from percpu_proofs.headline.plots import cost_svg, removal_svg
 from percpu_proofs.headline.removal import BANDS, Curve, run_workload
 from percpu_proofs.headline.workload import Workload, load, published, shipped
 from percpu_proofs.inputs import InputError
+from percpu_proofs.kernel.examined import ExaminedKernel, compile_examined
+from percpu_proofs.kernel.instance import KernelStopped
+from percpu_proofs.kernel.search.trees import PATCHED
 from percpu_proofs.oplist import read_operations
 from percpu_reference.variants import VARIANTS, variant_class
 from percpu_spec.geometry import Geometry
@@ -122,17 +128,24 @@ def removal(
     metavar="WORKLOAD",
     help="Also measure in the state in which a workload (as for removal) leaves each variant.",
 )
+@tree_options
 @_svg
 @output.json_option
 def cost(
-    names: tuple[str, ...], workload_name: str | None, svg: Path | None, as_json: bool
+    names: tuple[str, ...],
+    workload_name: str | None,
+    tree: ChosenTree | None,
+    svg: Path | None,
+    as_json: bool,
 ) -> None:
     """Count the chunks that one atomic allocation examines as depopulated chunks pile up (COST-1).
 
     Requests of a page are made one after another until none is populated any more; the balance
     work does not run in between. Exit 1 if a variant breaks COST-1 that does not declare it.
+    With --source it is the tree's own code that is asked, patched and not, beside the variants
+    that are named.
     """
-    chosen = names or tuple(VARIANTS)
+    chosen = names or (tuple(VARIANTS) if tree is None else ())
     classes = {name: variant_class(name) for name in chosen}
     state = None if workload_name is None else load(workload_name)
     bursts: list[Burst] = []
@@ -140,10 +153,12 @@ def cost(
     interrupted = False
     total = len(chosen) * (1 if state is None else 2)
     try:
+        if tree is not None:
+            bursts += _on_trees(tree)
         with output.progress_bar("cost") as bar:
             for name in chosen:
                 bursts += piles(name)
-                bar(len(bursts) // (len(PILES) * len(SHAPES)), total)
+                bar(chosen.index(name) + 1, total)
             if state is not None:
                 for name in chosen:
                     later.append(after(state, name, USUAL))
@@ -152,13 +167,15 @@ def cost(
         interrupted = True
 
     breaking = dict.fromkeys(b.variant for b in (*bursts, *later) if b.broken)
-    unexpected = [name for name in breaking if "COST-1" not in classes[name].EXPECTED]
+    declared = {name for name in chosen if "COST-1" in classes[name].EXPECTED}
+    unexpected = [name for name in breaking if name not in declared]
     if as_json:
         output.print_json(
             {
                 "clause": "COST-1",
                 "variants": {
-                    name: [b.as_json() for b in bursts if b.variant == name] for name in chosen
+                    name: [b.as_json() for b in bursts if b.variant == name]
+                    for name in dict.fromkeys(b.variant for b in bursts)
                 },
                 "after": {b.variant: b.as_json() for b in later},
                 "workload": workload_name,
@@ -170,6 +187,23 @@ def cost(
     else:
         figures.show_cost(output.console(), bursts, later, workload_name, unexpected)
     _end(interrupted, ok=not unexpected, svg=svg, drawing=cost_svg(bursts))
+
+
+def _on_trees(chosen: ChosenTree) -> list[Burst]:
+    """Return the bursts of a tree, and of the patched one if there are patches."""
+    bursts: list[Burst] = []
+    with chosen.compiled() as trees, TemporaryDirectory(prefix="percpu-spec-") as folder:
+        for each in trees:
+            into = Path(folder) / each.name
+            into.mkdir()
+            library = compile_examined(each.tree, into, each.stub)
+            name = f"Linux {each.tree.name}" + (", patched" if each.name == PATCHED else "")
+            try:
+                bursts += piles_on(name, partial(ExaminedKernel, library, GEOMETRY))
+            except KernelStopped as stopped:
+                expected = "a tree that goes on while chunks are drained"
+                raise InputError(each.tree.top, None, expected, str(stopped)) from None
+    return bursts
 
 
 @workload.command()

@@ -92,7 +92,7 @@ def simpler(program: Program) -> Iterator[Program]:
             yield replace(program, setup=(*setup[:at], plainer, *setup[at + 1 :]))
 
 
-def _stretches(length: int) -> Iterator[range]:
+def stretches(length: int) -> Iterator[range]:
     """Yield stretches to leave out, the longest first, halving down to single ones."""
     size = length
     while size:
@@ -103,7 +103,7 @@ def _stretches(length: int) -> Iterator[range]:
 
 def _shorter_setups(program: Program) -> Iterator[Program]:
     made, freed = ({o[1] for o in program.actors if o[0] == kind} for kind in "af")
-    for gone in _stretches(len(program.setup)):
+    for gone in stretches(len(program.setup)):
         rest = program.setup[: gone.start] + program.setup[gone.stop :]
         held: set[int] = set()
         sound = _sound(rest, held)
@@ -114,7 +114,7 @@ def _shorter_setups(program: Program) -> Iterator[Program]:
 def _fewer_actors(program: Program) -> Iterator[Program]:
     """Leave out actors, with those that free what they allocate."""
     actors = program.actors
-    for stretch in _stretches(len(actors)):
+    for stretch in stretches(len(actors)):
         gone = set(stretch)
         handles = {actors[at][1] for at in gone if actors[at][0] == "a"}
         gone |= {at for at, o in enumerate(actors) if o[0] == "f" and o[1] in handles}

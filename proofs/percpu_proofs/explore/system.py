@@ -1,6 +1,6 @@
 """What is searched, as schedulers see it: actors that take steps, one at a time.
 
-A world of the model is one; whatever else runs actors from one point to the next can be another.
+A world of the model is one (world.py), the code of a kernel tree another (kernel/search/system.py).
 Actors are numbered: those of the start first, then runs of the balance work as they begin. A step
 of actor n is written n, and ~n if it asks for memory in vain.
 
@@ -56,7 +56,7 @@ class Steppable(Protocol):
         """Take one."""
 
 
-class System(Steppable, Protocol):
+class Restorable(Steppable, Protocol):
     """Actors that take steps and can be brought back to where they were, to take others."""
 
     @property
@@ -68,6 +68,14 @@ class System(Steppable, Protocol):
 
     def load(self, saved: Any) -> None:
         """Go back to a saved state of this system."""
+
+
+class System(Restorable, Protocol):
+    """One that says of each step what it depends on, as reductions ask.
+
+    Compiled code does not say it: its search compares whole states, and the schedulers that draw
+    or follow a schedule drive it.
+    """
 
     def shared(self) -> Shared:
         """Return what all actors share."""

@@ -6,7 +6,7 @@ whose free room has no pages before it meets one that can serve the request.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol, cast
 
@@ -14,10 +14,10 @@ from percpu_contracts.cost import depopulated_come_late
 from percpu_contracts.history import History
 from percpu_proofs.headline.interleaving import Player, Schedule
 from percpu_proofs.headline.workload import Workload
-from percpu_reference.chunk import Area, Chunk
+from percpu_reference.chunk import Chunk
 from percpu_reference.variants import Allocator, build, variant_class
 from percpu_spec.geometry import Geometry
-from percpu_spec.gfp import ATOMIC
+from percpu_spec.gfp import ATOMIC, KERNEL
 
 PILES = (0, 1, 2, 4, 8, 16, 32, 64, 128)  # chunks drained
 PINNED = 4  # of a drained chunk every such page stays in use
@@ -50,10 +50,33 @@ class Burst:
         return asdict(self) | {"mean": round(self.mean, 3)}
 
 
-class Observed(Protocol):
-    """What `observed` adds to an allocator."""
+class Subject(Protocol):
+    """What a burst is made on: an allocator whose history is kept, of the model or compiled."""
 
     history: History
+
+    @property
+    def geometry(self) -> Geometry:
+        """The geometry."""
+
+    @property
+    def work_pending(self) -> bool:
+        """Whether the balance work has been asked for."""
+
+    def chunks(self) -> Iterable[Any]:
+        """Return the chunks."""
+
+    def alloc(self, size: int, align: int, *, gfp: int = KERNEL) -> tuple[Any, int] | None:
+        """Allocate bytes; return chunk and offset in bytes, None if that fails."""
+
+    def free(self, area: Any) -> None:
+        """Free an area."""
+
+    def balance(self) -> None:
+        """Run the balance work."""
+
+    def close(self) -> None:
+        """End it; it is used no more."""
 
 
 def observed(variant: type[Allocator]) -> type[Allocator]:
@@ -94,6 +117,9 @@ def observed(variant: type[Allocator]) -> type[Allocator]:
             super().destroy_chunk(chunk)
             self.history.destroyed(chunk)
 
+        def close(self) -> None:
+            """The model holds nothing that is to be given back."""
+
     Noted.__name__ = variant.__name__
     return Noted
 
@@ -102,21 +128,32 @@ def piles(variant: str | type[Allocator], sizes: tuple[int, ...] = PILES) -> Ite
     """Yield a burst for each shape and each number of drained chunks; see pile_up."""
     chosen = variant if isinstance(variant, type) else variant_class(variant)
     name = variant if isinstance(variant, str) else variant.__name__
+    return piles_on(name, lambda: cast("Subject", build(observed(chosen), GEOMETRY)), sizes)
+
+
+def piles_on(
+    name: str, boot: Callable[[], Subject], sizes: tuple[int, ...] = PILES
+) -> Iterator[Burst]:
+    """Yield the same for whatever a call boots at GEOMETRY."""
     for shape, first in SHAPES.items():
         for drained in sizes:
-            yield burst(name, shape, pile_up(chosen, drained, first))
+            subject = boot()
+            try:
+                pile_up(subject, drained, first)
+                yield burst(name, shape, subject)
+            finally:
+                subject.close()
 
 
-def pile_up(variant: type[Allocator], drained: int, first: int) -> Allocator:
-    """Return an allocator with so many drained chunks, and populated room that came free last.
+def pile_up(allocator: Subject, drained: int, first: int) -> None:
+    """Make so many drained chunks, and populated room that came free last.
 
     Chunks are filled with areas of a page. Of each but the last all areas are freed save every
     fourth from page `first` on, the balance work running after each chunk. Then all but the first
     and the last area of the last chunk are, and if that asks for the work, it has yet to run.
     """
-    allocator = build(observed(variant), GEOMETRY)
     page = GEOMETRY.page
-    areas: dict[Chunk, list[Area]] = {}
+    areas: dict[Any, list[tuple[Any, int]]] = {}
     while len(areas) < drained + 3:  # the first chunk, those drained, the last, and one begun
         area = allocator.alloc(page, page)
         assert area is not None
@@ -130,7 +167,6 @@ def pile_up(variant: type[Allocator], drained: int, first: int) -> Allocator:
         _settle(allocator)
     for area in last[1:-1]:
         allocator.free(area)
-    return allocator
 
 
 def after(workload: Workload, variant: str, schedule: Schedule) -> Burst:
@@ -138,20 +174,20 @@ def after(workload: Workload, variant: str, schedule: Schedule) -> Burst:
     player = Player(build(observed(variant_class(variant)), workload.geometry), schedule)
     player.play(workload.operations)
     player.settle()
-    return burst(variant, workload.name, player.allocator)
+    return burst(variant, workload.name, cast("Subject", player.allocator))
 
 
-def burst(variant: str, state: str, allocator: Allocator) -> Burst:
+def burst(variant: str, state: str, allocator: Subject) -> Burst:
     """Make atomic requests of a page until one fails, and count the chunks that each examines.
 
     They have only what is populated, so they come to an end.
     """
-    history = cast("Observed", allocator).history
+    history = allocator.history
     chunks, depopulated = sum(1 for _ in allocator.chunks()), len(history.depopulated)
     counts: list[int] = []
     broken: list[str] = []
     page = allocator.geometry.page
-    area: Area | None = None
+    area: tuple[Any, int] | None = None
     while area is not None or not counts:
         history.examined.clear()
         area = allocator.alloc(page, page, gfp=ATOMIC)
@@ -174,6 +210,6 @@ def burst(variant: str, state: str, allocator: Allocator) -> Burst:
     )
 
 
-def _settle(allocator: Allocator) -> None:
+def _settle(allocator: Subject) -> None:
     while allocator.work_pending:
         allocator.balance()

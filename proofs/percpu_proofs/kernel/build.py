@@ -19,7 +19,9 @@ SOURCES: Final = ("library.c", "memory.c", "heap.c", "actors.c")
 """Of a kernel that runs beside the model."""
 SEARCHED: Final = ("library.c", "memory.c", "search/arena.c", "search/actors.c")
 """Of one that is searched: what they write is the state that a search restores."""
-SEARCHERS: Final = ("search/image.c", "search/key.c", "search/steps.c", "search/explore.c")
+SEARCHERS: Final = tuple(
+    f"search/{name}.c" for name in ("image", "key", "steps", "nodes", "explore")
+)
 _INCLUDE = re.compile(r"^\s*#\s*include\s*[<\"]([\w./-]+)[>\"]", re.MULTILINE)
 _FLAGS: Final = (
     "-std=gnu11", "-O2", "-g1", "-fPIC", "-fno-strict-aliasing", "-fwrapv", "-fvisibility=hidden",

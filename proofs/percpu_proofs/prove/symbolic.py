@@ -283,7 +283,7 @@ class Claimed(ConditionCheckable):
         if self.stats["exhaustion"]:
             return f"The solver left some of {paths} paths open, or none says anything."
         if paths < self.options.max_iterations:
-            return f"The guard of {limit:.0f} CPU seconds ended the search after {paths} paths."
+            return f"The guard of {limit:g} CPU seconds ended the search after {paths} paths."
         return f"The search ended after {paths} paths, as many as it may try."
 
 

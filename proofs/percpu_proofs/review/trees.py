@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from percpu_contracts.registry import COMPILED
-from percpu_proofs.kernel.search.job import TreeExample, TreeOutcome, with_model
+from percpu_proofs.kernel.search.example import TreeExample
+from percpu_proofs.kernel.search.job import TreeOutcome
 from percpu_proofs.kernel.search.judge import CRASH
 from percpu_proofs.kernel.search.plans import STOPS
 from percpu_proofs.review.jobs import EXHAUSTIVE
@@ -38,7 +39,7 @@ class TreeCell:
             if e is None
             else {
                 "message": e.message,
-                "operations": [*e.setup, *e.retraced.operations],
+                "operations": [*e.plan.setup_texts, *e.retraced.operations],
                 "schedule": list(e.labels),
                 "length": e.length,
                 "search": e.search,
@@ -74,10 +75,9 @@ def _cell(clause: str, outcomes: Sequence[TreeOutcome]) -> TreeCell:
             | evidence_of(outcome, asked, violated=example is not None)
         )
         if example is not None:
-            examples.append((example, outcome.job.search.plan))
+            examples.append(example)
     if examples:
-        best, plan = min(examples, key=lambda e: (e[0].length, len(e[0].labels)))
-        best = with_model(best, plan)
+        best = min(examples, key=lambda e: (e.length, len(e.labels))).with_model()
         return TreeCell(clause, "violated", "", evidence, best)
     if evidence:
         return TreeCell(clause, "holds", "", evidence)

@@ -48,14 +48,18 @@ BEGIN: Final = 64
 FREE: Final = 128
 """Labels of an open search: 0 to 7 an actor goes on, 32 the work begins, 64 + k an operation of the
 alphabet, 128 + h a free of a handle. A bit from 256 on says which request is refused."""
+REFUSED: Final = 256
+RUNS: Final = 1 << 18
+"""Labels of steps that were taken: so often its actor ran within the step, times this."""
 
 
 @dataclass(frozen=True, slots=True)
 class SearchPlan:
     """What is searched: from a setup on, callers who choose from an alphabet, or actors.
 
-    operations: the alphabet if there is a `longest`, else what each actor does. merge: stop where
-    the model stops. raw: tell states apart by all of memory.
+    operations: the alphabet if there is a `longest`, else what each actor does. programs: draw so
+    many at random, in the place of all there are. merge: stop where the model stops. raw: tell
+    states apart by all of memory.
     """
 
     sizes: str  # of a geometry, as on the command line
@@ -63,6 +67,7 @@ class SearchPlan:
     setup: tuple[Operation, ...] = ()
     longest: int = 0
     together: int = 1
+    programs: int = 0
     works: int = 2
     waiting: bool = False
     failures: int = 0
@@ -77,6 +82,11 @@ class SearchPlan:
     def geometry(self) -> Geometry:
         """The geometry. Raises GeometryError for one that no kernel boots with."""
         return Geometry().with_changes(self.sizes).require_kernel()
+
+    @property
+    def setup_texts(self) -> tuple[str, ...]:
+        """The operations of the setup, as the operation language writes them."""
+        return tuple(map(text_of, self.setup))
 
 
 @functools.cache
@@ -196,10 +206,6 @@ class CompiledSearch:
         self.lib.percpu_search_path(node, labels, most)
         return list(labels[0:most])
 
-    def walk(self, labels: Sequence[int]) -> int:
-        """Take the steps of a schedule as a search does; return how many were possible."""
-        return int(self.lib.percpu_search_walk(list(labels), len(labels)))
-
     def replay(self, labels: Sequence[int]) -> bool:
         """Go to where labels lead; return whether the kernel came there."""
         return bool(self.lib.percpu_search_replay(list(labels), len(labels)) == len(labels))
@@ -211,11 +217,6 @@ class CompiledSearch:
         return (
             chr(entry.kind), entry.handle, entry.size, entry.align, bool(entry.reserved), entry.gfp
         )  # fmt: skip
-
-    @property
-    def setup_texts(self) -> tuple[str, ...]:
-        """The operations of the setup, as the operation language writes them."""
-        return tuple(map(text_of, self.plan.setup))
 
     @property
     def handles(self) -> dict[int, int]:

@@ -8,21 +8,20 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
 
 from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel.build import Library
 from percpu_proofs.kernel.instance import KernelStopped
 from percpu_proofs.kernel.search.accesses import Noted, noted
-from percpu_proofs.kernel.search.compiled import CompiledSearch, SearchPlan
+from percpu_proofs.kernel.search.compiled import BEGIN, CompiledSearch
+from percpu_proofs.kernel.search.drawn import draw
+from percpu_proofs.kernel.search.example import TreeExample, example, follow, of_process
 from percpu_proofs.kernel.search.judge import CRASH, Broken, Judge
-from percpu_proofs.kernel.search.on_model import NOT_TRIED, OnModel, on_model
 from percpu_proofs.kernel.search.plans import TreeSearch
-from percpu_proofs.kernel.search.retrace import Retraced, operations_of, retrace
-from percpu_proofs.kernel.search.tree_token import TreeToken
 from percpu_proofs.spread import end_with_parent
 
 _SLICE: Final = 20_000  # steps between two looks of the judge
@@ -30,26 +29,17 @@ _SLICE: Final = 20_000  # steps between two looks of the judge
 
 @dataclass(frozen=True, slots=True)
 class TreeJob:
-    """A search of one tree; `tree` is base or patched."""
+    """A search of one tree; `tree` is base or patched.
+
+    known: clauses of which no counterexample is wanted. schedule: one to be followed as far as the
+    tree can, in the place of the search.
+    """
 
     tree: str
     library: Library
     search: TreeSearch
-
-
-@dataclass(frozen=True, slots=True)
-class TreeExample:
-    """A counterexample found on the compiled code, the shortest of its search."""
-
-    clause: str
-    message: str
-    length: int  # operations of callers
-    labels: tuple[int, ...]
-    setup: tuple[str, ...]
-    retraced: Retraced
-    token: str
-    search: str
-    on_model: OnModel = NOT_TRIED
+    known: frozenset[str] = frozenset()
+    schedule: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)
@@ -75,6 +65,8 @@ class TreeOutcome:
     def bound(self) -> str:
         """How far it came, in words."""
         plan = self.job.search.plan
+        if self.job.schedule:
+            return f"{len(self.job.schedule)} steps that were drawn on the other tree"
         if self.complete:
             return self.job.search.bound
         why = f"stopped at {plan.most_states:,} states"
@@ -123,7 +115,7 @@ def run(job: TreeJob) -> TreeOutcome:
 def _taken_down(job: TreeJob, code: int | None) -> TreeExample:
     how = signal.Signals(-code).name if code is not None and code < 0 else f"exit status {code}"
     message = f"the kernel's code takes its process down ({how}), {job.search.bound}"
-    return TreeExample(CRASH, message, 0, (), (), Retraced((), ()), "", job.search.name)
+    return of_process(job.search, message)
 
 
 def _send(sender: Any, job: TreeJob) -> None:
@@ -144,33 +136,19 @@ def searched(job: TreeJob, on_slice: Callable[[Any], None] = lambda tally: None)
         search = CompiledSearch(job.library, job.search.plan)
     except KernelStopped as stopped:
         message = f"the kernel stops in the setup: {stopped}"
-        empty = Retraced((), ())
-        outcome.examples[CRASH] = TreeExample(
-            CRASH, message, 0, (), (), empty, "", job.search.name
-        )
+        outcome.examples[CRASH] = of_process(job.search, message)
         return outcome
+    best: dict[str, _Best] = {}
     with search:
         judge = Judge(search)
-        best: dict[str, tuple[int, int, Broken]] = {}
         try:
-            more = True
-            while more:
-                more = search.go(_SLICE)
+            for _ in _slices(search, job):
                 for broken in judge.look():
                     _enter(search, best, broken)
                 on_slice(search.tally)
         except KeyboardInterrupt:
             outcome.interrupted = True
-        tally = search.tally
-        if not job.search.plan.longest and tally.complete:
-            search.lib.percpu_search_count()
-        outcome.states, outcome.edges, outcome.depth = tally.states, tally.edges, tally.depth
-        outcome.operations = tally.operations if tally.complete else max(tally.operations - 1, 0)
-        outcome.endless, outcome.kernel_stops = tally.endless, tally.kernel_stops
-        # nothing was searched behind a step that stops the kernel or an operation without end
-        cut_off = tally.kernel_stops or "BAL-3" in best
-        outcome.complete = bool(tally.complete) and not cut_off
-        outcome.schedules = tally.schedules
+        _count(search, outcome, cut_off="BAL-3" in best)
         outcome.asked = judge.asked()
         if job.search.noted:
             outcome.accesses = noted(search, job.library)
@@ -178,55 +156,58 @@ def searched(job: TreeJob, on_slice: Callable[[Any], None] = lambda tally: None)
                 clause = entry.access.clause
                 if clause is not None:
                     _enter(search, best, Broken(clause, str(entry.access), entry.node, entry.label))
-        for clause, (_, _, broken) in best.items():
-            outcome.examples[clause] = _example(job, search, broken)
+        labels = {clause: _labels(search, found.broken) for clause, found in best.items()}
+    for clause in labels.keys() - job.known:
+        broken = best[clause].broken
+        outcome.examples[clause] = example(job.library, job.search, broken, labels[clause])
     outcome.seconds = time.perf_counter() - began
     return outcome
 
 
-def broken_by(
-    search: CompiledSearch, library: Library, labels: tuple[int, ...], *, accesses: bool
-) -> dict[str, str]:
-    """Return what a schedule breaks, each clause with what is wrong; of a search not begun."""
-    judge = Judge(search)
-    taken = search.walk(labels)
-    stops = any(search.lib.percpu_troubles[i].stopped for i in range(search.tally.troubles))
-    if taken < len(labels) and not stops:
-        raise InputError(
-            "token", None, "a schedule that is possible on this tree", f"step {taken + 1}"
-        )
-    found = {broken.clause: broken.wrong for broken in judge.look()}
-    for entry in noted(search, library) if accesses else ():
-        if entry.access.clause is not None:
-            found.setdefault(entry.access.clause, str(entry.access))
-    return found
+def _slices(search: CompiledSearch, job: TreeJob) -> Iterator[object]:
+    """Search on, or run one more program, for each value yielded."""
+    if job.schedule:
+        yield follow(search, job.schedule)
+    elif search.plan.programs:
+        yield from draw(search, job.search.name)
+    else:
+        more = True
+        while more:
+            more = search.go(_SLICE)
+            yield more
 
 
-def _enter(
-    search: CompiledSearch, best: dict[str, tuple[int, int, Broken]], broken: Broken
-) -> None:
-    """Keep what takes the fewest operations, and of that the fewest steps."""
+def _count(search: CompiledSearch, outcome: TreeOutcome, *, cut_off: bool) -> None:
+    """Enter how far a search came; cut_off: not behind an operation that has no end."""
+    plan, tally = search.plan, search.tally
+    if not plan.longest and tally.complete:
+        search.lib.percpu_search_count()
+    outcome.states, outcome.edges, outcome.depth = tally.states, tally.edges, tally.depth
+    outcome.operations = tally.operations if tally.complete else max(tally.operations - 1, 0)
+    outcome.endless, outcome.kernel_stops = tally.endless, tally.kernel_stops
+    drawn = bool(plan.programs or outcome.job.schedule) and not tally.full
+    done = not outcome.interrupted if drawn else bool(tally.complete)
+    outcome.complete = done and not cut_off and not tally.kernel_stops
+    outcome.schedules = tally.schedules
+
+
+class _Best(NamedTuple):
+    """What breaks a clause with the fewest operations, and of that the fewest steps."""
+
+    operations: int
+    steps: int
+    broken: Broken
+
+
+def _enter(search: CompiledSearch, best: dict[str, _Best], broken: Broken) -> None:
     node = search.lib.percpu_nodes[broken.node]
-    begins = broken.label is not None and search.plan.longest and (broken.label & 0xFF) >= 64
-    length = node.operations + bool(begins), node.depth + (broken.label is not None)
+    begins = broken.label is not None and search.plan.longest and (broken.label & 0xFF) >= BEGIN
+    found = _Best(node.operations + bool(begins), node.depth + (broken.label is not None), broken)
     known = best.get(broken.clause)
-    if known is None or length < known[:2]:
-        best[broken.clause] = (*length, broken)
+    if known is None or found[:2] < known[:2]:
+        best[broken.clause] = found
 
 
-def _example(job: TreeJob, search: CompiledSearch, broken: Broken) -> TreeExample:
-    labels = search.path(broken.node)
-    if broken.label is not None:
-        labels.append(broken.label)
-    shown = retrace(search, job.library, labels)
-    token = TreeToken(broken.clause, job.library.release, search.plan, tuple(labels))
-    return TreeExample(
-        broken.clause, broken.wrong, operations_of(search, labels), tuple(labels),
-        search.setup_texts, shown, str(token), job.search.name,
-    )  # fmt: skip
-
-
-def with_model(example: TreeExample, plan: SearchPlan) -> TreeExample:
-    """Return a counterexample with what the model does with its operations."""
-    found = on_model(example.clause, plan, example.retraced.rungs, example.setup)
-    return replace(example, on_model=found)
+def _labels(search: CompiledSearch, broken: Broken) -> tuple[int, ...]:
+    last = () if broken.label is None else (broken.label,)
+    return (*search.path(broken.node), *last)

@@ -8,14 +8,21 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from percpu_contracts.history import History
+from percpu_contracts.lists import computed_slot_is
 from percpu_contracts.registry import Scope, When, asked, statements
 from percpu_contracts.situations import Sightings
 from percpu_contracts.steps import Judged
 from percpu_contracts.whole_state import KERNELS, WholeState
 from percpu_proofs.kernel.search.compiled import LOCKS, CompiledSearch
 from percpu_proofs.kernel.search.ground_truth import broken_at_rest, broken_below
-from percpu_proofs.kernel.search.moves import Differences, Move, judged_operation, judged_reclaim
-from percpu_proofs.kernel.search.records import Layout, Record, State
+from percpu_proofs.kernel.search.moves import (
+    Differences,
+    Move,
+    judged_operation,
+    judged_reclaim,
+    judged_run,
+)
+from percpu_proofs.kernel.search.records import RESERVED, Layout, Record, State
 from percpu_spec.catalogue import clauses
 
 QUIESCENT: Final = 1
@@ -26,7 +33,7 @@ _ISOLATED = asked(Scope.ALLOCATOR, When.ISOLATED)
 _AT_REST = asked(Scope.ALLOCATOR, When.QUIESCENT)
 _OF_CHUNKS = frozenset(
     s.clause for s in statements() if s.scope in (Scope.BLOCK, Scope.CHUNK)
-) - KERNELS
+) - KERNELS | {"SLOT-1"}
 _MOST_STATES = 50_000  # that are kept as views
 _LOOK_EACH = 8  # of states that are not at rest, for the situations of clauses
 CRASH: Final = "BUG"
@@ -86,7 +93,7 @@ class Judge:
         for number in range(place.moves, tally.moves):
             move = lib.percpu_moves[number]
             for clause, wrong in self._move(move):
-                yield Broken(clause, wrong, move.node, move.label)
+                yield Broken(clause, wrong, move.node, None if move.whole else move.label)
         place.moves = tally.moves
         for number in range(place.troubles, tally.troubles):
             trouble = lib.percpu_troubles[number]
@@ -145,25 +152,30 @@ class Judge:
         known = self._of_chunks.get(key)
         if known is None:
             known = list(self._whole.broken_by(chunk, self.geometry, settled))
+            if chunk.kind != RESERVED:
+                free = self.layout.free_slot
+                wrong = computed_slot_is(chunk, chunk.computed_slot, self.geometry, free)
+                known += [] if wrong is None else [("SLOT-1", wrong)]
             self._of_chunks[key] = known
             self.judged.update(_OF_CHUNKS)
         return known
 
     def _move(self, entry: Any) -> Iterator[tuple[str, str]]:
         move = Move(entry, self.state(entry.before), self.state(entry.after), self._differences)
-        if move.released:
-            self._history.given_back.add((move.released[0].chunk, 0))
-        verdicts: list[Judged] = [
-            *move.judged_step(self._history),
-            *judged_operation(move, self.search.plan.faults),
-        ]
-        if self.search.plan.points == LOCKS:
-            verdicts += judged_reclaim(move)
-        verdicts += self._watched(move)
+        verdicts = list(judged_run(move) if entry.whole else self._step(move))
         for clause, wrong in verdicts:
             self.judged[clause] += 1
             if wrong is not None:
                 yield clause, wrong
+
+    def _step(self, move: Move) -> Iterator[Judged]:
+        if move.released:
+            self._history.given_back.add((move.released[0].chunk, 0))
+        yield from move.judged_step(self._history)
+        yield from judged_operation(move, self.search.plan.faults)
+        if self.search.plan.points == LOCKS:
+            yield from judged_reclaim(move)
+        yield from self._watched(move)
 
     def _watched(self, move: Move) -> Iterator[Judged]:
         """Yield what the stubs watch in a step; what they see is a trouble of its own."""

@@ -48,7 +48,8 @@ def _lost(before: bytes, after: bytes) -> list[tuple[int, int]]:
     """Return the ranges of bits that were set and are not."""
     if before == after:
         return []
-    return list(_ranges(bytes(map(int.__gt__, before, after))))
+    lost = int.from_bytes(before, "big") & ~int.from_bytes(after, "big")  # a byte a bit, 0 or 1
+    return list(_ranges(lost.to_bytes(len(before), "big")))
 
 
 Deeds = tuple[tuple[Deed, int, int], ...]
@@ -197,6 +198,18 @@ def judged_reclaim(move: Move) -> Iterator[Judged]:
     wrong = reclaim.drained_is_sidelined(step, move.after, history)
     if wrong != NOT_ASKED:
         yield "RCL-7", wrong
+
+
+def judged_run(move: Move) -> Iterator[Judged]:
+    """Yield verdicts on a whole run of the work that nothing ran beside and was refused nothing."""
+    before, after = move.before, move.after
+    if after.geometry.backing != "vm" or before.atomic_alloc_failed:
+        return
+    apart = sum(chunk.nr_empty_pop_pages for chunk in after.live if chunk.isolated)
+    yield "BAL-7", balance.float_is_topped_up(after.nr_empty_pop_pages + apart, after.geometry)
+    for chunk, origin in zip(after.chunks, move.origin, strict=True):
+        if origin >= 0 and before.slots[origin] == before.to_depopulate_slot:
+            yield "RCL-4", reclaim.chunk_is_drained(after, chunk)
 
 
 def judged_operation(move: Move, refusals: tuple[str, ...]) -> Iterator[Judged]:

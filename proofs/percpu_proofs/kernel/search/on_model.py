@@ -28,9 +28,7 @@ class OnModel:
 NOT_TRIED: Final = OnModel(None, "not tried")
 
 
-def on_model(
-    clause: str, plan: SearchPlan, rungs: tuple[Rung, ...], setup: tuple[str, ...]
-) -> OnModel:
+def on_model(clause: str, plan: SearchPlan, rungs: tuple[Rung, ...]) -> OnModel:
     """Search the model for a schedule of the same operations that breaks the same clause.
 
     What ran alone on the compiled code is done first; all schedules of the rest are searched, as
@@ -45,7 +43,7 @@ def on_model(
     actors = tuple(operation for operation in together if operation != "b")
     works = max(together.count("b"), 1)
     scenario = Scenario(
-        "of compiled code", clause, setup + alone, actors or ("b",), plan.sizes, works,
+        "of compiled code", clause, plan.setup_texts + alone, actors or ("b",), plan.sizes, works,
         waiting=plan.waiting,
     )  # fmt: skip
     try:

@@ -37,7 +37,13 @@ class TreeSearch:
     def bound(self) -> str:
         """What is searched, in words."""
         plan = self.plan
-        failures = f", {plan.failures} refusal of {', '.join(plan.faults)}" if plan.failures else ""
+        kinds = plan.faults[0] if len(plan.faults) == 1 else f"{len(plan.faults)} kinds"
+        failures = f", {plan.failures} refused, of {kinds}" if plan.failures else ""
+        if plan.programs:
+            return (
+                f"{plan.programs} drawn programs of {plan.longest} operations, up to "
+                f"{plan.together} at once{failures}, and the work"
+            )
         if not plan.longest:
             return f"every schedule of {len(plan.operations)} actors and {plan.works} runs of work"
         at_once = f", {plan.together} at once" if plan.together > 1 else ""
@@ -100,13 +106,35 @@ def of_scenario(scenario: Scenario, *, fine: bool = True) -> TreeSearch:
     return TreeSearch(scenario.name, scenario.what, plan)
 
 
+_SIZES = "4096 4 -", "4096 4 A", "8192 4 -", "12288 4 -", "16384 4 A", "20480 4 -", "28672 4 -"
+_CRUMBS = "4 4 -", "12 4 A", "1024 4 -", "2048 4 -", "4092 4 -", "4100 4 A", "4096 4096 -"
+_FULL = "32768 4 -", "32768 4 A"
+
+
+def _drawn(name: str, what: str, requests: Iterable[str], *sizes: str, **more: Any) -> TreeSearch:
+    return _open(name, what, requests, 24, *sizes, together=3, programs=150, **more)
+
+
+DRAWN = (
+    _drawn("drawn", "few sizes each, many operations", (*_SIZES, *_CRUMBS, *_FULL)),
+    _drawn(
+        "drawn-refused", "the same with memory refused", (*_SIZES, *_CRUMBS, *_FULL), failures=2,
+        faults=("page", "area", "metadata", "mapping"), waiting=True,
+    ),
+    _drawn(
+        "drawn-charged", "accounted requests beside others",
+        (*_SIZES, *(f"{text}G".replace("-", "") for text in _SIZES)), "memcg=1",
+    ),
+)  # fmt: skip
+"""Programs drawn at random, with more operations than all lists can be tried of."""
+
 QUICK: tuple[TreeSearch, ...] = (*_OPEN, *(of_scenario(s) for s in SCENARIOS.values()))
-"""What `review --source` runs unless told otherwise."""
+"""What `review --source` runs first, each to its end."""
 
 
 def search_named(name: str) -> TreeSearch:
     """Return one of the searches by its name."""
-    return next(search for search in QUICK if search.name == name)
+    return next(search for search in (*QUICK, *DRAWN) if search.name == name)
 
 
 def deeper(search: TreeSearch) -> TreeSearch:
@@ -114,13 +142,21 @@ def deeper(search: TreeSearch) -> TreeSearch:
     plan = search.plan
     if not plan.longest:
         return search
-    return replace(search, plan=replace(plan, longest=plan.longest + 2, most_states=4_000_000))
+    if plan.programs:
+        more = replace(plan, programs=40 * plan.programs)
+    else:
+        more = replace(plan, longest=plan.longest + 2)
+    return replace(search, plan=replace(more, most_states=4_000_000))
 
 
 def shallower(search: TreeSearch) -> TreeSearch:
-    """Return a search of lists one operation shorter."""
+    """Return a search of lists one operation shorter, or of a third of the programs."""
     plan = search.plan
-    return replace(search, plan=replace(plan, longest=plan.longest - 1)) if plan.longest else search
+    if not plan.longest:
+        return search
+    if plan.programs:
+        return replace(search, plan=replace(plan, programs=plan.programs // 3))
+    return replace(search, plan=replace(plan, longest=plan.longest - 1))
 
 
 STOPS = "stops at "

@@ -14,6 +14,7 @@ COUNTERS: Final = 11
 OWNED: Final = -2
 """List of a chunk that a running step holds; -1 is that of the reserved one."""
 FIRST: Final = 1
+RESERVED: Final = 2
 
 _SPREAD: Final = [bytes(byte >> bit & 1 for bit in range(8)) for byte in range(256)]
 

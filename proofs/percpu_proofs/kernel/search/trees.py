@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -83,6 +83,28 @@ def jobs_for(trees: Sequence[CompiledTree], searches: Sequence[TreeSearch]) -> l
         for search in searches
         for tree in trees
     ]
+
+
+def broken_on(outcomes: Sequence[TreeOutcome], tree: str) -> frozenset[str]:
+    """Return the clauses of which the searches of a tree have a counterexample."""
+    return frozenset(c for o in outcomes if o.job.tree == tree for c in o.examples)
+
+
+def crosses(trees: Sequence[CompiledTree], outcomes: Sequence[TreeOutcome]) -> list[TreeJob]:
+    """Return jobs that follow what was drawn on one tree alone on the other.
+
+    What chance has found on one may be there on both.
+    """
+    jobs = []
+    for outcome in outcomes:
+        for tree in trees:
+            for clause in sorted(outcome.examples.keys() - broken_on(outcomes, tree.name)):
+                example = outcome.examples[clause]
+                if outcome.job.search.plan.programs and example.labels:
+                    search = replace(outcome.job.search, plan=example.plan)
+                    library = tree.library(search)
+                    jobs.append(TreeJob(tree.name, library, search, schedule=example.labels))
+    return jobs
 
 
 def accesses(outcomes: Sequence[TreeOutcome], tree: str) -> list[Noted]:

@@ -55,6 +55,9 @@ extern char percpu_reason[200];   // why the last call stopped
 extern int percpu_globals[8];     // nr_populated, float, atomic_failed, async, and four slots
 extern int percpu_order[];        // list and chunk id, for each listed chunk, then -1
 extern struct percpu_record **percpu_records;
+// Ids of the chunks that searches have examined since the count was set to 0, the first ones of
+// them; in a tree that is changed to tell.
+extern int percpu_examined[4096], percpu_nr_examined;
 
 // Each returns a negative number when the kernel stopped; percpu_reason says why.
 int percpu_boot(const struct percpu_shape *shape);

@@ -3,6 +3,9 @@
 #include "memory.h"
 #include PERCPU_STUB // what a reviewer adds for a tree that needs more
 
+struct pcpu_chunk;
+static void percpu_examine(const struct pcpu_chunk *chunk); // a tree may be changed to call it
+
 #define memset percpu_clear // the one thing the allocator does with areas
 #include PERCPU_SOURCE
 #undef memset

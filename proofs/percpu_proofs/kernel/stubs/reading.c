@@ -1,6 +1,6 @@
 // The allocator's state as flat records. Part of library.c. Our own text.
 
-enum { HEADER = 11, HINTS = 7, MOST_ORDER = 1 << 16 };
+enum { HEADER = 11, HINTS = 7, MOST_ORDER = 1 << 16, MOST_EXAMINED = 4096 };
 
 int percpu_globals[8];
 int percpu_order[MOST_ORDER];
@@ -26,6 +26,17 @@ static void forget_reading(struct live *one)
 static void forget_readings(void)
 {
     free(percpu_records);
+}
+
+int percpu_examined[MOST_EXAMINED], percpu_nr_examined;
+
+// Of no use to a tree that does not tell.
+static void __attribute__((unused)) percpu_examine(const struct pcpu_chunk *chunk)
+{
+    const int n = live_of(chunk);
+
+    if (n >= 0 && percpu_nr_examined < MOST_EXAMINED)
+        percpu_examined[percpu_nr_examined++] = live[n].id;
 }
 
 static void read_hints(int *words, const struct pcpu_block_md *block)

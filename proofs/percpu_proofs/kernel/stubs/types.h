@@ -19,6 +19,11 @@ typedef uint16_t u16;
 typedef uint32_t u32;
 typedef uint64_t u64;
 typedef int64_t s64;
+// What <signal.h> of arm64 has from linux/types.h, in the place of which there is a header of ours.
+typedef unsigned char __u8;
+typedef unsigned short __u16;
+typedef unsigned int __u32;
+typedef unsigned long long __u64;
 typedef unsigned int gfp_t;
 typedef uintptr_t phys_addr_t;
 

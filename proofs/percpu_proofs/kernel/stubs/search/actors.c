@@ -14,9 +14,42 @@ extern unsigned int percpu_without_io;
 
 long *percpu_lent(void) { return &lent[percpu_running + 1]; }
 
-// Saves the stack and the registers that a call keeps, and goes on with another stack's.
+// Goes on with another stack. What is needed to come back lies on the stack that is left: all that
+// a search has to keep is what lies there, from where `from` says.
 void percpu_switch(void **from, void *to);
-#if defined(__x86_64__)
+#if defined(PERCPU_UCONTEXT) || !(defined(__x86_64__) || defined(__aarch64__))
+#include <ucontext.h>
+
+enum { BELOW = 256 }; // bytes of a stack that percpu_switch may use below the context
+struct left {
+    void *frame, *back;
+    ucontext_t context;
+};
+
+static struct left *left_at(void **sp) { return (struct left *)((char *)sp + BELOW); }
+
+noinline void percpu_switch(void **from, void *to)
+{
+    struct left here = { .frame = __builtin_frame_address(0), .back = __builtin_return_address(0) };
+
+    *from = (char *)&here - BELOW;
+    swapcontext(&here.context, &left_at(to)->context);
+}
+
+static void **lay(void **top, void (*entry)(void))
+{
+    const unsigned long size = ALIGN(sizeof(struct left), 64);
+    struct left *left = (struct left *)((char *)top - size);
+
+    getcontext(&left->context);
+    left->context.uc_stack.ss_sp = (char *)top - STACK_SIZE;
+    left->context.uc_stack.ss_size = STACK_SIZE - size;
+    makecontext(&left->context, entry, 0);
+    return (void **)((char *)left - BELOW);
+}
+static void *frame_of(void **sp) { return *(void **)left_at(sp)->frame; }
+static void *return_of(void **sp) { return left_at(sp)->back; }
+#elif defined(__x86_64__)
 enum { SAVED = 6 };
 asm(".text\n.hidden percpu_switch\n.globl percpu_switch\n.type percpu_switch,@function\n"
     "percpu_switch:\n"
@@ -56,8 +89,6 @@ static void **lay(void **top, void (*entry)(void))
 }
 static void *frame_of(void **sp) { return sp[10]; }
 static void *return_of(void **sp) { return sp[11]; }
-#else
-#error "a search needs a switch of stacks for this machine: see search/actors.c"
 #endif
 
 void percpu_yield(int point)

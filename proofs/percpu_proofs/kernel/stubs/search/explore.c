@@ -1,143 +1,14 @@
 // The search: states breadth first, by operations that callers have begun. Our own text.
-//
-// A state is where a schedule leads; to come back to one, the schedule is run again from the start.
-// What is met for the first time goes to Python: records of chunks, states of the allocator, moves.
-#include <stdio.h>
-
 #include "region.h"
-
-enum { MOST_RUNS = 32, MOST_ENDLESS = 20, MOST_STEPS = 10000 };
-
-struct percpu_tally percpu_tally OUTSIDE;
-struct percpu_node *percpu_nodes OUTSIDE;
-struct percpu_move *percpu_moves OUTSIDE;
-struct percpu_trouble percpu_troubles[256] OUTSIDE;
-int percpu_slots[4] OUTSIDE, percpu_node OUTSIDE, percpu_label OUTSIDE;
-static struct table node_table OUTSIDE, move_table OUTSIDE;
-static long most_moves OUTSIDE;
-static int leaks_at_start OUTSIDE; // what the boot took and the compiler sees no use for
-
-static void enter_trouble(int node, int label, bool stopped, const char *what)
-{
-    for (long i = 0; i < percpu_tally.troubles; i++)
-        if (!strcmp(percpu_troubles[i].what, what))
-            return;
-    if (percpu_tally.troubles < (long)ARRAY_SIZE(percpu_troubles)) {
-        struct percpu_trouble *t = &percpu_troubles[percpu_tally.troubles++];
-
-        *t = (struct percpu_trouble){ .node = node, .label = label, .stopped = stopped };
-        snprintf(t->what, sizeof(t->what), "%s", what);
-    }
-}
-
-static void check_troubles(int node, int label, const struct percpu_environment *before)
-{
-    const struct percpu_environment *e = &percpu_environment;
-
-    if (e->stray > before->stray || e->misuse > before->misuse || e->warnings > before->warnings)
-        enter_trouble(node, label, false, percpu_complaint);
-    if (percpu_lock_held())
-        enter_trouble(node, label, false,
-                      "LOCK-1: a step ends, or stands still, with pcpu_lock held");
-    if (percpu_all_done() && percpu_mutex_holder() != -2)
-        enter_trouble(node, label, false, "LOCK-2: every operation has ended, and the mutex is held");
-}
-
-// Runs the work that is asked for until there is rest, and describes that. BAL-3: it comes.
-static void come_to_rest(int node, int label)
-{
-    struct hash key;
-    int runs = 0, before, steps = 0;
-
-    percpu_node = node;
-    percpu_label = label;
-    for (; percpu_environment.work_pending; runs++) {
-        const struct percpu_operation work = { .kind = 'b' };
-        struct percpu_outcome outcome;
-        long created = percpu_environment.creates;
-        int point;
-
-        if (runs == MOST_RUNS) {
-            enter_trouble(node, label, false, "BAL-3: balance work asks for itself without end");
-            return;
-        }
-        percpu_begun |= 1;
-        percpu_actor_begin(0, &work);
-        do
-            point = percpu_actor_step(0, &outcome);
-        while (point > 0 && point != PERCPU_WAITING && ++steps < MOST_STEPS &&
-               percpu_environment.creates - created <= 8);
-        if (point == PERCPU_WAITING)
-            enter_trouble(node, label, false, "LOCK-2: balance work waits for a mutex that nobody "
-                                              "gives back");
-        else if (steps >= MOST_STEPS)
-            enter_trouble(node, label, false, "BAL-3: a run of balance work that does not end");
-        else if (point > 0)
-            enter_trouble(node, label, false, "BAL-3: a run of balance work creates chunk on chunk");
-        if (point < 0)
-            enter_trouble(node, label, true, percpu_reason);
-        if (point)
-            return;
-    }
-    before = (int)percpu_tally.allocator_states;
-    if (!percpu_key(PERCPU_QUIESCENT, &key, node))
-        enter_trouble(node, label, true, percpu_reason);
-    else if ((percpu_tally.allocator_states > before ||
-              percpu_environment.blocks != percpu_states[percpu_current].blocks) &&
-             percpu_leaks() > leaks_at_start)
-        enter_trouble(node, label, false, "POP-4: memory to which nothing points any more");
-}
-
-// The search
 
 static int *queue OUTSIDE, *following OUTSIDE;
 static long head OUTSIDE, tail OUTSIDE, next_tail OUTSIDE, most_queue OUTSIDE;
 static int (*links)[2] OUTSIDE;
 static long nr_links OUTSIDE, most_links OUTSIDE;
 
-static int push(long parent, int label, struct hash key)
-{
-    const struct percpu_node *from = parent < 0 ? NULL : &percpu_nodes[parent];
-    struct percpu_node *node = &percpu_nodes[percpu_tally.states];
-    bool begins = percpu_plan.open && from && percpu_operations > from->operations;
-
-    *node = (struct percpu_node){
-        .key = { key.a, key.b }, .parent = (int)parent, .label = label, .state = percpu_current,
-        .depth = (unsigned short)(from ? from->depth + 1 : 0),
-        .operations = (unsigned char)percpu_operations, .mover = (unsigned char)percpu_mover,
-    };
-    if (node->depth > percpu_tally.depth)
-        percpu_tally.depth = node->depth;
-    if (begins)
-        following[next_tail++] = (int)percpu_tally.states;
-    else
-        queue[tail++] = (int)percpu_tally.states;
-    return (int)percpu_tally.states++;
-}
-
-int percpu_search_path(int node, int *labels, int most)
-{
-    int depth = percpu_nodes[node].depth, at = depth;
-
-    for (int n = node; percpu_nodes[n].parent >= 0; n = percpu_nodes[n].parent)
-        if (--at < most && at >= 0)
-            labels[at] = percpu_nodes[n].label;
-    return depth;
-}
-
-int percpu_search_replay(const int *labels, int count)
-{
-    percpu_image_load_root();
-    for (int i = 0; i < count; i++)
-        if (percpu_take(labels[i]) < 0)
-            return i;
-    return count;
-}
-
 // What depends on the plan, in the state that the setup has left.
 int percpu_search_begin(const struct percpu_plan *chosen)
 {
-    struct hash key;
     struct percpu_operation last = { .handle = HANDLES - 1 };
     long most = chosen->most_states;
     void percpu_prepare(const struct percpu_operation *operation);
@@ -149,203 +20,72 @@ int percpu_search_begin(const struct percpu_plan *chosen)
     percpu_failures_left = percpu_plan.failures;
     percpu_nr_actors = percpu_plan.open ? 0 : percpu_plan.nr_operations;
     percpu_begun = percpu_operations = 0;
-    if (percpu_image_root())
+    if (percpu_image_root() || percpu_nodes_begin(most))
         return -1;
-    memset(&percpu_tally, 0, sizeof(percpu_tally));
-    percpu_tally.schedules = -1;
-    most_moves = 4 * most + 1024;
     most_queue = most + 8;
     most_links = percpu_plan.open ? 0 : 16 * most;
-    percpu_nodes = percpu_reserve((unsigned long)(most + 8) * sizeof(*percpu_nodes));
-    percpu_moves = percpu_reserve((unsigned long)most_moves * sizeof(*percpu_moves));
     queue = percpu_reserve((unsigned long)most_queue * 2 * sizeof(int));
     following = percpu_reserve((unsigned long)most_queue * 2 * sizeof(int));
     links = percpu_reserve((unsigned long)(most_links + 1) * sizeof(*links));
-    head = tail = next_tail = nr_links = 0;
-    if (!percpu_nodes || !percpu_moves || !queue || !following || !links ||
-        percpu_key_begin(most) || percpu_table_make(&node_table, (unsigned long)most) ||
-        percpu_table_make(&move_table, (unsigned long)most_moves))
+    head = next_tail = nr_links = 0;
+    if (!queue || !following || !links)
         return -1;
-    percpu_mover = ACTORS;
-    percpu_read_slots();
-    leaks_at_start = percpu_leaks();
-    if (!percpu_key(0, &key, 0))
-        return -1;
-    *percpu_table_at(&node_table, key) = push(-1, 0, key) + 1;
+    queue[0] = 0;
+    tail = 1;
     return 0;
 }
 
-static void enter_move(int node, int label, int before)
+// A step has led from a node to one that was entered before, with more operations, or for the first
+// time. It is gone on from when those with as few operations are.
+static void enqueue(int from, int label, int to)
 {
-    struct percpu_move *m = &percpu_move;
-    struct hash hash = { 21, 22 };
-    int *known;
+    struct percpu_node *met = &percpu_nodes[to];
+    const bool begins = percpu_plan.open && met->operations > percpu_nodes[from].operations;
 
-    m->before = before;
-    m->after = percpu_current;
-    m->straight = percpu_nodes[node].mover == percpu_mover && !m->first;
-    m->node = m->label = 0;
-    percpu_mix_bytes(&hash, m, sizeof(*m));
-    known = percpu_table_at(&move_table, hash);
-    if (*known)
-        return;
-    if (percpu_tally.moves == most_moves) {
-        percpu_tally.full = 1;
-        return;
+    if (met->operations > percpu_operations) { // not left yet: it waits for its turn
+        met->parent = from;
+        met->label = percpu_exact(label);
+        met->depth = (unsigned short)(percpu_nodes[from].depth + 1);
+        met->operations = (unsigned char)percpu_operations;
+        met->mover = (unsigned char)percpu_mover;
+        queue[tail++] = to;
+    } else if (begins) {
+        following[next_tail++] = to;
+    } else {
+        queue[tail++] = to;
     }
-    m->node = node;
-    m->label = label;
-    percpu_moves[percpu_tally.moves] = *m;
-    *known = (int)++percpu_tally.moves;
 }
 
-// A step that leads back: the operation may go round in a circle, and never end by itself.
-static void check_end(int node, int label)
+static void follow(int node, int label)
 {
-    struct percpu_outcome outcome;
-    int point, steps = 0;
+    const long states = percpu_tally.states;
+    const int to = percpu_search_step(node, label);
 
-    percpu_image_peek();
-    do
-        point = percpu_actor_step(percpu_mover, &outcome);
-    while (point > 0 && point != PERCPU_WAITING && ++steps < MOST_STEPS);
-    percpu_image_unpeek();
-    if (steps == MOST_STEPS)
-        enter_trouble(node, label, false, "BAL-3: an operation that runs alone does not end");
-}
-
-// A step out of the present state, which is that of a node; returns the node that it leads to, or -1.
-static int follow(int node, int label)
-{
-    const struct percpu_environment before = percpu_environment;
-    int *known, at = percpu_nodes[node].state;
-    long states = percpu_tally.allocator_states;
-    struct hash key;
-    int point;
-
-    percpu_node = node;
-    percpu_label = label;
-    point = percpu_take(label);
-    if (point == LEFT_OUT)
-        return -1;
-    percpu_tally.edges++;
-    label = percpu_exact(label);
-    if (point < 0 || !percpu_key(0, &key, (int)percpu_tally.states)) {
-        percpu_tally.kernel_stops++;
-        if (point == PERCPU_ENDLESS && ++percpu_tally.endless == MOST_ENDLESS)
-            percpu_tally.full = 1;
-        enter_trouble(node, label, true, percpu_reason);
-        return -1;
-    }
-    percpu_complete();
-    check_troubles(node, label, &before);
-    enter_move(node, label, at);
-    known = percpu_table_at(&node_table, key);
-    if (*known && percpu_is_under_way(percpu_mover) &&
-        percpu_nodes[*known - 1].depth <= percpu_nodes[node].depth)
-        check_end(node, label);
-    if (*known) {
-        struct percpu_node *met = &percpu_nodes[*known - 1];
-
-        if (percpu_tally.allocator_states > states)
-            percpu_states[percpu_tally.allocator_states - 1].node = *known - 1;
-        if (nr_links < most_links) {
-            links[nr_links][0] = node;
-            links[nr_links++][1] = *known - 1;
-        }
-        if (percpu_plan.open && met->operations > percpu_operations) { // not left yet: it waits for its turn
-            met->parent = node;
-            met->label = label;
-            met->depth = (unsigned short)(percpu_nodes[node].depth + 1);
-            met->operations = (unsigned char)percpu_operations;
-            met->mover = (unsigned char)percpu_mover;
-            queue[tail++] = *known - 1;
-        }
-        return *known - 1;
-    }
-    if (percpu_tally.states >= percpu_plan.most_states) {
-        percpu_tally.full = 1;
-        percpu_tally.allocator_states = states; // what is met here has no state to be met from
-        return -1;
-    }
-    *known = push(node, label, key) + 1;
+    if (to < 0)
+        return;
+    if (percpu_tally.states > states ||
+        (percpu_plan.open && percpu_nodes[to].operations > percpu_operations))
+        enqueue(node, label, to);
     if (nr_links < most_links) {
         links[nr_links][0] = node;
-        links[nr_links++][1] = *known - 1;
+        links[nr_links++][1] = to;
     }
-    return *known - 1;
-}
-
-static bool stuck(void)
-{
-    for (int n = 0; n < ACTORS; n++)
-        if (percpu_is_under_way(n))
-            return true;
-    return false;
 }
 
 // Comes to the state of a node and leaves it by every step.
 static void leave(int node)
 {
-    int path[1 << 12], labels[MOST_LABELS], count, depth;
-    bool done;
+    int labels[MOST_LABELS], count;
 
-    depth = percpu_search_path(node, path, (int)ARRAY_SIZE(path));
-    if (depth > (int)ARRAY_SIZE(path)) {
-        enter_trouble(percpu_nodes[node].parent, -1, false, "BAL-3: a schedule without end");
-        percpu_tally.full = 1;
+    if (!percpu_search_come(node))
         return;
-    }
-    if (percpu_search_replay(path, depth) != depth) {
-        enter_trouble(node, -1, true, "a state that its own schedule does not lead to again");
-        return;
-    }
-    percpu_remember();
-    count = percpu_enabled(labels);
-    done = percpu_all_done();
-    percpu_image_save();
-    if (done && (percpu_plan.open || !count)) {
-        come_to_rest(node, -1);
-        percpu_image_load();
-    }
+    count = percpu_search_enabled(node, labels);
     percpu_tally.ends += !count;
-    if (!count && stuck())
-        enter_trouble(node, -1, false, "BAL-3: what is under way can never go on");
     for (int k = 0; k < count && !percpu_tally.full; k++) {
         if (k)
             percpu_image_load();
         follow(node, labels[k]);
     }
-}
-
-// Takes the steps of a schedule one after the other, as a search does, and then comes to rest if
-// nobody can go on. Returns how many were taken.
-int percpu_search_walk(const int *labels, int count)
-{
-    int node = 0, left[MOST_LABELS];
-
-    for (int i = 0; i < count; i++) {
-        bool possible = false;
-        int nr;
-
-        if (percpu_search_replay(labels, i) != i)
-            return i;
-        percpu_remember();
-        nr = percpu_enabled(left);
-        for (int k = 0; k < nr; k++)
-            possible |= left[k] == (labels[i] & ((1 << RUNS_SHIFT) - 1));
-        if (!possible)
-            return i;
-        node = follow(node, labels[i]);
-        if (node < 0)
-            return i;
-    }
-    if (percpu_search_replay(labels, count) != count)
-        return count - 1;
-    percpu_remember();
-    if (percpu_all_done() && (percpu_plan.open || !percpu_enabled(left)))
-        come_to_rest(node, -1);
-    return count;
 }
 
 int percpu_search_go(long edges)

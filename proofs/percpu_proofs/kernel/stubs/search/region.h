@@ -83,6 +83,9 @@ extern int percpu_current;  // the allocator's state among those met
 bool percpu_key(int quiescent, struct hash *key, int node);
 int percpu_key_begin(long most);
 
+// nodes.c
+int percpu_nodes_begin(long most);
+
 // steps.c
 enum { LEFT_OUT = -100, MOST_LABELS = 512, RUNS_SHIFT = 18 };
 extern struct percpu_plan percpu_plan;
@@ -94,6 +97,7 @@ int percpu_enabled(int *labels);
 int percpu_take(int label);
 int percpu_exact(int label);
 void percpu_complete(void);
+void percpu_describe_run(void);
 void percpu_remember(void);
 void *percpu_reserve(unsigned long bytes);
 

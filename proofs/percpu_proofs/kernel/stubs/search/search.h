@@ -43,10 +43,12 @@ struct percpu_state {
     int words[59]; // PERCPU_COUNTERS + 2 * PERCPU_CHUNKS
 };
 
-// What a step did: the states before and after it, and what its operation has to do with it.
+// What a step did, or a whole run of the work alone: the states before and after it, and what its
+// operation has to do with it.
 struct percpu_move {
-    int node, label;
+    int node, label; // of a whole run: the state that it begins in, and -1
     int before, after;
+    int whole;
     struct percpu_operation operation;
     int first, done, ok, straight; // straight: from the end of the actor's step before
     int asked, refused, holds; // work asked for; memory refused so far; the mutex is the actor's
@@ -66,7 +68,10 @@ int percpu_regions(void); // before the boot: room for what a search restores
 unsigned long percpu_base(void); // where the library is loaded
 int percpu_search_begin(const struct percpu_plan *plan); // -1: no memory
 int percpu_search_go(long edges);   // search on; 1: there is more
-int percpu_search_walk(const int *labels, int count);
+// One step at a time, each out of the present state: that of a node. The start is node 0.
+int percpu_search_come(int node);
+int percpu_search_enabled(int node, int *labels); // at most 512
+int percpu_search_step(int node, int label);      // -1: it leads to no node
 void percpu_search_count(void);     // the schedules
 void percpu_search_end(void);       // nothing may be called after
 int percpu_search_path(int node, int *labels, int most);

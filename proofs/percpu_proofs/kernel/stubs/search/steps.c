@@ -277,15 +277,28 @@ int percpu_take(int label)
 // Returns the label of the step that was taken last, with how often its actor ran.
 int percpu_exact(int label) { return label | nr_runs << RUNS_SHIFT; }
 
+static void note_origins(void)
+{
+    for (int c = 0; c < PERCPU_CHUNKS; c++)
+        percpu_move.origin[c] = c < percpu_words[PERCPU_COUNTERS - 1] ?
+            (signed char)number_before(percpu_chunk(c)) : -1;
+}
+
+// Describes a run of the work that nobody else has run beside, once the state after it is described.
+void percpu_describe_run(void)
+{
+    percpu_move = (struct percpu_move){ .whole = 1, .first = 1, .done = 1, .operation.kind = 'b' };
+    percpu_move.freed = percpu_move.chunk = percpu_move.placed = -1;
+    note_origins();
+}
+
 // Completes percpu_move, once the state after the step is described.
 void percpu_complete(void)
 {
     struct percpu_move *m = &percpu_move;
     struct actor *actor = &percpu_actors_[percpu_mover];
 
-    for (int c = 0; c < PERCPU_CHUNKS; c++)
-        m->origin[c] = c < percpu_words[PERCPU_COUNTERS - 1] ?
-            (signed char)number_before(percpu_chunk(c)) : -1;
+    note_origins();
     if (m->ok && m->operation.kind == 'a')
         m->chunk = percpu_number(percpu_area_of(percpu_handles[actor->operation.handle], &m->off));
     if (actor->placed && !m->done) {

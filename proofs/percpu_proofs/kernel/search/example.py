@@ -1,0 +1,118 @@
+"""Counterexamples of compiled code: what breaks a clause, made small, in words, and as a token."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from percpu_proofs.explore.shrink import shrink, stretches
+from percpu_proofs.inputs import InputError
+from percpu_proofs.kernel.build import Library
+from percpu_proofs.kernel.search.accesses import noted
+from percpu_proofs.kernel.search.compiled import RUNS, CompiledSearch, SearchPlan
+from percpu_proofs.kernel.search.judge import CRASH, Broken, Judge
+from percpu_proofs.kernel.search.on_model import NOT_TRIED, OnModel, on_model
+from percpu_proofs.kernel.search.plans import TreeSearch
+from percpu_proofs.kernel.search.retrace import Retraced, operations_of, retrace
+from percpu_proofs.kernel.search.system import CompiledSystem
+from percpu_proofs.kernel.search.tree_token import TreeToken
+
+Labels = tuple[int, ...]
+
+_TRIES = 400
+"""Of making a schedule small that was drawn; a search breadth first has the shortest."""
+
+
+@dataclass(frozen=True, slots=True)
+class TreeExample:
+    """A counterexample found on the compiled code, the shortest of its search."""
+
+    clause: str
+    message: str
+    length: int  # operations of callers
+    labels: Labels
+    plan: SearchPlan
+    retraced: Retraced
+    token: str
+    search: str
+    on_model: OnModel = NOT_TRIED
+
+    def with_model(self) -> TreeExample:
+        """Return it with what the model does with its operations."""
+        return replace(self, on_model=on_model(self.clause, self.plan, self.retraced.rungs))
+
+
+def of_process(search: TreeSearch, message: str) -> TreeExample:
+    """Return the counterexample that is all there is where the kernel ended its process."""
+    return TreeExample(CRASH, message, 0, (), search.plan, Retraced((), ()), "", search.name)
+
+
+def example(library: Library, search: TreeSearch, broken: Broken, labels: Labels) -> TreeExample:
+    """Return the counterexample of a clause that a schedule breaks; made small if it was drawn."""
+    plan, wrong = replace(search.plan, programs=0), broken.wrong
+    if search.plan.programs:
+        labels, wrong = _small(library, plan, broken, labels)
+    with CompiledSearch(library, plan) as compiled:
+        shown = retrace(compiled, library, labels)
+        length = operations_of(compiled, labels)
+    token = str(TreeToken(broken.clause, library.release, plan, labels))
+    return TreeExample(broken.clause, wrong, length, labels, plan, shown, token, search.name)
+
+
+def _small(
+    library: Library, plan: SearchPlan, broken: Broken, labels: Labels
+) -> tuple[Labels, str]:
+    """Return a schedule of which no step can be left out, and what is wrong behind it."""
+    wrong = {labels: broken.wrong}
+
+    def shows(candidate: Labels) -> Labels | None:
+        taken, found = _followed(library, plan, candidate)
+        if broken.clause in found:
+            wrong[taken] = found[broken.clause]
+            return taken
+        return None
+
+    best = shrink(labels, _fewer, shows, _TRIES).best
+    return best, wrong[best]
+
+
+def _fewer(labels: Labels) -> Iterator[Labels]:
+    for gone in stretches(len(labels)):
+        yield labels[: gone.start] + labels[gone.stop :]
+
+
+def _followed(library: Library, plan: SearchPlan, labels: Labels) -> tuple[Labels, dict[str, str]]:
+    with CompiledSearch(library, plan) as compiled:
+        judge = Judge(compiled)
+        taken = follow(compiled, labels)
+        return taken, {broken.clause: broken.wrong for broken in judge.look()}
+
+
+def follow(search: CompiledSearch, labels: Labels) -> Labels:
+    """Take those steps of a schedule that can be taken, from the start; return them."""
+    system = CompiledSystem(search)
+    taken = []
+    for label in labels:
+        if label % RUNS in system.enabled():
+            taken.append(label)
+            system.step(label)
+    system.enabled()  # looks at what the work makes of it
+    return tuple(taken)
+
+
+def broken_by(
+    search: CompiledSearch, library: Library, labels: Labels, *, accesses: bool
+) -> dict[str, str]:
+    """Return what a schedule breaks, each clause with what is wrong; of a search not begun."""
+    judge = Judge(search)
+    taken = follow(search, labels)
+    stops = any(search.lib.percpu_troubles[i].stopped for i in range(search.tally.troubles))
+    if taken != labels and not stops:
+        step = next(n for n in range(len(labels)) if taken[n : n + 1] != labels[n : n + 1])
+        expected = "a schedule that is possible on this tree"
+        raise InputError("token", None, expected, f"step {step + 1}")
+    found = {broken.clause: broken.wrong for broken in judge.look()}
+    for entry in noted(search, library) if accesses else ():
+        if entry.access.clause is not None:
+            found.setdefault(entry.access.clause, str(entry.access))
+    return found

@@ -1,0 +1,63 @@
+"""What a search costs on compiled code (COST-1): the same bursts as the model's."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from kernel_trees import FOUND, MISSING, tree_of
+from searched_trees import changed, first_in_work, write_patch
+
+from percpu_proofs.cli import main
+from percpu_proofs.headline.examined import GEOMETRY, SHAPES, Burst, piles, piles_on
+from percpu_proofs.inputs import InputError
+from percpu_proofs.kernel.examined import ExaminedKernel, compile_examined
+from percpu_proofs.kernel.tree import Tree
+
+pytestmark = pytest.mark.skipif(not FOUND, reason=MISSING)
+PILES = (0, 1, 5)
+UPWARDS = "for (slot = pcpu_size_to_slot(size); slot <= pcpu_free_slot; slot++) {"
+DOWNWARDS = "for (slot = pcpu_free_slot; slot >= pcpu_size_to_slot(size); slot--) {"
+
+
+def _bursts(tree: Tree, into: Path) -> list[Burst]:
+    library = compile_examined(tree, into)
+    return list(piles_on("linux_6_12", partial(ExaminedKernel, library, GEOMETRY), PILES))
+
+
+@pytest.mark.parametrize("archive", FOUND, ids=lambda path: path.name)
+def test_a_tree_examines_what_the_model_does(archive: Path, tmp_path: Path) -> None:
+    assert _bursts(tree_of(archive), tmp_path) == list(piles("linux_6_12", PILES))
+
+
+def test_a_search_in_another_order_breaks_the_clause(tmp_path: Path) -> None:
+    tree = changed(tmp_path / "tree", lambda text: text.replace(UPWARDS, DOWNWARDS))
+    found = _bursts(tree, tmp_path)
+    drained = [burst for burst in found if burst.depopulated]
+    assert len(drained) == len(SHAPES)
+    assert all(burst.broken for burst in drained)
+    assert all(burst.most > 1 for burst in drained)
+    assert "an ordinary chunk" in drained[0].message
+
+
+@pytest.mark.deep
+def test_the_command_shows_both_trees(tmp_path: Path) -> None:
+    patch = write_patch(tmp_path / "down.patch", lambda text: text.replace(UPWARDS, DOWNWARDS))
+    source = ("workload", "cost", "--source", str(tree_of(FOUND[-1]).top), "--patch", str(patch))
+    shown = CliRunner().invoke(main, source)
+    assert shown.exit_code == 1, shown.output
+    assert f"{tree_of(FOUND[-1]).name}, patched breaks COST-1, not expected" in shown.output
+    stops = write_patch(tmp_path / "stops.patch", first_in_work("BUG();"))
+    done = CliRunner().invoke(main, (*source[:4], "--patch", str(stops)))
+    assert done.exit_code == 2
+    assert "a tree that goes on while chunks are drained" in done.output
+
+
+def test_a_tree_whose_calls_cannot_be_counted_is_named(tmp_path: Path) -> None:
+    tree = changed(
+        tmp_path / "tree", lambda text: text.replace("static int pcpu_find_block_fit(", "int f(")
+    )
+    with pytest.raises(InputError, match="pcpu_find_block_fit"):
+        compile_examined(tree, tmp_path)
