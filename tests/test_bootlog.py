@@ -84,6 +84,7 @@ READ: list[tuple[str, str, dict[str, Any]]] = [
     ("syslog", prefixed(ARM, "Nov  3 10:00:01 box kernel: [    0.000000] "), {"cpus": 2}),
     ("iso", prefixed(ARM, "2025-11-03T10:00:01,000000+00:00 "), {"cpus": 2}),
     ("decoded", prefixed(ARM, "kern  :debug : [Mon Nov  3 10:00:01 2025] "), {"cpus": 2}),
+    ("coloured", ARM.replace("percpu: ", "\x1b[33mpercpu: \x1b[0m"), {"page": 65536, "cpus": 2}),
     ("printed twice", ARM.split("\n")[0] + "\n" + ARM + "\n" + ARM, {"page": 65536, "cpus": 2}),
     ("a rule below", ARM + "\n---\n", {"cpus": 2}),
 ]  # fmt: skip

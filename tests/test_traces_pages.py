@@ -124,6 +124,9 @@ def test_log(tmp_path: Path) -> None:
     assert f"--geometry {LARGE.text}" in output
     fields = json.loads(call("log", dmesg, "--json")[1])["layout"]
     assert (fields["page"], fields["page_cost"], fields["percpu_page"]) == (65536, 131072, 262144)
+    noisy = tmp_path / "console.txt"
+    noisy.write_bytes(b"\xff\x00firmware\r\n" + dmesg.read_bytes().replace(b"\n", b"\r\n"))
+    assert json.loads(call("log", noisy, "--json")[1])["layout"] == fields
     (tmp_path / "empty.txt").write_text("nothing of it\n")
     code, output = call("log", tmp_path / "empty.txt")
     assert code == 2

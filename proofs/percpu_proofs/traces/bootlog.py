@@ -1,7 +1,8 @@
 """What the kernel prints of the percpu layout at boot, whatever stands around it.
 
-Before a message may stand anything: levels, times, hosts, marks of quotation. A long one may go on
-in the next lines, as mail programs and terminals break it. A console may print a boot twice.
+Before a message may stand anything: levels, times, hosts, colours, marks of quotation. A long one
+may go on in the next lines, as mail programs and terminals break it. A console may print a boot
+twice.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ _BEFORE: Final = re.compile(r"^(?:[>|\s]|<\d+>|\[\s*\d+\.\d+\]|\[\s*[TC]\d+\])*"
 _REST: Final = re.compile(  # what the rest of a broken message consists of
     r"(?:Embedded|\d+K?|pages/cpu|@\S*|\(\w*\)|[srdu]\d+|alloc=\d+\*\d+|\[\d+\]|-+)"
 )
+_COLOUR: Final = re.compile(r"\x1b\[[\d;]*m")
 _MOST_BREAKS: Final = 8  # lines that one message takes
 
 
@@ -151,7 +153,8 @@ def _messages(log: BootLog, lines: Iterable[tuple[int, str]]) -> Iterator[tuple[
     """Yield each message with the number of its first line; one of the layout is made whole."""
     number, text, breaks = 0, "", 0
     per_allocation = 0
-    for log.lines, line in lines:
+    for log.lines, printed in lines:
+        line = _COLOUR.sub("", printed)
         rest = _BEFORE.sub("", line).split()
         if (
             text

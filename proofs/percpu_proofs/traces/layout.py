@@ -109,8 +109,11 @@ class Layout:
 
 
 def read_layout(path: Path, told: Mapping[str, str] | None = None) -> Layout:
-    """Return the layout of the machine whose boot messages `path` holds (plain or gzip)."""
-    return layout(path, lines_of(path), told)
+    """Return the layout of the machine whose boot messages `path` holds (plain or gzip).
+
+    Consoles carry bytes that are no text; none of the layout's lines has some.
+    """
+    return layout(path, lines_of(path, errors="replace"), told)
 
 
 def layout(
