@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from percpu_proofs.kernel.draws import expand
 from percpu_proofs.kernel.interleaved import draw
 from percpu_proofs.kernel.model import Model
 from percpu_proofs.kernel.shrink import shrink
-from percpu_proofs.kernel.tree import FILES, apply_patch, read_tree
+from percpu_proofs.kernel.tree import FILES, read_tree
 from percpu_proofs.oplist import parse_operations, text_of
 from percpu_spec.geometry import Geometry
 from percpu_spec.gfp import KERNEL, NOIO
@@ -106,53 +105,6 @@ def test_own_stub_is_used(tmp_path: Path) -> None:
     with pytest.raises(InputError) as error:
         compile_tree(tree, tmp_path, stub=stub)
     assert "NEW_LIMIT" not in str(error.value)  # the next thing that is missing is named
-
-
-PATCH = """\
---- a/mm/percpu.c
-+++ b/mm/percpu.c
-@@ -1 +1 @@
--int pcpu_alloc(void);
-+int pcpu_alloc(int);
---- a/fs/other.c
-+++ b/fs/other.c
-@@ -1 +1 @@
--not there
-+still not
-"""
-
-
-@pytest.mark.skipif(shutil.which("patch") is None, reason="needs patch")
-def test_patch_is_applied_to_files_of_the_allocator_only(tmp_path: Path) -> None:
-    top = make_tree(tmp_path / "tree")
-    patch = tmp_path / "some.patch"
-    patch.write_text("Subject: words\n\n" + PATCH)
-    apply_patch(read_tree(top), patch)
-    assert (top / "mm/percpu.c").read_text() == "int pcpu_alloc(int);\n"
-    assert not (top / "fs").exists()
-
-
-@pytest.mark.skipif(shutil.which("patch") is None, reason="needs patch")
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        (PATCH.replace("pcpu_alloc(void)", "pcpu_free(void)"), "a patch that applies to"),
-        (PATCH.replace("mm/percpu.c", "mm/slab.c"), "a patch to one of"),
-        ("no patch", "a patch to one of"),
-    ],
-)
-def test_unusable_patch_leaves_the_tree(text: str, said: str, tmp_path: Path) -> None:
-    top = make_tree(tmp_path / "tree")
-    before = {name: (top / name).read_bytes() for name in FILES}
-    patch = tmp_path / "some.patch"
-    patch.write_text(text)
-    result = conform("--source", top, "--patch", patch)
-    assert result.exit_code == 2
-    assert said in result.output
-    assert {name: (top / name).read_bytes() for name in FILES} == before
-    assert sorted(p.name for p in (top / "mm").iterdir()) == sorted(
-        os.path.basename(name) for name in FILES if name.startswith("mm/")
-    )
 
 
 def test_unknown_fix_and_variant(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from percpu_proofs.prove.catalogue import (
     not_by_symbols,
     without_claim,
 )
+from percpu_proofs.prove.claim import Result
 from percpu_proofs.prove.claims import EnumeratedClaim, SymbolicClaim
 from percpu_proofs.prove.dependencies import reachable, source_hash, sources_of
 from percpu_proofs.prove.enumeration import enumerate_cases
@@ -335,6 +336,67 @@ def test_what_shrinks_is_said(changes: dict[str, Any], said: str) -> None:
     found = ledger.differences([entry], complete=False)
     assert len(found) == 1 and said in found[0]
     assert "slot-layout: gone" in ledger.differences([_entry("flags-decide")], complete=True)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "code"),
+    [
+        ("", 0),
+        ("state", 1),
+        ("twin", 1),
+        ("bugs", 1),
+        ("function", 1),
+        ("ledger", 1),
+        ("gone", 1),
+        ("interrupted", 130),
+    ],
+)
+def test_the_exit_status_tells(
+    wrong: str, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each thing that must not be lets `prove` fail, and alone is enough."""
+    then = {"slot-layout": ledger.committed()["slot-layout"]}
+    changes: dict[str, dict[str, Any]] = {
+        "state": {"state": "not confirmed"}, "twin": {"twin": "confirmed"},
+        "bugs": {"bugs": {"setup_slots-1": "confirmed"}}, "ledger": {"bound": "less"},
+    }  # fmt: skip
+    entry = _entry("slot-layout", paths=then["slot-layout"]["cases"], **changes.get(wrong, {}))
+    if wrong == "gone":
+        then["flags-decide"] = ledger.committed()["flags-decide"]
+    elif wrong != "ledger":  # what else is wrong is not told by the ledger
+        then = ledger.summary([entry])
+    claim = next(claim for claim in claims() if claim.id == "slot-layout")
+    missing = ["alloc_area"] if wrong == "function" else []
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(ledger, "committed", lambda: then)
+    proving = sys.modules["percpu_proofs.commands.prove"]  # the package has the command's name
+    monkeypatch.setattr(proving, "chosen", lambda names: [claim])
+    monkeypatch.setattr(proving, "without_claim", lambda wanted: missing)
+    monkeypatch.setattr(proving, "spread", lambda *_, **__: ([entry], wrong == "interrupted"))
+    done = CliRunner().invoke(main, ["prove", "--json"])
+    assert done.exit_code == code, done.output
+
+
+def test_an_entry_has_what_the_checks_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A twin that is not refuted, or a bug that is not, is in the entry as it came out."""
+
+    class Vacuous:
+        id = clause = variant = engine = bound = "none"
+        expected = "confirmed"
+        functions, sources, bugs = (), (), ("one",)
+
+        def check(self, timeout: float, bug: str = "") -> Result:
+            return Result("confirmed", 0.0)
+
+        check_twin = check
+
+        def check_bug(self, bug: str, timeout: float) -> Result:
+            return Result("confirmed", 0.0)
+
+    monkeypatch.setattr(ledger, "claims", lambda: [Vacuous()])
+    entry = ledger.prove(ledger.Task("none", 1.0))
+    assert (entry.twin, entry.bugs) == ("confirmed", {"one": "confirmed"})
+    assert not entry.as_expected
 
 
 def test_a_hash_follows_calls() -> None:

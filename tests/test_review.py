@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import sys
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -35,6 +37,7 @@ from percpu_proofs.seeded import BUGS
 from percpu_reference import VARIANTS, VariantFileError, build
 from percpu_reference.variants import variant_class
 from percpu_reference.variants.linux_6_12 import Linux612
+from percpu_spec.catalogue import clauses
 from percpu_spec.geometry import Geometry
 
 SEQUENCES = {plan.name: plan for plan in alphabets.SEQUENCES}
@@ -312,6 +315,35 @@ def test_what_is_declared_broken_must_be_asked() -> None:
     assert cell.verdict == "unchecked" and not cell.as_expected
     cell = next(c for c in matrix(["linux_6_12"], []) if c.clause == "HINT-1")
     assert cell.verdict == "unchecked" and cell.as_expected
+
+
+@pytest.mark.parametrize(
+    ("spoil", "interrupted", "code"),
+    [
+        (lambda judged, broken: None, False, 0),
+        (lambda judged, broken: broken.update({"LIST-1": EXAMPLE}), False, 1),
+        (lambda judged, broken: broken.pop("HINT-5"), False, 1),  # declared, and does not show
+        (lambda judged, broken: broken.update({"LIST-1": EXAMPLE}), True, 130),
+    ],
+)
+@pytest.mark.parametrize("options", [["--json"], []])
+def test_the_exit_status_tells(
+    spoil: Callable[[dict[str, int], dict[str, Example]], object],
+    interrupted: bool,
+    code: int,
+    options: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    judged = dict.fromkeys(clauses(), 1)
+    broken = dict.fromkeys(Linux612.EXPECTED, EXAMPLE)
+    spoil(judged, broken)
+    outcome = Outcome(JOB, "fuzzed", "so far", "so", judged, broken)
+    module = sys.modules["percpu_proofs.commands.review"]
+    monkeypatch.setattr(
+        module, "spread", lambda todo, *_, **__: ([outcome] if todo else [], interrupted)
+    )
+    done = CliRunner().invoke(main, ["review", "--variant", "linux_6_12", *options])
+    assert done.exit_code == code, done.output
 
 
 def test_an_interrupted_review_accuses_nobody() -> None:

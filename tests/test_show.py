@@ -9,6 +9,7 @@ import pytest
 
 from percpu_proofs import data
 from percpu_proofs.conformance.vector_file import read_vector
+from percpu_proofs.explore.ladder import page_row
 from percpu_proofs.oplist import parse_operations
 from percpu_proofs.runs import state_after
 from percpu_proofs.show.picture import PageState, StatePicture, picture_of_state
@@ -276,3 +277,17 @@ def test_a_chunk_of_many_pages_is_counted() -> None:
     geometry = Geometry(unit=262144, static=4096, reserved=0, dyn=28672)
     text = state_text(picture(["a 1 32768 4 -"], geometry))
     assert "\n  1  8# 56-  1 area, 229376 bytes free" in text
+
+
+def test_a_row_of_pages() -> None:
+    """Used and populated, in every combination; losing pages say whether areas are in them."""
+    chunk = after(["a 1 4 4 -"]).first_chunk
+    bits = len(chunk.alloc_map) // chunk.nr_pages
+    chunk.alloc_map[:] = bytes(len(chunk.alloc_map))
+    chunk.populated[:] = bytes(chunk.nr_pages)
+    for page in (0, 2):
+        chunk.alloc_map[page * bits : (page + 1) * bits] = bytes([0] * (bits - 1) + [1])
+    for page in (0, 1):
+        chunk.populated[page] = 1
+    assert page_row(chunk, bits, ())[:4] == "#e!-"
+    assert page_row(chunk, bits, {0, 1})[:4] == "Xx!-"

@@ -2,22 +2,43 @@
 
 from __future__ import annotations
 
-import pytest
+import json
+from collections import Counter
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
+import pytest
+from click.testing import CliRunner
+
+from percpu_proofs.cli import main
+from percpu_proofs.commands import review_tree, tree_options
+from percpu_proofs.explore.scenario import KERNEL_32K
+from percpu_proofs.inputs import InputError
+from percpu_proofs.kernel.build import Library
+from percpu_proofs.kernel.search.accesses import Access, added
+from percpu_proofs.kernel.search.compiled import SearchPlan
 from percpu_proofs.kernel.search.example import TreeExample
+from percpu_proofs.kernel.search.job import TreeJob, TreeOutcome
 from percpu_proofs.kernel.search.plans import search_named
 from percpu_proofs.kernel.search.retrace import Retraced
-from percpu_proofs.review.trees import TreeCell, changes
+from percpu_proofs.kernel.search.tree_token import TreeToken, read_tree_token
+from percpu_proofs.oplist import parse_operations
+from percpu_proofs.review.trees import TreeCell, changes, verdicts
 
 WHOLE, CUT_OFF = frozenset({"pages"}), frozenset[str]()
 
 
+def _example(clause: str, length: int, search: str = "pages") -> TreeExample:
+    plan = search_named("pages").plan
+    return TreeExample(clause, "", length, (), plan, Retraced((), ()), "", search)
+
+
 def _cell(length: int | None, whole: frozenset[str], search: str = "pages") -> dict[str, TreeCell]:
     """Return the cells of a tree that breaks FLT-1 with so many operations, or not at all."""
-    example = None
-    if length is not None:
-        plan = search_named("pages").plan
-        example = TreeExample("FLT-1", "", length, (), plan, Retraced((), ()), "", search)
+    example = None if length is None else _example("FLT-1", length, search)
     verdict = "holds" if example is None else "violated"
     return {"FLT-1": TreeCell("FLT-1", verdict, example=example, whole=whole)}
 
@@ -42,3 +63,110 @@ def test_a_clause_is_in_one_list(
     found = changes(base, patched)
     lists = [name for name in found.__dataclass_fields__ if getattr(found, name)]
     assert lists == ([] if where is None else [where])
+
+
+def _outcome(tree: str, *broken: str, search: str = "pages", length: int = 3) -> TreeOutcome:
+    """Return what a search that came to its end brings home of a tree."""
+    job = TreeJob(tree, Library(Path("none.so"), "6.12", "vm"), search_named(search))
+    examples = {clause: _example(clause, length, search) for clause in broken}
+    return TreeOutcome(job, Counter({"FLT-1": 9, "HINT-3": 9}), examples, complete=True)
+
+
+def test_the_search_with_the_fewest_operations_speaks() -> None:
+    outcomes = [
+        _outcome("base", "FLT-1", length=5),
+        _outcome("base", "FLT-1", search="pairs", length=3),
+        _outcome("patched", "FLT-1", search="whole", length=2),
+    ]
+    cell = verdicts(outcomes, "base")["FLT-1"]
+    assert cell.example is not None
+    assert (cell.example.search, cell.example.length) == ("pairs", 3)
+    assert cell.whole == {"pages", "pairs"}
+    assert verdicts(outcomes, "base")["HINT-3"].verdict == "holds"
+    assert verdicts(outcomes, "base")["LIST-1"].verdict == "unchecked"
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "interrupted", "code"),
+    [
+        ([_outcome("base", "HINT-3")], False, 0),  # as declared of linux_6_12
+        ([_outcome("base", "HINT-3", "FLT-1")], False, 1),
+        ([_outcome("base", "FLT-1"), _outcome("patched", "FLT-1")], False, 0),
+        ([_outcome("base", "FLT-1"), _outcome("patched")], False, 0),  # mended
+        ([_outcome("base"), _outcome("patched", "HINT-3")], False, 1),  # declared, and yet new
+        ([_outcome("base"), _outcome("patched", "FLT-1")], False, 1),
+        ([_outcome("base"), _outcome("patched", "FLT-1")], True, 130),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("options", [["--json"], []])
+def test_the_exit_status_tells(
+    outcomes: list[TreeOutcome], interrupted: bool, code: int, options: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    names = list(dict.fromkeys(outcome.job.tree for outcome in outcomes))
+    trees = [SimpleNamespace(name=name, tree=SimpleNamespace(name="6.12.9")) for name in names]
+    monkeypatch.setattr(tree_options, "compiled_trees", lambda *_: nullcontext(trees))
+    monkeypatch.setattr(review_tree, "jobs_for", lambda *_: [o.job for o in outcomes])
+    monkeypatch.setattr(review_tree, "spread", lambda *_, **__: (outcomes, interrupted))
+    patch = ["--patch", "some.patch"] if len(trees) > 1 else []
+    done = CliRunner().invoke(main, ["review", "--source", "tree", *patch, *options])
+    assert done.exit_code == code, done.output
+    if options:
+        assert json.loads(done.stdout)["interrupted"] == interrupted
+
+
+def test_accesses_that_a_patch_adds() -> None:
+    one = Access("free_percpu", "mm/percpu.c:10", "free_bytes", False, False, False)
+    moved = replace(one, line="mm/percpu.c:12")
+    new = replace(one, line="mm/percpu.c:11", write=True)
+    assert added([one], [moved, new]) == [new]
+    assert added([], [moved, new]) == sorted([moved, new])
+
+
+LOCKED = {"locked": True, "mutex": False}
+
+
+@pytest.mark.parametrize(
+    ("field", "write", "locks", "clause"),
+    [
+        ("populated", True, {"locked": False, "mutex": True}, "LOCK-1"),
+        ("populated", True, LOCKED, "LOCK-2"),
+        ("populated", True, {"locked": True, "mutex": True}, None),
+        ("populated", False, LOCKED, None),
+        ("free_bytes", True, LOCKED, None),
+        ("free_bytes", False, {"locked": False, "mutex": False}, None),
+        ("data", True, {"locked": False, "mutex": False}, None),
+    ],
+)
+def test_the_clause_of_an_access(
+    field: str, write: bool, locks: dict[str, bool], clause: str | None
+) -> None:
+    assert Access("f", "mm/percpu.c:1", field, write, **locks).clause == clause
+
+
+TOKEN = TreeToken(
+    "FLT-1", "6.12",
+    SearchPlan(
+        f"{KERNEL_32K},memcg=1", *(
+            tuple(parse_operations(Path("list"), lines).operations)
+            for lines in (["a 0 4096 8 AG", "a 0 8 4 R"], ["a 1 64 4 -", "f 1"])
+        ),
+        longest=4, together=2, works=3, waiting=True, failures=1, faults=("charge", "wait"),
+        points=(1, 3), merge=True, raw=True, stops_at=(4096, 8192), most_states=77,
+    ),
+    (64, 0, 256 | 1, 130),
+)  # fmt: skip
+
+
+def test_a_token_says_all_of_its_plan() -> None:
+    assert read_tree_token(str(TOKEN)) == TOKEN
+    plain = replace(TOKEN, plan=SearchPlan(KERNEL_32K, TOKEN.plan.operations))
+    assert read_tree_token(str(plain)) == plain
+
+
+@pytest.mark.parametrize(
+    "spoil", [lambda t: t[:-9], lambda t: t.replace("percputree1", "percpu1"), lambda t: "x" + t]
+)
+def test_a_token_that_is_none_is_bad_input(spoil: Callable[[str], str]) -> None:
+    with pytest.raises(InputError, match="token"):
+        read_tree_token(spoil(str(TOKEN)))

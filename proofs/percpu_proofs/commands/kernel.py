@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import click
-from rich.console import Console
-from rich.text import Text
 
-from percpu_contracts.registry import COMPILED
 from percpu_proofs.commands import output
+from percpu_proofs.commands.comparison import Comparison
 from percpu_proofs.commands.source import (
     SIZES,
     Kind,
@@ -22,6 +20,7 @@ from percpu_proofs.commands.source import (
     page_asked_for,
     read_source,
 )
+from percpu_proofs.commands.tree_options import ChosenTree, needed_tree
 from percpu_proofs.conformance.vector_file import SUFFIX, read_vector
 from percpu_proofs.explore.token import read_token
 from percpu_proofs.inputs import InputError, read_text
@@ -31,11 +30,11 @@ from percpu_proofs.kernel.differential import (
     CASES,
     OPERATIONS,
     SCHEDULES,
-    Found,
     Tally,
     Task,
     run_one,
     run_tasks,
+    shrink_found,
 )
 from percpu_proofs.kernel.draws import Case
 from percpu_proofs.kernel.instance import KernelStopped
@@ -45,23 +44,6 @@ from percpu_proofs.kernel.workshop import Workshop, workshop
 from percpu_proofs.machine import HandleError, Machine
 from percpu_reference import DEFAULT, build
 
-_source = click.option(
-    "--source",
-    type=click.Path(path_type=Path),
-    required=True,
-    metavar="DIR",
-    help="A Linux source tree, 5.14 or later, or Debian's archive of one.",
-)
-_patch = click.option(
-    "--patch",
-    "patches",
-    type=click.Path(path_type=Path),
-    multiple=True,
-    help="Apply a patch to a copy of the tree first; several in order.",
-)
-_stub = click.option(
-    "--stub", type=click.Path(path_type=Path), help="A header for a tree that needs more stubs."
-)
 _geometry = click.option(
     "--geometry",
     metavar="NAME=VALUE,...",
@@ -70,11 +52,11 @@ _geometry = click.option(
 
 
 @click.command()
-@_source
-@_patch
-@_stub
+@needed_tree
 @click.option("--variant", default=DEFAULT, show_default=True, help="The model to compare with.")
-@click.option("--fix", "fixes", multiple=True, help="A fix of `reference`, on top of linux_6_12.")
+@click.option(
+    "--fix", "fixes", multiple=True, help="A fix of `reference`, on top of linux_6_12, the model."
+)
 @click.option(
     "--operations",
     "files",
@@ -110,9 +92,7 @@ _geometry = click.option(
 )
 @output.json_option
 def kernel(
-    source: Path,
-    patches: tuple[Path, ...],
-    stub: Path | None,
+    tree: ChosenTree,
     variant: str,
     fixes: tuple[str, ...],
     files: tuple[Path, ...],
@@ -131,35 +111,36 @@ def kernel(
 
     Needs a C compiler. The tree is only read. Draws cases unless operations or tokens are given.
     """
-    tally = Tally()
-    confirmed: list[Confirmed] = []
-    with workshop(source, patches=patches, stub=stub, variant=variant, fixes=fixes) as shop:
+    with workshop(
+        tree.source, patches=tree.patches, stub=tree.stub, variant=variant, fixes=fixes
+    ) as shop:
+        run = Comparison(shop)
         try:
             if tokens:
-                confirmed += [_confirm(shop, text) for text in tokens]
+                run.confirmed += [_confirm(shop, text) for text in tokens]
             if files:
-                _run_files(shop, files, geometry, clauses, tally)
+                _run_files(shop, files, geometry, clauses, run.tally)
             if not files and not tokens:
                 if count is None and seconds is None:
                     count = 100_000
-                forms = _forms(backing, None if files else geometry)
+                run.wanted = count
+                run.forms = _forms(shop, backing, page_asked_for(geometry))
                 with output.progress_bar("operations") as bar:
                     run_tasks(
-                        _tasks(shop, forms, seed, clauses, count), tally, jobs=jobs or _cpus(),
-                        operations=count, seconds=seconds, progress=bar,
+                        _tasks(shop, run.forms, seed, clauses, count), run.tally,
+                        jobs=jobs or _cpus(), operations=count, seconds=seconds, progress=bar,
                     )  # fmt: skip
         except KeyboardInterrupt:
-            tally.interrupted = True
-        saved = None
-        if tally.found is not None:
-            saved = differences.save(tally.found, shop.model, save)
+            run.tally.interrupted = True
+        if run.tally.found is not None:
+            run.saved = differences.save(run.tally.found, shop.model, save)
         if as_json:
-            output.print_json(_as_json(shop, tally, confirmed, saved))
+            output.print_json(run.as_json())
         else:
-            _show(output.console(), shop, tally, confirmed, saved)
-    if tally.differs or any(not one.agrees for one in confirmed):
+            run.show(output.console())
+    if run.differs:
         raise SystemExit(output.DIFFERS)
-    if tally.interrupted:
+    if run.tally.interrupted:
         raise SystemExit(output.INTERRUPTED)
 
 
@@ -173,11 +154,17 @@ def _confirm(shop: Workshop, text: str) -> Confirmed:
     return confirm(shop.library(Form.of(token.scenario.sizes)), shop.model, token)
 
 
-def _forms(backing: Literal["vm", "km", "both"], geometry: str | None) -> tuple[Form, ...]:
-    """Return the forms of kernels that cases are drawn for, in turn: km with SMP and without."""
-    page = page_asked_for(geometry)
-    vm, km, up = Form("vm", page), Form("km", page), Form("km", page, smp=False)
-    return {"vm": (vm,), "km": (km, up), "both": (vm, vm, vm, km, up)}[backing]
+def _forms(
+    shop: Workshop, backing: Literal["vm", "km", "both"], page: int
+) -> tuple[Form, ...]:
+    """Return the forms of the kernels that cases are drawn for, in turn; km without SMP too.
+
+    Of both backings those that the tree has.
+    """
+    vm, km, single = Form("vm", page), Form("km", page), Form("km", page, smp=False)
+    if backing == "both":
+        return (vm, km, vm, vm, single) if shop.tree.has("km") else (vm,)
+    return (vm,) if backing == "vm" else (km, single)
 
 
 def _tasks(
@@ -213,116 +200,11 @@ def _run_files(
         except HandleError:  # run by the model alone, the list says at which line
             Machine(build(shop.model.variant(), read.geometry)).run(read.listed)
             raise
-
-
-def _as_json(
-    shop: Workshop, tally: Tally, confirmed: list[Confirmed], saved: Path | None
-) -> dict[str, Any]:
-    first = None if tally.found is None else differences.as_json(tally.found)
-    if first is not None:
-        first["saved"] = str(saved)
-    return {
-        "kernel": shop.tree.name,
-        "variant": shop.model.name,
-        "fixes": list(shop.model.fixes),
-        "declared_differences": shop.model.declared,
-        "operations": tally.operations,
-        "mismatches": int(tally.differs),
-        "first_mismatch": first,
-        "schedule_mismatch": None
-        if tally.found_schedule is None
-        else differences.schedule_as_json(tally.found_schedule),
-        "cases": tally.cases,
-        "schedules": tally.schedules,
-        "schedule_steps": tally.steps,
-        "geometries": len(tally.geometries),
-        "most_chunks": tally.chunks,
-        "operations_by_kind": dict(sorted(tally.kinds.items())),
-        "states_judged": tally.judged,
-        "judged_alone": tally.alone,
-        "clauses_broken": dict(sorted(tally.broken.items())),
-        "not_asked": COMPILED.not_asked(),
-        "tokens": [one.as_json() for one in confirmed],
-        "seconds": tally.seconds,
-        "interrupted": tally.interrupted,
-    }
-
-
-def _show(
-    out: Console, shop: Workshop, tally: Tally, confirmed: list[Confirmed], saved: Path | None
-) -> None:
-    model = shop.model
-    rows: list[tuple[str, object]] = [
-        ("kernel", f"Linux {shop.tree.name}, its own mm/percpu.c"),
-        ("model", model.name + "".join(f" + {fix}" for fix in model.fixes)),
-        ("declared", "; ".join(model.declared) or "no difference"),
-    ]
-    if tally.cases:
-        rows += [
-            ("operations", tally.operations),
-            ("cases", f"{tally.cases} in {len(tally.geometries)} geometries"),
-            ("chunks at most", tally.chunks),
-        ]
-    if tally.schedules:
-        rows.append(("schedules", f"{tally.schedules} of {tally.steps} steps"))
-    if tally.judged:
-        broken = ", ".join(f"{clause} {n}" for clause, n in sorted(tally.broken.items()))
-        rows.append(("states judged", tally.judged))
-        rows.append(("clauses broken", broken or "none"))
-    if tally.alone:
-        rows.append(("judged alone", f"{tally.alone} operations behind a difference"))
-    rows.append(("seconds", tally.seconds))
-    out.print(output.pairs(rows))
-    if tally.judged:
-        output.show_not_asked(out, COMPILED.not_asked())
-    for one in confirmed:
-        style = "bold" if one.agrees else "bold red"
-        out.print(Text(str(one), style), soft_wrap=True)
-    if tally.found is not None:
-        _show_found(out, tally.found, shop, saved)
-    elif tally.found_schedule is not None:
-        out.print(Text(differences.schedule_text(tally.found_schedule), "bold red"), soft_wrap=True)
-    elif tally.interrupted:
-        if tally.operations or tally.steps:
-            out.print("interrupted: the states compared so far are equal")
-        else:
-            out.print("interrupted before a case was compared")
-    elif tally.cases:
-        done = f"{tally.operations:,} operations, {tally.schedules:,} schedules"
-        out.print(Text(f"every field of every state is equal: {done}", "bold"))
-
-
-def _show_found(out: Console, found: Found, shop: Workshop, saved: Path | None) -> None:
-    difference = found.difference
-    detail = f" ({difference.detail})" if difference.detail else ""
-    out.print(
-        Text(
-            f"differs: {difference.field}: kernel {difference.kernel}, "
-            f"model {difference.model}{detail}",
-            "bold red",
-        ),
-        soft_wrap=True,
-    )
-    about = ", ".join(differences.clauses_about(difference))
-    if about:
-        out.print(f"clauses that speak of it: {about} (percpu-spec explain says what they want)")
-    out.print(f"geometry {differences.geometry_text(found)}", soft_wrap=True)
-    for number, text in enumerate(differences.texts(found), 1):
-        out.print(f"{number:5}  {text}")
-    theirs, ours = differences.maps(found, shop.model)
-    out.print(Text(f"\nkernel\n{theirs}\n\nmodel\n{ours}"))
-    out.print(f"saved as {saved}", soft_wrap=True)
-    out.print(
-        "a difference may be right or wrong: percpu-spec review --source TREE --patch FILE judges "
-        "the kernel's code by the clauses",
-        soft_wrap=True,
-    )
+    shrink_found(tally)
 
 
 @click.command()
-@_source
-@_patch
-@_stub
+@needed_tree
 @_geometry
 @click.option(
     "--out",
@@ -334,9 +216,7 @@ def _show_found(out: Console, found: Found, shop: Workshop, saved: Path | None) 
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path), required=True)
 @output.json_option
 def record(
-    source: Path,
-    patches: tuple[Path, ...],
-    stub: Path | None,
+    tree: ChosenTree,
     geometry: str | None,
     out: Path,
     paths: tuple[Path, ...],
@@ -347,7 +227,7 @@ def record(
     PATHS are operation lists, vectors (recorded anew), or folders of vectors.
     """
     entries: list[dict[str, Any]] = []
-    with workshop(source, patches=patches, stub=stub) as shop:
+    with workshop(tree.source, patches=tree.patches, stub=tree.stub) as shop:
         try:
             out.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -36,6 +36,7 @@ from percpu_proofs.kernel.search.trees import (
     broken_on,
     crosses,
     jobs_for,
+    left_out,
 )
 from percpu_proofs.review.trees import (
     Changes,
@@ -91,6 +92,8 @@ def review_trees(
     planned: list[TreeJob] = []
     outcomes: list[TreeOutcome] = []
     with chosen.compiled() as trees, output.progress_bar("review") as bar:
+        lacking = left_out(trees, searches)
+        searches = [one for one in searches if one.name not in lacking]
 
         def search(more: list[TreeJob]) -> bool:
             """Run more jobs; return whether there may be more still."""
@@ -123,6 +126,7 @@ def review_trees(
             "changes": asdict(changed or Changes()),
             "undeclared": undeclared(newest),
             "not_asked": not_asked(newest),
+            "not_searched": lacking,
             "accesses": {
                 "new": [entry.access.as_json() for entry in new],
                 "all": [e.access.as_json() for e in accesses(outcomes, trees[-1].name)],
@@ -137,6 +141,8 @@ def review_trees(
         out = output.console()
         _show(out, trees, cells, changed, outcomes, clause)
         _show_accesses(out, new, accesses(outcomes, trees[-1].name))
+        for name, why in lacking.items():
+            out.print(f"not searched: {name}: {why}", markup=False)
         seconds = time.perf_counter() - began
         _show_end(out, trees, changed, wrong, len(outcomes), len(planned), seconds, interrupted)
     if interrupted:

@@ -37,16 +37,41 @@ def tree_options(command: Callable[..., None]) -> Callable[..., None]:
 
     Raises InputError for any of the others without --source.
     """
+    return _with_tree(command, _SOURCE(), _PATCHES, _FIXES, _STUB)
 
+
+def needed_tree(command: Callable[..., None]) -> Callable[..., None]:
+    """Add --source, which must be given, --patch and --stub, which the command gets as `tree`."""
+    return _with_tree(command, _SOURCE(required=True), _PATCHES, _STUB)
+
+
+_Option = Callable[[Callable[..., None]], Callable[..., None]]
+_SOURCE = functools.partial(
+    click.option, "--source", type=_PATH, metavar="DIR",
+    help="A Linux source tree, 5.14 or later, or Debian's archive of one.",
+)  # fmt: skip
+_PATCHES: _Option = click.option(
+    "--patch", "patches", type=_PATH, multiple=True,
+    help="Apply a patch to a copy of the tree; several in order.",
+)  # fmt: skip
+_FIXES: _Option = click.option(
+    "--fix", "fixes", multiple=True, help="A fix of `reference`, as a patch of the tree."
+)
+_STUB: _Option = click.option(
+    "--stub", type=_PATH, help="A header for a tree that needs more stubs."
+)
+
+
+def _with_tree(command: Callable[..., None], *options: _Option) -> Callable[..., None]:
     @functools.wraps(command)
     def with_tree(
         *args: Any,
         source: Path | None,
         patches: tuple[Path, ...],
-        fixes: tuple[str, ...],
         stub: Path | None,
         **given: Any,
     ) -> None:
+        fixes = given.pop("fixes", ()) if _FIXES in options else ()
         tree = None
         if source is not None:
             tree = ChosenTree(source, patches, fixes, stub)
@@ -55,19 +80,6 @@ def tree_options(command: Callable[..., None]) -> Callable[..., None]:
         command(*args, tree=tree, **given)
 
     chosen: Callable[..., None] = with_tree
-    for option in (
-        click.option("--stub", type=_PATH, help="A header for a tree that needs more stubs."),
-        click.option(
-            "--fix", "fixes", multiple=True, help="A fix of `reference`, as a patch of the tree."
-        ),
-        click.option(
-            "--patch", "patches", type=_PATH, multiple=True,
-            help="Apply a patch to a copy of the tree; several in order.",
-        ),
-        click.option(
-            "--source", type=_PATH, metavar="DIR",
-            help="A Linux source tree, 5.14 or later, or Debian's archive of one.",
-        ),
-    ):  # fmt: skip
+    for option in reversed(options):
         chosen = option(chosen)
     return chosen

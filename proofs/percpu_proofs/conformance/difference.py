@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from percpu_proofs.conformance.state import Record
@@ -36,38 +36,39 @@ def first_difference(
 
     skip names nested fields that are not compared.
     """
-    names = dict.fromkeys([*order, *kernel, *model])
-    for name in names:
-        found = _compare(name, name, kernel.get(name, MISSING), model.get(name, MISSING), skip)
-        if found is not None:
-            return found
-    return None
+    return next(differences(kernel, model, order, skip), None)
+
+
+def differences(
+    kernel: Record, model: Record, order: Iterable[str], skip: frozenset[str] = frozenset()
+) -> Iterator[Difference]:
+    """Yield every difference, in the same order."""
+    for name in dict.fromkeys([*order, *kernel, *model]):
+        ours = model.get(name, MISSING)
+        yield from _compare(name, name, kernel.get(name, MISSING), ours, skip)
 
 
 def _compare(
     path: str, name: str, kernel: object, model: object, skip: frozenset[str]
-) -> Difference | None:
+) -> Iterator[Difference]:
     if kernel == model:
-        return None
+        return
     if isinstance(kernel, dict) and isinstance(model, dict):
         for key in dict.fromkeys([*kernel, *model]):
             if key in skip:
                 continue
             inner = f"{path}[{key}]" if isinstance(key, int) else f"{path}.{key}"
-            found = _compare(inner, key, kernel.get(key, MISSING), model.get(key, MISSING), skip)
-            if found is not None:
-                return found
-        return None
+            ours = model.get(key, MISSING)
+            yield from _compare(inner, key, kernel.get(key, MISSING), ours, skip)
+        return
     if isinstance(kernel, list) and isinstance(model, list) and len(kernel) == len(model):
         for index, (left, right) in enumerate(zip(kernel, model, strict=True)):
-            found = _compare(f"{path}[{index}]", name, left, right, skip)
-            if found is not None:
-                return found
-        return None
+            yield from _compare(f"{path}[{index}]", name, left, right, skip)
+        return
     detail = ""
     if name in BITMAPS and isinstance(kernel, str) and isinstance(model, str):
         detail = differing_bits(kernel, model)
-    return Difference(path, kernel, model, detail)
+    yield Difference(path, kernel, model, detail)
 
 
 def differing_bits(kernel: str, model: str) -> str:

@@ -29,12 +29,13 @@ def number_of(value: object) -> int:
     return _NUMBERS.setdefault(value, len(_NUMBERS))
 
 
-def chunk_state(chunk: Chunk) -> int:
+def _state(chunk: Chunk) -> int:
     """Return a number for what steps depend on in a chunk, but for its maps."""
     state = (
         chunk.id,
         chunk.isolated,
         chunk.free_bytes,
+        chunk.nr_populated,
         chunk.nr_empty_pop_pages,
         bytes(chunk.populated),
         _hints(chunk.chunk_md),
@@ -58,7 +59,7 @@ class Fingerprints:
 
     def of(self, allocator: Allocator, history: History) -> tuple[Any, ...]:
         """Return all that the two locks protect, and what was unmapped and is not flushed yet."""
-        record = self._record
+        record = self.record
         chunks = []
         for head in allocator.chunk_lists:
             chunk = head.next
@@ -67,6 +68,7 @@ class Fingerprints:
                 chunk = chunk.next
         reserved = allocator.reserved_chunk
         return (
+            allocator.nr_populated,
             allocator.nr_empty_pop_pages,
             allocator.own_state(),
             allocator.alloc_mutex,
@@ -78,7 +80,7 @@ class Fingerprints:
             frozenset(ids(history.depopulated)),
         )
 
-    def _record(self, chunk: Chunk) -> tuple[int, int]:
+    def record(self, chunk: Chunk) -> tuple[int, int]:
         """Return numbers for a chunk's state and for its maps, the same for equal ones."""
         known = self._maps.get(chunk)
         if known is None or known[0] != chunk.alloc_map or known[1] != chunk.bound_map:
@@ -86,7 +88,7 @@ class Fingerprints:
                 self._maps.clear()
             maps = bytes(chunk.alloc_map), bytes(chunk.bound_map)
             known = self._maps[chunk] = *maps, number_of(maps)
-        return chunk_state(chunk), known[2]
+        return _state(chunk), known[2]
 
 
 def _pages(pages: Iterable[tuple[Any, int]]) -> frozenset[tuple[int, int]]:

@@ -6,7 +6,7 @@ from percpu_contracts.registry import Scope, When, asked, statements
 from percpu_contracts.situations import SITUATIONS, Sightings
 from percpu_contracts.steps import Judged
 from percpu_contracts.whole_state import WholeState
-from percpu_proofs.explore.fingerprint import chunk_state, ids
+from percpu_proofs.explore.fingerprint import ids
 from percpu_proofs.explore.world import World
 from percpu_reference.chunk import Chunk
 from percpu_reference.variants import Allocator
@@ -66,18 +66,18 @@ class StateJudge:
             judged += [(clause, state(walk)) for clause, state in _ISOLATED]
         self._sightings.look(walk, world.history, quiescent=False)
         for chunk in walk.live:
-            judged += self._of_chunk(chunk, walk, chunk not in waiting)
+            judged += self._of_chunk(world, chunk, chunk not in waiting)
         self._states[key] = [verdict for verdict in judged if verdict[1] is not None]
         return judged
 
-    def _of_chunk(self, chunk: ChunkView, walk: Walk, settled: bool) -> list[Judged]:
+    def _of_chunk(self, world: World, chunk: ChunkView, settled: bool) -> list[Judged]:
         """Return the verdicts on a chunk; settled: none of its areas awaits its pages."""
         assert isinstance(chunk, Chunk)
-        record = chunk_state(chunk), settled
+        record = *world.fingerprints.record(chunk), settled
         known = self._records.get(record)
         if known is not None:
             return known
-        broken: list[Judged] = list(self.whole.broken_by(chunk, walk.geometry, settled))
+        broken: list[Judged] = list(self.whole.broken_by(chunk, world.allocator.geometry, settled))
         self._records[record] = broken
         names = {clause for clause, _ in broken}
         holding = (self._sightings.seen & self._of_chunks) - names

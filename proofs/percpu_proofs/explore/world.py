@@ -39,7 +39,6 @@ class World:
     """
 
     __slots__ = (
-        "_fingerprints",
         "_guarded",
         "_passed",
         "_plain",
@@ -51,6 +50,7 @@ class World:
         "begin",
         "drained",
         "failures",
+        "fingerprints",
         "handles",
         "history",
         "holder",
@@ -63,7 +63,7 @@ class World:
     def __init__(self, start: Start) -> None:
         self.allocator, copies = start.allocator.clone()
         self._twins = Twins(copies.values())
-        self._fingerprints = Fingerprints()
+        self.fingerprints = Fingerprints()
         self._plain = observed(type(self.allocator))
         self._guarded = lock_checked(self._plain)
         self.allocator.__class__ = self._plain
@@ -336,7 +336,7 @@ class World:
     def protected(self) -> tuple[Any, ...]:
         """Return all that the two locks protect, and what was unmapped and is not flushed yet."""
         if self._protected is None:
-            self._protected = self._fingerprints.of(self.allocator, self.history)
+            self._protected = self.fingerprints.of(self.allocator, self.history)
         return self._protected
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from percpu_proofs.inputs import InputError
-from percpu_proofs.kernel.tree import FILES, Tree, added_line
+from percpu_proofs.kernel.patch import shown_line
+from percpu_proofs.kernel.tree import BACKINGS, FILES, Tree
 from percpu_spec.geometry import Backing, Geometry
 
 STUBS: Final = Path(__file__).parent / "stubs"
@@ -26,6 +27,7 @@ _INCLUDE = re.compile(r"^\s*#\s*include\s*[<\"]([\w./-]+)[>\"]", re.MULTILINE)
 _FLAGS: Final = (
     "-std=gnu11", "-O2", "-g1", "-fPIC", "-fno-strict-aliasing", "-fwrapv", "-fvisibility=hidden",
     "-Werror=implicit-function-declaration", "-fno-diagnostics-color",
+    "-Wall", "-Wno-unused-but-set-variable",  # as the kernel's own build has it
 )  # fmt: skip
 _SEARCH: Final = (
     "-DPERCPU_SEARCH=1", "-fno-omit-frame-pointer", "-fno-stack-protector", "-fcf-protection=none",
@@ -42,6 +44,11 @@ SANITIZE: Final = (
     "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-O1",
     "-fno-sanitize=alignment",
 )  # fmt: skip
+"""Addresses and undefined behaviour are checked, in a process that has the runtime loaded first."""
+_SEARCH_SANITIZED: Final = (
+    *SANITIZE, "--param", "asan-stack=0", "--param", "asan-globals=0", "-DPERCPU_SHADED=1",
+)  # fmt: skip
+"""Of a search: frames and variables lie in memory that is copied, blocks of memory are watched."""
 
 # what a compiler says of a name that our stubs do not have, and where its stub belongs
 _MISSING: Final = (
@@ -55,7 +62,8 @@ _MISSING: Final = (
     (re.compile(r"[‘'](?:struct |union )?(\w+)[’'] has an incomplete type"), "a type"),
     (re.compile(r"fatal error: ([\w./-]+): No such file"), "a header"),
 )
-_ERROR: Final = re.compile(r"(\S+?):(\d+):(?:\d+:)? error: (.*)")
+_ERROR: Final = re.compile(r"(\S+?):(\d+):(?:\d+:)? (?:error: )?(.*)")
+_WARNING: Final = re.compile(r"^(\S+?):(\d+):(?:\d+:)? warning: (.*)$", re.MULTILINE)
 _PLACES: Final = (
     ("list", "list.h"), ("bitmap", "bits.h"), ("bit", "bits.h"), ("mutex", "locks.h"),
     ("lock", "locks.h"), ("work", "locks.h"), ("rcu", "locks.h"), ("sched", "locks.h"),
@@ -113,6 +121,21 @@ USUAL: Final = Form()
 """The form of most kernels: vm, pages of 4096 bytes, several CPUs."""
 
 
+class Warned(NamedTuple):
+    """What the compiler warns of in one of the tree's own files; patch: whose line it is, if any.
+
+    Such a line is counted in the patch.
+    """
+
+    file: str
+    line: int
+    text: str
+    patch: Path | None = None
+
+    def __str__(self) -> str:
+        return f"{self.patch or self.file}:{self.line}: {self.text}"
+
+
 @dataclass(frozen=True, slots=True)
 class Library:
     """A compiled allocator."""
@@ -123,6 +146,7 @@ class Library:
     # variables of the kernel's that no description of a state shows: name, offset, size in bytes
     undescribed: tuple[tuple[str, int, int], ...] = ()
     variables: tuple[tuple[str, int, int], ...] = ()  # all of the kernel's
+    warnings: tuple[Warned, ...] = ()  # of the compiler
 
 
 def compile_tree(
@@ -141,8 +165,8 @@ def compile_tree(
     library = into / f"percpu-{form}.so"
     options = [*_FLAGS, "-shared", "-Wl,--no-undefined", *flags]
     options += _options(tree, into, form, stub)
-    _run(tree, [*options, *(str(STUBS / name) for name in SOURCES), "-o", str(library)])
-    return Library(library, tree.release, form)
+    said = _run(tree, [*options, *(str(STUBS / name) for name in SOURCES), "-o", str(library)])
+    return Library(library, tree.release, form, warnings=_warnings(tree, said))
 
 
 def compile_search(
@@ -152,19 +176,24 @@ def compile_search(
     *,
     stub: Path | None = None,
     noted: bool = False,
+    sanitized: bool = False,
     shared: Path | None = None,
 ) -> Library:
     """Compile a tree's mm/percpu.c with a search of its schedules into a library in a folder.
 
-    noted: accesses without pcpu_lock are. shared: a folder for what is the same for all trees, and
+    noted: accesses without pcpu_lock are. sanitized: addresses are checked, of blocks of memory,
+    and undefined behaviour. shared: a folder for what is the same for all trees, and
     is compiled there once. All that the code writes lies in one section, or InputError says what
     does not. Raises InputError as compile_tree does.
     """
     headers = into / ("noted" if noted else "plain")  # two compilations may run at once
     headers.mkdir(parents=True, exist_ok=True)
     options = [*_FLAGS, *_SEARCH, *_options(tree, headers, form, stub)]
+    if sanitized:
+        options += _SEARCH_SANITIZED
     objects: list[str] = []
     variables: dict[str, int] = {}
+    warnings: tuple[Warned, ...] = ()
     kind = f"{form}-noted" if noted else str(form)
     for name in (*SEARCHED, *SEARCHERS, *(["search/accesses.c"] if noted else ())):
         own = name == "library.c"  # it has the tree's code in it
@@ -172,14 +201,17 @@ def compile_search(
         objects.append(str(made))
         if shared is not None and made.exists() and not own:
             continue
-        flags = _NOTED if noted and own else ()
-        _run(tree, [*options, *flags, "-c", str(STUBS / name), "-o", str(made)])
+        flags: tuple[str, ...] = _NOTED if noted and own else ()
+        if name == "search/arena.c":
+            flags = ("-fno-sanitize=address",)  # it is who knows which addresses are right
+        said = _run(tree, [*options, *flags, "-c", str(STUBS / name), "-o", str(made)])
         if own:
-            variables = _variables(tree, made)
+            variables, warnings = _variables(tree, made), _warnings(tree, said)
         if name in SEARCHED:
             _gather(tree, made)
     library = into / f"search-{kind}.so"
-    _run(tree, ["-shared", "-Wl,--no-undefined", *objects, "-o", str(library)])
+    linked = SANITIZE if sanitized else ()
+    _run(tree, ["-shared", "-Wl,--no-undefined", *linked, *objects, "-o", str(library)])
     offsets = _offsets(_call(tree, "objdump", ["-t", str(library)]))
     undescribed = [
         (name, offsets[name], size)
@@ -187,7 +219,7 @@ def compile_search(
         if name.split(".")[0] not in DESCRIBED
     ]
     of_kernel = tuple((name, offsets[name], size) for name, size in variables.items())
-    return Library(library, tree.release, form, tuple(undescribed), of_kernel)
+    return Library(library, tree.release, form, tuple(undescribed), of_kernel, warnings)
 
 
 def _offsets(listed: str) -> dict[str, int]:
@@ -236,7 +268,11 @@ def _gather(tree: Tree, made: Path) -> None:
 def _options(tree: Tree, into: Path, form: Form, stub: Path | None) -> list[str]:
     """Return the compiler's options that a tree needs; its headers are made in the folder."""
     headers = into / f"include-{form}"
-    _make_headers(tree, headers)
+    if not (tree.top / BACKINGS[form.backing]).is_file():
+        raise InputError(
+            tree.top, None, f"{BACKINGS[form.backing]}, for backing={form.backing}"
+        )
+    _make_headers(tree, headers, form.backing)
     extra = headers / "percpu_stub.h"
     extra.write_text(f'#include "{stub.absolute()}"\n' if stub else "")
     defines = {
@@ -254,8 +290,8 @@ def _options(tree: Tree, into: Path, form: Form, stub: Path | None) -> list[str]
     return options + [f"-D{name}={value}" for name, value in defines.items()]
 
 
-def _run(tree: Tree, arguments: list[str]) -> None:
-    """Run the compiler. Raises InputError if it finds an error, or is not there."""
+def _run(tree: Tree, arguments: list[str]) -> str:
+    """Run the compiler; return its warnings. Raises InputError for an error, or without one."""
     compiler = shutil.which("gcc") or shutil.which("cc")
     if compiler is None:
         raise InputError(
@@ -264,6 +300,42 @@ def _run(tree: Tree, arguments: list[str]) -> None:
     done = subprocess.run([compiler, *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
         raise _compile_error(tree, done.stderr)
+    return done.stderr
+
+
+def _warnings(tree: Tree, output: str) -> tuple[Warned, ...]:
+    """Return what a compiler has said of the tree's own files, each once; not of our stubs."""
+    found: dict[Warned, None] = {}
+    for path, line, text in _WARNING.findall(output):
+        name = _own_file(path)
+        if name is not None and STUBS not in Path(path).parents:
+            found[Warned(name, int(line), text)] = None
+    return tuple(found)
+
+
+def _own_file(path: str) -> str | None:
+    """Return the name of a tree's file in a path of the compiler's, None for any other file."""
+    return next((name for name in FILES if path.endswith(f"/{name}")), None)
+
+
+def all_warnings(tree: Tree, libraries: Iterable[Library]) -> list[Warned]:
+    """Return the warnings of a tree's libraries, each once, those of lines of patches first."""
+    found = dict.fromkeys(warned for library in libraries for warned in library.warnings)
+    ours = [_in_patch(tree, warned) for warned in found]
+    return [w for w in ours if w.patch] + [w for w in ours if not w.patch]
+
+
+def _in_patch(tree: Tree, warned: Warned) -> Warned:
+    text = _line(tree, warned.file, warned.line)
+    for patch in reversed(tree.patches):
+        at = shown_line(patch, warned.file, text, warned.line, added=True)
+        if at is not None:
+            return Warned(warned.file, at, f"{text.strip()} ({warned.text})", patch)
+    return warned
+
+
+def _line(tree: Tree, name: str, number: int) -> str:
+    return "".join(tree.text(name).split("\n")[number - 1 : number])
 
 
 def _call(tree: Tree, program: str, arguments: list[str]) -> str:
@@ -276,9 +348,11 @@ def _call(tree: Tree, program: str, arguments: list[str]) -> str:
     return done.stdout
 
 
-def _make_headers(tree: Tree, folder: Path) -> None:
+def _make_headers(tree: Tree, folder: Path, backing: Backing) -> None:
     """Make an empty header for each that the tree's files include; its own percpu.h is kept."""
     for name in FILES[1:]:
+        if name == BACKINGS["km"] and backing != "km":
+            continue  # a tree may be without it
         for included in _INCLUDE.findall(tree.text(name)):
             if included in ("percpu-internal.h", "percpu-km.c", "percpu-vm.c"):
                 continue
@@ -291,33 +365,11 @@ def _make_headers(tree: Tree, folder: Path) -> None:
     header.write_text(f'#include "{own.absolute()}"\n')
 
 
-class CompileError(InputError):
-    """A tree that does not compile: what failed first, and what to add."""
+def _compile_error(tree: Tree, output: str) -> InputError:
+    """Return the error for a tree that does not compile: where, what failed, and what to add.
 
-    def __init__(self, tree: Tree, expected: str, error: str) -> None:
-        super().__init__(tree.top, None, f"{expected} (the first error: {error})")
-        self.expected, self.error = expected, error
-
-    def in_patch(self, tree: Tree, patches: Sequence[Path]) -> InputError:
-        """Return the error with the patch and its line, if a patch has added the line."""
-        found = _ERROR.match(self.error)
-        if found is None:
-            return self
-        name = next((n for n in FILES if found[1].endswith(n)), None)
-        if name is None:
-            return self
-        lines = tree.text(name).splitlines()
-        number = int(found[2])
-        text = lines[number - 1] if number <= len(lines) else ""
-        for patch in patches:
-            at = added_line(patch, text, number)
-            if at is not None:
-                return InputError(patch, at, self.expected, f"{text.strip()} ({found[3]})")
-        return self
-
-
-def _compile_error(tree: Tree, output: str) -> CompileError:
-    """Return the error for a tree that does not compile."""
+    Where a patch shows the line that failed, that is the patch's line.
+    """
     lines = output.splitlines()
     error = next(
         (line for line in lines if "error:" in line or "undefined reference" in line),
@@ -330,15 +382,21 @@ def _compile_error(tree: Tree, output: str) -> CompileError:
             if found is not None:
                 missing.setdefault(found[1], kind)
                 break
-    if not missing:
-        return CompileError(tree, "a tree that compiles", error)
-    wanted = [
+    wanted = ", ".join(
         f"{kind} {name} ({next((f for part, f in _PLACES if part in name.lower()), 'types.h')})"
         for name, kind in missing.items()
-    ]
-    return CompileError(
-        tree,
-        f"{', '.join(wanted)}, which our stubs do not have: add what is missing to the files named "
-        f"in {STUBS}, or give a header that has it with --stub",
-        error,
     )
+    expected = "a tree that compiles" if not wanted else (
+        f"{wanted}, which our stubs do not have: add what is missing to the files named "
+        f"in {STUBS}, or give a header that has it with --stub"
+    )  # fmt: skip
+    place = _ERROR.search(error)
+    name = place and _own_file(place[1])
+    if place and name:
+        number = int(place[2])
+        text = _line(tree, name, number)
+        for patch in reversed(tree.patches):
+            at = shown_line(patch, name, text, number)
+            if at is not None:
+                return InputError(patch, at, expected, f"{text.strip()} ({place[3]})")
+    return InputError(tree.top, None, f"{expected} (the first error: {error})")

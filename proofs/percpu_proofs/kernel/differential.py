@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from multiprocessing.synchronize import Event
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from percpu_proofs import variant_errors
 from percpu_proofs.choices import drawn
@@ -23,9 +23,12 @@ from percpu_proofs.kernel.instance import KernelStopped
 from percpu_proofs.kernel.interleaved import FoundSchedule
 from percpu_proofs.kernel.model import Model
 from percpu_proofs.kernel.pair import Pair
+from percpu_proofs.kernel.parting import Parting, go_on
 from percpu_proofs.kernel.shrink import run_case, shrink
 from percpu_proofs.spread import start_worker
 from percpu_spec.geometry import Geometry
+
+_R = TypeVar("_R")
 
 CASES: Final = 20
 """Cases of one task."""
@@ -57,10 +60,16 @@ class Task:
 class Found:
     """A case that shows a difference at its last operation."""
 
-    library: Library
+    task: Task
     case: Case
     difference: Difference
+    others: tuple[Difference, ...] = ()  # that show with it
     stopped: str = ""  # why more may be left out
+
+    @property
+    def library(self) -> Library:
+        """What shows it."""
+        return self.task.library
 
 
 @dataclass(slots=True)
@@ -68,17 +77,22 @@ class Tally:
     """What was compared."""
 
     cases: int = 0
-    operations: int = 0
+    operations: int = 0  # compared, each up to the first difference of its case
     chunks: int = 0  # most that lived at the same time
     geometries: set[Geometry] = field(default_factory=set)
     kinds: Counter[str] = field(default_factory=Counter)  # of operations
     broken: Counter[str] = field(default_factory=Counter)  # clauses, by the kernel's states
+    new: dict[str, str] = field(default_factory=dict)  # that the variant does not, and what is so
     judged: int = 0
-    alone: int = 0  # operations behind a difference, which the kernel did by itself
+    declared: int = 0  # operations with a declared difference, behind which all else is equal
+    partings: list[Parting] = field(default_factory=list)  # one for each case that differs
     schedules: int = 0
     steps: int = 0  # of schedules
+    gaps: Counter[str] = field(default_factory=Counter)  # in which an actor stood, others ran
+    schedules_parted: int = 0
     found_schedule: FoundSchedule | None = None
     found: Found | None = None
+    stopped: str = ""  # why the kernel could not go on; nothing more was drawn then
     seconds: float = 0.0
     interrupted: bool = False
 
@@ -90,12 +104,27 @@ class Tally:
         self.geometries |= other.geometries
         self.kinds += other.kinds
         self.broken += other.broken
+        self.new = other.new | self.new
         self.judged += other.judged
-        self.alone += other.alone
+        self.declared += other.declared
+        self.partings += other.partings
         self.schedules += other.schedules
         self.steps += other.steps
+        self.gaps += other.gaps
+        self.schedules_parted += other.schedules_parted
         self.found = self.found or other.found
         self.found_schedule = self.found_schedule or other.found_schedule
+        self.stopped = self.stopped or other.stopped
+
+    @property
+    def behind(self) -> int:
+        """Operations done behind differences."""
+        return sum(parting.operations for parting in self.partings)
+
+    @property
+    def done(self) -> int:
+        """Operations done by both."""
+        return self.operations + self.behind
 
     @property
     def differs(self) -> bool:
@@ -104,16 +133,22 @@ class Tally:
 
 
 def run_task(task: Task, into: Tally | None = None) -> Tally:
-    """Draw and run the cases or schedules of a task, up to the first difference; shrink that.
+    """Draw and run the cases or schedules of a task; make small what first shows a difference.
 
     Fills `into` as it goes on and returns it.
     """
+    tally = draw_task(task, into)
+    shrink_found(tally)
+    return tally
+
+
+def draw_task(task: Task, into: Tally | None = None) -> Tally:
+    """Draw and run the cases or schedules of a task; go on to the next one behind a difference."""
     tally = Tally() if into is None else into
     if task.schedules:
         return _run_schedules(task, tally)
-
     for number in range(task.cases):
-        if tally.found is not None or _stopped():
+        if tally.stopped or _stopped():
             break
         choices = drawn(f"{task.seed}/{number}")
         tally.add(run_one(task, draw_case(choices, task.library.form, task.operations)))
@@ -121,28 +156,32 @@ def run_task(task: Task, into: Tally | None = None) -> Tally:
 
 
 def _run_schedules(task: Task, tally: Tally) -> Tally:
+    expected = task.model.variant().EXPECTED
     for number in range(task.seed * task.schedules, (task.seed + 1) * task.schedules):
-        if _stopped():
+        if tally.stopped or _stopped():
             break
         plan = interleaved.draw(number, task.library.form.page)
-        done, _ = interleaved.run_drawn(task.library, task.model, plan, number)
+        done, schedule = interleaved.run_drawn(task.library, task.model, plan, number)
         tally.schedules += 1
         tally.steps += done.steps
+        tally.gaps.update(done.gaps)
         tally.geometries.add(plan.sizes)
         tally.broken.update(done.broken.keys())
+        for clause, (_, wrong) in done.broken.items():
+            if clause not in expected:
+                tally.new.setdefault(clause, wrong)
         if done.difference is not None:
-            tally.found_schedule = interleaved.shrunk(
-                task.library, task.model, plan, number, TRIES_OF_SCHEDULES
-            )
-            break
+            tally.schedules_parted += 1
+            tally.stopped = done.stopped
+            if tally.found_schedule is None:
+                tally.found_schedule = FoundSchedule.of(
+                    task.library, task.model, plan, number, done, schedule
+                )
     return tally
 
 
 def run_one(task: Task, case: Case) -> Tally:
-    """Run one case on both; shrink the difference if there is one.
-
-    The kernel goes on behind it, and is judged by itself.
-    """
+    """Run one case on both; behind a difference both go on, and the kernel is judged by itself."""
     tally = Tally(cases=1, geometries={case.geometry})
     tally.kinds.update(operation[0] for operation in case.operations)
     difference: Difference | None
@@ -150,7 +189,8 @@ def run_one(task: Task, case: Case) -> Tally:
         pair = Pair(task.library, case.geometry, task.model, judge=task.judge)
     except KernelStopped as stopped:
         difference = Difference("stopped", str(stopped), "boots")
-        tally.found = Found(task.library, Case(case.geometry, []), difference)
+        tally.found = Found(task, Case(case.geometry, []), difference)
+        tally.stopped = str(stopped)
         return tally
     try:
         difference = pair.boot_difference()
@@ -159,39 +199,64 @@ def run_one(task: Task, case: Case) -> Tally:
             tally.operations = number
             if difference is not None:
                 break
-        if difference is not None and task.judge:
-            tally.alone = pair.go_on_alone(case.operations[tally.operations :])
+        tally.declared = pair.declared
+        if difference is not None:
+            at = tally.operations
+            tally.found = Found(task, Case(case.geometry, case.operations[:at]), difference)
+            if difference.field == "stopped":
+                tally.stopped = str(difference.kernel)
+                parting = Parting(at, 0, 0, None, "", tally.stopped, len(case.operations) - at)
+            else:
+                parting = go_on(pair, at, case.operations[at:])
+                tally.stopped = parting.stopped
+            tally.partings = [parting]
         tally.chunks = sum(1 for _ in pair.machine.allocator.chunks())
         tally.broken += pair.broken
-        tally.judged = tally.operations if task.judge else 0
+        tally.new = pair.new
+        tally.judged = tally.done if task.judge else 0
     finally:
         pair.close()
-    if difference is not None:
-        tally.found = shrunk(task, Case(case.geometry, case.operations[: tally.operations]))
     return tally
 
 
-def shrunk(task: Task, case: Case) -> Found:
-    """Return a difference that a case shows, made small."""
-    judge = task.judge and _needs_judge(task, case)
+def shrink_found(tally: Tally) -> None:
+    """Make the case that first showed a difference small, or the schedule if no case did.
+
+    A schedule says less than a case.
+    """
+    tally.found, tally.found_schedule = _small(tally.found, tally.found_schedule)
+
+
+def _small(
+    found: Found | None, schedule: FoundSchedule | None
+) -> tuple[Found | None, FoundSchedule | None]:
+    if found is not None:
+        found = shrunk(found)
+    elif schedule is not None:
+        schedule = interleaved.shrunk(schedule, TRIES_OF_SCHEDULES)
+    return found, schedule
+
+
+def shrunk(found: Found) -> Found:
+    """Return a difference made small."""
+    task, case = found.task, found.case
+    judge = task.judge and run_case(task.library, case, task.model) is None
 
     def trial(operations: Sequence[Any]) -> int | None:
         attempt = Case(case.geometry, list(operations))
         result = run_case(task.library, attempt, task.model, judge=judge, every=judge)
-        return None if result is None else result[0]
+        return None if result is None else len(result.operations)
 
     shrunk_case = shrink(case.geometry, case.operations, trial, TRIES)
-    small = shrunk_case.best
     # the trials looked at the last state only: the difference may show before
-    again = run_case(task.library, small, task.model, judge=judge)
+    again = run_case(task.library, shrunk_case.best, task.model, judge=judge)
     if again is None:  # the library itself is not deterministic; say so with the whole case
-        return Found(task.library, case, Difference("repeat", "differs once", "agrees again"))
-    last = Case(small.geometry, small.operations[: again[0]])
-    return Found(task.library, last, again[1], shrunk_case.stopped)
-
-
-def _needs_judge(task: Task, case: Case) -> bool:
-    return run_case(task.library, case, task.model) is None
+        return replace(found, difference=Difference("repeat", "differs once", "agrees again"))
+    last = Case(case.geometry, again.operations)
+    return replace(
+        found, case=last, difference=again.differences[0], others=again.differences[1:],
+        stopped=shrunk_case.stopped,
+    )  # fmt: skip
 
 
 _stop: Event | None = None  # in a worker: set when the run is interrupted
@@ -217,9 +282,10 @@ def run_tasks(
     seconds: float | None,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Run tasks until so many operations are done, the time is over or a difference is found.
+    """Run tasks until so many operations are done, the time is over or the kernel cannot go on.
 
-    Fills `into` as it goes on, for a caller that may be interrupted.
+    Fills `into` as it goes on, for a caller that may be interrupted. What first showed a difference
+    is made small at the end.
     """
     began = time.monotonic()
 
@@ -227,14 +293,12 @@ def run_tasks(
         into.seconds = time.monotonic() - began
         if progress is not None:
             if operations is not None:
-                progress(min(into.operations, operations), operations)
+                progress(min(into.done, operations), operations)
             elif seconds is not None:
                 progress(int(min(into.seconds, seconds)), int(seconds))
-        # a difference of a schedule says less than one of a list: one case at least is tried too
         return (
-            into.found is not None
-            or (into.found_schedule is not None and into.cases > 0)
-            or (operations is not None and into.operations >= operations)
+            (bool(into.stopped) and into.cases > 0)
+            or (operations is not None and into.done >= operations)
             or (seconds is not None and into.seconds >= seconds)
         )
 
@@ -242,30 +306,39 @@ def run_tasks(
         while not enough():
             part = Tally()
             try:
-                run_task(next(tasks), part)
+                draw_task(next(tasks), part)
             finally:
                 into.add(part)
                 into.seconds = time.monotonic() - began
+        shrink_found(into)
         return
     context = get_context("spawn")
     stop = context.Event()
     with ProcessPoolExecutor(
         jobs, mp_context=context, initializer=_begin, initargs=(stop,)
     ) as pool:
-        running: set[Future[Tally]] = set()
+        running: deque[Future[Tally]] = deque()
+
+        def submit(run: Callable[..., _R], *given: Any) -> Future[_R]:
+            return pool.submit(variant_errors.run_guarded, variant_errors.LIMIT, run, *given)
+
         try:
             while not enough():
                 while len(running) < 2 * jobs:
-                    limit = variant_errors.LIMIT
-                    task = pool.submit(variant_errors.run_guarded, limit, run_task, next(tasks))
-                    running.add(task)
-                done, running = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
-                    into.add(future.result())
+                    running.append(submit(draw_task, next(tasks)))
+                # in their order, so that what was run is the same on any machine
+                into.add(running[0].result())
+                running.popleft()
+            for future in running:
+                future.cancel()
+            into.found, into.found_schedule = submit(
+                _small, into.found, into.found_schedule
+            ).result()
         except KeyboardInterrupt:
             stop.set()
             for future in wait(running, GRACE).done:
-                into.add(future.result())
+                if not future.cancelled():
+                    into.add(future.result())
             raise
         except BrokenProcessPool:
             raise InputError(

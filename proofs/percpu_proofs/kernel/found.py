@@ -3,80 +3,81 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from percpu_proofs.conformance.difference import Difference
 from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel.differential import Found
+from percpu_proofs.kernel.fields import OPERATION, meaning
 from percpu_proofs.kernel.instance import KernelStopped
 from percpu_proofs.kernel.interleaved import FoundSchedule
 from percpu_proofs.kernel.model import Model
 from percpu_proofs.kernel.pair import Pair
 from percpu_proofs.kernel.record import Recording, write_vector
+from percpu_proofs.kernel.shrink import run_case
 from percpu_proofs.kernel.views import KernelState
 from percpu_proofs.oplist import OperationList, text_of
 from percpu_proofs.show.picture import StatePicture, picture_of_state
 from percpu_proofs.show.text import chunk_text, state_text
+from percpu_reference.variants import DEFAULT
+from percpu_reference.variants.reference import FIXES
 
 _CHUNK = re.compile(r"chunks\[(-?\d+)\]")
 
-
-_SPEAK = {
-    "slot": "LIST-1 LIST-2 LIST-3 LIST-4",
-    "slots": "LIST-1 LIST-2 LIST-3 LIST-4",
-    "cslot": "SLOT-1",
-    "iso": "ISO-2 ISO-3",
-    "imm": "RCL-2",
-    "free": "MAP-2 MAP-4",
-    "npop": "POP-3",
-    "nempty": "POP-1",
-    "pop": "POP-2 POP-3",
-    "amap": "MAP-1 FIT-1 FIT-2",
-    "bmap": "MAP-3",
-    "md": "HINT-1 HINT-5 HINT-7",
-    "blk": "HINT-1 HINT-2 HINT-3 HINT-4",
-    "nr_pop": "POP-3",
-    "nr_empty": "FLT-1 BAL-1",
-    "atomic_failed": "BAL-5",
-    "live_pages": "POP-4",
-    "creates": "BAL-3 API-5",
-    "destroys": "BAL-6",
-    "tlb": "TLB-1 ISO-1",
-    "charged": "ACC-1 ACC-2",
-    "objrefs": "ACC-1",
-    "sched": "BAL-4 BAL-5",
-    "nsched": "BAL-4 BAL-5",
-    "chunk": "FIT-1 FIT-2 LIST-4",
-    "off": "FIT-1 FIT-2 API-4",
-    "ok": "FIT-1 API-9",
-    "warn": "API-1",
-}
-"""The clauses that speak of a field of a record."""
-
-
 def clauses_about(difference: Difference) -> tuple[str, ...]:
     """Return the clauses that speak of what differs; a clause that is broken is that one."""
-    if difference.field.startswith("clause "):
-        return (difference.field.removeprefix("clause "),)
-    names = re.findall(r"[a-z_]+", difference.field)
-    return tuple(next((_SPEAK[name] for name in reversed(names) if name in _SPEAK), "").split())
+    return tuple(meaning(difference).clauses.split())
 
 
-def as_json(found: Found) -> dict[str, Any]:
+def where(found: Found) -> str:
+    """Return after which operation of a case a difference shows, and the function of it."""
+    operations = found.case.operations
+    if not operations:
+        return "at boot"
+    function = OPERATION.get(operations[-1][0])
+    inside = f", {function}" if function else ""
+    return f"after operation {len(operations)}, {text_of(operations[-1])}{inside}"
+
+
+def mending(found: Found, model: Model) -> list[str]:
+    """Return the fixes of `reference` with which the model does in the case what the kernel does.
+
+    Only of linux_6_12 without fixes.
+    """
+    if model.name != DEFAULT or model.fixes:
+        return []
+    fixed = ((fix.NAME, replace(model, fixes=(fix.NAME,))) for fix in FIXES)
+    return [name for name, other in fixed if run_case(found.library, found.case, other) is None]
+
+
+def as_json(found: Found, model: Model) -> dict[str, Any]:
     """Return a difference with plain values only."""
-    difference = found.difference
+    operations = found.case.operations
+    return {
+        "geometry": geometry_text(found),
+        "operations": texts(found),
+        "function": OPERATION.get(operations[-1][0]) if operations else None,
+        **_plain(found.difference),
+        "others": [_plain(other) for other in found.others],
+        "equal_with_fix": mending(found, model),
+        "more_may_be_left_out": found.stopped or None,
+    }
+
+
+def _plain(difference: Difference) -> dict[str, Any]:
     kernel, model = (
         value if isinstance(value, int | str | list | dict) else repr(value)
         for value in (difference.kernel, difference.model)
     )
     return {
-        "geometry": geometry_text(found),
-        "operations": texts(found),
         "field": difference.field,
+        "words": meaning(difference).words,
         "kernel": kernel,
         "model": model,
         "detail": difference.detail,
+        "set_by": meaning(difference).functions.split(),
         "clauses": list(clauses_about(difference)),
     }
 

@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -56,6 +57,12 @@ def fill_shape(shape: Any, geometry: Geometry) -> None:
     shape.reserved, shape.dyn = geometry.reserved, geometry.dyn
     shape.cpus, shape.groups, shape.spare = geometry.cpus, geometry.groups, geometry.spare
     shape.memcg, shape.async_enabled = geometry.memcg, geometry.async_enabled
+
+
+def as_compiled(lib: Any, geometry: Geometry) -> Geometry:
+    """Return a geometry with the constants of a library's tree: what is promised goes by them."""
+    low, high, relegation = lib.percpu_constants
+    return replace(geometry, empty_low=low, empty_high=high, relegation_slot=relegation)
 
 
 class Kernel:

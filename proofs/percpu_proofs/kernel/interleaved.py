@@ -88,34 +88,42 @@ def run_drawn(
 
 @dataclass(frozen=True, slots=True)
 class FoundSchedule:
-    """A schedule after whose last step kernel and model differ."""
+    """A schedule after whose last step kernel and model differ. seed: of the schedule drawn."""
 
+    library: Library
+    model: Model
     plan: Scenario
+    seed: int
     schedule: Schedule
     difference: str
     token: str
     stopped: str = ""  # why more may be left out
 
+    @classmethod
+    def of(
+        cls, library: Library, model: Model, plan: Scenario, seed: int, done: Confirmed,
+        schedule: Schedule,
+    ) -> FoundSchedule:  # fmt: skip
+        """Return what a run of a plan has shown."""
+        token = str(Token.of(model.name, "", plan, schedule))
+        return cls(library, model, plan, seed, schedule, str(done.difference), token)
 
-def shrunk(
-    library: Library, model: Model, plan: Scenario, seed: int, tries: int
-) -> FoundSchedule:
-    """Return the difference that a plan shows, with as few operations as so many tries allow.
 
-    Schedules are drawn anew; `seed` is that of the one that showed it.
-    """
-    done, schedule = run_drawn(library, model, plan, seed)
+def shrunk(found: FoundSchedule, tries: int) -> FoundSchedule:
+    """Return the difference with as few operations as so many tries allow; drawn anew."""
+    best = found
 
     def shows(program: Program) -> Program | None:
-        nonlocal plan, done, schedule
-        candidate = plan.with_program(program)
-        for again in range(seed, seed + _TRIES):
-            tried, taken = run_drawn(library, model, candidate, again)
+        nonlocal best
+        candidate = found.plan.with_program(program)
+        for seed in range(found.seed, found.seed + _TRIES):
+            tried, taken = run_drawn(found.library, found.model, candidate, seed)
             if tried.difference is not None:
-                plan, done, schedule = candidate, tried, taken
+                best = FoundSchedule.of(
+                    found.library, found.model, candidate, seed, tried, taken
+                )  # fmt: skip
                 return program
         return None
 
-    small = shrink(plan.program, smaller, shows, tries)
-    token = str(Token.of(model.name, "", plan, schedule))
-    return FoundSchedule(plan, schedule, str(done.difference), token, small.stopped)
+    small = shrink(found.plan.program, smaller, shows, tries)
+    return replace(best, stopped=small.stopped)

@@ -4,27 +4,27 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Sequence
-from itertools import chain, pairwise
+from collections.abc import Collection, Iterable, Iterator
 from operator import attrgetter
-from typing import Any, Final
+from typing import Final
 
-from percpu_contracts.whole_state import WholeState
-from percpu_proofs.conformance.difference import Difference, first_difference
+from percpu_contracts.whole_state import Broken, WholeState
+from percpu_proofs.conformance.difference import Difference, differences, first_difference
 from percpu_proofs.conformance.state import Record, Recorder, StateRecord, counter_record
 from percpu_proofs.kernel.build import Library
 from percpu_proofs.kernel.instance import Kernel, KernelStopped, Result
 from percpu_proofs.kernel.model import Model
-from percpu_proofs.kernel.views import KernelState
-from percpu_proofs.machine import HandleError, Machine, Outcome
+from percpu_proofs.kernel.views import KernelChunk, KernelState
+from percpu_proofs.machine import Machine, Outcome
 from percpu_proofs.oplist import Operation
 from percpu_reference import build
 from percpu_reference.chunk import Chunk
 from percpu_spec.geometry import Geometry
-from percpu_spec.views import HINTS
+from percpu_spec.views import HINTS, ChunkView
 
 WHOLE: Final = 16
 """Every so many comparisons all is read, whether the kernel has changed it or not."""
+_MOST_CHUNKS: Final = 1000  # whose verdicts are kept
 
 _COMPARED: Final = (
     "live_pages", "page_allocs", "creates", "destroys", "tlb_flushes", "warnings", "charged",
@@ -36,6 +36,7 @@ _scalars = attrgetter(
     "start_offset", "end_offset",
 )  # fmt: skip
 _hints = attrgetter(*HINTS)
+_totals = attrgetter("nr_populated", "nr_empty_pop_pages", "atomic_alloc_failed", "async_enabled")
 _ORDER = ("stopped", "op", "ok", "ran", "chunk", "off", "warn", "g", "slots", "chunks", "x")
 
 
@@ -52,42 +53,52 @@ class Pair:
         self.kernel = Kernel(library, geometry)
         self.machine = Machine(build(model.variant(), geometry))
         self.skip = model.skip
-        self.judged: KernelState | None = None
+        self.state = KernelState(self.kernel)
         self.broken: Counter[str] = Counter()  # clauses that states of the kernel break
-        self._whole = WholeState(model.variant().NOT_APPLICABLE)
+        self.new: dict[str, str] = {}  # of these, which the variant does not, and what was wrong
+        self.areas: dict[int, tuple[int, int] | None] = {}  # the kernel's: chunk number, offset
+        self._whole = _WholeKernel(model.variant().NOT_APPLICABLE) if judge else None
+        self.declared = 0  # operations that print otherwise
+        self._more_printed = 0, 0  # by the model
         self._compared = 0
         self._pieces: int | None = None  # blocks of memory of one chunk, once there is one
-        self._fields: dict[int, _Fields] = {}
+        self._equal: dict[int, int] = {}  # changes of a chunk when the blocks' hints were equal
         ffi, lib = self.kernel.ffi, self.kernel.lib
-        self._order = ffi.buffer(ffi.addressof(lib, "percpu_order"), 4 << 16)
-        self._globals = ffi.buffer(ffi.addressof(lib, "percpu_globals"), 16)
         environment = ffi.addressof(lib, "percpu_environment")
         at = ffi.offsetof("struct percpu_environment", _COMPARED[0])
         self._counters = ffi.buffer(environment, at + 8 * (len(_COMPARED) + 1))
         self._counters_at = at
-        if judge:
-            self.judged = KernelState(self.kernel)
 
     def close(self) -> None:
         """Give the kernel's memory back."""
         self.kernel.close()
+
+    def do(self, number: int, operation: Operation) -> tuple[Record, Record]:
+        """Let both do an operation; return what it did, by the kernel and by the model.
+
+        Raises HandleError, KernelStopped.
+        """
+        env = self.machine.allocator.env
+        warnings = env.warnings
+        outcome = self.machine.apply(number, operation)
+        result = self.kernel.apply(operation)
+        kind, handle = operation[:2]
+        if kind == "a":
+            self.areas[handle] = (result.chunk, result.off) if result.ok else None
+        elif kind == "f":
+            self.areas.pop(handle, None)
+        ours = model_record(operation, outcome, env.warnings - warnings)
+        return outcome_record(operation, result), ours
 
     def step(self, number: int, operation: Operation, *, states: bool = True) -> Difference | None:
         """Let both do an operation; return the first difference. Raises HandleError.
 
         Without states only the operation's result is compared.
         """
-        warnings = self.machine.allocator.env.warnings
-        outcome = self.machine.apply(number, operation)
         try:
-            result = self.kernel.apply(operation)
-            warned = self.machine.allocator.env.warnings - warnings
-            if outcome_record(operation, result) != model_record(operation, outcome, warned):
-                return first_difference(
-                    outcome_record(operation, result),
-                    model_record(operation, outcome, warned),
-                    _ORDER,
-                )
+            theirs, ours = self.do(number, operation)
+            if theirs != ours:
+                return first_difference(theirs, ours, _ORDER)
             if not states:
                 return None
             return self.judge() if self.same() else self.difference()
@@ -95,37 +106,27 @@ class Pair:
             return Difference("stopped", str(stopped), "goes on")
 
     def judge(self) -> Difference | None:
-        """Ask the clauses of the kernel's own state; return one that the variant must not break."""
-        if self.judged is None:
-            return None
-        self.judged.read()
-        model = self.machine.allocator
-        expected = model.EXPECTED
-        for clause, wrong in self._whole.broken(
-            self.judged, quiescent=model.quiescent
-        ):
-            self.broken[clause] += 1
-            if clause not in expected:
-                return Difference(f"clause {clause}", wrong, "holds")
-        return None
+        """Ask the clauses of the state read last; return one that the variant must not break."""
+        clause = self._judge(self.machine.allocator.quiescent)
+        return None if clause is None else Difference(f"clause {clause}", self.new[clause], "holds")
 
-    def go_on_alone(self, operations: Sequence[Operation]) -> int:
-        """Let the kernel do operations by itself, its states judged; return how many it did.
+    def judge_alone(self) -> None:
+        """Ask the clauses of the state read last, whatever the model is in."""
+        state = self.state
+        begun = self.kernel.geometry.async_enabled  # else requests for work may have been lost
+        self._judge(begun and state.async_enabled and not state.work_pending)
 
-        What it breaks is counted in `broken`; it ends where the kernel stops.
-        """
-        if self.judged is None:
-            return 0
-        for number, operation in enumerate(operations):
-            try:
-                self.kernel.apply(operation)
-                self.judged.read()
-            except (KernelStopped, HandleError):  # a handle that the model alone holds
-                return number
-            at_rest = not self.judged.work_pending
-            for clause, _ in self._whole.broken(self.judged, quiescent=at_rest):
+    def _judge(self, quiescent: bool) -> str | None:
+        """Ask the clauses; return the first broken one that the variant must not break."""
+        first = None
+        if self._whole is not None:
+            expected = self.machine.allocator.EXPECTED
+            for clause, wrong in self._whole.broken(self.state, quiescent=quiescent):
                 self.broken[clause] += 1
-        return len(operations)
+                if clause not in expected:
+                    self.new.setdefault(clause, wrong)
+                    first = first or clause
+        return first
 
     def boot_difference(self) -> Difference | None:
         """Return the first difference of the states at boot."""
@@ -142,40 +143,59 @@ class Pair:
         """
         self._compared += 1
         whole = self._compared % WHOLE == 0
-        kernel, model = self.kernel, self.machine.allocator
-        kernel.check(kernel.lib.percpu_read())
-        order: list[int] = []
-        chunks: list[Chunk] = []
-        for head in model.chunk_lists:
-            chunk = head.next
-            while chunk is not head:
-                order += (head.slot, chunk.id)
-                chunks.append(chunk)
-                chunk = chunk.next
-        order.append(-1)
+        kernel, model, state = self.kernel, self.machine.allocator, self.state
+        state.read()
+        ours = self.placed()
         env = model.env
         counters = array("q", (*_counters(env), model.work_pending)).tobytes()
-        counts = (
-            model.nr_populated, model.nr_empty_pop_pages, model.atomic_alloc_failed,
-            model.async_enabled,
-        )  # fmt: skip
+        listed = [(slot, chunk.id) for slot, chunk in ours if slot >= 0]
         if (
-            self._order[: 4 * len(order)] != array("i", order).tobytes()
+            state.order != listed
             or self._counters[self._counters_at :] != counters
-            or self._globals[:] != array("i", counts).tobytes()
+            or not self.same_totals()
             or kernel.environment.stray
             or kernel.environment.misuse
             or self._left_behind()
             or not self._printed_alike()
         ):
             return False
-        chunk_slot = model.chunk_slot
-        for head_slot, chunk in zip(order[::2], chunks, strict=False):
-            if not self._fields_of(chunk).same(chunk, head_slot, chunk_slot(chunk), whole):
+        for slot, chunk in ours:
+            theirs = state.chunk(chunk.id)
+            known = not whole and theirs.changes == self._equal.get(chunk.id)
+            if theirs.on_list != slot or not self.same_chunk(theirs, chunk, blocks=not known):
                 return False
-        reserved = model.reserved_chunk
-        return reserved is None or self._fields_of(reserved).same(
-            reserved, -1, chunk_slot(reserved), whole
+            self._equal[chunk.id] = theirs.changes
+        return True
+
+    def placed(self) -> list[tuple[int, Chunk]]:
+        """Return the model's chunks on lists with their lists, in order, then the reserved one."""
+        model = self.machine.allocator
+        found: list[tuple[int, Chunk]] = []
+        for head in model.chunk_lists:
+            chunk = head.next
+            while chunk is not head:
+                found.append((head.slot, chunk))
+                chunk = chunk.next
+        if model.reserved_chunk is not None:
+            found.append((-1, model.reserved_chunk))
+        return found
+
+    def same_totals(self) -> bool:
+        """Return whether the counters of both allocators are equal."""
+        return _totals(self.state) == _totals(self.machine.allocator)
+
+    def same_chunk(self, theirs: KernelChunk, ours: Chunk, *, blocks: bool = True) -> bool:
+        """Return whether two chunks are equal but for their numbers; blocks: and their blocks."""
+        charges = ours.obj_exts
+        return (
+            theirs.computed_slot == self.machine.allocator.chunk_slot(ours)
+            and theirs.scalars == _scalars(ours)
+            and theirs.hints == _hints(ours.chunk_md)
+            and theirs.alloc_map == ours.alloc_map
+            and theirs.bound_map == ours.bound_map
+            and theirs.populated == ours.populated
+            and theirs.charges == (None if charges is None else charges.keys())
+            and (not blocks or theirs.block_hints == list(map(_hints, ours.md_blocks)))
         )
 
     def _left_behind(self) -> int:
@@ -191,29 +211,26 @@ class Pair:
         return int(held - chunks * (self._pieces or 0))
 
     def _printed_alike(self) -> bool:
+        """Return whether as much was printed; where that differs as declared, note how often."""
         environment, env = self.kernel.environment, self.machine.allocator.env
-        return bool(self.skip) or (
-            environment.printed == env.printed and environment.stack_dumps == env.stack_dumps
-        )
-
-    def _fields_of(self, chunk: Chunk) -> _Fields:
-        fields = self._fields.get(chunk.id)
-        if fields is None:
-            records = self.kernel.lib.percpu_records
-            index = 0
-            while records[index].id != chunk.id:
-                index += 1
-            fields = self._fields[chunk.id] = _Fields(self.kernel, records[index])
-        return fields
+        more = env.printed - environment.printed, env.stack_dumps - environment.stack_dumps
+        self.declared += bool(self.skip) and more != self._more_printed
+        self._more_printed = more
+        return bool(self.skip) or more == (0, 0)
 
     def difference(self) -> Difference | None:
         """Return the first field in which the states differ, from whole records of both."""
+        return next(self.differences(), None)
+
+    def differences(self) -> Iterator[Difference]:
+        """Yield all fields in which the states differ. Raises KernelStopped."""
         theirs, ours = self.records()
-        return first_difference(theirs, ours, _ORDER, self.skip)
+        yield from differences(theirs, ours, _ORDER, self.skip)
 
     def records(self) -> tuple[Record, Record]:
         """Return the whole states of kernel and model, chunks by id."""
-        state = KernelState(self.kernel)
+        state = self.state
+        state.read()
         theirs = Recorder(state).read()
         model = self.machine.allocator
         kernel = _whole(theirs, counter_record(state))
@@ -233,46 +250,27 @@ class Pair:
 
 
 def _whole(state: StateRecord, counters: Record) -> Record:
-    return {"g": state.g, "slots": state.slots, "chunks": state.chunks, "x": counters}
+    lists = {entry[0]: entry[1] for entry in state.slots}
+    return {"g": state.g, "slots": lists, "chunks": state.chunks, "x": counters}
 
 
-class _Fields:
-    """One chunk of the kernel, laid out so that it compares quickly with the model's."""
+class _WholeKernel(WholeState):
+    """Judges states of one kernel: what a chunk breaks is asked once for each change of it."""
 
-    __slots__ = ("alloc_map", "bound_map", "charged", "populated", "record", "seen", "words")
+    def __init__(self, without: Collection[str]) -> None:
+        super().__init__(without)
+        self._verdicts: dict[ChunkView, tuple[int, list[Broken]]] = {}
 
-    def __init__(self, kernel: Kernel, record: Any) -> None:
-        self.record = record
-        self.seen = -1  # the kernel's count of changes when the blocks' hints were last equal
-        self.words = kernel.ffi.buffer(record.words, 4 * record.nr_words)
-        maps = memoryview(kernel.ffi.buffer(record.maps, record.nr_maps))
-        pages = record.words[6]
-        bits = pages * kernel.geometry.block_bits
-        ends = [0, pages, pages + bits, pages + 2 * bits + 1, record.nr_maps]
-        self.populated, self.alloc_map, self.bound_map, self.charged = (
-            maps[start:end] for start, end in pairwise(ends)
-        )
-
-    def same(self, chunk: Chunk, slot: int, computed: int, whole: bool) -> bool:
-        """Return whether the model's chunk is equal, field by field."""
-        words = array("i", (chunk.id, slot, computed, *_scalars(chunk), *_hints(chunk.chunk_md)))
-        changes = self.record.changes
-        if whole or changes != self.seen:
-            words.extend(chain.from_iterable(map(_hints, chunk.md_blocks)))
-            self.seen = changes
-        head = words.tobytes()
-        if (
-            self.words[: len(head)] != head
-            or chunk.alloc_map != self.alloc_map
-            or chunk.bound_map != self.bound_map
-            or chunk.populated != self.populated
-        ):
-            return False
-        charges = chunk.obj_exts
-        if charges is None:
-            return not len(self.charged)
-        charged = bytes(self.charged)
-        return charged.count(1) == len(charges) and all(charged[bit] for bit in charges)
+    def broken_by(self, chunk: ChunkView, geometry: Geometry, settled: bool) -> Iterable[Broken]:
+        """Return the clauses that a chunk of a KernelState breaks."""
+        assert isinstance(chunk, KernelChunk)
+        known = self._verdicts.get(chunk)
+        if known is None or known[0] != chunk.changes:
+            if len(self._verdicts) == _MOST_CHUNKS:
+                self._verdicts.clear()
+            broken = list(super().broken_by(chunk, geometry, settled))
+            known = self._verdicts[chunk] = chunk.changes, broken
+        return known[1]
 
 
 def outcome_record(operation: Operation, result: Result) -> Record:

@@ -26,10 +26,11 @@ from percpu_proofs.explore.world import World
 from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel import instance as points
 from percpu_proofs.kernel.build import Library
+from percpu_proofs.kernel.fields import sentence
 from percpu_proofs.kernel.instance import KernelStopped, Result
 from percpu_proofs.kernel.model import Model
 from percpu_proofs.kernel.pair import Pair
-from percpu_proofs.kernel.views import OWNED, KernelState
+from percpu_proofs.kernel.views import OWNED
 from percpu_proofs.machine import HandleError
 from percpu_reference.gaps import DONE, FAILED, Gap, Kind
 from percpu_reference.variants.fixes.free_chunks import AGAIN
@@ -51,6 +52,8 @@ class Confirmed:
     steps: int = 0
     broken: dict[str, tuple[int, str]] = field(default_factory=dict)  # step, what is wrong
     difference: str | None = None  # between model and kernel
+    stopped: str = ""  # why the kernel could not go on
+    gaps: dict[str, int] = field(default_factory=dict)  # in which an actor stood, others ran
 
     @property
     def agrees(self) -> bool:
@@ -120,6 +123,7 @@ def follow(
         finally:
             stage.pair.close()
     except KernelStopped as stopped:
+        done.stopped = str(stopped)
         done.difference = f"the kernel stopped: {stopped}"
     return tuple(taken)
 
@@ -141,8 +145,9 @@ class Stage:
         )  # fmt: skip
         self.world = World(start)
         machine.allocator = self.world.allocator
-        self.state = KernelState(self.pair.kernel)
+        self.state = self.pair.state
         self.whole = WholeState()
+        self._stays: set[tuple[int, int]] = set()  # in gaps: whose, after how many steps
         self._actors: dict[int, int] = {}  # the world's number -> the kernel's
         self._compare()
         self._judge(None)
@@ -156,6 +161,7 @@ class Stage:
         world = self.world
         self.done.steps += 1
         actor = actor_of(step)
+        self._enter_gaps(actor)
         step_taken = world.before(actor)
         step_taken.floats = (self.state.nr_empty_pop_pages,)
         step_taken.places = {c: c.on_list for c in self.state.listed()}
@@ -182,7 +188,18 @@ class Stage:
                 self.done.difference = f"result: kernel {theirs}, model {ours}"
                 return
         self._compare()
-        self._judge(world.after(step_taken, runner))
+        taken = world.after(step_taken, runner)
+        # of a kernel that does something else the model's step says nothing
+        self._judge(None if self.done.difference else taken)
+
+    def _enter_gaps(self, actor: int) -> None:
+        """Count the gaps in which others stand while an actor takes a step, each stay once."""
+        for number, runner in enumerate(self.world.runners):
+            stay = number, runner.count
+            if number != actor and runner.gap is not None and stay not in self._stays:
+                self._stays.add(stay)
+                name = runner.gap.kind.name.lower()
+                self.done.gaps[name] = self.done.gaps.get(name, 0) + 1
 
     def _follow(self, actor: int, runner: Runner, left: Gap | None) -> tuple[int | None, Result]:
         """Run the kernel's actor to the point that is the gap its model stands at."""
@@ -216,19 +233,17 @@ class Stage:
     def _compare(self) -> None:
         held = bool(self.pair.kernel.lib.percpu_mutex_held())
         difference: Difference | None = None
+        same = self.pair.same()  # reads the state
         if held != self.world.allocator.alloc_mutex:
             difference = Difference("pcpu_alloc_mutex", held, not held)
-        elif not self.pair.same():
+        elif not same:
             difference = self.pair.difference()
         if difference is not None:
-            self.done.difference = (
-                f"{difference.field}: kernel {difference.kernel}, model {difference.model}"
-            )
+            self.done.difference = sentence(difference)
 
     def _judge(self, step: Step | None) -> None:
-        """Ask the clauses of the kernel's state, and of the step that led to it."""
+        """Ask the clauses of the state read last, and of the step that led to it."""
         state = self.state
-        state.read()
         if step is None or step.left is None or step.left.kind is not Kind.FLAGS:
             listing = Listing(state)
             for clause, holds in _STATES:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from itertools import chain
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import Final
 
 from percpu_proofs.conformance.difference import Difference
 from percpu_proofs.explore.shrink import Program, Small, simpler, smaller
@@ -16,33 +18,53 @@ from percpu_proofs.kernel.pair import Pair
 from percpu_proofs.oplist import Operation
 from percpu_spec.geometry import Geometry
 
+_MOST: Final = 12  # differences that are shown
+
 Trial = Callable[[list[Operation]], int | None]
 """Runs operations; returns how many it took until a difference showed, or None."""
 
 
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """Operations of which the last shows differences; the first of these, then those beside it."""
+
+    operations: list[Operation]
+    differences: tuple[Difference, ...]
+
+
 def run_case(
     library: Library, case: Case, model: Model, *, judge: bool = False, every: bool = True
-) -> tuple[int, Difference] | None:
-    """Run a case on both; return the first difference and after how many operations it showed.
+) -> Shown | None:
+    """Run a case on both up to the first difference; return None if there is none.
 
     Without `every` states are compared after the last operation only, which is much faster.
     """
     try:
         pair = Pair(library, case.geometry, model, judge=judge)
     except KernelStopped as stopped:
-        return 0, Difference("stopped", str(stopped), "boots")
+        return Shown([], (Difference("stopped", str(stopped), "boots"),))
     try:
         found = pair.boot_difference()
         if found is not None:
-            return 0, found
+            return Shown([], (found,))
         for number, operation in enumerate(case.operations, 1):
             states = every or number == len(case.operations)
             found = pair.step(number, operation, states=states)
             if found is not None:
-                return number, found
+                return Shown(case.operations[:number], (found, *_beside(pair, found)))
     finally:
         pair.close()
     return None
+
+
+def _beside(pair: Pair, found: Difference) -> Iterator[Difference]:
+    """Yield what else differs where a difference was found."""
+    if found.field == "stopped":
+        return
+    try:
+        yield from (other for other in islice(pair.differences(), _MOST) if other != found)
+    except KernelStopped:
+        return
 
 
 def shrink(

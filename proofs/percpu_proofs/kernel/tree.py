@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from percpu_proofs.inputs import InputError, read_text
+from percpu_spec.geometry import Backing
 
 OLDEST: Final = (5, 14)
 """The first version with partial chunk depopulation."""
@@ -24,6 +26,10 @@ FILES: Final = (
 )
 """All that is read of a tree, by name below its top."""
 
+BACKINGS: Final[Mapping[Backing, str]] = {"vm": "mm/percpu-vm.c", "km": "mm/percpu-km.c"}
+"""The file of each backing. One without an MMU is not wanted of every tree."""
+NEEDED: Final = tuple(name for name in FILES if name != BACKINGS["km"])
+
 HOW_TO_GET: Final = "apt-get install linux-source-6.12 brings one"
 _NUMBER = re.compile(r"^(VERSION|PATCHLEVEL|SUBLEVEL)\s*=\s*(\d+)\s*$", re.MULTILINE)
 
@@ -34,6 +40,7 @@ class Tree:
 
     top: Path
     version: tuple[int, int, int]
+    patches: tuple[Path, ...] = ()  # applied, in their order
 
     @property
     def name(self) -> str:
@@ -45,6 +52,15 @@ class Tree:
         """The version without its last part, as vectors name it."""
         return ".".join(map(str, self.version[:2]))
 
+    @property
+    def files(self) -> list[str]:
+        """The files of the allocator that the tree has."""
+        return [name for name in FILES if (self.top / name).is_file()]
+
+    def has(self, backing: Backing) -> bool:
+        """Return whether the tree has the code for a backing."""
+        return BACKINGS[backing] in self.files
+
     def text(self, name: str) -> str:
         """Return the text of a file below the top."""
         return read_text(self.top / name)
@@ -52,7 +68,7 @@ class Tree:
 
 def read_tree(top: Path) -> Tree:
     """Return the tree at a folder. Raises InputError if it has no allocator, or one too old."""
-    for name in FILES:
+    for name in NEEDED:
         if not (top / name).is_file():
             raise InputError(top, None, f"a Linux source tree with {name} ({HOW_TO_GET})")
     numbers = dict(_NUMBER.findall(read_text(top / "Makefile")))
@@ -85,7 +101,7 @@ def unpack(archive: Path, into: Path) -> Path:
         [*command, *(f"{top}/{name}" for name in FILES)],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
-    if done.returncode:
+    if done.returncode and not all((into / top / name).is_file() for name in NEEDED):
         raise InputError(
             archive, None, "an archive of a Linux source tree", done.stderr.strip()[-80:]
         )
@@ -94,93 +110,8 @@ def unpack(archive: Path, into: Path) -> Path:
 
 def copy_tree(tree: Tree, into: Path) -> Tree:
     """Copy the files of the allocator to a folder of one's own; return the tree there."""
-    for name in FILES:
+    for name in tree.files:
         target = into / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(tree.top / name, target)
-    return Tree(into, tree.version)
-
-
-def apply_patch(tree: Tree, patch: Path) -> None:
-    """Apply a patch to a copy of a tree; only hunks for files of the allocator are looked at.
-
-    Raises InputError if it cannot be read, touches nothing of the allocator or does not apply.
-    """
-    program = shutil.which("patch")
-    if program is None:
-        raise InputError(patch, None, "the program patch, to apply it with")
-    text = read_text(patch)
-    touched = set(re.findall(r"^\+\+\+ (?:[^/\s]+/)?(\S+)", text, re.MULTILINE))
-    if not touched & set(FILES):
-        raise InputError(patch, None, f"a patch to one of {', '.join(FILES[1:])}")
-    done = subprocess.run(
-        [program, "-d", str(tree.top), "-p1", "--batch", "--forward", "--no-backup-if-mismatch"],
-        input=_parts(text), capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if done.returncode:
-        what = next(
-            (line for line in done.stdout.splitlines() if "FAILED" in line or "malformed" in line),
-            (done.stdout + done.stderr).strip()[:80],
-        )
-        line = _failed_hunk(text, done.stdout)
-        raise InputError(patch, line, f"a patch that applies to Linux {tree.name}", what)
-
-
-def _failed_hunk(text: str, output: str) -> int | None:
-    """Return the line of a patch where the first hunk begins that `patch` could not apply."""
-    file = ""
-    for said in output.splitlines():
-        name = re.match(r"(?:patching|checking) file '?(\S+?)'?$", said)
-        file = name[1] if name else file
-        failed = re.match(r"Hunk #(\d+) FAILED", said)
-        if failed is None:
-            continue
-        inside, count = False, 0
-        for number, line in enumerate(text.splitlines(), 1):
-            if line.startswith("+++ "):
-                inside, count = line.split()[1].partition("/")[2] == file, 0
-            elif inside and line.startswith("@@"):
-                count += 1
-                if count == int(failed[1]):
-                    return number
-    return None
-
-
-def added_line(patch: Path, text: str, near: int) -> int | None:
-    """Return the line of a patch that adds a text, the one that goes nearest to line `near`."""
-    found: list[tuple[int, int]] = []
-    goes = 0
-    for number, line in enumerate(read_text(patch).splitlines(), 1):
-        hunk = re.match(r"@@ -\S+ \+(\d+)", line)
-        if hunk is not None:
-            goes = int(hunk[1]) - 1
-            continue
-        if not line.startswith(("-", "+++")):
-            goes += 1
-        added = line.startswith("+") and not line.startswith("+++")
-        if added and line[1:].strip() == text.strip():
-            found.append((abs(goes - near), number))
-    return min(found)[1] if found else None
-
-
-def _parts(text: str) -> str:
-    """Return the parts of a patch that are for files of the allocator."""
-    kept: list[str] = []
-    part: list[str] = []
-    wanted = False
-
-    def close() -> None:
-        if wanted:
-            kept.extend(part)
-
-    lines = text.splitlines(keepends=True)
-    for number, line in enumerate(lines):
-        follows = lines[number + 1] if number + 1 < len(lines) else ""
-        if line.startswith("--- ") and follows.startswith("+++ "):
-            close()
-            part = []
-            name = follows[4:].split()[0].partition("/")[2]
-            wanted = name in FILES
-        part.append(line)
-    close()
-    return "".join(kept)
+    return replace(tree, top=into)

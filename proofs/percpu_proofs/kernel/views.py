@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from percpu_proofs.conformance.state import Recorder
-from percpu_proofs.kernel.instance import Kernel
+from percpu_proofs.kernel.instance import Kernel, as_compiled
 from percpu_reference.chunk import Block
 from percpu_spec.geometry import Geometry
 from percpu_spec.views import HINTS, ChunkView
 
 _HEADER = 11
+_GLOBALS = 8
 OWNED = -2
 """Slot of a chunk that a running step holds; -1 is that of the reserved one."""
 
@@ -30,13 +31,16 @@ class KernelList:
 
 
 class KernelChunk:
-    """One chunk as it stood when read last (ChunkView)."""
+    """One chunk as it stood when read last (ChunkView).
+
+    scalars, hints and block_hints are what the library's record has, to be compared at one stroke.
+    """
 
     __slots__ = (
-        "_maps", "_words", "alloc_map", "bound_map", "changes", "chunk_md", "computed_slot",
-        "end_offset", "free_bytes", "id", "immutable", "isolated", "md_blocks",
-        "nr_empty_pop_pages", "nr_pages", "nr_populated", "obj_exts", "on_list", "populated",
-        "start_offset",
+        "_charged", "_maps", "_words", "alloc_map", "block_hints", "bound_map", "changes",
+        "charges", "chunk_md", "computed_slot", "end_offset", "free_bytes", "hints", "id",
+        "immutable", "isolated", "md_blocks", "nr_empty_pop_pages", "nr_pages", "nr_populated",
+        "on_list", "populated", "scalars", "start_offset",
     )  # fmt: skip
 
     def __init__(self, kernel: Kernel, record: Any) -> None:
@@ -50,6 +54,10 @@ class KernelChunk:
         self.nr_pages = self._words[6]
         self.chunk_md = Block(self.nr_pages * bits)
         self.md_blocks = [Block(bits) for _ in range(self.nr_pages)]
+        self.hints: tuple[int, ...] = ()
+        self.block_hints: list[tuple[int, ...]] = [()] * self.nr_pages
+        self._charged = b""
+        self.charges: set[int] | None = None  # bits at which charged areas begin, if any can
 
     def refresh(self, changes: int) -> None:
         """Take over the record if it has changed since."""
@@ -58,64 +66,89 @@ class KernelChunk:
         self.changes = changes
         words = self._words.tolist()
         self.on_list, self.computed_slot = words[1], words[2]
-        self.isolated, self.immutable = bool(words[3]), bool(words[4])
-        self.free_bytes = words[5]
-        self.nr_populated, self.nr_empty_pop_pages = words[7], words[8]
-        self.start_offset, self.end_offset = words[9], words[10]
-        at = _HEADER
-        for block in (self.chunk_md, *self.md_blocks):
-            for name, value in zip(HINTS, words[at : at + len(HINTS)], strict=True):
-                setattr(block, name, value)
-            at += len(HINTS)
+        self.scalars = tuple(words[3:_HEADER])
+        (
+            isolated, immutable, self.free_bytes, _, self.nr_populated, self.nr_empty_pop_pages,
+            self.start_offset, self.end_offset,
+        ) = self.scalars  # fmt: skip
+        self.isolated, self.immutable = bool(isolated), bool(immutable)
+        size = len(HINTS)
+        hints, *block_hints = [
+            tuple(words[at : at + size]) for at in range(_HEADER, len(words), size)
+        ]
+        self.hints = _enter(self.chunk_md, self.hints, hints)
+        self.block_hints = list(map(_enter, self.md_blocks, self.block_hints, block_hints))
         pages, bits = self.nr_pages, self.chunk_md.nr_bits
         maps = self._maps
         self.populated = bytearray(maps[:pages])
         self.alloc_map = bytearray(maps[pages : pages + bits])
         self.bound_map = bytearray(maps[pages + bits : pages + 2 * bits + 1])
-        rest = bytes(maps[pages + 2 * bits + 1 :])
-        self.obj_exts = [bit for bit in range(bits) if rest[bit]] if rest else None
+        charged = bytes(maps[pages + 2 * bits + 1 :])
+        if charged != self._charged:
+            self._charged, self.charges = charged, set(_set_bits(charged))
+
+    @property
+    def obj_exts(self) -> list[int] | None:
+        """Bits at which charged areas begin, None without a vector."""
+        return None if self.charges is None else sorted(self.charges)
 
     def __repr__(self) -> str:
         return f"<kernel chunk {self.id}>"
 
 
+def _set_bits(bits: bytes) -> Iterator[int]:
+    at = bits.find(1)
+    while at >= 0:
+        yield at
+        at = bits.find(1, at + 1)
+
+
+def _enter(block: Block, was: tuple[int, ...], now: tuple[int, ...]) -> tuple[int, ...]:
+    """Enter a block's hints if they are others than they were; return them."""
+    if now != was:
+        for name, value in zip(HINTS, now, strict=True):
+            setattr(block, name, value)
+    return now
+
+
 class KernelState:
     """A compiled kernel's allocator as it stood when read last (AllocatorView).
 
-    Chunks keep their identity from one reading to the next.
+    Chunks keep their identity from one reading to the next. order: the list and the number of each
+    chunk on a list, list by list, head to tail.
     """
 
     chunk_types = 1
 
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
-        self.geometry: Geometry = kernel.geometry
+        self.geometry: Geometry = as_compiled(kernel.lib, kernel.geometry)
         self.env = Counters(kernel.environment)
         self._chunks: dict[int, KernelChunk] = {}
-        self.chunk_lists: list[KernelList] = []
         self.read()
 
     def read(self) -> None:
         """Read the state anew. Raises KernelStopped where a list is corrupt."""
         kernel = self.kernel
         count = kernel.check(kernel.lib.percpu_read())
-        now = list(kernel.lib.percpu_globals)
-        self.nr_populated = int(now[0])
-        self.nr_empty_pop_pages = int(now[1])
-        self.atomic_alloc_failed, self.async_enabled = bool(now[2]), bool(now[3])
-        self.nr_slots, self.sidelined_slot, self.free_slot, self.to_depopulate_slot = now[4:]
+        (
+            self.nr_populated, self.nr_empty_pop_pages, marked, is_async, self.nr_slots,
+            self.sidelined_slot, self.free_slot, self.to_depopulate_slot,
+        ) = kernel.ffi.unpack(kernel.lib.percpu_globals, _GLOBALS)  # fmt: skip
+        self.atomic_alloc_failed, self.async_enabled = bool(marked), bool(is_async)
         self.chunk_lists = [KernelList(slot) for slot in range(self.nr_slots)]
-        records = kernel.lib.percpu_records
+        self.order: list[tuple[int, int]] = []
         chunks: dict[int, KernelChunk] = {}
-        for index in range(count):
-            record = records[index]
-            chunk = self._chunks.get(record.id)
+        places = iter(kernel.ffi.unpack(kernel.lib.percpu_places, 3 * count))
+        for index, (number, slot, changes) in enumerate(zip(places, places, places, strict=True)):
+            chunk = self._chunks.get(number)
             if chunk is None:
-                chunk = KernelChunk(kernel, record)
-            chunk.refresh(record.changes)
-            chunks[chunk.id] = chunk
-            if chunk.on_list >= 0:
-                self.chunk_lists[chunk.on_list].chunks.append(chunk)
+                chunk = KernelChunk(kernel, kernel.lib.percpu_records[index])
+            chunk.refresh(changes)
+            chunks[number] = chunk
+            if slot >= 0:
+                self.chunk_lists[slot].chunks.append(chunk)
+                self.order.append((slot, number))
         self._chunks = chunks
 
     @property
@@ -141,6 +174,12 @@ class KernelState:
         """Return a chunk by its number, None for one that is no more."""
         return self._chunks.get(number)
 
+    def placed(self) -> list[tuple[int, KernelChunk]]:
+        """Return the chunks on lists with their lists, in order, then the reserved one with -1."""
+        found = [(slot, self._chunks[number]) for slot, number in self.order]
+        reserved = self.reserved_chunk
+        return found if reserved is None else [*found, (-1, reserved)]
+
     def listed(self) -> list[KernelChunk]:
         """Return the chunks that are on lists."""
         return [chunk for chunk in self._chunks.values() if chunk.on_list >= 0]
@@ -151,7 +190,7 @@ class KernelState:
 
     def float_of(self, chunk_type: int, /) -> int:
         """Return the float, in pages."""
-        return self.nr_empty_pop_pages
+        return int(self.nr_empty_pop_pages)
 
     def slot_chunks(self, slot: int, /) -> list[KernelChunk]:
         """Return the chunks of one list, head to tail."""

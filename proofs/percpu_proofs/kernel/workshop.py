@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from percpu_proofs.inputs import InputError
-from percpu_proofs.kernel.build import Form, Library, compile_tree
+from percpu_proofs.kernel.build import Form, Library, Warned, all_warnings, compile_tree
 from percpu_proofs.kernel.instance import KernelStopped
 from percpu_proofs.kernel.model import Model, probe
-from percpu_proofs.kernel.tree import Tree, apply_patch, copy_tree, read_tree, unpack
+from percpu_proofs.kernel.patch import apply_patch
+from percpu_proofs.kernel.tree import Tree, copy_tree, read_tree, unpack
 from percpu_reference.variants import DEFAULT
 
 
@@ -31,6 +31,10 @@ class Workshop:
         if form not in self.libraries:
             self.libraries[form] = compile_tree(self.tree, self.folder, form, stub=self.stub)
         return self.libraries[form]
+
+    def warnings(self) -> list[Warned]:
+        """Return what the compiler has warned of, lines of patches first."""
+        return all_warnings(self.tree, self.libraries.values())
 
 
 @contextmanager
@@ -54,10 +58,10 @@ def workshop(
         if patches:
             tree = copy_tree(tree, folder / "patched")
             for patch in patches:
-                apply_patch(tree, patch)
+                tree = apply_patch(tree, patch)
         library = compile_tree(tree, folder, stub=stub)
         try:
             model = probe(library, variant, fixes)
-        except KernelStopped as stopped:
-            raise InputError(source, None, f"a kernel that boots ({stopped})") from None
+        except KernelStopped:  # the comparison shows it, with its operations
+            model = Model(variant, fixes)
         yield Workshop(tree, folder, stub, {library.form: library}, model)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 from cffi import FFI
@@ -18,6 +18,7 @@ from percpu_proofs.kernel.instance import (
     RESCHED,
     UNLOCKED,
     KernelStopped,
+    as_compiled,
     declarations,
     fill_shape,
     load,
@@ -113,10 +114,7 @@ class CompiledSearch:
         self.ffi = _interface()
         self.lib = load(self.ffi, library.path)
         self._numbers: dict[int, int] = {}
-        low, high, relegation = self.lib.percpu_constants
-        self.geometry = replace(
-            geometry, empty_low=low, empty_high=high, relegation_slot=relegation
-        )
+        self.geometry = as_compiled(self.lib, geometry)
         try:
             self._map_regions()
             self._boot(geometry)

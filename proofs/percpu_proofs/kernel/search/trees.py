@@ -13,11 +13,12 @@ from typing import Final
 
 from percpu_proofs import data
 from percpu_proofs.inputs import InputError
-from percpu_proofs.kernel.build import CompileError, Form, Library, compile_search
+from percpu_proofs.kernel.build import Form, Library, compile_search
+from percpu_proofs.kernel.patch import apply_patch
 from percpu_proofs.kernel.search.accesses import Access, Noted
 from percpu_proofs.kernel.search.job import TreeJob, TreeOutcome
 from percpu_proofs.kernel.search.plans import TreeSearch
-from percpu_proofs.kernel.tree import Tree, apply_patch, copy_tree, read_tree, unpack
+from percpu_proofs.kernel.tree import BACKINGS, Tree, copy_tree, read_tree, unpack
 
 BASE: Final = "base"
 PATCHED: Final = "patched"
@@ -31,7 +32,6 @@ class CompiledTree:
     tree: Tree
     folder: Path
     stub: Path | None
-    patches: Sequence[Path] = ()
     libraries: dict[tuple[Form, bool], Library] = field(default_factory=dict)
 
     def library(self, search: TreeSearch) -> Library:
@@ -39,14 +39,10 @@ class CompiledTree:
         wanted = search.form, search.noted
         if wanted not in self.libraries:
             self.folder.mkdir(parents=True, exist_ok=True)
-            try:
-                library = compile_search(
-                    self.tree, self.folder, search.form,
-                    stub=self.stub, noted=search.noted, shared=self.folder.parent,
-                )  # fmt: skip
-            except CompileError as error:
-                raise error.in_patch(self.tree, self.patches) from None
-            self.libraries[wanted] = library
+            self.libraries[wanted] = compile_search(
+                self.tree, self.folder, search.form,
+                stub=self.stub, noted=search.noted, shared=self.folder.parent,
+            )  # fmt: skip
         return self.libraries[wanted]
 
 
@@ -66,8 +62,8 @@ def compiled_trees(
         if patches:
             patched = copy_tree(base, folder / "patched-source")
             for patch in patches:
-                apply_patch(patched, patch)
-            trees.append(CompiledTree(PATCHED, patched, folder / PATCHED, stub, patches))
+                patched = apply_patch(patched, patch)
+            trees.append(CompiledTree(PATCHED, patched, folder / PATCHED, stub))
         yield trees
 
 
@@ -83,6 +79,22 @@ def jobs_for(trees: Sequence[CompiledTree], searches: Sequence[TreeSearch]) -> l
         for search in searches
         for tree in trees
     ]
+
+
+def left_out(
+    trees: Sequence[CompiledTree], searches: Sequence[TreeSearch]
+) -> dict[str, str]:
+    """Return the searches that cannot be made on all of the trees, each with why not."""
+    lacking = {
+        BACKINGS[search.form.backing]
+        for search in searches
+        if not all(tree.tree.has(search.form.backing) for tree in trees)
+    }
+    return {
+        search.name: f"the tree has no {BACKINGS[search.form.backing]}"
+        for search in searches
+        if BACKINGS[search.form.backing] in lacking
+    }
 
 
 def broken_on(outcomes: Sequence[TreeOutcome], tree: str) -> frozenset[str]:

@@ -5,11 +5,12 @@ static LIST_HEAD(blocks); // all there are, so that the end of a run leaves noth
 
 struct block *percpu_new_block(size_t size)
 {
-    struct block *block = aligned_alloc(SMP_CACHE_BYTES, ALIGN(sizeof(*block) + size,
-                                                               (size_t)SMP_CACHE_BYTES));
+    struct block *block;
+    void *memory; // ends where what was asked for does: address checks see what goes beyond
 
-    if (!block)
+    if (posix_memalign(&memory, SMP_CACHE_BYTES, sizeof(*block) + size))
         percpu_stop(PERCPU_BUG, "no memory left for the library");
+    block = memory;
     block->size = size;
     list_add(&block->link, &blocks);
     return block;

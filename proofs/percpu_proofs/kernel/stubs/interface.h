@@ -53,8 +53,9 @@ struct percpu_record {
 extern struct percpu_environment percpu_environment;
 extern char percpu_reason[200];   // why the last call stopped
 extern int percpu_globals[8];     // nr_populated, float, atomic_failed, async, and four slots
-extern int percpu_order[];        // list and chunk id, for each listed chunk, then -1
+extern const int percpu_constants[3]; // LOW and HIGH of the float, the slot below which chunks that fail go
 extern struct percpu_record **percpu_records;
+extern long *percpu_places; // of each record id, list (-1 reserved, -2 owned), and changes
 // Ids of the chunks that searches have examined since the count was set to 0, the first ones of
 // them; in a tree that is changed to tell.
 extern int percpu_examined[4096], percpu_nr_examined;

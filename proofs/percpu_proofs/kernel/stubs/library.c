@@ -101,9 +101,11 @@ void percpu_watch(bool on)
         int code_ = sigsetjmp(entry, 0); \
         if (code_) { \
             inside = 0; \
+            percpu_shade(false); \
             return failed; \
         } \
         inside = 1; \
+        percpu_shade(true); \
         entries++; \
         percpu_budget = BUDGET; \
     } while (0)
@@ -111,6 +113,7 @@ void percpu_watch(bool on)
     do { \
         typeof(value) value_ = (value); \
         inside = 0; \
+        percpu_shade(false); \
         return value_; \
     } while (0)
 
@@ -418,6 +421,14 @@ int percpu_guarded(int (*step)(int, struct percpu_outcome *), int actor,
     ENTER(code_);
     LEAVE(step(actor, outcome));
 }
+
+// A tree may have others than 6.12: what is promised goes by them.
+#ifndef PCPU_SLOT_FAIL_THRESHOLD
+#define PCPU_SLOT_FAIL_THRESHOLD 3
+#endif
+const int percpu_constants[3] = {
+    PCPU_EMPTY_POP_PAGES_LOW, PCPU_EMPTY_POP_PAGES_HIGH, PCPU_SLOT_FAIL_THRESHOLD,
+};
 
 #ifdef PERCPU_SEARCH
 #include "search/describe.c"

@@ -31,7 +31,7 @@ bool percpu_strikes(struct percpu_fault *fault)
 }
 
 // Returns memory of which the first `zeroed` bytes are zero.
-static void *get_memory(size_t size, size_t zeroed)
+static ASIDE void *get_memory(size_t size, size_t zeroed)
 {
     struct block *block = percpu_new_block(size);
 
@@ -48,7 +48,7 @@ void *percpu_boot_zalloc(size_t size)
     return get_memory(size, size);
 }
 
-static void *count(void *memory)
+static ASIDE void *count(void *memory)
 {
     container_of(memory, struct block, memory)->counted = true;
     percpu_environment.blocks++;
@@ -67,7 +67,7 @@ void *percpu_zalloc(size_t size)
     return memory;
 }
 
-void percpu_free(void *memory)
+ASIDE void percpu_free(void *memory)
 {
     struct block *block;
 

@@ -22,13 +22,22 @@ bool percpu_strikes(struct percpu_fault *fault);
 // Blocks of memory: heap.c takes them from the C library, search/arena.c from a region of its own.
 struct block {
     struct list_head link;
-    size_t size;
+    size_t size, asked; // in bytes; as many as were asked for
     bool counted; // the allocator asked for it, and gives it back some day
     bool live, reached; // of an arena
     _Alignas(SMP_CACHE_BYTES) char memory[];
 };
 struct block *percpu_new_block(size_t size);
 void percpu_drop_block(struct block *block);
+
+// Where the compiler checks addresses, an arena shades all but the bytes that were asked for while
+// the kernel's code runs; ASIDE marks what may touch the rest.
+#define ASIDE __attribute__((no_sanitize_address))
+#ifdef PERCPU_SHADED
+void percpu_shade(bool on);
+#else
+static inline void percpu_shade(bool on) { (void)on; }
+#endif
 
 // metadata
 void *percpu_zalloc(size_t size);       // can fail on purpose, before or after a point

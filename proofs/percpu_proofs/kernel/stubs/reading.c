@@ -1,10 +1,10 @@
 // The allocator's state as flat records. Part of library.c. Our own text.
 
-enum { HEADER = 11, HINTS = 7, MOST_ORDER = 1 << 16, MOST_EXAMINED = 4096 };
+enum { HEADER = 11, HINTS = 7, PLACE = 3, MOST_EXAMINED = 4096 };
 
 int percpu_globals[8];
-int percpu_order[MOST_ORDER];
 struct percpu_record **percpu_records;
+long *percpu_places;
 static int most_records;
 
 // The record of a chunk, and the maps as they were when it was read last.
@@ -26,6 +26,7 @@ static void forget_reading(struct live *one)
 static void forget_readings(void)
 {
     free(percpu_records);
+    free(percpu_places);
 }
 
 int percpu_examined[MOST_EXAMINED], percpu_nr_examined;
@@ -156,15 +157,38 @@ static void read_chunk(struct live *one, int slot)
     maps += bits + 1;
     // an area's charge comes and goes with its bits, or later if others run in between
     if (has_vector(chunk) && (changed || percpu_actors()))
-        for (long bit = 0; bit < bits; bit++)
+        for (long bit = 0; bit < bits; bit++) {
+            changed |= maps[bit] != charged_at(chunk, bit);
             maps[bit] = charged_at(chunk, bit);
+        }
     record->changes += changed;
+}
+
+static void *resized(void *memory, size_t size)
+{
+    memory = realloc(memory, size);
+    if (!memory)
+        abort();
+    return memory;
+}
+
+// Reads a chunk as the next record.
+static int note_chunk(struct live *one, int slot, int count)
+{
+    long *place = percpu_places + PLACE * count;
+
+    read_chunk(one, slot);
+    percpu_records[count] = &one->reading->record;
+    place[0] = one->id;
+    place[1] = slot;
+    place[2] = percpu_records[count]->changes;
+    return count + 1;
 }
 
 // Reads lists, then chunks: the reserved one, those on lists in their order, those on none.
 static int read_state(void)
 {
-    int *order = percpu_order, count = 0;
+    int count = 0;
     bool listed[most_live];
 
     memset(listed, 0, sizeof(listed));
@@ -178,9 +202,8 @@ static int read_state(void)
     percpu_globals[7] = pcpu_to_depopulate_slot;
     if (most_records < most_live) {
         most_records = most_live;
-        percpu_records = realloc(percpu_records, (size_t)most_live * sizeof(*percpu_records));
-        if (!percpu_records)
-            abort();
+        percpu_records = resized(percpu_records, (size_t)most_live * sizeof(*percpu_records));
+        percpu_places = resized(percpu_places, (size_t)most_live * PLACE * sizeof(long));
     }
     for (int slot = 0; slot < pcpu_nr_slots; slot++) {
         struct pcpu_chunk *chunk;
@@ -191,18 +214,12 @@ static int read_state(void)
             if (n < 0 || listed[n])
                 percpu_stop(PERCPU_BUG, "a list with a chunk that is not live, or twice");
             listed[n] = true;
-            read_chunk(&live[n], slot);
-            percpu_records[count++] = &live[n].reading->record;
-            *order++ = slot;
-            *order++ = live[n].id;
+            count = note_chunk(&live[n], slot, count);
         }
     }
-    *order = -1;
     for (int n = 0; n < nr_live; n++)
-        if (!listed[n]) {
-            read_chunk(&live[n], live[n].id == -1 ? -1 : -2);
-            percpu_records[count++] = &live[n].reading->record;
-        }
+        if (!listed[n])
+            count = note_chunk(&live[n], live[n].id == -1 ? -1 : -2, count);
     return count;
 }
 

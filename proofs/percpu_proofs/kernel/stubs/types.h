@@ -74,7 +74,8 @@ typedef uintptr_t phys_addr_t;
 #define EXPORT_SYMBOL_GPL(name)
 #define DEFINE_FREE(...)
 #define alloc_hooks(call) (call)
-#define early_param(name, function)
+#define early_param(name, function) \
+    static int (*const percpu_early_##function)(char *) __attribute__((unused)) = function;
 #define subsys_initcall(function)
 #define core_initcall(function)
 

@@ -10,6 +10,7 @@ int percpu_running = -1;
 struct actor percpu_actors_[ACTORS];
 static long lent[ACTORS + 1];
 static void *caller OUTSIDE;
+static bool away OUTSIDE; // on an actor's stack
 extern unsigned int percpu_without_io;
 
 long *percpu_lent(void) { return &lent[percpu_running + 1]; }
@@ -91,9 +92,37 @@ static void *frame_of(void **sp) { return sp[10]; }
 static void *return_of(void **sp) { return sp[11]; }
 #endif
 
+// A switch as those who check addresses know it: they are told the stack that it goes to.
+#ifdef PERCPU_SHADED
+#include <sanitizer/common_interface_defs.h>
+
+static const void *caller_stack OUTSIDE;
+static size_t caller_stack_size OUTSIDE;
+
+static void arrive(void *fake) { __sanitizer_finish_switch_fiber(fake, NULL, NULL); }
+static void arrive_first(void)
+{
+    __sanitizer_finish_switch_fiber(NULL, &caller_stack, &caller_stack_size);
+}
+static void leave(void **fake, const void *stack, size_t size)
+{
+    __sanitizer_start_switch_fiber(fake, stack, size);
+}
+static void leave_to_caller(void **fake)
+{
+    leave(fake, caller_stack, caller_stack_size);
+}
+#else
+static void arrive(void *fake) { (void)fake; }
+static void arrive_first(void) {}
+static void leave(void **fake, const void *stack, size_t size) { (void)fake, (void)stack, (void)size; }
+static void leave_to_caller(void **fake) { (void)fake; }
+#endif
+
 void percpu_yield(int point)
 {
     struct actor *actor = &percpu_actors_[percpu_running];
+    void *fake = NULL;
 
     if (point != PERCPU_UNLOCKED && percpu_lock_held())
         percpu_complain(&percpu_environment.misuse,
@@ -102,16 +131,20 @@ void percpu_yield(int point)
         return;
     actor->point = point;
     actor->without_io = percpu_without_io;
+    leave_to_caller(&fake);
     percpu_switch(&actor->sp, caller);
+    arrive(fake);
 }
 
 static void __attribute__((noreturn)) entry(void)
 {
     struct actor *actor = &percpu_actors_[percpu_running];
 
+    arrive_first();
     percpu_do(&actor->operation, &actor->outcome);
     actor = &percpu_actors_[percpu_running];
     actor->point = PERCPU_DONE;
+    leave_to_caller(NULL);
     percpu_switch(&actor->sp, caller);
     __builtin_trap();
 }
@@ -128,10 +161,15 @@ void percpu_actor_begin(int number, const struct percpu_operation *operation)
 static int step(int number, struct percpu_outcome *outcome)
 {
     struct actor *actor = &percpu_actors_[number];
+    void *fake = NULL;
 
     percpu_running = number;
     percpu_without_io = actor->without_io;
+    away = true;
+    leave(&fake, (void *)(STACK_TOP(number) - STACK_SIZE), STACK_SIZE);
     percpu_switch(&caller, actor->sp);
+    arrive(fake);
+    away = false;
     if (actor->point == PERCPU_DONE)
         actor->sp = (void *)STACK_TOP(number);
     *outcome = actor->outcome;
@@ -142,6 +180,11 @@ int percpu_actor_step(int number, struct percpu_outcome *outcome)
 {
     int point = percpu_guarded(step, number, outcome);
 
+    if (away) { // it stopped where it stood
+        leave_to_caller(NULL);
+        arrive(NULL);
+        away = false;
+    }
     percpu_running = -1;
     percpu_without_io = 0;
     return point;

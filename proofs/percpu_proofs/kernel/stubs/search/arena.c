@@ -6,6 +6,42 @@ enum { LINE = SMP_CACHE_BYTES, POISON = 0x6b };
 unsigned long percpu_arena_used;
 static struct block *freed; // linked by next, the last one first
 
+#ifdef PERCPU_SHADED
+#include <sanitizer/asan_interface.h>
+
+static bool shaded OUTSIDE;
+
+static void shade(const struct block *block)
+{
+    if (!shaded)
+        return;
+    __asan_poison_memory_region(block, sizeof(*block) + block->size);
+    if (block->live)
+        __asan_unpoison_memory_region(block->memory, block->asked);
+}
+
+static void unshade(const struct block *block)
+{
+    __asan_unpoison_memory_region(block, sizeof(*block) + block->size);
+}
+
+void percpu_shade(bool on)
+{
+    shaded = on;
+    if (!on)
+        __asan_unpoison_memory_region((void *)ARENA, ARENA_SIZE);
+    for (unsigned long at = ARENA; on && at < ARENA + percpu_arena_used;) {
+        struct block *block = (struct block *)at;
+
+        shade(block);
+        at += sizeof(*block) + block->size;
+    }
+}
+#else
+static void shade(const struct block *block) { (void)block; }
+static void unshade(const struct block *block) { (void)block; }
+#endif
+
 static bool is_poisoned(const struct block *block)
 {
     for (size_t i = 0; i < block->size; i++)
@@ -17,6 +53,7 @@ static bool is_poisoned(const struct block *block)
 struct block *percpu_new_block(size_t size)
 {
     struct block **link = &freed, *block;
+    const size_t asked = size;
 
     size = ALIGN(size, (size_t)LINE);
     while (*link && (*link)->size != size)
@@ -24,6 +61,7 @@ struct block *percpu_new_block(size_t size)
     block = *link;
     if (block) {
         *link = (struct block *)block->link.next;
+        unshade(block);
         if (!is_poisoned(block))
             percpu_stop(PERCPU_BUG, "POP-4: memory is written after it was freed");
     } else {
@@ -34,8 +72,10 @@ struct block *percpu_new_block(size_t size)
         block->size = size;
     }
     block->link = (struct list_head){ NULL, NULL };
+    block->asked = asked;
     block->live = true;
     block->reached = false;
+    shade(block);
     return block;
 }
 
@@ -48,9 +88,11 @@ void percpu_drop_block(struct block *block)
     if (!block->live)
         percpu_stop(PERCPU_BUG, "POP-4: memory is freed twice");
     block->live = false;
+    unshade(block);
     memset(block->memory, POISON, block->size);
     block->link.next = (struct list_head *)freed;
     freed = block;
+    shade(block);
 }
 
 void percpu_free_all(void) {}

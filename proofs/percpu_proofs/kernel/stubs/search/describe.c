@@ -374,13 +374,6 @@ bool percpu_is_atomic(const struct percpu_operation *operation)
 {
     return !gfpflags_allow_blocking(operation->gfp);
 }
-// A tree may have others than 6.12: what is promised goes by them.
-#ifndef PCPU_SLOT_FAIL_THRESHOLD
-#define PCPU_SLOT_FAIL_THRESHOLD 3
-#endif
-const int percpu_constants[3] = {
-    PCPU_EMPTY_POP_PAGES_LOW, PCPU_EMPTY_POP_PAGES_HIGH, PCPU_SLOT_FAIL_THRESHOLD,
-};
 
 void percpu_read_slots(void)
 {

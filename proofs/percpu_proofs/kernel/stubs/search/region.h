@@ -11,7 +11,11 @@
 // The kernel's memory: statics of its own and of the stubs in the section percpu_state, an arena,
 // and a stack for each actor. All lie at the same addresses in every state.
 enum { ACTORS = 8, HANDLES = 64 };
+#ifdef PERCPU_SHADED
+#define STACK_SIZE (1UL << 18) // what a report of an address takes
+#else
 #define STACK_SIZE 8192UL
+#endif
 #define STACKS 0x200000000000UL
 #define ARENA 0x210000000000UL
 #define ARENA_SIZE (1UL << 22)

@@ -91,7 +91,6 @@ extern struct percpu_trouble percpu_troubles[256];
 extern int *percpu_record_words;  // one after the other, each with its length first
 extern long *percpu_record_at;
 extern int percpu_mover, percpu_node, percpu_label; // of the step under way
-extern const int percpu_constants[3]; // LOW and HIGH of the float, the slot below which chunks that fail go
 extern int percpu_slots[4]; // how many lists; the sidelined, the free, the to_depopulate one
 extern unsigned long percpu_undescribed[64]; // variables that no clause sees: offset, size of each
 extern int percpu_nr_undescribed;

@@ -1,0 +1,263 @@
+"""What a comparison of the model with compiled kernel code has to say, for people and programs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+from rich.text import Text
+
+from percpu_contracts.registry import COMPILED
+from percpu_proofs.commands import output
+from percpu_proofs.kernel import found as differences
+from percpu_proofs.kernel.build import Form
+from percpu_proofs.kernel.differential import Found, Tally
+from percpu_proofs.kernel.fields import meaning, sentence
+from percpu_proofs.kernel.parting import Parting
+from percpu_proofs.kernel.schedule import Confirmed
+from percpu_proofs.kernel.tree import BACKINGS
+from percpu_proofs.kernel.workshop import Workshop
+from percpu_reference.gaps import Kind
+from percpu_spec.geometry import Backing
+
+NOT_COVERED: Final = (
+    "boot-time layout (pcpu_embed_first_chunk), percpu_stats, allocation profiling, real locks and "
+    "interrupts: the stubs have none"
+)
+
+
+@dataclass(slots=True)
+class Comparison:
+    """A run of `conform kernel`: what was wanted, and what was seen."""
+
+    shop: Workshop
+    tally: Tally = field(default_factory=Tally)
+    confirmed: list[Confirmed] = field(default_factory=list)
+    saved: Path | None = None
+    wanted: int | None = None  # operations to draw
+    forms: tuple[Form, ...] = ()  # of kernels to draw cases for; none are
+
+    @property
+    def differs(self) -> bool:
+        """Whether a difference was found, or a token not confirmed."""
+        return self.tally.differs or any(not one.agrees for one in self.confirmed)
+
+    def not_run(self) -> Iterator[str]:
+        """Yield what was not run, and why; clauses that nobody asks here are not among it."""
+        tally, model = self.tally, self.shop.model
+        if tally.stopped:
+            yield f"what comes behind the stop of the kernel ({tally.stopped})"
+        if self.wanted is not None and tally.done < self.wanted:
+            why = "interrupted" if tally.interrupted else "the kernel stopped"
+            left = self.wanted - tally.done
+            yield f"{left:,} of {self.wanted:,} operations to draw: {why}"
+        left = sum(parting.left for parting in tally.partings if not parting.stopped)
+        if left:
+            yield f"{left:,} operations on handles that model and kernel do not both hold"
+        if tally.schedules_parted:
+            yield f"what follows a difference in {tally.schedules_parted:,} schedules"
+        if not self.forms:
+            yield "drawn cases and schedules: operations or tokens were given"
+            return
+        run = {geometry.backing for geometry in tally.geometries}
+        for name, file in BACKINGS.items():
+            if name not in run:
+                yield f"cases with {file}: {self._without(name)}"
+        if "vm" not in self._backings:
+            yield "schedules: the model of mm/percpu-km.c has none here"
+        elif not tally.schedules:
+            yield "schedules: the run ended before"
+        else:
+            missed = [k.name.lower() for k in Kind if k.name.lower() not in tally.gaps]
+            if missed:
+                yield f"schedules in which others run in gaps of kind {', '.join(missed)}"
+        if not tally.judged:
+            yield "the clauses of states behind operations: --no-clauses"
+        if model.skip:
+            yield "a comparison of what is printed: that differs as declared"
+
+    @property
+    def _backings(self) -> list[Backing]:
+        return [form.backing for form in self.forms]
+
+    def _without(self, backing: Backing) -> str:
+        if not self.shop.tree.has(backing):
+            return "the tree does not have it"
+        if backing not in self._backings:
+            return f"--backing {self._backings[0]}"
+        return "the run ended before one was drawn"
+
+    def newly_broken(self) -> dict[str, str]:
+        """Return the clauses that the kernel breaks and the variant does not, with what is so."""
+        return dict(sorted(self.tally.new.items()))
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the run with plain values only."""
+        tally, model = self.tally, self.shop.model
+        first = None
+        if tally.found is not None:
+            first = differences.as_json(tally.found, model) | {"saved": str(self.saved)}
+        schedule = tally.found_schedule
+        return {
+            "kernel": self.shop.tree.name,
+            "variant": model.name,
+            "fixes": list(model.fixes),
+            "declared_differences": model.declared,
+            "declared_differences_seen": tally.declared,
+            "compiler_warnings": [str(warned) for warned in self.shop.warnings()],
+            "operations": tally.operations,
+            "operations_behind_differences": tally.behind,
+            "mismatches": int(tally.differs),
+            "cases_that_differ": len(tally.partings),
+            "schedules_that_differ": tally.schedules_parted,
+            "first_mismatch": first,
+            "first_parting": _parting(tally.partings[0]) if tally.partings else None,
+            "agree_again": sum(parting.again is not None for parting in tally.partings),
+            "schedule_mismatch": schedule and differences.schedule_as_json(schedule),
+            "cases": tally.cases,
+            "schedules": tally.schedules,
+            "schedule_steps": tally.steps,
+            "gaps_entered": dict(sorted(tally.gaps.items())),
+            "geometries": len(tally.geometries),
+            "most_chunks": tally.chunks,
+            "operations_by_kind": dict(sorted(tally.kinds.items())),
+            "states_judged": tally.judged,
+            "clauses_broken": dict(sorted(tally.broken.items())),
+            "clauses_newly_broken": self.newly_broken(),
+            "not_run": [*self.not_run(), NOT_COVERED],
+            "not_asked": COMPILED.not_asked(),
+            "tokens": [one.as_json() for one in self.confirmed],
+            "seconds": tally.seconds,
+            "interrupted": tally.interrupted,
+        }
+
+    def show(self, out: Console) -> None:
+        """Print the run: what was done, what differs, and at the end what was not run."""
+        out.print(output.pairs(list(self._rows())))
+        for warned in self.shop.warnings():
+            out.print(Text(f"compiler warning: {warned}", "yellow"), soft_wrap=True)
+        for one in self.confirmed:
+            style = "bold" if one.agrees else "bold red"
+            out.print(Text(str(one), style), soft_wrap=True)
+        self._show_result(out)
+        for clause, wrong in self.newly_broken().items():
+            count = self.tally.broken[clause]
+            text = f"newly broken, not by {self.shop.model.name}: {clause}, {count} times: {wrong}"
+            out.print(Text(text, "bold red"), soft_wrap=True)
+        if self.tally.differs:
+            out.print(
+                "a difference may be right or wrong: percpu-spec review --source TREE --patch FILE "
+                "judges the kernel's code by the clauses",
+                soft_wrap=True,
+            )
+        for what in (*self.not_run(), NOT_COVERED):
+            out.print(Text(f"not run: {what}"), soft_wrap=True)
+        if self.tally.judged:
+            output.show_not_asked(out, COMPILED.not_asked())
+
+    def _rows(self) -> Iterator[tuple[str, object]]:
+        tally, model = self.tally, self.shop.model
+        yield "kernel", f"Linux {self.shop.tree.name}, its own mm/percpu.c"
+        yield "model", model.name + "".join(f" + {fix}" for fix in model.fixes)
+        yield "declared", "; ".join(model.declared) or "no difference"
+        if tally.declared:
+            shown = f"in {tally.declared} operations; model and kernel agree again after each"
+            yield "declared, seen", shown
+        if tally.cases:
+            yield "operations", tally.operations
+            yield "cases", f"{tally.cases} in {len(tally.geometries)} geometries"
+            yield "chunks at most", tally.chunks
+        if tally.schedules:
+            yield "schedules", f"{tally.schedules} of {tally.steps} steps"
+            gaps = sorted(tally.gaps.items())
+            yield "gaps entered", ", ".join(f"{kind} {n}" for kind, n in gaps) or "none"
+        if tally.partings:
+            yield "cases that differ", f"{len(tally.partings)} of {tally.cases}"
+            again = sum(parting.again is not None for parting in tally.partings)
+            yield "of them", f"{again} agree again later"
+            yield "behind", f"{tally.behind} operations, which both did by themselves"
+        if tally.schedules_parted:
+            yield "schedules that differ", tally.schedules_parted
+        if tally.judged:
+            known = [(c, n) for c, n in sorted(tally.broken.items()) if c not in tally.new]
+            yield "states judged", tally.judged
+            yield "known to break", ", ".join(f"{clause} {n}" for clause, n in known) or "none"
+        yield "seconds", tally.seconds
+
+    def _show_result(self, out: Console) -> None:
+        tally = self.tally
+        if tally.found is not None:
+            self._show_found(out, tally.found)
+        elif tally.found_schedule is not None:
+            text = differences.schedule_text(tally.found_schedule)
+            out.print(Text(text, "bold red"), soft_wrap=True)
+        if tally.differs:
+            return
+        if tally.interrupted:
+            if tally.operations or tally.steps:
+                out.print("interrupted: the states compared so far are equal")
+            else:
+                out.print("interrupted before a case was compared")
+        elif tally.cases:
+            done = (
+                f"{tally.operations:,} operations, {len(tally.geometries)} geometries, "
+                f"{tally.schedules:,} schedules, {tally.gaps.total():,} gaps entered of "
+                f"{len(tally.gaps)} kinds"
+            )
+            out.print(Text(f"every field of every state is equal: {done}", "bold"), soft_wrap=True)
+
+    def _show_found(self, out: Console, found: Found) -> None:
+        model = self.shop.model
+        text = f"differs {differences.where(found)}: {sentence(found.difference)}"
+        out.print(Text(text, "bold red"), soft_wrap=True)
+        for other in found.others:
+            out.print(Text(f"  and {sentence(other)}"), soft_wrap=True)
+        all_of_it = (found.difference, *found.others)
+        for title, of in (
+            ("set by", lambda one: meaning(one).functions.split()),
+            ("clauses that speak of it", differences.clauses_about),
+        ):
+            names = ", ".join(dict.fromkeys(name for one in all_of_it for name in of(one)))
+            if names:
+                out.print(f"{title}: {names}", soft_wrap=True)
+        for name in differences.mending(found, model):
+            out.print(f"the model with --fix {name!r} does here what the kernel does")
+        out.print(f"geometry {differences.geometry_text(found)}", soft_wrap=True)
+        for number, line in enumerate(differences.texts(found), 1):
+            out.print(f"{number:5}  {line}")
+        if found.stopped:
+            out.print(f"more of it may be left out: {found.stopped}")
+        theirs, ours = differences.maps(found, model)
+        out.print(Text(f"\nkernel\n{theirs}\n\nmodel\n{ours}"))
+        out.print(f"saved as {self.saved}", soft_wrap=True)
+        for parting in self.tally.partings[:1]:
+            out.print(parting_text(parting), soft_wrap=True)
+
+
+def parting_text(parting: Parting) -> str:
+    """Return what became of a case behind its difference, in words."""
+    head = f"the case as drawn differs after operation {parting.at}"
+    behind = f"of {parting.operations:,} operations behind it"
+    if parting.stopped:
+        behind += f" (then the kernel stopped: {parting.stopped})"
+    if parting.again is None:
+        return f"{head}; model and kernel do not agree again in any {behind}"
+    return (
+        f"{head}; model and kernel agree again after operation {parting.again}, {parting.by}, "
+        f"and after {parting.alike:,} {behind}"
+    )
+
+
+def _parting(parting: Parting) -> dict[str, Any]:
+    return {
+        "differs_after": parting.at,
+        "operations_behind": parting.operations,
+        "agree_again_after": parting.again,
+        "agree_again_by": parting.by or None,
+        "states_that_agree": parting.alike,
+        "kernel_stopped": parting.stopped or None,
+        "operations_left": parting.left,
+    }
