@@ -116,7 +116,7 @@ def test_nothing_else_is_told_of_the_tree(search: TreeSearch, built: Path) -> No
 
 
 @pytest.mark.parametrize(
-    "scenario", [s for s in SCENARIOS.values() if s.sizes.form.backing == "vm"], ids=lambda s: s.name
+    "scenario", [s for s in SCENARIOS.values() if s.sizes.backing == "vm"], ids=lambda s: s.name
 )
 def test_scenarios_have_their_verdict(scenario: Scenario, built: Path) -> None:
     """Where actors stand as the model's do, what reclaim decides is judged too."""
