@@ -35,7 +35,7 @@ def every_state(cls: type[Allocator], blocks: int, block_bits: int) -> Found:
     page = block_bits * 4
     unit = blocks * page
     allocator: Any = build(
-        cls, Geometry(page=page, unit=unit, static=4, reserved=0, dyn=4, largest=unit, cpus=1)
+        cls, Geometry(page=page, unit=unit, static=4, reserved=0, dyn=4, least_unit=unit, cpus=1)
     )
     allocator.spin_lock()
     chunk = allocator.alloc_chunk()

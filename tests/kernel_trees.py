@@ -7,10 +7,9 @@ from pathlib import Path
 from shutil import rmtree
 from tempfile import gettempdir, mkdtemp
 
-from percpu_proofs.kernel.build import Library, compile_tree
+from percpu_proofs.kernel.build import USUAL, Form, Library, compile_tree
 from percpu_proofs.kernel.model import Model, probe
 from percpu_proofs.kernel.tree import Tree, read_tree, unpack
-from percpu_spec.geometry import Backing
 
 PATCHES = Path(__file__).parents[1] / "proofs/percpu_proofs/data/patches"
 FOUND = sorted(Path("/usr/src").glob("linux-source-*.tar.xz"))
@@ -40,9 +39,9 @@ def tree_of(archive: Path) -> Tree:
 
 
 @cache
-def library_of(archive: Path, folder: Path, backing: Backing = "vm") -> Library:
+def library_of(archive: Path, folder: Path, form: Form = USUAL) -> Library:
     """Return an archive's allocator, compiled into a folder."""
-    return compile_tree(tree_of(archive), folder, backing)
+    return compile_tree(tree_of(archive), folder, form)
 
 
 @cache

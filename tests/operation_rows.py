@@ -22,6 +22,9 @@ from percpu_contracts.registry import Predicate
 from percpu_spec.gfp import FS, KERNEL, NOFS
 from percpu_spec.steps import PAGES, Request
 
+THREE = G.with_changes("unit=96,dyn=32")
+"""Units of three pages."""
+
 
 def examined(*kinds: str) -> list[Examined]:
     return [Examined(k == "depopulated", k == "free") for k in kinds]
@@ -56,6 +59,7 @@ OPERATIONS: list[tuple[str, Predicate, tuple[object, ...], tuple[object, ...], s
     ("BAL-5", balance.mark_is_answered, (1, 2, True, False), (4, 5, True, True), "still set"),
     ("BAL-5", balance.mark_is_answered, (4, 4, False, False), (4, 4, True, False), "from 4 to 4"),
     ("BAL-7", balance.float_is_topped_up, (4, G), (3, G), "leaves 3 empty pages, fewer than 4"),
+    ("BAL-7", balance.float_is_topped_up, (3, THREE), (2, THREE), "leaves 2 empty pages, fewer th"),
     ("BAL-7", balance.float_rises_as_wanted, (1, 4, False, G), (1, 5, False, G), "4 were wanted"),
     ("BAL-7", balance.float_rises_as_wanted, (5, 9, True, G), (5, 10, True, G), "9 were wanted"),
     ("COST-1", cost.depopulated_come_late, (examined("", "depopulated", "free"),),

@@ -8,13 +8,12 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from percpu_proofs.kernel.build import Library
+from percpu_proofs.kernel.build import Form, Library
 from percpu_proofs.kernel.differential import Task, draw_task
 from percpu_proofs.kernel.model import Model
 from percpu_proofs.kernel.search.job import TreeJob, searched
 from percpu_proofs.kernel.search.plans import TreeSearch, search_named, shallower
 from percpu_reference.variants import variant_class
-from percpu_spec.geometry import Backing
 
 SEARCHES = {
     "vm": ("quarters", "pages", "pairs", "refused", "charged", "reserved", "reclaim-frees"),
@@ -26,14 +25,14 @@ def compared(library: Library) -> bool:
     """Return whether a library does what the model does."""
     model = Model(prints_atomic="source-6.1." not in str(library.path))
     tally = draw_task(Task(library, model, 1, True, cases=4, operations=300))
-    if library.backing == "vm":
+    if library.form.backing == "vm":
         tally.add(draw_task(Task(library, model, 1, True, schedules=30)))
     return not tally.differs
 
 
 def as_known(library: Library) -> bool:
     """Return whether searches find nothing in a library but what 6.12 is known for."""
-    searches = [shallower(search_named(name)) for name in SEARCHES[library.backing]]
+    searches = [shallower(search_named(name)) for name in SEARCHES[library.form.backing]]
     broken: set[str] = set()
     for search in searches:
         broken |= searched(TreeJob("base", library, _short(search))).examples.keys()
@@ -44,10 +43,14 @@ def _short(search: TreeSearch) -> TreeSearch:
     return shallower(search) if search.plan.longest > 4 else search
 
 
+FORMS = (Form("km", smp=False), Form("km"), Form("vm", 65536), Form("vm"))
+"""What is sanitized; a name that another begins with comes last."""
+
+
 def main() -> None:
     for name in sys.argv[1:]:
-        backing: Backing = "km" if "km" in Path(name).name else "vm"
-        library = Library(Path(name), "6.12", backing)
+        form = next(form for form in FORMS if str(form) in Path(name).stem)
+        library = Library(Path(name), "6.12", form)
         clean = as_known if Path(name).name.startswith("search") else compared
         print("clean" if clean(library) else "differs", flush=True)
 

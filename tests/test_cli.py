@@ -104,8 +104,10 @@ def test_run_vectors_at_every_level() -> None:
 
 def test_run_a_folder_of_vectors() -> None:
     found = read_json("run", SHIPPED, "--contracts", "off")
-    assert found["operations"] == 5365
-    assert len(found["runs"]) == 6
+    assert found["operations"] == 6035
+    assert len(found["runs"]) == 12
+    assert {run["geometry"]["page"] for run in found["runs"]} == {4096, 16384, 65536}
+    assert {run["geometry"]["backing"] for run in found["runs"]} == {"vm", "km"}
     assert found["ok"]
     assert found["final_checksum"] is None  # of each run, not of all
 
@@ -223,8 +225,8 @@ def test_unexpected_violation_in_json(short: Path, forgetful: str) -> None:
 def test_conform_vectors() -> None:
     found = read_json("conform", "vectors")
     assert {k: found[k] for k in ("files", "operations", "mismatches", "first_mismatch")} == {
-        "files": 6,
-        "operations": 5365,
+        "files": 12,
+        "operations": 6035,
         "mismatches": 0,
         "first_mismatch": None,
     }
@@ -362,9 +364,15 @@ BAD = [
     ('{"op":"init"}\n', ("run",), ":1: expected fields chunks, crc, free_slot"),
     ("a 1 8 8 -\n", ("run", "--geometry", "unit=4096"), "--geometry: expected sizes that a kernel"),
     ("a 1 8 8 -\n", ("run", "--geometry", "unit"), "expected name=value"),
-    ("a 1 8 8 -\n", ("run", "--geometry", "moon=1"), "--geometry: expected one of unit, static"),
-    ("a 1 8 8 -\n", ("run", "--geometry", "early=4"), "expected one of unit, static"),
-    ("a 1 8 8 -\n", ("show", "--geometry", "granule=8"), "expected one of unit, static"),
+    ("a 1 8 8 -\n", ("run", "--geometry", "page=2048"), "page=2048: expected one of 4096, 8192"),
+    ("a 1 8 8 -\n", ("run", "--geometry", "page=65536,unit=98304"), "expected a multiple of"),
+    ("a 1 8 8 -\n", ("run", "--geometry", "page=12288"), "expected a power of two times the gra"),
+    ("a 1 8 8 -\n", ("run", "--geometry", "page=16384,unit=16384,static=100,reserved=0,dyn=16000"),
+     "unit=16384: expected at least 32768, 32768 in whole pages of 16384"),
+    ("a 1 8 8 -\n", ("run", "--geometry", "static=0"), "only a kernel without SMP has none"),
+    ("a 1 8 8 -\n", ("run", "--geometry", "moon=1"), "--geometry: expected one of page, unit"),
+    ("a 1 8 8 -\n", ("run", "--geometry", "early=4"), "expected one of page, unit, static"),
+    ("a 1 8 8 -\n", ("show", "--geometry", "granule=8"), "expected one of page, unit, static"),
     ("a 1 8 8 -\n", ("run", "--geometry", "memcg=2"), "expected memcg=0 or memcg=1"),
     ("a 1 8 8 -\n", ("run", "--geometry", "async=yes"), "expected async=0 or async=1"),
     ("a 1 8 8 -\n", ("run", "--geometry", "dyn=28670"), "a dynamic part of whole granules of 4"),

@@ -29,10 +29,11 @@ from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.scenario import Scenario
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.sequences import Sequences
-from percpu_proofs.explore.token import Token
+from percpu_proofs.explore.token import Token, read_token
 from percpu_proofs.explore.world import World
+from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel import differential, found
-from percpu_proofs.kernel.build import Library, compile_tree
+from percpu_proofs.kernel.build import Form, Library, compile_tree
 from percpu_proofs.kernel.differential import Tally, Task, run_task, run_tasks
 from percpu_proofs.kernel.draws import Case
 from percpu_proofs.kernel.instance import Kernel, KernelStopped
@@ -114,15 +115,18 @@ def test_interrupted_run_keeps_what_was_compared(library: Library) -> None:
 # recording
 
 
+UP = Form("km", smp=False)
+
+
 @each_tree
 def test_recorded_vectors_are_written_again(
     archive: Path, folder: Callable[[Path], Path], tmp_path: Path
 ) -> None:
-    library = library_of(archive, folder(archive))
-    model = model_of(library)
+    model = model_of(library_of(archive, folder(archive)))
     paths = find_vectors([data.folder("vectors")])
-    for path in paths[:4]:
+    for path in (*paths[:3], paths[-2], paths[-1]):  # pages of 64 KiB, a kernel without SMP
         vector = read_vector(path)
+        library = library_of(archive, folder(archive), Form.of(vector.geometry))
         recording = Recording(
             path.name, vector.geometry, vector.listed, [r["in"] for r in vector.records[1:]]
         )
@@ -132,7 +136,7 @@ def test_recorded_vectors_are_written_again(
             assert (tmp_path / path.name).read_bytes() == path.read_bytes()
         assert [r["crc"] for r in again.records] == [r["crc"] for r in vector.records]
     report = conform_vectors([tmp_path])
-    assert report.files == 4
+    assert report.files == 5
     assert report.mismatches == 0
 
 
@@ -140,15 +144,15 @@ def test_recorded_vectors_are_written_again(
 
 
 @pytest.mark.parametrize(
-    ("archive", "backing"),
+    ("archive", "form"),
     deep_unless(
-        lambda archive, backing: (archive, backing) == (NEWEST, "vm"),
-        [(archive, backing) for archive in FOUND or [NEWEST] for backing in ("vm", "km")],
+        lambda archive, form: (archive, form) == (NEWEST, Form()),
+        [(archive, form) for archive in FOUND or [NEWEST] for form in (Form(), Form("km"))],
     ),
-    ids=lambda part: getattr(part, "stem", part),
+    ids=lambda part: getattr(part, "stem", str(part)),
 )
-def test_drawn_cases_agree(archive: Path, backing: str, folder: Callable[[Path], Path]) -> None:
-    library = library_of(archive, folder(archive), backing)  # type: ignore[arg-type]
+def test_drawn_cases_agree(archive: Path, form: Form, folder: Callable[[Path], Path]) -> None:
+    library = library_of(archive, folder(archive), form)
     model = model_of(library_of(archive, folder(archive)))
     tally = run_task(Task(library, model, 7, True, cases=8, operations=500))
     assert not tally.differs, tally.found
@@ -157,6 +161,60 @@ def test_drawn_cases_agree(archive: Path, backing: str, folder: Callable[[Path],
     assert tally.judged == tally.operations
     assert {"a", "f", "b", "B"} <= tally.kinds.keys()
     assert set(tally.broken) <= set(model.variant().EXPECTED)
+
+
+PAGED = [Form("vm", 65536), Form("km", 65536), Form("vm", 16384), Form("vm", 8192), UP]
+
+
+@pytest.mark.parametrize(
+    "form", deep_unless(lambda form: form in (PAGED[0], UP), [*PAGED, UP._replace(page=65536)]),
+    ids=str,
+)  # fmt: skip
+def test_other_pages_and_kernels_without_smp_agree(
+    form: Form, library: Library, folder: Callable[[Path], Path]
+) -> None:
+    model = model_of(library)
+    other = library_of(NEWEST, folder(NEWEST), form)
+    tally = run_task(Task(other, model, 5, True, cases=5, operations=200))
+    assert not tally.differs, tally.found
+    assert {g.page for g in tally.geometries} == {form.page}
+    assert all(g.smp == form.smp for g in tally.geometries)
+    assert tally.chunks > 2
+    if form.backing == "vm":
+        tally = run_task(Task(other, model, 3, True, schedules=20))
+        assert not tally.differs, tally.found_schedule
+        assert tally.steps > 100
+
+
+def test_a_kernel_of_large_pages_is_told_from_one_of_small(
+    library: Library, folder: Callable[[Path], Path]
+) -> None:
+    """What only the page size tells: the largest request, and where pages end."""
+    other = library_of(NEWEST, folder(NEWEST), Form("vm", 65536))
+    sizes = Geometry(unit=131072, static=4096, reserved=0, dyn=61440, cpus=2, page=65536)
+    lines = ["a 1 65536 65536 -", "a 2 65540 4 W", "a 3 4096 131072 W", "f 1", "b"]
+    operations = parse_operations(Path("large"), lines).operations
+    assert run_case(other, Case(sizes, operations), model_of(library), judge=True) is None
+    with Kernel(other, sizes) as kernel:
+        assert [kernel.apply(o).ok for o in operations[:3]] == [True, False, False]
+    with pytest.raises(InputError, match="expected vm-4k, found 'vm-64k'"):
+        Kernel(library, sizes)
+
+
+def test_a_kernel_without_smp_destroys_a_first_chunk_that_is_wholly_free(
+    folder: Callable[[Path], Path]
+) -> None:
+    single = library_of(NEWEST, folder(NEWEST), UP)
+    sizes = Geometry(unit=32768, static=0, reserved=0, dyn=32768, cpus=1, backing="km")
+    lines = ["a 1 32768 4 -", "a 2 32768 4 -", "f 1", "b", "f 2", "b"]
+    *operations, last = parse_operations(Path("free"), lines).operations
+    assert run_case(single, Case(sizes, operations), Model()) is None  # warnings are compared
+    with Kernel(single, sizes) as kernel:
+        for operation in operations:
+            kernel.apply(operation)
+        assert kernel.environment.warnings  # that an immutable chunk is on the free list
+        with pytest.raises(KernelStopped, match="LIST-1: a chunk that boot has made is destroyed"):
+            kernel.apply(last)
 
 
 @each_tree
@@ -423,7 +481,7 @@ def test_difference_in_a_schedule_has_a_token(tmp_path: Path) -> None:
     assert tally.found_schedule is not None
     assert tally.found_schedule.token.startswith("percpu1.")
     assert "differs at step" in found.schedule_text(tally.found_schedule)
-    again = confirm(library, Model(), tally.found_schedule.token)
+    again = confirm(library, Model(), read_token(tally.found_schedule.token))
     assert again.difference == tally.found_schedule.difference
 
 

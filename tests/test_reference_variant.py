@@ -32,8 +32,8 @@ from percpu_reference.variants.reference import FIXES, Reference, with_fixes, wi
 from percpu_spec.geometry import Geometry
 
 DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
-TINY = Geometry(page=32, unit=128, static=24, reserved=40, dyn=64, cpus=2, largest=64)
-FOUR = Geometry(page=64, unit=256, static=20, reserved=0, dyn=172, largest=128, cpus=2)
+TINY = Geometry(page=32, unit=128, static=24, reserved=40, dyn=64, cpus=2, least_unit=64)
+FOUR = Geometry(page=64, unit=256, static=20, reserved=0, dyn=172, least_unit=128, cpus=2)
 GEOMETRIES = {
     "tiny": TINY,
     "four": FOUR,

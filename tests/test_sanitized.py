@@ -17,10 +17,10 @@ import pytest
 from depth import deep_unless
 from kernel_bugs import Bug, seeded
 from kernel_trees import FOUND, MISSING, tree_of
+from sanitized import FORMS
 
-from percpu_proofs.kernel.build import SANITIZE, Library, compile_search, compile_tree
+from percpu_proofs.kernel.build import SANITIZE, USUAL, Form, Library, compile_search, compile_tree
 from percpu_proofs.kernel.tree import Tree, copy_tree
-from percpu_spec.geometry import Backing
 
 pytestmark = pytest.mark.skipif(
     not FOUND or shutil.which("gcc") is None, reason=MISSING if not FOUND else "needs gcc"
@@ -49,22 +49,24 @@ def run(*libraries: Library) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-def compared(tree: Tree, into: Path, backing: Backing = "vm") -> Library:
+def compared(tree: Tree, into: Path, form: Form = USUAL) -> Library:
     into.mkdir()
-    return compile_tree(tree, into, backing, flags=SANITIZE)
+    return compile_tree(tree, into, form, flags=SANITIZE)
 
 
-def searched(tree: Tree, into: Path, backing: Backing = "vm") -> Library:
+def searched(tree: Tree, into: Path, form: Form = USUAL) -> Library:
     into.mkdir()
-    return compile_search(tree, into, backing, sanitized=True)
+    return compile_search(tree, into, form, sanitized=True)
 
 
 @pytest.mark.deep
-@pytest.mark.parametrize("build", [compared, searched])
 @pytest.mark.parametrize("archive", FOUND or [NEWEST], ids=lambda path: path.stem)
-@pytest.mark.parametrize("backing", ["vm", "km"])
-def test_clean(build: object, archive: Path, backing: Backing, tmp_path: Path) -> None:
-    done = run(build(tree_of(archive), tmp_path / archive.name, backing))  # type: ignore[operator]
+@pytest.mark.parametrize(
+    ("build", "form"),
+    [*((compared, form) for form in FORMS), (searched, USUAL), (searched, Form("km"))],
+)
+def test_clean(build: object, archive: Path, form: Form, tmp_path: Path) -> None:
+    done = run(build(tree_of(archive), tmp_path / archive.name, form))  # type: ignore[operator]
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.split() == ["clean"]
     assert "ERROR" not in done.stderr and "runtime error" not in done.stderr

@@ -57,7 +57,7 @@ def test_what_chance_finds_on_one_tree_is_tried_on_the_other(
 ) -> None:
     sound = CompiledTree("base", tree_of(FOUND[-1]), built / "sound", None)
     library = late.job.library
-    same = CompiledTree("base", sound.tree, built, None, libraries={("vm", False): library})
+    same = CompiledTree("base", sound.tree, built, None, libraries={(library.form, False): library})
     broken = []
     for other in (sound, same):
         (job,) = crosses([other], [late])

@@ -12,7 +12,7 @@ from searched_trees import FEWEST, changed, search_library
 
 from percpu_proofs.explore.scenario import KERNEL_32K, Scenario
 from percpu_proofs.explore.scenarios import SCENARIOS
-from percpu_proofs.kernel.build import Library, compile_search
+from percpu_proofs.kernel.build import USUAL, Library, compile_search
 from percpu_proofs.kernel.search.compiled import LOCKS, CompiledSearch, SearchPlan
 from percpu_proofs.kernel.search.job import TreeJob, searched
 from percpu_proofs.kernel.search.judge import Judge
@@ -104,7 +104,7 @@ def test_an_access_without_a_lock_is_told(name: str, noting: Library) -> None:
 
 
 @pytest.mark.parametrize(
-    "search", [s for s in QUICK if s.plan.longest and s.backing == "vm"], ids=lambda s: s.name
+    "search", [s for s in QUICK if s.plan.longest and s.form == USUAL], ids=lambda s: s.name
 )
 def test_nothing_else_is_told_of_the_tree(search: TreeSearch, built: Path) -> None:
     """No judge cries wolf at the tree as it is: refusals, charges, reserves, waits given up."""

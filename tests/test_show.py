@@ -197,7 +197,7 @@ def test_maps_fit_a_mail_and_agree_with_the_counters() -> None:
 
 def test_map_of_a_small_page() -> None:
     geometry = Geometry(
-        unit=512, static=16, reserved=0, dyn=112, page=64, largest=512, early=0, cpus=1
+        unit=512, static=16, reserved=0, dyn=112, page=64, least_unit=512, early=0, cpus=1
     )
     rows = chunk_text(picture(["a 1 12 4 -"], geometry).chunks["0"]).split("\n")
     assert rows[4].startswith("    0#|xxxx[==.........|    1     9@7")
@@ -218,7 +218,7 @@ def test_map_of_a_small_page() -> None:
 )
 def test_fragments(areas: list[tuple[int, int]], sizes: list[int]) -> None:
     geometry = Geometry(
-        unit=128, static=0, reserved=0, dyn=0, page=64, largest=128, early=0, cpus=1
+        unit=128, static=0, reserved=0, dyn=0, page=64, least_unit=128, early=0, cpus=1
     )
     chunk = Chunk(geometry, 1, 2, 0)
     for start, end in areas:

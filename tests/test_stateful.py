@@ -60,7 +60,7 @@ GEOMETRIES = {
     "kernel": KERNEL,
     # units of four pages of 4 bits: everything is near an edge
     "tiny": Geometry(
-        page=16, unit=64, static=8, reserved=0, dyn=40, largest=32, cpus=1, empty_low=1,
+        page=16, unit=64, static=8, reserved=0, dyn=40, least_unit=32, cpus=1, empty_low=1,
         empty_high=2,
     ),
 }  # fmt: skip

@@ -20,6 +20,7 @@ from percpu_proofs.traces import events as ev
 from percpu_reference.chunk import Chunk
 from percpu_reference.variants import VARIANTS
 from percpu_reference.variants.linux_6_12 import Linux612
+from percpu_spec.geometry import Geometry
 
 DATA = Path(percpu_proofs.__file__).parent / "data"
 BOOT, CGROUPS = DATA / "boot61_2", DATA / "cgkp61_4_one"
@@ -274,13 +275,13 @@ DMESG = [
 ]
 
 
-def laid_out(lines: list[str]) -> object:
-    return layout(Path("dmesg"), enumerate(lines, 1))
+def laid_out(lines: list[str]) -> Geometry:
+    return layout(Path("dmesg"), enumerate(lines, 1)).geometry
 
 
 def test_layout_with_groups() -> None:
-    geometry, units = layout(Path("dmesg"), enumerate(DMESG, 1))
-    assert units == 8
+    geometry = laid_out(DMESG)
+    assert (geometry.units, geometry.page) == (8, 4096)
     assert (geometry.unit, geometry.static, geometry.reserved) == (524288, 212992, 8192)
     assert (geometry.dyn, geometry.cpus, geometry.groups) == (28672, 8, 2)
 
@@ -288,21 +289,19 @@ def test_layout_with_groups() -> None:
 def test_layout_over_several_lines_with_holes() -> None:
     sizes = DMESG[2].replace("*2097152", "*1048576")
     lines = [DMESG[1], sizes, "pcpu-alloc: [0] 0 2 [0] 4 - ", "pcpu-alloc: [1] 1 3 [1] 5 - "]
-    geometry, units = layout(Path("dmesg"), enumerate(lines, 1))
-    assert (geometry.cpus, geometry.groups, units) == (6, 2, 8)
+    geometry = laid_out(lines)
+    assert (geometry.cpus, geometry.groups, geometry.units, geometry.spare) == (6, 2, 8, 2)
 
 
 def test_layout_with_groups_of_several_sizes() -> None:
-    geometry, units = layout(
-        Path("dmesg"), enumerate([*DMESG[1:3], "pcpu-alloc: [0] 0 1 2 3 [1] 4 - - - "], 1)
-    )
-    assert (geometry.cpus, geometry.groups, units) == (5, 2, 8)
+    geometry = laid_out([*DMESG[1:3], "pcpu-alloc: [0] 0 1 2 3 [1] 4 - - - "])
+    assert (geometry.cpus, geometry.groups, geometry.units) == (5, 2, 8)
 
 
 IDS, EMBEDDED, SIZES, UNITS = DMESG
 
 BAD_LAYOUT = [
-    ([], "dmesg: expected a line 'pcpu-alloc: s"),
+    ([], "dmesg: expected the percpu layout: a line 'percpu: Embedded"),
     ([EMBEDDED, SIZES], "dmesg:2: expected lines 'pcpu-alloc: "),
     ([EMBEDDED.replace("d28672", "d28673"), SIZES, UNITS], "dmesg:1: expected the sizes of the"),
     ([EMBEDDED.replace("61 pages", "60 pages"), SIZES, UNITS], "dmesg:1: expected as many pages"),
@@ -323,11 +322,11 @@ BAD_LAYOUT = [
     ),
     (
         [SIZES.replace("d28672", "d4096"), UNITS],
-        "dmesg:1: a layout the kernel would refuse: dyn=4096: expected at least 20480",
+        "dmesg:1: a layout the kernel would refuse: dyn=4096: expected at least 12288",
     ),
     (
         [SIZES.replace("d28672", "d28670"), UNITS],
-        "dmesg:1: a layout the kernel would refuse: static=212992, dyn=28670: expected a dynamic",
+        "dmesg:1: expected s, r and d that fill whole pages, got '249854'",
     ),
 ]
 

@@ -21,15 +21,17 @@ from percpu_spec.geometry import Geometry
 T = TypeVar("T")
 
 # blocks of 16 bits, units of 12 pages; thresholds as in the kernel, requests up to half a unit
-SMALL = Geometry(page=64, unit=768, static=72, reserved=0, dyn=376, largest=384, cpus=2, memcg=True)
+SMALL = Geometry(
+    page=64, unit=768, static=72, reserved=0, dyn=376, least_unit=384, cpus=2, memcg=True
+)
 HIDDEN = SMALL.with_changes("static=38,reserved=132,dyn=310,memcg=0,cpus=3")
-ALIGNED = Geometry(page=256, unit=2048, static=100, reserved=0, dyn=1436, largest=1024, cpus=2)
+ALIGNED = Geometry(page=256, unit=2048, static=100, reserved=0, dyn=1436, least_unit=1024, cpus=2)
 KM = SMALL.with_changes("backing=km,cpus=3")
 EARLY = SMALL.with_changes("async=0,memcg=0,reserved=128,dyn=256")
 KERNEL = Geometry(static=10002, reserved=8192, dyn=30958, memcg=True)
 
 EIGHT = Geometry(unit=32768, static=4096, reserved=0, dyn=28672, cpus=2)
-TINY = Geometry(page=32, unit=128, static=24, reserved=40, dyn=64, cpus=2, largest=64)
+TINY = Geometry(page=32, unit=128, static=24, reserved=40, dyn=64, cpus=2, least_unit=64)
 
 MIXED = ("-", "-", "-", "G", "A", "AG", "N", "NW", "O", "OG", "F", "W", "GF")
 RESERVED = (*MIXED, "R", "R", "RA", "RG", "RN")

@@ -133,10 +133,14 @@ def one_free_chunk_is_spared(step: Step, allocator: AllocatorView, history: Hist
 
 @states("BAL-7")
 def float_is_topped_up(after: int, geometry: Geometry) -> str | None:
-    """Work that ran alone and was refused nothing leaves HIGH empty populated pages at least."""
-    if after >= geometry.empty_high:
+    """Work that ran alone and was refused nothing leaves HIGH empty populated pages at least.
+
+    Or a chunk's, where that is fewer: a second fully free chunk is one too many (BAL-2).
+    """
+    least = min(geometry.empty_high, geometry.unit_pages)
+    if after >= least:
         return None
-    return f"balance work leaves {after} empty pages, fewer than {geometry.empty_high}"
+    return f"balance work leaves {after} empty pages, fewer than {least}"
 
 
 @states("BAL-7")

@@ -13,6 +13,7 @@ from percpu_proofs.commands.bench import bench
 from percpu_proofs.commands.conform import conform
 from percpu_proofs.commands.explain import explain
 from percpu_proofs.commands.explore import explore
+from percpu_proofs.commands.log import log
 from percpu_proofs.commands.prove import prove
 from percpu_proofs.commands.replay import replay
 from percpu_proofs.commands.review import review
@@ -55,6 +56,7 @@ for _command in (
     replay,
     review,
     prove,
+    log,
     workload,
     bench,
     explain,

@@ -62,7 +62,10 @@ class ClauseVerdict:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Backing memory at one moment: populated pages of a unit, and of all units."""
+    """Backing memory at one moment: populated pages of a unit, and of all units.
+
+    Those of units that belong to no CPU count, as they do in Percpu of /proc/meminfo.
+    """
 
     operation: int
     pages: int
@@ -209,7 +212,7 @@ def _followed(cls: type[Allocator]) -> type[Allocator]:
 
 def _sample(report: RunReport, allocator: Allocator) -> None:
     pages = allocator.nr_populated
-    report.memory.append(Sample(report.operations, pages, pages * report.geometry.cpus))
+    report.memory.append(Sample(report.operations, pages, pages * report.geometry.units))
 
 
 def verdicts(monitor: Monitor | None, line_of: Callable[[int], int]) -> list[ClauseVerdict]:

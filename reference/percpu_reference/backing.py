@@ -149,5 +149,5 @@ class KmBacking(VmBacking):
 
     def _chunk_pages(self) -> int:
         """Return the pages of a chunk's one allocation: a power of two of them."""
-        wanted = self.geometry.cpus * self.geometry.unit_pages
+        wanted = self.geometry.units * self.geometry.unit_pages
         return 1 << (wanted - 1).bit_length()

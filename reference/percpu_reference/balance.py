@@ -62,6 +62,8 @@ class Balance(Operations):
         chunk = free_head.next
         while chunk is not free_head:
             following = chunk.next
+            if chunk.immutable:  # the first one, where no static part lies in its unit
+                self.env.warnings += 1
             if chunk is not free_head.next and (not empty_only or chunk.nr_empty_pop_pages == 0):
                 self.condemn_chunk(chunk)
                 to_free.append(chunk)

@@ -287,7 +287,8 @@ class State:
         take_over(origin, self, copies, State)
         self.env = origin.env.clone()
         self.stats = None if origin.stats is None else origin.stats.clone()
-        self.first_chunk = copies[origin.first_chunk]
+        # one that was destroyed, against LIST-1, has no copy and changes no more
+        self.first_chunk = copies.get(origin.first_chunk, origin.first_chunk)
         self.reserved_chunk = copies[origin.reserved_chunk] if origin.reserved_chunk else None
         self.owned = [copies[chunk] for chunk in origin.owned]
         for head, own in zip(origin.chunk_lists, self.chunk_lists, strict=True):

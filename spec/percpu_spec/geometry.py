@@ -20,6 +20,12 @@ debugging, so no kernel comes near 64 MiB, and a model of such a unit still fits
 MOST_CPUS = 8192
 """The largest NR_CPUS that a kernel can be configured with (x86, MAXSMP)."""
 
+LEAST_UNIT = 32768
+"""Bytes. PCPU_MIN_UNIT_SIZE before it is rounded up to pages."""
+
+PAGE_SIZES = tuple(4096 << shift for shift in range(7))
+"""Bytes of the pages that kernels are built with: 4 KiB, and 256 KiB at most (hexagon, 44x)."""
+
 _DIGITS = 20  # of the longest number that fits a kernel's size_t
 
 
@@ -33,7 +39,10 @@ class Geometry:
 
     `unit`, `static`, `reserved` and `dyn` are as given to first-chunk set-up, before the static
     size is rounded up to the granule. `page` is page and block size at once: one hint block covers
-    one page. Source: pcpu_setup_first_chunk, include/linux/percpu.h.
+    one page. A chunk has a unit for each CPU, and `spare` ones that belong to none, left over in
+    the groups' allocations: they get no pages, but Percpu of /proc/meminfo counts them. Without
+    static part the kernel is one without SMP. Source: pcpu_setup_first_chunk,
+    include/linux/percpu.h.
     """
 
     unit: int = 65536
@@ -42,6 +51,7 @@ class Geometry:
     dyn: int = 28672
     cpus: int = 4
     groups: int = 1
+    spare: int = 0  # units that belong to no CPU
     memcg: bool = False  # chunks carry an object vector; accounted requests are charged
     async_enabled: bool = True  # balance work can be asked for from the start
     backing: Backing = "vm"
@@ -52,8 +62,10 @@ class Geometry:
     relegation_slot: int = 3  # PCPU_SLOT_FAIL_THRESHOLD
     slot_base_shift: int = 5  # PCPU_SLOT_BASE_SHIFT
     reclaim_divisor: int = 4  # a chunk is reclaimed with at least unit_pages // this empty pages
-    largest: int = 32768  # PCPU_MIN_UNIT_SIZE: the largest request, and the least kernel unit
+    least_unit: int = LEAST_UNIT
     early: int = 20480  # PERCPU_DYNAMIC_EARLY_SIZE: the least dyn the kernel accepts
+    largest: int = field(init=False)  # PCPU_MIN_UNIT_SIZE: the largest request, the least unit
+    units: int = field(init=False)  # pcpu_nr_units: of a chunk
     block_bits: int = field(init=False)  # map bits per block
     unit_pages: int = field(init=False)
     unit_bits: int = field(init=False)  # map bits per chunk
@@ -74,8 +86,8 @@ class Geometry:
                 f"cpus={self.cpus}, groups={self.groups}: expected at least one CPU in each group, "
                 "and a group"
             )
-        if min(self.static, self.reserved, self.dyn) < 0:
-            raise GeometryError("static, reserved and dyn: expected no negative size")
+        if min(self.static, self.reserved, self.dyn, self.spare) < 0:
+            raise GeometryError("static, reserved, dyn and spare: expected no negative size")
         if self.static + self.reserved + self.dyn > self.unit:
             raise GeometryError(
                 f"static+reserved+dyn={self.static + self.reserved + self.dyn}: "
@@ -89,6 +101,8 @@ class Geometry:
             raise GeometryError(f"backing={self.backing!r}: expected vm or km")
         if self.backing == "km" and self.groups != 1:
             raise GeometryError(f"groups={self.groups}: expected 1 with backing=km")
+        object.__setattr__(self, "largest", -(-self.least_unit // self.page) * self.page)
+        object.__setattr__(self, "units", self.cpus + self.spare)
         object.__setattr__(self, "block_bits", bits)
         object.__setattr__(self, "unit_pages", self.unit // self.page)
         object.__setattr__(self, "unit_bits", self.unit // self.granule)
@@ -101,16 +115,26 @@ class Geometry:
         part is rounded up to one at its cost; every kernel's does, as pcpu_build_alloc_info fills
         whole pages.
         """
-        if (self.page, self.granule) != (4096, 4):
-            raise GeometryError(f"page={self.page}, granule={self.granule}: expected 4096 and 4")
+        if self.page not in PAGE_SIZES:
+            known = ", ".join(map(str, PAGE_SIZES))
+            raise GeometryError(f"page={self.page}: expected one of {known}")
+        if self.granule != 4:
+            raise GeometryError(f"granule={self.granule}: expected 4")
         if self.unit < self.largest:
-            raise GeometryError(f"unit={self.unit}: expected at least {self.largest}")
+            raise GeometryError(
+                f"unit={self.unit}: expected at least {self.largest}, "
+                f"{self.least_unit} in whole pages of {self.page}"
+            )
         if self.unit > LARGEST_UNIT:
             raise GeometryError(f"unit={self.unit}: expected at most {LARGEST_UNIT}")
-        if self.cpus > MOST_CPUS:
-            raise GeometryError(f"cpus={self.cpus}: expected at most {MOST_CPUS}")
-        if self.static == 0:
-            raise GeometryError("static=0: expected a static part")
+        if self.cpus > MOST_CPUS or self.spare > MOST_CPUS:
+            name = "cpus" if self.cpus > MOST_CPUS else "spare"
+            raise GeometryError(f"{name}={getattr(self, name)}: expected at most {MOST_CPUS}")
+        if not self.smp and (self.units, self.backing) != (1, "km"):
+            raise GeometryError(
+                "static=0: expected a static part, or cpus=1, spare=0 and backing=km: only a "
+                "kernel without SMP has none"
+            )
         if self.dyn < self.early:
             raise GeometryError(f"dyn={self.dyn}: expected at least {self.early}")
         rest = self.dyn - -self.static % self.granule
@@ -120,6 +144,22 @@ class Geometry:
                 f"of {self.granule} bytes, it has {rest} left once the static part is rounded up"
             )
         return self
+
+    @property
+    def smp(self) -> bool:
+        """Whether the kernel is built for several CPUs: one that is not has no static part."""
+        return self.static > 0
+
+    @property
+    def text(self) -> str:
+        """The sizes in which kernels differ, as with_changes takes them."""
+        spare = f"spare={self.spare}," if self.spare else ""
+        page = f"page={self.page}," if self.page != 4096 else ""
+        return (
+            f"{page}unit={self.unit},static={self.static},reserved={self.reserved},dyn={self.dyn},"
+            f"cpus={self.cpus},groups={self.groups},{spare}memcg={int(self.memcg)},"
+            f"async={int(self.async_enabled)},backing={self.backing}"
+        )
 
     def with_changes(self, text: str) -> Geometry:
         """Return a geometry with `name=value,...` applied; raise GeometryError on bad text.

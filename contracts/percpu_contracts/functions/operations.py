@@ -194,7 +194,7 @@ def counts_pages(self: Any) -> str | None:
     if geometry.backing == "vm":
         wanted = geometry.cpus * (self.nr_populated - first_chunk_pages(self))
     else:
-        pages = 1 << (geometry.cpus * geometry.unit_pages - 1).bit_length()
+        pages = 1 << (geometry.units * geometry.unit_pages - 1).bit_length()
         wanted = pages * sum(1 for _ in dynamic_chunks(self))
     found = self.env.live_pages
     return None if found == wanted else f"{found} backing pages held, expected {wanted}"

@@ -15,6 +15,7 @@ from percpu_contracts.registry import COMPILED
 from percpu_proofs.commands import output
 from percpu_proofs.kernel import found as differences
 from percpu_proofs.kernel.answers import ASKED
+from percpu_proofs.kernel.build import Form
 from percpu_proofs.kernel.differential import Found, Tally
 from percpu_proofs.kernel.fields import meaning, sentence
 from percpu_proofs.kernel.parting import Parting
@@ -40,7 +41,7 @@ class Comparison:
     confirmed: list[Confirmed] = field(default_factory=list)
     saved: Path | None = None
     wanted: int | None = None  # operations to draw
-    backings: tuple[Backing, ...] = ()  # of cases to draw; none are
+    forms: tuple[Form, ...] = ()  # of kernels to draw cases for; none are
 
     @property
     def differs(self) -> bool:
@@ -61,14 +62,14 @@ class Comparison:
             yield f"{left:,} operations on handles that model and kernel do not both hold"
         if tally.schedules_parted:
             yield f"what follows a difference in {tally.schedules_parted:,} schedules"
-        if not self.backings:
+        if not self.forms:
             yield "drawn cases and schedules: operations or tokens were given"
             return
         run = {geometry.backing for geometry in tally.geometries}
         for name, file in BACKINGS.items():
             if name not in run:
                 yield f"cases with {file}: {self._without(name)}"
-        if "vm" not in self.backings:
+        if "vm" not in self._backings:
             yield "schedules: the model of mm/percpu-km.c has none here"
         elif not tally.schedules:
             yield "schedules: the run ended before"
@@ -81,11 +82,15 @@ class Comparison:
         if model.skip:
             yield "a comparison of what is printed: that differs as declared"
 
+    @property
+    def _backings(self) -> list[Backing]:
+        return [form.backing for form in self.forms]
+
     def _without(self, backing: Backing) -> str:
         if not self.shop.tree.has(backing):
             return "the tree does not have it"
-        if backing not in self.backings:
-            return f"--backing {self.backings[0]}"
+        if backing not in self._backings:
+            return f"--backing {self._backings[0]}"
         return "the run ended before one was drawn"
 
     def not_asked(self) -> dict[str, str]:

@@ -74,8 +74,15 @@ def _show(out: Console, report: VectorReport, interrupted: bool) -> None:
     "--variant", callback=output.named_variant,
     help="The algorithm to compare.  [default: that of the recorded kernel]",
 )
+@click.option(
+    "--geometry",
+    metavar="NAME=VALUE,...",
+    help="What the boot messages leave open: page, cpus, groups, spare (units without CPU).",
+)
 @output.json_option
-def trace(runs: tuple[Path, ...], variant: str | None, as_json: bool) -> None:
+def trace(
+    runs: tuple[Path, ...], variant: str | None, geometry: str | None, as_json: bool
+) -> None:
     """Compare every placement and recorded state of kernel traces: folders of runs, or traces.
 
     Without RUN, the trace that ships with the package.
@@ -84,7 +91,7 @@ def trace(runs: tuple[Path, ...], variant: str | None, as_json: bool) -> None:
     interrupted = False
     try:
         for path in runs or [data.default_trace()]:
-            reports.append(traces.replay(path, variant, "off"))
+            reports.append(traces.replay(path, variant, "off", geometry))
             if not as_json:
                 traces.show(output.console(), reports[-1])
     except KeyboardInterrupt:

@@ -12,11 +12,20 @@ import click
 
 from percpu_proofs.commands import output
 from percpu_proofs.commands.comparison import Comparison
-from percpu_proofs.commands.source import SIZES, Kind, expand, kind_of, read_source
+from percpu_proofs.commands.source import (
+    SIZES,
+    Kind,
+    expand,
+    kind_of,
+    page_asked_for,
+    read_source,
+)
 from percpu_proofs.commands.tree_options import ChosenTree, needed_tree
 from percpu_proofs.conformance.vector_file import SUFFIX, read_vector
+from percpu_proofs.explore.token import read_token
 from percpu_proofs.inputs import InputError, read_text
 from percpu_proofs.kernel import found as differences
+from percpu_proofs.kernel.build import Form
 from percpu_proofs.kernel.differential import (
     CASES,
     OPERATIONS,
@@ -30,16 +39,15 @@ from percpu_proofs.kernel.differential import (
 from percpu_proofs.kernel.draws import Case
 from percpu_proofs.kernel.instance import KernelStopped
 from percpu_proofs.kernel.record import Recording, write_manifest, write_vector
-from percpu_proofs.kernel.schedule import confirm
+from percpu_proofs.kernel.schedule import Confirmed, confirm
 from percpu_proofs.kernel.workshop import Workshop, workshop
 from percpu_proofs.machine import HandleError, Machine
 from percpu_reference import build
-from percpu_spec.geometry import Backing
 
 _geometry = click.option(
     "--geometry",
     metavar="NAME=VALUE,...",
-    help=f"Sizes for operation lists: {', '.join(SIZES)}.",
+    help=f"Sizes for operation lists: {', '.join(SIZES)}. Drawn cases take page=N alone.",
 )
 
 
@@ -112,18 +120,17 @@ def kernel(
         run = Comparison(shop)
         try:
             if tokens:
-                library = shop.library("vm")
-                run.confirmed += [confirm(library, shop.model, token) for token in tokens]
+                run.confirmed += [_confirm(shop, text) for text in tokens]
             if files:
                 _run_files(shop, files, geometry, clauses, run.tally)
             if not files and not tokens:
                 if count is None and seconds is None:
                     count = 100_000
                 run.wanted = count
-                run.backings = _backings(shop, backing)
+                run.forms = _forms(shop, backing, page_asked_for(geometry))
                 with output.progress_bar("operations") as bar:
                     run_tasks(
-                        _tasks(shop, run.backings, seed, clauses, count), run.tally,
+                        _tasks(shop, run.forms, seed, clauses, count), run.tally,
                         jobs=jobs or _cpus(), operations=count, seconds=seconds, progress=bar,
                     )  # fmt: skip
         except KeyboardInterrupt:
@@ -140,20 +147,32 @@ def kernel(
         raise SystemExit(output.INTERRUPTED)
 
 
-def _backings(shop: Workshop, asked: Literal["vm", "km", "both"]) -> tuple[Backing, ...]:
-    """Return the backings of the cases, in turn; of both those that the tree has."""
-    if asked == "both":
-        return ("vm", "km", "vm", "vm", "km") if shop.tree.has("km") else ("vm",)
-    return (asked,)
-
-
 def _cpus() -> int:
     return len(os.sched_getaffinity(0))
 
 
+def _confirm(shop: Workshop, text: str) -> Confirmed:
+    """Replay a token on the kernel that it is for."""
+    token = read_token(text)
+    return confirm(shop.library(Form.of(token.scenario.sizes)), shop.model, token)
+
+
+def _forms(
+    shop: Workshop, backing: Literal["vm", "km", "both"], page: int
+) -> tuple[Form, ...]:
+    """Return the forms of the kernels that cases are drawn for, in turn; km without SMP too.
+
+    Of both backings those that the tree has.
+    """
+    vm, km, single = Form("vm", page), Form("km", page), Form("km", page, smp=False)
+    if backing == "both":
+        return (vm, km, vm, vm, single) if shop.tree.has("km") else (vm,)
+    return (vm,) if backing == "vm" else (km, single)
+
+
 def _tasks(
     shop: Workshop,
-    backings: tuple[Backing, ...],
+    forms: tuple[Form, ...],
     seed: int,
     clauses: bool,
     operations: int | None,
@@ -163,12 +182,11 @@ def _tasks(
     for turn in itertools.count():
         number = turn // 4 * 4 + (turn + 3) % 4
         start = seed * 1_000_003 + number
-        if number % 4 == 3 and "vm" in backings:
-            yield Task(
-                shop.library("vm"), shop.model, start, clauses, schedules=SCHEDULES * cases // CASES
-            )
+        if number % 4 == 3 and forms[0].backing == "vm":
+            schedules = SCHEDULES * cases // CASES
+            yield Task(shop.library(forms[0]), shop.model, start, clauses, schedules=schedules)
         else:
-            library = shop.library(backings[number % len(backings)])
+            library = shop.library(forms[number % len(forms)])
             yield Task(library, shop.model, start, clauses, cases)
 
 
@@ -179,7 +197,7 @@ def _run_files(
         read = read_source(path, geometry)
         if read.kind is Kind.TRACE:
             raise InputError(path, None, "an operation list or a vector")
-        task = Task(shop.library(read.geometry.backing), shop.model, 0, clauses)
+        task = Task(shop.library(Form.of(read.geometry)), shop.model, 0, clauses)
         try:
             tally.add(run_one(task, Case(read.geometry, read.listed.operations)))
         except HandleError:  # run by the model alone, the list says at which line
@@ -221,7 +239,7 @@ def record(
             files = expand(paths)
             for number, path in enumerate(files, 1):
                 recording = _recording(path, geometry)
-                library = shop.library(recording.geometry.backing)
+                library = shop.library(Form.of(recording.geometry))
                 try:
                     entry = write_vector(
                         out / recording.name, library, shop.model.version, recording
@@ -246,8 +264,6 @@ def _recording(path: Path, changes: str | None) -> Recording:
     if kind_of(path) is Kind.VECTOR:
         texts = [str(line["in"]) for line in read_vector(path).records[1:]]
         return Recording(path.name, read.geometry, read.listed, texts)
-    if read.geometry.backing != "vm":
-        raise InputError(path, None, "backing=vm: vectors have no place for another")
     lines = read_text(path).split("\n")
     texts = [" ".join(lines[n - 1].partition("#")[0].split()) for n in read.listed.lines]
     name = path.name.removesuffix(".gz").removesuffix(".ops") + SUFFIX

@@ -41,6 +41,9 @@ BROKEN n  a run broke it; n operations in the shortest counterexample that was f
 )
 @tree_options
 @click.option("--search", "searches", multiple=True, help="With --source: only this search.")
+@click.option(
+    "--geometry", metavar="page=N", help="With --source: pages of so many bytes.  [default: 4096]"
+)
 @click.option("--clause", metavar="ID", help="With --source: show no other clause.")
 @click.option("--quick", is_flag=True, help="With --source: search lists one operation shorter.")
 @click.option("--jobs", type=click.IntRange(min=1), default=default_jobs, help="Processes.")
@@ -51,6 +54,7 @@ def review(
     chosen: tuple[str, ...],
     tree: ChosenTree | None,
     searches: tuple[str, ...],
+    geometry: str | None,
     clause: str | None,
     quick: bool,
     jobs: int,
@@ -77,15 +81,16 @@ def review(
             clause_of(clause)  # raises for one that is not there
         review_trees(
             tree,
-            searches=searches_for(searches, quick=quick, deep=deep),
+            searches=searches_for(searches, quick=quick, deep=deep, geometry=geometry),
             clause=clause,
             jobs=jobs,
             dask=dask,
             as_json=as_json,
         )
         return
-    if searches or clause or quick:
-        raise InputError("--search, --clause, --quick", None, "--source TREE beside them")
+    if searches or clause or quick or geometry:
+        given = "--search, --clause, --quick, --geometry"
+        raise InputError(given, None, "--source TREE beside them")
     variants = tuple(dict.fromkeys(chosen)) or tuple(VARIANTS)
     for name in variants:
         variant_class(name)

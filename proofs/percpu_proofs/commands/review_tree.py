@@ -11,11 +11,13 @@ from rich.console import Console
 from rich.table import Table
 
 from percpu_proofs.commands import output
+from percpu_proofs.commands.source import page_asked_for
 from percpu_proofs.commands.tree_ladder import show_example
 from percpu_proofs.commands.tree_options import ChosenTree
 from percpu_proofs.inputs import InputError, one_of
 from percpu_proofs.kernel.search.accesses import Noted, added
 from percpu_proofs.kernel.search.job import TreeJob, TreeOutcome, run
+from percpu_proofs.kernel.search.paged import at_page
 from percpu_proofs.kernel.search.plans import (
     DRAWN,
     QUICK,
@@ -54,9 +56,19 @@ MOST_STOPS = 64
 """Places at which actors stand still because a patch makes an access there."""
 
 
-def searches_for(names: Sequence[str], *, quick: bool, deep: bool) -> list[TreeSearch]:
-    """Return the searches of a review. Raises InputError for a name that is none."""
-    known = {search.name: search for search in (*QUICK, UNNAMED, *noting(), *DRAWN)}
+def searches_for(
+    names: Sequence[str], *, quick: bool, deep: bool, geometry: str | None = None
+) -> list[TreeSearch]:
+    """Return the searches of a review. Raises InputError for a name that is none.
+
+    geometry: a page size; scenarios are of one alone.
+    """
+    page = page_asked_for(geometry)
+    known = {
+        search.name: at_page(search, page)
+        for search in (*QUICK, UNNAMED, *noting(), *DRAWN)
+        if search.plan.longest or page == search.plan.geometry.page
+    }
     for name in names:
         if name not in known:
             raise InputError("--search", None, one_of(name, known), name)

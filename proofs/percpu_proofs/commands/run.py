@@ -16,7 +16,6 @@ from percpu_proofs.commands import output, traces
 from percpu_proofs.commands.source import SIZES, Kind, Source, expand, kind_of, read_source
 from percpu_proofs.commands.verdicts import show_verdicts
 from percpu_proofs.conformance.report import TraceReport
-from percpu_proofs.inputs import InputError
 from percpu_proofs.oplist import text_of
 from percpu_proofs.runs import ClauseVerdict, RunReport, run_list, state_after
 from percpu_proofs.show.picture import picture_of_state
@@ -45,7 +44,8 @@ _ERRORS_SHOWN = 10  # of callers
     "--geometry",
     metavar="NAME=VALUE,...",
     help=f"Sizes in bytes, counts, switches (0 or 1) and backing (vm or km): {', '.join(SIZES)}. "
-    "For an operation list those of the benchmark lists unless given; a trace brings its own.",
+    "For an operation list those of the benchmark lists unless given; a trace brings its own, but "
+    "for what its boot messages leave open.",
 )
 @output.json_option
 def run(
@@ -60,15 +60,13 @@ def run(
     Without FILE, the trace of a real kernel that ships with the package.
     """
     paths = expand(files) or [data.default_trace()]
-    if geometry is not None:
-        _check_no_traces(paths)
     out = output.console()
     reports: list[RunReport | TraceReport] = []
     interrupted = False
     try:
         for path in paths:
             if kind_of(path) is Kind.TRACE:
-                replayed = traces.replay(path, variant, contracts)
+                replayed = traces.replay(path, variant, contracts, geometry)
                 reports.append(replayed)
                 if not as_json:
                     traces.show(out, replayed)
@@ -100,14 +98,6 @@ def run(
 
 def _is_complete(report: RunReport | TraceReport) -> bool:
     return isinstance(report, TraceReport) or report.complete
-
-
-def _check_no_traces(paths: Sequence[Path]) -> None:
-    """Raise if sizes were asked for where a recorded machine gives them."""
-    for path in paths:
-        if kind_of(path) is Kind.TRACE:
-            expected = "operation lists or vectors only: a trace brings its own sizes"
-            raise InputError("--geometry", None, expected, str(path))
 
 
 def _report(path: Path, source: Source, variant: str, contracts: Level) -> RunReport:

@@ -13,9 +13,12 @@ from percpu_proofs.inputs import InputError, read_json, read_text
 from percpu_proofs.oplist import SHAPES, OperationList, parse_operations
 from percpu_proofs.traces.reader import is_run
 from percpu_proofs.traces.text import looks_like_text
-from percpu_spec.geometry import Geometry, GeometryError
+from percpu_spec.geometry import PAGE_SIZES, Geometry, GeometryError
 
-SIZES = ("unit", "static", "reserved", "dyn", "cpus", "groups", "memcg", "async", "backing")
+SIZES = (
+    "page", "unit", "static", "reserved", "dyn", "cpus", "groups", "spare", "memcg", "async",
+    "backing",
+)  # fmt: skip
 """What the command line may change; the rest are constants of the kernel that the model is of."""
 
 _SWITCHES = ("memcg", "async")
@@ -113,15 +116,29 @@ def read_source(path: Path, changes: str | None) -> Source:
 
 def asked_for(changes: str | None, geometry: Geometry) -> Geometry:
     """Return a geometry with the changes of the command line, one that a kernel boots with."""
-    if changes is None:
-        return geometry
-    for part in filter(None, changes.split(",")):
+    try:
+        return geometry.with_mapping(sizes(changes)).require_kernel()
+    except GeometryError as error:
+        raise InputError("--geometry", None, f"sizes that a kernel boots with ({error})") from None
+
+
+def page_asked_for(changes: str | None) -> int:
+    """Return the page size of the command line, the only size asked for. Raises InputError."""
+    if sizes(changes).keys() - {"page"}:
+        raise InputError("--geometry", None, "page=N alone: other sizes follow from it", changes)
+    return asked_for(changes, Geometry(unit=PAGE_SIZES[-1])).page
+
+
+def sizes(text: str | None) -> dict[str, str]:
+    """Return the sizes of the command line by name. Raises InputError."""
+    found: dict[str, str] = {}
+    for part in filter(None, (text or "").split(",")):
         name, sep, value = (word.strip() for word in part.partition("="))
-        if sep and name not in SIZES:
+        if not sep:
+            raise InputError("--geometry", None, "name=value", part)
+        if name not in SIZES:
             raise InputError("--geometry", None, f"one of {', '.join(SIZES)}", name)
         if name in _SWITCHES and value not in ("0", "1"):
             raise InputError("--geometry", None, f"{name}=0 or {name}=1", part)
-    try:
-        return geometry.with_changes(changes).require_kernel()
-    except GeometryError as error:
-        raise InputError("--geometry", None, f"sizes that a kernel boots with ({error})") from None
+        found[name] = value
+    return found

@@ -10,19 +10,24 @@ from rich.text import Text
 
 from percpu_contracts.contract import Level
 from percpu_proofs.commands import output
+from percpu_proofs.commands.source import sizes
 from percpu_proofs.commands.verdicts import show_verdicts
 from percpu_proofs.conformance.report import TraceReport
 from percpu_proofs.conformance.trace import conform_trace
 from percpu_proofs.runs import bound
 
 
-def replay(path: Path, variant: str | None, contracts: Level) -> TraceReport:
+def replay(
+    path: Path, variant: str | None, contracts: Level, geometry: str | None
+) -> TraceReport:
     """Replay a recorded run with a progress bar; on its kernel's variant if none is given.
 
-    Raises TraceError.
+    geometry: sizes for what its boot messages leave open. Raises TraceError, InputError.
     """
     with output.progress_bar(path.name) as bar:
-        return conform_trace(path, variant=variant, contracts=contracts, progress=bar)
+        return conform_trace(
+            path, variant=variant, contracts=contracts, told=sizes(geometry), progress=bar
+        )
 
 
 def show(out: Console, report: TraceReport) -> None:

@@ -29,7 +29,7 @@ def types_of_chunks(run: Run) -> dict[int, int]:
     """Return the type of every chunk that a recorded state shows, by its address."""
     found: dict[int, int] = {}
     for path in run.states.values():
-        snapshot = read_snapshot(path, run.geometry, run.units)
+        snapshot = read_snapshot(path, run.geometry)
         lists = snapshot.nr_slots // snapshot.chunk_types
         for chunk in snapshot.chunks():
             found[chunk.base_addr] = max(chunk.slot, 0) // lists
@@ -52,13 +52,13 @@ def next_state(run: Run, trace: Trace, index: int) -> tuple[int, Snapshot] | Non
     for later in range(index, len(trace.events)):
         phase = phase_begun(trace.events[later])
         if phase in run.states and not torn(trace, later):
-            return later + 1, read_snapshot(run.states[phase], run.geometry, run.units)
+            return later + 1, read_snapshot(run.states[phase], run.geometry)
     return None
 
 
 def compared(run: Run, phase: str, replay: Replay, index: int) -> SnapshotReport:
     """Compare the model with the state recorded at mark `index`."""
-    kernel = read_snapshot(run.states[phase], run.geometry, run.units)
+    kernel = read_snapshot(run.states[phase], run.geometry)
     found = list(differences(replay.model, kernel))
     probed = replay.plan.probed_from < len(replay.events)
     return SnapshotReport(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import UnionType
@@ -50,18 +50,19 @@ def conform_trace(
     variant: str | type[Allocator] | None = None,
     contracts: Level = "off",
     boot: Path | None = None,
+    told: Mapping[str, str] | None = None,
     progress: Progress | None = None,
 ) -> TraceReport:
     """Replay a recorded run and compare every outcome with the kernel's.
 
     `path` is the folder of a run, or a trace in it; `boot` the boot messages with the layout, if
-    they do not stand beside it. Without variant it is that of the recorded kernel. With contracts
-    the run found is replayed once more under them.
+    they do not stand beside it; `told` are sizes for what these leave open. Without variant it is
+    that of the recorded kernel. With contracts the run found is replayed once more under them.
     `progress` is called with events done and events in all. Raises TraceError for input that
     cannot be read whole, UnknownVariantError for a name that no variant has.
     """
     began = time.perf_counter()
-    run = read_run(Path(path), boot)
+    run = read_run(Path(path), boot, told)
     variant = variant or of_release(kernel_release(run)) or DEFAULT
     allocator = variant if isinstance(variant, type) else variant_class(variant)
     name = variant if isinstance(variant, str) else variant.__name__
@@ -238,8 +239,8 @@ class _Comparison:
             if phase in self.run.states:
                 missing = SnapshotReport(phase, torn=False, compared=False)
                 out.snapshots.append(self.states.get(phase, missing))
-        cpus = self.run.geometry.cpus
-        out.memory = [Sample(at, n, n * cpus) for at, n in sorted(self.memory.items())]
+        units = self.run.geometry.units
+        out.memory = [Sample(at, n, n * units) for at, n in sorted(self.memory.items())]
         out.replays = search.replays
         out.timings = [timing(plan, i) for i in search.inferred.values()]
         out.undetermined = undetermined(plan, search)

@@ -2,7 +2,7 @@
 
     scenario NAME                # the file's, unless given
     shows    A sentence.
-    geometry unit=32768,...      # of a kernel; its smallest, unless given
+    geometry unit=32768,...      # of a kernel (page=65536 too); its smallest, unless given
     works    2                   # runs of the balance work that was asked for, at most
     failures 1                   # steps that ask for memory in vain, at most
     waiting  yes                 # actors may begin while pcpu_alloc_mutex is held

@@ -90,7 +90,7 @@ def run_workload(
     curve = Curve(name, schedule)
     player = Player(build(variant, workload.geometry), schedule)
     allocator = player.allocator
-    kb = workload.units * workload.geometry.page // 1024  # of one populated page
+    kb = workload.geometry.units * workload.geometry.page // 1024  # of one populated page
     total = len(workload.operations)
     stops = {*range(0, total, max(total // SAMPLES, 1)), total}
     stops.update(phase.operation for phase in workload.phases)

@@ -21,7 +21,8 @@ from percpu_spec.gfp import ACCOUNT
 STAGES = ("before", "created", "removed")
 FACTS = "workloads.json"  # what is known of the shipped workloads, beside them
 
-_SIZES = ("unit", "static", "reserved", "dyn", "cpus", "groups")  # that a machine differs in
+_SIZES = ("unit", "static", "reserved", "dyn", "cpus", "groups", "spare", "page")
+"""That machines differ in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,6 @@ class Workload:
 
     name: str
     kernel: str  # release of the kernel that was recorded
-    units: int  # of its machine
     geometry: Geometry
     operations: list[Operation]
     phases: tuple[Phase, ...]
@@ -54,7 +54,6 @@ class Workload:
         """Return all but the operations as JSON types."""
         return {
             "kernel": self.kernel,
-            "units": self.units,
             "geometry": {size: getattr(self.geometry, size) for size in _SIZES},
             "phases": [
                 {name: getattr(phase, name) for name in Phase.__slots__} for phase in self.phases
@@ -83,7 +82,6 @@ def load(name: str) -> Workload:
         return Workload(
             name,
             facts["kernel"],
-            facts["units"],
             Geometry(memcg=True, **facts["geometry"]),
             listed.operations,
             tuple(Phase(**phase) for phase in facts["phases"]),
@@ -131,13 +129,13 @@ def derive(run: Run) -> Workload:
     if not phases:
         raise InputError(run.trace.path, None, "a mark at which a state was recorded")
     geometry = replace(run.geometry, memcg=True)  # so that accounted requests are told apart
-    return Workload(run.name, kernel, run.units, geometry, operations, tuple(phases))
+    return Workload(run.name, kernel, geometry, operations, tuple(phases))
 
 
 def _phase(run: Run, name: str, operation: int) -> Phase:
-    snapshot = read_snapshot(run.states[name], run.geometry, run.units)
+    snapshot = read_snapshot(run.states[name], run.geometry)
     stranded = sum(chunk.nr_empty_pop_pages for chunk in snapshot.chunks() if chunk.isolated)
-    kb = run.units * run.geometry.page // 1024  # of one populated page
+    kb = run.geometry.units * run.geometry.page // 1024  # of one populated page
     return Phase(name, operation, snapshot.nr_populated * kb, stranded * kb)
 
 

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel.patch import shown_line
 from percpu_proofs.kernel.tree import BACKINGS, FILES, Tree
-from percpu_spec.geometry import Backing
+from percpu_spec.geometry import Backing, Geometry
 
 STUBS: Final = Path(__file__).parent / "stubs"
 SOURCES: Final = ("library.c", "memory.c", "heap.c", "actors.c")
@@ -91,6 +91,42 @@ _VARIABLE: Final = re.compile(
 )  # of objdump -t
 
 
+class Form(NamedTuple):
+    """What of a geometry is fixed when a kernel is compiled: backing, bytes of a page, SMP."""
+
+    backing: Backing = "vm"
+    page: int = Geometry().page
+    smp: bool = True
+
+    @classmethod
+    def of(cls, geometry: Geometry) -> Form:
+        """Return the form of a kernel with this geometry."""
+        return cls(geometry.backing, geometry.page, geometry.smp)
+
+    def require(self, geometry: Geometry) -> None:
+        """Raise InputError for a geometry that a kernel of this form cannot have."""
+        wanted = Form.of(geometry)
+        if wanted != self:
+            raise InputError("geometry", None, str(self), str(wanted))
+
+    def __str__(self) -> str:
+        return f"{self.backing}-{self.page >> 10}k" + ("" if self.smp else "-up")
+
+    @property
+    def defines(self) -> dict[str, str]:
+        """The macros that the stubs know it by."""
+        found = {"PERCPU_PAGE_SHIFT": str(self.page.bit_length() - 1)}
+        if self.backing == "km":
+            found["PERCPU_KM"] = "1"
+        if not self.smp:
+            found["PERCPU_UP"] = "1"
+        return found
+
+
+USUAL: Final = Form()
+"""The form of most kernels: vm, pages of 4096 bytes, several CPUs."""
+
+
 class Warned(NamedTuple):
     """What the compiler warns of in one of the tree's own files; patch: whose line it is, if any.
 
@@ -112,7 +148,7 @@ class Library:
 
     path: Path
     release: str  # of the tree, as vectors name it
-    backing: Backing
+    form: Form
     # variables of the kernel's that no description of a state shows: name, offset, size in bytes
     undescribed: tuple[tuple[str, int, int], ...] = ()
     variables: tuple[tuple[str, int, int], ...] = ()  # all of the kernel's
@@ -124,22 +160,22 @@ class Library:
 def compile_tree(
     tree: Tree,
     into: Path,
-    backing: Backing = "vm",
+    form: Form = USUAL,
     *,
     stub: Path | None = None,
     flags: tuple[str, ...] = (),
 ) -> Library:
-    """Compile a tree's mm/percpu.c with one backing into a library in a folder.
+    """Compile a tree's mm/percpu.c in one form into a library in a folder.
 
     stub: a header of the caller's, for a tree that needs more than our stubs. Raises InputError
     without a compiler; if the tree does not compile, with the first error and the stub to add.
     """
-    library = into / f"percpu-{backing}.so"
+    library = into / f"percpu-{form}.so"
     options = [*_FLAGS, "-shared", "-Wl,--no-undefined", *flags]
-    options += _options(tree, into, backing, stub)
+    options += _options(tree, into, form, stub)
     said = _run(tree, [*options, *(str(STUBS / name) for name in SOURCES), "-o", str(library)])
     return Library(
-        library, tree.release, backing,
+        library, tree.release, form,
         root_objcg=has_root_objcg(tree), warnings=_warnings(tree, said),
     )  # fmt: skip
 
@@ -155,7 +191,7 @@ def has_root_objcg(tree: Tree) -> bool:
 def compile_search(
     tree: Tree,
     into: Path,
-    backing: Backing = "vm",
+    form: Form = USUAL,
     *,
     stub: Path | None = None,
     noted: bool = False,
@@ -171,16 +207,16 @@ def compile_search(
     """
     headers = into / ("noted" if noted else "plain")  # two compilations may run at once
     headers.mkdir(parents=True, exist_ok=True)
-    options = [*_FLAGS, *_SEARCH, *_options(tree, headers, backing, stub)]
+    options = [*_FLAGS, *_SEARCH, *_options(tree, headers, form, stub)]
     if sanitized:
         options += _SEARCH_SANITIZED
     objects: list[str] = []
     variables: dict[str, int] = {}
     warnings: tuple[Warned, ...] = ()
-    kind = f"{backing}-noted" if noted else backing
+    kind = f"{form}-noted" if noted else str(form)
     for name in (*SEARCHED, *SEARCHERS, *(["search/accesses.c"] if noted else ())):
         own = name == "library.c"  # it has the tree's code in it
-        made = (into if own else shared or into) / f"{kind if own else backing}-{Path(name).stem}.o"
+        made = (into if own else shared or into) / f"{kind if own else form}-{Path(name).stem}.o"
         objects.append(str(made))
         if shared is not None and made.exists() and not own:
             continue
@@ -203,7 +239,7 @@ def compile_search(
     ]
     of_kernel = tuple((name, offsets[name], size) for name, size in variables.items())
     return Library(
-        library, tree.release, backing, tuple(undescribed), of_kernel, warnings=warnings
+        library, tree.release, form, tuple(undescribed), of_kernel, warnings=warnings
     )
 
 
@@ -250,12 +286,14 @@ def _gather(tree: Tree, made: Path) -> None:
             )
 
 
-def _options(tree: Tree, into: Path, backing: Backing, stub: Path | None) -> list[str]:
+def _options(tree: Tree, into: Path, form: Form, stub: Path | None) -> list[str]:
     """Return the compiler's options that a tree needs; its headers are made in the folder."""
-    headers = into / f"include-{backing}"
-    if not (tree.top / BACKINGS[backing]).is_file():
-        raise InputError(tree.top, None, f"{BACKINGS[backing]}, for backing={backing}")
-    _make_headers(tree, headers, backing)
+    headers = into / f"include-{form}"
+    if not (tree.top / BACKINGS[form.backing]).is_file():
+        raise InputError(
+            tree.top, None, f"{BACKINGS[form.backing]}, for backing={form.backing}"
+        )
+    _make_headers(tree, headers, form.backing)
     extra = headers / "percpu_stub.h"
     extra.write_text(f'#include "{stub.absolute()}"\n' if stub else "")
     defines = {
@@ -276,8 +314,7 @@ def _options(tree: Tree, into: Path, backing: Backing, stub: Path | None) -> lis
         defines["PERCPU_REGIONS(r)"] = "((r).end - (r).start)" if end else "((r).size)"
     if has_root_objcg(tree):
         defines["PERCPU_ROOT_OBJCG"] = "1"
-    if backing == "km":
-        defines["PERCPU_KM"] = "1"
+    defines |= form.defines
     options = [f"-I{STUBS}", f"-I{headers}"]
     return options + [f"-D{name}={value}" for name, value in defines.items()]
 

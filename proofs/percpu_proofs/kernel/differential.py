@@ -157,7 +157,7 @@ def draw_task(task: Task, into: Tally | None = None) -> Tally:
         if tally.stopped or _stopped():
             break
         choices = drawn(f"{task.seed}/{number}")
-        case = draw_case(choices, task.library.backing, task.operations)
+        case = draw_case(choices, task.library.form, task.operations)
         if task.library.one_unit:
             case = replace(case, geometry=replace(case.geometry, cpus=1, groups=1))
         tally.add(run_one(task, case))
@@ -169,7 +169,7 @@ def _run_schedules(task: Task, tally: Tally) -> Tally:
     for number in range(task.seed * task.schedules, (task.seed + 1) * task.schedules):
         if tally.stopped or _stopped():
             break
-        plan = interleaved.draw(number)
+        plan = interleaved.draw(number, task.library.form.page)
         done, schedule = interleaved.run_drawn(task.library, task.model, plan, number)
         tally.schedules += 1
         tally.steps += done.steps

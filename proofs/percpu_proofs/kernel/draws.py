@@ -13,11 +13,16 @@ from pathlib import Path
 from typing import Final
 
 from percpu_proofs.choices import Choices, drawn
+from percpu_proofs.kernel.build import Form
 from percpu_proofs.oplist import Operation, parse_operations
-from percpu_spec.geometry import Backing, Geometry
+from percpu_spec.geometry import LEAST_UNIT, Geometry
 
 _SEEDS: Final = 1 << 32
+_PAGE: Final = 4096
+"""Bytes of the pages that the sizes below are drawn for."""
 _UNITS: Final = (32768, 65536, 131072)
+_PAGES_OF_UNIT: Final = (1, 2, 3, 4, 8)
+"""Where pages are larger."""
 _SMALL: Final = (1, 4, 8, 12, 20, 40, 64, 128, 256, 300)
 _PAGES: Final = (4096, 8192, 4100, 4092, 12288, 2048, 20000)
 _LARGE: Final = (16384, 24576, 32764, 32768, 9000)
@@ -37,6 +42,11 @@ _FAULTS: Final = (
     "P 1", "P 3", "Q 1", "Q 4", "Q 9", "M 1", "m 2", "C 1", "Z 1", "Z 3", "Z 5", "K 1", "H 1",
     "U 0", "U 1", "E",
 )  # fmt: skip
+
+
+_PIN: Final = parse_operations(Path("pin"), ["a 0 4 4 -"]).operations
+"""Holds the first chunk of a kernel without SMP: were it wholly free, the work would destroy it,
+and the kernel goes on with what is gone. Areas from boot keep every such kernel from that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,31 +72,61 @@ class Case:
     operations: list[Operation]
 
 
-def draw_case(choices: Choices, backing: Backing, operations: int) -> Case:
-    """Draw a case of about so many operations."""
-    geometry = _draw_geometry(choices, backing)
+def draw_case(choices: Choices, form: Form, operations: int) -> Case:
+    """Draw a case of about so many operations, for a kernel of a form."""
+    geometry = _draw_geometry(choices, form) if form.smp else _draw_single(choices, form)
     longest = max(operations // 4, 8)
     if choices.number(3):
         phases = [_draw_phase(choices, longest) for _ in range(2 + choices.number(6))]
     else:
         phases = [p for _ in range(1 + choices.number(2)) for p in _draw_wave(choices, 2 * longest)]
-    return Case(geometry, expand(phases))
+    operations_drawn = expand([paged(phase, geometry) for phase in phases], geometry)
+    return Case(geometry, operations_drawn if form.smp else [*_PIN, *operations_drawn])
 
 
-def _draw_geometry(choices: Choices, backing: Backing) -> Geometry:
-    """Draw sizes that a kernel boots with, part by part."""
+def paged(phase: Phase, geometry: Geometry) -> Phase:
+    """Return a phase for pages of other sizes: its sizes and alignments by pages are of those.
+
+    Every second phase stays as it is, so that areas lie within a page.
+    """
+    scale = geometry.page // _PAGE
+    if scale == 1 or phase.seed % 2:
+        return phase
+    most = geometry.largest + geometry.granule  # a size that is refused
+    sizes = [min(size * scale, most if size > LEAST_UNIT else most - 4) for size in phase.sizes]
+    return replace(phase, sizes=sizes, aligns=[a * scale if a > 2048 else a for a in phase.aligns])
+
+
+def _draw_unit(choices: Choices, page: int) -> int:
+    if page == _PAGE:
+        return choices.pick(_UNITS)
+    return max(page * choices.pick(_PAGES_OF_UNIT), -(-LEAST_UNIT // page) * page)
+
+
+def _draw_single(choices: Choices, form: Form) -> Geometry:
+    """Draw sizes of a kernel without SMP: its unit is a power of two, and all of it dynamic."""
+    unit = 1 << (_draw_unit(choices, form.page) - 1).bit_length()
+    return Geometry(
+        unit=unit, static=0, reserved=0, dyn=unit, cpus=1, page=form.page, backing=form.backing,
+        memcg=choices.bit(), async_enabled=choices.number(10) > 0,
+    )  # fmt: skip
+
+
+def _draw_geometry(choices: Choices, form: Form) -> Geometry:
+    """Draw sizes that a kernel boots with, part by part. Units of odd CPUs come in pairs."""
     pick, number = choices.pick, choices.number
-    unit = pick(_UNITS)
+    unit = _draw_unit(choices, form.page)
     static, reserved = pick((4096, 8192, 10002, 4100, 100)), pick((0, 0, 8192, 4608, 200))
     if static + reserved + 20480 > unit:
         static, reserved = 4096, 0
     room = unit - static - reserved
     dyn = room if choices.bit() else 20480 + -static % 4 + (room - 20480) // 8 * 4
     cpus = 1 + number(4)
-    groups = 1 if backing == "km" else min(1 + number(2), cpus)
+    groups = 1 if form.backing == "km" else min(1 + number(2), cpus)
     return Geometry(
         unit=unit, static=static, reserved=reserved, dyn=min(dyn, room), cpus=cpus, groups=groups,
-        memcg=choices.bit(), async_enabled=number(10) > 0, backing=backing,
+        spare=cpus % 2, memcg=choices.bit(), async_enabled=number(10) > 0, backing=form.backing,
+        page=form.page,
     )  # fmt: skip
 
 
@@ -109,13 +149,13 @@ def _draw_wave(choices: Choices, longest: int) -> list[Phase]:
     return [fill, replace(fill, seed=seed + 1, length=length * 5 // 6, grow=4, work=work)]
 
 
-def expand(chosen: Sequence[Phase]) -> list[Operation]:
+def expand(chosen: Sequence[Phase], geometry: Geometry) -> list[Operation]:
     """Return the operations of phases, one after the other."""
     lines: list[str] = []
     live: list[int] = []
     handles = count(1)
     for phase in chosen:
-        lines += _lines(phase, live, handles)
+        lines += _lines(phase, live, handles, geometry)
     return parse_operations(Path("drawn"), lines).operations if lines else []
 
 
@@ -125,8 +165,10 @@ class Aside:
     sizes: bytes asked for by handle. gone: the handle freed last.
     """
 
-    def __init__(self, seed: str) -> None:
+    def __init__(self, seed: str, geometry: Geometry) -> None:
         self._choices = drawn(seed)
+        nowhere = f"s {16 * geometry.unit}"  # a pointer into no chunk
+        self._strays = ("s 40", nowhere) if geometry.static > 40 else (nowhere,)
         self.sizes: dict[int, int] = {}
         self.gone: int | None = None
 
@@ -150,11 +192,13 @@ class Aside:
             if granules > 1:
                 yield f"w {handle} {4 * (1 + number(granules - 1))}"
         elif kind == 4:
-            yield pick(("s 40", "s 1048576"))
+            yield pick(self._strays)
 
 
-def _lines(phase: Phase, live: list[int], handles: Iterator[int]) -> Iterator[str]:
-    choices, aside = drawn(phase.seed), Aside(f"{phase.seed}/aside")
+def _lines(
+    phase: Phase, live: list[int], handles: Iterator[int], geometry: Geometry
+) -> Iterator[str]:
+    choices, aside = drawn(phase.seed), Aside(f"{phase.seed}/aside", geometry)
     pick, number = choices.pick, choices.number
     for _ in range(phase.length):
         if number(100) < phase.fault:

@@ -89,11 +89,7 @@ def texts(found: Found) -> list[str]:
 
 def geometry_text(found: Found) -> str:
     """Return the sizes as --geometry takes them."""
-    g = found.case.geometry
-    return (
-        f"unit={g.unit},static={g.static},reserved={g.reserved},dyn={g.dyn},cpus={g.cpus},"
-        f"groups={g.groups},memcg={int(g.memcg)},async={int(g.async_enabled)},backing={g.backing}"
-    )
+    return found.case.geometry.text
 
 
 def schedule_as_json(found: FoundSchedule) -> dict[str, Any]:
@@ -157,14 +153,12 @@ def save(found: Found, model: Model, path: Path) -> Path:
     lines = texts(found)
     listed = OperationList(path, found.case.operations, range(2, len(lines) + 2))
     recording = Recording(path.name, found.case.geometry, listed, lines)
-    reason = "a vector has no place for this backing"
     try:
-        if found.case.geometry.backing == "vm":
-            try:
-                write_vector(path, found.library, model.version, recording)
-                return path
-            except KernelStopped as stopped:
-                reason = str(stopped)
+        try:
+            write_vector(path, found.library, model.version, recording)
+            return path
+        except KernelStopped as stopped:
+            reason = str(stopped)
         path = path.with_name(path.name.partition(".")[0] + ".ops")
         head = f"# {found.library.release}: {reason}\n# --geometry {geometry_text(found)}\n"
         path.write_text(head + "".join(f"{line}\n" for line in lines))

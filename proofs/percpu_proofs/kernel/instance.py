@@ -56,7 +56,7 @@ def fill_shape(shape: Any, geometry: Geometry) -> None:
     """Enter what a kernel boots with (struct percpu_shape)."""
     shape.unit, shape.static_size = geometry.unit, geometry.static
     shape.reserved, shape.dyn = geometry.reserved, geometry.dyn
-    shape.cpus, shape.groups = geometry.cpus, geometry.groups
+    shape.cpus, shape.groups, shape.spare = geometry.cpus, geometry.groups, geometry.spare
     shape.memcg, shape.async_enabled = geometry.memcg, geometry.async_enabled
 
 
@@ -76,9 +76,7 @@ class Kernel:
 
         refuses: it is asked for frees that name no live area, where a kernel may refuse (API-2).
         """
-        geometry.require_kernel()
-        if geometry.backing != library.backing:
-            raise InputError("geometry", None, f"backing={library.backing}", geometry.backing)
+        library.form.require(geometry.require_kernel())
         self.geometry = geometry
         self.ffi = interface()
         self.lib = load(self.ffi, library.path)

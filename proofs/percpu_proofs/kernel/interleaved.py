@@ -14,11 +14,12 @@ from percpu_proofs.explore.shrink import Program, shrink, smaller
 from percpu_proofs.explore.system import Schedule
 from percpu_proofs.explore.token import Token
 from percpu_proofs.kernel.build import Library
-from percpu_proofs.kernel.draws import Phase, expand
+from percpu_proofs.kernel.draws import Phase, expand, paged
 from percpu_proofs.kernel.model import Model
 from percpu_proofs.kernel.schedule import Confirmed, follow
 from percpu_proofs.oplist import Operation
 from percpu_spec import gfp
+from percpu_spec.geometry import Geometry
 
 _PAGES = (4096, 8192, 12288, 2048, 16384, 1024)
 _OTHERS: Final = 6  # times in ten steps another actor takes over
@@ -29,27 +30,29 @@ _SCENARIOS = [s for s in SCENARIOS.values() if s.sizes.backing == "vm"]
 """Races that seldom come about by chance, as when a chunk is freed while another is created."""
 
 
-def draw(seed: int) -> Scenario:
+def draw(seed: int, page: int = Geometry().page) -> Scenario:
     """Return a setup that leaves balance work pending, mostly, and actors to run at once.
 
-    Every third one is that of a scenario of the explorer.
+    Every third one is that of a scenario of the explorer, if they are of pages of this size.
     """
-    if seed % 3 == 2:
+    scale = page // Geometry().page
+    if seed % 3 == 2 and scale == 1:
         return _SCENARIOS[seed // 3 % len(_SCENARIOS)]
     choices = drawn(seed)
     pick, number = choices.pick, choices.number
-    unit = pick((32768, 32768, 65536))
+    unit = scale * pick((32768, 32768, 65536))
     reserved = pick((0, 0, 4608))
     cpus, memcg = pick((1, 2, 3)), number(10) < 2
     geometry = (
-        f"unit={unit},static=4096,reserved={reserved},dyn={unit - 4096 - reserved},cpus={cpus},"
-        f"memcg={int(memcg)}"
+        f"unit={unit},static={page},reserved={reserved},dyn={unit - page - reserved},cpus={cpus},"
+        f"memcg={int(memcg)}" + (f",page={page}" if scale > 1 else "")
     )
+    sizes = Geometry().with_changes(geometry)
     length = pick((10, 20, 40, 80))
     flags = ("-", "G") if memcg else ("-",)
     fill = Phase(length, number(10**9), 95, pick((0, 5)), 0, 0, _PAGES, (4,), flags)
     drain = replace(fill, seed=fill.seed + 1, length=length * 3 // 4, grow=5, work=pick((0, 0, 5)))
-    setup = expand([fill, drain])
+    setup = expand([paged(fill, sizes), paged(drain, sizes)], sizes)
     held = {operation[1] for operation in setup if operation[0] == "a"}
     held -= {operation[1] for operation in setup if operation[0] == "f"}
     actors: list[Operation] = []
@@ -63,6 +66,7 @@ def draw(seed: int) -> Scenario:
             if memcg and not choices.bit():
                 asked |= gfp.ACCOUNT
             size = pick(_PAGES) if number(10) < 8 else 32768
+            size = min(size * scale, sizes.largest)
             actors.append(("a", 1_000_000 + at, size, 4, False, asked))
         else:
             actors.append(("P", 1, 0, 0, False, 0))

@@ -72,11 +72,13 @@ def records(library: Library, version: str, recording: Recording) -> Iterator[Re
             before = after
 
 
-def _sizes(geometry: Geometry) -> dict[str, int]:
+def _sizes(geometry: Geometry) -> Record:
+    rest = {"page": geometry.page, "spare": geometry.spare, "backing": geometry.backing}
     return {
         "unit": geometry.unit, "static": geometry.static, "reserved": geometry.reserved,
         "dyn": geometry.dyn, "cpus": geometry.cpus, "groups": geometry.groups,
         "memcg": int(geometry.memcg), "async": int(geometry.async_enabled),
+        **{name: value for name, value in rest.items() if value != getattr(Geometry(), name)},
     }  # fmt: skip
 
 

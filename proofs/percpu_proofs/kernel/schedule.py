@@ -21,7 +21,7 @@ from percpu_proofs.explore.schedulers.drain import Drain
 from percpu_proofs.explore.schedulers.replay import ImpossibleStepError, Replay
 from percpu_proofs.explore.start import Runner, Start
 from percpu_proofs.explore.system import Schedule, Scheduler, actor_of, scheduled
-from percpu_proofs.explore.token import Token, read_token
+from percpu_proofs.explore.token import Token
 from percpu_proofs.explore.world import World
 from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel import instance as points
@@ -75,9 +75,8 @@ class Confirmed:
         return f"{self.clause}: broken on the compiled kernel too, at step {step}: {wrong}"
 
 
-def confirm(library: Library, model: Model, text: str) -> Confirmed:
+def confirm(library: Library, model: Model, token: Token) -> Confirmed:
     """Replay a token on a compiled kernel. Raises InputError for a token that cannot be used."""
-    token = read_token(text)
     if token.variant != model.name:
         raise InputError("token", None, f"a token of {model.name}", f"one of {token.variant}")
     return replay(library, model, token)

@@ -9,14 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from percpu_proofs.kernel.build import Library, Warned, all_warnings, compile_tree
+from percpu_proofs.kernel.build import Form, Library, Warned, all_warnings, compile_tree
 from percpu_proofs.kernel.changes import WORDS, counts_every_unit
 from percpu_proofs.kernel.instance import KernelStopped
 from percpu_proofs.kernel.model import Model, probe
 from percpu_proofs.kernel.patch import apply_patch
 from percpu_proofs.kernel.tree import Tree, copy_tree, read_tree, unpack
 from percpu_reference.variants import DEFAULT
-from percpu_spec.geometry import Backing
 
 ONE_UNIT: Final = "km counts a chunk's pages once for each unit, so it is compared on one CPU"
 
@@ -28,21 +27,20 @@ class Workshop:
     tree: Tree
     folder: Path
     stub: Path | None
-    libraries: dict[Backing, Library]
+    libraries: dict[Form, Library]
     model: Model
 
-    def library(self, backing: Backing) -> Library:
-        """Return the library with a backing, compiled when first asked for. Raises InputError."""
-        if backing not in self.libraries:
-            library = compile_tree(self.tree, self.folder, backing, stub=self.stub)
-            self.libraries[backing] = replace(library, one_unit=counts_every_unit(library))
-        return self.libraries[backing]
+    def library(self, form: Form) -> Library:
+        """Return the library of a form, compiled when first asked for. Raises InputError."""
+        if form not in self.libraries:
+            library = compile_tree(self.tree, self.folder, form, stub=self.stub)
+            self.libraries[form] = replace(library, one_unit=counts_every_unit(library))
+        return self.libraries[form]
 
     @property
     def declared(self) -> list[str]:
         """The declared differences, in words."""
-        km = self.libraries.get("km")
-        said = [ONE_UNIT] if km is not None and km.one_unit else []
+        said = [ONE_UNIT] if any(one.one_unit for one in self.libraries.values()) else []
         return self.model.declared + said + missed(self.model, self.tree)
 
     def warnings(self) -> list[Warned]:
@@ -92,9 +90,9 @@ def workshop(
             tree = copy_tree(base, folder / "patched")
             for patch in patches:
                 tree = apply_patch(tree, patch)
-        library = compile_tree(base, folder, "vm", stub=stub)
+        library = compile_tree(base, folder, stub=stub)
         with suppress(KernelStopped):  # the comparison shows it, with its operations
             model = probe(library, variant, fixes)
         if patches:
-            library = compile_tree(tree, folder, "vm", stub=stub)
-        yield Workshop(tree, folder, stub, {"vm": library}, model)
+            library = compile_tree(tree, folder, stub=stub)
+        yield Workshop(tree, folder, stub, {library.form: library}, model)

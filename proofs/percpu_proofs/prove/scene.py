@@ -39,7 +39,7 @@ def small_geometry(size: Size, changes: tuple[tuple[str, Any], ...]) -> Geometry
     page = size.bits * 4
     unit = size.pages * page
     assume(unit >= 16)
-    told: dict[str, Any] = {"empty_low": 1, "empty_high": 1, "cpus": 2, "largest": unit}
+    told: dict[str, Any] = {"empty_low": 1, "empty_high": 1, "cpus": 2, "least_unit": unit}
     told |= dict(changes)
     dyn = min(FIRST_PAGES, size.pages) * page
     divisor = min(4, max(size.pages - 1, 1))

@@ -15,8 +15,8 @@ from percpu_spec.protocol.variants import MACHINES
 
 # blocks of 16 bits, units of 12 pages; with a hidden chunk; and of the kernel's size
 _GEOMETRIES = (
-    Geometry(page=64, unit=768, static=72, reserved=0, dyn=376, largest=384, cpus=2, memcg=True),
-    Geometry(page=64, unit=768, static=38, reserved=132, dyn=310, largest=384, cpus=3),
+    Geometry(page=64, unit=768, static=72, reserved=0, dyn=376, least_unit=384, cpus=2, memcg=True),
+    Geometry(page=64, unit=768, static=38, reserved=132, dyn=310, least_unit=384, cpus=3),
     Geometry(unit=32768, static=4096, reserved=0, dyn=20480, cpus=2),
 )
 _SEEDS = 7

@@ -109,7 +109,8 @@ class Observer:
             chunk = head.next
             steps = 0
             while chunk is not head:
-                yield chunk, place
+                # boot's are never as the free ones, which are destroyed
+                yield chunk, Place.ACTIVE if chunk.immutable and place is Place.FREE else place
                 chunk = chunk.next
                 steps += 1
                 if steps > _LONGEST:

@@ -82,7 +82,7 @@ def _cell(clause: str, outcomes: Sequence[TreeOutcome], variant: str) -> TreeCel
         )
         if example is not None:
             examples.append(example)
-            backings.add(outcome.job.search.backing)
+            backings.add(outcome.job.search.form.backing)
     if examples:
         best = min(examples, key=lambda e: (e.length, len(e.labels))).with_model(variant)
         return TreeCell(clause, "violated", "", evidence, best, backings=frozenset(backings))

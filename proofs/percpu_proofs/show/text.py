@@ -30,7 +30,7 @@ def state_text(state: StatePicture) -> str:
     work = {None: "", True: ", balance work pending", False: ", balance work not pending"}
     counters = [
         f"unit {geometry.unit} bytes, {geometry.unit_pages} pages; populated: {state.populated} "
-        f"pages x {geometry.cpus} units",
+        f"pages x {geometry.units} units",
         f"float {state.float_pages}, low {geometry.empty_low}, high {geometry.empty_high}"
         + work[state.pending],
     ]

@@ -1,108 +1,268 @@
-"""The shape of a recorded machine, from the lines that the kernel prints at boot."""
+"""The shape of a machine, from the lines that its kernel printed at boot, and what it was told."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Final
 
+from percpu_proofs.inputs import InputError
+from percpu_proofs.traces.bootlog import BootLog, FirstChunk, Sizes, read_bootlog
 from percpu_proofs.traces.events import TraceError, problem
 from percpu_proofs.traces.source import lines_of
-from percpu_spec.geometry import Geometry, GeometryError
+from percpu_spec.geometry import PAGE_SIZES, Backing, Geometry, GeometryError
 
-_N = r"(\d{1,18})"  # longer numbers are no sizes
-_PARTS = rf"s{_N} r{_N} d{_N}"
-_SIZES = re.compile(rf"pcpu-alloc: {_PARTS} u{_N} alloc={_N}\*{_N}\s*$")
-_UNITS = re.compile(r"pcpu-alloc:((?: \[\d{1,9}\](?: (?:\d{1,9}|-+))*)+)\s*$")
-_GROUP = re.compile(r"\[(\d{1,9})\]((?: (?:\d{1,9}|-+))*)")
-_EMBEDDED = re.compile(rf"percpu: Embedded {_N} pages/cpu {_PARTS} u{_N}")
-_PAGED = re.compile(rf"percpu: {_N} \d+K pages/cpu {_PARTS}")
-_CPU_IDS = re.compile(r"setup_percpu: NR_CPUS:\d.* nr_cpu_ids:(\d{1,9})\b")
-_PAGE = 4096
-
-
-class Layout(NamedTuple):
-    """A machine's geometry, and its number of units: one a CPU, and those left over in groups."""
-
-    geometry: Geometry
-    units: int
+EARLIEST: Final = 12288
+"""Bytes. PERCPU_DYNAMIC_EARLY_SIZE of older kernels: what they booted with is no question."""
+GROUP_LINES: Final = "lines 'pcpu-alloc: s.. r.. d.. u.. alloc=..' and 'pcpu-alloc: [group] cpu...'"
+WHERE_FROM: Final = (
+    "the kernel prints them at KERN_DEBUG, so `dmesg` has them and a console log has not, unless "
+    "the kernel was booted with ignore_loglevel or loglevel=8"
+)
+NO_LINES: Final = (
+    "the percpu layout: a line 'percpu: Embedded N pages/cpu s.. r.. d.. u..' (KERN_INFO: a "
+    "console log has it unless the kernel was booted with quiet or loglevel=6 or less) or "
+    f"{GROUP_LINES} ({WHERE_FROM}); where later messages have overwritten them, boot with "
+    "log_buf_len=4M"
+)
 
 
-def read_layout(path: Path) -> Layout:
-    """Return the layout of the machine whose boot messages `path` holds (plain or gzip)."""
-    return layout(path, lines_of(path))
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What is known of a machine's layout. Sizes in bytes; None is what the log leaves open.
+
+    pages: the sizes of a page that fit; page_by: what decides between them, in words.
+    """
+
+    where: Path
+    line: int  # that has the sizes
+    static: int
+    reserved: int
+    dyn: int
+    pages: tuple[int, ...]
+    page_by: str
+    unit: int
+    cpus: int | None
+    groups: int | None
+    units: int | None
+    backing: Backing
+    first_chunk: str  # how it is mapped, in words
+    notes: tuple[str, ...]
+
+    @property
+    def page(self) -> int | None:
+        """The page size, if only one fits."""
+        return self.pages[0] if len(self.pages) == 1 else None
+
+    @property
+    def geometry(self) -> Geometry:
+        """The geometry. Raises TraceError if something of it is open, or a kernel would refuse it.
+        """
+        if self.page is None:
+            raise problem(self.where, self.line, self.open_page)
+        if self.cpus is None or self.groups is None:
+            raise problem(self.where, self.line, self.open_cpus)
+        try:
+            return Geometry(
+                unit=self.unit, static=self.static, reserved=self.reserved, dyn=self.dyn,
+                cpus=self.cpus, groups=self.groups, spare=(self.units or self.cpus) - self.cpus,
+                page=self.page, backing=self.backing, early=EARLIEST,
+            ).require_kernel()  # fmt: skip
+        except GeometryError as error:
+            text = f"{self.where}:{self.line}: a layout the kernel would refuse: {error}"
+            raise TraceError(text) from None
+
+    @property
+    def open_page(self) -> str:
+        """What is expected where several page sizes fit."""
+        fit = " or ".join(f"page={page}" for page in self.pages)
+        return f"a log that tells the page size: {fit} fit ({self.page_by}); --geometry tells which"
+
+    @property
+    def open_cpus(self) -> str:
+        """What is expected where the CPUs are open."""
+        return (
+            f"{GROUP_LINES} ({WHERE_FROM}), or --geometry cpus=N,groups=N to tell what they say"
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the layout with plain values only; page_cost and percpu_page are bytes.
+
+        A populated page takes page_cost, and Percpu of /proc/meminfo counts percpu_page for it.
+        """
+        page, whole = self.page, None
+        if page is not None and self.cpus is not None and self.groups is not None:
+            whole = self.geometry.text
+        return {
+            "page": page, "pages": list(self.pages), "page_by": self.page_by,
+            "unit": self.unit, "unit_pages": self.unit // page if page else None,
+            "static": self.static, "reserved": self.reserved, "dyn": self.dyn,
+            "units": self.units, "cpus": self.cpus, "groups": self.groups,
+            "spare": None if self.units is None or self.cpus is None else self.units - self.cpus,
+            "page_cost": page * self.cpus if page and self.cpus else None,
+            "percpu_page": page * self.units if page and self.units else None,
+            "backing": self.backing, "first_chunk": self.first_chunk, "geometry": whole,
+            "notes": list(self.notes),
+        }  # fmt: skip
 
 
-def layout(where: Path, lines: Iterable[tuple[int, str]]) -> Layout:
+def read_layout(path: Path, told: Mapping[str, str] | None = None) -> Layout:
+    """Return the layout of the machine whose boot messages `path` holds (plain or gzip).
+
+    Consoles carry bytes that are no text; none of the layout's lines has some.
+    """
+    return layout(path, lines_of(path, errors="replace"), told)
+
+
+def layout(
+    where: Path, lines: Iterable[tuple[int, str]], told: Mapping[str, str] | None = None
+) -> Layout:
     """Return the layout that numbered boot messages give.
 
-    Sizes in bytes. Raises TraceError if the lines are missing, contradict each other, or give a
-    geometry that the kernel would refuse. Source: pcpu_dump_alloc_info, pcpu_embed_first_chunk.
+    told: sizes by name, for what the messages leave open. Raises TraceError if there are no lines
+    of the layout, or if they contradict each other; InputError if what was told contradicts them.
+    Source: pcpu_build_alloc_info, pcpu_dump_alloc_info, pcpu_embed_first_chunk,
+    pcpu_page_first_chunk.
     """
-    sizes: tuple[int, tuple[int, ...]] | None = None
-    embedded: tuple[int, tuple[int, ...]] | None = None
-    groups: dict[int, list[int]] = {}
-    allocations: list[tuple[int, int, str]] = []  # line, units, as printed
-    cpu_ids: tuple[int, int] | None = None
-    cpus: set[int] = set()
-    for number, line in lines:
-        if match := _EMBEDDED.search(line) or _PAGED.search(line):
-            embedded = number, tuple(map(int, match.groups()))
-        elif match := _SIZES.search(line):
-            sizes = number, tuple(map(int, match.groups()))
-        elif match := _CPU_IDS.search(line):
-            cpu_ids = number, int(match[1])
-        elif "pcpu-alloc:" in line:
-            match = _UNITS.search(line)
-            if match is None:
-                raise problem(where, number, "pcpu-alloc: [group] cpu...", line)
-            for group, units in _GROUP.findall(match[1]):
-                allocations.append((number, len(units.split()), line))
-                of_group = groups.setdefault(int(group), [])
-                for unit in units.split():
-                    if not unit.startswith("-"):
-                        if int(unit) in cpus:
-                            raise problem(where, number, f"CPU {unit} in one unit only", line)
-                        cpus.add(int(unit))
-                        of_group.append(int(unit))
-    if sizes is None:
-        raise problem(where, None, "a line 'pcpu-alloc: s.. r.. d.. u.. alloc=..' of the boot")
-    number, (static, reserved, dyn, unit, atoms, atom) = sizes
-    if not cpus:
-        raise problem(where, number, "lines 'pcpu-alloc: [group] cpu...' after this one")
-    _agree(where, embedded, (static, reserved, dyn, unit))
-    if not unit or atoms * atom % unit or not atoms * atom:
-        raise problem(where, number, "alloc=N*M of whole units", f"alloc={atoms}*{atom} u{unit}")
-    per_allocation = atoms * atom // unit
-    for at, units, line in allocations:
-        if units != per_allocation:
-            raise problem(where, at, f"{per_allocation} units behind each [group]", line)
-    if cpu_ids is not None and max(cpus) + 1 != cpu_ids[1]:
-        expected = f"nr_cpu_ids:{max(cpus) + 1}, as the pcpu-alloc lines say"
-        raise problem(where, cpu_ids[0], expected, str(cpu_ids[1]))
-    try:
-        geometry = Geometry(
-            unit=unit,
-            static=static,
-            reserved=reserved,
-            dyn=dyn,
-            cpus=len(cpus),
-            groups=len(groups),
-        ).require_kernel()
-    except GeometryError as error:
-        raise TraceError(f"{where}:{number}: a layout the kernel would refuse: {error}") from None
-    return Layout(geometry, per_allocation * len(allocations))
+    log = read_bootlog(where, lines)
+    parts = log.sizes or log.first_chunk
+    if parts is None:
+        raise problem(where, None, NO_LINES)
+    _agree(log)
+    cpus = [cpu for one in log.allocations for cpu in one.cpus if cpu is not None]
+    groups = {one.group for one in log.allocations}
+    units = sum(len(one.cpus) for one in log.allocations)
+    first, smp = log.first_chunk, parts.static > 0
+    pages, page_by = _page(log, parts, smp)
+    found = Layout(
+        where, parts.line, parts.static, parts.reserved, parts.dyn, pages, page_by,
+        _unit(parts, pages), len(cpus) or None, len(groups) or None, units or None,
+        "vm" if smp and not log.is_km else "km", _mapped(first, smp), tuple(_notes(log)),
+    )  # fmt: skip
+    return _with_told(found, told or {})
 
 
-def _agree(
-    where: Path, embedded: tuple[int, tuple[int, ...]] | None, sizes: tuple[int, int, int, int]
-) -> None:
-    """Check the first-chunk line, if there was one, against the sizes and the pages they need."""
-    if embedded is None:
-        return
-    number, (pages, *printed) = embedded
-    if tuple(printed) != sizes[: len(printed)]:
-        raise problem(where, number, "the sizes of the pcpu-alloc line", str(tuple(printed)))
-    if len(printed) == 4 and pages != -(-sum(sizes[:3]) // _PAGE):
-        raise problem(where, number, "as many pages as s, r and d fill", str(pages))
+def _unit(parts: Sizes | FirstChunk, pages: tuple[int, ...]) -> int:
+    """Return the size of a unit; where pages are mapped one by one it is as many as printed."""
+    if isinstance(parts, Sizes) or parts.unit is not None:
+        return parts.unit or 0
+    return parts.pages * pages[0]
+
+
+def _agree(log: BootLog) -> None:
+    """Check the lines against each other. Raises TraceError."""
+    where, first, sizes = log.where, log.first_chunk, log.sizes
+    if first is not None and sizes is not None:
+        printed = first.static, first.reserved, first.dyn, first.unit or sizes.unit
+        if printed != (sizes.static, sizes.reserved, sizes.dyn, sizes.unit):
+            raise problem(where, first.line, "the sizes of the pcpu-alloc line", str(printed))
+    units = len(log.allocations[0].cpus) if log.allocations else 0
+    if sizes is not None:
+        whole = sizes.atoms * sizes.atom
+        if not sizes.unit or not whole or whole % sizes.unit:
+            got = f"alloc={sizes.atoms}*{sizes.atom} u{sizes.unit}"
+            raise problem(where, sizes.line, "alloc=N*M of whole units", got)
+        units = whole // sizes.unit
+    seen: set[int] = set()
+    for line, _, cpus in log.allocations:
+        if len(cpus) != units:
+            raise problem(where, line, f"{units} units behind each [group]", f"{len(cpus)}")
+        for cpu in cpus:
+            if cpu is not None and cpu in seen:
+                raise problem(where, line, f"CPU {cpu} in one unit only")
+            seen |= set() if cpu is None else {cpu}
+    ids = log.setup_ids
+    if ids is not None and seen and max(seen) + 1 != ids[1]:
+        expected = f"nr_cpu_ids:{max(seen) + 1}, as the pcpu-alloc lines say"
+        raise problem(where, ids[0], expected, str(ids[1]))
+
+
+def _page(log: BootLog, parts: Sizes | FirstChunk, smp: bool) -> tuple[tuple[int, ...], str]:
+    """Return the page sizes that fit all that is printed, and what decides, in words.
+
+    Raises TraceError if none does.
+    """
+    where, first, sizes = log.where, log.first_chunk, log.sizes
+    total = parts.static + parts.reserved + parts.dyn
+    fit = [page for page in PAGE_SIZES if not parts.unit or parts.unit % page == 0]
+    by = f"a unit of {parts.unit} bytes is of whole pages"
+    if sizes is not None:
+        fit = [page for page in fit if sizes.atom % page == 0]
+    if first is not None:
+        fit = [page for page in fit if first.page in (None, page) and first.holds(page)]
+        by = f"{first.pages} pages/cpu hold s+r+d, {total} bytes"
+        if first.page is not None:
+            by = f"line {first.line} prints it"
+        if not fit:
+            expected = "as many pages as s, r and d fill"
+            raise problem(where, first.line, expected, str(first.pages))
+    whole = [page for page in fit if total % page == 0]  # so fills them pcpu_build_alloc_info
+    if smp and first is None and not whole:
+        raise problem(where, parts.line, "s, r and d that fill whole pages", str(total))
+    if smp and whole:
+        fit = whole
+    if len(fit) > 1 and log.page is not None:
+        fit = [page for page in fit if page == log.page[1]]
+        by = f"the order of a hash table, line {log.page[0]}"
+    if not fit:
+        got = f"s+r+d {total}, u{parts.unit}"
+        raise problem(where, parts.line, f"sizes of whole pages of one size ({by})", got)
+    return tuple(fit), by
+
+
+def _mapped(first: FirstChunk | None, smp: bool) -> str:
+    if not smp:
+        return "one block without static part: a kernel without SMP"
+    if first is None:
+        return "not told"
+    return "embedded in linear memory" if first.page is None else "page by page in vmalloc space"
+
+
+def _notes(log: BootLog) -> Iterable[str]:
+    if log.fallback:
+        yield f"the first chunk could not be embedded: {'; '.join(log.fallback)}"
+    if not log.allocations:
+        yield f"CPUs, groups and units are not in this log; {GROUP_LINES} tell them ({WHERE_FROM})"
+        if log.cpu_ids is not None:
+            yield f"at most {log.cpu_ids[1]} CPUs, by nr_cpu_ids in line {log.cpu_ids[0]}"
+
+
+def _with_told(found: Layout, told: Mapping[str, str]) -> Layout:
+    """Return the layout with what was told in the place of what is open. Raises InputError."""
+    spare = None if found.units is None or found.cpus is None else found.units - found.cpus
+    possible: dict[str, tuple[Any, ...]] = {  # empty: anything
+        "page": found.pages, "unit": (found.unit,), "static": (found.static,),
+        "reserved": (found.reserved,), "dyn": (found.dyn,), "spare": _known(spare),
+        "cpus": _known(found.cpus), "groups": _known(found.groups),
+        "backing": (found.backing,) if found.backing == "km" else ("vm", "km"),
+    }  # fmt: skip
+    values: dict[str, Any] = {}
+    for name, text in told.items():
+        if name not in possible:
+            raise InputError("--geometry", None, f"one of {', '.join(possible)}", name)
+        value = text if name == "backing" else _number(name, text)
+        if possible[name] and value not in possible[name]:
+            why = found.page_by if name == "page" else "as the boot messages say"
+            expected = f"{' or '.join(f'{name}={fit}' for fit in possible[name])}: {why}"
+            raise InputError("--geometry", None, expected, text)
+        values[name] = value
+    if "page" in values:
+        found = replace(found, pages=(values["page"],), page_by="told")
+    cpus = values.get("cpus", found.cpus)
+    units = found.units if found.units or cpus is None else cpus + values.get("spare", 0)
+    return replace(
+        found, cpus=cpus, units=units, groups=values.get("groups", found.groups),
+        backing=values.get("backing", found.backing),
+    )  # fmt: skip
+
+
+def _known(size: int | None) -> tuple[int, ...]:
+    return () if size is None else (size,)
+
+
+def _number(name: str, text: str) -> int:
+    if not re.fullmatch(r"\d{1,18}", text, re.ASCII):
+        raise InputError("--geometry", None, f"{name}= and a whole number", text)
+    return int(text)

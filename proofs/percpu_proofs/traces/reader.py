@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -44,7 +44,6 @@ class Run:
     name: str
     trace: Trace
     geometry: Geometry
-    units: int  # of the machine: one a CPU, and those left over in groups
     boot: Path  # the boot messages
     states: dict[str, Path]
 
@@ -74,10 +73,13 @@ def read_trace(path: Path) -> Trace:
     return Trace(path, events, numbers)
 
 
-def read_run(path: Path, boot: Path | None = None) -> Run:
+def read_run(
+    path: Path, boot: Path | None = None, told: Mapping[str, str] | None = None
+) -> Run:
     """Return the run in folder `path`, or of the trace file `path` with what stands beside it.
 
-    `boot` are the boot messages, if they do not stand there.
+    `boot` are the boot messages, if they do not stand there; `told` are sizes by name, for what
+    they leave open.
 
     Raises TraceError if the trace or the boot messages with the layout are missing, or if the
     trace's own statistics tell of lost events.
@@ -103,7 +105,7 @@ def read_run(path: Path, boot: Path | None = None) -> Run:
         if not file.name.startswith("phase.")
     }
     name = path.name if path.is_dir() else f"{folder.name}/{path.name}"
-    return Run(name, trace, *read_layout(boot), boot, states)
+    return Run(name, trace, read_layout(boot, told).geometry, boot, states)
 
 
 def _first(folder: Path, names: Sequence[str]) -> Path | None:

@@ -117,24 +117,21 @@ class Snapshot:
             yield from chunks
 
 
-def read_snapshot(path: Path, geometry: Geometry, units: int | None = None) -> Snapshot:
+def read_snapshot(path: Path, geometry: Geometry) -> Snapshot:
     """Return the state recorded in `path`, plain or gzip; `geometry` is the machine's layout.
-
-    `units` counts the units of the machine, as many as CPUs if not given.
 
     Raises TraceError for a malformed line, or a state that does not fit the layout.
     """
     phase = path.name.split(".")[0]
-    return _Reader(path, geometry, units or geometry.cpus).snapshot(phase, lines_of(path))
+    return _Reader(path, geometry).snapshot(phase, lines_of(path))
 
 
 class _Reader:
     """Reads one state file; keeps the line for messages."""
 
-    def __init__(self, path: Path, geometry: Geometry, units: int) -> None:
+    def __init__(self, path: Path, geometry: Geometry) -> None:
         self.path = path
         self.geometry = geometry
-        self.units = units
         self.line = 0
         self.globals: dict[str, str] = {}
         self.lines: dict[str, int] = {}  # of the globals
@@ -214,7 +211,7 @@ class _Reader:
         wanted = {
             "pcpu_unit_size": self.geometry.unit,
             "pcpu_unit_pages": self.geometry.unit_pages,
-            "pcpu_nr_units": self.units,
+            "pcpu_nr_units": self.geometry.units,
             "pcpu_nr_groups": self.geometry.groups,
         }
         for name, value in wanted.items():

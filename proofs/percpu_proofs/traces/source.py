@@ -19,20 +19,20 @@ def is_gzip(path: Path) -> bool:
         raise TraceError(f"{path}: expected a readable file: {error.strerror}") from None
 
 
-def lines_of(path: Path) -> Iterator[tuple[int, str]]:
+def lines_of(path: Path, *, errors: str = "strict") -> Iterator[tuple[int, str]]:
     """Yield (line number from 1, line without its end).
 
     Raises TraceError for a file that cannot be opened, a truncated or damaged gzip stream, and
-    bytes that are no text.
+    bytes that are no text, unless errors has something else done with them (codecs).
     """
     number = 0
     try:
         if is_gzip(path):
-            with gzip.open(path, "rt", encoding="utf-8", newline="\n") as packed:
+            with gzip.open(path, "rt", encoding="utf-8", errors=errors, newline="\n") as packed:
                 for number, line in enumerate(packed, 1):
                     yield number, line.rstrip("\r\n")
         else:
-            with path.open(encoding="utf-8", newline="\n") as plain:
+            with path.open(encoding="utf-8", errors=errors, newline="\n") as plain:
                 for number, line in enumerate(plain, 1):
                     yield number, line.rstrip("\r\n")
     except EOFError:

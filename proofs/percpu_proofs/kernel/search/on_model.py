@@ -37,7 +37,8 @@ def on_model(
     the model stops at other points.
     """
     if clause not in variant_class(variant).EXPECTED:
-        return OnModel(None, f"{variant}, the model of the kernel without a patch, holds {clause}")
+        reason = f"{variant}, the model of the kernel without a patch, does not declare {clause}"
+        return OnModel(None, reason)
     if any(rung.refused for rung in rungs):
         return OnModel(None, "requests were refused: the model is refused others")
     alone, together = _parts(rungs)

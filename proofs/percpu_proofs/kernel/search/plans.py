@@ -13,10 +13,10 @@ from typing import Any
 from percpu_proofs.explore.alphabets import CRUMBS, EDGES, PAGES, QUARTERS
 from percpu_proofs.explore.scenario import KERNEL_32K, Scenario
 from percpu_proofs.explore.scenarios import SCENARIOS
+from percpu_proofs.kernel.build import Form
 from percpu_proofs.kernel.instance import ACCESS
 from percpu_proofs.kernel.search.compiled import ALL_POINTS, LOCKS, SearchPlan
 from percpu_proofs.oplist import Operation, parse_operations
-from percpu_spec.geometry import Backing
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +29,9 @@ class TreeSearch:
     noted: bool = False  # accesses without pcpu_lock are noted
 
     @property
-    def backing(self) -> Backing:
-        """The backing that the tree is compiled with."""
-        return self.plan.geometry.backing
+    def form(self) -> Form:
+        """The form that the tree is compiled in."""
+        return Form.of(self.plan.geometry)
 
     @property
     def bound(self) -> str:

@@ -13,7 +13,7 @@ from typing import Final
 
 from percpu_proofs import data
 from percpu_proofs.inputs import InputError
-from percpu_proofs.kernel.build import Library, compile_search, compile_tree
+from percpu_proofs.kernel.build import Form, Library, compile_search, compile_tree
 from percpu_proofs.kernel.changes import counts_every_unit
 from percpu_proofs.kernel.instance import KernelStopped
 from percpu_proofs.kernel.model import Model, probe
@@ -23,7 +23,6 @@ from percpu_proofs.kernel.search.job import TreeJob, TreeOutcome
 from percpu_proofs.kernel.search.plans import TreeSearch
 from percpu_proofs.kernel.search.refusal import refuses
 from percpu_proofs.kernel.tree import BACKINGS, Tree, copy_tree, read_tree, unpack
-from percpu_spec.geometry import Backing
 
 BASE: Final = "base"
 PATCHED: Final = "patched"
@@ -31,23 +30,23 @@ PATCHED: Final = "patched"
 
 @dataclass(slots=True)
 class CompiledTree:
-    """A tree with its searches compiled, each backing when it is asked for first."""
+    """A tree with its searches compiled, each form when it is asked for first."""
 
     name: str  # base or patched
     tree: Tree
     folder: Path
     stub: Path | None
-    libraries: dict[tuple[Backing, bool], Library] = field(default_factory=dict)
+    libraries: dict[tuple[Form, bool], Library] = field(default_factory=dict)
     _model: Model | None = None
     _km_counts: bool | None = None
 
     def library(self, search: TreeSearch) -> Library:
         """Return the library for a search. Raises InputError for a tree that does not compile."""
-        wanted = search.backing, search.noted
+        wanted = search.form, search.noted
         if wanted not in self.libraries:
             self.folder.mkdir(parents=True, exist_ok=True)
             self.libraries[wanted] = compile_search(
-                self.tree, self.folder, search.backing,
+                self.tree, self.folder, search.form,
                 stub=self.stub, noted=search.noted, shared=self.folder.parent,
             )  # fmt: skip
         return self.libraries[wanted]
@@ -65,7 +64,7 @@ class CompiledTree:
     def km_counts(self) -> bool:
         """Return whether km counts a chunk's pages once for each unit. Raises InputError."""
         if self._km_counts is None:
-            km = compile_tree(self.tree, self.folder, "km", stub=self.stub)
+            km = compile_tree(self.tree, self.folder, Form("km"), stub=self.stub)
             self._km_counts = counts_every_unit(km)
         return self._km_counts
 
@@ -100,7 +99,7 @@ def jobs_for(trees: Sequence[CompiledTree], searches: Sequence[TreeSearch]) -> l
     asking = [one for one in searches if one.plan.refuses and not one.plan.programs]
     if asking and not refuses(trees[0].library(asking[0])):
         searches = [one for one in searches if one not in asking]
-    one_of_each = {(search.backing, search.noted): search for search in searches}.values()
+    one_of_each = {(search.form, search.noted): search for search in searches}.values()
     for search in one_of_each:  # what is the same for all is compiled with the first
         trees[0].library(search)
     with ThreadPoolExecutor() as pool:  # the compiler's processes side by side
@@ -117,14 +116,14 @@ def left_out(
 ) -> dict[str, str]:
     """Return the searches that cannot be made on all of the trees, each with why not."""
     lacking = {
-        BACKINGS[search.backing]
+        BACKINGS[search.form.backing]
         for search in searches
-        if not all(tree.tree.has(search.backing) for tree in trees)
+        if not all(tree.tree.has(search.form.backing) for tree in trees)
     }
     return {
-        search.name: f"the tree has no {BACKINGS[search.backing]}"
+        search.name: f"the tree has no {BACKINGS[search.form.backing]}"
         for search in searches
-        if BACKINGS[search.backing] in lacking
+        if BACKINGS[search.form.backing] in lacking
     }
 
 

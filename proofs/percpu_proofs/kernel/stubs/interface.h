@@ -35,7 +35,7 @@ extern long percpu_asked; // the sum of all counts
 
 struct percpu_shape {
     long unit, static_size, reserved, dyn;
-    int cpus, groups, memcg, async_enabled;
+    int cpus, groups, spare, memcg, async_enabled; // spare: units that belong to no CPU
 };
 
 extern int percpu_refuses; // a free that names no live area is refused: it may be asked for

@@ -177,6 +177,8 @@ void percpu_note_freed(void *memory)
 {
     for (int n = 0; n < nr_live; n++) // without the event that tells
         if (live[n].chunk == memory) {
+            if (live[n].id <= 0)
+                percpu_stop(PERCPU_BUG, "LIST-1: a chunk that boot has made is destroyed");
             forget_live(n);
             break;
         }
@@ -216,7 +218,7 @@ void percpu_chunk_destroyed(void *base)
 
 static struct pcpu_alloc_info *layout(const struct percpu_shape *shape)
 {
-    struct pcpu_alloc_info *info = pcpu_alloc_alloc_info(shape->groups, shape->cpus);
+    struct pcpu_alloc_info *info = pcpu_alloc_alloc_info(shape->groups, shape->cpus + shape->spare);
     unsigned int *cpus = info->groups[0].cpu_map;
     unsigned long offset = 0;
 
@@ -225,14 +227,17 @@ static struct pcpu_alloc_info *layout(const struct percpu_shape *shape)
     info->dyn_size = (size_t)shape->dyn;
     info->unit_size = info->alloc_size = (size_t)shape->unit;
     info->atom_size = PAGE_SIZE;
-    for (int group = 0, cpu = 0; group < shape->groups; group++) {
+    for (int group = 0, cpu = 0, unit = 0; group < shape->groups; group++) {
         struct pcpu_group_info *this = &info->groups[group];
+        int here = shape->cpus / shape->groups + (group < shape->cpus % shape->groups);
 
-        this->nr_units = shape->cpus / shape->groups + (group < shape->cpus % shape->groups);
         this->base_offset = offset;
-        this->cpu_map = cpus + cpu;
-        for (int i = 0; i < this->nr_units; i++, cpu++)
+        this->cpu_map = cpus + unit;
+        for (int i = 0; i < here; i++, cpu++)
             this->cpu_map[i] = (unsigned int)cpu;
+        here += shape->spare / shape->groups + (group < shape->spare % shape->groups);
+        this->nr_units = here; // those behind the CPUs' belong to none
+        unit += here;
         offset += (unsigned long)(this->nr_units + 1) * info->unit_size; // a unit's gap between
     }
     percpu_set_span(offset);

@@ -69,11 +69,14 @@ void percpu_free(void *memory);
 #define kcalloc(count, size, gfp) percpu_zalloc((count) * (size), gfp)
 #define kvcalloc(count, size, gfp) percpu_zalloc((count) * (size), gfp)
 #define memblock_alloc(size, align) percpu_boot_zalloc(size)
+#define memblock_alloc_from(size, align, from) percpu_boot_zalloc(size)
 #define memblock_alloc_or_panic(size, align) percpu_boot_zalloc(size)
 #define memblock_free(memory, size) percpu_free(memory)
 #define memblock_free_early(physical, size) percpu_free((void *)(physical)) // up to 5.15
 #define kmemleak_alloc_percpu(pointer, size, gfp) ((void)0)
 #define kmemleak_free_percpu(pointer) ((void)0)
+#define kmemleak_ignore_phys(address) ((void)0)
+#define MAX_DMA_ADDRESS 0UL
 
 // pages: a block of one allocation is one page here, which the km backing indexes
 struct page {

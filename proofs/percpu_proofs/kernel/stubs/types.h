@@ -27,8 +27,11 @@ typedef unsigned long long __u64;
 typedef unsigned int gfp_t;
 typedef uintptr_t phys_addr_t;
 
-// How the library was configured: SMP, memory cgroups, an architecture that sets itself up.
+// How the library was configured: SMP or one CPU, memory cgroups, an architecture that sets itself
+// up, a size of pages.
+#ifndef PERCPU_UP
 #define CONFIG_SMP 1
+#endif
 #define CONFIG_MEMCG 1
 #define CONFIG_MEMCG_KMEM 1
 #define CONFIG_HAVE_SETUP_PER_CPU_AREA 1
@@ -89,7 +92,7 @@ typedef uintptr_t phys_addr_t;
 #define might_sleep() ((void)0)
 #define might_alloc(gfp) ((void)(gfp))
 
-#define PAGE_SHIFT 12
+#define PAGE_SHIFT PERCPU_PAGE_SHIFT
 #define PAGE_SIZE (1UL << PAGE_SHIFT)
 #define PAGE_MASK (~(PAGE_SIZE - 1))
 #define BITS_PER_LONG 64

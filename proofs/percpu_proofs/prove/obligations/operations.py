@@ -111,13 +111,13 @@ def alloc_without_memory(cls: Cls, choose: Choices, size: Size) -> Wrong:
     "operations.Operations.alloc_percpu",
     words="a free chunk of {pages} pages; sizes around 0, a granule, the largest, half a unit; "
     "alignments around the granule and the page",
-    small=Size(3, 2),
+    small=Size(4, 2),
     large=Size(4, 4),
 )
 def illegal_requests(cls: Cls, choose: Choices, size: Size) -> Wrong:
     """An illegal size or alignment is refused without a change; a legal one is rounded (API-4)."""
     half = size.pages * size.bits * 2
-    scene = Scene(cls, choose, size, lock=False, largest=half)
+    scene = Scene(cls, choose, size, lock=False, least_unit=half)
     geometry = scene.geometry
     scene.put(scene.chunk([0] * (size.pages * size.bits), [1] * size.pages))
     asked = (0, 1, 3, 4, 5, geometry.largest - 1, geometry.largest, geometry.largest + 1)

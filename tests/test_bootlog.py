@@ -1,0 +1,152 @@
+"""Boot messages as people have them: page size, units and CPUs are read, or said to be open."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import pytest
+
+from percpu_proofs.inputs import InputError
+from percpu_proofs.traces import TraceError, layout
+from percpu_proofs.traces.layout import Layout
+
+UP = "pcpu-alloc: s0 r0 d32768 u32768 alloc=1*32768\npcpu-alloc: [0] 0 "
+ARM = """\
+[    0.000000] percpu: Embedded 3 pages/cpu s127832 r8192 d60584 u196608
+[    0.000000] pcpu-alloc: s127832 r8192 d60584 u196608 alloc=3*65536
+[    0.000000] pcpu-alloc: [0] 0 [0] 1 """
+X86 = """\
+setup_percpu: NR_CPUS:8192 nr_cpumask_bits:6 nr_cpu_ids:6 nr_node_ids:2
+percpu: Embedded 61 pages/cpu s212992 r8192 d28672 u262144
+pcpu-alloc: s212992 r8192 d28672 u262144 alloc=1*1048576
+pcpu-alloc: [0] 0 2 4 - [1] 1 3 5 - """
+
+
+def read(text: str, **told: str) -> Layout:
+    return layout(Path("dmesg"), enumerate(dedent(text).split("\n"), 1), told)
+
+
+def quoted(text: str) -> str:
+    """Return a text as a mail quotes it, broken at about 40 columns."""
+    lines = []
+    for line in text.split("\n"):
+        words = line.split(" ")
+        while words:
+            part = words.pop(0)
+            while words and len(part) + len(words[0]) < 40:
+                part += " " + words.pop(0)
+            lines.append(f"> {part}")
+    return "\n".join(lines)
+
+
+def prefixed(text: str, prefix: str) -> str:
+    return "\n".join(prefix + line.removeprefix("[    0.000000] ") for line in text.split("\n"))
+
+
+READ: list[tuple[str, str, dict[str, Any]]] = [
+    ("arm64, 64K", ARM, {"page": 65536, "unit_pages": 3, "cpus": 2, "groups": 1, "spare": 0}),
+    ("spare units", X86, {"page": 4096, "cpus": 6, "units": 8, "page_cost": 6 * 4096,
+                          "percpu_page": 8 * 4096, "groups": 2}),
+    ("16K", "percpu: Embedded 8 pages/cpu s88576 r8192 d34304 u131072",
+     {"page": 16384, "unit_pages": 8, "cpus": None, "page_cost": None, "geometry": None}),
+    ("8K", "percpu: Embedded 12 pages/cpu s48128 r8192 d41984 u131072", {"page": 8192}),
+    ("4K of a unit of 64K multiples", "percpu: Embedded 48 pages/cpu s127832 r8192 d60584 u196608",
+     {"page": 4096, "unit_pages": 48}),
+    ("rounded up", "percpu: Embedded 3 pages/cpu s127832 r8192 d60583 u196608", {"page": 65536}),
+    ("address", "PERCPU: Embedded 11 pages/cpu @ffff88003fc00000 s13184 r8192 d23680 u262144",
+     {"page": 4096}),
+    ("no address", "percpu: Embedded 3 pages/cpu @          (null) s127448 r8192 d60968 u196608",
+     {"page": 65536}),
+    ("page by page", "percpu: 28 4K pages/cpu s85784 r8192 d20712",
+     {"page": 4096, "unit": 114688, "first_chunk": "page by page in vmalloc space"}),
+    ("page by page, 64K", "PERCPU: 3 64K pages/cpu @(____ptrval____) s127448 r8192 d60968",
+     {"page": 65536, "unit": 196608}),
+    ("page by page, the least unit", "percpu: 8 4K pages/cpu s3072 r0 d21504",
+     {"page": 4096, "unit": 32768}),
+    ("UP", UP, {"page": None, "pages": [4096, 8192, 16384, 32768], "backing": "km", "cpus": 1,
+                "static": 0, "unit_pages": None}),
+    ("UP with a table", UP + "\nDentry cache hash table entries: 2048 (order: 0, 16384 bytes)",
+     {"page": 16384, "unit_pages": 2}),
+    ("a small table", UP + "\nMount-cache hash table entries: 512 (order: -2, 2048 bytes, linear)",
+     {"page": 8192}),
+    ("a table of odd buckets", UP + "\nTCP bind hash table entries: 512 (order: 1, 12288 bytes)",
+     {"page": 4096}),
+    ("km", "percpu: wasting 4 pages per chunk\n" + ARM, {"backing": "km"}),
+    ("groups without sizes", "\n".join(ARM.split("\n")[::2]), {"page": 65536, "cpus": 2}),
+    ("sizes without groups", ARM.rpartition("\n")[0], {"page": 65536, "cpus": None}),
+    ("quoted and broken", quoted(ARM), {"page": 65536, "cpus": 2}),
+    ("quoted and broken, spare", quoted(X86.partition("\n")[2]), {"cpus": 6, "units": 8}),
+    ("level", prefixed(ARM, "<7>[    0.000000] "), {"cpus": 2}),
+    ("kmsg", prefixed(ARM, "7,42,0,-;"), {"cpus": 2}),
+    ("caller", prefixed(ARM, "[    0.000000][    T0] "), {"cpus": 2}),
+    ("syslog", prefixed(ARM, "Nov  3 10:00:01 box kernel: [    0.000000] "), {"cpus": 2}),
+    ("iso", prefixed(ARM, "2025-11-03T10:00:01,000000+00:00 "), {"cpus": 2}),
+    ("decoded", prefixed(ARM, "kern  :debug : [Mon Nov  3 10:00:01 2025] "), {"cpus": 2}),
+    ("coloured", ARM.replace("percpu: ", "\x1b[33mpercpu: \x1b[0m"), {"page": 65536, "cpus": 2}),
+    ("printed twice", ARM.split("\n")[0] + "\n" + ARM + "\n" + ARM, {"page": 65536, "cpus": 2}),
+    ("a rule below", ARM + "\n---\n", {"cpus": 2}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "wanted"), [row[1:] for row in READ], ids=[r[0] for r in READ])
+def test_read(text: str, wanted: dict[str, Any]) -> None:
+    fields = read(text).as_json()
+    assert {name: fields[name] for name in wanted} == wanted
+
+
+def test_what_is_read_is_a_geometry() -> None:
+    g = read(ARM).geometry
+    assert (g.page, g.unit, g.unit_pages, g.largest) == (65536, 196608, 3, 65536)
+    assert read(X86).geometry.units == 8
+
+
+BAD = [
+    ("nothing", "rubbish", "KERN_DEBUG.*`dmesg`.*ignore_loglevel.*log_buf_len"),
+    ("open page", UP, r":1: .*page=4096 or page=8192 or page=16384 or page=32768 fit.*--geometry"),
+    ("console", ARM.split("\n")[0], r":1: expected lines 'pcpu-alloc: .*or --geometry cpus=N"),
+    ("cut", "percpu: Embedded 3 pages/cpu s127448", ":1: expected percpu: N pages/cpu s.. r.. d"),
+    ("no page", "percpu: Embedded 5 pages/cpu s127832 r8192 d60584 u196608", ":1: expected as m"),
+    ("page too small", "percpu: 3 4K pages/cpu s127448 r8192 d60968", ":1: expected as many pages"),
+    ("another table", UP + "\nx hash table entries: 2 (order: 0, 65536 bytes)", ":1: expected"),
+    ("groups alone", UP.split("\n")[1], "dmesg: expected the percpu layout"),
+    ("uneven", "percpu: Embedded 3 pages/cpu s127448 r8192 d60968 u196608\n"
+     "pcpu-alloc: [0] 0 [0] 1 2",
+     ":2: expected 1 units behind each"),
+    ("two boots", ARM + "\n" + ARM.replace("s127832", "s127828").replace("d60584", "d60588"),
+     ":4: expected the messages of one boot; line 1 tells of another"),
+    ("two boots, CPUs", ARM + "\n" + ARM.replace("[0] 1", "[0] 2"), ":6: expected the messages of"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "message"), [row[1:] for row in BAD], ids=[r[0] for r in BAD])
+def test_what_is_not_told_is_not_guessed(text: str, message: str) -> None:
+    with pytest.raises(TraceError, match=message):
+        _ = read(text).geometry
+
+
+def test_what_is_open_may_be_told() -> None:
+    assert read(UP, page="16384").geometry.unit_pages == 2
+    console = ARM.split("\n")[0]
+    g = read(console, cpus="4", groups="2", spare="2").geometry
+    assert (g.cpus, g.groups, g.units, g.page) == (4, 2, 6, 65536)
+    assert read(ARM, page="65536", cpus="2").geometry.cpus == 2
+    assert read(ARM, backing="km").geometry.backing == "km"
+
+
+TOLD = [
+    (UP, {"page": "65536"}, r"page=4096 or .* a unit of 32768 bytes is of whole pages, .*'65536'"),
+    (ARM, {"page": "4096"}, r"expected page=65536: 3 pages/cpu hold s\+r\+d, 196608 bytes"),
+    (ARM, {"cpus": "4"}, "expected cpus=2: as the boot messages say, found '4'"),
+    (X86, {"spare": "0"}, "expected spare=2: as the boot messages say"),
+    (UP, {"backing": "vm"}, "expected backing=km"),
+    (UP, {"page": "4K"}, "page= and a whole number"),
+    (UP, {"memcg": "1"}, "expected one of page, unit"),
+]
+
+
+@pytest.mark.parametrize(("text", "told", "message"), TOLD)
+def test_what_is_told_must_fit(text: str, told: dict[str, str], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        read(text, **told)
