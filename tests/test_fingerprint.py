@@ -121,6 +121,7 @@ def test_what_the_locks_protect_tells_states_apart(field: str) -> None:
 def test_what_is_around_tells_states_apart(field: str) -> None:
     world = world_of()
     assert world.step(4).gap is not None
+    world.handles[3] = world.allocator.first_chunk, 0
     before = world.shared()
     AROUND[field](world)
     assert world.shared() != before

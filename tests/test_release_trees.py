@@ -42,7 +42,7 @@ def compared(into: Path, *edits: Change) -> tuple[Model, Tally]:
     library = compile_tree(edited(into / "tree", *edits), into, flags=("-O1",))
     model = probe(library)
     tally = run_task(Task(library, model, 3, True, cases=2, operations=300))
-    tally.add(run_task(Task(library, model, 3, True, schedules=20)))
+    tally.add(run_task(Task(library, model, 3, True, schedules=60)))
     return model, tally
 
 

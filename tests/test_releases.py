@@ -238,3 +238,8 @@ def test_a_clause_is_explained_by_release() -> None:
     assert [row["variant"] for row in rows if row["breaks it"] == "no"] == ["linux_mm"]
     assert len(rows) == len(HAS)
     assert explain("MAP-1")["by_release"] == []
+
+
+def test_trees_of_every_variant_were_compared() -> None:
+    names = {of_release(tree.split()[0]) or "linux_mm" for tree in written.COMPARED}
+    assert names == {*HAS}

@@ -155,6 +155,13 @@ def test_the_last_operation_alone_is_searched_unless_a_pair_has_its_schedules(
     )
 
 
+def test_a_job_is_run_by_its_engine() -> None:
+    hunted, listed = (
+        run(Job("linux_6_12", engine, "pages", most=20)).how for engine in ("hunt", "sequences")
+    )
+    assert "at once" in hunted and "at once" not in listed
+
+
 def test_lists_are_searched_by_length() -> None:
     search = searched("sequences", "quarters", "linux_6_12", 3)
     lengths = [[sum(o[0] != "b" for o in ops) for ops in level] for level in search.levels]

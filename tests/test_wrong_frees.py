@@ -42,7 +42,7 @@ TREE = pytest.mark.skipif(not FOUND, reason=MISSING)
 
 
 class Refusing(Linux612):
-    """What a variant of 7.1 changes: one line."""
+    """What a variant of 7.0 changes: one line."""
 
     __slots__ = ()
 
@@ -216,7 +216,7 @@ REFUSE = Bug(
     "size = pcpu_free_area(chunk, off); if (!size) { "
     "spin_unlock_irqrestore(&pcpu_lock, flags); WARN_ON_ONCE(1); return; }",
 )  # fmt: skip
-"""6.12 made to refuse as 7.1 does, in our own words; statistics are not compiled in."""
+"""6.12 made to refuse as 7.0 does, in our own words; statistics are not compiled in."""
 
 UNDONE = {
     "no warning": (r"WARN_ON_ONCE\(1\); return;", "return;", "without a warning"),

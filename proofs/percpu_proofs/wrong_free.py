@@ -1,6 +1,6 @@
 """Frees that API-2 forbids: a second free, an address inside an area, one that nobody was given.
 
-Where a kernel refuses such a free (7.1 and later: nothing changes, a warning is raised) the
+Where a kernel refuses such a free (7.0 and later: nothing changes, a warning is raised) the
 allocator is asked, and judged. That takes an address in a populated page of a live chunk at which
 no area starts. Everything else is the caller's error alone: it is reported as that and not carried
 out, as a kernel would take another's area, spoil its books or read what is not there.

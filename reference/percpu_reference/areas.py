@@ -73,7 +73,7 @@ class Areas(Fit):
     def free_area(self, chunk: Chunk, off: int) -> int:
         """Free the area that starts at byte off and return its size in bytes.
 
-        Its end is read from the boundary map, whose bits stay (MAP-3). From 7.1 on 0 is returned,
+        Its end is read from the boundary map, whose bits stay (MAP-3). From 7.0 on 0 is returned,
         and nothing changed, where no area starts (API-2).
         """
         if self.CHECKS_FREES and not self.is_start(chunk, off):

@@ -322,7 +322,7 @@ class Operations(Memcg):
             self.schedule_balance_work()
 
     def refuse_free(self) -> None:
-        """End a free that names no live area, with a warning (API-2; from 7.1)."""
+        """End a free that names no live area, with a warning (API-2; from 7.0)."""
         self.spin_unlock()
         self.env.warnings += 1
 

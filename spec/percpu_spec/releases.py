@@ -66,6 +66,25 @@ RELEASES: Final = (
 )  # fmt: skip
 """Oldest first."""
 
+COMPARED: Final = (
+    "5.14.2 Kingdo777/linux-5.14.2-faascale-host 56e6f69d075f",
+    "5.15.148 hyunjinis/qCon--orin-v5.15- dcead819fab7",
+    "5.16.10 DFAUS-git/ps4-linux-kernel-5.16.10-belize 86ee2d25fa03",
+    "5.17 moralesresearch/kernel e20ebc84c9d5",
+    "6.1.192 Debian linux-source-6.1",
+    "6.6.42 YushanQ/linux-6.6.42-annotation 04297ce41cf4",
+    "6.8 vivo50kff/linux-6.8 bc4fae0d3fa3",
+    "6.12.117 Debian linux-source-6.12",
+    "6.13.7 ChenRuiwei/linux-6.13.7 4ebf2100a581",
+    "6.14 perishh/linux-6.14 347b100ec166",
+    "6.18 sigmanature/common 0980fb6acb6f",
+    "6.19.9 AlfredoFerreira04/scheduler-linux-6.19.9-env 0d965aeb50b4",
+    "7.0 julianw1010/WASP-linux-7.0.0 d0b9a1a6ae15",
+    "7.1.5 danayer/linux-7.1.5 9d1745cf8134",
+    "linux-mm damonitor/linux 5cac636df191",
+)
+"""Trees that equal their variant in 100,000 operations and 800 schedules of `conform kernel`."""
+
 KM: Final = """\
 With more than one CPU the km backing of all of them but 6.1.y and 6.12.y counts a chunk's pages
 once for each unit, beyond the end of its map, and breaks FLT-1, POP-1 and POP-3. A fix of July

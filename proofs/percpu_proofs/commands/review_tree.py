@@ -26,7 +26,6 @@ from percpu_proofs.kernel.search.plans import (
     shallower,
     stopping_at,
 )
-from percpu_proofs.kernel.search.refusal import refuses
 from percpu_proofs.kernel.search.remote import parcel, run_parcel
 from percpu_proofs.kernel.search.trees import (
     BASE,
@@ -86,14 +85,7 @@ def review_trees(
     with chosen.compiled() as trees, output.progress_bar("review") as bar:
         model = trees[0].model()
         lacking = left_out(trees, searches)
-        refused = _refused(trees, searches)
-        if not refused:
-            lacking |= {
-                one.name: f"the tree {REFUSES_NOTHING}" for one in searches if one.plan.refuses
-            }
         searches = [one for one in searches if one.name not in lacking]
-        if refused:
-            searches = [_with_wrong_frees(one) if one.plan.programs else one for one in searches]
 
         def search(more: list[TreeJob]) -> bool:
             """Run more jobs; return whether there may be more still."""
@@ -116,7 +108,8 @@ def review_trees(
         unknown = undeclared(cells[trees[-1].name], model.name, trees[0].km_counts)
     changed = changes(cells[BASE], cells[PATCHED]) if len(trees) > 1 else None
     newest = cells[trees[-1].name]
-    if not refused:
+    if not _refused(outcomes):
+        lacking |= {one.name: f"the tree {REFUSES_NOTHING}" for one in searches if one.plan.refuses}
         for of in cells.values():
             of["API-2"].reason = f"{trees[0].tree.name} {REFUSES_NOTHING}"
     wrong = unknown if changed is None else changed.new
@@ -157,14 +150,9 @@ def review_trees(
         raise SystemExit(output.DIFFERS)
 
 
-def _refused(trees: Sequence[CompiledTree], searches: Sequence[TreeSearch]) -> bool:
-    """Return whether the base refuses frees that name no live area (API-2), if that is asked."""
-    asking = [search for search in searches if search.plan.refuses]
-    return bool(asking) and refuses(trees[0].library(asking[0]))
-
-
-def _with_wrong_frees(search: TreeSearch) -> TreeSearch:
-    return replace(search, plan=replace(search.plan, refuses=True))
+def _refused(outcomes: Sequence[TreeOutcome]) -> bool:
+    """Return whether the base refuses frees that name no live area, so that some were tried."""
+    return any(outcome.job.search.plan.refuses for outcome in outcomes)
 
 
 def _second_round(
@@ -172,6 +160,8 @@ def _second_round(
 ) -> list[TreeJob]:
     """Return the jobs that draw programs, and those that stop where a patch adds accesses."""
     drawing = [search for search in searches if search.plan.programs]
+    if _refused(outcomes):
+        drawing = [replace(one, plan=replace(one.plan, refuses=True)) for one in drawing]
     places = tuple(sorted({entry.pc for entry in added_accesses(outcomes)})[:MOST_STOPS])
     stopping = jobs_for(trees[-1:], stopping_at(places, searches)) if places else []
     return [

@@ -33,8 +33,6 @@ CHUNKS: list[Row] = [
     ("chunk_depopulated", "self.nr_populated -= nr", "pass", "POP-3"),
     ("chunk_depopulated", "self.update_empty_pages(chunk, -nr)", "pass", "POP-1"),
     ("chunk_created", "self.stats.chunk_alloc()", "pass", "STAT-1"),
-    ("ask", "self.env.caller or self.WORK", "self.env.caller or self.WORK._replace(forbids=0)",
-     "GFP-2"),
 ]  # fmt: skip
 
 # backing.py
@@ -221,6 +219,8 @@ BALANCE: list[Row] = [
 
 # what only steps tell, and what no vector can
 STEPS: list[Row] = [
+    ("ask", "self.env.caller or self.WORK", "self.env.caller or self.WORK._replace(forbids=0)",
+     "GFP-2"),
     ("populate_area", 'yield Gap("alloc: populate", chunk, rs, re, Kind.FILL)',
      'self.alloc_mutex = False\n        yield Gap("alloc: populate", chunk, rs, re, Kind.FILL)\n'
      "        self.alloc_mutex = True", "LOCK-3"),
