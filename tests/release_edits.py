@@ -123,10 +123,13 @@ def hints_invariant(texts: dict[str, str]) -> None:
 
 
 NO_VECTOR = replaced(INTERNAL, "extra_size += size /", "extra_size += 0 * size /")
-NO_SLEEP = replaced(
-    SOURCE, "is_atomic = !gfpflags_allow_blocking(gfp);",
-    "is_atomic = (gfp & GFP_KERNEL) != GFP_KERNEL;",
+NO_SLEEP = (
+    replaced(SOURCE, "is_atomic = !gfpflags_allow_blocking(gfp);",
+             "is_atomic = (gfp & GFP_KERNEL) != GFP_KERNEL;"),
+    replaced(SOURCE, "unsigned int flags = memalloc_noio_save();", ""),
+    replaced(SOURCE, "memalloc_noio_restore(flags);", ""),
 )  # fmt: skip
+"""Before 6.15: what lacks a flag of GFP_KERNEL is atomic, and the work is in no scope."""
 REFUSED = (
     replaced(SOURCE, "\t/* find end index */\n", "\tif (!test_bit(bit_off, chunk->alloc_map) ||\n"
              "\t    !test_bit(bit_off, chunk->bound_map))\n\t\treturn 0;\n"),
@@ -175,8 +178,8 @@ PRECHARGED = (
 
 _7_0 = (float_tested_locked, *REFUSED)
 EDITS: dict[str, tuple[Change, ...]] = {
-    "linux_5_14": (NO_VECTOR, NO_SLEEP),
-    "linux_6_13": (float_tested_locked, NO_SLEEP),
+    "linux_5_14": (NO_VECTOR, *NO_SLEEP),
+    "linux_6_13": (float_tested_locked, *NO_SLEEP),
     "linux_6_15": (float_tested_locked,),
     "linux_7_0": _7_0,
     "linux_7_1": (*_7_0, ROOT),

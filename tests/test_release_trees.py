@@ -42,7 +42,7 @@ def compared(into: Path, *edits: Change) -> tuple[Model, Tally]:
     library = compile_tree(edited(into / "tree", *edits), into, flags=("-O1",))
     model = probe(library)
     tally = run_task(Task(library, model, 3, True, cases=2, operations=300))
-    tally.add(run_task(Task(library, model, 3, True, schedules=20)))
+    tally.add(run_task(Task(library, model, 3, True, schedules=60)))
     return model, tally
 
 
@@ -75,7 +75,7 @@ def test_a_tree_differs_from_the_variant_before(name: str, other: str, tmp_path:
 @pytest.mark.parametrize(
     ("edits", "name", "declared"),
     [
-        ((NO_SLEEP,), "linux_6_12", ["requests without I/O count as atomic"]),
+        (NO_SLEEP, "linux_6_12", ["requests without I/O count as atomic"]),
         (REFUSED, "linux_6_12", ["a free that names no live area is refused (7.0, by backport)"]),
         ((regions,), "linux_6_12", []),
         (

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
+from test_kernel_input import make_tree
 
 from percpu_proofs.cli import main
 from percpu_proofs.commands import review_tree, tree_options
@@ -26,6 +26,8 @@ from percpu_proofs.kernel.search.job import TreeJob, TreeOutcome
 from percpu_proofs.kernel.search.plans import search_named
 from percpu_proofs.kernel.search.retrace import Retraced
 from percpu_proofs.kernel.search.tree_token import TreeToken, read_tree_token
+from percpu_proofs.kernel.search.trees import CompiledTree
+from percpu_proofs.kernel.tree import read_tree
 from percpu_proofs.oplist import parse_operations
 from percpu_proofs.review.trees import TreeCell, changes, verdicts
 
@@ -92,8 +94,6 @@ def test_the_search_with_the_fewest_operations_speaks() -> None:
     [
         ([_outcome("base", "HINT-3")], False, 0),  # as declared of linux_6_12
         ([_outcome("base", "HINT-3", "FLT-1")], False, 1),
-        ([_outcome("base", "FLT-1", search="km")], False, 0),  # known of km
-        ([_outcome("base", "FLT-1", search="km"), _outcome("base", "FLT-1")], False, 1),
         ([_outcome("base", "FLT-1"), _outcome("patched", "FLT-1")], False, 0),
         ([_outcome("base", "FLT-1"), _outcome("patched")], False, 0),  # mended
         ([_outcome("base"), _outcome("patched", "HINT-3")], False, 1),  # declared, and yet new
@@ -104,13 +104,13 @@ def test_the_search_with_the_fewest_operations_speaks() -> None:
 @pytest.mark.parametrize("options", [["--json"], []])
 def test_the_exit_status_tells(
     outcomes: list[TreeOutcome], interrupted: bool, code: int, options: list[str],
-    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     names = list(dict.fromkeys(outcome.job.tree for outcome in outcomes))
-    tree = SimpleNamespace(name="6.12.9", has=lambda backing: True)
-    trees = [
-        SimpleNamespace(name=name, tree=tree, model=Model, km_counts=lambda: True) for name in names
-    ]
+    tree = read_tree(make_tree(tmp_path))
+    trees = [CompiledTree(name, tree, tmp_path / name, None) for name in names]
+    monkeypatch.setattr(CompiledTree, "model", lambda self: Model())
+    monkeypatch.setattr(CompiledTree, "library", lambda self, search: outcomes[0].job.library)
     monkeypatch.setattr(tree_options, "compiled_trees", lambda *_: nullcontext(trees))
     monkeypatch.setattr(review_tree, "jobs_for", lambda *_: [o.job for o in outcomes])
     monkeypatch.setattr(review_tree, "spread", lambda *_, **__: (outcomes, interrupted))

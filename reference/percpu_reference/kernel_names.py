@@ -68,21 +68,25 @@ PART_OF = {
     "first_unpopulated": "pcpu_balance_populated",
     "has_vector": "pcpu_alloc_chunk",
     "is_atomic": "pcpu_alloc_noprof",
+    "is_start": "pcpu_free_area",
     "list_del": "pcpu_balance_free",
     "new_chunk": "pcpu_alloc_chunk",
     "pages_to_populate": "pcpu_balance_populated",
     "populate_area": "pcpu_alloc_noprof",
     "populate_holes": "pcpu_balance_populated",
+    "refuse_free": "free_percpu",
     "search_lists_for": "pcpu_alloc_noprof",
     "setup_lists": "pcpu_setup_first_chunk",
     "setup_slots": "pcpu_setup_first_chunk",
     "sideline_chunk": "pcpu_reclaim_populated",
+    "task_of": "pcpu_alloc_noprof",
     "undo_area": "pcpu_alloc_noprof",
 }
 """Functions cut out of a kernel function."""
 
 OURS = {
     "alloc": "an allocation from begin to end, with nothing else running",
+    "ask": "requests of the backing are recorded",
     "as_list": "the hints as recorded vectors have them",
     "balance": "the balance work from begin to end, with nothing else running",
     "chunk_type": "pcpu_chunk_type of kernels with two types of chunks; 6.12 has one",
@@ -94,6 +98,7 @@ OURS = {
     "free_list": "a view of the state",
     "listed_chunks": "a view of the state",
     "may_create": "a place for a fix (R4): the kernel always may",
+    "note": "requests of the backing are recorded",
     "own_state": "a search compares states",
     "owned_chunks": "a view of the state",
     "quiescent": "a view of the state",

@@ -135,6 +135,11 @@ def show_not_asked(out: Console, reasons: Mapping[str, str]) -> None:
         out.print(f"not asked: {', '.join(names)}: {reason}", markup=False)
 
 
+def callers_error(said: str) -> Text:
+    """Return the line about a free that API-2 forbids."""
+    return Text(f"the caller's error (API-2), no verdict on the allocator: {said}", "yellow")
+
+
 def _cell(value: object) -> str:
     if value is None:
         return ""

@@ -19,6 +19,7 @@ from percpu_proofs.kernel.search.job import TreeJob, TreeOutcome, run
 from percpu_proofs.kernel.search.plans import (
     DRAWN,
     QUICK,
+    UNNAMED,
     TreeSearch,
     deeper,
     noting,
@@ -48,13 +49,14 @@ from percpu_proofs.review.trees import (
 )
 from percpu_proofs.spread import spread
 
+REFUSES_NOTHING = "refuses no free that names no live area: such a free is its caller's error"
 MOST_STOPS = 64
 """Places at which actors stand still because a patch makes an access there."""
 
 
 def searches_for(names: Sequence[str], *, quick: bool, deep: bool) -> list[TreeSearch]:
     """Return the searches of a review. Raises InputError for a name that is none."""
-    known = {search.name: search for search in (*QUICK, *noting(), *DRAWN)}
+    known = {search.name: search for search in (*QUICK, UNNAMED, *noting(), *DRAWN)}
     for name in names:
         if name not in known:
             raise InputError("--search", None, one_of(name, known), name)
@@ -106,6 +108,10 @@ def review_trees(
         unknown = undeclared(cells[trees[-1].name], model.name, trees[0].km_counts)
     changed = changes(cells[BASE], cells[PATCHED]) if len(trees) > 1 else None
     newest = cells[trees[-1].name]
+    if not _refused(outcomes):
+        lacking |= {one.name: f"the tree {REFUSES_NOTHING}" for one in searches if one.plan.refuses}
+        for of in cells.values():
+            of["API-2"].reason = f"{trees[0].tree.name} {REFUSES_NOTHING}"
     wrong = unknown if changed is None else changed.new
     if as_json:
         found: dict[str, Any] = {
@@ -144,11 +150,18 @@ def review_trees(
         raise SystemExit(output.DIFFERS)
 
 
+def _refused(outcomes: Sequence[TreeOutcome]) -> bool:
+    """Return whether the base refuses frees that name no live area, so that some were tried."""
+    return any(outcome.job.search.plan.refuses for outcome in outcomes)
+
+
 def _second_round(
     trees: Sequence[CompiledTree], searches: Sequence[TreeSearch], outcomes: Sequence[TreeOutcome]
 ) -> list[TreeJob]:
     """Return the jobs that draw programs, and those that stop where a patch adds accesses."""
     drawing = [search for search in searches if search.plan.programs]
+    if _refused(outcomes):
+        drawing = [replace(one, plan=replace(one.plan, refuses=True)) for one in drawing]
     places = tuple(sorted({entry.pc for entry in added_accesses(outcomes)})[:MOST_STOPS])
     stopping = jobs_for(trees[-1:], stopping_at(places, searches)) if places else []
     return [

@@ -79,6 +79,13 @@ SEQUENCES = (
         "unit=32768,static=4096,reserved=8192,dyn=20480,cpus=2",
     ),
     Plan(
+        "limits",
+        "requests without I/O or file systems, by their flags and by their task's scope",
+        Alphabet(("28672 4 -", "4096 4 S", "4096 4 O", "4096 4 o")),
+        2,
+        2,
+    ),
+    Plan(
         "km",
         "chunks born populated",
         Alphabet(("28672 4 -", "28672 4 A", "4096 4 -")),

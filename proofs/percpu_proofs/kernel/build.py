@@ -72,7 +72,7 @@ _MISSING: Final = (
     (re.compile(r"fatal error: ([\w./-]+): No such file"), "a header"),
 )
 _ERROR: Final = re.compile(r"(\S+?):(\d+):(?:\d+:)? (?:error: )?(.*)")
-_WARNING: Final = re.compile(r"^(\S+?):(\d+):(?:\d+:)? warning: (.*)$", re.MULTILINE)
+_WARNING: Final = re.compile(r"^(.+?):(\d+):(?:\d+:)? warning: (.*)$", re.MULTILINE)
 _OWNER: Final = re.compile(r"[‘'](?:struct |union )?(\w+)[’'] has no member named")
 _PLACES: Final = (
     ("list", "list.h"), ("bitmap", "bits.h"), ("bit", "bits.h"), ("mem", "memory.h"),
@@ -271,6 +271,8 @@ def _options(tree: Tree, into: Path, backing: Backing, stub: Path | None) -> lis
         if "pcpu_alloc_noprof(" in tree.text("mm/percpu.c")
         else "pcpu_alloc",
     }
+    if re.search(r"& GFP_KERNEL\) != GFP_KERNEL", tree.text("mm/percpu.c")):
+        defines["PERCPU_NEEDED"] = "GFP_KERNEL"  # what a request needs, all of it, to sleep
     if "obj_exts" in tree.text("mm/percpu-internal.h"):
         defines["PERCPU_OBJ_EXTS"] = "1"
     region = _REGION.search(tree.text("mm/percpu-internal.h"))

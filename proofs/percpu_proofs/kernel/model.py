@@ -6,8 +6,9 @@ What a kernel does is found by trying, and declared in every report.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, cast
 
 from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel.build import Library
@@ -20,12 +21,15 @@ from percpu_proofs.kernel.changes import (
     with_changes,
 )
 from percpu_proofs.kernel.instance import Kernel
+from percpu_proofs.machine import Machine
 from percpu_proofs.oplist import parse_operations
+from percpu_reference import build
+from percpu_reference.state import LIMITED_WORK, UNLIMITED_WORK
 from percpu_reference.variants import DEFAULT, Allocator, variant_class, variant_name
-from percpu_reference.variants.fixes import ChunkRelativeEnd
+from percpu_reference.variants.fixes import ChunkRelativeEnd, LimitsHandedOn
 from percpu_reference.variants.reference import FIXES, with_fixes
 from percpu_spec.geometry import Geometry
-from percpu_spec.gfp import DIRECT_RECLAIM, KERNEL
+from percpu_spec.gfp import DIRECT_RECLAIM, KERNEL, NOFAIL, NOIO, NORETRY, NOWARN
 
 PRINTED: Final = ("prwarn", "stacks")
 """Counters that are not compared where a kernel does not print failed atomic allocations."""
@@ -43,6 +47,7 @@ class Model:
     prints_atomic: bool = True  # failed atomic allocations are printed
     unmaps_failing: bool = True  # after a map failure the failing unit is unmapped too
     noio_sleeps: bool = True  # requests without I/O may sleep
+    asks: str = ""  # how memory is asked for where that is not as in 6.12, one of FORMS
     backports: frozenset[str] = frozenset()  # releases of later changes that the kernel has too
     has: frozenset[str] | None = None  # releases of the changes found, where these chose the name
 
@@ -62,6 +67,7 @@ class Model:
         said = {
             "failed atomic allocations are not printed": not self.prints_atomic,
             "after a map failure the failing unit is not unmapped": not self.unmaps_failing,
+            f"a caller's memory is asked for {self.asks}": bool(self.asks),
         }
         found = [what for what, so in said.items() if so]
         if self.noio_sleeps != (variant_class(self.name).BLOCKING == DIRECT_RECLAIM):
@@ -83,18 +89,45 @@ class Model:
 
     def variant(self) -> type[Allocator]:
         """Return the model's class. Raises UnknownVariantError, InputError for an unknown fix."""
-        base = variant_class(self.name)
-        if self.fixes:
-            known = {fix.NAME: fix for fix in (*FIXES, ChunkRelativeEnd)}
-            for name in self.fixes:
-                if name not in known:
-                    raise InputError("fix", None, f"one of {', '.join(known)}", name)
-            base = with_fixes(*(f for n, f in known.items() if n in self.fixes), base=base)
-        base = with_changes(base, self.backports)
-        if self.noio_sleeps == (base.BLOCKING == DIRECT_RECLAIM):
-            return base
-        needed = DIRECT_RECLAIM if self.noio_sleeps else KERNEL
-        return type(base.__name__, (base,), {"__slots__": (), "BLOCKING": needed})
+        return _variant(self)
+
+
+_SCOPED: Final = "in a scope of its limits"
+_LIMITED: Final = NOIO | NORETRY | NOWARN | NOFAIL
+FORMS: Final[dict[str, dict[str, Any]]] = {
+    "": {},
+    _SCOPED: {},
+    "with its own flags throughout": {"INNER": None},
+    "without I/O and file systems": {"HANDED_ON": _LIMITED, "INNER": None},
+    "without I/O and file systems, but for areas and page tables": {"HANDED_ON": _LIMITED},
+}
+"""How trees ask for memory on a caller's behalf, with what of a variant that changes."""
+
+
+SLEEPS: Final = {"BLOCKING": DIRECT_RECLAIM, "WORK": LIMITED_WORK}
+SLEEPS_NOT: Final = {"BLOCKING": KERNEL, "WORK": UNLIMITED_WORK}
+"""Whether a request without I/O may sleep; it then waits for the work, which got its scope so."""
+
+
+@cache
+def _variant(model: Model) -> type[Allocator]:
+    """Return a model's class: a variant with fixes, and what its tree does by design."""
+    base = variant_class(model.name)
+    if model.fixes:
+        known = {fix.NAME: fix for fix in (*FIXES, ChunkRelativeEnd)}
+        for name in model.fixes:
+            if name not in known:
+                raise InputError("fix", None, f"one of {', '.join(known)}", name)
+        base = with_fixes(*(f for n, f in known.items() if n in model.fixes), base=base)
+    base = with_changes(base, model.backports)
+    names = dict(FORMS[model.asks])
+    if model.noio_sleeps != (base.BLOCKING == DIRECT_RECLAIM):
+        names |= SLEEPS if model.noio_sleeps else SLEEPS_NOT
+    scoped = model.asks == _SCOPED and not issubclass(base, LimitsHandedOn)
+    if not names and not scoped:
+        return base
+    bases = (LimitsHandedOn, base) if scoped else (base,)
+    return cast("type[Allocator]", type(base.__name__, bases, {"__slots__": (), **names}))
 
 
 def probe(library: Library, name: str | None = None, fixes: tuple[str, ...] = ()) -> Model:
@@ -107,15 +140,30 @@ def probe(library: Library, name: str | None = None, fixes: tuple[str, ...] = ()
     sleeping = _after(library, _FILLED, "a 2 8192 4 O")
     model = Model(name or DEFAULT, fixes, atomic[1] > 0, mapping[2] > 0, bool(sleeping[0]))
     if name is not None:
-        return replace(model, name=variant_name(name))
-    found = changes_of(library)
-    chosen = nearest(found)
-    return replace(
-        model,
-        name=chosen,
-        backports=found - HAS[chosen] - {SLEEPABLE},
-        has=found,
-    )
+        model = replace(model, name=variant_name(name))
+    else:
+        found = changes_of(library)
+        chosen = nearest(found)
+        more = found - HAS[chosen] - {SLEEPABLE}
+        model = replace(model, name=chosen, backports=more, has=found)
+    return replace(model, asks=_form(library, model))
+
+
+_LIMITS: Final = (_FILLED, "a 2 4096 4 SY")
+
+
+def _form(library: Library, model: Model) -> str:
+    """Return how a kernel asks for a caller's memory; as 6.12 does if it is none of FORMS."""
+    with Kernel(library, _SMALL) as kernel:
+        for operation in parse_operations(Path("probe"), _LIMITS).operations:
+            kernel.apply(operation)
+        asked = kernel.requests
+    for form in FORMS:
+        machine = Machine(build(replace(model, asks=form).variant(), _SMALL))
+        machine.run(parse_operations(Path("probe"), _LIMITS))
+        if machine.allocator.env.requests == asked:
+            return form
+    return ""
 
 
 def _after(library: Library, *lines: str) -> tuple[int, int, int]:

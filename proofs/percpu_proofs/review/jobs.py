@@ -219,7 +219,7 @@ def _fuzz(job: Job) -> Outcome:
     return Outcome(
         job,
         FUZZED,
-        f"{fuzz.programs:,} programs",
+        f"{fuzz.programs:,} programs, {fuzz.callers_errors:,} frees in them the caller's errors",
         f"{fuzz.length} operations each in drawn schedules, contracts at full, some begun as a "
         f"scenario, seed {fuzz.seed}; {geometry}",
         dict(fuzz.judged),

@@ -219,6 +219,8 @@ BALANCE: list[Row] = [
 
 # what only steps tell, and what no vector can
 STEPS: list[Row] = [
+    ("ask", "self.env.caller or self.WORK", "self.env.caller or self.WORK._replace(forbids=0)",
+     "GFP-2"),
     ("populate_area", 'yield Gap("alloc: populate", chunk, rs, re, Kind.FILL)',
      'self.alloc_mutex = False\n        yield Gap("alloc: populate", chunk, rs, re, Kind.FILL)\n'
      "        self.alloc_mutex = True", "LOCK-3"),

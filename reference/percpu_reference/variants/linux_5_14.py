@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from percpu_reference.environment import Task
+from percpu_reference.state import UNLIMITED_WORK
 from percpu_reference.variants.linux_6_12 import Linux612
 from percpu_spec.gfp import KERNEL
 
@@ -17,5 +19,9 @@ class Linux514(Linux612):
 
     __slots__ = ()
 
+    EXPECTED: ClassVar[dict[str, str]] = {
+        clause: reason for clause, reason in Linux612.EXPECTED.items() if clause != "GFP-1"
+    }
     BLOCKING: ClassVar[int] = KERNEL
+    WORK: ClassVar[Task] = UNLIMITED_WORK
     CHARGES_VECTOR: ClassVar[bool] = False

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from percpu_reference.environment import Task
+from percpu_reference.state import UNLIMITED_WORK
 from percpu_reference.variants.linux_6_12 import Linux612
 from percpu_spec.gfp import KERNEL
 
@@ -19,5 +21,9 @@ class Linux613(Linux612):
 
     __slots__ = ()
 
+    EXPECTED: ClassVar[dict[str, str]] = {
+        clause: reason for clause, reason in Linux612.EXPECTED.items() if clause != "GFP-1"
+    }
     BLOCKING: ClassVar[int] = KERNEL
+    WORK: ClassVar[Task] = UNLIMITED_WORK
     TESTS_FLOAT_LOCKED: ClassVar[bool] = True

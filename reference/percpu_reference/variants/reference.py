@@ -11,6 +11,7 @@ from percpu_reference.variants.fixes import (
     AskAfterFailure,
     AskForSecond,
     BackFromRelegation,
+    LimitsHandedOn,
     OrderedScanHint,
     RejoinBeforeCounting,
     RightEdgeKept,
@@ -32,6 +33,7 @@ class Reference(
     AskForSecond,
     AskAfterCreation,
     AskAfterFailure,
+    LimitsHandedOn,
     Linux612,
 ):
     """What the allocator could be.

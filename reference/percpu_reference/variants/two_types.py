@@ -10,7 +10,9 @@ from typing import ClassVar
 
 from percpu_reference.balance import Balance
 from percpu_reference.chunk import Chunk
+from percpu_reference.environment import Task
 from percpu_reference.gaps import BALANCE_CREATE, MUTEX, Gap, Kind, Steps
+from percpu_reference.state import UNLIMITED_WORK
 from percpu_spec.gfp import ACCOUNT, KERNEL, NOWARN
 
 PLAIN, MEMCG = 0, 1
@@ -43,6 +45,7 @@ class TwoTypes(Balance):
     chunk_types: ClassVar[int] = 2
     BLOCKING: ClassVar[int] = KERNEL
     CHARGES_VECTOR: ClassVar[bool] = False
+    WORK: ClassVar[Task] = UNLIMITED_WORK
 
     def setup_slots(self) -> None:
         """Lay out the lists, type by type: active slots and behind them the free slot."""

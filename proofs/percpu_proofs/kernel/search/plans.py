@@ -93,6 +93,10 @@ _OPEN = (
         "killed", "waits for the mutex that end early", ("28672 4 -", "4096 4 -", "4096 4 F"), 3,
         together=2, waiting=True, failures=1, faults=("wait",),
     ),
+    _open(
+        "limits", "requests without I/O or file systems, by their flags and by their task's scope",
+        ("28672 4 -", "4096 4 S", "4096 4 O", "4096 4 s", "4096 4 o"), 3,
+    ),
     _open("km", "chunks born populated", ("28672 4 -", "28672 4 A", "4096 4 -"), 5, "backing=km"),
 )  # fmt: skip
 
@@ -131,6 +135,13 @@ DRAWN = (
 
 QUICK: tuple[TreeSearch, ...] = (*_OPEN, *(of_scenario(s) for s in SCENARIOS.values()))
 """What `review --source` runs first, each to its end."""
+
+
+UNNAMED = _open(
+    "unnamed", "frees that name no live area, which the tree refuses",
+    ("28672 4 -", "4096 4 -", "64 4 A"), 4, refuses=True,
+)  # fmt: skip
+"""Runs beside QUICK where a tree refuses such frees (API-2)."""
 
 
 def search_named(name: str) -> TreeSearch:

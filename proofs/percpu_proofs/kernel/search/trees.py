@@ -21,6 +21,7 @@ from percpu_proofs.kernel.patch import apply_patch
 from percpu_proofs.kernel.search.accesses import Access, Noted
 from percpu_proofs.kernel.search.job import TreeJob, TreeOutcome
 from percpu_proofs.kernel.search.plans import TreeSearch
+from percpu_proofs.kernel.search.refusal import refuses
 from percpu_proofs.kernel.tree import BACKINGS, Tree, copy_tree, read_tree, unpack
 from percpu_spec.geometry import Backing
 
@@ -91,7 +92,14 @@ def compiled_trees(
 
 
 def jobs_for(trees: Sequence[CompiledTree], searches: Sequence[TreeSearch]) -> list[TreeJob]:
-    """Return all jobs; the two trees' turns alternate. Raises InputError."""
+    """Return all jobs; the two trees' turns alternate. Raises InputError.
+
+    Searches of every list with wrong frees are left out where the first tree, the base, does not
+    refuse them (API-2).
+    """
+    asking = [one for one in searches if one.plan.refuses and not one.plan.programs]
+    if asking and not refuses(trees[0].library(asking[0])):
+        searches = [one for one in searches if one not in asking]
     one_of_each = {(search.backing, search.noted): search for search in searches}.values()
     for search in one_of_each:  # what is the same for all is compiled with the first
         trees[0].library(search)

@@ -31,6 +31,7 @@ struct cpumask {
 };
 
 bool percpu_strikes(struct percpu_fault *fault);
+void percpu_ask(int kind, gfp_t gfp); // notes a request: PERCPU_METADATA and so on
 
 // Blocks of memory: heap.c takes them from the C library, search/arena.c from a region of its own.
 struct block {
@@ -53,20 +54,20 @@ static inline void percpu_shade(bool on) { (void)on; }
 #endif
 
 // metadata
-void *percpu_zalloc(size_t size);       // can fail on purpose, before or after a point
+void *percpu_zalloc(size_t size, gfp_t gfp); // can fail on purpose, before or after a point
 void *percpu_boot_zalloc(size_t size);  // cannot
 void percpu_free(void *memory);
 #define slab_is_available() true
-#define kzalloc(size, gfp) percpu_zalloc(size)
-#define __vmalloc(size, gfp) percpu_zalloc(size)
-#define vzalloc(size) percpu_zalloc(size)
-#define kvzalloc(size, gfp) percpu_zalloc(size)
+#define kzalloc(size, gfp) percpu_zalloc(size, gfp)
+#define __vmalloc(size, gfp) percpu_zalloc(size, gfp)
+#define vzalloc(size) percpu_zalloc(size, GFP_KERNEL)
+#define kvzalloc(size, gfp) percpu_zalloc(size, gfp)
 #define kfree(memory) percpu_free(memory)
 #define vfree(memory) percpu_free(memory)
 #define kvfree(memory) percpu_free(memory)
-#define kmalloc(size, gfp) percpu_zalloc(size)
-#define kcalloc(count, size, gfp) percpu_zalloc((count) * (size))
-#define kvcalloc(count, size, gfp) percpu_zalloc((count) * (size))
+#define kmalloc(size, gfp) percpu_zalloc(size, gfp)
+#define kcalloc(count, size, gfp) percpu_zalloc((count) * (size), gfp)
+#define kvcalloc(count, size, gfp) percpu_zalloc((count) * (size), gfp)
 #define memblock_alloc(size, align) percpu_boot_zalloc(size)
 #define memblock_alloc_or_panic(size, align) percpu_boot_zalloc(size)
 #define memblock_free(memory, size) percpu_free(memory)
@@ -80,12 +81,12 @@ struct page {
     char *memory;
     int mapped;
 };
-struct page *percpu_alloc_page(void);
+struct page *percpu_alloc_page(gfp_t gfp);
 void percpu_free_page(struct page *page);
-struct page *percpu_alloc_block(unsigned int order);
+struct page *percpu_alloc_block(gfp_t gfp, unsigned int order);
 void percpu_free_block(struct page *block, unsigned int order);
-#define alloc_pages_node(node, gfp, order) percpu_alloc_page()
-#define alloc_pages(gfp, order) percpu_alloc_block(order)
+#define alloc_pages_node(node, gfp, order) percpu_alloc_page(gfp)
+#define alloc_pages(gfp, order) percpu_alloc_block(gfp, order)
 #define __free_page(page) percpu_free_page(page)
 #define __free_pages(block, order) percpu_free_block(block, order)
 #define nth_page(block, n) ((block) + (n))
@@ -103,11 +104,16 @@ typedef int pgprot_t;
 #define PAGE_KERNEL 0
 struct page *percpu_page_at(unsigned long address);
 bool percpu_is_area(unsigned long address);
-struct vm_struct **pcpu_get_vm_areas(const unsigned long *offsets, const size_t *sizes, int count,
-                                     size_t align);
+// flags that newer trees pass on; older ones leave it at GFP_KERNEL, inside
+#define PERCPU_GFP_(last, gfp, ...) (gfp)
+#define PERCPU_GFP(...) PERCPU_GFP_(__VA_ARGS__, GFP_KERNEL, 0)
+struct vm_struct **percpu_get_vm_areas(const unsigned long *offsets, int count, gfp_t gfp);
+#define pcpu_get_vm_areas(offsets, sizes, count, ...) \
+    percpu_get_vm_areas(offsets, ((void)(sizes), count), PERCPU_GFP(__VA_ARGS__))
 void pcpu_free_vm_areas(struct vm_struct **areas, int count);
-int percpu_map(unsigned long from, unsigned long end, struct page **pages);
-#define vmap_pages_range_noflush(from, end, protection, pages, ...) percpu_map(from, end, pages)
+int percpu_map(unsigned long from, unsigned long end, struct page **pages, gfp_t gfp);
+#define vmap_pages_range_noflush(from, end, protection, pages, ...) \
+    percpu_map(from, end, pages, PERCPU_GFP(__VA_ARGS__))
 void vunmap_range_noflush(unsigned long from, unsigned long end);
 void percpu_flush(unsigned long from, unsigned long end);
 void percpu_clear(void *address, int byte, size_t size);
@@ -140,6 +146,11 @@ struct percpu_seen percpu_see(unsigned long address);
 #define per_cpu_ptr(pointer, cpu) \
     ((void *)((char *)(pointer) + ((char *)pcpu_base_addr - __per_cpu_start) + \
               pcpu_unit_offsets[cpu]))
+
+struct percpu_given {
+    void *address;
+    int chunk; // by its number
+};
 
 // memory cgroups: one of them, which the current task may belong to
 struct mem_cgroup {
@@ -181,6 +192,7 @@ static inline struct obj_cgroup *get_obj_cgroup_from_current(void)
 
 static inline int obj_cgroup_charge(struct obj_cgroup *objcg, gfp_t gfp, size_t size)
 {
+    percpu_ask(PERCPU_CHARGE, gfp);
     if (percpu_strikes(&percpu_environment.charge_fault))
         return -ENOMEM;
     percpu_environment.charged += (long)size;

@@ -368,7 +368,11 @@ UNNOTED int percpu_mutex_holder(void)
 }
 bool percpu_is_atomic(const struct percpu_operation *operation)
 {
-    return !gfpflags_allow_blocking(operation->gfp);
+    const unsigned int was = percpu_enter_scope(PERCPU_SCOPES(operation->gfp));
+    const gfp_t gfp = current_gfp_context(operation->gfp);
+
+    percpu_leave_scope(PERCPU_SCOPES(operation->gfp), was);
+    return (gfp & PERCPU_NEEDED) != PERCPU_NEEDED;
 }
 
 void percpu_read_slots(void)
