@@ -11,6 +11,7 @@ from percpu_contracts import (
     balance,
     cost,
     fit,
+    limits,
     locks,
     maps,
     reclaim,
@@ -18,6 +19,8 @@ from percpu_contracts import (
 )
 from percpu_contracts.cost import Examined
 from percpu_contracts.registry import Predicate
+from percpu_spec.gfp import FS, KERNEL, NOFS
+from percpu_spec.steps import PAGES, Request
 
 THREE = G.with_changes("unit=96,dyn=32")
 """Units of three pages."""
@@ -30,6 +33,10 @@ def examined(*kinds: str) -> list[Examined]:
 OPERATIONS: list[tuple[str, Predicate, tuple[object, ...], tuple[object, ...], str]] = [
     ("API-1", api.illegal_is_refused, (G, 0, 4, False, False), (G, 0, 4, True, True), "was served"),
     ("API-1", api.illegal_is_refused, (G, 4, 4, True, True), (G, 4, 24, False, True), "changed"),
+    ("API-2", api.wrong_free_is_refused, (False, True), (True, True), "changed the state"),
+    ("API-2", api.wrong_free_is_refused, (False, True), (False, False), "without a warning"),
+    ("GFP-1", limits.request_keeps_to, (FS, Request(PAGES, NOFS)), (FS, Request(PAGES, KERNEL)),
+     "pages: asked for with KERNEL by who must do without FS"),
     ("API-3", api.flags_decide_blocking, (True, True), (True, False), "allow blocking"),
     ("API-3", api.flags_decide_blocking, (False, False), (False, True), "forbid"),
     ("API-5", api.atomic_only_takes, (False, 0, 0), (False, 0, 1), "1 chunks"),

@@ -57,6 +57,10 @@ PLANTS: Final = {
     "warning": Plant("WARN_ON(1);", "BUG: WARN"),
     "area unmapped": Plant(UNMAP.format(0), "POP-2: page 0 holds an area and is not mapped"),
     "empty page unmapped": Plant(UNMAP.format(1), "ISO-1: page 1 is counted and not mapped"),
+    "empty page unmapped and flushed": Plant(
+        UNMAP.format(1) + "flush_tlb_kernel_range(at, end);",
+        "ISO-1: page 1 is counted and not mapped",
+    ),
     "not flushed": Plant(REMAP.format(1), "ISO-1: page 1 is not flushed yet"),
     "flushed": Plant(REMAP.format(1) + "flush_tlb_kernel_range(at, end);"),
     "mapped, not counted": Plant(

@@ -21,9 +21,9 @@ from percpu_reference import build
 from percpu_reference.gaps import MUTEX, Gap
 from percpu_reference.variants import Allocator
 from percpu_spec.geometry import Geometry
-from percpu_spec.gfp import ATOMIC, KERNEL
+from percpu_spec.gfp import ATOMIC, KERNEL, NOFS
 
-FLAGS = {"-": KERNEL, "A": ATOMIC}
+FLAGS = {"-": KERNEL, "A": ATOMIC, "S": NOFS}
 ENOUGH = 8  # runs of the work in a row
 
 

@@ -128,6 +128,8 @@ EDITS = (
           r"!is_power_of_2\(align\)", "0"),
     _edit("API-5", "pages", "atomic requests may sleep", ALLOC,
           r"is_atomic = !gfpflags_allow_blocking\(gfp\)", "is_atomic = false"),
+    _edit("GFP-2", "limits", "the work is in no scope", "pcpu_balance_workfn",
+          r"memalloc_noio_save\(\)", "0"),
     _edit("LOCK-1", "accesses in pages", "the float touched and put back", "free_percpu",
           r"if \(need_balance\)",
           "pcpu_nr_empty_pop_pages++; pcpu_nr_empty_pop_pages--; if (need_balance)"),

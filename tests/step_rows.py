@@ -8,11 +8,22 @@ from typing import Any
 
 from plain_state import Allocator, Chunk
 
-from percpu_contracts import balance, isolation, lists, locks, population, reclaim, tlb
+from percpu_contracts import (
+    api,
+    balance,
+    isolation,
+    limits,
+    lists,
+    locks,
+    population,
+    reclaim,
+    tlb,
+)
 from percpu_contracts.history import History
 from percpu_contracts.registry import Predicate
 from percpu_reference.gaps import Gap, Kind
-from percpu_spec.steps import Area, Deed, Did, Step
+from percpu_spec import gfp
+from percpu_spec.steps import AREAS, PAGES, TABLES, Area, Deed, Did, Request, Step
 
 Make = Callable[[Allocator, History], Step]
 """Return a good step that has led to the state. It and the history may be changed."""
@@ -75,6 +86,11 @@ def found(name: str, number: int) -> Break:
     return lambda s, history, step: replace(step, places={**step.places, getattr(s, name): number})
 
 
+def asking(operation: str, denied: int, flags: int) -> Make:
+    """Return the making of a step that asks for pages, and must do without some flags."""
+    return lambda s, h: step(operation, s, denied=denied, requests=[Request(PAGES, flags)])
+
+
 def handing_out(s: Allocator, history: History) -> Step:
     """A busy chunk's page 1, released and flushed before, is handed out."""
     history.given_back.add((s.busy, 1))
@@ -132,6 +148,16 @@ STEPS: list[tuple[str, Predicate, Make, Break, str]] = [
     ("LOCK-3", locks.placed_area_keeps_mutex, filling,
      lambda s, h, step: replace(step, waiting=[(step.waiting[0][0], False)]),
      "area at byte 96 awaits its pages without pcpu_alloc_mutex"),
+    ("API-2", api.refusal_is_clean, lambda s, h: step("f", s, refusal=(False, True)),
+     put("refusal", (True, True)), "changed the state"),
+    ("API-2", api.refusal_is_clean, lambda s, h: step("f", s, refusal=(False, True)),
+     put("refusal", (False, False)), "without a warning"),
+    ("GFP-1", limits.callers_limits_reach_backing, asking("a", gfp.FS, gfp.NOFS),
+     put("requests", [Request(AREAS, gfp.KERNEL)]), "vm areas: asked for with KERNEL by who"),
+    ("GFP-1", limits.callers_limits_reach_backing, asking("a", gfp.IO | gfp.FS, gfp.NOIO),
+     put("requests", [Request(TABLES, gfp.NOFS)]), "page tables: asked for with NOFS by who"),
+    ("GFP-2", limits.work_is_limited, asking("b", gfp.IO | gfp.FS, gfp.NOIO | gfp.NORETRY),
+     put("requests", [Request(PAGES, gfp.KERNEL)]), "pages: asked for with KERNEL by who"),
     ("BAL-1", balance.work_raises_float, doing("b", Deed.POPULATED, "busy", floats=(0,)),
      setting("", nr_empty_pop_pages=1), "populated 2 pages, the float went from 0 to 1"),
     ("BAL-4", balance.success_asks_when_low,

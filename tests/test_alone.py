@@ -36,6 +36,8 @@ ALONE = {
     "FIT-2": "next_hint-3",
     "FIT-3": "alloc_area-17",
     "FLT-1": "isolate_chunk-3",
+    "GFP-1": "reference without R5",
+    "GFP-2": "ask-1",
     "HINT-2": "next_hint-1",
     "HINT-3": "reference without L2",
     "HINT-4": "reference block_refresh_hint-6",

@@ -121,6 +121,7 @@ def test_what_the_locks_protect_tells_states_apart(field: str) -> None:
 def test_what_is_around_tells_states_apart(field: str) -> None:
     world = world_of()
     assert world.step(4).gap is not None
+    world.handles[3] = world.allocator.first_chunk, 0
     before = world.shared()
     AROUND[field](world)
     assert world.shared() != before
@@ -129,6 +130,8 @@ def test_what_is_around_tells_states_apart(field: str) -> None:
 def test_requests_differ_where_another_frees_what_they_allocate() -> None:
     world = world_of()
     assert world.place(1).key != world.place(3).key  # handle 3 is for actor 2 to free
+    again = world_of(Scenario("", "", RACE.setup, ("f 1", "a 1 64 4 A", "a 4 64 4 A")))
+    assert again.place(1).key != again.place(2).key  # the handle has an area already
     same = world_of(Scenario("", "", RACE.setup, ("a 3 64 4 A", "a 4 64 4 A")))
     assert same.place(0).key == same.place(1).key
     frees = world_of(Scenario("", "", RACE.setup, ("f 1", "f 2")))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from percpu_proofs.kernel.build import STUBS, compile_tree
 from percpu_proofs.kernel.draws import expand
 from percpu_proofs.kernel.interleaved import draw
 from percpu_proofs.kernel.model import Model
+from percpu_proofs.kernel.search.source_lines import Place, places_of
 from percpu_proofs.kernel.shrink import shrink
 from percpu_proofs.kernel.tree import FILES, read_tree
 from percpu_proofs.oplist import parse_operations, text_of
@@ -82,19 +85,45 @@ def test_no_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("int f(void) { return brand_new_bitmap_helper(3); }", "function or macro brand_new"),
-        ("int f(void) { return NEW_LIMIT; }", "a macro or variable NEW_LIMIT"),
-        ("new_type_t f(void);", "a type new_type_t"),
-        ("int f(struct page *p) { return p->new_field; }", "a member new_field"),
+        ("int f(void) { return new_bitmap_helper(3); }", "macro new_bitmap_helper (bits.h)"),
+        ("int f(void) { return memblock_quickly(3); }", "macro memblock_quickly (memory.h)"),
+        ("int f(void) { return NEW_LIMIT; }", "a macro or variable NEW_LIMIT (types.h)"),
+        ("new_type_t f(void);", "a type new_type_t (types.h)"),
+        ("int f(struct page *p) { return p->new_field; }", "a member new_field (memory.h)"),
+        ("int f(struct mutex *m) { return m->new_field; }", "a member new_field (locks.h)"),
+        (
+            "void f(void) { percpu_free_page(0, 1); }",
+            "other parameters of percpu_free_page (memory.h)",
+        ),
+        ("struct pcpu_block_md { int left_free; };", "a member scan_hint (hints.h)"),
     ],
 )
 def test_compile_error_names_the_stub(line: str, said: str, tmp_path: Path) -> None:
     result = conform("--source", make_tree(tmp_path, source=line + "\n"))
     assert result.exit_code == 2
     assert said in result.output
+    assert result.output.count("\n") == 1
     assert str(STUBS) in result.output
     assert "--stub" in result.output
     assert "the first error" in result.output
+
+
+@needs_compiler
+def test_a_return_address_is_of_the_line_of_its_call(tmp_path: Path) -> None:
+    source = tmp_path / "mm/percpu.c"
+    source.parent.mkdir()
+    source.write_text("void end(void) __attribute__((noreturn));\nvoid f(void)\n{\n\tend();\n}\n")
+    made = tmp_path / "percpu.o"
+    text = "\nint x;\nvoid g(void)\n{\n\tx = 1;\n}\n"  # what comes behind the call
+    source.write_text(source.read_text() + text)
+    subprocess.run(["gcc", "-g", "-O1", "-c", str(source), "-o", str(made)], check=True)
+    listed = subprocess.run(
+        ["objdump", "-d", str(made)], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    call = next(n for n, line in enumerate(listed) if re.search(r"\b(call|bl)\b", line))
+    behind = next(line for line in listed[call + 1 :] if re.match(r"\s+[0-9a-f]+:", line))
+    address = int(behind.split(":")[0], 16)
+    assert places_of(made, [address])[address] == (Place("f", "mm/percpu.c", 4),)
 
 
 @needs_compiler

@@ -21,8 +21,8 @@ from percpu_contracts.registry import STATE
 from percpu_contracts.situations import SITUATIONS, Sightings
 from percpu_proofs.cli import main
 from percpu_proofs.explore import alphabets, breadth
-from percpu_proofs.explore.alphabet import Alphabet, state_key
-from percpu_proofs.explore.breadth import Breadth
+from percpu_proofs.explore.alphabet import WORK, Alphabet, state_key
+from percpu_proofs.explore.breadth import Breadth, Operations
 from percpu_proofs.explore.fuzz import Fuzz
 from percpu_proofs.explore.hunt import Hunt
 from percpu_proofs.explore.ladder import replayed
@@ -135,6 +135,31 @@ def test_reserves_and_refusals_are_searched(
     search = Sequences("planted", replace(SEQUENCES["reserve"], longest=3, least=3))
     search.run()
     assert {c: caught.length for c, caught in search.caught.items()} == {clause: fewest}
+
+
+def test_the_last_operation_alone_is_searched_unless_a_pair_has_its_schedules(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    done: list[tuple[Operations, Operations]] = []
+    monkeypatch.setattr(Hunt, "_search", lambda self, _, *lists: done.append(lists))
+    plan = replace(HUNTS["pages"], longest=3, least=3)
+    Hunt("linux_6_12", plan, frozenset()).run()
+    alone = [(before[-1], last[0]) for before, last in done if len(last) == 1 and before]
+    pairs = [last for _, last in done if len(last) == 2]
+    assert pairs
+    assert any(before == WORK for before, _ in alone)
+    assert any(last[0] == "f" and last[1] == before[1] for before, last in alone)
+    assert any(before[0] == last[0] == "a" and before[2:] == last[2:] for before, last in alone)
+    assert all(
+        before == WORK or last[1] == before[1] or before[2:] == last[2:] for before, last in alone
+    )
+
+
+def test_a_job_is_run_by_its_engine() -> None:
+    hunted, listed = (
+        run(Job("linux_6_12", engine, "pages", most=20)).how for engine in ("hunt", "sequences")
+    )
+    assert "at once" in hunted and "at once" not in listed
 
 
 def test_lists_are_searched_by_length() -> None:

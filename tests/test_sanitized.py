@@ -43,7 +43,7 @@ def run(*libraries: Library) -> subprocess.CompletedProcess[str]:
         [sys.executable, str(script), *(str(library.path) for library in libraries)],
         env=os.environ | {
             "LD_PRELOAD": runtime, "ASAN_OPTIONS": "detect_leaks=0,abort_on_error=0",
-            "UBSAN_OPTIONS": "print_stacktrace=1",
+            "UBSAN_OPTIONS": "print_stacktrace=1", "PYTHONPATH": os.pathsep.join(sys.path),
         },
         capture_output=True, text=True, check=False,
     )  # fmt: skip

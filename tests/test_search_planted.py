@@ -13,7 +13,7 @@ from searched_trees import FEWEST, changed, search_library
 from percpu_proofs.explore.scenario import KERNEL_32K, Scenario
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.kernel.build import USUAL, Library, compile_search
-from percpu_proofs.kernel.search.compiled import CompiledSearch, SearchPlan
+from percpu_proofs.kernel.search.compiled import LOCKS, CompiledSearch, SearchPlan
 from percpu_proofs.kernel.search.job import TreeJob, searched
 from percpu_proofs.kernel.search.judge import Judge
 from percpu_proofs.kernel.search.plans import QUICK, TreeSearch, of_scenario, search_named
@@ -129,10 +129,9 @@ def test_scenarios_have_their_verdict(scenario: Scenario, built: Path) -> None:
 
 def test_a_search_of_a_scenario_stops_wherever_the_kernel_may(built: Path) -> None:
     library = search_library(FOUND[-1], built / FOUND[-1].name)
-    finer, coarser = (
-        searched(TreeJob("base", library, of_scenario(SCENARIOS["reuse"], fine=fine)))
-        for fine in (True, False)
-    )
+    search = of_scenario(SCENARIOS["reuse"])
+    at_locks = replace(search, plan=replace(search.plan, points=LOCKS))
+    finer, coarser = (searched(TreeJob("base", library, one)) for one in (search, at_locks))
     assert finer.states > coarser.states
     assert finer.examples.keys() == coarser.examples.keys()
 

@@ -8,16 +8,17 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
+from test_kernel_input import make_tree
 
 from percpu_proofs.cli import main
 from percpu_proofs.commands import review_tree, tree_options
 from percpu_proofs.explore.scenario import KERNEL_32K
 from percpu_proofs.inputs import InputError
-from percpu_proofs.kernel.build import Library
+from percpu_proofs.kernel.build import USUAL, Library
+from percpu_proofs.kernel.model import Model
 from percpu_proofs.kernel.search.accesses import Access, added
 from percpu_proofs.kernel.search.compiled import SearchPlan
 from percpu_proofs.kernel.search.example import TreeExample
@@ -25,6 +26,8 @@ from percpu_proofs.kernel.search.job import TreeJob, TreeOutcome
 from percpu_proofs.kernel.search.plans import search_named
 from percpu_proofs.kernel.search.retrace import Retraced
 from percpu_proofs.kernel.search.tree_token import TreeToken, read_tree_token
+from percpu_proofs.kernel.search.trees import CompiledTree
+from percpu_proofs.kernel.tree import read_tree
 from percpu_proofs.oplist import parse_operations
 from percpu_proofs.review.trees import TreeCell, changes, verdicts
 
@@ -67,7 +70,7 @@ def test_a_clause_is_in_one_list(
 
 def _outcome(tree: str, *broken: str, search: str = "pages", length: int = 3) -> TreeOutcome:
     """Return what a search that came to its end brings home of a tree."""
-    job = TreeJob(tree, Library(Path("none.so"), "6.12", "vm"), search_named(search))
+    job = TreeJob(tree, Library(Path("none.so"), "6.12", USUAL), search_named(search))
     examples = {clause: _example(clause, length, search) for clause in broken}
     return TreeOutcome(job, Counter({"FLT-1": 9, "HINT-3": 9}), examples, complete=True)
 
@@ -101,10 +104,13 @@ def test_the_search_with_the_fewest_operations_speaks() -> None:
 @pytest.mark.parametrize("options", [["--json"], []])
 def test_the_exit_status_tells(
     outcomes: list[TreeOutcome], interrupted: bool, code: int, options: list[str],
-    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     names = list(dict.fromkeys(outcome.job.tree for outcome in outcomes))
-    trees = [SimpleNamespace(name=name, tree=SimpleNamespace(name="6.12.9")) for name in names]
+    tree = read_tree(make_tree(tmp_path))
+    trees = [CompiledTree(name, tree, tmp_path / name, None) for name in names]
+    monkeypatch.setattr(CompiledTree, "model", lambda self: Model())
+    monkeypatch.setattr(CompiledTree, "library", lambda self, search: outcomes[0].job.library)
     monkeypatch.setattr(tree_options, "compiled_trees", lambda *_: nullcontext(trees))
     monkeypatch.setattr(review_tree, "jobs_for", lambda *_: [o.job for o in outcomes])
     monkeypatch.setattr(review_tree, "spread", lambda *_, **__: (outcomes, interrupted))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from percpu_contracts.registry import states
+from percpu_contracts.contract import NOT_ASKED
+from percpu_contracts.history import History
+from percpu_contracts.registry import Scope, When, states
 from percpu_spec.definitions import (
     area_size,
     is_legal,
@@ -13,7 +15,8 @@ from percpu_spec.definitions import (
     served_range,
 )
 from percpu_spec.geometry import Geometry
-from percpu_spec.views import ChunkView
+from percpu_spec.steps import Step
+from percpu_spec.views import AllocatorView, ChunkView
 
 
 @states("API-1")
@@ -33,6 +36,20 @@ def free_names_area(chunk: ChunkView, off: int, geometry: Geometry) -> str | Non
     if area_size(chunk, off, geometry) is not None:
         return None
     return f"free at byte {off}: no live area starts there"
+
+
+@states("API-2")
+def wrong_free_is_refused(changed: bool, warned: bool) -> str | None:
+    """Where a kernel refuses a free that names no live area, it warns and changes nothing."""
+    if changed:
+        return "a free that names no live area changed the state"
+    return None if warned else "a free that names no live area was refused without a warning"
+
+
+@states("API-2", Scope.STEP, When.STEP)
+def refusal_is_clean(step: Step, allocator: AllocatorView, history: History) -> str | None:
+    """A step that refuses a free warns and changes nothing (`wrong_free_is_refused`)."""
+    return NOT_ASKED if step.refusal is None else wrong_free_is_refused(*step.refusal)
 
 
 @states("API-3")

@@ -20,6 +20,7 @@ from percpu_contracts.contract import NOT_ASKED, Condition, Mark, sentence
 from percpu_contracts.guard import gap_misuse
 from percpu_contracts.monitor import ClauseViolation, MisuseError, Monitor
 from percpu_contracts.steps import KINDS, Actor, after, before, handed_out, judged_step
+from percpu_spec.definitions import area_size
 from percpu_spec.steps import Step
 
 CALLERS_ERROR = "API-2"
@@ -209,11 +210,16 @@ class _Operation(Actor):
         self.under_way.append(self)
         self._size = 0  # of an allocation, in bytes
         self._freed = None  # the chunk that a free frees into
+        self._unnamed = False  # it is a free that names no live area (API-2)
         if self.kind == "a":
-            self._size, *_, gfp = values[1:]
-            self.blocking = not self.allocator.is_atomic(gfp)
+            self._size, *_, self.gfp = values[1:]
+            self.blocking = not self.allocator.is_atomic(self.gfp)
         elif self.kind == "f" and values[1] is not None:
-            self._freed = values[1][0]
+            chunk, off = values[1]
+            if area_size(chunk, off, self.allocator.geometry) is None:
+                self._unnamed = True
+            else:
+                self._freed = chunk
 
     def step(self, running: Generator[Any, Any, Any]) -> Any:
         """Run to the next gap and return it; judge the step, and the state in the gap."""
@@ -225,7 +231,7 @@ class _Operation(Actor):
         step = None
         if self.kind:
             self.leave(self.allocator)
-            step = before(self.allocator, self, self._freed)
+            step = before(self.allocator, self, self._freed, refusal=self._unnamed)
         end = None
         guard.inside = True
         guard.enter()

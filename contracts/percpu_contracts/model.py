@@ -33,6 +33,7 @@ class Model(AllocatorView, Protocol):
 
     BLOCKING: ClassVar[int]
     CHARGES_VECTOR: ClassVar[bool]
+    CHECKS_FREES: ClassVar[bool]
 
     lock: bool
     alloc_mutex: bool

@@ -15,8 +15,9 @@ from percpu_contracts import isolation
 from percpu_contracts.contract import NOT_ASKED
 from percpu_contracts.history import History
 from percpu_contracts.registry import Scope, When, asked
+from percpu_spec import gfp
 from percpu_spec.steps import Area, Deed, Kind, Step
-from percpu_spec.views import AllocatorView, ChunkView
+from percpu_spec.views import HINTS, AllocatorView, ChunkView
 
 Judged = tuple[str, str | None]
 """A clause, and what is wrong; None where it holds."""
@@ -32,26 +33,33 @@ KINDS = {"alloc_percpu": "a", "free_percpu": "f", "balance_workfn": "b"}
 class Actor:
     """An operation under way: of what kind, where it stands, and what its steps have shown.
 
-    blocking: an allocation that may sleep. alone: no other has been under way at the same time, as
-    far as contracts know. asked: for balance work. placed: the area last taken, whatever became of
-    it. exposed: in a PAUSE, where the chunk that it holds could be found.
+    blocking: an allocation that may sleep. gfp: of an allocation, its flags. alone: no other has
+    been under way at the same time, as far as contracts know. asked: for balance work, or need not
+    (BAL-4). placed: the area last taken, whatever became of it. exposed: in a PAUSE, where the
+    chunk that it holds could be found. left_alone: by a free that is to be refused.
     """
 
-    __slots__ = ("_requests", "alone", "asked", "blocking", "exposed", "gap", "kind", "placed")
+    __slots__ = (
+        "_requests", "alone", "asked", "blocking", "exposed", "gap", "gfp", "kind", "left_alone",
+        "placed",
+    )  # fmt: skip
 
-    def __init__(self, kind: str, *, blocking: bool = False) -> None:
+    def __init__(self, kind: str, *, blocking: bool = False, gfp: int = 0) -> None:
         self.kind = kind
+        self.gfp = gfp
         self.blocking = blocking
         self.alone = True
         self.asked = False
         self.placed: Area | None = None
         self.exposed: str | None = None
         self.gap: Any = None
+        self.left_alone: Any = None  # what a free that is to be refused must not change
         self._requests = 0  # for balance work, by anybody, before the step under way
 
     def leave(self, allocator: Any) -> None:
         """Begin a step."""
         allocator.monitor.history.did.clear()
+        allocator.env.lately.clear()
         self._requests = allocator.env.balance_requests
 
     def arrive(self, allocator: Any, actors: Iterable[Actor]) -> None:
@@ -65,6 +73,9 @@ class Actor:
                 if done.deed is Deed.PLACED:
                     size = (done.end - done.start) * granule
                     self.placed = Area(done.chunk, done.start * granule, size)
+                    kind = allocator.chunk_type(done.chunk)
+                    if allocator.float_of(kind) >= allocator.geometry.empty_low:
+                        self.asked = True
         for other in actors:
             gap = other.gap
             if gap is not None and gap.kind is Kind.PAUSE and gap.chunk is not None:
@@ -100,12 +111,50 @@ def handed_out(allocator: AllocatorView, result: Any, size: int) -> Area | None:
     return Area(result[0], result[1], -(-size // granule) * granule)
 
 
-def before(allocator: Any, actor: Actor, freed: ChunkView | None = None) -> Step:
-    """Return what is to be known of a step before an actor takes it; freed: into by its start."""
+def books(allocator: Any) -> tuple[Any, ...]:
+    """Return all that a free could change: lists, maps, hints, pages, counters, requests."""
+    env = allocator.env
+    chunks = [
+        (
+            chunk, head.slot, chunk.free_bytes, chunk.isolated, chunk.nr_empty_pop_pages,
+            bytes(chunk.alloc_map), bytes(chunk.bound_map), bytes(chunk.populated),
+            [getattr(b, hint) for b in (chunk.chunk_md, *chunk.md_blocks) for hint in HINTS],
+            chunk.obj_exts and sorted(chunk.obj_exts),
+        )
+        for head in allocator.chunk_lists
+        for chunk in head
+    ]  # fmt: skip
+    return (
+        allocator.nr_empty_pop_pages, allocator.nr_populated, allocator.work_pending,
+        allocator.atomic_alloc_failed, env.charged, env.live_pages, env.balance_requests,
+        allocator.stats and allocator.stats.nr_cur_alloc, chunks,
+    )  # fmt: skip
+
+
+def before(
+    allocator: Any, actor: Actor, freed: ChunkView | None = None, *, refusal: bool = False
+) -> Step:
+    """Return what is to be known of a step before an actor takes it.
+
+    freed: into by its start. refusal: it begins a free that names no live area.
+    """
     left = actor.gap
     freed = freed if left is None else None
+    asked = refusal and left is None and allocator.CHECKS_FREES
+    actor.left_alone = (books(allocator), allocator.env.warnings) if asked else None
     where = floats(allocator), places(allocator)
     return Step(actor.kind, left, None, *where, (), freed=freed, exposed=actor.exposed)
+
+
+def denied(kind: str, flags: int, needed: int) -> int:
+    """Return which of I/O and file systems an operation must do without: GFP-1, GFP-2.
+
+    flags: of an allocation. needed: the flags that a request needs to sleep; where one without I/O
+    may, it waits for the work.
+    """
+    if kind == "b":
+        return (gfp.IO | gfp.FS) & ~needed
+    return gfp.denied(flags) if kind == "a" else 0
 
 
 def waiting(
@@ -140,6 +189,12 @@ def after(
     step.waiting = waiting(allocator, actors, holder)
     step.area = area
     step.asked = actor.asked
+    if allocator.env.lately:
+        step.requests = frozenset(allocator.env.lately)
+        step.denied = denied(actor.kind, actor.gfp, allocator.BLOCKING)
+    if actor.left_alone is not None:
+        was, warnings = actor.left_alone
+        step.refusal = books(allocator) != was, allocator.env.warnings > warnings
     return step
 
 

@@ -19,13 +19,15 @@ from percpu_reference.kernel_names import FILES, PART_OF, model_name, origin
 from percpu_reference.state import State
 from percpu_reference.stats import Stats
 from percpu_reference.variants import fixes
+from percpu_reference.variants.linux_mm import RegionHints
 from percpu_spec.catalogue import clause, clauses, findings
+from percpu_spec.releases import breaking
 
 Explanation = dict[str, Any]
 """Plain values: texts, lists of texts or of records, and maps of names to texts; `id`, `title`."""
 
 _CLASSES: tuple[type, ...] = (
-    *(getattr(fixes, name) for name in fixes.__all__), KmBacking, *VARIANTS.values()
+    *(getattr(fixes, name) for name in fixes.__all__), KmBacking, *VARIANTS.values(), RegionHints
 )  # fmt: skip
 """What may override a function."""
 
@@ -67,6 +69,7 @@ def _clause(clause_id: str) -> Explanation:
         "state": moment,
         "expected": _declared("EXPECTED", clause_id),
         "not_applicable": _declared("NOT_APPLICABLE", clause_id),
+        "by_release": breaking(clause_id),
         "predicates": [
             {"name": p.__name__, "module": p.__module__, "says": _first_line(p)}
             for p in predicates()[clause_id]

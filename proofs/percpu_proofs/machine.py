@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from percpu_proofs.inputs import InputError
-from percpu_proofs.oplist import Operation, OperationList
+from percpu_proofs.oplist import WRONG, Operation, OperationList
+from percpu_proofs.wrong_free import HandleError as HandleError  # who applies operations meets it
+from percpu_proofs.wrong_free import Place, aim, place_of
 from percpu_reference.chunk import Area
+from percpu_reference.gaps import run
 from percpu_reference.variants import Allocator
-
-
-class HandleError(ValueError):
-    """A caller's error, never one of the allocator (API-2)."""
 
 
 class Outcome(NamedTuple):
@@ -19,6 +19,13 @@ class Outcome(NamedTuple):
 
     ok: bool
     area: Area | None = None
+
+
+class CallersError(NamedTuple):
+    """A free that API-2 forbids: the number of its operation, from 1, and what became of it."""
+
+    operation: int
+    said: str
 
 
 class _Position:
@@ -31,11 +38,19 @@ class _Position:
 
 
 class Machine:
-    """One allocator and the handles of its callers."""
+    """One allocator and the handles of its callers.
 
-    def __init__(self, allocator: Allocator) -> None:
+    again: handles of which `freed` is wanted, beyond those that the lists run free wrongly.
+    """
+
+    def __init__(self, allocator: Allocator, again: Iterable[int] = ()) -> None:
         self.allocator = allocator
         self.handles: dict[int, Area | None] = {}  # None: the allocation failed
+        self.freed: dict[int, Place | None] = {}  # what handles held last that a list names again
+        self.errors: list[CallersError] = []
+        self._listed: OperationList | None = None
+        self._wanted = frozenset(again)
+        self._again = self._wanted  # with the handles that the list frees wrongly
         self._position = allocator.monitor or _Position()
 
     @property
@@ -52,6 +67,10 @@ class Machine:
         allocator = self.allocator
         position = self._position
         handles = self.handles
+        if listed is not self._listed:
+            self._listed = listed
+            self._again = self._wanted.union(o[1] for o in listed.operations if o[0] in WRONG)
+        again = self._again
         alloc, free = allocator.alloc, allocator.free
         held, take = handles.get, handles.pop
         try:
@@ -59,14 +78,14 @@ class Machine:
             for number, operation in enumerate(listed.operations[start:stop], start + 1):
                 position.operation = number
                 kind, arg, size, align, reserved, gfp = operation
-                if kind == "f" and arg in handles:
+                if kind == "f" and arg in handles and not again:
                     free(take(arg))
                 elif kind == "a" and held(arg) is None:
                     handles[arg] = alloc(size, align, reserved=reserved, gfp=gfp)
                 else:
                     self._apply(operation)
-        except HandleError:
-            raise handle_problem(listed, self.operation - 1) from None
+        except HandleError as error:
+            raise handle_problem(listed, self.operation - 1, error) from None
 
     def apply(self, number: int, operation: Operation) -> Outcome:
         """Apply one operation and return its outcome. Raises HandleError."""
@@ -87,7 +106,10 @@ class Machine:
                 raise HandleError(f"handle {arg} holds nothing")
             area = self.handles.pop(arg)
             allocator.free(area)
+            self.freed[arg] = place_of(area)
             return Outcome(area is not None)
+        if kind in WRONG:
+            return Outcome(self._free_wrongly(operation))
         if kind == "b" or (kind == "B" and allocator.work_pending):
             allocator.balance()
             return Outcome(True)
@@ -95,6 +117,16 @@ class Machine:
             return Outcome(False)
         script(allocator, kind, arg)
         return Outcome(True)
+
+    def _free_wrongly(self, operation: Operation) -> bool:
+        """Do what API-2 forbids where the allocator refuses it; return whether it was asked."""
+        wrong = aim(self.allocator, operation, self.handles, self.freed)
+        if wrong is None:
+            return False
+        self.errors.append(CallersError(self.operation, str(wrong)))
+        if wrong.area is not None:
+            run(self.allocator.free_percpu(wrong.area))
+        return wrong.area is not None
 
 
 def script(allocator: Allocator, kind: str, arg: int) -> None:
@@ -125,9 +157,13 @@ def script(allocator: Allocator, kind: str, arg: int) -> None:
             raise AssertionError(f"operation {kind!r} is not in the language")
 
 
-def handle_problem(listed: OperationList, index: int) -> InputError:
+def handle_problem(
+    listed: OperationList, index: int, error: HandleError | None = None
+) -> InputError:
     """Return the error for operation `index`, which names a handle wrongly, and say how."""
     kind, handle = listed.operations[index][:2]
+    if kind in WRONG:
+        return listed.problem(index, f"a free of the kind that '{kind}' is ({error})")
     for earlier in range(index - 1, -1, -1):
         if listed.operations[earlier][1] == handle and listed.operations[earlier][0] in "af":
             break

@@ -13,6 +13,11 @@
 | `H n` | the next n charges fail |
 | `U 0`, `U 1` | the current task has no object cgroup, has one |
 | `E` | asynchronous balance work becomes available |
+| `d H` | free once more what handle H, freed and not allocated into since, held last |
+| `w H OFF` | free the address OFF bytes into the area of handle H; OFF at least a granule of 4 |
+| `s OFF` | free the percpu pointer OFF, of a static variable or, from a unit's size on, none |
+
+The last three are frees that API-2 forbids (percpu_proofs.wrong_free says what becomes of them).
 """
 
 from __future__ import annotations
@@ -30,9 +35,15 @@ __all__ = ["InputError", "Operation", "OperationList", "parse_operations", "read
 Operation = tuple[str, int, int, int, bool, int]
 """Kind, handle or count, and for an allocation size, align, reserved, gfp. Plain for speed."""
 
-FLAG_LETTERS = "AGNOFRW"
-"""A atomic, N no wait, O no I/O (at most one of the three), R reserved, G accounted, F no fail,
-W no warning."""
+FLAG_LETTERS = "AGNOFRWSYos"
+"""A atomic, N no wait, O no I/O, S no file systems (at most one of the four), R reserved,
+G accounted, F no fail, W no warning, Y no retry; o, s: the task is in a scope without I/O, without
+file systems (memalloc_noio_save, memalloc_nofs_save)."""
+
+HANDLES = frozenset("afdw")
+"""Kinds of operations whose first number is a handle."""
+WRONG = frozenset("dws")
+"""Kinds of operations that free what API-2 forbids."""
 
 SHAPES = {
     "a": "a HANDLE SIZE ALIGN FLAGS",
@@ -49,12 +60,19 @@ SHAPES = {
     "H": "H COUNT",
     "U": "U 0 or U 1",
     "E": "E",
+    "d": "d HANDLE",
+    "w": "w HANDLE OFFSET",
+    "s": "s OFFSET",
 }
 _WORDS = {kind: 2 if kind == "U" else len(shape.split()) for kind, shape in SHAPES.items()}
-_CONTEXT = {"A": gfp.ATOMIC, "N": gfp.NOWAIT, "O": gfp.NOIO}
-_MODIFIER = {"G": gfp.ACCOUNT, "W": gfp.NOWARN, "F": gfp.NOFAIL, "R": 0}
+_CONTEXT = {"A": gfp.ATOMIC, "N": gfp.NOWAIT, "O": gfp.NOIO, "S": gfp.NOFS}
+_MODIFIER = {
+    "G": gfp.ACCOUNT, "W": gfp.NOWARN, "F": gfp.NOFAIL, "R": 0, "Y": gfp.NORETRY,
+    "o": gfp.SCOPE_NOIO, "s": gfp.SCOPE_NOFS,
+}  # fmt: skip
 _DIGITS = 20  # of the longest number: size_t has 20 decimal digits at most
-_ASIDE = gfp.ACCOUNT | gfp.NOWARN | gfp.NOFAIL  # flags that do not say who asks
+_ASIDE = sum(_MODIFIER.values())  # flags that do not say who asks
+_LEAST_OFFSET = 4  # of a wild free: below it the kernel takes the address for the area's start
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +116,11 @@ def parse_operations(path: Path, lines: Iterable[str]) -> OperationList:
             if request is None:
                 request = requests[words[2]] = _request(path, number, line, words[2])
             operations.append(("a", int(words[1]), *request))
-        elif len(words) == _WORDS.get(kind) and kind != "a":
+        elif kind == "w" and len(words) == 3 and _is_number(words[2].strip()):
+            if int(words[2]) < _LEAST_OFFSET:
+                raise InputError(path, number, f"an offset of at least {_LEAST_OFFSET}", words[2])
+            operations.append((kind, int(words[1]), int(words[2]), 0, False, 0))
+        elif len(words) == _WORDS.get(kind) and kind not in "aw":
             value = int(words[1]) if len(words) == 2 else 0
             if kind == "U" and value > 1:
                 raise _malformed(path, number, line, kind)
@@ -118,6 +140,8 @@ def text_of(operation: Operation) -> str:
     'a 1 8 4 ARW'
     """
     kind, arg, size, align, reserved, flags = operation
+    if kind == "w":
+        return f"w {arg} {size}"
     if kind != "a":
         return f"{kind} {arg}" if _WORDS[kind] == 2 else kind
     letters = "".join(
@@ -144,7 +168,7 @@ def _request(path: Path, number: int, line: str, text: str) -> tuple[int, int, b
         return int(words[0]), int(words[1]), False, gfp.KERNEL
     contexts = [letter for letter in letters if letter in _CONTEXT]
     if set(letters) - set(FLAG_LETTERS) or len(set(letters)) < len(letters) or len(contexts) > 1:
-        expected = f"flags - or letters of {FLAG_LETTERS}, each once, at most one of A, N, O"
+        expected = f"flags - or letters of {FLAG_LETTERS}, each once, at most one of A, N, O, S"
         raise InputError(path, number, expected, letters)
     flags = _CONTEXT[contexts[0]] if contexts else gfp.KERNEL
     for letter in letters:

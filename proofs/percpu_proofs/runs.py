@@ -10,7 +10,7 @@ from typing import Any
 from percpu_contracts.contract import Level
 from percpu_contracts.monitor import ClauseViolation, Monitor
 from percpu_proofs.conformance.state import Recorder, checksum
-from percpu_proofs.machine import Machine
+from percpu_proofs.machine import CallersError, Machine
 from percpu_proofs.oplist import OperationList
 from percpu_proofs.refinement import DEPARTURE, machine_of, may_depart, refined
 from percpu_reference import build
@@ -88,6 +88,7 @@ class RunReport:
     final_checksum: int | None = None
     recorded_checksum: int | None = None  # of the last state, where the input has it
     stopped_by: str | None = None  # the clause whose unexpected violation ended the run
+    callers_errors: list[CallersError] = field(default_factory=list)  # frees that API-2 forbids
     notes: tuple[str, ...] = ()  # what of the input was not used, or is not known
     seconds: float = 0.0
 
@@ -138,6 +139,7 @@ class RunReport:
             "memory": [asdict(sample) for sample in self.memory],
             "final_checksum": self.final_checksum,
             "recorded_checksum": self.recorded_checksum,
+            "callers_errors": [error._asdict() for error in self.callers_errors],
             "notes": list(self.notes),
             "seconds": round(self.seconds, 3),
         }
@@ -183,6 +185,7 @@ def run_list(
     finally:
         # an interrupted run keeps what it has found
         report.operations = machine.operation
+        report.callers_errors = machine.errors
         report.seconds = time.perf_counter() - began
         if hasattr(allocator, "checker") and allocator.monitor is not None:
             allocator.monitor.evaluated[REFINE] = allocator.checker.stretches

@@ -73,8 +73,11 @@ class Areas(Fit):
     def free_area(self, chunk: Chunk, off: int) -> int:
         """Free the area that starts at byte off and return its size in bytes.
 
-        Its end is read from the boundary map, whose bits stay (MAP-3).
+        Its end is read from the boundary map, whose bits stay (MAP-3). From 7.0 on 0 is returned,
+        and nothing changed, where no area starts (API-2).
         """
+        if self.CHECKS_FREES and not self.is_start(chunk, off):
+            return 0
         if self.stats is not None:
             self.stats.area_dealloc(chunk)
 
@@ -97,3 +100,8 @@ class Areas(Fit):
         self.block_update_hint_free(chunk, bit_off, bits)
         self.chunk_relocate(chunk, oslot)
         return freed
+
+    def is_start(self, chunk: Chunk, off: int) -> bool:
+        """Return whether the maps have a live area start at byte off."""
+        bit = off // self.granule
+        return bool(chunk.alloc_map[bit] and chunk.bound_map[bit])

@@ -6,6 +6,7 @@ from percpu_contracts.contract import ensure, old, record, require
 from percpu_contracts.functions import chunks as must
 from percpu_reference.chunk import Chunk
 from percpu_reference.chunks import Chunks
+from percpu_spec.steps import AREAS, METADATA, PAGES, TABLES
 
 
 class VmBacking(Chunks):
@@ -23,14 +24,17 @@ class VmBacking(Chunks):
         """Back and map pages [page_start, page_end) of every unit; all or nothing (POP-4)."""
         env = self.env
         if not self.pages_array:
+            self.ask(METADATA, self.INNER)
             if env.metadata_fault.strikes():
                 return False
             self.pages_array = True
 
         units = self.geometry.cpus
         nr = page_end - page_start
+        self.ask(PAGES)
         if not env.alloc_pages(units, nr):
             return False
+        self.ask(TABLES, self.INNER)
         if env.map_fault.armed and any(env.map_fault.strikes() for _ in range(units)):
             self.post_unmap_tlb_flush(chunk, page_start, page_end)
             env.free_pages(units, nr)
@@ -64,6 +68,8 @@ class VmBacking(Chunks):
     def create_chunk(self, chunk_type: int = 0) -> Chunk | None:
         """Return a new chunk on no list with nothing populated, or None if memory runs out."""
         chunk = self.alloc_chunk(chunk_type)
+        if chunk is not None:
+            self.ask(AREAS, self.INNER)
         if chunk is None or self.env.vm_fault.strikes():
             return None
         self.enter_chunk(chunk)
@@ -122,6 +128,8 @@ class KmBacking(VmBacking):
     def create_chunk(self, chunk_type: int = 0) -> Chunk | None:
         """Return a new chunk on no list, fully populated, or None if memory runs out."""
         chunk = self.alloc_chunk(chunk_type)
+        if chunk is not None:
+            self.ask(PAGES)
         if chunk is None or not self.env.alloc_block(self._chunk_pages()):
             return None
         self.spin_lock()

@@ -8,6 +8,7 @@ from percpu_contracts.functions.slots import empties_before, float_before, locke
 from percpu_reference.areas import Areas
 from percpu_reference.chunk import Chunk
 from percpu_reference.events import CreateChunk, DestroyChunk
+from percpu_spec.steps import METADATA
 
 
 class Chunks(Areas):
@@ -80,6 +81,7 @@ class Chunks(Areas):
     def alloc_chunk(self, chunk_type: int = 0) -> Chunk | None:
         """Return a chunk's metadata, all free and on no list, or None if memory runs out."""
         vector = self.has_vector(chunk_type)
+        self.ask(METADATA)
         fault = self.env.metadata_fault
         if fault.armed:
             pieces = 5 if vector else 4  # struct, two maps, blocks, object vector
@@ -93,6 +95,11 @@ class Chunks(Areas):
     def has_vector(self, chunk_type: int) -> bool:
         """Return whether new chunks of a type have an object vector."""
         return self.geometry.memcg
+
+    def ask(self, kind: str, gfp: int | None = None) -> None:
+        """Note a request of the backing: its flags (GFP-1), else those that who asks hands on."""
+        task = self.env.caller or self.WORK
+        self.env.note(kind, (task.gfp if gfp is None else gfp) & ~task.forbids)
 
     def chunk_created(self, base_addr: int) -> None:
         """Count a new chunk and report it."""

@@ -6,6 +6,9 @@ Every kind of memory has a scripted failure, so that any failure path can be rea
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from percpu_spec.steps import Request
 
 WARN_LIMIT = 10  # failed allocations that are printed, since boot
 
@@ -37,6 +40,13 @@ class Fault:
         return Fault(self.next, self.kth)
 
 
+class Task(NamedTuple):
+    """Who asks for memory: flags that its request hands on, and those that its scope forbids."""
+
+    gfp: int
+    forbids: int
+
+
 @dataclass(slots=True)
 class Environment:
     """Scripted failures, and counters of what the allocator asked the kernel for."""
@@ -61,6 +71,20 @@ class Environment:
     charged: int = 0  # bytes charged and not uncharged
     objcg_refs: int = 0  # references to object cgroups held by live areas
     balance_requests: int = 0
+
+    caller: Task | None = None  # who holds pcpu_alloc_mutex to allocate; None: the balance work
+    # how often each request was made; one like that before it does not count
+    requests: dict[Request, int] = field(default_factory=dict)
+    last_request: Request | None = None
+    lately: set[Request] = field(default_factory=set)  # since who describes steps emptied it
+
+    def note(self, kind: str, gfp: int) -> None:
+        """Note that memory of a kind is asked for with these flags."""
+        request = Request(kind, gfp)
+        if request != self.last_request:
+            self.requests[request] = self.requests.get(request, 0) + 1
+            self.last_request = request
+        self.lately.add(request)
 
     def alloc_pages(self, units: int, nr_pages: int) -> bool:
         """Allocate nr_pages pages for each unit, all or nothing.
@@ -119,4 +143,8 @@ class Environment:
             self.charged,
             self.objcg_refs,
             self.balance_requests,
+            self.caller,
+            self.requests.copy(),
+            self.last_request,
+            self.lately.copy(),
         )

@@ -7,6 +7,7 @@ from percpu_contracts.functions import memcg as must
 from percpu_reference.backing import VmBacking
 from percpu_reference.chunk import Chunk
 from percpu_spec.gfp import ACCOUNT
+from percpu_spec.steps import CHARGE
 
 OBJCG_POINTER = 8  # bytes of the object vector per granule, charged with the area
 
@@ -28,6 +29,7 @@ class Memcg(VmBacking):
         """Charge an accounted request; return whether to go on, and the group charged."""
         if not self.geometry.memcg or not gfp & ACCOUNT or not self.env.has_objcg:
             return True, None
+        self.env.note(CHARGE, gfp)
         if self.env.charge_fault.strikes():
             return False, None
         self.env.charged += self.obj_full_size(size)

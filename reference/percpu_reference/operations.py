@@ -6,10 +6,19 @@ from percpu_contracts.contract import ensure, old, record, require
 from percpu_contracts.functions import fast
 from percpu_contracts.functions import operations as must
 from percpu_reference.chunk import Area, Chunk
+from percpu_reference.environment import Task
 from percpu_reference.events import AllocPercpu, AllocPercpuFail, FreePercpu
 from percpu_reference.gaps import ASK, CREATE, DONE, FAILED, FREE_LIST, MUTEX, Gap, Kind, Steps
 from percpu_reference.memcg import Memcg
-from percpu_spec.gfp import ACCOUNT, DIRECT_RECLAIM, KERNEL, NOFAIL, NOWARN
+from percpu_spec.gfp import (
+    ACCOUNT,
+    KERNEL,
+    NOFAIL,
+    NOWARN,
+    current_gfp_context,
+    forbidden,
+    may_block,
+)
 
 
 class Operations(Memcg):
@@ -39,7 +48,16 @@ class Operations(Memcg):
 
     def is_atomic(self, gfp: int) -> bool:
         """Return whether a request with these flags must not sleep (API-3)."""
-        return not gfp & DIRECT_RECLAIM
+        return not may_block(gfp, self.BLOCKING)
+
+    def task_of(self, gfp: int) -> Task:
+        """Return how a caller with these flags asks for memory.
+
+        Pages and a chunk's metadata are asked for with its own flags (pcpu_gfp). Areas of
+        addresses, page tables and the array of pages are with GFP_KERNEL, which only a scope limits
+        (R5).
+        """
+        return Task(current_gfp_context(gfp) & self.HANDED_ON, forbidden(gfp))
 
     @old("state", must.state_before)
     @old("may_charge", must.may_charge)
@@ -68,6 +86,8 @@ class Operations(Memcg):
         populates what it was given.
         """
         granule = self.granule
+        callers = gfp
+        gfp = current_gfp_context(gfp)
         is_atomic = self.is_atomic(gfp)
         if align < granule:
             align = granule
@@ -95,6 +115,7 @@ class Operations(Memcg):
                 self.memcg_post_alloc_hook(objcg, None, 0, size)
                 return None
             self.alloc_mutex = True
+            self.env.caller = self.task_of(callers)
 
         self.spin_lock()
         chunk: Chunk | None
@@ -129,6 +150,8 @@ class Operations(Memcg):
         if chunk is not None:
             if self.stats is not None:
                 self.stats.area_alloc(chunk, size)
+            if self.TESTS_FLOAT_LOCKED:
+                self.ask_when_low(chunk_type)
             self.spin_unlock()
 
             if not is_atomic:
@@ -141,6 +164,8 @@ class Operations(Memcg):
                 else:
                     chunk = None
 
+        if not is_atomic:
+            self.env.caller = None
         if chunk is None:
             yield FAILED
             self.alloc_failed(reserved, is_atomic, size, align, gfp)
@@ -148,7 +173,7 @@ class Operations(Memcg):
             return None
 
         yield DONE
-        if self.float_of(chunk_type) < self.empty_low:
+        if not self.TESTS_FLOAT_LOCKED and self.float_of(chunk_type) < self.empty_low:
             self.schedule_balance_work()
         self.clear_area(chunk, off, size)
         if self.trace is not None:
@@ -162,6 +187,11 @@ class Operations(Memcg):
         if objcg is not None:
             self.memcg_post_alloc_hook(objcg, chunk, off, size)
         return chunk, off
+
+    def ask_when_low(self, chunk_type: int) -> None:
+        """Ask for balance work, from 6.13 on under pcpu_lock, if a type's float is low (BAL-4)."""
+        if self.float_of(chunk_type) < self.empty_low:
+            self.schedule_balance_work()
 
     def add_chunk(self, chunk_type: int) -> Steps[bool]:
         """Create a chunk and list it; return True with pcpu_lock held, False if memory runs out."""
@@ -275,6 +305,9 @@ class Operations(Memcg):
 
         self.spin_lock()
         size = self.free_area(chunk, off)
+        if not size:
+            self.refuse_free()
+            return
         if chunk.obj_exts is not None:
             self.memcg_free_hook(chunk, off, size)
 
@@ -287,6 +320,11 @@ class Operations(Memcg):
         if need_balance:
             yield ASK
             self.schedule_balance_work()
+
+    def refuse_free(self) -> None:
+        """End a free that names no live area, with a warning (API-2; from 7.0)."""
+        self.spin_unlock()
+        self.env.warnings += 1
 
     def check_freed_chunk(self, chunk: Chunk) -> bool:
         """Return whether a chunk just freed into calls for balance work.

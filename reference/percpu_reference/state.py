@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from operator import attrgetter
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Final, Self
 
 from percpu_contracts.monitor import Monitor
 from percpu_reference.chunk import Chunk, ListHead
-from percpu_reference.environment import WARN_LIMIT, Environment
+from percpu_reference.environment import WARN_LIMIT, Environment, Task
 from percpu_reference.events import Event
 from percpu_reference.own_state import Name, chunk_class, is_own, own_state, slots, take_over
 from percpu_reference.stats import Stats
 from percpu_spec.geometry import Geometry
-from percpu_spec.gfp import DIRECT_RECLAIM
+from percpu_spec.gfp import DIRECT_RECLAIM, FS, IO, KERNEL, NORETRY, NOWARN
 
 _OWN = frozenset(
     ("chunk_lists", "env", "first_chunk", "owned", "reserved_chunk", "search_lists", "stats")
@@ -57,6 +57,11 @@ def _shared(cls: type) -> tuple[str, ...]:
 def _restored(cls: type) -> tuple[str, ...]:
     """Return the slots that an allocator shares with the one it was cloned from and may change."""
     return tuple(n for n in _shared(cls) if n not in _OWN | _FIXED)
+
+LIMITED_WORK: Final = Task(KERNEL | NORETRY | NOWARN, IO | FS)
+"""The balance work in its scope (GFP-2), which came with 9a5b183941b5 in 6.15."""
+UNLIMITED_WORK: Final = Task(KERNEL | NORETRY | NOWARN, 0)
+"""The work before: a request without I/O was atomic, and waited for nobody."""
 
 
 class State:
@@ -114,6 +119,13 @@ class State:
     chunk_types: ClassVar[int] = 1  # types of chunks kept on lists of their own
     BLOCKING: ClassVar[int] = DIRECT_RECLAIM  # flags a request needs, all of them, to sleep (API-3)
     CHARGES_VECTOR: ClassVar[bool] = True  # an area pays for its share of the object vector (ACC-1)
+    CHECKS_FREES: ClassVar[bool] = False  # a free that names no live area is refused (API-2)
+    # flags that areas of addresses, page tables and the array of pages are asked for with; None:
+    # those handed on
+    INNER: ClassVar[int | None] = KERNEL
+    HANDED_ON: ClassVar[int] = KERNEL | NORETRY | NOWARN  # to the backing, of a caller's flags
+    WORK: ClassVar[Task] = LIMITED_WORK  # how the balance work asks for memory
+    TESTS_FLOAT_LOCKED: ClassVar[bool] = False  # as soon as an area is found (BAL-4)
 
     first_chunk: Chunk
     reserved_chunk: Chunk | None

@@ -6,7 +6,7 @@ one knows nothing else of it. Pages and bits are ranges [start, end) of a chunk.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import NamedTuple, Protocol
@@ -78,6 +78,20 @@ class Area(NamedTuple):
     size: int
 
 
+METADATA, AREAS, PAGES, TABLES, CHARGE = REQUESTS = (
+    "metadata", "vm areas", "pages", "page tables", "a charge"
+)  # fmt: skip
+"""What the allocator asks the rest of the kernel for: bookkeeping of its own (the array of pages
+too), addresses, backing pages, the tables that map them, and the cgroup's consent."""
+
+
+class Request(NamedTuple):
+    """What is asked for, one of REQUESTS, and the flags with the task's scope applied (gfp)."""
+
+    kind: str
+    gfp: int
+
+
 @dataclass(slots=True)
 class Step:
     """One step: whose, from where to where, what it found and what it did.
@@ -98,8 +112,12 @@ class Step:
     waiting: Sequence[tuple[Area, bool]] = ()
     freed: ChunkView | None = None  # what a free that begins frees into
     area: Area | None = None  # handed out at the end of the operation
-    asked: bool = True  # the operation has asked for balance work, or could not
+    asked: bool = True  # the operation has asked for balance work, could not or need not (BAL-4)
     exposed: str | None = None  # the chunk of the gap left could be found meanwhile, and where
+    # of a free that names no live area, where that is refused: it changed the state; it warned
+    refusal: tuple[bool, bool] | None = None
+    requests: Collection[Request] = ()  # made in the step
+    denied: int = 0  # which of I/O and file systems they must do without (gfp)
 
     def deeds(self, deed: Deed) -> list[Did]:
         """Return what of one sort the step did."""

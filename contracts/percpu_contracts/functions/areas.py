@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from percpu_contracts import fit, hints, lists, maps
+from percpu_contracts.contract import NOT_ASKED
 from percpu_contracts.model import LinkedChunk, Model
 from percpu_spec.definitions import area_size
 from percpu_spec.steps import Deed
@@ -83,7 +84,9 @@ def first_free_is_exact(self: Model, chunk: LinkedChunk) -> str | None:
 
 
 def area_is_returned(self: Model, result: int, OLD: Any) -> str | None:
-    """A free returns what the allocation took (MAP-4)."""
+    """A free returns what the allocation took (MAP-4); one that is refused is none (API-2)."""
+    if OLD.size is None and self.CHECKS_FREES and not result:
+        return NOT_ASKED
     return maps.free_returns_area(result, OLD.size)
 
 
@@ -116,6 +119,8 @@ def list_of(chunk: LinkedChunk) -> int:
     return -1
 
 
-def freed_chunk_is_listed(self: Model, chunk: LinkedChunk) -> str | None:
+def freed_chunk_is_listed(self: Model, chunk: LinkedChunk, result: int) -> str | None:
     """After a free the chunk is on the list computed from its hints (LIST-2)."""
+    if not result:
+        return NOT_ASKED
     return lists.chunk_is_on_its_list(self, chunk, list_of(chunk))

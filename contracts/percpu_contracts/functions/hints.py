@@ -19,11 +19,16 @@ def hints_before(block: BlockView) -> tuple[int, int, int, int]:
 def enters_run(
     self: Model, block: BlockView, start: int, end: int, OLD: Any
 ) -> str | None:
-    """Every hint is a run known before or the one entered; none is forgotten for a shorter
-    (HINT-1).
+    """Every hint is a run known before, or the one entered, alone or with the hints that it meets;
+    none is forgotten for a shorter (HINT-1).
     """
     contig, contig_start, scan, scan_start = OLD.hints
-    known = ((contig, contig_start), (scan, scan_start), (end - start, start))
+    known = {(contig, contig_start), (scan, scan_start), (end - start, start)}
+    first, last = start, end
+    for size, at in ((scan, scan_start), (contig, contig_start)):
+        if size and at <= last and first <= at + size:
+            first, last = min(first, at), max(last, at + size)
+            known.add((last - first, first))
     if (block.contig_hint, block.contig_hint_start) not in known:
         return f"contig_hint of {block.contig_hint} bits at {block.contig_hint_start} is no run"
     if block.scan_hint and (block.scan_hint, block.scan_hint_start) not in known:

@@ -232,5 +232,7 @@ def state_holds(self: Model) -> Iterator[tuple[str, str]]:
 
 
 def names_area(self: Model, area: Area | None) -> str | None:
-    """The caller frees nothing, or the start of a live area (API-2)."""
-    return NOT_ASKED if area is None else api.free_names_area(area[0], area[1], self.geometry)
+    """The caller frees nothing, or the start of a live area (API-2), or it is refused that."""
+    if area is None or self.CHECKS_FREES:
+        return NOT_ASKED
+    return api.free_names_area(area[0], area[1], self.geometry)

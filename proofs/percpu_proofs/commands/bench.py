@@ -28,7 +28,10 @@ from percpu_reference import DEFAULT
     type=click.Path(path_type=Path),
     help="Folder of c10.ops.gz, c100.ops.gz, c1000.ops.gz, or of vectors.",
 )
-@click.option("--variant", default=DEFAULT, show_default=True, help="The algorithm to measure.")
+@click.option(
+    "--variant", callback=output.named_variant, default=DEFAULT, show_default=True,
+    help="The algorithm to measure.",
+)
 @click.option(
     "--rounds",
     type=click.IntRange(min=1),

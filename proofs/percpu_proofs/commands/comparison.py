@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,6 +14,7 @@ from rich.text import Text
 from percpu_contracts.registry import COMPILED
 from percpu_proofs.commands import output
 from percpu_proofs.kernel import found as differences
+from percpu_proofs.kernel.answers import ASKED
 from percpu_proofs.kernel.build import Form
 from percpu_proofs.kernel.differential import Found, Tally
 from percpu_proofs.kernel.fields import meaning, sentence
@@ -20,6 +22,7 @@ from percpu_proofs.kernel.parting import Parting
 from percpu_proofs.kernel.schedule import Confirmed
 from percpu_proofs.kernel.tree import BACKINGS
 from percpu_proofs.kernel.workshop import Workshop
+from percpu_proofs.oplist import WRONG
 from percpu_reference.gaps import Kind
 from percpu_spec.geometry import Backing
 
@@ -90,6 +93,19 @@ class Comparison:
             return f"--backing {self._backings[0]}"
         return "the run ended before one was drawn"
 
+    def not_asked(self) -> dict[str, str]:
+        """Return the clauses that were not asked, each with the reason."""
+        asked = ASKED if self.tally.judged else ()
+        return {c: why for c, why in COMPILED.not_asked().items() if c not in asked}
+
+    def _partings(self) -> list[Parting]:
+        """Return what became of the case that is shown, and of one in which both agree again."""
+        found, agreeing = self.tally.found, (p for p in self.tally.partings if p.again is not None)
+        shown = found.parting if found is not None else None
+        if shown is None:
+            return []
+        return [shown] if shown.again is not None else [shown, *islice(agreeing, 1)]
+
     def newly_broken(self) -> dict[str, str]:
         """Return the clauses that the kernel breaks and the variant does not, with what is so."""
         return dict(sorted(self.tally.new.items()))
@@ -105,7 +121,8 @@ class Comparison:
             "kernel": self.shop.tree.name,
             "variant": model.name,
             "fixes": list(model.fixes),
-            "declared_differences": model.declared,
+            "because": model.because,
+            "declared_differences": self.shop.declared,
             "declared_differences_seen": tally.declared,
             "compiler_warnings": [str(warned) for warned in self.shop.warnings()],
             "operations": tally.operations,
@@ -114,7 +131,7 @@ class Comparison:
             "cases_that_differ": len(tally.partings),
             "schedules_that_differ": tally.schedules_parted,
             "first_mismatch": first,
-            "first_parting": _parting(tally.partings[0]) if tally.partings else None,
+            "partings": [_parting(parting) for parting in self._partings()],
             "agree_again": sum(parting.again is not None for parting in tally.partings),
             "schedule_mismatch": schedule and differences.schedule_as_json(schedule),
             "cases": tally.cases,
@@ -124,11 +141,12 @@ class Comparison:
             "geometries": len(tally.geometries),
             "most_chunks": tally.chunks,
             "operations_by_kind": dict(sorted(tally.kinds.items())),
+            "callers_errors": _wrong_frees(tally),
             "states_judged": tally.judged,
             "clauses_broken": dict(sorted(tally.broken.items())),
             "clauses_newly_broken": self.newly_broken(),
             "not_run": [*self.not_run(), NOT_COVERED],
-            "not_asked": COMPILED.not_asked(),
+            "not_asked": self.not_asked(),
             "tokens": [one.as_json() for one in self.confirmed],
             "seconds": tally.seconds,
             "interrupted": tally.interrupted,
@@ -156,13 +174,15 @@ class Comparison:
         for what in (*self.not_run(), NOT_COVERED):
             out.print(Text(f"not run: {what}"), soft_wrap=True)
         if self.tally.judged:
-            output.show_not_asked(out, COMPILED.not_asked())
+            output.show_not_asked(out, self.not_asked())
 
     def _rows(self) -> Iterator[tuple[str, object]]:
         tally, model = self.tally, self.shop.model
         yield "kernel", f"Linux {self.shop.tree.name}, its own mm/percpu.c"
         yield "model", model.name + "".join(f" + {fix}" for fix in model.fixes)
-        yield "declared", "; ".join(model.declared) or "no difference"
+        if model.because:
+            yield "because", model.because
+        yield "declared", "; ".join(self.shop.declared) or "no difference"
         if tally.declared:
             shown = f"in {tally.declared} operations; model and kernel agree again after each"
             yield "declared, seen", shown
@@ -208,6 +228,11 @@ class Comparison:
                 f"{len(tally.gaps)} kinds"
             )
             out.print(Text(f"every field of every state is equal: {done}", "bold"), soft_wrap=True)
+            wrong = _wrong_frees(tally)
+            if wrong:
+                refused = self.shop.model.variant().CHECKS_FREES
+                by = "refused by both" if refused else "carried out by neither"
+                out.print(output.callers_error(f"{wrong:,} of the operations, {by}"))
 
     def _show_found(self, out: Console, found: Found) -> None:
         model = self.shop.model
@@ -233,13 +258,13 @@ class Comparison:
         theirs, ours = differences.maps(found, model)
         out.print(Text(f"\nkernel\n{theirs}\n\nmodel\n{ours}"))
         out.print(f"saved as {self.saved}", soft_wrap=True)
-        for parting in self.tally.partings[:1]:
+        for parting in self._partings():
             out.print(parting_text(parting), soft_wrap=True)
 
 
 def parting_text(parting: Parting) -> str:
     """Return what became of a case behind its difference, in words."""
-    head = f"the case as drawn differs after operation {parting.at}"
+    head = f"a case as drawn differs after operation {parting.at}"
     behind = f"of {parting.operations:,} operations behind it"
     if parting.stopped:
         behind += f" (then the kernel stopped: {parting.stopped})"
@@ -261,3 +286,8 @@ def _parting(parting: Parting) -> dict[str, Any]:
         "kernel_stopped": parting.stopped or None,
         "operations_left": parting.left,
     }
+
+
+def _wrong_frees(tally: Tally) -> int:
+    """Return how many operations were frees that API-2 forbids."""
+    return sum(tally.kinds[kind] for kind in WRONG)

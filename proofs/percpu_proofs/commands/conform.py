@@ -70,7 +70,10 @@ def _show(out: Console, report: VectorReport, interrupted: bool) -> None:
 
 @conform.command()
 @click.argument("runs", nargs=-1, type=click.Path(path_type=Path), metavar="[RUN]...")
-@click.option("--variant", help="The algorithm to compare.  [default: that of the recorded kernel]")
+@click.option(
+    "--variant", callback=output.named_variant,
+    help="The algorithm to compare.  [default: that of the recorded kernel]",
+)
 @click.option(
     "--geometry",
     metavar="NAME=VALUE,...",

@@ -11,7 +11,8 @@ from percpu_spec.catalogue import clauses, findings
 
 _LABELS = {"statement": "", "says": "", "what": "", "known": "known on 6.12", "state": "asked of",
            "expected": "expected to break it", "not_applicable": "not asked of",
-           "reproduced": "reproduced on", "parts": "its other parts here"}  # fmt: skip
+           "reproduced": "reproduced on", "parts": "its other parts here",
+           "by_release": "by release"}  # fmt: skip
 
 
 @click.command()

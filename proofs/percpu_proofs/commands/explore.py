@@ -40,7 +40,10 @@ _DRAWN = 10_000  # schedules, where only --pct is given
 
 @click.command()
 @click.argument("scenario", required=False)
-@click.option("--variant", default=DEFAULT, show_default=True, help="The algorithm to run.")
+@click.option(
+    "--variant", callback=output.named_variant, default=DEFAULT, show_default=True,
+    help="The algorithm to run.",
+)
 @click.option(
     "--mode",
     type=click.Choice(_MODES),
@@ -311,6 +314,8 @@ def _show(
         rungs = list(climb(World(token.scenario.start(variant)), token.schedule))
         show_ladder(out, token.setup, rungs)
         out.print(f"replay: percpu-spec replay {token}", soft_wrap=True)
+    for said in sorted(result.callers_errors):
+        out.print(output.callers_error(said), soft_wrap=True)
     if not found:
         out.print("no clause that was asked is broken within this bound", style="bold")
     if not as_expected:
@@ -345,6 +350,7 @@ def _as_json(
         "witnessed": result.witnessed,
         "not_asked": SEARCH.not_asked(),
         "as_expected": as_expected,
+        "callers_errors": sorted(result.callers_errors),
         "violations": {
             name: {
                 "message": result.findings[name].message,

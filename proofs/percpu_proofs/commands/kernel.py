@@ -42,7 +42,7 @@ from percpu_proofs.kernel.record import Recording, write_manifest, write_vector
 from percpu_proofs.kernel.schedule import Confirmed, confirm
 from percpu_proofs.kernel.workshop import Workshop, workshop
 from percpu_proofs.machine import HandleError, Machine
-from percpu_reference import DEFAULT, build
+from percpu_reference import build
 
 _geometry = click.option(
     "--geometry",
@@ -53,9 +53,12 @@ _geometry = click.option(
 
 @click.command()
 @needed_tree
-@click.option("--variant", default=DEFAULT, show_default=True, help="The model to compare with.")
 @click.option(
-    "--fix", "fixes", multiple=True, help="A fix of `reference`, on top of linux_6_12, the model."
+    "--variant", callback=output.named_variant,
+    help="The model to compare with.  [default: what the tree does chooses it]",
+)
+@click.option(
+    "--fix", "fixes", multiple=True, help="A fix of `reference`, on top of the variant, the model."
 )
 @click.option(
     "--operations",
@@ -93,7 +96,7 @@ _geometry = click.option(
 @output.json_option
 def kernel(
     tree: ChosenTree,
-    variant: str,
+    variant: str | None,
     fixes: tuple[str, ...],
     files: tuple[Path, ...],
     geometry: str | None,

@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from percpu_proofs.inputs import InputError
+from percpu_reference.variants import variant_name
 
 AS_EXPECTED = 0
 DIFFERS = 1
@@ -24,6 +25,17 @@ BAD_INPUT = 2
 INTERRUPTED = 130
 
 _PIPED_WIDTH = 120  # columns where no terminal says how wide it is
+
+
+def named_variant(context: click.Context, option: click.Parameter, given: Any) -> Any:
+    """Return variants by their names where releases that they stand for were given ("6.14").
+
+    A callback of options. Raises UnknownVariantError for a release that is too old.
+    """
+    if isinstance(given, tuple):
+        return tuple(map(variant_name, given))
+    return given and variant_name(given)
+
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 
@@ -121,6 +133,11 @@ def show_not_asked(out: Console, reasons: Mapping[str, str]) -> None:
         by_reason.setdefault(reason, []).append(clause)
     for reason, names in by_reason.items():
         out.print(f"not asked: {', '.join(names)}: {reason}", markup=False)
+
+
+def callers_error(said: str) -> Text:
+    """Return the line about a free that API-2 forbids."""
+    return Text(f"the caller's error (API-2), no verdict on the allocator: {said}", "yellow")
 
 
 def _cell(value: object) -> str:

@@ -24,7 +24,7 @@ from percpu_spec.catalogue import clause as clause_of
 _SIGNS = {"holds": "holds", "violated": "BROKEN", "unchecked": "?", "not applicable": "-"}
 _QUESTION = """\
 What must the percpu allocator never break, and which algorithm keeps it? A row is a clause of the
-specification (percpu-spec explain ID), a column an algorithm: linux_6_12 is the kernel's of 6.1 to
+specification (percpu-spec explain ID), a column an algorithm: linux_6_12 is the kernel's of 5.17 to
 6.12, reference the same with the fixes after which all clauses hold, the others came before it.
 """
 _LEGEND = """\
@@ -36,7 +36,8 @@ BROKEN n  a run broke it; n operations in the shortest counterexample that was f
 
 @click.command()
 @click.option(
-    "--variant", "chosen", multiple=True, help="A variant, or a FILE.py with one; without it, all."
+    "--variant", "chosen", callback=output.named_variant, multiple=True,
+    help="A variant, a release (6.14), or a FILE.py with one.  [default: the six]",
 )
 @tree_options
 @click.option("--search", "searches", multiple=True, help="With --source: only this search.")

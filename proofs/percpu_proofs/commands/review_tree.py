@@ -21,6 +21,7 @@ from percpu_proofs.kernel.search.paged import at_page
 from percpu_proofs.kernel.search.plans import (
     DRAWN,
     QUICK,
+    UNNAMED,
     TreeSearch,
     deeper,
     noting,
@@ -38,7 +39,9 @@ from percpu_proofs.kernel.search.trees import (
     jobs_for,
     left_out,
 )
+from percpu_proofs.kernel.workshop import ONE_UNIT
 from percpu_proofs.review.trees import (
+    KM_COUNTS,
     Changes,
     TreeCell,
     changes,
@@ -47,8 +50,8 @@ from percpu_proofs.review.trees import (
     verdicts,
 )
 from percpu_proofs.spread import spread
-from percpu_reference.variants import DEFAULT
 
+REFUSES_NOTHING = "refuses no free that names no live area: such a free is its caller's error"
 MOST_STOPS = 64
 """Places at which actors stand still because a patch makes an access there."""
 
@@ -63,7 +66,7 @@ def searches_for(
     page = page_asked_for(geometry)
     known = {
         search.name: at_page(search, page)
-        for search in (*QUICK, *noting(), *DRAWN)
+        for search in (*QUICK, UNNAMED, *noting(), *DRAWN)
         if search.plan.longest or page == search.plan.geometry.page
     }
     for name in names:
@@ -86,12 +89,13 @@ def review_trees(
 ) -> None:
     """Judge a tree, and what patches make of it; exit 1 for what they newly break.
 
-    Without a patch: for what the tree breaks and linux_6_12 does not declare.
+    Without a patch: for what the tree breaks and the variant that it is does not declare.
     """
     began = time.perf_counter()
     planned: list[TreeJob] = []
     outcomes: list[TreeOutcome] = []
     with chosen.compiled() as trees, output.progress_bar("review") as bar:
+        model = trees[0].model()
         lacking = left_out(trees, searches)
         searches = [one for one in searches if one.name not in lacking]
 
@@ -112,10 +116,15 @@ def review_trees(
             and search(crosses(trees, outcomes))
         )
         new = added_accesses(outcomes)
-        cells = {tree.name: verdicts(outcomes, tree.name) for tree in trees}
+        cells = {tree.name: verdicts(outcomes, tree.name, model.name) for tree in trees}
+        unknown = undeclared(cells[trees[-1].name], model.name, trees[0].km_counts)
     changed = changes(cells[BASE], cells[PATCHED]) if len(trees) > 1 else None
     newest = cells[trees[-1].name]
-    wrong = undeclared(newest) if changed is None else changed.new
+    if not _refused(outcomes):
+        lacking |= {one.name: f"the tree {REFUSES_NOTHING}" for one in searches if one.plan.refuses}
+        for of in cells.values():
+            of["API-2"].reason = f"{trees[0].tree.name} {REFUSES_NOTHING}"
+    wrong = unknown if changed is None else changed.new
     if as_json:
         found: dict[str, Any] = {
             "trees": {
@@ -124,7 +133,9 @@ def review_trees(
             },
             "releases": {tree.name: tree.tree.name for tree in trees},
             "changes": asdict(changed or Changes()),
-            "undeclared": undeclared(newest),
+            "variant": model.name,
+            "because": model.because,
+            "undeclared": unknown,
             "not_asked": not_asked(newest),
             "not_searched": lacking,
             "accesses": {
@@ -139,7 +150,7 @@ def review_trees(
         output.print_json(found)
     else:
         out = output.console()
-        _show(out, trees, cells, changed, outcomes, clause)
+        _show(out, trees, cells, changed, unknown, outcomes, clause)
         _show_accesses(out, new, accesses(outcomes, trees[-1].name))
         for name, why in lacking.items():
             out.print(f"not searched: {name}: {why}", markup=False)
@@ -151,11 +162,18 @@ def review_trees(
         raise SystemExit(output.DIFFERS)
 
 
+def _refused(outcomes: Sequence[TreeOutcome]) -> bool:
+    """Return whether the base refuses frees that name no live area, so that some were tried."""
+    return any(outcome.job.search.plan.refuses for outcome in outcomes)
+
+
 def _second_round(
     trees: Sequence[CompiledTree], searches: Sequence[TreeSearch], outcomes: Sequence[TreeOutcome]
 ) -> list[TreeJob]:
     """Return the jobs that draw programs, and those that stop where a patch adds accesses."""
     drawing = [search for search in searches if search.plan.programs]
+    if _refused(outcomes):
+        drawing = [replace(one, plan=replace(one.plan, refuses=True)) for one in drawing]
     places = tuple(sorted({entry.pc for entry in added_accesses(outcomes)})[:MOST_STOPS])
     stopping = jobs_for(trees[-1:], stopping_at(places, searches)) if places else []
     return [
@@ -184,6 +202,7 @@ def _show(
     trees: Sequence[CompiledTree],
     cells: dict[str, dict[str, TreeCell]],
     changed: Changes | None,
+    unknown: list[str],
     outcomes: Sequence[TreeOutcome],
     only: str | None,
 ) -> None:
@@ -197,13 +216,16 @@ def _show(
             ("broken with more operations than before", changed.longer, newest),
         ]
     else:
-        declared = undeclared(newest)
+        model = trees[0].model()
+        out.print(f"{name} is {model.name}: {model.because}", soft_wrap=True)
         broken = [c for c, cell in newest.items() if cell.example is not None]
-        known = [c for c in broken if c not in declared]
+        known = [c for c in broken if c not in unknown]
         groups = [
-            (f"broken, and not declared of {DEFAULT}", declared, newest),
-            (f"broken, as declared of {DEFAULT}", known, newest),
+            (f"broken, and not declared of {model.name}", unknown, newest),
+            (f"broken, as declared of {model.name}", known, newest),
         ]
+        if any(c in KM_COUNTS and newest[c].backings == {"km"} for c in known):
+            out.print(f"known: {ONE_UNIT.partition(',')[0]}")
     for heading, names, of in groups:
         names = [n for n in names if only in (None, n)]
         if not names:

@@ -23,12 +23,14 @@ from percpu_proofs.show.text import chunk_text
 from percpu_reference import DEFAULT
 
 _MAPS_SHOWN = 2  # chunks drawn after a violation
+_ERRORS_SHOWN = 10  # of callers
 
 
 @click.command()
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path), metavar="[FILE]...")
 @click.option(
     "--variant",
+    callback=output.named_variant,
     help=f"The algorithm to run.  [default: {DEFAULT}; for a trace that of the recorded kernel]",
 )
 @click.option(
@@ -160,6 +162,12 @@ def show(out: Console, report: RunReport, source: Source) -> None:
     out.print(output.pairs(rows))
     for note in report.notes:
         out.print(Text(note, "yellow"), soft_wrap=True)
+    for number, said in report.callers_errors[:_ERRORS_SHOWN]:
+        line, words = source.listed.lines[number - 1], source.listed.operations[number - 1]
+        where = f"operation {number} ({source.listed.path}:{line}, {text_of(words)})"
+        out.print(output.callers_error(f"{where}: {said}"), soft_wrap=True)
+    if len(report.callers_errors) > _ERRORS_SHOWN:
+        out.print(f"and {len(report.callers_errors) - _ERRORS_SHOWN} more, all in --json")
     show_verdicts(out, report.clauses, report.variant, report.bound)
     if report.stopped_by is not None:
         _show_violation(out, report, source, report.violations[report.stopped_by])

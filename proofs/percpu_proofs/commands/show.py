@@ -27,7 +27,10 @@ from percpu_reference.variants import Allocator
 @click.option("--chunk", "name", help="The chunk to draw: 0 the first, -1 the reserved one.")
 @click.option("--svg", type=click.Path(path_type=Path), help="Write the chunk's map there as SVG.")
 @click.option("--stats", is_flag=True, help="Print the kernel's percpu_stats instead.")
-@click.option("--variant", default=DEFAULT, show_default=True, help="The algorithm to run.")
+@click.option(
+    "--variant", callback=output.named_variant, default=DEFAULT, show_default=True,
+    help="The algorithm to run.",
+)
 @click.option("--geometry", metavar="NAME=VALUE,...", help="Sizes, as for run.")
 @output.json_option
 def show(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from percpu_proofs.commands import output
 from percpu_proofs.commands.tree_ladder import name_of, show_example, show_rungs
 from percpu_proofs.commands.tree_options import ChosenTree
@@ -12,21 +14,36 @@ from percpu_proofs.kernel.search.compiled import CompiledSearch
 from percpu_proofs.kernel.search.example import broken_by
 from percpu_proofs.kernel.search.job import TreeJob, run
 from percpu_proofs.kernel.search.plans import TreeSearch, of_scenario
+from percpu_proofs.kernel.search.refusal import refuses
 from percpu_proofs.kernel.search.retrace import retrace
 from percpu_proofs.kernel.search.tree_token import TreeToken
+from percpu_proofs.oplist import WRONG, text_of
 from percpu_proofs.review.trees import undeclared, verdicts
+from percpu_reference.variants import DEFAULT
 
 
 def explore_tree(scenario: Scenario, chosen: ChosenTree, as_json: bool) -> None:
     """Search every schedule of a scenario on a tree's code; exit 1 for what is not declared."""
     search = of_scenario(scenario)
+    wrong_frees = [
+        text_of(operation)
+        for operation in (*scenario.prepared, *scenario.concurrent)
+        if operation[0] in WRONG
+    ]
+    errors: list[str] = []
     with chosen.compiled() as trees:
         tree = trees[-1]
+        if wrong_frees:
+            refused = refuses(trees[0].library(search))
+            search = replace(search, plan=replace(search.plan, refuses=refused))
+            become = "the tree is asked to refuse it" if refused else "not carried out"
+            errors = [f"{text}: {become}" for text in wrong_frees]
         outcome = run(TreeJob(tree.name, tree.library(search), search))
-        cells = verdicts([outcome], tree.name)
+        variant = trees[0].model().name if outcome.examples else DEFAULT
+        cells = verdicts([outcome], tree.name, variant)
+        wrong = undeclared(cells, variant, trees[0].km_counts)
         release = tree.tree.name
     broken = {c: cell for c, cell in cells.items() if cell.example is not None}
-    wrong = undeclared(cells)
     if as_json:
         output.print_json(
             {
@@ -42,6 +59,7 @@ def explore_tree(scenario: Scenario, chosen: ChosenTree, as_json: bool) -> None:
                 "witnessed": outcome.asked,
                 "violations": {c: cell.as_json()["counterexample"] for c, cell in broken.items()},
                 "undeclared": wrong,
+                "callers_errors": errors,
             }
         )
     else:
@@ -64,6 +82,8 @@ def explore_tree(scenario: Scenario, chosen: ChosenTree, as_json: bool) -> None:
         for clause, cell in broken.items():
             assert cell.example is not None
             show_example(out, clause, cell.example)
+        for said in errors:
+            out.print(output.callers_error(said), soft_wrap=True)
         if not broken:
             out.print("no clause that was asked is broken within this bound", style="bold")
     if outcome.interrupted:

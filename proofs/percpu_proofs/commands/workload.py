@@ -32,6 +32,7 @@ from percpu_spec.geometry import Geometry
 _variants = click.option(
     "--variant",
     "names",
+    callback=output.named_variant,
     multiple=True,
     help="An algorithm to run, may be given again.  [default: all]",
 )

@@ -13,8 +13,6 @@ from percpu_proofs.traces.snapshot import Snapshot, read_snapshot
 from percpu_proofs.traces.source import lines_of
 
 _RELEASE = re.compile(r"(?:Linux version|^kernel) (\d+)\.(\d+)(\S*)")
-_TWO_TYPES = (5, 9)  # the first kernel with two types of chunks
-_DEPOPULATES = (5, 14)  # the first with partial depopulation, and one type again
 _BEGIN = re.compile(r"snap:([^:]+):begin")
 
 
@@ -25,18 +23,6 @@ def kernel_release(run: Run) -> str:
             if match := _RELEASE.search(line):
                 return f"{match[1]}.{match[2]}{match[3]}"
     raise TraceError(f"{run.boot}: expected a line 'Linux version ...' of the boot")
-
-
-def variant_of(release: str) -> str:
-    """Return the variant that stands for a kernel release; empty if there is none.
-
-    >>> variant_of("5.10.0-32-cloud-amd64"), variant_of("6.1.0"), variant_of("5.2")
-    ('linux_5_12', 'linux_6_12', '')
-    """
-    major, minor = (int(part) for part in re.findall(r"\d+", release)[:2])
-    if (major, minor) >= _DEPOPULATES:
-        return "linux_6_12"
-    return "linux_5_12" if (major, minor) >= _TWO_TYPES else ""
 
 
 def types_of_chunks(run: Run) -> dict[int, int]:

@@ -17,7 +17,6 @@ from percpu_proofs.conformance.recorded import (
     next_state,
     phase_begun,
     types_of_chunks,
-    variant_of,
 )
 from percpu_proofs.conformance.replay import Replay
 from percpu_proofs.conformance.report import Mismatch, SnapshotReport, TraceReport
@@ -30,7 +29,7 @@ from percpu_proofs.runs import Sample, verdicts
 from percpu_proofs.traces.events import Alloc, CreateChunk, Free, TraceError
 from percpu_proofs.traces.reader import Run, Trace, read_run
 from percpu_proofs.traces.snapshot import Snapshot
-from percpu_reference.variants import DEFAULT, Allocator, variant_class
+from percpu_reference.variants import DEFAULT, Allocator, of_release, variant_class
 from percpu_spec.gfp import allow_blocking
 
 Progress = Callable[[int, int], None]
@@ -64,7 +63,7 @@ def conform_trace(
     """
     began = time.perf_counter()
     run = read_run(Path(path), boot, told)
-    variant = variant or variant_of(kernel_release(run)) or DEFAULT
+    variant = variant or of_release(kernel_release(run)) or DEFAULT
     allocator = variant if isinstance(variant, type) else variant_class(variant)
     name = variant if isinstance(variant, str) else variant.__name__
     if allocator.chunk_types > 1:  # charging is what tells the types apart
@@ -102,7 +101,7 @@ class _Comparison:
         """Return what the comparison finds."""
         out = self.out
         out.allocations = _count(self.run.trace, Alloc)
-        same_kind = variant_of(out.kernel)
+        same_kind = of_release(out.kernel)
         if not same_kind or variant_class(same_kind).chunk_types != self.variant.chunk_types:
             out.waiting = (
                 f"Linux {out.kernel} keeps other types of chunks than {out.variant} does; "

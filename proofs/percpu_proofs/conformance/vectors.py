@@ -11,7 +11,7 @@ from percpu_proofs.conformance.difference import Difference, first_difference
 from percpu_proofs.conformance.state import Record, Recorder, StateRecord, counter_record
 from percpu_proofs.conformance.vector_file import VERSIONS, Vector, find_vectors, read_vector
 from percpu_proofs.machine import HandleError, Machine, Outcome, handle_problem
-from percpu_proofs.oplist import Operation
+from percpu_proofs.oplist import WRONG, Operation
 from percpu_reference import build
 from percpu_reference.variants import DEFAULT, Allocator
 
@@ -100,8 +100,8 @@ def compare_vector(
         before, state_before = allocator.env.warnings, state
         try:
             outcome = machine.apply(n, operation)
-        except HandleError:
-            raise handle_problem(vector.listed, n - 1) from None
+        except HandleError as error:
+            raise handle_problem(vector.listed, n - 1, error) from None
         state = recorder.read()
         kernel = vector.records[n]
         model = {"in": kernel["in"], "n": n, "op": operation[0]}
@@ -150,6 +150,8 @@ def _results(operation: Operation, outcome: Outcome, warnings: int) -> Record:
         return {"h": arg, "ok": 1, "chunk": chunk.id, "off": off}
     if kind == "f":
         return {"h": arg, "ok": int(outcome.ok)}
+    if kind in WRONG:
+        return {"arg": arg, "ok": int(outcome.ok), "warn": warnings}
     if kind in "bB":
         return {"ran": int(outcome.ok)}
     return {"arg": arg}

@@ -40,11 +40,13 @@ class Plan:
 
 QUARTERS = ("1024 4 -", "2048 4 -", "1024 2048 -")
 CRUMBS = ("28656 4 -", "4 4 -", "12 4 -")
+EDGES = ("24576 4 -", "1024 4 -", "1024 2048 -")
 PAGES = ("28672 4 -", "4096 4 -", "4096 4 A")
 
 SEQUENCES = (
     Plan("quarters", "quarters of a page, some aligned to half a page", Alphabet(QUARTERS), 5, 5),
     Plan("crumbs", "a chunk filled but for a few bytes", Alphabet(CRUMBS), 4, 4),
+    Plan("edges", "a chunk filled but for quarters of a page", Alphabet(EDGES), 4, 4),
     Plan(
         "pages",
         "whole pages, some for requests that must not sleep",
@@ -75,6 +77,13 @@ SEQUENCES = (
         4,
         4,
         "unit=32768,static=4096,reserved=8192,dyn=20480,cpus=2",
+    ),
+    Plan(
+        "limits",
+        "requests without I/O or file systems, by their flags and by their task's scope",
+        Alphabet(("28672 4 -", "4096 4 S", "4096 4 O", "4096 4 o")),
+        2,
+        2,
     ),
     Plan(
         "km",

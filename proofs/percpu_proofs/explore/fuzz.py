@@ -29,7 +29,7 @@ from percpu_proofs.oplist import Operation
 from percpu_reference import build
 from percpu_reference.variants import Allocator
 from percpu_spec.geometry import Geometry
-from percpu_spec.gfp import ACCOUNT, ATOMIC, KERNEL
+from percpu_spec.gfp import ACCOUNT, ATOMIC, KERNEL, NOFS, NOIO, SCOPE_NOFS, SCOPE_NOIO
 
 MOST_STEPS = 1000
 """Of a program. One that goes on is left to the searches, which see it come back to itself."""
@@ -55,6 +55,7 @@ class Fuzz:
     caught: dict[str, tuple[str, Program]] = field(default_factory=dict)  # message, what broke it
     sightings: Sightings = field(default_factory=Sightings)
     programs: int = 0
+    callers_errors: int = 0  # frees that API-2 forbids
     steps: int = 0
     seconds: float = 0.0
 
@@ -88,6 +89,8 @@ class Fuzz:
         """Run a new program under a new schedule; return both and what was broken."""
         prefix = choices.pick([(), *self.prefixes])
         operations = program(choices, self.length, prefix, memcg=self.geometry.memcg)
+        if self.programs % 4 == 3:
+            operations = unusual(drawn(f"{self.seed}/{self.programs}/unusual"), operations)
         works = 1 + choices.number(6)
         world = self._begun(operations, works)
         broken: dict[str, str] = {}
@@ -95,6 +98,7 @@ class Fuzz:
         schedule = self._run(world, InTurn(range(len(prefix))), broken)
         schedule += self._run(world, Bursts(choices, together, len(operations)), broken)
         self._end(world, broken)
+        self.callers_errors += len(world.errors)
         return Program((), operations, tuple(schedule), works), broken
 
     def _run(
@@ -196,3 +200,22 @@ def program(
             operations.append(("a", handle, size, align, False, gfp))
             held.append(handle)
     return tuple(operations)
+
+
+_LIMITED = (NOFS, NOIO, KERNEL | SCOPE_NOFS, KERNEL | SCOPE_NOIO)
+
+
+def unusual(choices: Choices, operations: Sequence[Operation]) -> tuple[Operation, ...]:
+    """Return operations some of which forbid I/O or file systems, with frees that API-2 forbids."""
+    found: list[Operation] = []
+    for operation in operations:
+        kind, handle, size, align, reserved, gfp = operation
+        if kind == "a" and gfp & KERNEL == KERNEL and not choices.number(4):
+            limited = choices.pick(_LIMITED) | gfp & ACCOUNT
+            operation = (kind, handle, size, align, reserved, limited)
+        found.append(operation)
+        if kind == "a" and size > 4 and not choices.number(12):
+            found.append(("w", handle, 4, 0, False, 0))
+        if kind == "f" and not choices.number(6):
+            found.append(("d", handle, 0, 0, False, 0))
+    return tuple(found)

@@ -18,7 +18,7 @@ from percpu_proofs.explore.system import Scheduler, actor_of, scheduled
 from percpu_proofs.explore.token import Token
 from percpu_proofs.explore.watch import Watch
 from percpu_proofs.explore.world import World
-from percpu_proofs.oplist import text_of
+from percpu_proofs.oplist import WRONG, text_of
 from percpu_proofs.refinement import machine_of
 from percpu_reference import build
 from percpu_reference.chunk import Chunk
@@ -146,7 +146,7 @@ def _rung(
         text_of(runner.operation),
         step < 0,
         left.name if left is not None else "begins",
-        _standing(runner),
+        _standing(world, runner),
         "".join(lane(world, index, actor) for index in range(first, len(world.runners))),
         world.monitor.guard.locked,
         None if world.holder is None else world.holder - first,
@@ -172,12 +172,14 @@ def lane(world: World, index: int, moved: int) -> str:
     return "M" if world.holder == index else "|"
 
 
-def _standing(runner: Runner) -> str:
+def _standing(world: World, runner: Runner) -> str:
     if not runner.done:
         assert runner.gap is not None
         gap = runner.gap
         where = f" (chunk {gap.chunk.id}, pages {gap.start}..{gap.end})" if gap.chunk else ""
         return f"{gap.name}{where}"
+    if runner.operation[0] in WRONG and world.errors:
+        return f"done: the caller's error (API-2), {world.errors[-1]}"
     if runner.operation[0] != "a":
         return "done"
     if runner.result is None:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from percpu_proofs.explore.shrink import Program
 from percpu_proofs.explore.start import Start
 from percpu_proofs.machine import Machine
-from percpu_proofs.oplist import Operation, OperationList, parse_operations, text_of
+from percpu_proofs.oplist import WRONG, Operation, OperationList, parse_operations, text_of
 from percpu_reference import build
 from percpu_spec.geometry import Geometry
 
@@ -50,7 +50,8 @@ class Scenario:
 
     def start(self, variant: str) -> Start:
         """Return the start: the setup done by a variant, nothing of the actors begun."""
-        machine = Machine(build(variant, self.sizes))
+        again = {operation[1] for operation in self.concurrent if operation[0] in WRONG}
+        machine = Machine(build(variant, self.sizes), again)
         if self.setup:
             machine.run(self._parsed("setup", self.setup))
         return Start(
@@ -60,6 +61,7 @@ class Scenario:
             self.works,
             self.waiting,
             self.failures,
+            machine.freed,
         )
 
     @property

@@ -30,13 +30,14 @@ from pathlib import Path
 from percpu_proofs.explore.scenario import KERNEL_32K, Scenario, Verdict
 from percpu_proofs.inputs import InputError, one_of, read_text
 from percpu_proofs.oplist import Operation, parse_operations, text_of
-from percpu_reference.variants import VARIANTS
+from percpu_reference.variants import RELEASES, VARIANTS
 from percpu_spec.catalogue import REFINE, clauses
 from percpu_spec.geometry import Geometry, GeometryError
 
 _FIELDS = ("scenario", "shows", "geometry", "works", "failures", "waiting")
 _SECTIONS = ("setup", "actors", "expected")
-_CONCURRENT = "afbP"  # kinds of operations that an actor may be
+_CONCURRENT = "afbPdws"  # kinds of operations that an actor may be
+_IN_TURN = "awfd"  # kinds that speak of a handle, in the order in which they can follow one another
 _RANGE = re.compile(r"([af]) (\d{1,6})\.\.(\d{1,6})(.*)")
 
 Line = tuple[int, str]
@@ -52,8 +53,9 @@ def parse_scenario(path: Path, text: str) -> Scenario:
     """Return the scenario that a text states; path is named in errors. Raises InputError."""
     fields, sections = _parts(path, text)
     held: set[int] = set()
-    setup = _operations(path, sections.get("setup", []), held)
-    actors = _operations(path, sections.get("actors", []), held, at_once=True)
+    gone: set[int] = set()
+    setup = _operations(path, sections.get("setup", []), held, gone)
+    actors = _operations(path, sections.get("actors", []), held, gone, at_once=True)
     if not actors:
         raise InputError(path, None, "a section 'actors' with at least one operation")
     waiting, given = fields.get("waiting", (0, "no"))
@@ -103,23 +105,29 @@ def _parts(path: Path, text: str) -> tuple[dict[str, Line], dict[str, list[Line]
 
 
 def _operations(
-    path: Path, lines: list[Line], held: set[int], *, at_once: bool = False
+    path: Path, lines: list[Line], held: set[int], gone: set[int], *, at_once: bool = False
 ) -> list[Operation]:
-    """Return the operations of a section; held: handles allocated and not freed so far.
+    """Return the operations of a section; held: handles not freed so far, gone: those freed.
 
     Of operations at once those that allocate come first, as any may be the first to run.
     """
     parsed = [(n, operation) for n, text in lines for operation in _parsed(path, n, text)]
-    for number, operation in sorted(parsed, key=lambda p: at_once and p[1][0] != "a"):
+    for number, operation in sorted(
+        parsed, key=lambda p: at_once and _IN_TURN.find(p[1][0])
+    ):
         kind, handle = operation[:2]
         if at_once and kind not in _CONCURRENT:
             expected = f"an actor's operation, one of {' '.join(_CONCURRENT)}"
             raise InputError(path, number, expected, text_of(operation))
-        if kind in "af" and (kind == "f") is not (handle in held):
-            expected = "allocated before" if kind == "f" else "that holds nothing yet"
+        if kind in "afw" and (kind != "a") is not (handle in held):
+            expected = "that holds nothing yet" if kind == "a" else "allocated before"
             raise InputError(path, number, f"a handle {expected}", f"{handle}")
+        if kind == "d" and handle not in gone - held:
+            raise InputError(path, number, "a handle freed before", f"{handle}")
         if kind in "af":
             held ^= {handle}
+        if kind == "f":
+            gone.add(handle)
     return [operation for _, operation in parsed]
 
 
@@ -157,8 +165,8 @@ def _verdicts(path: Path, lines: list[Line]) -> dict[str, Verdict]:
         variant, *words = text.split()
         if variant.endswith(".py"):
             variant = str((path.parent / variant).resolve())
-        elif variant not in VARIANTS:
-            raise InputError(path, number, f"a variant, {one_of(variant, VARIANTS)}", variant)
+        elif variant not in (known := VARIANTS | RELEASES):
+            raise InputError(path, number, f"a variant, {one_of(variant, known)}", variant)
         if variant in verdicts:
             raise InputError(path, number, f"{variant} once", text)
         states = _count(path, number, words.pop(0)) if words and words[0].isdecimal() else None

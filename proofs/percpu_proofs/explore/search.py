@@ -49,6 +49,7 @@ class Explored:
     uncovered: list[Schedule] = field(default_factory=list)  # that go on where a search was cut off
     situations: Counter[str] = field(default_factory=Counter)  # gaps reached, by name
     witnessed: Counter[str] = field(default_factory=Counter)  # how often a clause's question arose
+    callers_errors: set[str] = field(default_factory=set)  # frees that API-2 forbids, in words
 
     def add(self, part: Explored) -> None:
         """Add what another search covered and found in a part of the same tree of schedules."""
@@ -61,6 +62,7 @@ class Explored:
         self.interrupted = self.interrupted or part.interrupted
         self.situations.update(part.situations)
         self.witnessed.update(part.witnessed)
+        self.callers_errors |= part.callers_errors
         for found in part.findings.values():
             self.enter(found.clause, found.message, found.schedule)
 

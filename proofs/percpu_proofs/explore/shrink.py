@@ -13,7 +13,7 @@ from itertools import islice, pairwise
 from typing import Final, Generic, TypeVar
 
 from percpu_proofs.explore.system import Schedule, actor_of
-from percpu_proofs.oplist import Operation
+from percpu_proofs.oplist import HANDLES, Operation
 from percpu_spec import gfp
 
 T = TypeVar("T")
@@ -117,7 +117,9 @@ def _fewer_actors(program: Program) -> Iterator[Program]:
     for stretch in stretches(len(actors)):
         gone = set(stretch)
         handles = {actors[at][1] for at in gone if actors[at][0] == "a"}
-        gone |= {at for at, o in enumerate(actors) if o[0] == "f" and o[1] in handles}
+        gone |= {at for at, o in enumerate(actors) if o[0] in HANDLES and o[1] in handles}
+        freed = {actors[at][1] for at in gone if actors[at][0] == "f"}
+        gone |= {at for at, o in enumerate(actors) if o[0] == "d" and o[1] in freed}
         left = [at for at in range(len(actors)) if at not in gone]
         if not left and not program.setup:
             continue
@@ -157,12 +159,16 @@ def _without(schedule: Schedule, gone: set[int]) -> Schedule:
 def _sound(operations: Sequence[Operation], held: set[int]) -> tuple[Operation, ...]:
     """Return the operations without frees of what was never allocated; held: handles at the end."""
     sound: list[Operation] = []
+    gone: set[int] = set()
     for operation in operations:
         kind, handle = operation[:2]
         if kind == "f":
             if handle not in held:
                 continue
             held.remove(handle)
+            gone.add(handle)
+        elif (kind == "w" and handle not in held) or (kind == "d" and handle not in gone - held):
+            continue
         elif kind == "a":
             held.add(handle)
         sound.append(operation)

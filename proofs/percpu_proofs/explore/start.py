@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from percpu_contracts.history import History
 from percpu_contracts.steps import Actor
 from percpu_proofs.explore.twins import Handles
 from percpu_proofs.oplist import Operation
+from percpu_proofs.wrong_free import Place
 from percpu_reference.chunk import Chunk
 from percpu_reference.gaps import Steps
 from percpu_reference.variants import Allocator
@@ -24,6 +26,7 @@ class Start:
     works: int = 2  # at most so many runs of the balance work that was asked for
     waiting: bool = False  # actors may begin while pcpu_alloc_mutex is held, and wait for it
     failures: int = 0  # so many steps that ask for memory may fail
+    freed: Mapping[int, Place | None] = field(default_factory=dict)  # what handles held last
 
 
 MOST_STEPS = 20_000
@@ -40,7 +43,7 @@ class Runner(Actor):
     __slots__ = ("count", "done", "operation", "result", "steps")
 
     def __init__(self, operation: Operation) -> None:
-        super().__init__(operation[0])
+        super().__init__(operation[0], gfp=operation[5])
         self.operation = operation
         self.count = 0  # steps taken
         self.steps: Steps[Any] | None = None
@@ -60,3 +63,4 @@ class Saved(NamedTuple):
     alone: int
     holder: int | None
     history: History
+    freed: dict[int, Place | None]

@@ -21,7 +21,7 @@ class Need(NamedTuple):
 
     more: bool = True  # it has one left
     mutex: bool = False  # pcpu_alloc_mutex must be free
-    handle: int | None = None  # an area that another actor allocates must be there
+    handle: int | None = None  # an area that another actor allocates must be there; ~: must be gone
     memory: bool = False  # it asks for memory, and may be refused it
 
 
@@ -33,7 +33,7 @@ class Shared(NamedTuple):
     mutex: bool  # pcpu_alloc_mutex is held
     begins: bool  # another run of the balance work may begin
     failures: int  # so many steps may still be refused memory
-    handles: frozenset[int]  # areas that are there, of those that actors allocate and free
+    handles: frozenset[int]  # areas that are there, of those that actors allocate and free; ~: gone
 
 
 class Place(NamedTuple):

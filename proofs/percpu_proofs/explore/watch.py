@@ -47,6 +47,7 @@ class Watch:
         step = world.before(who)
         runner = world.watched_step(actor)
         world.after(step, runner)
+        self.result.callers_errors.update(world.errors)
         if runner.gap is not None:
             self.result.situations[runner.gap.name] += 1
         self._enter(judged_locks(world, runner), schedule)

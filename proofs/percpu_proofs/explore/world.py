@@ -19,6 +19,8 @@ from percpu_proofs.explore.start import MOST_STEPS, Runner, Saved, Start
 from percpu_proofs.explore.system import Need, Place, Shared, enabled
 from percpu_proofs.explore.twins import Twins, moved
 from percpu_proofs.machine import script
+from percpu_proofs.oplist import WRONG, Operation
+from percpu_proofs.wrong_free import WrongFree, aim, place_of
 from percpu_reference.chunk import Chunk
 from percpu_reference.gaps import Kind, Steps
 from percpu_spec.steps import Area, Step
@@ -39,6 +41,7 @@ class World:
     """
 
     __slots__ = (
+        "_again",
         "_guarded",
         "_passed",
         "_plain",
@@ -49,8 +52,10 @@ class World:
         "alone",
         "begin",
         "drained",
+        "errors",
         "failures",
         "fingerprints",
+        "freed",
         "handles",
         "history",
         "holder",
@@ -83,6 +88,9 @@ class World:
         made, freed = ({o[1] for o in start.operations if o[0] == kind} for kind in "af")
         # handles of frees that no area has yet, or another actor's
         self._passed = frozenset(freed & made | freed - start.handles.keys())
+        # handles that are freed wrongly, once they hold nothing any more or while they do
+        self._again = frozenset(o[1] for o in start.operations if o[0] in WRONG)
+        self._passed |= {o[1] for o in start.operations if o[0] == "w"} & made
         copies = self._twins.of(start.allocator)
         history = History()
         history.concurrent = True
@@ -96,6 +104,7 @@ class World:
             0,
             None,
             history,
+            {h: place for h, place in start.freed.items() if h in self._again},
         )
         self.load(self.begin)
 
@@ -117,6 +126,7 @@ class World:
             self.alone,
             self.holder,
             self.history.copy(),
+            self.freed.copy(),
         )
 
     def load(self, saved: Saved) -> None:
@@ -128,6 +138,8 @@ class World:
     def _take_over(self, saved: Saved) -> None:
         """Set all but the allocator's state."""
         self.handles = saved.handles.copy()
+        self.freed = saved.freed.copy()
+        self.errors: list[str] = []  # of callers, since the last state come back to (API-2)
         self.runners = [
             runner if isinstance(runner, Runner) else Runner(runner) for runner in saved.runners
         ]
@@ -165,6 +177,12 @@ class World:
         kind, handle, *_, gfp = runner.operation
         if kind == "f":
             return Need(handle=handle) if handle in self._passed else _FREE
+        if kind == "d":
+            return Need(handle=~handle)
+        if kind == "w" and handle not in self.handles and handle not in self.freed:
+            return Need(handle=handle)
+        if kind in WRONG:
+            return _FREE
         if self._start.waiting or (kind == "a" and self.allocator.is_atomic(gfp)):
             return _FREE
         return _MUTEX
@@ -235,7 +253,9 @@ class World:
         runner = self.runners[actor]
         kind, handle, *_ = runner.operation
         area = self.handles.get(handle) if kind == "f" else None
-        return before(self.allocator, runner, area and area[0])
+        wrong = kind in WRONG and runner.gap is None and self._aim(runner.operation)
+        refusal = bool(wrong and wrong.area)
+        return before(self.allocator, runner, area and area[0], refusal=refusal)
 
     def after(self, step: Step, runner: Runner) -> Step:
         """Complete the description of a step that a runner has taken."""
@@ -261,10 +281,32 @@ class World:
             runner.blocking = not self.allocator.is_atomic(gfp)
             return self.allocator.alloc_percpu(size, align, reserved, gfp)
         if kind == "f":
-            return self.allocator.free_percpu(self.handles.pop(handle))
+            area = self.handles.pop(handle)
+            if handle in self._again:
+                self.freed[handle] = place_of(area)
+            return self.allocator.free_percpu(area)
+        if kind in WRONG:
+            return self._free_wrongly(runner.operation)
         if kind == "b" or (kind == "B" and self.allocator.work_pending):
             return self.allocator.balance_workfn()
         return self._script(kind, handle)
+
+    def _free_wrongly(self, operation: Operation) -> Steps[None]:
+        """Return the steps of a free that API-2 forbids: none where the allocator is not asked."""
+        wrong = self._aim(operation)
+        if wrong is None:
+            return self.allocator.free_percpu(None)
+        self.errors.append(str(wrong))
+        return self.allocator.free_percpu(wrong.area)
+
+    def _aim(self, operation: Operation) -> WrongFree | None:
+        """Return what a free aims at that API-2 forbids; the caller's look needs no lock."""
+        guard = self.monitor.guard
+        was, guard.inside = guard.inside, False
+        try:
+            return aim(self.allocator, operation, self.handles, self.freed)
+        finally:
+            guard.inside = was
 
     def _script(self, kind: str, arg: int) -> Steps[None]:
         if kind != "B":
@@ -294,6 +336,7 @@ class World:
                 self.failures,
                 self.alone,
                 tuple([(handle, area and _area(area)) for handle, area in handles]),
+                tuple(sorted(self.freed.items())),
                 # chunks that were to be found while somebody held them: what that is, others' steps
                 frozenset([(_held(r.gap), r.exposed) for r in self.runners if r.exposed]),
             )
@@ -302,7 +345,7 @@ class World:
     def _shared(self, key: Hashable) -> Shared:
         mutex, waiting = self.allocator.alloc_mutex, self._start.waiting
         begins = self.allocator.work_pending and self.works > 0 and (waiting or not mutex)
-        handles = frozenset(self._passed & self.handles.keys())
+        handles = frozenset(self._passed & self.handles.keys()) | {~h for h in self.freed}
         stopped = self.alone > 0 and self.runaway is not None
         return Shared(key, stopped, mutex, begins, self.failures, handles)
 
@@ -323,7 +366,7 @@ class World:
                 area = self.handles[handle]
                 rest = [area and _area(area)]
             elif kind not in "ab":
-                rest = [handle]
+                rest = [handle, request[0]]
             return Place((False, kind, need, tuple(rest)), need, None, False, False)
         placed = None
         if runner.placed is not None and runner.blocking and gap.kind is not Kind.FLAGS:

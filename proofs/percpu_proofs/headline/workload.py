@@ -7,19 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from percpu_proofs import data
-from percpu_proofs.conformance.recorded import (
-    kernel_release,
-    phase_begun,
-    types_of_chunks,
-    variant_of,
-)
+from percpu_proofs.conformance.recorded import kernel_release, phase_begun, types_of_chunks
 from percpu_proofs.conformance.requests import Place, make_plan
 from percpu_proofs.inputs import InputError, read_json, read_text
 from percpu_proofs.oplist import Operation, read_operations
 from percpu_proofs.traces.events import Alloc, Free
 from percpu_proofs.traces.reader import Run, is_run, read_run
 from percpu_proofs.traces.snapshot import read_snapshot
-from percpu_reference.variants import variant_class
+from percpu_reference.variants import of_release, variant_class
 from percpu_spec.geometry import Geometry
 from percpu_spec.gfp import ACCOUNT
 
@@ -53,7 +48,7 @@ class Workload:
     @property
     def variant(self) -> str:
         """The variant that stands for the recorded kernel; empty if there is none."""
-        return variant_of(self.kernel)
+        return of_release(self.kernel)
 
     def facts(self) -> dict[str, Any]:
         """Return all but the operations as JSON types."""
@@ -105,7 +100,7 @@ def derive(run: Run) -> Workload:
     outcomes. Raises InputError if no state was recorded.
     """
     kernel = kernel_release(run)
-    variant = variant_of(kernel)
+    variant = of_release(kernel)
     two_types = bool(variant) and variant_class(variant).chunk_types > 1
     types = types_of_chunks(run) if two_types else {}
     plan = make_plan(run.trace, set(), types)

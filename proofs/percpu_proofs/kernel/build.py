@@ -23,6 +23,10 @@ SEARCHED: Final = ("library.c", "memory.c", "search/arena.c", "search/actors.c")
 SEARCHERS: Final = tuple(
     f"search/{name}.c" for name in ("image", "key", "steps", "nodes", "explore")
 )
+ROOT_OBJCG: Final = (7, 1, 0)
+"""The first version in which a task of the root group has an object cgroup."""
+_REGION: Final = re.compile(r"struct\s+pcpu_region\s*\{([^}]*)\}")
+"""A hint as one value, in trees that have it: its start, and its size or its end."""
 _INCLUDE = re.compile(r"^\s*#\s*include\s*[<\"]([\w./-]+)[>\"]", re.MULTILINE)
 _FLAGS: Final = (
     "-std=gnu11", "-O2", "-g1", "-fPIC", "-fno-strict-aliasing", "-fwrapv", "-fvisibility=hidden",
@@ -63,14 +67,16 @@ _MISSING: Final = (
     (re.compile(r"fatal error: ([\w./-]+): No such file"), "a header"),
 )
 _ERROR: Final = re.compile(r"(\S+?):(\d+):(?:\d+:)? (?:error: )?(.*)")
-_WARNING: Final = re.compile(r"^(\S+?):(\d+):(?:\d+:)? warning: (.*)$", re.MULTILINE)
+_WARNING: Final = re.compile(r"^(.+?):(\d+):(?:\d+:)? warning: (.*)$", re.MULTILINE)
+_OWNER: Final = re.compile(r"[‘'](?:struct |union )?(\w+)[’'] has no member named")
 _PLACES: Final = (
-    ("list", "list.h"), ("bitmap", "bits.h"), ("bit", "bits.h"), ("mutex", "locks.h"),
-    ("lock", "locks.h"), ("work", "locks.h"), ("rcu", "locks.h"), ("sched", "locks.h"),
-    ("task", "locks.h"), ("page", "memory.h"), ("mem", "memory.h"), ("alloc", "memory.h"),
-    ("free", "memory.h"), ("cgroup", "memory.h"), ("cpu", "memory.h"), ("vm", "memory.h"),
-    ("trace_", "memory.h"), ("flush", "memory.h"),
+    ("list", "list.h"), ("bitmap", "bits.h"), ("bit", "bits.h"), ("mem", "memory.h"),
+    ("mutex", "locks.h"), ("lock", "locks.h"), ("work", "locks.h"), ("rcu", "locks.h"),
+    ("sched", "locks.h"), ("task", "locks.h"), ("page", "memory.h"), ("alloc", "memory.h"),
+    ("free", "memory.h"), ("cgroup", "memory.h"), ("node", "memory.h"), ("cpu", "memory.h"),
+    ("vm", "memory.h"), ("trace_", "memory.h"), ("flush", "memory.h"),
 )  # fmt: skip
+"""Where the stub of a name belongs that none of the stubs has, by a part of it."""
 
 
 DESCRIBED: Final = frozenset({
@@ -146,6 +152,8 @@ class Library:
     # variables of the kernel's that no description of a state shows: name, offset, size in bytes
     undescribed: tuple[tuple[str, int, int], ...] = ()
     variables: tuple[tuple[str, int, int], ...] = ()  # all of the kernel's
+    root_objcg: bool = False  # tasks of the root group have an object cgroup
+    one_unit: bool = False  # km: the pages of a chunk are counted right for one unit only
     warnings: tuple[Warned, ...] = ()  # of the compiler
 
 
@@ -166,7 +174,18 @@ def compile_tree(
     options = [*_FLAGS, "-shared", "-Wl,--no-undefined", *flags]
     options += _options(tree, into, form, stub)
     said = _run(tree, [*options, *(str(STUBS / name) for name in SOURCES), "-o", str(library)])
-    return Library(library, tree.release, form, warnings=_warnings(tree, said))
+    return Library(
+        library, tree.release, form,
+        root_objcg=has_root_objcg(tree), warnings=_warnings(tree, said),
+    )  # fmt: skip
+
+
+def has_root_objcg(tree: Tree) -> bool:
+    """Return whether tasks of the root group have an object cgroup, which the tree then asks for.
+
+    It is what the rest of the kernel gives, so the version tells, or that the tree asks.
+    """
+    return tree.version >= ROOT_OBJCG or "obj_cgroup_is_root" in tree.text("mm/percpu.c")
 
 
 def compile_search(
@@ -219,7 +238,9 @@ def compile_search(
         if name.split(".")[0] not in DESCRIBED
     ]
     of_kernel = tuple((name, offsets[name], size) for name, size in variables.items())
-    return Library(library, tree.release, form, tuple(undescribed), of_kernel, warnings)
+    return Library(
+        library, tree.release, form, tuple(undescribed), of_kernel, warnings=warnings
+    )
 
 
 def _offsets(listed: str) -> dict[str, int]:
@@ -283,8 +304,16 @@ def _options(tree: Tree, into: Path, form: Form, stub: Path | None) -> list[str]
         if "pcpu_alloc_noprof(" in tree.text("mm/percpu.c")
         else "pcpu_alloc",
     }
+    if re.search(r"& GFP_KERNEL\) != GFP_KERNEL", tree.text("mm/percpu.c")):
+        defines["PERCPU_NEEDED"] = "GFP_KERNEL"  # what a request needs, all of it, to sleep
     if "obj_exts" in tree.text("mm/percpu-internal.h"):
         defines["PERCPU_OBJ_EXTS"] = "1"
+    region = _REGION.search(tree.text("mm/percpu-internal.h"))
+    if region is not None:
+        end = re.search(r"\bend\b", region[1]) is not None
+        defines["PERCPU_REGIONS(r)"] = "((r).end - (r).start)" if end else "((r).size)"
+    if has_root_objcg(tree):
+        defines["PERCPU_ROOT_OBJCG"] = "1"
     defines |= form.defines
     options = [f"-I{STUBS}", f"-I{headers}"]
     return options + [f"-D{name}={value}" for name, value in defines.items()]
@@ -365,6 +394,22 @@ def _make_headers(tree: Tree, folder: Path, backing: Backing) -> None:
     header.write_text(f'#include "{own.absolute()}"\n')
 
 
+def _place(line: str, name: str) -> str:
+    """Return the file of the stubs that an error about a name is to be mended in.
+
+    That is the one where the error is, or that has the name or the type which lacks the member.
+    """
+    at = _ERROR.match(line)
+    if at is not None and Path(at[1]).is_relative_to(STUBS):
+        return str(Path(at[1]).relative_to(STUBS))
+    owner = _OWNER.search(line)
+    known = re.compile(rf"\b(?:struct|union) {owner[1]} \{{" if owner else rf"\b{name}\b")
+    for header in sorted(STUBS.glob("*.h")):
+        if known.search(header.read_text()):
+            return header.name
+    return next((file for part, file in _PLACES if part in name.lower()), "types.h")
+
+
 def _compile_error(tree: Tree, output: str) -> InputError:
     """Return the error for a tree that does not compile: where, what failed, and what to add.
 
@@ -375,28 +420,25 @@ def _compile_error(tree: Tree, output: str) -> InputError:
         (line for line in lines if "error:" in line or "undefined reference" in line),
         lines[-1] if lines else "no message",
     ).strip()
-    missing: dict[str, str] = {}
+    missing: dict[str, tuple[str, str]] = {}
     for line in lines:
         for pattern, kind in _MISSING if "error:" in line or "undefined ref" in line else ():
             found = pattern.search(line)
             if found is not None:
-                missing.setdefault(found[1], kind)
+                missing.setdefault(found[1], (kind, _place(line, found[1])))
                 break
-    wanted = ", ".join(
-        f"{kind} {name} ({next((f for part, f in _PLACES if part in name.lower()), 'types.h')})"
-        for name, kind in missing.items()
-    )
+    wanted = ", ".join(f"{kind} {name} ({place})" for name, (kind, place) in missing.items())
     expected = "a tree that compiles" if not wanted else (
         f"{wanted}, which our stubs do not have: add what is missing to the files named "
         f"in {STUBS}, or give a header that has it with --stub"
     )  # fmt: skip
-    place = _ERROR.search(error)
-    name = place and _own_file(place[1])
-    if place and name:
-        number = int(place[2])
+    where = _ERROR.search(error)
+    name = where and _own_file(where[1])
+    if where and name:
+        number = int(where[2])
         text = _line(tree, name, number)
         for patch in reversed(tree.patches):
             at = shown_line(patch, name, text, number)
             if at is not None:
-                return InputError(patch, at, expected, f"{text.strip()} ({place[3]})")
+                return InputError(patch, at, expected, f"{text.strip()} ({where[3]})")
     return InputError(tree.top, None, f"{expected} (the first error: {error})")

@@ -36,7 +36,7 @@ SCHEDULES: Final = 400
 """Schedules of one task that draws schedules."""
 OPERATIONS: Final = 1000
 """Operations of a case, about."""
-TRIES: Final = 2000
+TRIES: Final = 4000
 """Of leaving something out of a case that shows a difference."""
 TRIES_OF_SCHEDULES: Final = 300
 GRACE: Final = 10.0
@@ -63,6 +63,7 @@ class Found:
     task: Task
     case: Case
     difference: Difference
+    parting: Parting | None = None  # what became of the case as drawn
     others: tuple[Difference, ...] = ()  # that show with it
     stopped: str = ""  # why more may be left out
 
@@ -70,6 +71,10 @@ class Found:
     def library(self) -> Library:
         """What shows it."""
         return self.task.library
+
+    def __lt__(self, other: Found) -> bool:
+        """Return whether it takes fewer operations than another, and so less to be made small."""
+        return len(self.case.operations) < len(other.case.operations)
 
 
 @dataclass(slots=True)
@@ -112,7 +117,8 @@ class Tally:
         self.steps += other.steps
         self.gaps += other.gaps
         self.schedules_parted += other.schedules_parted
-        self.found = self.found or other.found
+        if other.found is not None and (self.found is None or other.found < self.found):
+            self.found = other.found
         self.found_schedule = self.found_schedule or other.found_schedule
         self.stopped = self.stopped or other.stopped
 
@@ -151,7 +157,10 @@ def draw_task(task: Task, into: Tally | None = None) -> Tally:
         if tally.stopped or _stopped():
             break
         choices = drawn(f"{task.seed}/{number}")
-        tally.add(run_one(task, draw_case(choices, task.library.form, task.operations)))
+        case = draw_case(choices, task.library.form, task.operations)
+        if task.library.one_unit:
+            case = replace(case, geometry=replace(case.geometry, cpus=1, groups=1, spare=0))
+        tally.add(run_one(task, case))
     return tally
 
 
@@ -202,7 +211,6 @@ def run_one(task: Task, case: Case) -> Tally:
         tally.declared = pair.declared
         if difference is not None:
             at = tally.operations
-            tally.found = Found(task, Case(case.geometry, case.operations[:at]), difference)
             if difference.field == "stopped":
                 tally.stopped = str(difference.kernel)
                 parting = Parting(at, 0, 0, None, "", tally.stopped, len(case.operations) - at)
@@ -210,6 +218,8 @@ def run_one(task: Task, case: Case) -> Tally:
                 parting = go_on(pair, at, case.operations[at:])
                 tally.stopped = parting.stopped
             tally.partings = [parting]
+            shown = Case(case.geometry, case.operations[:at])
+            tally.found = Found(task, shown, difference, parting)
         tally.chunks = sum(1 for _ in pair.machine.allocator.chunks())
         tally.broken += pair.broken
         tally.new = pair.new

@@ -37,6 +37,7 @@ _FLAGS: Final = (
     ("-",), ("-", "A"), ("A", "AW", "N"), ("-", "O", "N", "W", "F"), ("-", "R", "RA"),
     ("G", "AG", "-"), ("-", "A", "G", "RG", "ROW", "NG"),
 )  # fmt: skip
+_LIMITS: Final = ("S", "O", "s", "o", "Y", "SY", "oW")
 _FAULTS: Final = (
     "P 1", "P 3", "Q 1", "Q 4", "Q 9", "M 1", "m 2", "C 1", "Z 1", "Z 3", "Z 5", "K 1", "H 1",
     "U 0", "U 1", "E",
@@ -158,8 +159,42 @@ def expand(chosen: Sequence[Phase]) -> list[Operation]:
     return parse_operations(Path("drawn"), lines).operations if lines else []
 
 
+class Aside:
+    """What few operations have, drawn from a supply of its own: limits of requests, wrong frees.
+
+    sizes: bytes asked for by handle. gone: the handle freed last.
+    """
+
+    def __init__(self, seed: str) -> None:
+        self._choices = drawn(seed)
+        self.sizes: dict[int, int] = {}
+        self.gone: int | None = None
+
+    def limited(self, flags: str) -> str:
+        """Return the flags of a request, some of which forbid I/O or file systems."""
+        if flags != "-" or self._choices.number(8):
+            return flags
+        return self._choices.pick(_LIMITS)
+
+    def wrong_frees(self, live: Sequence[int]) -> Iterator[str]:
+        """Yield a free that API-2 forbids, seldom."""
+        pick, number = self._choices.pick, self._choices.number
+        if number(40):
+            return
+        kind = number(5)
+        if kind < 2 and self.gone is not None:
+            yield f"d {self.gone}"
+        elif kind < 4 and live:
+            handle = pick(live)
+            granules = -(-self.sizes.get(handle, 0) // 4)
+            if granules > 1:
+                yield f"w {handle} {4 * (1 + number(granules - 1))}"
+        elif kind == 4:
+            yield pick(("s 40", "s 1048576"))
+
+
 def _lines(phase: Phase, live: list[int], handles: Iterator[int]) -> Iterator[str]:
-    choices = drawn(phase.seed)
+    choices, aside = drawn(phase.seed), Aside(f"{phase.seed}/aside")
     pick, number = choices.pick, choices.number
     for _ in range(phase.length):
         if number(100) < phase.fault:
@@ -167,11 +202,15 @@ def _lines(phase: Phase, live: list[int], handles: Iterator[int]) -> Iterator[st
         if number(100) < phase.grow or not live:
             handle = next(handles)
             live.append(handle)
-            yield f"a {handle} {pick(phase.sizes)} {pick(phase.aligns)} {pick(phase.flags)}"
+            size, align, flags = pick(phase.sizes), pick(phase.aligns), pick(phase.flags)
+            aside.sizes[handle] = size
+            yield f"a {handle} {size} {align} {aside.limited(flags)}"
         else:
             at = (
                 number(len(live)), len(live) - 1, 0, max(len(live) - 2, 0) // 2 * 2
             )[phase.order]  # fmt: skip
-            yield f"f {live.pop(at)}"
+            aside.gone = live.pop(at)
+            yield f"f {aside.gone}"
+        yield from aside.wrong_frees(live)
         if number(100) < phase.work:
             yield "B" if number(10) < 8 else "b"

@@ -82,12 +82,16 @@ MEANINGS: Final = {
     ),
     "blocks of memory left behind": Meaning("blocks of memory left behind", "pcpu_free_chunk"),
     "locks taken wrongly": Meaning("locks taken or released wrongly", "", "LOCK-1 LOCK-2"),
+    "asked for": Meaning(
+        "requests since boot", "pcpu_alloc pcpu_create_chunk pcpu_populate_chunk", "GFP-1 GFP-2"
+    ),
     "repeat": Meaning("the code does not do the same twice"),
 }  # fmt: skip
 
 _PART: Final = re.compile(r"\.?([a-z_][a-z_ ]*)|\[(-?\d+)\]")
 OPERATION: Final = {
     "a": "pcpu_alloc", "f": "free_percpu", "b": "pcpu_balance_workfn", "B": "pcpu_balance_workfn",
+    "d": "free_percpu", "w": "free_percpu", "s": "free_percpu",
 }  # fmt: skip
 """The kernel function that an operation calls."""
 
@@ -116,6 +120,9 @@ def meaning(difference: Difference) -> Meaning:
         elif inner and name == "blk":
             words = f"chunk {at}, block {inner[0]}: {HINTS[inner[1]]}"
         return what._replace(words=words)
+    if names[0] == "asked for":
+        asked = MEANINGS["asked for"]
+        return asked._replace(words=f"{asked.words} of {difference.field.partition('.')[2]}")
     if names[0] == "slots" and numbers:
         return MEANINGS["slots"]._replace(words=f"list {numbers[0]}: {MEANINGS['slots'].words}")
     return MEANINGS.get(names[-1], Meaning(difference.field))

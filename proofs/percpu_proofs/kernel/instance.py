@@ -16,8 +16,9 @@ from cffi import FFI
 from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel.build import STUBS, Library
 from percpu_proofs.machine import HandleError
-from percpu_proofs.oplist import Operation
+from percpu_proofs.oplist import HANDLES, WRONG, Operation
 from percpu_spec.geometry import Geometry
+from percpu_spec.steps import REQUESTS, Request
 
 DONE: Final = 0
 UNLOCKED, MEMORY, RELEASED, FAILED, RESCHED, WAITING, ACCESS = range(1, 8)
@@ -61,15 +62,20 @@ def fill_shape(shape: Any, geometry: Geometry) -> None:
 
 def as_compiled(lib: Any, geometry: Geometry) -> Geometry:
     """Return a geometry with the constants of a library's tree: what is promised goes by them."""
-    low, high, relegation = lib.percpu_constants
+    low, high, relegation, _ = lib.percpu_constants
     return replace(geometry, empty_low=low, empty_high=high, relegation_slot=relegation)
 
 
 class Kernel:
     """A compiled allocator just booted. Several may live side by side, each with its own state."""
 
-    def __init__(self, library: Library, geometry: Geometry) -> None:
-        """Load a copy of the library and boot it; raises KernelStopped if that fails."""
+    def __init__(
+        self, library: Library, geometry: Geometry, *, refuses: bool = False
+    ) -> None:
+        """Load a copy of the library and boot it; raises KernelStopped if that fails.
+
+        refuses: it is asked for frees that name no live area, where a kernel may refuse (API-2).
+        """
         library.form.require(geometry.require_kernel())
         self.geometry = geometry
         self.ffi = interface()
@@ -79,6 +85,7 @@ class Kernel:
         self.environment = self.lib.percpu_environment
         self._numbers: dict[int, int] = {}  # handles as the caller counts them -> ours
         self._held: dict[int, bool] = {}  # whether the handle's allocation succeeded
+        self.lib.percpu_refuses = refuses
         shape = self.ffi.new("struct percpu_shape *")
         fill_shape(shape, geometry)
         self.check(self.lib.percpu_boot(shape))
@@ -130,9 +137,22 @@ class Kernel:
             if self._held.pop(arg, None) is None:
                 raise HandleError(f"handle {arg} holds nothing")
             entry.handle = self._numbers[arg]
+        elif kind in WRONG and kind in HANDLES:
+            if arg not in self._numbers or (kind == "d" and arg in self._held):
+                raise HandleError(f"handle {arg} has not been freed")
+            entry.handle, entry.size = self._numbers[arg], size
         else:
-            entry.handle, entry.size = 0, arg
+            entry.handle, entry.size = 0, 0 if kind in WRONG else arg
         return entry
+
+    @property
+    def requests(self) -> dict[Request, int]:
+        """What was asked for so far, as the model's environment counts it."""
+        entries = self.lib.percpu_requests
+        return {
+            Request(REQUESTS[entries[n].kind], entries[n].gfp): entries[n].count
+            for n in range(self.lib.percpu_nr_requests)
+        }
 
     def note(self, handle: int, ok: bool) -> None:
         """Note how the allocation of an actor ended."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from percpu_proofs.choices import drawn
+from percpu_proofs.choices import Choices, drawn
 from percpu_proofs.explore.scenario import Scenario
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.schedulers.bursts import Bursts
@@ -69,9 +70,25 @@ def draw(seed: int, page: int = Geometry().page) -> Scenario:
             actors.append(("a", 1_000_000 + at, size, 4, False, asked))
         else:
             actors.append(("P", 1, 0, 0, False, 0))
+    actors = _unusual(drawn(f"{seed}/aside"), setup, actors)
     refused = pick((0, 0, 1))
     drawn_one = Scenario("drawn", "", (), (), geometry, 3, refused, number(10) < 3)
     return drawn_one.with_program(Program(tuple(setup), tuple(actors), failures=refused))
+
+
+def _unusual(
+    choices: Choices, setup: Sequence[Operation], actors: Sequence[Operation]
+) -> list[Operation]:
+    """Return actors some of which forbid I/O, or free once more what was freed."""
+    found: list[Operation] = []
+    for kind, handle, size, align, reserved, asked in actors:
+        if kind == "a" and asked & gfp.KERNEL == gfp.KERNEL and not choices.number(4):
+            asked ^= gfp.KERNEL ^ choices.pick((gfp.NOFS, gfp.NOIO, gfp.KERNEL | gfp.SCOPE_NOIO))
+        found.append((kind, handle, size, align, reserved, asked))
+    freed = [operation[1] for operation in (*setup, *actors) if operation[0] == "f"]
+    if freed and not choices.number(4):
+        found.append(("d", choices.pick(freed), 0, 0, False, 0))
+    return found
 
 
 def run_drawn(

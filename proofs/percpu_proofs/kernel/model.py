@@ -1,23 +1,35 @@
 """Which model a compiled kernel is held to: a variant, and what its version does by design.
 
-What differs between versions is found by trying, and declared in every report.
+What a kernel does is found by trying, and declared in every report.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, cast
 
 from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel.build import Library
+from percpu_proofs.kernel.changes import (
+    HAS,
+    SLEEPABLE,
+    WORDS,
+    changes_of,
+    nearest,
+    with_changes,
+)
 from percpu_proofs.kernel.instance import Kernel
+from percpu_proofs.machine import Machine
 from percpu_proofs.oplist import parse_operations
-from percpu_reference.variants import DEFAULT, Allocator, variant_class
-from percpu_reference.variants.fixes import ChunkRelativeEnd
+from percpu_reference import build
+from percpu_reference.state import LIMITED_WORK, UNLIMITED_WORK
+from percpu_reference.variants import DEFAULT, Allocator, variant_class, variant_name
+from percpu_reference.variants.fixes import ChunkRelativeEnd, LimitsHandedOn
 from percpu_reference.variants.reference import FIXES, with_fixes
 from percpu_spec.geometry import Geometry
-from percpu_spec.gfp import KERNEL
+from percpu_spec.gfp import DIRECT_RECLAIM, KERNEL, NOFAIL, NOIO, NORETRY, NOWARN
 
 PRINTED: Final = ("prwarn", "stacks")
 """Counters that are not compared where a kernel does not print failed atomic allocations."""
@@ -28,13 +40,16 @@ _FILLED: Final = "a 1 28672 4 -"  # the whole first chunk
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A variant, or linux_6_12 with fixes, and the declared differences of a kernel's version."""
+    """A variant, perhaps with fixes, and the declared differences of a kernel from it."""
 
     name: str = DEFAULT
-    fixes: tuple[str, ...] = ()  # names of fixes, on top of linux_6_12
+    fixes: tuple[str, ...] = ()  # names of fixes, on top of the variant
     prints_atomic: bool = True  # failed atomic allocations are printed
     unmaps_failing: bool = True  # after a map failure the failing unit is unmapped too
     noio_sleeps: bool = True  # requests without I/O may sleep
+    asks: str = ""  # how memory is asked for where that is not as in 6.12, one of FORMS
+    backports: frozenset[str] = frozenset()  # releases of later changes that the kernel has too
+    has: frozenset[str] | None = None  # releases of the changes found, where these chose the name
 
     @property
     def skip(self) -> frozenset[str]:
@@ -52,45 +67,103 @@ class Model:
         said = {
             "failed atomic allocations are not printed": not self.prints_atomic,
             "after a map failure the failing unit is not unmapped": not self.unmaps_failing,
-            "requests without I/O count as atomic": not self.noio_sleeps,
+            f"a caller's memory is asked for {self.asks}": bool(self.asks),
         }
-        return [what for what, so in said.items() if so]
+        found = [what for what, so in said.items() if so]
+        if self.noio_sleeps != (variant_class(self.name).BLOCKING == DIRECT_RECLAIM):
+            found.append(
+                f"{WORDS[SLEEPABLE]} ({SLEEPABLE}, by backport)"
+                if self.noio_sleeps
+                else "requests without I/O count as atomic"
+            )
+        return found + [f"{WORDS[r]} ({r}, by backport)" for r in sorted(self.backports)]
+
+    @property
+    def because(self) -> str:
+        """Why the variant was chosen: the newest change that the kernel has, the first it lacks."""
+        if self.has is None:
+            return ""
+        mine = [f"{what} ({r})" for r, what in WORDS.items() if r in HAS[self.name]]
+        lacks = [f"not: {what} ({r})" for r, what in WORDS.items() if r not in self.has]
+        return "; ".join([*mine[-1:], *lacks[:1]])
 
     def variant(self) -> type[Allocator]:
         """Return the model's class. Raises UnknownVariantError, InputError for an unknown fix."""
-        base = variant_class(self.name)
-        if self.fixes:
-            known = {fix.NAME: fix for fix in (*FIXES, ChunkRelativeEnd)}
-            for name in self.fixes:
-                if name not in known:
-                    raise InputError("fix", None, f"one of {', '.join(known)}", name)
-            base = with_fixes(*(fix for name, fix in known.items() if name in self.fixes))
-        return base if self.noio_sleeps else _older(base)
+        return _variant(self)
 
 
-def _older(base: type[Allocator]) -> type[Allocator]:
-    """Return a variant that counts all requests as atomic that lack a flag of GFP_KERNEL."""
-
-    # mypy takes no class from a variable for a base
-    class Older(base):  # type: ignore[misc, valid-type]
-        """A variant as of kernels before 6.15 without its fix."""
-
-        __slots__ = ()
-
-        BLOCKING = KERNEL
-
-        def is_atomic(self, gfp: int) -> bool:
-            return gfp & KERNEL != KERNEL
-
-    return Older
+_SCOPED: Final = "in a scope of its limits"
+_LIMITED: Final = NOIO | NORETRY | NOWARN | NOFAIL
+FORMS: Final[dict[str, dict[str, Any]]] = {
+    "": {},
+    _SCOPED: {},
+    "with its own flags throughout": {"INNER": None},
+    "without I/O and file systems": {"HANDED_ON": _LIMITED, "INNER": None},
+    "without I/O and file systems, but for areas and page tables": {"HANDED_ON": _LIMITED},
+}
+"""How trees ask for memory on a caller's behalf, with what of a variant that changes."""
 
 
-def probe(library: Library, name: str = DEFAULT, fixes: tuple[str, ...] = ()) -> Model:
-    """Return the model for a library with vm backing. Raises KernelStopped."""
+SLEEPS: Final = {"BLOCKING": DIRECT_RECLAIM, "WORK": LIMITED_WORK}
+SLEEPS_NOT: Final = {"BLOCKING": KERNEL, "WORK": UNLIMITED_WORK}
+"""Whether a request without I/O may sleep; it then waits for the work, which got its scope so."""
+
+
+@cache
+def _variant(model: Model) -> type[Allocator]:
+    """Return a model's class: a variant with fixes, and what its tree does by design."""
+    base = variant_class(model.name)
+    if model.fixes:
+        known = {fix.NAME: fix for fix in (*FIXES, ChunkRelativeEnd)}
+        for name in model.fixes:
+            if name not in known:
+                raise InputError("fix", None, f"one of {', '.join(known)}", name)
+        base = with_fixes(*(f for n, f in known.items() if n in model.fixes), base=base)
+    base = with_changes(base, model.backports)
+    names = dict(FORMS[model.asks])
+    if model.noio_sleeps != (base.BLOCKING == DIRECT_RECLAIM):
+        names |= SLEEPS if model.noio_sleeps else SLEEPS_NOT
+    scoped = model.asks == _SCOPED and not issubclass(base, LimitsHandedOn)
+    if not names and not scoped:
+        return base
+    bases = (LimitsHandedOn, base) if scoped else (base,)
+    return cast("type[Allocator]", type(base.__name__, bases, {"__slots__": (), **names}))
+
+
+def probe(library: Library, name: str | None = None, fixes: tuple[str, ...] = ()) -> Model:
+    """Return the model for a library with vm backing: the variant named, or what its probes say.
+
+    Raises KernelStopped, and InputError for a kernel between two known behaviours.
+    """
     atomic = _after(library, _FILLED, "a 2 8192 4 A")
     mapping = _after(library, _FILLED, "M 1", "a 2 4096 4 -")
     sleeping = _after(library, _FILLED, "a 2 8192 4 O")
-    return Model(name, fixes, atomic[1] > 0, mapping[2] > 0, bool(sleeping[0]))
+    model = Model(name or DEFAULT, fixes, atomic[1] > 0, mapping[2] > 0, bool(sleeping[0]))
+    if name is not None:
+        model = replace(model, name=variant_name(name))
+    else:
+        found = changes_of(library)
+        chosen = nearest(found)
+        more = found - HAS[chosen] - {SLEEPABLE}
+        model = replace(model, name=chosen, backports=more, has=found)
+    return replace(model, asks=_form(library, model))
+
+
+_LIMITS: Final = (_FILLED, "a 2 4096 4 SY")
+
+
+def _form(library: Library, model: Model) -> str:
+    """Return how a kernel asks for a caller's memory; as 6.12 does if it is none of FORMS."""
+    with Kernel(library, _SMALL) as kernel:
+        for operation in parse_operations(Path("probe"), _LIMITS).operations:
+            kernel.apply(operation)
+        asked = kernel.requests
+    for form in FORMS:
+        machine = Machine(build(replace(model, asks=form).variant(), _SMALL))
+        machine.run(parse_operations(Path("probe"), _LIMITS))
+        if machine.allocator.env.requests == asked:
+            return form
+    return ""
 
 
 def _after(library: Library, *lines: str) -> tuple[int, int, int]:

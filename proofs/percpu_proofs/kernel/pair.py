@@ -4,22 +4,27 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from itertools import chain
 from operator import attrgetter
 from typing import Final
 
+from percpu_contracts.lists import computed_slot_is
 from percpu_contracts.whole_state import Broken, WholeState
 from percpu_proofs.conformance.difference import Difference, differences, first_difference
 from percpu_proofs.conformance.state import Record, Recorder, StateRecord, counter_record
+from percpu_proofs.kernel.answers import Answers
 from percpu_proofs.kernel.build import Library
 from percpu_proofs.kernel.instance import Kernel, KernelStopped, Result
 from percpu_proofs.kernel.model import Model
-from percpu_proofs.kernel.views import KernelChunk, KernelState
+from percpu_proofs.kernel.views import RESERVED, KernelChunk, KernelState
 from percpu_proofs.machine import Machine, Outcome
-from percpu_proofs.oplist import Operation
+from percpu_proofs.oplist import WRONG, Operation
 from percpu_reference import build
 from percpu_reference.chunk import Chunk
 from percpu_spec.geometry import Geometry
+from percpu_spec.gfp import shown
+from percpu_spec.steps import Request
 from percpu_spec.views import HINTS, ChunkView
 
 WHOLE: Final = 16
@@ -50,17 +55,25 @@ class Pair:
 
         With judge the clauses are asked of the kernel's state after every operation.
         """
-        self.kernel = Kernel(library, geometry)
-        self.machine = Machine(build(model.variant(), geometry))
+        variant = model.variant()
+        self.kernel = Kernel(library, geometry, refuses=variant.CHECKS_FREES)
+        self.machine = Machine(build(variant, geometry))
         self.skip = model.skip
         self.state = KernelState(self.kernel)
         self.broken: Counter[str] = Counter()  # clauses that states of the kernel break
         self.new: dict[str, str] = {}  # of these, which the variant does not, and what was wrong
         self.areas: dict[int, tuple[int, int] | None] = {}  # the kernel's: chunk number, offset
-        self._whole = _WholeKernel(model.variant().NOT_APPLICABLE) if judge else None
+        allocator = self.machine.allocator
+        self._whole: _WholeKernel | None = None
+        self._answers: Answers | None = None
+        if judge:
+            self._whole = _WholeKernel(allocator.NOT_APPLICABLE, self.state.free_slot)
+            self._answers = Answers(self.kernel, self.state, allocator.is_atomic)
+        self._last: tuple[Operation, Result]  # what was done last, and how it ended
         self.declared = 0  # operations that print otherwise
         self._more_printed = 0, 0  # by the model
         self._compared = 0
+        self._requests = 0  # that were equal when they were compared last
         self._pieces: int | None = None  # blocks of memory of one chunk, once there is one
         self._equal: dict[int, int] = {}  # changes of a chunk when the blocks' hints were equal
         ffi, lib = self.kernel.ffi, self.kernel.lib
@@ -80,9 +93,12 @@ class Pair:
         """
         env = self.machine.allocator.env
         warnings = env.warnings
+        kind, handle = operation[:2]
+        if self._answers is not None:
+            self._answers.begin(operation, self.areas.get(handle) if kind == "f" else None)
         outcome = self.machine.apply(number, operation)
         result = self.kernel.apply(operation)
-        kind, handle = operation[:2]
+        self._last = operation, result
         if kind == "a":
             self.areas[handle] = (result.chunk, result.off) if result.ok else None
         elif kind == "f":
@@ -117,15 +133,26 @@ class Pair:
         self._judge(begun and state.async_enabled and not state.work_pending)
 
     def _judge(self, quiescent: bool) -> str | None:
-        """Ask the clauses; return the first broken one that the variant must not break."""
+        """Ask the clauses of the operation done last and of the state behind it.
+
+        Return the first broken one that the variant must not break.
+        """
+        if self._whole is None or self._answers is None:
+            return None
         first = None
-        if self._whole is not None:
-            expected = self.machine.allocator.EXPECTED
-            for clause, wrong in self._whole.broken(self.state, quiescent=quiescent):
-                self.broken[clause] += 1
-                if clause not in expected:
-                    self.new.setdefault(clause, wrong)
-                    first = first or clause
+        expected = self.machine.allocator.EXPECTED
+        without = self.machine.allocator.NOT_APPLICABLE
+        answers = [
+            (clause, wrong)
+            for clause, wrong in self._answers.after(*self._last)
+            if wrong is not None and clause not in without
+        ]
+        states = self._whole.broken(self.state, quiescent=quiescent)
+        for clause, wrong in chain(states, answers):
+            self.broken[clause] += 1
+            if clause not in expected:
+                self.new.setdefault(clause, wrong)
+                first = first or clause
         return first
 
     def boot_difference(self) -> Difference | None:
@@ -157,6 +184,7 @@ class Pair:
             or kernel.environment.misuse
             or self._left_behind()
             or not self._printed_alike()
+            or not self._asked_alike()
         ):
             return False
         for slot, chunk in ours:
@@ -218,6 +246,15 @@ class Pair:
         self._more_printed = more
         return bool(self.skip) or more == (0, 0)
 
+    def _asked_alike(self) -> bool:
+        """Return whether both have asked for the same, with the same flags."""
+        count = self.kernel.lib.percpu_asked
+        if count != self._requests:
+            if self.kernel.requests != self.machine.allocator.env.requests:
+                return False
+            self._requests = count
+        return True
+
     def difference(self) -> Difference | None:
         """Return the first field in which the states differ, from whole records of both."""
         return next(self.differences(), None)
@@ -238,12 +275,14 @@ class Pair:
         kernel["memory touched or freed wrongly"] = environment.stray
         kernel["blocks of memory left behind"] = self._left_behind()
         kernel["locks taken wrongly"] = environment.misuse
+        kernel["asked for"] = _said(self.kernel.requests)
         kernel["async"] = state.async_enabled
         ours = _whole(Recorder(model).read(), counter_record(model))
         ours |= {
             "memory touched or freed wrongly": 0,
             "blocks of memory left behind": 0,
             "locks taken wrongly": 0,
+            "asked for": _said(model.env.requests),
         }
         ours["async"] = model.async_enabled
         return kernel, ours
@@ -254,11 +293,17 @@ def _whole(state: StateRecord, counters: Record) -> Record:
     return {"g": state.g, "slots": lists, "chunks": state.chunks, "x": counters}
 
 
+def _said(requests: Mapping[Request, int]) -> Record:
+    """Return requests in words, each with how often it was made."""
+    return {f"{r.kind} with {shown(r.gfp)}": count for r, count in sorted(requests.items())}
+
+
 class _WholeKernel(WholeState):
     """Judges states of one kernel: what a chunk breaks is asked once for each change of it."""
 
-    def __init__(self, without: Collection[str]) -> None:
+    def __init__(self, without: Collection[str], free_slot: int) -> None:
         super().__init__(without)
+        self._free_slot = free_slot
         self._verdicts: dict[ChunkView, tuple[int, list[Broken]]] = {}
 
     def broken_by(self, chunk: ChunkView, geometry: Geometry, settled: bool) -> Iterable[Broken]:
@@ -269,6 +314,9 @@ class _WholeKernel(WholeState):
             if len(self._verdicts) == _MOST_CHUNKS:
                 self._verdicts.clear()
             broken = list(super().broken_by(chunk, geometry, settled))
+            wrong = computed_slot_is(chunk, chunk.computed_slot, geometry, self._free_slot)
+            if wrong is not None and chunk.on_list != RESERVED:
+                broken.append(("SLOT-1", wrong))
             known = self._verdicts[chunk] = chunk.changes, broken
         return known[1]
 
@@ -282,6 +330,8 @@ def outcome_record(operation: Operation, result: Result) -> Record:
         return {"h": arg, "ok": 1, "chunk": result.chunk, "off": result.off}
     if kind == "f":
         return {"h": arg, "ok": int(result.ok)}
+    if kind in WRONG:
+        return {"arg": arg, "ok": int(result.ok), "warn": result.warned}
     if kind in "bB":
         return {"ran": int(result.ok)}
     return {"arg": arg}

@@ -55,8 +55,8 @@ def records(library: Library, version: str, recording: Recording) -> Iterator[Re
         for n, operation in enumerate(recording.listed.operations, 1):
             try:
                 result = kernel.apply(operation)
-            except HandleError:
-                raise handle_problem(recording.listed, n - 1) from None
+            except HandleError as error:
+                raise handle_problem(recording.listed, n - 1, error) from None
             state.read()
             after = recorder.read()
             yield {

@@ -35,7 +35,6 @@ from percpu_proofs.machine import HandleError
 from percpu_reference.gaps import DONE, FAILED, Gap, Kind
 from percpu_reference.variants.fixes.free_chunks import AGAIN
 from percpu_spec.definitions import Listing
-from percpu_spec.gfp import allow_blocking
 from percpu_spec.steps import Area, Step
 
 _STATES: Final = asked(Scope.ALLOCATOR, When.ALWAYS, When.ISOLATED)
@@ -141,7 +140,7 @@ class Stage:
             self.pair.kernel.apply(operation)
         start = Start(
             machine.allocator, machine.handles, plan.concurrent, plan.works, plan.waiting,
-            plan.failures,
+            plan.failures, machine.freed,
         )  # fmt: skip
         self.world = World(start)
         machine.allocator = self.world.allocator
@@ -206,9 +205,9 @@ class Stage:
         kernel = self.pair.kernel
         if actor not in self._actors:
             kind = runner.operation[0]
-            known = runner.operation if kind in "afb" else ("P", *runner.operation[1:])
+            known = runner.operation if kind in "afbdws" else ("P", *runner.operation[1:])
             self._actors[actor] = kernel.actor(known)
-        wanted = _point_of(runner)
+        wanted = self._point_of(runner)
         for _ in range(_MOST_POINTS):
             point, result = kernel.step(self._actors[actor])
             if point == wanted or (point == points.RESCHED and self._between_two(runner, left)):
@@ -216,6 +215,24 @@ class Stage:
             if point == points.DONE:
                 break
         return None, result
+
+    def _point_of(self, runner: Runner) -> int:
+        """Return the point of the kernel's that is the gap a runner of the model stands at."""
+        gap = runner.gap
+        if gap is None:
+            return points.DONE
+        if gap.kind is Kind.WAIT:
+            return points.WAITING
+        if gap.kind is Kind.CREATE:
+            return points.MEMORY
+        if gap is FAILED:
+            return points.FAILED
+        if gap is AGAIN:
+            return points.RELEASED
+        if gap is DONE:
+            atomic = self.world.allocator.is_atomic(runner.operation[5])
+            return points.UNLOCKED if atomic else points.RELEASED
+        return points.UNLOCKED
 
     def _between_two(self, runner: Runner, left: Gap | None) -> bool:
         """Return whether the work goes from one condemned chunk to the next.
@@ -298,21 +315,3 @@ class Stage:
     def _enter(self, clause: str, wrong: str | None) -> None:
         if wrong is not None:
             self.done.broken.setdefault(clause, (self.done.steps, wrong))
-
-
-def _point_of(runner: Runner) -> int:
-    """Return the point of the kernel's that is the gap a runner of the model stands at."""
-    gap = runner.gap
-    if gap is None:
-        return points.DONE
-    if gap.kind is Kind.WAIT:
-        return points.WAITING
-    if gap.kind is Kind.CREATE:
-        return points.MEMORY
-    if gap is FAILED:
-        return points.FAILED
-    if gap is AGAIN:
-        return points.RELEASED
-    if gap is DONE:
-        return points.RELEASED if allow_blocking(runner.operation[5]) else points.UNLOCKED
-    return points.UNLOCKED

@@ -15,7 +15,7 @@ from percpu_proofs.kernel.draws import Case
 from percpu_proofs.kernel.instance import KernelStopped
 from percpu_proofs.kernel.model import Model
 from percpu_proofs.kernel.pair import Pair
-from percpu_proofs.oplist import Operation
+from percpu_proofs.oplist import HANDLES, Operation
 from percpu_spec.geometry import Geometry
 
 _MOST: Final = 12  # differences that are shown
@@ -91,6 +91,6 @@ def _renumbered(operations: Iterable[Operation]) -> list[Operation]:
     numbers: dict[int, int] = {}
     renamed: list[Operation] = []
     for kind, arg, size, align, reserved, flags in operations:
-        number = numbers.setdefault(arg, len(numbers) + 1) if kind in "af" else arg
+        number = numbers.setdefault(arg, len(numbers) + 1) if kind in HANDLES else arg
         renamed.append((kind, number, size, align, reserved, flags))
     return renamed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from percpu_proofs.conformance.state import Recorder
@@ -13,8 +13,8 @@ from percpu_spec.views import HINTS, ChunkView
 
 _HEADER = 11
 _GLOBALS = 8
-OWNED = -2
-"""Slot of a chunk that a running step holds; -1 is that of the reserved one."""
+RESERVED, OWNED = -1, -2
+"""Slots of the reserved chunk, and of one that a running step holds."""
 
 
 class KernelList:
@@ -165,6 +165,10 @@ class KernelState:
     def work_pending(self) -> bool:
         """Whether balance work has been asked for and not begun."""
         return bool(self.kernel.environment.work_pending)
+
+    def chunks(self) -> Collection[KernelChunk]:
+        """Return all live chunks, the reserved one too."""
+        return self._chunks.values()
 
     def chunk(self, number: int) -> KernelChunk:
         """Return a live chunk by its number."""

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from percpu_proofs.kernel.build import Form, Library, Warned, all_warnings, compile_tree
+from percpu_proofs.kernel.changes import WORDS, counts_every_unit
 from percpu_proofs.kernel.instance import KernelStopped
 from percpu_proofs.kernel.model import Model, probe
 from percpu_proofs.kernel.patch import apply_patch
 from percpu_proofs.kernel.tree import Tree, copy_tree, read_tree, unpack
 from percpu_reference.variants import DEFAULT
+
+KM: Final = Form("km")
+ONE_UNIT: Final = "km counts a chunk's pages once for each unit, so it is compared on one CPU"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +34,42 @@ class Workshop:
     def library(self, form: Form) -> Library:
         """Return the library of a form, compiled when first asked for. Raises InputError."""
         if form not in self.libraries:
-            self.libraries[form] = compile_tree(self.tree, self.folder, form, stub=self.stub)
+            library = compile_tree(self.tree, self.folder, form, stub=self.stub)
+            if form == KM:
+                library = replace(library, one_unit=counts_every_unit(library))
+            elif form.backing == "km":
+                library = replace(library, one_unit=self.library(KM).one_unit)
+            self.libraries[form] = library
         return self.libraries[form]
+
+    @property
+    def declared(self) -> list[str]:
+        """The declared differences, in words."""
+        km = self.libraries.get(KM)
+        said = [ONE_UNIT] if km is not None and km.one_unit else []
+        return self.model.declared + said + missed(self.model, self.tree)
 
     def warnings(self) -> list[Warned]:
         """Return what the compiler has warned of, lines of patches first."""
         return all_warnings(self.tree, self.libraries.values())
+
+
+def missed(model: Model, tree: Tree) -> list[str]:
+    """Return what a tree does not do though its version is not older, in words."""
+    return [
+        f"not as since {release}, though this is {tree.name}: {what}"
+        for release, what in WORDS.items()
+        if model.has is not None and release not in model.has and _dates(release) <= tree.version
+    ]
+
+
+def _dates(release: str) -> tuple[int, ...]:
+    """Return a release as a version; of what no release has yet, one later than all.
+
+    >>> _dates("6.13") <= (6, 13, 7), _dates("mm 1/4") <= (9, 0, 0)
+    (True, False)
+    """
+    return tuple(map(int, release.split("."))) if release[0].isdigit() else (1000,)
 
 
 @contextmanager
@@ -43,25 +78,27 @@ def workshop(
     *,
     patches: tuple[Path, ...] = (),
     stub: Path | None = None,
-    variant: str = DEFAULT,
+    variant: str | None = None,
     fixes: tuple[str, ...] = (),
 ) -> Iterator[Workshop]:
     """Compile the allocator of a tree, given by its folder or archive; the tree is left alone.
 
-    Patches are applied to a copy. Raises InputError for what cannot be used.
+    Patches are applied to a copy; what the tree does without them chooses the variant. Raises
+    InputError for what cannot be used.
     """
-    Model(variant, fixes).variant()
+    model = Model(variant or DEFAULT, fixes)
+    model.variant()
     with tempfile.TemporaryDirectory(prefix="percpu-spec-") as name:
         folder = Path(name)
         top = unpack(source, folder / "unpacked") if source.is_file() else source
-        tree = read_tree(top)
+        tree = base = read_tree(top)
         if patches:
-            tree = copy_tree(tree, folder / "patched")
+            tree = copy_tree(base, folder / "patched")
             for patch in patches:
                 tree = apply_patch(tree, patch)
-        library = compile_tree(tree, folder, stub=stub)
-        try:
+        library = compile_tree(base, folder, stub=stub)
+        with suppress(KernelStopped):  # the comparison shows it, with its operations
             model = probe(library, variant, fixes)
-        except KernelStopped:  # the comparison shows it, with its operations
-            model = Model(variant, fixes)
+        if patches:
+            library = compile_tree(tree, folder, stub=stub)
         yield Workshop(tree, folder, stub, {library.form: library}, model)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from percpu_proofs.review.jobs import Example, Outcome
-from percpu_reference.variants import VARIANTS, variant_class
+from percpu_reference.variants import RELEASES, VARIANTS, variant_class
 from percpu_spec.catalogue import clauses
 
 Verdict = Literal["holds", "violated", "unchecked", "not applicable"]
@@ -154,10 +154,11 @@ def changes(variants: Sequence[str], cells: Sequence[Cell]) -> dict[str, list[st
     """
     new: list[str] = []
     mended: list[str] = []
+    shipped = VARIANTS | RELEASES
     for name in variants:
-        if name in VARIANTS:
+        if not name.endswith(".py"):
             continue
-        base = next(v for b in variant_class(name).__mro__ for v in VARIANTS.values() if v is b)
+        base = next(v for b in variant_class(name).__mro__ for v in shipped.values() if v is b)
         of = {cell.clause: cell for cell in cells if cell.variant == name}
         new += [c for c in of if of[c].verdict == "violated" and c not in base.EXPECTED]
         mended += [c for c in of if of[c].verdict == "holds" and c in base.EXPECTED]

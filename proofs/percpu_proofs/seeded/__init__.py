@@ -51,6 +51,7 @@ def _named() -> dict[str, Bug]:
     enter(quiet.UNLIKE, aside=True)
     enter(quiet.EQUAL, same=True)
     enter(work.STEPS, aside=True)
+    enter(quiet.LIMITS, aside=True)
     return found
 
 

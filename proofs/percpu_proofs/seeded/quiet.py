@@ -139,6 +139,11 @@ def names_clauses(row: Row) -> bool:
     return _CLAUSES.fullmatch(row[3]) is not None
 
 
+# As REPAIRED, and what only steps tell.
+LIMITS: list[Row] = [
+    ("ask", " & ~task.forbids", " & ~(task.forbids if task is self.WORK else 0)", "GFP-1"),
+]
+
 PROMISED: list[Row] = [row for row in UNLIKE if names_clauses(row)]
 EXACT: list[Row] = [row for row in UNLIKE if not names_clauses(row)]
 

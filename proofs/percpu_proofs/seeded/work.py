@@ -92,7 +92,7 @@ MEMCG: list[Row] = [
 
 # operations.py
 OPERATIONS: list[Row] = [
-    ("is_atomic", "not gfp & DIRECT_RECLAIM", "gfp & KERNEL != KERNEL", "API-3"),
+    ("is_atomic", "not may_block(gfp, self.BLOCKING)", "gfp & KERNEL != KERNEL", "API-3"),
     ("alloc_percpu", "is_atomic = self.is_atomic(gfp)", "is_atomic = True", "API-3"),
     ("alloc_percpu", "is_atomic = self.is_atomic(gfp)", "is_atomic = False", "API-3 API-5"),
     ("alloc_percpu", "0 < size <= self.largest", "0 < size <= self.largest + granule", "API-1"),
@@ -219,6 +219,8 @@ BALANCE: list[Row] = [
 
 # what only steps tell, and what no vector can
 STEPS: list[Row] = [
+    ("ask", "self.env.caller or self.WORK", "self.env.caller or self.WORK._replace(forbids=0)",
+     "GFP-2"),
     ("populate_area", 'yield Gap("alloc: populate", chunk, rs, re, Kind.FILL)',
      'self.alloc_mutex = False\n        yield Gap("alloc: populate", chunk, rs, re, Kind.FILL)\n'
      "        self.alloc_mutex = True", "LOCK-3"),

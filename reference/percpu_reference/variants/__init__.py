@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
@@ -14,14 +15,23 @@ from percpu_reference.balance import Balance
 from percpu_reference.events import Event
 from percpu_reference.variants.from_file import VariantFileError, variant_from_file
 from percpu_reference.variants.linux_5_12 import Linux512
+from percpu_reference.variants.linux_5_14 import Linux514
 from percpu_reference.variants.linux_6_12 import Linux612
+from percpu_reference.variants.linux_6_13 import Linux613
+from percpu_reference.variants.linux_6_15 import Linux615
+from percpu_reference.variants.linux_7_0 import Linux70
+from percpu_reference.variants.linux_7_1 import Linux71
+from percpu_reference.variants.linux_mm import LinuxMm
 from percpu_reference.variants.reference import Reference
 from percpu_reference.variants.rfc_1 import Rfc1
 from percpu_reference.variants.rfc_1_reviewed import Rfc1Reviewed
 from percpu_reference.variants.rfc_series import RfcSeries
 from percpu_spec.geometry import Geometry
 
-__all__ = ["DEFAULT", "VARIANTS", "Allocator", "UnknownVariantError", "VariantFileError", "build"]
+__all__ = [
+    "DEFAULT", "RELEASES", "SINCE", "VARIANTS", "Allocator", "UnknownVariantError",
+    "VariantFileError", "build",
+]  # fmt: skip
 
 Allocator = Balance
 VARIANTS: dict[str, type[Allocator]] = {
@@ -32,6 +42,26 @@ VARIANTS: dict[str, type[Allocator]] = {
     "linux_6_12": Linux612,
     "reference": Reference,
 }
+"""The algorithms that are reviewed beside one another."""
+RELEASES: dict[str, type[Allocator]] = {
+    "linux_5_14": Linux514,
+    "linux_6_13": Linux613,
+    "linux_6_15": Linux615,
+    "linux_7_0": Linux70,
+    "linux_7_1": Linux71,
+    "linux_mm": LinuxMm,
+}
+"""linux_6_12 as other kernels have it: one for each change of what the allocator does."""
+SINCE: dict[str, tuple[int, int]] = {
+    "linux_5_12": (5, 9),
+    "linux_5_14": (5, 14),
+    "linux_6_12": (5, 17),
+    "linux_6_13": (6, 13),
+    "linux_6_15": (6, 15),
+    "linux_7_0": (7, 0),
+    "linux_7_1": (7, 1),
+}
+"""The first release that each variant of mainline stands for, oldest first."""
 DEFAULT = "linux_6_12"
 
 
@@ -39,17 +69,43 @@ class UnknownVariantError(ValueError):
     """A variant name that is not in VARIANTS."""
 
 
+def of_release(release: str) -> str:
+    """Return the newest variant that is not newer than a kernel release; empty if all are.
+
+    >>> of_release("5.10.0-32-cloud-amd64"), of_release("6.14"), of_release("5.2")
+    ('linux_5_12', 'linux_6_13', '')
+    """
+    found = re.match(r"(\d+)\.(\d+)", release)
+    version = (int(found[1]), int(found[2])) if found else (0, 0)
+    return next((name for name in reversed(SINCE) if SINCE[name] <= version), "")
+
+
+def variant_name(name: str) -> str:
+    """Return the name of a variant that is named, or of the one for a release ("6.14").
+
+    Raises UnknownVariantError for a release that is too old.
+    """
+    if not re.fullmatch(r"\d+\.\d+(\.\d+)*", name):
+        return name
+    if not of_release(name):
+        oldest = ".".join(map(str, min(SINCE.values())))
+        raise UnknownVariantError(f"variant {name!r}: expected a release from {oldest} on")
+    return of_release(name)
+
+
 def variant_class(name: str) -> type[Allocator]:
-    """Return the class of a named variant, or of a Python file that defines one.
+    """Return the class of a named variant, of a release ("6.14"), or of a Python file with one.
 
     Raises UnknownVariantError with near matches, VariantFileError for a file that will not do.
     """
     if name.endswith(".py"):
         return variant_from_file(Path(name).resolve())
+    name = variant_name(name)
+    known = VARIANTS | RELEASES
     try:
-        return VARIANTS[name]
+        return known[name]
     except KeyError:
-        near = get_close_matches(name, VARIANTS) or VARIANTS
+        near = get_close_matches(name, known) or known
         raise UnknownVariantError(f"variant {name!r}: expected one of {', '.join(near)}") from None
 
 

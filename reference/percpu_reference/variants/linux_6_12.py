@@ -1,4 +1,4 @@
-"""linux_6_12: the merged form, bit for bit; equal at state level from 6.1 to 6.12."""
+"""linux_6_12: the merged form, bit for bit; equal at state level from 5.17 to 6.12."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from percpu_reference.balance import Balance
 
 
 class Linux612(Balance):
-    """The allocator of Linux 6.12, shortfalls included."""
+    """The allocator of Linux 6.12.117, shortfalls included.
+
+    It has the change of 6.15 by backport, as 6.1.y does: requests without I/O may sleep.
+    """
 
     __slots__ = ()
 
@@ -20,6 +23,7 @@ class Linux612(Balance):
         "RCL-3": "R1, R2",
         "BAL-1": "R2",
         "BAL-2": "R4",
+        "GFP-1": "R5",
     }
     NOT_APPLICABLE: ClassVar[dict[str, str]] = {
         "HINT-6": "asked of reference only",

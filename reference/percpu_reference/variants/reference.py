@@ -11,6 +11,7 @@ from percpu_reference.variants.fixes import (
     AskAfterFailure,
     AskForSecond,
     BackFromRelegation,
+    LimitsHandedOn,
     OrderedScanHint,
     RejoinBeforeCounting,
     RightEdgeKept,
@@ -32,6 +33,7 @@ class Reference(
     AskForSecond,
     AskAfterCreation,
     AskAfterFailure,
+    LimitsHandedOn,
     Linux612,
 ):
     """What the allocator could be.
@@ -52,9 +54,9 @@ FIXES: tuple[Any, ...] = Reference.__bases__[:-1]
 """The classes of the fixes, each with its NAME, in the order of composition."""
 
 
-def with_fixes(*chosen: type) -> type[Balance]:
-    """Return linux_6_12 with some fixes, and with what it is expected to break."""
-    return _composed(chosen, Linux612)
+def with_fixes(*chosen: type, base: type[Balance] = Linux612) -> type[Balance]:
+    """Return a variant with some fixes, and with what it is expected to break."""
+    return _composed(chosen, base, base)
 
 
 def without(*names: str) -> type[Balance]:
@@ -69,13 +71,15 @@ def without(*names: str) -> type[Balance]:
     return _composed((fix for fix in FIXES if fix.NAME not in names), Reference)
 
 
-def _composed(fixes: Iterable[type], declared: type[Balance]) -> type[Balance]:
-    """Return linux_6_12 with fixes that declares what another class does."""
+def _composed(
+    fixes: Iterable[type], declared: type[Balance], base: type[Balance] = Linux612
+) -> type[Balance]:
+    """Return a variant with fixes that declares what another class does."""
     chosen = tuple(fixes)
     namespace = {
         "__slots__": (),
         "EXPECTED": declared.EXPECTED,
         "NOT_APPLICABLE": declared.NOT_APPLICABLE,
     }
-    name = "Linux612" + "".join(fix.__name__ for fix in chosen)
-    return cast("type[Balance]", type(name, (*chosen, Linux612), namespace))
+    name = base.__name__ + "".join(fix.__name__ for fix in chosen)
+    return cast("type[Balance]", type(name, (*chosen, base), namespace))

@@ -10,7 +10,9 @@ from typing import ClassVar
 
 from percpu_reference.balance import Balance
 from percpu_reference.chunk import Chunk
+from percpu_reference.environment import Task
 from percpu_reference.gaps import BALANCE_CREATE, MUTEX, Gap, Kind, Steps
+from percpu_reference.state import UNLIMITED_WORK
 from percpu_spec.gfp import ACCOUNT, KERNEL, NOWARN
 
 PLAIN, MEMCG = 0, 1
@@ -43,6 +45,7 @@ class TwoTypes(Balance):
     chunk_types: ClassVar[int] = 2
     BLOCKING: ClassVar[int] = KERNEL
     CHARGES_VECTOR: ClassVar[bool] = False
+    WORK: ClassVar[Task] = UNLIMITED_WORK
 
     def setup_slots(self) -> None:
         """Lay out the lists, type by type: active slots and behind them the free slot."""
@@ -67,10 +70,6 @@ class TwoTypes(Balance):
     def _chunk_move(self, chunk: Chunk, slot: int, move_front: bool) -> None:
         lists = self.nr_slots // self.chunk_types  # pcpu_chunk_list
         super()._chunk_move(chunk, slot + self.chunk_type(chunk) * lists, move_front)
-
-    def is_atomic(self, gfp: int) -> bool:
-        """Return whether a request lacks any of GFP_KERNEL; so NOFS and NOIO do not sleep."""
-        return gfp & KERNEL != KERNEL
 
     def alloc_failed(
         self, reserved: bool, is_atomic: bool, size: int, align: int, gfp: int

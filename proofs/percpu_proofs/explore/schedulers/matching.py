@@ -270,6 +270,7 @@ class Matching(Search):
         heard = self.watch.result = Explored(self.mode)
         judging()
         self.watch.result = self.result
+        self.result.callers_errors |= heard.callers_errors
         return Said(
             tuple(heard.situations.elements()),
             tuple(heard.witnessed.elements()),

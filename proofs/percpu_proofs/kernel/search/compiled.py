@@ -23,7 +23,7 @@ from percpu_proofs.kernel.instance import (
     fill_shape,
     load,
 )
-from percpu_proofs.oplist import Operation, text_of
+from percpu_proofs.oplist import HANDLES, WRONG, Operation, text_of
 from percpu_spec.geometry import Geometry
 
 LOCKS: Final = (UNLOCKED, RELEASED)
@@ -48,7 +48,8 @@ WORK: Final = 32
 BEGIN: Final = 64
 FREE: Final = 128
 """Labels of an open search: 0 to 7 an actor goes on, 32 the work begins, 64 + k an operation of the
-alphabet, 128 + h a free of a handle. A bit from 256 on says which request is refused."""
+alphabet, 128 + h a free of a handle, 192 a second free, 193 one inside an area. A bit from 256 on
+says which request is refused."""
 REFUSED: Final = 256
 RUNS: Final = 1 << 18
 """Labels of steps that were taken: so often its actor ran within the step, times this."""
@@ -60,7 +61,8 @@ class SearchPlan:
 
     operations: the alphabet if there is a `longest`, else what each actor does. programs: draw so
     many at random, in the place of all there are. merge: stop where the model stops. raw: tell
-    states apart by all of memory.
+    states apart by all of memory. refuses: frees that name no live area are tried,
+    which a tree refuses (API-2).
     """
 
     sizes: str  # of a geometry, as on the command line
@@ -76,6 +78,7 @@ class SearchPlan:
     points: tuple[int, ...] = LOCKS
     merge: bool = False
     raw: bool = False
+    refuses: bool = False
     stops_at: tuple[int, ...] = ()  # places in a library that notes accesses, as offsets
     most_states: int = 400_000
 
@@ -115,6 +118,8 @@ class CompiledSearch:
         self.lib = load(self.ffi, library.path)
         self._numbers: dict[int, int] = {}
         self.geometry = as_compiled(self.lib, geometry)
+        self.needed: int = self.lib.percpu_constants[3]  # flags that it takes to sleep
+        self.lib.percpu_refuses = plan.refuses
         try:
             self._map_regions()
             self._boot(geometry)
@@ -165,8 +170,8 @@ class CompiledSearch:
     def _fill(self, entry: Any, operation: Operation) -> None:
         kind, arg, size, align, reserved, gfp = operation
         entry.kind, entry.align, entry.reserved, entry.gfp = ord(kind), align, reserved, gfp
-        entry.size = size if kind in "af" else arg
-        entry.handle = self._numbers.setdefault(arg, len(self._numbers)) if kind in "af" else 0
+        entry.size = size if kind in HANDLES else 0 if kind in WRONG else arg
+        entry.handle = self._numbers.setdefault(arg, len(self._numbers)) if kind in HANDLES else 0
         if len(self._numbers) > MOST_HANDLES:
             raise InputError("setup", None, f"at most {MOST_HANDLES} handles")
 

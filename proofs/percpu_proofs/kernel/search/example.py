@@ -37,9 +37,10 @@ class TreeExample:
     search: str
     on_model: OnModel = NOT_TRIED
 
-    def with_model(self) -> TreeExample:
-        """Return it with what the model does with its operations."""
-        return replace(self, on_model=on_model(self.clause, self.plan, self.retraced.rungs))
+    def with_model(self, variant: str) -> TreeExample:
+        """Return it with what a variant of the model does with its operations."""
+        tried = on_model(variant, self.clause, self.plan, self.retraced.rungs)
+        return replace(self, on_model=tried)
 
 
 def of_process(search: TreeSearch, message: str) -> TreeExample:

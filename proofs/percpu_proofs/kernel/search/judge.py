@@ -161,7 +161,10 @@ class Judge:
         return known
 
     def _move(self, entry: Any) -> Iterator[tuple[str, str]]:
-        move = Move(entry, self.state(entry.before), self.state(entry.after), self._differences)
+        move = Move(
+            entry, self.state(entry.before), self.state(entry.after), self._differences,
+            self.search.needed,
+        )  # fmt: skip
         verdicts = list(judged_run(move) if entry.whole else self._step(move))
         for clause, wrong in verdicts:
             self.judged[clause] += 1

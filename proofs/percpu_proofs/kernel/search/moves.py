@@ -14,12 +14,13 @@ from percpu_contracts import accounting, api, balance, maps, reclaim
 from percpu_contracts.contract import NOT_ASKED
 from percpu_contracts.history import History
 from percpu_contracts.isolation import released_is_hidden
-from percpu_contracts.steps import Judged, handed_out, judged_step
+from percpu_contracts.steps import Judged, denied, handed_out, judged_step
 from percpu_proofs.kernel.search.records import Record, State
+from percpu_proofs.oplist import WRONG
 from percpu_spec import gfp
 from percpu_spec.definitions import area_size, is_legal
 from percpu_spec.geometry import Geometry
-from percpu_spec.steps import Area, Deed, Did, Kind, Step
+from percpu_spec.steps import REQUESTS, Area, Deed, Did, Kind, Request, Step
 
 
 class Stop(NamedTuple):
@@ -32,6 +33,7 @@ class Stop(NamedTuple):
 
 
 _PAUSE: Final = Stop()
+_NOTHING: Final = 0xFFFFFFFF  # in the place of the flags of what was not asked for
 
 
 def _ranges(bits: bytes) -> Iterator[tuple[int, int]]:
@@ -92,13 +94,19 @@ class Move:
     """One step of one operation (struct percpu_move)."""
 
     def __init__(
-        self, entry: Any, before: State, after: State, differences: Differences
+        self, entry: Any, before: State, after: State, differences: Differences, needed: int
     ) -> None:
+        self.needed = needed  # flags that a request needs to sleep
         self.entry, self.before, self.after = entry, before, after
         self.geometry: Geometry = after.geometry
         self.kind = chr(entry.operation.kind)
         self.origin = list(entry.origin[0 : len(after.chunks)])
         self.did = list(self._deeds(differences))
+        self.requests = [
+            Request(kind, flags)
+            for kind, flags in zip(REQUESTS, entry.requests, strict=True)
+            if flags != _NOTHING
+        ]
 
     def _deeds(self, differences: Differences) -> Iterator[Did]:
         before, places = self.before.chunks, self.kind == "a"
@@ -119,7 +127,8 @@ class Move:
         """Yield the verdicts of the judge of steps, if the step can raise any question."""
         e = self.entry
         moved = self.kind == "b" and self.before.slots != self.after.slots
-        if self.did or moved or e.freed >= 0 or e.chunk >= 0 or e.placed >= 0:
+        asked = self.requests or self._refusal is not None
+        if self.did or moved or asked or e.freed >= 0 or e.chunk >= 0 or e.placed >= 0:
             yield from judged_step(self.step(), self.after, history)
 
     @property
@@ -169,7 +178,18 @@ class Move:
             placed = Area(after.chunks[e.placed], e.placed_off, e.placed_size)
             step.waiting = [(placed, bool(e.holds))]
         step.exposed = self._exposed()
+        step.requests = self.requests
+        step.denied = denied(self.kind, e.operation.gfp, self.needed)
+        step.refusal = self._refusal
         return step
+
+    @property
+    def _refusal(self) -> tuple[bool, bool] | None:
+        """What a free that names no live area did: whether it changed the state, and warned."""
+        e = self.entry
+        if self.kind not in WRONG or not (e.before != e.after or (e.done and e.ok)):
+            return None
+        return e.before != e.after, bool(e.warned)
 
     def _exposed(self) -> str | None:
         """Return where a chunk could be found from which pages went in this step."""
@@ -225,7 +245,7 @@ def judged_operation(move: Move, refusals: tuple[str, ...]) -> Iterator[Judged]:
         return
     if move.kind != "a":
         return
-    atomic = not gfp.allow_blocking(operation.gfp)
+    atomic = not gfp.may_block(operation.gfp, move.needed)
     pages = sum(d.end - d.start for d in move.did if d.deed is Deed.POPULATED)
     if atomic:
         yield "API-5", api.atomic_only_takes(False, pages, move.created)

@@ -12,7 +12,7 @@ from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel.search.compiled import SearchPlan
 from percpu_proofs.kernel.search.retrace import Rung
 from percpu_proofs.machine import HandleError
-from percpu_reference.variants import DEFAULT, variant_class
+from percpu_reference.variants import variant_class
 
 _MOST_STEPS: Final = 200_000
 
@@ -28,14 +28,16 @@ class OnModel:
 NOT_TRIED: Final = OnModel(None, "not tried")
 
 
-def on_model(clause: str, plan: SearchPlan, rungs: tuple[Rung, ...]) -> OnModel:
-    """Search the model for a schedule of the same operations that breaks the same clause.
+def on_model(
+    variant: str, clause: str, plan: SearchPlan, rungs: tuple[Rung, ...]
+) -> OnModel:
+    """Search a variant for a schedule of the same operations that breaks the same clause.
 
     What ran alone on the compiled code is done first; all schedules of the rest are searched, as
     the model stops at other points.
     """
-    if clause not in variant_class(DEFAULT).EXPECTED:
-        reason = f"{DEFAULT}, the model of the kernel without a patch, does not declare {clause}"
+    if clause not in variant_class(variant).EXPECTED:
+        reason = f"{variant}, the model of the kernel without a patch, does not declare {clause}"
         return OnModel(None, reason)
     if any(rung.refused for rung in rungs):
         return OnModel(None, "requests were refused: the model is refused others")
@@ -47,16 +49,16 @@ def on_model(clause: str, plan: SearchPlan, rungs: tuple[Rung, ...]) -> OnModel:
         waiting=plan.waiting,
     )  # fmt: skip
     try:
-        start = scenario.start(DEFAULT)
+        start = scenario.start(variant)
     except (HandleError, InputError) as error:
-        return OnModel(None, f"{DEFAULT} cannot do these operations ({error})")
+        return OnModel(None, f"{variant} cannot do these operations ({error})")
     found = search(
         start, "matching", max_steps=_MOST_STEPS,
         stop=lambda result: clause in result.findings,
     ).findings.get(clause)  # fmt: skip
     if found is None:
-        return OnModel(None, f"no schedule of these operations breaks {clause} on {DEFAULT}")
-    return OnModel(str(Token.of(DEFAULT, clause, scenario, found.schedule)))
+        return OnModel(None, f"no schedule of these operations breaks {clause} on {variant}")
+    return OnModel(str(Token.of(variant, clause, scenario, found.schedule)))
 
 
 def _parts(rungs: tuple[Rung, ...]) -> tuple[tuple[str, ...], list[str]]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from percpu_proofs.explore.alphabets import CRUMBS, PAGES, QUARTERS
+from percpu_proofs.explore.alphabets import CRUMBS, EDGES, PAGES, QUARTERS
 from percpu_proofs.explore.scenario import KERNEL_32K, Scenario
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.kernel.build import Form
@@ -65,6 +65,7 @@ def _open(
 _OPEN = (
     _open("quarters", "quarters of a page, some aligned to half a page", QUARTERS, 5),
     _open("crumbs", "a chunk filled but for a few bytes", CRUMBS, 4),
+    _open("edges", "a chunk filled but for quarters of a page", EDGES, 4),
     _open("pages", "whole pages, some for requests that must not sleep", PAGES, 6),
     _open("whole", "a full first chunk, then single pages", ("28672 4 -", "4096 4 A"), 7),
     _open(
@@ -91,6 +92,10 @@ _OPEN = (
     _open(
         "killed", "waits for the mutex that end early", ("28672 4 -", "4096 4 -", "4096 4 F"), 3,
         together=2, waiting=True, failures=1, faults=("wait",),
+    ),
+    _open(
+        "limits", "requests without I/O or file systems, by their flags and by their task's scope",
+        ("28672 4 -", "4096 4 S", "4096 4 O", "4096 4 s", "4096 4 o"), 3,
     ),
     _open("km", "chunks born populated", ("28672 4 -", "28672 4 A", "4096 4 -"), 5, "backing=km"),
 )  # fmt: skip
@@ -130,6 +135,13 @@ DRAWN = (
 
 QUICK: tuple[TreeSearch, ...] = (*_OPEN, *(of_scenario(s) for s in SCENARIOS.values()))
 """What `review --source` runs first, each to its end."""
+
+
+UNNAMED = _open(
+    "unnamed", "frees that name no live area, which the tree refuses",
+    ("28672 4 -", "4096 4 -", "64 4 A"), 4, refuses=True,
+)  # fmt: skip
+"""Runs beside QUICK where a tree refuses such frees (API-2)."""
 
 
 def search_named(name: str) -> TreeSearch:

@@ -13,7 +13,7 @@ from percpu_proofs.kernel.instance import KernelStopped
 from percpu_proofs.kernel.search.compiled import BEGIN, FAULTS, WORK, CompiledSearch
 from percpu_proofs.kernel.search.records import COUNTERS, OWNED, Layout, Record
 from percpu_proofs.kernel.search.source_lines import Place, places_of
-from percpu_proofs.oplist import Operation, text_of
+from percpu_proofs.oplist import HANDLES, Operation, text_of
 
 _STANDS: Final = {
     points.DONE: "ends",
@@ -97,7 +97,7 @@ def _began(search: CompiledSearch, actor: int, numbers: dict[int, int]) -> str:
     kind, handle, size, align, reserved, gfp = search.operation(actor)
     if kind == "a" and (search.plan.longest or handle not in numbers):
         numbers[handle] = max(numbers.values(), default=0) + 1
-    arg = numbers.get(handle, handle) if kind in "af" else size
+    arg = numbers.get(handle, handle) if kind in HANDLES else size
     operation: Operation = (kind, arg, size, align, reserved, gfp)
     return text_of(operation)
 

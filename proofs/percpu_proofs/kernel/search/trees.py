@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
@@ -12,12 +12,18 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from percpu_proofs import data
+from percpu_proofs.explore.scenario import KERNEL_32K
 from percpu_proofs.inputs import InputError
-from percpu_proofs.kernel.build import Form, Library, compile_search
+from percpu_proofs.kernel.build import Form, Library, compile_search, compile_tree
+from percpu_proofs.kernel.changes import counts_every_unit
+from percpu_proofs.kernel.instance import KernelStopped
+from percpu_proofs.kernel.model import Model, probe
 from percpu_proofs.kernel.patch import apply_patch
 from percpu_proofs.kernel.search.accesses import Access, Noted
+from percpu_proofs.kernel.search.compiled import SearchPlan
 from percpu_proofs.kernel.search.job import TreeJob, TreeOutcome
 from percpu_proofs.kernel.search.plans import TreeSearch
+from percpu_proofs.kernel.search.refusal import refuses
 from percpu_proofs.kernel.tree import BACKINGS, Tree, copy_tree, read_tree, unpack
 
 BASE: Final = "base"
@@ -33,6 +39,8 @@ class CompiledTree:
     folder: Path
     stub: Path | None
     libraries: dict[tuple[Form, bool], Library] = field(default_factory=dict)
+    _model: Model | None = None
+    _km_counts: bool | None = None
 
     def library(self, search: TreeSearch) -> Library:
         """Return the library for a search. Raises InputError for a tree that does not compile."""
@@ -44,6 +52,23 @@ class CompiledTree:
                 stub=self.stub, noted=search.noted, shared=self.folder.parent,
             )  # fmt: skip
         return self.libraries[wanted]
+
+    def model(self) -> Model:
+        """Return the variant that the tree is, tried when asked for first. Raises InputError."""
+        if self._model is None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            library = compile_tree(self.tree, self.folder, stub=self.stub)
+            self._model = Model()
+            with suppress(KernelStopped):  # a search shows it
+                self._model = probe(library)
+        return self._model
+
+    def km_counts(self) -> bool:
+        """Return whether km counts a chunk's pages once for each unit. Raises InputError."""
+        if self._km_counts is None:
+            km = compile_tree(self.tree, self.folder, Form("km"), stub=self.stub)
+            self._km_counts = counts_every_unit(km)
+        return self._km_counts
 
 
 @contextmanager
@@ -67,8 +92,19 @@ def compiled_trees(
         yield trees
 
 
+_USUAL: Final = TreeSearch("", "", SearchPlan(KERNEL_32K, ()))
+"""Of the form of most kernels."""
+
+
 def jobs_for(trees: Sequence[CompiledTree], searches: Sequence[TreeSearch]) -> list[TreeJob]:
-    """Return all jobs; the two trees' turns alternate. Raises InputError."""
+    """Return all jobs; the two trees' turns alternate. Raises InputError.
+
+    Searches of every list with wrong frees are left out where the first tree, the base, does not
+    refuse them (API-2).
+    """
+    asking = [one for one in searches if one.plan.refuses and not one.plan.programs]
+    if asking and not refuses(trees[0].library(_USUAL)):
+        searches = [one for one in searches if one not in asking]
     one_of_each = {(search.form, search.noted): search for search in searches}.values()
     for search in one_of_each:  # what is the same for all is compiled with the first
         trees[0].library(search)

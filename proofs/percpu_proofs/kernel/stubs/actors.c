@@ -24,18 +24,18 @@ static struct actor {
     struct percpu_operation operation;
     struct percpu_outcome outcome;
     int point;
-    unsigned int without_io; // belongs to the task
+    unsigned int scope; // belongs to the task
 } actors[MOST_ACTORS];
 static int nr_actors;
 static ucontext_t caller;
-extern unsigned int percpu_without_io;
+extern unsigned int percpu_scope;
 
 void percpu_yield(int point)
 {
     struct actor *actor = &actors[percpu_running];
 
     actor->point = point;
-    actor->without_io = percpu_without_io;
+    actor->scope = percpu_scope;
     swapcontext(&actor->context, &caller);
 }
 
@@ -72,10 +72,10 @@ static int step(int number, struct percpu_outcome *outcome)
     struct actor *actor = &actors[number];
 
     percpu_running = number;
-    percpu_without_io = actor->without_io;
+    percpu_scope = actor->scope;
     swapcontext(&caller, &actor->context);
     percpu_running = -1;
-    percpu_without_io = 0;
+    percpu_scope = 0;
     *outcome = actor->outcome;
     return actor->point;
 }

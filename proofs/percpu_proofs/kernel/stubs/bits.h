@@ -139,7 +139,7 @@ static inline unsigned int bitmap_weight(const unsigned long *map, unsigned long
 #define for_each_clear_bitrange_from(start, end, map, size) \
     for (; percpu_next_range(map, size, &(start), &(end), ~0UL); (start) = (end) + 1)
 
-// the iterators of 5.14 to 5.16
+// the iterators of 5.14 to 5.16, and what they step with
 #define bitmap_for_each_set_region(map, from, to, start, size) \
     for ((from) = (start); percpu_next_range(map, size, &(from), &(to), 0); (from) = (to) + 1)
 #define bitmap_for_each_clear_region(map, from, to, start, size) \
@@ -152,6 +152,18 @@ static inline bool percpu_next_range(const unsigned long *map, unsigned long siz
     *start = percpu_next(map, size, *start, flip);
     *end = percpu_next(map, size, *start + 1ul, ~flip);
     return *start < size;
+}
+
+static inline void bitmap_next_set_region(const unsigned long *map, unsigned int *start,
+                                          unsigned int *end, unsigned int size)
+{
+    percpu_next_range(map, size, start, end, 0);
+}
+
+static inline void bitmap_next_clear_region(const unsigned long *map, unsigned int *start,
+                                            unsigned int *end, unsigned int size)
+{
+    percpu_next_range(map, size, start, end, ~0UL);
 }
 
 #endif

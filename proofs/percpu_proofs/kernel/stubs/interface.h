@@ -20,17 +20,32 @@ struct percpu_environment {
     long blocks; // of memory other than pages that the allocator holds
 };
 
+// What was asked for, with the flags of percpu_spec.gfp, the task's scope applied. The count leaves out
+// a request that is like the one before it.
+enum { PERCPU_METADATA, PERCPU_AREAS, PERCPU_PAGES, PERCPU_TABLES, PERCPU_CHARGE, PERCPU_KINDS,
+       MOST_REQUESTS = 64 };
+struct percpu_request {
+    int kind;
+    unsigned int gfp;
+    long count;
+};
+extern struct percpu_request percpu_requests[64];
+extern int percpu_nr_requests;
+extern long percpu_asked; // the sum of all counts
+
 struct percpu_shape {
     long unit, static_size, reserved, dyn;
     int cpus, groups, spare, memcg, async_enabled; // spare: units that belong to no CPU
 };
 
+extern int percpu_refuses; // a free that names no live area is refused: it may be asked for
+
 struct percpu_operation {
     int kind; // a letter of the operation language
     int handle;
-    unsigned long size, align; // of the others than 'a', size is the count
+    unsigned long size, align; // of the others than 'a', size is the count, or an offset
     int reserved;
-    unsigned int gfp;
+    unsigned int gfp; // from bit 16 on: the scopes that the task is in
 };
 
 struct percpu_outcome {
@@ -53,7 +68,9 @@ struct percpu_record {
 extern struct percpu_environment percpu_environment;
 extern char percpu_reason[200];   // why the last call stopped
 extern int percpu_globals[8];     // nr_populated, float, atomic_failed, async, and four slots
-extern const int percpu_constants[3]; // LOW and HIGH of the float, the slot below which chunks that fail go
+// LOW and HIGH of the float, the slot below which chunks that fail go, and the flags that a request
+// needs, all of them, to sleep
+extern const int percpu_constants[4];
 extern struct percpu_record **percpu_records;
 extern long *percpu_places; // of each record id, list (-1 reserved, -2 owned), and changes
 // Ids of the chunks that searches have examined since the count was set to 0, the first ones of

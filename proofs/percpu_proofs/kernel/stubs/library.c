@@ -280,6 +280,10 @@ void percpu_end(void)
 void **percpu_handles STATE;
 #define handles percpu_handles
 static long nr_handles STATE;
+int percpu_refuses OUTSIDE;
+
+// What each handle was given last, and by which chunk, whether it has freed it since or not.
+struct percpu_given *percpu_given STATE;
 
 static void need_handles(long count)
 {
@@ -287,6 +291,7 @@ static void need_handles(long count)
         return;
     count = max(count, nr_handles * 2 + 16);
     handles = grown(handles, sizeof(*handles), nr_handles, count);
+    percpu_given = grown(percpu_given, sizeof(*percpu_given), nr_handles, count);
     nr_handles = count;
 }
 
@@ -331,18 +336,51 @@ static void check_cleared(unsigned long address, size_t size)
     percpu_nr_cleared = 0;
 }
 
+static int live_with(int id)
+{
+    for (int n = 0; n < nr_live; n++)
+        if (live[n].id == id)
+            return n;
+    return -1;
+}
+
+// Whether a tree that refuses wrong frees can be asked for this one: that takes a page of a live
+// chunk, and no area that starts there. Anything else is no question to the allocator (API-2).
+static bool may_refuse(int id, void *pointer)
+{
+    int n = live_with(id);
+    const struct pcpu_chunk *chunk;
+    unsigned long at, bit;
+
+    if (!percpu_refuses || !pointer || n < 0)
+        return false;
+    chunk = live[n].chunk;
+    at = (unsigned long)__pcpu_ptr_to_addr(pointer) - (unsigned long)chunk->base_addr;
+    bit = at / PCPU_MIN_ALLOC_SIZE;
+    if (at >= (unsigned long)chunk->nr_pages << PAGE_SHIFT ||
+        !test_bit(at >> PAGE_SHIFT, chunk->populated) ||
+        (test_bit(bit, chunk->alloc_map) && test_bit(bit, chunk->bound_map)))
+        return false;
+    return chunk->immutable ||
+        percpu_page_at((unsigned long)chunk->base_addr + pcpu_unit_offsets[0] + at) != NULL;
+}
+
 // Does one operation; the actors share it.
 void percpu_do(const struct percpu_operation *operation, struct percpu_outcome *outcome)
 {
     long warnings = percpu_environment.warnings;
     void **handle = &handles[operation->handle], *address;
+    unsigned int scope;
 
     *outcome = (struct percpu_outcome){ .ok = 1 };
     switch (operation->kind) {
     case 'a':
+        scope = percpu_enter_scope(PERCPU_SCOPES(operation->gfp));
         address = PERCPU_ALLOC(operation->size, operation->align, operation->reserved,
-                               operation->gfp);
+                               operation->gfp & PERCPU_FLAGS);
+        percpu_leave_scope(PERCPU_SCOPES(operation->gfp), scope);
         handles[operation->handle] = address; // the table may have moved meanwhile
+        percpu_given[operation->handle] = (struct percpu_given){ .address = address };
         outcome->ok = address != NULL;
         if (address) {
             struct pcpu_chunk *chunk = pcpu_chunk_addr_search(__pcpu_ptr_to_addr(address));
@@ -350,7 +388,7 @@ void percpu_do(const struct percpu_operation *operation, struct percpu_outcome *
 
             if (n < 0)
                 percpu_stop(PERCPU_BUG, "an area of no live chunk");
-            outcome->chunk = live[n].id;
+            outcome->chunk = percpu_given[operation->handle].chunk = live[n].id;
             outcome->off = (char *)__pcpu_ptr_to_addr(address) - (char *)chunk->base_addr;
             check_cleared((unsigned long)__pcpu_ptr_to_addr(address), operation->size);
         }
@@ -360,6 +398,18 @@ void percpu_do(const struct percpu_operation *operation, struct percpu_outcome *
         *handle = NULL;
         outcome->ok = address != NULL;
         free_percpu(address);
+        break;
+    case 'd':
+    case 'w':
+        address = (char *)percpu_given[operation->handle].address +
+            (operation->kind == 'w' ? operation->size : 0);
+        outcome->ok = percpu_given[operation->handle].address &&
+            may_refuse(percpu_given[operation->handle].chunk, address);
+        if (outcome->ok)
+            free_percpu(address);
+        break;
+    case 's': // no kernel says what comes of it
+        outcome->ok = 0;
         break;
     case 'B':
         outcome->ok = (int)percpu_environment.work_pending;
@@ -426,8 +476,8 @@ int percpu_guarded(int (*step)(int, struct percpu_outcome *), int actor,
 #ifndef PCPU_SLOT_FAIL_THRESHOLD
 #define PCPU_SLOT_FAIL_THRESHOLD 3
 #endif
-const int percpu_constants[3] = {
-    PCPU_EMPTY_POP_PAGES_LOW, PCPU_EMPTY_POP_PAGES_HIGH, PCPU_SLOT_FAIL_THRESHOLD,
+const int percpu_constants[4] = {
+    PCPU_EMPTY_POP_PAGES_LOW, PCPU_EMPTY_POP_PAGES_HIGH, PCPU_SLOT_FAIL_THRESHOLD, PERCPU_NEEDED,
 };
 
 #ifdef PERCPU_SEARCH

@@ -200,15 +200,31 @@ static inline bool schedule_work(struct work_struct *work)
 #define raw_smp_processor_id() 0
 #define smp_processor_id() 0
 
-// A task that must not cause I/O: the balance work says so of itself.
-extern unsigned int percpu_without_io;
-#define memalloc_noio_save() ({ unsigned int was_ = percpu_without_io; percpu_without_io = 1; was_; })
-#define memalloc_noio_restore(flags) ((void)(percpu_without_io = (flags)))
-#define memalloc_nofs_save() memalloc_noio_save()
-#define memalloc_nofs_restore(flags) memalloc_noio_restore(flags)
+// A task that must not cause I/O, or must not use file systems: the balance work says so of itself.
+enum { PERCPU_NOIO = 1, PERCPU_NOFS = 2 }; // as PERCPU_SCOPES has them
+extern unsigned int percpu_scope;
+static inline unsigned int percpu_enter_scope(unsigned int scope)
+{
+    const unsigned int was = percpu_scope & scope;
+
+    percpu_scope |= scope;
+    return was;
+}
+static inline void percpu_leave_scope(unsigned int scope, unsigned int was)
+{
+    percpu_scope = (percpu_scope & ~scope) | was;
+}
+#define memalloc_noio_save() percpu_enter_scope(PERCPU_NOIO)
+#define memalloc_noio_restore(was) percpu_leave_scope(PERCPU_NOIO, was)
+#define memalloc_nofs_save() percpu_enter_scope(PERCPU_NOFS)
+#define memalloc_nofs_restore(was) percpu_leave_scope(PERCPU_NOFS, was)
 static inline gfp_t current_gfp_context(gfp_t gfp)
 {
-    return percpu_without_io ? gfp & ~(__GFP_IO | __GFP_FS) : gfp;
+    if (percpu_scope & PERCPU_NOIO)
+        gfp &= ~(__GFP_IO | __GFP_FS);
+    else if (percpu_scope & PERCPU_NOFS)
+        gfp &= ~__GFP_FS;
+    return gfp;
 }
 
 #endif

@@ -2,9 +2,13 @@
 #include "memory.h"
 
 struct percpu_environment percpu_environment;
-struct obj_cgroup percpu_objcg;
+struct obj_cgroup percpu_objcg, percpu_root_objcg;
 int percpu_cpus, percpu_memcg;
-unsigned int percpu_without_io;
+unsigned int percpu_scope;
+struct percpu_request percpu_requests[MOST_REQUESTS] OUTSIDE;
+int percpu_nr_requests OUTSIDE;
+long percpu_asked OUTSIDE;
+static int last_request OUTSIDE;
 int percpu_spins;
 
 const char *percpu_complaint OUTSIDE;
@@ -28,6 +32,24 @@ bool percpu_strikes(struct percpu_fault *fault)
         return true;
     }
     return fault->kth && --fault->kth == 0;
+}
+
+// Requests of one kind with the same flags that follow one another are one.
+void percpu_ask(int kind, gfp_t gfp)
+{
+    const unsigned int flags = current_gfp_context(gfp) & PERCPU_FLAGS;
+    int n = 0;
+
+    while (n < percpu_nr_requests &&
+           (percpu_requests[n].kind != kind || percpu_requests[n].gfp != flags))
+        n++;
+    if (n == MOST_REQUESTS || (percpu_asked && n == last_request))
+        return;
+    if (n == percpu_nr_requests)
+        percpu_requests[percpu_nr_requests++] = (struct percpu_request){ kind, flags, 0 };
+    percpu_requests[n].count++;
+    percpu_asked++;
+    last_request = n;
 }
 
 // Returns memory of which the first `zeroed` bytes are zero.
@@ -55,11 +77,12 @@ static ASIDE void *count(void *memory)
     return memory;
 }
 
-void *percpu_zalloc(size_t size)
+void *percpu_zalloc(size_t size, gfp_t gfp)
 {
     void *memory;
 
     percpu_point(PERCPU_MEMORY);
+    percpu_ask(PERCPU_METADATA, gfp);
     if (percpu_strikes(&percpu_environment.metadata_fault))
         return NULL;
     memory = count(percpu_boot_zalloc(size));
@@ -87,10 +110,11 @@ ASIDE void percpu_free(void *memory)
 #define CONTENTS PAGE_SIZE
 #endif
 
-struct page *percpu_alloc_page(void)
+struct page *percpu_alloc_page(gfp_t gfp)
 {
     struct page *page;
 
+    percpu_ask(PERCPU_PAGES, gfp);
     if (percpu_strikes(&percpu_environment.page_fault) ||
         percpu_environment.live_pages >= percpu_environment.memory)
         return NULL;
@@ -171,12 +195,12 @@ struct page *percpu_page_at(unsigned long address)
     return place ? place->page : NULL;
 }
 
-struct vm_struct **pcpu_get_vm_areas(const unsigned long *offsets, const size_t *sizes, int nr,
-                                     size_t align)
+struct vm_struct **percpu_get_vm_areas(const unsigned long *offsets, int nr, gfp_t gfp)
 {
     struct vm_struct **vms, *structs;
     unsigned long n;
 
+    percpu_ask(PERCPU_AREAS, gfp);
     if (percpu_strikes(&percpu_environment.vm_fault))
         return NULL;
     n = new_area();
@@ -200,8 +224,9 @@ void pcpu_free_vm_areas(struct vm_struct **vms, int count)
     percpu_free(vms);
 }
 
-int percpu_map(unsigned long from, unsigned long end, struct page **pages)
+int percpu_map(unsigned long from, unsigned long end, struct page **pages, gfp_t gfp)
 {
+    percpu_ask(PERCPU_TABLES, gfp);
     if (percpu_strikes(&percpu_environment.map_fault))
         return -ENOMEM;
     for (unsigned long i = 0; from < end; i++, from += PAGE_SIZE) {
@@ -251,11 +276,12 @@ struct percpu_seen percpu_see(unsigned long address)
 }
 
 // a block of the km backing: its pages stand in a row, and its address leads to them
-struct page *percpu_alloc_block(unsigned int order)
+struct page *percpu_alloc_block(gfp_t gfp, unsigned int order)
 {
     unsigned long n, count = 1UL << order;
     struct page *pages;
 
+    percpu_ask(PERCPU_PAGES, gfp);
     if (percpu_strikes(&percpu_environment.page_fault) ||
         percpu_environment.live_pages + (long)count > percpu_environment.memory)
         return NULL;

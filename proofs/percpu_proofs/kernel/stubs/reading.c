@@ -1,6 +1,8 @@
 // The allocator's state as flat records. Part of library.c. Our own text.
 
-enum { HEADER = 11, HINTS = 7, PLACE = 3, MOST_EXAMINED = 4096 };
+#include "hints.h"
+
+enum { HEADER = 11, PLACE = 3, MOST_EXAMINED = 4096 };
 
 int percpu_globals[8];
 struct percpu_record **percpu_records;
@@ -38,17 +40,6 @@ static void __attribute__((unused)) percpu_examine(const struct pcpu_chunk *chun
 
     if (n >= 0 && percpu_nr_examined < MOST_EXAMINED)
         percpu_examined[percpu_nr_examined++] = live[n].id;
-}
-
-static void read_hints(int *words, const struct pcpu_block_md *block)
-{
-    words[0] = block->scan_hint;
-    words[1] = block->scan_hint_start;
-    words[2] = block->contig_hint;
-    words[3] = block->contig_hint_start;
-    words[4] = block->left_free;
-    words[5] = block->right_free;
-    words[6] = block->first_free;
 }
 
 static void read_map(unsigned char *bytes, const unsigned long *map, unsigned long *shadow,

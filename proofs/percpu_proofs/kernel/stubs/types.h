@@ -72,6 +72,9 @@ typedef uintptr_t phys_addr_t;
 #define ____cacheline_aligned_in_smp __attribute__((aligned(SMP_CACHE_BYTES)))
 #define EXPORT_SYMBOL(name)
 #define EXPORT_SYMBOL_GPL(name)
+#define EXPORT_SYMBOL_NS(...)
+#define EXPORT_SYMBOL_NS_GPL(...)
+#define EXPORT_SYMBOL_FOR_MODULES(...)
 #define DEFINE_FREE(...)
 #define alloc_hooks(call) (call)
 #define early_param(name, function) \
@@ -144,6 +147,11 @@ typedef uintptr_t phys_addr_t;
 #define GFP_NOIO __GFP_RECLAIM
 #define GFP_ATOMIC (__GFP_HIGH | __GFP_KSWAPD_RECLAIM)
 #define GFP_NOWAIT __GFP_KSWAPD_RECLAIM
+#ifndef PERCPU_NEEDED
+#define PERCPU_NEEDED __GFP_DIRECT_RECLAIM // flags that a request needs, all of them, to sleep
+#endif
+#define PERCPU_FLAGS (GFP_BIT(9) - 1) // those that percpu_spec.gfp has
+#define PERCPU_SCOPES(gfp) ((gfp) >> 16 & 3) // what an operation's flags say of its task
 #define gfpflags_allow_blocking(gfp) (((gfp) & __GFP_DIRECT_RECLAIM) != 0)
 
 // Running off: every loop of the kernel's passes through a list, a map or a lock.

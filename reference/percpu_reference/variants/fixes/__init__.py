@@ -10,6 +10,7 @@ from percpu_reference.variants.fixes.free_chunks import (
     AskForSecond,
 )
 from percpu_reference.variants.fixes.freed_run import ChunkRelativeEnd, WholeFreedRun
+from percpu_reference.variants.fixes.limits import LimitsHandedOn
 from percpu_reference.variants.fixes.rejoin import RejoinBeforeCounting
 from percpu_reference.variants.fixes.relegated import BackFromRelegation
 from percpu_reference.variants.fixes.right_edge import RightEdgeKept
@@ -23,6 +24,7 @@ __all__ = [
     "AskForSecond",
     "BackFromRelegation",
     "ChunkRelativeEnd",
+    "LimitsHandedOn",
     "OrderedScanHint",
     "RejoinBeforeCounting",
     "RightEdgeKept",

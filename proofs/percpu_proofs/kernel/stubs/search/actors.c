@@ -11,7 +11,7 @@ struct actor percpu_actors_[ACTORS];
 static long lent[ACTORS + 1];
 static void *caller OUTSIDE;
 static bool away OUTSIDE; // on an actor's stack
-extern unsigned int percpu_without_io;
+extern unsigned int percpu_scope;
 
 long *percpu_lent(void) { return &lent[percpu_running + 1]; }
 
@@ -130,7 +130,7 @@ void percpu_yield(int point)
     if (point != PERCPU_WAITING && !(percpu_stops >> point & 1))
         return;
     actor->point = point;
-    actor->without_io = percpu_without_io;
+    actor->scope = percpu_scope;
     leave_to_caller(&fake);
     percpu_switch(&actor->sp, caller);
     arrive(fake);
@@ -164,7 +164,7 @@ static int step(int number, struct percpu_outcome *outcome)
     void *fake = NULL;
 
     percpu_running = number;
-    percpu_without_io = actor->without_io;
+    percpu_scope = actor->scope;
     away = true;
     leave(&fake, (void *)(STACK_TOP(number) - STACK_SIZE), STACK_SIZE);
     percpu_switch(&caller, actor->sp);
@@ -186,7 +186,7 @@ int percpu_actor_step(int number, struct percpu_outcome *outcome)
         away = false;
     }
     percpu_running = -1;
-    percpu_without_io = 0;
+    percpu_scope = 0;
     return point;
 }
 

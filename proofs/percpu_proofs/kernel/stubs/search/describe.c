@@ -1,19 +1,15 @@
 // The allocator's state as numbers, equal for states that behave alike. Part of library.c. Our own
 // text; the layout is the one that kernel/search/records.py reads.
 #include "region.h"
+#include "../hints.h"
 
 static void forget_reading(struct live *one) { (void)one; }
 static void forget_readings(void) {}
 
 static int *put_hints(int *out, const struct pcpu_block_md *block)
 {
-    const int hints[] = {
-        block->scan_hint, block->scan_hint_start, block->contig_hint, block->contig_hint_start,
-        block->left_free, block->right_free, block->first_free,
-    };
-
-    memcpy(out, hints, sizeof(hints));
-    return out + ARRAY_SIZE(hints);
+    read_hints(out, block);
+    return out + HINTS;
 }
 
 static int *put_longs(int *out, const unsigned long *longs, long bits)
@@ -372,7 +368,11 @@ UNNOTED int percpu_mutex_holder(void)
 }
 bool percpu_is_atomic(const struct percpu_operation *operation)
 {
-    return !gfpflags_allow_blocking(operation->gfp);
+    const unsigned int was = percpu_enter_scope(PERCPU_SCOPES(operation->gfp));
+    const gfp_t gfp = current_gfp_context(operation->gfp);
+
+    percpu_leave_scope(PERCPU_SCOPES(operation->gfp), was);
+    return (gfp & PERCPU_NEEDED) != PERCPU_NEEDED;
 }
 
 void percpu_read_slots(void)
@@ -384,3 +384,4 @@ void percpu_read_slots(void)
 }
 
 bool percpu_is_async(void) { return pcpu_async_enabled; }
+bool percpu_float_is_low(void) { return pcpu_nr_empty_pop_pages < PCPU_EMPTY_POP_PAGES_LOW; }

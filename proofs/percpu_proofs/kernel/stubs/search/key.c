@@ -83,9 +83,10 @@ static void mix_actor(struct hash *hash, int n)
         percpu_mix(hash, 0xD0);
         return;
     }
-    percpu_mix(hash, (unsigned long)(actor->without_io | (unsigned)(actor->point == PERCPU_WAITING) << 1 |
+    percpu_mix(hash, (unsigned long)((unsigned)(actor->point == PERCPU_WAITING) << 1 |
                      (unsigned)actor->asked << 2 | (unsigned)actor->refused << 3 |
-                     (unsigned)(percpu_mutex_holder() == n) << 4));
+                     (unsigned)(percpu_mutex_holder() == n) << 4 | (unsigned)actor->warned << 5 |
+                     actor->scope << 6));
     percpu_mix(hash, actor->placed ? (unsigned long)percpu_number(actor->placed) << 32 |
                                      (unsigned long)actor->off : ~0UL);
     for (unsigned long *w = actor->sp; (unsigned long)w < STACK_TOP(n); w++)
@@ -117,6 +118,32 @@ static void mix_handles(struct hash *hash)
     }
     percpu_mix(hash, sum.a);
     percpu_mix(hash, sum.b);
+}
+
+// What callers may free wrongly, where they do.
+static void mix_given(struct hash *hash, int h)
+{
+    const struct percpu_given *given = &percpu_given[h];
+    int off = 0;
+    void *chunk = given->address ? percpu_area_of(given->address, &off) : NULL;
+
+    percpu_mix(hash, (unsigned long)(chunk ? percpu_number(chunk) : -1) << 40 ^
+                     (unsigned long)(unsigned int)off << 1 ^ (percpu_handles[h] != NULL));
+}
+
+static void mix_wrong_frees(struct hash *hash)
+{
+    if (percpu_plan.open && percpu_refuses)
+        for (int held = 0; held < 2; held++) {
+            int h = percpu_wrong_handle(held);
+
+            if (h >= 0)
+                mix_given(hash, h);
+            percpu_mix(hash, (unsigned long)(h >= 0));
+        }
+    for (int n = 0; !percpu_plan.open && n < percpu_plan.nr_operations; n++)
+        if (percpu_frees_wrongly(&percpu_plan.operations[n]))
+            mix_given(hash, percpu_plan.operations[n].handle);
 }
 
 static void mix_all_memory(struct hash *hash)
@@ -151,6 +178,7 @@ static void mix_rest(struct hash *hash)
         }
     }
     mix_handles(hash);
+    mix_wrong_frees(hash);
     percpu_mix(hash, (unsigned long)percpu_environment.blocks); // else what leaks is met before
     percpu_mix(hash, (unsigned long)percpu_works_left << 32 | (unsigned long)percpu_failures_left);
     for (int n = 0; n < ACTORS; n++) {

@@ -34,7 +34,8 @@ static void check_troubles(int node, int label, const struct percpu_environment 
 {
     const struct percpu_environment *e = &percpu_environment;
 
-    if (e->stray > before->stray || e->misuse > before->misuse || e->warnings > before->warnings)
+    if (e->stray > before->stray || e->misuse > before->misuse ||
+        (e->warnings > before->warnings && !percpu_frees_wrongly(&percpu_move.operation)))
         enter_trouble(node, label, false, percpu_complaint);
     if (percpu_lock_held())
         enter_trouble(node, label, false,

@@ -28,8 +28,8 @@ struct actor {
     struct percpu_operation operation;
     struct percpu_outcome outcome;
     int point;
-    unsigned int without_io;
-    int asked, refused;       // what it has done so far, for clauses that ask at its end
+    unsigned int scope;
+    int asked, refused, warned; // what it has done, or need not, for clauses that ask at its end
     void *placed;             // the chunk of an area that it has taken and that may lack pages
     int off, size;            // of that, in bytes
 };
@@ -40,6 +40,7 @@ int percpu_actor_step(int number, struct percpu_outcome *outcome);
 
 // describe.c, a part of library.c
 extern void **percpu_handles;
+extern struct percpu_given *percpu_given;
 long percpu_describe(int *words, int *records);
 unsigned long percpu_place(unsigned long word, unsigned long stack);
 unsigned long percpu_neighbour(int chunk, bool previous);
@@ -57,6 +58,7 @@ long percpu_used_bytes(void);
 bool percpu_lock_held(void);
 int percpu_mutex_holder(void);
 bool percpu_is_async(void);
+bool percpu_float_is_low(void);
 bool percpu_is_atomic(const struct percpu_operation *operation);
 int percpu_leaks(void);
 void percpu_watch(bool on);
@@ -96,6 +98,8 @@ extern struct percpu_plan percpu_plan;
 extern int percpu_works_left, percpu_failures_left, percpu_begun, percpu_operations;
 extern int percpu_nr_actors;
 bool percpu_is_under_way(int actor);
+bool percpu_frees_wrongly(const struct percpu_operation *operation);
+int percpu_wrong_handle(bool held);
 bool percpu_all_done(void);
 int percpu_enabled(int *labels);
 int percpu_take(int label);

@@ -52,6 +52,8 @@ struct percpu_move {
     struct percpu_operation operation;
     int first, done, ok, straight; // straight: from the end of the actor's step before
     int asked, refused, holds; // work asked for; memory refused so far; the mutex is the actor's
+    int warned; // by a free that names no live area
+    unsigned int requests[5]; // the flags of what was asked for, by PERCPU_KINDS; all ones: nothing was
     int freed, freed_off; // chunk before the step, -1: none, and the area's offset in bytes
     int chunk, off; // of an area handed out, by the chunk after the step
     int placed, placed_off, placed_size; // an area that a blocking allocation under way has taken

@@ -1,7 +1,8 @@
 // Steps of actors: which are possible, and what one does. Our own text.
 #include "region.h"
 
-enum { WORK = 32, BEGIN = 64, FREE = 128 }; // labels of an open search; below: an actor
+// labels of an open search; below: an actor; the last two where wrong frees are refused
+enum { WORK = 32, BEGIN = 64, FREE = 128, AGAIN = 192, INSIDE = 193 };
 enum { LABEL = 0xff, FAULT_SHIFT = 8 };     // above: which request for memory fails
 // above: how often the actor runs to a point of its own
 
@@ -46,6 +47,26 @@ bool percpu_all_done(void)
     return percpu_plan.open || percpu_begun == (1 << percpu_nr_actors) - 1;
 }
 
+// The handle whose area an open search frees wrongly: the first that was freed, or that is held.
+int percpu_wrong_handle(bool held)
+{
+    for (int h = 0; h < HANDLES; h++)
+        if (percpu_given[h].address && (percpu_handles[h] != NULL) == held)
+            return h;
+    return -1;
+}
+
+static bool may_begin(const struct percpu_operation *o, bool mutex)
+{
+    switch (o->kind) {
+    case 'f': return percpu_handles[o->handle] != NULL;
+    case 'd': return !percpu_handles[o->handle] && percpu_given[o->handle].address;
+    case 'w': return percpu_given[o->handle].address != NULL;
+    case 's': return true;
+    default: return !mutex || percpu_plan.waiting || (o->kind == 'a' && percpu_is_atomic(o));
+    }
+}
+
 int percpu_enabled(int *labels)
 {
     int count = 0, callers = 0, work = 0, plain;
@@ -70,6 +91,10 @@ int percpu_enabled(int *labels)
             for (int h = 0; h < HANDLES; h++)
                 if (percpu_handles[h])
                     labels[count++] = FREE + h;
+            if (percpu_refuses && percpu_wrong_handle(false) >= 0)
+                labels[count++] = AGAIN;
+            if (percpu_refuses && percpu_wrong_handle(true) >= 0)
+                labels[count++] = INSIDE;
         }
     } else {
         for (int n = 0; n < percpu_nr_actors; n++) {
@@ -77,8 +102,7 @@ int percpu_enabled(int *labels)
 
             if (percpu_begun >> n & 1)
                 continue;
-            if (o->kind == 'f' ? percpu_handles[o->handle] != NULL :
-                !mutex || percpu_plan.waiting || (o->kind == 'a' && percpu_is_atomic(o)))
+            if (may_begin(o, mutex))
                 labels[count++] = n;
         }
         if (percpu_environment.work_pending && percpu_works_left && (percpu_plan.waiting || !mutex) &&
@@ -136,7 +160,11 @@ static int begin(int label)
         if (label < WORK)
             return n;
         n = idle_actor();
-        if (label >= FREE) {
+        if (label >= AGAIN) {
+            operation.kind = label == AGAIN ? 'd' : 'w';
+            operation.size = label == AGAIN ? 0 : 4;
+            operation.handle = percpu_wrong_handle(label == INSIDE);
+        } else if (label >= FREE) {
             operation.kind = 'f';
             operation.handle = label - FREE;
         } else if (label >= BEGIN) {
@@ -149,6 +177,11 @@ static int begin(int label)
     percpu_actor_begin(n, &operation);
     percpu_move.first = 1;
     return n;
+}
+
+bool percpu_frees_wrongly(const struct percpu_operation *operation)
+{
+    return operation->kind == 'd' || operation->kind == 'w';
 }
 
 static int nr_runs OUTSIDE; // of the actor, within the step that was taken last
@@ -173,16 +206,19 @@ static int run(int n, int runs)
            (point == PERCPU_UNLOCKED || (point == PERCPU_RELEASED && kind == 'b'))) {
         if (point == PERCPU_UNLOCKED) { // it goes on if nothing but its end is left
             const long asked = percpu_environment.balance_requests;
+            const int requests = percpu_nr_requests;
             int next;
 
             percpu_image_peek();
             next = run_once(n);
             if (next == PERCPU_RELEASED || (next == PERCPU_DONE &&
-                (kind == 'b' || (kind == 'f' && percpu_environment.balance_requests == asked)))) {
+                (kind == 'b' || kind == 'd' || kind == 'w' ||
+                 (kind == 'f' && percpu_environment.balance_requests == asked)))) {
                 point = next;
                 continue;
             }
             percpu_image_unpeek();
+            percpu_nr_requests = requests;
             nr_runs--;
             break;
         }
@@ -234,9 +270,10 @@ int percpu_take(int label)
     struct percpu_environment *e = &percpu_environment;
     struct percpu_move *m = &percpu_move;
     struct actor *actor;
-    long asked = e->balance_requests, used = percpu_used_bytes();
+    long asked = e->balance_requests, used = percpu_used_bytes(), warnings = e->warnings;
     int n, point;
 
+    percpu_nr_requests = 0;
     memset(m, 0, sizeof(*m));
     m->freed = m->chunk = m->placed = -1;
     for (int f = 0; f < FAULTS; f++)
@@ -261,8 +298,9 @@ int percpu_take(int label)
     }
     if (point < 0)
         return point;
-    if (actor->operation.kind == 'a') // only allocations are asked whether they have
-        actor->asked |= e->balance_requests != asked || !percpu_is_async();
+    if (actor->operation.kind == 'a') // only allocations are asked whether they have, or need not
+        actor->asked |= e->balance_requests != asked || !percpu_is_async() ||
+                        (percpu_used_bytes() > used && !percpu_float_is_low());
     m->operation = actor->operation;
     m->operation.handle = 0;
     m->done = point == PERCPU_DONE;
@@ -270,6 +308,14 @@ int percpu_take(int label)
     m->asked = actor->asked;
     m->refused = actor->refused;
     m->holds = percpu_mutex_holder() == n;
+    if (percpu_frees_wrongly(&actor->operation))
+        m->warned = actor->warned |= e->warnings != warnings;
+    memset(m->requests, 0xff, sizeof(m->requests));
+    for (int r = 0; r < percpu_nr_requests; r++) {
+        unsigned int *flags = &m->requests[percpu_requests[r].kind];
+
+        *flags = (*flags == ~0u ? 0 : *flags) | percpu_requests[r].gfp;
+    }
     note_placed(actor, used);
     return point;
 }

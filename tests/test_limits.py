@@ -1,0 +1,238 @@
+"""GFP flags reach the backing: recorded, compared with compiled code, and judged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from depth import deep_unless
+from kernel_bugs import Bug, seeded
+from kernel_trees import FOUND, MISSING, PATCHES, library_of, model_of, tree_of
+from searched_trees import SEARCHES, changed, outcome_of, search_library
+from workloads import EIGHT
+
+from percpu_proofs.kernel.build import compile_tree
+from percpu_proofs.kernel.differential import Task, run_task
+from percpu_proofs.kernel.model import FORMS, probe
+from percpu_proofs.kernel.pair import Pair
+from percpu_proofs.kernel.patch import apply_patch
+from percpu_proofs.kernel.search.job import TreeJob, searched
+from percpu_proofs.kernel.tree import copy_tree
+from percpu_proofs.machine import Machine
+from percpu_proofs.oplist import parse_operations
+from percpu_reference import build
+from percpu_reference.environment import Task as Asking
+from percpu_reference.variants import Allocator
+from percpu_reference.variants.linux_5_12 import Linux512
+from percpu_reference.variants.linux_6_12 import Linux612
+from percpu_reference.variants.reference import Reference, with_fixes
+from percpu_spec import gfp
+from percpu_spec.gfp import FS, IO, KERNEL, NOFS, NOIO, NORETRY, NOWARN
+from percpu_spec.steps import AREAS, CHARGE, METADATA, PAGES, TABLES
+
+HERE = Path("x.ops")
+TREE = pytest.mark.skipif(not FOUND, reason=MISSING)
+FILL = "a 1 28672 4 -"
+WORK = NOIO | NORETRY | NOWARN
+
+
+def after(cls: type[Allocator], *lines: str, **changes: Any) -> Allocator:
+    """Return an allocator, whose violations are let pass, after operations."""
+    geometry = EIGHT.with_changes("memcg=1") if changes.get("memcg") else EIGHT
+    allocator = build(cls, geometry, contracts="full", strict=False)
+    Machine(allocator).run(parse_operations(HERE, lines))
+    return allocator
+
+
+def asked(allocator: Allocator) -> dict[str, set[int]]:
+    """Return the flags with which each kind of memory was asked for."""
+    found: dict[str, set[int]] = {}
+    for request in allocator.env.requests:
+        found.setdefault(request.kind, set()).add(request.gfp)
+    return found
+
+
+def broken(allocator: Allocator) -> set[str]:
+    assert allocator.monitor is not None
+    return {c for c in allocator.monitor.violations if c.startswith("GFP")}
+
+
+ASKED = [
+    # flags of a request that creates a chunk: what it hands on, and what is asked for inside
+    ("-", KERNEL, KERNEL),
+    ("Y", KERNEL | NORETRY, KERNEL),
+    ("W", KERNEL | NOWARN, KERNEL),
+    ("F", KERNEL, KERNEL),
+    ("S", NOFS, KERNEL),
+    ("O", NOIO, KERNEL),
+    ("s", NOFS, NOFS),
+    ("o", NOIO, NOIO),
+    ("So", NOIO, NOIO),
+    ("Os", NOIO, NOFS),
+    ("SYW", NOFS | NORETRY | NOWARN, KERNEL),
+]
+
+
+@pytest.mark.parametrize(("flags", "own", "inner"), ASKED)
+def test_what_6_12_asks_for(flags: str, own: int, inner: int) -> None:
+    allocator = after(Linux612, FILL, f"a 2 4096 4 {flags}")
+    assert asked(allocator) == {
+        METADATA: {own, inner}, AREAS: {inner}, PAGES: {own}, TABLES: {inner},
+    }  # fmt: skip
+    denied = (IO | FS) & ~own
+    assert broken(allocator) == ({"GFP-1"} if inner & denied else set())
+    assert allocator.monitor is not None
+    assert bool(allocator.monitor.asked()["GFP-1"]) is bool(denied)
+
+
+@pytest.mark.parametrize("flags", [flags for flags, *_ in ASKED])
+@pytest.mark.parametrize("cls", [Reference, with_fixes(Reference.__bases__[-2])])
+def test_the_fix_keeps_the_limits(cls: type[Allocator], flags: str) -> None:
+    allocator = after(cls, FILL, f"a 2 4096 4 {flags}")
+    assert not broken(allocator)
+    denied = gfp.denied(parse_operations(HERE, [f"a 2 4096 4 {flags}"]).operations[0][5])
+    assert not any(r.gfp & denied for r in allocator.env.requests)
+
+
+def test_the_work_asks_without_io() -> None:
+    allocator = after(Linux612, FILL, "a 2 4096 4 A", "b")
+    assert asked(allocator) == {
+        METADATA: {WORK, NOIO}, AREAS: {NOIO}, PAGES: {WORK}, TABLES: {NOIO},
+    }  # fmt: skip
+    assert not broken(allocator)
+    assert allocator.monitor is not None and allocator.monitor.asked()["GFP-2"]
+
+
+class Unlimited(Linux612):
+    __slots__ = ()
+    WORK: ClassVar[Asking] = Asking(KERNEL | NORETRY | NOWARN, 0)
+
+
+def test_work_with_io_is_a_breach() -> None:
+    assert broken(after(Unlimited, FILL, "a 2 4096 4 A", "b")) == {"GFP-2"}
+
+
+@pytest.mark.parametrize("flags", ["O", "S", "o", "s"])
+def test_where_limits_make_a_request_atomic_it_asks_for_nothing(flags: str) -> None:
+    allocator = after(Linux512, FILL, f"a 2 4096 4 {flags}")
+    assert not allocator.env.requests
+    assert broken(after(Linux512, FILL, "a 2 4096 4 A", "b")) == set()
+
+
+def test_a_charge_is_asked_for_with_the_callers_flags() -> None:
+    allocator = after(Linux612, "U 1", "a 1 64 4 GS", "a 2 64 4 Go", memcg=True)
+    assert asked(allocator)[CHARGE] == {NOFS | gfp.ACCOUNT, NOIO | gfp.ACCOUNT}
+    assert not broken(allocator)
+
+
+def test_flags_in_words() -> None:
+    assert [gfp.shown(f) for f in (NOIO, WORK, gfp.ATOMIC, gfp.ACCOUNT)] == [
+        "NOIO", "NOIO NOWARN NORETRY", "HIGH KSWAPD_RECLAIM", "ACCOUNT",
+    ]  # fmt: skip
+
+
+# compiled code
+
+
+@TREE
+@pytest.mark.parametrize("archive", FOUND, ids=lambda path: path.name)
+def test_compiled_code_asks_for_the_same(archive: Path, built: Path) -> None:
+    into = built / archive.name
+    into.mkdir(exist_ok=True)
+    library = library_of(archive, into)
+    for flags, *_ in ASKED:
+        pair = Pair(library, EIGHT, model_of(library))
+        lines = [FILL, f"a 2 4096 4 {flags}", "a 3 4096 4 A", "b", f"a 4 32768 4 {flags}"]
+        for number, operation in enumerate(parse_operations(HERE, lines).operations, 1):
+            assert pair.step(number, operation) is None
+        assert pair.kernel.requests == pair.machine.allocator.env.requests
+        pair.close()
+
+
+ALLOC = "(?:pcpu_alloc|pcpu_alloc_noprof)"
+EDITS = [
+    Bug("the caller's flags are lost", ALLOC, r"pcpu_gfp = gfp & \(", "pcpu_gfp = gfp | ("),
+    Bug("pages with file systems", "pcpu_populate_chunk",
+        r"page_start, page_end, gfp\)\)", "page_start, page_end, gfp | __GFP_FS))",
+        file="mm/percpu-vm.c"),
+    Bug("the work is in no scope", "pcpu_balance_workfn", r"memalloc_noio_save\(\)", "0"),
+    Bug("the work does not warn of itself", "pcpu_balance_populated", r" \| __GFP_NOWARN", ""),
+]  # fmt: skip
+"""Edits of what is asked for; the comparison tells each from the kernel."""
+
+
+@TREE
+@pytest.mark.parametrize(
+    "bug", deep_unless(lambda bug: bug is EDITS[2], EDITS), ids=lambda bug: bug.name
+)
+def test_the_comparison_tells_an_edit(bug: Bug, tmp_path: Path) -> None:
+    tree = changed(tmp_path / "tree", lambda text: seeded(text, bug), bug.file)
+    library = compile_tree(tree, tmp_path)
+    found = run_task(Task(library, probe(library), 1, False, cases=4, operations=400)).found
+    assert found is not None and found.difference.field.startswith("asked for")
+    assert len(found.case.operations) <= 4
+
+
+@TREE
+def test_the_search_finds_it_and_the_patch_mends_it(built: Path, tmp_path: Path) -> None:
+    library = search_library(FOUND[-1], built / FOUND[-1].name)
+    found = searched(TreeJob("base", library, SEARCHES["limits"])).examples["GFP-1"]
+    assert found.length == 2 and found.retraced.operations[-1].startswith("a 2 4096 4 ")
+    tree = copy_tree(tree_of(FOUND[-1]), tmp_path / "tree")
+    apply_patch(tree, next(PATCHES.glob("R5-*")))
+    mended = outcome_of(tree, tmp_path / "out", SEARCHES["limits"])
+    assert mended.complete and mended.asked["GFP-1"] and mended.asked["GFP-2"]
+    assert "GFP-1" not in mended.examples and "GFP-2" not in mended.examples
+
+
+@TREE
+@pytest.mark.deep
+@pytest.mark.parametrize("bug", EDITS[:2], ids=lambda bug: bug.name)
+def test_on_a_tree_that_keeps_them_an_edit_breaks_the_limits(bug: Bug, tmp_path: Path) -> None:
+    """The caller's flags are lost within its scope too, as the scope is made of them."""
+    tree = copy_tree(tree_of(FOUND[-1]), tmp_path / "tree")
+    path = tree.top / bug.file
+    path.write_text(seeded(path.read_text(), bug))
+    outcome = outcome_of(tree, tmp_path / "out", SEARCHES["limits"])
+    assert "GFP-1" in outcome.examples
+
+
+INNER = (
+    Bug("areas", "pcpu_create_chunk", r"pcpu_atom_size\)", "pcpu_atom_size, gfp)",
+        file="mm/percpu-vm.c"),
+    Bug("tables", "__pcpu_map_pages", r"PAGE_SHIFT\);", "PAGE_SHIFT, percpu_handed);",
+        file="mm/percpu-vm.c"),
+    Bug("array", "pcpu_get_pages", r"GFP_KERNEL", "percpu_handed", file="mm/percpu-vm.c"),
+    Bug("handed", "pcpu_populate_chunk", r"struct page \*\*pages;",
+        "struct page **pages; percpu_handed = gfp;", file="mm/percpu-vm.c"),
+)  # fmt: skip
+LIMITED = Bug("limited", ALLOC, r"\(GFP_KERNEL \|", "(GFP_NOIO | __GFP_NOFAIL |")
+
+
+def handed_on(text: str) -> str:
+    """Return percpu-vm.c with flags passed on throughout, as the series of June 2026 does."""
+    for bug in INNER:
+        text = seeded(text, bug)
+    include = '#include "internal.h"'
+    return text.replace(include, f"{include}\nstatic gfp_t percpu_handed;")
+
+
+@TREE
+@pytest.mark.parametrize("form", deep_unless(lambda f: f == list(FORMS)[3], list(FORMS)[1:]))
+def test_how_a_tree_asks_is_found_by_trying(form: str, tmp_path: Path) -> None:
+    tree = copy_tree(tree_of(FOUND[-1]), tmp_path / "tree")
+    if form == list(FORMS)[1]:
+        apply_patch(tree, next(PATCHES.glob("R5-*")))
+    for file, change, wanted in (
+        ("mm/percpu-vm.c", handed_on, FORMS[form].get("INNER", KERNEL) is None),
+        ("mm/percpu.c", lambda text: seeded(text, LIMITED), "HANDED_ON" in FORMS[form]),
+    ):
+        path = tree.top / file
+        if wanted:
+            path.write_text(change(path.read_text()))
+    library = compile_tree(tree, tmp_path)
+    model = probe(library)
+    assert model.asks == form and any(form in said for said in model.declared)
+    done = run_task(Task(library, model, 1, False, cases=3, operations=400))
+    assert done.found is None

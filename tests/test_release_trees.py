@@ -1,0 +1,147 @@
+"""Trees that do what another release does: which variant they choose, and that they equal it."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from depth import deep_unless
+from kernel_trees import FOUND, MISSING
+from release_edits import (
+    EDITS,
+    EVERY_UNIT,
+    INTERNAL,
+    NO_SLEEP,
+    NO_VECTOR,
+    PRECHARGED,
+    REFUSED,
+    Change,
+    chunk_end,
+    edited,
+    regions,
+    replaced,
+)
+
+from percpu_proofs.cli import main
+from percpu_proofs.inputs import InputError
+from percpu_proofs.kernel.build import Form, compile_tree
+from percpu_proofs.kernel.changes import counts_every_unit
+from percpu_proofs.kernel.differential import Tally, Task, run_task
+from percpu_proofs.kernel.model import Model, probe
+
+pytestmark = pytest.mark.skipif(not FOUND, reason=MISSING)
+if not FOUND:
+    warnings.warn(MISSING, stacklevel=1)
+
+
+def compared(into: Path, *edits: Change) -> tuple[Model, Tally]:
+    """Return the model that an edited tree chooses, and how the two compare."""
+    library = compile_tree(edited(into / "tree", *edits), into, flags=("-O1",))
+    model = probe(library)
+    tally = run_task(Task(library, model, 3, True, cases=2, operations=300))
+    tally.add(run_task(Task(library, model, 3, True, schedules=60)))
+    return model, tally
+
+
+@pytest.mark.parametrize(
+    "name", deep_unless(lambda name: name in ("linux_6_13", "linux_mm"), [*EDITS])
+)
+def test_a_tree_is_the_variant_whose_changes_it_has(name: str, tmp_path: Path) -> None:
+    model, tally = compared(tmp_path, *EDITS[name])
+    assert model.name == name
+    assert model.declared == []
+    assert not tally.differs, (tally.found, tally.found_schedule)
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [("linux_5_14", "linux_6_12"), ("linux_6_13", "linux_6_12"), ("linux_mm", "linux_7_1")],
+)
+def test_a_tree_differs_from_the_variant_before(name: str, other: str, tmp_path: Path) -> None:
+    library = compile_tree(edited(tmp_path / "tree", *EDITS[name]), tmp_path, flags=("-O1",))
+    model = probe(library, other)
+    tally = Tally()
+    for seed in range(12):
+        if not tally.differs:
+            tally.add(run_task(Task(library, model, seed, False, cases=3, operations=500)))
+    assert tally.differs
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize(
+    ("edits", "name", "declared"),
+    [
+        (NO_SLEEP, "linux_6_12", ["requests without I/O count as atomic"]),
+        (REFUSED, "linux_6_12", ["a free that names no live area is refused (7.0, by backport)"]),
+        ((regions,), "linux_6_12", []),
+        (
+            (regions, chunk_end), "linux_6_12",
+            ["the chunk is told where a run freed inside a block ends (L1) (mm 1/4, by backport)"],
+        ),
+    ],
+    ids=["mainline 6.12", "refused", "regions", "L1"],
+)  # fmt: skip
+def test_backports_are_declared(
+    edits: tuple[Change, ...], name: str, declared: list[str], tmp_path: Path
+) -> None:
+    model, tally = compared(tmp_path, *edits)
+    assert (model.name, model.declared) == (name, declared)
+    assert not tally.differs, (tally.found, tally.found_schedule)
+
+
+def test_a_tree_behind_its_version_says_so(tmp_path: Path) -> None:
+    tree = edited(tmp_path / "tree", NO_VECTOR)
+    options = ["--backing", "vm", "--count", "300", "--jobs", "1", "--json"]
+    result = CliRunner().invoke(main, ["conform", "kernel", "--source", str(tree.top), *options])
+    found = json.loads(result.output)
+    assert found["variant"] == "linux_5_14"
+    assert found["declared_differences"] == [
+        "requests without I/O may sleep (6.15, by backport)",
+        "not as since 5.17, though this is " + tree.name + ": an accounted area pays for its part "
+        "of the object vector",
+    ]
+
+
+HALF = replaced(INTERNAL, "extra_size += size /", "extra_size += size / 2 /")
+"""An area pays for half of its part of the object vector: neither 5.16 nor 5.17."""
+
+
+def test_a_tree_between_two_behaviours_is_bad_input(tmp_path: Path) -> None:
+    tree = edited(tmp_path / "tree", HALF)
+    with pytest.raises(InputError, match=r"a 1 32768 4 G: expected 65536 bytes charged as up to "):
+        probe(compile_tree(tree, tmp_path, flags=("-O1",)))
+    result = CliRunner().invoke(main, ["conform", "kernel", "--source", str(tree.top)])
+    assert result.exit_code == 2
+    assert result.output.count("\n") == 1
+    assert "or 131072 as since 5.17 (an accounted area pays" in result.output
+    assert "found '98304'" in result.output
+
+
+def test_charges_of_whole_pages_and_counters_of_nodes_compile(tmp_path: Path) -> None:
+    library = compile_tree(edited(tmp_path / "tree", *PRECHARGED), tmp_path, flags=("-O1",))
+    model = probe(library)
+    assert (model.name, model.declared) == ("linux_6_12", [])
+    tally = run_task(Task(library, model, 3, False, cases=2, operations=300))
+    assert not tally.differs, tally.found
+
+
+def test_a_named_variant_is_taken_without_probes(tmp_path: Path) -> None:
+    library = compile_tree(edited(tmp_path / "tree", HALF), tmp_path, flags=("-O1",))
+    assert probe(library, "6.14").name == "linux_6_13"
+    assert probe(library, "6.14").has is None
+    assert probe(library, "6.14").declared == ["requests without I/O may sleep (6.15, by backport)"]
+
+
+def test_km_that_counts_every_unit_is_compared_on_one_cpu(tmp_path: Path) -> None:
+    tree = edited(tmp_path / "tree", EVERY_UNIT)
+    assert counts_every_unit(compile_tree(tree, tmp_path, Form("km"), flags=("-O1",)))
+    options = ["--backing", "km", "--count", "300", "--jobs", "1", "--json"]
+    result = CliRunner().invoke(main, ["conform", "kernel", "--source", str(tree.top), *options])
+    found = json.loads(result.output)
+    assert result.exit_code == found["mismatches"] == 0
+    assert found["variant"] == "linux_6_12" and "(5.17); not: the float" in found["because"]
+    assert any(said.startswith("km counts") for said in found["declared_differences"])

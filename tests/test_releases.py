@@ -1,0 +1,245 @@
+"""The kernel's releases: which variant stands for which, and what each does that others do not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from percpu_contracts.whole_state import WholeState
+from percpu_proofs.choices import drawn
+from percpu_proofs.explain import explain
+from percpu_proofs.kernel.changes import CHANGES, HAS, SLEEPABLE, WORDS, nearest, with_changes
+from percpu_proofs.kernel.draws import draw_case
+from percpu_proofs.kernel.model import Model
+from percpu_proofs.machine import Machine
+from percpu_proofs.oplist import parse_operations
+from percpu_reference import build
+from percpu_reference.variants import (
+    RELEASES,
+    SINCE,
+    UnknownVariantError,
+    of_release,
+    variant_class,
+    variant_name,
+)
+from percpu_reference.variants.fixes import RightEdgeKept
+from percpu_reference.variants.linux_6_12 import Linux612
+from percpu_reference.variants.linux_mm import LinuxMm
+from percpu_reference.variants.reference import with_fixes
+from percpu_spec import releases as written
+from percpu_spec.geometry import Geometry
+from percpu_spec.gfp import KERNEL, NOFS
+
+SMALL = Geometry(unit=32768, static=4096, reserved=0, dyn=28672, cpus=2, memcg=True)
+
+
+@pytest.mark.parametrize(
+    ("release", "name"),
+    [
+        ("5.10", "linux_5_12"), ("5.13.19", "linux_5_12"), ("5.14", "linux_5_14"),
+        ("5.16.10", "linux_5_14"), ("5.17", "linux_6_12"), ("6.1.192", "linux_6_12"),
+        ("6.12.117", "linux_6_12"), ("6.13", "linux_6_13"), ("6.14.3", "linux_6_13"),
+        ("6.15", "linux_6_15"), ("6.19", "linux_6_15"), ("7.0", "linux_7_0"),
+        ("7.1.5", "linux_7_1"), ("8.3", "linux_7_1"),
+    ],
+)  # fmt: skip
+def test_a_release_is_the_newest_variant_that_is_not_newer(release: str, name: str) -> None:
+    assert variant_name(release) == of_release(release + "-cloud") == name
+    assert variant_class(release) is variant_class(name)
+
+
+@pytest.mark.parametrize("release", ["5.2", "4.19.3", "3.0"])
+def test_a_release_before_all_variants_is_refused(release: str) -> None:
+    assert of_release(release) == ""
+    with pytest.raises(UnknownVariantError, match=f"'{release}': expected a release from 5.9 on"):
+        variant_class(release)
+
+
+def test_every_variant_of_a_release_is_known_and_dated() -> None:
+    assert {*RELEASES} - {"linux_mm"} == {*SINCE} - {"linux_5_12", "linux_6_12"}
+    assert [*SINCE.values()] == sorted(SINCE.values())
+    assert {*HAS} == {*RELEASES, "linux_6_12"}
+    assert all(change.release in WORDS for change in CHANGES)
+    for name, cls in RELEASES.items():
+        assert name in (cls.__module__.rpartition(".")[2])
+
+
+# what tells one release from the next
+
+
+def after(name: str, *lines: str) -> Machine:
+    machine = Machine(build(variant_class(name), SMALL, contracts="full"))
+    for number, operation in enumerate(parse_operations(Path("x"), lines).operations, 1):
+        machine.apply(number, operation)
+    return machine
+
+
+@pytest.mark.parametrize("name", HAS)
+def test_an_area_pays_for_its_vector_from_5_17(name: str) -> None:
+    vector = 8 * 32768 // 4 if "5.17" in HAS[name] else 0
+    assert after(name, "a 1 32768 4 G").allocator.env.charged == 2 * 32768 + vector
+
+
+@pytest.mark.parametrize("name", HAS)
+def test_work_is_asked_for_before_population_from_6_13(name: str) -> None:
+    early = "6.13" in HAS[name]
+    # a whole new chunk: 7 pages float, 8 are owed until they are there
+    assert after(name, "a 1 32768 4 -").allocator.env.balance_requests == early
+    # and where the float is low at the end, all ask
+    assert after(name, "a 1 28672 4 -").allocator.env.balance_requests == 1
+
+
+@pytest.mark.parametrize("name", HAS)
+def test_requests_without_io_sleep_from_6_15_and_by_backport(name: str) -> None:
+    sleeps = name not in ("linux_5_14", "linux_6_13")
+    allocator = after(name, "a 1 28672 4 -").allocator
+    area = allocator.alloc(8192, 4, gfp=NOFS)
+    assert (area is not None) == sleeps
+    assert allocator.alloc(8192, 4, gfp=KERNEL) is not None
+
+
+@pytest.mark.parametrize("name", HAS)
+def test_wrong_frees_are_refused_from_7_0(name: str) -> None:
+    assert ("7.0" in HAS[name]) == variant_class(name).CHECKS_FREES
+
+
+@pytest.mark.parametrize("name", HAS)
+def test_a_task_of_the_root_group_pays_nothing(name: str) -> None:
+    assert after(name, "U 0", "a 1 32768 4 G").allocator.env.charged == 0
+
+
+@pytest.mark.parametrize("name", HAS)
+def test_a_run_freed_inside_a_block_reaches_the_chunk_in_linux_mm(name: str) -> None:
+    lines = "a 1 4096 4 -", "a 2 2048 4 -", "a 3 2048 4 -", "a 4 20480 4 -", "f 3"
+    chunk = after(name, *lines).allocator.first_chunk
+    assert chunk.chunk_md.contig_hint == (512 if name == "linux_mm" else 0)
+
+
+# the hints of linux-mm
+
+
+@pytest.mark.parametrize("name", ["linux_6_12", "linux_mm"])
+def test_an_equal_run_before_contig_hint_is_no_scan_hint_in_linux_mm(name: str) -> None:
+    eighths = tuple(f"a {n} 512 4 -" for n in range(1, 9))
+    block = after(name, *eighths, "f 5", "f 3").allocator.first_chunk.md_blocks[0]
+    assert (block.contig_hint, block.contig_hint_start) == (128, 512)
+    assert block.scan_hint == (0 if name == "linux_mm" else 128)
+
+
+@pytest.mark.parametrize(
+    ("freed", "hints"),
+    [
+        ((5, 7, 6), (384, 512, 0)),  # a run that closes a gap takes both hints in
+        ((3, 5, 7), (128, 512, 128)),  # the farther of equal runs is scan_hint
+        ((2, 5, 4), (256, 384, 0)),  # contig_hint grows to its left
+        ((3, 4, 5, 7), (384, 256, 0)),
+    ],
+)
+def test_a_run_is_entered_with_the_hints_that_it_meets(
+    freed: tuple[int, ...], hints: tuple[int, int, int]
+) -> None:
+    eighths = tuple(f"a {n} 512 4 -" for n in range(1, 9))
+    machine = after("linux_mm", *eighths, *(f"f {n}" for n in freed))
+    block = machine.allocator.first_chunk.md_blocks[0]
+    assert (block.contig_hint, block.contig_hint_start, block.scan_hint)[: len(hints)] == hints
+
+
+def broken(cls: type, seeds: range) -> set[str]:
+    found: set[str] = set()
+    for seed in seeds:
+        case = draw_case(drawn(f"release {seed}"), "vm", 300)
+        machine = Machine(build(cls, case.geometry))
+        whole = WholeState(cls.NOT_APPLICABLE)
+        for number, operation in enumerate(case.operations, 1):
+            machine.apply(number, operation)
+            allocator = machine.allocator
+            found |= {c for c, _ in whole.broken(allocator, quiescent=allocator.quiescent)}
+    return found
+
+
+def test_hints_of_linux_mm_keep_their_order() -> None:
+    seen = broken(LinuxMm, range(8))
+    assert "HINT-4" in broken(Linux612, range(8))  # the draws reach what tells the two apart
+    assert seen <= set(LinuxMm.EXPECTED) and "HINT-4" not in seen
+
+
+@pytest.mark.deep
+def test_right_edges_are_what_linux_mm_lacks_of_exact_hints() -> None:
+    fixed = broken(with_fixes(RightEdgeKept, base=LinuxMm), range(40))
+    assert not {c for c in fixed if c.startswith("HINT")}
+    assert "HINT-3" in broken(LinuxMm, range(40))
+
+
+@pytest.mark.parametrize("name", [n for n in HAS if n != "linux_6_12"])
+def test_a_variant_of_a_release_holds_its_contracts(name: str) -> None:
+    cls = variant_class(name)
+    for seed in range(2):
+        case = draw_case(drawn(f"{name} {seed}"), "vm", 120)
+        machine = Machine(build(cls, case.geometry, contracts="full"))
+        for number, operation in enumerate(case.operations, 1):
+            machine.apply(number, operation)  # raises for what is not declared
+
+
+# which changes make which variant
+
+
+@pytest.mark.parametrize("name", HAS)
+def test_a_kernel_with_a_variants_changes_is_that_variant(name: str) -> None:
+    sleeps = {SLEEPABLE} if name not in ("linux_5_14", "linux_6_13") else set()
+    assert nearest(HAS[name] | sleeps) == name
+
+
+@pytest.mark.parametrize(
+    ("found", "name", "later"),
+    [
+        ({"5.17"}, "linux_6_12", set()),  # mainline 6.12, without the backport
+        ({SLEEPABLE}, "linux_5_14", set()),
+        ({"5.17", SLEEPABLE, "7.0"}, "linux_6_12", {"7.0"}),
+        ({"5.17", "6.13", "mm 1/4"}, "linux_6_13", {"mm 1/4"}),
+        ({"6.13", SLEEPABLE}, "linux_5_14", {"6.13"}),
+    ],
+)
+def test_later_changes_are_backports(found: set[str], name: str, later: set[str]) -> None:
+    assert nearest(frozenset(found)) == name
+    assert found - HAS[name] - {SLEEPABLE} == later
+    model = Model(name, noio_sleeps=SLEEPABLE in found, backports=frozenset(later))
+    cls = model.variant()
+    assert ("5.17" in found) == cls.CHARGES_VECTOR
+    assert ("6.13" in found) == cls.TESTS_FLOAT_LOCKED
+    assert ("7.0" in found) == cls.CHECKS_FREES
+    assert cls.is_atomic(cls.__new__(cls), NOFS) == (SLEEPABLE not in found)
+    assert all(any(f"({r}, by backport)" in said for said in model.declared) for r in later)
+
+
+def test_a_class_without_more_changes_is_itself() -> None:
+    assert with_changes(Linux612, frozenset()) is Linux612
+    assert Model("linux_6_13", noio_sleeps=False).variant() is variant_class("6.13")
+    assert Model("linux_6_13", noio_sleeps=False).declared == []
+
+
+# what is written down of them
+
+
+def test_the_table_of_releases_says_what_the_variants_declare() -> None:
+    assert [release.variant for release in written.RELEASES] == [*HAS]
+    for release in written.RELEASES:
+        assert release.breaks.keys() == variant_class(release.variant).EXPECTED.keys()
+
+
+def test_the_readme_has_the_table_of_releases() -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
+    assert written.table() in readme
+    assert written.KM in readme
+
+
+def test_a_clause_is_explained_by_release() -> None:
+    rows = explain("HINT-4")["by_release"]
+    assert [row["variant"] for row in rows if row["breaks it"] == "no"] == ["linux_mm"]
+    assert len(rows) == len(HAS)
+    assert explain("MAP-1")["by_release"] == []
+
+
+def test_trees_of_every_variant_were_compared() -> None:
+    names = {of_release(tree.split()[0]) or "linux_mm" for tree in written.COMPARED}
+    assert names == {*HAS}
