@@ -17,7 +17,7 @@ from percpu_proofs.cli import main
 from percpu_proofs.commands import review_tree, tree_options
 from percpu_proofs.explore.scenario import KERNEL_32K
 from percpu_proofs.inputs import InputError
-from percpu_proofs.kernel.build import Library
+from percpu_proofs.kernel.build import USUAL, Library
 from percpu_proofs.kernel.model import Model
 from percpu_proofs.kernel.search.accesses import Access, added
 from percpu_proofs.kernel.search.compiled import SearchPlan
@@ -70,7 +70,7 @@ def test_a_clause_is_in_one_list(
 
 def _outcome(tree: str, *broken: str, search: str = "pages", length: int = 3) -> TreeOutcome:
     """Return what a search that came to its end brings home of a tree."""
-    job = TreeJob(tree, Library(Path("none.so"), "6.12", "vm"), search_named(search))
+    job = TreeJob(tree, Library(Path("none.so"), "6.12", USUAL), search_named(search))
     examples = {clause: _example(clause, length, search) for clause in broken}
     return TreeOutcome(job, Counter({"FLT-1": 9, "HINT-3": 9}), examples, complete=True)
 

@@ -159,7 +159,7 @@ def draw_task(task: Task, into: Tally | None = None) -> Tally:
         choices = drawn(f"{task.seed}/{number}")
         case = draw_case(choices, task.library.form, task.operations)
         if task.library.one_unit:
-            case = replace(case, geometry=replace(case.geometry, cpus=1, groups=1))
+            case = replace(case, geometry=replace(case.geometry, cpus=1, groups=1, spare=0))
         tally.add(run_one(task, case))
     return tally
 

@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from percpu_proofs import data
+from percpu_proofs.explore.scenario import KERNEL_32K
 from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel.build import Form, Library, compile_search, compile_tree
 from percpu_proofs.kernel.changes import counts_every_unit
@@ -19,6 +20,7 @@ from percpu_proofs.kernel.instance import KernelStopped
 from percpu_proofs.kernel.model import Model, probe
 from percpu_proofs.kernel.patch import apply_patch
 from percpu_proofs.kernel.search.accesses import Access, Noted
+from percpu_proofs.kernel.search.compiled import SearchPlan
 from percpu_proofs.kernel.search.job import TreeJob, TreeOutcome
 from percpu_proofs.kernel.search.plans import TreeSearch
 from percpu_proofs.kernel.search.refusal import refuses
@@ -90,6 +92,10 @@ def compiled_trees(
         yield trees
 
 
+_USUAL: Final = TreeSearch("", "", SearchPlan(KERNEL_32K, ()))
+"""Of the form of most kernels."""
+
+
 def jobs_for(trees: Sequence[CompiledTree], searches: Sequence[TreeSearch]) -> list[TreeJob]:
     """Return all jobs; the two trees' turns alternate. Raises InputError.
 
@@ -97,7 +103,7 @@ def jobs_for(trees: Sequence[CompiledTree], searches: Sequence[TreeSearch]) -> l
     refuse them (API-2).
     """
     asking = [one for one in searches if one.plan.refuses and not one.plan.programs]
-    if asking and not refuses(trees[0].library(asking[0])):
+    if asking and not refuses(trees[0].library(_USUAL)):
         searches = [one for one in searches if one not in asking]
     one_of_each = {(search.form, search.noted): search for search in searches}.values()
     for search in one_of_each:  # what is the same for all is compiled with the first
