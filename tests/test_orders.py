@@ -31,7 +31,7 @@ def replayed(folder: Path, events: list[ev.Event], cpus: int, variant: str) -> T
 @pytest.mark.parametrize("cpus", [2, 4])
 @pytest.mark.parametrize(("variant", "without"), KERNELS, ids=["all", "some", "5.10"])
 @pytest.mark.parametrize(
-    "seeds", deep_unless(lambda seeds: seeds.stop <= 3, [range(3), range(3, 40)])
+    "seeds", deep_unless(lambda seeds: seeds.stop <= 8, [range(8), range(8, 60)])
 )
 def test_drawn_runs_are_explained(
     seeds: range, variant: str, without: frozenset[type[ev.Event]], cpus: int, tmp_path: Path

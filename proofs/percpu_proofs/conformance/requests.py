@@ -119,7 +119,7 @@ PROBED = (
 )
 """Events that a kernel prints only where probes are set."""
 
-LOOSE = 1000  # events by which an operation may have been overtaken on its own CPU
+LOOSE = 1000  # events by which an operation may have been overtaken
 _BY_HOLDER = (
     Area,
     AreaReturn,
@@ -143,13 +143,11 @@ class Plan:
     trace: Trace
     shown: dict[type[Event], int]  # of the kinds that probes print: from which event on
     probed_from: int  # first event of the probes; as many as events if there are none
-    by_task: bool  # tasks are known, so `before` bounds what a request may have overtaken
     printed: dict[int, Request] = field(default_factory=dict)  # by printing event
     searches: dict[int, Request] = field(default_factory=dict)  # by each of their events `area`
     creators: dict[int, Request | None] = field(default_factory=dict)  # by event; None: the work
     withdrawn: set[int] = field(default_factory=set)  # events `farea` of failed populations
     before: list[int] = field(default_factory=list)  # the event before on the same CPU or task
-    after: list[int] = field(default_factory=list)  # the next one
 
     @property
     def requests(self) -> list[Request]:
@@ -165,16 +163,13 @@ class Plan:
     def earliest(self, index: int) -> int:
         """Return an event before which the operation printed by event `index` has not begun.
 
-        The event before of the same task; a CPU may have run other tasks and interrupts since.
+        Its CPU, and interrupts of its own task, may have done anything else since it has.
         """
-        return self.before[index] + 1 if self.by_task else max(index - LOOSE, 0)
+        return max(index - LOOSE, 0)
 
     def latest(self, index: int) -> int:
-        """Return the event before which the operation printed by event `index` is over.
-
-        The next event of the same task; on its CPU others may run before it is.
-        """
-        return self.after[index] if self.by_task else min(index + LOOSE, len(self.after))
+        """Return an event before which the operation printed by event `index` is over."""
+        return min(index + LOOSE, len(self.trace.events))
 
     def blocking(self, index: int) -> Iterator[Request]:
         """Yield the requests printed after an event that may sleep and show no search."""
@@ -224,8 +219,7 @@ def make_plan(trace: Trace, live: set[Place], types: Mapping[int, int] | None = 
     if placed == len(events):
         placed = first
     shown = {kind: min(index, placed) for kind, index in shown.items()}
-    by_task = any(event.pid is not None for event in events)
-    plan = Plan(trace, shown, first, by_task)
+    plan = Plan(trace, shown, first)
     _Linker(plan, events, set(live), types or {}).run()
     return plan
 
@@ -251,11 +245,7 @@ class _Linker:
     def run(self) -> None:
         for index, event in enumerate(self.events):
             key = ("pid", event.pid) if event.pid is not None else ("cpu", event.cpu)
-            earlier = self.last.get(key, -1)
-            self.plan.before.append(earlier)
-            self.plan.after.append(len(self.events))
-            if earlier >= 0:
-                self.plan.after[earlier] = index
+            self.plan.before.append(self.last.get(key, -1))
             self.last[key] = index
             listed, self.listed = self.listed, (-1, None)
             match event:

@@ -279,7 +279,7 @@ class Search:
         for choice in sorted(past.values(), key=_place)[: -width - 1 : -1]:
             age = ages.setdefault(choice.moment[:2], len(ages))
             for number, move in enumerate(_others(choice, replay, index)):
-                distance = max(index - move.before, 0) // FAR
+                distance = max(index - _place(choice._replace(before=move.before)), 0) // FAR
                 yield age + choice.moment.nth + 2 * number + distance, move
 
     def _pending(self, replay: Replay, index: int) -> list[tuple[int, Move]]:

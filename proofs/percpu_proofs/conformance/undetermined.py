@@ -50,8 +50,9 @@ def timing(plan: Plan, inferred: Inferred) -> Timing:
 
 def undetermined(plan: Plan, search: Search) -> list[Undetermined]:
     """Return what the trace leaves open, with what was assumed."""
-    probed = [c for c in search.taken.values() if c.before >= plan.probed_from]
-    silent = [c for c in search.taken.values() if c.before < plan.probed_from]
+    work = [c for c in search.taken.values() if c.moment.kind == "work"]
+    probed = [c for c in work if c.before >= plan.probed_from]
+    silent = [c for c in work if c.before < plan.probed_from]
     found = [
         Undetermined(
             "moments of the balance work between two of its events, with other work in between",
@@ -60,7 +61,7 @@ def undetermined(plan: Plan, search: Search) -> list[Undetermined]:
         ),
         Undetermined(
             "runs of the balance work whose moment and pages no event shows",
-            sum(c.moment.kind == "work" for c in silent),
+            len({c.moment.at for c in silent}),
             "taken at once after being asked for, but as inferred where that cannot be",
         ),
         Undetermined(
