@@ -80,8 +80,10 @@ def draw_case(choices: Choices, form: Form, operations: int) -> Case:
         phases = [_draw_phase(choices, longest) for _ in range(2 + choices.number(6))]
     else:
         phases = [p for _ in range(1 + choices.number(2)) for p in _draw_wave(choices, 2 * longest)]
-    operations_drawn = expand([paged(phase, geometry) for phase in phases])
-    return Case(geometry, operations_drawn if form.smp else [*_PIN, *operations_drawn])
+    found = expand([paged(phase, geometry) for phase in phases])
+    if not form.smp:  # it has no static variable that could be freed
+        found = [*_PIN, *(o for o in found if o[0] != "s" or o[1] >= geometry.unit)]
+    return Case(geometry, found)
 
 
 def paged(phase: Phase, geometry: Geometry) -> Phase:
