@@ -383,7 +383,7 @@ BAD = [
     ("a 1 8 8 -\n", ("run", "--geometry", "cpus=2,groups=3"), "at least one CPU in each group"),
     ("a 1 " + "8" * 5000 + " 8 -\n", ("run",), ":1: expected 'a HANDLE SIZE ALIGN FLAGS'"),
     ('{"op":"init","a":' + "[" * 100_000, ("run",), ":1: expected one JSON object (nested"),
-    ("a 1 8 8 -\n", ("run", "--variant", "linux_6_13"), "expected one of linux_6_12"),
+    ("a 1 8 8 -\n", ("run", "--variant", "linux_6_21"), "expected one of linux_6_15"),
     ("a 1 8 8 -\n", ("run", "--contracts", "some"), "'some' is not one of"),
     ("rubbish", ("conform", "trace"), "expected the boot messages with the percpu layout"),
 ]

@@ -139,7 +139,7 @@ def test_a_named_variant_is_taken_without_probes(tmp_path: Path) -> None:
 def test_km_that_counts_every_unit_is_compared_on_one_cpu(tmp_path: Path) -> None:
     tree = edited(tmp_path / "tree", EVERY_UNIT)
     assert counts_every_unit(compile_tree(tree, tmp_path, Form("km"), flags=("-O1",)))
-    options = ["--backing", "km", "--count", "300", "--jobs", "1", "--json"]
+    options = ["--backing", "km", "--count", "1200", "--jobs", "1", "--json"]  # of both forms
     result = CliRunner().invoke(main, ["conform", "kernel", "--source", str(tree.top), *options])
     found = json.loads(result.output)
     assert result.exit_code == found["mismatches"] == 0

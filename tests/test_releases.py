@@ -9,6 +9,7 @@ import pytest
 from percpu_contracts.whole_state import WholeState
 from percpu_proofs.choices import drawn
 from percpu_proofs.explain import explain
+from percpu_proofs.kernel.build import USUAL
 from percpu_proofs.kernel.changes import CHANGES, HAS, SLEEPABLE, WORDS, nearest, with_changes
 from percpu_proofs.kernel.draws import draw_case
 from percpu_proofs.kernel.model import Model
@@ -148,7 +149,7 @@ def test_a_run_is_entered_with_the_hints_that_it_meets(
 def broken(cls: type, seeds: range) -> set[str]:
     found: set[str] = set()
     for seed in seeds:
-        case = draw_case(drawn(f"release {seed}"), "vm", 300)
+        case = draw_case(drawn(f"release {seed}"), USUAL, 300)
         machine = Machine(build(cls, case.geometry))
         whole = WholeState(cls.NOT_APPLICABLE)
         for number, operation in enumerate(case.operations, 1):
@@ -175,7 +176,7 @@ def test_right_edges_are_what_linux_mm_lacks_of_exact_hints() -> None:
 def test_a_variant_of_a_release_holds_its_contracts(name: str) -> None:
     cls = variant_class(name)
     for seed in range(2):
-        case = draw_case(drawn(f"{name} {seed}"), "vm", 120)
+        case = draw_case(drawn(f"{name} {seed}"), USUAL, 120)
         machine = Machine(build(cls, case.geometry, contracts="full"))
         for number, operation in enumerate(case.operations, 1):
             machine.apply(number, operation)  # raises for what is not declared

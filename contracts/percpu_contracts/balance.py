@@ -98,9 +98,8 @@ def work_raises_float(step: Step, allocator: AllocatorView, history: History) ->
 
 @states("BAL-4", Scope.STEP, When.STEP)
 def success_asks_when_low(step: Step, allocator: AllocatorView, history: History) -> str | None:
-    """An allocation that leaves the float below LOW, as its last step still finds it, has asked.
-
-    Where the float falls later, whoever takes pages of it asks.
+    """An allocation whose last step finds the float below LOW has asked for balance work, or found
+    it high enough when it looked.
     """
     if step.area is None:
         return NOT_ASKED

@@ -227,12 +227,12 @@ class Comparison:
                 f"{tally.schedules:,} schedules, {tally.gaps.total():,} gaps entered of "
                 f"{len(tally.gaps)} kinds"
             )
-            out.print(Text(f"every field of every state is equal: {done}", "bold"), soft_wrap=True)
             wrong = _wrong_frees(tally)
             if wrong:
                 refused = self.shop.model.variant().CHECKS_FREES
                 by = "refused by both" if refused else "carried out by neither"
                 out.print(output.callers_error(f"{wrong:,} of the operations, {by}"))
+            out.print(Text(f"every field of every state is equal: {done}", "bold"), soft_wrap=True)
 
     def _show_found(self, out: Console, found: Found) -> None:
         model = self.shop.model

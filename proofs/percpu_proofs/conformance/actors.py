@@ -1,40 +1,26 @@
-"""The two kinds of kernel work that release pcpu_lock: an allocation, and the balance work."""
+"""Operations under way in a replay, and which events end the gaps that they stand in."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any, Final
 
 from percpu_proofs.conformance.requests import Attempt, Place, Request
-from percpu_proofs.conformance.timing import Moment
-from percpu_reference.chunk import Area
+from percpu_proofs.traces import events as ev
 from percpu_reference.gaps import Gap, Kind, Steps
 
-POPULATE = "populate"
-RELEASE = "release"
-DESTROY = "destroy"
-MAKE = "create"
-SILENT = "silent"
-
-_EVENTS = {
-    Kind.CREATE: MAKE,
-    Kind.GROW: MAKE,
-    Kind.FILL: POPULATE,
-    Kind.POPULATE: POPULATE,
-    Kind.DRAIN: RELEASE,
-    Kind.RELEASE: RELEASE,
-    Kind.DESTROY: DESTROY,
+SHOWN_BY: Final[dict[Kind, type[ev.Event]]] = {
+    Kind.CREATE: ev.CreateChunk,
+    Kind.GROW: ev.CreateChunk,
+    Kind.FILL: ev.Populated,
+    Kind.POPULATE: ev.Populated,
+    Kind.DRAIN: ev.Depopulated,
+    Kind.RELEASE: ev.Depopulated,
+    Kind.DESTROY: ev.DestroyChunk,
 }
+"""The event that tells of the step which leaves a gap; of other gaps none does."""
 
-
-def kind_of(gap: Gap) -> str:
-    """Return which event ends a gap: one of the names above; SILENT if none does."""
-    return _EVENTS.get(gap.kind, SILENT)
-
-
-def fits(gap: Gap, base: int, start: int, end: int) -> bool:
-    """Return whether the gap holds pages [start, end) of the chunk at `base`."""
-    chunk = gap.chunk
-    return chunk is not None and (chunk.base_addr, gap.start, gap.end) == (base, start, end)
+CREATING: Final = frozenset((Kind.CREATE, Kind.GROW))
 
 
 def shown(gap: Gap | None) -> str:
@@ -46,35 +32,39 @@ def shown(gap: Gap | None) -> str:
     return f"{gap.name} {gap.chunk.base_addr:x} pages [{gap.start}, {gap.end})"
 
 
-@dataclass(slots=True)
-class Allocation:
-    """A request in progress."""
+@dataclass(slots=True, eq=False)
+class Actor:
+    """An operation under way."""
 
-    request: Request
-    steps: Steps[Area | None]
-    attempts: list[Attempt] = field(default_factory=list)
+    kind: str  # of its moments
+    at: int  # the event that they are named by
+    steps: Steps[Any] | None = None  # None: not begun
     gap: Gap | None = None
-    seen: bool = False  # the event that ends the gap has come
+    seen: bool = False  # an event has told that what the gap is for is being done
     done: bool = False
+    nth: int = 0  # steps taken
+    since: int = 0  # the event before which the next step may lie
+    changes: int = 0  # steps that all had taken when it became possible
+
+    def holds(self, base: int, start: int, end: int) -> bool:
+        """Return whether it stands in a gap with pages [start, end) of the chunk at `base`."""
+        gap = self.gap
+        if gap is None or gap.chunk is None:
+            return False
+        return (gap.chunk.base_addr, gap.start, gap.end) == (base, start, end)
+
+
+@dataclass(slots=True, eq=False)
+class Call(Actor):
+    """A request under way."""
+
+    request: Request = field(default_factory=lambda: Request(-1, 0, 0, False, False, 0, None))
+    attempts: list[Attempt] = field(default_factory=list)
     outcome: Place | None = None
 
 
-@dataclass(slots=True)
-class Work:
-    """The balance work: asked for, entered, running, or none of them."""
+@dataclass(slots=True, eq=False)
+class Work(Actor):
+    """A run of the balance work."""
 
-    asked: int = -1  # the event from which on it may begin, -1 if it may not
-    entered: int = -1  # the event at which it was seen to enter, -1 if it is not inside
-    steps: Steps[None] | None = None
-    gap: Gap | None = None
-    seen: bool = False  # the event that ends the gap has come
-    begun: int = 0  # the event before which it began
-    since: int = 0  # the event before which the gap began
-    nth: int = 0  # gaps so far in this run
-    moment: Moment = field(default=Moment("work", -1))  # the one at which this run began
-
-    def stop(self) -> None:
-        """Forget a run that has ended."""
-        self.steps = None
-        self.gap = None
-        self.seen = False
+    entered: bool = False  # it was seen to enter

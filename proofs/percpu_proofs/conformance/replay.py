@@ -3,65 +3,66 @@
 The model decides every placement by itself. Taken from the trace are: the order in which locks were
 taken, as far as events show it; sizes, alignments and flags; the addresses of new chunks; which
 populations and creations failed; and when the balance work ran, as far as events show it. What they
-leave open is a Moment, see work.py and search.py.
+leave open is a Moment, see stage.py and search.py. Where relocations are recorded, the model must
+make the same ones in the same order.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import islice
 from typing import Any, cast
 
-from percpu_proofs.conformance.actors import MAKE, POPULATE, Allocation, fits, kind_of, shown
+from percpu_proofs.conformance.actors import Call, shown
 from percpu_proofs.conformance.requests import Place, Plan, Request, shown_place, shown_searches
-from percpu_proofs.conformance.timing import Choice, Contradiction, Moment
+from percpu_proofs.conformance.timing import Choice, Moment, Order
 from percpu_proofs.conformance.watched import Watched
 from percpu_proofs.conformance.work import WorkReplay
 from percpu_proofs.traces import events as ev
 from percpu_reference.chunk import Chunk
+from percpu_reference.gaps import DONE, FAILED, FREE_LIST, Kind
 from percpu_reference.variants import Allocator
 
-_AHEAD = 30  # earlier beginnings of a search that are tried
+_CREATORS = 4  # requests that may have made a chunk, where nothing tells
 
 
 class Replay(WorkReplay):
-    """One attempt at a run, from an event on, under assumed timings."""
+    """One attempt at a run, from an event on, in an assumed order."""
 
-    def __init__(self, model: Allocator, plan: Plan, index: int, delays: dict[Moment, int]) -> None:
-        """Start with `model` in the state before event `index`, nothing in progress."""
-        super().__init__(model, plan, index, delays)
-        self.holder: Allocation | None = None  # the allocation that stands in a gap
+    def __init__(self, model: Allocator, plan: Plan, index: int, order: Order) -> None:
+        super().__init__(model, plan, index, order)
+        self.calls: dict[int, Call] = {}  # the requests that stand in a gap, by key
         self.finished: set[int] = set()  # printing events of requests that are served already
-        self.due: dict[int, list[Moment]] = {}  # what begins earlier than its event, by time
-        for moment, before in delays.items():
-            if moment.kind in ("area", "search"):
-                self.due.setdefault(before, []).append(moment)
-        self.on_served: Callable[[Request, Allocation], None] = lambda request, done: None
+        self.low: set[int] = set()  # those of them that may have found the float low since
+        self.freeing: Place | None = None  # an area that is free already, to be printed
+        self.on_served: Callable[[Request, Call], None] = lambda request, done: None
         self.on_mark: Callable[[int, str], None] = lambda index, text: None
         self.by_base: dict[int, Chunk] = {}
         self.monitor = model.monitor
-        model.place_chunk = lambda: self.base
         self._handlers: dict[type[ev.Event], Callable[[Any], None]] = {
             ev.Alloc: self._printed,
             ev.Fail: self._printed,
             ev.Free: self._free,
             ev.Area: self._area,
-            ev.AreaFree: self._withdrawn,
+            ev.AreaFree: self._area_free,
             ev.CreateChunk: self._create,
             ev.DestroyChunk: self.destroyed,
             ev.PopulateCall: self._populate_call,
             ev.Populated: self._populated,
-            ev.Depopulated: self.depopulated,
+            ev.Depopulated: self._locked(self.depopulated),
             ev.Balance: self.entered,
-            ev.BalanceFree: self.freeing,
+            ev.BalanceFree: self._locked(self.freed_chunks),
             ev.BalanceReturn: self.left,
-            ev.Relocate: self.relisted,
+            ev.Relocate: self._relocate,
             ev.Mark: lambda event: self.on_mark(self.index, event.text),
         }
 
     @property
     def idle(self) -> bool:
         """Whether nothing is in progress: the state can be copied."""
-        return not self._in_progress() and not self.finished
+        begun = not self.work.done and self.work.steps is not None
+        waits = begun or bool(self.calls) or self.freeing is not None
+        return not waits and not self.watched.relocations
 
     def step(self) -> None:
         """Take the next event. Raises Contradiction if the model cannot have produced it."""
@@ -70,8 +71,8 @@ class Replay(WorkReplay):
             self.monitor.operation = index + 1
             if not self._in_progress():
                 self.monitor.history.concurrent = False
-        for moment in self.due.get(index, ()):
-            self._early(moment)
+        if index in self.due:
+            self._take_due(index)
         event = self.events[index]
         handler = self._handlers.get(type(event))
         if handler is not None:
@@ -79,159 +80,277 @@ class Replay(WorkReplay):
             handler(event)
             self.taking = 0
         self.index = index + 1
-        if self.work.steps is not None or self.model.work_pending or self.work.asked >= 0:
+        if not self.probed:
             self.settle()
-        if self.finished and not self.may_ask:
-            model = self.model
-            floats = map(model.float_of, range(model.chunk_types))
-            self.may_ask = min(floats) < model.empty_low
+        elif self.finished:
+            self._test_float()
+        if not self.plan.shows(ev.Relocate, index):
+            self.watched.relocations.clear()
 
     def _in_progress(self) -> bool:
         """Return whether an operation stands in a gap, the balance work before its start too."""
-        return self.work.steps is not None or self.work.entered >= 0 or self.holder is not None
+        return not self.work.done or bool(self.calls)
 
     def _mingle(self) -> None:
         """Tell the contracts that an operation begins while another is in progress."""
         if self.monitor is not None and self._in_progress():
             self.monitor.history.concurrent = True
 
-    def _early(self, moment: Moment) -> None:
-        """Begin a request before the event that tells of it."""
-        if moment.kind == "area":
-            self._serve(self.plan.printed[moment.at])
+    def _test_float(self) -> None:
+        """Note who may find the float low: an allocation tests it some time before its print."""
+        model = self.model
+        if self.low >= self.finished:
             return
-        request = self.plan.next_blocking(moment.at)
-        if request is None or self.holder is not None:
-            self.wrong("create_chunk", "no request to begin earlier")
-        allocation = self._begin(request)
-        if allocation.gap is None or kind_of(allocation.gap) != MAKE:
-            self.wrong("create_chunk", f"allocation: {shown(allocation.gap)}")
+        if min(map(model.float_of, range(model.chunk_types))) < model.empty_low:
+            for index in self.finished - self.low:
+                self.ask(self.index, index)
+            self.low |= self.finished
+
+    def _locked(self, handler: Callable[[Any], None]) -> Callable[[Any], None]:
+        """Return the handler of an event under pcpu_lock, which must find all relocations made."""
+
+        def locked(event: Any) -> None:
+            self._relocated()
+            handler(event)
+
+        return locked
+
+    def _relocated(self) -> None:
+        relocations = self.watched.relocations
+        if relocations and self.plan.shows(ev.Relocate, self.index):
+            base, oslot = relocations[0]
+            self.wrong("relocation", f"chunk {base:x} from slot {oslot}, by the kernel not")
+
+    def _take_due(self, index: int) -> None:
+        """Take the steps that are to lie before this event; not amid those of one lock holder."""
+        due = self.due.pop(index)
+        if self.probed and self.watched.relocations:
+            self.due.setdefault(index + 1, []).extend(due)
+            return
+        for moment in due:
+            if moment.kind == "work":
+                work = self.work
+                while work.at == moment.at and not work.done and work.nth <= moment.nth:
+                    silent = self.silent(work)
+                    if not (silent or self.may_fail(work)) or not self.possible(work):
+                        self.wrong("order", f"balance work: {shown(work.gap)}")
+                    self.choose_here(work, len(self.events))
+                    if silent:
+                        self.advance(work)
+                    else:
+                        self.fail(work)
+            elif moment.kind in ("call", "again"):
+                self._begin_early(moment)
+
+    def _begin_early(self, moment: Moment) -> None:
+        """Begin a request, or let it go on, before the event that tells of it."""
+        request = self._request_of(moment)
+        if request is None:
+            self.wrong("order", "no request to begin earlier")
+        call = self.calls.get(request.key)
+        if call is not None:
+            if call.nth == moment.nth:
+                marks = call.gap is FAILED
+                self.choose_here(call, self.plan.latest(request.index) if marks else moment.at)
+                self._run(call, due=True)
+            return
+        if request.index in self.finished:
+            return
+        call = Call("call", moment.at, request=request, since=self.index)
+        self.choose_here(call, moment.at)
+        self._begin(call)
+        if moment.kind == "again" and call.gap is not FREE_LIST:
+            self.wrong("order", f"a search in vain: {shown(call.gap)}")
+
+    def _request_of(self, moment: Moment) -> Request | None:
+        event = self.events[moment.at]
+        if moment.kind == "again":
+            return self.plan.searches[moment.at]
+        if isinstance(event, ev.CreateChunk):
+            return self._creator(moment.at)
+        return self.plan.printed.get(moment.at)
 
     # requests
 
     def _area(self, event: ev.Area) -> None:
-        request = self.plan.begun.get(self.index)
-        if request is not None:
-            self._serve(request)
+        request = self.plan.searches.get(self.index)
+        if request is None:
+            return
+        call = self.calls.get(request.key)
+        if call is None:
+            listed = self._makes(request) and request.creates < self.index  # it searched then
+            if request.area == self.index and not listed:
+                self._relocated()
+                self._begin(Call("call", self.index, request=request))
+        elif call.gap is FREE_LIST:
+            self._relocated()
+            self._run(call, due=True)
 
     def _printed(self, event: ev.Alloc | ev.Fail) -> None:
         index = self.index
         request = self.plan.printed[index]
         if index in self.finished:
             self.finished.discard(index)
-        elif self.holder is not None and self.holder.request is request and request.area >= 0:
-            self.wrong("population", f"allocation stands at {shown(self.holder.gap)}")
+            self.low.discard(index)
+            return
+        call = self.calls.get(request.key)
+        if call is None:
+            call = Call("call", index, request=request, changes=-1)
+            call.since = self.plan.earliest(index)
+            if self.changed[-1] > self.plan.before[index] + 1:
+                self.choose(call, index)
+            self._begin(call)
+        elif call.gap is not None and call.gap.kind is Kind.FLAGS:
+            self._run(call)  # unless its mark comes later
         else:
-            self._serve(request)
-            self.finished.discard(index)
+            if self.silent(call):
+                self.choose(call, index)
+                self._run(call, due=True)
+        if call.gap is not None and call.gap.kind is Kind.CREATE and request.expected is None:
+            self.model.env.vm_fault.next = 1
+            self._run(call, due=True)
+        if index not in self.finished and not (call.gap and call.gap.kind is Kind.FLAGS):
+            self.wrong("allocation", f"stands at {shown(call.gap)}")
+        self.finished.discard(index)
+        self.low.discard(index)
 
-    def _serve(self, request: Request) -> None:
-        """Run a request as far as it goes: to its end, or to a gap that an event will end.
-
-        The event that ends a population is the request's print, where no probe tells.
-        """
-        allocation = self.holder
-        if allocation is not None and allocation.request is request:
-            self._advance(allocation)  # its chunk has been created
-        else:
-            allocation = self._begin(request)
-        if allocation.gap is not None and kind_of(allocation.gap) == MAKE:
-            if request.expected is not None:
-                self.wrong("allocation", f"stands at {shown(allocation.gap)}")
-            self.model.env.vm_fault.next = 1  # no chunk was created, and the request failed
-            self._advance(allocation)
-
-    def _begin(self, request: Request) -> Allocation:
-        """Start a request; it runs to its end or to its first gap."""
+    def _begin(self, call: Call) -> None:
+        """Start a request; it runs to its end or to a gap that an event will end."""
+        request = call.request
         if not request.atomic:
-            self._take_mutex()
+            self._take_mutex(call)
         self._mingle()
-        allocation = Allocation(
-            request,
-            self.model.alloc_percpu(request.size, request.align, request.reserved, request.gfp),
+        call.steps = self.model.alloc_percpu(
+            request.size, request.align, request.reserved, request.gfp
         )
-        self._advance(allocation)
-        return allocation
+        self._run(call)
+        if self._makes(request) and (call.gap is None or call.gap.kind is not Kind.CREATE):
+            self.wrong("create_chunk", f"allocation: {shown(call.gap)}")
 
-    def _advance(self, allocation: Allocation) -> None:
-        """Run an allocation on, past what no event ends."""
-        request = allocation.request
-        cast(Watched, self.model).attempts = allocation.attempts
-        allocation.seen = False
-        try:
-            while True:
-                gap = next(allocation.steps)
-                kind = kind_of(gap)
-                if kind == MAKE:
-                    break
-                if kind == POPULATE:
-                    if request.area >= 0 or self.index < request.index:
-                        break
-                    if request.expected is None:
-                        self.model.env.page_fault.next = 1
-        except StopIteration as stop:
-            allocation.gap = None
-            allocation.done = True
-            if self.holder is allocation:
-                self.holder = None
-            if self.monitor is not None:
-                cast(Watched, self.model).allocated(request.size, stop.value)
-            if stop.value is not None:
-                chunk, off = stop.value
-                allocation.outcome = Place(chunk.base_addr, off)
-            if request.index >= 0:
-                self.finished.add(request.index)
-            self._compare(allocation)
-        else:
-            allocation.gap = gap
-            self.holder = allocation
+    def _run(self, call: Call, *, due: bool = False) -> None:
+        """Run a request on, past what no event ends; `due`: its next step is to be taken."""
+        request = call.request
+        watched = self.watched
+        watched.attempts = call.attempts
+        self.calls[request.key] = call
+        while due or self._passes(call):
+            due = False
+            gap = call.gap
+            if gap is not None and gap.kind is Kind.FLAGS:
+                watched.asked = False
+            result = self.advance(call)
+            if request.attempts and call.attempts:
+                self._compare_searches(call)
+            if call.done:
+                self._finish(call, result)
+                return
 
-    def _compare(self, allocation: Allocation) -> None:
-        request = allocation.request
-        if allocation.outcome != request.expected:
+    def _passes(self, call: Call) -> bool:
+        """Return whether a request goes on at once from where it stands."""
+        gap, request = call.gap, call.request
+        if gap is None:
+            return call.steps is not None and not call.done
+        if gap is FREE_LIST:
+            return request.area < 0 or self._makes(request) or request.expected is None
+        if gap.kind is Kind.FLAGS:
+            if gap is DONE:
+                return True
+            if self.index < request.index:
+                return False  # a failure is printed first
+            if not request.atomic:
+                return True
+            moment = Moment(call.kind, call.at, call.nth)
+            if self.order.get(moment, 0) > self.index + self.taking:
+                return False
+            if not (self.model.atomic_alloc_failed and self.work.done):
+                self.choose(call, self.plan.latest(request.index))
+            return True
+        if gap.kind is Kind.FILL and self.silent(call):
+            if request.expected is None:
+                self.model.env.page_fault.next = 1
+            return True
+        return False
+
+    def _compare_searches(self, call: Call) -> None:
+        theirs = call.request.attempts
+        ours = tuple(call.attempts)
+        if theirs[: len(ours)] != ours:
+            self.wrong("start hint", shown_searches(ours, theirs))
+
+    def _finish(self, call: Call, result: Any) -> None:
+        request = call.request
+        del self.calls[request.key]
+        if self.monitor is not None:
+            cast(Watched, self.model).allocated(request.size, result)
+        if result is not None:
+            chunk, off = result
+            call.outcome = Place(chunk.base_addr, off)
+        now = self.index + self.taking
+        if request.index >= now or request.index == self.index:
+            self.finished.add(request.index)
+        if self.watched.asked:
+            self.watched.asked = False
+            until = request.index if result is not None else self.plan.latest(request.index)
+            self.ask(now, max(until, now) + 1)
+        if call.outcome != request.expected:
             self.wrong(
                 "placement",
-                f"{shown_place(allocation.outcome)}, kernel {shown_place(request.expected)}",
-                self._overtaken(allocation.outcome),
+                f"{shown_place(call.outcome)}, kernel {shown_place(request.expected)}",
+                self._overtaken(call.outcome),
             )
-        if request.attempts and tuple(allocation.attempts) != request.attempts:
-            self.wrong("start hint", shown_searches(allocation.attempts, request.attempts))
-        self.on_served(request, allocation)
+        if request.attempts and tuple(call.attempts) != request.attempts:
+            self.wrong("start hint", shown_searches(call.attempts, request.attempts))
+        self.on_served(request, call)
 
-    def _overtaken(self, place: Place | None) -> tuple[Choice, ...]:
+    def _overtaken(self, place: Place | None) -> tuple[tuple[Moment, int], ...]:
         """Return as remedy: the request that the kernel gave this place to came first."""
         other = None if place is None else self.plan.next_at(place, self.index)
         if other is None or other.area >= 0:
             return ()
         index = self.index
-        moment = Moment("area", other.index)
-        return tuple(Choice(moment, before) for before in range(index, max(index - 4, -1), -1))
+        moment = Moment("call", other.index)
+        return tuple((moment, before) for before in range(index, max(index - 4, -1), -1))
 
-    def _take_mutex(self) -> None:
-        """Let the balance work finish if nothing keeps it, so that the mutex is free."""
-        self.settle()
-        if self.work.steps is not None:
-            self.wake()
+    def _take_mutex(self, call: Call) -> None:
+        """Let the balance work go on as far as nothing keeps it, so that the mutex is free."""
+        work = self.work
+        while self.model.alloc_mutex:
+            if work.done or work.steps is None:
+                break
+            if not (self.pass_silent(work) or self.pass_failure(work)):
+                break
         if not self.model.alloc_mutex:
             return
-        by_work = self.work.steps is not None
-        keeper = self.work.gap if by_work or self.holder is None else self.holder.gap
-        remedies: tuple[Choice, ...] = ()
-        if by_work and not self.probed():
-            remedies = (Choice(self.work.moment, self.plan.before_next_chunk(self.index)),)
-        self.wrong("mutex", f"held by work that stands at {shown(keeper)}", remedies)
+        holder = next((c for c in self.calls.values() if not c.request.atomic), None)
+        remedies: list[tuple[Moment, int]] = []
+        if holder is None and not self.probed:
+            moment = Moment("work", work.at)
+            remedies.append((moment, self.plan.before_next_chunk(self.index)))
+        gap = work.gap if holder is None else holder.gap
+        self.wrong("mutex", f"held by work that stands at {shown(gap)}", tuple(remedies))
 
-    def _withdrawn(self, event: ev.AreaFree) -> None:
-        """Let a population fail whose area is freed again; a caller's free has its own event."""
-        holder = self.holder
-        if holder is not None and holder.request.population_fails and self._awaits_pages(holder):
-            self.model.env.page_fault.next = 1
-            self._advance(holder)
-
-    def _awaits_pages(self, allocation: Allocation) -> bool:
-        return allocation.gap is not None and kind_of(allocation.gap) == POPULATE
+    def _area_free(self, event: ev.AreaFree) -> None:
+        """Take a free under the lock, or let a population fail whose area is freed again."""
+        self._relocated()
+        if self.index not in self.plan.withdrawn:
+            self.freeing = Place(event.base, event.off)
+            self._give_back(event)
+            return
+        for call in self.calls.values():
+            gap = call.gap
+            if call.request.population_fails and gap is not None and gap.kind is Kind.FILL:
+                self.model.env.page_fault.next = 1
+                self._run(call, due=True)
+                return
+        self.wrong("population", "none is under way that could fail")
 
     def _free(self, event: ev.Free) -> None:
+        if self.freeing == (event.base, event.off):
+            self.freeing = None
+        else:
+            self._give_back(event)
+
+    def _give_back(self, event: ev.Free | ev.AreaFree) -> None:
         chunk = self.by_base.get(event.base)
         if chunk is None:
             self.by_base = {chunk.base_addr: chunk for chunk in self.model.chunks()}
@@ -239,63 +358,111 @@ class Replay(WorkReplay):
             if chunk is None:
                 self.wrong("free", f"no chunk at {event.base:x}")
         self._mingle()
+        self.watched.asked = False
         self.model.free((chunk, event.off))
+        self.changes += 1
+        now = self.index + self.taking
+        if self.changed[-1] != now:
+            self.changed.append(now)
+        if self.watched.asked:
+            self.watched.asked = False
+            printed = self.index
+            while printed < len(self.events) - 1 and not isinstance(self.events[printed], ev.Free):
+                printed += 1
+            self.ask(now, self.plan.latest(printed) + 1)
 
     # chunks and pages that a request or the balance work asked for
 
     def _create(self, event: ev.CreateChunk) -> None:
+        index = self.index
         self.base = event.base
         self.by_base.pop(event.base, None)
-        if self._by_work(event):
-            self.wake()
-            gap = self.work.gap
-            if gap is None or kind_of(gap) != MAKE:
-                self.wrong("create_chunk", f"balance work: {shown(gap)}", self.later_work())
-            self.event_seen()
+        request = self._creator(index)
+        if request is None:
+            self.work_creates(event)
             return
-        holder = self.holder
-        if holder is None:
-            request = self.plan.next_blocking(self.index)
-            if request is None:
-                self.wrong("create_chunk", "nothing asks for one", self.later_work())
-            try:
-                holder = self._begin(request)
-            except Contradiction as other:
-                raise self._no_creator(other.detail) from None
-        if holder.gap is None or kind_of(holder.gap) != MAKE:
-            raise self._no_creator(f"allocation: {shown(holder.gap)}")
-        holder.seen = True
+        call = self.calls.get(request.key)
+        if call is None:
+            call = Call("call", index, request=request, since=self.unheld, changes=-1)
+            if self.changed[-1] > call.since:
+                self.choose(call, index)
+            self._begin(call)
+        if call.gap is None or call.gap.kind is not Kind.CREATE or call.seen:
+            self.wrong("create_chunk", f"allocation: {shown(call.gap)}")
+        call.seen = True
+        call.since = index + 1
 
-    def _by_work(self, event: ev.CreateChunk) -> bool:
-        """Return whether the balance work made a chunk, and not an allocation."""
+    def _makes(self, request: Request) -> bool:
+        """Return whether a request makes a chunk, as far as probes show."""
+        creates = request.creates
+        return creates >= 0 and not self.order.get(Moment("creator", creates), 0)
+
+    def _creator(self, index: int) -> Request | None:
+        """Return the request that makes the chunk of an event, None if the balance work does."""
+        plan = self.plan
+        if index in plan.creators:
+            request = plan.creators[index]
+            if request is None or self.work.done:
+                return request
+            # the work may have listed it and ended, with nothing printed before the request began
+            moment = Moment("creator", index)
+            number = self.order.get(moment, 0)
+            self.choices.append(Choice(moment, number, 0, 1))
+            return None if number else request
         gap = self.work.gap
-        if gap is not None and kind_of(gap) == MAKE:
-            return True
-        if self.work.entered < 0:
-            return False
-        for later in range(self.index + 1, len(self.events)):
-            following = self.events[later]
-            if following.cpu == event.cpu and not isinstance(following, ev.Relocate):
-                return not isinstance(following, ev.Area)
-        return True
+        if gap is not None and gap.kind is Kind.GROW:
+            return None
+        for call in self.calls.values():
+            if call.gap is not None and call.gap.kind is Kind.CREATE:
+                return call.request
+        candidates = list(islice(plan.blocking(index), _CREATORS))
+        if not candidates:
+            if not self.work.done:
+                return None
+            self.wrong("create_chunk", "nothing asks for one")
+        moment = Moment("creator", index)
+        number = min(self.order.get(moment, 0), len(candidates) - 1)
+        self.choices.append(Choice(moment, number, 0, len(candidates) - 1))
+        return candidates[number]
 
-    def _no_creator(self, detail: str) -> Contradiction:
-        """Return the error for a new chunk that no request needs, unless it looked earlier."""
-        index = self.index
-        earliest = self.plan.before[index] + 1
-        earlier = sorted({earliest, *range(max(earliest, index - _AHEAD), index)})
-        remedies = [Choice(Moment("search", index), before) for before in earlier]
-        return Contradiction(index, "create_chunk", detail, (*self.later_work(), *remedies))
+    def _relocate(self, event: ev.Relocate) -> None:
+        relocations = self.watched.relocations
+        if not relocations:
+            for call in self.calls.values():
+                if event.oslot == -1 and call.seen and event.base == self.base:
+                    self._run(call, due=True)
+                    break
+            else:
+                self.work_relocates(event)
+        base, oslot = relocations.pop(0)
+        if (base, oslot) != (event.base, event.oslot):
+            self.wrong(
+                "relocation",
+                f"chunk {base:x} from slot {oslot}, kernel {event.base:x} from {event.oslot}",
+            )
 
     def _populate_call(self, event: ev.PopulateCall) -> None:
-        if self.holder is None:
-            self.wake()
+        call = self._filling()
+        if call is None:
+            self.asked_pages(event)
+        elif not call.holds(event.base, event.start, event.end):
+            self.wrong("population", f"allocation: {shown(call.gap)}")
+        else:
+            call.seen = True
 
     def _populated(self, event: ev.Populated) -> None:
-        holder = self.holder
-        if holder is None or holder.gap is None or kind_of(holder.gap) != POPULATE:
+        self._relocated()
+        call = self._filling()
+        if call is None:
             self.work_populated(event)
-            return
-        if not fits(holder.gap, event.base, event.start, event.end):
-            self.wrong("population", f"allocation: {shown(holder.gap)}")
-        self._advance(holder)
+        elif not call.holds(event.base, event.start, event.end):
+            self.wrong("population", f"allocation: {shown(call.gap)}")
+        else:
+            self._run(call, due=True)
+
+    def _filling(self) -> Call | None:
+        """Return the request that stands before a population; it holds the mutex."""
+        for call in self.calls.values():
+            if call.gap is not None and call.gap.kind is Kind.FILL:
+                return call
+        return None

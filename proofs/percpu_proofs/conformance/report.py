@@ -12,6 +12,16 @@ SHOWN = 20  # differences and mismatches listed; all are counted
 
 
 @dataclass(slots=True)
+class Order:
+    """Moments placed elsewhere, and the event that the model does not produce then."""
+
+    moments: list[str]
+    line: int
+    what: str
+    detail: str
+
+
+@dataclass(slots=True)
 class Mismatch:
     """An event that the model did not produce."""
 
@@ -19,7 +29,8 @@ class Mismatch:
     t: int | None
     what: str
     detail: str
-    tried: int = 0  # other timings under which it was not produced either
+    tried: int = 0  # other orders in which it was not produced either
+    nearest: list[Order] = field(default_factory=list)  # those of them that came furthest
 
 
 @dataclass(slots=True)
@@ -146,13 +157,12 @@ class TraceReport:
                 rows.append(("of them in everything", str(exact)))
         if torn := [s.phase for s in self.snapshots if s.torn]:
             rows.append(("torn states", ", ".join(torn)))
-        rows.extend(
-            (
-                "mismatch",
-                f"[red]line {m.line}: {m.what}: {m.detail}[/red] ({m.tried} timings tried)",
-            )
-            for m in self.mismatches[:SHOWN]
-        )
+        for m in self.mismatches[:SHOWN]:
+            tried = f" ({m.tried} orders tried)" if m.tried else ""
+            rows.append(("mismatch", f"[red]line {m.line}: {m.what}: {m.detail}[/red]{tried}"))
+            for order in m.nearest:
+                found = f"line {order.line}: {order.what}: {order.detail}"
+                rows.append(("a nearest order", f"{'; '.join(order.moments)}; then {found}"))
         rows.extend(("left open", f"{u.what}: {u.count}, {u.assumed}") for u in self.undetermined)
         if self.timings:
             rows.append(

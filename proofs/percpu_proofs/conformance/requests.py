@@ -6,7 +6,7 @@ the request (`expected`), for comparison only; the model never sees it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import NamedTuple
@@ -17,13 +17,21 @@ from percpu_proofs.traces.events import (
     Area,
     AreaFree,
     AreaReturn,
+    Balance,
+    BalanceFree,
+    BalanceReturn,
     CreateChunk,
+    Depopulated,
     DestroyChunk,
     Event,
     Fail,
     Free,
+    Mark,
     PopulateCall,
+    Populated,
+    Relocate,
 )
+from percpu_proofs.traces.probes import PLACED
 from percpu_proofs.traces.reader import Trace
 from percpu_spec.gfp import ACCOUNT
 
@@ -87,20 +95,58 @@ class Request:
     gfp: int
     expected: Place | None  # None: it failed
     attempts: tuple[Attempt, ...] = ()  # the kernel's searches, where they were probed
-    area: int = -1  # the event at which its last locked section began, -1 if not probed
+    area: int = -1  # the event of the first of them, -1 if there is none
+    creates: int = -1  # the event of the chunk that it made, as probes show, -1 if none
     population_fails: bool = False
+
+    @property
+    def key(self) -> int:
+        """An event that is this request's alone."""
+        return self.area if self.area >= 0 else self.index
+
+
+PROBED = (
+    Area,
+    AreaReturn,
+    AreaFree,
+    Balance,
+    BalanceReturn,
+    BalanceFree,
+    Populated,
+    Depopulated,
+    PopulateCall,
+    Relocate,
+)
+"""Events that a kernel prints only where probes are set."""
+
+LOOSE = 1000  # events by which an operation may have been overtaken
+_BY_HOLDER = (
+    Area,
+    AreaReturn,
+    AreaFree,
+    Free,
+    Populated,
+    Depopulated,
+    Relocate,
+    BalanceFree,
+    BalanceReturn,
+    PopulateCall,
+)
+"""Events between which pcpu_lock was released, if they follow the listing of a new chunk: others
+take it, or who has the mutex goes on without it."""
 
 
 @dataclass(slots=True)
 class Plan:
-    """The operations of a trace by the event at which they take or give back an area."""
+    """The operations of a trace by the events that tell of them."""
 
     trace: Trace
+    shown: dict[type[Event], int]  # of the kinds that probes print: from which event on
     probed_from: int  # first event of the probes; as many as events if there are none
-    bfree_probed: bool
-    by_task: bool  # tasks are known, so `before` bounds what a request may have overtaken
     printed: dict[int, Request] = field(default_factory=dict)  # by printing event
-    begun: dict[int, Request] = field(default_factory=dict)  # by event `area`
+    searches: dict[int, Request] = field(default_factory=dict)  # by each of their events `area`
+    creators: dict[int, Request | None] = field(default_factory=dict)  # by event; None: the work
+    withdrawn: set[int] = field(default_factory=set)  # events `farea` of failed populations
     before: list[int] = field(default_factory=list)  # the event before on the same CPU or task
 
     @property
@@ -108,16 +154,29 @@ class Plan:
         """All requests whose outcome was printed, in the order of printing."""
         return list(self.printed.values())
 
-    def next_blocking(self, index: int) -> Request | None:
-        """Return the next request after an event that may sleep, in lock order."""
+    def shows(self, kind: type[Event], index: int) -> bool:
+        """Return whether the trace has every event of a kind from event `index` on."""
+        if kind in PROBED:
+            return index >= self.shown.get(kind, len(self.trace.events))
+        return True
+
+    def earliest(self, index: int) -> int:
+        """Return an event before which the operation printed by event `index` has not begun.
+
+        Its CPU, and interrupts of its own task, may have done anything else since it has.
+        """
+        return max(index - LOOSE, 0)
+
+    def latest(self, index: int) -> int:
+        """Return an event before which the operation printed by event `index` is over."""
+        return min(index + LOOSE, len(self.trace.events))
+
+    def blocking(self, index: int) -> Iterator[Request]:
+        """Yield the requests printed after an event that may sleep and show no search."""
         for later in range(index + 1, len(self.trace.events)):
-            request = self.begun.get(later)
-            if request is None:
-                printed = self.printed.get(later)
-                request = printed if printed is not None and printed.area < 0 else None
-            if request is not None and not request.atomic:
-                return request
-        return None
+            request = self.printed.get(later)
+            if request is not None and request.area < 0 and not request.atomic:
+                yield request
 
     def next_at(self, place: Place, index: int) -> Request | None:
         """Return the next request after an event that the kernel gave a place to."""
@@ -126,11 +185,6 @@ class Plan:
             if request is not None and request.expected == place:
                 return request
         return None
-
-    def population_called(self, index: int) -> bool:
-        """Return whether the last event before `index` on its CPU asked for a population."""
-        before = self.before[index]
-        return before >= 0 and isinstance(self.trace.events[before], PopulateCall)
 
     def before_next_chunk(self, index: int) -> int:
         """Return the event after the last sleeping request before a chunk comes or goes."""
@@ -153,11 +207,19 @@ def make_plan(trace: Trace, live: set[Place], types: Mapping[int, int] | None = 
     Raises TraceError for a free of what is not allocated, and for probes that do not pair up.
     """
     events = trace.events
-    kinds = [type(event).__name__ for event in events]
-    probes = ("Area", "AreaFree", "Balance", "Populated", "Relocate", "PopulateCall")
-    first = min((kinds.index(name) for name in probes if name in kinds), default=len(events))
-    by_task = any(event.pid is not None for event in events)
-    plan = Plan(trace, first, "BalanceFree" in kinds, by_task)
+    shown: dict[type[Event], int] = {}
+    placed = len(events)  # where the guest says that all probes are in place
+    for index, event in enumerate(events):
+        if isinstance(event, PROBED):
+            inside = isinstance(event, Relocate) and isinstance(events[index - 1], Area | AreaFree)
+            shown.setdefault(type(event), index - inside)
+        elif isinstance(event, Mark) and PLACED in event.text:
+            placed = min(placed, index)
+    first = min(shown.values(), default=len(events))
+    if placed == len(events):
+        placed = first
+    shown = {kind: min(index, placed) for kind, index in shown.items()}
+    plan = Plan(trace, shown, first)
     _Linker(plan, events, set(live), types or {}).run()
     return plan
 
@@ -172,6 +234,10 @@ class _Linker:
     types: Mapping[int, int]
     entered: dict[int | None, tuple[int, Area]] = field(default_factory=dict)  # by CPU
     attempts: dict[int | None, list[tuple[int, Attempt]]] = field(default_factory=dict)
+    created: dict[int, int] = field(default_factory=dict)  # by base: events of chunks not listed
+    listed: tuple[int, int | None] = (-1, None)  # chunk listed last under the lock, and the CPU
+    made: dict[int | None, int] = field(default_factory=dict)  # by CPU: made for the coming area
+    freed: tuple[int, Place] = (-1, Place(0, 0))  # the last event `farea`
     taken: dict[Place, Request] = field(default_factory=dict)  # areas not printed yet
     unpopulated: list[Request] = field(default_factory=list)  # freed again before they were printed
     last: dict[tuple[str, int | None], int] = field(default_factory=dict)
@@ -181,9 +247,19 @@ class _Linker:
             key = ("pid", event.pid) if event.pid is not None else ("cpu", event.cpu)
             self.plan.before.append(self.last.get(key, -1))
             self.last[key] = index
+            listed, self.listed = self.listed, (-1, None)
             match event:
                 case Area():
+                    if listed[1] == event.cpu:
+                        self.made[event.cpu] = listed[0]
                     self.entered[event.cpu] = index, event
+                case CreateChunk():
+                    if self.plan.shows(Relocate, index):
+                        self.created[event.base] = index
+                case Relocate():
+                    if event.oslot == -1 and event.base in self.created:
+                        self.listed = self.created.pop(event.base), event.cpu
+                        self.plan.creators[self.listed[0]] = None  # but for an area that follows
                 case AreaReturn():
                     self.returned(index, event)
                 case Alloc():
@@ -194,6 +270,8 @@ class _Linker:
                     self.withdrawn(index, event)
                 case Free():
                     place = Place(event.base, event.off)
+                    if self.freed[1] == place:
+                        self.plan.withdrawn.discard(self.freed[0])
                     if place not in self.live:
                         raise self.plan.trace.problem(
                             index,
@@ -203,6 +281,8 @@ class _Linker:
                     self.live.remove(place)
                 case _:
                     pass
+            if not isinstance(event, _BY_HOLDER):
+                self.listed = listed  # no sign that the lock was released
 
     def returned(self, index: int, event: AreaReturn) -> None:
         """Close one search; a successful one opens an area that waits for its print."""
@@ -217,7 +297,8 @@ class _Linker:
         searches.append((at, wanted))
         if event.off >= 0:
             place = Place(area.base, event.off)
-            self.taken[place] = Request(
+            created = self.made.pop(event.cpu, -1)
+            request = self.taken[place] = Request(
                 index=-1,
                 size=area.bits * _GRANULE,
                 align=area.align * _GRANULE,
@@ -227,8 +308,9 @@ class _Linker:
                 expected=place,
                 attempts=tuple(search for _, search in searches),
                 area=searches[0][0],
+                creates=created,
             )
-            self.plan.begun[searches[0][0]] = self.taken[place]
+            self.plan.searches.update((each, request) for each, _ in searches)
             searches.clear()
 
     def printed(self, index: int, event: Alloc) -> None:
@@ -253,6 +335,8 @@ class _Linker:
         searches = self.attempts.get(event.cpu)
         if searches and not request.attempts:
             request.attempts = tuple(search for _, search in searches)
+            request.area = searches[0][0]
+            self.plan.searches.update((each, request) for each, _ in searches)
             searches.clear()
 
     def complete(self, request: Request, index: int, event: Alloc | Fail, gfp: str | None) -> None:
@@ -260,13 +344,20 @@ class _Linker:
         request.size, request.align = event.size, event.align
         request.reserved, request.atomic = event.reserved, event.atomic
         request.gfp = model_flags(gfp, event.atomic)
+        if event.atomic:
+            request.creates = -1  # it found the lock free behind the work, which made the chunk
+        elif request.creates >= 0:
+            self.plan.creators[request.creates] = request
         if isinstance(event, Alloc) and self.types.get(event.base):
             request.gfp |= ACCOUNT
         self.plan.printed[index] = request
 
     def withdrawn(self, index: int, event: AreaFree) -> None:
         """Note an area given back before it was printed: its population failed."""
-        request = self.taken.pop(Place(event.base, event.off), None)
+        place = Place(event.base, event.off)
+        self.freed = index, place
+        self.plan.withdrawn.add(index)  # until its print tells that a caller freed it
+        request = self.taken.pop(place, None)
         if request is not None:
             request.population_fails = True
             self.unpopulated.append(request)

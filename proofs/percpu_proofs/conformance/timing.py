@@ -6,11 +6,12 @@ from typing import NamedTuple
 
 
 class Moment(NamedTuple):
-    """One point in time that no event shows, named by where it became possible.
+    """One point in time that no event shows: the `nth` step of an operation.
 
-    `work`: balance work begins (possible from event `at` on); `gap`: balance work takes
-    pcpu_lock again after its `nth` silent release (begun before event `at`); `area`: the
-    allocation printed by event `at` takes its area.
+    `call`: of the request whose first event is `at` (its print, or the chunk that it creates);
+    `work`: of the run of the balance work that was entered, or possible, at event `at`;
+    `again`: a search in vain of the request whose area is taken at event `at`, before that;
+    `creator`: not a point in time: which request makes the chunk of event `at`.
     """
 
     kind: str
@@ -19,21 +20,29 @@ class Moment(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """A moment and the event before which it lies; possible from before event `since` on."""
+    """A moment and the event before which it was taken to lie.
+
+    Locks and the order of events allow it before any event from `since` to `until`.
+    """
 
     moment: Moment
     before: int
-    since: int = 0
+    since: int
+    until: int
+
+
+Order = dict[Moment, int]
+"""Events before which moments lie, where that is not the rule's guess."""
 
 
 class Contradiction(Exception):
-    """The model, under the timings assumed so far, cannot have produced an event.
+    """The model, in the order assumed so far, cannot have produced an event.
 
-    `remedies` are other timings worth trying, best first.
+    `remedies` are other moments worth trying, best first.
     """
 
     def __init__(
-        self, index: int, kind: str, detail: str, remedies: tuple[Choice, ...] = ()
+        self, index: int, kind: str, detail: str, remedies: tuple[tuple[Moment, int], ...] = ()
     ) -> None:
         super().__init__(f"event {index}: {kind}: {detail}")
         self.index = index

@@ -10,7 +10,7 @@ from types import UnionType
 
 from percpu_contracts.contract import Level
 from percpu_contracts.monitor import ClauseViolation
-from percpu_proofs.conformance.actors import Allocation
+from percpu_proofs.conformance.actors import Call
 from percpu_proofs.conformance.recorded import (
     compared,
     kernel_release,
@@ -24,7 +24,7 @@ from percpu_proofs.conformance.requests import Place, Plan, Request, make_plan
 from percpu_proofs.conformance.restore import booted, restored
 from percpu_proofs.conformance.search import Search
 from percpu_proofs.conformance.state import checksum
-from percpu_proofs.conformance.undetermined import timing, undetermined
+from percpu_proofs.conformance.undetermined import nearest, timing, undetermined
 from percpu_proofs.runs import Sample, verdicts
 from percpu_proofs.traces.events import Alloc, CreateChunk, Free, TraceError
 from percpu_proofs.traces.reader import Run, Trace, read_run
@@ -165,7 +165,7 @@ class _Comparison:
                 return
             at = min(found.index, len(plan.trace.events) - 1)
             self.until = min(self.until, at)
-            self._mismatch(plan, at, found.kind, found.detail, search.tried)
+            self._mismatch(plan, at, found.kind, found.detail, search)
             again = next_state(self.run, plan.trace, found.index)
             if again is None:
                 return
@@ -173,7 +173,7 @@ class _Comparison:
             model = restored(self.variant, snapshot)
 
     def _observe(self, replay: Replay) -> None:
-        def served(request: Request, done: Allocation) -> None:
+        def served(request: Request, done: Call) -> None:
             self.served[request.index] = (
                 done.outcome == request.expected,
                 sum(a == b for a, b in zip(done.attempts, request.attempts, strict=False)),
@@ -202,7 +202,7 @@ class _Comparison:
         model = self._first_model(self.out.contracts)
         monitor = model.monitor
         assert monitor is not None
-        replay = Replay(model, plan, 0, search.delays)
+        replay = Replay(model, plan, 0, search.order)
         total = len(plan.trace.events)
         step = max(total // 100, 1)
         try:
@@ -230,7 +230,7 @@ class _Comparison:
                 out.placed += placed
             if allow_blocking(request.gfp) == request.atomic:
                 detail = f"atomic={int(request.atomic)} in the kernel, by its flags not"
-                self._mismatch(plan, request.index, "flags", detail, 0)
+                self._mismatch(plan, request.index, "flags", detail)
             out.start_hints += len(request.attempts)
             out.start_hints_matched += hints
         out.unasked_work = sum(self.unasked.values())
@@ -247,9 +247,14 @@ class _Comparison:
         if search.final is not None:
             out.final_checksum = checksum(search.final.model)
 
-    def _mismatch(self, plan: Plan, index: int, kind: str, detail: str, tried: int) -> None:
+    def _mismatch(
+        self, plan: Plan, index: int, kind: str, detail: str, search: Search | None = None
+    ) -> None:
         line, t = plan.trace.lines[index], plan.trace.events[index].t
-        self.out.mismatches.append(Mismatch(line, t, kind, detail, tried))
+        found = Mismatch(line, t, kind, detail)
+        if search is not None:
+            found.tried, found.nearest = len(search.attempts), nearest(plan, search)
+        self.out.mismatches.append(found)
 
 
 def _count(trace: Trace, kinds: type | UnionType) -> int:

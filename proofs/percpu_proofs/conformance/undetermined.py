@@ -2,18 +2,39 @@
 
 from __future__ import annotations
 
-from percpu_proofs.conformance.report import Timing, Undetermined
+from percpu_proofs.conformance.report import Order, Timing, Undetermined
 from percpu_proofs.conformance.requests import Plan, Request
 from percpu_proofs.conformance.search import Inferred, Search
 from percpu_proofs.traces.events import Alloc, Area, Depopulated, Free, Populated
 
+NEAREST = 3  # orders shown for an event that none explains
 _TAKEN = (Alloc, Area, Free, Populated, Depopulated)  # what changes the state
 _MOMENTS = {
-    "work": "balance work begins",
-    "gap": "balance work takes pcpu_lock again",
-    "area": "an allocation takes its area",
-    "search": "an allocation finds no room and creates a chunk",
+    "work": "balance work begins, or takes pcpu_lock again",
+    "call": "an allocation searches, or marks its failure",
+    "again": "an allocation searches in vain, before a chunk comes up",
+    "creator": "another allocation creates the chunk",
 }
+
+
+def nearest(plan: Plan, search: Search) -> list[Order]:
+    """Return the orders that came nearest to explaining the last contradiction."""
+    lines = plan.trace.lines
+    last = len(lines) - 1
+    return [
+        Order(
+            [
+                f"{_MOMENTS[move.moment.kind]} before line {lines[min(move.before, last)]}"
+                if move.moment.kind != "creator"
+                else _MOMENTS["creator"]
+                for move in attempt.moves
+            ],
+            lines[min(attempt.found.index, last)],
+            attempt.found.kind,
+            attempt.found.detail,
+        )
+        for attempt in search.nearest(NEAREST)
+    ]
 
 
 def timing(plan: Plan, inferred: Inferred) -> Timing:
@@ -29,8 +50,9 @@ def timing(plan: Plan, inferred: Inferred) -> Timing:
 
 def undetermined(plan: Plan, search: Search) -> list[Undetermined]:
     """Return what the trace leaves open, with what was assumed."""
-    probed = [c for c in search.taken.values() if c.before >= plan.probed_from]
-    silent = [c for c in search.taken.values() if c.before < plan.probed_from]
+    work = [c for c in search.taken.values() if c.moment.kind == "work"]
+    probed = [c for c in work if c.before >= plan.probed_from]
+    silent = [c for c in work if c.before < plan.probed_from]
     found = [
         Undetermined(
             "moments of the balance work between two of its events, with other work in between",
@@ -39,7 +61,7 @@ def undetermined(plan: Plan, search: Search) -> list[Undetermined]:
         ),
         Undetermined(
             "runs of the balance work whose moment and pages no event shows",
-            sum(c.moment.kind == "work" for c in silent),
+            len({c.moment.at for c in silent}),
             "taken at once after being asked for, but as inferred where that cannot be",
         ),
         Undetermined(

@@ -27,6 +27,11 @@ ROOT_OBJCG: Final = (7, 1, 0)
 """The first version in which a task of the root group has an object cgroup."""
 _REGION: Final = re.compile(r"struct\s+pcpu_region\s*\{([^}]*)\}")
 """A hint as one value, in trees that have it: its start, and its size or its end."""
+_FLOAT_LOCKED: Final = re.compile(
+    r"area_found:(?:(?!spin_unlock).)*?pcpu_nr_empty_pop_pages\s*<\s*PCPU_EMPTY_POP_PAGES_LOW",
+    re.DOTALL,
+)  # fmt: skip
+"""The float is tested before pcpu_lock is released (from 6.13), and BAL-4 is about that moment."""
 _INCLUDE = re.compile(r"^\s*#\s*include\s*[<\"]([\w./-]+)[>\"]", re.MULTILINE)
 _FLAGS: Final = (
     "-std=gnu11", "-O2", "-g1", "-fPIC", "-fno-strict-aliasing", "-fwrapv", "-fvisibility=hidden",
@@ -312,6 +317,8 @@ def _options(tree: Tree, into: Path, form: Form, stub: Path | None) -> list[str]
     if region is not None:
         end = re.search(r"\bend\b", region[1]) is not None
         defines["PERCPU_REGIONS(r)"] = "((r).end - (r).start)" if end else "((r).size)"
+    if _FLOAT_LOCKED.search(tree.text("mm/percpu.c")):
+        defines["PERCPU_FLOAT_LOCKED"] = "1"
     if has_root_objcg(tree):
         defines["PERCPU_ROOT_OBJCG"] = "1"
     defines |= form.defines

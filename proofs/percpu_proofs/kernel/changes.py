@@ -24,7 +24,7 @@ from percpu_reference.variants import Allocator, variant_class
 from percpu_reference.variants.fixes import ChunkRelativeEnd
 from percpu_reference.variants.linux_mm import RegionHints
 from percpu_spec.geometry import Geometry
-from percpu_spec.gfp import DIRECT_RECLAIM
+from percpu_spec.gfp import DIRECT_RECLAIM, KERNEL
 
 SMALL: Final = Geometry(unit=32768, static=4096, reserved=0, dyn=28672, cpus=2, memcg=True)
 """A first chunk of seven pages behind the static one."""
@@ -168,14 +168,16 @@ def counts_every_unit(library: Library) -> bool:
     They are those of one; "mm/percpu-km: fix bitmap overflow and accounting in
     pcpu_create_chunk()" of July 2026, for stable too, mends it.
     """
-    if library.form.backing != "km":
+    if library.form.backing != "km" or not library.form.smp:
         return False
-    geometry = Geometry(unit=32768, static=4096, reserved=0, dyn=28672, cpus=2, backing="km")
+    page = library.form.page
+    geometry = Geometry(
+        unit=8 * page, static=page, reserved=0, dyn=7 * page, cpus=2, backing="km", page=page
+    )
     try:
         with Kernel(library, geometry) as kernel:
             before = _populated(kernel)
-            for operation in parse_operations(Path("probe"), ("a 1 32768 4 -",)).operations:
-                kernel.apply(operation)
+            kernel.apply(("a", 1, geometry.unit, 4, False, KERNEL))
             return _populated(kernel) - before > geometry.unit_pages
     except KernelStopped:  # the comparison shows it
         return False

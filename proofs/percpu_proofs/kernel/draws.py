@@ -80,10 +80,8 @@ def draw_case(choices: Choices, form: Form, operations: int) -> Case:
         phases = [_draw_phase(choices, longest) for _ in range(2 + choices.number(6))]
     else:
         phases = [p for _ in range(1 + choices.number(2)) for p in _draw_wave(choices, 2 * longest)]
-    found = expand([paged(phase, geometry) for phase in phases])
-    if not form.smp:  # it has no static variable that could be freed
-        found = [*_PIN, *(o for o in found if o[0] != "s" or o[1] >= geometry.unit)]
-    return Case(geometry, found)
+    operations_drawn = expand([paged(phase, geometry) for phase in phases], geometry)
+    return Case(geometry, operations_drawn if form.smp else [*_PIN, *operations_drawn])
 
 
 def paged(phase: Phase, geometry: Geometry) -> Phase:
@@ -151,13 +149,13 @@ def _draw_wave(choices: Choices, longest: int) -> list[Phase]:
     return [fill, replace(fill, seed=seed + 1, length=length * 5 // 6, grow=4, work=work)]
 
 
-def expand(chosen: Sequence[Phase]) -> list[Operation]:
+def expand(chosen: Sequence[Phase], geometry: Geometry) -> list[Operation]:
     """Return the operations of phases, one after the other."""
     lines: list[str] = []
     live: list[int] = []
     handles = count(1)
     for phase in chosen:
-        lines += _lines(phase, live, handles)
+        lines += _lines(phase, live, handles, geometry)
     return parse_operations(Path("drawn"), lines).operations if lines else []
 
 
@@ -167,8 +165,10 @@ class Aside:
     sizes: bytes asked for by handle. gone: the handle freed last.
     """
 
-    def __init__(self, seed: str) -> None:
+    def __init__(self, seed: str, geometry: Geometry) -> None:
         self._choices = drawn(seed)
+        nowhere = f"s {16 * geometry.unit}"  # a pointer into no chunk
+        self._strays = ("s 40", nowhere) if geometry.static > 40 else (nowhere,)
         self.sizes: dict[int, int] = {}
         self.gone: int | None = None
 
@@ -192,11 +192,13 @@ class Aside:
             if granules > 1:
                 yield f"w {handle} {4 * (1 + number(granules - 1))}"
         elif kind == 4:
-            yield pick(("s 40", "s 1048576"))
+            yield pick(self._strays)
 
 
-def _lines(phase: Phase, live: list[int], handles: Iterator[int]) -> Iterator[str]:
-    choices, aside = drawn(phase.seed), Aside(f"{phase.seed}/aside")
+def _lines(
+    phase: Phase, live: list[int], handles: Iterator[int], geometry: Geometry
+) -> Iterator[str]:
+    choices, aside = drawn(phase.seed), Aside(f"{phase.seed}/aside", geometry)
     pick, number = choices.pick, choices.number
     for _ in range(phase.length):
         if number(100) < phase.fault:

@@ -52,7 +52,7 @@ def draw(seed: int, page: int = Geometry().page) -> Scenario:
     flags = ("-", "G") if memcg else ("-",)
     fill = Phase(length, number(10**9), 95, pick((0, 5)), 0, 0, _PAGES, (4,), flags)
     drain = replace(fill, seed=fill.seed + 1, length=length * 3 // 4, grow=5, work=pick((0, 0, 5)))
-    setup = expand([paged(fill, sizes), paged(drain, sizes)])
+    setup = expand([paged(fill, sizes), paged(drain, sizes)], sizes)
     held = {operation[1] for operation in setup if operation[0] == "a"}
     held -= {operation[1] for operation in setup if operation[0] == "f"}
     actors: list[Operation] = []

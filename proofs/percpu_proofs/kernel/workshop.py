@@ -17,7 +17,6 @@ from percpu_proofs.kernel.patch import apply_patch
 from percpu_proofs.kernel.tree import Tree, copy_tree, read_tree, unpack
 from percpu_reference.variants import DEFAULT
 
-KM: Final = Form("km")
 ONE_UNIT: Final = "km counts a chunk's pages once for each unit, so it is compared on one CPU"
 
 
@@ -35,18 +34,13 @@ class Workshop:
         """Return the library of a form, compiled when first asked for. Raises InputError."""
         if form not in self.libraries:
             library = compile_tree(self.tree, self.folder, form, stub=self.stub)
-            if form == KM:
-                library = replace(library, one_unit=counts_every_unit(library))
-            elif form.backing == "km":
-                library = replace(library, one_unit=self.library(KM).one_unit)
-            self.libraries[form] = library
+            self.libraries[form] = replace(library, one_unit=counts_every_unit(library))
         return self.libraries[form]
 
     @property
     def declared(self) -> list[str]:
         """The declared differences, in words."""
-        km = self.libraries.get(KM)
-        said = [ONE_UNIT] if km is not None and km.one_unit else []
+        said = [ONE_UNIT] if any(one.one_unit for one in self.libraries.values()) else []
         return self.model.declared + said + missed(self.model, self.tree)
 
     def warnings(self) -> list[Warned]:

@@ -22,7 +22,8 @@ from percpu_proofs.traces.events import (
     problem,
 )
 
-_PLACED = "kp_on"  # the phase that the guest announces once all probes are in place
+PLACED = "kp_on"
+"""The phase that the guest announces once all probes are in place."""
 
 
 def check_probes(path: Path, events: Sequence[Event], lines: Sequence[int]) -> None:
@@ -46,7 +47,7 @@ def check_probes(path: Path, events: Sequence[Event], lines: Sequence[int]) -> N
         match event:
             case Mark():
                 placed |= AreaReturn in seen
-                if _PLACED in event.text:
+                if PLACED in event.text:
                     seen |= {AreaReturn, AreaFree}
             case Area():
                 entered = index, event

@@ -384,4 +384,14 @@ void percpu_read_slots(void)
 }
 
 bool percpu_is_async(void) { return pcpu_async_enabled; }
-bool percpu_float_is_low(void) { return pcpu_nr_empty_pop_pages < PCPU_EMPTY_POP_PAGES_LOW; }
+
+// Whether an allocation that has taken its area has found the float high enough. Up to 6.12 it looks
+// at its end only.
+bool percpu_need_not_ask(void)
+{
+#ifdef PERCPU_FLOAT_LOCKED
+    return pcpu_nr_empty_pop_pages >= PCPU_EMPTY_POP_PAGES_LOW;
+#else
+    return false;
+#endif
+}

@@ -58,7 +58,7 @@ long percpu_used_bytes(void);
 bool percpu_lock_held(void);
 int percpu_mutex_holder(void);
 bool percpu_is_async(void);
-bool percpu_float_is_low(void);
+bool percpu_need_not_ask(void);
 bool percpu_is_atomic(const struct percpu_operation *operation);
 int percpu_leaks(void);
 void percpu_watch(bool on);

@@ -300,7 +300,7 @@ int percpu_take(int label)
         return point;
     if (actor->operation.kind == 'a') // only allocations are asked whether they have, or need not
         actor->asked |= e->balance_requests != asked || !percpu_is_async() ||
-                        (percpu_used_bytes() > used && !percpu_float_is_low());
+                        (percpu_used_bytes() > used && percpu_need_not_ask());
     m->operation = actor->operation;
     m->operation.handle = 0;
     m->done = point == PERCPU_DONE;

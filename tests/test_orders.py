@@ -1,0 +1,87 @@
+"""Every legal order of steps is tried: drawn runs are explained, changed ones are not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from depth import deep_unless
+from random_traces import Machine, write_run
+
+from percpu_proofs.conformance.report import TraceReport
+from percpu_proofs.conformance.trace import conform_trace
+from percpu_proofs.traces import events as ev
+
+LATER_PROBES = frozenset((ev.BalanceFree, ev.Depopulated))  # that not every recording has
+KERNELS = [
+    ("linux_6_12", frozenset[type[ev.Event]]()),
+    ("linux_6_12", LATER_PROBES),
+    ("linux_5_12", LATER_PROBES),
+]
+
+
+def drawn(seed: int, cpus: int, variant: str, without: frozenset[type[ev.Event]]) -> list[ev.Event]:
+    return Machine(seed, cpus, variant, without).run(600)
+
+
+def replayed(folder: Path, events: list[ev.Event], cpus: int, variant: str) -> TraceReport:
+    return conform_trace(write_run(folder / "run", events, cpus, variant))
+
+
+@pytest.mark.parametrize("cpus", [2, 4])
+@pytest.mark.parametrize(("variant", "without"), KERNELS, ids=["all", "some", "5.10"])
+@pytest.mark.parametrize(
+    "seeds", deep_unless(lambda seeds: seeds.stop <= 8, [range(8), range(8, 60)])
+)
+def test_drawn_runs_are_explained(
+    seeds: range, variant: str, without: frozenset[type[ev.Event]], cpus: int, tmp_path: Path
+) -> None:
+    timings = 0
+    for seed in seeds:
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        report = replayed(folder, drawn(seed, cpus, variant, without), cpus, variant)
+        assert report.ok, (seed, report.mismatches)
+        assert report.placed and report.start_hints == report.start_hints_matched > 0
+        timings += len(report.timings)
+    assert timings  # some moments were not where the rules put them
+
+
+def nth(events: list[ev.Event], kind: type[ev.Event], number: int) -> int:
+    return [i for i, event in enumerate(events) if isinstance(event, kind)][number]
+
+
+@pytest.mark.parametrize("seed", deep_unless(lambda seed: seed == 1, [1, 2]))
+def test_a_changed_placement_is_refused(seed: int, tmp_path: Path) -> None:
+    """An area is found elsewhere than the model finds it, in all events that tell of it."""
+    events = drawn(seed, 2, "linux_6_12", frozenset())
+    at = nth(events, ev.AreaReturn, 40)
+    taken = events[at]
+    assert isinstance(taken, ev.AreaReturn) and isinstance(events[at - 2], ev.Area)
+    base, off = events[at - 2].base, taken.off
+    events[at] = taken._replace(off=off + 40000)  # no other area lies there
+    for later in range(at + 1, len(events)):
+        event = events[later]
+        if isinstance(event, ev.Alloc | ev.Free | ev.AreaFree) and (event.base, event.off) == (
+            base,
+            off,
+        ):
+            events[later] = event._replace(off=off + 40000)
+            if isinstance(event, ev.Free):
+                break
+    report = replayed(tmp_path, events, 2, "linux_6_12")
+    assert not report.ok
+    found = report.mismatches[0]
+    assert found.line == at - 1 and found.what in ("placement", "start hint"), found
+    assert found.nearest and len(found.nearest) <= 3
+    assert any(name == "a nearest order" for name, _ in report.rows())
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("kind", [ev.Populated, ev.Relocate, ev.CreateChunk])
+def test_a_lost_event_is_named(kind: type[ev.Event], tmp_path: Path) -> None:
+    events = drawn(1, 2, "linux_6_12", frozenset())
+    at = nth(events, kind, -2)
+    report = replayed(tmp_path, events[:at] + events[at + 1 :], 2, "linux_6_12")
+    assert not report.ok
+    assert at - 10 <= report.mismatches[0].line <= at + 60, (at, report.mismatches)
