@@ -6,7 +6,7 @@ from percpu_contracts.contract import NOT_ASKED
 from percpu_contracts.history import History
 from percpu_contracts.registry import Scope, When, states
 from percpu_spec import gfp
-from percpu_spec.steps import Request, Step
+from percpu_spec.steps import HANDED, Request, Step
 from percpu_spec.views import AllocatorView
 
 
@@ -25,7 +25,7 @@ def request_keeps_to(denied: int, request: Request) -> str | None:
 def callers_limits_reach_backing(
     step: Step, allocator: AllocatorView, history: History
 ) -> str | None:
-    """What an allocation asks for keeps to the limits of its flags and of its task's scope."""
+    """What an allocation asks for keeps to its task's scope, and pages and charges to its flags."""
     return _kept(step) if step.kind == "a" else NOT_ASKED
 
 
@@ -36,7 +36,11 @@ def work_is_limited(step: Step, allocator: AllocatorView, history: History) -> s
 
 
 def _kept(step: Step) -> str | None:
-    if not step.denied or not step.requests:
+    if not (step.denied or step.handed) or not step.requests:
         return NOT_ASKED
-    wrong = [request_keeps_to(step.denied, request) for request in sorted(step.requests)]
-    return next((message for message in wrong if message is not None), None)
+    for request in sorted(step.requests):
+        handed = step.handed if request.kind in HANDED else 0
+        wrong = request_keeps_to(step.denied | handed, request)
+        if wrong is not None:
+            return wrong
+    return None

@@ -148,15 +148,16 @@ def before(
     return Step(actor.kind, left, None, *where, (), freed=freed, exposed=actor.exposed)
 
 
-def denied(kind: str, flags: int, needed: int) -> int:
+def denied(kind: str, flags: int, needed: int) -> tuple[int, int]:
     """Return which of I/O and file systems an operation must do without: GFP-1, GFP-2.
 
-    flags: of an allocation. needed: the flags that a request needs to sleep; where one without I/O
-    may, it waits for the work.
+    The first for all that it asks for, the second where its own flags are handed on. flags: of an
+    allocation. needed: the flags that a request needs to sleep; where one without I/O may, it waits
+    for the work.
     """
     if kind == "b":
-        return (gfp.IO | gfp.FS) & ~needed
-    return gfp.denied(flags) if kind == "a" else 0
+        return (gfp.IO | gfp.FS) & ~needed, 0
+    return (gfp.forbidden(flags), gfp.denied(flags)) if kind == "a" else (0, 0)
 
 
 def waiting(
@@ -193,7 +194,7 @@ def after(
     step.asked = actor.asked
     if allocator.env.lately:
         step.requests = frozenset(allocator.env.lately)
-        step.denied = denied(actor.kind, actor.gfp, allocator.BLOCKING)
+        step.denied, step.handed = denied(actor.kind, actor.gfp, allocator.BLOCKING)
     if actor.left_alone is not None:
         was, warnings = actor.left_alone
         step.refusal = books(allocator) != was, allocator.env.warnings > warnings

@@ -26,7 +26,6 @@ _HINTS: Final = {"HINT-3": 3, "HINT-4": 4, "HINT-5": 3}
 _LISTS: Final = {"LIST-2": 4, "BAL-2": 2, "RCL-3": 6}
 _UP_TO_6_12: Final = {**_HINTS, **_LISTS, "BAL-1": 5}
 _FROM_6_13: Final = {**_HINTS, **_LISTS, "BAL-1": 6}
-_LIMITS: Final = {"GFP-1": 2}  # where requests without I/O may sleep
 
 RELEASES: Final = (
     Release(
@@ -37,7 +36,7 @@ RELEASES: Final = (
         "5.17 to 6.12", "linux_6_12",
         "areas pay for the object vector (8c57c07741bf); 6.1.y and 6.12.y have what 6.15 brought",
         "6.12.117, Debian's linux-source-6.12; 5.17, moralesresearch/kernel e20ebc84c9d5",
-        {**_UP_TO_6_12, **_LIMITS},
+        _UP_TO_6_12,
     ),
     Release(
         "6.13, 6.14", "linux_6_13", "the float is tested under the lock (807655a3f611)",
@@ -46,22 +45,22 @@ RELEASES: Final = (
     Release(
         "6.15 to 6.19", "linux_6_15", "requests without I/O may sleep (9a5b183941b5)",
         "6.19.9, AlfredoFerreira04/scheduler-linux-6.19.9-env 0d965aeb50b4",
-        {**_FROM_6_13, **_LIMITS},
+        _FROM_6_13,
     ),
     Release(
         "7.0", "linux_7_0", "wrong frees are refused (a4818a8beb15)",
         "7.0, julianw1010/WASP-linux-7.0.0 d0b9a1a6ae15",
-        {**_FROM_6_13, **_LIMITS},
+        _FROM_6_13,
     ),
     Release(
         "7.1", "linux_7_1", "the root group has an object cgroup, which pays nothing",
         "7.1.5, danayer/linux-7.1.5 9d1745cf8134",
-        {**_FROM_6_13, **_LIMITS},
+        _FROM_6_13,
     ),
     Release(
         "linux-mm, May 2026", "linux_mm", "the series on hints (damonitor/linux 5cac636df191)",
         "mm/percpu.c of damonitor/linux 5cac636df191, the rest of 7.1.5",
-        {**_LISTS, **_LIMITS, "BAL-1": 6, "HINT-3": 3, "HINT-5": 4},
+        {**_LISTS, "BAL-1": 6, "HINT-3": 3, "HINT-5": 4},
     ),
 )  # fmt: skip
 """Oldest first."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from percpu_spec.views import ChunkView
 
@@ -83,6 +83,8 @@ METADATA, AREAS, PAGES, TABLES, CHARGE = REQUESTS = (
 )  # fmt: skip
 """What the allocator asks the rest of the kernel for: bookkeeping of its own (the array of pages
 too), addresses, backing pages, the tables that map them, and the cgroup's consent."""
+HANDED: Final = frozenset({PAGES, CHARGE})
+"""Those that a caller's own flags are handed on to in every release."""
 
 
 class Request(NamedTuple):
@@ -117,7 +119,8 @@ class Step:
     # of a free that names no live area, where that is refused: it changed the state; it warned
     refusal: tuple[bool, bool] | None = None
     requests: Collection[Request] = ()  # made in the step
-    denied: int = 0  # which of I/O and file systems they must do without (gfp)
+    denied: int = 0  # which of I/O and file systems all of them must do without (gfp)
+    handed: int = 0  # and those of them that the caller's own flags are handed on to, HANDED
 
     def deeds(self, deed: Deed) -> list[Did]:
         """Return what of one sort the step did."""

@@ -19,9 +19,6 @@ class Linux514(Linux612):
 
     __slots__ = ()
 
-    EXPECTED: ClassVar[dict[str, str]] = {
-        clause: reason for clause, reason in Linux612.EXPECTED.items() if clause != "GFP-1"
-    }
     BLOCKING: ClassVar[int] = KERNEL
     WORK: ClassVar[Task] = UNLIMITED_WORK
     CHARGES_VECTOR: ClassVar[bool] = False

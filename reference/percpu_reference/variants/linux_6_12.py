@@ -23,7 +23,6 @@ class Linux612(Balance):
         "RCL-3": "R1, R2",
         "BAL-1": "R2",
         "BAL-2": "R4",
-        "GFP-1": "R5",
     }
     NOT_APPLICABLE: ClassVar[dict[str, str]] = {
         "HINT-6": "asked of reference only",

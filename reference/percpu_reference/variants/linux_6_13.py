@@ -21,9 +21,6 @@ class Linux613(Linux612):
 
     __slots__ = ()
 
-    EXPECTED: ClassVar[dict[str, str]] = {
-        clause: reason for clause, reason in Linux612.EXPECTED.items() if clause != "GFP-1"
-    }
     BLOCKING: ClassVar[int] = KERNEL
     WORK: ClassVar[Task] = UNLIMITED_WORK
     TESTS_FLOAT_LOCKED: ClassVar[bool] = True

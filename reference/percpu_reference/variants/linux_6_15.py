@@ -6,7 +6,6 @@ from typing import ClassVar
 
 from percpu_reference.environment import Task
 from percpu_reference.state import LIMITED_WORK
-from percpu_reference.variants.linux_6_12 import Linux612
 from percpu_reference.variants.linux_6_13 import Linux613
 from percpu_spec.gfp import DIRECT_RECLAIM
 
@@ -19,6 +18,5 @@ class Linux615(Linux613):
 
     __slots__ = ()
 
-    EXPECTED: ClassVar[dict[str, str]] = Linux612.EXPECTED
     BLOCKING: ClassVar[int] = DIRECT_RECLAIM
     WORK: ClassVar[Task] = LIMITED_WORK

@@ -11,7 +11,6 @@ from percpu_reference.variants.fixes import (
     AskAfterFailure,
     AskForSecond,
     BackFromRelegation,
-    LimitsHandedOn,
     OrderedScanHint,
     RejoinBeforeCounting,
     RightEdgeKept,
@@ -33,7 +32,6 @@ class Reference(
     AskForSecond,
     AskAfterCreation,
     AskAfterFailure,
-    LimitsHandedOn,
     Linux612,
 ):
     """What the allocator could be.

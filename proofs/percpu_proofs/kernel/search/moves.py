@@ -179,7 +179,7 @@ class Move:
             step.waiting = [(placed, bool(e.holds))]
         step.exposed = self._exposed()
         step.requests = self.requests
-        step.denied = denied(self.kind, e.operation.gfp, self.needed)
+        step.denied, step.handed = denied(self.kind, e.operation.gfp, self.needed)
         step.refusal = self._refusal
         return step
 

@@ -1,8 +1,6 @@
-"""R5: a caller's limits hold for all that is asked for on its behalf."""
+"""A caller's limits hold for all that is asked for on its behalf: a form of trees (R5)."""
 
 from __future__ import annotations
-
-from typing import ClassVar
 
 from percpu_reference.environment import Task
 from percpu_reference.operations import Operations
@@ -16,12 +14,11 @@ class LimitsHandedOn(Operations):
     page tables and the array of pages are asked for with GFP_KERNEL, so a request with GFP_NOFS or
     GFP_NOIO can enter the reclaim that it forbids, with pcpu_alloc_mutex held. A scope around both
     calls takes the flags away from whatever is asked for inside, and leaves other requests as they
-    are.
+    are: "preserve NOFS/NOIO scope during chunk create and populate", linux-mm, May 2026. It is no
+    fix of `reference`, as no clause needs it.
     """
 
     __slots__ = ()
-
-    NAME: ClassVar[str] = "R5"
 
     def task_of(self, gfp: int) -> Task:
         """Return how a caller asks for memory: within its limits, in all that it asks for."""
