@@ -92,7 +92,7 @@ WRONG = [
     ("  f 20", "  a 100 4 4 -", 11, "a handle that holds nothing yet, found '100'"),
     ("  f 20", "  B", 10, "an actor's operation, one of a f b P"),
     ("  f 20\n  a 100 4096 4 A\n", "", None, "a section 'actors' with at least one operation"),
-    ("linux_6_12 ", "linux_6_21 ", 13, "a variant, one of linux_6_12"),
+    ("linux_6_12 ", "linux_6_21 ", 13, "a variant, one of linux_6_15, linux_6_13, linux_6_12"),
     ("RCL-3", "RCL-33", 13, "a clause, one of RCL-3"),
     ("RCL-3", "", 13, "the clauses that it breaks, or none"),
     ("RCL-3", "none\n  linux_6_12 none", 14, "linux_6_12 once"),
