@@ -174,4 +174,4 @@ def test_shrinking_keeps_what_matters() -> None:
 def test_draws_repeat() -> None:
     assert draw(5) == draw(5)
     assert draw(5) != draw(6)
-    assert expand([]) == []
+    assert expand([], Geometry()) == []
