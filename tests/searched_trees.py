@@ -25,7 +25,6 @@ WORK = "static void pcpu_balance_workfn(struct work_struct *work)\n{"
 FEWEST = {
     "HINT-3": ("quarters", 3), "HINT-4": ("quarters", 4), "HINT-5": ("crumbs", 3),
     "LIST-2": ("crumbs", 4), "BAL-1": ("pages", 5), "BAL-2": ("pages", 3), "RCL-3": ("pages", 6),
-    "GFP-1": ("limits", 2),
 }  # fmt: skip
 """What 6.12.117 and 6.1 break: which search shows it, with how many operations."""
 

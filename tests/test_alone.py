@@ -36,7 +36,7 @@ ALONE = {
     "FIT-2": "next_hint-3",
     "FIT-3": "alloc_area-17",
     "FLT-1": "isolate_chunk-3",
-    "GFP-1": "reference without R5",
+    "GFP-1": "ask-2",
     "GFP-2": "ask-1",
     "HINT-2": "next_hint-1",
     "HINT-3": "reference without L2",

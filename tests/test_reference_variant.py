@@ -53,7 +53,6 @@ NEEDED = {
     "R1": ("RCL-3", TINY, "a 1 64 4 -|a 2 32 4 -|a 3 32 4 -|a 4 4 4 -|b|f 1|f 3|w|w|f 2"),
     "R2": ("BAL-1", TINY, "a 1 16 4 -|a 2 52 4 -|a 3 52 4 -|b|f 1|f 3|b|a 4 36 4 -|b"),
     "R3": ("LIST-2", TINY, "a 1 20 4 -|a 2 12 8 -|a 3 4 32 -|f 1"),
-    "R5": ("GFP-1", TINY, "a 1 64 4 -|a 2 32 4 S"),
     "R4 work": ("BAL-2", TINY, "a 1 36 4 -|a 2 4 32 -|a 3 32 4 A|f 2"),
     "R4 creation": (
         "BAL-2",

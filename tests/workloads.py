@@ -57,6 +57,10 @@ WAITING = "|".join(
 """A request for which only a chunk on to_depopulate has room (ISO-4)."""
 
 
+SCOPES = "a 1 28672 4 -|a 2 28672 4 s|a 3 28672 4 o|b"
+"""Chunks created and populated by tasks that are in a scope without file systems, without I/O."""
+
+
 class Phase(NamedTuple):
     """A stretch of operations; what is not an allocation is a free."""
 
@@ -142,6 +146,7 @@ def scenes() -> tuple[Scene, ...]:
         _scene("kernel", KERNEL, 6, RESERVED, FILL, FAIL, DRAIN, FILL, DRAIN),
         Scene("sidelined", TINY, parse_operations(Path("sidelined"), SIDELINED.split("|"))),
         Scene("waiting", EIGHT, parse_operations(Path("waiting"), WAITING.split("|"))),
+        Scene("scopes", EIGHT, parse_operations(Path("scopes"), SCOPES.split("|"))),
     )
 
 

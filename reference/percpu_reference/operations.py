@@ -55,7 +55,7 @@ class Operations(Memcg):
 
         Pages and a chunk's metadata are asked for with its own flags (pcpu_gfp). Areas of
         addresses, page tables and the array of pages are with GFP_KERNEL, which only a scope limits
-        (R5).
+        (GFP-1).
         """
         return Task(current_gfp_context(gfp) & self.HANDED_ON, forbidden(gfp))
 

@@ -24,12 +24,14 @@ from percpu_proofs.kernel.instance import Kernel
 from percpu_proofs.machine import Machine
 from percpu_proofs.oplist import parse_operations
 from percpu_reference import build
+from percpu_reference.environment import Task
+from percpu_reference.operations import Operations
 from percpu_reference.state import LIMITED_WORK, UNLIMITED_WORK
 from percpu_reference.variants import DEFAULT, Allocator, variant_class, variant_name
-from percpu_reference.variants.fixes import ChunkRelativeEnd, LimitsHandedOn
+from percpu_reference.variants.fixes import ChunkRelativeEnd
 from percpu_reference.variants.reference import FIXES, with_fixes
 from percpu_spec.geometry import Geometry
-from percpu_spec.gfp import DIRECT_RECLAIM, KERNEL, NOFAIL, NOIO, NORETRY, NOWARN
+from percpu_spec.gfp import DIRECT_RECLAIM, KERNEL, NOFAIL, NOIO, NORETRY, NOWARN, denied
 
 PRINTED: Final = ("prwarn", "stacks")
 """Counters that are not compared where a kernel does not print failed atomic allocations."""
@@ -92,6 +94,20 @@ class Model:
         return _variant(self)
 
 
+class LimitsInScope(Operations):
+    """A tree that creates chunks and populates pages in a scope of the caller's limits (GFP-1).
+
+    Its flags then limit all that is asked for on its behalf, as a scope of its own would: linux-mm,
+    May 2026, "preserve NOFS/NOIO scope during chunk create and populate".
+    """
+
+    __slots__ = ()
+
+    def task_of(self, gfp: int) -> Task:
+        """Return how a caller asks for memory: within its limits, in all that it asks for."""
+        return super().task_of(gfp)._replace(forbids=denied(gfp))
+
+
 _SCOPED: Final = "in a scope of its limits"
 _LIMITED: Final = NOIO | NORETRY | NOWARN | NOFAIL
 FORMS: Final[dict[str, dict[str, Any]]] = {
@@ -123,10 +139,10 @@ def _variant(model: Model) -> type[Allocator]:
     names = dict(FORMS[model.asks])
     if model.noio_sleeps != (base.BLOCKING == DIRECT_RECLAIM):
         names |= SLEEPS if model.noio_sleeps else SLEEPS_NOT
-    scoped = model.asks == _SCOPED and not issubclass(base, LimitsHandedOn)
+    scoped = model.asks == _SCOPED
     if not names and not scoped:
         return base
-    bases = (LimitsHandedOn, base) if scoped else (base,)
+    bases = (LimitsInScope, base) if scoped else (base,)
     return cast("type[Allocator]", type(base.__name__, bases, {"__slots__": (), **names}))
 
 

@@ -10,7 +10,6 @@ from percpu_reference.variants.fixes.free_chunks import (
     AskForSecond,
 )
 from percpu_reference.variants.fixes.freed_run import ChunkRelativeEnd, WholeFreedRun
-from percpu_reference.variants.fixes.limits import LimitsHandedOn
 from percpu_reference.variants.fixes.rejoin import RejoinBeforeCounting
 from percpu_reference.variants.fixes.relegated import BackFromRelegation
 from percpu_reference.variants.fixes.right_edge import RightEdgeKept
@@ -24,7 +23,6 @@ __all__ = [
     "AskForSecond",
     "BackFromRelegation",
     "ChunkRelativeEnd",
-    "LimitsHandedOn",
     "OrderedScanHint",
     "RejoinBeforeCounting",
     "RightEdgeKept",
