@@ -102,6 +102,7 @@ def test_run_vectors_at_every_level() -> None:
         assert found["geometry"]["reserved"] == 8192
 
 
+@pytest.mark.deep
 def test_run_a_folder_of_vectors() -> None:
     found = read_json("run", SHIPPED, "--contracts", "off")
     assert found["operations"] == 6035
@@ -323,6 +324,7 @@ def test_bench(short: Path) -> None:
     assert only["checksums_agree"]
 
 
+@pytest.mark.deep
 def test_bench_names_the_vectors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(data, "shared", lambda name: [])
     (tmp_path / "01-other-u64.jsonl.gz").write_bytes(SMALL.read_bytes())

@@ -89,6 +89,7 @@ def test_what_is_equal_is_named(tmp_path: Path) -> None:
 
 
 @needs_tree
+@pytest.mark.deep
 def test_harmless_change_differs_agrees_again_and_breaks_nothing(tmp_path: Path) -> None:
     arguments = ("--count", "1500", "--jobs", "1", "--backing", "vm")
     report = report_of(changed(tmp_path, HALF), tmp_path, *arguments, differs=True)
@@ -126,6 +127,7 @@ def test_broken_clause_is_told_from_a_difference(tmp_path: Path) -> None:
 
 
 @needs_tree
+@pytest.mark.deep
 def test_fix_is_known_again(tmp_path: Path) -> None:
     (patch,) = PATCHES.glob("L5-*.patch")
     arguments = ("--count", "600", "--jobs", "1", "--backing", "vm", "--patch", str(patch))
@@ -148,6 +150,7 @@ def test_kernel_that_stops_ends_the_run(tmp_path: Path) -> None:
 
 
 @needs_tree
+@pytest.mark.deep
 def test_tree_without_km_is_compared_with_vm(tmp_path: Path) -> None:
     top = changed(tmp_path)
     (top / BACKINGS["km"]).unlink()
@@ -177,6 +180,7 @@ WARNS = """\
 
 
 @needs_tree
+@pytest.mark.deep
 def test_compiler_warnings_are_shown_those_of_the_patch_first(tmp_path: Path) -> None:
     extra = Bug("", "pcpu_size_to_slot", r"if \(size ==", "int of_the_tree; if (size ==")
     top = changed(tmp_path, extra)

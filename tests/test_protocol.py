@@ -33,7 +33,7 @@ def enumerated(machine: str, instance: str) -> Enumeration:
 
 @pytest.mark.parametrize(
     ("machine", "instance"),
-    deep_unless(lambda machine, instance: instance != "two actors", sorted(STATES)),
+    deep_unless(lambda _, instance: instance not in ("two actors", "three pages"), sorted(STATES)),
 )
 def test_every_state_keeps_the_invariant(machine: str, instance: str) -> None:
     found = enumerated(machine, instance)

@@ -47,7 +47,7 @@ def compared(into: Path, *edits: Change) -> tuple[Model, Tally]:
 
 
 @pytest.mark.parametrize(
-    "name", deep_unless(lambda name: name in ("linux_6_13", "linux_mm"), [*EDITS])
+    "name", deep_unless(lambda name: name == "linux_6_13", [*EDITS])
 )
 def test_a_tree_is_the_variant_whose_changes_it_has(name: str, tmp_path: Path) -> None:
     model, tally = compared(tmp_path, *EDITS[name])
@@ -121,6 +121,7 @@ def test_a_tree_between_two_behaviours_is_bad_input(tmp_path: Path) -> None:
     assert "found '98304'" in result.output
 
 
+@pytest.mark.deep
 def test_charges_of_whole_pages_and_counters_of_nodes_compile(tmp_path: Path) -> None:
     library = compile_tree(edited(tmp_path / "tree", *PRECHARGED), tmp_path, flags=("-O1",))
     model = probe(library)
@@ -136,6 +137,7 @@ def test_a_named_variant_is_taken_without_probes(tmp_path: Path) -> None:
     assert probe(library, "6.14").declared == ["requests without I/O may sleep (6.15, by backport)"]
 
 
+@pytest.mark.deep
 def test_km_that_counts_every_unit_is_compared_on_one_cpu(tmp_path: Path) -> None:
     tree = edited(tmp_path / "tree", EVERY_UNIT)
     assert counts_every_unit(compile_tree(tree, tmp_path, Form("km"), flags=("-O1",)))

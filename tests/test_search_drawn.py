@@ -69,6 +69,7 @@ def test_what_chance_finds_on_one_tree_is_tried_on_the_other(
     assert not crosses([same], [late, outcome])
 
 
+@pytest.mark.deep
 def test_the_tree_itself_breaks_what_is_known(built: Path) -> None:
     library = search_library(FOUND[-1], built / FOUND[-1].name)
     search = replace(DRAWN, plan=replace(DRAWN.plan, programs=20))

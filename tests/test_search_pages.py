@@ -92,6 +92,7 @@ actors
 
 
 @pytest.mark.skipif(not FOUND, reason=MISSING)
+@pytest.mark.deep
 def test_a_kernel_without_smp_is_searched(built: Path) -> None:
     """Its first chunk, were it wholly free, would be destroyed; an area of boot's keeps it."""
     found = {}
