@@ -59,14 +59,14 @@ def rows(table: list[Row], every: int = 1) -> pytest.MarkDecorator:
 # bugs and what catches them
 
 
-@rows(BUGS)
+@rows(BUGS, every=3)
 def test_bug_is_caught(method: str, text: str, bug: str, said: str) -> None:
     found = hunt(plant(method, text, bug))
     assert found is not None, "no clause was broken"
     assert found.clause in said.split(), found
 
 
-@rows([*REPAIRED, *LIMITS])
+@rows([*LIMITS, *REPAIRED], every=3)
 def test_bug_is_caught_where_the_clause_is_not_given_up(
     method: str, text: str, bug: str, said: str
 ) -> None:

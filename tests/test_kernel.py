@@ -118,6 +118,7 @@ def test_interrupted_run_keeps_what_was_compared(library: Library) -> None:
 UP = Form("km", smp=False)
 
 
+@pytest.mark.deep
 @each_tree
 def test_recorded_vectors_are_written_again(
     archive: Path, folder: Callable[[Path], Path], tmp_path: Path
@@ -356,6 +357,7 @@ def tokens_of_sequences() -> Iterator[Token]:
             yield Token.of("linux_6_12", caught.clause, scenario, (0,) * steps)
 
 
+@pytest.mark.deep
 def test_every_violation_of_the_model_is_the_kernels(folder: Callable[[Path], Path]) -> None:
     confirmed: Counter[str] = Counter()
     for token in (*tokens_of_scenarios(), *tokens_of_sequences()):
@@ -384,7 +386,7 @@ IN_GAPS = {"R1", "R4 creation"}  # cannot show while operations run one after th
 FIRST_SEED = {"R4 creation": 5, "R4 failure": 39}  # which tells the fix, where few do
 
 
-@pytest.mark.parametrize("name", deep_unless(lambda name: name == "L5", FIX_NAMES))
+@pytest.mark.parametrize("name", deep_unless(lambda name: name == "L4", FIX_NAMES))
 def test_patched_kernel_is_the_model_with_the_fix(
     name: str, library: Library, tmp_path: Path
 ) -> None:
@@ -417,7 +419,7 @@ def bugged(bug: Bug, tmp_path: Path) -> Library:
 
 
 @pytest.mark.parametrize(
-    "bug", deep_unless(lambda bug: bug in BUGS[::8], BUGS), ids=lambda bug: bug.name
+    "bug", deep_unless(lambda bug: bug in BUGS[4::12], BUGS), ids=lambda bug: bug.name
 )
 def test_seeded_bug_is_found(bug: Bug, tmp_path: Path) -> None:
     library = bugged(bug, tmp_path)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from depth import deep_unless
 
 from percpu_contracts.index_data import OWNERS, UNLOCKED
 from percpu_contracts.monitor import ClauseViolation
@@ -147,7 +148,7 @@ def fuzzed(variant: type[Allocator], monkeypatch: pytest.MonkeyPatch, _: Path) -
 
 @pytest.mark.parametrize("undone", [False, True], ids=["kept", "undone"])
 @pytest.mark.parametrize("engine", [explored, run, reviewed])
-@pytest.mark.parametrize(("holder", "field"), FIELDS)
+@pytest.mark.parametrize(("holder", "field"), deep_unless(lambda *f: f in FIELDS[::2], FIELDS))
 def test_a_field_written_without_the_lock_is_named(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,

@@ -41,7 +41,9 @@ def test_every_state_keeps_the_invariant(machine: str, instance: str) -> None:
     assert found.states == STATES[machine, instance]
 
 
-@pytest.mark.parametrize("machine", ["linux_6_12", "reference"])
+@pytest.mark.parametrize(
+    "machine", deep_unless(lambda name: name == "reference", ["linux_6_12", "reference"])
+)
 def test_every_action_fires(machine: str) -> None:
     assert enumerated(machine, "three pages").never == []
 
@@ -115,7 +117,9 @@ POSTED = {
 }
 
 
-@pytest.mark.parametrize("clause", POSTED)
+@pytest.mark.parametrize(
+    "clause", deep_unless(lambda clause: clause not in ("TLB-1", "POP-2"), POSTED)
+)
 def test_the_posting_breaks(clause: str) -> None:
     machine = MACHINES["rfc_1"]
     alone = replace(machine, clauses={clause: machine.clauses[clause]}, steps={})

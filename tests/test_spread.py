@@ -179,7 +179,10 @@ def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
 SHARED_OUT = ("--jobs", "2")
 C10 = str(data.folder("bench") / "c10.ops.gz")
 LONG = [
-    pytest.param(("review", "--variant", "reference", "--deep", *SHARED_OUT), id="review"),
+    pytest.param(
+        ("review", "--variant", "reference", "--deep", *SHARED_OUT),
+        id="review", marks=pytest.mark.deep,
+    ),
     pytest.param(("run", C10, "--contracts", "full"), id="run"),
     *(
         pytest.param(words, id=" ".join(words[:2]), marks=pytest.mark.deep)

@@ -486,6 +486,7 @@ def test_a_run_of_probes_without_any_area_free_is_refused(tmp_path: Path) -> Non
         read_run(stripped(tmp_path, lambda e: e["op"] == "k_farea"))
 
 
+@pytest.mark.deep
 def test_a_changed_flag_in_a_state_is_seen(tmp_path: Path) -> None:
     run = copied(tmp_path, CGROUPS)
     flag = "pcpu_atomic_alloc_failed="
@@ -505,6 +506,7 @@ def test_without_probes_timings_are_inferred_and_shown(tmp_path: Path) -> None:
     assert report.undetermined and report.start_hints == 0
 
 
+@pytest.mark.deep
 def test_without_the_first_allocations_a_recorded_state_begins(tmp_path: Path) -> None:
     report = conform_trace(stripped(tmp_path, lambda e: "pre" in e))
     assert report.start == "the recorded state boot"

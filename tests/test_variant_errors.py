@@ -183,7 +183,10 @@ def table(faults: dict[str, str]) -> list[Any]:
     more = {("review", "in a loop of ours"), ("run fully", "in a loop of ours"),
             ("review", "by what it keeps"), ("cross-check", "by what it keeps")}  # fmt: skip
     return [
-        pytest.param(name, fault, marks=[pytest.mark.deep] if name in SLOW else [])
+        pytest.param(
+            name, fault,
+            marks=[pytest.mark.deep] if name in SLOW or (name, fault) in more else [],
+        )
         for name in COMMANDS for fault in faults
         if name in ("run", "show", "explore", "replay") or fault in few or (name, fault) in more
     ]  # fmt: skip

@@ -165,6 +165,7 @@ def test_a_seed_repeats_and_another_differs(small: Workload) -> None:
     assert runs[0].memory == runs[1].memory != runs[2].memory
 
 
+@pytest.mark.deep
 def test_a_player_without_gaps_is_the_machine(small: Workload) -> None:
     played, plain = (build("linux_6_12", small.geometry) for _ in range(2))
     Player(played, QUIET).play(small.operations)
@@ -362,6 +363,7 @@ def test_removal_too_far_from_the_kernel(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "removed too far" in result.output
 
 
+@pytest.mark.deep
 def test_cost_command(tmp_path: Path) -> None:
     svg = tmp_path / "x.svg"
     chosen = ("--variant", "rfc_1", "--variant", "linux_6_12")
