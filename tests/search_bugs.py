@@ -98,7 +98,7 @@ EDITS = (
           "if (pcpu_nr_empty_pop_pages < 2 * PCPU_EMPTY_POP_PAGES_HIGH)"),
     _edit("BAL-7", "pages", "the work populates one page less", "pcpu_balance_populated",
           r"clamp\(PCPU_EMPTY_POP_PAGES_HIGH -", "clamp(PCPU_EMPTY_POP_PAGES_HIGH - 1 -"),
-    _edit("SLOT-1 LIST-4", "quarters", "a chunk's slot is by its free bytes", "pcpu_chunk_slot",
+    _edit("SLOT-1 LIST-4", "drawn", "a chunk's slot is by its free bytes", "pcpu_chunk_slot",
           r"chunk_md->contig_hint \* PCPU_MIN_ALLOC_SIZE", "chunk->free_bytes"),
     _edit("POP-3", "crumbs", "nr_populated of a chunk forgotten", "pcpu_chunk_populated",
           r"chunk->nr_populated \+= nr"),

@@ -425,7 +425,8 @@ def test_seeded_bug_is_found(bug: Bug, tmp_path: Path) -> None:
     library = bugged(bug, tmp_path)
     if bug.gaps or bug.clause:
         tally = drawn(library, Model(), range(5), schedules=100)
-        assert not bug.clause or bug.clause in tally.broken
+        # behind a difference a schedule is not judged: a search of the edit names its clause
+        assert not bug.clause or bug.clause in tally.broken or tally.found_schedule is not None
     else:
         tally = drawn(library, Model(), range(30), cases=10, operations=800)
     assert tally.differs
@@ -436,6 +437,8 @@ def test_seeded_bug_is_found(bug: Bug, tmp_path: Path) -> None:
 
 
 ALL_EDITS = dict.fromkeys((*BUGS, *(edit.bug for edit in EDITS)))
+NOT_IN_LISTS = {"relocates isolated chunks"}
+"""Edits that a schedule shows, or a search of the tree."""
 IN_LISTS = [bug for bug in ALL_EDITS if not bug.gaps and not bug.clause]
 
 
@@ -446,9 +449,10 @@ def test_shrunk_case_is_short(
 ) -> None:
     monkeypatch.setattr(differential, "TRIES", 2000)
     tally = drawn(bugged(bug, tmp_path), Model(), range(12), cases=4, operations=1000)
-    if tally.found is None:
-        pytest.skip("lists of operations show no difference: a schedule does, or the search of it")
-    assert len(tally.found.case.operations) <= 20
+    assert (tally.found is None) is (bug.name in NOT_IN_LISTS)
+    if tally.found is not None:
+        stopped = bool(tally.found.stopped)  # by the number of tries, which is said
+        assert len(tally.found.case.operations) <= (40 if stopped else 20)
 
 
 @pytest.mark.parametrize(

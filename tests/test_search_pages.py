@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from depth import deep_unless
 from kernel_trees import FOUND, MISSING, tree_of
-from searched_trees import SEARCHES, outcome_of
+from searched_trees import FEWEST, SEARCHES, outcome_of
 
 from percpu_proofs.commands.review_tree import searches_for
 from percpu_proofs.explore.scenario_file import parse_scenario
@@ -76,7 +76,9 @@ def test_what_6_12_breaks_at_larger_pages(
         search = shallower(shallower(search))
     outcome = outcome_of(tree_of(FOUND[-1]), built / f"paged-{page}", search)
     assert outcome.complete
-    assert {clause: e.length for clause, e in outcome.examples.items()} == broken
+    found = {clause: e.length for clause, e in outcome.examples.items()}
+    assert broken.items() <= found.items()
+    assert found.keys() <= FEWEST.keys()
 
 
 SCENARIO = """\

@@ -14,6 +14,7 @@ from percpu_contracts.cost import depopulated_come_late
 from percpu_contracts.history import History
 from percpu_proofs.headline.interleaving import Player, Schedule
 from percpu_proofs.headline.workload import Workload
+from percpu_proofs.inputs import InputError
 from percpu_reference.chunk import Chunk
 from percpu_reference.variants import Allocator, build, variant_class
 from percpu_spec.geometry import Geometry
@@ -27,6 +28,7 @@ SHAPES = {"last page in use": PINNED - 1, "last page free": 0}
 rfc_1 never releases a range that reaches the last page (RCL-4), nor does rfc_1_reviewed. In the
 second shape they therefore have populated room in every drained chunk, to be found by walking.
 """
+_MOST_RUNS = 1000
 GEOMETRY = Geometry(reserved=0)  # 16 pages a unit
 
 
@@ -211,5 +213,11 @@ def burst(variant: str, state: str, allocator: Subject) -> Burst:
 
 
 def _settle(allocator: Subject) -> None:
+    """Run the work until it asks for no more. Raises InputError where it goes on (BAL-3)."""
+    runs = 0
     while allocator.work_pending:
         allocator.balance()
+        runs += 1
+        if runs > _MOST_RUNS:
+            expected = "balance work that ends, while chunks are drained (BAL-3)"
+            raise InputError("workload cost", None, expected, f"{runs} runs, and more asked for")

@@ -266,6 +266,7 @@ int percpu_search_enabled(int node, int *labels)
     if (percpu_all_done() && (percpu_plan.open || !count)) {
         come_to_rest(node, -1);
         percpu_image_load();
+        percpu_remember(); // the chunks of this state, not of one on the way to rest
     }
     if (!count && stuck())
         enter_trouble(node, -1, false, "BAL-3: what is under way can never go on");
