@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from depth import deep_unless
 from kernel_trees import FOUND, MISSING, tree_of
 from searched_trees import changed, first_in_work, write_patch
 
@@ -14,6 +15,7 @@ from percpu_proofs.cli import main
 from percpu_proofs.headline.examined import GEOMETRY, SHAPES, Burst, piles, piles_on
 from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel.examined import ExaminedKernel, compile_examined
+from percpu_proofs.kernel.instance import KernelStopped
 from percpu_proofs.kernel.tree import Tree
 
 pytestmark = pytest.mark.skipif(not FOUND, reason=MISSING)
@@ -51,8 +53,8 @@ def test_the_command_shows_both_trees(tmp_path: Path) -> None:
     assert f"{tree_of(FOUND[-1]).name}, patched breaks COST-1, not expected" in shown.output
     stops = write_patch(tmp_path / "stops.patch", first_in_work("BUG();"))
     done = CliRunner().invoke(main, (*source[:4], "--patch", str(stops)))
-    assert done.exit_code == 2
-    assert "a tree that goes on while chunks are drained" in done.output
+    assert done.exit_code == 1
+    assert "patched stops while chunks are drained: " in done.output
 
 
 def test_a_tree_whose_calls_cannot_be_counted_is_named(tmp_path: Path) -> None:
@@ -61,3 +63,26 @@ def test_a_tree_whose_calls_cannot_be_counted_is_named(tmp_path: Path) -> None:
     )
     with pytest.raises(InputError, match="pcpu_find_block_fit"):
         compile_examined(tree, tmp_path)
+
+
+ENDLESS = {
+    "asks for itself": (
+        first_in_work("pcpu_schedule_balance_work();"),
+        "balance work asks for itself without end",
+    ),
+    "within a call": (
+        lambda text: text.replace(
+            "&pcpu_chunk_lists[pcpu_sidelined_slot]);\n\t}\n}",
+            "&pcpu_chunk_lists[pcpu_to_depopulate_slot]);\n\t}\n}",
+        ),
+        "a loop that does not end",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", deep_unless(lambda name: name == "within a call", ENDLESS))
+def test_work_without_end_is_told(name: str, tmp_path: Path) -> None:
+    """Neither Python's loop nor one in the tree's code hangs the tool."""
+    change, said = ENDLESS[name]
+    with pytest.raises(KernelStopped, match=said):
+        _bursts(changed(tmp_path / "tree", change), tmp_path)

@@ -188,7 +188,8 @@ class Comparison:
             yield "declared, seen", shown
         if tally.cases:
             yield "operations", tally.operations
-            yield "cases", f"{tally.cases} in {len(tally.geometries)} geometries"
+            yield "cases", tally.cases
+            yield "geometries", len(tally.geometries)
             yield "chunks at most", tally.chunks
         if tally.schedules:
             yield "schedules", f"{tally.schedules} of {tally.steps} steps"

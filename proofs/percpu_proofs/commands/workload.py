@@ -144,18 +144,19 @@ def cost(
     Requests of a page are made one after another until none is populated any more; the balance
     work does not run in between. Exit 1 if a variant breaks COST-1 that does not declare it.
     With --source it is the tree's own code that is asked, patched and not, beside the variants
-    that are named.
+    that are named; exit 1 if it stops.
     """
     chosen = names or (tuple(VARIANTS) if tree is None else ())
     classes = {name: variant_class(name) for name in chosen}
     state = None if workload_name is None else load(workload_name)
     bursts: list[Burst] = []
     later: list[Burst] = []
+    stopped: dict[str, str] = {}
     interrupted = False
     total = len(chosen) * (1 if state is None else 2)
     try:
         if tree is not None:
-            bursts += _on_trees(tree)
+            bursts += _on_trees(tree, stopped)
         with output.progress_bar("cost") as bar:
             for name in chosen:
                 bursts += piles(name)
@@ -181,17 +182,24 @@ def cost(
                 "after": {b.variant: b.as_json() for b in later},
                 "workload": workload_name,
                 "breaking": list(breaking),
-                "ok": not unexpected and not interrupted,
+                "stopped": stopped,
+                "ok": not unexpected and not stopped and not interrupted,
                 "interrupted": interrupted,
             }
         )
     else:
-        figures.show_cost(output.console(), bursts, later, workload_name, unexpected)
-    _end(interrupted, ok=not unexpected, svg=svg, drawing=cost_svg(bursts))
+        out = output.console()
+        figures.show_cost(out, bursts, later, workload_name, unexpected)
+        for name, why in stopped.items():
+            out.print(Text(f"{name} stops while chunks are drained: {why}", "bold red"))
+    _end(interrupted, ok=not unexpected and not stopped, svg=svg, drawing=cost_svg(bursts))
 
 
-def _on_trees(chosen: ChosenTree) -> list[Burst]:
-    """Return the bursts of a tree, and of the patched one if there are patches."""
+def _on_trees(chosen: ChosenTree, stopped: dict[str, str]) -> list[Burst]:
+    """Return the bursts of a tree, and of the patched one if there are patches.
+
+    Which of them stops, and why, is entered.
+    """
     bursts: list[Burst] = []
     with chosen.compiled() as trees, TemporaryDirectory(prefix="percpu-spec-") as folder:
         for each in trees:
@@ -200,10 +208,10 @@ def _on_trees(chosen: ChosenTree) -> list[Burst]:
             library = compile_examined(each.tree, into, each.stub)
             name = f"Linux {each.tree.name}" + (", patched" if each.name == PATCHED else "")
             try:
-                bursts += piles_on(name, partial(ExaminedKernel, library, GEOMETRY))
-            except KernelStopped as stopped:
-                expected = "a tree that goes on while chunks are drained"
-                raise InputError(each.tree.top, None, expected, str(stopped)) from None
+                for burst in piles_on(name, partial(ExaminedKernel, library, GEOMETRY)):
+                    bursts.append(burst)
+            except KernelStopped as why:
+                stopped[name] = str(why)
     return bursts
 
 

@@ -14,7 +14,7 @@ from percpu_contracts.cost import depopulated_come_late
 from percpu_contracts.history import History
 from percpu_proofs.headline.interleaving import Player, Schedule
 from percpu_proofs.headline.workload import Workload
-from percpu_proofs.inputs import InputError
+from percpu_proofs.kernel.instance import KernelStopped
 from percpu_reference.chunk import Chunk
 from percpu_reference.variants import Allocator, build, variant_class
 from percpu_spec.geometry import Geometry
@@ -213,11 +213,10 @@ def burst(variant: str, state: str, allocator: Subject) -> Burst:
 
 
 def _settle(allocator: Subject) -> None:
-    """Run the work until it asks for no more. Raises InputError where it goes on (BAL-3)."""
+    """Run the work until it asks for no more. Raises KernelStopped where it never does."""
     runs = 0
     while allocator.work_pending:
         allocator.balance()
         runs += 1
         if runs > _MOST_RUNS:
-            expected = "balance work that ends, while chunks are drained (BAL-3)"
-            raise InputError("workload cost", None, expected, f"{runs} runs, and more asked for")
+            raise KernelStopped("BAL-3: balance work asks for itself without end")

@@ -39,6 +39,8 @@ OPERATIONS: Final = 1000
 TRIES: Final = 4000
 """Of leaving something out of a case that shows a difference."""
 TRIES_OF_SCHEDULES: Final = 300
+TRIES_THAT_STOP: Final = 100
+"""Of these, those in which the kernel stops: a loop takes long until it is known to have no end."""
 GRACE: Final = 10.0
 """Seconds that workers get to end the case they are at, when a run is interrupted."""
 
@@ -251,11 +253,18 @@ def shrunk(found: Found) -> Found:
     """Return a difference made small."""
     task, case = found.task, found.case
     judge = task.judge and run_case(task.library, case, task.model) is None
+    stops = 0
 
     def trial(operations: Sequence[Any]) -> int | None:
+        nonlocal stops
+        if stops == TRIES_THAT_STOP:
+            return None
         attempt = Case(case.geometry, list(operations))
         result = run_case(task.library, attempt, task.model, judge=judge, every=judge)
-        return None if result is None else len(result.operations)
+        if result is None:
+            return None
+        stops += result.differences[0].field == "stopped"
+        return len(result.operations)
 
     shrunk_case = shrink(case.geometry, case.operations, trial, TRIES)
     # the trials looked at the last state only: the difference may show before
@@ -265,7 +274,9 @@ def shrunk(found: Found) -> Found:
     last = Case(case.geometry, again.operations)
     return replace(
         found, case=last, difference=again.differences[0], others=again.differences[1:],
-        stopped=shrunk_case.stopped,
+        stopped=f"stopped after {stops} tries in which the kernel stops"
+        if stops == TRIES_THAT_STOP
+        else shrunk_case.stopped,
     )  # fmt: skip
 
 

@@ -66,6 +66,12 @@ static void catch_faults(void)
 }
 
 // A loop may pass through nothing of ours: then a call outlives a timer that rings often.
+#ifdef PERCPU_SEARCH
+enum { EACH = 20000, MOST_RINGS = 5 }; // microseconds of this process; rings within one step
+#else
+enum { EACH = 20000, MOST_RINGS = 10 }; // within one operation
+#endif
+
 static void ring(int number)
 {
     static unsigned long last OUTSIDE, rings OUTSIDE;
@@ -73,47 +79,61 @@ static void ring(int number)
     (void)number;
     rings = inside && entries == last ? rings + 1 : 0;
     last = entries;
-    if (rings > 5)
+    if (rings > MOST_RINGS)
         percpu_stop(PERCPU_ENDLESS, "BAL-3: a loop that does not end");
 }
 
-// Begins and ends a search in a process: a timer rings meanwhile, and faults have a stack of their
-// own, as the actors' are small.
-void percpu_watch(bool on)
+static void set_timer(bool on)
 {
-    static char memory[1 << 16] OUTSIDE;
-    static stack_t stack_before OUTSIDE;
-    const stack_t stack = { .ss_sp = memory, .ss_size = sizeof(memory) };
-    const long each = on ? 20000 : 0; // microseconds
+    const long each = on ? EACH : 0;
     const struct itimerval often = { { 0, each }, { 0, each } };
     struct sigaction action = { .sa_handler = on ? ring : SIG_IGN,
                                 .sa_flags = SA_NODEFER | SA_ONSTACK | SA_RESTART };
 
     sigaction(SIGVTALRM, &action, NULL);
     setitimer(ITIMER_VIRTUAL, &often, NULL);
+}
+
+// Begins and ends a search in a process: the timer rings meanwhile, and faults have a stack of their
+// own, as the actors' are small.
+void percpu_watch(bool on)
+{
+    static char memory[1 << 16] OUTSIDE;
+    static stack_t stack_before OUTSIDE;
+    const stack_t stack = { .ss_sp = memory, .ss_size = sizeof(memory) };
+
+    set_timer(on);
     sigaltstack(on ? &stack : &stack_before, on ? &stack_before : NULL);
     for (size_t i = 0; !on && i < ARRAY_SIZE(faults); i++)
         sigaction(faults[i], &before[i], NULL);
+}
+
+// A call into the kernel begins or ends. A search has its timer all along; other libraries may live
+// side by side, so each has it for as long as a call of its own.
+static void enter(bool on)
+{
+    inside = on;
+    entries++;
+    percpu_budget = BUDGET;
+    percpu_shade(on);
+#ifndef PERCPU_SEARCH
+    set_timer(on);
+#endif
 }
 
 #define ENTER(failed) \
     do { \
         int code_ = sigsetjmp(entry, 0); \
         if (code_) { \
-            inside = 0; \
-            percpu_shade(false); \
+            enter(false); \
             return failed; \
         } \
-        inside = 1; \
-        percpu_shade(true); \
-        entries++; \
-        percpu_budget = BUDGET; \
+        enter(true); \
     } while (0)
 #define LEAVE(value) \
     do { \
         typeof(value) value_ = (value); \
-        inside = 0; \
-        percpu_shade(false); \
+        enter(false); \
         return value_; \
     } while (0)
 
@@ -450,6 +470,7 @@ long percpu_run(const struct percpu_operation *operations, long count, long hand
     ENTER(-1L);
     for (long n = 0; n < count; n++) {
         percpu_budget = BUDGET;
+        entries++;
         percpu_do(&operations[n], &outcome);
     }
     LEAVE(count);
