@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,7 @@ from percpu_proofs.kernel.tree import read_tree
 from percpu_proofs.oplist import parse_operations
 from percpu_proofs.review.trees import TreeCell, changes, verdicts
 
-WHOLE, CUT_OFF = frozenset({"pages"}), frozenset[str]()
+WHOLE, CUT_OFF = {"pages": inf}, {"pages": 2.0}
 
 
 def _example(clause: str, length: int, search: str = "pages") -> TreeExample:
@@ -39,11 +40,13 @@ def _example(clause: str, length: int, search: str = "pages") -> TreeExample:
     return TreeExample(clause, "", length, (), plan, Retraced((), ()), "", search)
 
 
-def _cell(length: int | None, whole: frozenset[str], search: str = "pages") -> dict[str, TreeCell]:
+def _cell(
+    length: int | None, reach: dict[str, float], search: str = "pages"
+) -> dict[str, TreeCell]:
     """Return the cells of a tree that breaks FLT-1 with so many operations, or not at all."""
     example = None if length is None else _example("FLT-1", length, search)
     verdict = "holds" if example is None else "violated"
-    return {"FLT-1": TreeCell("FLT-1", verdict, example=example, whole=whole)}
+    return {"FLT-1": TreeCell("FLT-1", verdict, example=example, reach=reach)}
 
 
 @pytest.mark.parametrize(
@@ -57,6 +60,8 @@ def _cell(length: int | None, whole: frozenset[str], search: str = "pages") -> d
         (_cell(None, CUT_OFF), _cell(3, WHOLE), "open"),  # the base may break it further on
         (_cell(3, WHOLE), _cell(None, CUT_OFF), "open"),  # and so may the patched tree
         (_cell(None, CUT_OFF), _cell(3, WHOLE, "stops at accesses in pages"), "new"),
+        (_cell(None, CUT_OFF), _cell(2, WHOLE), "new"),  # as far as that both came
+        (_cell(2, WHOLE), _cell(None, CUT_OFF), "mended"),
         (_cell(None, WHOLE), _cell(None, WHOLE), None),
     ],
 )  # fmt: skip
@@ -84,7 +89,7 @@ def test_the_search_with_the_fewest_operations_speaks() -> None:
     cell = verdicts(outcomes, "base")["FLT-1"]
     assert cell.example is not None
     assert (cell.example.search, cell.example.length) == ("pairs", 3)
-    assert cell.whole == {"pages", "pairs"}
+    assert cell.reach == {"pages": inf, "pairs": inf}
     assert verdicts(outcomes, "base")["HINT-3"].verdict == "holds"
     assert verdicts(outcomes, "base")["LIST-1"].verdict == "unchecked"
 

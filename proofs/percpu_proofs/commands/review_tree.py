@@ -38,12 +38,14 @@ from percpu_proofs.kernel.search.trees import (
     crosses,
     jobs_for,
     left_out,
+    schedules,
 )
 from percpu_proofs.kernel.workshop import ONE_UNIT
 from percpu_proofs.review.trees import (
     KM_COUNTS,
     Changes,
     TreeCell,
+    broken_on_both,
     changes,
     not_asked,
     undeclared,
@@ -52,6 +54,7 @@ from percpu_proofs.review.trees import (
 from percpu_proofs.spread import spread
 
 REFUSES_NOTHING = "refuses no free that names no live area: such a free is its caller's error"
+_QUICK_NOTED = ("accesses in pages", "accesses in only-isolated")
 MOST_STOPS = 64
 """Places at which actors stand still because a patch makes an access there."""
 
@@ -73,8 +76,8 @@ def searches_for(
         if name not in known:
             raise InputError("--search", None, one_of(name, known), name)
     chosen = [known[name] for name in names or known]
-    if quick:
-        return [shallower(search) for search in chosen if not search.noted]
+    if quick:  # of those that note accesses one of lists and one of schedules are enough
+        return [shallower(one) for one in chosen if not one.noted or one.name in _QUICK_NOTED]
     return [deeper(search) for search in chosen] if deep else chosen
 
 
@@ -118,7 +121,14 @@ def review_trees(
         new = added_accesses(outcomes)
         cells = {tree.name: verdicts(outcomes, tree.name, model.name) for tree in trees}
         unknown = undeclared(cells[trees[-1].name], model.name, trees[0].km_counts)
-    changed = changes(cells[BASE], cells[PATCHED]) if len(trees) > 1 else None
+        changed = changes(cells[BASE], cells[PATCHED]) if len(trees) > 1 else None
+        if changed is not None and not interrupted:
+            examples = {c: cells[PATCHED][c].example for c in broken_on_both(cells)}
+            following = schedules(trees[0], examples)
+            done, interrupted = spread([*following.values()], run, jobs=jobs)
+            if following and not interrupted:
+                both = zip(following, done, strict=True)
+                changed.otherwise.extend(c for c, o in both if c not in o.examples)
     newest = cells[trees[-1].name]
     if not _refused(outcomes):
         lacking |= {one.name: f"the tree {REFUSES_NOTHING}" for one in searches if one.plan.refuses}
@@ -214,6 +224,7 @@ def _show(
             (f"mended by the patch, broken by {name}", changed.mended, cells[BASE]),
             ("broken with fewer operations than before", changed.shorter, newest),
             ("broken with more operations than before", changed.longer, newest),
+            ("broken before too, but not by this schedule", changed.otherwise, newest),
         ]
     else:
         model = trees[0].model()
@@ -235,14 +246,15 @@ def _show(
             example = of[clause].example
             assert example is not None
             mended = changed is not None and clause in changed.mended
-            show_example(out, clause, example, brief=mended)
+            patches = () if of is cells[BASE] else trees[-1].tree.patches
+            show_example(out, clause, example, patches, brief=mended)
     if changed is not None:
         unchanged = ", ".join(changed.unchanged) or "none"
         out.print(f"\nbroken before and after, with as many operations: {unchanged}")
         if changed.open:
             out.print(
                 f"not compared: {', '.join(changed.open)}: broken on one tree; on the other the "
-                "search that shows it did not come to its end",
+                "search that shows it did not come as far",
                 soft_wrap=True,
             )
     output.show_not_asked(out, not_asked(newest))
@@ -296,4 +308,9 @@ def _show_end(
     else:
         end += f"newly broken: {', '.join(wrong) or 'nothing'}"
         end += f"; mended: {', '.join(changed.mended) or 'nothing'}"
+        for what, clauses in (
+            ("with fewer operations", changed.shorter), ("with more", changed.longer),
+            ("otherwise than before", changed.otherwise), ("not compared", changed.open),
+        ):  # fmt: skip
+            end += f"; {what}: {', '.join(clauses)}" if clauses else ""
     out.print(end, style="bold red" if wrong else "bold", soft_wrap=True)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 from rich.console import Console
 
 from percpu_proofs.kernel.search.example import TreeExample
@@ -20,8 +23,18 @@ def name_of(clause: str) -> str:
     return "The kernel stops, or warns of itself" if clause == CRASH else title(clause)
 
 
-def show_example(out: Console, clause: str, example: TreeExample, *, brief: bool = False) -> None:
-    """Print a counterexample: what is wrong, the operations, the steps, and how to replay it."""
+def show_example(
+    out: Console,
+    clause: str,
+    example: TreeExample,
+    patches: Sequence[Path] = (),
+    *,
+    brief: bool = False,
+) -> None:
+    """Print a counterexample: what is wrong, the operations, the steps, and how to replay it.
+
+    patches: those of the tree that it was found on.
+    """
     out.print(f"\n{clause}: {name_of(clause)}", style="bold red")
     out.print(f"  {example.message}", markup=False)
     operations = "; ".join((*example.plan.setup_texts, *example.retraced.operations))
@@ -32,7 +45,8 @@ def show_example(out: Console, clause: str, example: TreeExample, *, brief: bool
     if not brief:
         show_rungs(out, example.retraced)
     if example.token:
-        out.print(f"  percpu-spec replay {example.token} --source TREE", soft_wrap=True)
+        tree = "".join([" --source TREE", *(f" --patch {patch}" for patch in patches)])
+        out.print(f"  percpu-spec replay {example.token}{tree}", markup=False, soft_wrap=True)
     if example.on_model.token:
         out.print(f"  on the model: percpu-spec replay {example.on_model.token}", soft_wrap=True)
     else:
@@ -49,8 +63,8 @@ def show_rungs(out: Console, retraced: Retraced) -> None:
         refused = f", refused: {rung.refused}" if rung.refused else ""
         doing = rung.operation if rung.begins else f"({rung.operation})"
         out.print(
-            f"  {number:3} CPU {rung.actor} {doing:22} {rung.stands}{where}{refused}; "
-            f"M {mutex}, pcpu_nr_empty_pop_pages {rung.float}",
+            f"  {number:3} CPU {rung.actor} {doing:22} {rung.stands}{where}{refused}"
+            + (f"; M {mutex}, pcpu_nr_empty_pop_pages {rung.float}" if rung.memory else ""),
             markup=False, soft_wrap=True,
         )  # fmt: skip
         for line in rung.memory if rung.memory != memory else ():

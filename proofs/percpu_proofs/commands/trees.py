@@ -81,7 +81,7 @@ def explore_tree(scenario: Scenario, chosen: ChosenTree, as_json: bool) -> None:
         )
         for clause, cell in broken.items():
             assert cell.example is not None
-            show_example(out, clause, cell.example)
+            show_example(out, clause, cell.example, tree.tree.patches)
         for said in errors:
             out.print(output.callers_error(said), soft_wrap=True)
         if not broken:
@@ -127,5 +127,7 @@ def replay_on_tree(token: TreeToken, chosen: ChosenTree, as_json: bool) -> None:
         show_rungs(out, shown)
         for clause, wrong in broken.items():
             out.print(f"{clause} broken: {wrong}", style="red", markup=False)
+        if token.clause not in broken:
+            out.print(f"{token.clause} is not broken by this schedule", style="bold")
     if token.clause not in broken:
         raise SystemExit(output.DIFFERS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -11,10 +11,13 @@ from percpu_proofs.kernel.search.example import TreeExample
 from percpu_proofs.kernel.search.job import TreeOutcome
 from percpu_proofs.kernel.search.judge import CRASH
 from percpu_proofs.kernel.search.plans import STOPS
-from percpu_proofs.review.jobs import EXHAUSTIVE
+from percpu_proofs.review.jobs import EXHAUSTIVE, FUZZED
 from percpu_proofs.review.matrix import evidence_of
 from percpu_reference.variants import DEFAULT, variant_class
 from percpu_spec.catalogue import clauses
+
+NO_SITUATION: Final = "its situation occurred in no search of this review"
+NOT_NOTED: Final = "no search of this review notes accesses without locks (`accesses in ...` do)"
 
 
 @dataclass(slots=True)
@@ -26,7 +29,7 @@ class TreeCell:
     reason: str = ""
     evidence: list[dict[str, Any]] = field(default_factory=list)
     example: TreeExample | None = None
-    whole: frozenset[str] = frozenset()  # searches that came to their end
+    reach: Mapping[str, float] = field(default_factory=dict)  # of each search, in operations
     backings: frozenset[str] = frozenset()  # of the searches that break it
 
     def as_json(self) -> dict[str, Any]:
@@ -61,10 +64,10 @@ def verdicts(
     variant: of the model, which counterexamples are taken to.
     """
     mine = [outcome for outcome in outcomes if outcome.job.tree == tree]
-    whole = frozenset(outcome.job.search.name for outcome in mine if outcome.complete)
+    reach = {outcome.job.search.name: outcome.reach for outcome in mine}
     cells = {clause: _cell(clause, mine, variant) for clause in (*clauses(), CRASH)}
     for cell in cells.values():
-        cell.whole = whole
+        cell.reach = reach
     if cells[CRASH].verdict != "violated":
         del cells[CRASH]
     return cells
@@ -77,7 +80,7 @@ def _cell(clause: str, outcomes: Sequence[TreeOutcome], variant: str) -> TreeCel
         if not asked and example is None:
             continue
         evidence.append(
-            {"engine": f"search {outcome.job.search.name}", "rung": EXHAUSTIVE}
+            {"engine": f"search {outcome.job.search.name}", "rung": _rung(outcome)}
             | evidence_of(outcome, asked, violated=example is not None)
         )
         if example is not None:
@@ -88,15 +91,20 @@ def _cell(clause: str, outcomes: Sequence[TreeOutcome], variant: str) -> TreeCel
         return TreeCell(clause, "violated", "", evidence, best, backings=frozenset(backings))
     if evidence:
         return TreeCell(clause, "holds", "", evidence)
-    reason = COMPILED.not_asked().get(clause, "its situation occurred in no search of this review")
-    return TreeCell(clause, "unchecked", reason)
+    missing = NOT_NOTED if clause.startswith("LOCK") else NO_SITUATION
+    return TreeCell(clause, "unchecked", COMPILED.not_asked().get(clause, missing))
+
+
+def _rung(outcome: TreeOutcome) -> str:
+    return FUZZED if outcome.job.search.plan.programs or outcome.job.schedule else EXHAUSTIVE
 
 
 @dataclass(frozen=True, slots=True)
 class Changes:
     """What a patch changes of the verdicts: lists of clauses.
 
-    open: broken on one tree; on the other the search that shows it did not come to its end.
+    open: broken on one tree; on the other the search that shows it did not come as far. otherwise:
+    of those broken on both, what is broken by a schedule that the base survives.
     """
 
     new: list[str] = field(default_factory=list)
@@ -105,17 +113,18 @@ class Changes:
     longer: list[str] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
     open: list[str] = field(default_factory=list)
+    otherwise: list[str] = field(default_factory=list)
 
 
 def changes(base: dict[str, TreeCell], patched: dict[str, TreeCell]) -> Changes:
     """Compare the verdicts on two trees.
 
     What one of them breaks counts as mended by the patch, or as new, only where the search that
-    shows it came to its end on the other too; a search that only the patched tree has is its own.
+    shows it came as far on the other too; a search that only the patched tree has is its own.
     """
     found = Changes()
     unseen, other = (
-        TreeCell("", "unchecked", whole=next(iter(cells.values())).whole)
+        TreeCell("", "unchecked", reach=next(iter(cells.values())).reach)
         for cells in (base, patched)
     )
     for clause in dict.fromkeys([*base, *patched]):
@@ -125,13 +134,28 @@ def changes(base: dict[str, TreeCell], patched: dict[str, TreeCell]) -> Changes:
             where = found.shorter if difference < 0 else found.longer
             (where if difference else found.unchanged).append(clause)
         elif now.example is not None:
-            search = now.example.search
-            compared = search in was.whole or search.startswith(STOPS)
+            compared = _came_to(now.example, was) or now.example.search.startswith(STOPS)
             (found.new if compared else found.open).append(clause)
         elif was.example is not None:
-            compared = was.example.search in now.whole
+            compared = _came_to(was.example, now)
             (found.mended if compared else found.open).append(clause)
     return found
+
+
+def broken_on_both(cells: Mapping[str, Mapping[str, TreeCell]]) -> list[str]:
+    """Return the clauses that every tree breaks, but those of accesses, which are told by line."""
+    first, *others = cells.values()
+    return [
+        clause
+        for clause, cell in first.items()
+        if cell.example is not None and not clause.startswith("LOCK")
+        and all(clause in of and of[clause].example is not None for of in others)
+    ]
+
+
+def _came_to(example: TreeExample, other: TreeCell) -> bool:
+    """Whether the search that shows an example would have shown it on the other tree."""
+    return other.reach.get(example.search, 0) >= max(example.length, 1)
 
 
 KM_COUNTS: Final = frozenset({"FLT-1", "POP-1", "POP-3"})

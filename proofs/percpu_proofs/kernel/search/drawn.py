@@ -72,3 +72,5 @@ def draw(search: CompiledSearch, seed: str) -> Iterator[int]:
             if count == _MOST_STEPS:
                 break
         yield number
+        if search.tally.full:
+            break

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any, Final, NamedTuple
 
 from percpu_proofs.inputs import InputError
@@ -58,6 +59,8 @@ class TreeOutcome:
     interrupted: bool = False
     kernel_stops: int = 0  # steps in which it stopped; nothing behind them was searched
     endless: int = 0  # steps of the kernel's that had to be stopped
+    cut_off: bool = False  # what is behind a stop, or an operation without end, was not searched
+    ended: bool = False  # with its process, so that nothing is known of it
     seconds: float = 0.0
     accesses: list[Noted] = field(default_factory=list)
 
@@ -69,6 +72,8 @@ class TreeOutcome:
             return f"{len(self.job.schedule)} steps that were drawn on the other tree"
         if self.complete:
             return self.job.search.bound
+        if self.ended:
+            return f"{self.job.search.bound}; its process ended"
         why = f"stopped at {plan.most_states:,} states"
         if self.interrupted:
             why = "interrupted"
@@ -79,6 +84,13 @@ class TreeOutcome:
         if plan.longest:
             return f"{self.job.search.bound}; {why}, whole up to {self.operations} operations"
         return f"{self.job.search.bound}; {why}"
+
+    @property
+    def reach(self) -> float:
+        """How many operations it takes at most to break what it has looked for."""
+        if self.complete:
+            return inf
+        return self.operations if self.job.search.plan.longest and not self.cut_off else 0
 
 
 def run(job: TreeJob) -> TreeOutcome:
@@ -106,7 +118,7 @@ def run(job: TreeJob) -> TreeOutcome:
     if result is None and child.exitcode == -signal.SIGKILL and not interrupted:
         raise InputError("memory", None, f"enough for the search {job.search.name}")
     if result is None:
-        result = TreeOutcome(job, Counter({CRASH: 1}), interrupted=interrupted)
+        result = TreeOutcome(job, Counter({CRASH: 1}), interrupted=interrupted, ended=True)
         if not interrupted:
             result.examples[CRASH] = _taken_down(job, child.exitcode)
     return result
@@ -136,11 +148,12 @@ def searched(job: TreeJob, on_slice: Callable[[Any], None] = lambda tally: None)
         search = CompiledSearch(job.library, job.search.plan)
     except KernelStopped as stopped:
         message = f"the kernel stops in the setup: {stopped}"
+        outcome.ended = True
         outcome.examples[CRASH] = of_process(job.search, message)
         return outcome
     best: dict[str, _Best] = {}
     with search:
-        judge = Judge(search)
+        judge = Judge(search, noted=job.search.noted)
         try:
             for _ in _slices(search, job):
                 for broken in judge.look():
@@ -187,7 +200,8 @@ def _count(search: CompiledSearch, outcome: TreeOutcome, *, cut_off: bool) -> No
     outcome.endless, outcome.kernel_stops = tally.endless, tally.kernel_stops
     drawn = bool(plan.programs or outcome.job.schedule) and not tally.full
     done = not outcome.interrupted if drawn else bool(tally.complete)
-    outcome.complete = done and not cut_off and not tally.kernel_stops
+    outcome.cut_off = cut_off or bool(tally.kernel_stops)
+    outcome.complete = done and not outcome.cut_off
     outcome.schedules = tally.schedules
 
 

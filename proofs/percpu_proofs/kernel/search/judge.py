@@ -63,10 +63,14 @@ class Place:
 
 
 class Judge:
-    """Asks the clauses of what a search meets. `judged` counts how often each was asked."""
+    """Asks the clauses of what a search meets. `judged` counts how often each was asked.
 
-    def __init__(self, search: CompiledSearch) -> None:
+    noted: accesses without pcpu_lock are, so that LOCK-1 and LOCK-2 are asked.
+    """
+
+    def __init__(self, search: CompiledSearch, *, noted: bool = False) -> None:
         self.search = search
+        self.noted = noted
         self.geometry = search.geometry
         self.layout = Layout(search.lib, self.geometry)
         self.judged: Counter[str] = Counter()
@@ -182,8 +186,9 @@ class Judge:
 
     def _watched(self, move: Move) -> Iterator[Judged]:
         """Yield what the stubs watch in a step; what they see is a trouble of its own."""
-        yield "LOCK-1", None
-        yield "LOCK-2", None
+        if self.noted:
+            yield "LOCK-1", None
+            yield "LOCK-2", None
         if move.entry.chunk >= 0:
             yield "API-6", None
             if self._history.given_back:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -21,6 +21,7 @@ from percpu_proofs.kernel.model import Model, probe
 from percpu_proofs.kernel.patch import apply_patch
 from percpu_proofs.kernel.search.accesses import Access, Noted
 from percpu_proofs.kernel.search.compiled import SearchPlan
+from percpu_proofs.kernel.search.example import TreeExample
 from percpu_proofs.kernel.search.job import TreeJob, TreeOutcome
 from percpu_proofs.kernel.search.plans import TreeSearch
 from percpu_proofs.kernel.search.refusal import refuses
@@ -152,6 +153,18 @@ def crosses(trees: Sequence[CompiledTree], outcomes: Sequence[TreeOutcome]) -> l
                     search = replace(outcome.job.search, plan=example.plan)
                     library = tree.library(search)
                     jobs.append(TreeJob(tree.name, library, search, schedule=example.labels))
+    return jobs
+
+
+def schedules(tree: CompiledTree, examples: Mapping[str, TreeExample | None]) -> dict[str, TreeJob]:
+    """Return for each clause the job that follows its counterexample on a tree."""
+    jobs = {}
+    for clause, example in examples.items():
+        if example is not None and example.labels and not example.plan.stops_at:
+            search = TreeSearch(example.search, clause, example.plan)
+            jobs[clause] = TreeJob(
+                tree.name, tree.library(search), search, schedule=example.labels
+            )
     return jobs
 
 
