@@ -84,6 +84,32 @@ def test_a_kernel_that_takes_its_process_down_is_a_finding(built: Path, tmp_path
     assert not outcome.complete
 
 
+DEEP = """static noinline int pcpu_deep(int n)
+{
+	volatile char big[1000];
+
+	big[n % 1000] = 1;
+	return pcpu_deep(n + 1) + big[n % 1000];
+}
+
+"""
+
+
+def deep_in_work(text: str) -> str:
+    """Return the allocator with a recursion without end in its work."""
+    head = "static void pcpu_balance_workfn"
+    return first_in_work("pcpu_deep(0);")(text).replace(head, DEEP + head, 1)
+
+
+@pytest.mark.deep
+def test_a_stack_that_overflows_is_told_with_its_line(built: Path, tmp_path: Path) -> None:
+    tree = changed(tmp_path / "tree", deep_in_work)
+    search = replace(SEARCHES["pages"], plan=replace(SEARCHES["pages"].plan, longest=2))
+    example = outcome_of(tree, built / tmp_path.name, search).examples["BUG"]
+    assert example.message == "a stack overflow"
+    assert example.retraced.rungs[-1].function == "pcpu_deep"
+
+
 _DEADLY = {
     "BAL-3": "while (chunk->free_bytes == pcpu_unit_size) barrier();",
     "BUG": "if (chunk->free_bytes == pcpu_unit_size) *(volatile int *)0 = 1;",
@@ -102,6 +128,9 @@ def test_a_patch_that_loops_or_crashes_is_a_finding(what: str, built: Path, tmp_
     assert outcome.examples.keys() & {what.partition(" ")[0], "BUG"}
     assert not outcome.complete
     assert all(e.retraced.operations for e in outcome.examples.values())
+    for clause in outcome.examples.keys() & {"BAL-3", "BUG"}:
+        rung = outcome.examples[clause].retraced.rungs[-1]
+        assert rung.function and rung.line.startswith("mm/percpu"), rung
 
 
 def _review(*arguments: str) -> tuple[int, dict[str, Any]]:

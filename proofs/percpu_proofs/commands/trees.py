@@ -13,6 +13,7 @@ from percpu_proofs.kernel.instance import KernelStopped
 from percpu_proofs.kernel.search.compiled import CompiledSearch
 from percpu_proofs.kernel.search.example import broken_by
 from percpu_proofs.kernel.search.job import TreeJob, run
+from percpu_proofs.kernel.search.judge import CRASH
 from percpu_proofs.kernel.search.plans import TreeSearch, of_scenario
 from percpu_proofs.kernel.search.refusal import refuses
 from percpu_proofs.kernel.search.retrace import retrace
@@ -105,7 +106,8 @@ def replay_on_tree(token: TreeToken, chosen: ChosenTree, as_json: bool) -> None:
         try:
             with CompiledSearch(library, token.plan) as compiled:
                 broken = broken_by(compiled, library, token.labels, accesses=noted)
-                shown = retrace(compiled, library, token.labels)
+                rest = token.clause in ("BAL-3", CRASH)
+                shown = retrace(compiled, library, token.labels, rest=rest)
         except KernelStopped as stopped:
             expected = "a setup that the tree survives"
             raise InputError("token", None, expected, str(stopped)) from None

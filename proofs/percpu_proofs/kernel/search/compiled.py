@@ -213,6 +213,14 @@ class CompiledSearch:
         """Go to where labels lead; return whether the kernel came there."""
         return bool(self.lib.percpu_search_replay(list(labels), len(labels)) == len(labels))
 
+    def comes_to_rest(self, labels: Sequence[int]) -> bool:
+        """Go to where labels lead and let the work run alone; return whether labels lead there."""
+        can = self.replay(labels)
+        self.lib.percpu_nr_stop_trace = 0
+        if can:
+            self.lib.percpu_search_enabled(0, self.ffi.new("int[512]"))
+        return can
+
     def operation(self, actor: int) -> tuple[str, int, int, int, bool, int]:
         """Return the operation of an actor under way or just ended; its handle is the library's."""
         entry = self.ffi.new("struct percpu_operation *")
@@ -248,5 +256,12 @@ class CompiledSearch:
         """
         addresses, point = self.ffi.new("unsigned long[32]"), self.ffi.new("int *")
         count = self.lib.percpu_search_trace(actor, addresses, 32, point)
-        base = self.lib.percpu_base()
-        return point[0], [addresses[i] - base for i in range(count)]
+        return point[0], self._offsets(addresses, count)
+
+    def stop_trace(self) -> list[int]:
+        """Return the same offsets of the functions in which the kernel stopped last."""
+        return self._offsets(self.lib.percpu_stop_trace, self.lib.percpu_nr_stop_trace)
+
+    def _offsets(self, addresses: Any, count: int) -> list[int]:
+        base = self.lib.percpu_base()  # the outermost frame returns to nowhere, or into libc
+        return [addresses[i] - base for i in range(count) if addresses[i] > base]

@@ -54,7 +54,7 @@ def example(library: Library, search: TreeSearch, broken: Broken, labels: Labels
     if search.plan.programs:
         labels, wrong = _small(library, plan, broken, labels)
     with CompiledSearch(library, plan) as compiled:
-        shown = retrace(compiled, library, labels)
+        shown = retrace(compiled, library, labels, rest=broken.rest)
         length = operations_of(compiled, labels)
     token = str(TreeToken(broken.clause, library.release, plan, labels))
     return TreeExample(broken.clause, wrong, length, labels, plan, shown, token, search.name)

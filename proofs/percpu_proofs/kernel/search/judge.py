@@ -43,13 +43,14 @@ CRASH: Final = "BUG"
 class Broken(NamedTuple):
     """A clause broken in a state of the search: the state it was left from, and by which step.
 
-    label None: in the state itself.
+    label None: in the state itself, or with rest, by the work that goes on from there alone.
     """
 
     clause: str
     wrong: str
     node: int
     label: int | None
+    rest: bool = False
 
 
 @dataclass(slots=True)
@@ -106,7 +107,8 @@ class Judge:
             if not sep or clause not in clauses():
                 clause, wrong = CRASH, text
             self.judged[clause] += 1
-            yield Broken(clause, wrong, trouble.node, None if trouble.label < 0 else trouble.label)
+            rest = trouble.label < 0
+            yield Broken(clause, wrong, trouble.node, None if rest else trouble.label, rest)
         place.troubles = tally.troubles
 
     def state(self, number: int) -> State:

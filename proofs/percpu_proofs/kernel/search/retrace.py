@@ -57,8 +57,13 @@ class Retraced:
     stopped: str = ""  # why the kernel went no further than this
 
 
-def retrace(search: CompiledSearch, library: Library, labels: Sequence[int]) -> Retraced:
-    """Run a schedule again. Handles are numbered as they are allocated into."""
+def retrace(
+    search: CompiledSearch, library: Library, labels: Sequence[int], *, rest: bool = False
+) -> Retraced:
+    """Run a schedule again. Handles are numbered as they are allocated into.
+
+    rest: what is wrong is how the work goes on from there, alone.
+    """
     numbers = dict(search.handles)
     layout = Layout(search.lib, search.geometry)
     operations: list[str] = []
@@ -73,7 +78,8 @@ def retrace(search: CompiledSearch, library: Library, labels: Sequence[int]) -> 
             if actor not in under_way:
                 under_way[actor] = _began(search, actor, numbers)
                 operations.append(under_way[actor])
-            rows.append((actor, under_way[actor], labels[count - 1], points.DONE, [], None))
+            label, where = labels[count - 1], search.stop_trace()
+            rows.append((actor, under_way[actor], label, points.DONE, where, None))
             break
         actor = search.lib.percpu_mover
         begins = _begins(search, labels[count - 1], actor in under_way)
@@ -84,6 +90,8 @@ def retrace(search: CompiledSearch, library: Library, labels: Sequence[int]) -> 
         rows.append((actor, under_way[actor], labels[count - 1], point, addresses, state))
         if point == points.DONE and search.plan.longest:
             del under_way[actor]
+    if rest and not stopped and search.comes_to_rest(labels):
+        rows.append((0, "b", WORK, points.DONE, search.stop_trace(), None))
     places = places_of(library.path, [a for row in rows for a in row[4]])
     return Retraced(tuple(operations), tuple(_rungs(search, rows, places)), stopped)
 

@@ -13,6 +13,7 @@ static void percpu_examine(const struct pcpu_chunk *chunk); // a tree may be cha
 #include <setjmp.h>
 #include <signal.h>
 #include <sys/time.h>
+#include <ucontext.h>
 
 #if defined(__SANITIZE_ADDRESS__)
 #define SANITIZED 1
@@ -38,16 +39,41 @@ static sigjmp_buf entry OUTSIDE;
 static volatile sig_atomic_t inside OUTSIDE;
 static volatile unsigned long entries OUTSIDE; // calls so far
 
-void percpu_stop(int code, const char *what)
+static void __attribute__((noreturn)) stop(int code, const char *what)
 {
     strncpy(percpu_reason, what, sizeof(percpu_reason) - 1);
     siglongjmp(entry, code);
 }
 
-static void fault(int number)
+void percpu_stop(int code, const char *what)
 {
+    percpu_note_stop(0, __builtin_frame_address(0));
+    stop(code, what);
+}
+
+static void __attribute__((noreturn)) stop_in_signal(int code, const char *what, const void *context)
+{
+    const mcontext_t *at = &((const ucontext_t *)context)->uc_mcontext;
+
+#if defined(__x86_64__)
+    enum { RBP = 10, RIP = 16 }; // <ucontext.h> names them for GNU sources alone
+
+    percpu_note_stop((unsigned long)at->gregs[RIP] + 1, (void *)at->gregs[RBP]);
+#elif defined(__aarch64__)
+    percpu_note_stop(at->pc + 1, (void *)at->regs[29]);
+#else
+    (void)at;
+#endif
+    stop(code, what);
+}
+
+static void fault(int number, siginfo_t *info, void *context)
+{
+    const char *what = number == SIGABRT ? "a corrupt heap" : "a bad address";
+
     if (inside)
-        percpu_stop(PERCPU_FAULT, number == SIGABRT ? "a corrupt heap" : "a bad address");
+        stop_in_signal(PERCPU_FAULT, percpu_is_below_stack(info->si_addr) ? "a stack overflow" : what,
+                       context);
     signal(number, SIG_DFL);
     raise(number);
 }
@@ -57,7 +83,8 @@ static struct sigaction before[ARRAY_SIZE(faults)] OUTSIDE; // what these did in
 
 static void catch_faults(void)
 {
-    struct sigaction action = { .sa_handler = fault, .sa_flags = SA_NODEFER | SA_ONSTACK };
+    struct sigaction action = { .sa_sigaction = fault,
+                                .sa_flags = SA_NODEFER | SA_ONSTACK | SA_SIGINFO };
 
     if (SANITIZED)
         return;
@@ -72,25 +99,27 @@ enum { EACH = 20000, MOST_RINGS = 5 }; // microseconds of this process; rings wi
 enum { EACH = 20000, MOST_RINGS = 10 }; // within one operation
 #endif
 
-static void ring(int number)
+static void ring(int number, siginfo_t *info, void *context)
 {
     static unsigned long last OUTSIDE, rings OUTSIDE;
 
-    (void)number;
+    (void)number, (void)info;
     rings = inside && entries == last ? rings + 1 : 0;
     last = entries;
     if (rings > MOST_RINGS)
-        percpu_stop(PERCPU_ENDLESS, "BAL-3: a loop that does not end");
+        stop_in_signal(PERCPU_ENDLESS, "BAL-3: a loop that does not end", context);
 }
 
 static void set_timer(bool on)
 {
     const long each = on ? EACH : 0;
     const struct itimerval often = { { 0, each }, { 0, each } };
-    struct sigaction action = { .sa_handler = on ? ring : SIG_IGN,
-                                .sa_flags = SA_NODEFER | SA_ONSTACK | SA_RESTART };
+    const struct sigaction ringing = {
+        .sa_sigaction = ring, .sa_flags = SA_NODEFER | SA_ONSTACK | SA_RESTART | SA_SIGINFO,
+    };
+    const struct sigaction ignored = { .sa_handler = SIG_IGN };
 
-    sigaction(SIGVTALRM, &action, NULL);
+    sigaction(SIGVTALRM, on ? &ringing : &ignored, NULL);
     setitimer(ITIMER_VIRTUAL, &often, NULL);
 }
 

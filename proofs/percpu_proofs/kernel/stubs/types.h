@@ -158,10 +158,17 @@ typedef uintptr_t phys_addr_t;
 enum { PERCPU_BUG = -1, PERCPU_ENDLESS = -2, PERCPU_FAULT = -3 };
 extern long percpu_budget;
 void percpu_stop(int code, const char *what) __attribute__((noreturn));
+#ifdef PERCPU_SEARCH // where the code stood that stops: in which functions, to be told
+void percpu_note_stop(unsigned long pc, void **frame);
+bool percpu_is_below_stack(const void *address);
+#else
+static inline void percpu_note_stop(unsigned long pc, void **frame) { (void)pc, (void)frame; }
+static inline bool percpu_is_below_stack(const void *address) { (void)address; return false; }
+#endif
 static inline void percpu_tick(void)
 {
     if (--percpu_budget < 0)
-        percpu_stop(PERCPU_ENDLESS, "a loop that does not end");
+        percpu_stop(PERCPU_ENDLESS, "BAL-3: a loop that does not end");
 }
 
 // What is wrong is counted, and the last said in words, a clause's id first.

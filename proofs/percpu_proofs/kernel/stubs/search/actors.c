@@ -190,6 +190,34 @@ int percpu_actor_step(int number, struct percpu_outcome *outcome)
     return point;
 }
 
+unsigned long percpu_stop_trace[32] OUTSIDE;
+int percpu_nr_stop_trace OUTSIDE;
+
+void percpu_note_stop(unsigned long pc, void **frame)
+{
+    unsigned long at = (unsigned long)frame;
+    int count = 0;
+
+    if (pc)
+        percpu_stop_trace[count++] = pc;
+    while (at >= STACKS && at < STACKS_END - 16 && !percpu_is_below_stack(frame) &&
+           count < (int)ARRAY_SIZE(percpu_stop_trace)) {
+        percpu_stop_trace[count++] = (unsigned long)frame[1];
+        frame = frame[0];
+        if ((unsigned long)frame <= at)
+            break;
+        at = (unsigned long)frame;
+    }
+    percpu_nr_stop_trace = count;
+}
+
+bool percpu_is_below_stack(const void *address)
+{
+    const unsigned long at = (unsigned long)address;
+
+    return at >= STACKS && at < STACKS_END && (at - STACKS) % (2 * STACK_SIZE) < STACK_SIZE;
+}
+
 int percpu_search_trace(int number, unsigned long *addresses, int most, int *point)
 {
     struct actor *actor = &percpu_actors_[number];

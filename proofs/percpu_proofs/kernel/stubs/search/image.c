@@ -123,16 +123,19 @@ int percpu_regions(void)
     const int access = PROT_READ | PROT_WRITE;
 
     percpu_watch(true);
-    if (mmap((void *)STACKS, ACTORS * STACK_SIZE, access, flags, -1, 0) == MAP_FAILED ||
+    if (mmap((void *)STACKS, STACKS_END - STACKS, access, flags, -1, 0) == MAP_FAILED ||
         mmap((void *)ARENA, ARENA_SIZE, access, flags, -1, 0) == MAP_FAILED)
         return -1;
+    for (int n = 0; n < ACTORS; n++)
+        if (mprotect((void *)(STACK_TOP(n) - 2 * STACK_SIZE), STACK_SIZE, PROT_NONE))
+            return -1;
     return 0;
 }
 
 void percpu_search_end(void)
 {
     percpu_watch(false);
-    munmap((void *)STACKS, ACTORS * STACK_SIZE);
+    munmap((void *)STACKS, STACKS_END - STACKS);
     munmap((void *)ARENA, ARENA_SIZE);
     while (nr_reserved--)
         munmap(reserved[nr_reserved].memory, reserved[nr_reserved].bytes);

@@ -19,7 +19,8 @@ enum { ACTORS = 8, HANDLES = 64 };
 #define STACKS 0x200000000000UL
 #define ARENA 0x210000000000UL
 #define ARENA_SIZE (1UL << 22)
-#define STACK_TOP(number) (STACKS + ((unsigned long)(number) + 1) * STACK_SIZE)
+#define STACKS_END (STACKS + 2 * ACTORS * STACK_SIZE) // below each as much that must not be touched
+#define STACK_TOP(number) (STACKS + 2 * ((unsigned long)(number) + 1) * STACK_SIZE)
 extern char __start_percpu_state[], __stop_percpu_state[];
 extern unsigned long percpu_arena_used;
 

@@ -82,6 +82,8 @@ int percpu_search_replay(const int *labels, int count);
 void percpu_search_operation(int actor, struct percpu_operation *operation);
 // Return addresses of an actor's functions under way, innermost first, and where it stands.
 int percpu_search_trace(int actor, unsigned long *addresses, int most, int *point);
+extern unsigned long percpu_stop_trace[32]; // the same of the code that stopped last
+extern int percpu_nr_stop_trace;
 int percpu_search_holder(void); // the actor that holds the mutex, or a negative number
 int percpu_search_look(int *words, int *records, int most);
 
