@@ -7,7 +7,8 @@ from pathlib import Path
 from shutil import rmtree
 from tempfile import gettempdir, mkdtemp
 
-from percpu_proofs.kernel.build import USUAL, Form, Library, compile_tree
+from percpu_proofs.kernel.build import compile_tree
+from percpu_proofs.kernel.library import USUAL, Form, Library
 from percpu_proofs.kernel.model import Model, probe
 from percpu_proofs.kernel.tree import Tree, read_tree, unpack
 

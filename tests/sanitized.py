@@ -8,8 +8,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from percpu_proofs.kernel.build import Form, Library
 from percpu_proofs.kernel.differential import Task, draw_task
+from percpu_proofs.kernel.library import Form, Library
 from percpu_proofs.kernel.model import Model
 from percpu_proofs.kernel.search.job import TreeJob, searched
 from percpu_proofs.kernel.search.plans import TreeSearch, search_named, shallower

@@ -33,10 +33,11 @@ from percpu_proofs.explore.token import Token, read_token
 from percpu_proofs.explore.world import World
 from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel import differential, found
-from percpu_proofs.kernel.build import Form, Library, compile_tree
+from percpu_proofs.kernel.build import compile_tree
 from percpu_proofs.kernel.differential import Tally, Task, run_task, run_tasks
 from percpu_proofs.kernel.draws import Case
 from percpu_proofs.kernel.instance import Kernel, KernelStopped
+from percpu_proofs.kernel.library import Form, Library
 from percpu_proofs.kernel.model import Model
 from percpu_proofs.kernel.pair import WHOLE, Pair
 from percpu_proofs.kernel.patch import apply_patch

@@ -12,9 +12,10 @@ from click.testing import CliRunner, Result
 
 from percpu_proofs.cli import main
 from percpu_proofs.inputs import InputError
-from percpu_proofs.kernel.build import STUBS, compile_tree
+from percpu_proofs.kernel.build import compile_tree
 from percpu_proofs.kernel.draws import expand
 from percpu_proofs.kernel.interleaved import draw
+from percpu_proofs.kernel.messages import STUBS
 from percpu_proofs.kernel.model import Model
 from percpu_proofs.kernel.search.source_lines import Place, places_of
 from percpu_proofs.kernel.shrink import shrink

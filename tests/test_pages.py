@@ -8,8 +8,8 @@ import pytest
 from depth import deep_unless
 
 from percpu_proofs.choices import drawn
-from percpu_proofs.kernel.build import Form
 from percpu_proofs.kernel.draws import draw_case
+from percpu_proofs.kernel.library import Form
 from percpu_proofs.oplist import OperationList
 from percpu_proofs.runs import RunReport, run_list
 from percpu_spec.geometry import Geometry, GeometryError

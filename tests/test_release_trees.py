@@ -27,9 +27,10 @@ from release_edits import (
 
 from percpu_proofs.cli import main
 from percpu_proofs.inputs import InputError
-from percpu_proofs.kernel.build import Form, compile_tree
+from percpu_proofs.kernel.build import compile_tree
 from percpu_proofs.kernel.changes import counts_every_unit
 from percpu_proofs.kernel.differential import Tally, Task, run_task
+from percpu_proofs.kernel.library import Form
 from percpu_proofs.kernel.model import Model, probe
 
 pytestmark = pytest.mark.skipif(not FOUND, reason=MISSING)

@@ -9,9 +9,9 @@ import pytest
 from percpu_contracts.whole_state import WholeState
 from percpu_proofs.choices import drawn
 from percpu_proofs.explain import explain
-from percpu_proofs.kernel.build import USUAL
 from percpu_proofs.kernel.changes import CHANGES, HAS, SLEEPABLE, WORDS, nearest, with_changes
 from percpu_proofs.kernel.draws import draw_case
+from percpu_proofs.kernel.library import USUAL
 from percpu_proofs.kernel.model import Model
 from percpu_proofs.machine import Machine
 from percpu_proofs.oplist import parse_operations

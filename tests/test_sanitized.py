@@ -19,7 +19,8 @@ from kernel_bugs import Bug, seeded
 from kernel_trees import FOUND, MISSING, tree_of
 from sanitized import FORMS
 
-from percpu_proofs.kernel.build import SANITIZE, USUAL, Form, Library, compile_search, compile_tree
+from percpu_proofs.kernel.build import SANITIZE, compile_search, compile_tree
+from percpu_proofs.kernel.library import USUAL, Form, Library
 from percpu_proofs.kernel.tree import Tree, copy_tree
 
 pytestmark = pytest.mark.skipif(

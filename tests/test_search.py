@@ -18,7 +18,7 @@ from percpu_proofs.explore.modes import search as model_search
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.token import read_token
 from percpu_proofs.kernel import build
-from percpu_proofs.kernel.build import Library
+from percpu_proofs.kernel.library import Library
 from percpu_proofs.kernel.patch import apply_patch
 from percpu_proofs.kernel.search.compiled import CompiledSearch
 from percpu_proofs.kernel.search.job import TreeJob, searched

@@ -18,7 +18,7 @@ from percpu_proofs.cli import main
 from percpu_proofs.commands import review_tree, tree_options
 from percpu_proofs.explore.scenario import KERNEL_32K
 from percpu_proofs.inputs import InputError
-from percpu_proofs.kernel.build import USUAL, Library
+from percpu_proofs.kernel.library import USUAL, Library
 from percpu_proofs.kernel.model import Model
 from percpu_proofs.kernel.search.accesses import Access, added
 from percpu_proofs.kernel.search.compiled import SearchPlan

@@ -17,8 +17,8 @@ from percpu_proofs import data
 from percpu_proofs.conformance.state import checksum
 from percpu_proofs.conformance.vector_file import SUFFIX, read_vector
 from percpu_proofs.inputs import InputError
-from percpu_proofs.kernel.build import Library
 from percpu_proofs.kernel.instance import Kernel
+from percpu_proofs.kernel.library import Library
 from percpu_proofs.kernel.views import kernel_checksum
 from percpu_proofs.machine import Machine
 from percpu_proofs.oplist import OperationList, read_operations

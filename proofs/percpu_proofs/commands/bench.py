@@ -14,7 +14,7 @@ from percpu_proofs.bench import BenchReport, Work, measure, prepare
 from percpu_proofs.bench_explore import Rate, of_tree
 from percpu_proofs.bench_explore import measure as measure_explorer
 from percpu_proofs.commands import output
-from percpu_proofs.kernel.build import USUAL
+from percpu_proofs.kernel.library import USUAL
 from percpu_proofs.kernel.search.trees import compiled_trees
 from percpu_proofs.kernel.workshop import workshop
 from percpu_reference import DEFAULT

@@ -15,9 +15,9 @@ from percpu_contracts.registry import COMPILED
 from percpu_proofs.commands import output
 from percpu_proofs.kernel import found as differences
 from percpu_proofs.kernel.answers import ASKED
-from percpu_proofs.kernel.build import Form
 from percpu_proofs.kernel.differential import Found, Tally
 from percpu_proofs.kernel.fields import meaning, sentence
+from percpu_proofs.kernel.library import Form
 from percpu_proofs.kernel.parting import Parting
 from percpu_proofs.kernel.schedule import Confirmed
 from percpu_proofs.kernel.tree import BACKINGS

@@ -25,7 +25,6 @@ from percpu_proofs.conformance.vector_file import SUFFIX, read_vector
 from percpu_proofs.explore.token import read_token
 from percpu_proofs.inputs import InputError, read_text
 from percpu_proofs.kernel import found as differences
-from percpu_proofs.kernel.build import Form
 from percpu_proofs.kernel.differential import (
     CASES,
     OPERATIONS,
@@ -38,6 +37,7 @@ from percpu_proofs.kernel.differential import (
 )
 from percpu_proofs.kernel.draws import Case
 from percpu_proofs.kernel.instance import KernelStopped
+from percpu_proofs.kernel.library import Form
 from percpu_proofs.kernel.record import Recording, write_manifest, write_vector
 from percpu_proofs.kernel.schedule import Confirmed, confirm
 from percpu_proofs.kernel.workshop import Workshop, workshop

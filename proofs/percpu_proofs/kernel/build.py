@@ -5,17 +5,15 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from percpu_proofs.inputs import InputError
-from percpu_proofs.kernel.patch import shown_line
+from percpu_proofs.kernel.library import USUAL, Form, Library
+from percpu_proofs.kernel.messages import STUBS, Warned, compile_error, warnings_of
 from percpu_proofs.kernel.tree import BACKINGS, FILES, Tree
-from percpu_spec.geometry import Backing, Geometry
+from percpu_spec.geometry import Backing
 
-STUBS: Final = Path(__file__).parent / "stubs"
 SOURCES: Final = ("library.c", "memory.c", "heap.c", "actors.c")
 """Of a kernel that runs beside the model."""
 SEARCHED: Final = ("library.c", "memory.c", "search/arena.c", "search/actors.c")
@@ -59,31 +57,6 @@ _SEARCH_SANITIZED: Final = (
 )  # fmt: skip
 """Of a search: frames and variables lie in memory that is copied, blocks of memory are watched."""
 
-# what a compiler says of a name that our stubs do not have, and where its stub belongs
-_MISSING: Final = (
-    (re.compile(r"implicit declaration of function [‘'](\w+)"), "a function or macro"),
-    (re.compile(r"undefined reference to [`‘'](\w+)"), "a function or macro"),
-    (re.compile(r"[‘'](\w+)[’'] undeclared"), "a macro or variable"),
-    (re.compile(r"too (?:many|few) arguments to function [‘'](\w+)"), "other parameters of"),
-    (re.compile(r"unknown type name [‘'](\w+)"), "a type"),
-    (re.compile(r"has no member named [‘'](\w+)"), "a member"),
-    (re.compile(r"invalid use of undefined type [‘'](?:struct |union )?(\w+)"), "a type"),
-    (re.compile(r"[‘'](?:struct |union )?(\w+)[’'] has an incomplete type"), "a type"),
-    (re.compile(r"fatal error: ([\w./-]+): No such file"), "a header"),
-)
-_ERROR: Final = re.compile(r"(\S+?):(\d+):(?:\d+:)? (?:error: )?(.*)")
-_WARNING: Final = re.compile(r"^(.+?):(\d+):(?:\d+:)? warning: (.*)$", re.MULTILINE)
-_OWNER: Final = re.compile(r"[‘'](?:struct |union )?(\w+)[’'] has no member named")
-_PLACES: Final = (
-    ("list", "list.h"), ("bitmap", "bits.h"), ("bit", "bits.h"), ("mem", "memory.h"),
-    ("mutex", "locks.h"), ("lock", "locks.h"), ("work", "locks.h"), ("rcu", "locks.h"),
-    ("sched", "locks.h"), ("task", "locks.h"), ("page", "memory.h"), ("alloc", "memory.h"),
-    ("free", "memory.h"), ("cgroup", "memory.h"), ("node", "memory.h"), ("cpu", "memory.h"),
-    ("vm", "memory.h"), ("trace_", "memory.h"), ("flush", "memory.h"),
-)  # fmt: skip
-"""Where the stub of a name belongs that none of the stubs has, by a part of it."""
-
-
 DESCRIBED: Final = frozenset({
     "pcpu_lock", "pcpu_alloc_mutex", "pcpu_nr_empty_pop_pages", "pcpu_nr_populated",
     "pcpu_async_enabled", "pcpu_atomic_alloc_failed", "pcpu_first_chunk", "pcpu_reserved_chunk",
@@ -94,72 +67,6 @@ DESCRIBED: Final = frozenset({
 _VARIABLE: Final = re.compile(
     r"^[0-9a-f]+ .*(\.data\S*|\.bss)\s+([0-9a-f]+) (?:\.hidden )?(\S+)$", re.MULTILINE
 )  # of objdump -t
-
-
-class Form(NamedTuple):
-    """What of a geometry is fixed when a kernel is compiled: backing, bytes of a page, SMP."""
-
-    backing: Backing = "vm"
-    page: int = Geometry().page
-    smp: bool = True
-
-    @classmethod
-    def of(cls, geometry: Geometry) -> Form:
-        """Return the form of a kernel with this geometry."""
-        return cls(geometry.backing, geometry.page, geometry.smp)
-
-    def require(self, geometry: Geometry) -> None:
-        """Raise InputError for a geometry that a kernel of this form cannot have."""
-        wanted = Form.of(geometry)
-        if wanted != self:
-            raise InputError("geometry", None, str(self), str(wanted))
-
-    def __str__(self) -> str:
-        return f"{self.backing}-{self.page >> 10}k" + ("" if self.smp else "-up")
-
-    @property
-    def defines(self) -> dict[str, str]:
-        """The macros that the stubs know it by."""
-        found = {"PERCPU_PAGE_SHIFT": str(self.page.bit_length() - 1)}
-        if self.backing == "km":
-            found["PERCPU_KM"] = "1"
-        if not self.smp:
-            found["PERCPU_UP"] = "1"
-        return found
-
-
-USUAL: Final = Form()
-"""The form of most kernels: vm, pages of 4096 bytes, several CPUs."""
-
-
-class Warned(NamedTuple):
-    """What the compiler warns of in one of the tree's own files; patch: whose line it is, if any.
-
-    Such a line is counted in the patch.
-    """
-
-    file: str
-    line: int
-    text: str
-    patch: Path | None = None
-
-    def __str__(self) -> str:
-        return f"{self.patch or self.file}:{self.line}: {self.text}"
-
-
-@dataclass(frozen=True, slots=True)
-class Library:
-    """A compiled allocator."""
-
-    path: Path
-    release: str  # of the tree, as vectors name it
-    form: Form
-    # variables of the kernel's that no description of a state shows: name, offset, size in bytes
-    undescribed: tuple[tuple[str, int, int], ...] = ()
-    variables: tuple[tuple[str, int, int], ...] = ()  # all of the kernel's
-    root_objcg: bool = False  # tasks of the root group have an object cgroup
-    one_unit: bool = False  # km: the pages of a chunk are counted right for one unit only
-    warnings: tuple[Warned, ...] = ()  # of the compiler
 
 
 def compile_tree(
@@ -181,7 +88,7 @@ def compile_tree(
     said = _run(tree, [*options, *(str(STUBS / name) for name in SOURCES), "-o", str(library)])
     return Library(
         library, tree.release, form,
-        root_objcg=has_root_objcg(tree), warnings=_warnings(tree, said),
+        root_objcg=has_root_objcg(tree), warnings=warnings_of(tree, said),
     )  # fmt: skip
 
 
@@ -230,7 +137,7 @@ def compile_search(
             flags = ("-fno-sanitize=address",)  # it is who knows which addresses are right
         said = _run(tree, [*options, *flags, "-c", str(STUBS / name), "-o", str(made)])
         if own:
-            variables, warnings = _variables(tree, made), _warnings(tree, said)
+            variables, warnings = _variables(tree, made), warnings_of(tree, said)
         if name in SEARCHED:
             _gather(tree, made)
     library = into / f"search-{kind}.so"
@@ -335,43 +242,8 @@ def _run(tree: Tree, arguments: list[str]) -> str:
         )
     done = subprocess.run([compiler, *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
-        raise _compile_error(tree, done.stderr)
+        raise compile_error(tree, done.stderr)
     return done.stderr
-
-
-def _warnings(tree: Tree, output: str) -> tuple[Warned, ...]:
-    """Return what a compiler has said of the tree's own files, each once; not of our stubs."""
-    found: dict[Warned, None] = {}
-    for path, line, text in _WARNING.findall(output):
-        name = _own_file(path)
-        if name is not None and STUBS not in Path(path).parents:
-            found[Warned(name, int(line), text)] = None
-    return tuple(found)
-
-
-def _own_file(path: str) -> str | None:
-    """Return the name of a tree's file in a path of the compiler's, None for any other file."""
-    return next((name for name in FILES if path.endswith(f"/{name}")), None)
-
-
-def all_warnings(tree: Tree, libraries: Iterable[Library]) -> list[Warned]:
-    """Return the warnings of a tree's libraries, each once, those of lines of patches first."""
-    found = dict.fromkeys(warned for library in libraries for warned in library.warnings)
-    ours = [_in_patch(tree, warned) for warned in found]
-    return [w for w in ours if w.patch] + [w for w in ours if not w.patch]
-
-
-def _in_patch(tree: Tree, warned: Warned) -> Warned:
-    text = _line(tree, warned.file, warned.line)
-    for patch in reversed(tree.patches):
-        at = shown_line(patch, warned.file, text, warned.line, added=True)
-        if at is not None:
-            return Warned(warned.file, at, f"{text.strip()} ({warned.text})", patch)
-    return warned
-
-
-def _line(tree: Tree, name: str, number: int) -> str:
-    return "".join(tree.text(name).split("\n")[number - 1 : number])
 
 
 def _call(tree: Tree, program: str, arguments: list[str]) -> str:
@@ -399,53 +271,3 @@ def _make_headers(tree: Tree, folder: Path, backing: Backing) -> None:
     header = folder / "linux/percpu.h"
     header.parent.mkdir(parents=True, exist_ok=True)
     header.write_text(f'#include "{own.absolute()}"\n')
-
-
-def _place(line: str, name: str) -> str:
-    """Return the file of the stubs that an error about a name is to be mended in.
-
-    That is the one where the error is, or that has the name or the type which lacks the member.
-    """
-    at = _ERROR.match(line)
-    if at is not None and Path(at[1]).is_relative_to(STUBS):
-        return str(Path(at[1]).relative_to(STUBS))
-    owner = _OWNER.search(line)
-    known = re.compile(rf"\b(?:struct|union) {owner[1]} \{{" if owner else rf"\b{name}\b")
-    for header in sorted(STUBS.glob("*.h")):
-        if known.search(header.read_text()):
-            return header.name
-    return next((file for part, file in _PLACES if part in name.lower()), "types.h")
-
-
-def _compile_error(tree: Tree, output: str) -> InputError:
-    """Return the error for a tree that does not compile: where, what failed, and what to add.
-
-    Where a patch shows the line that failed, that is the patch's line.
-    """
-    lines = output.splitlines()
-    error = next(
-        (line for line in lines if "error:" in line or "undefined reference" in line),
-        lines[-1] if lines else "no message",
-    ).strip()
-    missing: dict[str, tuple[str, str]] = {}
-    for line in lines:
-        for pattern, kind in _MISSING if "error:" in line or "undefined ref" in line else ():
-            found = pattern.search(line)
-            if found is not None:
-                missing.setdefault(found[1], (kind, _place(line, found[1])))
-                break
-    wanted = ", ".join(f"{kind} {name} ({place})" for name, (kind, place) in missing.items())
-    expected = "a tree that compiles" if not wanted else (
-        f"{wanted}, which our stubs do not have: add what is missing to the files named "
-        f"in {STUBS}, or give a header that has it with --stub"
-    )  # fmt: skip
-    where = _ERROR.search(error)
-    name = where and _own_file(where[1])
-    if where and name:
-        number = int(where[2])
-        text = _line(tree, name, number)
-        for patch in reversed(tree.patches):
-            at = shown_line(patch, name, text, number)
-            if at is not None:
-                return InputError(patch, at, expected, f"{text.strip()} ({where[3]})")
-    return InputError(tree.top, None, f"{expected} (the first error: {error})")

@@ -14,8 +14,8 @@ from typing import Any, Final
 
 from percpu_proofs.conformance.state import Recorder
 from percpu_proofs.inputs import InputError
-from percpu_proofs.kernel.build import Library
 from percpu_proofs.kernel.instance import Kernel, KernelStopped
+from percpu_proofs.kernel.library import Library
 from percpu_proofs.kernel.views import KernelState
 from percpu_proofs.machine import Machine
 from percpu_proofs.oplist import OperationList, parse_operations

@@ -17,10 +17,10 @@ from percpu_proofs.choices import drawn
 from percpu_proofs.conformance.difference import Difference
 from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel import interleaved
-from percpu_proofs.kernel.build import Library
 from percpu_proofs.kernel.draws import Case, draw_case
 from percpu_proofs.kernel.instance import KernelStopped
 from percpu_proofs.kernel.interleaved import FoundSchedule
+from percpu_proofs.kernel.library import Library
 from percpu_proofs.kernel.model import Model
 from percpu_proofs.kernel.pair import Pair
 from percpu_proofs.kernel.parting import Parting, go_on

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from percpu_proofs.choices import Choices, drawn
-from percpu_proofs.kernel.build import Form
+from percpu_proofs.kernel.library import Form
 from percpu_proofs.oplist import Operation, parse_operations
 from percpu_spec.geometry import LEAST_UNIT, Geometry
 

@@ -14,7 +14,8 @@ from typing import Any, Final, NamedTuple
 from cffi import FFI
 
 from percpu_proofs.inputs import InputError
-from percpu_proofs.kernel.build import STUBS, Library
+from percpu_proofs.kernel.library import Library
+from percpu_proofs.kernel.messages import STUBS
 from percpu_proofs.machine import HandleError
 from percpu_proofs.oplist import HANDLES, WRONG, Operation
 from percpu_spec.geometry import Geometry

@@ -13,8 +13,8 @@ from percpu_proofs.explore.schedulers.bursts import Bursts
 from percpu_proofs.explore.shrink import Program, shrink, smaller
 from percpu_proofs.explore.system import Schedule
 from percpu_proofs.explore.token import Token
-from percpu_proofs.kernel.build import Library
 from percpu_proofs.kernel.draws import Phase, expand, paged
+from percpu_proofs.kernel.library import Library
 from percpu_proofs.kernel.model import Model
 from percpu_proofs.kernel.schedule import Confirmed, follow
 from percpu_proofs.oplist import Operation

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from percpu_proofs.inputs import InputError
-from percpu_proofs.kernel.build import Library
 from percpu_proofs.kernel.changes import (
     HAS,
     SLEEPABLE,
@@ -21,6 +20,7 @@ from percpu_proofs.kernel.changes import (
     with_changes,
 )
 from percpu_proofs.kernel.instance import Kernel
+from percpu_proofs.kernel.library import Library
 from percpu_proofs.machine import Machine
 from percpu_proofs.oplist import parse_operations
 from percpu_reference import build

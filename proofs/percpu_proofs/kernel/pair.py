@@ -14,8 +14,8 @@ from percpu_contracts.whole_state import Broken, WholeState
 from percpu_proofs.conformance.difference import Difference, differences, first_difference
 from percpu_proofs.conformance.state import Record, Recorder, StateRecord, counter_record
 from percpu_proofs.kernel.answers import Answers
-from percpu_proofs.kernel.build import Library
 from percpu_proofs.kernel.instance import Kernel, KernelStopped, Result
+from percpu_proofs.kernel.library import Library
 from percpu_proofs.kernel.model import Model
 from percpu_proofs.kernel.views import RESERVED, KernelChunk, KernelState
 from percpu_proofs.machine import Machine, Outcome

@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from percpu_proofs.conformance.state import Record, Recorder, StateRecord, counter_record, dump
 from percpu_proofs.conformance.vector_file import MANIFEST
-from percpu_proofs.kernel.build import Library
 from percpu_proofs.kernel.instance import Kernel
+from percpu_proofs.kernel.library import Library
 from percpu_proofs.kernel.pair import outcome_record
 from percpu_proofs.kernel.views import KernelState
 from percpu_proofs.machine import HandleError, handle_problem

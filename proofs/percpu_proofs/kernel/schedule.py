@@ -25,9 +25,9 @@ from percpu_proofs.explore.token import Token
 from percpu_proofs.explore.world import World
 from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel import instance as points
-from percpu_proofs.kernel.build import Library
 from percpu_proofs.kernel.fields import sentence
 from percpu_proofs.kernel.instance import KernelStopped, Result
+from percpu_proofs.kernel.library import Library
 from percpu_proofs.kernel.model import Model
 from percpu_proofs.kernel.pair import Pair
 from percpu_proofs.kernel.views import OWNED

@@ -10,9 +10,9 @@ from typing import Final
 from percpu_proofs.conformance.difference import Difference
 from percpu_proofs.explore.shrink import Program, Small, simpler, smaller
 from percpu_proofs.explore.shrink import shrink as shrink_by
-from percpu_proofs.kernel.build import Library
 from percpu_proofs.kernel.draws import Case
 from percpu_proofs.kernel.instance import KernelStopped
+from percpu_proofs.kernel.library import Library
 from percpu_proofs.kernel.model import Model
 from percpu_proofs.kernel.pair import Pair
 from percpu_proofs.oplist import HANDLES, Operation

@@ -9,9 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from percpu_proofs.kernel.build import Form, Library, Warned, all_warnings, compile_tree
+from percpu_proofs.kernel.build import compile_tree
 from percpu_proofs.kernel.changes import WORDS, counts_every_unit
 from percpu_proofs.kernel.instance import KernelStopped
+from percpu_proofs.kernel.library import Form, Library
+from percpu_proofs.kernel.messages import Warned, all_warnings
 from percpu_proofs.kernel.model import Model, probe
 from percpu_proofs.kernel.patch import apply_patch
 from percpu_proofs.kernel.tree import Tree, copy_tree, read_tree, unpack
@@ -45,7 +47,9 @@ class Workshop:
 
     def warnings(self) -> list[Warned]:
         """Return what the compiler has warned of, lines of patches first."""
-        return all_warnings(self.tree, self.libraries.values())
+        return all_warnings(
+            self.tree, (w for library in self.libraries.values() for w in library.warnings)
+        )
 
 
 def missed(model: Model, tree: Tree) -> list[str]:

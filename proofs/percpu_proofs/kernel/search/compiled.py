@@ -10,7 +10,6 @@ from typing import Any, Final
 from cffi import FFI
 
 from percpu_proofs.inputs import InputError
-from percpu_proofs.kernel.build import STUBS, Library
 from percpu_proofs.kernel.instance import (
     FAILED,
     MEMORY,
@@ -23,6 +22,8 @@ from percpu_proofs.kernel.instance import (
     fill_shape,
     load,
 )
+from percpu_proofs.kernel.library import Library
+from percpu_proofs.kernel.messages import STUBS
 from percpu_proofs.oplist import HANDLES, WRONG, Operation, text_of
 from percpu_spec.geometry import Geometry
 

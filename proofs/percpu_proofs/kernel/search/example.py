@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from percpu_proofs.explore.shrink import shrink, stretches
 from percpu_proofs.inputs import InputError
-from percpu_proofs.kernel.build import Library
+from percpu_proofs.kernel.library import Library
 from percpu_proofs.kernel.search.accesses import noted
 from percpu_proofs.kernel.search.compiled import RUNS, CompiledSearch, SearchPlan
 from percpu_proofs.kernel.search.judge import CRASH, Broken, Judge

@@ -15,8 +15,8 @@ from math import inf
 from typing import Any, Final, NamedTuple
 
 from percpu_proofs.inputs import InputError
-from percpu_proofs.kernel.build import Library
 from percpu_proofs.kernel.instance import KernelStopped
+from percpu_proofs.kernel.library import Library
 from percpu_proofs.kernel.search.accesses import Noted, noted
 from percpu_proofs.kernel.search.compiled import BEGIN, CompiledSearch
 from percpu_proofs.kernel.search.drawn import draw

@@ -13,8 +13,8 @@ from typing import Any
 from percpu_proofs.explore.alphabets import CRUMBS, EDGES, PAGES, QUARTERS
 from percpu_proofs.explore.scenario import KERNEL_32K, Scenario
 from percpu_proofs.explore.scenarios import SCENARIOS
-from percpu_proofs.kernel.build import Form
 from percpu_proofs.kernel.instance import ACCESS
+from percpu_proofs.kernel.library import Form
 from percpu_proofs.kernel.search.compiled import ALL_POINTS, LOCKS, SearchPlan
 from percpu_proofs.oplist import Operation, parse_operations
 

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from percpu_proofs.explore.ladder import page_row
 from percpu_proofs.kernel import instance as points
-from percpu_proofs.kernel.build import Library
 from percpu_proofs.kernel.instance import KernelStopped
+from percpu_proofs.kernel.library import Library
 from percpu_proofs.kernel.search.compiled import BEGIN, FAULTS, WORK, CompiledSearch
 from percpu_proofs.kernel.search.records import COUNTERS, OWNED, Layout, Record
 from percpu_proofs.kernel.search.source_lines import Place, places_of

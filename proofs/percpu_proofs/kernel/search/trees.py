@@ -14,9 +14,10 @@ from typing import Final
 from percpu_proofs import data
 from percpu_proofs.explore.scenario import KERNEL_32K
 from percpu_proofs.inputs import InputError
-from percpu_proofs.kernel.build import Form, Library, compile_search, compile_tree
+from percpu_proofs.kernel.build import compile_search, compile_tree
 from percpu_proofs.kernel.changes import counts_every_unit
 from percpu_proofs.kernel.instance import KernelStopped
+from percpu_proofs.kernel.library import Form, Library
 from percpu_proofs.kernel.model import Model, probe
 from percpu_proofs.kernel.patch import apply_patch
 from percpu_proofs.kernel.search.accesses import Access, Noted

@@ -1,0 +1,62 @@
+"""A compiled allocator: what of a geometry is fixed when it is compiled, and what it tells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from percpu_proofs.inputs import InputError
+from percpu_proofs.kernel.messages import Warned
+from percpu_spec.geometry import Backing, Geometry
+
+
+class Form(NamedTuple):
+    """What of a geometry is fixed when a kernel is compiled: backing, bytes of a page, SMP."""
+
+    backing: Backing = "vm"
+    page: int = Geometry().page
+    smp: bool = True
+
+    @classmethod
+    def of(cls, geometry: Geometry) -> Form:
+        """Return the form of a kernel with this geometry."""
+        return cls(geometry.backing, geometry.page, geometry.smp)
+
+    def require(self, geometry: Geometry) -> None:
+        """Raise InputError for a geometry that a kernel of this form cannot have."""
+        wanted = Form.of(geometry)
+        if wanted != self:
+            raise InputError("geometry", None, str(self), str(wanted))
+
+    def __str__(self) -> str:
+        return f"{self.backing}-{self.page >> 10}k" + ("" if self.smp else "-up")
+
+    @property
+    def defines(self) -> dict[str, str]:
+        """The macros that the stubs know it by."""
+        found = {"PERCPU_PAGE_SHIFT": str(self.page.bit_length() - 1)}
+        if self.backing == "km":
+            found["PERCPU_KM"] = "1"
+        if not self.smp:
+            found["PERCPU_UP"] = "1"
+        return found
+
+
+USUAL: Final = Form()
+"""The form of most kernels: vm, pages of 4096 bytes, several CPUs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """A compiled allocator."""
+
+    path: Path
+    release: str  # of the tree, as vectors name it
+    form: Form
+    # variables of the kernel's that no description of a state shows: name, offset, size in bytes
+    undescribed: tuple[tuple[str, int, int], ...] = ()
+    variables: tuple[tuple[str, int, int], ...] = ()  # all of the kernel's
+    root_objcg: bool = False  # tasks of the root group have an object cgroup
+    one_unit: bool = False  # km: the pages of a chunk are counted right for one unit only
+    warnings: tuple[Warned, ...] = ()  # of the compiler

@@ -1,0 +1,137 @@
+"""What the compiler says of a tree: warnings of its own files, and errors with what to add."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from percpu_proofs.inputs import InputError
+from percpu_proofs.kernel.patch import shown_line
+from percpu_proofs.kernel.tree import FILES, Tree
+
+STUBS: Final = Path(__file__).parent / "stubs"
+"""Our headers, against which a tree is compiled."""
+# what a compiler says of a name that our stubs do not have, and where its stub belongs
+_MISSING: Final = (
+    (re.compile(r"implicit declaration of function [‘'](\w+)"), "a function or macro"),
+    (re.compile(r"undefined reference to [`‘'](\w+)"), "a function or macro"),
+    (re.compile(r"[‘'](\w+)[’'] undeclared"), "a macro or variable"),
+    (re.compile(r"too (?:many|few) arguments to function [‘'](\w+)"), "other parameters of"),
+    (re.compile(r"unknown type name [‘'](\w+)"), "a type"),
+    (re.compile(r"has no member named [‘'](\w+)"), "a member"),
+    (re.compile(r"invalid use of undefined type [‘'](?:struct |union )?(\w+)"), "a type"),
+    (re.compile(r"[‘'](?:struct |union )?(\w+)[’'] has an incomplete type"), "a type"),
+    (re.compile(r"fatal error: ([\w./-]+): No such file"), "a header"),
+)
+_ERROR: Final = re.compile(r"(\S+?):(\d+):(?:\d+:)? (?:error: )?(.*)")
+_WARNING: Final = re.compile(r"^(.+?):(\d+):(?:\d+:)? warning: (.*)$", re.MULTILINE)
+_OWNER: Final = re.compile(r"[‘'](?:struct |union )?(\w+)[’'] has no member named")
+_PLACES: Final = (
+    ("list", "list.h"), ("bitmap", "bits.h"), ("bit", "bits.h"), ("mem", "memory.h"),
+    ("mutex", "locks.h"), ("lock", "locks.h"), ("work", "locks.h"), ("rcu", "locks.h"),
+    ("sched", "locks.h"), ("task", "locks.h"), ("page", "memory.h"), ("alloc", "memory.h"),
+    ("free", "memory.h"), ("cgroup", "memory.h"), ("node", "memory.h"), ("cpu", "memory.h"),
+    ("vm", "memory.h"), ("trace_", "memory.h"), ("flush", "memory.h"),
+)  # fmt: skip
+"""Where the stub of a name belongs that none of the stubs has, by a part of it."""
+
+
+class Warned(NamedTuple):
+    """What the compiler warns of in one of the tree's own files; patch: whose line it is, if any.
+
+    Such a line is counted in the patch.
+    """
+
+    file: str
+    line: int
+    text: str
+    patch: Path | None = None
+
+    def __str__(self) -> str:
+        return f"{self.patch or self.file}:{self.line}: {self.text}"
+
+
+def warnings_of(tree: Tree, output: str) -> tuple[Warned, ...]:
+    """Return what a compiler has said of the tree's own files, each once; not of our stubs."""
+    found: dict[Warned, None] = {}
+    for path, line, text in _WARNING.findall(output):
+        name = _own_file(path)
+        if name is not None and STUBS not in Path(path).parents:
+            found[Warned(name, int(line), text)] = None
+    return tuple(found)
+
+
+def _own_file(path: str) -> str | None:
+    """Return the name of a tree's file in a path of the compiler's, None for any other file."""
+    return next((name for name in FILES if path.endswith(f"/{name}")), None)
+
+
+def all_warnings(tree: Tree, warnings: Iterable[Warned]) -> list[Warned]:
+    """Return the warnings of a tree, each once, those of lines of patches first."""
+    ours = [_in_patch(tree, warned) for warned in dict.fromkeys(warnings)]
+    return [w for w in ours if w.patch] + [w for w in ours if not w.patch]
+
+
+def _in_patch(tree: Tree, warned: Warned) -> Warned:
+    text = _line(tree, warned.file, warned.line)
+    for patch in reversed(tree.patches):
+        at = shown_line(patch, warned.file, text, warned.line, added=True)
+        if at is not None:
+            return Warned(warned.file, at, f"{text.strip()} ({warned.text})", patch)
+    return warned
+
+
+def _line(tree: Tree, name: str, number: int) -> str:
+    return "".join(tree.text(name).split("\n")[number - 1 : number])
+
+
+def _place(line: str, name: str) -> str:
+    """Return the file of the stubs that an error about a name is to be mended in.
+
+    That is the one where the error is, or that has the name or the type which lacks the member.
+    """
+    at = _ERROR.match(line)
+    if at is not None and Path(at[1]).is_relative_to(STUBS):
+        return str(Path(at[1]).relative_to(STUBS))
+    owner = _OWNER.search(line)
+    known = re.compile(rf"\b(?:struct|union) {owner[1]} \{{" if owner else rf"\b{name}\b")
+    for header in sorted(STUBS.glob("*.h")):
+        if known.search(header.read_text()):
+            return header.name
+    return next((file for part, file in _PLACES if part in name.lower()), "types.h")
+
+
+def compile_error(tree: Tree, output: str) -> InputError:
+    """Return the error for a tree that does not compile: where, what failed, and what to add.
+
+    Where a patch shows the line that failed, that is the patch's line.
+    """
+    lines = output.splitlines()
+    error = next(
+        (line for line in lines if "error:" in line or "undefined reference" in line),
+        lines[-1] if lines else "no message",
+    ).strip()
+    missing: dict[str, tuple[str, str]] = {}
+    for line in lines:
+        for pattern, kind in _MISSING if "error:" in line or "undefined ref" in line else ():
+            found = pattern.search(line)
+            if found is not None:
+                missing.setdefault(found[1], (kind, _place(line, found[1])))
+                break
+    wanted = ", ".join(f"{kind} {name} ({place})" for name, (kind, place) in missing.items())
+    expected = "a tree that compiles" if not wanted else (
+        f"{wanted}, which our stubs do not have: add what is missing to the files named "
+        f"in {STUBS}, or give a header that has it with --stub"
+    )  # fmt: skip
+    where = _ERROR.search(error)
+    name = where and _own_file(where[1])
+    if where and name:
+        number = int(where[2])
+        text = _line(tree, name, number)
+        for patch in reversed(tree.patches):
+            at = shown_line(patch, name, text, number)
+            if at is not None:
+                return InputError(patch, at, expected, f"{text.strip()} ({where[3]})")
+    return InputError(tree.top, None, f"{expected} (the first error: {error})")
