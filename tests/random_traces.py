@@ -17,7 +17,7 @@ from percpu_proofs.traces import events as ev
 from percpu_proofs.traces.fields import FORMS
 from percpu_reference.chunk import Area, Chunk
 from percpu_reference.events import FreePercpu
-from percpu_reference.gaps import FAILED, Kind
+from percpu_reference.gaps import FAILED, Gap, Kind
 from percpu_reference.variants import Allocator, build, variant_class
 from percpu_spec.geometry import Geometry
 from percpu_spec.gfp import KERNEL, NOWAIT, allow_blocking
@@ -176,7 +176,7 @@ class Machine:
         return self._alloc(draw.choice(sizes), align, NOWAIT if atomic else KERNEL)
 
     def _alloc(self, size: int, align: int, gfp: int) -> Iterator[None]:
-        draw, env, out = self.draw, self.model.env, self.out
+        draw, out = self.draw, self.out
         reserved = draw.random() < 0.02
         steps = self.model.alloc_percpu(size, align, reserved, gfp)
         while True:
@@ -186,26 +186,30 @@ class Machine:
                 area: Area | None = stop.value
                 break
             yield
-            fails = draw.random() < 0.05
-            if gap.kind is Kind.CREATE:
-                if fails:
-                    env.vm_fault.next = 1
-                else:
-                    self.base -= 0x200000
-                    out.print(ev.CreateChunk, self.base)
-                    yield
-            elif gap.kind is Kind.FILL:
-                assert gap.chunk is not None
-                out.probe(ev.PopulateCall, gap.chunk.base_addr, gap.start, gap.end)
-                yield
-                env.page_fault.next = int(fails)
-            elif gap is FAILED:
+            yield from self._asks(gap, Kind.CREATE, Kind.FILL)
+            if gap is FAILED:
                 out.print(ev.Fail, reserved, not allow_blocking(gfp), size, align)
                 yield
         if area is not None:
             yield
             self._printed(area, size, align, reserved, gfp)
             self.live.append(area)
+
+    def _asks(self, gap: Gap, creating: Kind, filling: Kind) -> Iterator[None]:
+        """Let memory be asked for at a gap of one of two kinds: it fails, or is told of."""
+        env, out, fails = self.model.env, self.out, self.draw.random() < 0.05
+        if gap.kind is creating:
+            if fails:
+                env.vm_fault.next = 1
+            else:
+                self.base -= 0x200000
+                out.print(ev.CreateChunk, self.base)
+                yield
+        elif gap.kind is filling:
+            assert gap.chunk is not None
+            out.probe(ev.PopulateCall, gap.chunk.base_addr, gap.start, gap.end)
+            yield
+            env.page_fault.next = int(fails)
 
     def _printed(self, area: Area, size: int, align: int, reserved: bool, gfp: int) -> None:
         chunk, off = area
@@ -219,7 +223,7 @@ class Machine:
             yield
 
     def _balance(self) -> Iterator[None]:
-        model, out, draw = self.model, self.out, self.draw
+        model, out = self.model, self.out
         model.work_pending = False
         yield
         out.probe(ev.Balance)
@@ -237,20 +241,8 @@ class Machine:
                     model.work_pending |= asked
                     first = False
             yield
-            fails = draw.random() < 0.05
-            if gap.kind is Kind.GROW:
-                if fails:
-                    model.env.vm_fault.next = 1
-                else:
-                    self.base -= 0x200000
-                    out.print(ev.CreateChunk, self.base)
-                    yield
-            elif gap.kind is Kind.POPULATE:
-                assert gap.chunk is not None
-                out.probe(ev.PopulateCall, gap.chunk.base_addr, gap.start, gap.end)
-                yield
-                model.env.page_fault.next = int(fails)
-            elif gap.kind is Kind.DESTROY:
+            yield from self._asks(gap, Kind.GROW, Kind.POPULATE)
+            if gap.kind is Kind.DESTROY:
                 assert gap.chunk is not None
                 out.print(ev.DestroyChunk, gap.chunk.base_addr)
                 yield

@@ -99,7 +99,8 @@ class Hints(Slots):
 
         block_bits = self.block_bits
         base = bit_off & ~self.block_mask
-        contig = chunk_md.contig_hint  # a shorter run further on changes nothing
+        every = self.ENTERS_EVERY_RUN  # else a shorter run further on changes nothing
+        contig = 0 if every else chunk_md.contig_hint
         bits = 0
         for block in chunk.md_blocks[bit_off >> self.block_shift :]:
             if bits:
@@ -111,7 +112,7 @@ class Hints(Slots):
                     continue
                 if bits >= contig:
                     self.block_update(chunk_md, start, start + bits)
-                    contig = chunk_md.contig_hint
+                    contig = 0 if every else chunk_md.contig_hint
                 bit_off = base + left_free + 1
 
             hint = block.contig_hint
@@ -119,7 +120,7 @@ class Hints(Slots):
                 start = base + block.contig_hint_start
                 if start >= bit_off and start + hint < base + block_bits:
                     self.block_update(chunk_md, start, start + hint)
-                    contig = chunk_md.contig_hint
+                    contig = 0 if every else chunk_md.contig_hint
             base += block_bits
             bits = block.right_free
         if bits:
@@ -144,6 +145,7 @@ class Hints(Slots):
 
         block.right_free = 0
 
+        every = self.ENTERS_EVERY_RUN
         find = chunk.alloc_map.find
         base = index << self.block_shift
         limit = base + self.block_bits
@@ -153,7 +155,7 @@ class Hints(Slots):
             if end < 0:
                 self.block_update(block, start - base, self.block_bits)
                 return
-            if end - start >= block.contig_hint:  # shorter runs further on change nothing
+            if every or end - start >= block.contig_hint:  # shorter runs further on change nothing
                 self.block_update(block, start - base, end - base)
             start = find(0, end + 1, limit)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from percpu_reference.chunk import Block, Chunk
+from percpu_reference.chunk import Block
 from percpu_reference.hints import Hints
 from percpu_reference.variants.fixes.freed_run import ChunkRelativeEnd
 from percpu_reference.variants.linux_7_1 import Linux71
@@ -25,6 +25,8 @@ class RegionHints(Hints):
     """
 
     __slots__ = ()
+
+    ENTERS_EVERY_RUN: ClassVar[bool] = True
 
     def block_update(self, block: Block, start: int, end: int) -> None:
         """Enter the free run [start, end) into a block's hints, with those that it meets."""
@@ -78,60 +80,6 @@ class RegionHints(Hints):
                 block.scan_hint = 0
         elif start > scan_start:
             block.scan_hint_start, block.scan_hint = start, size
-
-    def chunk_refresh_hint(self, chunk: Chunk, full_scan: bool) -> None:
-        """Recompute a chunk's hints from those of its blocks, every run of them entered."""
-        chunk_md = chunk.chunk_md
-        if not full_scan and chunk_md.scan_hint:
-            bit_off = chunk_md.scan_hint_start + chunk_md.scan_hint
-            chunk_md.contig_hint_start = chunk_md.scan_hint_start
-            chunk_md.contig_hint = chunk_md.scan_hint
-            chunk_md.scan_hint = 0
-        else:
-            bit_off = chunk_md.first_free
-            chunk_md.contig_hint = 0
-
-        base = bit_off & ~self.block_mask
-        bits = 0
-        for block in chunk.md_blocks[bit_off >> self.block_shift :]:
-            if bits:
-                start = base - bits
-                bits += block.left_free
-                if block.left_free == self.block_bits:
-                    base += self.block_bits
-                    continue
-                self.block_update(chunk_md, start, start + bits)
-                bit_off = base + block.left_free + 1
-            hint, start = block.contig_hint, base + block.contig_hint_start
-            if hint and start >= bit_off and start + hint < base + self.block_bits:
-                self.block_update(chunk_md, start, start + hint)
-            base += self.block_bits
-            bits = block.right_free
-        if bits:
-            self.block_update(chunk_md, base - bits, base)
-
-    def block_refresh_hint(self, chunk: Chunk, index: int) -> None:
-        """Rescan a block whose contig_hint was broken, every run of it entered (L2)."""
-        block = chunk.md_blocks[index]
-        if block.scan_hint:
-            start = block.scan_hint_start + block.scan_hint
-            block.contig_hint_start = block.scan_hint_start
-            block.contig_hint = block.scan_hint
-            block.scan_hint = 0
-        else:
-            start = block.first_free
-            block.contig_hint = 0
-        block.right_free = 0
-
-        base = index << self.block_shift
-        limit = base + self.block_bits
-        start = chunk.alloc_map.find(0, base + start, limit)
-        while start >= 0:
-            end = chunk.alloc_map.find(1, start + 1, limit)
-            if end < 0:
-                end = limit
-            self.block_update(block, start - base, end - base)
-            start = chunk.alloc_map.find(0, end, limit)
 
 
 class LinuxMm(RegionHints, ChunkRelativeEnd, Linux71):
