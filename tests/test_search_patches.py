@@ -28,7 +28,9 @@ from searched_trees import (
 )
 
 from percpu_proofs.cli import main
-from percpu_proofs.kernel.search.job import TreeJob, run, searched
+from percpu_proofs.inputs import InputError
+from percpu_proofs.kernel.build import compile_tree
+from percpu_proofs.kernel.search.job import TreeJob, TreeOutcome, run, searched
 from percpu_proofs.kernel.search.trees import CompiledTree
 
 pytestmark = pytest.mark.skipif(not FOUND, reason=MISSING)
@@ -73,15 +75,29 @@ def test_what_the_stubs_see_has_a_clause(
     assert said in examples[clause].message
 
 
+def _ending(by: str, header: str, built: Path, tmp_path: Path) -> TreeOutcome:
+    """Return the outcome of a search in which the work ends its process."""
+    tree = changed(tmp_path / "tree", first_in_work(by))
+    (tmp_path / "stub.h").write_text(f"#include <{header}>\n")
+    compiled = CompiledTree("base", tree, built / tmp_path.name, tmp_path / "stub.h")
+    return run(TreeJob("base", compiled.library(SEARCHES["pages"]), SEARCHES["pages"]))
+
+
 @pytest.mark.deep
 def test_a_kernel_that_takes_its_process_down_is_a_finding(built: Path, tmp_path: Path) -> None:
-    tree = changed(tmp_path / "tree", first_in_work("_exit(3);"))
-    header = tmp_path / "unistd.h"
-    header.write_text("#include <unistd.h>\n")
-    compiled = CompiledTree("base", tree, built / tmp_path.name, header)
-    outcome = run(TreeJob("base", compiled.library(SEARCHES["pages"]), SEARCHES["pages"]))
+    outcome = _ending("_exit(3);", "unistd.h", built, tmp_path)
     assert "exit status 3" in outcome.examples["BUG"].message
     assert not outcome.complete
+
+
+@pytest.mark.deep
+def test_a_search_that_is_killed_is_no_finding(built: Path, tmp_path: Path) -> None:
+    """Linux does so to a process when memory ends."""
+    outcome = _ending("raise(9);", "signal.h", built, tmp_path)
+    assert not outcome.examples
+    assert outcome.killed
+    assert outcome.reach == 0
+    assert outcome.bound.endswith("its process was killed")
 
 
 DEEP = """static noinline int pcpu_deep(int n)
@@ -149,6 +165,8 @@ def test_review_of_a_patch(tmp_path: Path) -> None:
     assert code == 1, found
     assert found["changes"]["new"] == ["FLT-1"]
     assert "LIST-2" in found["changes"]["mended"]
+    assert found["trees"]["patched"]["LOCK-1"]["verdict"] == "unchecked"  # none notes accesses
+    assert not found["changes"]["otherwise"]
     example = found["trees"]["patched"]["FLT-1"]["counterexample"]
     assert any(step["function"].startswith("pcpu_") and step["line"] for step in example["steps"])
     replayed = CliRunner().invoke(main, ["replay", example["token"], *source, "--json"])
@@ -156,6 +174,16 @@ def test_review_of_a_patch(tmp_path: Path) -> None:
     assert "FLT-1" in json.loads(replayed.stdout)["broken"]
     sound = CliRunner().invoke(main, ["replay", example["token"], *base, "--json"])
     assert sound.exit_code == 1  # the base does not break it
+
+
+@pytest.mark.deep
+def test_a_second_way_to_break_a_clause_is_told(tmp_path: Path) -> None:
+    """Both trees break it, the base by other schedules alone."""
+    line = "\tpcpu_chunk_relocate(chunk, oslot);\n\n\treturn freed;"
+    patch = write_patch(tmp_path / "p", lambda text: text.replace(line, "\treturn freed;"))
+    source = ("--source", str(tree_of(FOUND[-1]).top), "--patch", str(patch))
+    _, found = _review(*source, "--search", "crumbs", "--search", "pages")
+    assert "LIST-2" in found["changes"]["otherwise"]
 
 
 @pytest.mark.deep
@@ -186,6 +214,15 @@ def test_a_patch_that_does_not_compile_is_named_with_its_line(tmp_path: Path) ->
     assert done.exit_code == 2
     assert f"typo.patch:{number}" in done.output
     assert "no_such_variable" in done.output
+
+
+@pytest.mark.parametrize("wrong", ["chunk->nowhere = 1;", "pcpu_chunk_relocate(chunk);"])
+def test_no_stub_is_wanted_for_what_is_the_trees_own(wrong: str, tmp_path: Path) -> None:
+    tree = changed(tmp_path / "tree", freeing(wrong))
+    with pytest.raises(InputError) as raised:
+        compile_tree(tree, tmp_path)
+    assert "stubs" not in str(raised.value)
+    assert "expected a tree that compiles" in str(raised.value)
 
 
 @pytest.mark.parametrize("command", [["review"], ["explore", "reuse"], ["replay", "percpu1.x"]])
@@ -231,4 +268,4 @@ def test_a_review_that_is_stopped_prints_its_bounds() -> None:
     assert stopped.returncode == 130, err
     found = json.loads(out)
     assert found["interrupted"]
-    assert all("whole up to" in bound["bound"] for bound in found["bounds"])
+    assert all("interrupted" in bound["bound"] for bound in found["bounds"])

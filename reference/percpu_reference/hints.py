@@ -145,7 +145,6 @@ class Hints(Slots):
 
         block.right_free = 0
 
-        every = self.ENTERS_EVERY_RUN
         find = chunk.alloc_map.find
         base = index << self.block_shift
         limit = base + self.block_bits
@@ -155,7 +154,8 @@ class Hints(Slots):
             if end < 0:
                 self.block_update(block, start - base, self.block_bits)
                 return
-            if every or end - start >= block.contig_hint:  # shorter runs further on change nothing
+            longest = end - start >= block.contig_hint  # shorter runs further on change nothing
+            if longest or self.ENTERS_EVERY_RUN:
                 self.block_update(block, start - base, end - base)
             start = find(0, end + 1, limit)
 

@@ -170,6 +170,10 @@ def review_trees(
         raise SystemExit(output.INTERRUPTED)
     if wrong:
         raise SystemExit(output.DIFFERS)
+    for outcome in outcomes:
+        if outcome.killed:
+            name = outcome.job.search.name
+            raise InputError("memory", None, f"enough for the search {name}, which was killed")
 
 
 def _refused(outcomes: Sequence[TreeOutcome]) -> bool:

@@ -7,7 +7,7 @@ left out for as long as it still shows. Tries are counted, so the result is the 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice, pairwise
 from typing import Final, Generic, TypeVar
@@ -85,17 +85,32 @@ def simpler(program: Program) -> Iterator[Program]:
     for at, (first, second) in enumerate(pairwise(setup)):
         size = first[2] + second[2]
         if first[0] == second[0] == "a" and first[3:] == second[3:] and size <= _LARGEST:
-            merged = (*first[:2], size, *first[3:])
-            yield replace(program, setup=_sound((*setup[:at], merged, *setup[at + 2 :]), set()))
+            yield _with(program, setup[:at], _sized(first, size), setup[at + 2 :])
+    for gone in stretches(len(setup) - 1):  # behind an allocation that grows in their place
+        grown = setup[gone.start]
+        if grown[0] == "a" and grown[2] < _LARGEST:
+            yield _with(
+                program, setup[: gone.start], _sized(grown, _LARGEST), setup[gone.stop + 1 :]
+            )
     for at, operation in enumerate(setup):
         for plainer in _plainer(operation):
-            yield replace(program, setup=(*setup[:at], plainer, *setup[at + 1 :]))
+            yield _with(program, setup[:at], plainer, setup[at + 1 :])
+
+
+def _sized(operation: Operation, size: int) -> Operation:
+    return (*operation[:2], size, *operation[3:])
+
+
+def _with(
+    program: Program, before: Iterable[Operation], one: Operation, behind: Iterable[Operation]
+) -> Program:
+    return replace(program, setup=_sound((*before, one, *behind))[0])
 
 
 def stretches(length: int) -> Iterator[range]:
     """Yield stretches to leave out, the longest first, halving down to single ones."""
     size = length
-    while size:
+    while size > 0:
         for first in range(length - size, -1, -size):
             yield range(first, first + size)
         size //= 2
@@ -105,8 +120,7 @@ def _shorter_setups(program: Program) -> Iterator[Program]:
     made, freed = ({o[1] for o in program.actors if o[0] == kind} for kind in "af")
     for gone in stretches(len(program.setup)):
         rest = program.setup[: gone.start] + program.setup[gone.stop :]
-        held: set[int] = set()
-        sound = _sound(rest, held)
+        sound, held = _sound(rest)
         if freed - made <= held:
             yield replace(program, setup=sound)
 
@@ -156,23 +170,28 @@ def _without(schedule: Schedule, gone: set[int]) -> Schedule:
     return tuple([number[step] if step >= 0 else ~number[~step] for step in steps])
 
 
-def _sound(operations: Sequence[Operation], held: set[int]) -> tuple[Operation, ...]:
-    """Return the operations without frees of what was never allocated; held: handles at the end."""
+def _sound(operations: Iterable[Operation]) -> tuple[tuple[Operation, ...], set[int]]:
+    """Return the operations without frees of what was never allocated, and the handles at the end.
+
+    A free into an area stays within it.
+    """
     sound: list[Operation] = []
+    held: dict[int, int] = {}  # bytes by handle
     gone: set[int] = set()
     for operation in operations:
-        kind, handle = operation[:2]
+        kind, handle, size = operation[:3]
         if kind == "f":
             if handle not in held:
                 continue
-            held.remove(handle)
+            del held[handle]
             gone.add(handle)
-        elif (kind == "w" and handle not in held) or (kind == "d" and handle not in gone - held):
+        elif (kind == "w" and size >= held.get(handle, 0)) or (kind == "d" and handle not in gone):
             continue
         elif kind == "a":
-            held.add(handle)
+            held[handle] = size
+            gone.discard(handle)
         sound.append(operation)
-    return tuple(sound)
+    return tuple(sound), set(held)
 
 
 def _plainer(operation: Operation) -> Iterator[Operation]:

@@ -25,6 +25,7 @@ from percpu_proofs.kernel.model import Model
 from percpu_proofs.kernel.pair import Pair
 from percpu_proofs.kernel.parting import Parting, go_on
 from percpu_proofs.kernel.shrink import run_case, shrink
+from percpu_proofs.machine import HandleError
 from percpu_proofs.spread import start_worker
 from percpu_spec.geometry import Geometry
 
@@ -39,7 +40,7 @@ OPERATIONS: Final = 1000
 TRIES: Final = 4000
 """Of leaving something out of a case that shows a difference."""
 TRIES_OF_SCHEDULES: Final = 300
-TRIES_THAT_STOP: Final = 100
+TRIES_THAT_STOP: Final = 500
 """Of these, those in which the kernel stops: a loop takes long until it is known to have no end."""
 GRACE: Final = 10.0
 """Seconds that workers get to end the case they are at, when a run is interrupted."""
@@ -260,7 +261,12 @@ def shrunk(found: Found) -> Found:
         if stops == TRIES_THAT_STOP:
             return None
         attempt = Case(case.geometry, list(operations))
-        result = run_case(task.library, attempt, task.model, judge=judge, every=judge)
+        try:
+            result = run_case(
+                task.library, attempt, task.model, judge=judge, every=judge, hasty=True
+            )
+        except HandleError:  # what a free without right names is no longer there
+            return None
         if result is None:
             return None
         stops += result.differences[0].field == "stopped"

@@ -32,7 +32,7 @@ _SIZES: Final = (
 )  # fmt: skip
 # areas that cross pages: freed, they change a chunk's slot without emptying a page
 _STRADDLING: Final = ((2560,), (1200, 2560), (3000,), (6000, 1000), _SMALL + _PAGES)
-_ALIGNS: Final = ((4,), (4,), (4, 8, 16), (4, 64, 256, 4096), (1, 2, 2048), (0, 3, 8192, 4))
+_ALIGNS: Final = ((4,), (4,), (4, 8, 16), (4, 64, 256, 4096), (1, 2, 2048), (0, 3, 12, 8192))
 _FLAGS: Final = (
     ("-",), ("-", "A"), ("A", "AW", "N"), ("-", "O", "N", "W", "F"), ("-", "R", "RA"),
     ("G", "AG", "-"), ("-", "A", "G", "RG", "ROW", "NG"),

@@ -25,6 +25,9 @@ DONE: Final = 0
 UNLOCKED, MEMORY, RELEASED, FAILED, RESCHED, WAITING, ACCESS = range(1, 8)
 """Points at which an actor stands, as the stubs number them (locks.h)."""
 
+HASTE: Final = 5
+"""Part of the time after which a loop is called endless, where that is soon."""
+
 
 class KernelStopped(Exception):
     """The compiled kernel ran into a BUG, a bad address or a loop that does not end."""
@@ -71,11 +74,12 @@ class Kernel:
     """A compiled allocator just booted. Several may live side by side, each with its own state."""
 
     def __init__(
-        self, library: Library, geometry: Geometry, *, refuses: bool = False
+        self, library: Library, geometry: Geometry, *, refuses: bool = False, hasty: bool = False
     ) -> None:
         """Load a copy of the library and boot it; raises KernelStopped if that fails.
 
         refuses: it is asked for frees that name no live area, where a kernel may refuse (API-2).
+        hasty: a loop is soon called one without end, for tries of which the last is repeated.
         """
         library.form.require(geometry.require_kernel())
         self.geometry = geometry
@@ -87,6 +91,7 @@ class Kernel:
         self._numbers: dict[int, int] = {}  # handles as the caller counts them -> ours
         self._held: dict[int, bool] = {}  # whether the handle's allocation succeeded
         self.lib.percpu_refuses = refuses
+        self.lib.percpu_haste = HASTE if hasty else 1
         shape = self.ffi.new("struct percpu_shape *")
         fill_shape(shape, geometry)
         self.check(self.lib.percpu_boot(shape))

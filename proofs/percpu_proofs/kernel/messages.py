@@ -103,6 +103,16 @@ def _place(line: str, name: str) -> str:
     return next((file for part, file in _PLACES if part in name.lower()), "types.h")
 
 
+def _is_of_tree(tree: Tree, line: str, name: str) -> bool:
+    """Return whether an error is about what the tree's own files define, so that no stub helps."""
+    owner = _OWNER.search(line)
+    if owner is not None:
+        defined = re.compile(rf"\b(?:struct|union) {owner[1]} \{{")
+    else:
+        defined = re.compile(rf"^\w[^;={{}}]*\b{name}\([^;{{}}]*\)\s*\{{", re.MULTILINE)
+    return any(defined.search(tree.text(file)) for file in FILES if (tree.top / file).is_file())
+
+
 def compile_error(tree: Tree, output: str) -> InputError:
     """Return the error for a tree that does not compile: where, what failed, and what to add.
 
@@ -118,7 +128,8 @@ def compile_error(tree: Tree, output: str) -> InputError:
         for pattern, kind in _MISSING if "error:" in line or "undefined ref" in line else ():
             found = pattern.search(line)
             if found is not None:
-                missing.setdefault(found[1], (kind, _place(line, found[1])))
+                if not _is_of_tree(tree, line, found[1]):
+                    missing.setdefault(found[1], (kind, _place(line, found[1])))
                 break
     wanted = ", ".join(f"{kind} {name} ({place})" for name, (kind, place) in missing.items())
     expected = "a tree that compiles" if not wanted else (
@@ -133,5 +144,5 @@ def compile_error(tree: Tree, output: str) -> InputError:
         for patch in reversed(tree.patches):
             at = shown_line(patch, name, text, number)
             if at is not None:
-                return InputError(patch, at, expected, f"{text.strip()} ({where[3]})")
+                return InputError(patch, at, expected, f"{where[3]}: {text.strip()}")
     return InputError(tree.top, None, f"{expected} (the first error: {error})")

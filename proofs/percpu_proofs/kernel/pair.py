@@ -49,14 +49,21 @@ class Pair:
     """One case: a model and a kernel that have done the same operations so far."""
 
     def __init__(
-        self, library: Library, geometry: Geometry, model: Model, *, judge: bool = False
+        self,
+        library: Library,
+        geometry: Geometry,
+        model: Model,
+        *,
+        judge: bool = False,
+        hasty: bool = False,
     ) -> None:
         """Boot both. Raises KernelStopped if the kernel does not boot.
 
-        With judge the clauses are asked of the kernel's state after every operation.
+        With judge the clauses are asked of the kernel's state after every operation. hasty: as of
+        a Kernel.
         """
         variant = model.variant()
-        self.kernel = Kernel(library, geometry, refuses=variant.CHECKS_FREES)
+        self.kernel = Kernel(library, geometry, refuses=variant.CHECKS_FREES, hasty=hasty)
         self.machine = Machine(build(variant, geometry))
         self.skip = model.skip
         self.state = KernelState(self.kernel)

@@ -33,14 +33,21 @@ class Shown:
 
 
 def run_case(
-    library: Library, case: Case, model: Model, *, judge: bool = False, every: bool = True
+    library: Library,
+    case: Case,
+    model: Model,
+    *,
+    judge: bool = False,
+    every: bool = True,
+    hasty: bool = False,
 ) -> Shown | None:
     """Run a case on both up to the first difference; return None if there is none.
 
     Without `every` states are compared after the last operation only, which is much faster.
+    hasty: as of a Kernel. Raises HandleError.
     """
     try:
-        pair = Pair(library, case.geometry, model, judge=judge)
+        pair = Pair(library, case.geometry, model, judge=judge, hasty=hasty)
     except KernelStopped as stopped:
         return Shown([], (Difference("stopped", str(stopped), "boots"),))
     try:

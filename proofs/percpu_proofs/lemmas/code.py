@@ -105,6 +105,8 @@ def new_twin(cls: type, bug: Bug | None = None) -> Any:
                     if seeded
                     else _recompiled(base, name)
                 )
+            elif name.isupper():  # what a variant says of itself
+                namespace[name] = value
         twin = type(base.__name__, tuple(made[b] for b in base.__bases__), namespace)
         made[base] = twins[base.__name__] = twin
     if bug is not None and bug.owner not in made:

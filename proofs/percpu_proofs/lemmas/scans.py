@@ -196,8 +196,8 @@ SCANS = (
         seeded={
             "longer runs are skipped": _bug(
                 "block_refresh_hint",
-                "if every or end - start >= block.contig_hint:",
-                "if end - start > block.contig_hint + 1:",
+                "longest = end - start >= block.contig_hint",
+                "longest = end - start > block.contig_hint + 1",
             ),
             "a run is cut": _bug(
                 "block_refresh_hint",

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Any, Final, NamedTuple
 
-from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel.instance import KernelStopped
 from percpu_proofs.kernel.library import Library
 from percpu_proofs.kernel.search.accesses import Noted, noted
@@ -61,6 +60,7 @@ class TreeOutcome:
     endless: int = 0  # steps of the kernel's that had to be stopped
     cut_off: bool = False  # what is behind a stop, or an operation without end, was not searched
     ended: bool = False  # with its process, so that nothing is known of it
+    killed: bool = False  # that process, as Linux does when memory ends
     seconds: float = 0.0
     accesses: list[Noted] = field(default_factory=list)
 
@@ -73,7 +73,8 @@ class TreeOutcome:
         if self.complete:
             return self.job.search.bound
         if self.ended:
-            return f"{self.job.search.bound}; its process ended"
+            how = "its process was killed" if self.killed else "its process ended"
+            return f"{self.job.search.bound}; {'interrupted at once' if self.interrupted else how}"
         why = f"stopped at {plan.most_states:,} states"
         if self.interrupted:
             why = "interrupted"
@@ -115,25 +116,27 @@ def run(job: TreeJob) -> TreeOutcome:
     child.join()
     if isinstance(result, Exception):
         raise result
-    if result is None and child.exitcode == -signal.SIGKILL and not interrupted:
-        raise InputError("memory", None, f"enough for the search {job.search.name}")
-    if result is None:
-        result = TreeOutcome(job, Counter({CRASH: 1}), interrupted=interrupted, ended=True)
-        if not interrupted:
-            result.examples[CRASH] = _taken_down(job, child.exitcode)
-    return result
+    return result or without_result(job, child.exitcode or 0, interrupted=interrupted)
 
 
-def _taken_down(job: TreeJob, code: int | None) -> TreeExample:
-    how = signal.Signals(-code).name if code is not None and code < 0 else f"exit status {code}"
+def without_result(job: TreeJob, code: int, *, interrupted: bool = False) -> TreeOutcome:
+    """Return the outcome of a job whose process ended before it said anything.
+
+    code: its exit status, or the negative number of the signal that ended it.
+    """
+    if interrupted or code == -signal.SIGKILL:
+        return TreeOutcome(job, interrupted=interrupted, ended=True, killed=not interrupted)
+    how = signal.Signals(-code).name if code < 0 else f"exit status {code}"
     message = f"the kernel's code takes its process down ({how}), {job.search.bound}"
-    return of_process(job.search, message)
+    examples = {CRASH: of_process(job.search, message)}
+    return TreeOutcome(job, Counter({CRASH: 1}), examples, ended=True)
 
 
 def _send(sender: Any, job: TreeJob) -> None:
     threading.Thread(target=end_with_parent, daemon=True).start()
     try:
-        sender.send(searched(job))
+        with suppress(KeyboardInterrupt):  # before there was anything to tell
+            sender.send(searched(job))
     except Exception as error:
         sender.send(error)
     finally:

@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from percpu_proofs.inputs import InputError
-from percpu_proofs.kernel.search.job import TreeJob, TreeOutcome, run
+from percpu_proofs.kernel.search.job import TreeJob, TreeOutcome, run, without_result
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +42,10 @@ def run_parcel(sent: Parcel) -> TreeOutcome:
         there = replace(job, library=replace(job.library, path=path))
         done = subprocess.run(
             [sys.executable, "-m", __name__],
-            input=pickle.dumps(there), stdout=subprocess.PIPE, check=True,
+            input=pickle.dumps(there), stdout=subprocess.PIPE, check=False,
         )  # fmt: skip
+    if done.returncode:
+        return without_result(job, done.returncode)
     outcome = pickle.loads(done.stdout)
     if isinstance(outcome, Exception):
         raise outcome

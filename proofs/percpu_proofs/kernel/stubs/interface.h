@@ -67,6 +67,7 @@ struct percpu_record {
 
 extern struct percpu_environment percpu_environment;
 extern char percpu_reason[200];   // why the last call stopped
+extern int percpu_haste;          // this part of the time is enough to call a loop endless
 extern int percpu_globals[8];     // nr_populated, float, atomic_failed, async, and four slots
 // LOW and HIGH of the float, the slot below which chunks that fail go, and the flags that a request
 // needs, all of them, to sleep

@@ -34,6 +34,7 @@ enum { BUDGET = 200000 }; // passes through loops that one step may make
 enum { BUDGET = 20000000 }; // those of one operation
 #endif
 long percpu_budget OUTSIDE;
+int percpu_haste OUTSIDE = 1;
 char percpu_reason[200] OUTSIDE;
 static sigjmp_buf entry OUTSIDE;
 static volatile sig_atomic_t inside OUTSIDE;
@@ -106,7 +107,7 @@ static void ring(int number, siginfo_t *info, void *context)
     (void)number, (void)info;
     rings = inside && entries == last ? rings + 1 : 0;
     last = entries;
-    if (rings > MOST_RINGS)
+    if (rings > (unsigned long)(MOST_RINGS / percpu_haste))
         stop_in_signal(PERCPU_ENDLESS, "BAL-3: a loop that does not end", context);
 }
 
@@ -143,7 +144,7 @@ static void enter(bool on)
 {
     inside = on;
     entries++;
-    percpu_budget = BUDGET;
+    percpu_budget = BUDGET / percpu_haste;
     percpu_shade(on);
 #ifndef PERCPU_SEARCH
     set_timer(on);
@@ -498,7 +499,7 @@ long percpu_run(const struct percpu_operation *operations, long count, long hand
     need_handles(handles_needed);
     ENTER(-1L);
     for (long n = 0; n < count; n++) {
-        percpu_budget = BUDGET;
+        percpu_budget = BUDGET / percpu_haste;
         entries++;
         percpu_do(&operations[n], &outcome);
     }
