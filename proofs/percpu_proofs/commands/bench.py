@@ -17,7 +17,7 @@ from percpu_proofs.commands import output
 from percpu_proofs.kernel.library import USUAL
 from percpu_proofs.kernel.search.trees import compiled_trees
 from percpu_proofs.kernel.workshop import workshop
-from percpu_reference import DEFAULT
+from percpu_reference.variants import MERGED
 
 
 @click.command()
@@ -29,7 +29,7 @@ from percpu_reference import DEFAULT
     help="Folder of c10.ops.gz, c100.ops.gz, c1000.ops.gz, or of vectors.",
 )
 @click.option(
-    "--variant", callback=output.named_variant, default=DEFAULT, show_default=True,
+    "--variant", callback=output.named_variant, default=MERGED, show_default=True,
     help="The algorithm to measure.",
 )
 @click.option(

@@ -31,7 +31,7 @@ _ERRORS_SHOWN = 10  # of callers
 @click.option(
     "--variant",
     callback=output.named_variant,
-    help=f"The algorithm to run.  [default: {DEFAULT}; for a trace that of the recorded kernel]",
+    help=f"The algorithm to run.  [default: {DEFAULT}; for what was recorded that of the kernel]",
 )
 @click.option(
     "--contracts",
@@ -72,7 +72,7 @@ def run(
                     traces.show(out, replayed)
                 continue
             source = read_source(path, geometry)
-            report = _report(path, source, variant or DEFAULT, contracts)
+            report = _report(path, source, variant or source.variant, contracts)
             reports.append(report)
             try:
                 with output.progress_bar(path.name) as bar:
@@ -102,8 +102,8 @@ def _is_complete(report: RunReport | TraceReport) -> bool:
 
 def _report(path: Path, source: Source, variant: str, contracts: Level) -> RunReport:
     notes = source.notes
-    if source.recorded is not None and variant != DEFAULT:
-        notes += (f"recorded checksum not compared: it is that of {DEFAULT}",)
+    if source.recorded is not None and variant != source.variant:
+        notes += (f"recorded checksum not compared: it is that of {source.variant}",)
     return RunReport(
         str(path),
         source.kind.value,
@@ -112,7 +112,7 @@ def _report(path: Path, source: Source, variant: str, contracts: Level) -> RunRe
         source.geometry,
         len(source.listed.operations),
         # only this variant promises to end in the recorded state
-        recorded_checksum=source.recorded if variant == DEFAULT else None,
+        recorded_checksum=source.recorded if variant == source.variant else None,
         notes=notes,
     )
 

@@ -28,8 +28,8 @@ from percpu_reference.variants import Allocator
 @click.option("--svg", type=click.Path(path_type=Path), help="Write the chunk's map there as SVG.")
 @click.option("--stats", is_flag=True, help="Print the kernel's percpu_stats instead.")
 @click.option(
-    "--variant", callback=output.named_variant, default=DEFAULT, show_default=True,
-    help="The algorithm to run.",
+    "--variant", callback=output.named_variant,
+    help=f"The algorithm to run.  [default: {DEFAULT}; for a vector that of the recorded kernel]",
 )
 @click.option("--geometry", metavar="NAME=VALUE,...", help="Sizes, as for run.")
 @output.json_option
@@ -39,7 +39,7 @@ def show(
     name: str | None,
     svg: Path | None,
     stats: bool,
-    variant: str,
+    variant: str | None,
     geometry: str | None,
     as_json: bool,
 ) -> None:
@@ -50,6 +50,7 @@ def show(
     if kind_of(file) is Kind.TRACE:
         raise InputError(file, None, "an operation list or a vector")
     source = read_source(file, geometry)
+    variant = variant or source.variant
     operations = len(source.listed.operations)
     last = operations if at is None else at
     if last > operations:

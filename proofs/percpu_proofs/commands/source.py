@@ -13,6 +13,7 @@ from percpu_proofs.inputs import InputError, read_json, read_text
 from percpu_proofs.oplist import SHAPES, OperationList, parse_operations
 from percpu_proofs.traces.reader import is_run
 from percpu_proofs.traces.text import looks_like_text
+from percpu_reference.variants import DEFAULT, of_release
 from percpu_spec.geometry import PAGE_SIZES, Geometry, GeometryError
 
 SIZES = (
@@ -34,14 +35,16 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Operations to run, the geometry to run them in, and the final checksum where recorded.
+    """Operations to run, the geometry and the variant to run them in, and a recorded checksum.
 
+    That is of the state at the end, by the variant of the recorded kernel.
     notes say what of the input was not used, or is not known.
     """
 
     kind: Kind
     listed: OperationList
     geometry: Geometry
+    variant: str = DEFAULT
     recorded: int | None = None
     notes: tuple[str, ...] = ()
 
@@ -109,7 +112,8 @@ def read_source(path: Path, changes: str | None) -> Source:
         if geometry != vector.geometry:
             recorded = None
             notes += ("recorded checksum not compared: --geometry changes the recorded sizes",)
-        return Source(Kind.VECTOR, vector.listed, geometry, recorded, notes)
+        variant = of_release(vector.version)
+        return Source(Kind.VECTOR, vector.listed, geometry, variant, recorded, notes)
     listed = parse_operations(path, read_text(path).split("\n"))
     return Source(Kind.OPERATIONS, listed, asked_for(changes, Geometry()))
 

@@ -20,7 +20,7 @@ from percpu_proofs.kernel.search.retrace import retrace
 from percpu_proofs.kernel.search.tree_token import TreeToken
 from percpu_proofs.oplist import WRONG, text_of
 from percpu_proofs.review.trees import undeclared, verdicts
-from percpu_reference.variants import DEFAULT
+from percpu_reference.variants import MERGED
 
 
 def explore_tree(scenario: Scenario, chosen: ChosenTree, as_json: bool) -> None:
@@ -40,7 +40,7 @@ def explore_tree(scenario: Scenario, chosen: ChosenTree, as_json: bool) -> None:
             become = "the tree is asked to refuse it" if refused else "not carried out"
             errors = [f"{text}: {become}" for text in wrong_frees]
         outcome = run(TreeJob(tree.name, tree.library(search), search))
-        variant = trees[0].model().name if outcome.examples else DEFAULT
+        variant = trees[0].model().name if outcome.examples else MERGED
         cells = verdicts([outcome], tree.name, variant)
         wrong = undeclared(cells, variant, trees[0].km_counts)
         release = tree.tree.name

@@ -27,7 +27,7 @@ from percpu_reference import build
 from percpu_reference.environment import Task
 from percpu_reference.operations import Operations
 from percpu_reference.state import LIMITED_WORK, UNLIMITED_WORK
-from percpu_reference.variants import DEFAULT, Allocator, variant_class, variant_name
+from percpu_reference.variants import MERGED, Allocator, variant_class, variant_name
 from percpu_reference.variants.fixes import ChunkRelativeEnd
 from percpu_reference.variants.reference import FIXES, with_fixes
 from percpu_spec.geometry import Geometry
@@ -44,7 +44,7 @@ _FILLED: Final = "a 1 28672 4 -"  # the whole first chunk
 class Model:
     """A variant, perhaps with fixes, and the declared differences of a kernel from it."""
 
-    name: str = DEFAULT
+    name: str = MERGED
     fixes: tuple[str, ...] = ()  # names of fixes, on top of the variant
     prints_atomic: bool = True  # failed atomic allocations are printed
     unmaps_failing: bool = True  # after a map failure the failing unit is unmapped too
@@ -154,7 +154,7 @@ def probe(library: Library, name: str | None = None, fixes: tuple[str, ...] = ()
     atomic = _after(library, _FILLED, "a 2 8192 4 A")
     mapping = _after(library, _FILLED, "M 1", "a 2 4096 4 -")
     sleeping = _after(library, _FILLED, "a 2 8192 4 O")
-    model = Model(name or DEFAULT, fixes, atomic[1] > 0, mapping[2] > 0, bool(sleeping[0]))
+    model = Model(name or MERGED, fixes, atomic[1] > 0, mapping[2] > 0, bool(sleeping[0]))
     if name is not None:
         model = replace(model, name=variant_name(name))
     else:

@@ -17,7 +17,7 @@ from percpu_proofs.kernel.messages import Warned, all_warnings
 from percpu_proofs.kernel.model import Model, probe
 from percpu_proofs.kernel.patch import apply_patch
 from percpu_proofs.kernel.tree import Tree, copy_tree, read_tree, unpack
-from percpu_reference.variants import DEFAULT
+from percpu_reference.variants import MERGED
 
 ONE_UNIT: Final = "km counts a chunk's pages once for each unit, so it is compared on one CPU"
 
@@ -84,7 +84,7 @@ def workshop(
     Patches are applied to a copy; what the tree does without them chooses the variant. Raises
     InputError for what cannot be used.
     """
-    model = Model(variant or DEFAULT, fixes)
+    model = Model(variant or MERGED, fixes)
     model.variant()
     with tempfile.TemporaryDirectory(prefix="percpu-spec-") as name:
         folder = Path(name)

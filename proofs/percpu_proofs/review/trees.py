@@ -13,7 +13,7 @@ from percpu_proofs.kernel.search.judge import CRASH
 from percpu_proofs.kernel.search.plans import STOPS
 from percpu_proofs.review.jobs import EXHAUSTIVE, FUZZED
 from percpu_proofs.review.matrix import evidence_of
-from percpu_reference.variants import DEFAULT, variant_class
+from percpu_reference.variants import MERGED, variant_class
 from percpu_spec.catalogue import clauses
 
 NO_SITUATION: Final = "its situation occurred in no search of this review"
@@ -57,7 +57,7 @@ class TreeCell:
 
 
 def verdicts(
-    outcomes: Sequence[TreeOutcome], tree: str, variant: str = DEFAULT
+    outcomes: Sequence[TreeOutcome], tree: str, variant: str = MERGED
 ) -> dict[str, TreeCell]:
     """Return the cell of every clause on a tree; that the kernel stops is one too, if it does.
 

@@ -29,7 +29,7 @@ from percpu_reference.variants.rfc_series import RfcSeries
 from percpu_spec.geometry import Geometry
 
 __all__ = [
-    "DEFAULT", "RELEASES", "SINCE", "VARIANTS", "Allocator", "UnknownVariantError",
+    "DEFAULT", "MERGED", "RELEASES", "SINCE", "VARIANTS", "Allocator", "UnknownVariantError",
     "VariantFileError", "build",
 ]  # fmt: skip
 
@@ -62,7 +62,10 @@ SINCE: dict[str, tuple[int, int]] = {
     "linux_7_1": (7, 1),
 }
 """The first release that each variant of mainline stands for, oldest first."""
-DEFAULT = "linux_6_12"
+DEFAULT = "linux_7_1"
+"""The newest mainline, for whatever no kernel was recorded for."""
+MERGED = "linux_6_12"
+"""Partial depopulation as it was merged: what vectors are recorded of, and `reference` mends."""
 
 
 class UnknownVariantError(ValueError):
