@@ -154,7 +154,7 @@ class Hints(Slots):
             if end < 0:
                 self.block_update(block, start - base, self.block_bits)
                 return
-            longest = end - start >= block.contig_hint  # shorter runs further on change nothing
+            longest = end - start >= block.contig_hint  # a shorter one further on changes nothing
             if longest or self.ENTERS_EVERY_RUN:
                 self.block_update(block, start - base, end - base)
             start = find(0, end + 1, limit)
