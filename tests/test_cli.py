@@ -20,7 +20,7 @@ from percpu_proofs.commands.source import expand
 from percpu_proofs.conformance import vectors as vectors_module
 from percpu_proofs.runs import bound, counted
 from percpu_reference.chunk import Chunk
-from percpu_reference.variants import VARIANTS
+from percpu_reference.variants import DEFAULT, VARIANTS
 from percpu_reference.variants.linux_6_12 import Linux612
 
 SHIPPED = data.folder("vectors")
@@ -273,7 +273,7 @@ def test_show(short: Path, tmp_path: Path) -> None:
     svg = tmp_path / "map.svg"
     result = call("show", short, "--at", 300, "--chunk", 0, "--svg", svg)
     assert result.exit_code == 0
-    assert result.output.startswith("short.ops, linux_6_12, after operation 300 of 3000\n")
+    assert result.output.startswith(f"short.ops, {DEFAULT}, after operation 300 of 3000\n")
     assert "chunk 0 (first, immutable)" in result.output
     assert svg.read_text().startswith("<svg ")
 

@@ -16,7 +16,7 @@ REPAIRED: list[Row] = [
     ("chunk_refresh_hint", "if start >= bit_off",
      "if block.contig_hint_start >= bit_off & self.block_mask", "HINT-5"),
     ("block_update", "contig > block.scan_hint\n", "False\n", "HINT-5"),
-    ("block_refresh_hint", "end - start >= block.contig_hint", "end - start > block.contig_hint + 1", "HINT-6"),
+    ("block_refresh_hint", "longest = end - start >=", "longest = end - start > 1 +", "HINT-6"),
     ("block_update_hint_free", "e_off = end if s_index == e_index",
      "e_off = e_off if s_index == e_index", "HINT-6"),
     ("find_block_fit", "> chunk_md.contig_hint:", ">= chunk_md.contig_hint:", "FIT-1"),
