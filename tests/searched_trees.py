@@ -36,10 +36,16 @@ def search_library(archive: Path, into: Path) -> Library:
     return compile_search(tree_of(archive), into)
 
 
-def outcome_of(tree: Tree, into: Path, search: TreeSearch) -> TreeOutcome:
-    """Search a tree; what is the same for all trees is compiled once into the folder above."""
-    compiled = CompiledTree("base", tree, into, None)
-    return searched(TreeJob("base", compiled.library(search), search))
+def outcome_of(
+    tree: Tree, into: Path, search: TreeSearch, until: frozenset[str] = frozenset()
+) -> TreeOutcome:
+    """Search a tree; what is the same for all trees is compiled once into the folder above.
+
+    until: what ends the search once one of them is broken, and alone is wanted then.
+    """
+    library = CompiledTree("base", tree, into, None).library(search)
+    known = frozenset(FEWEST) if until else frozenset[str]()
+    return searched(TreeJob("base", library, search, known=known, until=until))
 
 
 def edited(into: Path, edit: Edit) -> Tree:

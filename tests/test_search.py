@@ -128,7 +128,8 @@ def test_on_machines_without_a_switch_of_our_own_the_search_is_the_same(
 )
 def test_an_edit_is_found_under_its_clause(edit: Edit, built: Path, tmp_path: Path) -> None:
     into = built / tmp_path.name
-    outcome = outcome_of(edited(tmp_path / "tree", edit), into, SEARCHES[edit.search])
+    search, wanted = SEARCHES[edit.search], edit.clauses - FEWEST.keys()
+    outcome = outcome_of(edited(tmp_path / "tree", edit), into, search, wanted)
     new = outcome.examples.keys() - FEWEST.keys()
     assert edit.clauses & new, {c: e.message for c, e in outcome.examples.items()}
     if edit.clauses & {"LOCK-1"} and SEARCHES[edit.search].noted:

@@ -31,14 +31,15 @@ _SLICE: Final = 20_000  # steps between two looks of the judge
 class TreeJob:
     """A search of one tree; `tree` is base or patched.
 
-    known: clauses of which no counterexample is wanted. schedule: one to be followed as far as the
-    tree can, in the place of the search.
+    known: clauses of which no counterexample is wanted. until: what ends the search once one of
+    them is broken. schedule: one to be followed as far as the tree can, in the place of the search.
     """
 
     tree: str
     library: Library
     search: TreeSearch
     known: frozenset[str] = frozenset()
+    until: frozenset[str] = frozenset()
     schedule: tuple[int, ...] = ()
 
 
@@ -162,6 +163,8 @@ def searched(job: TreeJob, on_slice: Callable[[Any], None] = lambda tally: None)
                 for broken in judge.look():
                     _enter(search, best, broken)
                 on_slice(search.tally)
+                if best.keys() & job.until:
+                    break
         except KeyboardInterrupt:
             outcome.interrupted = True
         _count(search, outcome, cut_off="BAL-3" in best)
