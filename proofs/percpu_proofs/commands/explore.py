@@ -41,8 +41,8 @@ _DRAWN = 10_000  # schedules, where only --pct is given
 @click.command()
 @click.argument("scenario", required=False)
 @click.option(
-    "--variant", callback=output.named_variant, default=DEFAULT, show_default=True,
-    help="The algorithm to run.",
+    "--variant", callback=output.named_variant,
+    help=f"The algorithm to run.  [default: {DEFAULT}, or the newest that SCENARIO speaks of]",
 )
 @click.option(
     "--mode",
@@ -76,7 +76,7 @@ _DRAWN = 10_000  # schedules, where only --pct is given
 @output.json_option
 def explore(
     scenario: str | None,
-    variant: str,
+    variant: str | None,
     mode: Mode,
     refine: bool,
     crossed: bool,
@@ -114,6 +114,7 @@ def explore(
         raise InputError(
             "--random, --pct", None, "none of --mode, --cross-check, --max-steps beside them"
         )
+    variant = variant or chosen.usual_variant
     start = chosen.start(variant)
     if crossed:
         _cross(start, max_steps, as_json)

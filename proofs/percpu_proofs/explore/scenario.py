@@ -12,6 +12,7 @@ from percpu_proofs.explore.start import Start
 from percpu_proofs.machine import Machine
 from percpu_proofs.oplist import WRONG, Operation, OperationList, parse_operations, text_of
 from percpu_reference import build
+from percpu_reference.variants import DEFAULT, SINCE
 from percpu_spec.geometry import Geometry
 
 KERNEL_32K = "unit=32768,static=4096,reserved=0,dyn=28672,cpus=2"
@@ -47,6 +48,11 @@ class Scenario:
         """Return what is expected of a variant, if that is stated."""
         name = str(Path(variant).resolve()) if variant.endswith(".py") else variant
         return self.verdicts.get(name)
+
+    @property
+    def usual_variant(self) -> str:
+        """What it is searched with unless one is named: the newest mainline that it speaks of."""
+        return next((name for name in reversed(SINCE) if name in self.verdicts), DEFAULT)
 
     def start(self, variant: str) -> Start:
         """Return the start: the setup done by a variant, nothing of the actors begun."""
