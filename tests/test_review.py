@@ -20,6 +20,7 @@ from percpu_contracts.history import History
 from percpu_contracts.registry import STATE
 from percpu_contracts.situations import SITUATIONS, Sightings
 from percpu_proofs.cli import main
+from percpu_proofs.conformance.vector_file import read_vector
 from percpu_proofs.explore import alphabets, breadth
 from percpu_proofs.explore.alphabet import WORK, Alphabet, state_key
 from percpu_proofs.explore.breadth import Breadth, Operations
@@ -31,7 +32,16 @@ from percpu_proofs.explore.sequences import Sequences
 from percpu_proofs.explore.shrink import Program
 from percpu_proofs.explore.token import Token, read_token, variant_hash
 from percpu_proofs.oplist import text_of
-from percpu_proofs.review.jobs import Engine, Example, Job, Outcome, enter_small, run, shrinking
+from percpu_proofs.review.jobs import (
+    Engine,
+    Example,
+    Job,
+    Outcome,
+    enter_small,
+    run,
+    shrinking,
+    workloads,
+)
 from percpu_proofs.review.matrix import matrix
 from percpu_proofs.seeded import BUGS
 from percpu_reference import VARIANTS, VariantFileError, build
@@ -42,6 +52,14 @@ from percpu_spec.geometry import Geometry
 
 SEQUENCES = {plan.name: plan for plan in alphabets.SEQUENCES}
 HUNTS = {plan.name: plan for plan in alphabets.HUNTS}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_recorded_runs_with_km_end(variant: str) -> None:
+    """Of some variants the balance work creates chunks as long as there is memory (BAL-3)."""
+    km = [path for path in workloads() if read_vector(path).geometry.backing == "km"]
+    assert km
+    assert all(run(Job(variant, "workload", str(path))).complete for path in km)
 
 
 @cache

@@ -26,6 +26,7 @@ from percpu_proofs import data
 from percpu_proofs.commands.source import Source, read_source
 from percpu_proofs.conformance.vector_file import find_vectors
 from percpu_proofs.machine import Machine
+from percpu_proofs.review.jobs import KM_MEMORY
 from percpu_reference import VARIANTS, Allocator, build
 from percpu_spec.catalogue import clauses
 from percpu_spec.gfp import ACCOUNT, ATOMIC, KERNEL, NOFS, NOIO, NOWAIT
@@ -97,7 +98,7 @@ def test_thin(name: str) -> None:
 def playing(variant: str, scene: Scene | Source) -> Allocator:
     allocator = build(variant, scene.geometry, contracts="full", stats=True)
     if scene.geometry.backing == "km":
-        allocator.env.memory = 3000  # rfc_series takes all there is
+        allocator.env.memory = KM_MEMORY
     Machine(allocator).run(scene.listed)
     return allocator
 
