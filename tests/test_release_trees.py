@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Iterator
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
@@ -25,14 +27,22 @@ from release_edits import (
     replaced,
 )
 
+from percpu_proofs.choices import drawn
 from percpu_proofs.cli import main
 from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel.build import compile_tree
 from percpu_proofs.kernel.changes import counts_every_unit
 from percpu_proofs.kernel.differential import Tally, Task, run_task
+from percpu_proofs.kernel.draws import Case, draw_case
 from percpu_proofs.kernel.library import Form
 from percpu_proofs.kernel.model import Model, probe
+from percpu_proofs.kernel.shrink import run_case
+from percpu_proofs.machine import Machine
+from percpu_reference import Allocator, build
+from percpu_reference.variants.linux_mm import LinuxMm
+from percpu_spec.views import HINTS
 
+hints_of = attrgetter(*HINTS)
 pytestmark = pytest.mark.skipif(not FOUND, reason=MISSING)
 if not FOUND:
     warnings.warn(MISSING, stacklevel=1)
@@ -70,6 +80,38 @@ def test_a_tree_differs_from_the_variant_before(name: str, other: str, tmp_path:
         if not tally.differs:
             tally.add(run_task(Task(library, model, seed, False, cases=3, operations=500)))
     assert tally.differs
+
+
+class EntersTheLongest(LinuxMm):
+    """linux_mm that passes over runs which contig_hint is longer than, as before."""
+
+    __slots__ = ()
+
+    ENTERS_EVERY_RUN = False
+
+
+def _chunk_hints(variant: type[Allocator], case: Case) -> Iterator[list[tuple[int, ...]]]:
+    machine = Machine(build(variant, case.geometry))
+    for number, operation in enumerate(case.operations, 1):
+        machine.apply(number, operation)
+        yield [hints_of(chunk.chunk_md) for chunk in machine.allocator.chunks()]
+
+
+@pytest.mark.deep
+def test_linux_mm_enters_runs_of_any_length(tmp_path: Path) -> None:
+    """Which shows where a promoted hint goes on behind its end: the tree says what is right."""
+    cases = [draw_case(drawn(seed), Form(), 1500) for seed in range(10, 20)]
+    telling = [
+        case
+        for case in cases
+        if any(ours != theirs for ours, theirs in zip(
+            _chunk_hints(LinuxMm, case), _chunk_hints(EntersTheLongest, case), strict=True
+        ))
+    ]  # fmt: skip
+    assert telling
+    tree = edited(tmp_path / "tree", *EDITS["linux_mm"])
+    library = compile_tree(tree, tmp_path, flags=("-O1",))
+    assert all(run_case(library, case, probe(library)) is None for case in telling)
 
 
 @pytest.mark.deep
