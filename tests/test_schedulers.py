@@ -235,6 +235,29 @@ def test_allocations_become_plain() -> None:
     assert ("a 1 24 4 -",) in {tuple(map(text_of, program.setup)) for program in simpler(merged)}
 
 
+def test_allocations_grow_in_the_place_of_others() -> None:
+    many = Program(operations(*(f"a {n} 24576 4 -" for n in range(1, 9))))
+    seen = {tuple(map(text_of, program.setup)) for program in simpler(many)}
+    left = (f"a {n} 24576 4 -" for n in (6, 7, 8))
+    assert ("a 1 24576 4 -", "a 2 32768 4 -", *left) in seen
+    assert list(simpler(Program(()))) == []
+
+
+def test_a_free_into_an_area_stays_within_it() -> None:
+    program = Program(operations("a 1 4096 4 -", "w 1 2048", "a 2 8 4 -", "w 2 4", "f 1", "d 1"))
+    seen = [each.setup for each in (*smaller(program), *simpler(program))]
+    for setup in seen:
+        held: dict[int, int] = {}
+        for kind, handle, size, *_ in setup:
+            if kind == "a":
+                held[handle] = size
+            elif kind == "f":
+                del held[handle]
+            elif kind == "w":
+                assert size < held[handle]
+    assert any(operation[0] == "w" for setup in seen for operation in setup)
+
+
 def test_the_same_counterexample_comes_of_every_run() -> None:
     scenario = SCENARIOS["reuse"]
     one, other = (minimise(scenario, "linux_6_12", "RCL-3") for _ in range(2))
