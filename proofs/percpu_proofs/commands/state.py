@@ -1,7 +1,8 @@
-"""`percpu-spec state`: a kernel's percpu state, from a core, the running kernel or a text, judged."""
+"""`percpu-spec state`: a kernel's percpu state, of a core, a running kernel or a text, judged."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from percpu_proofs.inputs import InputError
 from percpu_proofs.live.going_on import Request, after_work, ask, cannot_go_on, largest
 from percpu_proofs.live.kernel_state import KernelState
 from percpu_proofs.live.memory import chunk_rows, memory_of
-from percpu_proofs.live.opening import Kind, kind_of, opened
+from percpu_proofs.live.opening import kind_of, opened
 from percpu_proofs.live.saved import save_state
 from percpu_proofs.live.standing import Rest
 from percpu_proofs.live.verdicts import BROKEN, StateJudge, Verdict
@@ -24,22 +25,23 @@ from percpu_proofs.show.text import chunk_text
 from percpu_spec.definitions import is_legal
 from percpu_spec.geometry import Geometry
 
+_FORM = "SIZE[,ALIGN][,atomic]"
 
-class Asked(click.ParamType):
-    """A request as SIZE[,ALIGN][,atomic]; alignment 8, as most callers have it, unless given."""
 
-    name = "SIZE[,ALIGN][,atomic]"
+def _requests(
+    context: click.Context, option: click.Parameter, given: tuple[str, ...]
+) -> tuple[Request, ...]:
+    """Return requests in bytes; alignment 8, as most callers have it, unless given."""
+    return tuple(map(_request, given))
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Request:
-        """Return the request; a usage error for what is none."""
-        parts = str(value).split(",")
-        atomic = parts[-1] == "atomic"
-        numbers = parts[: len(parts) - atomic]
-        if not 1 <= len(numbers) <= 2 or not all(n.isdecimal() and len(n) < 10 for n in numbers):
-            self.fail(f"{value!r}: expected {self.name}, sizes in bytes", param, ctx)
-        return Request(int(numbers[0]), int(numbers[1]) if numbers[1:] else 8, atomic)
+
+def _request(given: str) -> Request:
+    parts = given.split(",")
+    atomic = parts[-1] == "atomic"
+    numbers = parts[: len(parts) - atomic]
+    if not 1 <= len(numbers) <= 2 or not all(n.isdecimal() and len(n) < 10 for n in numbers):
+        raise click.BadParameter(f"{given!r}: expected {_FORM}, sizes in bytes")
+    return Request(int(numbers[0]), int(numbers[1]) if numbers[1:] else 8, atomic)
 
 
 @click.command()
@@ -50,7 +52,8 @@ class Asked(click.ParamType):
 @click.option("--svg", type=output.NewFile(), help="Write what --chunk or --map draws as SVG.")
 @click.option("--who", is_flag=True, help="Name who holds the memory, by chunk and page.")
 @click.option(
-    "--ask", "asked", type=Asked(), multiple=True, help="Tell what such a request would get."
+    "--ask", "asked", metavar=_FORM, multiple=True, callback=_requests,
+    help="Tell what such a request would get.",
 )
 @click.option(
     "--what-if", "what_if", type=click.Choice(["work"]), help="Run the balance work on the state."
@@ -87,40 +90,26 @@ def state(
         save_state(found, save)
     verdicts = StateJudge().verdicts(found)
     broken = [v.clause for v in verdicts.values() if v.verdict == BROKEN]
-    geometry = found.snapshot.geometry
-    for request in asked:
-        if not is_legal(geometry, request.size, request.align):
-            most = f"1 to {geometry.largest} bytes aligned to a power of two up to {geometry.page}"
-            given = f"{request.size},{request.align}"
-            raise InputError("--ask", None, f"{most}, as the kernel takes them (API-1)", given)
+    _check_requests(asked, found.snapshot.geometry)
     picture = _picture(found, what, name, whole)
-    stays = cannot_go_on(found, broken)
-    report: dict[str, Any] = {
-        "kernel": found.release, "source": found.source, "types": found.types,
-        "variant": found.variant, "layout": _layout(geometry, found),
-        "rest": rest_record(found),
-        "clauses": {v.clause: clause_record(v) for v in verdicts.values()},
-        "memory": asdict(memory_of(found)),
-        "chunks": [row.as_json() for row in chunk_rows(found)],
-        "requests": {} if stays else {kind: asdict(x) for kind, x in largest(found).items()},
-        "requests_unasked": stays,
-        "ask": [] if stays else [ask(found, request).as_json() for request in asked],
-        "what_if": [] if stays or not what_if else [asdict(after) for after in after_work(found)],
-    }  # fmt: skip
     if svg is not None and picture is not None:
         drawn = overview_svg(picture) if name is None else chunk_svg(picture, name)
         output.write_file(svg, drawn)
+    stays = cannot_go_on(found, broken)
+    answers = [] if stays else [ask(found, request) for request in asked]
+    after = list(after_work(found)) if what_if and not stays else []
     if as_json:
-        output.print_json(report)
+        output.print_json(
+            state_record(found, verdicts, stays)
+            | {"ask": [a.as_json() for a in answers], "what_if": [asdict(a) for a in after]}
+        )
     else:
         out = output.console()
-        state_report.show(out, found, verdicts)
+        state_report.show(out, found, verdicts, stays)
         if stays and (asked or what_if):
             out.print(f"the model does not go on from here: {stays}", markup=False)
-        elif asked:
-            state_report.show_answers(out, [ask(found, request) for request in asked])
-        if what_if and not stays:
-            state_report.show_after(out, found, list(after_work(found)))
+        state_report.show_answers(out, answers)
+        state_report.show_after(out, found, after)
         if picture is not None and whole:
             output.echo("\n" + overview_text(picture))
         if picture is not None and name is not None:
@@ -128,6 +117,31 @@ def state(
         for path in filter(None, (svg, save)):
             output.echo(f"written: {path}")
     context.exit(exit_status(found, broken))
+
+
+def state_record(
+    found: KernelState, verdicts: Mapping[str, Verdict], stays: str
+) -> dict[str, Any]:
+    """Return what is told of a state with plain values; stays: why the model does not go on."""
+    return {
+        "kernel": found.release, "source": found.source, "types": found.types,
+        "variant": found.variant, "layout": _layout(found.snapshot.geometry, found),
+        "rest": rest_record(found),
+        "clauses": {v.clause: clause_record(v) for v in verdicts.values()},
+        "memory": asdict(memory_of(found)),
+        "chunks": [row.as_json() for row in chunk_rows(found)],
+        "requests": {} if stays else {kind: asdict(x) for kind, x in largest(found).items()},
+        "requests_unasked": stays,
+    }  # fmt: skip
+
+
+def _check_requests(asked: Sequence[Request], geometry: Geometry) -> None:
+    """Raise InputError for a request that the kernel would not take (API-1)."""
+    for request in asked:
+        if not is_legal(geometry, request.size, request.align):
+            most = f"1 to {geometry.largest} bytes aligned to a power of two up to {geometry.page}"
+            given = f"{request.size},{request.align}"
+            raise InputError("--ask", None, f"{most}, as the kernel takes them (API-1)", given)
 
 
 def exit_status(found: KernelState, broken: list[str]) -> int:

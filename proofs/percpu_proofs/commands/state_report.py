@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from percpu_proofs.commands import output
-from percpu_proofs.live.going_on import After, Answer, cannot_go_on, largest
+from percpu_proofs.live.going_on import After, Answer, largest
 from percpu_proofs.live.kernel_state import KernelState
 from percpu_proofs.live.memory import ChunkRow, chunk_rows, memory_of
 from percpu_proofs.live.standing import Rest
@@ -27,7 +29,9 @@ _MOST_ROWS = 40  # chunks that have a row of their own
 _STYLES = {HOLDS: "green", KNOWN: "yellow", BROKEN: "red"}
 
 
-def show(out: Console, state: KernelState, verdicts: Mapping[str, Verdict]) -> None:
+def show(
+    out: Console, state: KernelState, verdicts: Mapping[str, Verdict], stays: str
+) -> None:
     """Print the whole of a state: kernel, rest, memory, verdicts, chunks, what can be served."""
     geometry = state.snapshot.geometry
     _say(
@@ -42,8 +46,7 @@ def show(out: Console, state: KernelState, verdicts: Mapping[str, Verdict]) -> N
     show_verdicts(out, verdicts, torn=state.rest is Rest.TORN)
     out.print()
     out.print(_chunk_table(list(chunk_rows(state))))
-    broken = [v.clause for v in verdicts.values() if v.verdict == BROKEN]
-    show_largest(out, state, broken)
+    show_largest(out, state, stays)
     show_owners(out, state)
 
 
@@ -113,7 +116,7 @@ def short(names: Sequence[str]) -> str:
     )
 
 
-def _chunk_table(rows: Sequence[ChunkRow]) -> output.Table:
+def _chunk_table(rows: Sequence[ChunkRow]) -> Table:
     """Return the chunks, hints beside truth; alike ones share a row where there are many."""
     shown = rows if len(rows) <= _MOST_ROWS else _merged(rows)
     cells = [
@@ -128,6 +131,10 @@ def _chunk_table(rows: Sequence[ChunkRow]) -> output.Table:
     return output.table("chunks, pages and bytes of one unit", columns, cells)
 
 
+_SUMMED = ("used_pages", "empty_pages", "hole_pages", "areas", "used_bytes", "free_bytes")
+_LARGEST = ("advertises", "longest")
+
+
 def _merged(rows: Sequence[ChunkRow]) -> list[ChunkRow]:
     """Return a row for each run of chunks on one list, sums and the longest of them."""
     merged = []
@@ -139,22 +146,15 @@ def _merged(rows: Sequence[ChunkRow]) -> list[ChunkRow]:
             continue
         empty = sum(row.empty_pages for row in group)
         notes = (f"{counted(empty, 'empty page')} stranded",) if first.isolated and empty else ()
-        merged.append(
-            ChunkRow(
-                f"{first.chunk}-{last.chunk}", "", place,
-                *(sum(getattr(row, name) for row in group) for name in (
-                    "used_pages", "empty_pages", "hole_pages", "areas", "used_bytes", "free_bytes",
-                )),
-                max(row.advertises for row in group), max(row.longest for row in group),
-                first.isolated, notes,
-            )
-        )  # fmt: skip
+        summed = {name: sum(getattr(row, name) for row in group) for name in _SUMMED}
+        most = {name: max(getattr(row, name) for row in group) for name in _LARGEST}
+        name = f"{first.chunk}-{last.chunk}"
+        merged.append(replace(first, chunk=name, notes=notes, **summed, **most))
     return merged
 
 
-def show_largest(out: Console, state: KernelState, broken: Sequence[str]) -> None:
+def show_largest(out: Console, state: KernelState, stays: str) -> None:
     """Say the largest request that can be served, and that right hints would serve."""
-    stays = cannot_go_on(state, broken)
     if stays:
         _say(out, f"largest request that is served: not asked, {stays}")
         return
@@ -184,13 +184,14 @@ def show_owners(out: Console, state: KernelState) -> None:
 
 def show_answers(out: Console, answers: Sequence[Answer]) -> None:
     """Say what each request would get."""
-    out.print()
     for answer in answers:
         _say(out, answer.words)
 
 
 def show_after(out: Console, state: KernelState, found: Sequence[After]) -> None:
     """Say what the balance work would leave."""
+    if not found:
+        return
     before = memory_of(state)
     rows = [("now", 0, before.percpu_kb, before.stranded // 1024, before.float_pages,
              len(state.chunks))]  # fmt: skip

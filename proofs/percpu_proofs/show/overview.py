@@ -106,7 +106,7 @@ def _chunk(canvas: Canvas, chunk: ChunkPicture, unit_pages: int, y: float) -> No
     hints = chunk.hints
     if hints.contig:
         scale = width / chunk.page_bits
-        canvas.rect(_LEFT + hints.contig_start * scale, y + _BAR + 1, max(hints.contig * scale, 1.5),
-                    2, CONTIG)  # fmt: skip
+        x = _LEFT + hints.contig_start * scale
+        canvas.rect(x, y + _BAR + 1, max(hints.contig * scale, 1.5), 2, CONTIG)
     words = f"{chunk.areas} areas, {chunk.free_bytes} bytes free"
     canvas.text(_LEFT + _MAP + 10, y + _BAR - 1, words, "faint")
