@@ -14,9 +14,16 @@ from percpu_proofs.inputs import InputError
 from percpu_proofs.live.going_on import Request, after_work, ask, cannot_go_on, largest
 from percpu_proofs.live.kernel_state import KernelState
 from percpu_proofs.live.memory import chunk_rows, memory_of
-from percpu_proofs.live.opening import kind_of, opened
+from percpu_proofs.live.opening import Kind, kind_of, opened
 from percpu_proofs.live.saved import save_state
 from percpu_proofs.live.standing import Rest
+from percpu_proofs.live.stats_text import read_stats
+from percpu_proofs.live.stats_verdicts import (
+    NOT_DETERMINED,
+    floats,
+    stats_rows,
+    stats_verdicts,
+)
 from percpu_proofs.live.verdicts import BROKEN, StateJudge, Verdict
 from percpu_proofs.show.overview import overview_svg, overview_text
 from percpu_proofs.show.picture import StatePicture, picture_of_state
@@ -85,6 +92,10 @@ def state(
     if svg is not None and name is None and not whole:
         raise click.UsageError("--svg draws what --chunk N or --map asks for")
     kind = kind_of(what)
+    if kind is Kind.STATS:
+        if debug or name or whole or who or asked or what_if or save:
+            raise click.UsageError("percpu_stats tells too little for this: give a state or a core")
+        _stats(context, Path(what), as_json)
     found = opened(what, kind, debug, owners=who)
     if save is not None:
         save_state(found, save)
@@ -133,6 +144,26 @@ def state_record(
         "requests": {} if stays else {kind: asdict(x) for kind, x in largest(found).items()},
         "requests_unasked": stays,
     }  # fmt: skip
+
+
+def _stats(context: click.Context, path: Path, as_json: bool) -> None:
+    """Tell what the text of percpu_stats determines, and exit."""
+    stats = read_stats(path)
+    verdicts = stats_verdicts(stats)
+    if as_json:
+        output.print_json(
+            {
+                "source": str(path), "layout": dict(stats.layout) | {"pages": list(stats.pages)},
+                "types": stats.types, "floats": floats(stats), "counters": dict(stats.counters),
+                "clauses": {v.clause: clause_record(v) for v in verdicts.values()},
+                "chunks": [row.as_json() for row in stats_rows(stats)],
+                "not_determined": list(NOT_DETERMINED),
+            }
+        )  # fmt: skip
+    else:
+        state_report.show_stats(output.console(), stats, verdicts)
+    broken = any(verdict.verdict == BROKEN for verdict in verdicts.values())
+    context.exit(output.DIFFERS if broken else output.AS_EXPECTED)
 
 
 def _check_requests(asked: Sequence[Request], geometry: Geometry) -> None:

@@ -15,6 +15,8 @@ from percpu_proofs.live.going_on import After, Answer, largest
 from percpu_proofs.live.kernel_state import KernelState
 from percpu_proofs.live.memory import ChunkRow, chunk_rows, memory_of
 from percpu_proofs.live.standing import Rest
+from percpu_proofs.live.stats_text import PercpuStats
+from percpu_proofs.live.stats_verdicts import NOT_DETERMINED, UNTOLD, floats, stats_rows
 from percpu_proofs.live.verdicts import (
     BROKEN,
     HOLDS,
@@ -138,7 +140,7 @@ _LARGEST = ("advertises", "longest")
 def _merged(rows: Sequence[ChunkRow]) -> list[ChunkRow]:
     """Return a row for each run of chunks on one list, sums and the longest of them."""
     merged = []
-    for (place, _), members in groupby(rows, key=lambda row: (row.list, "first" in row.notes)):
+    for _, members in groupby(rows, key=lambda row: (row.list, "first" in row.notes)):
         group = list(members)
         first, last = group[0], group[-1]
         if first is last:
@@ -199,6 +201,42 @@ def show_after(out: Console, state: KernelState, found: Sequence[After]) -> None
              for a in found]  # fmt: skip
     columns = ("variant", "runs", "Percpu kB", "stranded kB", "float", "chunks")
     out.print(output.table("if the balance work ran", columns, rows))
+
+
+def show_stats(out: Console, stats: PercpuStats, verdicts: Mapping[str, Verdict]) -> None:
+    """Print what the text of percpu_stats determines, and what it does not."""
+    sizes, unit = stats.layout, stats.unit
+    pages = " or ".join(f"{page // 1024}K ({counted(unit // page, 'page')} a unit)"
+                        for page in stats.pages)  # fmt: skip
+    _say(
+        out,
+        f"percpu_stats: units of {unit} bytes, s{sizes['static_size']} r{sizes['reserved_size']} "
+        f"d{sizes['dyn_size']}; pages of {pages or 'a size that fits no unit'}; "
+        f"{counted(sum(c.role != 'reserved' for c in stats.chunks), 'chunk')}, "
+        f"{sum(c.isolated for c in stats.chunks)} isolated",
+    )
+    sums = floats(stats)
+    printed = stats.counters["empty_pop_pages"]
+    by_type = f": {' and '.join(map(str, sums))} of the two types" if len(sums) > 1 else ""
+    stranded = sum(c.rows["empty_pop_pages"] for c in stats.chunks if c.isolated)
+    _say(
+        out,
+        f"float {printed} pages{by_type}; {counted(stranded, 'page')} stranded in isolated chunks; "
+        f"{counted(stats.counters['nr_cur_alloc'], 'area')} live",
+    )
+    out.print()
+    show_verdicts(out, {v.clause: v for v in verdicts.values() if v.reason != UNTOLD})
+    cells = [
+        (row.chunk, row.role, *([row.type] if len(sums) > 1 else []), row.areas, row.empty_pages,
+         row.used_bytes, row.free_bytes, row.advertises, row.longest, row.note)
+        for row in stats_rows(stats)
+    ]  # fmt: skip
+    columns = ["chunk", "role", *(["type"] if len(sums) > 1 else []), "areas", "empty", "used",
+               "free", "advertises", "longest", "note"]  # fmt: skip
+    out.print(output.table("chunks, bytes and pages of one unit", columns, cells))
+    _say(out, "percpu_stats does not tell:")
+    for line in NOT_DETERMINED:
+        _say(out, f"  {line}")
 
 
 def _row(out: Console, head: str, text: str, style: str = "") -> None:

@@ -126,7 +126,7 @@ def _notes(
     lists = snapshot.nr_slots // snapshot.chunk_types
     most = min(longest, geometry.largest)
     if chunk.slot % lists == 0 and longest:
-        yield f"no request looks here, though {most} bytes would fit"
+        yield f"not searched, {most} bytes would fit"
     elif advertised < longest and advertised < geometry.largest:
         yield f"unreachable for {advertised + granule}..{most} bytes"
     if chunk.isolated and chunk.slot % lists == snapshot.to_depopulate_slot:

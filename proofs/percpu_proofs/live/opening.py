@@ -8,6 +8,7 @@ from pathlib import Path
 from percpu_proofs.inputs import InputError, read_text
 from percpu_proofs.live.kernel_state import KernelState
 from percpu_proofs.live.saved import is_state, state_of
+from percpu_proofs.live.stats_text import is_stats
 
 _CORES = (b"\x7fELF", b"KDUMP   ", b"makedumpfile")
 
@@ -36,6 +37,8 @@ def kind_of(what: str) -> Kind:
     text = read_text(path)
     if is_state(text):
         return Kind.STATE
+    if is_stats(text):
+        return Kind.STATS
     raise InputError(
         path, 1, "a core, a saved state ('kernel RELEASE' first) or percpu_stats", text[:60]
     )
