@@ -120,7 +120,7 @@ def _overclaimed(stats: PercpuStats) -> Iterator[str]:
 
 
 def _behind(stats: PercpuStats) -> Iterator[str]:
-    """HINT-5 as far as it is determined: a chunk is a page or more behind, the largest that fits."""
+    """HINT-5 as far as it is determined: a chunk is behind by a page of the largest that fits."""
     page = max(stats.pages, default=max(PAGE_SIZES))
     for chunk in stats.chunks:
         short = chunk.longest - chunk.rows["contig_bytes"]
