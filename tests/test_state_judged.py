@@ -438,7 +438,7 @@ BAD: list[tuple[str, str, int, str]] = [
     ("pcpu_nr_slots=21", "pcpu_nr_slots=", 5, "pcpu_nr_slots=number"),
     ("pcpu_nr_empty_pop_pages=80", "pcpu_nr_empty_pop_pages=8o", 14, "nr_empty_pop_pages=number"),
     ("pcpu_nr_populated=291", "pcpu_nr_populated=29g", 15, "pcpu_nr_populated=number"),
-    ("pcpu_async_enabled=1", "pcpu_async_enabled=1\npcpu_lock=zz", 18, "pcpu_lock=hexadecimal number"),
+    ("pcpu_async_enabled=1", "pcpu_async_enabled=1\npcpu_lock=zz", 18, "pcpu_lock=hexadecimal"),
     ("pcpu_async_enabled=1", "pcpu_async_enabled=1\nwork=often", 18, "work=one of"),
     ("pcpu_async_enabled=1", "pcpu_async_enabled=1\nmutex_waiters=2", 18, "0 or 1"),
     ("slot=-1 pos=0", "slot=0 pos=0", 22, "slot=-1"),
