@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from itertools import pairwise
 from typing import Any
 
 from percpu_proofs.live.kernel_memory import RecordedMemory
@@ -86,7 +87,8 @@ class FakeKernel:
         lists = model.nr_slots // model.chunk_types
         for name, value in (
             ("nr_slots", lists), ("unit_size", geometry.unit), ("unit_pages", geometry.unit_pages),
-            ("nr_units", geometry.units), ("atom_size", geometry.unit), ("nr_groups", geometry.groups),
+            ("nr_units", geometry.units), ("atom_size", geometry.unit),
+            ("nr_groups", geometry.groups),
         ):  # fmt: skip
             self.variable(f"pcpu_{name}", value)
         if not self.old:
@@ -127,7 +129,7 @@ class FakeKernel:
         for head in model.chunk_lists:
             at = heads + 16 * head.slot
             places = [at, *(self._chunk(chunk) + link for chunk in head), at]
-            for before, after in zip(places, places[1:], strict=False):
+            for before, after in pairwise(places):
                 self.number(before, after, 8)
                 self.number(after + 8, before, 8)
         self.variable("pcpu_first_chunk", self.chunks[model.first_chunk.id], 8)

@@ -60,7 +60,8 @@ def show_rest(out: Console, state: KernelState) -> None:
     """Say how far at rest a state is, and who stands where."""
     rest, words = state.rest, state.standing.words
     if rest is Rest.TORN:
-        out.print(Text(f"torn: {words}: a CPU was changing this; verdicts are hints only", "red"))
+        torn = f"torn: {words}: a CPU was changing this; verdicts are hints only"
+        out.print(Text(torn, "red"), soft_wrap=True)
     elif rest is Rest.NOT_TOLD:
         _say(out, "at rest or not: the text does not say; judged as if at rest")
     elif state.signs:
