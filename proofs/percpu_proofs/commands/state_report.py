@@ -16,6 +16,7 @@ from percpu_proofs.live.going_on import After, Answer, largest
 from percpu_proofs.live.kernel_state import KernelState
 from percpu_proofs.live.memory import ChunkRow, chunk_rows, memory_of
 from percpu_proofs.live.owners import held_by, pinned_pages
+from percpu_proofs.live.stacks import changing
 from percpu_proofs.live.standing import Rest
 from percpu_proofs.live.stats_text import PercpuStats
 from percpu_proofs.live.stats_verdicts import NOT_DETERMINED, UNTOLD, floats, stats_rows
@@ -60,7 +61,8 @@ def show_rest(out: Console, state: KernelState) -> None:
     """Say how far at rest a state is, and who stands where."""
     rest, words = state.rest, state.standing.words
     if rest is Rest.TORN:
-        torn = f"torn: {words}: a CPU was changing this; verdicts are hints only"
+        who = " or ".join(changing(state.standing.stacks)) or "a CPU"
+        torn = f"torn: {words}: {who} was changing this; verdicts are hints only"
         out.print(Text(torn, "red"), soft_wrap=True)
     elif rest is Rest.NOT_TOLD:
         _say(out, "at rest or not: the text does not say; judged as if at rest")

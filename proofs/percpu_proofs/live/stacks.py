@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from percpu_reference.gaps import BALANCE_CREATE, CREATE, MUTEX
 
+SPINS, RELEASES = "waits for pcpu_lock", "releases pcpu_lock"
+_INSIDE = ("pcpu_", "free_percpu")
 _GAPS = (
     ("pcpu_reclaim_populated", ("flush_tlb", "on_each_cpu", "smp_call", "pcpu_post_unmap"),
      "reclaim: flush the TLB"),
@@ -17,10 +19,10 @@ _GAPS = (
     ("pcpu_alloc", ("pcpu_populate_chunk",), "alloc: populate"),
     ("pcpu_alloc", ("pcpu_create_chunk",), CREATE.name),
     ("pcpu_", ("mutex_lock",), MUTEX.name),
-    ("pcpu_", ("spin_lock", "queued_spin_lock"), "waits for pcpu_lock"),
+    *((function, ("spin_lock", "queued_spin_lock"), SPINS) for function in _INSIDE),
+    *((function, ("spin_unlock",), RELEASES) for function in _INSIDE),
 )  # fmt: skip
 """A function of the allocator, what it has called (by their beginnings), and the gap that it is."""
-_INSIDE = ("pcpu_", "free_percpu")
 _NOT_OURS = ("pcpu_copy_value", "pcpu_init_value")  # of bpf
 
 
@@ -54,3 +56,12 @@ def _gap(frames: Sequence[str], inside: Sequence[int]) -> str:
 
 def _calls(frame: str, names: Sequence[str]) -> bool:
     return frame.lstrip("_").removeprefix("raw_").startswith(tuple(names))
+
+
+def changing(stacks: Mapping[str, str]) -> list[str]:
+    """Return the CPUs that may hold pcpu_lock: they are in the allocator, and in none of its gaps.
+
+    >>> changing({"CPU 1": "f < pcpu_alloc [waits for pcpu_lock]", "CPU 2": "pcpu_alloc_area < f"})
+    ['CPU 2']
+    """
+    return [who for who, stack in stacks.items() if who.startswith("CPU") and stack[-1:] != "]"]
