@@ -174,22 +174,24 @@ def worked(variant: str, geometry: Geometry) -> Allocator:
 
 K16 = {"page": 16384, "unit": 1 << 20}
 K64 = {"page": 65536, "unit": 1 << 20, "static": 131072, "reserved": 65536, "dyn": 65536}
-KERNELS: list[tuple[str, str, dict[str, int], dict[str, bool]]] = [
+KM = {"static": 0, "reserved": 0, "dyn": 131072, "cpus": 1, "backing": "km"}
+KERNELS: list[tuple[str, str, dict[str, Any], dict[str, bool]]] = [
     ("linux_5_12", "5.10.0", {}, {"old": True}),
     ("linux_5_14", "5.15.3", {}, {}),
     ("linux_6_12", "6.1.0-rt", {}, {"rt": True}),
     ("linux_6_12", "6.6.42", K16, {}),
     ("linux_6_15", "6.18.4", K64, {}),
     ("linux_7_1", "7.1.5", {"reserved": 0, "static": 8190, "dyn": 28674}, {}),
+    ("linux_6_13", "6.14.0", KM, {}),
     ("linux_7_1", "7.3.0", {"cpus": 130, "groups": 2, "spare": 6}, {}),
 ]
 
 
 @pytest.mark.parametrize(("variant", "release", "sizes", "how"), KERNELS)
 def test_structures_are_found_by_name(
-    variant: str, release: str, sizes: dict[str, int], how: dict[str, bool]
+    variant: str, release: str, sizes: dict[str, Any], how: dict[str, bool]
 ) -> None:
-    geometry = replace(Geometry(unit=131072, cpus=4, memcg=True), **sizes)  # type: ignore[arg-type]
+    geometry = replace(Geometry(unit=131072, cpus=4, memcg=True), **sizes)
     model = worked(variant, geometry)
     reader = Reader(FakeKernel(model, release, **how).memory())
     state = reader.state(reader.copy(), "fake")
@@ -204,6 +206,20 @@ def test_structures_are_found_by_name(
     assert floats == [state.snapshot.float_of(kind) for kind in range(model.chunk_types)]
     verdicts = StateJudge().verdicts(state)
     assert not [v for v in verdicts.values() if v.verdict == BROKEN]
+
+
+def test_one_float_for_two_types() -> None:
+    """Kernels up to 5.11 have one for both: an int, where later ones have two."""
+    model = worked("linux_5_12", Geometry(unit=131072, memcg=True))
+    kernel = FakeKernel(model, "5.10.0", old=True)
+    floats = [model.float_of(kind) for kind in (0, 1)]
+    assert all(floats)
+    kernel.number(kernel.symbols["pcpu_nr_empty_pop_pages"], sum(floats))
+    kernel.sizes["pcpu_nr_empty_pop_pages"] = 4
+    state = read(kernel)
+    assert StateJudge().verdicts(state)["FLT-1"].verdict == HOLDS
+    kernel.number(kernel.symbols["pcpu_nr_empty_pop_pages"], sum(floats) + 1)
+    assert StateJudge().verdicts(read(kernel))["FLT-1"].verdict == BROKEN
 
 
 @pytest.fixture

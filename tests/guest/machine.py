@@ -29,7 +29,8 @@ for name in sys.argv[1].split():
         importlib.import_module(name)
     except ImportError:
         pass
-print("\\n".join(sorted({m.__file__ for m in sys.modules.values() if getattr(m, "__file__", None)})))
+found = {getattr(module, "__file__", None) for module in sys.modules.values()}
+print("\\n".join(sorted(filter(None, found))))
 """
 
 

@@ -14,7 +14,7 @@ from percpu_proofs.commands.state_samples import show_samples, show_watch
 from percpu_proofs.inputs import InputError
 from percpu_proofs.live.going_on import Request, after_work, ask, cannot_go_on, largest
 from percpu_proofs.live.kernel_state import KernelState
-from percpu_proofs.live.memory import chunk_rows, memory_of
+from percpu_proofs.live.memory import memory_of
 from percpu_proofs.live.opening import Kind, kind_of, opened
 from percpu_proofs.live.reader import TornError
 from percpu_proofs.live.sample import UnstableError, read_samples
@@ -56,7 +56,9 @@ def _request(given: str) -> Request:
 
 @click.command()
 @click.argument("what")
-@click.option("--debug", type=click.Path(path_type=Path), help="vmlinux with debug information.")
+@click.option(
+    "--debug", type=click.Path(path_type=Path, exists=True), help="vmlinux with debug information."
+)
 @click.option("--chunk", "name", help="Draw this chunk: its number, -1 the reserved one.")
 @click.option("--map", "whole", is_flag=True, help="Draw all chunks on one page.")
 @click.option("--svg", type=output.NewFile(), help="Write what --chunk or --map draws as SVG.")
@@ -168,7 +170,7 @@ def state_record(
         "rest": rest_record(found),
         "clauses": {v.clause: clause_record(v) for v in verdicts.values()},
         "memory": asdict(memory_of(found)),
-        "chunks": [row.as_json() for row in chunk_rows(found)],
+        "chunks": state_report.chunk_records(found),
         "requests": {} if stays else {kind: asdict(x) for kind, x in largest(found).items()},
         "requests_unasked": stays,
     }  # fmt: skip

@@ -217,6 +217,16 @@ def show_who(out: Console, state: KernelState, name: str | None) -> None:
     out.print(output.table("who holds the memory", columns, rows))
 
 
+def chunk_records(state: KernelState) -> list[dict[str, Any]]:
+    """Return the chunks with plain values; owners: bytes of one unit by name, None: not told."""
+    chunks = {number: chunk for chunk, number in state.names.items()}
+    return [
+        row.as_json() | {"owners": held_by(chunk) if chunk.owners is not None else None}
+        for row in chunk_rows(state)
+        for chunk in (chunks[row.chunk],)
+    ]
+
+
 def who_record(state: KernelState) -> dict[str, Any]:
     """Return who holds each chunk and page, in bytes of one unit; nothing where it is not told."""
     page = state.snapshot.geometry.page

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from percpu_proofs.live.standing import Rest, Standing
 from percpu_proofs.traces.snapshot import ChunkSnapshot, Snapshot
@@ -68,3 +68,20 @@ class KernelState:
     def waited_for(self) -> Sequence[str]:
         """Who stands where: lines 'CPU 2: inner < outer'."""
         return [f"{who}: {stack}" for who, stack in self.standing.stacks.items()]
+
+
+def with_floats(snapshot: Snapshot) -> Snapshot:
+    """Return a state of two types with the float of each, where the one number is that of both.
+
+    So it is in kernels before 5.12 without the fix for each type. Nothing tells which it is: a
+    number that is the sum over both types, and not over the first, is taken for both's.
+    """
+    if snapshot.chunk_types == 1 or snapshot.floats:
+        return snapshot
+    lists = snapshot.nr_slots // snapshot.chunk_types
+    sums = tuple(
+        sum(c.nr_empty_pop_pages for chunks in snapshot.lists[at : at + lists] for c in chunks)
+        for at in range(0, snapshot.nr_slots, lists)
+    )
+    found = snapshot.nr_empty_pop_pages
+    return replace(snapshot, floats=sums) if sums[0] != found == sum(sums) else snapshot

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from percpu_proofs.live.kernel_memory import KernelMemory, UnreadableError
-from percpu_proofs.live.kernel_state import KernelState
+from percpu_proofs.live.kernel_state import KernelState, with_floats
 from percpu_proofs.live.shape import BootChunk, ShapeError, geometry_of
 from percpu_proofs.live.standing import Standing
 from percpu_proofs.live.structures import DIFFERS, Structures
@@ -206,7 +206,8 @@ class Reader:
             lists=tuple(tuple(decoded[address] for address in chunks) for chunks in copy.lists),
             floats=copy.floats if len(copy.floats) > 1 else (),
         )
-        return KernelState(source, self.release, snapshot, self._standing(copy), self.types)
+        state = with_floats(snapshot)
+        return KernelState(source, self.release, state, self._standing(copy), self.types)
 
     def _geometry(
         self, copy: Copy, values: dict[str, int], first: int, reserved: int

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from percpu_proofs.conformance.state import bitmap_text
 from percpu_proofs.inputs import InputError, read_text
-from percpu_proofs.live.kernel_state import KernelState
+from percpu_proofs.live.kernel_state import KernelState, with_floats
 from percpu_proofs.live.shape import BootChunk, ShapeError, geometry_of
 from percpu_proofs.live.standing import Standing
-from percpu_proofs.traces.snapshot import ChunkSnapshot, Snapshot
+from percpu_proofs.traces.snapshot import ChunkSnapshot
 from percpu_proofs.traces.state_text import snapshot_of
 from percpu_spec.views import HINTS, BlockView
 
@@ -63,9 +63,7 @@ def state_of(path: Path, lines: Sequence[str]) -> KernelState:
         raise InputError(path, line, expected, error.found) from None
     snapshot = snapshot_of(path, lines, geometry)
     told = snapshot.globals
-    snapshot = replace(
-        snapshot, globals=variables(told), floats=snapshot.floats or _common_float(snapshot)
-    )
+    snapshot = with_floats(replace(snapshot, globals=variables(told)))
     release = values.get("kernel", "")
     if not re.match(r"\d+\.\d+", release):
         raise InputError(path, places.get("kernel"), "a line 'kernel RELEASE'", release)
@@ -77,22 +75,6 @@ def variables(values: Mapping[str, str]) -> dict[str, str]:
     """Return the allocator's own variables among the lines of a state."""
     apart = {*_OWN, *_OPTIONAL, "kernel"} - {"pcpu_nr_units"}
     return {name: value for name, value in values.items() if name not in apart}
-
-
-def _common_float(snapshot: Snapshot) -> tuple[int, ...]:
-    """Return the floats of two types where the one number recorded is that of both.
-
-    So it is in kernels before 5.12 without the fix for each type; the text does not tell which.
-    """
-    if snapshot.chunk_types == 1:
-        return ()
-    lists = snapshot.nr_slots // snapshot.chunk_types
-    sums = tuple(
-        sum(c.nr_empty_pop_pages for chunks in snapshot.lists[at : at + lists] for c in chunks)
-        for at in range(0, snapshot.nr_slots, lists)
-    )
-    found = snapshot.nr_empty_pop_pages
-    return sums if found != sums[0] and found == sum(sums) else ()
 
 
 def _variables(lines: Sequence[str]) -> tuple[dict[str, str], dict[str, int]]:
