@@ -60,6 +60,7 @@ def test_a_booted_kernel_is_judged_from_its_core_and_from_within() -> None:
     owners = {name for chunk in removed.chunks for name in (chunk.owners or {}).values()}
     assert "/percpu_test" in owners
 
+    assert "EXIT 0" in said or "EXIT 3" in said  # the last, of one moment or unstable
     assert len(samples) == 3
     stable = [sample for sample in samples if "unstable" not in sample]
     assert stable and all(not sample["broken"] for sample in stable)

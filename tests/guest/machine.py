@@ -81,8 +81,9 @@ def initrd(folder: Path, unpacked: Path) -> Path:
     python = Path(sys.executable).resolve()
     files = {python, *map(Path, _run([sys.executable, "-c", _FILES, _BRING], folder).split("\n"))}
     files = {file for file in files if file.is_file()}
-    for package in ("click", "rich"):
-        files |= {f for f in files if package in f.parts}
+    for name in ("rich", "click"):  # they import as they go
+        folders = {parent for file in files for parent in file.parents if parent.name == name}
+        files |= {file for found in folders for file in found.rglob("*.py")}
     files |= _libraries(files)
     files |= set((data_folder() / "states").glob("structs.json"))
     for chapter in spec_folder().rglob("*.md"):

@@ -148,7 +148,7 @@ def state(
         if who:
             state_report.show_who(out, found, name)
         if stays and (asked or what_if):
-            out.print(f"the model does not go on from here: {stays}", markup=False)
+            output.echo(f"the model does not go on from here: {stays}")
         state_report.show_answers(out, answers)
         state_report.show_after(out, found, after)
         if picture is not None and whole:

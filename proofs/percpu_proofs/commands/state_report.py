@@ -297,4 +297,4 @@ def _row(out: Console, head: str, text: str, style: str = "") -> None:
 
 
 def _say(out: Console, text: str) -> None:
-    out.print(text, markup=False, soft_wrap=True)
+    out.print(Text(text), soft_wrap=True)  # a plain string would be searched for emoji

@@ -166,14 +166,15 @@ def largest(state: KernelState) -> dict[str, Largest]:
     A blocking one that they do not serve gets a new chunk, memory being there.
     """
     model = model_of(state)
-    return {
-        kind: Largest(
-            max((_served(model, number, chunk, atomic) for number, chunk in _reachable(model)),
-                default=0),
-            max((_fitting(model, chunk, atomic) for _, chunk in _searchable(model)), default=0),
-        )
-        for kind, atomic in (("blocking", False), ("atomic", True))
-    }  # fmt: skip
+    found = {}
+    for kind, atomic in (("blocking", False), ("atomic", True)):
+        served = fitting = 0
+        for number, chunk in _searchable(model):
+            if number % (model.nr_slots // model.chunk_types):  # no request looks at slot 0
+                served = max(served, _served(model, number, chunk, atomic, served))
+            fitting = max(fitting, _fitting(model, chunk, atomic, fitting))
+        found[kind] = Largest(served * model.granule, fitting * model.granule)
+    return found
 
 
 def _searchable(model: Allocator) -> Iterator[tuple[int, Chunk]]:
@@ -185,35 +186,38 @@ def _searchable(model: Allocator) -> Iterator[tuple[int, Chunk]]:
                 yield head.slot, chunk
 
 
-def _reachable(model: Allocator) -> Iterator[tuple[int, Chunk]]:
-    """Yield those that some request looks at: not the ones in slot 0."""
-    lists = model.nr_slots // model.chunk_types
-    return ((number, chunk) for number, chunk in _searchable(model) if number % lists)
+def _served(model: Allocator, number: int, chunk: Chunk, atomic: bool, least: int) -> int:
+    """Return the largest request in bits that a chunk serves where it is listed.
 
-
-def _served(model: Allocator, number: int, chunk: Chunk, atomic: bool) -> int:
-    """Return the largest request in bytes that a chunk serves where it is listed; 0: none."""
+    At most `least` if it serves no larger one.
+    """
     slot = number % (model.nr_slots // model.chunk_types)
     most = model.largest // model.granule
     if slot != model.sidelined_slot:  # requests look at it whatever their size
         most = bisect_right(model.slot_of_bits, slot, 1, most + 1) - 1
-    low, high = 0, min(most, chunk.chunk_md.contig_hint)
+    low, high = least, min(most, chunk.chunk_md.contig_hint)
+    if high <= least or model.find_block_fit(chunk, least + 1, 1, atomic) < 0:
+        return least
     while low < high:
         middle = (low + high + 1) // 2
         if model.find_block_fit(chunk, middle, 1, atomic) >= 0:
             low = middle
         else:
             high = middle - 1
-    return low * model.granule
+    return low
 
 
-def _fitting(model: Allocator, chunk: ChunkView, atomic: bool) -> int:
-    """Return the largest request in bytes that has room in a chunk, by its maps."""
-    bits = bytearray(chunk.alloc_map)
-    if atomic:
+def _fitting(model: Allocator, chunk: ChunkView, atomic: bool, least: int) -> int:
+    """Return the largest request in bits that has room in a chunk, by its maps; at least `least`.
+    """
+    most = model.largest // model.granule
+    longest = longest_free_run(chunk.alloc_map)[1]
+    if atomic and longest > least:
+        bits = bytearray(chunk.alloc_map)
         size = model.geometry.block_bits
         page = chunk.populated.find(0)
         while page >= 0:
             bits[page * size : (page + 1) * size] = b"\1" * size
             page = chunk.populated.find(0, page + 1)
-    return min(longest_free_run(bits)[1] * model.granule, model.largest)
+        longest = longest_free_run(bits)[1]
+    return max(least, min(longest, most))
