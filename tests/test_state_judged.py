@@ -385,7 +385,7 @@ def test_a_chunk_that_the_work_holds_may_account_for_the_float(
     assert StateJudge().verdicts(replace(state, snapshot=taken))["FLT-1"].verdict == BROKEN
     busy = replace(state, snapshot=taken, standing=held)
     assert StateJudge().verdicts(busy)["FLT-1"].verdict != BROKEN
-    low = glob("nr_empty_pop_pages", -1)(state.snapshot)
+    low = glob("nr_populated", 3)(glob("nr_empty_pop_pages", -1)(state.snapshot))
     busy = replace(state, snapshot=low, standing=held)
     assert StateJudge().verdicts(busy)["FLT-1"].verdict == BROKEN
 

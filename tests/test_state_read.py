@@ -140,6 +140,14 @@ def test_cores_that_are_none_are_refused(tmp_path: Path) -> None:
         opened(str(short), kind_of(str(short)), None, owners=False)
 
 
+@pytest.mark.parametrize("arch", ["S390X", "ARM", "I386"])
+def test_other_architectures_are_refused(arch: str) -> None:
+    drgn = pytest.importorskip("drgn")
+    program = drgn.Program(drgn.Platform(drgn.Architecture[arch]))
+    with pytest.raises(InputError, match="64 bits, little-endian, found"):
+        source._with_types(program, Path("vmcore"), None)
+
+
 def test_owners_are_read() -> None:
     reader = Reader(memory_of_reads(READS_61))
     state = state_in(reader, reader.copy(), "x", owners=True)

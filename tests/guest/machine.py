@@ -44,7 +44,7 @@ def kernel(folder: Path) -> Path:
         if shutil.which(tool) is None:
             raise Missing(tool)
     unpacked = folder / "kernel"
-    if not list(unpacked.glob("boot/vmlinuz*")):
+    if not list(unpacked.rglob("vmlinuz*")):
         folder.mkdir(parents=True, exist_ok=True)
         _run(["apt-get", "update", "-qq"], folder)
         shown = _run(["apt-cache", "depends", PACKAGE], folder)
@@ -74,7 +74,7 @@ def initrd(folder: Path, unpacked: Path) -> Path:
     (root / "init").chmod(0o755)
     _run(["gcc", "-O1", "-static", "-o", str(root / "bin" / "cgroups"), str(HERE / "cgroups.c")],
          folder)  # fmt: skip
-    for module in unpacked.glob("lib/modules/*/kernel/drivers/firmware/qemu_fw_cfg.ko*"):
+    for module in unpacked.rglob("qemu_fw_cfg.ko*"):
         data = module.read_bytes()
         data = lzma.decompress(data) if module.suffix == ".xz" else data
         (root / "qemu_fw_cfg.ko").write_bytes(data)
@@ -142,7 +142,7 @@ class Machine:
         self._process = subprocess.Popen(
             ["qemu-system-x86_64", "-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max",
              "-m", "1G", "-smp", "2", "-display", "none", "-no-reboot", "-nic", "none",
-             "-device", "vmcoreinfo", "-kernel", str(next(unpacked.glob("boot/vmlinuz*"))),
+             "-device", "vmcoreinfo", "-kernel", str(next(unpacked.rglob("vmlinuz*"))),
              "-initrd", str(ramdisk), "-qmp", f"unix:{monitor},server=on,wait=off",
              "-chardev", f"socket,id=s,path={serial},server=on,wait=on",
              "-serial", "chardev:s", "-append", f"console=ttyS0 loglevel=6 panic=-1 {command}"],

@@ -192,9 +192,8 @@ def _served(model: Allocator, number: int, chunk: Chunk, atomic: bool, least: in
     At most `least` if it serves no larger one.
     """
     slot = number % (model.nr_slots // model.chunk_types)
-    most = model.largest // model.granule
-    if slot != model.sidelined_slot:  # requests look at it whatever their size
-        most = bisect_right(model.slot_of_bits, slot, 1, most + 1) - 1
+    # a request looks at the slots from its size's on: those of larger ones are not for this slot
+    most = bisect_right(model.slot_of_bits, slot, 1, model.largest // model.granule + 1) - 1
     low, high = least, min(most, chunk.chunk_md.contig_hint)
     if high <= least or model.find_block_fit(chunk, least + 1, 1, atomic) < 0:
         return least
