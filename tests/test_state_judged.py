@@ -446,6 +446,8 @@ BAD: list[tuple[str, str, int, str]] = [
     ("start_offset=0 end_offset=0 nr_pages=2", "start_offset=2 end_offset=0 nr_pages=2", 20,
      "whole granules"),
     (" populated=0-1", " populated=0-2", 20, "pages below 2"),
+    ("base_addr=ff9e2672bfc00000", "base_addr=ff9e2672bfc00004", 31, "a page begins"),
+    ("base_addr=ff9e2672bfc00000", "base_addr=ff20062a3ea39000", 31, "different addresses"),
     ("kernel 6.12", "kernel x", 1, "kernel RELEASE"),
 ]  # fmt: skip
 

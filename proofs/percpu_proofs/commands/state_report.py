@@ -29,6 +29,7 @@ from percpu_proofs.live.verdicts import (
     Verdict,
 )
 from percpu_proofs.runs import counted
+from percpu_spec.views import HINTS
 
 _MOST_ROWS = 40  # chunks that have a row of their own
 _NAMED = 5  # owners of one chunk that are named
@@ -218,10 +219,17 @@ def show_who(out: Console, state: KernelState, name: str | None) -> None:
 
 
 def chunk_records(state: KernelState) -> list[dict[str, Any]]:
-    """Return the chunks with plain values; owners: bytes of one unit by name, None: not told."""
+    """Return the chunks with plain values.
+
+    hints: in bits. owners: bytes of one unit by name, None where that is not told.
+    """
     chunks = {number: chunk for chunk, number in state.names.items()}
     return [
-        row.as_json() | {"owners": held_by(chunk) if chunk.owners is not None else None}
+        row.as_json() | {
+            "pages": chunk.nr_pages,
+            "hints": {name: getattr(chunk.chunk_md, name) for name in HINTS},
+            "owners": held_by(chunk) if chunk.owners is not None else None,
+        }
         for row in chunk_rows(state)
         for chunk in (chunks[row.chunk],)
     ]

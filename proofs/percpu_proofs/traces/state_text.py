@@ -53,6 +53,7 @@ class _Reader:
     def snapshot(self, phase: str) -> Snapshot:
         special: dict[str, ChunkSnapshot] = {}
         listed: dict[int, list[ChunkSnapshot]] = {}
+        addresses: set[int] = set()
         role = ""
         while self.line < len(self.lines):
             line = self.lines[self.line]
@@ -69,7 +70,10 @@ class _Reader:
                     raise self._wrong("slot=-1: the reserved chunk is on no list", line)
                 if role != "reserved" and chunk.slot < 0:
                     raise self._wrong("slot= the list that the chunk is on, from 0", line)
+                if not role and chunk.base_addr in addresses:
+                    raise self._wrong("chunks at different addresses", f"{chunk.base_addr:x}")
                 role = ""
+                addresses.add(chunk.base_addr)
                 if chunk.slot >= 0:
                     of_slot = listed.setdefault(chunk.slot, [])
                     if chunk.pos != len(of_slot):
@@ -177,6 +181,8 @@ class _Reader:
         nr_pages = n["nr_pages"]
         if not 0 < nr_pages <= self.geometry.unit_pages:
             raise self._wrong(f"nr_pages of 1 to {self.geometry.unit_pages}", str(nr_pages))
+        if n["base_addr"] % self.geometry.page:
+            raise self._wrong("base_addr= an address at which a page begins", pairs["base_addr"])
         for name in ("start_offset", "end_offset"):
             if not 0 <= n[name] < nr_pages * self.geometry.page or n[name] % self.geometry.granule:
                 raise self._wrong(f"{name} of whole granules inside the chunk", str(n[name]))
