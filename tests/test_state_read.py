@@ -45,10 +45,11 @@ from percpu_spec.geometry import Geometry
 from percpu_spec.gfp import ACCOUNT, KERNEL
 
 READS_61 = STATES / "reads61_2.removed.json.gz"
+READS_72 = STATES / "reads72_2.removed.json.gz"
 OTHERS = [path for folder in data.shared("states") for path in folder.glob("reads-*.json.gz")]
 
 
-@pytest.mark.parametrize("path", [READS, READS_61, *OTHERS], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [READS, READS_61, READS_72, *OTHERS], ids=lambda path: path.name)
 def test_recorded_reads_replay(path: Path) -> None:
     state = of_reads(path)
     assert state.rest is Rest.AT_REST
@@ -103,7 +104,7 @@ def through_drgn(memory: RecordedMemory) -> source.DrgnMemory:
     return source.DrgnMemory(program, types, memory.types)
 
 
-@pytest.mark.parametrize("path", [READS, READS_61], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [READS, READS_61, READS_72], ids=lambda path: path.name)
 def test_with_drgn_and_without_the_state_is_the_same(path: Path) -> None:
     reader = Reader(through_drgn(memory_of_reads(path)))
     same(reader.state(reader.copy(), str(path)), of_reads(path))
