@@ -14,7 +14,7 @@ from percpu_contracts.situations import SITUATIONS
 from percpu_contracts.whole_state import WholeState
 from percpu_proofs.live.kernel_state import KernelState
 from percpu_proofs.live.standing import waiting
-from percpu_reference.variants import variant_class
+from percpu_reference.variants import SINCE, variant_class
 from percpu_spec.catalogue import clauses
 from percpu_spec.definitions import Listing
 from percpu_spec.releases import RELEASES
@@ -115,4 +115,10 @@ def _not_asked(state: KernelState, waits: Mapping[str, str]) -> dict[str, str]:
 
 
 def _releases(variant: str) -> str:
-    return next((one.releases for one in RELEASES if one.variant == variant), variant)
+    """Return the releases that a variant stands for, in words."""
+    listed = next((one.releases for one in RELEASES if one.variant == variant), "")
+    if listed or variant not in SINCE:
+        return listed
+    first = SINCE[variant]
+    major, behind = min(since for since in SINCE.values() if since > first)
+    return f"{first[0]}.{first[1]} to {major}.{behind - 1}"
