@@ -40,6 +40,9 @@ NO_SYMBOLS = (
 )
 
 
+_FLATTENED = b"makedumpfile"  # how a core begins that was written to a pipe
+
+
 class DrgnMemory:
     """Memory of a core or of the running kernel (KernelMemory)."""
 
@@ -125,11 +128,6 @@ def open_core(path: Path, debug: Path | None) -> DrgnMemory:
     Raises InputError for what cannot be read, with what to do.
     """
     _require_drgn()
-    with path.open("rb") as file:
-        if file.read(12) == b"makedumpfile":
-            raise InputError(
-                path, None, "a core that is not flattened: makedumpfile -R NEW < FILE mends that"
-            )
     program = drgn.Program()
     try:
         program.set_core_dump(path)
@@ -148,9 +146,13 @@ def open_core(path: Path, debug: Path | None) -> DrgnMemory:
 
 def _refusal(path: Path, error: Exception) -> InputError:
     text = str(error)
+    with path.open("rb") as file:
+        if file.read(len(_FLATTENED)) == _FLATTENED:
+            mends = "makedumpfile -R NEW < FILE puts one together that is flattened"
+            return InputError(path, None, f"a core that can be read as it is ({text}); {mends}")
     if "VMCOREINFO" in text.upper():
         return InputError(path, None, f"{NO_VMCOREINFO} ({text})")
-    if "truncated" in text:
+    if "truncated" in text or "annot read" in text:
         return InputError(path, None, f"a whole core ({text}): {WHOLE}")
     return InputError(path, None, f"a core of a kernel ({text})")
 
