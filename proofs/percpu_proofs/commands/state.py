@@ -26,6 +26,7 @@ from percpu_proofs.live.stats_verdicts import (
     floats,
     stats_rows,
     stats_verdicts,
+    stranded,
 )
 from percpu_proofs.live.verdicts import BROKEN, StateJudge, Verdict
 from percpu_proofs.show.overview import overview_svg, overview_text
@@ -195,7 +196,8 @@ def _stats(context: click.Context, path: Path, as_json: bool) -> None:
         output.print_json(
             {
                 "source": str(path), "layout": dict(stats.layout) | {"pages": list(stats.pages)},
-                "types": stats.types, "floats": floats(stats), "counters": dict(stats.counters),
+                "types": stats.types, "floats": floats(stats), "stranded_pages": stranded(stats),
+                "counters": dict(stats.counters),
                 "clauses": {v.clause: clause_record(v) for v in verdicts.values()},
                 "chunks": [row.as_json() for row in stats_rows(stats)],
                 "not_determined": list(NOT_DETERMINED),

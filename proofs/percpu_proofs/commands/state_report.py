@@ -19,7 +19,7 @@ from percpu_proofs.live.owners import held_by, pinned_pages
 from percpu_proofs.live.stacks import changing
 from percpu_proofs.live.standing import Rest
 from percpu_proofs.live.stats_text import PercpuStats
-from percpu_proofs.live.stats_verdicts import NOT_DETERMINED, UNTOLD, floats, stats_rows
+from percpu_proofs.live.stats_verdicts import NOT_DETERMINED, UNTOLD, floats, stats_rows, stranded
 from percpu_proofs.live.verdicts import (
     BROKEN,
     HOLDS,
@@ -56,6 +56,9 @@ def show(
     out.print(_chunk_table(list(chunk_rows(state))))
     show_largest(out, state, stays)
     show_owners(out, state)
+    wrong = [v.clause for v in verdicts.values() if v.verdict in (KNOWN, BROKEN)]
+    if wrong:
+        _say(out, f"explain a clause: percpu-spec explain {wrong[-1]}; draw a chunk: --chunk N")
 
 
 def show_rest(out: Console, state: KernelState) -> None:
@@ -279,10 +282,10 @@ def show_stats(out: Console, stats: PercpuStats, verdicts: Mapping[str, Verdict]
     sums = floats(stats)
     printed = stats.counters["empty_pop_pages"]
     by_type = f": {' and '.join(map(str, sums))} of the two types" if len(sums) > 1 else ""
-    stranded = sum(c.rows["empty_pop_pages"] for c in stats.chunks if c.isolated)
     _say(
         out,
-        f"float {printed} pages{by_type}; {counted(stranded, 'page')} stranded in isolated chunks; "
+        f"float {printed} pages{by_type}; {counted(stranded(stats), 'page')} stranded in isolated "
+        "chunks; "
         f"{counted(stats.counters['nr_cur_alloc'], 'area')} live",
     )
     out.print()

@@ -69,6 +69,12 @@ def floats(stats: PercpuStats) -> list[int]:
     ]  # fmt: skip
 
 
+def stranded(stats: PercpuStats) -> int:
+    """Return the empty populated pages of a unit that isolated chunks keep, which no float counts.
+    """
+    return sum(c.rows["empty_pop_pages"] for c in stats.chunks if c.isolated)
+
+
 def _float(stats: PercpuStats) -> Iterator[str]:
     printed, sums = stats.counters["empty_pop_pages"], floats(stats)
     if printed not in (sum(sums), sums[0]):  # some 5.10.y print the first type's alone
