@@ -165,6 +165,13 @@ def test_owners_are_read() -> None:
     assert sum(sum(of.values()) for of in pages.values()) == sum(chunk.areas.values())
 
 
+def test_owners_that_are_not_there_are_not_told() -> None:
+    reader = Reader(memory_of_reads(READS))  # which has no vectors of owners
+    state = state_in(reader, reader.copy(), "x", owners=True)
+    first, *others = (chunk.owners for chunk in state.chunks)
+    assert others == [None] * 12 and first in ({}, None)
+
+
 # kernels that were never booted
 
 

@@ -219,6 +219,10 @@ def show_who(out: Console, state: KernelState, name: str | None) -> None:
                 ]
     columns = ("chunk", "pages pinned", "areas", "held by, bytes a CPU")
     out.print(output.table("who holds the memory", columns, rows))
+    untold = [number for chunk, number in state.names.items() if chunk.owners is None]
+    untold = [number for number in untold if number != "-1" and name in (None, number)]
+    if untold:
+        _say(out, f"not told of chunk {', '.join(untold)}: the memory lacks the names")
 
 
 def chunk_records(state: KernelState) -> list[dict[str, Any]]:

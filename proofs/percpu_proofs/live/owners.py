@@ -43,7 +43,7 @@ class Owners:
             for pos, address in enumerate(chunks)
         }
         named = {
-            chunk: replace(chunk, owners=dict(self._of(chunk, place, granule)))
+            chunk: replace(chunk, owners=self._told(chunk, place, granule))
             for chunks in snapshot.lists
             for chunk in chunks
             for place in (places[chunk.slot, chunk.pos],)
@@ -53,6 +53,13 @@ class Owners:
             first_chunk=named[snapshot.first_chunk],
             lists=tuple(tuple(named[chunk] for chunk in chunks) for chunks in snapshot.lists),
         )
+
+    def _told(self, chunk: ChunkSnapshot, address: int, granule: int) -> dict[int, str] | None:
+        """Return the owners of a chunk's areas; None where a core lacks them, or they went."""
+        try:
+            return dict(self._of(chunk, address, granule))
+        except UnreadableError:
+            return None
 
     def _of(self, chunk: ChunkSnapshot, address: int, granule: int) -> Iterator[tuple[int, str]]:
         """Yield (byte offset of an area, its owner) for those that have one."""
