@@ -141,12 +141,23 @@ def test_cores_that_are_none_are_refused(tmp_path: Path) -> None:
         opened(str(short), kind_of(str(short)), None, owners=False)
 
 
+def test_a_kernel_without_its_types_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("drgn")
+    program = through_drgn(memory_of_reads(READS)).program
+
+    with pytest.raises(InputError, match="symbols: kernels from"):
+        source.with_types(program, Path("vmcore"), None)
+    monkeypatch.setattr(source.kallsyms, "load_vmlinux_kallsyms", lambda _: lambda *_: [])
+    with pytest.raises(InputError, match="CONFIG_DEBUG_INFO_BTF"):
+        source.with_types(program, Path("vmcore"), None)
+
+
 @pytest.mark.parametrize("arch", ["S390X", "ARM", "I386"])
 def test_other_architectures_are_refused(arch: str) -> None:
     drgn = pytest.importorskip("drgn")
     program = drgn.Program(drgn.Platform(drgn.Architecture[arch]))
     with pytest.raises(InputError, match="64 bits, little-endian, found"):
-        source._with_types(program, Path("vmcore"), None)
+        source.with_types(program, Path("vmcore"), None)
 
 
 def test_owners_are_read() -> None:

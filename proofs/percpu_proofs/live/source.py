@@ -39,6 +39,10 @@ NO_SYMBOLS = (
     "others give --debug vmlinux of the very build"
 )
 
+NO_BTF = (
+    "types: kernels built with CONFIG_DEBUG_INFO_BTF carry them; for others give --debug vmlinux of "
+    "the very build"
+)
 
 _FLATTENED = b"makedumpfile"  # how a core begins that was written to a pipe
 
@@ -141,7 +145,7 @@ def open_core(path: Path, debug: Path | None) -> DrgnMemory:
             raise _refusal(path, again) from None
     if not program.flags & drgn.ProgramFlags.IS_LINUX_KERNEL:
         raise InputError(path, None, NO_VMCOREINFO)
-    return _with_types(program, path, debug)
+    return with_types(program, path, debug)
 
 
 def _refusal(path: Path, error: Exception) -> InputError:
@@ -166,7 +170,7 @@ def open_live(debug: Path | None) -> DrgnMemory:
     except (OSError, PermissionError, ValueError) as error:
         who = "" if os.geteuid() == 0 else "; you are not root"
         raise InputError("/proc/kcore", None, f"{ROOT} ({error}{who})") from None
-    return _with_types(program, Path("/proc/kcore"), debug)
+    return with_types(program, Path("/proc/kcore"), debug)
 
 
 def _require_drgn() -> None:
@@ -174,7 +178,8 @@ def _require_drgn() -> None:
         raise InputError("drgn", None, INSTALL)
 
 
-def _with_types(program: Any, where: Path, debug: Path | None) -> DrgnMemory:
+def with_types(program: Any, where: Path, debug: Path | None) -> DrgnMemory:
+    """Return the memory of a program with its types; raises InputError where there are none."""
     flags = drgn.PlatformFlags
     platform = program.platform
     if platform is None or not (
@@ -194,11 +199,23 @@ def _with_types(program: Any, where: Path, debug: Path | None) -> DrgnMemory:
     try:
         index = kallsyms.load_vmlinux_kallsyms(program)
         program.register_symbol_finder("kallsyms", index, enable_index=0)
-        start, stop = (program.symbol(f"__{end}_BTF").address for end in ("start", "stop"))
-        raw = program.read(start, stop - start)
+        btf = _own_btf(program)
     except Exception as error:
         return _by_default(program, where, error)
-    return DrgnMemory(program, Btf(raw), "the kernel's own BTF")
+    return DrgnMemory(program, btf, "the kernel's own BTF")
+
+
+class _NoBtfError(Exception):
+    """The kernel does not carry its types."""
+
+
+def _own_btf(program: Any) -> Btf:
+    """Return the types that the kernel carries. Raises _NoBtfError, or drgn's FaultError."""
+    try:
+        start, stop = (program.symbol(f"__{end}_BTF").address for end in ("start", "stop"))
+        return Btf(program.read(start, stop - start))
+    except (LookupError, UnreadableError) as error:
+        raise _NoBtfError(str(error)) from None
 
 
 def _by_default(program: Any, where: Path, error: Exception) -> DrgnMemory:
@@ -209,5 +226,6 @@ def _by_default(program: Any, where: Path, error: Exception) -> DrgnMemory:
     except Exception:
         if isinstance(error, drgn.FaultError):
             raise InputError(where, None, f"the kernel's data ({error}); {WHOLE}") from None
-        raise InputError(where, None, f"{NO_SYMBOLS} ({error})") from None
+        lacks = NO_BTF if isinstance(error, _NoBtfError) else NO_SYMBOLS
+        raise InputError(where, None, f"{lacks} ({error})") from None
     return DrgnMemory(program, None, "debug information")
