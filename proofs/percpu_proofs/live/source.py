@@ -40,8 +40,8 @@ NO_SYMBOLS = (
 )
 
 NO_BTF = (
-    "types: kernels built with CONFIG_DEBUG_INFO_BTF carry them; for others give --debug vmlinux of "
-    "the very build"
+    "types: kernels with CONFIG_DEBUG_INFO_BTF carry them; for others give --debug vmlinux of the "
+    "very build"
 )
 
 _FLATTENED = b"makedumpfile"  # how a core begins that was written to a pipe
