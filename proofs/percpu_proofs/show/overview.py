@@ -6,13 +6,12 @@ from itertools import groupby
 
 from percpu_proofs.show.canvas import AREAS, CONTIG, EMPTY, LINE, UNPOPULATED, USED, Canvas
 from percpu_proofs.show.picture import ChunkPicture, PagePicture, PageState, StatePicture
-from percpu_proofs.show.text import WIDTH
 
 _CELLS = 64  # of a row of text, at most
 _DIGITS = "0123456789"  # tenths of the pages of a cell that areas take
 
 LEGEND = """\
-a cell is {pages}: - unpopulated  e populated and empty  0..9 tenths of it in use  # full"""
+a cell is {pages}: - unpopulated  e an empty populated page  0..9 tenths in use  # full"""
 
 _PAGE = 1080.0
 _MARGIN = 20.0
@@ -36,9 +35,6 @@ def overview_text(state: StatePicture) -> str:
     return "\n".join([*lines, LEGEND.format(pages=pages)])
 
 
-assert len(LEGEND) < WIDTH + 12
-
-
 def _cells(chunk: ChunkPicture, per_cell: int) -> str:
     return "".join(
         _cell(chunk.pages[at : at + per_cell], chunk.page_bits)
@@ -47,12 +43,11 @@ def _cells(chunk: ChunkPicture, per_cell: int) -> str:
 
 
 def _cell(pages: tuple[PagePicture, ...], page_bits: int) -> str:
-    used = sum(map(_used, pages))
-    if used:
-        size = page_bits * len(pages)
-        return "#" if used == size else _DIGITS[used * 10 // size]
     if any(page.state is PageState.EMPTY for page in pages):
-        return PageState.EMPTY.value
+        return PageState.EMPTY.value  # what may be given back shows, whatever is beside it
+    used, size = sum(map(_used, pages)), page_bits * len(pages)
+    if used:
+        return "#" if used == size else _DIGITS[used * 10 // size]
     return PageState.UNPOPULATED.value
 
 
