@@ -1,4 +1,4 @@
-"""Failed allocations of a run: how many, which first, why in the kernel's words; work in between."""
+"""Failed allocations of a run: how many, which first, why in the kernel's words; --every."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why an allocation fails, in the words that the kernel prints, and in ours where it prints none."""
+"""Why an allocation fails, in the words that the kernel prints, in ours where it prints none."""
 
 from __future__ import annotations
 
