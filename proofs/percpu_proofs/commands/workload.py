@@ -1,8 +1,8 @@
-"""`percpu-spec workload`: memory given back by the cgroup workload, and what searching costs."""
+"""`percpu-spec workload`: memory given back, what searching costs, what a burst is served."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -14,11 +14,13 @@ from rich.text import Text
 
 from percpu_proofs.bench import find_list
 from percpu_proofs.commands import figures, output
+from percpu_proofs.commands.source import SIZES, asked_for
 from percpu_proofs.commands.tree_options import ChosenTree, tree_options
 from percpu_proofs.fix_cost import COLUMNS, combinations, measure, rows
+from percpu_proofs.headline import served
 from percpu_proofs.headline.examined import GEOMETRY, Burst, after, piles, piles_on
 from percpu_proofs.headline.interleaving import TIMINGS, USUAL, Schedule
-from percpu_proofs.headline.plots import cost_svg, removal_svg
+from percpu_proofs.headline.plots import cost_svg, removal_svg, served_svg
 from percpu_proofs.headline.removal import BANDS, Curve, run_workload
 from percpu_proofs.headline.workload import Workload, load, published, shipped
 from percpu_proofs.inputs import InputError
@@ -26,7 +28,8 @@ from percpu_proofs.kernel.examined import ExaminedKernel, compile_examined
 from percpu_proofs.kernel.instance import KernelStopped
 from percpu_proofs.kernel.search.trees import PATCHED
 from percpu_proofs.oplist import read_operations
-from percpu_reference.variants import VARIANTS, variant_class
+from percpu_reference.variants import VARIANTS, Allocator, variant_class
+from percpu_spec.definitions import is_legal
 from percpu_spec.geometry import Geometry
 
 _variants = click.option(
@@ -213,6 +216,106 @@ def _on_trees(chosen: ChosenTree, stopped: dict[str, str]) -> list[Burst]:
             except KernelStopped as why:
                 stopped[name] = str(why)
     return bursts
+
+
+@workload.command()
+@click.argument("lists", nargs=-1, type=click.Path(path_type=Path), metavar="[LIST]...")
+@click.option("--size", type=int, default=40, show_default=True, help="Of a request, in bytes.")
+@click.option("--align", type=int, default=8, show_default=True, help="Of a request, in bytes.")
+@click.option(
+    "--requests",
+    type=click.IntRange(min=1),
+    default=served.REQUESTS,
+    show_default=True,
+    help="How many are made, one after another.",
+)
+@click.option(
+    "--every",
+    "periods",
+    type=click.IntRange(min=1),
+    multiple=True,
+    metavar="N",
+    help="Run the balance work, if asked for, after each N of them; may be given again.  "
+    f"[default: {', '.join(map(str, served.PERIODS))}]",
+)
+@_variants
+@click.option(
+    "--after",
+    "workload_name",
+    metavar="WORKLOAD",
+    help="Also from the state in which a workload (as for removal) leaves each variant.",
+)
+@click.option(
+    "--geometry",
+    metavar="NAME=VALUE,...",
+    help=f"Sizes as for run: {', '.join(SIZES)}.  [default: {served.GEOMETRY.text}]",
+)
+@_svg
+@output.json_option
+def burst(
+    lists: tuple[Path, ...],
+    size: int,
+    align: int,
+    requests: int,
+    periods: tuple[int, ...],
+    names: tuple[str, ...],
+    workload_name: str | None,
+    geometry: str | None,
+    svg: Path | None,
+    as_json: bool,
+) -> None:
+    """Count the atomic requests that are served between two runs of the balance work, and say why.
+
+    From three kinds of states at rest: just booted; after a wave, of which one area in four pages
+    is left; after each operation LIST. Requests are made until one fails, then the work runs, again
+    and again; and a number of them with the work after every N.
+    """
+    sized = asked_for(geometry, served.GEOMETRY)
+    if not is_legal(sized, size, align):
+        expected = f"a size of 1 to {sized.largest} and an alignment that is a power of two up to "
+        raise InputError("--size", None, f"{expected}{sized.page}", f"{size}, aligned to {align}")
+    chosen = names or tuple(VARIANTS)
+    states: list[tuple[str, Callable[[str, Geometry], Allocator]]] = [
+        ("just booted", served.booted),
+        ("after a wave", partial(served.after_wave, size=size, align=align)),
+        *(
+            (f"after {path}", partial(served.after_list, listed=read_operations(path)))
+            for path in lists
+        ),
+    ]
+    if workload_name is not None:
+        left = load(workload_name)
+        states.append((f"after {left.name}", lambda name, _: served.after_workload(name, left)))
+    for name in chosen:
+        variant_class(name)
+    found: list[served.Served] = []
+    interrupted = False
+    total = len(states) * len(chosen)
+    try:
+        with output.progress_bar("burst") as bar:
+            for state, start in states:
+                for name in chosen:
+                    bar(len(found), total, f"{state}, {name}")
+                    allocator = start(name, sized)
+                    found.append(
+                        served.measure(
+                            name, state, allocator, size, align,
+                            requests=requests, periods=periods or served.PERIODS,
+                        )
+                    )  # fmt: skip
+    except KeyboardInterrupt:
+        interrupted = True
+    if as_json:
+        output.print_json(
+            {
+                "size": size, "align": align, "requests": requests, "geometry": sized.text,
+                "served": [one.as_json() for one in found],
+                "ok": not interrupted, "interrupted": interrupted,
+            }
+        )  # fmt: skip
+    else:
+        figures.show_served(output.console(), found)
+    _end(interrupted, ok=True, svg=svg, drawing=served_svg(found))
 
 
 @workload.command()
