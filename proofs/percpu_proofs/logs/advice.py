@@ -18,6 +18,18 @@ _RESERVE: Final = 8192  # PERCPU_MODULE_RESERVE; 65536 with CONFIG_MEM_ALLOC_PRO
 _USUAL_PAGE: Final = 4096
 _PRINTS_ATOMIC: Final = (6, 6)
 _NOIO_SLEEPS: Final = (6, 15)
+_CALLERS: Final = {
+    r"bpf_mem_|alloc_bulk|unit_alloc|htab_": "bpf: per-CPU maps with preallocation; without it "
+    "elements are refilled with GFP_NOWAIT (at creation with GFP_KERNEL from 6.6 on), and an "
+    "update "
+    "may fail with ENOMEM",
+    r"dst_cache_init|vxlan_": "vxlan: from 6.16 on it does without the cache where this fails, and "
+    "does not warn",
+    r"nft_|nf_tables": "nftables: counters and limits of set elements are allocated in one batch: "
+    "smaller transactions, or none of them in large sets",
+    r"blk_|sbitmap_|scsi_|iscsi": "block: queues set up by a task that may do no I/O",
+}
+"""What is known of callers, by how their functions begin."""
 _DONE_IN: Final = "9a5b183941b5"
 
 
@@ -125,6 +137,9 @@ def _advice_atomic(failure: Failure, machine: Machine, page: int, step: int) -> 
             f"--size {failure.size} --align {failure.align or _GRANULE}"
             + (f" --geometry {machine.geometry}" if machine.geometry else "")
         )
+    for form, said in _CALLERS.items():
+        if any(re.match(form, name) for name in failure.stack.callers):
+            yield said
     if not machine.before(_NOIO_SLEEPS) and machine.version is not None:
         return
     yield (
@@ -153,16 +168,18 @@ def _reserved(failure: Failure, machine: Machine) -> Explanation:
         says.append("it is larger than the whole reserve: it never fits")
     else:
         says.append(
-            f"it is {failure.size / reserve:.0%} of the reserve: no hole so long is left, or the "
-            "search missed one (FIT-1); which of them, the reserved chunk's holes tell "
+            f"it takes {failure.size} of the {reserve} bytes: the others' data leave no hole so "
+            f"long, "
+            "or the search missed one (FIT-1); which of them, the reserved chunk's holes tell "
             "(percpu-spec state, log --state)"
         )
         clauses.append("FIT-1")
     version = machine.version
     if version == (4, 14) and "-rc" in (machine.release or ""):
         says.append(
-            "4.14-rc1 brought the bitmap allocator with a bug: its iterator skipped blocks, so the "
-            'search missed holes (FIT-1); mended by "percpu: fix iteration to prevent skipping over '
+            "4.14-rc1 brought the bitmap allocator with a bug: its iterator skipped blocks, so "
+            "the search missed holes (FIT-1); mended by "
+            '"percpu: fix iteration to prevent skipping over '
             'block"'
         )
     caller = failure.stack.caller

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
-from percpu_proofs.logs.block import AT, OUR_LOCKS, Answer, Block
+from percpu_proofs.logs.block import AT, OUR_LOCKS, Answer, Block, lock_name
 from percpu_proofs.logs.stacks import plain_name
 
 _HELD: Final = re.compile(r"already holding lock|takes? .*lock.* while holding|is holding", re.I)
-_WANTED: Final = re.compile(r"trying to acquire lock", re.I)
+_WANTED: Final = re.compile(r"trying to (?:acquire )?lock|wants? to acquire", re.I)
+_LINK: Final = re.compile(r"^\s*-> #\d+ \(((?:[^(){}]|\([^(){}]*\))+)\)\{")
 _RECLAIM: Final = re.compile(r"fs_reclaim|reclaim|mmu_notifier_invalidate")
 _HUNG: Final = re.compile(r"task (\S+):(\d+) blocked for more than (\d+) seconds")
 
@@ -21,49 +22,49 @@ def _lockdep(block: Block) -> Answer:
     said = "an order of locks"
     if wanted is not None and held is not None:
         said = f"{wanted} is wanted while {held} is held"
-    if "suspicious RCU" in block.title:
-        return Answer(True, ("LOCK-1",), ("a use of RCU around percpu memory",), (
-            "RCU is the caller's: percpu's own state is under its two locks",
-        ))  # fmt: skip
     if not others:
         return Answer(
             False, ("LOCK-1", "LOCK-2"),
-            (f"{said}: percpu's own two locks", "pcpu_alloc_mutex comes first, pcpu_lock is taken "
-             "under it and released before anything sleeps: the code of this kernel breaks that"),
+            (f"{said}: percpu's own two locks, of which pcpu_alloc_mutex comes first, and "
+             f"pcpu_lock "
+             "is released before anything sleeps: the code of this kernel breaks that",),
             ("percpu-spec review --source TREE asks the clauses of that code",),
         )  # fmt: skip
     outside = (
         "outside of the specification: it has percpu's own two locks and their order, which cannot "
         "make this cycle, not those of callers and of reclaim"
     )
-    if "pcpu_alloc_mutex" in block.locks and any(map(_RECLAIM.search, others)):
-        holder = held if held not in (None, "pcpu_alloc_mutex") else None
-        callers = holder or next((n for n in others if not _RECLAIM.search(n)), "the caller's lock")
+    mutex = "pcpu_alloc_mutex" in block.locks
+    if mutex and any(map(_RECLAIM.search, others)):
+        callers = _held_for_mutex(block, wanted, held) or "the caller's lock"
         return Answer(
             True, ("GFP-1", "GFP-2", "LOCK-2"),
             (said,
-             "pcpu_alloc_mutex -> fs_reclaim: whoever allocates with GFP_KERNEL populates pages "
-             "with "
-             "the mutex held (LOCK-2), so reclaim may run under it; reclaim may need "
-             f"{callers}, whose holder waits for the mutex", outside),
-            (f"the caller allocates before it takes {callers} (freezes the queue), or inside of "
-             "memalloc_noio_save: its own requests then do no I/O (GFP-1), but another task's "
-             "still "
-             "may with the mutex held",
+             "pcpu_alloc_mutex -> fs_reclaim: whoever allocates with GFP_KERNEL creates chunks and "
+             "populates pages with the mutex held (LOCK-2), so reclaim may run under it; reclaim "
+             "may "
+             f"need {callers}, whose holder waits for the mutex", outside),
+            (f"the caller allocates before it takes {callers} (before it freezes the queue), or "
+             "inside of memalloc_noio_save (memalloc_nofs_save for a file system's lock): its own "
+             "requests then stay out of that (GFP-1), but another task's, with the mutex held, do "
+             "not",
              "or the allocator must not allocate pages under the mutex: percpu.c would have to "
              "change; from 6.15 on the balance work does without I/O and file systems (GFP-2)"),
         )  # fmt: skip
-    if "pcpu_alloc_mutex" in block.locks:
+    if mutex and wanted == "pcpu_alloc_mutex" and not any("->" in name for name in others):
+        return _sleeps_in(others)
+    if mutex:
         return Answer(
             True, ("LOCK-2", "API-3"),
             (said, f"pcpu_alloc_mutex with {', '.join(others[:4])}", outside),
             ("a request that may sleep takes the mutex: allocate before taking the other lock, or "
              "with GFP_NOWAIT, which takes pcpu_lock alone",),
         )  # fmt: skip
+    with_them = f"pcpu_lock with {', '.join(others[:4])}"
+    if "pcpu_lock" not in block.locks:
+        with_them = f"{', '.join(others[:4])}, with percpu functions in the stacks"
     return Answer(
-        True, ("LOCK-1",),
-        (said, f"pcpu_lock with {', '.join(others[:4])}" if "pcpu_lock" in block.locks
-         else f"{', '.join(others[:4])}, percpu functions in the stacks", outside),
+        True, ("LOCK-1",), (said, with_them, outside),
         ("pcpu_lock is taken with interrupts off and is meant to be innermost: nothing that takes "
          "another lock (printk, wakeups, frees) belongs under it; on PREEMPT_RT it sleeps, so it "
          "is "
@@ -71,16 +72,68 @@ def _lockdep(block: Block) -> Answer:
     )  # fmt: skip
 
 
-def _sleeping(block: Block) -> Answer:
+def _held_for_mutex(block: Block, wanted: str | None, held: str | None) -> str | None:
+    """Return the lock under which somebody takes pcpu_alloc_mutex.
+
+    lockdep lists a chain backwards: each lock was taken with the next one held.
+    """
+    if wanted == "pcpu_alloc_mutex":
+        return held
+    chain = [lock_name(match[1]) for text in block.texts if (match := _LINK.match(text))]
+    after = chain[chain.index("pcpu_alloc_mutex") + 1 :] if "pcpu_alloc_mutex" in chain else chain
+    return next((lock for lock in after if not _RECLAIM.search(lock)), None)
+
+
+def _context(block: Block) -> Answer:
+    """Answer for a lock that may sleep, taken where nobody may."""
+    others = [lock for lock in block.locks if lock not in OUR_LOCKS]
+    if "pcpu_alloc_mutex" in block.locks:
+        return _sleeps_in(others)
+    return _lockdep(block)
+
+
+def _rcu(block: Block) -> Answer:
+    return Answer(
+        True, ("LOCK-1",), ("a use of RCU around percpu memory: outside of the specification",),
+        ("RCU is the caller's: percpu's own state is under its two locks",),
+    )  # fmt: skip
+
+
+def _sleeps_in(others: Sequence[str]) -> Answer:
+    """Answer for a request that may sleep, made with other locks held."""
+    where = f" inside of {', '.join(others[:3])}" if others else ""
     return Answer(
         True, ("API-3", "LOCK-2"),
-        ("a request that may sleep was made where nobody may: it takes pcpu_alloc_mutex (API-3 "
-         "tells "
-         "from the flags alone, not from where the caller is)",
+        (f"a request that may sleep was made{where}, where nobody may: it takes pcpu_alloc_mutex, "
+         f"as "
+         "its flags alone decide (API-3), not where the caller is",
          "outside of the specification: where a caller stands is its own"),
-        ("the caller allocates before it takes the spinlock or turns interrupts off, or asks with "
-         "GFP_ATOMIC or GFP_NOWAIT and copes with failure",),
+        ("the caller allocates before it takes the spinlock, enters RCU or turns interrupts off, "
+         "or "
+         "asks with GFP_ATOMIC or GFP_NOWAIT and copes with failure",),
     )  # fmt: skip
+
+
+def _sleeping(block: Block) -> Answer:
+    spinning = [lock for lock in block.locks if lock not in OUR_LOCKS and "wq_" not in lock
+                and not lock.endswith("_work")]  # fmt: skip
+    if "pcpu_lock" in block.locks:
+        return Answer(
+            False, ("LOCK-2",),
+            ("something sleeps with pcpu_lock held: percpu code that must not",),
+            ("percpu-spec review --source TREE asks the clauses of that code",),
+        )  # fmt: skip
+    if block.in_(r"_*pcpu_balance_workfn|pcpu_get_vm_areas|pcpu_populate_chunk|pcpu_create_chunk"):
+        under = f" ({', '.join(spinning[:3])})" if spinning else ""
+        return Answer(
+            True, ("LOCK-2",),
+            (f"percpu's own work sleeps below a lock of a function that it calls{under}: percpu "
+             "itself holds pcpu_alloc_mutex alone there, under which it may sleep (LOCK-2)",
+             "outside of the specification: the fault is where that lock is taken (for "
+             "pcpu_get_vm_areas mm/vmalloc.c)"),
+            ("report it to those who keep that code",),
+        )  # fmt: skip
+    return _sleeps_in(spinning)
 
 
 def _hung(block: Block) -> Answer:
@@ -257,6 +310,15 @@ def _leak(block: Block) -> Answer:
     )  # fmt: skip
 
 
+def _reference(block: Block) -> Answer:
+    return Answer(
+        True, ("API-2",),
+        ("percpu_ref (lib/percpu-refcount.c) is a user of percpu memory: its count went wrong, "
+         "outside of the specification",),
+        ("find the put without a get; the allocator has no part in it",),
+    )  # fmt: skip
+
+
 class Kind(NamedTuple):
     """A kind of report: how it begins, and what is said of one. always: ours by its words."""
 
@@ -273,14 +335,16 @@ def _starts(*forms: str) -> re.Pattern[str]:
 KINDS: Final = (
     Kind("lock order", _starts(
         r"possible (?:circular locking dependency|recursive locking|irq lock inversion)",
-        r"inconsistent lock state", r"SAFE -> \w+-unsafe lock order", r"invalid wait context",
-        r"suspicious RCU usage", r"bad unlock balance"), _lockdep),
+        r"inconsistent lock state", r"SAFE -> \w+-unsafe lock order", r"bad unlock balance",
+        r"possible deadlock in \w"), _lockdep),
+    Kind("RCU", _starts(r"suspicious RCU usage"), _rcu),
+    Kind("wait context", _starts(r"invalid wait context"), _context),
     Kind("sleeping in atomic context", _starts(
         r"BUG: sleeping function called from invalid context", r"BUG: scheduling while atomic"),
         _sleeping),
     Kind("hung task", _starts(r"INFO: task .* blocked for more than \d+ seconds",
                               r"INFO: task hung in"), _hung),
-    Kind("data race", _starts(r"BUG: KCSAN:"), _kcsan),
+    Kind("data race", _starts(r"KCSAN: data-race in"), _kcsan),
     Kind("bad access", _starts(
         r"BUG: K[AM]SAN:", r"BUG: unable to handle (?:kernel )?(?:page fault|paging|NULL)",
         r"Unable to handle kernel (?:paging|NULL|read|write|access)", r"general protection fault",
@@ -295,7 +359,10 @@ KINDS: Final = (
     Kind("boot parameter", _starts(r"percpu: unknown allocator .* specified"),
          _unknown_allocator, True),
     Kind("leak", _starts(r"unreferenced percpu object", r"unreferenced object 0x"), _leak),
-    Kind("warning", _starts(r"WARNING: .*\bat (?:\S*/)?mm/percpu[\w-]*\.[ch]:\d+"), _warning),
+    Kind("warning", _starts(r"WARNING: .*\bat (?:\S*/)?mm/percpu[\w-]*\.[ch]:\d+",
+                            r"WARNING in (?:_*pcpu_\w+|free_percpu)"), _warning),
+    Kind("percpu_ref", _starts(r"percpu ref \(.*\) <= 0", r"percpu_ref_\w+ called more than once"),
+         _reference, True),
 )  # fmt: skip
 
 

@@ -23,7 +23,9 @@ _FAILED: Final = re.compile(
 _REASON: Final = re.compile("|".join(re.escape(words) for words in reasons.WORDS))
 _ILLEGAL: Final = re.compile(rf"illegal size \({_N}\) or align \({_N}\) for percpu allocation")
 _ILLEGAL_BEGINS: Final = re.compile(rf"illegal size \({_N}\) or align\b")
-_MODULE: Final = re.compile(rf"\b([\w-]{{1,64}}): [Cc]ould not allocate {_N} bytes percpu data")
+_MODULE: Final = re.compile(
+    rf"(?:\b([\w-]{{1,64}}): |^)[Cc]ould not allocate {_N} bytes percpu data"
+)
 _LIMIT: Final = re.compile(r"\bpercpu: limit reached, disable warning", re.I)
 _EVENT: Final = re.compile(
     rf"percpu_alloc_percpu_fail: reserved=([01]) is_atomic=([01]) size={_N} align={_N}"
@@ -145,7 +147,9 @@ def _message(found: Sequence[Message], index: int) -> Failure | None:
     return _new(message, size, align, atomic, reason, said=said, stack=stack)
 
 
-def _enter_module(failures: list[Failure], message: Message, module: str, size: int) -> None:
+def _enter_module(
+    failures: list[Failure], message: Message, module: str | None, size: int
+) -> None:
     """Enter what the module loader says: of the failure printed just before, or of one unseen."""
     for at in range(len(failures) - 1, -1, -1):
         known = failures[at]

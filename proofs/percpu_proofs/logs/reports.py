@@ -40,7 +40,8 @@ class Report:
 
 def read_reports(found: Sequence[Message]) -> list[Report]:
     """Return the reports in a log in which the percpu allocator has a part."""
-    reports = []
+    reports: list[Report] = []
+    bare_title: list[str] = []
     starts = [
         (index, kind) for index, message in enumerate(found)
         if (kind := kind_of(message.text)) is not None
@@ -49,6 +50,9 @@ def read_reports(found: Sequence[Message]) -> list[Report]:
         stop = starts[number + 1][0] if number + 1 < len(starts) else len(found)
         block = block_of([m.text for m in found[index : min(stop, index + _LONGEST)]])
         if block.is_ours or kind.always:
+            if reports and reports[-1].kind == kind.name and kind.name in bare_title:
+                reports.pop()  # which was the subject of the mail with this one in it
+            bare_title = [] if len(block.functions) > 1 or block.locks else [kind.name]
             answer = kind.answer(block)
             reports.append(Report(found[index].line, kind.name, block.title, *answer))
     return reports
