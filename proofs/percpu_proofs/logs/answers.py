@@ -22,6 +22,14 @@ def _lockdep(block: Block) -> Answer:
     said = "an order of locks"
     if wanted is not None and held is not None:
         said = f"{wanted} is wanted while {held} is held"
+    if not block.locks:
+        return Answer(
+            True, ("LOCK-1", "LOCK-2"),
+            ("the report itself is not in this text: outside of the specification, unless the "
+             "cycle "
+             "is of pcpu_alloc_mutex and pcpu_lock alone",),
+            ("give the whole report, with 'is trying to acquire lock' and the chain below it",),
+        )  # fmt: skip
     if not others:
         return Answer(
             False, ("LOCK-1", "LOCK-2"),
@@ -359,7 +367,7 @@ KINDS: Final = (
     Kind("boot parameter", _starts(r"percpu: unknown allocator .* specified"),
          _unknown_allocator, True),
     Kind("leak", _starts(r"unreferenced percpu object", r"unreferenced object 0x"), _leak),
-    Kind("warning", _starts(r"WARNING: .*\bat (?:\S*/)?mm/percpu[\w-]*\.[ch]:\d+",
+    Kind("warning", _starts(r"WARNING: (?:.*\bat )?(?:\S*/)?mm/percpu[\w-]*\.[ch]:\d+",
                             r"WARNING in (?:_*pcpu_\w+|free_percpu)"), _warning),
     Kind("percpu_ref", _starts(r"percpu ref \(.*\) <= 0", r"percpu_ref_\w+ called more than once"),
          _reference, True),

@@ -13,7 +13,9 @@ _OURS: Final = re.compile(r"_*pcpu_\w+|free_percpu\w*|_*alloc_(?:reserved_)?perc
 _RACE: Final = re.compile(r"data-race in (\S+)(?: / (\S+))?")
 _FUNCTION: Final = re.compile(r"\bin ([A-Za-z_][\w.]*)")
 OUR_LOCKS: Final = frozenset(("pcpu_alloc_mutex", "pcpu_lock"))
-AT: Final = re.compile(r"\bat (?:\S*/)?(mm/percpu[\w-]*\.[ch]):(\d+)(?:[ ,]+(?:at )?([\w.]+))?")
+AT: Final = re.compile(
+    r"(?:\bat |WARNING: )(?:\S*/)?(mm/percpu[\w-]*\.[ch]):(\d+)(?:[ ,]+(?:at )?([\w.]+))?"
+)
 
 
 class Answer(NamedTuple):
@@ -32,6 +34,7 @@ class Block(NamedTuple):
     texts: tuple[str, ...]
     functions: tuple[str, ...]  # of all stacks, in order
     locks: tuple[str, ...]  # of lockdep, each once
+    is_title: bool  # and nothing else of a report
 
     @property
     def is_ours(self) -> bool:
@@ -76,4 +79,5 @@ def block_of(texts: list[str]) -> Block:
         if match := _CHAIN.match(text):
             locks += [lock_name(part.strip()) for part in match[1].split("-->")]
     functions = (*map(plain_name, named), *frames)
-    return Block(title.strip(), tuple(texts), functions, tuple(dict.fromkeys(locks)))
+    bare = not (frames or locks)
+    return Block(title.strip(), tuple(texts), functions, tuple(dict.fromkeys(locks)), bare)

@@ -133,9 +133,7 @@ def _joined(found: Sequence[Message], index: int) -> str:
 def _message(found: Sequence[Message], index: int) -> Failure | None:
     """Return the failure that a line tells, joined with the next ones where it is broken."""
     message = found[index]
-    match = _FAILED.search(message.text)
-    if match is None or not _REASON.match(match[4]):
-        match = _FAILED.search(_joined(found, index)) or match
+    match = _FAILED.search(_joined(found, index))
     if match is None:
         return None
     size, align = int(match[1]), int(match[2])

@@ -153,7 +153,7 @@ def _nothing(*says: str) -> Callable[[Sequence[Message]], tuple[str, ...]]:
 _KINDS: Final = (
     _Kind("percpu_stats", re.compile(r"^\s*Percpu Memory Statistics"),
           "percpu-spec state {file}",
-          _nothing("the float against its chunks (FLT-1), fully free chunks (BAL-2), empty pages of "
+          _nothing("the float against its chunks (FLT-1), fully free chunks (BAL-2), pages of "
                    "sidelined chunks (RCL-3), fragmentation")),
     _Kind("Percpu of /proc/meminfo", _PERCPU, "percpu-spec state /sys/kernel/debug/percpu_stats",
           _growth),

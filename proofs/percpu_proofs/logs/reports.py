@@ -52,7 +52,7 @@ def read_reports(found: Sequence[Message]) -> list[Report]:
         if block.is_ours or kind.always:
             if reports and reports[-1].kind == kind.name and kind.name in bare_title:
                 reports.pop()  # which was the subject of the mail with this one in it
-            bare_title = [] if len(block.functions) > 1 or block.locks else [kind.name]
+            bare_title = [kind.name] if block.is_title else []
             answer = kind.answer(block)
             reports.append(Report(found[index].line, kind.name, block.title, *answer))
     return reports
