@@ -22,6 +22,7 @@ from percpu_reference.variants import variant_name
 AS_EXPECTED = 0
 DIFFERS = 1
 BAD_INPUT = 2
+TORN = 3
 INTERRUPTED = 130
 
 _PIPED_WIDTH = 120  # columns where no terminal says how wide it is

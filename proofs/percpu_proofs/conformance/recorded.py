@@ -9,8 +9,9 @@ from percpu_proofs.conformance.replay import Replay
 from percpu_proofs.conformance.report import SHOWN, SnapshotReport
 from percpu_proofs.traces.events import Event, Mark, TraceError
 from percpu_proofs.traces.reader import Run, Trace
-from percpu_proofs.traces.snapshot import Snapshot, read_snapshot
+from percpu_proofs.traces.snapshot import Snapshot
 from percpu_proofs.traces.source import lines_of
+from percpu_proofs.traces.state_text import read_snapshot
 
 _RELEASE = re.compile(r"(?:Linux version|^kernel) (\d+)\.(\d+)(\S*)")
 _BEGIN = re.compile(r"snap:([^:]+):begin")
