@@ -6,7 +6,9 @@ import gzip
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -14,15 +16,23 @@ from click.testing import CliRunner, Result
 
 from percpu_proofs import data, reasons
 from percpu_proofs.cli import main
+from percpu_proofs.headline.served import GEOMETRY
 from percpu_proofs.inputs import InputError
+from percpu_proofs.live.stats_text import ChunkStats, PercpuStats, stats_of
 from percpu_proofs.logs import failures as failing
-from percpu_proofs.logs import reading, stacks
+from percpu_proofs.logs import reading, stacks, there
 from percpu_proofs.logs.failures import ILLEGAL, UNKNOWN, read_failures
 from percpu_proofs.logs.prefixes import Message, bare, messages
 from percpu_proofs.logs.reading import read_log
 from percpu_proofs.logs.reports import read_reports
+from percpu_proofs.room import Bound, ChunkRoom, Demand, room_of, why
+from percpu_proofs.show.stats import stats_text
 from percpu_proofs.traces import TraceError
+from percpu_reference.variants import Allocator, build
 from percpu_spec.catalogue import clauses
+from percpu_spec.geometry import Geometry
+from percpu_spec.gfp import ATOMIC as ATOMIC_FLAGS
+from percpu_spec.gfp import KERNEL
 
 LAYOUT = """\
 Linux version 6.8.0-45-generic (gcc) #1 SMP
@@ -661,3 +671,110 @@ def test_these_tests_see_bugs(
     monkeypatch.setattr(where, bug)
     with pytest.raises((AssertionError, ValueError)):
         test(tmp_path)
+
+
+# in a state of the machine
+
+
+FAILED_THERE = "\n".join(
+    "percpu: " + reasons.printed(size, align, atomic, reason)
+    for size, align, atomic, reason in (
+        (40, 8, True, reasons.ATOMIC), (30000, 8, True, reasons.ATOMIC),
+        (4104, 32, False, reasons.RESERVED), (30000, 8, False, reasons.POPULATE),
+    )
+)  # fmt: skip
+
+
+def test_why_it_happened_in_a_state(tmp_path: Path) -> None:
+    state = next((data.folder("boot61_2") / "state").glob("*"))
+    path = written(tmp_path, FAILED_THERE)
+    result = invoke("log", path, "--state", state)
+    assert result.exit_code == 0, result.output
+    said = " ".join(result.output.split())
+    assert "asked of the model in this state: 40 bytes aligned to 8, atomic: chunk" in said
+    assert "4 KiB are assumed" not in said  # the state tells
+    found = json.loads(invoke("log", path, "--state", state, "--json").output)
+    there = [failure["there"] for failure in found["failures"]]
+    assert [one["served"] for one in there][:3] == [True, False, True]
+    assert there[1]["reason"] == reasons.ATOMIC
+    assert any("8192 bytes free" in line for line in there[2]["lines"])
+    assert found["state"]["source"] == str(state)
+
+
+def test_why_it_happened_by_percpu_stats(tmp_path: Path) -> None:
+    held = build("linux_6_12", GEOMETRY, stats=True)
+    for _ in range(5):
+        held.alloc(4096, 4096)
+    while held.alloc(40, 8, gfp=ATOMIC_FLAGS) is not None:
+        pass
+    stats = tmp_path / "percpu_stats"
+    stats.write_text(stats_text(held))
+    found = json.loads(
+        invoke("log", written(tmp_path, FAILED_THERE), "--state", stats, "--json").output
+    )
+    first = found["failures"][0]["there"]
+    assert first["served"] is False
+    assert "no populated hole of 40 bytes" in first["lines"][0]
+    assert any("percpu_stats has no maps" in note for note in found["state"]["notes"])
+
+
+def drawn(seed: int) -> Allocator:
+    """An allocator of a random history, at rest or not."""
+    random = Random(seed)
+    geometry = Geometry(unit=65536, static=8192, reserved=8192, dyn=28672, cpus=2)
+    held = build("linux_6_12", geometry, stats=True)
+    areas = []
+    for _ in range(400):
+        if areas and random.random() < 0.45:
+            held.free(areas.pop(random.randrange(len(areas))))
+        else:
+            size = random.choice((4, 16, 40, 256, 1000, 4096, 9000))
+            reserved = random.random() < 0.1
+            gfp = random.choice((KERNEL, ATOMIC_FLAGS))
+            area = held.alloc(size, random.choice((4, 8, 64)), reserved=reserved, gfp=gfp)
+            if area is not None:
+                areas.append(area)
+        if random.random() < 0.05 and held.work_pending:
+            held.balance()
+    return held
+
+
+def bounds_hold(seed: int) -> None:
+    """What percpu_stats tells contains what the maps show, and never says the contrary."""
+    held = drawn(seed)
+    path = Path("percpu_stats")
+    stats = stats_of(path, stats_text(held).splitlines())
+    for size in (4, 40, 1000, 4096, 16384):
+        for align, atomic, reserved in ((4, True, False), (64, True, False), (8, False, True)):
+            demand = Demand(size, align, atomic, reserved)
+            exact, told = room_of(held, demand), there.room_of_stats(stats, demand)
+            for mine, its in zip(exact.chunks, told.chunks, strict=True):
+                assert its.hole.least <= mine.hole.least <= its.hole.most, (size, align)
+                assert its.backed.least <= mine.backed.least <= its.backed.most, (size, align)
+                assert (its.free, its.advertised) == (mine.free, mine.advertised)
+            gfp = ATOMIC_FLAGS if atomic else KERNEL
+            got = held.clone()[0].alloc(size, align, reserved=reserved, gfp=gfp) is not None
+            if reserved or atomic:
+                assert why(told).served in (None, got), (size, align, atomic, reserved)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_percpu_stats_bound_what_is_there(seed: int) -> None:
+    bounds_hold(seed)
+
+
+def test_the_test_of_bounds_sees_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty page is taken for a hole however long, and alignment for nothing."""
+
+    def wrong(stats: PercpuStats, chunk: ChunkStats, demand: Demand) -> ChunkRoom:
+        found = RIGHT(stats, chunk, demand)
+        whole = Bound(chunk.longest, chunk.longest)
+        return replace(found, hole=whole, backed=whole)
+
+    monkeypatch.setattr(there, "_chunk", wrong)
+    with pytest.raises(AssertionError):
+        for seed in range(8):
+            bounds_hold(seed)
+
+
+RIGHT = there._chunk

@@ -16,7 +16,7 @@ from percpu_proofs.headline import served
 from percpu_proofs.headline.plots import served_svg
 from percpu_proofs.headline.served import GEOMETRY, Served, measure
 from percpu_proofs.oplist import parse_operations
-from percpu_proofs.room import Request, capacity, room_of, why
+from percpu_proofs.room import Demand, capacity, room_of, why
 from percpu_reference.variants import VARIANTS, Allocator, build
 from percpu_spec.geometry import Geometry
 from percpu_spec.gfp import ATOMIC
@@ -118,7 +118,7 @@ def drawn() -> Allocator:
 def test_why_is_what_happens(allocator: Callable[[], Allocator], size: int, align: int) -> None:
     """The answer read off the state is what the allocator does next."""
     held = allocator()
-    answer = why(room_of(held, Request(size, align, atomic=True), 0))
+    answer = why(room_of(held, Demand(size, align, atomic=True), 0))
     got = held.clone()[0].alloc(size, align, gfp=ATOMIC)
     assert answer.served == (got is not None), answer.lines
 
@@ -128,7 +128,7 @@ def test_the_reserve() -> None:
     for size in (4000, 4096):
         held.alloc(size, 8, reserved=True)
     for size, fits in ((96, True), (100, False)):
-        answer = why(room_of(held, Request(size, 8, atomic=False, reserved=True)))
+        answer = why(room_of(held, Demand(size, 8, atomic=False, reserved=True)))
         assert answer.served is fits
         assert (held.clone()[0].alloc(size, 8, reserved=True) is not None) is fits
         assert "reserved chunk has 96 bytes free" in answer.lines[0]

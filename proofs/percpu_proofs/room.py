@@ -25,7 +25,7 @@ from percpu_spec.views import AllocatorView, ChunkView
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class Demand:
     """What is asked for: size and alignment in bytes, as the kernel prints them."""
 
     size: int
@@ -72,7 +72,7 @@ class ChunkRoom:
 class Room:
     """What an allocator has for a request: its chunks in order, and the float in pages."""
 
-    request: Request
+    request: Demand
     float_pages: int
     chunks: tuple[ChunkRoom, ...]
 
@@ -94,11 +94,11 @@ class Why:
         return asdict(self)
 
 
-def room_of(view: AllocatorView, request: Request, chunk_type: int | None = None) -> Room:
+def room_of(view: AllocatorView, request: Demand, chunk_type: int | None = None) -> Room:
     """Return what an allocator whose maps are known has for a request.
 
     chunk_type: where there are two types of chunks, which of them serves it; None: not known.
-    Chunks are told by their order, the reserved one first, then list by list.
+    Chunks are numbered list by list; the reserved one, which comes first, has no number.
     """
     geometry = view.geometry
     size = rounded_size(geometry, request.size)
@@ -108,9 +108,10 @@ def room_of(view: AllocatorView, request: Request, chunk_type: int | None = None
 
     def add(chunk: ChunkView, place: str, searched: bool) -> None:
         nonlocal number
-        special = {id(view.first_chunk): " (first)", id(view.reserved_chunk): " (reserved)"}
-        name = f"chunk {number}{special.get(id(chunk), '')}"
-        number += 1
+        name = "the reserved chunk"
+        if place != "reserved":
+            name = f"chunk {number}{' (first)' if chunk is view.first_chunk else ''}"
+            number += 1
         hole, backed = (_longest(chunk, geometry, align, only) for only in (False, True))
         chunks.append(
             ChunkRoom(
@@ -255,7 +256,7 @@ def _blocking(room: Room) -> Why:
     return Why(None, reasons.CREATE, tuple(lines), tuple(clauses))
 
 
-def _hidden(request: Request, chunks: list[ChunkRoom]) -> str:
+def _hidden(request: Demand, chunks: list[ChunkRoom]) -> str:
     worst = max(chunks, key=lambda chunk: chunk.hole.least)
     return (
         f"{_count(len(chunks))} with room of {request.size} bytes that the hints do not show: "
@@ -272,8 +273,8 @@ def _longest_of(chunks: list[ChunkRoom], name: str) -> str:
     if not chunks:
         return "no chunk is on a list that it searches"
     best = sorted(chunks, key=lambda chunk: getattr(chunk, name).most, reverse=True)[:3]
-    named = (f"{getattr(chunk, name)} in {chunk.name} on {chunk.place}" for chunk in best)
-    return f"the longest {', '.join(named)}"
+    named = (f"{getattr(chunk, name)} in {chunk.name} ({chunk.place})" for chunk in best)
+    return f"the longest are {', '.join(named)}"
 
 
 def _place(view: AllocatorView, slot: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -14,6 +15,8 @@ from percpu_proofs.logs.advice import Explanation
 from percpu_proofs.logs.failures import Failure
 from percpu_proofs.logs.reading import LogReport, read_log
 from percpu_proofs.logs.reports import Report
+from percpu_proofs.logs.there import Place, open_place, place_record, why_there
+from percpu_proofs.room import Why
 from percpu_proofs.runs import counted
 from percpu_proofs.traces.layout import Layout
 
@@ -27,8 +30,15 @@ _LINES_SHOWN = 8  # at which failures alike stand
     metavar="NAME=VALUE,...",
     help="What the messages leave open: page, cpus, groups, spare (units without CPU), backing.",
 )
+@click.option(
+    "--state",
+    "source",
+    metavar="WHAT",
+    help="Also tell why each failure happened there: from a saved state, a core or percpu_stats of "
+    "that machine (as for percpu-spec state).",
+)
 @output.json_option
-def log(file: Path, geometry: str | None, as_json: bool) -> None:
+def log(file: Path, geometry: str | None, source: str | None, as_json: bool) -> None:
     """Explain what FILE says of percpu memory: dmesg, a console log, a journal, a mail with either.
 
     The layout: how large pages and units are, which CPUs have which, what a populated page costs
@@ -37,30 +47,45 @@ def log(file: Path, geometry: str | None, as_json: bool) -> None:
     watchdogs: what the specification says to them, and what is outside of it. For what is no log:
     the command that reads it. What the messages leave open is said, not guessed.
     """
-    found = read_log(file, sizes(geometry))
+    place = None if source is None else open_place(source)
+    found = read_log(file, sizes(geometry), place.machine if place is not None else None)
+    whys = [
+        None if place is None else why_there(place, failure) for failure, _ in found.failures
+    ]
     if as_json:
-        output.print_json(found.as_json())
+        record = found.as_json()
+        if place is not None:
+            record["state"] = place_record(place, found.release)
+            for failure, answer in zip(record["failures"], whys, strict=True):
+                failure["there"] = answer and answer.as_json()
+        output.print_json(record)
         return
-    show(output.console(), found)
+    show(output.console(), found, place, whys)
 
 
-def show(out: Console, found: LogReport) -> None:
-    """Print what a log says."""
+def show(
+    out: Console, found: LogReport, place: Place | None, whys: Sequence[Why | None]
+) -> None:
+    """Print what a log says, and why its failures happened in a place, if there is one."""
     rows = [("log", str(found.file))]
     if found.release is not None:
         rows.append(("kernel", found.release))
     if found.layout is not None:
         rows += _rows(found.layout)
     out.print(output.pairs(rows))
-    for failure, explanation in found.failures:
+    for (failure, explanation), answer in zip(found.failures, whys, strict=True):
         _show_failure(out, failure, explanation)
+        if answer is not None and place is not None:
+            _show_lines(out, f"in {place.source}: ", answer.lines)
+            out.print(f"  clauses there: {', '.join(answer.clauses)}", markup=False)
     for report in found.reports:
         _show_report(out, report)
     for one in found.material:
         out.print(Text(f"\nline {one.line}: {one.kind}", "bold"))
         _show_lines(out, "", one.says)
         out.print(f"  read it with: {one.command}", soft_wrap=True, markup=False)
-    notes = (*(found.layout.notes if found.layout is not None else ()), *found.notes)
+    notes = (*(found.layout.notes if found.layout is not None else ()), *found.notes,
+             *(place.against(found.release) if place is not None else ()))  # fmt: skip
     for note in notes:
         out.print(Text(note, "yellow"), soft_wrap=True)
     text = found.layout.as_json()["geometry"] if found.layout is not None else None

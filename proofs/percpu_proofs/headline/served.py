@@ -15,7 +15,7 @@ from percpu_proofs.headline.interleaving import USUAL, Player
 from percpu_proofs.headline.workload import Workload
 from percpu_proofs.machine import Machine
 from percpu_proofs.oplist import OperationList
-from percpu_proofs.room import Request, capacity, room_of, why
+from percpu_proofs.room import Demand, capacity, room_of, why
 from percpu_reference.chunk import Area
 from percpu_reference.variants import Allocator, build
 from percpu_spec.geometry import Geometry
@@ -176,4 +176,4 @@ def _ask(allocator: Allocator, size: int, align: int) -> Area | None:
 def _ends(allocator: Allocator, size: int, align: int, is_whole: bool) -> tuple[str, ...]:
     if is_whole:
         return ("no end was seen: more --requests would tell",)
-    return why(room_of(allocator, Request(size, align, atomic=True), 0)).lines
+    return why(room_of(allocator, Demand(size, align, atomic=True), 0)).lines

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
@@ -33,6 +33,7 @@ class LogReport:
     file: Path
     release: str | None
     layout: Layout | None
+    machine: Machine
     failures: tuple[tuple[Failure, Explanation], ...]
     reports: tuple[Report, ...]
     material: tuple[Material, ...]
@@ -43,11 +44,6 @@ class LogReport:
     def failed(self) -> int:
         """How many allocations the log says failed."""
         return sum(failure.count for failure, _ in self.failures)
-
-    @property
-    def machine(self) -> Machine:
-        """What is known of the machine."""
-        return _machine(self.layout, self.release)
 
     def as_json(self) -> dict[str, Any]:
         """Return the report with plain values only."""
@@ -74,9 +70,12 @@ def _failure(failure: Failure, explanation: Explanation) -> dict[str, Any]:
     } | explanation.as_json()  # fmt: skip
 
 
-def read_log(path: Path, told: Mapping[str, str] | None = None) -> LogReport:
+def read_log(
+    path: Path, told: Mapping[str, str] | None = None, known: Machine | None = None
+) -> LogReport:
     """Return what the log in a file says, plain or gzip; `told` as for `layout`.
 
+    known: what is known of the machine from elsewhere, for a log without a layout.
     Raises InputError or TraceError for a file without anything of percpu memory in it, for a core,
     and for messages of the layout that contradict each other where nothing else is there.
     """
@@ -98,9 +97,13 @@ def read_log(path: Path, told: Mapping[str, str] | None = None) -> LogReport:
         if any("percpu: Embedded" in m.text or "pcpu-alloc:" in m.text for m in found):
             notes.append(f"layout: {error}")
     machine = _machine(shape, release)
+    if shape is None and known is not None:
+        machine = replace(known, release=release or known.release)
     explained = tuple((failure, explain(failure, machine)) for failure in alike(failures))
     notes += _counted(failures, limit)
-    return LogReport(path, release, shape, explained, reports, material, tuple(notes), limit)
+    return LogReport(
+        path, release, shape, machine, explained, reports, material, tuple(notes), limit
+    )
 
 
 def _is_text(path: Path) -> None:
