@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -43,7 +44,8 @@ def test_from_boot(variant: str) -> None:
 @pytest.mark.parametrize("size", [8, 40, 1000, 4096, 8192])
 def test_a_round_is_what_has_room(size: int) -> None:
     """Nothing is populated within a round, so it ends with what fitted, whatever the size."""
-    found = booted(size)
+    start = served.booted("linux_6_12", GEOMETRY)
+    found = measure("linux_6_12", "boot", start, size, 8, periods=[])
     assert found.rounds[0] == found.room
     assert all(n * size <= 4 * 4096 + size for n in found.rounds[1:])
 
@@ -98,10 +100,12 @@ def test_a_round_without_end_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
 # room
 
 
+@cache
 def waved() -> Allocator:
     return served.after_wave("reference", GEOMETRY, 64, 8)
 
 
+@cache
 def drawn() -> Allocator:
     """An allocator with holes, populated or not, after some work."""
     allocator = build("linux_6_12", replace(GEOMETRY, cpus=2))

@@ -98,7 +98,7 @@ def _show_failure(out: Console, failure: Failure, explanation: Explanation) -> N
     where = ", ".join(map(str, failure.lines[:_LINES_SHOWN]))
     more = " ..." if len(failure.lines) > _LINES_SHOWN else ""
     times = f", {failure.count} times" if failure.count > 1 else ""
-    out.print(Text(f"\nline {where}{more}: {title(failure)}{times}", "bold"), soft_wrap=True)
+    out.print(Text(f"\nline {where}{more}: {failure.title}{times}", "bold"), soft_wrap=True)
     asked = list(failure.stack.callers[:3])
     if failure.stack.task is not None:
         asked.append(f"task {failure.stack.task}")
@@ -108,15 +108,6 @@ def _show_failure(out: Console, failure: Failure, explanation: Explanation) -> N
     out.print(f"  harmless: {explanation.harmless}", soft_wrap=True, markup=False)
     _show_lines(out, "change: ", explanation.advice)
     out.print(f"  clauses: {', '.join(explanation.clauses)}", markup=False)
-
-
-def title(failure: Failure) -> str:
-    """Return a failure in a line, the reason in the kernel's words."""
-    align = "" if failure.align is None else f" align={failure.align}"
-    atomic = "" if failure.atomic is None else f" atomic={int(failure.atomic)}"
-    whose = f" (module {failure.module})" if failure.module else ""
-    told = "" if failure.source in ("message", "warning") else f", told by a {failure.source}"
-    return f"size={failure.size}{align}{atomic}, {failure.reason}{whose}{told}"
 
 
 def _show_report(out: Console, report: Report) -> None:

@@ -61,6 +61,15 @@ class Failure:
         return self.reason in (reasons.RESERVED, reasons.EXTEND_RESERVED)
 
     @property
+    def title(self) -> str:
+        """The failure in a line, the reason in the kernel's words."""
+        align = "" if self.align is None else f" align={self.align}"
+        atomic = "" if self.atomic is None else f" atomic={int(self.atomic)}"
+        whose = f" (module {self.module})" if self.module else ""
+        told = "" if self.source in ("message", "warning") else f", told by a {self.source}"
+        return f"size={self.size}{align}{atomic}, {self.reason}{whose}{told}"
+
+    @property
     def kind(self) -> tuple[Any, ...]:
         """What is the same in failures alike."""
         return (
