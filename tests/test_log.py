@@ -547,7 +547,7 @@ def test_a_damaged_layout_beside_a_failure(tmp_path: Path) -> None:
 
 
 def test_bad_input(tmp_path: Path) -> None:
-    with pytest.raises(TraceError, match="the percpu layout"):
+    with pytest.raises(TraceError, match=r"a failure .*6\.5 .*, or the percpu layout"):
         read_log(written(tmp_path, "nothing of the kind"))
     core = tmp_path / "vmcore"
     core.write_bytes(b"\x7fELF" + bytes(60))
@@ -559,6 +559,13 @@ def test_bad_input(tmp_path: Path) -> None:
 
 def invoke(*arguments: object) -> Result:
     return CliRunner().invoke(main, [str(a) for a in arguments])
+
+
+def test_explain_takes_a_line() -> None:
+    found = json.loads(invoke("explain", f"[1] {ATOMIC}", "--json").output)
+    assert found["title"].endswith(reasons.ATOMIC)
+    assert "BAL-5" in [one["clause"] for one in found["clauses"]]
+    assert "BAL-5" in invoke("explain", ATOMIC).output
 
 
 def test_command(tmp_path: Path) -> None:

@@ -374,6 +374,16 @@ KINDS: Final = (
 )  # fmt: skip
 
 
+_WORDS: Final = (
+    "lock", "rcu", "context", "bug", "task", "data-race", "fault", "unable", "oops", "stall",
+    "oom-killer", "vmap", "percpu", "unreferenced", "warning", "page allocation failure",
+)  # fmt: skip
+"""In every line that begins a report stands one of these; logs are long, and few lines have one."""
+
+
 def kind_of(text: str) -> Kind | None:
     """Return the kind of the report that a line begins, None if it begins none."""
+    small = text.lower()
+    if not any(word in small for word in _WORDS):
+        return None
     return next((kind for kind in KINDS if kind.begins.search(text)), None)

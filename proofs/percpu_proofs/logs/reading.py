@@ -15,11 +15,17 @@ from percpu_proofs.logs.material import CORES, Material, read_material
 from percpu_proofs.logs.prefixes import Message, messages
 from percpu_proofs.logs.reports import Report, read_reports, without_illegal
 from percpu_proofs.logs.stacks import release_in
-from percpu_proofs.traces.events import TraceError
-from percpu_proofs.traces.layout import Layout, layout
+from percpu_proofs.traces.bootlog import is_layout
+from percpu_proofs.traces.events import TraceError, problem
+from percpu_proofs.traces.layout import NO_LINES, Layout, layout
 from percpu_proofs.traces.source import lines_of
 
 _BOOT: Final = "Linux version "
+_SOUGHT: Final = (
+    "something of percpu memory: a failure (percpu: allocation failed, ...; up to 6.5 only those "
+    "of "
+    "requests that may sleep are printed, none with __GFP_NOWARN), a report with percpu functions"
+)
 _PRINTED: Final = 10  # failures that a kernel prints before it says that the limit is reached
 
 
@@ -92,9 +98,12 @@ def read_log(
         shape, told_twice = _layout(path, lines, found, told)
         notes += told_twice
     except TraceError as error:
+        is_there = any(is_layout(message.text) for message in found)
         if not (failures or reports or material):
-            raise
-        if any("percpu: Embedded" in m.text or "pcpu-alloc:" in m.text for m in found):
+            if is_there:
+                raise
+            raise problem(path, None, f"{_SOUGHT}, or {NO_LINES}") from None
+        if is_there:
             notes.append(f"layout: {error}")
     machine = _machine(shape, release)
     if shape is None and known is not None:
