@@ -255,7 +255,8 @@ def test_each_reason_has_its_clause(tmp_path: Path, reason: str, clause: str, sa
     _, explained = read_log(written(tmp_path, text)).failures[0]
     assert clause in explained.clauses
     assert said in " ".join(explained.says)
-    assert explained.harmless.startswith(("yes", "no"))
+    assert explained.harmless is (reason in (reasons.ATOMIC, reasons.EXTEND))
+    assert explained.effect
     assert explained.advice
 
 
@@ -289,7 +290,8 @@ def test_a_module_that_failed_unseen(tmp_path: Path) -> None:
 def test_alike_are_told_once_and_the_limit(tmp_path: Path) -> None:
     text = "\n".join([ATOMIC] * 9 + [MODULE, "percpu: limit reached, disable warning"])
     report = read_log(written(tmp_path, text))
-    assert [(f.count, f.lines[0]) for f, _ in report.failures] == [(9, 1), (1, 10)]
+    assert [(f.count, f.lines[0]) for f, _ in report.kinds] == [(9, 1), (1, 10)]
+    assert [f.line for f, _ in report.failures] == list(range(1, 11))
     assert report.failed == 10
     assert report.limit == 20
     assert any("line 20: limit reached" in note for note in report.notes)
@@ -496,6 +498,7 @@ MATERIAL = {
         "[14:15] Top 10 stacks with outstanding allocations:\n 8 bytes in 1 allocations from stack",
         "--who", "which callers pin which pages"),
     "saved state": ("kernel 6.12.1\npcpu_first_chunk=ff20", "percpu-spec state", "clause"),
+    "percpu of memory.stat": ("kernel 1\npercpu 22740992", "--who", "ACC-1"),
     "patch": ("diff --git a/mm/percpu.c b/mm/percpu.c\n", "review --source", "breaks"),
     "operation list": ("# a list\na 1 40 8 A\nf 1\nb", "percpu-spec run", "--every"),
 }  # fmt: skip

@@ -12,10 +12,12 @@ from xml.etree import ElementTree
 import pytest
 from click.testing import CliRunner, Result
 
+from percpu_proofs import data
 from percpu_proofs.cli import main
 from percpu_proofs.headline import served
 from percpu_proofs.headline.plots import served_svg
 from percpu_proofs.headline.served import GEOMETRY, Served, measure
+from percpu_proofs.live.opening import kind_of, opened
 from percpu_proofs.oplist import parse_operations
 from percpu_proofs.room import Demand, capacity, room_of, why
 from percpu_reference.variants import VARIANTS, Allocator, build
@@ -79,6 +81,23 @@ def test_after_a_list() -> None:
     listed = parse_operations(Path("x.ops"), [f"a {n} 40 8 A" for n in range(1, 801)])
     start = served.after_list("linux_6_12", GEOMETRY, listed)
     assert measure("linux_6_12", "list", start, 40, 8, periods=[]).rounds[0] == 409
+
+
+def test_in_a_kernels_state() -> None:
+    path = next((data.folder("boot61_2") / "state").glob("*"))
+    state = opened(str(path), kind_of(str(path)), None, owners=False)
+    assert served.in_state("linux_5_12", state.snapshot) is None  # of two types of chunks
+    start = served.in_state("linux_6_12", state.snapshot)
+    assert start is not None
+    found = measure("linux_6_12", "state", start, 40, 8, periods=[])
+    assert found.float_pages == state.snapshot.nr_empty_pop_pages
+    assert 0 < found.rounds[0] <= found.room
+    result = invoke("workload", "burst", "--state", path, "--variant", "linux_5_12",
+                    "--variant", "linux_6_12", "--every", 500, "--requests", 1000,
+                    "--json")  # fmt: skip
+    told = [(one["variant"], one["state"]) for one in json.loads(result.output)["served"]]
+    assert [name for name, at in told if at == f"in {path}"] == ["linux_6_12"]
+    assert [name for name, at in told if at == "just booted"] == ["linux_5_12", "linux_6_12"]
 
 
 def test_why_it_ends() -> None:

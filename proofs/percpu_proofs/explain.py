@@ -96,7 +96,7 @@ def _failure(failure: Failure) -> Explanation:
         "id": "failure",
         "title": failure.title,
         "says": "\n".join(found.says),
-        "harmless": found.harmless,
+        "harmless": found.harm,
         "change": "\n".join(found.advice),
         "clauses": [{"clause": c, "what": clause(c).title} for c in found.clauses],
     }

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
@@ -49,22 +50,24 @@ def log(file: Path, geometry: str | None, source: str | None, as_json: bool) -> 
     """
     place = None if source is None else open_place(source)
     found = read_log(file, sizes(geometry), place.machine if place is not None else None)
-    whys = [
-        None if place is None else why_there(place, failure) for failure, _ in found.failures
-    ]
+    whys = {
+        failure.kind: None if place is None else why_there(place, failure)
+        for failure, _ in found.kinds
+    }
     if as_json:
         record = found.as_json()
         if place is not None:
             record["state"] = place_record(place, found.release)
-            for failure, answer in zip(record["failures"], whys, strict=True):
-                failure["there"] = answer and answer.as_json()
+            for told, (failure, _) in zip(record["failures"], found.failures, strict=True):
+                answer = whys[failure.kind]
+                told["there"] = answer and answer.as_json()
         output.print_json(record)
         return
     show(output.console(), found, place, whys)
 
 
 def show(
-    out: Console, found: LogReport, place: Place | None, whys: Sequence[Why | None]
+    out: Console, found: LogReport, place: Place | None, whys: Mapping[tuple[Any, ...], Why | None]
 ) -> None:
     """Print what a log says, and why its failures happened in a place, if there is one."""
     rows = [("log", str(found.file))]
@@ -73,8 +76,9 @@ def show(
     if found.layout is not None:
         rows += _rows(found.layout)
     out.print(output.pairs(rows))
-    for (failure, explanation), answer in zip(found.failures, whys, strict=True):
+    for failure, explanation in found.kinds:
         _show_failure(out, failure, explanation)
+        answer = whys[failure.kind]
         if answer is not None and place is not None:
             _show_lines(out, f"in {place.source}: ", answer.lines)
             out.print(f"  clauses there: {', '.join(answer.clauses)}", markup=False)
@@ -105,7 +109,7 @@ def _show_failure(out: Console, failure: Failure, explanation: Explanation) -> N
     if asked:
         out.print(f"  asked for by {' < '.join(asked)}", soft_wrap=True, markup=False)
     _show_lines(out, "", explanation.says)
-    out.print(f"  harmless: {explanation.harmless}", soft_wrap=True, markup=False)
+    out.print(f"  harmless: {explanation.harm}", soft_wrap=True, markup=False)
     _show_lines(out, "change: ", explanation.advice)
     out.print(f"  clauses: {', '.join(explanation.clauses)}", markup=False)
 

@@ -27,6 +27,8 @@ from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel.examined import ExaminedKernel, compile_examined
 from percpu_proofs.kernel.instance import KernelStopped
 from percpu_proofs.kernel.search.trees import PATCHED
+from percpu_proofs.live import opening
+from percpu_proofs.live.standing import Rest
 from percpu_proofs.oplist import read_operations
 from percpu_reference.variants import VARIANTS, Allocator, variant_class
 from percpu_spec.definitions import is_legal
@@ -246,6 +248,13 @@ def _on_trees(chosen: ChosenTree, stopped: dict[str, str]) -> list[Burst]:
     help="Also from the state in which a workload (as for removal) leaves each variant.",
 )
 @click.option(
+    "--state",
+    "saved",
+    metavar="WHAT",
+    multiple=True,
+    help="Also from a kernel's state, as for percpu-spec state: a saved one or a core.",
+)
+@click.option(
     "--geometry",
     metavar="NAME=VALUE,...",
     help=f"Sizes as for run: {', '.join(SIZES)}.  [default: {served.GEOMETRY.text}]",
@@ -260,22 +269,23 @@ def burst(
     periods: tuple[int, ...],
     names: tuple[str, ...],
     workload_name: str | None,
+    saved: tuple[str, ...],
     geometry: str | None,
     svg: Path | None,
     as_json: bool,
 ) -> None:
     """Count the atomic requests that are served between two runs of the balance work, and say why.
 
-    From three kinds of states at rest: just booted; after a wave, of which one area in four pages
-    is left; after each operation LIST. Requests are made until one fails, then the work runs, again
-    and again; and a number of them with the work after every N.
+    From these states at rest: just booted; after a wave, of which one area in four pages is left;
+    after each operation LIST; and in states of kernels. Requests are made until one fails, then
+    the work runs, again and again; and a number of them with the work after every N.
     """
     sized = asked_for(geometry, served.GEOMETRY)
     if not is_legal(sized, size, align):
         expected = f"a size of 1 to {sized.largest} and an alignment that is a power of two up to "
         raise InputError("--size", None, f"{expected}{sized.page}", f"{size}, aligned to {align}")
     chosen = names or tuple(VARIANTS)
-    states: list[tuple[str, Callable[[str, Geometry], Allocator]]] = [
+    states: list[tuple[str, Callable[[str, Geometry], Allocator | None]]] = [
         ("just booted", served.booted),
         ("after a wave", partial(served.after_wave, size=size, align=align)),
         *(
@@ -286,6 +296,7 @@ def burst(
     if workload_name is not None:
         left = load(workload_name)
         states.append((f"after {left.name}", lambda name, _: served.after_workload(name, left)))
+    states += [(f"in {what}", _in_state(what)) for what in saved]
     for name in chosen:
         variant_class(name)
     found: list[served.Served] = []
@@ -297,6 +308,8 @@ def burst(
                 for name in chosen:
                     bar(len(found), total, f"{state}, {name}")
                     allocator = start(name, sized)
+                    if allocator is None:  # of another number of chunk types
+                        continue
                     found.append(
                         served.measure(
                             name, state, allocator, size, align,
@@ -342,6 +355,17 @@ def fixes(name: str, operations: int | None, as_json: bool) -> None:
         return
     out = output.console()
     out.print(output.table(f"work by operation over {name}", COLUMNS, list(rows(costs))))
+
+
+def _in_state(what: str) -> Callable[[str, Geometry], Allocator | None]:
+    """Return what puts a variant into a kernel's state. Raises InputError for one that is torn."""
+    kind = opening.kind_of(what)
+    if kind is opening.Kind.STATS:
+        raise InputError("--state", None, "a saved state or a core: percpu_stats has no maps", what)
+    state = opening.opened(what, kind, None, owners=False)
+    if state.rest is Rest.TORN:
+        raise InputError("--state", None, "a state taken with pcpu_lock free", what)
+    return lambda name, _: served.in_state(name, state.snapshot)
 
 
 def _run(one: Workload, curves: list[Curve], runs: Sequence[tuple[str, Schedule]]) -> None:

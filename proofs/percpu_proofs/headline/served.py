@@ -11,13 +11,15 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from percpu_proofs.conformance.restore import restored
 from percpu_proofs.headline.interleaving import USUAL, Player
 from percpu_proofs.headline.workload import Workload
 from percpu_proofs.machine import Machine
 from percpu_proofs.oplist import OperationList
 from percpu_proofs.room import Demand, capacity, room_of, why
+from percpu_proofs.traces.snapshot import Snapshot
 from percpu_reference.chunk import Area
-from percpu_reference.variants import Allocator, build
+from percpu_reference.variants import Allocator, build, variant_class
 from percpu_spec.geometry import Geometry
 from percpu_spec.gfp import ATOMIC
 
@@ -113,6 +115,19 @@ def after_workload(variant: str, workload: Workload) -> Allocator:
     player.play(workload.operations)
     player.settle()
     return player.allocator
+
+
+def in_state(variant: str, snapshot: Snapshot) -> Allocator | None:
+    """Return a variant in a kernel's recorded state, the work that is due done.
+
+    None if it has another number of chunk types.
+    """
+    chosen = variant_class(variant)
+    if chosen.chunk_types != snapshot.chunk_types:
+        return None
+    allocator = restored(chosen, snapshot)
+    allocator.work_pending = snapshot.atomic_alloc_failed
+    return settle(allocator)
 
 
 def settle(allocator: Allocator) -> Allocator:

@@ -30,6 +30,7 @@ _CALLERS: Final = {
     r"blk_|sbitmap_|scsi_|iscsi": "block: queues set up by a task that may do no I/O",
 }
 """What is known of callers, by how their functions begin."""
+_WORDS: Final = {True: "yes", False: "no", None: "not known"}
 _DONE_IN: Final = "9a5b183941b5"
 
 
@@ -59,18 +60,28 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What a failure means. harmless: yes or no first, then when. advice: what to change."""
+    """What a failure means.
+
+    harmless: whether nothing needs mending, None where that is not known; effect: why, and for whom
+    it is not. advice: what to change.
+    """
 
     says: tuple[str, ...]
     clauses: tuple[str, ...]
-    harmless: str
+    harmless: bool | None
+    effect: str
     advice: tuple[str, ...]
+
+    @property
+    def harm(self) -> str:
+        """Whether it does harm, in words."""
+        return f"{_WORDS[self.harmless]}: {self.effect}"
 
     def as_json(self) -> dict[str, Any]:
         """Return the explanation with plain values only."""
         return {
             "says": list(self.says), "clauses": list(self.clauses), "harmless": self.harmless,
-            "advice": list(self.advice),
+            "effect": self.effect, "advice": list(self.advice),
         }  # fmt: skip
 
 
@@ -112,7 +123,9 @@ def _atomic(failure: Failure, machine: Machine) -> Explanation:
     return Explanation(
         tuple(says),
         ("API-5", "BAL-5", "BAL-7", "API-3"),
-        "yes for the allocator, nothing is lost or leaked; the caller got NULL, so it depends on "
+        True,
+        "for the allocator: nothing is lost or leaked; the caller got NULL, so for it it depends "
+        "on "
         "whether it tries again or does without",
         tuple(_advice_atomic(failure, machine, page, step)),
     )
@@ -195,8 +208,8 @@ def _reserved(failure: Failure, machine: Machine) -> Explanation:
     ]
     if version == (4, 14) and "-rc" in (machine.release or ""):
         advice.insert(0, "a release from 4.14 on, where the search is mended")
-    harm = "no: the module is not loaded; the allocator itself is sound unless FIT-1 is broken"
-    return Explanation(tuple(says), tuple(clauses), harm, tuple(advice))
+    effect = "the module is not loaded; the allocator itself is sound unless FIT-1 is broken"
+    return Explanation(tuple(says), tuple(clauses), False, effect, tuple(advice))
 
 
 def _create(failure: Failure, machine: Machine) -> Explanation:
@@ -215,7 +228,7 @@ def _create(failure: Failure, machine: Machine) -> Explanation:
         )
     return Explanation(
         tuple(says), ("API-9",),
-        "no: memory or addresses ran out; the allocator keeps its state (the caller got NULL)",
+        False, "memory or addresses ran out; the allocator keeps its state (the caller got NULL)",
         (
             "32 bits: vmalloc=SIZE, and fewer possible CPUs (nr_cpus=, possible_cpus=), as each "
             "adds "
@@ -246,7 +259,7 @@ def _populate(failure: Failure, machine: Machine) -> Explanation:
     )
     return Explanation(
         says, ("API-9", "POP-4"),
-        "no: memory is short; the allocator leaks nothing",
+        False, "memory is short; the allocator leaks nothing",
         (
             "look for 'page allocation failure' and the OOM killer around it, and for what took "
             "the "
@@ -266,7 +279,8 @@ def _extend(failure: Failure, machine: Machine) -> Explanation:
             "longer one was refused, or it was an atomic request, which leaves it to the work",
         ),
         ("API-9", "BAL-5"),
-        "yes for the allocator: nothing is lost; the caller got NULL",
+        True,
+        "for the allocator: nothing is lost; the caller got NULL",
         ("try again; from 4.14 on the maps are bitmaps of fixed size and this cannot happen",),
     )
 
@@ -314,7 +328,7 @@ def _illegal(failure: Failure, machine: Machine) -> Explanation:
         says.append(f"the caller is at fault: {failure.stack.caller}")
     return Explanation(
         tuple(says), ("API-1",),
-        "yes for the allocator, nothing changed; the caller got NULL and has a bug",
+        False, "the caller got NULL and has a bug; for the allocator nothing has changed",
         (*advice, "the warning does not use up the limit of 10 failures that are printed"),
     )  # fmt: skip
 
@@ -335,7 +349,7 @@ def _unknown(failure: Failure, machine: Machine) -> Explanation:
         )
     clauses = ("API-5", "BAL-5") if failure.atomic else ("API-9",)
     return Explanation(
-        tuple(says), clauses, "not known: the caller got NULL, and the allocator keeps its state",
+        tuple(says), clauses, None, "the caller got NULL, and the allocator keeps its state",
         ("look at what is printed around it",),
     )  # fmt: skip
 

@@ -157,6 +157,12 @@ _KINDS: Final = (
                    "sidelined chunks (RCL-3), fragmentation")),
     _Kind("Percpu of /proc/meminfo", _PERCPU, "percpu-spec state /sys/kernel/debug/percpu_stats",
           _growth),
+    _Kind("percpu of memory.stat", re.compile(r"^\s*percpu \d{3,18}$"),
+          "percpu-spec state live --who",
+          _nothing("bytes that a cgroup is charged for areas: their size on every possible CPU "
+                   "and 8 bytes for each 4 of them (ACC-1, ACC-2); not pages, so it falls when "
+                   "areas are "
+                   "freed, even where Percpu of /proc/meminfo stays")),
     _Kind("trace", _EVENT, "percpu-spec conform trace {file} [--who]", _events),
     _Kind("stacks of outstanding areas",
           re.compile(r"Top \d+ stacks with outstanding allocations|allocations from stack"),

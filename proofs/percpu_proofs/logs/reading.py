@@ -33,7 +33,7 @@ _PRINTED: Final = 10  # failures that a kernel prints before it says that the li
 class LogReport:
     """What a log says. layout: of the last boot that tells one, None if none does.
 
-    failures: those alike told once, each with what it means. notes: what is uncertain or missing.
+    failures: each with what it means, in order. notes: what is uncertain or missing.
     """
 
     file: Path
@@ -50,6 +50,12 @@ class LogReport:
     def failed(self) -> int:
         """How many allocations the log says failed."""
         return sum(failure.count for failure, _ in self.failures)
+
+    @property
+    def kinds(self) -> list[tuple[Failure, Explanation]]:
+        """The failures, those alike told as one."""
+        meanings = {failure.kind: explanation for failure, explanation in self.failures}
+        return [(one, meanings[one.kind]) for one in alike(one for one, _ in self.failures)]
 
     def as_json(self) -> dict[str, Any]:
         """Return the report with plain values only."""
@@ -68,7 +74,7 @@ class LogReport:
 
 def _failure(failure: Failure, explanation: Explanation) -> dict[str, Any]:
     return {
-        "line": failure.line, "lines": list(failure.lines), "count": failure.count,
+        "line": failure.line, "count": failure.count,
         "size": failure.size, "align": failure.align, "atomic": failure.atomic,
         "reserved": failure.reserved, "reason": failure.reason, "source": failure.source,
         "module": failure.module, "caller": failure.stack.caller,
@@ -108,7 +114,8 @@ def read_log(
     machine = _machine(shape, release)
     if shape is None and known is not None:
         machine = replace(known, release=release or known.release)
-    explained = tuple((failure, explain(failure, machine)) for failure in alike(failures))
+    meanings = {failure.kind: explain(failure, machine) for failure in failures}
+    explained = tuple((failure, meanings[failure.kind]) for failure in failures)
     notes += _counted(failures, limit)
     return LogReport(
         path, release, shape, machine, explained, reports, material, tuple(notes), limit
