@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,8 +76,9 @@ def show(
     if found.layout is not None:
         rows += _rows(found.layout)
     out.print(output.pairs(rows))
+    said: set[str] = set()
     for failure, explanation in found.kinds:
-        _show_failure(out, failure, explanation)
+        _show_failure(out, failure, explanation, said)
         answer = whys[failure.kind]
         if answer is not None and place is not None:
             _show_lines(out, f"in {place.source}: ", answer.lines)
@@ -97,8 +98,10 @@ def show(
         out.print(f"--geometry {text}", soft_wrap=True)
 
 
-def _show_failure(out: Console, failure: Failure, explanation: Explanation) -> None:
-    """Print one failure, or several alike, and what it means."""
+def _show_failure(
+    out: Console, failure: Failure, explanation: Explanation, said: set[str]
+) -> None:
+    """Print one failure, or several alike, and of what it means all that was not said before."""
     where = ", ".join(map(str, failure.lines[:_LINES_SHOWN]))
     more = " ..." if len(failure.lines) > _LINES_SHOWN else ""
     times = f", {failure.count} times" if failure.count > 1 else ""
@@ -108,9 +111,9 @@ def _show_failure(out: Console, failure: Failure, explanation: Explanation) -> N
         asked.append(f"task {failure.stack.task}")
     if asked:
         out.print(f"  asked for by {' < '.join(asked)}", soft_wrap=True, markup=False)
-    _show_lines(out, "", explanation.says)
-    out.print(f"  harmless: {explanation.harm}", soft_wrap=True, markup=False)
-    _show_lines(out, "change: ", explanation.advice)
+    _show_lines(out, "", explanation.says, said)
+    _show_lines(out, "harmless: ", (explanation.harm,), said)
+    _show_lines(out, "change: ", explanation.advice, said)
     out.print(f"  clauses: {', '.join(explanation.clauses)}", markup=False)
 
 
@@ -123,8 +126,15 @@ def _show_report(out: Console, report: Report) -> None:
         out.print(f"  {word}: {', '.join(report.clauses)}", markup=False)
 
 
-def _show_lines(out: Console, label: str, lines: tuple[str, ...]) -> None:
+def _show_lines(
+    out: Console, label: str, lines: Sequence[str], said: set[str] | None = None
+) -> None:
+    """Print lines, but for those said before, and enter them."""
     for line in lines:
+        if said is not None:
+            if line in said:
+                continue
+            said.add(line)
         out.print(f"  {label}{line}", soft_wrap=True, markup=False)
 
 

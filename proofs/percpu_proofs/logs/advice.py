@@ -124,9 +124,8 @@ def _atomic(failure: Failure, machine: Machine) -> Explanation:
         tuple(says),
         ("API-5", "BAL-5", "BAL-7", "API-3"),
         True,
-        "for the allocator: nothing is lost or leaked; the caller got NULL, so for it it depends "
-        "on "
-        "whether it tries again or does without",
+        "the allocator loses and leaks nothing; the caller got NULL: for it that depends on whether "
+        "it tries again or does without",
         tuple(_advice_atomic(failure, machine, page, step)),
     )
 
@@ -280,7 +279,7 @@ def _extend(failure: Failure, machine: Machine) -> Explanation:
         ),
         ("API-9", "BAL-5"),
         True,
-        "for the allocator: nothing is lost; the caller got NULL",
+        "the allocator loses nothing; the caller got NULL",
         ("try again; from 4.14 on the maps are bitmaps of fixed size and this cannot happen",),
     )
 
