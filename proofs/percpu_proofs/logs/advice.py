@@ -21,8 +21,7 @@ _NOIO_SLEEPS: Final = (6, 15)
 _CALLERS: Final = {
     r"bpf_mem_|alloc_bulk|unit_alloc|htab_": "bpf: per-CPU maps with preallocation; without it "
     "elements are refilled with GFP_NOWAIT (at creation with GFP_KERNEL from 6.6 on), and an "
-    "update "
-    "may fail with ENOMEM",
+    "update may fail with ENOMEM",
     r"dst_cache_init|vxlan_": "vxlan: from 6.16 on it does without the cache where this fails, and "
     "does not warn",
     r"nft_|nf_tables": "nftables: counters and limits of set elements are allocated in one batch: "
@@ -103,8 +102,7 @@ def _atomic(failure: Failure, machine: Machine) -> Explanation:
         says.append(
             f"the balance work keeps {LOW} to {HIGH} empty pages: a page of {page} bytes{known} "
             f"holds {each} such areas, {HIGH} pages hold {HIGH * each}; a burst of more between "
-            f"two "
-            "runs of the work outruns it"
+            "two runs of the work outruns it"
         )
     else:
         says.append(
@@ -124,7 +122,7 @@ def _atomic(failure: Failure, machine: Machine) -> Explanation:
         tuple(says),
         ("API-5", "BAL-5", "BAL-7", "API-3"),
         True,
-        "the allocator loses and leaks nothing; the caller got NULL: for it that depends on whether "
+        "the allocator loses and leaks nothing; the caller got NULL: for it it depends on whether "
         "it tries again or does without",
         tuple(_advice_atomic(failure, machine, page, step)),
     )
@@ -133,9 +131,8 @@ def _atomic(failure: Failure, machine: Machine) -> Explanation:
 def _advice_atomic(failure: Failure, machine: Machine, page: int, step: int) -> Iterator[str]:
     yield (
         "try again later: the failure itself asked for the balance work (BAL-5), which populates "
-        "up "
-        f"to {HIGH} pages more; no setting makes it go away, as {LOW} and {HIGH} are constants of "
-        "mm/percpu.c, which neither percpu_alloc= nor vm.min_free_kbytes changes"
+        f"up to {HIGH} pages more; no setting makes it go away, as {LOW} and {HIGH} are constants "
+        "of mm/percpu.c, which neither percpu_alloc= nor vm.min_free_kbytes changes"
     )
     yield (
         "in the caller: allocate with GFP_KERNEL (GFP_KERNEL_ACCOUNT) before taking the lock or "
@@ -145,8 +142,8 @@ def _advice_atomic(failure: Failure, machine: Machine, page: int, step: int) -> 
         yield (
             f"batches: at most about {HIGH * (page // step)} such requests, rather "
             f"{LOW * (page // step)}, then let the work run (cond_resched, a commit of its own); "
-            "how many are served: percpu-spec workload burst "
-            f"--size {failure.size} --align {failure.align or _GRANULE}"
+            f"how many are served: percpu-spec workload burst --size {failure.size} --align "
+            f"{failure.align or _GRANULE}"
             + (f" --geometry {machine.geometry}" if machine.geometry else "")
         )
     for form, said in _CALLERS.items():
@@ -170,8 +167,7 @@ def _reserved(failure: Failure, machine: Machine) -> Explanation:
     says.append(
         f"the static per-CPU data (.data..percpu) of {whose} take it from the reserved chunk, "
         f"{reserve} bytes a CPU for all modules ({where}); the rest of percpu memory does not "
-        f"serve "
-        "it (API-7)"
+        "serve it (API-7)"
     )
     if failure.source == "module loader":
         says.append("the allocator's own line is missing: limit reached, or not in this text")
@@ -181,9 +177,8 @@ def _reserved(failure: Failure, machine: Machine) -> Explanation:
     else:
         says.append(
             f"it takes {failure.size} of the {reserve} bytes: the others' data leave no hole so "
-            f"long, "
-            "or the search missed one (FIT-1); which of them, the reserved chunk's holes tell "
-            "(percpu-spec state, log --state)"
+            "long, or the search missed one (FIT-1); which of them, the reserved chunk's holes "
+            "tell (percpu-spec state, log --state)"
         )
         clauses.append("FIT-1")
     version = machine.version
@@ -199,8 +194,7 @@ def _reserved(failure: Failure, machine: Machine) -> Explanation:
         says.append(f"{caller} is not the module loader: it asks for the modules' reserve wrongly")
     advice = [
         "make the module's data dynamic (alloc_percpu); a static srcu_struct alone takes hundreds "
-        "of "
-        "bytes, with lock debugging thousands",
+        "of bytes, with lock debugging thousands",
         "build the module in, or unload others: what they hold comes back when they go",
         "build the kernel with a larger PERCPU_MODULE_RESERVE (include/linux/percpu.h); "
         "percpu_alloc= and other boot parameters do not change it",
@@ -230,8 +224,7 @@ def _create(failure: Failure, machine: Machine) -> Explanation:
         False, "memory or addresses ran out; the allocator keeps its state (the caller got NULL)",
         (
             "32 bits: vmalloc=SIZE, and fewer possible CPUs (nr_cpus=, possible_cpus=), as each "
-            "adds "
-            "a unit to every chunk",
+            "adds a unit to every chunk",
             "see what is around: 'vmap allocation ... failed', page allocation failures, OOM; "
             "VmallocUsed and Percpu of /proc/meminfo",
             "if Percpu grows without end, somebody leaks: percpu-spec state --who",
@@ -249,20 +242,17 @@ def _populate(failure: Failure, machine: Machine) -> Explanation:
     says = (
         _size(failure),
         f"a hole was found, but its pages could not be had: {counted(pages, 'page')} of {page} "
-        f"bytes"
-        f"{known}, up to {counted(pages + 1, 'page')} if it lies across, {cost}; all or nothing, "
-        "and the area is freed again (POP-4)",
+        f"bytes{known}, up to {counted(pages + 1, 'page')} if it lies across, {cost}; all or "
+        "nothing, and the area is freed again (POP-4)",
         "a request that may sleep fails only where memory is refused (API-9); with __GFP_NORETRY, "
-        "or "
-        "a task that is being killed, that is soon",
+        "or a task that is being killed, that is soon",
     )
     return Explanation(
         says, ("API-9", "POP-4"),
         False, "memory is short; the allocator leaks nothing",
         (
             "look for 'page allocation failure' and the OOM killer around it, and for what took "
-            "the "
-            "memory",
+            "the memory",
             "fewer possible CPUs where many are only possible (nr_cpus=, possible_cpus=): every "
             "populated page is taken for each",
             "if Percpu grows without end, somebody leaks: percpu-spec state --who",
@@ -302,13 +292,11 @@ def _illegal(failure: Failure, machine: Machine) -> Explanation:
     elif size > largest:
         says.append(
             f"the largest request is {largest} bytes, PCPU_MIN_UNIT_SIZE in whole pages{known}; "
-            f"from "
-            "4.14 on the size is printed rounded up to 4"
+            "from 4.14 on the size is printed rounded up to 4"
         )
         advice.append(
             "split it, or allocate a pointer a CPU (alloc_percpu) and memory for each CPU behind "
-            "it "
-            "(kmalloc_node, vmalloc_node); for bpf: smaller values of per-CPU maps"
+            "it (kmalloc_node, vmalloc_node); for bpf: smaller values of per-CPU maps"
         )
     if align & (align - 1):
         says.append(f"the alignment {align} is no power of two")
@@ -337,14 +325,12 @@ def _unknown(failure: Failure, machine: Machine) -> Explanation:
     if failure.source == "event":
         says.append(
             "a trace event tells no reason: a request that may sleep fails for want of a chunk or "
-            "of "
-            "pages, so memory or addresses ran out (API-9)"
+            "of pages, so memory or addresses ran out (API-9)"
         )
     else:
         says.append(
             "the reason is not in the words of any mainline kernel (2.6.30 to 7.1), or it is cut "
-            "off: "
-            f"{failure.said}"
+            f"off: {failure.said}"
         )
     clauses = ("API-5", "BAL-5") if failure.atomic else ("API-9",)
     return Explanation(

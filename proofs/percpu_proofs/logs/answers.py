@@ -26,16 +26,14 @@ def _lockdep(block: Block) -> Answer:
         return Answer(
             True, ("LOCK-1", "LOCK-2"),
             ("the report itself is not in this text: outside of the specification, unless the "
-             "cycle "
-             "is of pcpu_alloc_mutex and pcpu_lock alone",),
+             "cycle is of pcpu_alloc_mutex and pcpu_lock alone",),
             ("give the whole report, with 'is trying to acquire lock' and the chain below it",),
         )  # fmt: skip
     if not others:
         return Answer(
             False, ("LOCK-1", "LOCK-2"),
             (f"{said}: percpu's own two locks, of which pcpu_alloc_mutex comes first, and "
-             f"pcpu_lock "
-             "is released before anything sleeps: the code of this kernel breaks that",),
+             "pcpu_lock is released before anything sleeps: the code of this kernel breaks that",),
             ("percpu-spec review --source TREE asks the clauses of that code",),
         )  # fmt: skip
     outside = (
@@ -50,8 +48,7 @@ def _lockdep(block: Block) -> Answer:
             (said,
              "pcpu_alloc_mutex -> fs_reclaim: whoever allocates with GFP_KERNEL creates chunks and "
              "populates pages with the mutex held (LOCK-2), so reclaim may run under it; reclaim "
-             "may "
-             f"need {callers}, whose holder waits for the mutex", outside),
+             f"may need {callers}, whose holder waits for the mutex", outside),
             (f"the caller allocates before it takes {callers} (before it freezes the queue), or "
              "inside of memalloc_noio_save (memalloc_nofs_save for a file system's lock): its own "
              "requests then stay out of that (GFP-1), but another task's, with the mutex held, do "
@@ -75,8 +72,7 @@ def _lockdep(block: Block) -> Answer:
         True, ("LOCK-1",), (said, with_them, outside),
         ("pcpu_lock is taken with interrupts off and is meant to be innermost: nothing that takes "
          "another lock (printk, wakeups, frees) belongs under it; on PREEMPT_RT it sleeps, so it "
-         "is "
-         "not for raw sections",),
+         "is not for raw sections",),
     )  # fmt: skip
 
 
@@ -113,12 +109,10 @@ def _sleeps_in(others: Sequence[str]) -> Answer:
     return Answer(
         True, ("API-3", "LOCK-2"),
         (f"a request that may sleep was made{where}, where nobody may: it takes pcpu_alloc_mutex, "
-         f"as "
-         "its flags alone decide (API-3), not where the caller is",
+         "as its flags alone decide (API-3), not where the caller is",
          "outside of the specification: where a caller stands is its own"),
         ("the caller allocates before it takes the spinlock, enters RCU or turns interrupts off, "
-         "or "
-         "asks with GFP_ATOMIC or GFP_NOWAIT and copes with failure",),
+         "or asks with GFP_ATOMIC or GFP_NOWAIT and copes with failure",),
     )  # fmt: skip
 
 
@@ -155,9 +149,8 @@ def _hung(block: Block) -> Answer:
          "and so may be in reclaim (LOCK-2)",
          "how long reclaim takes, and what it waits for, is outside of the specification"),
         ("find the mutex's holder: percpu-spec state on a core or live, or sysrq-w and sysrq-t; "
-         "the "
-         "stack that is inside of pcpu_populate_chunk, pcpu_create_chunk or the balance work has "
-         "it",
+         "the stack that is inside of pcpu_populate_chunk, pcpu_create_chunk or the balance work "
+         "has it",
          "then ask why that one does not get on: memory pressure, or a lock that reclaim needs"),
     )  # fmt: skip
 
@@ -177,8 +170,7 @@ _RACES: Final = (
         ("BAL-4", "FLT-1"),
         "pcpu_alloc reads the float without the lock, up to 6.12, to decide whether to ask for the "
         "balance work: benign, as a request too few is made up for at the next allocation that "
-        "finds "
-        "it low or fails, and one too many finds nothing to do; under the lock from 6.13 on "
+        "finds it low or fails, and one too many finds nothing to do; under the lock from 6.13 on "
         "(807655a3f611)",
     ),
     _Race(
@@ -193,8 +185,7 @@ _RACES: Final = (
         r"pcpu_chunk_populated|pcpu_chunk_depopulated|pcpu_is_populated|bitmap_set|__bitmap_\w+|"
         r"_?find_next_(?:zero_)?bit\w*", "chunk->populated", ("LOCK-1",),
         "populated bits change with both locks held and are read under either, so such a race "
-        "would "
-        "be a real one: one side holds neither",
+        "would be a real one: one side holds neither",
     ),
 )  # fmt: skip
 
@@ -222,8 +213,8 @@ def _memory(block: Block) -> Answer:
         ("a bad access in percpu memory or in the allocator's own data; contents of memory are "
          "outside of the specification",
          "usual causes: a second free or a free of another pointer (API-2: up to 6.19 the "
-         "allocator "
-         "takes what it is given), use after free_percpu, when the page may be gone (POP-2)"),
+         "allocator takes what it is given), use after free_percpu, when the page may be gone "
+         "(POP-2)"),
         ("percpu-spec state on a core tells whether maps and hints are still sound (MAP-1, HINT-1) "
          "and whose area it is; CONFIG_DEBUG_OBJECTS, KASAN or a kernel from 7.0 on tells wrong "
          "frees",),
@@ -246,8 +237,7 @@ def _no_pages(block: Block) -> Answer:
     return Answer(
         False, ("API-9", "POP-4"),
         ("pages for percpu memory were refused: this is the cause of 'failed to populate' or "
-         "'failed "
-         "to allocate new chunk'; the area is freed again and nothing leaks (POP-4)",),
+         "'failed to allocate new chunk'; the area is freed again and nothing leaks (POP-4)",),
         ("memory is short, on the node that is named: see what took it; each populated page takes "
          "one on every possible CPU (nr_cpus=, possible_cpus= where many are only possible)",),
     )  # fmt: skip
@@ -280,12 +270,10 @@ def _warning(block: Block) -> Answer:
     return Answer(
         False, ("RCL-2", "POP-2"),
         ("a check of the allocator itself failed, that pages of the first or the reserved chunk "
-         "are "
-         "to be populated or given back, or that a page to unmap is not there: its state is "
+         "are to be populated or given back, or that a page to unmap is not there: its state is "
          "damaged",),
         ("save a core (or percpu-spec state live --save) and judge it: the first broken clause "
-         "tells "
-         "what went wrong before",),
+         "tells what went wrong before",),
     )  # fmt: skip
 
 
@@ -303,8 +291,7 @@ def _unknown_allocator(block: Block) -> Answer:
     return Answer(
         False, (), ("percpu_alloc= names no way to set up the first chunk; it is ignored",),
         ("percpu_alloc=embed (linear memory, large pages) or percpu_alloc=page (vmalloc space, "
-         "page "
-         "by page), where the architecture has both",),
+         "page by page), where the architecture has both",),
     )  # fmt: skip
 
 

@@ -161,8 +161,7 @@ _KINDS: Final = (
           "percpu-spec state live --who",
           _nothing("bytes that a cgroup is charged for areas: their size on every possible CPU "
                    "and 8 bytes for each 4 of them (ACC-1, ACC-2); not pages, so it falls when "
-                   "areas are "
-                   "freed, even where Percpu of /proc/meminfo stays")),
+                   "areas are freed, even where Percpu of /proc/meminfo stays")),
     _Kind("trace", _EVENT, "percpu-spec conform trace {file} [--who]", _events),
     _Kind("stacks of outstanding areas",
           re.compile(r"Top \d+ stacks with outstanding allocations|allocations from stack"),

@@ -23,8 +23,8 @@ from percpu_proofs.traces.source import lines_of
 _BOOT: Final = "Linux version "
 _SOUGHT: Final = (
     "something of percpu memory: a failure (percpu: allocation failed, ...; up to 6.5 only those "
-    "of "
-    "requests that may sleep are printed, none with __GFP_NOWARN), a report with percpu functions"
+    "of requests that may sleep are printed, none with __GFP_NOWARN), a report with percpu "
+    "functions"
 )
 _PRINTED: Final = 10  # failures that a kernel prints before it says that the limit is reached
 
