@@ -76,6 +76,12 @@ def print_json(value: object) -> None:
     echo(json.dumps(value, indent=2))
 
 
+def print_line(value: object) -> None:
+    """Print one JSON document on a line of its own, at once: one of a stream."""
+    click.echo(json.dumps(value), file=_stdout())
+    _stdout().flush()
+
+
 class NewFile(click.Path):
     """A file to be written at the end of long work: its folder must be there at the beginning."""
 

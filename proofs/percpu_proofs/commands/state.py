@@ -10,11 +10,14 @@ from typing import Any
 import click
 
 from percpu_proofs.commands import output, state_report
+from percpu_proofs.commands.state_samples import show_samples, show_watch
 from percpu_proofs.inputs import InputError
 from percpu_proofs.live.going_on import Request, after_work, ask, cannot_go_on, largest
 from percpu_proofs.live.kernel_state import KernelState
 from percpu_proofs.live.memory import chunk_rows, memory_of
 from percpu_proofs.live.opening import Kind, kind_of, opened
+from percpu_proofs.live.reader import TornError
+from percpu_proofs.live.sample import UnstableError, read_samples
 from percpu_proofs.live.saved import save_state
 from percpu_proofs.live.standing import Rest
 from percpu_proofs.live.stats_text import read_stats
@@ -65,7 +68,15 @@ def _request(given: str) -> Request:
 @click.option(
     "--what-if", "what_if", type=click.Choice(["work"]), help="Run the balance work on the state."
 )
-@click.option("--save", type=output.NewFile(), help="Write the state as a text, to send or keep.")
+@click.option(
+    "--save", type=output.NewFile(),
+    help="Write the state as a text, to send or keep; with --every, append samples.",
+)
+@click.option(
+    "--every", type=click.FloatRange(min=0.1), metavar="SECONDS",
+    help="Sample the running kernel again and again; --svg draws them.",
+)
+@click.option("--count", type=click.IntRange(min=1), help="Stop after so many samples.")
 @output.json_option
 @click.pass_context
 def state(
@@ -79,6 +90,8 @@ def state(
     asked: tuple[Request, ...],
     what_if: str | None,
     save: Path | None,
+    every: float | None,
+    count: int | None,
     as_json: bool,
 ) -> None:
     """Judge the percpu state of a kernel and tell where its memory is.
@@ -89,14 +102,26 @@ def state(
     Exit status: 0 all holds, or what breaks is known of the release, 1 something else is broken,
     2 it cannot be read, 3 the state is torn and verdicts are hints.
     """
+    kind = kind_of(what)
+    if every is not None:
+        if kind is not Kind.LIVE:
+            raise click.UsageError("--every samples the running kernel: WHAT is live")
+        show_watch(debug, every, count, save, svg, as_json=as_json)
+        return
+    if kind is Kind.SAMPLES:
+        show_samples(read_samples(Path(what)), what, svg, None, as_json=as_json)
+        return
     if svg is not None and name is None and not whole:
         raise click.UsageError("--svg draws what --chunk N or --map asks for")
-    kind = kind_of(what)
     if kind is Kind.STATS:
         if debug or name or whole or who or asked or what_if or save:
             raise click.UsageError("percpu_stats tells too little for this: give a state or a core")
         _stats(context, Path(what), as_json)
-    found = opened(what, kind, debug, owners=who)
+    try:
+        found = opened(what, kind, debug, owners=who)
+    except (TornError, UnstableError) as error:
+        _torn(context, kind, str(error), as_json=as_json)
+        return
     if save is not None:
         save_state(found, save)
     verdicts = StateJudge().verdicts(found)
@@ -112,11 +137,14 @@ def state(
     if as_json:
         output.print_json(
             state_record(found, verdicts, stays)
+            | ({"who": state_report.who_record(found)} if who else {})
             | {"ask": [a.as_json() for a in answers], "what_if": [asdict(a) for a in after]}
         )
     else:
         out = output.console()
         state_report.show(out, found, verdicts, stays)
+        if who:
+            state_report.show_who(out, found, name)
         if stays and (asked or what_if):
             out.print(f"the model does not go on from here: {stays}", markup=False)
         state_report.show_answers(out, answers)
@@ -144,6 +172,17 @@ def state_record(
         "requests": {} if stays else {kind: asdict(x) for kind, x in largest(found).items()},
         "requests_unasked": stays,
     }  # fmt: skip
+
+
+def _torn(context: click.Context, kind: Kind, why: str, *, as_json: bool) -> None:
+    """Say that there is no one moment to judge, and exit."""
+    word = "unstable" if kind is Kind.LIVE else "torn"
+    if as_json:
+        output.print_json({"rest": {"state": word, "why": why, "hints_only": True}, "clauses": {}})
+    else:
+        again = "try again, or --every" if kind is Kind.LIVE else "damaged, or not of one moment"
+        output.echo(f"{word}: {why}; no verdict ({again})")
+    context.exit(output.TORN)
 
 
 def _stats(context: click.Context, path: Path, as_json: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -14,6 +15,7 @@ from percpu_proofs.commands import output
 from percpu_proofs.live.going_on import After, Answer, largest
 from percpu_proofs.live.kernel_state import KernelState
 from percpu_proofs.live.memory import ChunkRow, chunk_rows, memory_of
+from percpu_proofs.live.owners import held_by, pinned_pages
 from percpu_proofs.live.standing import Rest
 from percpu_proofs.live.stats_text import PercpuStats
 from percpu_proofs.live.stats_verdicts import NOT_DETERMINED, UNTOLD, floats, stats_rows
@@ -28,6 +30,8 @@ from percpu_proofs.live.verdicts import (
 from percpu_proofs.runs import counted
 
 _MOST_ROWS = 40  # chunks that have a row of their own
+_NAMED = 5  # owners of one chunk that are named
+_FEW_PAGES = 8  # in use, of a chunk whose pages are listed unasked
 _STYLES = {HOLDS: "green", KNOWN: "yellow", BROKEN: "red"}
 
 
@@ -56,7 +60,8 @@ def show_rest(out: Console, state: KernelState) -> None:
     """Say how far at rest a state is, and who stands where."""
     rest, words = state.rest, state.standing.words
     if rest is Rest.TORN:
-        out.print(Text(f"torn: {words}: a CPU was changing this; verdicts are hints only", "red"))
+        torn = f"torn: {words}: a CPU was changing this; verdicts are hints only"
+        out.print(Text(torn, "red"), soft_wrap=True)
     elif rest is Rest.NOT_TOLD:
         _say(out, "at rest or not: the text does not say; judged as if at rest")
     elif state.signs:
@@ -174,14 +179,50 @@ def show_owners(out: Console, state: KernelState) -> None:
     """Say who holds the memory, in bytes of one unit, where that is known."""
     held: dict[str, int] = {}
     for chunk in state.chunks:
-        for off, size in chunk.areas.items() if chunk.owners is not None else ():
-            owner = (chunk.owners or {}).get(off, "not accounted")
+        for owner, size in held_by(chunk).items() if chunk.owners is not None else ():
             held[owner] = held.get(owner, 0) + size
     if held:
-        most = sorted(held.items(), key=lambda one: -one[1])[:5]
-        rest = f" and {len(held) - len(most)} more" if len(held) > len(most) else ""
-        listed = ", ".join(f"{name} {size}" for name, size in most)
-        _say(out, f"used by: {listed} bytes a CPU{rest}    (--who: by chunk and page)")
+        most = sorted(held.items(), key=lambda one: -one[1])
+        _say(out, f"used by: {_first(most)} bytes a CPU    (--who: by chunk and page)")
+
+
+def _first(owners: Sequence[tuple[str, int]]) -> str:
+    rest = f" and {len(owners) - _NAMED} more" if len(owners) > _NAMED else ""
+    return ", ".join(f"{name} {size}" for name, size in owners[:_NAMED]) + rest
+
+
+def show_who(out: Console, state: KernelState, name: str | None) -> None:
+    """Say who holds each chunk's memory, and which areas pin each page of the named one.
+
+    Without a name, the pages of chunks that only few areas keep: at most so many pages are in use.
+    """
+    if all(chunk.owners is None for chunk in state.chunks):
+        _say(out, "who holds the memory is not told: a state saved with --who has it, or a core")
+        return
+    page = state.snapshot.geometry.page
+    rows: list[tuple[object, ...]] = []
+    for chunk, number in state.names.items():
+        held = list(held_by(chunk).items())
+        if chunk.owners is not None and held and name in (None, number):
+            pinned = pinned_pages(chunk, page)
+            rows.append((number, len(pinned), len(chunk.areas), _first(held)))
+            if name == number or len(pinned) <= _FEW_PAGES:
+                rows += [
+                    (f"  page {at}", "", "", _first(sorted(of.items(), key=lambda one: -one[1])))
+                    for at, of in pinned.items()
+                ]
+    columns = ("chunk", "pages pinned", "areas", "held by, bytes a CPU")
+    out.print(output.table("who holds the memory", columns, rows))
+
+
+def who_record(state: KernelState) -> dict[str, Any]:
+    """Return who holds each chunk and page, in bytes of one unit; nothing where it is not told."""
+    page = state.snapshot.geometry.page
+    return {
+        number: {"owners": held_by(chunk), "pages": pinned_pages(chunk, page)}
+        for chunk, number in state.names.items()
+        if chunk.owners is not None
+    }
 
 
 def show_answers(out: Console, answers: Sequence[Answer]) -> None:

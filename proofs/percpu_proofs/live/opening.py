@@ -12,6 +12,7 @@ from percpu_proofs.live.kernel_state import KernelState
 from percpu_proofs.live.owners import Owners
 from percpu_proofs.live.reader import Copy, Reader
 from percpu_proofs.live.recorded_reads import is_reads, memory_of_reads
+from percpu_proofs.live.sample import is_samples, stable_copy
 from percpu_proofs.live.saved import is_state, state_of
 from percpu_proofs.live.source import DrgnMemory, open_core, open_live
 from percpu_proofs.live.stacks import stand
@@ -28,6 +29,7 @@ class Kind(Enum):
     STATE = "a saved state"
     READS = "recorded reads of a kernel's memory"
     STATS = "the text of percpu_stats"
+    SAMPLES = "samples of a running kernel"
 
 
 def kind_of(what: str) -> Kind:
@@ -45,6 +47,7 @@ def kind_of(what: str) -> Kind:
     text = read_text(path)
     for kind, is_so in (
         (Kind.STATE, is_state), (Kind.STATS, is_stats), (Kind.READS, is_reads),
+        (Kind.SAMPLES, is_samples),
     ):  # fmt: skip
         if is_so(text):
             return kind
@@ -94,12 +97,13 @@ def state_in(reader: Reader, copy: Copy, source: str, *, owners: bool) -> Kernel
 def opened(what: str, kind: Kind, debug: Path | None, *, owners: bool) -> KernelState:
     """Return the state that a core or a text holds; owners: also who holds the memory.
 
-    Raises InputError, TraceError, TornError.
+    Raises InputError, TraceError; TornError and UnstableError for what is not one moment.
     """
     if kind is Kind.STATE:
         return state_of(Path(what), read_text(Path(what)).splitlines())
     reader = reader_of(what, kind, debug)
     try:
-        return state_in(reader, reader.copy(), what, owners=owners)
+        copy = stable_copy(reader) if kind is Kind.LIVE else reader.copy()
+        return state_in(reader, copy, what, owners=owners)
     except UnreadableError as error:
         raise refusal(what, error) from None

@@ -6,7 +6,7 @@ where the kernel profiles allocations (CONFIG_MEM_ALLOC_PROFILING) their tag.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 
 from percpu_proofs.live.kernel_memory import UnreadableError
@@ -114,7 +114,16 @@ def _path(kernel: Structures, node: int) -> str:
     return "/".join(reversed(names)) or "/"
 
 
-def pinned_pages(chunk: ChunkSnapshot, page: int) -> Mapping[int, Mapping[str, int]]:
+def held_by(chunk: ChunkSnapshot) -> dict[str, int]:
+    """Return the bytes of a unit that each owner has in a chunk, the largest first."""
+    held: dict[str, int] = {}
+    for off, size in chunk.areas.items():
+        owner = (chunk.owners or {}).get(off, NOT_ACCOUNTED)
+        held[owner] = held.get(owner, 0) + size
+    return dict(sorted(held.items(), key=lambda one: -one[1]))
+
+
+def pinned_pages(chunk: ChunkSnapshot, page: int) -> dict[int, dict[str, int]]:
     """Return the bytes that each owner has in each page of a chunk that areas pin."""
     pages: dict[int, dict[str, int]] = {}
     for off, size in chunk.areas.items():

@@ -175,7 +175,7 @@ class Reader:
         """Return the state that a copy holds. Raises UnreadableError where no kernel has such."""
         values = {name: value for name, value in copy.values.items() if value is not None}
         first, reserved = values["pcpu_first_chunk"], values.get("pcpu_reserved_chunk", 0)
-        if first not in copy.chunks:
+        if not any(first in chunks for chunks in copy.lists):
             raise UnreadableError("the first chunk is on no list (LIST-1)", DIFFERS)
         geometry = self._geometry(copy, values, first, reserved)
         decoded = {

@@ -57,8 +57,9 @@ def state_of(path: Path, lines: Sequence[str]) -> KernelState:
             raise InputError(path, len(lines), "a chunk under 'first:'")
         geometry = geometry_of(wanted, first, reserved)
     except ShapeError as error:
-        line = places.get(error.name)
-        expected = error.expected if line else f"{error.name}: {error.expected}"
+        of_first = lines.index("first:") + 2 if "first:" in lines else None
+        line = places.get(error.name, of_first)
+        expected = f"{error.name}: {error.expected}"
         raise InputError(path, line, expected, error.found) from None
     snapshot = snapshot_of(path, lines, geometry)
     told = snapshot.globals
@@ -127,13 +128,15 @@ def _boot_chunk(path: Path, lines: Sequence[str], role: str) -> BootChunk | None
     number = lines.index(f"{role}:") + 1
     line = lines[number] if number < len(lines) else ""
     fields = dict(re.findall(r"(\w+)=(-?[0-9a-f]{1,20})(?!\S)", line))
+    sizes = "start_offset", "end_offset", "nr_pages"
     try:
-        return BootChunk(
-            int(fields["base_addr"], 16),
-            *(int(fields[name]) for name in ("start_offset", "end_offset", "nr_pages")),
-        )
+        chunk = BootChunk(int(fields["base_addr"], 16), *(int(fields[name]) for name in sizes))
     except (KeyError, ValueError):
         raise InputError(path, number + 1, "a chunk: name=number...", line) from None
+    for name in sizes[:2]:
+        if getattr(chunk, name) % 4 or getattr(chunk, name) < 0:
+            raise InputError(path, number + 1, f"{name} of whole granules of 4 bytes", fields[name])
+    return chunk
 
 
 def _standing(path: Path, values: Mapping[str, str], places: Mapping[str, int]) -> Standing:

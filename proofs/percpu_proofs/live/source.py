@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 from percpu_proofs.inputs import InputError
 from percpu_proofs.live.btf import Btf
 from percpu_proofs.live.kernel_memory import UnreadableError
+
+logging.getLogger("drgn").setLevel(logging.CRITICAL)  # what it lacks is told by this module
 
 drgn: Any
 try:
