@@ -254,6 +254,7 @@ def test_each_reason_has_its_clause(tmp_path: Path, reason: str, clause: str, sa
     text = "percpu: " + reasons.printed(40, 8, reason == reasons.ATOMIC, reason)
     _, explained = read_log(written(tmp_path, text)).failures[0]
     assert clause in explained.clauses
+    assert set(explained.clauses) <= set(clauses())
     assert said in " ".join(explained.says)
     assert explained.harmless is (reason in (reasons.ATOMIC, reasons.EXTEND))
     assert explained.effect
@@ -547,6 +548,26 @@ def test_a_damaged_layout_beside_a_failure(tmp_path: Path) -> None:
     assert any(note.startswith("layout: ") for note in report.notes)
     with pytest.raises(TraceError, match=":1: expected percpu"):
         read_log(written(tmp_path, cut))
+
+
+def test_a_log_cut_anywhere_is_read_or_refused(tmp_path: Path) -> None:
+    whole = "\n".join([LAYOUT, ATOMIC, TOO_LARGE, MODULE, LOCKDEP["frozen queue"][0]])
+    for end in range(0, len(whole), 23):
+        try:
+            found = read_log(written(tmp_path, whole[:end]))
+        except TraceError:
+            assert end < len(LAYOUT)
+            continue
+        whole_lines = (ATOMIC, MODULE.split("\n")[0], reasons.illegal(40004, 8))
+        begun = ("allocation failed, size=", "illegal size (")
+        assert sum(map(whole[:end].count, whole_lines)) <= found.failed
+        assert found.failed <= sum(map(whole[:end].count, begun))
+
+
+def test_a_reason_cut_off() -> None:
+    assert row(ATOMIC[:-15]) == (24, 8, True, reasons.ATOMIC)
+    assert row(ATOMIC[: ATOMIC.index("atomic alloc") + 5])[3] == UNKNOWN
+    assert row("percpu: " + reasons.printed(8, 8, False, "failed to"))[3] == UNKNOWN
 
 
 def test_bad_input(tmp_path: Path) -> None:

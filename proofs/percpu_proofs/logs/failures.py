@@ -30,6 +30,7 @@ _LIMIT: Final = re.compile(r"\bpercpu: limit reached, disable warning", re.I)
 _EVENT: Final = re.compile(
     rf"percpu_alloc_percpu_fail: reserved=([01]) is_atomic=([01]) size={_N} align={_N}"
 )
+_TELLS: Final = 12  # characters of a reason that is cut off
 _WRAPPED: Final = 3  # lines over which a mail breaks a message
 _NEAR: Final = 60  # lines from a failure to what the module loader says of it
 
@@ -147,11 +148,19 @@ def _message(found: Sequence[Message], index: int) -> Failure | None:
         return None
     size, align = int(match[1]), int(match[2])
     atomic = None if match[3] is None else match[3] == "1"
-    known = _REASON.match(match[4])
-    said = "" if known else found[index].text.strip()
+    reason = _reason(match[4])
+    said = "" if reason != UNKNOWN else found[index].text.strip()
     stack = stack_below(found, index)
-    reason = known[0] if known else UNKNOWN
     return _new(message, size, align, atomic, reason, said=said, stack=stack)
+
+
+def _reason(text: str) -> str:
+    """Return the reason that a text begins with; one that is cut off if it can be no other."""
+    if known := _REASON.match(text):
+        return known[0]
+    cut = text.strip()
+    begun = [words for words in reasons.WORDS if len(cut) >= _TELLS and words.startswith(cut)]
+    return begun[0] if len(begun) == 1 else UNKNOWN
 
 
 def _enter_module(
