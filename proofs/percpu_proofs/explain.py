@@ -1,4 +1,4 @@
-"""What a word names: a clause, a finding, a function of model or kernel, an event, a gap."""
+"""What a word names: a clause, a finding, a function, an event, a gap, a line of a failure."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ from percpu_contracts.contract import Mark, marked_names, marks_of, sentence
 from percpu_contracts.registry import When, predicates, state_clauses
 from percpu_proofs.data import folder
 from percpu_proofs.inputs import InputError
+from percpu_proofs.logs.advice import Machine
+from percpu_proofs.logs.advice import explain as meaning
+from percpu_proofs.logs.failures import Failure, read_failures
+from percpu_proofs.logs.prefixes import messages
 from percpu_reference import VARIANTS, Allocator, events, gaps
 from percpu_reference.backing import KmBacking
 from percpu_reference.environment import Environment
@@ -38,6 +42,8 @@ def explain(word: str) -> Explanation:
         return _clause(word.upper())
     if word.upper() in findings():
         return _finding(word.upper())
+    if failures := read_failures(messages([(1, word)]))[0]:
+        return _failure(failures[0])
     name = model_name(word)
     if name in _functions():
         return _function(name)
@@ -80,6 +86,19 @@ def _clause(clause_id: str) -> Explanation:
             for mark in marks_of(Allocator, name)
             if mark.kind != "old" and clause_id in mark.clause.split()
         ],
+    }
+
+
+def _failure(failure: Failure) -> Explanation:
+    """Return what a line that the kernel prints of a failed allocation means."""
+    found = meaning(failure, Machine())
+    return {
+        "id": "failure",
+        "title": failure.title,
+        "says": "\n".join(found.says),
+        "harmless": found.harm,
+        "change": "\n".join(found.advice),
+        "clauses": [{"clause": c, "what": clause(c).title} for c in found.clauses],
     }
 
 

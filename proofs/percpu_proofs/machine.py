@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from percpu_proofs.inputs import InputError
@@ -41,10 +41,17 @@ class Machine:
     """One allocator and the handles of its callers.
 
     again: handles of which `freed` is wanted, beyond those that the lists run free wrongly.
+    failed: told of each allocation of a list that fails, the operation and its number from 1.
     """
 
-    def __init__(self, allocator: Allocator, again: Iterable[int] = ()) -> None:
+    def __init__(
+        self,
+        allocator: Allocator,
+        again: Iterable[int] = (),
+        failed: Callable[[int, Operation], None] | None = None,
+    ) -> None:
         self.allocator = allocator
+        self._failed = failed
         self.handles: dict[int, Area | None] = {}  # None: the allocation failed
         self.freed: dict[int, Place | None] = {}  # what handles held last that a list names again
         self.errors: list[CallersError] = []
@@ -81,7 +88,9 @@ class Machine:
                 if kind == "f" and arg in handles and not again:
                     free(take(arg))
                 elif kind == "a" and held(arg) is None:
-                    handles[arg] = alloc(size, align, reserved=reserved, gfp=gfp)
+                    area = handles[arg] = alloc(size, align, reserved=reserved, gfp=gfp)
+                    if area is None and self._failed is not None:
+                        self._failed(number, operation)
                 else:
                     self._apply(operation)
         except HandleError as error:

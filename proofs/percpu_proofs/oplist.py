@@ -139,11 +139,17 @@ def text_of(operation: Operation) -> str:
     >>> text_of(parse_operations(Path("x"), ["a 1 8 4 WRA"]).operations[0])
     'a 1 8 4 ARW'
     """
-    kind, arg, size, align, reserved, flags = operation
+    kind, arg, size, align, _, _ = operation
     if kind == "w":
         return f"w {arg} {size}"
     if kind != "a":
         return f"{kind} {arg}" if _WORDS[kind] == 2 else kind
+    return f"a {arg} {size} {align} {flags_of(operation)}"
+
+
+def flags_of(operation: Operation) -> str:
+    """Return the flags of an allocation as the language writes them."""
+    *_, reserved, flags = operation
     letters = "".join(
         letter
         for letter in FLAG_LETTERS
@@ -151,7 +157,7 @@ def text_of(operation: Operation) -> str:
         or (flags & ~_ASIDE) == _CONTEXT.get(letter)
         or flags & _MODIFIER.get(letter, 0)
     )
-    return f"a {arg} {size} {align} {letters or '-'}"
+    return letters or "-"
 
 
 def _is_number(word: str) -> bool:

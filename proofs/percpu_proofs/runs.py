@@ -10,6 +10,7 @@ from typing import Any
 from percpu_contracts.contract import Level
 from percpu_contracts.monitor import ClauseViolation, Monitor
 from percpu_proofs.conformance.state import Recorder, checksum
+from percpu_proofs.failed import Failed, allocations
 from percpu_proofs.machine import CallersError, Machine
 from percpu_proofs.oplist import OperationList
 from percpu_proofs.refinement import DEPARTURE, machine_of, may_depart, refined
@@ -82,7 +83,11 @@ class RunReport:
     contracts: Level
     geometry: Geometry
     planned: int  # operations in the input
+    every: int = 0  # the balance work, if asked for, runs after so many operations; 0: as listed
     operations: int = 0  # done
+    allocations: int = 0  # of them
+    failed: Failed | None = None
+    works: int = 0  # runs of the balance work that no operation of the input asks for
     memory: list[Sample] = field(default_factory=list)
     clauses: list[ClauseVerdict] = field(default_factory=list)
     final_checksum: int | None = None
@@ -129,6 +134,10 @@ class RunReport:
             "contracts": self.contracts,
             "geometry": {k: v for k, v in asdict(self.geometry).items() if k != "early"},
             "operations": self.operations,
+            "allocations": self.allocations,
+            "failed": None if self.failed is None else self.failed.as_json(self.operations),
+            "every": self.every or None,
+            "balance_runs": self.works,
             "complete": self.complete,
             "ok": self.ok,
             "rung": RUNG if self.contracts != "off" else "stated",
@@ -160,20 +169,21 @@ def run_list(
     error.
     """
     began = time.perf_counter()
+    failed = report.failed = Failed(listed, report.geometry)
+    full = report.contracts == "full"
     allocator = build(
         report.variant,
         report.geometry,
         contracts=report.contracts,
-        stats=report.contracts == "full",  # there is a clause about them
-        around=_followed if report.contracts == "full" else None,
+        stats=full,  # there is a clause about them
+        around=lambda cls: failed.told_by(_followed(cls) if full else cls),
     )
-    machine = Machine(allocator)
+    machine = Machine(allocator, failed=failed.note)
     step = max(-(-report.planned // SAMPLES), 1)
     _sample(report, allocator)
     try:
         while not report.complete:
-            machine.run(listed, report.operations, report.operations + step)
-            report.operations = machine.operation
+            _run(machine, listed, report, report.operations + step)
             _sample(report, allocator)
             if progress is not None:
                 progress(report.operations, report.planned)
@@ -185,6 +195,7 @@ def run_list(
     finally:
         # an interrupted run keeps what it has found
         report.operations = machine.operation
+        report.allocations = allocations(listed.operations[: report.operations])
         report.callers_errors = machine.errors
         report.seconds = time.perf_counter() - began
         if hasattr(allocator, "checker") and allocator.monitor is not None:
@@ -193,6 +204,20 @@ def run_list(
         if may_depart(type(allocator)):
             report.notes += tuple(_departures(report))
     return allocator
+
+
+def _run(machine: Machine, listed: OperationList, report: RunReport, stop: int) -> None:
+    """Go on to an operation, the balance work where it is due and asked for."""
+    stop = min(stop, report.planned)
+    while report.operations < stop:
+        due = stop
+        if report.every:
+            due = min(stop, (report.operations // report.every + 1) * report.every)
+        machine.run(listed, report.operations, due)
+        report.operations = machine.operation
+        if report.every and due % report.every == 0 and machine.allocator.work_pending:
+            machine.allocator.balance()
+            report.works += 1
 
 
 def _departures(report: RunReport) -> Iterator[str]:

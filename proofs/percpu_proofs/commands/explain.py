@@ -22,7 +22,8 @@ def explain(word: str | None, as_json: bool) -> None:
     """Say what WORD names, and what stands for it here. Without WORD, list clauses and findings.
 
     WORD is a clause (HINT-5), a finding (L1, REFINE), a function of the model or of the kernel
-    (isolate_chunk, pcpu_isolate_chunk), a trace event or a gap.
+    (isolate_chunk, pcpu_isolate_chunk), a trace event, a gap, or a line that the kernel prints of a
+    failed allocation.
     """
     out = output.console()
     if word is None:

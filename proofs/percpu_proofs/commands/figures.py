@@ -11,6 +11,7 @@ from percpu_proofs.commands import output
 from percpu_proofs.headline.examined import Burst
 from percpu_proofs.headline.interleaving import USUAL
 from percpu_proofs.headline.removal import BANDS, Curve
+from percpu_proofs.headline.served import Served
 from percpu_proofs.headline.workload import STAGES, Workload, published
 
 
@@ -132,4 +133,47 @@ def _cells(burst: Burst) -> tuple[object, ...]:
         burst.mean,
         burst.failing,
         burst.broken,
+    )
+
+
+def show_served(out: Console, found: Sequence[Served]) -> None:
+    """Print atomic requests served between two runs of the work: a table for each state."""
+    for state in dict.fromkeys(one.state for one in found):
+        rows = [one for one in found if one.state == state]
+        first = rows[0]
+        title = (
+            f"atomic requests of {first.size} bytes aligned to {first.align}, {state}: served "
+            f"until one fails; failed of {first.requests} with the balance work after every N"
+        )
+        columns = (
+            "variant", "float", "room", "at once", "a run", "safe N",
+            *map(str, first.failed),
+        )  # fmt: skip
+        out.print(output.table(title, columns, [_served_cells(one) for one in rows]))
+        by_end: dict[tuple[str, ...], list[str]] = {}
+        for one in rows:
+            by_end.setdefault(one.ends, []).append(one.variant)
+        for ends, names in by_end.items():
+            out.print(f"{', '.join(names)}: {'; '.join(ends)}", soft_wrap=True, markup=False)
+    out.print(
+        "float: empty populated pages at the start; room: requests that would fit into what is "
+        "populated then; at once: served before the work runs; a run: served between two runs; "
+        "safe N: none fails with the work after so many. Nothing is freed meanwhile, and the work "
+        "runs where it was asked for.",
+        soft_wrap=True,
+    )
+
+
+def _served_cells(one: Served) -> tuple[object, ...]:
+    least, most = one.between
+    between = str(least) if least == most else f"{least}..{most}"
+    cut = " or more" if one.cut else ""
+    return (
+        one.variant,
+        one.float_pages,
+        one.room,
+        f"{one.rounds[0]}{cut}" if len(one.rounds) == 1 else one.rounds[0],
+        "" if len(one.rounds) == 1 else f"{between}{cut}",
+        "" if one.safe is None else one.safe,
+        *one.failed.values(),
     )

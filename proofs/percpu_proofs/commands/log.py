@@ -1,16 +1,27 @@
-"""`percpu-spec log`: what the boot messages of a kernel say of its percpu layout."""
+"""`percpu-spec log`: what the messages of a kernel say of percpu memory."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
+from rich.console import Console
 from rich.text import Text
 
 from percpu_proofs.commands import output
 from percpu_proofs.commands.source import sizes
+from percpu_proofs.logs.advice import Explanation
+from percpu_proofs.logs.failures import Failure
+from percpu_proofs.logs.reading import LogReport, read_log
+from percpu_proofs.logs.reports import Report
+from percpu_proofs.logs.there import Place, open_place, place_record, why_there
+from percpu_proofs.room import Why
 from percpu_proofs.runs import counted
-from percpu_proofs.traces.layout import Layout, read_layout
+from percpu_proofs.traces.layout import Layout
+
+_LINES_SHOWN = 8  # at which failures alike stand
 
 
 @click.command()
@@ -20,25 +31,111 @@ from percpu_proofs.traces.layout import Layout, read_layout
     metavar="NAME=VALUE,...",
     help="What the messages leave open: page, cpus, groups, spare (units without CPU), backing.",
 )
+@click.option(
+    "--state",
+    "source",
+    metavar="WHAT",
+    help="Also tell why each failure happened there: from a saved state, a core or percpu_stats of "
+    "that machine (as for percpu-spec state).",
+)
 @output.json_option
-def log(file: Path, geometry: str | None, as_json: bool) -> None:
-    """Explain the percpu layout in FILE, the output of dmesg or a console log, plain or gzip.
+def log(file: Path, geometry: str | None, source: str | None, as_json: bool) -> None:
+    """Explain what FILE says of percpu memory: dmesg, a console log, a journal, a mail with either.
 
-    It says how large pages and units are, which CPUs have which, what a populated page costs and
-    what Percpu of /proc/meminfo counts for it; at the end the sizes as other commands take them.
-    What the messages leave open is said, not guessed.
+    The layout: how large pages and units are, which CPUs have which, what a populated page costs
+    and what Percpu of /proc/meminfo counts for it; the sizes as other commands take them. Each
+    failure: which clause explains it, whether it does harm, what to change. Reports of checkers and
+    watchdogs: what the specification says to them, and what is outside of it. For what is no log:
+    the command that reads it. What the messages leave open is said, not guessed.
     """
-    found = read_layout(file, sizes(geometry))
+    place = None if source is None else open_place(source)
+    found = read_log(file, sizes(geometry), place.machine if place is not None else None)
+    whys = {
+        failure.kind: None if place is None else why_there(place, failure)
+        for failure, _ in found.kinds
+    }
     if as_json:
-        output.print_json({"file": str(file), "layout": found.as_json()})
+        record = found.as_json()
+        if place is not None:
+            record["state"] = place_record(place, found.release)
+            for told, (failure, _) in zip(record["failures"], found.failures, strict=True):
+                answer = whys[failure.kind]
+                told["there"] = answer and answer.as_json()
+        output.print_json(record)
         return
-    out = output.console()
-    out.print(output.pairs([("log", str(file)), *_rows(found)]))
-    for note in found.notes:
+    show(output.console(), found, place, whys)
+
+
+def show(
+    out: Console, found: LogReport, place: Place | None, whys: Mapping[tuple[Any, ...], Why | None]
+) -> None:
+    """Print what a log says, and why its failures happened in a place, if there is one."""
+    rows = [("log", str(found.file))]
+    if found.release is not None:
+        rows.append(("kernel", found.release))
+    if found.layout is not None:
+        rows += _rows(found.layout)
+    out.print(output.pairs(rows))
+    said: set[str] = set()
+    for failure, explanation in found.kinds:
+        _show_failure(out, failure, explanation, said)
+        answer = whys[failure.kind]
+        if answer is not None and place is not None:
+            _show_lines(out, f"in {place.source}: ", answer.lines)
+            out.print(f"  clauses there: {', '.join(answer.clauses)}", markup=False)
+    for report in found.reports:
+        _show_report(out, report)
+    for one in found.material:
+        out.print(Text(f"\nline {one.line}: {one.kind}", "bold"))
+        _show_lines(out, "", one.says)
+        out.print(f"  read it with: {one.command}", soft_wrap=True, markup=False)
+    notes = (*(found.layout.notes if found.layout is not None else ()), *found.notes,
+             *(place.against(found.release) if place is not None else ()))  # fmt: skip
+    for note in notes:
         out.print(Text(note, "yellow"), soft_wrap=True)
-    text = found.as_json()["geometry"]
+    text = found.layout.as_json()["geometry"] if found.layout is not None else None
     if text is not None:
         out.print(f"--geometry {text}", soft_wrap=True)
+
+
+def _show_failure(
+    out: Console, failure: Failure, explanation: Explanation, said: set[str]
+) -> None:
+    """Print one failure, or several alike, and of what it means all that was not said before."""
+    where = ", ".join(map(str, failure.lines[:_LINES_SHOWN]))
+    more = " ..." if len(failure.lines) > _LINES_SHOWN else ""
+    times = f", {failure.count} times" if failure.count > 1 else ""
+    out.print(Text(f"\nline {where}{more}: {failure.title}{times}", "bold"), soft_wrap=True)
+    asked = list(failure.stack.callers[:3])
+    if failure.stack.task is not None:
+        asked.append(f"task {failure.stack.task}")
+    if asked:
+        out.print(f"  asked for by {' < '.join(asked)}", soft_wrap=True, markup=False)
+    _show_lines(out, "", explanation.says, said)
+    _show_lines(out, "harmless: ", (explanation.harm,), said)
+    _show_lines(out, "change: ", explanation.advice, said)
+    out.print(f"  clauses: {', '.join(explanation.clauses)}", markup=False)
+
+
+def _show_report(out: Console, report: Report) -> None:
+    out.print(Text(f"\nline {report.line}: {report.kind}: {report.title}", "bold"), soft_wrap=True)
+    _show_lines(out, "", report.says)
+    _show_lines(out, "change: ", report.advice)
+    word = "nearest clauses, as the question is outside" if report.outside else "clauses"
+    if report.clauses:
+        out.print(f"  {word}: {', '.join(report.clauses)}", markup=False)
+
+
+def _show_lines(
+    out: Console, label: str, lines: Sequence[str], said: set[str] | None = None
+) -> None:
+    """Print lines, but for those said before, and enter them."""
+    for line in lines:
+        if said is not None:
+            if line in said:
+                continue
+            said.add(line)
+        out.print(f"  {label}{line}", soft_wrap=True, markup=False)
 
 
 def _rows(found: Layout) -> list[tuple[str, str]]:
@@ -56,6 +153,8 @@ def _rows(found: Layout) -> list[tuple[str, str]]:
         ("CPUs", "open" if found.cpus is None else _cpus(found)),
     ]
     cost, counts = fields["page_cost"], fields["percpu_page"]
+    if cost is None and page is not None:
+        rows.append(("a populated page", f"{page // 1024} kB on each possible CPU"))
     if cost is not None:
         rows.append(("a populated page", f"{counted(cost // page, 'page')}, {cost // 1024} kB"))
         more = "" if cost == counts else f": {100 * (counts - cost) // cost}% too much"

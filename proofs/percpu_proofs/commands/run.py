@@ -16,14 +16,17 @@ from percpu_proofs.commands import output, traces
 from percpu_proofs.commands.source import SIZES, Kind, Source, expand, kind_of, read_source
 from percpu_proofs.commands.verdicts import show_verdicts
 from percpu_proofs.conformance.report import TraceReport
+from percpu_proofs.inputs import InputError
 from percpu_proofs.oplist import text_of
-from percpu_proofs.runs import ClauseVerdict, RunReport, run_list, state_after
+from percpu_proofs.runs import ClauseVerdict, RunReport, counted, run_list, state_after
 from percpu_proofs.show.picture import picture_of_state
 from percpu_proofs.show.text import chunk_text
 from percpu_reference import DEFAULT
 
 _MAPS_SHOWN = 2  # chunks drawn after a violation
 _ERRORS_SHOWN = 10  # of callers
+_KINDS_SHOWN = 12  # of requests that failed
+_FAILED = ("size", "align", "flags", "failed", "of", "reason")
 
 
 @click.command()
@@ -47,15 +50,25 @@ _ERRORS_SHOWN = 10  # of callers
     "For an operation list those of the benchmark lists unless given; a trace brings its own, but "
     "for what its boot messages leave open.",
 )
+@click.option(
+    "--every",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Run the balance work, if it is asked for, after each N operations, beside what the list "
+    "says; checksums that are recorded are not compared then. For operation lists and vectors.",
+)
 @output.json_option
 def run(
     files: tuple[Path, ...],
     variant: str | None,
     contracts: Level,
     geometry: str | None,
+    every: int | None,
     as_json: bool,
 ) -> None:
     """Run FILEs (operation lists, vectors, kernel traces) through the contract-checked allocator.
+
+    Allocations that fail are told by size and flags, with the reason in the kernel's own words.
 
     Without FILE, the trace of a real kernel that ships with the package.
     """
@@ -66,13 +79,16 @@ def run(
     try:
         for path in paths:
             if kind_of(path) is Kind.TRACE:
+                if every is not None:
+                    expected = "an operation list or a vector: a trace has work of its own"
+                    raise InputError("--every", None, expected, str(path))
                 replayed = traces.replay(path, variant, contracts, geometry)
                 reports.append(replayed)
                 if not as_json:
                     traces.show(out, replayed)
                 continue
             source = read_source(path, geometry)
-            report = _report(path, source, variant or source.variant, contracts)
+            report = _report(path, source, variant or source.variant, contracts, every or 0)
             reports.append(report)
             try:
                 with output.progress_bar(path.name) as bar:
@@ -100,10 +116,14 @@ def _is_complete(report: RunReport | TraceReport) -> bool:
     return isinstance(report, TraceReport) or report.complete
 
 
-def _report(path: Path, source: Source, variant: str, contracts: Level) -> RunReport:
+def _report(
+    path: Path, source: Source, variant: str, contracts: Level, every: int
+) -> RunReport:
     notes = source.notes
     if source.recorded is not None and variant != source.variant:
         notes += (f"recorded checksum not compared: it is that of {source.variant}",)
+    elif source.recorded is not None and every:
+        notes += ("recorded checksum not compared: --every runs work that was not recorded",)
     return RunReport(
         str(path),
         source.kind.value,
@@ -111,8 +131,9 @@ def _report(path: Path, source: Source, variant: str, contracts: Level) -> RunRe
         contracts,
         source.geometry,
         len(source.listed.operations),
+        every,
         # only this variant promises to end in the recorded state
-        recorded_checksum=source.recorded if variant == source.variant else None,
+        recorded_checksum=source.recorded if variant == source.variant and not every else None,
         notes=notes,
     )
 
@@ -142,11 +163,15 @@ def show(out: Console, report: RunReport, source: Source) -> None:
     done = f"{report.operations}"
     if not report.complete:
         done += f" of {report.planned}"
+    if report.every:
+        runs = counted(report.works, "run")
+        done += f", after each {report.every} the balance work if asked for: {runs}"
     pages = [sample.pages_all_units for sample in report.memory]
     rows = [
         ("input", f"{report.file} ({report.kind})"),
         ("allocator", f"{report.variant}, contracts {report.contracts}"),
         ("operations", f"{done}, {report.seconds:.1f} s"),
+        *_served(report),
         ("pages, all units", f"{pages[0]} to {pages[-1]}, at most {max(pages)}"),
         ("over time", output.sparkline(pages)),
     ]
@@ -162,6 +187,7 @@ def show(out: Console, report: RunReport, source: Source) -> None:
     out.print(output.pairs(rows))
     for note in report.notes:
         out.print(Text(note, "yellow"), soft_wrap=True)
+    _show_failed(out, report)
     for number, said in report.callers_errors[:_ERRORS_SHOWN]:
         line, words = source.listed.lines[number - 1], source.listed.operations[number - 1]
         where = f"operation {number} ({source.listed.path}:{line}, {text_of(words)})"
@@ -171,6 +197,38 @@ def show(out: Console, report: RunReport, source: Source) -> None:
     show_verdicts(out, report.clauses, report.variant, report.bound)
     if report.stopped_by is not None:
         _show_violation(out, report, source, report.violations[report.stopped_by])
+
+
+def _served(report: RunReport) -> list[tuple[str, str]]:
+    failed = report.failed.count if report.failed is not None else 0
+    if not report.allocations:
+        return []
+    text = f"{report.allocations}, all served"
+    if failed:
+        text = f"{report.allocations - failed} of {report.allocations} served, {failed} failed"
+    return [("allocations", text)]
+
+
+def _show_failed(out: Console, report: RunReport) -> None:
+    """Print which allocations failed, and the first of them."""
+    failed = report.failed
+    if failed is None or failed.first is None:
+        return
+    first = failed.first
+    out.print(
+        f"first failure: operation {first.operation} ({failed.listed.path}:{first.line}, "
+        f"{first.text}): {first.reason}",
+        soft_wrap=True,
+        markup=False,
+    )
+    rows = [
+        (size, align, flags, count, asked, reason)
+        for (size, align, flags, reason), count, asked in failed.rows(report.operations)
+    ]
+    shown = rows[:_KINDS_SHOWN]
+    out.print(output.table("failed allocations", _FAILED, shown))
+    if len(rows) > len(shown):
+        out.print(f"and {len(rows) - len(shown)} more kinds, all in --json")
 
 
 def _show_violation(

@@ -7,6 +7,7 @@ from typing import Any
 
 from percpu_proofs.headline.examined import Burst
 from percpu_proofs.headline.removal import Curve
+from percpu_proofs.headline.served import Served
 from percpu_proofs.headline.workload import Workload, published
 from percpu_proofs.show.chart import Marks, Panel, Series, Style, chart_svg
 
@@ -89,3 +90,32 @@ def cost_svg(bursts: Iterable[Burst]) -> str:
             for state, lines in found.items()
         ],
     )
+
+
+def served_svg(found: Sequence[Served]) -> str:
+    """Return requests that fail over the period of the balance work, and those served a round."""
+    panels = []
+    for state in dict.fromkeys(one.state for one in found):
+        lines = [one for one in found if one.state == state]
+        first = lines[0]
+        what = f"{first.size} bytes aligned to {first.align}, {state}"
+        panels += [
+            Panel(
+                f"of {first.requests} atomic requests, {what}",
+                "requests from one run of the balance work to the next",
+                "requests that fail",
+                [_line(one, sorted(one.failed.items())) for one in lines],
+            ),
+            Panel(
+                f"until one fails, {what}",
+                "runs of the balance work before",
+                "requests served",
+                [_line(one, list(enumerate(one.rounds))) for one in lines],
+            ),
+        ]
+    title = "Atomic requests served between two runs of the balance work"
+    return chart_svg(title, panels, ["nothing is freed meanwhile; the work runs if asked for"])
+
+
+def _line(one: Served, points: Sequence[tuple[float, float]]) -> Series:
+    return Series(one.variant, points, _STYLES.get(one.variant, _OTHER), dotted=True)

@@ -105,6 +105,11 @@ class BootLog:
     fallback: list[str] = field(default_factory=list)  # why the first chunk is not embedded
 
 
+def is_layout(text: str) -> bool:
+    """Return whether a line is, or begins, one of the layout's."""
+    return _LAYOUT.search(text) is not None
+
+
 def read_bootlog(where: Path, lines: Iterable[tuple[int, str]]) -> BootLog:
     """Return what numbered lines say of the layout.
 

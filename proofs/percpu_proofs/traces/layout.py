@@ -223,6 +223,17 @@ def _mapped(first: FirstChunk | None, smp: bool) -> str:
 def _notes(log: BootLog) -> Iterable[str]:
     if log.fallback:
         yield f"the first chunk could not be embedded: {'; '.join(log.fallback)}"
+    if any(line.startswith("max_distance") for line in log.fallback):
+        yield (
+            "the groups (nodes) lie farther apart than 3/4 of vmalloc space, in which each chunk "
+            "must "
+            "have them at the same distances: the pages are mapped one by one there instead"
+        )
+    if log.sizes is not None and not log.sizes.static:
+        yield (
+            "static variables are not percpu memory in this kernel: the first chunk of "
+            f"{log.sizes.unit} bytes is wholly free at first"
+        )
     if not log.allocations:
         yield f"CPUs, groups and units are not in this log; {GROUP_LINES} tell them ({WHERE_FROM})"
         if log.cpu_ids is not None:

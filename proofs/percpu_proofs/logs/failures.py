@@ -1,0 +1,179 @@
+"""The lines of a log that tell of allocations that failed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from percpu_proofs import reasons
+from percpu_proofs.logs.prefixes import Message
+from percpu_proofs.logs.stacks import NO_STACK, Stack, stack_below
+
+ILLEGAL: Final = "illegal size or align"
+"""Stands for a reason where the kernel warns of the request itself."""
+UNKNOWN: Final = "not told"
+
+_N: Final = r"(\d{1,20})"
+_BEGINS: Final = re.compile(r"\bpercpu: allocation failed\b", re.I)
+_FAILED: Final = re.compile(
+    rf"\bpercpu: allocation failed,\s+size={_N}\s+align={_N}(?:\s+atomic=([01]))?,\s*(.*)$", re.I
+)
+_REASON: Final = re.compile("|".join(re.escape(words) for words in reasons.WORDS))
+_ILLEGAL: Final = re.compile(rf"illegal size \({_N}\) or align \({_N}\) for percpu allocation")
+_ILLEGAL_BEGINS: Final = re.compile(rf"illegal size \({_N}\) or align\b")
+_MODULE: Final = re.compile(
+    rf"(?:\b([\w-]{{1,64}}): |^)[Cc]ould not allocate {_N} bytes percpu data"
+)
+_LIMIT: Final = re.compile(r"\bpercpu: limit reached, disable warning", re.I)
+_EVENT: Final = re.compile(
+    rf"percpu_alloc_percpu_fail: reserved=([01]) is_atomic=([01]) size={_N} align={_N}"
+)
+_TELLS: Final = 12  # characters of a reason that is cut off
+_WRAPPED: Final = 3  # lines over which a mail breaks a message
+_NEAR: Final = 60  # lines from a failure to what the module loader says of it
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One allocation that failed, or several alike. Size and align in bytes, as printed.
+
+    align and atomic: None where the line does not tell. reason: in the kernel's words, ILLEGAL, or
+    UNKNOWN with no words known. said: what stands there if the reason is not one of the kernel's.
+    source: what told it (message, warning, event, module loader). The stack is the first one's.
+    """
+
+    line: int
+    size: int
+    align: int | None
+    atomic: bool | None
+    reason: str
+    source: str = "message"
+    module: str | None = None
+    said: str = ""
+    stack: Stack = NO_STACK
+    lines: tuple[int, ...] = ()
+    count: int = 1
+
+    @property
+    def reserved(self) -> bool:
+        """Whether the reserved chunk was to serve it."""
+        return self.reason in (reasons.RESERVED, reasons.EXTEND_RESERVED)
+
+    @property
+    def title(self) -> str:
+        """The failure in a line, the reason in the kernel's words."""
+        align = "" if self.align is None else f" align={self.align}"
+        atomic = "" if self.atomic is None else f" atomic={int(self.atomic)}"
+        whose = f" (module {self.module})" if self.module else ""
+        told = "" if self.source in ("message", "warning") else f", told by a {self.source}"
+        return f"size={self.size}{align}{atomic}, {self.reason}{whose}{told}"
+
+    @property
+    def kind(self) -> tuple[Any, ...]:
+        """What is the same in failures alike."""
+        return (
+            self.size, self.align, self.atomic, self.reason, self.source, self.module, self.said,
+            self.stack.caller,
+        )  # fmt: skip
+
+
+def read_failures(found: Sequence[Message]) -> tuple[list[Failure], list[str], int | None]:
+    """Return the failures of a log in order; notes on lines that are not whole; the limit's line.
+
+    The limit's line is the one behind which the kernel prints no more failures.
+    """
+    failures: list[Failure] = []
+    notes: list[str] = []
+    limit: int | None = None
+    for index, message in enumerate(found):
+        text = message.text
+        if _BEGINS.search(text):
+            failure = _message(found, index)
+            if failure is None:
+                notes.append(f"line {message.line}: a failure that is not whole: {text.strip()}")
+            else:
+                failures.append(failure)
+        elif _ILLEGAL_BEGINS.search(text):
+            if match := _ILLEGAL.search(_joined(found, index)):
+                size, align = int(match[1]), int(match[2])
+                below = stack_below(found, index)
+                failures.append(
+                    _new(message, size, align, None, ILLEGAL, source="warning", stack=below)
+                )
+        elif match := _MODULE.search(text):
+            _enter_module(failures, message, match[1], int(match[2]))
+        elif match := _EVENT.search(text):
+            reserved, atomic, size, align = (int(group) for group in match.groups())
+            reason = reasons.ATOMIC if atomic else UNKNOWN
+            if reserved:
+                reason = reasons.RESERVED
+            failures.append(_new(message, size, align, bool(atomic), reason, source="event"))
+        elif _LIMIT.search(text):
+            limit = limit or message.line
+    return failures, notes, limit
+
+
+def alike(failures: Iterable[Failure]) -> list[Failure]:
+    """Return failures with those alike told as one, in the order of the first."""
+    kinds: dict[tuple[Any, ...], Failure] = {}
+    for one in failures:
+        known = kinds.get(one.kind)
+        if known is None:
+            kinds[one.kind] = one
+        else:
+            kinds[one.kind] = replace(
+                known, lines=known.lines + one.lines, count=known.count + one.count
+            )
+    return list(kinds.values())
+
+
+def _new(
+    message: Message, size: int, align: int | None, atomic: bool | None, reason: str, **more: Any
+) -> Failure:
+    lines, count = (message.line,), message.times
+    return Failure(message.line, size, align, atomic, reason, lines=lines, count=count, **more)
+
+
+def _joined(found: Sequence[Message], index: int) -> str:
+    return " ".join(m.text.strip() for m in found[index : index + _WRAPPED])
+
+
+def _message(found: Sequence[Message], index: int) -> Failure | None:
+    """Return the failure that a line tells, joined with the next ones where it is broken."""
+    message = found[index]
+    match = _FAILED.search(_joined(found, index))
+    if match is None:
+        return None
+    size, align = int(match[1]), int(match[2])
+    atomic = None if match[3] is None else match[3] == "1"
+    reason = _reason(match[4])
+    said = "" if reason != UNKNOWN else found[index].text.strip()
+    stack = stack_below(found, index)
+    return _new(message, size, align, atomic, reason, said=said, stack=stack)
+
+
+def _reason(text: str) -> str:
+    """Return the reason that a text begins with; one that is cut off if it can be no other."""
+    if known := _REASON.match(text):
+        return known[0]
+    cut = text.strip()
+    begun = [words for words in reasons.WORDS if len(cut) >= _TELLS and words.startswith(cut)]
+    return begun[0] if len(begun) == 1 else UNKNOWN
+
+
+def _enter_module(
+    failures: list[Failure], message: Message, module: str | None, size: int
+) -> None:
+    """Enter what the module loader says: of the failure printed just before, or of one unseen."""
+    for at in range(len(failures) - 1, -1, -1):
+        known = failures[at]
+        if message.line - known.line > _NEAR:
+            break
+        if known.module is None and known.reserved and known.size in (size, -(-size // 4) * 4):
+            failures[at] = replace(known, module=module)
+            return
+    failures.append(
+        _new(message, size, None, None, reasons.RESERVED, source="module loader", module=module)
+    )

@@ -1,0 +1,179 @@
+"""What people send along with a log, or instead of one, and the command that reads it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import Any, Final, NamedTuple
+
+from percpu_proofs.logs.prefixes import Message
+from percpu_proofs.oplist import parse_operations
+
+CORES: Final = (b"\x7fELF", b"KDUMP   ", b"makedumpfile")
+"""How cores begin."""
+_PERCPU: Final = re.compile(r"^\s*Percpu:\s+(\d{1,15}) kB")
+_EVENT: Final = re.compile(
+    r"\bpercpu_(?:alloc_percpu(?:_fail)?|free_percpu|create_chunk|destroy_chunk)\b.*\b"
+    r"(?:base_addr|size|reserved)="
+)
+_AREA: Final = re.compile(r"base_addr=(?:0x)?([0-9a-f]{4,16}) off=(\d+) ptr=(?:0x)?([0-9a-f]+)")
+_CREATED: Final = re.compile(r"create_chunk: base_addr=(?:0x)?([0-9a-f]{4,16})")
+_CALL_SITE: Final = re.compile(r"\bcall_site=")
+_AREAS: Final = 100_000  # that are looked at
+_ENOUGH: Final = 5  # lines of an operation list that tell it
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """Something in a file that is no message. command: what reads it; says: what it will tell."""
+
+    line: int
+    kind: str
+    command: str
+    says: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it with plain values only."""
+        return asdict(self) | {"says": list(self.says)}
+
+
+class _Kind(NamedTuple):
+    name: str
+    begins: re.Pattern[str]
+    command: str  # {file} is the file
+    says: Callable[[Sequence[Message]], tuple[str, ...]]
+
+
+def read_material(found: Sequence[Message], file: str) -> list[Material]:
+    """Return what a file holds beside messages, each kind once."""
+    kinds: dict[str, Material] = {}
+    for message in found:
+        for kind in _KINDS:
+            if kind.name not in kinds and kind.begins.search(message.text):
+                command = kind.command.format(file=file)
+                kinds[kind.name] = Material(message.line, kind.name, command, kind.says(found))
+    if line := _operations(found):
+        says = ("which allocations are served and which fail, and why; --every N: with the balance "
+                "work after each N operations",)  # fmt: skip
+        command = f"percpu-spec run {file} [--geometry SIZES] [--every N]"
+        kinds["operation list"] = Material(line, "operation list", command, says)
+    return list(kinds.values())
+
+
+def _operations(found: Sequence[Message]) -> int:
+    """Return the first line of what is an operation list, 0 if the text is none."""
+    lines = [m for m in found if m.text.strip() and not m.text.lstrip().startswith("#")]
+    if not lines or any(len(message.text) > 60 for message in lines[:_ENOUGH]):
+        return 0
+    try:
+        parse_operations("", [message.text for message in lines[:_ENOUGH]])  # type: ignore[arg-type]
+    except ValueError:
+        return 0
+    return lines[0].line
+
+
+def _growth(found: Sequence[Message]) -> tuple[str, ...]:
+    values = [int(match[1]) for message in found if (match := _PERCPU.match(message.text))]
+    said = f"Percpu of /proc/meminfo: {values[0]} kB; populated pages of all units"
+    if len(values) > 1:
+        grows = all(a <= b for a, b in pairwise(values))
+        word = "grows" if grows and values[-1] > values[0] else "goes"
+        said = (
+            f"Percpu of /proc/meminfo {word} from {values[0]} to {values[-1]} kB in {len(values)} "
+            f"values, at most {max(values)}; it counts populated pages of all units, not areas"
+        )
+    return (
+        said,
+        "whether areas are leaked or the allocator keeps empty pages, percpu_stats decides: "
+        "nr_cur_alloc grows with it: a caller leaks (or cgroups are dying slowly); nr_cur_alloc is "
+        "flat, and empty_pop_pages or sidelined chunks are many: the allocator keeps them (RCL-3, "
+        "from 5.14; before, nothing gives pages back)",
+        "take /sys/kernel/debug/percpu_stats (CONFIG_PERCPU_STATS) at two moments, or a state",
+    )
+
+
+def _events(found: Sequence[Message]) -> tuple[str, ...]:
+    texts = [message.text for message in found if _EVENT.search(message.text)]
+    says = [f"{len(texts)} events of percpu: which chunk and offset each area has"]
+    areas = [match for text in texts if (match := _AREA.search(text))]
+    says += _addresses(areas)
+    created = {_base(m[1]) for text in texts if (m := _CREATED.search(text))}
+    for base, offsets in _by_base(areas).items():
+        what = "not created here: the first chunk, linear memory where that is embedded"
+        if base in created:
+            what = (
+                "created here: vmalloc memory (percpu-vm), for which virt_to_phys and the like are "
+                "wrong"
+            )
+        elif created or len(_by_base(areas)) > 1:
+            what = "not created here: the first chunk, or one from before"
+        shown = ", ".join(map(str, offsets[:3])) + (", ..." if len(offsets) > 3 else "")
+        says.append(f"chunk {base}: {len(offsets)} areas at offsets {shown}; {what}")
+    if texts and not any(map(_CALL_SITE.search, texts)):
+        says.append("without call_site, bytes_alloc and gfp_flags: a kernel before 5.19")
+    return tuple(says)
+
+
+def _base(printed: str) -> str:
+    return printed.lstrip("0") or "0"
+
+
+def _by_base(areas: Sequence[re.Match[str]]) -> dict[str, list[int]]:
+    """Return the offsets of areas by their chunk's address, as printed."""
+    found: dict[str, list[int]] = {}
+    for area in areas[:_AREAS]:
+        found.setdefault(_base(area[1]), []).append(int(area[2]))
+    return found
+
+
+def _shift(area: re.Match[str]) -> int:
+    """Return what a per-CPU pointer and its chunk's address and offset differ by."""
+    return (int(area[3], 16) - int(area[1], 16) - int(area[2])) % (1 << 64)
+
+
+def _addresses(areas: Sequence[re.Match[str]]) -> list[str]:
+    """Return whether addresses are hashed: no kernel's are below 4 GiB where they have 64 bits."""
+    shifts = {_shift(area) for area in areas}
+    if len(shifts) > 1 or any(re.fullmatch(r"0{8}[0-9a-f]{8}", area[1]) for area in areas):
+        return [
+            "base_addr and ptr are hashed (%p in text of the kernel), so ptr - base_addr is no "
+            "offset; only off, and equality of addresses, count"
+        ]
+    if len(areas) > 1:
+        return ["base_addr and ptr are plain: they differ by off and one and the same number"]
+    return []
+
+
+def _nothing(*says: str) -> Callable[[Sequence[Message]], tuple[str, ...]]:
+    return lambda found: says
+
+
+_KINDS: Final = (
+    _Kind("percpu_stats", re.compile(r"^\s*Percpu Memory Statistics"),
+          "percpu-spec state {file}",
+          _nothing("the float against its chunks (FLT-1), fully free chunks (BAL-2), pages of "
+                   "sidelined chunks (RCL-3), fragmentation")),
+    _Kind("Percpu of /proc/meminfo", _PERCPU, "percpu-spec state /sys/kernel/debug/percpu_stats",
+          _growth),
+    _Kind("percpu of memory.stat", re.compile(r"^\s*percpu \d{3,18}$"),
+          "percpu-spec state live --who",
+          _nothing("bytes that a cgroup is charged for areas: their size on every possible CPU "
+                   "and 8 bytes for each 4 of them (ACC-1, ACC-2); not pages, so it falls when "
+                   "areas are freed, even where Percpu of /proc/meminfo stays")),
+    _Kind("trace", _EVENT, "percpu-spec conform trace {file} [--who]", _events),
+    _Kind("stacks of outstanding areas",
+          re.compile(r"Top \d+ stacks with outstanding allocations|allocations from stack"),
+          "percpu-spec conform trace TRACE --who",
+          _nothing("outstanding areas by call stack: who holds percpu memory, not which chunk and "
+                   "page each is in; a trace of the events, or a state (percpu-spec state --who), "
+                   "tells which callers pin which pages")),
+    _Kind("saved state", re.compile(r"^pcpu_(?:first_chunk|nr_slots|unit_size)="),
+          "percpu-spec state {file}", _nothing("each clause against this state")),
+    _Kind("vector", re.compile(r'^\{"op": ?"init"|^\{.*"geom": ?\{'), "percpu-spec run {file}",
+          _nothing("a recorded run: operations and the states after them")),
+    _Kind("patch", re.compile(r"^(?:diff --git a/|\+\+\+ b/)mm/percpu[\w-]*\.[ch]"),
+          "percpu-spec review --source TREE --patch {file}",
+          _nothing("which clauses the code breaks that its base does not, and which it mends")),
+)  # fmt: skip

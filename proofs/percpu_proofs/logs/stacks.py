@@ -1,0 +1,128 @@
+"""Stacks under a message: who asked, which task, which kernel."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from percpu_proofs.logs.prefixes import Message
+
+_NAME: Final = r"\.?([A-Za-z_][\w.$]*)"
+_FRAMES: Final = (
+    re.compile(  # name+0x10/0x20, addresses in front on older kernels and on powerpc
+        rf"^\s*(?:\[<?[0-9a-f(_)]{{8,20}}>?\]\s*)*(\?\s+)?{_NAME}\+0x[0-9a-f]+(?:/0x[0-9a-f]+)?\b"
+    ),
+    re.compile(  # as scripts/decode_stacktrace.sh writes it
+        rf"^\s*(\?\s+)?{_NAME}(?:\+0x\S+)?\s+\(?[\w./-]+\.[chS]:\d+"
+    ),
+    re.compile(rf"^\s*(?:\[<\w+>\]\s*)?\(?(\?\s+)?{_NAME}(?:\+0x\S+)?\)? from \[?<?[\w(]"),  # arm
+)
+_AT: Final = re.compile(rf"(?:RIP: \w+:|\bpc : |NIP \[\w+\] ){_NAME}\+0x")
+_TASK: Final = re.compile(r"\bPID: (\d{1,10}) (?:UID: \d+ )?Comm: (.{1,32}?)(?: Kdump: \w+)?"
+                          r" (?:Not tainted|Tainted: [^#]*?)\s*(\d+\.\d+\S*)?(?: #|$)")  # fmt: skip
+_RELEASES: Final = (
+    re.compile(r"\bLinux version (\d+\.\d+\S*)"),
+    re.compile(r"(?:Not tainted|Tainted: .*?)\s+(\d+\.\d+\S*) #"),
+    re.compile(r"^\s*(\d+\.\d+\.\d+\S*) #\S+ (?:Not tainted|Tainted)"),
+)
+_DECORATION: Final = re.compile(
+    r"^\s*(?:</?(?:TASK|IRQ|NMI|SOFTIRQ)>|Call [Tt]race|Backtrace|Stack:|R[A-Z0-9]{2}:|RIP|Code:|"
+    r"\? 0x|0x[0-9a-f]+|FS:|CS:|CR\d:|DR\d:|PKRU:|Exception stack|=+$|---|EFLAGS|pstate:|"
+    r"[pls][rcp] :|x\d+\s?:|NIP|LR|MSR|GPR|CFAR|XER|DAR|r\d+:|Modules linked in|CPU:|Hardware "
+    r"name|Workqueue:)"
+)
+_INTERNAL: Final = re.compile(
+    r"(?:pcpu_\w+|_*alloc_(?:reserved_)?percpu\w*|free_percpu\w*|_*dump_(?:stack|backtrace)\w*|"
+    r"show_(?:stack|trace|regs)\w*|unwind_\w+|_*warn\w*|report_bug|handle_bug|fixup_bug|asm_exc_\w+|"
+    r"exc_\w+|do_(?:error_)?trap\w*|do_invalid_op|invalid_op|el1\w*|bug_handler|brk_handler|"
+    r"call_break_hook|do_debug_exception|program_check\w*|_exception|walk_stackframe|print_\w+|"
+    r"ret_from_exception|common_exception|handle_exception|warn_alloc\w*|stack_trace\w*)"
+)
+_ASKS: Final = re.compile(r"(?:pcpu_(?:mem_)?z?alloc\w*|_*alloc_(?:reserved_)?percpu\w*)")
+_SEARCHED: Final = 100  # lines below a message in which its stack begins
+_SHOWN: Final = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """What stands under a message. frames: function names, innermost first, guesses left out."""
+
+    frames: tuple[str, ...] = ()
+    task: str | None = None
+    pid: int | None = None
+    release: str | None = None
+
+    @property
+    def caller(self) -> str | None:
+        """The function that asked the percpu allocator, None if no frame of that is there."""
+        callers = self.callers
+        return callers[0] if callers else None
+
+    @property
+    def callers(self) -> tuple[str, ...]:
+        """The functions above the allocator, innermost first."""
+        inside = [n for n, name in enumerate(self.frames) if _ASKS.fullmatch(name)]
+        if not inside:
+            return ()
+        above = self.frames[inside[-1] + 1 :]
+        return tuple(name for name in above if not _INTERNAL.fullmatch(name))[:_SHOWN]
+
+    def mentions(self, form: str) -> bool:
+        """Return whether a function's name matches."""
+        return any(re.fullmatch(form, name) for name in self.frames)
+
+
+NO_STACK: Final = Stack()
+
+
+def frame(text: str) -> tuple[str, bool] | None:
+    """Return the function of a line of a stack, and whether it is a guess; None for other lines.
+
+    >>> frame(" ? pcpu_alloc.cold.12+0x22/0x45"), frame(" pcpu_alloc_noprof (mm/percpu.c:1766)")
+    (('pcpu_alloc', True), ('pcpu_alloc_noprof', False))
+    """
+    for form in _FRAMES:
+        if match := form.match(text):
+            return plain_name(match[2]), bool(match[1])
+    return None
+
+
+def plain_name(name: str) -> str:
+    """Return a function's name without what compilers add to it."""
+    return re.sub(r"\.(?:cold|part|isra|constprop|llvm|lto_priv)\b.*", "", name).rstrip(".")
+
+
+def stack_below(found: Sequence[Message], index: int, *, most: int = _SEARCHED) -> Stack:
+    """Return the stack that follows a message, given by its place in the list."""
+    frames: list[str] = []
+    task: str | None = None
+    pid: int | None = None
+    release: str | None = None
+    for message in found[index + 1 : index + 1 + most]:
+        text = message.text
+        if "cut here" in text or "percpu: allocation failed" in text:
+            break
+        if match := _TASK.search(text):
+            if task is None:
+                pid, task, release = int(match[1]), match[2], match[3]
+            continue
+        entry = frame(text)
+        if entry is not None:
+            if not entry[1]:
+                frames.append(entry[0])
+        elif match := _AT.search(text):
+            if not frames:
+                frames.append(plain_name(match[1]))
+        elif frames and text.strip() and not _DECORATION.match(text):
+            break
+    return Stack(tuple(frames), task, pid, release)
+
+
+def release_in(text: str) -> str | None:
+    """Return the kernel release that a line names."""
+    for form in _RELEASES:
+        if match := form.search(text):
+            return match[1]
+    return None

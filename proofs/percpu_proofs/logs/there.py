@@ -1,0 +1,136 @@
+"""Why a failure happened there: what room the kernel's state, or its percpu_stats, has for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from percpu_proofs.live.going_on import Request, ask, cannot_go_on
+from percpu_proofs.live.kernel_state import KernelState
+from percpu_proofs.live.opening import Kind, kind_of, opened
+from percpu_proofs.live.standing import Rest
+from percpu_proofs.live.stats_text import ChunkStats, PercpuStats, read_stats
+from percpu_proofs.live.verdicts import BROKEN, StateJudge
+from percpu_proofs.logs.advice import Machine
+from percpu_proofs.logs.failures import ILLEGAL, Failure
+from percpu_proofs.room import Bound, ChunkRoom, Demand, Room, Why, capacity, room_of, why
+from percpu_spec.definitions import is_legal
+from percpu_spec.geometry import Geometry
+
+_UNKNOWN_ALIGN = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a log's failures are looked at: a state, or percpu_stats of the same machine."""
+
+    source: str
+    what: KernelState | PercpuStats
+    notes: tuple[str, ...]
+    stays: str = ""  # why the model does not go on from the state; empty: it does
+
+    @property
+    def machine(self) -> Machine:
+        """What it tells of the machine."""
+        if isinstance(self.what, PercpuStats):
+            page = self.what.pages[0] if len(self.what.pages) == 1 else None
+            layout = self.what.layout
+            return Machine(page, layout["unit_size"], reserved=layout["reserved_size"])
+        g = self.what.snapshot.geometry
+        return Machine(
+            g.page, g.unit, g.units, g.cpus, g.reserved, g.backing, self.what.release, g.text
+        )
+
+    def against(self, release: str | None) -> tuple[str, ...]:
+        """Return the notes, with one if the log is of another kernel."""
+        own = self.machine.release
+        if own is None or release is None or own == release:
+            return self.notes
+        return (*self.notes, f"the log is of {release}, the state of {own}")
+
+
+def open_place(source: str) -> Place:
+    """Return what a file, a core or `live` holds. Raises InputError or TraceError."""
+    kind = kind_of(source)
+    moment = f"{source} is of a moment of its own, before the failure or after it"
+    if kind is Kind.STATS:
+        more = (
+            "percpu_stats has no maps: which pages are populated, and what lies where, is open; "
+            "a state tells it (percpu-spec state live --save)"
+        )
+        return Place(source, read_stats(Path(source)), (moment, more))
+    state = opened(source, kind, None, owners=False)
+    if state.rest is Rest.TORN:
+        stays = "it is torn: pcpu_lock was held, so what it shows is a hint only"
+    else:
+        judged = StateJudge().verdicts(state).values()
+        stays = cannot_go_on(state, [v.clause for v in judged if v.verdict == BROKEN])
+    notes = (moment, f"the model does not go on from it: {stays}") if stays else (moment,)
+    return Place(source, state, notes, stays)
+
+
+def why_there(place: Place, failure: Failure) -> Why | None:
+    """Return why a failure happened in that state, or what it would get; None for illegal ones."""
+    if failure.reason == ILLEGAL:
+        return None
+    demand = Demand(
+        failure.size, failure.align or _UNKNOWN_ALIGN, bool(failure.atomic), failure.reserved
+    )
+    if isinstance(place.what, PercpuStats):
+        return why(room_of_stats(place.what, demand))
+    state = place.what
+    if not is_legal(state.snapshot.geometry, demand.size, demand.align):
+        return None
+    found = why(room_of(state.snapshot, demand))
+    if demand.reserved or place.stays:
+        return found
+    answer = ask(state, Request(demand.size, demand.align, demand.atomic))
+    served = answer.chunk is not None
+    says = [*found.lines, f"asked of the model in this state: {answer.words}"]
+    if served and demand.atomic:
+        room = capacity(state.snapshot, demand.size, demand.align)
+        says.append(
+            f"so it failed at another moment: here populated pages have room for {room} of them "
+            "before the balance work must run again"
+        )
+    clauses = found.clauses
+    if found.served and not served:
+        says.append("room is there, and the hints of blocks hide it: HINT-5, FIT-1")
+        clauses += ("HINT-5", "FIT-1")
+    return Why(served, "" if served else found.reason, tuple(says), clauses)
+
+
+def room_of_stats(stats: PercpuStats, demand: Demand) -> Room:
+    """Return what percpu_stats says of the room for a request, with bounds where it is open."""
+    chunks = [_chunk(stats, chunk, demand) for chunk in stats.chunks]
+    return Room(demand, stats.counters["empty_pop_pages"], tuple(chunks))
+
+
+def _chunk(stats: PercpuStats, chunk: ChunkStats, demand: Demand) -> ChunkRoom:
+    """Return a chunk's room. The longest run is told, how it is aligned and populated is not.
+
+    The first and the reserved chunk have all their pages. An empty page is aligned and populated.
+    """
+    rows = chunk.rows
+    granule = Geometry().granule
+    hole = Bound(max(chunk.longest - (demand.align - granule), 0), chunk.longest)
+    empty = rows["empty_pop_pages"]
+    backed = hole
+    if chunk.role not in ("first", "reserved"):
+        backed = Bound(min(min(stats.pages) if empty else 0, hole.least), hole.most)
+    special = {"first": "chunk 0 (first)", "reserved": "the reserved chunk"}
+    return ChunkRoom(
+        special.get(chunk.role, f"chunk {chunk.number}"),
+        chunk.role if chunk.role in ("reserved", "sidelined", "to_depopulate") else "a list",
+        chunk.role not in ("reserved", "to_depopulate"),
+        rows["free_bytes"], rows["contig_bytes"], hole, backed, empty,
+    )  # fmt: skip
+
+
+def place_record(place: Place, release: str | None) -> dict[str, Any]:
+    """Return where failures of a log were looked at, with plain values."""
+    return {
+        "source": place.source, "notes": list(place.against(release)),
+        "stays": place.stays or None,
+    }  # fmt: skip
