@@ -9,13 +9,14 @@ from itertools import chain
 from pathlib import Path
 
 from percpu_proofs.inputs import read_json
+from percpu_proofs.traces.dialects import looks_like_text
 from percpu_proofs.traces.events import Alloc, Event, TraceError, problem
 from percpu_proofs.traces.fields import FORMS
-from percpu_proofs.traces.jsonl import read_jsonl
+from percpu_proofs.traces.jsonl import is_bpftrace_json, read_jsonl, unpacked
 from percpu_proofs.traces.layout import read_layout
 from percpu_proofs.traces.probes import check_probes
 from percpu_proofs.traces.source import lines_of
-from percpu_proofs.traces.text import looks_like_text, read_text
+from percpu_proofs.traces.text import read_text
 from percpu_spec.geometry import Geometry
 
 _TRACES = ("trace.jsonl.gz", "trace.jsonl", "trace.txt.gz", "trace.txt", "trace.gz", "trace")
@@ -54,20 +55,29 @@ def is_run(path: Path) -> bool:
 
 
 def read_trace(path: Path) -> Trace:
-    """Return the events of a trace: jsonl, the kernel's text, or trace-cmd's; plain or gzip.
+    """Return the events of a trace, plain or gzip: jsonl, or the text of any tool (text.py).
 
-    The format is known by its first line. Raises TraceError for anything not read whole.
+    The format is known by the first line that is no comment. Raises TraceError for anything not
+    read whole.
     """
     lines = lines_of(path)
-    first = next(lines, None)
-    if first is None:
+    head: list[tuple[int, str]] = []
+    for line in lines:
+        head.append(line)
+        if line[1].strip() and not line[1].startswith("#"):
+            break
+    if not head:
         raise problem(path, 1, "a trace, found an empty file")
-    if first[1].lstrip().startswith("{"):
-        events, numbers = read_jsonl(path, chain([first], lines))
-    elif looks_like_text(first[1]):
-        events, numbers = read_text(path, chain([first], lines))
+    number, first = head[-1]
+    if is_bpftrace_json(first):
+        events, numbers = read_text(path, unpacked(path, chain(head, lines)))
+    elif first.lstrip().startswith("{"):
+        events, numbers = read_jsonl(path, chain(head[-1:], lines))
+    elif looks_like_text(first):
+        events, numbers = read_text(path, chain(head, lines))
     else:
-        raise problem(path, 1, "jsonl, or a trace in text (tracefs or trace-cmd report)", first[1])
+        expected = "jsonl, or a trace in text (tracefs, trace-cmd report, perf script, bpftrace)"
+        raise problem(path, number, expected, first)
     if not events:
         raise problem(path, None, "at least one percpu event")
     return Trace(path, events, numbers)
