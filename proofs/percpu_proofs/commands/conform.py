@@ -79,25 +79,48 @@ def _show(out: Console, report: VectorReport, interrupted: bool) -> None:
     metavar="NAME=VALUE,...",
     help="What the boot messages leave open: page, cpus, groups, spare (units without CPU).",
 )
+@click.option(
+    "--state", type=click.Path(path_type=Path, dir_okay=False),
+    help="A saved state of this kernel, taken while the trace ran (state live --save FILE).",
+)
+@click.option("--who", is_flag=True, help="Who holds memory at the end, by call site and page.")
+@click.option(
+    "--at", type=click.IntRange(0), metavar="N", help="With --who: after N events of the trace."
+)
 @output.json_option
 def trace(
-    runs: tuple[Path, ...], variant: str | None, geometry: str | None, as_json: bool
+    runs: tuple[Path, ...],
+    variant: str | None,
+    geometry: str | None,
+    state: Path | None,
+    who: bool,
+    at: int | None,
+    as_json: bool,
 ) -> None:
     """Compare every placement and recorded state of kernel traces: folders of runs, or traces.
 
-    Without RUN, the trace that ships with the package.
+    Read are tracefs and trace-cmd text, perf script and bpftrace output. A replay begins at boot or
+    in a state; without one, events are checked as far as they tell of each other. `conform
+    recorder` prints a script that records a folder. Without RUN, the trace that ships with the
+    package.
     """
+    if at is not None and not who:
+        raise click.UsageError("--at tells the moment for --who")
     reports: list[TraceReport] = []
     interrupted = False
     try:
         for path in runs or [data.default_trace()]:
-            reports.append(traces.replay(path, variant, "off", geometry))
+            reports.append(traces.replay(path, variant, "off", geometry, state, at))
             if not as_json:
                 traces.show(output.console(), reports[-1])
+            if who and not as_json:
+                traces.show_holders(output.console(), reports[-1].who)
     except KeyboardInterrupt:
         interrupted = True
     if as_json:
         found = [report.to_dict() for report in reports]
+        for one in found:
+            one |= {} if who else {"who": None}  # of every page
         only = found[0] if len(found) == 1 else {}
         output.print_json(only | {"runs": found, "interrupted": interrupted})
     if interrupted:

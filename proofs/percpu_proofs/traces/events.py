@@ -100,12 +100,13 @@ class Mark(NamedTuple):
 class Lost(NamedTuple):
     """Here events are missing, as the recorder says: of one CPU, or of any (cpu None).
 
-    They lie behind the last event of that CPU before this one. `count` is None where not told.
+    They lie behind the last event of that CPU before this one. `missing` is how many, None where
+    that is not told.
     """
 
     t: int | None
     cpu: int | None
-    count: int | None = None
+    missing: int | None = None
     pid: int | None = None
 
 

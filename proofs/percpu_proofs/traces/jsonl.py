@@ -119,8 +119,8 @@ def unpacked(path: Path, lines: Iterable[tuple[int, str]]) -> Iterator[tuple[int
     """
     for number, line in lines:
         try:
-            entry = json.loads(line) if line.strip() else {"type": ""}
-            kind, data = entry["type"], entry.get("data")
+            entry: dict[str, Any] = json.loads(line) if line.strip() else {"type": "", "data": {}}
+            kind, data = entry["type"], entry["data"]
             if kind == "printf":
                 yield from ((number, text) for text in str(data).splitlines())
             elif kind == "lost_events":

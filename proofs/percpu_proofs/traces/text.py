@@ -188,7 +188,7 @@ class _Reader:
         place = frame(text)
         if place is not None:
             self.called(place)
-        elif not (is_head(text) or self.seen == 0 and text.startswith("#")):
+        elif not (is_head(text) or (self.seen == 0 and text.startswith("#"))):
             expected = "task-pid [cpu] flags time: event: fields"
             raise problem(self.path, number, expected, text)
 
