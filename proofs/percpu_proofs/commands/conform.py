@@ -127,3 +127,15 @@ def trace(
         raise SystemExit(output.INTERRUPTED)
     if not all(report.ok for report in reports):
         raise SystemExit(output.DIFFERS)
+
+
+@conform.command()
+@click.option("--bpftrace", is_flag=True, help="A bpftrace program, for machines that have it.")
+def recorder(bpftrace: bool) -> None:
+    """Print a shell script that records a trace with states: `conform recorder > record.sh`.
+
+    `sh record.sh FOLDER 60` on the machine in question fills FOLDER with the percpu events of a
+    minute, states before and after, percpu_stats, and the layout that the kernel printed at boot.
+    """
+    name = "record.bt" if bpftrace else "record.sh"
+    output.echo((data.folder("recorder") / name).read_text(encoding="utf-8"), nl=False)
