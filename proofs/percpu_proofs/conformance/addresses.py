@@ -11,7 +11,10 @@ from dataclasses import replace
 from itertools import islice
 
 from percpu_proofs.traces.events import UNKNOWN, Alloc, CreateChunk, DestroyChunk, Event, Free
+from percpu_proofs.traces.losses import FIRST
 from percpu_proofs.traces.snapshot import ChunkSnapshot, Snapshot
+
+_GRANULE = 4  # bytes to a bit of a chunk's map
 
 Uses = dict[int, dict[int, bool]]
 """By chunk of a trace: offsets that events show in use, or not, at one moment."""
@@ -20,13 +23,24 @@ Uses = dict[int, dict[int, bool]]
 def addressed(snapshot: Snapshot, events: Sequence[Event], index: int) -> Snapshot:
     """Return a state of the moment before event `index` with the trace's addresses in it.
 
-    A state that shares addresses with the trace stays as it is; so do chunks that no event names.
+    Chunks whose addresses stand in both stay as they are; so do those that no event names.
     """
     named = {event.base for event in events if isinstance(event, Alloc | Free)}
-    chunks = [*snapshot.chunks(), snapshot.first_chunk]
-    if not named or any(chunk.base_addr in named for chunk in chunks):
+    chunks = {chunk.base_addr: chunk for chunk in snapshot.chunks()}
+    made = {event.base for event in events if isinstance(event, CreateChunk)}
+    if not named - chunks.keys() - made and (named & chunks.keys() or not named):
         return snapshot
-    names = _matched(uses(events, index), {c.base_addr: c for c in snapshot.chunks()})
+    used = {base: of for base, of in uses(events, index).items() if base not in chunks}
+    names: dict[int, int] = {}
+    if FIRST in used:
+        names[snapshot.first_chunk.base_addr] = FIRST
+    for event in events:
+        if isinstance(event, Alloc) and event.reserved and snapshot.reserved_chunk is not None:
+            names[snapshot.reserved_chunk.base_addr] = event.base  # it alone serves these
+            break
+    used = {base: of for base, of in used.items() if base not in names.values()}
+    left = chunks.keys() - named - names.keys()
+    names |= _matched(used, {address: chunks[address] for address in left})
 
     def renamed(chunk: ChunkSnapshot) -> ChunkSnapshot:
         return replace(chunk, base_addr=names.get(chunk.base_addr, chunk.base_addr))
@@ -76,17 +90,21 @@ def _read(
 
 def _matched(used: Uses, chunks: dict[int, ChunkSnapshot]) -> dict[int, int]:
     """Return the trace's name of each chunk of a state that it knows, the surest first."""
-    pairs: list[tuple[int, int, int, int]] = []
+    pairs: list[tuple[int, int, int, int, int]] = []
     for base, of_base in used.items():
         live = {off for off, in_use in of_base.items() if in_use}
         free = of_base.keys() - live
         for address, chunk in chunks.items():
-            wrong = len(live - chunk.areas.keys()) + len(free & chunk.areas.keys())
-            pairs.append((wrong, -len(live & chunk.areas.keys()), base, address))
+            areas = chunk.areas.keys()
+            wrong, shared = len(live - areas) + len(free & areas), len(live & areas)
+            inside = max(of_base, default=0) < _GRANULE * len(chunk.alloc_map)
+            if inside and wrong <= shared:
+                untold = len(areas) - shared + chunk.immutable  # such were not made in the trace
+                pairs.append((wrong, -shared, untold, base, address))
     names: dict[int, int] = {}
     taken: set[int] = set()
-    for wrong, shared, base, address in sorted(pairs):
-        if base not in taken and address not in names and wrong <= max(-shared, 0):
+    for *_, base, address in sorted(pairs):
+        if base not in taken and address not in names:
             names[address] = base
             taken.add(base)
     return names

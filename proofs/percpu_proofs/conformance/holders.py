@@ -92,14 +92,16 @@ class Holders:
         for index, event in enumerate(trace.events):
             if index in self.known:
                 self._all_known(self.known[index])
+            if isinstance(event, Mark):
+                continue
             if self.at is not None and out.at >= self.at:
                 break
             if isinstance(event, Lost):
                 self._incomplete("events are lost: areas freed meanwhile may still be listed, "
                                  "areas allocated then are missing")  # fmt: skip
-            elif not isinstance(event, Mark):
-                out.at += 1
-                out.line = trace.lines[index]
+                continue
+            out.at += 1
+            out.line = trace.lines[index]
             match event:
                 case Alloc():
                     # some tools print the function's size behind the offset, others not

@@ -28,6 +28,7 @@ from percpu_proofs.conformance.report import (
     SnapshotReport,
     Stretch,
     TraceReport,
+    Undetermined,
 )
 from percpu_proofs.conformance.requests import Place, Plan, Request, make_plan
 from percpu_proofs.conformance.restore import booted, restored
@@ -156,6 +157,9 @@ class _Comparison:
         out.skipped = _count(trace, Alloc | Free) - out.frees - out.allocations
         units = self.run.sizes.units if self.run.sizes is not None else 0
         out.memory = [Sample(at, n, n * units) for at, n in sorted(self.memory.items())]
+        if self.run.unplaced:
+            what = f"the moment of states {', '.join(self.run.unplaced)}"
+            out.undetermined.append(Undetermined(what, len(self.run.unplaced), "not compared"))
         out.who = self.holders.report()
         if self.progress is not None:
             self.progress(len(trace.events), len(trace.events))

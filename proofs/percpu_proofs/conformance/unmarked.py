@@ -32,7 +32,8 @@ def with_marks(run: Run) -> Run:
     """Return a run with marks where the states were taken that have none.
 
     These are a state given beside the run, and those named before or after (or start, end). A late
-    one is placed at the last moment that fits, any other at the first. Raises TraceError for a
+    one is placed at the last moment that fits, any other at the first; one that fits nowhere is
+    left out if it is late, as a full buffer ends a trace early. Raises TraceError for any other
     state that fits at no moment.
     """
     marked = {phase_begun(event) for event in run.trace.events}
@@ -40,7 +41,12 @@ def with_marks(run: Run) -> Run:
         late = _LATE.fullmatch(phase) is not None
         if phase in marked or not (late or phase == run.given or _EARLY.fullmatch(phase)):
             continue
-        run = replace(run, trace=_marked(run, phase, late))
+        try:
+            run = replace(run, trace=_marked(run, phase, late))
+        except TraceError:
+            if not late or phase == run.given:
+                raise
+            run = replace(run, unplaced=(*run.unplaced, phase))
     return run
 
 

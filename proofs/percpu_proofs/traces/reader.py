@@ -51,6 +51,7 @@ class Run:
     boot: Path | None  # the boot messages
     states: dict[str, Path]
     given: str | None = None  # the phase of a state that was given beside the run
+    unplaced: tuple[str, ...] = ()  # phases of states that fit at no moment of the trace
 
     @property
     def geometry(self) -> Geometry:
