@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from percpu_proofs.traces.events import UNKNOWN, CreateChunk, Event, Lost
+from percpu_proofs.traces.events import UNKNOWN, Alloc, CreateChunk, Event, Lost
 
 FIRST = 1 << 63  # the name of a first chunk whose address is not told
 
@@ -42,8 +42,8 @@ def between_losses(events: Sequence[Event]) -> list[tuple[int, int]]:
 def with_first_chunk(events: Sequence[Event]) -> list[Event]:
     """Return events in which those of a chunk printed as (ptrval) are the first chunk's.
 
-    That is so until a chunk is created; later ones stay as they are. A chunk printed so as it is
-    created gets a name of its own.
+    That is so until a chunk is created; later ones stay as they are, and those of the reserved
+    chunk. A chunk printed so as it is created gets a name of its own.
     """
     found: list[Event] = []
     created = 0
@@ -52,6 +52,8 @@ def with_first_chunk(events: Sequence[Event]) -> list[Event]:
             created += 1
             if event.base == UNKNOWN:
                 event = event._replace(base=FIRST + created)
+        elif isinstance(event, Alloc) and event.reserved:
+            pass
         elif getattr(event, "base", 0) == UNKNOWN and not created:
             event = event._replace(base=FIRST)  # type: ignore[call-arg]  # it has one
         found.append(event)
