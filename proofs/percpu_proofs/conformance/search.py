@@ -39,6 +39,8 @@ FAR = 16  # events that cost as much as the next place
 FURTHER = 8  # what one more moment costs, in places
 EARLIER = 24  # and what it costs if the one before made an earlier event impossible
 USELESS = 40  # or changed nothing
+AMONG = 8  # steps of others before one event behind which a moment is tried
+BEHIND = 2  # what that costs, in places
 CLOSE = (512, 128, 32, 8)  # events before a contradiction at which states are kept for it
 EASY = 8  # attempts before such states are made
 
@@ -188,8 +190,8 @@ class Search:
         self.attempts = []
         queue: list[tuple[int, int, tuple[Move, ...]]] = []
         serial = 0
-        for rank, move in self._moves(replay, found):
-            queue.append((rank, serial, (move,)))
+        for rank, first_moves in self._moves(replay, found):
+            queue.append((rank, serial, first_moves))
             serial += 1
         heapify(queue)
         tried: set[frozenset[tuple[Moment, int]]] = set()
@@ -215,9 +217,10 @@ class Search:
                 spent += other.index - state.index + START
                 self.attempts.append(Attempt(moves, again))
                 cost += _cost(again, found)
-                for rank, move in self._moves(other, again, WIDTH >> 2 * len(moves)):
-                    if move.moment not in {m.moment for m in moves}:
-                        heappush(queue, (cost + rank, serial, (*moves, move)))
+                moved = {move.moment for move in moves}
+                for rank, more in self._moves(other, again, WIDTH >> 2 * len(moves)):
+                    if moved.isdisjoint(move.moment for move in more):
+                        heappush(queue, (cost + rank, serial, (*moves, *more)))
                         serial += 1
                 continue
             self._adopt(moves, found, state)
@@ -263,6 +266,24 @@ class Search:
 
     def _moves(
         self, replay: Replay, found: Contradiction, width: int = WIDTH
+    ) -> Iterator[tuple[int, tuple[Move, ...]]]:
+        """Yield other places for moments, each with its rank.
+
+        Where steps of another operation were taken before the same event, the moment may lie
+        behind any of them too: then these are placed there first.
+        """
+        steps: dict[int, list[Moment]] = {}
+        for before, moment in replay.passed:
+            steps.setdefault(before, []).append(moment)
+        for rank, move in self._single(replay, found, width):
+            yield rank, (move,)
+            others = [m for m in steps.get(move.before, ()) if m[:2] != move.moment[:2]]
+            for number, other in enumerate(others[-AMONG:]):
+                behind = Move(other, move.before, min(move.before, other.at))
+                yield rank + BEHIND + number, (behind, move)
+
+    def _single(
+        self, replay: Replay, found: Contradiction, width: int
     ) -> Iterator[tuple[int, Move]]:
         """Yield other places for single moments, each with its rank.
 
