@@ -34,7 +34,8 @@ LATER = 30  # events after a contradiction whose requests may have begun before 
 WIDTH = 200  # the last moments that are moved
 NEAR = 4  # nearest places that come before the others
 POSITIONS = 24  # places tried for one moment
-OWN = 400  # and for one of the request that cannot be explained
+OWN = 400  # and for one of the request that cannot be explained, or of the last operations
+LAST = 4  # how many these are; once a moment has moved, one
 FAR = 16  # events that cost as much as the next place
 FURTHER = 8  # what one more moment costs, in places
 EARLIER = 24  # and what it costs if the one before made an earlier event impossible
@@ -299,7 +300,8 @@ class Search:
         ages: dict[tuple[str, int], int] = {}  # of operations, the last one first
         for choice in sorted(past.values(), key=_place)[: -width - 1 : -1]:
             age = ages.setdefault(choice.moment[:2], len(ages))
-            for number, move in enumerate(_others(choice, replay, index)):
+            most = OWN if age < (LAST if width == WIDTH else 1) else POSITIONS
+            for number, move in enumerate(_others(choice, replay, index, most)):
                 distance = max(index - _place(choice._replace(before=move.before)), 0) // FAR
                 yield age + choice.moment.nth + 2 * number + distance, move
 
@@ -378,7 +380,7 @@ def _before(replay: Replay, since: int, last: int) -> Iterator[int]:
         yield since
 
 
-def _others(choice: Choice, replay: Replay, index: int) -> Iterator[Move]:
+def _others(choice: Choice, replay: Replay, index: int, most: int) -> Iterator[Move]:
     """Yield other places for a moment, the nearest first, but the latest one among the first."""
     moment, taken, since, until = choice
     if moment.kind == "creator":
@@ -390,6 +392,6 @@ def _others(choice: Choice, replay: Replay, index: int) -> Iterator[Move]:
     later = (changed[low + number] for number in _spread(high - low))
     both = zip_longest(_before(replay, since, taken - 1), later)
     latest = [place for place in (min(until, index), last) if place > taken]
-    for place in dict.fromkeys(chain(latest, islice(chain.from_iterable(both), POSITIONS))):
+    for place in dict.fromkeys(chain(latest, islice(chain.from_iterable(both), most))):
         if place is not None:
             yield Move(moment, place, min(place, taken, moment.at))
