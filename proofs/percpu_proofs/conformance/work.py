@@ -188,7 +188,8 @@ class WorkReplay(Stage):
         self.drive(work, lambda: self._stands(Kind.GROW) and not work.seen, "create_chunk")
         # what the work does here may have failed, and the chunk be what it asks for next
         moment = Moment(work.kind, work.at, work.nth)
-        self.choices.append(Choice(moment, self.index + 1, work.since, self.index))
+        since = min(work.since, self.index)
+        self.choices.append(Choice(moment, self.index + 1, since, self.index))
         self._announce(work)
 
     def work_relocates(self, event: ev.Relocate) -> None:
