@@ -28,7 +28,7 @@ from percpu_reference.variants import Allocator
 
 SPACING = 1000  # events between kept states
 KEPT = 16  # states kept
-BUDGET = 150_000  # events replayed for one contradiction
+BUDGET = 500_000  # events replayed for one contradiction
 START = 100  # and what it counts for to begin an attempt
 LATER = 30  # events after a contradiction whose requests may have begun before it
 WIDTH = 200  # the last moments that are moved
