@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from random_traces import Machine
+from random_traces import FIRST, Machine
 from tool_texts import Sequence, bpftrace, hashed, perf, trace_cmd, tracefs, write
 
 from percpu_proofs.cli import main
@@ -282,6 +282,12 @@ def test_without_a_state_what_can_be_is_checked(run: Sequence, tmp_path: Path) -
     assert report.partly.allocations == counts[ev.Alloc]
     assert report.partly.frees == counts[ev.Free] > report.partly.frees_known > 0
     assert report.partly.undetermined and not report.partly.hashed
+    origins = {int(base, 16): said for base, said in report.partly.chunks.items()}
+    created = {event.base for event in run.events if isinstance(event, ev.CreateChunk)}
+    assert {base for base, said in origins.items() if said.startswith("created")} == (
+        created & origins.keys()
+    ) != set()
+    assert [b for b, said in origins.items() if said.startswith("the first chunk")] == [FIRST]
     assert report.to_dict()["events"] == {"replayed": 0, "partly": report.partly.events}
     result = CliRunner().invoke(main, ["conform", "trace", str(folder / "perf.txt"), "--json"])
     assert result.exit_code == 0
@@ -418,3 +424,31 @@ def test_who_at_a_moment(run: Sequence, tmp_path: Path) -> None:
     shown = CliRunner().invoke(main, ["conform", "trace", str(folder), "--who"])
     assert shown.exit_code == 0 and "who holds memory" in shown.output
     assert CliRunner().invoke(main, ["conform", "trace", str(folder), "--at", "3"]).exit_code == 2
+
+
+MEMLEAK = """\
+[14:15:40] Top 10 stacks with outstanding allocations:
+\t900 bytes in 9 allocations from stack
+\t\tgone+0x1 [kernel]
+[14:15:46] Top 10 stacks with outstanding allocations:
+\taddr = 37100 size = 8
+\t8 bytes in 1 allocations from stack
+\t\tpcpu_alloc+0x3d8 [kernel]
+\t\tperf_trace_event_init+0xc9 [kernel]
+\t16 bytes in 2 allocations from stack
+\t\tpcpu_alloc+0x3d8 [kernel]
+\t\tnf_init+0x33 [nf_tables]
+"""
+
+
+def test_stacks_of_memleak(tmp_path: Path) -> None:
+    (tmp_path / "leaks.txt").write_text(MEMLEAK)
+    arguments = ["conform", "trace", "--who", str(tmp_path / "leaks.txt")]
+    result = CliRunner().invoke(main, [*arguments, "--json"])
+    assert result.exit_code == 0
+    (only,) = json.loads(result.output)["runs"]
+    found = [(o["call_site"], o["areas"], o["bytes"]) for o in only["who"]["call_sites"]]
+    assert found == [("nf_init+0x33 [nf_tables]", 2, 16), ("perf_trace_event_init+0xc9", 1, 8)]
+    assert "perf_trace_event_init" in CliRunner().invoke(main, arguments).output
+    (tmp_path / "leaks.txt").write_text(MEMLEAK + "rubbish\n")
+    assert CliRunner().invoke(main, arguments).exit_code == 2

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
@@ -11,8 +13,10 @@ from rich.text import Text
 from percpu_proofs import data
 from percpu_proofs.commands import output, traces
 from percpu_proofs.commands.kernel import kernel, record
+from percpu_proofs.conformance.holders import of_memleak
 from percpu_proofs.conformance.report import TraceReport
 from percpu_proofs.conformance.vectors import VectorReport, conform_vectors
+from percpu_proofs.traces.memleak import is_memleak
 
 
 @click.group()
@@ -99,7 +103,8 @@ def trace(
 ) -> None:
     """Compare every placement and recorded state of kernel traces: folders of runs, or traces.
 
-    Read are tracefs and trace-cmd text, perf script and bpftrace output. A replay begins at boot or
+    Read are tracefs and trace-cmd text, perf script and bpftrace output, and with --who the stacks
+    that bcc's memleak --percpu prints. A replay begins at boot or
     in a state; without one, events are checked as far as they tell of each other. `conform
     recorder` prints a script that records a folder. Without RUN, the trace that ships with the
     package.
@@ -107,9 +112,16 @@ def trace(
     if at is not None and not who:
         raise click.UsageError("--at tells the moment for --who")
     reports: list[TraceReport] = []
+    stacks: list[dict[str, Any]] = []
     interrupted = False
     try:
         for path in runs or [data.default_trace()]:
+            if is_memleak(path):  # no events to compare: it tells who, and nothing else
+                holders = of_memleak(path)
+                stacks.append({"run": str(path), "who": asdict(holders)})
+                if not as_json:
+                    traces.show_holders(output.console(), holders)
+                continue
             reports.append(traces.replay(path, variant, "off", geometry, state, at))
             if not as_json:
                 traces.show(output.console(), reports[-1])
@@ -121,6 +133,7 @@ def trace(
         found = [report.to_dict() for report in reports]
         for one in found:
             one |= {} if who else {"who": None}  # of every page
+        found += stacks
         only = found[0] if len(found) == 1 else {}
         output.print_json(only | {"runs": found, "interrupted": interrupted})
     if interrupted:

@@ -58,9 +58,10 @@ def show(out: Console, report: TraceReport) -> None:
 
 def show_holders(out: Console, who: WhoReport) -> None:
     """Print who holds memory, and the pages that the fewest bytes keep."""
+    where = f", on {len(who.pages)} pages of {who.page} bytes" if who.pages else ""
     out.print(
         f"after {who.at} events (line {who.line}): {who.areas} areas in use, {who.bytes} bytes of "
-        f"each CPU, on {len(who.pages)} pages of {who.page} bytes",
+        f"each CPU{where}",
         highlight=False,
     )
     if not who.complete:
@@ -74,6 +75,8 @@ def show_holders(out: Console, who: WhoReport) -> None:
     out.print(output.table("who holds memory", head, rows))
     if len(who.call_sites) > _SHOWN:
         out.print(f"{len(who.call_sites) - _SHOWN} more in --json")
+    if not who.pages:
+        return
     fewest = sorted(who.pages, key=lambda page: (page.bytes, page.chunk, page.page))[:_SHOWN]
     pages = [
         (one.chunk, one.page, one.areas, one.bytes, ", ".join(one.call_sites)) for one in fewest

@@ -13,6 +13,10 @@ from percpu_proofs.traces.reader import Trace
 from percpu_spec.geometry import Geometry
 
 _HASHES = 1 << 32  # of pointers: 64-bit kernels have all their addresses above
+_IMAGE = 1 << 31  # where percpu symbols begin at 0 (x86-64), these are pointers into the image
+CREATED = "created in the trace: vmalloc memory, not the kernel's linear map"
+FIRST = "the first chunk: pointers into it are offsets in the unit of boot"
+RESERVED = "the reserved chunk"
 _GRANULE = 4  # bytes: what sizes and offsets are multiples of
 
 
@@ -23,7 +27,9 @@ class _Chunk:
     sizes: dict[int, tuple[int, int]] = field(default_factory=dict)  # off: (bytes, pointer)
     offsets: list[int] = field(default_factory=list)  # of areas in use, in order
     freed: set[int] = field(default_factory=set)
-    created: bool = False  # these events saw it
+    origin: str = "there before these events"
+    allocations: int = 0
+    lowest: int = 0  # offset of them
 
 
 class Partly:
@@ -57,8 +63,7 @@ class Partly:
                         detail = f"chunk {event.base:x} {said} with {len(chunk.sizes)} areas in it"
                         self._wrong(index, "chunk", detail)
                     if isinstance(event, CreateChunk):
-                        self.out.chunks_created += 1
-                        self.chunks[event.base].created = True
+                        self.chunks[event.base].origin = CREATED
                 case _:
                     pass
         return self.problems
@@ -78,8 +83,14 @@ class Partly:
         if event.base == UNKNOWN:
             return
         chunk = self.chunks[event.base]
-        self.out.in_created += chunk.created
         self.out.hashed |= 0 < event.base < _HASHES
+        if event.base >= _HASHES and event.ptr < _IMAGE:
+            chunk.origin = RESERVED if event.reserved else FIRST
+        chunk.lowest = min(chunk.lowest, off) if chunk.allocations else off
+        chunk.allocations += 1
+        self.out.chunks[f"{event.base:x}"] = (
+            f"{chunk.origin}; {chunk.allocations} allocations, the lowest at offset {chunk.lowest}"
+        )
         place = bisect_left(chunk.offsets, off)
         near = chunk.offsets[max(place - 1, 0) : place + 1]
         over = [o for o in near if o < off + size and off < o + chunk.sizes[o][0]]

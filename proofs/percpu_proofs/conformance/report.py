@@ -80,8 +80,7 @@ class PartReport:
     frees: int = 0
     frees_known: int = 0  # of areas that these events saw allocated
     hashed: bool = False  # addresses: which are equal can be told, and offsets
-    chunks_created: int = 0
-    in_created: int = 0  # allocations in chunks that these events saw created: vmalloc memory
+    chunks: dict[str, str] = field(default_factory=dict)  # by address: what is known of each
     undetermined: tuple[str, ...] = (
         "which areas were in use before: an allocation may lie on one, a free may be of none",
         "hints, lists and populated pages: no placement was computed",
@@ -245,9 +244,7 @@ class TraceReport:
         rows.append(("checked alone", said))
         if part.hashed:
             rows.append(("addresses", "hashed: only offsets, and which are equal, can be told"))
-        if part.chunks_created:
-            said = f"{part.chunks_created}, with {part.in_created} of the allocations"
-            rows.append(("chunks created", said))
+        rows.extend((f"chunk {name}", said) for name, said in list(part.chunks.items())[:SHOWN])
         rows.extend(("left open", what) for what in part.undetermined)
         return rows
 

@@ -63,8 +63,9 @@ _UNNAMED: Final = re.compile(
     r"(?:\s+\(.*\))?\s*"
 )
 _ALLOCATOR: Final = re.compile(
-    r"pcpu_\w+|(?:__)?alloc_(?:reserved_)?percpu\w*|trace_event_\w+|__traceiter_\w+|perf_trace_\w+"
-    r"|trace_percpu_\w+|(?:__)?bpf_(?:trace|prog)_\w*|__probestub_\w+"
+    r"pcpu_\w+|(?:__)?alloc_(?:reserved_)?percpu\w*|trace_event_raw_event_percpu_\w+"
+    r"|(?:perf_trace|trace|__traceiter|__probestub|__bpf_trace)_percpu_\w+|trace_event_buffer_\w+"
+    r"|perf_trace_run_bpf_submit|bpf_trace_run\d+|trace_call_bpf\w*|bpf_prog_[0-9a-f]{16}\w*"
 )
 
 
@@ -164,7 +165,7 @@ def frame(text: str) -> str | None:
 def is_callers(place: str) -> bool:
     """Return whether a place of a stack lies outside the allocator and what records it.
 
-    >>> is_callers("pcpu_alloc+0x3d8"), is_callers("bpf_map_alloc_percpu+0x1")
+    >>> is_callers("pcpu_alloc+0x3d8"), is_callers("bpf_prog_alloc+0x33")
     (False, True)
     """
     name = re.split(r"[+. ]", place, maxsplit=1)[0]
