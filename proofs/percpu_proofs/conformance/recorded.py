@@ -9,9 +9,10 @@ from percpu_proofs.conformance.addresses import addressed
 from percpu_proofs.conformance.compare import Difference, counted, differences
 from percpu_proofs.conformance.replay import Replay
 from percpu_proofs.conformance.report import SHOWN, SnapshotReport
+from percpu_proofs.traces import read_snapshot
 from percpu_proofs.traces.events import Event, Mark, TraceError
 from percpu_proofs.traces.reader import Run, Trace
-from percpu_proofs.traces.snapshot import Snapshot, read_snapshot
+from percpu_proofs.traces.snapshot import Snapshot
 from percpu_proofs.traces.source import lines_of
 
 _RELEASE = re.compile(r"(?:Linux version|^kernel) (\d+)\.(\d+)(\S*)")
