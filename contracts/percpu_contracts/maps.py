@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from percpu_contracts.registry import Scope, When, in_every_block, states
-from percpu_spec.definitions import free_bits, served_areas
+from percpu_spec.definitions import free_bits, served_areas, served_range
 from percpu_spec.geometry import Geometry
 from percpu_spec.views import ChunkView
 
@@ -57,6 +57,25 @@ def block_bounds_delimit_areas(chunk: ChunkView, index: int, geometry: Geometry)
         if not bounds[end]:
             return f"allocated bits end at {end}: no boundary bit ends their area"
         at = bits.find(1, end, stop)
+    return None
+
+
+@states("MAP-3", Scope.CHUNK, When.ALWAYS)
+def hidden_parts_are_areas(chunk: ChunkView, geometry: Geometry) -> str | None:
+    """What a chunk does not serve at either end is allocated, with a boundary bit at both its ends.
+    """
+    bits, bounds = chunk.alloc_map, chunk.bound_map
+    first, behind = served_range(chunk, geometry)
+    for start, end in ((0, first), (behind, len(bits))):
+        if start == end:
+            continue
+        if not 0 <= start < end <= len(bits):
+            return f"hidden bits {start} to {end} of {len(bits)}"
+        if bits.find(0, start, end) >= 0:
+            return f"hidden bit {bits.find(0, start, end)} is not allocated"
+        if not bounds[start] or not bounds[end]:
+            edge = end if bounds[start] else start
+            return f"no boundary bit at {edge}, an end of the hidden bits"
     return None
 
 

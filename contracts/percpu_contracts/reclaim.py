@@ -6,6 +6,7 @@ from percpu_contracts.contract import NOT_ASKED
 from percpu_contracts.history import History
 from percpu_contracts.registry import Scope, When, states
 from percpu_spec.definitions import (
+    dynamic_chunks,
     empty_page_float,
     empty_populated_pages,
     is_fully_free,
@@ -34,6 +35,17 @@ def immutable_is_whole(chunk: ChunkView, geometry: Geometry) -> str | None:
     """An immutable chunk has every page populated."""
     page = chunk.populated.find(0, 0, chunk.nr_pages) if chunk.immutable else -1
     return None if page < 0 else f"immutable chunk lacks page {page}"
+
+
+@states("RCL-2", Scope.ALLOCATOR, When.ALWAYS)
+def boot_is_immutable(allocator: AllocatorView) -> str | None:
+    """The chunks of boot are immutable, and no others."""
+    for name, chunk in (("first", allocator.first_chunk), ("reserved", allocator.reserved_chunk)):
+        if chunk is not None and not chunk.immutable:
+            return f"the {name} chunk is not immutable"
+    if any(chunk.immutable for chunk in dynamic_chunks(allocator)):
+        return "a chunk created since boot is immutable"
+    return None
 
 
 @states("RCL-3", Scope.ALLOCATOR, When.QUIESCENT)

@@ -1,4 +1,4 @@
-"""The command `percpu-spec`: exit 0 as expected, 1 something differs, 2 bad input or usage."""
+"""The command `percpu-spec`: exit 0 as expected, 1 something differs, 2 bad input, 3 torn."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from percpu_proofs.commands.replay import replay
 from percpu_proofs.commands.review import review
 from percpu_proofs.commands.run import run
 from percpu_proofs.commands.show import show
+from percpu_proofs.commands.state import state
 from percpu_proofs.commands.workload import workload
 from percpu_proofs.interruption import interruptible
 from percpu_proofs.variant_errors import BAD_INPUT, guard
@@ -44,7 +45,8 @@ class _Cli(click.Group):
 def main() -> None:
     """An executable formal specification of the Linux percpu allocator.
 
-    Exit status: 0 as expected, 1 a verdict or comparison differs, 2 bad input or usage.
+    Exit status: 0 as expected, 1 a verdict or comparison differs, 2 bad input or usage, 3 a torn
+    state.
     """
 
 
@@ -57,6 +59,7 @@ for _command in (
     review,
     prove,
     log,
+    state,
     workload,
     bench,
     explain,

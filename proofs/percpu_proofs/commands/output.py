@@ -22,6 +22,7 @@ from percpu_reference.variants import variant_name
 AS_EXPECTED = 0
 DIFFERS = 1
 BAD_INPUT = 2
+TORN = 3
 INTERRUPTED = 130
 
 _PIPED_WIDTH = 120  # columns where no terminal says how wide it is
@@ -73,6 +74,12 @@ def console(*, stderr: bool = False) -> Console:
 def print_json(value: object) -> None:
     """Print one JSON document."""
     echo(json.dumps(value, indent=2))
+
+
+def print_line(value: object) -> None:
+    """Print one JSON document on a line of its own, at once: one of a stream."""
+    click.echo(json.dumps(value), file=_stdout())
+    _stdout().flush()
 
 
 class NewFile(click.Path):

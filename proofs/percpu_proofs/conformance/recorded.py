@@ -14,6 +14,7 @@ from percpu_proofs.traces.events import Event, Mark, TraceError
 from percpu_proofs.traces.reader import Run, Trace
 from percpu_proofs.traces.snapshot import Snapshot
 from percpu_proofs.traces.source import lines_of
+from percpu_proofs.traces.state_text import read_snapshot
 
 _RELEASE = re.compile(r"(?:Linux version|^kernel) (\d+)\.(\d+)(\S*)")
 _BEGIN = re.compile(r"snap:([^:]+):begin")

@@ -9,7 +9,7 @@ _REPOSITORY = _HERE.parents[2]
 
 
 def folder(name: str) -> Path:
-    """Return the folder of shipped data: vectors, bench or traces."""
+    """Return the folder of shipped data: vectors, bench, states or traces."""
     return _HERE / name
 
 

@@ -13,7 +13,7 @@ from percpu_proofs.inputs import InputError, read_json, read_text
 from percpu_proofs.oplist import Operation, read_operations
 from percpu_proofs.traces.events import Alloc, Free
 from percpu_proofs.traces.reader import Run, is_run, read_run
-from percpu_proofs.traces.snapshot import read_snapshot
+from percpu_proofs.traces.state_text import read_snapshot
 from percpu_reference.variants import of_release, variant_class
 from percpu_spec.geometry import Geometry
 from percpu_spec.gfp import ACCOUNT

@@ -3,7 +3,8 @@
 from percpu_proofs.traces.events import Event, TraceError
 from percpu_proofs.traces.layout import layout, read_layout
 from percpu_proofs.traces.reader import Run, Trace, read_run, read_trace
-from percpu_proofs.traces.snapshot import Snapshot, read_snapshot
+from percpu_proofs.traces.snapshot import Snapshot
+from percpu_proofs.traces.state_text import read_snapshot
 
 __all__ = [
     "Event",

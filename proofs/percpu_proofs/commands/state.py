@@ -1,0 +1,267 @@
+"""`percpu-spec state`: a kernel's percpu state, of a core, a running kernel or a text, judged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from percpu_proofs.commands import output, state_report
+from percpu_proofs.commands.state_samples import show_samples, show_watch
+from percpu_proofs.inputs import InputError
+from percpu_proofs.live.going_on import Request, after_work, ask, cannot_go_on, largest
+from percpu_proofs.live.kernel_state import KernelState
+from percpu_proofs.live.memory import memory_of
+from percpu_proofs.live.opening import Kind, kind_of, opened
+from percpu_proofs.live.reader import TornError
+from percpu_proofs.live.sample import UnstableError, read_samples
+from percpu_proofs.live.saved import save_state
+from percpu_proofs.live.standing import Rest
+from percpu_proofs.live.stats_text import read_stats
+from percpu_proofs.live.stats_verdicts import (
+    NOT_DETERMINED,
+    floats,
+    stats_rows,
+    stats_verdicts,
+    stranded,
+)
+from percpu_proofs.live.verdicts import BROKEN, StateJudge, Verdict
+from percpu_proofs.show.overview import overview_svg, overview_text
+from percpu_proofs.show.picture import StatePicture, picture_of_state
+from percpu_proofs.show.svg import chunk_svg
+from percpu_proofs.show.text import chunk_text
+from percpu_spec.definitions import is_legal
+from percpu_spec.geometry import Geometry
+
+_FORM = "SIZE[,ALIGN][,atomic]"
+
+
+def _requests(
+    context: click.Context, option: click.Parameter, given: tuple[str, ...]
+) -> tuple[Request, ...]:
+    """Return requests in bytes; alignment 8, as most callers have it, unless given."""
+    return tuple(map(_request, given))
+
+
+def _request(given: str) -> Request:
+    parts = given.split(",")
+    atomic = parts[-1] == "atomic"
+    numbers = parts[: len(parts) - atomic]
+    if not 1 <= len(numbers) <= 2 or not all(n.isdecimal() and len(n) < 10 for n in numbers):
+        raise click.BadParameter(f"{given!r}: expected {_FORM}, sizes in bytes")
+    return Request(int(numbers[0]), int(numbers[1]) if numbers[1:] else 8, atomic)
+
+
+@click.command()
+@click.argument("what")
+@click.option(
+    "--debug", type=click.Path(path_type=Path, exists=True), help="vmlinux with debug information."
+)
+@click.option("--chunk", "name", help="Draw this chunk: its number, -1 the reserved one.")
+@click.option("--map", "whole", is_flag=True, help="Draw all chunks on one page.")
+@click.option("--svg", type=output.NewFile(), help="Write what --chunk or --map draws as SVG.")
+@click.option("--who", is_flag=True, help="Name who holds the memory, by chunk and page.")
+@click.option(
+    "--ask", "asked", metavar=_FORM, multiple=True, callback=_requests,
+    help="Tell what such a request would get.",
+)
+@click.option(
+    "--what-if", "what_if", type=click.Choice(["work"]), help="Run the balance work on the state."
+)
+@click.option(
+    "--save", type=output.NewFile(),
+    help="Write the state as a text, to send or keep; with --every, append samples.",
+)
+@click.option(
+    "--every", type=click.FloatRange(min=0.1), metavar="SECONDS",
+    help="Sample the running kernel again and again; --svg draws them.",
+)
+@click.option("--count", type=click.IntRange(min=1), help="Stop after so many samples.")
+@output.json_option
+@click.pass_context
+def state(
+    context: click.Context,
+    what: str,
+    debug: Path | None,
+    name: str | None,
+    whole: bool,
+    svg: Path | None,
+    who: bool,
+    asked: tuple[Request, ...],
+    what_if: str | None,
+    save: Path | None,
+    every: float | None,
+    count: int | None,
+    as_json: bool,
+) -> None:
+    """Judge the percpu state of a kernel and tell where its memory is.
+
+    WHAT is a core (ELF or kdump-compressed), `live` for the running kernel (as root), a state that
+    --save has written, or the text of percpu_stats (debugfs). Cores and `live` need drgn.
+
+    Exit status: 0 all holds, or what breaks is known of the release, 1 something else is broken,
+    2 it cannot be read, 3 the state is torn and verdicts are hints.
+    """
+    kind = kind_of(what)
+    if every is not None:
+        if kind is not Kind.LIVE:
+            raise click.UsageError("--every samples the running kernel: WHAT is live")
+        show_watch(debug, every, count, save, svg, as_json=as_json)
+        return
+    if kind is Kind.SAMPLES:
+        show_samples(read_samples(Path(what)), what, svg, None, as_json=as_json)
+        return
+    if svg is not None and name is None and not whole:
+        raise click.UsageError("--svg draws what --chunk N or --map asks for")
+    if kind is Kind.STATS:
+        if debug or name or whole or who or asked or what_if or save:
+            raise click.UsageError("percpu_stats tells too little for this: give a state or a core")
+        _stats(context, Path(what), as_json)
+    try:
+        found = opened(what, kind, debug, owners=who)
+    except (TornError, UnstableError) as error:
+        _torn(context, kind, str(error), as_json=as_json)
+        return
+    if save is not None:
+        save_state(found, save)
+    verdicts = StateJudge().verdicts(found)
+    broken = [v.clause for v in verdicts.values() if v.verdict == BROKEN]
+    _check_requests(asked, found.snapshot.geometry)
+    picture = _picture(found, what, name, whole)
+    if svg is not None and picture is not None:
+        drawn = overview_svg(picture) if name is None else chunk_svg(picture, name)
+        output.write_file(svg, drawn)
+    stays = cannot_go_on(found, broken)
+    answers = [] if stays else [ask(found, request) for request in asked]
+    after = list(after_work(found)) if what_if and not stays else []
+    if as_json:
+        output.print_json(
+            state_record(found, verdicts, stays)
+            | ({"who": state_report.who_record(found)} if who else {})
+            | {"ask": [a.as_json() for a in answers], "what_if": [asdict(a) for a in after]}
+        )
+    else:
+        out = output.console()
+        state_report.show(out, found, verdicts, stays)
+        if who:
+            state_report.show_who(out, found, name)
+        if stays and (asked or what_if):
+            output.echo(f"the model does not go on from here: {stays}")
+        state_report.show_answers(out, answers)
+        state_report.show_after(out, found, after)
+        if picture is not None and whole:
+            output.echo("\n" + overview_text(picture))
+        if picture is not None and name is not None:
+            output.echo("\n" + chunk_text(picture.chunks[name]))
+        for path in filter(None, (svg, save)):
+            output.echo(f"written: {path}")
+    context.exit(exit_status(found, broken))
+
+
+def state_record(
+    found: KernelState, verdicts: Mapping[str, Verdict], stays: str
+) -> dict[str, Any]:
+    """Return what is told of a state with plain values; stays: why the model does not go on."""
+    return {
+        "kernel": found.release, "source": found.source, "types": found.types,
+        "variant": found.variant, "layout": _layout(found.snapshot.geometry, found),
+        "rest": rest_record(found),
+        "clauses": {v.clause: clause_record(v) for v in verdicts.values()},
+        "memory": asdict(memory_of(found)),
+        "chunks": state_report.chunk_records(found),
+        "requests": {} if stays else {kind: asdict(x) for kind, x in largest(found).items()},
+        "requests_unasked": stays,
+    }  # fmt: skip
+
+
+def _torn(context: click.Context, kind: Kind, why: str, *, as_json: bool) -> None:
+    """Say that there is no one moment to judge, and exit."""
+    word = "unstable" if kind is Kind.LIVE else "torn"
+    if as_json:
+        output.print_json({"rest": {"state": word, "why": why, "hints_only": True}, "clauses": {}})
+    else:
+        again = "try again, or --every" if kind is Kind.LIVE else "damaged, or not of one moment"
+        output.echo(f"{word}: {why}; no verdict ({again})")
+    context.exit(output.TORN)
+
+
+def _stats(context: click.Context, path: Path, as_json: bool) -> None:
+    """Tell what the text of percpu_stats determines, and exit."""
+    stats = read_stats(path)
+    verdicts = stats_verdicts(stats)
+    if as_json:
+        output.print_json(
+            {
+                "source": str(path), "layout": dict(stats.layout) | {"pages": list(stats.pages)},
+                "types": stats.types, "floats": floats(stats), "stranded_pages": stranded(stats),
+                "counters": dict(stats.counters),
+                "clauses": {v.clause: clause_record(v) for v in verdicts.values()},
+                "chunks": [row.as_json() for row in stats_rows(stats)],
+                "not_determined": list(NOT_DETERMINED),
+            }
+        )  # fmt: skip
+    else:
+        state_report.show_stats(output.console(), stats, verdicts)
+    broken = any(verdict.verdict == BROKEN for verdict in verdicts.values())
+    context.exit(output.DIFFERS if broken else output.AS_EXPECTED)
+
+
+def _check_requests(asked: Sequence[Request], geometry: Geometry) -> None:
+    """Raise InputError for a request that the kernel would not take (API-1)."""
+    for request in asked:
+        if not is_legal(geometry, request.size, request.align):
+            most = f"1 to {geometry.largest} bytes aligned to a power of two up to {geometry.page}"
+            given = f"{request.size},{request.align}"
+            raise InputError("--ask", None, f"{most}, as the kernel takes them (API-1)", given)
+
+
+def exit_status(found: KernelState, broken: list[str]) -> int:
+    """Return the exit status of one state's verdicts."""
+    if found.rest is Rest.TORN:
+        return output.TORN
+    return output.DIFFERS if broken else output.AS_EXPECTED
+
+
+def rest_record(found: KernelState) -> dict[str, Any]:
+    """Return how far at rest a state is, and why, with plain values."""
+    standing = found.standing
+    return {
+        "state": found.rest.value, "why": found.signs or standing.words,
+        "lock": standing.lock, "mutex_owner": standing.owner, "mutex_waiters": standing.waiters,
+        "work_pending": standing.pending, "work_running": standing.running,
+        "stacks": dict(standing.stacks), "hints_only": found.rest is Rest.TORN,
+    }  # fmt: skip
+
+
+def clause_record(verdict: Verdict) -> dict[str, Any]:
+    """Return a verdict with plain values."""
+    return {
+        "verdict": verdict.verdict, "found": list(verdict.found), "reason": verdict.reason
+    }
+
+
+def _layout(geometry: Geometry, found: KernelState) -> dict[str, Any]:
+    return {
+        "page": geometry.page, "unit": geometry.unit, "unit_pages": geometry.unit_pages,
+        "static": geometry.static, "reserved": geometry.reserved, "dyn": geometry.dyn,
+        "units": geometry.units, "cpus": geometry.cpus, "groups": geometry.groups,
+        "page_cost": geometry.page * geometry.cpus, "geometry": geometry.text,
+        "chunks": len(found.chunks),
+    }  # fmt: skip
+
+
+def _picture(
+    found: KernelState, title: str, name: str | None, whole: bool
+) -> StatePicture | None:
+    """Return what --chunk or --map draws from. Raises InputError for a chunk that there is not."""
+    if name is None and not whole:
+        return None
+    names: dict[Any, str] = dict(found.names)
+    if name is not None and name not in names.values():
+        last = len(found.chunks) - 1
+        raise InputError("--chunk", None, f"a chunk from 0 to {last}, or -1 the reserved one", name)
+    pending = found.standing.pending
+    return picture_of_state(found.snapshot, names.__getitem__, title, pending)

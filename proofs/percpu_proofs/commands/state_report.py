@@ -1,0 +1,311 @@
+"""How `percpu-spec state` tells a state to people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import groupby
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from percpu_proofs.commands import output
+from percpu_proofs.live.going_on import After, Answer, largest
+from percpu_proofs.live.kernel_state import KernelState
+from percpu_proofs.live.memory import ChunkRow, chunk_rows, memory_of
+from percpu_proofs.live.owners import held_by, pinned_pages
+from percpu_proofs.live.stacks import changing
+from percpu_proofs.live.standing import Rest
+from percpu_proofs.live.stats_text import PercpuStats
+from percpu_proofs.live.stats_verdicts import NOT_DETERMINED, UNTOLD, floats, stats_rows, stranded
+from percpu_proofs.live.verdicts import (
+    BROKEN,
+    HOLDS,
+    KNOWN,
+    NO_OPERATION,
+    NOT_ASKED,
+    Verdict,
+)
+from percpu_proofs.runs import counted
+from percpu_spec.views import HINTS
+
+_MOST_ROWS = 40  # chunks that have a row of their own
+_NAMED = 5  # owners of one chunk that are named
+_FEW_PAGES = 8  # in use, of a chunk whose pages are listed unasked
+_STYLES = {HOLDS: "green", KNOWN: "yellow", BROKEN: "red"}
+
+
+def show(
+    out: Console, state: KernelState, verdicts: Mapping[str, Verdict], stays: str
+) -> None:
+    """Print the whole of a state: kernel, rest, memory, verdicts, chunks, what can be served."""
+    geometry = state.snapshot.geometry
+    _say(
+        out,
+        f"{state.release}: {counted(geometry.cpus, 'CPU')}, units of {geometry.unit // 1024} kB "
+        f"(pages of {geometry.page // 1024} kB), s{geometry.static} r{geometry.reserved} "
+        f"d{geometry.dyn}; {counted(len(state.chunks), 'chunk')}; types: {state.types}",
+    )
+    show_rest(out, state)
+    show_memory(out, state)
+    out.print()
+    show_verdicts(out, verdicts, torn=state.rest is Rest.TORN)
+    out.print()
+    out.print(_chunk_table(list(chunk_rows(state))))
+    show_largest(out, state, stays)
+    show_owners(out, state)
+    wrong = [v.clause for v in verdicts.values() if v.verdict in (KNOWN, BROKEN)]
+    if wrong:
+        _say(out, f"explain a clause: percpu-spec explain {wrong[-1]}; draw a chunk: --chunk N")
+
+
+def show_rest(out: Console, state: KernelState) -> None:
+    """Say how far at rest a state is, and who stands where."""
+    rest, words = state.rest, state.standing.words
+    if rest is Rest.TORN:
+        who = " or ".join(changing(state.standing.stacks)) or "a CPU"
+        torn = f"torn: {words}: {who} was changing this; verdicts are hints only"
+        out.print(Text(torn, "red"), soft_wrap=True)
+    elif rest is Rest.NOT_TOLD:
+        _say(out, "at rest or not: the text does not say; judged as if at rest")
+    elif state.signs:
+        _say(out, f"busy: {state.signs}")
+    else:
+        _say(out, f"{rest.value}: {words}")
+    for line in state.waited_for:
+        _say(out, f"  {line}")
+
+
+def show_memory(out: Console, state: KernelState) -> None:
+    """Say where the memory is, in kB over all CPUs."""
+    memory = memory_of(state)
+    _say(
+        out,
+        f"Percpu {memory.percpu_kb} kB: {memory.used // 1024} kB used by areas, "
+        f"{memory.stranded // 1024} kB stranded in isolated chunks, "
+        f"{memory.empty // 1024} kB empty, {memory.above_high // 1024} kB of it above HIGH "
+        f"(float {memory.float_pages} pages, HIGH {memory.high}; a page costs "
+        f"{memory.page_cost // 1024} kB)",
+    )
+
+
+def show_verdicts(out: Console, verdicts: Mapping[str, Verdict], *, torn: bool = False) -> None:
+    """Print the clauses by verdict, and what was found of each that does not hold."""
+    by_verdict: dict[str, list[Verdict]] = {}
+    for verdict in verdicts.values():
+        by_verdict.setdefault(verdict.verdict, []).append(verdict)
+    names = [v.clause for v in by_verdict.get(HOLDS, ())]
+    hint = " (hint)" if torn else ""
+    if names:
+        _row(out, HOLDS + hint, short(names), _STYLES[HOLDS])
+    for kind in (KNOWN, BROKEN):
+        for verdict in by_verdict.get(kind, ()):
+            more = f" (and {len(verdict.found) - 1} more)" if len(verdict.found) > 1 else ""
+            why = f"  [{verdict.reason}]" if verdict.reason else ""
+            text = f"{verdict.clause:8} {verdict.found[0]}{more}{why}"
+            _row(out, kind + hint, text, _STYLES[kind])
+    reasons: dict[str, list[str]] = {}
+    for verdict in by_verdict.get(NOT_ASKED, ()):
+        reasons.setdefault(verdict.reason, []).append(verdict.clause)
+    operations = reasons.pop(NO_OPERATION, [])
+    for reason, clauses in reasons.items():
+        _row(out, NOT_ASKED, f"{short(clauses)}: {reason}")
+    if operations:
+        _row(out, NOT_ASKED, f"{len(operations)} others: each {NO_OPERATION}")
+
+
+def short(names: Sequence[str]) -> str:
+    """Return clause ids with a chapter's name once.
+
+    >>> short(["HINT-1", "HINT-2", "MAP-2"])
+    'HINT-1 2  MAP-2'
+    """
+    groups = groupby(names, key=lambda name: name.rpartition("-")[0])
+    return "  ".join(
+        f"{chapter}-{' '.join(name.rpartition('-')[2] for name in members)}"
+        for chapter, members in groups
+    )
+
+
+def _chunk_table(rows: Sequence[ChunkRow]) -> Table:
+    """Return the chunks, hints beside truth; alike ones share a row where there are many."""
+    shown = rows if len(rows) <= _MOST_ROWS else _merged(rows)
+    cells = [
+        (
+            row.chunk, row.list, f"{row.used_pages}/{row.empty_pages}/{row.hole_pages}",
+            row.areas, row.used_bytes, row.advertises, row.longest, ", ".join(row.notes),
+        )
+        for row in shown
+    ]  # fmt: skip
+    columns = ("chunk", "list", "used/empty/hole", "areas", "used bytes", "advertises", "longest",
+               "note")  # fmt: skip
+    return output.table("chunks, pages and bytes of one unit", columns, cells)
+
+
+_SUMMED = ("used_pages", "empty_pages", "hole_pages", "areas", "used_bytes", "free_bytes")
+_LARGEST = ("advertises", "longest")
+
+
+def _merged(rows: Sequence[ChunkRow]) -> list[ChunkRow]:
+    """Return a row for each run of chunks on one list, sums and the longest of them."""
+    merged = []
+    for _, members in groupby(rows, key=lambda row: (row.list, "first" in row.notes)):
+        group = list(members)
+        first, last = group[0], group[-1]
+        if first is last:
+            merged.append(first)
+            continue
+        empty = sum(row.empty_pages for row in group)
+        notes = (f"{counted(empty, 'empty page')} stranded",) if first.isolated and empty else ()
+        summed = {name: sum(getattr(row, name) for row in group) for name in _SUMMED}
+        most = {name: max(getattr(row, name) for row in group) for name in _LARGEST}
+        name = f"{first.chunk}-{last.chunk}"
+        merged.append(replace(first, chunk=name, notes=notes, **summed, **most))
+    return merged
+
+
+def show_largest(out: Console, state: KernelState, stays: str) -> None:
+    """Say the largest request that can be served, and that right hints would serve."""
+    if stays:
+        _say(out, f"largest request that is served: not asked, {stays}")
+        return
+    for kind, found in largest(state).items():
+        more = ""
+        if found.if_hints_were_right > found.served:
+            more = f"; {found.if_hints_were_right} if hints were right"
+        most = state.snapshot.geometry.largest
+        new = "; larger ones get a new chunk" if kind == "blocking" and found.served < most else ""
+        _say(out, f"largest {kind} request that chunks as they are serve: {found.served} bytes"
+                  f"{more}{new}")  # fmt: skip
+
+
+def show_owners(out: Console, state: KernelState) -> None:
+    """Say who holds the memory, in bytes of one unit, where that is known."""
+    held: dict[str, int] = {}
+    for chunk in state.chunks:
+        for owner, size in held_by(chunk).items() if chunk.owners is not None else ():
+            held[owner] = held.get(owner, 0) + size
+    if held:
+        most = sorted(held.items(), key=lambda one: -one[1])
+        _say(out, f"used by: {_first(most)} bytes a CPU    (--who: by chunk and page)")
+
+
+def _first(owners: Sequence[tuple[str, int]]) -> str:
+    rest = f" and {len(owners) - _NAMED} more" if len(owners) > _NAMED else ""
+    return ", ".join(f"{name} {size}" for name, size in owners[:_NAMED]) + rest
+
+
+def show_who(out: Console, state: KernelState, name: str | None) -> None:
+    """Say who holds each chunk's memory, and which areas pin each page of the named one.
+
+    Without a name, the pages of chunks that only few areas keep: at most so many pages are in use.
+    """
+    if all(chunk.owners is None for chunk in state.chunks):
+        _say(out, "who holds the memory is not told: a state saved with --who has it, or a core")
+        return
+    page = state.snapshot.geometry.page
+    rows: list[tuple[object, ...]] = []
+    for chunk, number in state.names.items():
+        held = list(held_by(chunk).items())
+        if chunk.owners is not None and held and name in (None, number):
+            pinned = pinned_pages(chunk, page)
+            rows.append((number, len(pinned), len(chunk.areas), _first(held)))
+            if name == number or len(pinned) <= _FEW_PAGES:
+                rows += [
+                    (f"  page {at}", "", "", _first(sorted(of.items(), key=lambda one: -one[1])))
+                    for at, of in pinned.items()
+                ]
+    columns = ("chunk", "pages pinned", "areas", "held by, bytes a CPU")
+    out.print(output.table("who holds the memory", columns, rows))
+
+
+def chunk_records(state: KernelState) -> list[dict[str, Any]]:
+    """Return the chunks with plain values.
+
+    hints: in bits. owners: bytes of one unit by name, None where that is not told.
+    """
+    chunks = {number: chunk for chunk, number in state.names.items()}
+    return [
+        row.as_json() | {
+            "pages": chunk.nr_pages,
+            "hints": {name: getattr(chunk.chunk_md, name) for name in HINTS},
+            "owners": held_by(chunk) if chunk.owners is not None else None,
+        }
+        for row in chunk_rows(state)
+        for chunk in (chunks[row.chunk],)
+    ]
+
+
+def who_record(state: KernelState) -> dict[str, Any]:
+    """Return who holds each chunk and page, in bytes of one unit; nothing where it is not told."""
+    page = state.snapshot.geometry.page
+    return {
+        number: {"owners": held_by(chunk), "pages": pinned_pages(chunk, page)}
+        for chunk, number in state.names.items()
+        if chunk.owners is not None
+    }
+
+
+def show_answers(out: Console, answers: Sequence[Answer]) -> None:
+    """Say what each request would get."""
+    for answer in answers:
+        _say(out, answer.words)
+
+
+def show_after(out: Console, state: KernelState, found: Sequence[After]) -> None:
+    """Say what the balance work would leave."""
+    if not found:
+        return
+    before = memory_of(state)
+    rows = [("now", 0, before.percpu_kb, before.stranded // 1024, before.float_pages,
+             len(state.chunks))]  # fmt: skip
+    rows += [(a.variant, a.runs, a.percpu_kb, a.stranded_kb, a.float_pages, a.chunks)
+             for a in found]  # fmt: skip
+    columns = ("variant", "runs", "Percpu kB", "stranded kB", "float", "chunks")
+    out.print(output.table("if the balance work ran", columns, rows))
+
+
+def show_stats(out: Console, stats: PercpuStats, verdicts: Mapping[str, Verdict]) -> None:
+    """Print what the text of percpu_stats determines, and what it does not."""
+    sizes, unit = stats.layout, stats.unit
+    pages = " or ".join(f"{page // 1024}K ({counted(unit // page, 'page')} a unit)"
+                        for page in stats.pages)  # fmt: skip
+    _say(
+        out,
+        f"percpu_stats: units of {unit} bytes, s{sizes['static_size']} r{sizes['reserved_size']} "
+        f"d{sizes['dyn_size']}; pages of {pages or 'a size that fits no unit'}; "
+        f"{counted(sum(c.role != 'reserved' for c in stats.chunks), 'chunk')}, "
+        f"{sum(c.isolated for c in stats.chunks)} isolated",
+    )
+    sums = floats(stats)
+    printed = stats.counters["empty_pop_pages"]
+    by_type = f": {' and '.join(map(str, sums))} of the two types" if len(sums) > 1 else ""
+    _say(
+        out,
+        f"float {printed} pages{by_type}; {counted(stranded(stats), 'page')} stranded in isolated "
+        "chunks; "
+        f"{counted(stats.counters['nr_cur_alloc'], 'area')} live",
+    )
+    out.print()
+    show_verdicts(out, {v.clause: v for v in verdicts.values() if v.reason != UNTOLD})
+    cells = [
+        (row.chunk, row.role, *([row.type] if len(sums) > 1 else []), row.areas, row.empty_pages,
+         row.used_bytes, row.free_bytes, row.advertises, row.longest, row.note)
+        for row in stats_rows(stats)
+    ]  # fmt: skip
+    columns = ["chunk", "role", *(["type"] if len(sums) > 1 else []), "areas", "empty", "used",
+               "free", "advertises", "longest", "note"]  # fmt: skip
+    out.print(output.table("chunks, bytes and pages of one unit", columns, cells))
+    _say(out, "percpu_stats does not tell:")
+    for line in NOT_DETERMINED:
+        _say(out, f"  {line}")
+
+
+def _row(out: Console, head: str, text: str, style: str = "") -> None:
+    out.print(Text.assemble((f"  {head:9} ", style), text), soft_wrap=True)
+
+
+def _say(out: Console, text: str) -> None:
+    out.print(Text(text), soft_wrap=True)  # a plain string would be searched for emoji

@@ -1,0 +1,136 @@
+"""Where the percpu memory of a state is: used, empty, stranded; and each chunk, hints beside truth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from percpu_proofs.live.kernel_state import KernelState
+from percpu_proofs.show.picture import list_name
+from percpu_proofs.traces.snapshot import ChunkSnapshot
+from percpu_spec.definitions import empty_populated_pages, longest_run, served_areas
+from percpu_spec.geometry import Geometry
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Bytes over all CPUs, by the bitmaps; pages are those of one unit.
+
+    percpu_kb is Percpu of /proc/meminfo, which counts units without CPU too. empty: pages in the
+    float. above_high: those of them that the float would have to give up to come down to HIGH.
+    stranded: empty pages of isolated chunks, which are in no float.
+    """
+
+    percpu_kb: int
+    used: int
+    reserved_used: int
+    empty: int
+    above_high: int
+    stranded: int
+    float_pages: int
+    high: int
+    page_cost: int  # of a populated page
+
+
+def memory_of(state: KernelState) -> Memory:
+    """Return the memory of a state. Isolated chunks on to_depopulate wait for reclaim: stranded."""
+    snapshot, geometry = state.snapshot, state.snapshot.geometry
+    cost = geometry.page * geometry.cpus
+    floats = [snapshot.float_of(kind) for kind in range(snapshot.chunk_types)]
+    empty = stranded = 0
+    for chunk in state.chunks:
+        pages = empty_populated_pages(chunk, geometry)
+        empty += 0 if chunk.isolated else pages
+        stranded += pages if chunk.isolated else 0
+    reserved = snapshot.reserved_chunk
+    return Memory(
+        percpu_kb=snapshot.nr_populated * geometry.page * geometry.units // 1024,
+        used=sum(used_bytes(chunk, geometry) for chunk in state.chunks) * geometry.cpus,
+        reserved_used=used_bytes(reserved, geometry) * geometry.cpus if reserved else 0,
+        empty=empty * cost,
+        above_high=sum(max(pages - geometry.empty_high, 0) for pages in floats) * cost,
+        stranded=stranded * cost,
+        float_pages=sum(floats),
+        high=geometry.empty_high,
+        page_cost=cost,
+    )
+
+
+def used_bytes(chunk: ChunkSnapshot, geometry: Geometry) -> int:
+    """Return the bytes of a unit that areas of a chunk take, the hidden parts excepted."""
+    return sum(end - start for start, end in served_areas(chunk, geometry)) * geometry.granule
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkRow:
+    """One chunk: its number and list, its pages, bytes of one unit, what it says and has."""
+
+    chunk: str
+    address: str
+    list: str
+    used_pages: int
+    empty_pages: int
+    hole_pages: int
+    areas: int
+    used_bytes: int
+    free_bytes: int
+    advertises: int  # contig_hint
+    longest: int  # free run, by the map
+    isolated: bool
+    notes: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the row with plain values."""
+        return asdict(self) | {"notes": list(self.notes)}
+
+
+def chunk_rows(state: KernelState) -> Iterator[ChunkRow]:
+    """Yield a row a chunk, list by list, the reserved one last."""
+    snapshot, geometry = state.snapshot, state.snapshot.geometry
+    for chunk, name in state.names.items():
+        areas = list(served_areas(chunk, geometry))
+        empty = empty_populated_pages(chunk, geometry)
+        populated = chunk.populated.count(1)
+        longest = longest_run(chunk) * geometry.granule
+        advertised = chunk.chunk_md.contig_hint * geometry.granule
+        reserved = chunk is snapshot.reserved_chunk
+        yield ChunkRow(
+            chunk=name,
+            address=f"{chunk.base_addr:x}",
+            list="reserved" if reserved else list_name(snapshot, chunk.slot),
+            used_pages=populated - empty,
+            empty_pages=empty,
+            hole_pages=chunk.nr_pages - populated,
+            areas=len(areas),
+            used_bytes=sum(end - start for start, end in areas) * geometry.granule,
+            free_bytes=chunk.free_bytes,
+            advertises=advertised,
+            longest=longest,
+            isolated=chunk.isolated,
+            notes=tuple(_notes(state, chunk, empty, advertised, longest)),
+        )
+
+
+def _notes(
+    state: KernelState, chunk: ChunkSnapshot, empty: int, advertised: int, longest: int
+) -> Iterator[str]:
+    snapshot, geometry = state.snapshot, state.snapshot.geometry
+    granule = geometry.granule
+    if chunk is snapshot.first_chunk:
+        yield "first"
+    if chunk is snapshot.reserved_chunk:
+        yield "modules' static variables"
+        return
+    lists = snapshot.nr_slots // snapshot.chunk_types
+    most = min(longest, geometry.largest)
+    if chunk.slot % lists == 0 and longest:
+        yield f"not searched, {most} bytes would fit"
+    elif advertised < longest and advertised < geometry.largest:
+        yield f"unreachable for {advertised + granule}..{most} bytes"
+    if chunk.isolated and chunk.slot % lists == snapshot.to_depopulate_slot:
+        yield "waits for reclaim"
+    if chunk.isolated and empty:
+        kb = empty * geometry.page * geometry.cpus // 1024
+        yield f"{empty} empty page{'s' * (empty > 1)}: {kb} kB stranded"

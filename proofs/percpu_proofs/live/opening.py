@@ -1,0 +1,109 @@
+"""What a word on the command line names: a core, the running kernel, or one of the texts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from enum import Enum
+from pathlib import Path
+
+from percpu_proofs.inputs import InputError, read_text
+from percpu_proofs.live.kernel_memory import UnreadableError
+from percpu_proofs.live.kernel_state import KernelState
+from percpu_proofs.live.owners import Owners
+from percpu_proofs.live.reader import Copy, Reader
+from percpu_proofs.live.recorded_reads import is_reads, memory_of_reads
+from percpu_proofs.live.sample import is_samples, stable_copy
+from percpu_proofs.live.saved import is_state, state_of
+from percpu_proofs.live.source import DrgnMemory, open_core, open_live
+from percpu_proofs.live.stacks import stand
+from percpu_proofs.live.stats_text import is_stats
+
+_CORES = (b"\x7fELF", b"KDUMP   ", b"makedumpfile")
+
+
+class Kind(Enum):
+    """What can be judged."""
+
+    LIVE = "the running kernel"
+    CORE = "a core"
+    STATE = "a saved state"
+    READS = "recorded reads of a kernel's memory"
+    STATS = "the text of percpu_stats"
+    SAMPLES = "samples of a running kernel"
+
+
+def kind_of(what: str) -> Kind:
+    """Return what `what` names. Raises InputError for a file that is none of it."""
+    path = Path(what)
+    if what == "live":
+        return Kind.LIVE
+    try:
+        with path.open("rb") as file:
+            head = file.read(16)
+    except OSError as error:
+        raise InputError(path, None, f"a readable file ({error.strerror})") from None
+    if head.startswith(_CORES):
+        return Kind.CORE
+    text = read_text(path)
+    for kind, is_so in (
+        (Kind.STATE, is_state), (Kind.STATS, is_stats), (Kind.READS, is_reads),
+        (Kind.SAMPLES, is_samples),
+    ):  # fmt: skip
+        if is_so(text):
+            return kind
+    expected = (
+        "a core (ELF or kdump-compressed), a saved state ('kernel RELEASE' first) or percpu_stats; "
+        "boot messages and failures are for percpu-spec log"
+    )
+    raise InputError(path, 1, expected, text.split("\n", 1)[0])
+
+
+def reader_of(what: str, kind: Kind, debug: Path | None) -> Reader:
+    """Return a reader of a core, the running kernel or recorded reads. Raises InputError."""
+    try:
+        if kind is Kind.LIVE:
+            return Reader(open_live(debug))
+        if kind is Kind.CORE:
+            return Reader(open_core(Path(what), debug))
+        return Reader(memory_of_reads(Path(what)))
+    except UnreadableError as error:
+        raise refusal(what, error) from None
+
+
+def refusal(what: str, error: UnreadableError) -> InputError:
+    """Return what is told of memory that cannot be read."""
+    advice = f"; {error.advice}" if error.advice else ""
+    return InputError(what, None, f"percpu structures that can be read: {error}{advice}")
+
+
+def state_in(reader: Reader, copy: Copy, source: str, *, owners: bool) -> KernelState:
+    """Return the state that a copy holds, with who stands where, and with owners if wanted.
+
+    Raises UnreadableError.
+    """
+    state = reader.state(copy, source)
+    if owners:
+        snapshot = state.snapshot
+        named = Owners(reader).named(snapshot, copy, snapshot.geometry.granule)
+        state = replace(state, snapshot=named)
+    memory = reader.kernel.memory
+    if isinstance(memory, DrgnMemory):
+        stacks = {who: stand(frames) for who, frames in memory.stacks(copy.owner)}
+        told = {who: where for who, where in stacks.items() if where}
+        state = replace(state, standing=replace(state.standing, stacks=told))
+    return state
+
+
+def opened(what: str, kind: Kind, debug: Path | None, *, owners: bool) -> KernelState:
+    """Return the state that a core or a text holds; owners: also who holds the memory.
+
+    Raises InputError, TraceError; TornError and UnstableError for what is not one moment.
+    """
+    if kind is Kind.STATE:
+        return state_of(Path(what), read_text(Path(what)).splitlines())
+    reader = reader_of(what, kind, debug)
+    try:
+        copy = stable_copy(reader) if kind is Kind.LIVE else reader.copy()
+        return state_in(reader, copy, what, owners=owners)
+    except UnreadableError as error:
+        raise refusal(what, error) from None

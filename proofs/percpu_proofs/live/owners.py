@@ -1,0 +1,135 @@
+"""Who holds areas: the memory cgroup that pays, and the source line that allocated.
+
+A chunk has an entry for each granule (obj_exts from 6.10 on, obj_cgroups before): the cgroup, and
+where the kernel profiles allocations (CONFIG_MEM_ALLOC_PROFILING) their tag.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from percpu_proofs.live.kernel_memory import UnreadableError
+from percpu_proofs.live.reader import Copy, Reader
+from percpu_proofs.live.structures import Structures
+from percpu_proofs.traces.snapshot import ChunkSnapshot, Snapshot
+
+NOT_ACCOUNTED = "not accounted"
+_MOST_DEEP = 64  # of a tree of cgroups
+
+
+class Owners:
+    """Names owners of one kernel; each cgroup is read once."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._kernel = kernel = reader.kernel
+        self._vector = None
+        self._stride, self._cgroup, self._tag = 8, 0, -1
+        if kernel.has("pcpu_chunk", "obj_exts"):
+            self._vector = kernel.offset("pcpu_chunk", "obj_exts")
+            has = [kernel.has("pcpuobj_ext", name) for name in ("cgroup", "tag")]
+            self._cgroup = kernel.offset("pcpuobj_ext", "cgroup") if has[0] else -1
+            self._tag = kernel.offset("pcpuobj_ext", "tag") if has[1] else -1
+            self._stride = 8 * sum(has)
+        elif kernel.has("pcpu_chunk", "obj_cgroups"):
+            self._vector = kernel.offset("pcpu_chunk", "obj_cgroups")
+        self._names: dict[tuple[int, int], str] = {}
+
+    def named(self, snapshot: Snapshot, copy: Copy, granule: int) -> Snapshot:
+        """Return the state with the owners of its areas."""
+        places = {
+            (slot, pos): address
+            for slot, chunks in enumerate(copy.lists)
+            for pos, address in enumerate(chunks)
+        }
+        named = {
+            chunk: replace(chunk, owners=dict(self._of(chunk, place, granule)))
+            for chunks in snapshot.lists
+            for chunk in chunks
+            for place in (places[chunk.slot, chunk.pos],)
+        }
+        return replace(
+            snapshot,
+            first_chunk=named[snapshot.first_chunk],
+            lists=tuple(tuple(named[chunk] for chunk in chunks) for chunks in snapshot.lists),
+        )
+
+    def _of(self, chunk: ChunkSnapshot, address: int, granule: int) -> Iterator[tuple[int, str]]:
+        """Yield (byte offset of an area, its owner) for those that have one."""
+        if self._vector is None:
+            return
+        vector = self._kernel.pointer(address + self._vector)
+        if not vector:
+            return
+        raw = self._kernel.memory.read(vector, len(chunk.alloc_map) * self._stride)
+        for off in chunk.areas:
+            at = off // granule * self._stride
+            name = self._name(_pointer(raw, at, self._cgroup), _pointer(raw, at, self._tag))
+            if name:
+                yield off, name
+
+    def _name(self, cgroup: int, tag: int) -> str:
+        key = cgroup, tag
+        if key not in self._names:
+            parts = [self._path(cgroup) if cgroup else "", self._line(tag) if tag else ""]
+            self._names[key] = " ".join(filter(None, parts))
+        return self._names[key]
+
+    def _path(self, obj_cgroup: int) -> str:
+        """Return the path of the memory cgroup that an object cgroup stands for."""
+        kernel = self._kernel
+        try:
+            memcg = kernel.pointer(obj_cgroup + kernel.offset("obj_cgroup", "memcg"))
+            css = memcg + kernel.offset("mem_cgroup", "css")
+            cgroup = kernel.pointer(css + kernel.offset("cgroup_subsys_state", "cgroup"))
+            return _path(kernel, kernel.pointer(cgroup + kernel.offset("cgroup", "kn")))
+        except UnreadableError:
+            return f"cgroup at {obj_cgroup:#x}"
+
+    def _line(self, tag: int) -> str:
+        """Return the source line and function of an allocation's tag."""
+        kernel = self._kernel
+        try:
+            names = (kernel.text(kernel.pointer(tag + kernel.offset("codetag", name)))
+                     for name in ("filename", "function"))  # fmt: skip
+            file, function = names
+            line = kernel.number(tag + kernel.offset("codetag", "lineno"), 4)
+        except UnreadableError:
+            return f"tag {tag:#x}"
+        return f"{file}:{line} {function}"
+
+
+def _pointer(raw: bytes, at: int, offset: int) -> int:
+    return 0 if offset < 0 else int.from_bytes(raw[at + offset : at + offset + 8], "little")
+
+
+def _path(kernel: Structures, node: int) -> str:
+    """Return the path of a kernfs node."""
+    names: list[str] = []
+    name = kernel.offset("kernfs_node", "name")
+    parent = kernel.offset("kernfs_node", "parent", "__parent")
+    while node and len(names) < _MOST_DEEP:
+        names.append(kernel.text(kernel.pointer(node + name)))
+        node = kernel.pointer(node + parent)
+    return "/".join(reversed(names)) or "/"
+
+
+def held_by(chunk: ChunkSnapshot) -> dict[str, int]:
+    """Return the bytes of a unit that each owner has in a chunk, the largest first."""
+    held: dict[str, int] = {}
+    for off, size in chunk.areas.items():
+        owner = (chunk.owners or {}).get(off, NOT_ACCOUNTED)
+        held[owner] = held.get(owner, 0) + size
+    return dict(sorted(held.items(), key=lambda one: -one[1]))
+
+
+def pinned_pages(chunk: ChunkSnapshot, page: int) -> dict[int, dict[str, int]]:
+    """Return the bytes that each owner has in each page of a chunk that areas pin."""
+    pages: dict[int, dict[str, int]] = {}
+    for off, size in chunk.areas.items():
+        owner = (chunk.owners or {}).get(off, NOT_ACCOUNTED)
+        for number in range(off // page, (off + size - 1) // page + 1):
+            part = min(off + size, (number + 1) * page) - max(off, number * page)
+            of_page = pages.setdefault(number, {})
+            of_page[owner] = of_page.get(owner, 0) + part
+    return pages

@@ -1,0 +1,182 @@
+"""Samples of a running kernel: two equal copies with the lock free, or no verdict at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from percpu_proofs.inputs import InputError, read_json, read_text
+from percpu_proofs.live.kernel_memory import UnreadableError
+from percpu_proofs.live.kernel_state import KernelState
+from percpu_proofs.live.memory import memory_of
+from percpu_proofs.live.reader import Copy, Reader, TornError
+from percpu_proofs.live.verdicts import BROKEN, KNOWN, StateJudge
+from percpu_proofs.show.chart import Panel, Series, Style, chart_svg
+
+TRIES = 40  # copies, until two that follow one another agree
+
+Sample = Mapping[str, Any]
+"""One moment: `time` and `unstable` (why), or what is drawn and compared of the state."""
+
+_SHOWN = ("percpu_kb", "used_kb", "empty_kb", "stranded_kb", "float", "chunks")
+
+
+class UnstableError(Exception):
+    """No two copies of a running kernel's state agreed: it changes faster than it can be read."""
+
+
+def stable_copy(reader: Reader, tries: int = TRIES) -> Copy:
+    """Return a copy that equals the one before, pcpu_lock free in both.
+
+    So no change fell between the two, as a seqlock tells. Raises UnstableError; UnreadableError if
+    memory is never there.
+    """
+    last: Copy | None = None
+    torn, why = 0, ""
+    for _ in range(tries):
+        try:
+            copy = reader.copy()
+        except (TornError, UnreadableError) as error:
+            if isinstance(error, UnreadableError) and not last and torn + 1 == tries:
+                raise
+            last, torn, why = None, torn + 1, str(error)
+            continue
+        if last is not None and not last.lock and not copy.lock and last == copy:
+            return copy
+        last = copy
+    lists = f", {torn} of them torn ({why})" if torn else ""
+    raise UnstableError(f"no two of {tries} copies agree{lists}")
+
+
+def sample_of(state: KernelState, judge: StateJudge, moment: str) -> dict[str, Any]:
+    """Return what is kept of a state at a moment."""
+    memory, verdicts = memory_of(state), judge.verdicts(state)
+    of = {kind: [v.clause for v in verdicts.values() if v.verdict == kind]
+          for kind in (KNOWN, BROKEN)}  # fmt: skip
+    return {
+        "time": moment, "kernel": state.release, "rest": state.rest.value,
+        "percpu_kb": memory.percpu_kb, "used_kb": memory.used // 1024,
+        "empty_kb": memory.empty // 1024, "above_high_kb": memory.above_high // 1024,
+        "stranded_kb": memory.stranded // 1024, "float": memory.float_pages,
+        "chunks": len(state.chunks), **of,
+    }  # fmt: skip
+
+
+def watch(
+    reader: Reader,
+    decode: Callable[[Copy], KernelState],
+    every: float,
+    keep: Path | None,
+    *,
+    count: int | None = None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Iterator[dict[str, Any]]:
+    """Yield a sample every so many seconds, each appended to a file as it is taken.
+
+    count: how many, without end unless given. Raises InputError if the file cannot be written.
+    """
+    judge = StateJudge()
+    taken = 0
+    while count is None or taken < count:
+        if taken:
+            sleep(every)
+        taken += 1
+        moment = datetime.now(UTC).isoformat(timespec="seconds")
+        try:
+            sample = sample_of(decode(stable_copy(reader)), judge, moment)
+        except (UnstableError, UnreadableError) as error:
+            sample = {"time": moment, "unstable": str(error)}
+        if keep is not None:
+            append(keep, sample)
+        yield sample
+
+
+def append(path: Path, sample: Sample) -> None:
+    """Append a sample to a file as one line, on disk before the next is taken."""
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(sample) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise InputError(path, None, f"a file that can be written ({error.strerror})") from None
+
+
+def is_samples(text: str) -> bool:
+    """Return whether a text begins as samples do."""
+    return text.startswith('{"time": ')
+
+
+def read_samples(path: Path) -> list[Sample]:
+    """Return the samples of a file. Raises InputError with the line of what is none.
+
+    A last line that is not whole, as a machine that stops leaves it, is left out.
+    """
+    samples: list[Sample] = []
+    lines = read_text(path).split("\n")
+    for number, line in enumerate(lines, 1):
+        try:
+            sample = read_json(line) if line else None
+            whole = sample is None or "unstable" in sample or all(n in sample for n in _SHOWN)
+        except (ValueError, TypeError):
+            whole = False
+        if whole and sample is not None:
+            samples.append(sample)
+        elif not whole and number < len(lines):
+            raise InputError(path, number, "a sample, as --every writes it", line)
+    return samples
+
+
+def changes(before: Sample | None, now: Sample) -> str:
+    """Return what has changed from one sample to the next, in words; empty: nothing."""
+    if "unstable" in now:
+        return f"unstable: {now['unstable']}"
+    if before is None or "unstable" in before:
+        listed = ", ".join(f"{name} {now[name]}" for name in _SHOWN)
+        return f"{listed}; {now['rest']}{_clauses(now)}"
+    parts = [f"{name} {before[name]} -> {now[name]}" for name in _SHOWN
+             if before[name] != now[name]]  # fmt: skip
+    for kind in (KNOWN, BROKEN):
+        parts += [f"{clause} {kind}" for clause in now[kind] if clause not in before[kind]]
+        parts += [f"{clause} holds again" for clause in before[kind] if clause not in now[kind]]
+    return ", ".join(parts)
+
+
+def _clauses(sample: Sample) -> str:
+    return "".join(f"; {kind} {', '.join(sample[kind])}" for kind in (KNOWN, BROKEN)
+                   if sample[kind])  # fmt: skip
+
+
+def samples_svg(samples: Sequence[Sample], title: str) -> str:
+    """Return memory over time, and below it what is stranded."""
+    stable = [sample for sample in samples if "unstable" not in sample]
+    if not stable:
+        return chart_svg(title, [], ["no sample was stable"])
+    start = datetime.fromisoformat(stable[0]["time"])
+    at = [(datetime.fromisoformat(sample["time"]) - start).total_seconds() for sample in stable]
+
+    def series(name: str, field: str, colour: str) -> Series:
+        points = [(second, float(sample[field])) for second, sample in zip(at, stable, strict=True)]
+        return Series(name, points, Style(colour), dotted=len(points) < 60)
+
+    left_out = len(samples) - len(stable)
+    notes = [f"{left_out} unstable samples are left out"] if left_out else []
+    return chart_svg(
+        title,
+        [
+            Panel("percpu memory", "seconds", "kB", [
+                series("Percpu", "percpu_kb", "#0072b2"),
+                series("used by areas", "used_kb", "#009e73"),
+                series("empty, in the float", "empty_kb", "#e69f00"),
+            ]),
+            Panel("empty pages of isolated chunks", "seconds", "kB", [
+                series("stranded", "stranded_kb", "#b5452c"),
+            ]),
+        ],
+        notes,
+    )  # fmt: skip

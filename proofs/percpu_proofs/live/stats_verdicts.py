@@ -1,0 +1,203 @@
+"""What the text of percpu_stats determines: the clauses that it can break, and who keeps memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from percpu_proofs.live.stats_text import ChunkStats, PercpuStats
+from percpu_proofs.live.verdicts import BROKEN, HOLDS, KNOWN, NOT_ASKED, NOTHING, Verdict
+from percpu_proofs.runs import counted
+from percpu_spec.catalogue import clauses
+from percpu_spec.geometry import PAGE_SIZES
+from percpu_spec.releases import RELEASES
+
+NOT_DETERMINED = (
+    "which pages of a chunk are populated, and so what Percpu of /proc/meminfo counts",
+    "which page each area pins",
+    "who holds an area",
+    "on which list a chunk is, but for sidelined and to_depopulate",
+    "the hints of pages: HINT-2 to HINT-4, HINT-7, HINT-8",
+    "the maps: MAP-1 to MAP-5, POP-1 to POP-3",
+    "how many CPUs and units there are",
+    "the kernel's release",
+    "whether work was pending: BAL-2 and RCL-3 are judged as if the allocator was at rest",
+)
+UNTOLD = "percpu_stats does not tell it"
+
+
+def stats_verdicts(stats: PercpuStats) -> dict[str, Verdict]:
+    """Return the verdict of every clause; what is broken on all releases with it is known."""
+    asked = {
+        "FLT-1": _float, "BAL-2": _free_chunks, "RCL-3": _stranded, "STAT-1": _counts,
+        "HINT-1": _overclaimed, "HINT-5": _behind,
+    }  # fmt: skip
+    verdicts = {}
+    for clause in clauses():
+        if clause not in asked:
+            verdicts[clause] = Verdict(clause, NOT_ASKED, (), UNTOLD)
+            continue
+        found = tuple(asked[clause](stats))
+        releases = [one.releases for one in RELEASES if clause in one.breaks]
+        if found and releases:
+            where = f"known on {releases[0].split()[0]} to {RELEASES[-1].releases}"
+            verdicts[clause] = Verdict(clause, KNOWN, found, where)
+        elif found:
+            verdicts[clause] = Verdict(clause, BROKEN, found)
+        elif clause == "HINT-5" and _may_be_behind(stats):
+            chunks = ", ".join(map(str, _may_be_behind(stats)))
+            reason = f"whether the longest run lies in one page is not told (chunk {chunks})"
+            verdicts[clause] = Verdict(clause, NOT_ASKED, (), reason)
+        elif _is_there(clause, stats):
+            verdicts[clause] = Verdict(clause, HOLDS)
+        else:
+            verdicts[clause] = Verdict(clause, NOT_ASKED, (), NOTHING)
+    return verdicts
+
+
+def _listed(stats: PercpuStats) -> list[ChunkStats]:
+    return [chunk for chunk in stats.chunks if chunk.role != "reserved"]
+
+
+def floats(stats: PercpuStats) -> list[int]:
+    """Return the sum of the chunks' empty populated pages for each type, isolated ones left out."""
+    return [
+        sum(c.rows["empty_pop_pages"] for c in _listed(stats)
+            if not c.isolated and c.chunk_type == kind)
+        for kind in range(stats.types)
+    ]  # fmt: skip
+
+
+def stranded(stats: PercpuStats) -> int:
+    """Return the empty populated pages of a unit that isolated chunks keep, which no float counts.
+    """
+    return sum(c.rows["empty_pop_pages"] for c in stats.chunks if c.isolated)
+
+
+def _float(stats: PercpuStats) -> Iterator[str]:
+    printed, sums = stats.counters["empty_pop_pages"], floats(stats)
+    if printed not in (sum(sums), sums[0]):  # some 5.10.y print the first type's alone
+        yield f"empty_pop_pages {printed}, the chunks' sum to {sum(sums)} pages"
+
+
+def _fully_free(stats: PercpuStats) -> list[ChunkStats]:
+    return [c for c in _listed(stats)
+            if c.role != "first" and c.rows["free_bytes"] == stats.unit]  # fmt: skip
+
+
+def _free_chunks(stats: PercpuStats) -> Iterator[str]:
+    for kind in range(stats.types):
+        free = [chunk for chunk in _fully_free(stats) if chunk.chunk_type == kind]
+        if len(free) > 1:
+            of = f" of type {kind}" if stats.types > 1 else ""
+            yield f"{len(free)} fully free chunks{of}, if no work was pending"
+
+
+def _stranded(stats: PercpuStats) -> Iterator[str]:
+    for chunk in _listed(stats):
+        pages = chunk.rows["empty_pop_pages"]
+        if chunk.role == "to_depopulate":
+            yield f"chunk {chunk.number} waits on to_depopulate, if no work was pending"
+        elif chunk.isolated and pages:
+            yield f"chunk {chunk.number} is sidelined and keeps {counted(pages, 'empty page')}"
+
+
+def _counts(stats: PercpuStats) -> Iterator[str]:
+    rows = stats.counters
+    lives = sum(chunk.rows["nr_alloc"] for chunk in stats.chunks)
+    current = rows["nr_cur_alloc"]
+    if not current == rows["nr_alloc"] - rows["nr_dealloc"] == lives:
+        made = rows["nr_alloc"] - rows["nr_dealloc"]
+        yield f"nr_cur_alloc {current}, made less freed {made}, areas of the chunks {lives}"
+    if rows["nr_chunks"] != len(_listed(stats)):
+        yield f"nr_chunks {rows['nr_chunks']}, {len(_listed(stats))} are listed"
+    for name in ("alloc", "chunks"):
+        now, most = rows[f"nr_cur_{name}" if name == "alloc" else "nr_chunks"], f"nr_max_{name}"
+        if rows.get(most, now) < now:
+            yield f"{most} {rows[most]}, below the present {now}"
+
+
+def _overclaimed(stats: PercpuStats) -> Iterator[str]:
+    for chunk in stats.chunks:
+        contig = chunk.rows["contig_bytes"]
+        if contig > chunk.longest:
+            yield f"chunk {chunk.number}: contig_bytes {contig}, longest run {chunk.longest} bytes"
+
+
+def _behind(stats: PercpuStats) -> Iterator[str]:
+    """HINT-5 as far as it is determined: a chunk is behind by a page of the largest that fits."""
+    page = max(stats.pages, default=max(PAGE_SIZES))
+    for chunk in stats.chunks:
+        short = chunk.longest - chunk.rows["contig_bytes"]
+        if short >= page:
+            yield f"chunk {chunk.number}: contig_bytes is {short} short of its longest run"
+
+
+def _may_be_behind(stats: PercpuStats) -> list[int]:
+    """Return the chunks of which it is not determined: a run that fits in a page may lie in one."""
+    page = max(stats.pages, default=max(PAGE_SIZES))
+    least = min(stats.pages, default=min(PAGE_SIZES))
+    return [
+        chunk.number for chunk in stats.chunks
+        if (short := chunk.longest - chunk.rows["contig_bytes"]) > 0
+        and (chunk.longest <= page or short >= least)
+    ]  # fmt: skip
+
+
+def _is_there(clause: str, stats: PercpuStats) -> bool:
+    """Return whether the situation of a clause is there."""
+    if clause == "RCL-3":
+        return any(chunk.isolated for chunk in stats.chunks)
+    if clause == "BAL-2":
+        return bool(_fully_free(stats))
+    if clause == "FLT-1":
+        return any(floats(stats))
+    if clause == "HINT-5":
+        return any(chunk.rows["max_frag"] for chunk in stats.chunks)
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class StatsRow:
+    """One chunk: bytes of one unit, and what keeps its memory."""
+
+    chunk: int
+    role: str
+    type: int
+    areas: int
+    empty_pages: int
+    used_bytes: int
+    free_bytes: int
+    advertises: int
+    longest: int
+    note: str
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the row with plain values."""
+        return asdict(self)
+
+
+def stats_rows(stats: PercpuStats) -> Iterator[StatsRow]:
+    """Yield a row a chunk, in the order of the text."""
+    for chunk in stats.chunks:
+        rows = chunk.rows
+        yield StatsRow(
+            chunk.number, chunk.role, chunk.chunk_type, rows["nr_alloc"], rows["empty_pop_pages"],
+            stats.used(chunk), rows["free_bytes"], rows["contig_bytes"], chunk.longest,
+            _note(stats, chunk),
+        )  # fmt: skip
+
+
+def _note(stats: PercpuStats, chunk: ChunkStats) -> str:
+    """Return what keeps a chunk's memory."""
+    areas, empty = chunk.rows["nr_alloc"], chunk.rows["empty_pop_pages"]
+    if chunk.role in ("first", "reserved"):
+        return ""
+    if chunk.isolated and empty:
+        return f"{counted(empty, 'empty page')} stranded"
+    if not areas:
+        return "fully free"
+    if not empty and chunk.rows["free_bytes"] > stats.unit // 2:
+        return f"no empty page: {counted(areas, 'area')} pin what is populated"
+    return ""

@@ -1,0 +1,189 @@
+"""The kernel's structures by name: single values out of its memory.
+
+What differs from release to release is a name here; where members are comes from the memory's
+types.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from percpu_proofs.live.kernel_memory import KernelMemory, UnreadableError
+
+DIFFERS: Final = (
+    "the kernel's structures are not those that this reader knows (5.10 to the newest mainline): "
+    "a vendor has changed them, or the debug information is of another build"
+)
+_WIDTHS: Final = {
+    "pcpu_nr_populated": 8, "pcpu_chunk_struct_size": 8, "pcpu_base_addr": 8,
+    "pcpu_chunk_lists": 8, "pcpu_slot": 8, "pcpu_first_chunk": 8, "pcpu_reserved_chunk": 8,
+    "pcpu_async_enabled": 1, "pcpu_atomic_alloc_failed": 1,
+}  # fmt: skip
+"""Bytes of the variables that are no int: BTF has no types of variables before 6.13 or so."""
+_LONGEST_NAME = 256
+_MOST_DEEP = 64  # of a tree of folders
+
+
+class Structures:
+    """Reads single values; raises UnreadableError for what is not there, or makes no sense."""
+
+    def __init__(self, memory: KernelMemory) -> None:
+        self.memory = memory
+        self._offsets: dict[tuple[str, str], int | None] = {}
+
+    def value(self, name: str) -> int:
+        """Return the value of a variable."""
+        address = self.memory.symbol(name)
+        if address is None:
+            raise UnreadableError(f"the kernel has no variable {name}", DIFFERS)
+        return self.number(address, _WIDTHS.get(name, 4), signed=name not in _WIDTHS)
+
+    def optional(self, name: str) -> int | None:
+        """Return the value of a variable, None if there is none or it cannot be read."""
+        try:
+            return self.value(name)
+        except UnreadableError:
+            return None
+
+    def address(self, name: str) -> int:
+        """Return the address of a variable."""
+        address = self.memory.symbol(name)
+        if address is None:
+            raise UnreadableError(f"the kernel has no variable {name}", DIFFERS)
+        return address
+
+    def number(self, address: int, width: int, *, signed: bool = False) -> int:
+        """Return the number of `width` bytes at an address."""
+        return int.from_bytes(self.memory.read(address, width), "little", signed=signed)
+
+    def pointer(self, address: int) -> int:
+        """Return the pointer at an address."""
+        return self.number(address, 8)
+
+    def has(self, struct: str, member: str) -> bool:
+        """Return whether a struct has a member of that name."""
+        return self._offset(struct, member) is not None
+
+    def offset(self, struct: str, *members: str) -> int:
+        """Return where the first member of these that there is begins: they are one by many names.
+        """
+        for member in members:
+            found = self._offset(struct, member)
+            if found is not None:
+                return found
+        raise UnreadableError(f"struct {struct} has no member {' or '.join(members)}", DIFFERS)
+
+    def _offset(self, struct: str, member: str) -> int | None:
+        key = struct, member
+        if key not in self._offsets:
+            self._offsets[key] = self.memory.offset(struct, member)
+        return self._offsets[key]
+
+    def text(self, address: int, most: int = _LONGEST_NAME) -> str:
+        """Return the text at an address, up to its NUL."""
+        found = bytearray()
+        while len(found) < most:
+            byte = self.memory.read(address + len(found), 1)
+            if byte == b"\0":
+                break
+            found += byte
+        return found.decode("utf-8", "replace")
+
+    def release(self) -> str:
+        """Return the kernel's release."""
+        at = self.address("init_uts_ns")
+        at += self.offset("uts_namespace", "name") + self.offset("new_utsname", "release")
+        return self.text(at, 65)
+
+    def possible_cpus(self) -> int:
+        """Return how many CPUs there may be: each has a unit."""
+        mask = self.address("__cpu_possible_mask")
+        ids = self.optional("nr_cpu_ids") or self.value("pcpu_nr_units")
+        if not 0 < ids <= 1 << 16:
+            raise UnreadableError(f"nr_cpu_ids is {ids}", DIFFERS)
+        words = (self.pointer(mask + 8 * word) for word in range(-(-ids // 64)))
+        return sum(word.bit_count() for word in words)
+
+    def lock_value(self) -> int:
+        """Return pcpu_lock's raw value: 0 where it is free. With PREEMPT_RT it is an rt_mutex."""
+        at = self.address("pcpu_lock")
+        if self.has("spinlock", "lock"):
+            at += self.offset("spinlock", "lock") + self.offset("rt_mutex_base", "owner")
+            return self.pointer(at) & ~1
+        return self.number(at, 4)
+
+    def mutex_owner(self) -> int:
+        """Return the task that holds pcpu_alloc_mutex, as an address; 0: it is free."""
+        at = self.address("pcpu_alloc_mutex")
+        if self.has("mutex", "rtmutex"):  # PREEMPT_RT
+            at += self.offset("mutex", "rtmutex") + self.offset("rt_mutex_base", "owner")
+            return self.pointer(at) & ~1
+        return self.pointer(at + self.offset("mutex", "owner")) & ~7
+
+    def mutex_waited_for(self) -> bool:
+        """Return whether somebody waits for pcpu_alloc_mutex."""
+        at = self.address("pcpu_alloc_mutex")
+        if self.has("mutex", "rtmutex"):
+            at += self.offset("mutex", "rtmutex")
+            return self.pointer(at + self.offset("rt_mutex_base", "waiters")) != 0
+        if self.has("mutex", "first_waiter"):  # in the place of a list
+            return self.pointer(at + self.offset("mutex", "first_waiter")) != 0
+        at += self.offset("mutex", "wait_list")
+        return self.pointer(at) != at
+
+    def work_pending(self) -> bool:
+        """Return whether the balance work is asked for and has not begun."""
+        at = self.address("pcpu_balance_work") + self.offset("work_struct", "data")
+        return bool(self.pointer(at) & 1)
+
+    def work_running(self) -> bool | None:
+        """Return whether a worker of some pool runs the balance work; None if that is unreadable.
+        """
+        work = self.address("pcpu_balance_work")
+        try:
+            return any(current == work for pool in self._pools() for current in self._busy(pool))
+        except UnreadableError:
+            return None
+
+    def _pools(self) -> Iterator[int]:
+        """Yield the addresses of the worker pools, which an xarray keeps."""
+        root = self.address("worker_pool_idr") + self.offset("idr", "idr_rt")
+        todo = [self.pointer(root + self.offset("xarray", "xa_head"))]
+        slots = self.offset("xa_node", "slots")
+        count = (self.offset("xa_node", "marks", "tags") - slots) // 8
+        visited = 0
+        while todo and visited < 4096:
+            entry = todo.pop()
+            visited += 1
+            if entry & 3 == 2 and entry > 4096:  # a node
+                node = entry - 2
+                raw = self.memory.read(node + slots, 8 * count)
+                todo += filter(None, (
+                    int.from_bytes(raw[at : at + 8], "little") for at in range(0, len(raw), 8)
+                ))  # fmt: skip
+            elif entry and not entry & 3:
+                yield entry
+
+    def _busy(self, pool: int) -> Iterator[int]:
+        """Yield what each busy worker of a pool is running, as an address."""
+        heads = pool + self.offset("worker_pool", "busy_hash")
+        entry = self.offset("worker", "hentry")
+        current = self.offset("worker", "current_work")
+        raw = self.memory.read(heads, 64 * 8)
+        for at in range(0, len(raw), 8):
+            node = int.from_bytes(raw[at : at + 8], "little")
+            for _ in range(4096):
+                if not node:
+                    break
+                yield self.pointer(node - entry + current)
+                node = self.pointer(node)
+
+    def task_name(self, task: int) -> str:
+        """Return a task as name[pid]; as its address where it cannot be read."""
+        try:
+            name = self.text(task + self.offset("task_struct", "comm"), 16)
+            pid = self.number(task + self.offset("task_struct", "pid"), 4)
+        except UnreadableError:
+            return f"task at {task:#x}"
+        return f"{name}[{pid}]"

@@ -1,0 +1,124 @@
+"""What the clauses say of a kernel's state: each holds, is known of its release, is broken, or is
+not asked.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from percpu_contracts.history import History
+from percpu_contracts.registry import RECORDED, STATES, Scope, When, asked, statements
+from percpu_contracts.situations import SITUATIONS
+from percpu_contracts.whole_state import WholeState
+from percpu_proofs.live.kernel_state import KernelState
+from percpu_proofs.live.standing import waiting
+from percpu_reference.variants import SINCE, variant_class
+from percpu_spec.catalogue import clauses
+from percpu_spec.definitions import Listing
+from percpu_spec.releases import RELEASES
+
+HOLDS, KNOWN, BROKEN, NOT_ASKED = "holds", "known", "broken", "not asked"
+NOTHING = "nothing to judge"
+NO_BOUNDS = "the text has no boundary bits"
+NO_OPERATION = "speaks of operations; a state shows none"
+
+_HISTORIC = frozenset({"RCL-2"})
+"""Clauses whose situation is one of a history: they are asked of every state all the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One clause's verdict: what was found wrong, and why it is known or was not asked."""
+
+    clause: str
+    verdict: str
+    found: tuple[str, ...] = ()
+    reason: str = ""
+
+
+class StateJudge:
+    """Judges states of one kernel, one after the other: what has not changed costs little."""
+
+    def __init__(self) -> None:
+        self._whole = WholeState({"HINT-6": ""})
+
+    def verdicts(self, state: KernelState) -> dict[str, Verdict]:
+        """Return the verdict of every clause, in the catalogue's order.
+
+        Those on a torn state are hints: what they read may have changed meanwhile.
+        """
+        waits = waiting(state.standing, state.signs)
+        found: dict[str, list[str]] = defaultdict(list)
+        for clause, wrong in self._found(state, waits):
+            found[clause].append(wrong)
+        known = variant_class(state.variant).EXPECTED if state.variant else {}
+        releases = _releases(state.variant)
+        listing = Listing(state.snapshot)
+        reasons = _not_asked(state, waits)
+        verdicts = {}
+        for clause in clauses():
+            messages = tuple(found[clause])
+            if messages and clause in known:
+                by = f"known on {releases}: {known[clause]}"
+                verdicts[clause] = Verdict(clause, KNOWN, messages, by)
+            elif messages:
+                verdicts[clause] = Verdict(clause, BROKEN, messages)
+            elif clause in reasons:
+                verdicts[clause] = Verdict(clause, NOT_ASKED, (), reasons[clause])
+            elif clause in _HISTORIC or SITUATIONS[clause](listing, History()):
+                verdicts[clause] = Verdict(clause, HOLDS)
+            else:
+                verdicts[clause] = Verdict(clause, NOT_ASKED, (), NOTHING)
+        return verdicts
+
+    def _found(self, state: KernelState, waits: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+        """Yield (clause, what is wrong), with the chunk's number."""
+        snapshot, geometry = state.snapshot, state.snapshot.geometry
+        for chunk, name in state.names.items():
+            for clause, wrong in self._whole.broken_by(chunk, geometry, "POP-1" not in waits):
+                if clause != "MAP-3" or chunk.has_bounds:
+                    yield clause, f"chunk {name}: {wrong.removeprefix('chunk: ')}"
+        listing = Listing(snapshot)
+        moments = When.ALWAYS, When.ISOLATED, When.QUIESCENT
+        for clause, predicate in asked(Scope.ALLOCATOR, *moments, without=set(waits)):
+            wrong = predicate(listing)
+            if wrong is not None and not (clause == "FLT-1" and _may_be_held(listing, waits)):
+                yield clause, wrong
+
+
+def _may_be_held(listing: Listing, waits: Mapping[str, str]) -> bool:
+    """Return whether a chunk that a step holds off the lists may account for what the float has.
+
+    That is so while the mutex is held: chunks that the work destroys are on a list of its own until
+    their pages are gone, and count. Then their pages are missing among the populated ones too.
+    """
+    if "POP-3" not in waits:
+        return False
+    floats = sum(listing.float_of(kind) for kind in range(listing.chunk_types))
+    counted = sum(c.nr_empty_pop_pages for c in listing.live if not c.isolated)
+    populated = [p for c, p in asked(Scope.ALLOCATOR, When.ALWAYS) if c == "POP-3"]
+    return floats > counted and any(predicate(listing) for predicate in populated)
+
+
+def _not_asked(state: KernelState, waits: Mapping[str, str]) -> dict[str, str]:
+    """Return why some clauses are not asked of a state."""
+    reasons = dict.fromkeys(RECORDED.not_asked(), NO_OPERATION)
+    in_step = {s.clause for s in statements() if s.scope in STATES}
+    reasons |= {clause: reason for clause, reason in waits.items() if clause in in_step}
+    if not all(chunk.has_bounds for chunk in state.snapshot.chunks()):
+        reasons["MAP-3"] = NO_BOUNDS
+    inapplicable = variant_class(state.variant).NOT_APPLICABLE if state.variant else {}
+    reasons |= {"HINT-6": "asked of reference only", **inapplicable}
+    return reasons
+
+
+def _releases(variant: str) -> str:
+    """Return the releases that a variant stands for, in words."""
+    listed = next((one.releases for one in RELEASES if one.variant == variant), "")
+    if listed or variant not in SINCE:
+        return listed
+    first = SINCE[variant]
+    major, behind = min(since for since in SINCE.values() if since > first)
+    return f"{first[0]}.{first[1]} to {major}.{behind - 1}"

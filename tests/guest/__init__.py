@@ -1,0 +1,1 @@
+"""An emulated machine with a kernel of Debian's, for the slow test of cores and of live state."""
