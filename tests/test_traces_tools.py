@@ -216,6 +216,16 @@ def test_a_given_state_is_placed_by_what_is_in_use(run: Sequence, tmp_path: Path
         conform_trace(folder, state=other)
 
 
+@pytest.mark.parametrize("log", [None, "[9] Linux version 6.12.117 (x)\n[9] eth0: up\n"])
+def test_a_state_tells_the_layout(log: str | None, run: Sequence, tmp_path: Path) -> None:
+    folder = write(tmp_path / "run", "perf.txt", perf(run.events), run, dmesg=False)
+    if log is not None:
+        (folder / "dmesg.txt").write_text(log)  # that of boot was overwritten
+    report = conform_trace(folder)
+    assert report.ok and report.kernel == "6.12.117"
+    assert report.placed == report.allocations > 250
+
+
 # losses
 
 

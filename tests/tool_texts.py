@@ -118,8 +118,10 @@ def _chunk(model: Allocator, chunk: Chunk, slot: int, pos: int) -> list[str]:
 
 def state_text(model: Allocator, variant: str = "linux_6_12") -> str:
     """Return the model's state as the text of a kernel's."""
+    assert model.reserved_chunk is not None
     lines = [
         f"kernel {RELEASES[variant]}",
+        f"pcpu_base_addr={model.reserved_chunk.base_addr - STATIC:x}",
         f"pcpu_nr_slots={model.nr_slots}",
         f"pcpu_free_slot={model.free_slot}",
         f"pcpu_sidelined_slot={model.sidelined_slot}",
@@ -133,7 +135,6 @@ def state_text(model: Allocator, variant: str = "linux_6_12") -> str:
         f"pcpu_atomic_alloc_failed={model.atomic_alloc_failed:d}",
         f"pcpu_async_enabled={model.async_enabled:d}",
     ]
-    assert model.reserved_chunk is not None
     lines += ["reserved:", *_chunk(model, model.reserved_chunk, -1, 0)]
     for head in model.chunk_lists:
         for pos, chunk in enumerate(head):

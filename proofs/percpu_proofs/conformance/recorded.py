@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from percpu_proofs.conformance.addresses import addressed
 from percpu_proofs.conformance.compare import Difference, counted, differences
 from percpu_proofs.conformance.replay import Replay
 from percpu_proofs.conformance.report import SHOWN, SnapshotReport
-from percpu_proofs.traces import read_snapshot
+from percpu_proofs.live.saved import read_state
 from percpu_proofs.traces.events import Event, Mark, TraceError
 from percpu_proofs.traces.reader import Run, Trace
 from percpu_proofs.traces.snapshot import Snapshot
@@ -34,6 +35,14 @@ def kernel_release(run: Run) -> str:
     if run.boot is None and not run.states:
         return ""
     raise TraceError(f"{run.boot}: expected a line 'Linux version ...' of the boot")
+
+
+def with_sizes(run: Run) -> Run:
+    """Return a run whose layout a recorded state tells, where no boot messages do."""
+    if run.sizes is not None or not run.states:
+        return run
+    phase = run.given or next(iter(run.states))
+    return replace(run, sizes=read_state(run.states[phase]).snapshot.geometry)
 
 
 def state_at(run: Run, phase: str, events: Sequence[Event], index: int) -> Snapshot:

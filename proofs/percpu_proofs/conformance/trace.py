@@ -19,6 +19,7 @@ from percpu_proofs.conformance.recorded import (
     next_state,
     phase_begun,
     types_of_chunks,
+    with_sizes,
 )
 from percpu_proofs.conformance.replay import Replay
 from percpu_proofs.conformance.report import (
@@ -80,7 +81,7 @@ def conform_trace(
     be read whole, UnknownVariantError for a name that no variant has.
     """
     began = time.perf_counter()
-    run = with_marks(read_run(Path(path), boot, told, state))
+    run = with_marks(with_sizes(read_run(Path(path), boot, told, state)))
     release = kernel_release(run)
     variant = variant or (of_release(release) if release else None) or DEFAULT
     allocator = variant if isinstance(variant, type) else variant_class(variant)

@@ -13,7 +13,7 @@ from percpu_proofs.traces.dialects import looks_like_text
 from percpu_proofs.traces.events import Alloc, Event, Lost, TraceError, problem
 from percpu_proofs.traces.fields import FORMS
 from percpu_proofs.traces.jsonl import is_bpftrace_json, read_jsonl, unpacked
-from percpu_proofs.traces.layout import read_layout
+from percpu_proofs.traces.layout import has_layout, read_layout
 from percpu_proofs.traces.losses import between_losses, with_first_chunk
 from percpu_proofs.traces.probes import check_probes
 from percpu_proofs.traces.source import lines_of
@@ -47,7 +47,7 @@ class Run:
 
     name: str
     trace: Trace
-    sizes: Geometry | None  # None: no boot messages
+    sizes: Geometry | None  # None: no boot messages tell them
     boot: Path | None  # the boot messages
     states: dict[str, Path]
     given: str | None = None  # the phase of a state that was given beside the run
@@ -110,7 +110,7 @@ def read_run(
     they leave open; `state` is a state taken at any moment of the trace, as a rule its beginning.
     Where the trace's own statistics tell of lost events it has an event Lost.
 
-    Raises TraceError if the trace is missing, or boot messages have no layout.
+    Raises TraceError if the trace is missing, or where boot messages and states have no layout.
     """
     folder, trace_path = (path, _first(path, _TRACES)) if path.is_dir() else (path.parent, path)
     if trace_path is None or not trace_path.exists():
@@ -132,7 +132,9 @@ def read_run(
         given = state.name.split(".")[0]
         states[given] = state
     name = path.name if path.is_dir() else f"{folder.name}/{path.name}"
-    sizes = read_layout(boot, told).geometry if boot is not None else None
+    sizes = None
+    if boot is not None and (not states or has_layout(boot)):
+        sizes = read_layout(boot, told).geometry
     return Run(name, trace, sizes, boot, states, given)
 
 
