@@ -226,6 +226,20 @@ def test_a_state_tells_the_layout(log: str | None, run: Sequence, tmp_path: Path
     assert report.placed == report.allocations > 250
 
 
+@pytest.mark.parametrize(
+    ("line", "start"),
+    [
+        ("work=idle", "before1"), ("work=pending", "before1"), ("work=running", "one"),
+        ("pcpu_lock=1", "one"), ("mutex_owner=kworker/0:1[51]", "one"),
+    ],
+)  # fmt: skip
+def test_a_replay_begins_at_rest(line: str, start: str, run: Sequence, tmp_path: Path) -> None:
+    folder = write(tmp_path / "run", "trace.txt", tracefs(run.events), run)
+    state = folder / "state" / "before1.txt"
+    state.write_text(state.read_text().replace("reserved:\n", f"{line}\nreserved:\n"))
+    assert conform_trace(folder).start == f"the recorded state {start}"
+
+
 # losses
 
 

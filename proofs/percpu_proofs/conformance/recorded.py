@@ -79,8 +79,20 @@ def next_state(run: Run, trace: Trace, index: int) -> tuple[int, Snapshot] | Non
     for later in range(index, len(trace.events)):
         phase = phase_begun(trace.events[later])
         if phase in run.states and not torn(trace, later):
-            return later + 1, state_at(run, phase, trace.events, later)
+            state = state_at(run, phase, trace.events, later)
+            if is_at_rest(state):
+                return later + 1, state
     return None
+
+
+def is_at_rest(state: Snapshot) -> bool:
+    """Return whether a state shows no operation under way: no lock held, no balance work running.
+
+    A state that does not tell is taken to be at rest.
+    """
+    told = state.globals
+    free = not int(told.get("pcpu_lock", "0"), 16) and told.get("mutex_owner", "free") == "free"
+    return free and "running" not in told.get("work", "idle").split(",")
 
 
 def compared(run: Run, phase: str, replay: Replay, index: int) -> SnapshotReport:
@@ -90,7 +102,7 @@ def compared(run: Run, phase: str, replay: Replay, index: int) -> SnapshotReport
     probed = replay.plan.probed_from < len(replay.events)
     return SnapshotReport(
         phase=phase,
-        torn=torn(replay.plan.trace, index),
+        torn=torn(replay.plan.trace, index) or not is_at_rest(kernel),
         compared=True,
         differences=[_shown(difference) for difference in found[:SHOWN]],
         counts={what: n for what, n in counted(found).items() if n},

@@ -198,7 +198,9 @@ class _Comparison:
         out = self.out
         skipped = [index for part in self.alone for index in part]
         if not out.stretches:
-            out.start = "no state: none was recorded before these events, and they are not of boot"
+            which = "at rest " if self.run.states else ""
+            out.start = f"no state: none {which}was recorded before these events, and they are not "
+            out.start += "of boot"
         if not skipped or (not out.lost and out.stretches and skipped[-1] < self.offset):
             return  # events before the first state, which it vouches for
         out.partly = PartReport()
