@@ -14,7 +14,7 @@ from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from heapq import heapify, heappop, heappush
+from heapq import heapify, heappop, heappush, nsmallest
 from itertools import chain, islice, zip_longest
 from typing import NamedTuple
 
@@ -29,6 +29,8 @@ from percpu_reference.variants import Allocator
 SPACING = 1000  # events between kept states
 KEPT = 16  # states kept
 BUDGET = 500_000  # events replayed for one contradiction
+AGAIN = 4  # the part of it that is left for each further one, once one was not resolved
+QUEUE = 3000  # orders that wait to be tried; the budget is not enough for more
 START = 100  # and what it counts for to begin an attempt
 LATER = 30  # events after a contradiction whose requests may have begun before it
 WIDTH = 200  # the last moments that are moved
@@ -42,6 +44,7 @@ EARLIER = 24  # and what it costs if the one before made an earlier event imposs
 USELESS = 40  # or changed nothing
 AMONG = 8  # steps of others before one event behind which a moment is tried
 BEHIND = 2  # what that costs, in places
+NO_BOUND = 1 << 30
 CLOSE = (512, 128, 32, 8)  # events before a contradiction at which states are kept for it
 EASY = 8  # attempts before such states are made
 
@@ -109,6 +112,7 @@ class Search:
         self.replays = 0  # further replays that were needed
         self.attempts: list[Attempt] = []  # those for the last contradiction
         self.reported = -1
+        self.failed = False  # a contradiction was not resolved
 
     def run(self, model: Allocator, index: int = 0) -> Contradiction | None:
         """Replay from event `index` to the end; return what could not be explained, if anything."""
@@ -197,7 +201,8 @@ class Search:
         heapify(queue)
         tried: set[frozenset[tuple[Moment, int]]] = set()
         spent = 0
-        while queue and spent < BUDGET:
+        most = NO_BOUND  # what a further order may cost
+        while queue and spent < (BUDGET // AGAIN if self.failed else BUDGET):
             cost, _, moves = heappop(queue)
             order = self._moved(moves)
             key = frozenset(order.items())
@@ -219,13 +224,18 @@ class Search:
                 self.attempts.append(Attempt(moves, again))
                 cost += _cost(again, found)
                 moved = {move.moment for move in moves}
-                for rank, more in self._moves(other, again, WIDTH >> 2 * len(moves)):
+                width = WIDTH >> 2 * len(moves)
+                for rank, more in self._moves(other, again, width, most - cost):
                     if moved.isdisjoint(move.moment for move in more):
                         heappush(queue, (cost + rank, serial, (*moves, *more)))
                         serial += 1
+                if len(queue) > 2 * QUEUE:
+                    queue = nsmallest(QUEUE, queue)
+                    most = queue[-1][0]
                 continue
             self._adopt(moves, found, state)
             return other
+        self.failed = True
         return None
 
     def nearest(self, count: int) -> list[Attempt]:
@@ -266,9 +276,9 @@ class Search:
             self.kept.pop()
 
     def _moves(
-        self, replay: Replay, found: Contradiction, width: int = WIDTH
+        self, replay: Replay, found: Contradiction, width: int = WIDTH, most: int = NO_BOUND
     ) -> Iterator[tuple[int, tuple[Move, ...]]]:
-        """Yield other places for moments, each with its rank.
+        """Yield other places for moments, each with its rank, below `most`.
 
         Where steps of another operation were taken before the same event, the moment may lie
         behind any of them too: then these are placed there first.
@@ -276,15 +286,19 @@ class Search:
         steps: dict[int, list[Moment]] = {}
         for before, moment in replay.passed:
             steps.setdefault(before, []).append(moment)
-        for rank, move in self._single(replay, found, width):
+        for rank, move in self._single(replay, found, width, most):
+            if rank >= most:
+                continue
             yield rank, (move,)
+            if rank + BEHIND >= most:
+                continue
             others = [m for m in steps.get(move.before, ()) if m[:2] != move.moment[:2]]
             for number, other in enumerate(others[-AMONG:]):
                 behind = Move(other, move.before, min(move.before, other.at))
                 yield rank + BEHIND + number, (behind, move)
 
     def _single(
-        self, replay: Replay, found: Contradiction, width: int
+        self, replay: Replay, found: Contradiction, width: int, bound: int
     ) -> Iterator[tuple[int, Move]]:
         """Yield other places for single moments, each with its rank.
 
@@ -296,16 +310,18 @@ class Search:
         for moment, before in found.remedies:
             old = past[moment].before if moment in past else moment.at
             yield 0, Move(moment, before, min(before, old, moment.at))
-        yield from self._pending(replay, index)
+        yield from self._pending(replay, index, bound)
         ages: dict[tuple[str, int], int] = {}  # of operations, the last one first
         for choice in sorted(past.values(), key=_place)[: -width - 1 : -1]:
             age = ages.setdefault(choice.moment[:2], len(ages))
+            if age + choice.moment.nth >= bound:
+                continue
             most = OWN if age < (LAST if width == WIDTH else 1) else POSITIONS
             for number, move in enumerate(_others(choice, replay, index, most)):
                 distance = max(index - _place(choice._replace(before=move.before)), 0) // FAR
                 yield age + choice.moment.nth + 2 * number + distance, move
 
-    def _pending(self, replay: Replay, index: int) -> list[tuple[int, Move]]:
+    def _pending(self, replay: Replay, index: int, bound: int) -> list[tuple[int, Move]]:
         """Return earlier beginnings of the requests whose events come at or after an event.
 
         Each with its rank. Those of the event's own request come first.
@@ -317,6 +333,8 @@ class Search:
                 moment = Moment(actor.kind, actor.at, actor.nth)
                 places = islice(_before(replay, actor.since, index), POSITIONS)
                 for number, before in enumerate(places):
+                    if number >= bound:
+                        break
                     found.append((1 + number, Move(moment, before, min(before, actor.at))))
         for later in range(index, min(index + LATER, len(events))):
             if isinstance(events[later], ev.CreateChunk):
@@ -337,6 +355,8 @@ class Search:
             for number, before in enumerate(places):
                 rank = 2 + number.bit_length() if later == index else number + later - index
                 rank += FURTHER if moment.kind == "again" else 0
+                if rank >= bound:
+                    break
                 found.append((rank, Move(moment, before, before)))
         return found
 
