@@ -10,15 +10,17 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from random_traces import FIRST, Machine
-from tool_texts import Sequence, bpftrace, hashed, perf, trace_cmd, tracefs, write
+from tool_texts import GEOMETRY, Sequence, bpftrace, hashed, perf, trace_cmd, tracefs, write
 
 from percpu_proofs.cli import main
 from percpu_proofs.commands.source import Kind, kind_of
 from percpu_proofs.conformance import search
+from percpu_proofs.conformance.restore import restored
 from percpu_proofs.conformance.trace import conform_trace
-from percpu_proofs.traces import TraceError, read_trace
+from percpu_proofs.traces import TraceError, read_snapshot, read_trace
 from percpu_proofs.traces import events as ev
 from percpu_proofs.traces.losses import between_losses
+from percpu_reference.variants import variant_class
 
 PRINTED = (ev.Alloc, ev.Free, ev.Fail, ev.CreateChunk, ev.DestroyChunk)
 TOOLS: dict[str, Callable[[list[ev.Event]], str]] = {
@@ -243,6 +245,14 @@ def test_a_replay_begins_at_rest(line: str, start: str, run: Sequence, tmp_path:
     state = folder / "state" / "before1.txt"
     state.write_text(state.read_text().replace("reserved:\n", f"{line}\nreserved:\n"))
     assert conform_trace(folder).start == f"the recorded state {start}"
+
+
+def test_work_asked_for_in_a_state_is_pending(run: Sequence, tmp_path: Path) -> None:
+    for work in ("pending", "idle"):
+        path = tmp_path / f"{work}.txt"
+        path.write_text(run.states["one"].replace("reserved:\n", f"work={work}\nreserved:\n"))
+        model = restored(variant_class("linux_6_12"), read_snapshot(path, GEOMETRY))
+        assert model.work_pending == (work == "pending")
 
 
 # losses
