@@ -102,6 +102,19 @@ def test_a_recorded_folder_is_replayed(tmp_path: Path) -> None:
     assert CliRunner().invoke(main, ["run", str(folder)]).exit_code == 0
 
 
+BUSY = """
+stats=$TRACEFS/instances/percpu-spec/per_cpu/cpu0/stats
+case $4 in *before[12].txt) echo "entries: ${#4}$(cat "$stats" | wc -l)" >>"$stats" ;; esac"""
+
+
+def test_a_state_read_amid_events_is_read_again(tmp_path: Path) -> None:
+    run = Sequence(3).save("before1").go(5).save("after1")
+    instance = pretended(tmp_path / "tracing")
+    folder = recorded(tmp_path, run, SAVES + BUSY, *traced(tmp_path, instance, run))
+    saved = sorted(path.stem for path in (folder / "state").iterdir())
+    assert saved == ["after1", "before1", "before2", "before3"]
+
+
 def test_events_are_on_while_the_command_runs(tmp_path: Path) -> None:
     run = Sequence(1).save("before1")
     instance = pretended(tmp_path / "tracing", call_site=False)

@@ -17,7 +17,8 @@ from percpu_proofs.commands.source import Kind, kind_of
 from percpu_proofs.conformance import search
 from percpu_proofs.conformance.restore import restored
 from percpu_proofs.conformance.trace import conform_trace
-from percpu_proofs.traces import TraceError, read_snapshot, read_trace
+from percpu_proofs.conformance.unmarked import with_marks
+from percpu_proofs.traces import TraceError, read_run, read_snapshot, read_trace
 from percpu_proofs.traces import events as ev
 from percpu_proofs.traces.losses import between_losses
 from percpu_reference.variants import variant_class
@@ -245,6 +246,22 @@ def test_a_replay_begins_at_rest(line: str, start: str, run: Sequence, tmp_path:
     state = folder / "state" / "before1.txt"
     state.write_text(state.read_text().replace("reserved:\n", f"{line}\nreserved:\n"))
     assert conform_trace(folder).start == f"the recorded state {start}"
+
+
+def test_of_several_moments_the_outermost_is_a_states(tmp_path: Path) -> None:
+    """What came and went between two states leaves no trace in them."""
+    run = Sequence(6).go(40)
+    run.events.clear()
+    run.save("before1", mark=False)
+    area = run.model.alloc(64, 8)
+    assert area is not None
+    run.model.free(area)
+    run.save("after1", mark=False)
+    folder = write(tmp_path / "run", "trace.txt", tracefs(run.events), run)
+    events = with_marks(read_run(folder)).trace.events
+    told = [event.text if isinstance(event, ev.Mark) else type(event) for event in events]
+    assert told == ["snap:before1:begin", "snap:before1:end", ev.Alloc, ev.Free,
+                    "snap:after1:begin", "snap:after1:end"]  # fmt: skip
 
 
 def test_work_asked_for_in_a_state_is_pending(run: Sequence, tmp_path: Path) -> None:
