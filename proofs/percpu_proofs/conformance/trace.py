@@ -54,6 +54,7 @@ _INPUTS = (
     "when balance work ran, as far as events show it",
     "populations and creations that failed",
 )
+TAIL = 100  # events before a loss that operations may have overtaken whose events are lost
 _TYPE_INPUT = "the type of chunk that each request asked for, from the chunk that it got"
 
 
@@ -151,8 +152,7 @@ class _Comparison:
         begin = 0
         for start, end in between_losses(trace.events):
             self.alone.append(range(begin, start))
-            self._stretch(start, end)
-            begin = end
+            begin = self._stretch(start, end)
         self.alone.append(range(begin, len(trace.events)))
         self._check_alone()
         out.skipped = _count(trace, Alloc | Free) - out.frees - out.allocations
@@ -166,16 +166,25 @@ class _Comparison:
             self.progress(len(trace.events), len(trace.events))
         return out
 
-    def _stretch(self, start: int, end: int) -> None:
-        """Compare the events [start, end), of which none is missing, from the first state on."""
+    def _stretch(self, start: int, end: int) -> int:
+        """Compare the events [start, end), of which none is missing, from the first state on.
+
+        Return where that ended: before a loss earlier, at an event that lost ones may explain.
+        """
         whole = self.run.trace
         self._begin_anew(start)
         begun = self._begin(Trace(whole.path, whole.events[start:end], whole.lines[start:end]))
         if begun is None:
             self.alone.append(range(start, end))
-            return
+            return end
         said, trace, live = begun
         self.offset = end - len(trace.events)
+        plan = make_plan(trace, live, self.types)
+        search = Search(plan, self._observe, self._done)
+        lossy = max(len(trace.events) - TAIL, 1) if end < len(whole.events) else None
+        cut = self._search(plan, search, lossy)
+        if cut is not None:
+            return self._stretch(start, self.offset + cut)
         self.alone.append(range(start, self.offset))
         out = self.out
         out.start = out.start or said
@@ -184,14 +193,12 @@ class _Comparison:
             else Stretch(0, 0, said, 0)
         )  # fmt: skip
         self.holders.begins(self.offset, self.first_state)
-        plan = make_plan(trace, live, self.types)
         out.frees += _count(trace, Free)
         out.allocations += _count(trace, Alloc)
-        search = Search(plan, self._observe, self._done)
-        self._search(plan, search)
         self._conclude(plan, search)
         if out.contracts != "off":
             self._check(plan, search)
+        return end
 
     def _check_alone(self) -> None:
         """Check what no replay reaches, as far as the events tell of each other."""
@@ -236,19 +243,24 @@ class _Comparison:
 
     # what happens
 
-    def _search(self, plan: Plan, search: Search) -> None:
-        """Replay to the end; after an event that finds no explanation, from the next state on."""
+    def _search(self, plan: Plan, search: Search, lossy: int | None) -> int | None:
+        """Replay to the end; after an event that finds no explanation, from the next state on.
+
+        Return the first such event from `lossy` on, if there is one, and none before.
+        """
         model, index = self._first_model("off"), 0
         while True:
             found = search.run(model, index)
             if found is None:
-                return
+                return None
+            if lossy is not None and found.index >= lossy and not self.out.mismatches:
+                return found.index
             at = min(found.index, len(plan.trace.events) - 1)
             self.until = min(self.until, at)
             self._mismatch(plan, at, found.kind, found.detail, search)
             again = next_state(self.run, plan.trace, found.index)
             if again is None:
-                return
+                return None
             index, snapshot = again
             model = restored(self.variant, snapshot)
 
