@@ -387,7 +387,7 @@ BAD = [
     ('{"op":"init","a":' + "[" * 100_000, ("run",), ":1: expected one JSON object (nested"),
     ("a 1 8 8 -\n", ("run", "--variant", "linux_6_21"), "expected one of linux_6_15"),
     ("a 1 8 8 -\n", ("run", "--contracts", "some"), "'some' is not one of"),
-    ("rubbish", ("conform", "trace"), "expected the boot messages with the percpu layout"),
+    ("rubbish", ("conform", "trace"), "expected jsonl, or a trace in text"),
 ]
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from depth import deep_unless
 from random_traces import Machine, write_run
 
+from percpu_proofs.conformance import trace
 from percpu_proofs.conformance.report import TraceReport
 from percpu_proofs.conformance.trace import conform_trace
 from percpu_proofs.traces import events as ev
+from percpu_proofs.traces.reader import Trace, read_run
 
 LATER_PROBES = frozenset((ev.BalanceFree, ev.Depopulated))  # that not every recording has
 KERNELS = [
@@ -36,7 +39,7 @@ def replayed(folder: Path, events: list[ev.Event], cpus: int, variant: str) -> T
 def test_drawn_runs_are_explained(
     seeds: range, variant: str, without: frozenset[type[ev.Event]], cpus: int, tmp_path: Path
 ) -> None:
-    """All of the first eight; of the others 1 in 20 may need an order that the search misses."""
+    """Work and marks among the steps of others, creations that failed unseen: all are found."""
     timings, missed = 0, []
     for seed in seeds:
         folder = tmp_path / str(seed)
@@ -47,8 +50,43 @@ def test_drawn_runs_are_explained(
             assert report.placed and report.start_hints == report.start_hints_matched > 0
         else:
             missed.append((seed, report.mismatches))
-    assert len(missed) <= (len(seeds) - 8) // 20, missed
+    assert not missed
     assert timings  # some moments were not where the rules put them
+
+
+HARD = [
+    ("linux_5_12", 2, 11),  # a failure is marked between the work on two types of chunks
+    ("linux_5_12", 2, 20),  # the chunk is of the second type: the first creation failed
+    ("linux_5_12", 4, 59),
+    ("linux_6_12", 4, 19),  # the work began at one of many moments
+    ("linux_6_12", 2, 66),  # two moments of it, behind many others
+]
+
+
+@pytest.mark.parametrize(
+    ("variant", "cpus", "seed"), deep_unless(lambda _, cpus, seed: seed in (11, 20, 59, 19), HARD)
+)
+def test_orders_that_take_two_thoughts(variant: str, cpus: int, seed: int, tmp_path: Path) -> None:
+    report = replayed(tmp_path, drawn(seed, cpus, variant, LATER_PROBES), cpus, variant)
+    assert report.ok, report.mismatches
+
+
+def test_what_was_under_way_at_a_loss_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An area is being taken, and the events that would tell who takes it are lost."""
+    events = drawn(1, 2, "linux_6_12", frozenset())
+    folder = write_run(tmp_path / "run", events, 2, "linux_6_12")
+    at = next(i for i in range(300, 600) if isinstance(events[i], ev.Area))
+    whole = read_run(folder)
+    kept = [*whole.trace.events[: at + 2], ev.Lost(events[at].t, events[at].cpu, 9)]
+    cut = Trace(whole.trace.path, kept, whole.trace.lines[: at + 3])
+    monkeypatch.setattr(trace, "read_run", lambda *_: replace(whole, trace=cut))
+    report = conform_trace(folder)
+    assert report.ok and report.placed == report.allocations, report.mismatches
+    assert report.stretches[0].events == at + 1
+    monkeypatch.setattr(trace, "TAIL", 0)
+    assert not conform_trace(folder).ok
 
 
 def nth(events: list[ev.Event], kind: type[ev.Event], number: int) -> int:

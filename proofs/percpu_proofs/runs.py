@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from percpu_contracts.contract import Level
@@ -59,6 +59,9 @@ class ClauseVerdict:
     first: int = 0  # the first of them
     line: int | None = None  # where that stands in the input
     message: str = ""
+
+
+_WORSE = ("violated", "holds", "unchecked", "not applicable")
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,6 +270,27 @@ def verdicts(monitor: Monitor | None, line_of: Callable[[int], int]) -> list[Cla
             verdict = ClauseVerdict(clause, word, expected, evaluations)
         found.append(verdict)
     return found
+
+
+def merged(one: list[ClauseVerdict], other: list[ClauseVerdict]) -> list[ClauseVerdict]:
+    """Return the verdicts of two parts of a run together: of each clause the worse, both counted.
+    """
+    if not one:
+        return other
+    before = {verdict.clause: verdict for verdict in one}
+    found = []
+    for verdict in other:
+        first = before.pop(verdict.clause, verdict)
+        worse = min(first, verdict, key=lambda each: _WORSE.index(each.verdict))
+        both = () if first is verdict else (first, verdict)
+        found.append(
+            replace(
+                worse,
+                evaluations=sum(v.evaluations for v in both) or worse.evaluations,
+                count=sum(v.count for v in both) or worse.count,
+            )
+        )
+    return [*found, *before.values()]
 
 
 def state_after(

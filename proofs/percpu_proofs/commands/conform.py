@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
@@ -11,8 +13,10 @@ from rich.text import Text
 from percpu_proofs import data
 from percpu_proofs.commands import output, traces
 from percpu_proofs.commands.kernel import kernel, record
+from percpu_proofs.conformance.holders import of_memleak
 from percpu_proofs.conformance.report import TraceReport
 from percpu_proofs.conformance.vectors import VectorReport, conform_vectors
+from percpu_proofs.traces.memleak import is_memleak
 
 
 @click.group()
@@ -79,28 +83,72 @@ def _show(out: Console, report: VectorReport, interrupted: bool) -> None:
     metavar="NAME=VALUE,...",
     help="What the boot messages leave open: page, cpus, groups, spare (units without CPU).",
 )
+@click.option(
+    "--state", type=click.Path(path_type=Path, dir_okay=False),
+    help="A saved state of this kernel, taken while the trace ran (state live --save FILE).",
+)
+@click.option("--who", is_flag=True, help="Who holds memory at the end, by call site and page.")
+@click.option(
+    "--at", type=click.IntRange(0), metavar="N", help="With --who: after N events of the trace."
+)
 @output.json_option
 def trace(
-    runs: tuple[Path, ...], variant: str | None, geometry: str | None, as_json: bool
+    runs: tuple[Path, ...],
+    variant: str | None,
+    geometry: str | None,
+    state: Path | None,
+    who: bool,
+    at: int | None,
+    as_json: bool,
 ) -> None:
     """Compare every placement and recorded state of kernel traces: folders of runs, or traces.
 
-    Without RUN, the trace that ships with the package.
+    Read are tracefs and trace-cmd text, perf script and bpftrace output, and with --who the stacks
+    that bcc's memleak --percpu prints. A replay begins at boot or
+    in a state; without one, events are checked as far as they tell of each other. `conform
+    recorder` prints a script that records a folder. Without RUN, the trace that ships with the
+    package.
     """
+    if at is not None and not who:
+        raise click.UsageError("--at tells the moment for --who")
     reports: list[TraceReport] = []
+    stacks: list[dict[str, Any]] = []
     interrupted = False
     try:
         for path in runs or [data.default_trace()]:
-            reports.append(traces.replay(path, variant, "off", geometry))
+            if is_memleak(path):  # no events to compare: it tells who, and nothing else
+                holders = of_memleak(path)
+                stacks.append({"run": str(path), "who": asdict(holders)})
+                if not as_json:
+                    traces.show_holders(output.console(), holders)
+                continue
+            reports.append(traces.replay(path, variant, "off", geometry, state, at))
             if not as_json:
                 traces.show(output.console(), reports[-1])
+            if who and not as_json:
+                traces.show_holders(output.console(), reports[-1].who)
     except KeyboardInterrupt:
         interrupted = True
     if as_json:
         found = [report.to_dict() for report in reports]
+        for one in found:
+            one |= {} if who else {"who": None}  # of every page
+        found += stacks
         only = found[0] if len(found) == 1 else {}
         output.print_json(only | {"runs": found, "interrupted": interrupted})
     if interrupted:
         raise SystemExit(output.INTERRUPTED)
     if not all(report.ok for report in reports):
         raise SystemExit(output.DIFFERS)
+
+
+@conform.command()
+@click.option("--bpftrace", is_flag=True, help="A bpftrace program, for machines that have it.")
+def recorder(bpftrace: bool) -> None:
+    """Print a shell script that records a trace with states: `conform recorder > record.sh`.
+
+    `sh record.sh FOLDER 60` on the machine in question fills FOLDER with the percpu events of a
+    minute, states before and after, percpu_stats, and the layout that the kernel printed at boot.
+    """
+    name = "record.bt" if bpftrace else "record.sh"
+    output.echo((data.folder("recorder") / name).read_text(encoding="utf-8"), nl=False)

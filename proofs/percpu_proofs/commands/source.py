@@ -11,8 +11,8 @@ from percpu_proofs.conformance.vector_file import SUFFIX, find_vectors, read_vec
 from percpu_proofs.conformance.vectors import NOT_VOUCHED
 from percpu_proofs.inputs import InputError, read_json, read_text
 from percpu_proofs.oplist import SHAPES, OperationList, parse_operations
+from percpu_proofs.traces.dialects import looks_like_text
 from percpu_proofs.traces.reader import is_run
-from percpu_proofs.traces.text import looks_like_text
 from percpu_reference.variants import DEFAULT, of_release
 from percpu_spec.geometry import PAGE_SIZES, Geometry, GeometryError
 

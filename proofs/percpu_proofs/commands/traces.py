@@ -12,22 +12,32 @@ from percpu_contracts.contract import Level
 from percpu_proofs.commands import output
 from percpu_proofs.commands.source import sizes
 from percpu_proofs.commands.verdicts import show_verdicts
+from percpu_proofs.conformance.holders import WhoReport
 from percpu_proofs.conformance.report import TraceReport
 from percpu_proofs.conformance.trace import conform_trace
 from percpu_proofs.runs import bound
 
+_SHOWN = 20  # call sites, and pages
+
 
 def replay(
-    path: Path, variant: str | None, contracts: Level, geometry: str | None
+    path: Path,
+    variant: str | None,
+    contracts: Level,
+    geometry: str | None,
+    state: Path | None = None,
+    at: int | None = None,
 ) -> TraceReport:
     """Replay a recorded run with a progress bar; on its kernel's variant if none is given.
 
-    geometry: sizes for what its boot messages leave open. Raises TraceError, InputError.
+    geometry: sizes for what its boot messages leave open. state: one taken during the trace. at:
+    the events after which it is told who holds memory. Raises TraceError, InputError.
     """
     with output.progress_bar(path.name) as bar:
         return conform_trace(
-            path, variant=variant, contracts=contracts, told=sizes(geometry), progress=bar
-        )
+            path, variant=variant, contracts=contracts, told=sizes(geometry), state=state, at=at,
+            progress=bar,
+        )  # fmt: skip
 
 
 def show(out: Console, report: TraceReport) -> None:
@@ -46,6 +56,35 @@ def show(out: Console, report: TraceReport) -> None:
         show_verdicts(out, report.clauses, report.variant, bounds, "event")
 
 
+def show_holders(out: Console, who: WhoReport) -> None:
+    """Print who holds memory, and the pages that the fewest bytes keep."""
+    where = f", on {len(who.pages)} pages of {who.page} bytes" if who.pages else ""
+    out.print(
+        f"after {who.at} events (line {who.line}): {who.areas} areas in use, {who.bytes} bytes of "
+        f"each CPU{where}",
+        highlight=False,
+    )
+    if not who.complete:
+        out.print(Text(f"not all is known: {who.why}", "yellow"), soft_wrap=True)
+    rows = [
+        (one.call_site, one.areas, one.bytes, one.pages, one.pins_pages, one.chunks,
+         " ".join(one.pins_chunks))
+        for one in who.call_sites[:_SHOWN]
+    ]  # fmt: skip
+    head = ["asked for by", "areas", "bytes", "pages", "it alone pins", "chunks", "alone"]
+    out.print(output.table("who holds memory", head, rows))
+    if len(who.call_sites) > _SHOWN:
+        out.print(f"{len(who.call_sites) - _SHOWN} more in --json")
+    if not who.pages:
+        return
+    fewest = sorted(who.pages, key=lambda page: (page.bytes, page.chunk, page.page))[:_SHOWN]
+    pages = [
+        (one.chunk, one.page, one.areas, one.bytes, ", ".join(one.call_sites)) for one in fewest
+    ]
+    head = ["chunk", "page", "areas", "bytes", "of"]
+    out.print(output.table("pages that the fewest bytes pin", head, pages))
+
+
 def as_json(report: TraceReport) -> dict[str, Any]:
     """Return a replay with plain values, in the terms that all runs share."""
     return report.to_dict() | {
@@ -53,4 +92,5 @@ def as_json(report: TraceReport) -> dict[str, Any]:
         "kind": "trace",
         "operations": report.allocations + report.failures + report.frees,
         "bound": bound(report.contracts, report.checked, "event"),
+        "who": None,  # conform trace --who
     }

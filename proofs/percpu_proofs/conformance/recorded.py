@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 
+from percpu_proofs.conformance.addresses import addressed
 from percpu_proofs.conformance.compare import Difference, counted, differences
 from percpu_proofs.conformance.replay import Replay
 from percpu_proofs.conformance.report import SHOWN, SnapshotReport
+from percpu_proofs.live.saved import read_state
 from percpu_proofs.traces.events import Event, Mark, TraceError
 from percpu_proofs.traces.reader import Run, Trace
 from percpu_proofs.traces.snapshot import Snapshot
@@ -18,19 +22,41 @@ _BEGIN = re.compile(r"snap:([^:]+):begin")
 
 
 def kernel_release(run: Run) -> str:
-    """Return the release of the recorded kernel, as its boot messages or state files name it."""
+    """Return the release of the recorded kernel, as its boot messages or state files name it.
+
+    Nothing if the run has neither. Raises TraceError if none of them names it.
+    """
     for path in (run.boot, *run.states.values()):
+        if path is None:
+            continue
         for _, line in lines_of(path):
             if match := _RELEASE.search(line):
                 return f"{match[1]}.{match[2]}{match[3]}"
+    if run.boot is None and not run.states:
+        return ""
     raise TraceError(f"{run.boot}: expected a line 'Linux version ...' of the boot")
+
+
+def with_sizes(run: Run) -> Run:
+    """Return a run whose layout a recorded state tells, where no boot messages do."""
+    if run.sizes is not None or not run.states:
+        return run
+    phase = run.given or next(iter(run.states))
+    return replace(run, sizes=read_state(run.states[phase]).snapshot.geometry)
+
+
+def state_at(run: Run, phase: str, events: Sequence[Event], index: int) -> Snapshot:
+    """Return the state of a phase, taken before event `index`, with the trace's addresses."""
+    return addressed(read_snapshot(run.states[phase], run.geometry), events, index)
 
 
 def types_of_chunks(run: Run) -> dict[int, int]:
     """Return the type of every chunk that a recorded state shows, by its address."""
     found: dict[int, int] = {}
-    for path in run.states.values():
-        snapshot = read_snapshot(path, run.geometry)
+    events = run.trace.events
+    moments = {phase_begun(event): index for index, event in enumerate(events)}
+    for phase in run.states:
+        snapshot = state_at(run, phase, events, moments.get(phase, 0))
         lists = snapshot.nr_slots // snapshot.chunk_types
         for chunk in snapshot.chunks():
             found[chunk.base_addr] = max(chunk.slot, 0) // lists
@@ -53,18 +79,30 @@ def next_state(run: Run, trace: Trace, index: int) -> tuple[int, Snapshot] | Non
     for later in range(index, len(trace.events)):
         phase = phase_begun(trace.events[later])
         if phase in run.states and not torn(trace, later):
-            return later + 1, read_snapshot(run.states[phase], run.geometry)
+            state = state_at(run, phase, trace.events, later)
+            if is_at_rest(state):
+                return later + 1, state
     return None
+
+
+def is_at_rest(state: Snapshot) -> bool:
+    """Return whether a state shows no operation under way: no lock held, no balance work running.
+
+    A state that does not tell is taken to be at rest.
+    """
+    told = state.globals
+    free = not int(told.get("pcpu_lock", "0"), 16) and told.get("mutex_owner", "free") == "free"
+    return free and "running" not in told.get("work", "idle").split(",")
 
 
 def compared(run: Run, phase: str, replay: Replay, index: int) -> SnapshotReport:
     """Compare the model with the state recorded at mark `index`."""
-    kernel = read_snapshot(run.states[phase], run.geometry)
+    kernel = state_at(run, phase, replay.events, index)
     found = list(differences(replay.model, kernel))
     probed = replay.plan.probed_from < len(replay.events)
     return SnapshotReport(
         phase=phase,
-        torn=torn(replay.plan.trace, index),
+        torn=torn(replay.plan.trace, index) or not is_at_rest(kernel),
         compared=True,
         differences=[_shown(difference) for difference in found[:SHOWN]],
         counts={what: n for what, n in counted(found).items() if n},

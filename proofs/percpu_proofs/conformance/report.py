@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from percpu_contracts.contract import Level
+from percpu_proofs.conformance.holders import WhoReport
 from percpu_proofs.runs import ClauseVerdict, Sample
 
 SHOWN = 20  # differences and mismatches listed; all are counted
@@ -48,6 +49,42 @@ class SnapshotReport:
     def equal(self) -> bool:
         """Whether nothing differs that the trace determines, or the recording is torn."""
         return self.torn or not set(self.counts) - set(self.undetermined)
+
+
+@dataclass(slots=True)
+class Loss:
+    """Where the recorder lost events, of which CPU, and how many; None where it does not say."""
+
+    line: int
+    cpu: int | None
+    count: int | None
+
+
+@dataclass(slots=True)
+class Stretch:
+    """Events that were replayed without a break: where they stand, and what they begin from."""
+
+    first_line: int
+    last_line: int
+    start: str
+    events: int
+
+
+@dataclass(slots=True)
+class PartReport:
+    """How much of a trace was checked without a state to begin from, and what that leaves open."""
+
+    events: int = 0
+    allocations: int = 0  # each for its alignment, its bounds, and what is known to be in use
+    failures: int = 0
+    frees: int = 0
+    frees_known: int = 0  # of areas that these events saw allocated
+    hashed: bool = False  # addresses: which are equal can be told, and offsets
+    chunks: dict[str, str] = field(default_factory=dict)  # by address: what is known of each
+    undetermined: tuple[str, ...] = (
+        "which areas were in use before: an allocation may lie on one, a free may be of none",
+        "hints, lists and populated pages: no placement was computed",
+    )
 
 
 @dataclass(slots=True)
@@ -96,7 +133,11 @@ class TraceReport:
     mismatches: list[Mismatch] = field(default_factory=list)
     timings: list[Timing] = field(default_factory=list)
     undetermined: list[Undetermined] = field(default_factory=list)
-    replays: int = 0  # stretches replayed with other timings
+    replays: int = 0  # parts replayed with other timings
+    lost: list[Loss] = field(default_factory=list)
+    stretches: list[Stretch] = field(default_factory=list)  # that were replayed
+    partly: PartReport | None = None  # events that were not, checked as far as they tell
+    who: WhoReport = field(default_factory=WhoReport)
     memory: list[Sample] = field(default_factory=list)  # over time, by event
     checked: int = 0  # events replayed under contracts
     clauses: list[ClauseVerdict] = field(default_factory=list)
@@ -128,7 +169,13 @@ class TraceReport:
         """Return the report as JSON types."""
         clauses = {v.clause: asdict(v) for v in self.clauses}
         violations = {v.clause: clauses[v.clause] for v in self.violations}
-        return asdict(self) | {"ok": self.ok, "clauses": clauses, "violations": violations}
+        checked = {
+            "replayed": sum(stretch.events for stretch in self.stretches),
+            "partly": self.partly.events if self.partly else 0,
+        }
+        return asdict(self) | {
+            "ok": self.ok, "clauses": clauses, "violations": violations, "events": checked,
+        }  # fmt: skip
 
     def rows(self) -> list[tuple[str, str]]:
         """Return name and value of each line of a summary, markup of rich in the values."""
@@ -145,8 +192,9 @@ class TraceReport:
             ("allocations placed", _ratio(self.placed, self.allocations)),
             ("failures matched", _ratio(self.failures_matched, self.failures)),
         ]
-        if self.skipped:
-            rows.append(("before the start", f"{self.skipped} operations, not compared"))
+        if not self.stretches:
+            rows[1:] = [("begins from", f"[yellow]{self.start}[/yellow]")]
+        rows.extend(self._part_rows())
         if self.start_hints:
             rows.append(("start hints", _ratio(self.start_hints_matched, self.start_hints)))
         if quiet:
@@ -172,6 +220,32 @@ class TraceReport:
             rows.append(("work not asked for", f"[red]{self.unasked_work}[/red]"))
         rows.extend(self._contract_rows())
         rows.append(("seconds", f"{self.seconds:.1f}"))
+        return rows
+
+    def _part_rows(self) -> list[tuple[str, str]]:
+        """Return what was lost, what was not replayed, and what was checked of that."""
+        rows = []
+        for loss in self.lost[:SHOWN]:
+            count = "events" if loss.count is None else f"{loss.count} events"
+            cpu = "" if loss.cpu is None else f" of CPU {loss.cpu}"
+            rows.append(("lost", f"[yellow]{count}{cpu}, told in line {loss.line}[/yellow]"))
+        for again in self.stretches[1:]:
+            rows.append(("begun anew", f"from {again.start}, line {again.first_line}"))
+        if self.partly is None:
+            if self.skipped:
+                rows.append(("before the start", f"{self.skipped} operations, not compared"))
+            return rows
+        part = self.partly
+        said = (
+            f"{part.events} events: {part.allocations} allocations for alignment, bounds and "
+            f"what is known to be in use; {part.frees} frees, {part.frees_known} of areas whose "
+            "allocation was seen"
+        )
+        rows.append(("checked alone", said))
+        if part.hashed:
+            rows.append(("addresses", "hashed: only offsets, and which are equal, can be told"))
+        rows.extend((f"chunk {name}", said) for name, said in list(part.chunks.items())[:SHOWN])
+        rows.extend(("left open", what) for what in part.undetermined)
         return rows
 
     def _contract_rows(self) -> list[tuple[str, str]]:

@@ -23,7 +23,7 @@ def booted(
 
 
 def restored(variant: type[Allocator], snapshot: Snapshot, contracts: Level = "off") -> Allocator:
-    """Return a model in a recorded state, nothing in progress and no work asked for.
+    """Return a model in a recorded state, nothing in progress; work is asked for if it says so.
 
     Boundaries within free memory are lost, which nothing reads (MAP-3).
     """
@@ -47,6 +47,7 @@ def restored(variant: type[Allocator], snapshot: Snapshot, contracts: Level = "o
     model.nr_populated = snapshot.nr_populated
     model.atomic_alloc_failed = snapshot.atomic_alloc_failed
     model.async_enabled = snapshot.async_enabled
+    model.work_pending = "pending" in snapshot.globals.get("work", "").split(",")
     return model
 
 

@@ -10,35 +10,25 @@ is found is a legal run of the model: between the same events, under the same lo
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from heapq import heapify, heappop, heappush
-from itertools import chain, islice, zip_longest
+from heapq import heapify, heappop, heappush, nsmallest
 from typing import NamedTuple
 
 from percpu_proofs.conformance.actors import Work
+from percpu_proofs.conformance.moves import NO_BOUND, WIDTH, Move, cost_of, moves_for
 from percpu_proofs.conformance.replay import Replay
 from percpu_proofs.conformance.requests import Plan
 from percpu_proofs.conformance.timing import Choice, Contradiction, Moment, Order
 from percpu_proofs.conformance.work import Asking
-from percpu_proofs.traces import events as ev
 from percpu_reference.variants import Allocator
 
 SPACING = 1000  # events between kept states
 KEPT = 16  # states kept
-BUDGET = 150_000  # events replayed for one contradiction
+BUDGET = 500_000  # events replayed for one contradiction
+AGAIN = 4  # the part of it that is left for each further one, once one was not resolved
+QUEUE = 3000  # orders that wait to be tried; the budget is not enough for more
 START = 100  # and what it counts for to begin an attempt
-LATER = 30  # events after a contradiction whose requests may have begun before it
-WIDTH = 200  # the last moments that are moved
-NEAR = 4  # nearest places that come before the others
-POSITIONS = 24  # places tried for one moment
-OWN = 400  # and for one of the request that cannot be explained
-FAR = 16  # events that cost as much as the next place
-FURTHER = 8  # what one more moment costs, in places
-EARLIER = 24  # and what it costs if the one before made an earlier event impossible
-USELESS = 40  # or changed nothing
 CLOSE = (512, 128, 32, 8)  # events before a contradiction at which states are kept for it
 EASY = 8  # attempts before such states are made
 
@@ -65,14 +55,6 @@ class Inferred:
     moment: Moment
     before: int
     because: str
-
-
-class Move(NamedTuple):
-    """A moment placed elsewhere; `first` is the earliest event that this changes anything for."""
-
-    moment: Moment
-    before: int
-    first: int
 
 
 class Attempt(NamedTuple):
@@ -106,6 +88,7 @@ class Search:
         self.replays = 0  # further replays that were needed
         self.attempts: list[Attempt] = []  # those for the last contradiction
         self.reported = -1
+        self.failed = False  # a contradiction was not resolved
 
     def run(self, model: Allocator, index: int = 0) -> Contradiction | None:
         """Replay from event `index` to the end; return what could not be explained, if anything."""
@@ -188,13 +171,14 @@ class Search:
         self.attempts = []
         queue: list[tuple[int, int, tuple[Move, ...]]] = []
         serial = 0
-        for rank, move in self._moves(replay, found):
-            queue.append((rank, serial, (move,)))
+        for rank, first_moves in moves_for(self.taken, replay, found):
+            queue.append((rank, serial, first_moves))
             serial += 1
         heapify(queue)
         tried: set[frozenset[tuple[Moment, int]]] = set()
         spent = 0
-        while queue and spent < BUDGET:
+        most = NO_BOUND  # what a further order may cost
+        while queue and spent < (BUDGET // AGAIN if self.failed else BUDGET):
             cost, _, moves = heappop(queue)
             order = self._moved(moves)
             key = frozenset(order.items())
@@ -214,14 +198,20 @@ class Search:
             except Contradiction as again:
                 spent += other.index - state.index + START
                 self.attempts.append(Attempt(moves, again))
-                cost += _cost(again, found)
-                for rank, move in self._moves(other, again, WIDTH >> 2 * len(moves)):
-                    if move.moment not in {m.moment for m in moves}:
-                        heappush(queue, (cost + rank, serial, (*moves, move)))
+                cost += cost_of(again, found)
+                moved = {move.moment for move in moves}
+                width = WIDTH >> 2 * len(moves)
+                for rank, more in moves_for(self.taken, other, again, width, most - cost):
+                    if moved.isdisjoint(move.moment for move in more):
+                        heappush(queue, (cost + rank, serial, (*moves, *more)))
                         serial += 1
+                if len(queue) > 2 * QUEUE:
+                    queue = nsmallest(QUEUE, queue)
+                    most = queue[-1][0]
                 continue
             self._adopt(moves, found, state)
             return other
+        self.failed = True
         return None
 
     def nearest(self, count: int) -> list[Attempt]:
@@ -260,115 +250,3 @@ class Search:
         self.taken = {m: c for m, c in self.taken.items() if c.before <= state.index}
         while self.kept[-1] is not state:
             self.kept.pop()
-
-    def _moves(
-        self, replay: Replay, found: Contradiction, width: int = WIDTH
-    ) -> Iterator[tuple[int, Move]]:
-        """Yield other places for single moments, each with its rank.
-
-        What the contradiction names; then, the last moments and the nearest places first, each
-        moment taken by then, and each request of later events that may have begun by then.
-        """
-        index = found.index
-        past = {**self.taken, **{choice.moment: choice for choice in replay.choices}}
-        for moment, before in found.remedies:
-            old = past[moment].before if moment in past else moment.at
-            yield 0, Move(moment, before, min(before, old, moment.at))
-        yield from self._pending(replay, index)
-        ages: dict[tuple[str, int], int] = {}  # of operations, the last one first
-        for choice in sorted(past.values(), key=_place)[: -width - 1 : -1]:
-            age = ages.setdefault(choice.moment[:2], len(ages))
-            for number, move in enumerate(_others(choice, replay, index)):
-                distance = max(index - _place(choice._replace(before=move.before)), 0) // FAR
-                yield age + choice.moment.nth + 2 * number + distance, move
-
-    def _pending(self, replay: Replay, index: int) -> list[tuple[int, Move]]:
-        """Return earlier beginnings of the requests whose events come at or after an event.
-
-        Each with its rank. Those of the event's own request come first.
-        """
-        plan, events = self.plan, self.plan.trace.events
-        found: list[tuple[int, Move]] = []
-        for actor in (replay.work, *replay.calls.values()):
-            if replay.silent(actor) or replay.may_fail(actor):
-                moment = Moment(actor.kind, actor.at, actor.nth)
-                places = islice(_before(replay, actor.since, index), POSITIONS)
-                for number, before in enumerate(places):
-                    found.append((1 + number, Move(moment, before, min(before, actor.at))))
-        for later in range(index, min(index + LATER, len(events))):
-            if isinstance(events[later], ev.CreateChunk):
-                request = plan.creators.get(later)
-                if request is None and later in plan.creators:
-                    continue
-                moment, since = Moment("call", later), replay.unheld
-            elif (request := plan.printed.get(later)) is not None and request.area < 0:
-                moment, since = Moment("call", later), plan.earliest(later)
-            elif (request := plan.searches.get(later)) is not None:
-                if request.area != later or request.atomic or request.creates >= 0:
-                    continue
-                moment, since = Moment("again", later), replay.unheld
-            else:
-                continue
-            most = OWN if later == index else POSITIONS
-            places = islice(_before(replay, since, min(index, later) - 1), most)
-            for number, before in enumerate(places):
-                rank = 2 + number.bit_length() if later == index else number + later - index
-                rank += FURTHER if moment.kind == "again" else 0
-                found.append((rank, Move(moment, before, before)))
-        return found
-
-
-def _cost(again: Contradiction, found: Contradiction) -> int:
-    """Return what it costs to move one more moment, after one that led to another contradiction."""
-    if again.index < found.index:
-        return EARLIER
-    return USELESS if again.detail == found.detail else FURTHER
-
-
-def _place(choice: Choice) -> int:
-    return choice.moment.at if choice.moment.kind == "creator" else choice.before
-
-
-def _spread(count: int) -> Iterator[int]:
-    """Yield 0 to count - 1: the first few in front, then the last one, halves, quarters and so on.
-
-    >>> list(_spread(9))
-    [0, 1, 2, 3, 8, 5, 6, 4, 7]
-    """
-    yield from range(min(NEAR, count))
-    if count > NEAR:
-        yield count - 1
-    parts = deque([(NEAR - 1, count - 1)])
-    while parts:
-        first, last = parts.popleft()
-        middle = (first + last) // 2
-        if first < middle < last:
-            yield middle
-            parts += (middle, last), (first, middle)
-
-
-def _before(replay: Replay, since: int, last: int) -> Iterator[int]:
-    """Yield the events in [since, last] behind which the state was another, the last one first."""
-    changed = replay.changed
-    low, high = bisect_left(changed, since), bisect_right(changed, last)
-    for number in _spread(high - low):
-        yield changed[high - 1 - number]
-    if changed[0] < since <= last and (low == high or changed[low] != since):
-        yield since
-
-
-def _others(choice: Choice, replay: Replay, index: int) -> Iterator[Move]:
-    """Yield other places for a moment, the nearest first, but the latest one among the first."""
-    moment, taken, since, until = choice
-    if moment.kind == "creator":
-        yield from (Move(moment, n, moment.at) for n in range(since, until + 1) if n != taken)
-        return
-    changed = replay.changed
-    last = min(until, index + 1)
-    low, high = bisect_right(changed, taken), bisect_right(changed, last)
-    later = (changed[low + number] for number in _spread(high - low))
-    both = zip_longest(_before(replay, since, taken - 1), later)
-    latest = [place for place in (min(until, index), last) if place > taken]
-    for place in dict.fromkeys(chain(latest, islice(chain.from_iterable(both), POSITIONS))):
-        if place is not None:
-            yield Move(moment, place, min(place, taken, moment.at))

@@ -36,6 +36,7 @@ class Stage:
         for moment, before in order.items():
             self.due.setdefault(before, []).append(moment)
         self.choices: list[Choice] = []
+        self.passed: list[tuple[int, Moment]] = []  # all steps that no event shows, as taken
         self.changes = 0  # steps that changed the state
         self.changed = [index]  # events behind which the state was another
         self.unheld = index  # the event before which the mutex was last released
@@ -120,6 +121,7 @@ class Stage:
         Of steps that follow one another at one event each could lie where the first could.
         """
         moment = Moment(actor.kind, actor.at, actor.nth)
+        self.passed.append((self.index, moment))
         since = actor.since
         if self.changes == actor.changes and until <= self.index:
             last = self.choices[-1] if self.choices else None
@@ -133,4 +135,5 @@ class Stage:
     def choose_here(self, actor: Actor, until: int) -> None:
         """Note that an actor's next step is taken here because the order says so."""
         moment = Moment(actor.kind, actor.at, actor.nth)
+        self.passed.append((self.index, moment))
         self.choices.append(Choice(moment, self.index, min(actor.since, self.index), until))

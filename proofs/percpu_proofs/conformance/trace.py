@@ -11,22 +11,35 @@ from types import UnionType
 from percpu_contracts.contract import Level
 from percpu_contracts.monitor import ClauseViolation
 from percpu_proofs.conformance.actors import Call
+from percpu_proofs.conformance.holders import Holders
+from percpu_proofs.conformance.partly import Partly
 from percpu_proofs.conformance.recorded import (
     compared,
     kernel_release,
     next_state,
     phase_begun,
     types_of_chunks,
+    with_sizes,
 )
 from percpu_proofs.conformance.replay import Replay
-from percpu_proofs.conformance.report import Mismatch, SnapshotReport, TraceReport
+from percpu_proofs.conformance.report import (
+    Loss,
+    Mismatch,
+    PartReport,
+    SnapshotReport,
+    Stretch,
+    TraceReport,
+    Undetermined,
+)
 from percpu_proofs.conformance.requests import Place, Plan, Request, make_plan
 from percpu_proofs.conformance.restore import booted, restored
 from percpu_proofs.conformance.search import Search
 from percpu_proofs.conformance.state import checksum
-from percpu_proofs.conformance.undetermined import nearest, timing, undetermined
-from percpu_proofs.runs import Sample, verdicts
-from percpu_proofs.traces.events import Alloc, CreateChunk, Free, TraceError
+from percpu_proofs.conformance.undetermined import nearest, summed, timing, undetermined
+from percpu_proofs.conformance.unmarked import with_marks
+from percpu_proofs.runs import Sample, merged, verdicts
+from percpu_proofs.traces.events import Alloc, CreateChunk, Free, Lost
+from percpu_proofs.traces.losses import between_losses
 from percpu_proofs.traces.reader import Run, Trace, read_run
 from percpu_proofs.traces.snapshot import Snapshot
 from percpu_reference.variants import DEFAULT, Allocator, of_release, variant_class
@@ -41,6 +54,7 @@ _INPUTS = (
     "when balance work ran, as far as events show it",
     "populations and creations that failed",
 )
+TAIL = 100  # events before a loss that operations may have overtaken whose events are lost
 _TYPE_INPUT = "the type of chunk that each request asked for, from the chunk that it got"
 
 
@@ -51,24 +65,32 @@ def conform_trace(
     contracts: Level = "off",
     boot: Path | None = None,
     told: Mapping[str, str] | None = None,
+    state: Path | None = None,
+    at: int | None = None,
     progress: Progress | None = None,
 ) -> TraceReport:
     """Replay a recorded run and compare every outcome with the kernel's.
 
     `path` is the folder of a run, or a trace in it; `boot` the boot messages with the layout, if
-    they do not stand beside it; `told` are sizes for what these leave open. Without variant it is
-    that of the recorded kernel. With contracts the run found is replayed once more under them.
-    `progress` is called with events done and events in all. Raises TraceError for input that
-    cannot be read whole, UnknownVariantError for a name that no variant has.
+    they do not stand beside it; `told` are sizes for what these leave open; `state` a state taken
+    while the trace ran. Without variant it is that of the recorded kernel. With contracts the run
+    found is replayed once more under them. `at`: who holds memory is told as of so many events.
+    `progress` is called with events done and events in all.
+
+    A replay begins at boot or in a state, and after lost events in the next state. Of events that
+    none comes before, those are checked alone (partly.py). Raises TraceError for input that cannot
+    be read whole, UnknownVariantError for a name that no variant has.
     """
     began = time.perf_counter()
-    run = read_run(Path(path), boot, told)
-    variant = variant or of_release(kernel_release(run)) or DEFAULT
+    run = with_marks(with_sizes(read_run(Path(path), boot, told, state)))
+    release = kernel_release(run)
+    variant = variant or (of_release(release) if release else None) or DEFAULT
     allocator = variant if isinstance(variant, type) else variant_class(variant)
     name = variant if isinstance(variant, str) else variant.__name__
-    if allocator.chunk_types > 1:  # charging is what tells the types apart
-        run = replace(run, geometry=replace(run.geometry, memcg=True))
+    if allocator.chunk_types > 1 and run.sizes is not None:  # charging tells the types apart
+        run = replace(run, sizes=replace(run.sizes, memcg=True))
     comparison = _Comparison(run, allocator, name, contracts, progress)
+    comparison.holders = Holders(run, at)
     report = comparison.report()
     report.seconds = time.perf_counter() - began
     return report
@@ -88,66 +110,131 @@ class _Comparison:
         self.run = run
         self.variant = variant
         self.progress = progress
-        self.out = TraceReport(run.name, kernel_release(run), name, "", _INPUTS, contracts)
+        kernel = kernel_release(run) or "not told"
+        self.out = TraceReport(run.name, kernel, name, "", _INPUTS, contracts)
+        self.states: dict[str, SnapshotReport] = {}
+        self.memory: dict[int, int] = {}  # populated pages of a unit, by event
+        self.alone: list[range] = []  # events that no state comes before
+        self.holders = Holders(run, None)
+        self._begin_anew(0)
+
+    def _begin_anew(self, offset: int) -> None:
+        """Forget what belongs to one stretch, before the one that begins at event `offset`."""
+        self.offset = offset
         self.first_state: Snapshot | None = None  # that the replay begins in, if not at boot
         self.first_base = 0  # address of the first chunk
-        self.until = len(run.trace.events)  # the first event that could not be explained
+        self.until = len(self.run.trace.events)  # the first event that could not be explained
         self.served: dict[int, tuple[bool, int]] = {}  # placed as expected; start hints equal
-        self.states: dict[str, SnapshotReport] = {}
         self.unasked: dict[int, bool] = {}  # by the event at which balance work entered
-        self.memory: dict[int, int] = {}  # populated pages of a unit, by event
 
     def report(self) -> TraceReport:
         """Return what the comparison finds."""
-        out = self.out
-        out.allocations = _count(self.run.trace, Alloc)
-        same_kind = of_release(out.kernel)
-        if not same_kind or variant_class(same_kind).chunk_types != self.variant.chunk_types:
+        out, trace = self.out, self.run.trace
+        out.allocations = _count(trace, Alloc)
+        same_kind = of_release(out.kernel) if self.run.boot or self.run.states else None
+        types = variant_class(same_kind).chunk_types if same_kind else 0
+        if self.run.sizes is not None and types != self.variant.chunk_types:
             out.waiting = (
                 f"Linux {out.kernel} keeps other types of chunks than {out.variant} does; "
                 f"compare it with {same_kind or 'a variant of its own'}"
             )
             return out
-        types = {}
-        if self.variant.chunk_types > 1:
+        self.types: dict[int, int] = {}
+        if self.variant.chunk_types > 1 and self.run.sizes is not None:
             out.inputs += (_TYPE_INPUT,)
-            types = types_of_chunks(self.run)
-        trace, live = self._begin()
-        plan = make_plan(trace, live, types)
-        out.frees = _count(trace, Free)
-        out.allocations = _count(trace, Alloc)
-        out.skipped = _count(self.run.trace, Alloc | Free) - out.frees - out.allocations
-
-        search = Search(plan, self._observe, self._done)
-        self._search(plan, search)
-        self._conclude(plan, search)
-        if out.contracts != "off":
-            self._check(plan, search)
+            self.types = types_of_chunks(self.run)
+        out.allocations = 0
+        out.lost = [
+            Loss(trace.lines[i], event.cpu, event.missing)
+            for i, event in enumerate(trace.events)
+            if isinstance(event, Lost)
+        ]
+        begin = 0
+        for start, end in between_losses(trace.events):
+            self.alone.append(range(begin, start))
+            begin = self._stretch(start, end)
+        self.alone.append(range(begin, len(trace.events)))
+        self._check_alone()
+        out.skipped = _count(trace, Alloc | Free) - out.frees - out.allocations
+        units = self.run.sizes.units if self.run.sizes is not None else 0
+        out.memory = [Sample(at, n, n * units) for at, n in sorted(self.memory.items())]
+        if self.run.unplaced:
+            what = f"the moment of states {', '.join(self.run.unplaced)}"
+            out.undetermined.append(Undetermined(what, len(self.run.unplaced), "not compared"))
+        out.who = self.holders.report()
         if self.progress is not None:
             self.progress(len(trace.events), len(trace.events))
         return out
 
+    def _stretch(self, start: int, end: int) -> int:
+        """Compare the events [start, end), of which none is missing, from the first state on.
+
+        Return where that ended: before a loss earlier, at an event that lost ones may explain.
+        """
+        whole = self.run.trace
+        self._begin_anew(start)
+        begun = self._begin(Trace(whole.path, whole.events[start:end], whole.lines[start:end]))
+        if begun is None:
+            self.alone.append(range(start, end))
+            return end
+        said, trace, live = begun
+        self.offset = end - len(trace.events)
+        plan = make_plan(trace, live, self.types)
+        search = Search(plan, self._observe, self._done)
+        lossy = max(len(trace.events) - TAIL, 1) if end < len(whole.events) else None
+        cut = self._search(plan, search, lossy)
+        if cut is not None:
+            return self._stretch(start, self.offset + cut)
+        self.alone.append(range(start, self.offset))
+        out = self.out
+        out.start = out.start or said
+        out.stretches.append(
+            Stretch(trace.lines[0], trace.lines[-1], said, len(trace.events)) if trace.lines
+            else Stretch(0, 0, said, 0)
+        )  # fmt: skip
+        self.holders.begins(self.offset, self.first_state)
+        out.frees += _count(trace, Free)
+        out.allocations += _count(trace, Alloc)
+        self._conclude(plan, search)
+        if out.contracts != "off":
+            self._check(plan, search)
+        return end
+
+    def _check_alone(self) -> None:
+        """Check what no replay reaches, as far as the events tell of each other."""
+        out = self.out
+        skipped = [index for part in self.alone for index in part]
+        if not out.stretches:
+            which = "at rest " if self.run.states else ""
+            out.start = f"no state: none {which}was recorded before these events, and they are not "
+            out.start += "of boot"
+        if not skipped or (not out.lost and out.stretches and skipped[-1] < self.offset):
+            return  # events before the first state, which it vouches for
+        out.partly = PartReport()
+        out.mismatches += Partly(self.run.trace, self.run.sizes, out.partly).check(skipped)
+
     # where to begin
 
-    def _begin(self) -> tuple[Trace, set[Place]]:
-        """Return the events that follow the first state known, and the areas live in it."""
-        run, trace = self.run, self.run.trace
+    def _begin(self, trace: Trace) -> tuple[str, Trace, set[Place]] | None:
+        """Return a first state that is known, the events that follow it, and the areas live in it.
+
+        None if there is none.
+        """
+        run = self.run
         first = next((e for e in trace.events if isinstance(e, Alloc | CreateChunk)), None)
-        if isinstance(first, Alloc) and (first.t is None or (first.off == 0 and not run.states)):
-            self.out.start = "an empty first chunk"
+        if self.offset == 0 and run.sizes is not None and isinstance(first, Alloc) and (
+            first.t is None or (first.off == 0 and not run.states)
+        ):  # fmt: skip
             self.first_base = first.base
-            return trace, set()
+            return "an empty first chunk", trace, set()
         found = next_state(run, trace, 0)
         if found is None:
-            raise TraceError(
-                f"{trace.path}: expected the allocations made before tracing began (lines with "
-                "pre, or pretrace_gdb.jsonl beside the trace), or a state recorded during it, to "
-                "begin from"
-            )
-        index, self.first_state = found
-        self.out.start = f"the recorded state {self.first_state.phase}"
-        live = {Place(c.base_addr, off) for c in self.first_state.chunks() for off in c.areas}
-        return Trace(trace.path, trace.events[index:], trace.lines[index:]), live
+            return None
+        index, state = found
+        self.first_state = state
+        live = {Place(c.base_addr, off) for c in state.chunks() for off in c.areas}
+        rest = Trace(trace.path, trace.events[index:], trace.lines[index:])
+        return f"the recorded state {state.phase}", rest, live
 
     def _first_model(self, contracts: Level) -> Allocator:
         if self.first_state is not None:
@@ -156,19 +243,24 @@ class _Comparison:
 
     # what happens
 
-    def _search(self, plan: Plan, search: Search) -> None:
-        """Replay to the end; after an event that finds no explanation, from the next state on."""
+    def _search(self, plan: Plan, search: Search, lossy: int | None) -> int | None:
+        """Replay to the end; after an event that finds no explanation, from the next state on.
+
+        Return the first such event from `lossy` on, if there is one, and none before.
+        """
         model, index = self._first_model("off"), 0
         while True:
             found = search.run(model, index)
             if found is None:
-                return
+                return None
+            if lossy is not None and found.index >= lossy and not self.out.mismatches:
+                return found.index
             at = min(found.index, len(plan.trace.events) - 1)
             self.until = min(self.until, at)
             self._mismatch(plan, at, found.kind, found.detail, search)
             again = next_state(self.run, plan.trace, found.index)
             if again is None:
-                return
+                return None
             index, snapshot = again
             model = restored(self.variant, snapshot)
 
@@ -193,9 +285,9 @@ class _Comparison:
 
     def _done(self, replay: Replay) -> None:
         """Note the memory in use, and tell how far the replay is."""
-        self.memory[replay.index] = replay.model.nr_populated
+        self.memory[self.offset + replay.index] = replay.model.nr_populated
         if self.progress is not None and self.out.contracts == "off":
-            self.progress(replay.index, len(replay.events))
+            self.progress(self.offset + replay.index, len(self.run.trace.events))
 
     def _check(self, plan: Plan, search: Search) -> None:
         """Replay the run that was found under contracts; it is the same, event for event."""
@@ -214,8 +306,9 @@ class _Comparison:
             monitor.judge(model, quiescent=model.quiescent and not monitor.history.concurrent)
         except ClauseViolation as error:
             self.out.stopped_by = error.clause
-        self.out.checked = replay.index
-        self.out.clauses = verdicts(monitor, lambda number: plan.trace.lines[number - 1])
+        self.out.checked += replay.index
+        found = verdicts(monitor, lambda number: plan.trace.lines[number - 1])
+        self.out.clauses = merged(self.out.clauses, found)
 
     # the report
 
@@ -233,17 +326,15 @@ class _Comparison:
                 self._mismatch(plan, request.index, "flags", detail)
             out.start_hints += len(request.attempts)
             out.start_hints_matched += hints
-        out.unasked_work = sum(self.unasked.values())
+        out.unasked_work += sum(self.unasked.values())
         for event in plan.trace.events:
             phase = phase_begun(event)
             if phase in self.run.states:
                 missing = SnapshotReport(phase, torn=False, compared=False)
                 out.snapshots.append(self.states.get(phase, missing))
-        units = self.run.geometry.units
-        out.memory = [Sample(at, n, n * units) for at, n in sorted(self.memory.items())]
-        out.replays = search.replays
-        out.timings = [timing(plan, i) for i in search.inferred.values()]
-        out.undetermined = undetermined(plan, search)
+        out.replays += search.replays
+        out.timings += [timing(plan, i) for i in search.inferred.values()]
+        out.undetermined = summed(out.undetermined, undetermined(plan, search))
         if search.final is not None:
             out.final_checksum = checksum(search.final.model)
 

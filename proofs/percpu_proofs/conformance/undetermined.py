@@ -73,6 +73,16 @@ def undetermined(plan: Plan, search: Search) -> list[Undetermined]:
     return [one for one in found if one.count]
 
 
+def summed(one: list[Undetermined], other: list[Undetermined]) -> list[Undetermined]:
+    """Return what two stretches of a trace leave open, the same things counted together."""
+    found = {each.what: each for each in one}
+    for each in other:
+        before = found.get(each.what)
+        count = each.count + (before.count if before else 0)
+        found[each.what] = Undetermined(each.what, count, each.assumed)
+    return list(found.values())
+
+
 def _unordered(plan: Plan, request: Request) -> bool:
     """Return whether operations of other CPUs lie between a request's print and its CPU's last."""
     events = plan.trace.events

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, cast
 from percpu_proofs.conformance.actors import Actor, Work, shown
 from percpu_proofs.conformance.requests import Plan
 from percpu_proofs.conformance.stage import Stage
-from percpu_proofs.conformance.timing import Moment, Order
+from percpu_proofs.conformance.timing import Choice, Moment, Order
 from percpu_proofs.conformance.watched import Watched
 from percpu_proofs.traces import events as ev
 from percpu_reference.gaps import Kind
@@ -186,6 +186,10 @@ class WorkReplay(Stage):
         """Take the event of a chunk that the balance work created and is to list."""
         work = self.work
         self.drive(work, lambda: self._stands(Kind.GROW) and not work.seen, "create_chunk")
+        # what the work does here may have failed, and the chunk be what it asks for next
+        moment = Moment(work.kind, work.at, work.nth)
+        since = min(work.since, self.index)
+        self.choices.append(Choice(moment, self.index + 1, since, self.index))
         self._announce(work)
 
     def work_relocates(self, event: ev.Relocate) -> None:

@@ -8,7 +8,10 @@ Source: include/trace/events/percpu.h and the probes listed in a run's manifest.
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
+
+UNKNOWN: Final = -1
+"""The address of what a kernel printed as (ptrval): it had no key to hash addresses with yet."""
 
 
 class TraceError(ValueError):
@@ -91,6 +94,19 @@ class Mark(NamedTuple):
     t: int | None
     cpu: int | None
     text: str
+    pid: int | None = None
+
+
+class Lost(NamedTuple):
+    """Here events are missing, as the recorder says: of one CPU, or of any (cpu None).
+
+    They lie behind the last event of that CPU before this one. `missing` is how many, None where
+    that is not told.
+    """
+
+    t: int | None
+    cpu: int | None
+    missing: int | None = None
     pid: int | None = None
 
 
@@ -200,6 +216,7 @@ Event: TypeAlias = (
     | CreateChunk
     | DestroyChunk
     | Mark
+    | Lost
     | Area
     | AreaReturn
     | AreaFree

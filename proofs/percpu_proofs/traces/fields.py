@@ -97,10 +97,19 @@ FORMS: tuple[Form, ...] = (
 _WRITTEN: dict[Kind, str] = {
     "number": r"-?\d{1,19}",
     "natural": r"\d{1,20}",
-    "flag": r"[01]",
-    "address": r"(?:0x)?[0-9a-fA-F]+|\(nil\)",
-    "words": r"\S+",
+    "flag": r"[01]|true|false",
+    "address": r"(?:0x)?[0-9a-fA-F]+|\((?:nil|null|_*ptrval_*)\)",
+    "words": r"\S+(?: \[[^\]=]+\])?",  # a place in a module has its name behind it
 }
+
+
+def is_written(kind: Kind, text: str) -> bool:
+    """Return whether a text is how values of a kind are written.
+
+    >>> is_written("address", "(____ptrval____)"), is_written("natural", "-1")
+    (True, False)
+    """
+    return re.fullmatch(_WRITTEN[kind], text) is not None
 
 
 def text_pattern(form: Form) -> re.Pattern[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +105,28 @@ def read_jsonl(path: Path, lines: Iterable[tuple[int, str]]) -> tuple[list[Event
         events.append(event)
         numbers.append(number)
     return events, numbers
+
+
+def is_bpftrace_json(line: str) -> bool:
+    """Return whether a line is one that `bpftrace -f json` prints."""
+    return line.startswith('{"type":')
+
+
+def unpacked(path: Path, lines: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]]:
+    """Yield the lines that a bpftrace program printed, out of those of `bpftrace -f json`.
+
+    Raises TraceError for a line that is none of these.
+    """
+    for number, line in lines:
+        try:
+            entry: dict[str, Any] = json.loads(line) if line.strip() else {"type": "", "data": {}}
+            kind, data = entry["type"], entry["data"]
+            if kind == "printf":
+                yield from ((number, text) for text in str(data).splitlines())
+            elif kind == "lost_events":
+                yield number, f"Lost {int(data['events'])} events"
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            raise problem(path, number, "a line of bpftrace -f json", line) from None
 
 
 def _event(entry: dict[str, Any]) -> Event:

@@ -116,6 +116,12 @@ def read_layout(path: Path, told: Mapping[str, str] | None = None) -> Layout:
     return layout(path, lines_of(path, errors="replace"), told)
 
 
+def has_layout(path: Path) -> bool:
+    """Return whether a log has lines of the layout; later messages may have overwritten them."""
+    log = read_bootlog(path, lines_of(path, errors="replace"))
+    return log.sizes is not None or log.first_chunk is not None
+
+
 def layout(
     where: Path, lines: Iterable[tuple[int, str]], told: Mapping[str, str] | None = None
 ) -> Layout:

@@ -9,16 +9,20 @@ from itertools import chain
 from pathlib import Path
 
 from percpu_proofs.inputs import read_json
-from percpu_proofs.traces.events import Alloc, Event, TraceError, problem
+from percpu_proofs.traces.dialects import looks_like_text
+from percpu_proofs.traces.events import Alloc, Event, Lost, TraceError, problem
 from percpu_proofs.traces.fields import FORMS
-from percpu_proofs.traces.jsonl import read_jsonl
-from percpu_proofs.traces.layout import read_layout
+from percpu_proofs.traces.jsonl import is_bpftrace_json, read_jsonl, unpacked
+from percpu_proofs.traces.layout import has_layout, read_layout
+from percpu_proofs.traces.losses import between_losses, with_first_chunk
 from percpu_proofs.traces.probes import check_probes
 from percpu_proofs.traces.source import lines_of
-from percpu_proofs.traces.text import looks_like_text, read_text
+from percpu_proofs.traces.text import read_text
 from percpu_spec.geometry import Geometry
 
-_TRACES = ("trace.jsonl.gz", "trace.jsonl", "trace.txt.gz", "trace.txt", "trace.gz", "trace")
+_TOOLS = ("trace", "trace-cmd", "report", "perf", "perf-script", "bpftrace")
+_ENDS = (".txt.gz", ".txt", ".gz", "")
+_TRACES = ("trace.jsonl.gz", "trace.jsonl", *(tool + end for tool in _TOOLS for end in _ENDS))
 _BOOTS = ("dmesg.txt.gz", "dmesg.txt", "dmesg.gz", "dmesg")
 _PRETRACE = ("pretrace_gdb.jsonl.gz", "pretrace_gdb.jsonl")
 _AHEAD = 8  # trace events that must match the earlier log where the two are joined
@@ -43,9 +47,21 @@ class Run:
 
     name: str
     trace: Trace
-    geometry: Geometry
-    boot: Path  # the boot messages
+    sizes: Geometry | None  # None: no boot messages tell them
+    boot: Path | None  # the boot messages
     states: dict[str, Path]
+    given: str | None = None  # the phase of a state that was given beside the run
+    unplaced: tuple[str, ...] = ()  # phases of states that fit at no moment of the trace
+
+    @property
+    def geometry(self) -> Geometry:
+        """The machine's layout. Raises TraceError if no boot messages tell it."""
+        if self.sizes is None:
+            raise TraceError(
+                f"{self.trace.path.parent}: expected the boot messages with the percpu layout, "
+                "one of " + ", ".join(_BOOTS)
+            )
+        return self.sizes
 
 
 def is_run(path: Path) -> bool:
@@ -54,72 +70,100 @@ def is_run(path: Path) -> bool:
 
 
 def read_trace(path: Path) -> Trace:
-    """Return the events of a trace: jsonl, the kernel's text, or trace-cmd's; plain or gzip.
+    """Return the events of a trace, plain or gzip: jsonl, or the text of any tool (text.py).
 
-    The format is known by its first line. Raises TraceError for anything not read whole.
+    The format is known by the first line that is no comment. Raises TraceError for anything not
+    read whole.
     """
     lines = lines_of(path)
-    first = next(lines, None)
-    if first is None:
+    head: list[tuple[int, str]] = []
+    for line in lines:
+        head.append(line)
+        if line[1].strip() and not line[1].startswith("#"):
+            break
+    if not head:
         raise problem(path, 1, "a trace, found an empty file")
-    if first[1].lstrip().startswith("{"):
-        events, numbers = read_jsonl(path, chain([first], lines))
-    elif looks_like_text(first[1]):
-        events, numbers = read_text(path, chain([first], lines))
+    number, first = head[-1]
+    if is_bpftrace_json(first):
+        events, numbers = read_text(path, unpacked(path, chain(head, lines)))
+    elif first.lstrip().startswith("{"):
+        events, numbers = read_jsonl(path, chain(head[-1:], lines))
+    elif looks_like_text(first):
+        events, numbers = read_text(path, chain(head, lines))
     else:
-        raise problem(path, 1, "jsonl, or a trace in text (tracefs or trace-cmd report)", first[1])
+        expected = "jsonl, or a trace in text (tracefs, trace-cmd report, perf script, bpftrace)"
+        raise problem(path, number, expected, first)
     if not events:
         raise problem(path, None, "at least one percpu event")
     return Trace(path, events, numbers)
 
 
 def read_run(
-    path: Path, boot: Path | None = None, told: Mapping[str, str] | None = None
+    path: Path,
+    boot: Path | None = None,
+    told: Mapping[str, str] | None = None,
+    state: Path | None = None,
 ) -> Run:
     """Return the run in folder `path`, or of the trace file `path` with what stands beside it.
 
     `boot` are the boot messages, if they do not stand there; `told` are sizes by name, for what
-    they leave open.
+    they leave open; `state` is a state taken at any moment of the trace, as a rule its beginning.
+    Where the trace's own statistics tell of lost events it has an event Lost.
 
-    Raises TraceError if the trace or the boot messages with the layout are missing, or if the
-    trace's own statistics tell of lost events.
+    Raises TraceError if the trace is missing, or where boot messages and states have no layout.
     """
     folder, trace_path = (path, _first(path, _TRACES)) if path.is_dir() else (path.parent, path)
     if trace_path is None or not trace_path.exists():
         raise TraceError(f"{path}: expected a trace, one of " + ", ".join(_TRACES))
     boot = boot or _first(folder, _BOOTS)
-    if boot is None:
-        raise TraceError(
-            f"{folder}: expected the boot messages with the percpu layout, one of "
-            + ", ".join(_BOOTS)
-        )
-    _check_buffers(folder / "buffer_stats.txt")
-    trace = read_trace(trace_path)
+    trace = _with_losses(folder / "buffer_stats.txt", read_trace(trace_path))
     if trace.events[0].t is not None:
         trace = _with_pretrace(folder, trace)
     _check_counts(folder / "manifest.json", trace)
-    check_probes(trace.path, trace.events, trace.lines)
+    for start, end in between_losses(trace.events):
+        check_probes(trace.path, trace.events[start:end], trace.lines[start:end])
     states = {
         file.name.split(".")[0]: file
         for file in sorted((folder / "state").glob("*.txt*"))
         if not file.name.startswith("phase.")
     }
+    given = None
+    if state is not None:
+        given = state.name.split(".")[0]
+        states[given] = state
     name = path.name if path.is_dir() else f"{folder.name}/{path.name}"
-    return Run(name, trace, read_layout(boot, told).geometry, boot, states)
+    sizes = None
+    if boot is not None and (not states or has_layout(boot)):
+        sizes = read_layout(boot, told).geometry
+    return Run(name, trace, sizes, boot, states, given)
 
 
 def _first(folder: Path, names: Sequence[str]) -> Path | None:
     return next((folder / name for name in names if (folder / name).exists()), None)
 
 
-def _check_buffers(path: Path) -> None:
-    """Raise if the tracer's own counts say that events were overwritten or dropped."""
-    if not path.exists():
-        return
-    for number, line in lines_of(path):
+def _with_losses(path: Path, trace: Trace) -> Trace:
+    """Return a trace with the events that the tracer's own counts say it lost.
+
+    Overwritten events (overrun) lie before all others; dropped ones behind. Raises TraceError for
+    those lost amid the others (commit overrun), which nothing places.
+    """
+    counts: Counter[str] = Counter()
+    for number, line in lines_of(path) if path.exists() else ():
         name, sep, value = line.partition(":")
-        if sep and name in ("overrun", "commit overrun", "dropped events") and value.strip() != "0":
+        if sep and value.strip().isdigit():
+            counts[name] += int(value)
+        if counts["commit overrun"]:
             raise problem(path, number, "no lost events", line)
+    told = any(isinstance(event, Lost) for event in trace.events)
+    events, lines = list(trace.events), list(trace.lines)
+    if counts["overrun"] and not told:
+        events.insert(0, Lost(events[0].t, None, counts["overrun"]))
+        lines.insert(0, lines[0])
+    if counts["dropped events"] and not told:
+        events.append(Lost(events[-1].t, None, counts["dropped events"]))
+        lines.append(lines[-1])
+    return Trace(trace.path, with_first_chunk(events), lines)
 
 
 def _check_counts(path: Path, trace: Trace) -> None:
