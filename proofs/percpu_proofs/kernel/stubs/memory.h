@@ -75,6 +75,7 @@ void percpu_free(void *memory);
 #define memblock_free_early(physical, size) percpu_free((void *)(physical)) // up to 5.15
 #define kmemleak_alloc_percpu(pointer, size, gfp) ((void)0)
 #define kmemleak_free_percpu(pointer) ((void)0)
+#define kmemleak_free(pointer) ((void)0)
 #define kmemleak_ignore_phys(address) ((void)0)
 #define MAX_DMA_ADDRESS 0UL
 
