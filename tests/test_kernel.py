@@ -426,7 +426,7 @@ TAKES_MANY_CHUNKS = "spares the second free chunk too"
 
 
 @pytest.mark.parametrize(
-    "bug", deep_unless(lambda bug: bug in BUGS[4::12], ALL_EDITS), ids=lambda bug: bug.name
+    "bug", deep_unless(lambda bug: bug in BUGS[4::24], ALL_EDITS), ids=lambda bug: bug.name
 )
 def test_seeded_bug_is_found(
     bug: Bug, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -71,6 +71,7 @@ def test_orders_that_take_two_thoughts(variant: str, cpus: int, seed: int, tmp_p
     assert report.ok, report.mismatches
 
 
+@pytest.mark.deep
 def test_what_was_under_way_at_a_loss_is_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
