@@ -12,6 +12,7 @@ numbers that were answered replay the case.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from random import Random
@@ -33,14 +34,14 @@ def assume(condition: Any) -> None:
         raise VacuousError
 
 
-class Choices:
+class Choices(ABC):
     """A supply of choices. Kinds of it answer `number`; the rest is asked by way of it."""
 
     __slots__ = ()
 
+    @abstractmethod
     def number(self, count: int) -> int:
         """Return the next number in [0, count), a plain one; count is at least 1."""
-        raise NotImplementedError
 
     def bit(self) -> bool:
         """Return the next bit."""

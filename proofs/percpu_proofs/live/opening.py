@@ -18,7 +18,7 @@ from percpu_proofs.live.source import DrgnMemory, open_core, open_live
 from percpu_proofs.live.stacks import stand
 from percpu_proofs.live.stats_text import is_stats
 
-_CORES = (b"\x7fELF", b"KDUMP   ", b"makedumpfile")
+CORES = (b"\x7fELF", b"KDUMP   ", b"makedumpfile")
 
 
 class Kind(Enum):
@@ -42,7 +42,7 @@ def kind_of(what: str) -> Kind:
             head = file.read(16)
     except OSError as error:
         raise InputError(path, None, f"a readable file ({error.strerror})") from None
-    if head.startswith(_CORES):
+    if head.startswith(CORES):
         return Kind.CORE
     text = read_text(path)
     for kind, is_so in (

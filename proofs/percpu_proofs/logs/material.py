@@ -6,12 +6,12 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from percpu_proofs.logs.prefixes import Message
 from percpu_proofs.oplist import parse_operations
 
-CORES: Final = (b"\x7fELF", b"KDUMP   ", b"makedumpfile")
 """How cores begin."""
 _PERCPU: Final = re.compile(r"^\s*Percpu:\s+(\d{1,15}) kB")
 _EVENT: Final = re.compile(
@@ -68,7 +68,7 @@ def _operations(found: Sequence[Message]) -> int:
     if not lines or any(len(message.text) > 60 for message in lines[:_ENOUGH]):
         return 0
     try:
-        parse_operations("", [message.text for message in lines[:_ENOUGH]])  # type: ignore[arg-type]
+        parse_operations(Path("log"), [message.text for message in lines[:_ENOUGH]])
     except ValueError:
         return 0
     return lines[0].line

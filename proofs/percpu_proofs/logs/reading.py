@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from percpu_proofs.inputs import InputError
+from percpu_proofs.live.opening import CORES
 from percpu_proofs.logs.advice import Explanation, Machine, explain
 from percpu_proofs.logs.failures import ILLEGAL, Failure, alike, read_failures
-from percpu_proofs.logs.material import CORES, Material, read_material
+from percpu_proofs.logs.material import Material, read_material
 from percpu_proofs.logs.prefixes import Message, messages
 from percpu_proofs.logs.reports import Report, read_reports, without_illegal
 from percpu_proofs.logs.stacks import release_in

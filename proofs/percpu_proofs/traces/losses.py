@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from percpu_proofs.traces.events import UNKNOWN, Alloc, CreateChunk, Event, Lost
+from percpu_proofs.traces.events import UNKNOWN, Alloc, CreateChunk, DestroyChunk, Event, Free, Lost
 
 FIRST = 1 << 63  # the name of a first chunk whose address is not told
 
@@ -54,7 +54,7 @@ def with_first_chunk(events: Sequence[Event]) -> list[Event]:
                 event = event._replace(base=FIRST + created)
         elif isinstance(event, Alloc) and event.reserved:
             pass
-        elif getattr(event, "base", 0) == UNKNOWN and not created:
-            event = event._replace(base=FIRST)  # type: ignore[call-arg]  # it has one
+        elif isinstance(event, (Alloc, Free, DestroyChunk)) and event.base == UNKNOWN:
+            event = event if created else event._replace(base=FIRST)
         found.append(event)
     return found
