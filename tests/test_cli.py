@@ -368,7 +368,7 @@ BAD = [
     ("a 1 8 8 -\n", ("run", "--geometry", "unit"), "expected name=value"),
     ("a 1 8 8 -\n", ("run", "--geometry", "page=2048"), "page=2048: expected one of 4096, 8192"),
     ("a 1 8 8 -\n", ("run", "--geometry", "page=65536,unit=98304"), "expected a multiple of"),
-    ("a 1 8 8 -\n", ("run", "--geometry", "page=12288"), "expected a power of two times the gra"),
+    ("a 1 8 8 -\n", ("run", "--geometry", "page=12288"), "page=12288: expected one of 4096"),
     ("a 1 8 8 -\n", ("run", "--geometry", "page=16384,unit=16384,static=100,reserved=0,dyn=16000"),
      "unit=16384: expected at least 32768, 32768 in whole pages of 16384"),
     ("a 1 8 8 -\n", ("run", "--geometry", "static=0"), "only a kernel without SMP has none"),

@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from percpu_contracts.whole_state import WholeState
 from percpu_proofs.choices import drawn
+from percpu_proofs.cli import main
+from percpu_proofs.commands.source import asked_for
 from percpu_proofs.explain import explain
 from percpu_proofs.kernel.changes import CHANGES, HAS, SLEEPABLE, WORDS, nearest, with_changes
 from percpu_proofs.kernel.draws import draw_case
@@ -55,6 +58,36 @@ def test_a_release_before_all_variants_is_refused(release: str) -> None:
     assert of_release(release) == ""
     with pytest.raises(UnknownVariantError, match=f"'{release}': expected a release from 5.9 on"):
         variant_class(release)
+
+
+@pytest.mark.parametrize("release", ["v6.14", "6.14-rc3", "6.14.0-12-generic", "6.13.7"])
+def test_a_release_may_be_written_as_kernels_print_it(release: str) -> None:
+    assert variant_name(release) == "linux_6_13"
+
+
+@pytest.mark.parametrize("release", ["6.20", "5.20", "06.14", "6.014", "6.\u0661\u0664", ""])
+def test_a_release_that_never_was_is_refused(release: str) -> None:
+    result = CliRunner().invoke(main, ["explore", "reuse", "--variant", release])
+    assert result.exit_code == 2
+    assert f"variant {release!r}: expected" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [("page=0", "0"), ("page=-4096", "-4096"), ("page=4097", "4097"), ("page=64K", "64K")],
+)
+def test_a_page_that_no_kernel_has_is_refused(asked: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "a.ops").write_text("a 1 64 4 -\n")
+    result = CliRunner().invoke(main, ["run", str(tmp_path / "a.ops"), "--geometry", asked])
+    assert result.exit_code == 2
+    assert f"page={said}: expected one of 4096, 8192, " in result.stderr
+
+
+@pytest.mark.parametrize("page", [8192, 16384, 65536])
+def test_the_first_chunk_fills_pages_of_the_size_asked_for(page: int) -> None:
+    sized = asked_for(f"page={page}", Geometry())
+    assert (sized.static + sized.reserved + sized.dyn) % page == 0
+    assert asked_for(f"page={page},dyn=20480", Geometry(unit=262144)).dyn == 20480
 
 
 def test_every_variant_of_a_release_is_known_and_dated() -> None:

@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from percpu_proofs.inputs import InputError
-from percpu_reference.variants import variant_name
+from percpu_reference.variants import UnknownVariantError, variant_name
 
 AS_EXPECTED = 0
 DIFFERS = 1
@@ -35,6 +35,8 @@ def named_variant(context: click.Context, option: click.Parameter, given: Any) -
     """
     if isinstance(given, tuple):
         return tuple(map(variant_name, given))
+    if given == "":
+        raise UnknownVariantError("variant '': expected a name, a release or a Python file")
     return given and variant_name(given)
 
 

@@ -121,9 +121,29 @@ def read_source(path: Path, changes: str | None) -> Source:
 def asked_for(changes: str | None, geometry: Geometry) -> Geometry:
     """Return a geometry with the changes of the command line, one that a kernel boots with."""
     try:
-        return geometry.with_mapping(sizes(changes)).require_kernel()
+        return geometry.with_mapping(_whole_pages(sizes(changes), geometry)).require_kernel()
     except GeometryError as error:
         raise InputError("--geometry", None, f"sizes that a kernel boots with ({error})") from None
+
+
+def _whole_pages(given: dict[str, str], geometry: Geometry) -> dict[str, str]:
+    """Return the sizes asked for, with a dynamic part that fills pages of a size that is one.
+
+    So pcpu_build_alloc_info does. Raises GeometryError for a page that no kernel has.
+    """
+    if "page" not in given:
+        return given
+    if given["page"] not in map(str, PAGE_SIZES):
+        known = ", ".join(map(str, PAGE_SIZES))
+        raise GeometryError(f"page={given['page']}: expected one of {known}")
+    if "dyn" in given or int(given["page"]) == geometry.page:
+        return given
+    static, reserved = (
+        int(given[name]) if given.get(name, "").isdecimal() else getattr(geometry, name)
+        for name in ("static", "reserved")
+    )
+    filled = -(static + reserved + geometry.dyn) % int(given["page"])
+    return given | {"dyn": str(geometry.dyn + filled)}
 
 
 def page_asked_for(changes: str | None) -> int:

@@ -83,17 +83,30 @@ def of_release(release: str) -> str:
     return next((name for name in reversed(SINCE) if SINCE[name] <= version), "")
 
 
-def variant_name(name: str) -> str:
-    """Return the name of a variant that is named, or of the one for a release ("6.14").
+_RELEASE = re.compile(r"v?([1-9]\d*)\.(0|[1-9]\d*)(\.\d+)*(-\S*)?", re.ASCII)
+_LAST = {5: 19, 6: 19}
+"""The last minor number of major ones that have ended."""
 
-    Raises UnknownVariantError for a release that is too old.
+
+def variant_name(name: str) -> str:
+    """Return the name of a variant that is named, or of the one for a release ("v6.14-rc1").
+
+    One that is newer than all variants has the newest. Raises UnknownVariantError for a release
+    that is too old, or that never was.
     """
-    if not re.fullmatch(r"\d+\.\d+(\.\d+)*", name):
+    found = _RELEASE.fullmatch(name)
+    if found is None:
         return name
-    if not of_release(name):
+    major, minor = int(found[1]), int(found[2])
+    if not of_release(f"{major}.{minor}"):
         oldest = ".".join(map(str, min(SINCE.values())))
         raise UnknownVariantError(f"variant {name!r}: expected a release from {oldest} on")
-    return of_release(name)
+    if minor > _LAST.get(major, minor):
+        raise UnknownVariantError(
+            f"variant {name!r}: expected a release, of which {major}.{_LAST[major]} is the last "
+            f"with {major}"
+        )
+    return of_release(f"{major}.{minor}")
 
 
 def variant_class(name: str) -> type[Allocator]:
@@ -109,7 +122,9 @@ def variant_class(name: str) -> type[Allocator]:
         return known[name]
     except KeyError:
         near = get_close_matches(name, known) or known
-        raise UnknownVariantError(f"variant {name!r}: expected one of {', '.join(near)}") from None
+        raise UnknownVariantError(
+            f"variant {name!r}: expected one of {', '.join(near)}, or a release such as 6.14"
+        ) from None
 
 
 _ON_KM: dict[type[Allocator], type[Allocator]] = {}
