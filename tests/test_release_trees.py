@@ -20,6 +20,7 @@ from release_edits import (
     NO_VECTOR,
     PRECHARGED,
     REFUSED,
+    SOURCE,
     Change,
     chunk_end,
     edited,
@@ -162,6 +163,25 @@ def test_a_tree_between_two_behaviours_is_bad_input(tmp_path: Path) -> None:
     assert result.output.count("\n") == 1
     assert "or 131072 as since 5.17 (an accounted area pays" in result.output
     assert "found '98304'" in result.output
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize(
+    ("test", "said"),
+    [
+        ("!test_bit(bit_off, chunk->bound_map)", "a free into an area refused, a second free"),
+        ("!test_bit(bit_off, chunk->alloc_map)", "a second free of an area refused, a free into"),
+    ],
+)
+def test_a_tree_that_refuses_some_frees_alone_is_bad_input(
+    test: str, said: str, tmp_path: Path
+) -> None:
+    some = replaced(SOURCE, "\t/* find end index */\n", f"\tif ({test})\n\t\treturn 0;\n")
+    library = compile_tree(
+        edited(tmp_path / "tree", some, REFUSED[1]), tmp_path, flags=("-O1",)
+    )
+    with pytest.raises(InputError, match=said):
+        probe(library)
 
 
 @pytest.mark.deep

@@ -152,14 +152,32 @@ def changes_of(library: Library) -> frozenset[str]:
 
 
 def refuses(library: Library) -> bool:
-    """Return whether a kernel leaves all as it is when an area is freed a second time."""
-    states = []
-    for lines in (("a 1 64 4 -", "a 2 64 4 -", "f 1"), ("a 1 64 4 -", "a 2 64 4 -", "f 1", "d 1")):
+    """Return whether a kernel leaves all as it is where a free names no live area.
+
+    Raises InputError for one that refuses a second free or a free into an area, not both.
+    """
+    before, again, into = (_after_frees(library, *more) for more in ((), ("d 1",), ("w 2 16",)))
+    if (again == before) != (into == before):
+        kinds = ("a second free of an area", "a free into an area")
+        done, refused = kinds if into == before else kinds[::-1]
+        raise InputError(
+            "a tree between two known behaviours, after a 1 64 4 -; a 2 64 4 -; f 1", None,
+            f"frees that name no live area all refused, as since {REFUSES}, or all carried out, as "
+            "before", f"{refused} refused, {done} carried out",
+        )  # fmt: skip
+    return again == before
+
+
+def _after_frees(library: Library, *more: str) -> int | None:
+    """Return the checksum behind some operations, None where the kernel stops."""
+    lines = ("a 1 64 4 -", "a 2 64 4 -", "f 1", *more)
+    try:
         with Kernel(library, SMALL, refuses=True) as kernel:
             for operation in parse_operations(Path("probe"), lines).operations:
                 kernel.apply(operation)
-            states.append(Recorder(KernelState(kernel)).read().crc)
-    return states[0] == states[1]
+            return Recorder(KernelState(kernel)).read().crc
+    except KernelStopped:
+        return None
 
 
 def counts_every_unit(library: Library) -> bool:
