@@ -22,7 +22,7 @@ from percpu_reference.environment import Environment
 from percpu_reference.kernel_names import FILES, PART_OF, model_name, origin
 from percpu_reference.state import State
 from percpu_reference.stats import Stats
-from percpu_reference.variants import fixes
+from percpu_reference.variants import RELEASES, fixes
 from percpu_reference.variants.linux_mm import RegionHints
 from percpu_spec.catalogue import clause, clauses, findings
 from percpu_spec.releases import breaking
@@ -106,7 +106,7 @@ def _declared(table: str, clause_id: str) -> dict[str, str]:
     """Return the reasons that variants declare for a clause."""
     return {
         name: getattr(cls, table)[clause_id]
-        for name, cls in VARIANTS.items()
+        for name, cls in (VARIANTS | RELEASES).items()
         if clause_id in getattr(cls, table)
     }
 
