@@ -149,7 +149,7 @@ def open_core(path: Path, debug: Path | None) -> DrgnMemory:
 
 
 def _refusal(path: Path, error: Exception) -> InputError:
-    text = str(error)
+    text = " ".join(str(error).split())  # drgn's may have several lines
     with path.open("rb") as file:
         if file.read(len(_FLATTENED)) == _FLATTENED:
             mends = "makedumpfile -R NEW < FILE puts one together that is flattened"
