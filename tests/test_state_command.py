@@ -17,6 +17,7 @@ from percpu_proofs import data
 from percpu_proofs.cli import main
 from percpu_proofs.commands import state_samples
 from percpu_proofs.commands.source import read_source
+from percpu_proofs.inputs import InputError
 from percpu_proofs.live.reader import Reader
 from percpu_proofs.live.recorded_reads import memory_of_reads
 from percpu_proofs.live.stats_text import read_stats, stats_of
@@ -248,6 +249,8 @@ STATS: list[tuple[str, str, object, str, str]] = [
     ("Global", "nr_max_chunks", 0, "STAT-1", BROKEN),
     ("Chunk (sidelined)", "empty_pop_pages", 3, "RCL-3", KNOWN),
     ("Chunk: <- First", "contig_bytes", 65532, "HINT-1", BROKEN),
+    ("Chunk: <- First", "nr_alloc", 0, "STAT-1", BROKEN),
+    ("Chunk (sidelined)", "nr_alloc", 65536, "STAT-1", BROKEN),
 ]
 
 
@@ -274,3 +277,47 @@ def test_percpu_stats_that_are_not_whole_are_refused(printed: list[str], tmp_pat
         assert re.search(rf"{re.escape(str(path))}:\d+: expected", result.stderr)
     path.write_text("\n".join(printed))
     assert run(path, "--ask", "8").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("heading", "name", "value"),
+    [
+        ("Chunk: <- First", "free_bytes", 6),
+        ("Chunk: <- First", "free_bytes", 10**6),
+        ("Chunk (sidelined)", "contig_bytes", 1001),
+        ("Chunk (sidelined)", "max_frag", 1 << 40),
+        ("Chunk (sidelined)", "empty_pop_pages", 100000),
+        ("Allocation Info", "unit_size", 0),
+        ("Allocation Info", "unit_size", 65537),
+        ("Allocation Info", "static_size", 1 << 30),
+        ("Allocation Info", "dyn_size", 1 << 30),
+    ],
+)
+def test_what_no_kernel_prints_is_refused_at_its_line(
+    heading: str, name: str, value: int, printed: list[str]
+) -> None:
+    lines = edited(printed, heading, name, value)
+    changed = next(i for i, (a, b) in enumerate(zip(lines, printed, strict=True), 1) if a != b)
+    with pytest.raises(InputError, match=rf"^x:{changed}: expected {name}: .*'{value}'$"):
+        stats_of(Path("x"), lines)
+
+
+@pytest.mark.parametrize("words", [
+    ("live", "--every", "nan"), ("live", "--every", "inf"), (REMOVED, "--count", 3),
+    (REMOVED, "--ask", "8,0"), (REMOVED, "--ask", "8,3"), (REMOVED, "--ask", "0"),
+])  # fmt: skip
+def test_options_that_mean_nothing_are_refused(words: tuple[object, ...]) -> None:
+    result = run(*words)
+    assert result.exit_code == 2, result.output
+    assert {"live": "no number of seconds", "--count": "--every", "--ask": "a power of two"}[
+        "live" if words[0] == "live" else str(words[1])
+    ] in " ".join(result.stderr.split())
+
+
+def test_what_is_read_is_not_overwritten(tmp_path: Path) -> None:
+    path = tmp_path / "state.txt.gz"
+    path.write_bytes(REMOVED.read_bytes())
+    for words in (("--save", path), ("--svg", path, "--map")):
+        result = run(path, *words)
+        assert result.exit_code == 2 and "not overwritten" in " ".join(result.stderr.split())
+    assert path.read_bytes() == REMOVED.read_bytes()

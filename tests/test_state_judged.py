@@ -449,6 +449,21 @@ BAD: list[tuple[str, str, int, str]] = [
     ("base_addr=ff9e2672bfc00000", "base_addr=ff9e2672bfc00004", 31, "a page begins"),
     ("base_addr=ff9e2672bfc00000", "base_addr=ff20062a3ea39000", 31, "different addresses"),
     ("kernel 6.12", "kernel x", 1, "kernel RELEASE"),
+    ("pcpu_atomic_alloc_failed=0", "pcpu_atomic_alloc_failed=-1", 17, "failed=0 to 1"),
+    ("pcpu_async_enabled=1", "pcpu_async_enabled=7", 18, "enabled=0 to 1"),
+    ("pcpu_async_enabled=1", "pcpu_async_enabled=1\nmemcg=7", 19, "memcg=0 or 1"),
+    ("pcpu_nr_slots=21", "pcpu_nr_slots=100000000", 5, "pcpu_nr_slots=1 to 21"),
+    ("pcpu_free_slot=19", "pcpu_free_slot=21", 6, "pcpu_free_slot=0 to 20"),
+    ("pcpu_first_chunk=ff20062a3ffd7dc0", "pcpu_first_chunk=abc", 3, "an address"),
+    ("pcpu_reserved_chunk=ff20062a3ffdd1c0", "pcpu_reserved_chunk=", 2, "an address"),
+    ("slot=-1 pos=0", "slot=-2 pos=0", 20, "slot=-1 pos=0"),
+    ("slot=-1 pos=0", "slot=-1 pos=3", 20, "slot=-1 pos=0"),
+    ("contig_hint:2048", "contig_hint:2049", 20, "contig_hint of 0 to 2048"),
+    ("contig_hint:2048", "contig_hint:-1", 20, "contig_hint of 0 to 2048"),
+    ("scan_hint:0", "scan_hint:0,scan_hint:0", 20, "each once"),
+    (" blocks=0/0/1024/0/1024", " blocks=0/0/1025/0/1024", 23, "a block's bits"),
+    ("\nfirst:", "\n blocks=1\nfirst:", 24, "name=value, a chunk"),
+    (" immutable=1", " immutable=1 junk=3", 20, "each once"),
 ]  # fmt: skip
 
 
@@ -465,6 +480,61 @@ def test_a_wrong_number_is_named_with_its_line(
     assert re.match(rf"{re.escape(str(path))}:\d+: expected ", str(caught.value)), caught.value
     place = int(str(caught.value).removeprefix(f"{path}:").split(":")[0])
     assert abs(place - line) <= 2
+
+
+@pytest.mark.parametrize("name", ["free", "sidelined", "to_depopulate"])
+def test_a_line_that_all_such_kernels_have_is_missed(name: str) -> None:
+    lines = [x for x in lines_of("612_4.boot.txt.gz") if not x.startswith(f"pcpu_{name}_slot")]
+    with pytest.raises(TraceError, match=f"pcpu_{name}_slot=number, as kernels"):
+        state_of(Path("x"), lines)
+    without = [line for line in lines if "_slot=" not in line]
+    with pytest.raises(TraceError, match=r"from 5\.14 on"):
+        state_of(Path("x"), without)
+
+
+def test_what_is_wrong_in_a_chunk_is_told_at_its_own_line() -> None:
+    lines = lines_of("612_4.removed60.txt.gz")
+    at = [i for i, line in enumerate(lines) if line.startswith("chunk ")]
+    for number, old, new in (
+        (0, "slot=-1", "slot=0"), (2, "pos=0", "pos=5"), (2, "slot=12", "slot=99"),
+        (2, "isolated=0", "isolated=2"),
+    ):  # fmt: skip
+        bad = list(lines)
+        assert old in bad[at[number]]
+        bad[at[number]] = bad[at[number]].replace(old, new)
+        with pytest.raises(TraceError, match=f"^x:{at[number] + 1}: "):
+            state_of(Path("x"), bad)
+
+
+def test_a_cut_text_is_known_as_one() -> None:
+    state = of_reads()
+    lines = list(state_lines(state))
+    last = max(i for i, line in enumerate(lines) if line.startswith("chunk "))
+    for cut in (lines[:last], lines[:-1], [*lines[:last], "end"]):
+        with pytest.raises(TraceError, match="the text is cut"):
+            state_of(Path("x"), cut)
+    assert state_of(Path("x"), lines).counts
+
+
+def test_an_old_text_with_too_few_pages_may_be_cut() -> None:
+    lines = lines_of("612_4.removed60.txt.gz")
+    last = max(i for i, line in enumerate(lines) if line.startswith("chunk "))
+    while not populated_in(lines[last]):
+        last -= 4
+    found = StateJudge().verdicts(state_of(Path("x"), lines[:last]))["POP-3"]
+    assert found.verdict == BROKEN and "may be cut" in found.reason
+    more = [line.replace("pcpu_nr_populated=291", "pcpu_nr_populated=290") for line in lines]
+    found = StateJudge().verdicts(state_of(Path("x"), more))["POP-3"]
+    assert found.verdict == BROKEN and not found.reason
+
+
+def test_hints_of_the_reserved_chunk_are_judged() -> None:
+    lines = lines_of("612_4.boot.txt.gz")
+    at = next(i for i, line in enumerate(lines) if line.startswith("chunk slot=-1"))
+    lines[at] = lines[at].replace("contig_hint:2048", "contig_hint:1000")
+    broken = [v for v in StateJudge().verdicts(state_of(Path("x"), lines)).values()
+              if v.verdict in (BROKEN, KNOWN)]  # fmt: skip
+    assert broken and "chunk -1" in broken[0].found[0]
 
 
 def test_lines_of_owners_and_bounds_are_checked(tmp_path: Path) -> None:

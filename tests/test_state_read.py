@@ -147,6 +147,12 @@ def test_a_kernel_without_its_types_is_refused(monkeypatch: pytest.MonkeyPatch) 
 
     with pytest.raises(InputError, match="symbols: kernels from"):
         source.with_types(program, Path("vmcore"), None)
+    def fails(_: object) -> None:
+        raise LookupError("no symbols\n  at all\n")
+
+    monkeypatch.setattr(source.kallsyms, "load_vmlinux_kallsyms", fails)
+    with pytest.raises(InputError, match=r"\(no symbols at all\)$"):
+        source.with_types(program, Path("vmcore"), None)
     monkeypatch.setattr(source.kallsyms, "load_vmlinux_kallsyms", lambda _: lambda *_: [])
     with pytest.raises(InputError, match="CONFIG_DEBUG_INFO_BTF"):
         source.with_types(program, Path("vmcore"), None)

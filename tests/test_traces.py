@@ -353,6 +353,7 @@ def test_a_state_before_depopulation(tmp_path: Path) -> None:
     text = text.replace("pcpu_nr_slots=22", "pcpu_nr_slots=20").replace(
         "slot=17 pos", "slot=37 pos"
     )
+    text = re.sub("^kernel .*", "kernel 5.10.0", text)
     path.write_text(text)
     state = read_snapshot(path, read_run(BOOT).geometry)
     assert (state.chunk_types, state.free_slot, state.sidelined_slot) == (2, 19, -1)
@@ -371,7 +372,7 @@ BAD_STATES = [
     ("nr_pages=256", "nr_pages=99999999999", 36, "nr_pages of 1 to 256"),
     ("pcpu_nr_slots=22", "pcpu_nr_slots=many", 6, "pcpu_nr_slots=number, got 'many'"),
     ("0/536/0/575/0/0/1024;", "0/536/0/575/0/0;", 35, "blocks= seven numbers a block"),
-    ("slot=17 pos=0", "slot=17 pos=1", 39, "pos=0 in slot 17"),
+    ("slot=17 pos=0", "slot=17 pos=1", 36, "pos=0 in slot 17"),
     ("first:", "second:", 31, "name=value, a chunk, or 'first:'"),
 ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -55,6 +56,15 @@ def _request(given: str) -> Request:
     return Request(int(numbers[0]), int(numbers[1]) if numbers[1:] else 8, atomic)
 
 
+def _seconds(
+    context: click.Context, option: click.Parameter, given: float | None
+) -> float | None:
+    """Return a time to wait, which has an end: a range of numbers lets nan and inf pass."""
+    if given is not None and not math.isfinite(given):
+        raise click.BadParameter(f"{given} is no number of seconds")
+    return given
+
+
 @click.command()
 @click.argument("what")
 @click.option(
@@ -66,17 +76,18 @@ def _request(given: str) -> Request:
 @click.option("--who", is_flag=True, help="Name who holds the memory, by chunk and page.")
 @click.option(
     "--ask", "asked", metavar=_FORM, multiple=True, callback=_requests,
-    help="Tell what such a request would get.",
+    help="Tell what such a request would get; the kernel raises alignments below 4 to 4.",
 )
 @click.option(
-    "--what-if", "what_if", type=click.Choice(["work"]), help="Run the balance work on the state."
+    "--what-if", "what_if", type=click.Choice(["work"]),
+    help="Run the balance work on the state, and tell what it changes.",
 )
 @click.option(
     "--save", type=output.NewFile(),
     help="Write the state as a text, to send or keep; with --every, append samples.",
 )
 @click.option(
-    "--every", type=click.FloatRange(min=0.1), metavar="SECONDS",
+    "--every", type=click.FloatRange(min=0.1), metavar="SECONDS", callback=_seconds,
     help="Sample the running kernel again and again; --svg draws them.",
 )
 @click.option("--count", type=click.IntRange(min=1), help="Stop after so many samples.")
@@ -106,6 +117,11 @@ def state(
     2 it cannot be read, 3 the state is torn and verdicts are hints.
     """
     kind = kind_of(what)
+    for path in filter(None, (save, svg)):
+        if kind is not Kind.LIVE and path.exists() and path.samefile(what):
+            raise click.UsageError(f"{path} is what is read: it is not overwritten")
+    if count is not None and every is None:
+        raise click.UsageError("--count counts the samples of --every")
     if every is not None:
         if kind is not Kind.LIVE:
             raise click.UsageError("--every samples the running kernel: WHAT is live")
@@ -212,9 +228,11 @@ def _stats(context: click.Context, path: Path, as_json: bool) -> None:
 def _check_requests(asked: Sequence[Request], geometry: Geometry) -> None:
     """Raise InputError for a request that the kernel would not take (API-1)."""
     for request in asked:
-        if not is_legal(geometry, request.size, request.align):
+        align = request.align
+        legal = is_legal(geometry, request.size, align)
+        if align <= 0 or align & (align - 1) or not legal:
             most = f"1 to {geometry.largest} bytes aligned to a power of two up to {geometry.page}"
-            given = f"{request.size},{request.align}"
+            given = f"{request.size},{align}"
             raise InputError("--ask", None, f"{most}, as the kernel takes them (API-1)", given)
 
 

@@ -15,6 +15,7 @@ class KernelState:
     """A state with its kernel, and how far that was at rest.
 
     source: the file, or what else was read, for messages. types: what its types were taken from.
+    counts: the source tells how many chunks there are, so none can be lost unseen.
     """
 
     source: str
@@ -22,6 +23,7 @@ class KernelState:
     snapshot: Snapshot
     standing: Standing
     types: str
+    counts: bool = True
 
     @property
     def variant(self) -> str:

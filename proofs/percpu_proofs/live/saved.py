@@ -22,7 +22,7 @@ from percpu_spec.views import HINTS, BlockView
 
 _LAYOUT = {"pcpu_unit_size": 10, "pcpu_unit_pages": 10, "pcpu_nr_groups": 10, "pcpu_base_addr": 16}
 _OPTIONAL = {"pcpu_nr_units": 10, "cpus": 10, "memcg": 10}
-_OWN = ("pcpu_lock", "mutex_owner", "mutex_waiters", "work", "stack", "types", "owner")
+_OWN = ("pcpu_lock", "mutex_owner", "mutex_waiters", "work", "stack", "types", "owner", "chunks")
 """Lines that KernelState keeps elsewhere than among the allocator's variables."""
 _WORK = ("idle", "pending", "running", "pending,running")
 _COUNTS = (
@@ -51,6 +51,8 @@ def state_of(path: Path, lines: Sequence[str]) -> KernelState:
     for name, base in _OPTIONAL.items():
         if values.get(name, "?") != "?":
             wanted[name] = _value(path, values, places, name, base)
+    if wanted.get("memcg", 0) > 1:
+        raise InputError(path, places["memcg"], "memcg=0 or 1", values["memcg"])
     try:
         first, reserved = (_boot_chunk(path, lines, role) for role in ("first", "reserved"))
         if first is None:
@@ -68,7 +70,8 @@ def state_of(path: Path, lines: Sequence[str]) -> KernelState:
     if not re.match(r"\d+\.\d+", release):
         raise InputError(path, places.get("kernel"), "a line 'kernel RELEASE'", release)
     standing = _standing(path, told, places)
-    return KernelState(str(path), release, snapshot, standing, values.get("types", "not told"))
+    types, counts = values.get("types", "not told"), "chunks" in told
+    return KernelState(str(path), release, snapshot, standing, types, counts)
 
 
 def variables(values: Mapping[str, str]) -> dict[str, str]:
@@ -174,6 +177,7 @@ def state_lines(state: KernelState) -> Iterator[str]:
     yield f"cpus={snapshot.geometry.cpus}"
     yield f"memcg={int(snapshot.geometry.memcg)}"
     yield f"types={state.types}"
+    yield f"chunks={sum(1 for _ in snapshot.chunks())}"
     yield from _standing_lines(standing)
     names = sorted({name for c in snapshot.chunks() for name in (c.owners or {}).values()})
     owners = {name: number for number, name in enumerate(names, 1)}
@@ -186,6 +190,7 @@ def state_lines(state: KernelState) -> Iterator[str]:
         if chunk is snapshot.first_chunk:
             yield "first:"
         yield from _chunk_lines(chunk, owners)
+    yield "end"
 
 
 def _standing_lines(standing: Standing) -> Iterator[str]:

@@ -148,8 +148,13 @@ def open_core(path: Path, debug: Path | None) -> DrgnMemory:
     return with_types(program, path, debug)
 
 
+def _words(error: Exception) -> str:
+    """Return what an error says, in one line: drgn's may say it in several."""
+    return " ".join(str(error).split())
+
+
 def _refusal(path: Path, error: Exception) -> InputError:
-    text = str(error)
+    text = _words(error)
     with path.open("rb") as file:
         if file.read(len(_FLATTENED)) == _FLATTENED:
             mends = "makedumpfile -R NEW < FILE puts one together that is flattened"
@@ -169,7 +174,7 @@ def open_live(debug: Path | None) -> DrgnMemory:
         program.set_kernel()
     except (OSError, PermissionError, ValueError) as error:
         who = "" if os.geteuid() == 0 else "; you are not root"
-        raise InputError("/proc/kcore", None, f"{ROOT} ({error}{who})") from None
+        raise InputError("/proc/kcore", None, f"{ROOT} ({_words(error)}{who})") from None
     return with_types(program, Path("/proc/kcore"), debug)
 
 
@@ -192,9 +197,8 @@ def with_types(program: Any, where: Path, debug: Path | None) -> DrgnMemory:
             program.load_debug_info([str(debug)])
             program.type("struct pcpu_chunk")
         except Exception as error:
-            raise InputError(
-                debug, None, f"vmlinux with debug information of the core's build ({error})"
-            ) from None
+            expected = f"vmlinux with debug information of the core's build ({_words(error)})"
+            raise InputError(debug, None, expected) from None
         return DrgnMemory(program, None, f"debug information, {debug.name}")
     try:
         index = kallsyms.load_vmlinux_kallsyms(program)
@@ -225,7 +229,7 @@ def _by_default(program: Any, where: Path, error: Exception) -> DrgnMemory:
         program.type("struct pcpu_chunk")
     except Exception:
         if isinstance(error, drgn.FaultError):
-            raise InputError(where, None, f"the kernel's data ({error}); {WHOLE}") from None
+            raise InputError(where, None, f"the kernel's data ({_words(error)}); {WHOLE}") from None
         lacks = NO_BTF if isinstance(error, _NoBtfError) else NO_SYMBOLS
-        raise InputError(where, None, f"{lacks} ({error})") from None
+        raise InputError(where, None, f"{lacks} ({_words(error)})") from None
     return DrgnMemory(program, None, "debug information")

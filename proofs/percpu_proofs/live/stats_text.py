@@ -6,7 +6,7 @@ Source: mm/percpu-stats.c. The kernel prints it under pcpu_lock: it is one momen
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,11 @@ _CHUNK = re.compile(r"Chunk(?: \((\w+)\))?:?(?:\s*<- (First|Reserved) Chunk)?:?"
 _ROW = re.compile(r"([a-z_]\w*)\s*:\s*(\S+)")
 _LAYOUT = ("unit_size", "static_size", "reserved_size", "dyn_size")
 _GLOBAL = ("nr_alloc", "nr_dealloc", "nr_cur_alloc", "nr_chunks", "empty_pop_pages")
+GRANULE = 4  # bytes, PCPU_MIN_ALLOC_SIZE
+_IN_BYTES = (
+    "free_bytes", "contig_bytes", "sum_frag", "max_frag", "cur_min_alloc", "cur_med_alloc",
+    "cur_max_alloc",
+)  # fmt: skip
 _OF_CHUNK = ("nr_alloc", "empty_pop_pages", "free_bytes", "contig_bytes", "sum_frag", "max_frag")
 
 
@@ -110,6 +115,7 @@ def stats_of(path: Path, lines: Sequence[str]) -> PercpuStats:
     layout: dict[str, int] = {}
     counters: dict[str, int] = {}
     chunks: list[tuple[int, str, dict[str, int]]] = []
+    places: dict[tuple[int, str], int] = {}  # lines of rows, by what they are rows of
     rows: dict[str, int] | None = None
     number = 0
     for number, printed in enumerate(lines, 1):
@@ -135,6 +141,7 @@ def stats_of(path: Path, lines: Sequence[str]) -> PercpuStats:
                 raise InputError(path, number, f"{name} once", line)
             if re.fullmatch(r"\d{1,20}", value):
                 rows[name] = int(value)
+                places[id(rows), name] = number
             elif value != "-":  # unknown, as `show --stats` writes it
                 raise InputError(path, number, f"{name} : number", value)
     _require(path, number, layout, _LAYOUT, "the layout")
@@ -144,11 +151,37 @@ def stats_of(path: Path, lines: Sequence[str]) -> PercpuStats:
     for line_of, _, of_chunk in chunks:
         _require(path, line_of, of_chunk, _OF_CHUNK, "the chunk")
     numbered = iter(range(len(chunks)))
-    return PercpuStats(
+    stats = PercpuStats(
         path, layout, counters,
         [ChunkStats(-1 if role == "reserved" else next(numbered), line, role, of_chunk)
          for line, role, of_chunk in chunks],
     )  # fmt: skip
+    for of, name, expected in _impossible(stats):
+        raise InputError(path, places[id(of), name], f"{name}: {expected}", str(of[name]))
+    return stats
+
+
+def _impossible(stats: PercpuStats) -> Iterator[tuple[Mapping[str, int], str, str]]:
+    """Yield (rows, name, what was expected) of what no kernel prints."""
+    layout, unit = stats.layout, stats.unit
+    if not unit or unit % min(PAGE_SIZES):
+        yield layout, "unit_size", "whole pages"
+    left = unit
+    for name in _LAYOUT[1:]:
+        if layout[name] > left:
+            yield layout, name, f"at most {left}, what the unit of {unit} bytes has left"
+        left -= layout[name]
+    for chunk in stats.chunks:
+        rows = chunk.rows
+        for name in _IN_BYTES:
+            most = stats.capacity(chunk) if name == "free_bytes" else unit
+            if not 0 <= rows.get(name, 0) <= most or rows.get(name, 0) % GRANULE:
+                yield rows, name, f"granules of {GRANULE} bytes, at most {most} bytes"
+        pages = unit // min(PAGE_SIZES)
+        if rows["empty_pop_pages"] > pages:
+            yield rows, "empty_pop_pages", f"at most {pages}, the pages of a unit"
+        if rows.get("memcg_aware", 0) > 1:
+            yield rows, "memcg_aware", "0 or 1"
 
 
 def _require(

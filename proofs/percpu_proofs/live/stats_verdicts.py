@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from percpu_proofs.live.stats_text import ChunkStats, PercpuStats
+from percpu_proofs.live.stats_text import GRANULE, ChunkStats, PercpuStats
 from percpu_proofs.live.verdicts import BROKEN, HOLDS, KNOWN, NOT_ASKED, NOTHING, Verdict
 from percpu_proofs.runs import counted
 from percpu_spec.catalogue import clauses
@@ -110,12 +110,24 @@ def _counts(stats: PercpuStats) -> Iterator[str]:
     if not current == rows["nr_alloc"] - rows["nr_dealloc"] == lives:
         made = rows["nr_alloc"] - rows["nr_dealloc"]
         yield f"nr_cur_alloc {current}, made less freed {made}, areas of the chunks {lives}"
+    yield from _areas(stats)
     if rows["nr_chunks"] != len(_listed(stats)):
         yield f"nr_chunks {rows['nr_chunks']}, {len(_listed(stats))} are listed"
     for name in ("alloc", "chunks"):
         now, most = rows[f"nr_cur_{name}" if name == "alloc" else "nr_chunks"], f"nr_max_{name}"
         if rows.get(most, now) < now:
             yield f"{most} {rows[most]}, below the present {now}"
+
+
+def _areas(stats: PercpuStats) -> Iterator[str]:
+    """Each area takes a granule at least, and what is used is areas.
+
+    That of the first chunk may be some bytes of the static part, which ends on no granule.
+    """
+    for chunk in stats.chunks:
+        areas, used = chunk.rows["nr_alloc"], stats.used(chunk)
+        if areas * GRANULE > used or (used >= GRANULE and not areas):
+            yield f"chunk {chunk.number}: {counted(areas, 'area')} in {used} used bytes"
 
 
 def _overclaimed(stats: PercpuStats) -> Iterator[str]:

@@ -22,6 +22,7 @@ from percpu_spec.releases import RELEASES
 HOLDS, KNOWN, BROKEN, NOT_ASKED = "holds", "known", "broken", "not asked"
 NOTHING = "nothing to judge"
 NO_BOUNDS = "the text has no boundary bits"
+MAYBE_CUT = "the text does not tell how many chunks there are: it may be cut"
 NO_OPERATION = "speaks of operations; a state shows none"
 
 _HISTORIC = frozenset({"RCL-2"})
@@ -64,7 +65,8 @@ class StateJudge:
                 by = f"known on {releases}: {known[clause]}"
                 verdicts[clause] = Verdict(clause, KNOWN, messages, by)
             elif messages:
-                verdicts[clause] = Verdict(clause, BROKEN, messages)
+                reason = MAYBE_CUT if clause == "POP-3" and _lacks_chunks(state) else ""
+                verdicts[clause] = Verdict(clause, BROKEN, messages, reason)
             elif clause in reasons:
                 verdicts[clause] = Verdict(clause, NOT_ASKED, (), reasons[clause])
             elif clause in _HISTORIC or SITUATIONS[clause](listing, History()):
@@ -100,6 +102,15 @@ def _may_be_held(listing: Listing, waits: Mapping[str, str]) -> bool:
     counted = sum(c.nr_empty_pop_pages for c in listing.live if not c.isolated)
     populated = [p for c, p in asked(Scope.ALLOCATOR, When.ALWAYS) if c == "POP-3"]
     return floats > counted and any(predicate(listing) for predicate in populated)
+
+
+def _lacks_chunks(state: KernelState) -> bool:
+    """Return whether a text that may be cut has fewer populated pages than the kernel counted."""
+    snapshot = state.snapshot
+    listed = sum(chunk.populated.count(1) for chunk in state.chunks)
+    # the first chunk's pages are counted with those of the static and reserved parts
+    apart = snapshot.geometry.static + snapshot.geometry.reserved
+    return not state.counts and snapshot.nr_populated > listed + -(-apart // snapshot.geometry.page)
 
 
 def _not_asked(state: KernelState, waits: Mapping[str, str]) -> dict[str, str]:

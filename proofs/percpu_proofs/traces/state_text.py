@@ -20,6 +20,9 @@ _CHUNK = (
     "end_offset", "nr_pages", "nr_populated", "nr_empty_pop_pages", "md",
 )  # fmt: skip
 _HEX = ("pcpu_nr_populated", "pcpu_chunk_struct_size")
+_POINTERS = ("pcpu_first_chunk", "pcpu_reserved_chunk")
+_SLOTS = ("pcpu_free_slot", "pcpu_sidelined_slot", "pcpu_to_depopulate_slot")
+_ONE_TYPE = (5, 14)  # the first release with those lists, and with one type of chunks
 _NUMBER = re.compile(r"-?\d{1,20}")
 _HINTS_OF_BLOCK = re.compile(r"\d{1,10}(/\d{1,10}){6}")
 _REPEATED = ("stack", "owner")  # lines of which a state may have several
@@ -49,11 +52,14 @@ class _Reader:
         self.globals: dict[str, str] = {}
         self.places: dict[str, int] = {}  # lines of the globals
         self.owners: dict[str, str] = {}  # names by number
+        self.ended = False  # by a line 'end'
 
     def snapshot(self, phase: str) -> Snapshot:
         special: dict[str, ChunkSnapshot] = {}
         listed: dict[int, list[ChunkSnapshot]] = {}
         addresses: set[int] = set()
+        begin: dict[int, int] = {}  # the line of the first chunk on each list
+        number = 0
         role = ""
         while self.line < len(self.lines):
             line = self.lines[self.line]
@@ -63,11 +69,14 @@ class _Reader:
                 if role in special:
                     raise self._wrong(f"one chunk under '{line}'", line)
             elif line.startswith("chunk "):
+                at, number = self.line, number + 1
                 chunk = self._chunk(line)
+                behind, self.line = self.line, at  # what is wrong now stands in its first line
+                begin.setdefault(chunk.slot, at)
                 if role:
                     special[role] = chunk
-                if role == "reserved" and chunk.slot >= 0:
-                    raise self._wrong("slot=-1: the reserved chunk is on no list", line)
+                if role == "reserved" and (chunk.slot, chunk.pos) != (-1, 0):
+                    raise self._wrong("slot=-1 pos=0: the reserved chunk is on no list", line)
                 if role != "reserved" and chunk.slot < 0:
                     raise self._wrong("slot= the list that the chunk is on, from 0", line)
                 if not role and chunk.base_addr in addresses:
@@ -79,20 +88,30 @@ class _Reader:
                     if chunk.pos != len(of_slot):
                         raise self._wrong(f"pos={len(of_slot)} in slot {chunk.slot}", line)
                     of_slot.append(chunk)
-            elif "=" in line:
-                self._enter(*line.split("=", 1))
+                self.line = behind
+            elif line == "end" and not any(self.lines[self.line :]):
+                self.ended = True
             elif line.startswith("kernel "):
-                self.globals["kernel"] = line[7:]
+                self._enter("kernel", line[7:])
+            elif re.match(r"\w+=", line):
+                self._enter(*line.split("=", 1))
             elif line:
                 raise self._wrong("name=value, a chunk, or 'first:' or 'reserved:'", line)
+        self._check_whole(number)
         if "first" not in special:
             raise self._wrong("a chunk under 'first:'", "")
-        types = 1 if self._has("pcpu_sidelined_slot") else 2
-        nr_slots = self._global("pcpu_nr_slots")
+        self._check_layout()
+        self._check_pointers()
+        types = self._types()
+        most = self.geometry.unit.bit_length() + 1
+        nr_slots = self._within("pcpu_nr_slots", 1, most)
+        if types == 1:
+            for name in _SLOTS:
+                self._within(name, 0, nr_slots - 1)
         total = nr_slots * types
         if any(slot >= total for slot in listed):
+            self.line = begin[max(listed)]
             raise self._wrong(f"slots below {total}", str(max(listed)))
-        self._check_layout()
         floats = self._floats(types)
         return Snapshot(
             phase=phase,
@@ -105,8 +124,8 @@ class _Reader:
             nr_slots=total,
             nr_empty_pop_pages=floats[0],
             nr_populated=self._global("pcpu_nr_populated"),
-            async_enabled=bool(self._global("pcpu_async_enabled")),
-            atomic_alloc_failed=bool(self._global("pcpu_atomic_alloc_failed")),
+            async_enabled=bool(self._within("pcpu_async_enabled", 0, 1)),
+            atomic_alloc_failed=bool(self._within("pcpu_atomic_alloc_failed", 0, 1)),
             first_chunk=special["first"],
             reserved_chunk=special.get("reserved"),
             lists=tuple(tuple(listed.get(slot, ())) for slot in range(total)),
@@ -145,6 +164,46 @@ class _Reader:
         self.line = self.places.get(name, 0)
         raise self._wrong(f"{name}=number", value)
 
+    def _within(self, name: str, least: int, most: int) -> int:
+        """Return a global that has no other values than those."""
+        value = self._global(name)
+        if not least <= value <= most:
+            self.line = self.places[name]
+            raise self._wrong(f"{name}={least} to {most}", self.globals[name])
+        return value
+
+    def _types(self) -> int:
+        """Return how many types of chunks there are: one where chunks are sidelined.
+
+        A kernel that does so has all the lists that this takes.
+        """
+        lost = [name for name in _SLOTS if not self._has(name)]
+        release = re.match(r"(\d+)\.(\d+)", self.globals.get("kernel", ""))
+        sidelines = release is not None and (int(release[1]), int(release[2])) >= _ONE_TYPE
+        if lost and (sidelines or len(lost) < len(_SLOTS)):
+            self.line = self.places.get(lost[0], 0)
+            raise self._wrong(f"{lost[0]}=number, as kernels from 5.14 on have it", "")
+        return 2 if lost else 1
+
+    def _check_whole(self, number: int) -> None:
+        """Check that all chunks are there, and all lines of the last, where a text tells it."""
+        if "chunks" not in self.globals:
+            return
+        told = self._global("chunks")
+        if number != told or not self.ended:
+            found = f"{number} chunks{'' if self.ended else ', no end'}"
+            raise self._wrong(f"{told} chunks and a line 'end': the text is cut", found)
+
+    def _check_pointers(self) -> None:
+        """Check that what points to a chunk's struct may do so; 0: there is no reserved one."""
+        for name in _POINTERS:
+            if self._has(name):
+                value = self.globals[name]
+                sound = re.fullmatch(r"[0-9a-f]{1,16}", value)
+                if not sound or 0 < int(value, 16) < self.geometry.page:
+                    self.line = self.places[name]
+                    raise self._wrong(f"{name}= an address in hexadecimal", value or "nothing")
+
     def _floats(self, types: int) -> tuple[int, ...]:
         """Return the floats: one for each type of chunks, or the one that was recorded."""
         name = "pcpu_nr_empty_pop_pages"
@@ -168,16 +227,14 @@ class _Reader:
                 raise self._wrong(f"{name}={value}, as the boot lines say", self.globals[name])
 
     def _chunk(self, line: str) -> ChunkSnapshot:
-        pairs = dict(part.split("=", 1) for part in line.split()[1:] if "=" in part)
-        missing = [name for name in _CHUNK if name not in pairs]
-        if missing:
-            raise self._wrong(f"a chunk with {missing[0]}=", line)
+        pairs = self._named("a chunk", line.split()[1:], "=", _CHUNK)
+        md_pairs = self._named("md", pairs["md"].split(","), ":", (*HINTS, "nr_bits"))
         try:
             n = {name: int(pairs[name], 16 if name == "base_addr" else 10) for name in _CHUNK[:-1]}
-            hints = dict(part.split(":") for part in pairs["md"].split(","))
-            md = BlockSnapshot(*(int(hints[name]) for name in (*HINTS, "nr_bits")))
-        except (ValueError, KeyError):
+            hints = {name: int(md_pairs[name]) for name in (*HINTS, "nr_bits")}
+        except ValueError:
             raise self._wrong("a chunk: name=number..., md=name:number,...", line) from None
+        md = BlockSnapshot(**hints)
         nr_pages = n["nr_pages"]
         if not 0 < nr_pages <= self.geometry.unit_pages:
             raise self._wrong(f"nr_pages of 1 to {self.geometry.unit_pages}", str(nr_pages))
@@ -186,6 +243,11 @@ class _Reader:
         for name in ("start_offset", "end_offset"):
             if not 0 <= n[name] < nr_pages * self.geometry.page or n[name] % self.geometry.granule:
                 raise self._wrong(f"{name} of whole granules inside the chunk", str(n[name]))
+        bits = nr_pages * self.geometry.block_bits
+        for name in HINTS:
+            if not 0 <= hints[name] <= bits:
+                raise self._wrong(f"md= {name} of 0 to {bits}, the chunk's bits", md_pairs[name])
+        immutable, isolated = (self._flag(name, n[name]) for name in ("immutable", "isolated"))
         populated = bytearray(nr_pages)
         for start, end in self._pairs("populated", "-"):
             if not start <= end < nr_pages:
@@ -200,8 +262,8 @@ class _Reader:
             slot=n["slot"],
             pos=n["pos"],
             free_bytes=n["free_bytes"],
-            immutable=self._flag("immutable", n["immutable"]),
-            isolated=self._flag("isolated", n["isolated"]),
+            immutable=immutable,
+            isolated=isolated,
             start_offset=n["start_offset"],
             end_offset=n["end_offset"],
             nr_pages=nr_pages,
@@ -216,6 +278,21 @@ class _Reader:
             has_bounds=bounds is not None,
             owners=self._owners(areas),
         )
+
+    def _named(
+        self, what: str, parts: Sequence[str], between: str, names: Sequence[str]
+    ) -> dict[str, str]:
+        """Return the values of name=value or name:value; each name once and no others."""
+        found: dict[str, str] = {}
+        for part in parts:
+            name, _, value = part.partition(between)
+            if name not in names or name in found:
+                raise self._wrong(f"{what} with {', '.join(names)}, each once", part)
+            found[name] = value
+        missing = [name for name in names if name not in found]
+        if missing:
+            raise self._wrong(f"{what} with {missing[0]}{between}", between.join(found))
+        return found
 
     def _flag(self, name: str, value: int) -> bool:
         if value not in (0, 1):
@@ -265,7 +342,13 @@ class _Reader:
             raise self._wrong("blocks= seven numbers a block", wrong)
         if len(parts) != nr_pages:
             raise self._wrong(f"{nr_pages} blocks", str(len(parts)))
-        return tuple(BlockSnapshot(*(*map(int, part.split("/")), bits)) for part in parts)
+        blocks = []
+        for part in parts:
+            hints = list(map(int, part.split("/")))
+            if max(hints) > bits:
+                raise self._wrong(f"blocks= numbers of 0 to {bits}, a block's bits", part)
+            blocks.append(BlockSnapshot(*(*hints, bits)))
+        return tuple(blocks)
 
     def _maps(
         self, nr_pages: int, start_offset: int, end_offset: int, areas: Mapping[int, int]
