@@ -285,6 +285,9 @@ def test_a_given_state_of_another_kernel_is_refused(run: Sequence, tmp_path: Pat
     given.write_text(run.states["one"].replace("kernel 6.12.117", "kernel 6.12.9"))
     with pytest.raises(InputError, match=r"boot, which is of 6\.12\.117 .*, found '6\.12\.9'"):
         conform_trace(folder, state=given)
+    given.write_text(re.sub(r"pcpu_unit_size=\d+", "pcpu_unit_size=8192", run.states["one"]))
+    with pytest.raises(InputError, match=r"boot, whose units are of 65536 bytes, found '8192'"):
+        conform_trace(folder, state=given)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ A state of another boot says nothing of the trace: what differs then is no fault
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from percpu_proofs.conformance.recorded import phase_begun, release_in, state_at
@@ -38,6 +39,10 @@ def check_given(run: Run) -> None:
         if release and booted and release != booted:
             expected = f"a state of this trace's boot, which is of {booted} ({beside})"
             raise InputError(path, None, expected, release)
+    size = re.search(r"^pcpu_unit_size=(\d+)$", text, re.MULTILINE)
+    if run.sizes is not None and size is not None and int(size[1]) != run.sizes.unit:
+        expected = f"a state of this trace's boot, whose units are of {run.sizes.unit} bytes"
+        raise InputError(path, text.count("\n", 0, size.start()) + 1, expected, size[1])
 
 
 def check_vouched(run: Run, report: TraceReport) -> None:
