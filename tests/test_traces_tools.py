@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from percpu_proofs.conformance import search
 from percpu_proofs.conformance.restore import restored
 from percpu_proofs.conformance.trace import conform_trace
 from percpu_proofs.conformance.unmarked import with_marks
+from percpu_proofs.inputs import InputError
 from percpu_proofs.traces import TraceError, read_run, read_snapshot, read_trace
 from percpu_proofs.traces import events as ev
 from percpu_proofs.traces.losses import between_losses
@@ -222,6 +224,92 @@ def test_a_given_state_is_placed_by_what_is_in_use(run: Sequence, tmp_path: Path
     other.write_text(Sequence(4).go(90).save("x").states["x"])
     with pytest.raises(TraceError, match=r"other\.txt: expected a state taken while the trace ran"):
         conform_trace(folder, state=other)
+
+
+def of_another_boot(text: str) -> str:
+    """Return a state with its chunks at other addresses, as KASLR has them."""
+    return re.sub(
+        r"base_addr=(\w+)", lambda found: f"base_addr={int(found[1], 16) + (1 << 40):x}", text
+    )
+
+
+def test_a_given_state_of_another_boot_is_refused(run: Sequence, tmp_path: Path) -> None:
+    """Also where all that the trace does could be done in it."""
+    given = tmp_path / "mine.txt"
+    given.write_text(of_another_boot(run.states["before1"]))
+    placed = [event for event in run.events if isinstance(event, ev.Alloc)][:9]
+    said = r"mine\.txt: expected a state of this trace's boot: none of its chunks"
+    for events in (run.events, placed):
+        (tmp_path / "perf.txt").write_text(perf(list(events)))
+        with pytest.raises(TraceError, match=said):
+            conform_trace(tmp_path / "perf.txt", state=given)
+
+
+@pytest.mark.parametrize("shown", [list, hashed], ids=["true", "hashed"])
+def test_nothing_vouches_for_a_given_state(
+    shown: Callable[[list[ev.Event]], list[ev.Event]], run: Sequence, tmp_path: Path
+) -> None:
+    """A trace that begins with a new chunk has nothing in common with any state."""
+    base = 0xFF5511110000
+    events = [
+        ev.CreateChunk(1, 0, base, 7),
+        ev.Alloc(2, 0, False, False, 48, 8, base, 17920, 1, 96, "GFP_KERNEL", "x+0x1/0x2", 7),
+    ]
+    given, path = tmp_path / "mine.txt", tmp_path / "perf.txt"
+    given.write_text(run.states["before1"])
+    path.write_text(perf(shown(events)))
+    with pytest.raises(TraceError, match="this trace's boot: no chunk and no area in use is in b"):
+        conform_trace(path, state=given)
+
+
+@pytest.mark.parametrize("shown", [list, hashed], ids=["true", "hashed"])
+def test_a_given_state_of_the_boot_has_mismatches(
+    shown: Callable[[list[ev.Event]], list[ev.Event]], run: Sequence, tmp_path: Path
+) -> None:
+    """What contradicts a state that its addresses or areas vouch for is a mismatch."""
+    made = {(e.base, e.off) for e in run.events if isinstance(e, ev.Alloc)}
+    freed = (e for e in run.events if isinstance(e, ev.Free))
+    area = next(e for e in freed if (e.base, e.off) not in made)
+    wrong = next(e for e in run.events if isinstance(e, ev.Alloc) and not e.reserved)
+    wrong = wrong._replace(t=run.events[-1].t, size=4, align=4, base=area.base, off=20480)
+    given, path = tmp_path / "mine.txt", tmp_path / "perf.txt"
+    given.write_text(run.states["before1"])
+    path.write_text(perf(shown([area, wrong])))
+    report = conform_trace(path, state=given)
+    assert report.placed == 0 and [found.what for found in report.mismatches] == ["placement"]
+
+
+def test_a_given_state_of_another_kernel_is_refused(run: Sequence, tmp_path: Path) -> None:
+    folder = write(tmp_path / "run", "perf.txt", perf(run.events), run)
+    given = tmp_path / "mine.txt"
+    given.write_text(run.states["one"].replace("kernel 6.12.117", "kernel 6.12.9"))
+    with pytest.raises(InputError, match=r"boot, which is of 6\.12\.117 .*, found '6\.12\.9'"):
+        conform_trace(folder, state=given)
+    given.write_text(re.sub(r"pcpu_unit_size=\d+", "pcpu_unit_size=8192", run.states["one"]))
+    with pytest.raises(InputError, match=r"boot, whose units are of 65536 bytes, found '8192'"):
+        conform_trace(folder, state=given)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda text: "", "expected a saved state (state live --save FILE, or state CORE --save "
+         "FILE), found 'an empty file'"),
+        (lambda text: "Percpu Memory Statistics\n", "FILE): percpu_stats has no maps, found"),
+        (lambda text: text[text.index("reserved:"):], "begins with 'kernel RELEASE', found 'reser"),
+        (lambda text: text.partition("\n")[2], "a line 'kernel RELEASE', found 'none'"),
+        (lambda text: re.sub("pcpu_unit_size=.*\n", "", text), "a line pcpu_unit_size=number, f"),
+        (lambda text: re.sub("pcpu_nr_slots=.*\n", "", text), "a line pcpu_nr_slots=number, got"),
+    ],
+)  # fmt: skip
+def test_what_is_no_state_is_told(
+    change: Callable[[str], str], said: str, run: Sequence, tmp_path: Path
+) -> None:
+    given, path = tmp_path / "mine.txt", tmp_path / "perf.txt"
+    given.write_text(change(run.states["before1"]))
+    path.write_text(perf(run.events))
+    result = CliRunner().invoke(main, ["conform", "trace", str(path), "--state", str(given)])
+    assert result.exit_code == 2 and f"{given}" in result.output and said in result.output
 
 
 @pytest.mark.parametrize("log", [None, "[9] Linux version 6.12.117 (x)\n[9] eth0: up\n"])

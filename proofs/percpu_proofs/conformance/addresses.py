@@ -10,8 +10,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import islice
 
-from percpu_proofs.traces.events import UNKNOWN, Alloc, CreateChunk, DestroyChunk, Event, Free
-from percpu_proofs.traces.losses import FIRST
+from percpu_proofs.traces.events import (
+    FIRST,
+    UNKNOWN,
+    Alloc,
+    CreateChunk,
+    DestroyChunk,
+    Event,
+    Free,
+    is_plain,
+)
 from percpu_proofs.traces.snapshot import ChunkSnapshot, Snapshot
 
 _GRANULE = 4  # bytes to a bit of a chunk's map
@@ -23,20 +31,23 @@ Uses = dict[int, dict[int, bool]]
 def addressed(snapshot: Snapshot, events: Sequence[Event], index: int) -> Snapshot:
     """Return a state of the moment before event `index` with the trace's addresses in it.
 
-    Chunks whose addresses stand in both stay as they are; so do those that no event names.
+    Chunks whose addresses stand in both stay as they are; so do those that no event names. An
+    address that is no hash and stands in the trace alone is that of no chunk of the state.
     """
     named = {event.base for event in events if isinstance(event, Alloc | Free)}
     chunks = {chunk.base_addr: chunk for chunk in snapshot.chunks()}
     made = {event.base for event in events if isinstance(event, CreateChunk)}
     if not named - chunks.keys() - made and (named & chunks.keys() or not named):
         return snapshot
-    used = {base: of for base, of in uses(events, index).items() if base not in chunks}
+    unknown = (pair for pair in uses(events, index).items() if not is_plain(pair[0]))
+    used = {base: of for base, of in unknown if base not in chunks}
     names: dict[int, int] = {}
     if FIRST in used:
         names[snapshot.first_chunk.base_addr] = FIRST
     for event in events:
         if isinstance(event, Alloc) and event.reserved and snapshot.reserved_chunk is not None:
-            names[snapshot.reserved_chunk.base_addr] = event.base  # it alone serves these
+            if not is_plain(event.base):
+                names[snapshot.reserved_chunk.base_addr] = event.base  # it alone serves these
             break
     used = {base: of for base, of in used.items() if base not in names.values()}
     left = chunks.keys() - named - names.keys()

@@ -8,11 +8,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from percpu_proofs.conformance.report import Mismatch, PartReport
-from percpu_proofs.traces.events import UNKNOWN, Alloc, CreateChunk, DestroyChunk, Fail, Free, Lost
+from percpu_proofs.traces.events import (
+    HASHES,
+    UNKNOWN,
+    Alloc,
+    CreateChunk,
+    DestroyChunk,
+    Fail,
+    Free,
+    Lost,
+)
 from percpu_proofs.traces.reader import Trace
 from percpu_spec.geometry import Geometry
 
-_HASHES = 1 << 32  # of pointers: 64-bit kernels have all their addresses above
 _IMAGE = 1 << 31  # where percpu symbols begin at 0 (x86-64), these are pointers into the image
 CREATED = "created in the trace: vmalloc memory, not the kernel's linear map"
 FIRST = "the first chunk: pointers into it are offsets in the unit of boot"
@@ -83,8 +91,8 @@ class Partly:
         if event.base == UNKNOWN:
             return
         chunk = self.chunks[event.base]
-        self.out.hashed |= 0 < event.base < _HASHES
-        if event.base >= _HASHES and event.ptr < _IMAGE:
+        self.out.hashed |= 0 < event.base < HASHES
+        if event.base >= HASHES and event.ptr < _IMAGE:
             chunk.origin = RESERVED if event.reserved else FIRST
         chunk.lowest = min(chunk.lowest, off) if chunk.allocations else off
         chunk.allocations += 1

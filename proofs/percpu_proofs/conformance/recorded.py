@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from percpu_proofs.conformance.addresses import addressed
 from percpu_proofs.conformance.compare import Difference, counted, differences
@@ -27,14 +28,17 @@ def kernel_release(run: Run) -> str:
     Nothing if the run has neither. Raises TraceError if none of them names it.
     """
     for path in (run.boot, *run.states.values()):
-        if path is None:
-            continue
-        for _, line in lines_of(path):
-            if match := _RELEASE.search(line):
-                return f"{match[1]}.{match[2]}{match[3]}"
+        if path is not None and (release := release_in(path)):
+            return release
     if run.boot is None and not run.states:
         return ""
     raise TraceError(f"{run.boot}: expected a line 'Linux version ...' of the boot")
+
+
+def release_in(path: Path) -> str:
+    """Return the release that boot messages or a state name, or nothing."""
+    found = (_RELEASE.search(line) for _, line in lines_of(path))
+    return next((f"{match[1]}.{match[2]}{match[3]}" for match in found if match), "")
 
 
 def with_sizes(run: Run) -> Run:

@@ -11,6 +11,7 @@ from types import UnionType
 from percpu_contracts.contract import Level
 from percpu_contracts.monitor import ClauseViolation
 from percpu_proofs.conformance.actors import Call
+from percpu_proofs.conformance.given import check_given, check_vouched
 from percpu_proofs.conformance.holders import Holders
 from percpu_proofs.conformance.partly import Partly
 from percpu_proofs.conformance.recorded import (
@@ -79,10 +80,13 @@ def conform_trace(
 
     A replay begins at boot or in a state, and after lost events in the next state. Of events that
     none comes before, those are checked alone (partly.py). Raises TraceError for input that cannot
-    be read whole, UnknownVariantError for a name that no variant has.
+    be read whole and for a given state of another boot (given.py), UnknownVariantError for a name
+    that no variant has.
     """
     began = time.perf_counter()
-    run = with_marks(with_sizes(read_run(Path(path), boot, told, state)))
+    run = read_run(Path(path), boot, told, state)
+    check_given(run)
+    run = with_marks(with_sizes(run))
     release = kernel_release(run)
     variant = variant or (of_release(release) if release else None) or DEFAULT
     allocator = variant if isinstance(variant, type) else variant_class(variant)
@@ -92,6 +96,7 @@ def conform_trace(
     comparison = _Comparison(run, allocator, name, contracts, progress)
     comparison.holders = Holders(run, at)
     report = comparison.report()
+    check_vouched(run, report)
     report.seconds = time.perf_counter() - began
     return report
 

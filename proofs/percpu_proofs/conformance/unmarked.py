@@ -54,15 +54,23 @@ def _marked(run: Run, phase: str, late: bool) -> Trace:
     events, lines = list(run.trace.events), list(run.trace.lines)
     stretches = between_losses(events)
     best: tuple[int, int] | None = None  # areas that differ, and the event
+    known = False  # chunks of the trace are in the state
     for start, end in reversed(stretches) if late else stretches:
         stretch = events[start:end]
         snapshot = state_at(run, phase, stretch, len(stretch) if late else 0)
+        named = {event.base for event in stretch if isinstance(event, Alloc | Free)}
+        known |= not named.isdisjoint(chunk.base_addr for chunk in snapshot.chunks())
         wrong = differing(snapshot, stretch)
         if 0 in wrong:
             at = len(wrong) - 1 - wrong[::-1].index(0) if late else wrong.index(0)
             return _with_mark(run.trace, phase, start + at)
         least = min(wrong)
         best = min(best or (least, start), (least, start + wrong.index(least)))
+    if phase == run.given and not known:
+        raise TraceError(
+            f"{run.states[phase]}: expected a state of this trace's boot: none of its chunks is "
+            f"one in which the trace ({run.trace.path}) allocates or frees"
+        )
     count, near = best or (0, 0)
     raise TraceError(
         f"{run.states[phase]}: expected a state taken while the trace ran: at best, before line "
@@ -88,6 +96,7 @@ def differing(snapshot: Snapshot, events: Sequence[Event]) -> list[int]:
     there: dict[tuple[int, int], bool] = {}  # at the moment, as events show
     for event in events:
         if (place := _place(event)) is not None:
+            there.setdefault((place[0], -1), not isinstance(event, CreateChunk))
             there.setdefault(place, not _comes(event))
 
     def in_state(place: tuple[int, int]) -> bool:

@@ -68,7 +68,8 @@ def state_of(path: Path, lines: Sequence[str]) -> KernelState:
     snapshot = with_floats(replace(snapshot, globals=variables(told)))
     release = values.get("kernel", "")
     if not re.match(r"\d+\.\d+", release):
-        raise InputError(path, places.get("kernel"), "a line 'kernel RELEASE'", release)
+        found = release if "kernel" in places else "none"
+        raise InputError(path, places.get("kernel"), "a line 'kernel RELEASE'", found)
     standing = _standing(path, told, places)
     types, counts = values.get("types", "not told"), "chunks" in told
     return KernelState(str(path), release, snapshot, standing, types, counts)
@@ -103,6 +104,8 @@ def _value(
     if re.fullmatch(r"[0-9a-f]{1,16}" if base == 16 else r"\d{1,18}", value):
         return int(value, base)
     what = "hexadecimal number" if base == 16 else "number"
+    if name not in places:
+        raise InputError(path, None, f"a line {name}={what}", "none")
     raise InputError(path, places.get(name), f"{name}={what}", value)
 
 

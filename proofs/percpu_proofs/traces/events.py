@@ -12,6 +12,18 @@ from typing import Final, NamedTuple, TypeAlias
 
 UNKNOWN: Final = -1
 """The address of what a kernel printed as (ptrval): it had no key to hash addresses with yet."""
+HASHES: Final = 1 << 32
+"""Hashes of addresses lie below: 64-bit kernels have all their addresses above."""
+FIRST: Final = 1 << 63
+"""The name of a first chunk whose address is not told; others have those behind (losses.py)."""
+
+
+def is_plain(base: int) -> bool:
+    """Return whether the address of a chunk is a true one: no hash, and no name for want of it.
+
+    Those of 32-bit kernels cannot be told from hashes.
+    """
+    return base >= HASHES and not 0 <= base - FIRST < HASHES
 
 
 class TraceError(ValueError):

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from percpu_proofs.traces.events import UNKNOWN, Alloc, CreateChunk, DestroyChunk, Event, Free, Lost
-
-FIRST = 1 << 63  # the name of a first chunk whose address is not told
+from percpu_proofs.traces.events import (
+    FIRST,
+    UNKNOWN,
+    Alloc,
+    CreateChunk,
+    DestroyChunk,
+    Event,
+    Free,
+    Lost,
+)
 
 
 def between_losses(events: Sequence[Event]) -> list[tuple[int, int]]:

@@ -161,7 +161,9 @@ class _Reader:
     def _number(self, name: str, value: str, base: int = 10) -> int:
         if re.fullmatch(r"-?[0-9a-f]{1,16}" if base == 16 else _NUMBER, value):
             return int(value, base)
-        self.line = self.places.get(name, 0)
+        if name not in self.places:
+            raise problem(self.path, None, f"a line {name}=number", "none")
+        self.line = self.places[name]
         raise self._wrong(f"{name}=number", value)
 
     def _within(self, name: str, least: int, most: int) -> int:

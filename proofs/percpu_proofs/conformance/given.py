@@ -1,0 +1,80 @@
+"""A state given beside a trace: that it is one, and one of the boot in which the trace was taken.
+
+A state of another boot says nothing of the trace: what differs then is no fault of the model.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from percpu_proofs.conformance.recorded import phase_begun, release_in, state_at
+from percpu_proofs.conformance.report import TraceReport
+from percpu_proofs.inputs import InputError, read_text
+from percpu_proofs.live.saved import is_state
+from percpu_proofs.live.stats_text import is_stats
+from percpu_proofs.traces.events import Alloc, Event, Free, TraceError, is_plain
+from percpu_proofs.traces.reader import Run
+from percpu_proofs.traces.snapshot import Snapshot
+
+_SAVED = "a saved state (state live --save FILE, or state CORE --save FILE)"
+
+
+def check_given(run: Run) -> None:
+    """Raise InputError if the state given beside a run is none, or of another kernel than its."""
+    if run.given is None:
+        return
+    path = run.states[run.given]
+    text = read_text(path)
+    if not text.strip():
+        raise InputError(path, None, _SAVED, "an empty file")
+    if is_stats(text):
+        raise InputError(path, None, f"{_SAVED}: percpu_stats has no maps", "percpu_stats")
+    if not is_state(text):
+        expected = f"{_SAVED}, which begins with 'kernel RELEASE'"
+        raise InputError(path, 1, expected, text.split("\n", 1)[0][:100])
+    release = release_in(path)
+    for beside in (run.boot, *run.states.values()):
+        booted = release_in(beside) if beside is not None else ""
+        if release and booted and release != booted:
+            expected = f"a state of this trace's boot, which is of {booted} ({beside})"
+            raise InputError(path, None, expected, release)
+    size = re.search(r"^pcpu_unit_size=(\d+)$", text, re.MULTILINE)
+    if run.sizes is not None and size is not None and int(size[1]) != run.sizes.unit:
+        expected = f"a state of this trace's boot, whose units are of {run.sizes.unit} bytes"
+        raise InputError(path, text.count("\n", 0, size.start()) + 1, expected, size[1])
+
+
+def check_vouched(run: Run, report: TraceReport) -> None:
+    """Raise TraceError if a replay from the given state failed at once, and nothing vouches for it.
+
+    What does is a chunk whose address stands in both, or an area that the trace frees and the state
+    shows in use. A trace may have neither, as one that begins with a new chunk.
+    """
+    if report.placed or not report.mismatches or report.start != f"the recorded state {run.given}":
+        return
+    assert run.given is not None
+    events = run.trace.events
+    at = next(i for i, event in enumerate(events) if phase_begun(event) == run.given)
+    if not _vouched(state_at(run, run.given, events, at), events[at:]):
+        raise TraceError(
+            f"{run.states[run.given]}: expected a state of this trace's boot: no chunk and no area "
+            f"in use is in both, and what comes first, in line {report.mismatches[0].line}, does "
+            "not follow from it"
+        )
+
+
+def _vouched(state: Snapshot, events: Sequence[Event]) -> bool:
+    chunks = {chunk.base_addr: chunk for chunk in state.chunks()}
+    allocated: set[tuple[int, int]] = set()
+    for event in events:
+        if not isinstance(event, Alloc | Free) or event.base not in chunks:
+            continue
+        if is_plain(event.base):
+            return True
+        place = event.base, event.off
+        if isinstance(event, Alloc):
+            allocated.add(place)
+        elif event.off in chunks[event.base].areas and place not in allocated:
+            return True
+    return False
