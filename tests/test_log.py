@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 from percpu_proofs import data, reasons
 from percpu_proofs.cli import main
 from percpu_proofs.headline.served import GEOMETRY
-from percpu_proofs.inputs import InputError
+from percpu_proofs.inputs import InputError, read_text
 from percpu_proofs.live.stats_text import ChunkStats, PercpuStats, stats_of
 from percpu_proofs.logs import failures as failing
 from percpu_proofs.logs import reading, stacks, there
@@ -28,6 +28,7 @@ from percpu_proofs.logs.reports import read_reports
 from percpu_proofs.room import Bound, ChunkRoom, Demand, room_of, why
 from percpu_proofs.show.stats import stats_text
 from percpu_proofs.traces import TraceError
+from percpu_proofs.traces.source import text_of
 from percpu_reference.variants import Allocator, build
 from percpu_spec.catalogue import clauses
 from percpu_spec.geometry import Geometry
@@ -213,6 +214,61 @@ def test_what_is_illegal_in_a_request(tmp_path: Path, size: int, align: int, sai
     text = reasons.illegal(size, align)
     _, explained = read_log(written(tmp_path, text)).failures[0]
     assert said in " ".join(explained.says)
+
+
+def failed(size: int, align: int, atomic: bool, reason: str) -> str:
+    return "percpu: " + reasons.printed(size, align, atomic, reason)
+
+
+LONG = 99999999999999999999999
+
+
+@pytest.mark.parametrize(
+    ("line", "said", "clause"),
+    [
+        (failed(32772, 8, True, reasons.ATOMIC), "largest request, 32768", "API-1"),
+        (failed(0, 8, False, reasons.CREATE), "refused earlier", "API-1"),
+        (failed(40, 3, False, reasons.CREATE), "no power of two", "API-1"),
+        (failed(40, 8192, True, reasons.ATOMIC), "above a page", "API-1"),
+        (failed(40, 8, True, reasons.POPULATE), "never populates", "API-5"),
+        (failed(40, 8, True, reasons.CREATE), "never makes a chunk", "API-5"),
+        (failed(40, 8, False, reasons.ATOMIC), "atomic requests only", "API-5"),
+        (reasons.illegal(8, 8), "it is legal", "API-1"),
+        (failed(LONG, 8, False, reasons.CREATE), "no size_t", "API-1"),
+        (reasons.illegal(LONG, 8), "no size_t", "API-1"),
+    ],
+)
+def test_what_no_kernel_prints(tmp_path: Path, line: str, said: str, clause: str) -> None:
+    """It is not explained as if it were true."""
+    _, explained = read_log(written(tmp_path, line)).failures[0]
+    assert explained.says[0].startswith("no mainline kernel prints this")
+    assert said in explained.says[0]
+    assert "patched kernel" in explained.says[1]
+    assert (explained.harmless, explained.clauses) == (None, (clause,))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        failed(32768, 4096, True, reasons.ATOMIC), failed(32768, 8, False, reasons.POPULATE),
+        f"Linux version 4.9.0 (gcc)\n{failed(40, 3, False, reasons.CREATE)}",
+        "foo: Could not allocate 70000 bytes percpu data",
+    ],
+)  # fmt: skip
+def test_what_kernels_may_print(tmp_path: Path, line: str) -> None:
+    _, explained = read_log(written(tmp_path, line)).failures[0]
+    assert "no mainline kernel" not in " ".join(explained.says)
+
+
+def test_long_numbers_are_kept() -> None:
+    """A line that is not understood does not take the words of the next one."""
+    one = failed(LONG, 8, False, reasons.CREATE)
+    first, second = failures_of(f"{one}\n{failed(40, 3, False, reasons.CREATE)}")
+    assert (first.line, first.size, second.line, second.size) == (1, LONG, 2, 40)
+    longer = one.replace(str(LONG), "9" * 5000)
+    known, notes, _ = read_failures(found_in(f"{longer}\n{ATOMIC}"))
+    assert [failure.line for failure in known] == [2]
+    assert notes[0].startswith("line 1: a failure that is not whole")
 
 
 def test_pages_of_64_kib_change_the_numbers(tmp_path: Path) -> None:
@@ -579,6 +635,25 @@ def test_bad_input(tmp_path: Path) -> None:
         read_log(core)
     with pytest.raises(InputError, match="readable"):
         read_log(tmp_path / "missing")
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_other_encodings(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+    """UTF-8 with its mark is read, UTF-16 named, in logs and in the texts of other commands."""
+    path = tmp_path / "log"
+    layout = LAYOUT.split("\n", 1)[1]
+    path.write_bytes(pack(layout.encode("utf-8-sig")))
+    found = read_log(path).layout
+    assert found is not None
+    assert found.page == 65536
+    assert "\n".join(text_of(path)) == layout
+    assert read_text(path) == layout
+    for encoding in ("utf-16", "utf-16-le", "utf-16-be"):
+        path.write_bytes(pack(layout.encode(encoding)))
+        with pytest.raises(TraceError, match=r"UTF-16.*iconv"):
+            read_log(path)
+        with pytest.raises(InputError, match=r"UTF-16.*iconv"):
+            read_text(path)
 
 
 def invoke(*arguments: object) -> Result:

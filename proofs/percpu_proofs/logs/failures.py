@@ -15,7 +15,7 @@ ILLEGAL: Final = "illegal size or align"
 """Stands for a reason where the kernel warns of the request itself."""
 UNKNOWN: Final = "not told"
 
-_N: Final = r"(\d{1,20})"
+_N: Final = r"(\d{1,1000})"  # also what no kernel prints: it is told as that, not left out
 _BEGINS: Final = re.compile(r"\bpercpu: allocation failed\b", re.I)
 _FAILED: Final = re.compile(
     rf"\bpercpu: allocation failed,\s+size={_N}\s+align={_N}(?:\s+atomic=([01]))?,\s*(.*)$", re.I
@@ -96,7 +96,7 @@ def read_failures(found: Sequence[Message]) -> tuple[list[Failure], list[str], i
             else:
                 failures.append(failure)
         elif _ILLEGAL_BEGINS.search(text):
-            if match := _ILLEGAL.search(_joined(found, index)):
+            if match := _whole(_ILLEGAL_BEGINS, _ILLEGAL, _joined(found, index)):
                 size, align = int(match[1]), int(match[2])
                 below = stack_below(found, index)
                 failures.append(
@@ -140,10 +140,16 @@ def _joined(found: Sequence[Message], index: int) -> str:
     return " ".join(m.text.strip() for m in found[index : index + _WRAPPED])
 
 
+def _whole(begins: re.Pattern[str], form: re.Pattern[str], text: str) -> re.Match[str] | None:
+    """Return the match of what begins first; what a later line tells is not this one's."""
+    begun = begins.search(text)
+    return begun and form.match(text, begun.start())
+
+
 def _message(found: Sequence[Message], index: int) -> Failure | None:
     """Return the failure that a line tells, joined with the next ones where it is broken."""
     message = found[index]
-    match = _FAILED.search(_joined(found, index))
+    match = _whole(_BEGINS, _FAILED, _joined(found, index))
     if match is None:
         return None
     size, align = int(match[1]), int(match[2])
