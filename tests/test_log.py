@@ -326,7 +326,8 @@ def test_noio_is_atomic_before_6_15(tmp_path: Path) -> None:
 
 
 def test_the_reserve_of_the_layout_and_of_4_14(tmp_path: Path) -> None:
-    text = LAYOUT.replace("r8192 d60584", "r2048 d66728") + "\n" + MODULE
+    layout = LAYOUT.replace("r8192 d60584", "r2048 d66728")
+    text = layout.replace("6.8.0-45-generic", "5.10.0-9-amd64") + "\n" + MODULE
     _, explained = read_log(written(tmp_path, text)).failures[0]
     assert "larger than the whole reserve" in " ".join(explained.says)
     old = MODULE.replace("5.10.0-9-amd64", "4.14.0-rc3").replace("2056", "16")
@@ -597,6 +598,51 @@ def test_boots_of_two_kernels(tmp_path: Path) -> None:
     assert any("another boot" in note and "s127828" in note for note in report.notes)
 
 
+def two_boots(first: str, second: str) -> str:
+    """Return two boots: pages of 4 KiB, then of 64 KiB; the lines that begin them are given."""
+    lines = [
+        first, "[    0.1] percpu: Embedded 57 pages/cpu s196608 r8192 d28672 u524288",
+        "[    0.2] pcpu-alloc: s196608 r8192 d28672 u524288 alloc=1*2097152",
+        "[    0.2] pcpu-alloc: [0] 0 1 2 3", *(f"[   99.00{n}] {ATOMIC}" for n in range(3)),
+        second, *(f"[    0.000000] {line}" for line in LAYOUT.split("\n")[1:]),
+        f"[    5.000000] {ATOMIC}",
+    ]  # fmt: skip
+    return "\n".join(line for line in lines if line)
+
+
+BOOTS = {
+    "Linux version": ("Linux version 6.1.0 (gcc)", "Linux version 6.12.1 (gcc)"),
+    "another layout": ("Linux version 6.1.0 (gcc)", ""),
+}
+
+
+@pytest.mark.parametrize("name", BOOTS)
+def test_each_failure_is_of_its_boot(tmp_path: Path, name: str) -> None:
+    path = written(tmp_path, two_boots(*BOOTS[name]))
+    second = "6.12.1" if "6.12" in BOOTS[name][1] else None
+    found = json.loads(invoke("log", path, "--json").output)
+    told = [(one["release"], one["page"]) for one in found["failures"]]
+    assert told == [("6.1.0", 4096)] * 3 + [(second, 65536)]
+    assert [boot["layout"]["page"] for boot in found["boots"]] == [4096, 65536]
+    for one, page in zip(found["failures"], (4096, 4096, 4096, 65536), strict=True):
+        assert f"a page of {page} bytes holds" in " ".join(one["says"])
+    said = " ".join(invoke("log", path).output.split())
+    assert "3 times" in said
+    assert "4 times" not in said
+    assert "s196608" in said or "static 196608" in said
+    assert "static 127832" in said
+    assert "in its boot: kernel 6.1.0, page 4096" in said
+
+
+def test_times_that_fall_back_begin_a_boot(tmp_path: Path) -> None:
+    """What the later boot does not tell of its machine is open; small steps back are no boot."""
+    first = two_boots(*BOOTS["Linux version"]).split("\n")[:7]
+    text = "\n".join([*first, f"[   98.5] {ATOMIC}", f"[    7.000000] {ATOMIC}"])
+    report = read_log(written(tmp_path, text))
+    assert [report.machine_of(one).page for one, _ in report.failures] == [4096] * 4 + [None]
+    assert report.machine_of(report.failures[-1][0]).release is None
+
+
 def test_a_damaged_layout_beside_a_failure(tmp_path: Path) -> None:
     cut = "percpu: Embedded 3 pages/cpu s127448"
     report = read_log(written(tmp_path, f"{ATOMIC}\n{cut}"))
@@ -759,13 +805,13 @@ BUGS: dict[str, tuple[str, Any, Callable[[Path], None]]] = {
     "failures are not told together": (
         "percpu_proofs.logs.reading.alike", list, test_alike_are_told_once_and_the_limit),
     "pages are always of 4 KiB": (
-        "percpu_proofs.logs.reading._machine", lambda shape, release: reading.Machine(),
+        "percpu_proofs.logs.boots.Boot.machine", reading.Machine(),
         test_pages_of_64_kib_change_the_numbers),
     "reclaim is seen nowhere": (
         "percpu_proofs.logs.answers._RECLAIM", re.compile("nothing"),
         lambda _: test_lock_chains("frozen queue")),
     "the last boot is not told": (
-        "percpu_proofs.logs.reading._BOOT", "no such words", test_boots_of_two_kernels),
+        "percpu_proofs.logs.boots._edges", lambda lines, found: [], test_boots_of_two_kernels),
 }  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from percpu_proofs.commands import output
 from percpu_proofs.commands.source import sizes
-from percpu_proofs.logs.advice import Explanation
+from percpu_proofs.logs.advice import Explanation, Machine
 from percpu_proofs.logs.failures import Failure
 from percpu_proofs.logs.reading import LogReport, read_log
 from percpu_proofs.logs.reports import Report
@@ -71,14 +71,19 @@ def show(
 ) -> None:
     """Print what a log says, and why its failures happened in a place, if there is one."""
     rows = [("log", str(found.file))]
-    if found.release is not None:
-        rows.append(("kernel", found.release))
-    if found.layout is not None:
-        rows += _rows(found.layout)
+    several = len(found.boots) > 1
+    for boot in found.told:
+        if several:
+            rows.append(("boot", f"from line {boot.line} on"))
+        if boot.release is not None:
+            rows.append(("kernel", boot.release))
+        if boot.layout is not None:
+            rows += _rows(boot.layout)
     out.print(output.pairs(rows))
     said: set[str] = set()
     for failure, explanation in found.kinds:
-        _show_failure(out, failure, explanation, said)
+        there = found.machine_of(failure) if several else None
+        _show_failure(out, failure, explanation, said, there)
         answer = whys[failure.kind]
         if answer is not None and place is not None:
             _show_lines(out, f"in {place.source}: ", answer.lines)
@@ -99,13 +104,24 @@ def show(
 
 
 def _show_failure(
-    out: Console, failure: Failure, explanation: Explanation, said: set[str]
+    out: Console,
+    failure: Failure,
+    explanation: Explanation,
+    said: set[str],
+    where_failed: Machine | None,
 ) -> None:
-    """Print one failure, or several alike, and of what it means all that was not said before."""
+    """Print one failure, or several alike, and of what it means all that was not said before.
+
+    where_failed: the machine, where the log has several boots.
+    """
     where = ", ".join(map(str, failure.lines[:_LINES_SHOWN]))
     more = " ..." if len(failure.lines) > _LINES_SHOWN else ""
     times = f", {failure.count} times" if failure.count > 1 else ""
     out.print(Text(f"\nline {where}{more}: {failure.title}{times}", "bold"), soft_wrap=True)
+    if where_failed is not None:
+        kernel, page = where_failed.release or "not told", where_failed.page
+        pages = f"{page} bytes" if page else "not told"
+        out.print(f"  in its boot: kernel {kernel}, page {pages}", soft_wrap=True, markup=False)
     asked = list(failure.stack.callers[:3])
     if failure.stack.task is not None:
         asked.append(f"task {failure.stack.task}")

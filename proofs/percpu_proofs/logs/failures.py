@@ -42,6 +42,7 @@ class Failure:
     align and atomic: None where the line does not tell. reason: in the kernel's words, ILLEGAL, or
     UNKNOWN with no words known. said: what stands there if the reason is not one of the kernel's.
     source: what told it (message, warning, event, module loader). The stack is the first one's.
+    boot: which of the log's, from 0; release: of the kernel that it happened in.
     """
 
     line: int
@@ -55,6 +56,8 @@ class Failure:
     stack: Stack = NO_STACK
     lines: tuple[int, ...] = ()
     count: int = 1
+    boot: int = 0
+    release: str | None = None
 
     @property
     def reserved(self) -> bool:
@@ -75,7 +78,7 @@ class Failure:
         """What is the same in failures alike."""
         return (
             self.size, self.align, self.atomic, self.reason, self.source, self.module, self.said,
-            self.stack.caller,
+            self.stack.caller, self.boot, self.release,
         )  # fmt: skip
 
 

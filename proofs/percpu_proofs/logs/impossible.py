@@ -37,9 +37,10 @@ def impossible(
         illegal = f"{size} bytes are not between 1 and the largest request, {largest}"
     elif align is not None and align > page:
         illegal = f"the alignment {align} is above a page of {page} bytes"
-    elif align is not None and align & (align - 1):
-        if version is None or version >= _ALIGN_CHECKED or failure.reason == ILLEGAL:
-            illegal = f"the alignment {align} is no power of two"
+    elif align is not None and align & (align - 1) and (
+        version is None or version >= _ALIGN_CHECKED or failure.reason == ILLEGAL
+    ):  # fmt: skip
+        illegal = f"the alignment {align} is no power of two"
     if failure.reason == ILLEGAL:
         if illegal:
             return None
