@@ -870,6 +870,58 @@ def test_why_it_happened_by_percpu_stats(tmp_path: Path) -> None:
     assert any("percpu_stats has no maps" in note for note in found["state"]["notes"])
 
 
+def stats_of_a_machine(tmp_path: Path, geometry: Geometry = GEOMETRY) -> Path:
+    stats = tmp_path / "percpu_stats"
+    stats.write_text(stats_text(build("linux_6_12", geometry, stats=True)))
+    return stats
+
+
+def there_of(tmp_path: Path, text: str, stats: Path) -> tuple[dict[str, Any], str]:
+    """Return the answer to the first failure, and the notes on the state."""
+    found = json.loads(invoke("log", written(tmp_path, text), "--state", stats, "--json").output)
+    return found["failures"][0]["there"], " ".join(found["state"]["notes"])
+
+
+RESERVED_FAILED = failed(64, 64, False, reasons.RESERVED)
+
+
+def test_a_reserved_failure_is_not_answered_by_other_chunks(tmp_path: Path) -> None:
+    held = stats_of_a_machine(tmp_path, replace(GEOMETRY, reserved=0, dyn=36864))
+    answer, _ = there_of(tmp_path, RESERVED_FAILED, held)
+    assert answer["served"] is None
+    (line,) = answer["lines"]
+    assert "no reserved chunk in it (r0)" in line
+
+
+def test_a_reserved_failure_that_is_served_there(tmp_path: Path) -> None:
+    answer, _ = there_of(tmp_path, RESERVED_FAILED, stats_of_a_machine(tmp_path))
+    assert answer["served"] is True
+    assert "it failed at another moment" in answer["lines"][-1]
+
+
+def test_a_state_of_another_machine(tmp_path: Path) -> None:
+    """Nothing is concluded where the layout differs, though no release is told."""
+    held = stats_of_a_machine(tmp_path)
+    layout = (
+        "percpu: Embedded 63 pages/cpu s221184 r8192 d28672 u262144\n"
+        "pcpu-alloc: s221184 r8192 d28672 u262144 alloc=1*2097152"
+    )
+    answer, notes = there_of(tmp_path, f"{layout}\n{RESERVED_FAILED}", held)
+    assert answer["served"] is True
+    assert "another machine" not in notes
+    other = layout.replace("u262144", "u524288")
+    answer, notes = there_of(tmp_path, f"{other}\n{RESERVED_FAILED}", held)
+    assert answer is None
+    assert "another machine or boot" in notes
+    assert "bytes of a unit 524288 in the log and 262144 in the state" in notes
+    assert "no conclusion" in notes
+
+
+def test_what_no_kernel_prints_is_not_looked_for(tmp_path: Path) -> None:
+    line = failed(40000, 8, True, reasons.ATOMIC)
+    assert there_of(tmp_path, line, stats_of_a_machine(tmp_path))[0] is None
+
+
 def drawn(seed: int) -> Allocator:
     """An allocator of a random history, at rest or not."""
     random = Random(seed)

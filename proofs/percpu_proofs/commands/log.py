@@ -51,13 +51,13 @@ def log(file: Path, geometry: str | None, source: str | None, as_json: bool) -> 
     place = None if source is None else open_place(source)
     found = read_log(file, sizes(geometry), place.machine if place is not None else None)
     whys = {
-        failure.kind: None if place is None else why_there(place, failure)
+        failure.kind: place and why_there(place, failure, found.machine_of(failure))
         for failure, _ in found.kinds
     }
     if as_json:
         record = found.as_json()
         if place is not None:
-            record["state"] = place_record(place, found.release)
+            record["state"] = place_record(place, found.machines)
             for told, (failure, _) in zip(record["failures"], found.failures, strict=True):
                 answer = whys[failure.kind]
                 told["there"] = answer and answer.as_json()
@@ -95,7 +95,7 @@ def show(
         _show_lines(out, "", one.says)
         out.print(f"  read it with: {one.command}", soft_wrap=True, markup=False)
     notes = (*(found.layout.notes if found.layout is not None else ()), *found.notes,
-             *(place.against(found.release) if place is not None else ()))  # fmt: skip
+             *(place.against(found.machines) if place is not None else ()))  # fmt: skip
     for note in notes:
         out.print(Text(note, "yellow"), soft_wrap=True)
     text = found.layout.as_json()["geometry"] if found.layout is not None else None

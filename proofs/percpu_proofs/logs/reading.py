@@ -56,6 +56,12 @@ class LogReport:
         }  # fmt: skip
         return sorted(kinds.values(), key=lambda boot: boot.start)
 
+    @property
+    def machines(self) -> list[Machine]:
+        """The machines that failures happened on; those of all boots where there are none."""
+        of_failures = [self.machine_of(failure) for failure, _ in self.failures]
+        return of_failures or [boot.machine for boot in self.boots]
+
     def machine_of(self, failure: Failure) -> Machine:
         """Return what is known of the machine that a failure happened on."""
         if len(self.boots) == 1:
