@@ -51,8 +51,8 @@ def log(file: Path, geometry: str | None, source: str | None, as_json: bool) -> 
     place = None if source is None else open_place(source)
     found = read_log(file, sizes(geometry), place.machine if place is not None else None)
     whys = {
-        failure.kind: place and why_there(place, failure, found.machine_of(failure))
-        for failure, _ in found.kinds
+        one.kind: None if place is None else why_there(place, one, found.machine_of(one))
+        for one, _ in found.kinds
     }
     if as_json:
         record = found.as_json()

@@ -91,6 +91,7 @@ def explain(failure: Failure, machine: Machine) -> Explanation:
     wrong = impossible(failure, page, machine.version)
     if wrong is None:
         return _BY_REASON[failure.reason](failure, machine)
+    known = known if wrong.clause == "API-1" else ""  # only there the page matters
     return Explanation(
         (
             f"no mainline kernel prints this for these numbers{known}: {wrong.why}",
