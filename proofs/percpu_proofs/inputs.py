@@ -81,13 +81,13 @@ def is_utf16(head: bytes) -> bool:
 
     >>> is_utf16("percpu".encode("utf-16")), is_utf16("percpu".encode("utf-16-be"))
     (True, True)
-    >>> is_utf16(b"percpu"), is_utf16(b"")
-    (False, False)
+    >>> is_utf16(b"percpu"), is_utf16(b""), is_utf16(bytes(1))
+    (False, False, False)
     """
     head = head[:_LOOKS_AT]
     halves = head[::2], head[1::2]
     return head.startswith(_UTF16) or any(
-        half and not any(half) and all(other) for half, other in (halves, halves[::-1])
+        half and other and not any(half) and all(other) for half, other in (halves, halves[::-1])
     )
 
 

@@ -32,7 +32,7 @@ def lines_of(path: Path, *, errors: str = "strict") -> Iterator[tuple[int, str]]
     try:
         if is_gzip(path):
             with gzip.open(path) as packed:
-                _no_utf16(path, packed.read(_HEAD))
+                _no_utf16(path, packed.read1(_HEAD))
             with gzip.open(path, "rt", encoding=TEXT, errors=errors, newline="\n") as packed:
                 for number, line in enumerate(packed, 1):
                     yield number, line.rstrip("\r\n")
