@@ -207,7 +207,7 @@ def test_illegal_requests(tmp_path: Path) -> None:
     [
         (0, 4, "arch_spinlock_t"), (18446744073709551612, 8, "overflow"),
         (40000, 8, "largest request is 32768"), (8, 24, "no power of two"),
-        (8, 8192, "above a page of 4096"), (8, 8, "it is legal"),
+        (8, 8192, "above a page of 4096"), (8, 8, "is legal"),
     ],
 )  # fmt: skip
 def test_what_is_illegal_in_a_request(tmp_path: Path, size: int, align: int, said: str) -> None:
@@ -233,7 +233,7 @@ LONG = 99999999999999999999999
         (failed(40, 8, True, reasons.POPULATE), "never populates", "API-5"),
         (failed(40, 8, True, reasons.CREATE), "never makes a chunk", "API-5"),
         (failed(40, 8, False, reasons.ATOMIC), "atomic requests only", "API-5"),
-        (reasons.illegal(8, 8), "it is legal", "API-1"),
+        (reasons.illegal(8, 8), "is legal", "API-1"),
         (failed(LONG, 8, False, reasons.CREATE), "no size_t", "API-1"),
         (reasons.illegal(LONG, 8), "no size_t", "API-1"),
     ],
@@ -277,7 +277,7 @@ def test_pages_of_64_kib_change_the_numbers(tmp_path: Path) -> None:
     report = read_log(written(tmp_path, text))
     (_, atomic), (_, illegal) = report.failures
     assert f"4 pages hold {4 * (65536 // 24)}" in " ".join(atomic.says)
-    assert "it is legal" in " ".join(illegal.says)
+    assert "is legal" in " ".join(illegal.says)
     assert report.machine.page == 65536
     assert any("--geometry page=65536" in line for line in atomic.advice)
 

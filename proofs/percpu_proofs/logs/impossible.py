@@ -45,8 +45,8 @@ def impossible(
         if illegal:
             return None
         return Impossible(
-            f"{size} bytes aligned to {align} are legal with pages of {page} bytes : it is legal, "
-            "and the warning is not printed of it (API-1)",
+            f"with pages of {page} bytes {size} bytes aligned to {align} are a request that is "
+            "legal (API-1), and the warning is not printed of it",
             "API-1",
         )
     if illegal:
