@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 from percpu_proofs import data, reasons
 from percpu_proofs.cli import main
 from percpu_proofs.headline.served import GEOMETRY
-from percpu_proofs.inputs import InputError
+from percpu_proofs.inputs import InputError, read_text
 from percpu_proofs.live.stats_text import ChunkStats, PercpuStats, stats_of
 from percpu_proofs.logs import failures as failing
 from percpu_proofs.logs import reading, stacks, there
@@ -28,6 +28,7 @@ from percpu_proofs.logs.reports import read_reports
 from percpu_proofs.room import Bound, ChunkRoom, Demand, room_of, why
 from percpu_proofs.show.stats import stats_text
 from percpu_proofs.traces import TraceError
+from percpu_proofs.traces.source import text_of
 from percpu_reference.variants import Allocator, build
 from percpu_spec.catalogue import clauses
 from percpu_spec.geometry import Geometry
@@ -206,7 +207,7 @@ def test_illegal_requests(tmp_path: Path) -> None:
     [
         (0, 4, "arch_spinlock_t"), (18446744073709551612, 8, "overflow"),
         (40000, 8, "largest request is 32768"), (8, 24, "no power of two"),
-        (8, 8192, "above a page of 4096"), (8, 8, "it is legal"),
+        (8, 8192, "above a page of 4096"), (8, 8, "is legal"),
     ],
 )  # fmt: skip
 def test_what_is_illegal_in_a_request(tmp_path: Path, size: int, align: int, said: str) -> None:
@@ -215,13 +216,68 @@ def test_what_is_illegal_in_a_request(tmp_path: Path, size: int, align: int, sai
     assert said in " ".join(explained.says)
 
 
+def failed(size: int, align: int, atomic: bool, reason: str) -> str:
+    return "percpu: " + reasons.printed(size, align, atomic, reason)
+
+
+LONG = 99999999999999999999999
+
+
+@pytest.mark.parametrize(
+    ("line", "said", "clause"),
+    [
+        (failed(32772, 8, True, reasons.ATOMIC), "largest request, 32768", "API-1"),
+        (failed(0, 8, False, reasons.CREATE), "refused earlier", "API-1"),
+        (failed(40, 3, False, reasons.CREATE), "no power of two", "API-1"),
+        (failed(40, 8192, True, reasons.ATOMIC), "above a page", "API-1"),
+        (failed(40, 8, True, reasons.POPULATE), "never populates", "API-5"),
+        (failed(40, 8, True, reasons.CREATE), "never makes a chunk", "API-5"),
+        (failed(40, 8, False, reasons.ATOMIC), "atomic requests only", "API-5"),
+        (reasons.illegal(8, 8), "is legal", "API-1"),
+        (failed(LONG, 8, False, reasons.CREATE), "no size_t", "API-1"),
+        (reasons.illegal(LONG, 8), "no size_t", "API-1"),
+    ],
+)
+def test_what_no_kernel_prints(tmp_path: Path, line: str, said: str, clause: str) -> None:
+    """It is not explained as if it were true."""
+    _, explained = read_log(written(tmp_path, line)).failures[0]
+    assert explained.says[0].startswith("no mainline kernel prints this")
+    assert said in explained.says[0]
+    assert "patched kernel" in explained.says[1]
+    assert (explained.harmless, explained.clauses) == (None, (clause,))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        failed(32768, 4096, True, reasons.ATOMIC), failed(32768, 8, False, reasons.POPULATE),
+        f"Linux version 4.9.0 (gcc)\n{failed(40, 3, False, reasons.CREATE)}",
+        "foo: Could not allocate 70000 bytes percpu data",
+    ],
+)  # fmt: skip
+def test_what_kernels_may_print(tmp_path: Path, line: str) -> None:
+    _, explained = read_log(written(tmp_path, line)).failures[0]
+    assert "no mainline kernel" not in " ".join(explained.says)
+
+
+def test_long_numbers_are_kept() -> None:
+    """A line that is not understood does not take the words of the next one."""
+    one = failed(LONG, 8, False, reasons.CREATE)
+    first, second = failures_of(f"{one}\n{failed(40, 3, False, reasons.CREATE)}")
+    assert (first.line, first.size, second.line, second.size) == (1, LONG, 2, 40)
+    longer = one.replace(str(LONG), "9" * 5000)
+    known, notes, _ = read_failures(found_in(f"{longer}\n{ATOMIC}"))
+    assert [failure.line for failure in known] == [2]
+    assert notes[0].startswith("line 1: a failure that is not whole")
+
+
 def test_pages_of_64_kib_change_the_numbers(tmp_path: Path) -> None:
     """40000 bytes are legal there, and four pages hold more."""
     text = f"{LAYOUT}\n{ATOMIC}\n{reasons.illegal(40000, 8)}"
     report = read_log(written(tmp_path, text))
     (_, atomic), (_, illegal) = report.failures
     assert f"4 pages hold {4 * (65536 // 24)}" in " ".join(atomic.says)
-    assert "it is legal" in " ".join(illegal.says)
+    assert "is legal" in " ".join(illegal.says)
     assert report.machine.page == 65536
     assert any("--geometry page=65536" in line for line in atomic.advice)
 
@@ -270,7 +326,8 @@ def test_noio_is_atomic_before_6_15(tmp_path: Path) -> None:
 
 
 def test_the_reserve_of_the_layout_and_of_4_14(tmp_path: Path) -> None:
-    text = LAYOUT.replace("r8192 d60584", "r2048 d66728") + "\n" + MODULE
+    layout = LAYOUT.replace("r8192 d60584", "r2048 d66728")
+    text = layout.replace("6.8.0-45-generic", "5.10.0-9-amd64") + "\n" + MODULE
     _, explained = read_log(written(tmp_path, text)).failures[0]
     assert "larger than the whole reserve" in " ".join(explained.says)
     old = MODULE.replace("5.10.0-9-amd64", "4.14.0-rc3").replace("2056", "16")
@@ -541,6 +598,51 @@ def test_boots_of_two_kernels(tmp_path: Path) -> None:
     assert any("another boot" in note and "s127828" in note for note in report.notes)
 
 
+def two_boots(first: str, second: str) -> str:
+    """Return two boots: pages of 4 KiB, then of 64 KiB; the lines that begin them are given."""
+    lines = [
+        first, "[    0.1] percpu: Embedded 57 pages/cpu s196608 r8192 d28672 u524288",
+        "[    0.2] pcpu-alloc: s196608 r8192 d28672 u524288 alloc=1*2097152",
+        "[    0.2] pcpu-alloc: [0] 0 1 2 3", *(f"[   99.00{n}] {ATOMIC}" for n in range(3)),
+        second, *(f"[    0.000000] {line}" for line in LAYOUT.split("\n")[1:]),
+        f"[    5.000000] {ATOMIC}",
+    ]  # fmt: skip
+    return "\n".join(line for line in lines if line)
+
+
+BOOTS = {
+    "Linux version": ("Linux version 6.1.0 (gcc)", "Linux version 6.12.1 (gcc)"),
+    "another layout": ("Linux version 6.1.0 (gcc)", ""),
+}
+
+
+@pytest.mark.parametrize("name", BOOTS)
+def test_each_failure_is_of_its_boot(tmp_path: Path, name: str) -> None:
+    path = written(tmp_path, two_boots(*BOOTS[name]))
+    second = "6.12.1" if "6.12" in BOOTS[name][1] else None
+    found = json.loads(invoke("log", path, "--json").output)
+    told = [(one["release"], one["page"]) for one in found["failures"]]
+    assert told == [("6.1.0", 4096)] * 3 + [(second, 65536)]
+    assert [boot["layout"]["page"] for boot in found["boots"]] == [4096, 65536]
+    for one, page in zip(found["failures"], (4096, 4096, 4096, 65536), strict=True):
+        assert f"a page of {page} bytes holds" in " ".join(one["says"])
+    said = " ".join(invoke("log", path).output.split())
+    assert "3 times" in said
+    assert "4 times" not in said
+    assert "s196608" in said or "static 196608" in said
+    assert "static 127832" in said
+    assert "in its boot: kernel 6.1.0, page 4096" in said
+
+
+def test_times_that_fall_back_begin_a_boot(tmp_path: Path) -> None:
+    """What the later boot does not tell of its machine is open; small steps back are no boot."""
+    first = two_boots(*BOOTS["Linux version"]).split("\n")[:7]
+    text = "\n".join([*first, f"[   98.5] {ATOMIC}", f"[    7.000000] {ATOMIC}"])
+    report = read_log(written(tmp_path, text))
+    assert [report.machine_of(one).page for one, _ in report.failures] == [4096] * 4 + [None]
+    assert report.machine_of(report.failures[-1][0]).release is None
+
+
 def test_a_damaged_layout_beside_a_failure(tmp_path: Path) -> None:
     cut = "percpu: Embedded 3 pages/cpu s127448"
     report = read_log(written(tmp_path, f"{ATOMIC}\n{cut}"))
@@ -579,6 +681,25 @@ def test_bad_input(tmp_path: Path) -> None:
         read_log(core)
     with pytest.raises(InputError, match="readable"):
         read_log(tmp_path / "missing")
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_other_encodings(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+    """UTF-8 with its mark is read, UTF-16 named, in logs and in the texts of other commands."""
+    path = tmp_path / "log"
+    layout = LAYOUT.split("\n", 1)[1]
+    path.write_bytes(pack(layout.encode("utf-8-sig")))
+    found = read_log(path).layout
+    assert found is not None
+    assert found.page == 65536
+    assert "\n".join(text_of(path)) == layout
+    assert read_text(path) == layout
+    for encoding in ("utf-16", "utf-16-le", "utf-16-be"):
+        path.write_bytes(pack(layout.encode(encoding)))
+        with pytest.raises(TraceError, match=r"UTF-16.*iconv"):
+            read_log(path)
+        with pytest.raises(InputError, match=r"UTF-16.*iconv"):
+            read_text(path)
 
 
 def invoke(*arguments: object) -> Result:
@@ -684,13 +805,13 @@ BUGS: dict[str, tuple[str, Any, Callable[[Path], None]]] = {
     "failures are not told together": (
         "percpu_proofs.logs.reading.alike", list, test_alike_are_told_once_and_the_limit),
     "pages are always of 4 KiB": (
-        "percpu_proofs.logs.reading._machine", lambda shape, release: reading.Machine(),
+        "percpu_proofs.logs.boots.Boot.machine", reading.Machine(),
         test_pages_of_64_kib_change_the_numbers),
     "reclaim is seen nowhere": (
         "percpu_proofs.logs.answers._RECLAIM", re.compile("nothing"),
         lambda _: test_lock_chains("frozen queue")),
     "the last boot is not told": (
-        "percpu_proofs.logs.reading._BOOT", "no such words", test_boots_of_two_kernels),
+        "percpu_proofs.logs.boots._edges", lambda lines, found: [], test_boots_of_two_kernels),
 }  # fmt: skip
 
 
@@ -747,6 +868,58 @@ def test_why_it_happened_by_percpu_stats(tmp_path: Path) -> None:
     assert first["served"] is False
     assert "no populated hole of 40 bytes" in first["lines"][0]
     assert any("percpu_stats has no maps" in note for note in found["state"]["notes"])
+
+
+def stats_of_a_machine(tmp_path: Path, geometry: Geometry = GEOMETRY) -> Path:
+    stats = tmp_path / "percpu_stats"
+    stats.write_text(stats_text(build("linux_6_12", geometry, stats=True)))
+    return stats
+
+
+def there_of(tmp_path: Path, text: str, stats: Path) -> tuple[dict[str, Any], str]:
+    """Return the answer to the first failure, and the notes on the state."""
+    found = json.loads(invoke("log", written(tmp_path, text), "--state", stats, "--json").output)
+    return found["failures"][0]["there"], " ".join(found["state"]["notes"])
+
+
+RESERVED_FAILED = failed(64, 64, False, reasons.RESERVED)
+
+
+def test_a_reserved_failure_is_not_answered_by_other_chunks(tmp_path: Path) -> None:
+    held = stats_of_a_machine(tmp_path, replace(GEOMETRY, reserved=0, dyn=36864))
+    answer, _ = there_of(tmp_path, RESERVED_FAILED, held)
+    assert answer["served"] is None
+    (line,) = answer["lines"]
+    assert "no reserved chunk in it (r0)" in line
+
+
+def test_a_reserved_failure_that_is_served_there(tmp_path: Path) -> None:
+    answer, _ = there_of(tmp_path, RESERVED_FAILED, stats_of_a_machine(tmp_path))
+    assert answer["served"] is True
+    assert "it failed at another moment" in answer["lines"][-1]
+
+
+def test_a_state_of_another_machine(tmp_path: Path) -> None:
+    """Nothing is concluded where the layout differs, though no release is told."""
+    held = stats_of_a_machine(tmp_path)
+    layout = (
+        "percpu: Embedded 63 pages/cpu s221184 r8192 d28672 u262144\n"
+        "pcpu-alloc: s221184 r8192 d28672 u262144 alloc=1*2097152"
+    )
+    answer, notes = there_of(tmp_path, f"{layout}\n{RESERVED_FAILED}", held)
+    assert answer["served"] is True
+    assert "another machine" not in notes
+    other = layout.replace("u262144", "u524288")
+    answer, notes = there_of(tmp_path, f"{other}\n{RESERVED_FAILED}", held)
+    assert answer is None
+    assert "another machine or boot" in notes
+    assert "bytes of a unit 524288 in the log and 262144 in the state" in notes
+    assert "no conclusion" in notes
+
+
+def test_what_no_kernel_prints_is_not_looked_for(tmp_path: Path) -> None:
+    line = failed(40000, 8, True, reasons.ATOMIC)
+    assert there_of(tmp_path, line, stats_of_a_machine(tmp_path))[0] is None
 
 
 def drawn(seed: int) -> Allocator:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 import zlib
@@ -13,6 +14,10 @@ from typing import Any
 _MAGIC = b"\x1f\x8b"
 _PIECE = 1 << 16
 _DEEP = re.compile(r"(?:[\[{][^\[\]{}]*){33}")  # opens again and again, nothing closed
+NOT_UTF16 = "UTF-8 text; this is UTF-16 (iconv -f UTF-16 -t UTF-8 FILE makes UTF-8 of it)"
+_LOOKS_AT = 32  # bytes that tell UTF-16
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+TEXT = "utf-8-sig"  # the mark that some editors put in front is no text
 _GZIP = 31  # zlib's wbits for one gzip member with its checksum
 
 
@@ -62,11 +67,28 @@ def read_text(path: Path) -> str:
     except OSError as error:
         raise InputError(path, None, f"a readable file ({error.strerror})") from None
     data = _unpacked(path, raw) if raw.startswith(_MAGIC) else raw
+    if is_utf16(data):
+        raise InputError(path, 1, NOT_UTF16)
     try:
-        return data.decode("utf-8")
+        return data.decode(TEXT)
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise InputError(path, line, f"UTF-8 text ({error.reason})") from None
+
+
+def is_utf16(head: bytes) -> bool:
+    """Return whether data is text in UTF-16, as Windows writes it: its mark, or each other byte 0.
+
+    >>> is_utf16("percpu".encode("utf-16")), is_utf16("percpu".encode("utf-16-be"))
+    (True, True)
+    >>> is_utf16(b"percpu"), is_utf16(b""), is_utf16(bytes(1))
+    (False, False, False)
+    """
+    head = head[:_LOOKS_AT]
+    halves = head[::2], head[1::2]
+    return head.startswith(_UTF16) or any(
+        half and other and not any(half) and all(other) for half, other in (halves, halves[::-1])
+    )
 
 
 def read_json(text: str) -> Any:

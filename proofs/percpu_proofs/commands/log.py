@@ -12,7 +12,7 @@ from rich.text import Text
 
 from percpu_proofs.commands import output
 from percpu_proofs.commands.source import sizes
-from percpu_proofs.logs.advice import Explanation
+from percpu_proofs.logs.advice import Explanation, Machine
 from percpu_proofs.logs.failures import Failure
 from percpu_proofs.logs.reading import LogReport, read_log
 from percpu_proofs.logs.reports import Report
@@ -51,13 +51,13 @@ def log(file: Path, geometry: str | None, source: str | None, as_json: bool) -> 
     place = None if source is None else open_place(source)
     found = read_log(file, sizes(geometry), place.machine if place is not None else None)
     whys = {
-        failure.kind: None if place is None else why_there(place, failure)
-        for failure, _ in found.kinds
+        one.kind: None if place is None else why_there(place, one, found.machine_of(one))
+        for one, _ in found.kinds
     }
     if as_json:
         record = found.as_json()
         if place is not None:
-            record["state"] = place_record(place, found.release)
+            record["state"] = place_record(place, found.machines)
             for told, (failure, _) in zip(record["failures"], found.failures, strict=True):
                 answer = whys[failure.kind]
                 told["there"] = answer and answer.as_json()
@@ -71,14 +71,19 @@ def show(
 ) -> None:
     """Print what a log says, and why its failures happened in a place, if there is one."""
     rows = [("log", str(found.file))]
-    if found.release is not None:
-        rows.append(("kernel", found.release))
-    if found.layout is not None:
-        rows += _rows(found.layout)
+    several = len(found.boots) > 1
+    for boot in found.told:
+        if several:
+            rows.append(("boot", f"from line {boot.line} on"))
+        if boot.release is not None:
+            rows.append(("kernel", boot.release))
+        if boot.layout is not None:
+            rows += _rows(boot.layout)
     out.print(output.pairs(rows))
     said: set[str] = set()
     for failure, explanation in found.kinds:
-        _show_failure(out, failure, explanation, said)
+        there = found.machine_of(failure) if several else None
+        _show_failure(out, failure, explanation, said, there)
         answer = whys[failure.kind]
         if answer is not None and place is not None:
             _show_lines(out, f"in {place.source}: ", answer.lines)
@@ -90,7 +95,7 @@ def show(
         _show_lines(out, "", one.says)
         out.print(f"  read it with: {one.command}", soft_wrap=True, markup=False)
     notes = (*(found.layout.notes if found.layout is not None else ()), *found.notes,
-             *(place.against(found.release) if place is not None else ()))  # fmt: skip
+             *(place.against(found.machines) if place is not None else ()))  # fmt: skip
     for note in notes:
         out.print(Text(note, "yellow"), soft_wrap=True)
     text = found.layout.as_json()["geometry"] if found.layout is not None else None
@@ -99,13 +104,24 @@ def show(
 
 
 def _show_failure(
-    out: Console, failure: Failure, explanation: Explanation, said: set[str]
+    out: Console,
+    failure: Failure,
+    explanation: Explanation,
+    said: set[str],
+    where_failed: Machine | None,
 ) -> None:
-    """Print one failure, or several alike, and of what it means all that was not said before."""
+    """Print one failure, or several alike, and of what it means all that was not said before.
+
+    where_failed: the machine, where the log has several boots.
+    """
     where = ", ".join(map(str, failure.lines[:_LINES_SHOWN]))
     more = " ..." if len(failure.lines) > _LINES_SHOWN else ""
     times = f", {failure.count} times" if failure.count > 1 else ""
     out.print(Text(f"\nline {where}{more}: {failure.title}{times}", "bold"), soft_wrap=True)
+    if where_failed is not None:
+        kernel, page = where_failed.release or "not told", where_failed.page
+        pages = f"{page} bytes" if page else "not told"
+        out.print(f"  in its boot: kernel {kernel}, page {pages}", soft_wrap=True, markup=False)
     asked = list(failure.stack.callers[:3])
     if failure.stack.task is not None:
         asked.append(f"task {failure.stack.task}")

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from percpu_proofs import reasons
 from percpu_proofs.logs.failures import ILLEGAL, UNKNOWN, Failure
+from percpu_proofs.logs.impossible import impossible
 from percpu_proofs.runs import counted
 from percpu_spec.geometry import LEAST_UNIT, Geometry
 
@@ -86,7 +87,22 @@ class Explanation:
 
 def explain(failure: Failure, machine: Machine) -> Explanation:
     """Return what a failure means on a machine."""
-    return _BY_REASON[failure.reason](failure, machine)
+    page, known = _page(machine)
+    wrong = impossible(failure, page, machine.version)
+    if wrong is None:
+        return _BY_REASON[failure.reason](failure, machine)
+    known = known if wrong.clause == "API-1" else ""  # only there the page matters
+    return Explanation(
+        (
+            f"no mainline kernel prints this for these numbers{known}: {wrong.why}",
+            "the line may be damaged or made up, or of a patched kernel or one with other pages; "
+            f"the nearest clause is {wrong.clause}",
+        ),
+        (wrong.clause,),
+        None,
+        "nothing follows from such a line",
+        ("compare it with the kernel's own log (dmesg, journalctl -k)",),
+    )
 
 
 def _atomic(failure: Failure, machine: Machine) -> Explanation:
@@ -304,11 +320,6 @@ def _illegal(failure: Failure, machine: Machine) -> Explanation:
     elif align > page:
         says.append(f"an alignment above a page of {page} bytes{known} cannot be given")
         advice.append("align within a page, or allocate pages for each CPU")
-    if len(says) == 1:
-        says.append(
-            f"with pages of {page} bytes{known} it is legal: the pages of that kernel, or its "
-            "limits, are others"
-        )
     if failure.stack.caller is None:
         says.append("the caller is at fault; the stack below the warning names it, here is none")
     else:

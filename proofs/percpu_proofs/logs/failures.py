@@ -15,7 +15,7 @@ ILLEGAL: Final = "illegal size or align"
 """Stands for a reason where the kernel warns of the request itself."""
 UNKNOWN: Final = "not told"
 
-_N: Final = r"(\d{1,20})"
+_N: Final = r"(\d{1,1000})"  # also what no kernel prints: it is told as that, not left out
 _BEGINS: Final = re.compile(r"\bpercpu: allocation failed\b", re.I)
 _FAILED: Final = re.compile(
     rf"\bpercpu: allocation failed,\s+size={_N}\s+align={_N}(?:\s+atomic=([01]))?,\s*(.*)$", re.I
@@ -42,6 +42,7 @@ class Failure:
     align and atomic: None where the line does not tell. reason: in the kernel's words, ILLEGAL, or
     UNKNOWN with no words known. said: what stands there if the reason is not one of the kernel's.
     source: what told it (message, warning, event, module loader). The stack is the first one's.
+    boot: which of the log's, from 0; release: of the kernel that it happened in.
     """
 
     line: int
@@ -55,6 +56,8 @@ class Failure:
     stack: Stack = NO_STACK
     lines: tuple[int, ...] = ()
     count: int = 1
+    boot: int = 0
+    release: str | None = None
 
     @property
     def reserved(self) -> bool:
@@ -75,7 +78,7 @@ class Failure:
         """What is the same in failures alike."""
         return (
             self.size, self.align, self.atomic, self.reason, self.source, self.module, self.said,
-            self.stack.caller,
+            self.stack.caller, self.boot, self.release,
         )  # fmt: skip
 
 
@@ -96,7 +99,7 @@ def read_failures(found: Sequence[Message]) -> tuple[list[Failure], list[str], i
             else:
                 failures.append(failure)
         elif _ILLEGAL_BEGINS.search(text):
-            if match := _ILLEGAL.search(_joined(found, index)):
+            if match := _whole(_ILLEGAL_BEGINS, _ILLEGAL, _joined(found, index)):
                 size, align = int(match[1]), int(match[2])
                 below = stack_below(found, index)
                 failures.append(
@@ -140,10 +143,16 @@ def _joined(found: Sequence[Message], index: int) -> str:
     return " ".join(m.text.strip() for m in found[index : index + _WRAPPED])
 
 
+def _whole(begins: re.Pattern[str], form: re.Pattern[str], text: str) -> re.Match[str] | None:
+    """Return the match of what begins first; what a later line tells is not this one's."""
+    begun = begins.search(text)
+    return begun and form.match(text, begun.start())
+
+
 def _message(found: Sequence[Message], index: int) -> Failure | None:
     """Return the failure that a line tells, joined with the next ones where it is broken."""
     message = found[index]
-    match = _FAILED.search(_joined(found, index))
+    match = _whole(_BEGINS, _FAILED, _joined(found, index))
     if match is None:
         return None
     size, align = int(match[1]), int(match[2])

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
 from percpu_proofs.inputs import InputError
 from percpu_proofs.live.opening import CORES
 from percpu_proofs.logs.advice import Explanation, Machine, explain
+from percpu_proofs.logs.boots import Boot, read_boots
 from percpu_proofs.logs.failures import ILLEGAL, Failure, alike, read_failures
 from percpu_proofs.logs.material import Material, read_material
-from percpu_proofs.logs.prefixes import Message, messages
+from percpu_proofs.logs.prefixes import messages
 from percpu_proofs.logs.reports import Report, read_reports, without_illegal
-from percpu_proofs.logs.stacks import release_in
 from percpu_proofs.traces.bootlog import is_layout
-from percpu_proofs.traces.events import TraceError, problem
-from percpu_proofs.traces.layout import NO_LINES, Layout, layout
+from percpu_proofs.traces.events import problem
+from percpu_proofs.traces.layout import NO_LINES, Layout
 from percpu_proofs.traces.source import lines_of
 
-_BOOT: Final = "Linux version "
 _SOUGHT: Final = (
     "something of percpu memory: a failure (percpu: allocation failed, ...; up to 6.5 only those "
     "of requests that may sleep are printed, none with __GFP_NOWARN), a report with percpu "
@@ -32,9 +30,10 @@ _PRINTED: Final = 10  # failures that a kernel prints before it says that the li
 
 @dataclass(frozen=True, slots=True)
 class LogReport:
-    """What a log says. layout: of the last boot that tells one, None if none does.
+    """What a log says. layout, release: of the last boot that tells its layout, or of the last.
 
-    failures: each with what it means, in order. notes: what is uncertain or missing.
+    boots: all of them, each with its own. failures: each with what it means, in order. notes: what
+    is uncertain or missing.
     """
 
     file: Path
@@ -46,6 +45,28 @@ class LogReport:
     material: tuple[Material, ...]
     notes: tuple[str, ...]
     limit: int | None
+    boots: tuple[Boot, ...]
+
+    @property
+    def told(self) -> list[Boot]:
+        """The boots that tell a layout or a kernel, those alike told as one, the last of them."""
+        kinds = {
+            (boot.release, boot.layout and boot.machine): boot for boot in self.boots
+            if boot.release is not None or boot.layout is not None
+        }  # fmt: skip
+        return sorted(kinds.values(), key=lambda boot: boot.start)
+
+    @property
+    def machines(self) -> list[Machine]:
+        """The machines that failures happened on; those of all boots where there are none."""
+        of_failures = [self.machine_of(failure) for failure, _ in self.failures]
+        return of_failures or [boot.machine for boot in self.boots]
+
+    def machine_of(self, failure: Failure) -> Machine:
+        """Return what is known of the machine that a failure happened on."""
+        if len(self.boots) == 1:
+            return _of(failure, self.machine)
+        return _of(failure, self.boots[failure.boot].machine)
 
     @property
     def failed(self) -> int:
@@ -64,7 +85,19 @@ class LogReport:
             "file": str(self.file),
             "kernel": self.release,
             "layout": None if self.layout is None else self.layout.as_json(),
-            "failures": [_failure(*one) for one in self.failures],
+            "boots": [
+                {
+                    "line": boot.line, "kernel": boot.release,
+                    "layout": boot.layout and boot.layout.as_json(),
+                }
+                for boot in self.boots
+            ],
+            "failures": [
+                _failure(*one) | {
+                    "release": self.machine_of(one[0]).release, "page": self.machine_of(one[0]).page
+                }
+                for one in self.failures
+            ],
             "failed": self.failed,
             "limit_reached": self.limit,
             "reports": [report.as_json() for report in self.reports],
@@ -95,32 +128,47 @@ def read_log(
     _is_text(path)
     lines = list(lines_of(path, errors="replace"))
     found = messages(lines)
-    failures, notes, limit = read_failures(found)
-    release = next((r for m in found if (r := release_in(m.text))), None)
+    boots = read_boots(path, lines, found, told)
+    failures: list[Failure] = []
+    notes: list[str] = []
+    limit: int | None = None
+    for number, boot in enumerate(boots):
+        of_boot, uncertain, end = read_failures(found[boot.start : boot.stop])
+        failures += (replace(one, boot=number, release=one.stack.release) for one in of_boot)
+        notes += [*uncertain, *_counted(of_boot, end)]
+        limit = limit or end
     illegal = [failure.line for failure in failures if failure.reason == ILLEGAL]
     reports = tuple(without_illegal(read_reports(found), illegal))
     material = tuple(read_material(found, str(path)))
-    shape: Layout | None = None
-    try:
-        shape, told_twice = _layout(path, lines, found, told)
-        notes += told_twice
-    except TraceError as error:
-        is_there = any(is_layout(message.text) for message in found)
-        if not (failures or reports or material):
-            if is_there:
-                raise
-            raise problem(path, None, f"{_SOUGHT}, or {NO_LINES}") from None
-        if is_there:
-            notes.append(f"layout: {error}")
-    machine = _machine(shape, release)
-    if shape is None and known is not None:
-        machine = replace(known, release=release or known.release)
-    meanings = {failure.kind: explain(failure, machine) for failure in failures}
-    explained = tuple((failure, meanings[failure.kind]) for failure in failures)
-    notes += _counted(failures, limit)
-    return LogReport(
-        path, release, shape, machine, explained, reports, material, tuple(notes), limit
-    )
+    errors = [boot.error for boot in boots if boot.error is not None]
+    if len(errors) == len(boots) and not (failures or reports or material):
+        if any(is_layout(message.text) for message in found):
+            raise errors[0]
+        raise problem(path, None, f"{_SOUGHT}, or {NO_LINES}")
+    notes += [
+        f"layout: {boot.error}" for boot in boots
+        if boot.error is not None
+        and any(is_layout(message.text) for message in found[boot.start : boot.stop])
+    ]  # fmt: skip
+    main = next((boot for boot in reversed(boots) if boot.layout is not None), boots[-1])
+    machine = main.machine
+    if main.layout is None and known is not None:
+        machine = replace(known, release=main.release or known.release)
+    report = LogReport(
+        path, main.release, main.layout, machine, (), reports, material,
+        tuple(dict.fromkeys([*notes, *_others(boots, main)])), limit, tuple(boots),
+    )  # fmt: skip
+    failures = [replace(one, release=report.machine_of(one).release) for one in failures]
+    meanings = {one.kind: explain(one, report.machine_of(one)) for one in failures}
+    return replace(report, failures=tuple((one, meanings[one.kind]) for one in failures))
+
+
+def _of(failure: Failure, machine: Machine) -> Machine:
+    """Return the machine of a failure: its stack may name another kernel than its boot does."""
+    own = failure.release
+    if own is None or own == machine.release:
+        return machine
+    return Machine(release=own) if machine.release else replace(machine, release=own)
 
 
 def _is_text(path: Path) -> None:
@@ -133,50 +181,18 @@ def _is_text(path: Path) -> None:
         raise InputError(path, None, f"the text of a log; for a core: percpu-spec state {path}")
 
 
-def _layout(
-    path: Path,
-    lines: Sequence[tuple[int, str]],
-    found: Sequence[Message],
-    told: Mapping[str, str] | None,
-) -> tuple[Layout, list[str]]:
-    """Return the layout of the last boot that tells one, and notes on others that differ.
-
-    Raises TraceError as `layout` does if none is told whole.
-    """
-    starts = [n for n, message in enumerate(found) if _BOOT in message.text]
-    edges = [0, *starts[1:], len(lines)]  # what stands before the first boot belongs to it
-    layouts: list[Layout] = []
-    error: TraceError | None = None
-    for start, stop in pairwise(edges):
-        try:
-            layouts.append(layout(path, lines[start:stop], told))
-        except TraceError as problem:
-            error = error or problem
-    if not layouts:
-        assert error is not None
-        raise error
-    last = layouts[-1]
-    notes = [
+def _others(boots: Sequence[Boot], main: Boot) -> list[str]:
+    """Return notes on boots whose layouts differ from the main one."""
+    return [
         f"line {one.line}: another boot with another layout: s{one.static} r{one.reserved} "
         f"d{one.dyn} u{one.unit}"
-        for one in layouts[:-1]
-        if (one.static, one.reserved, one.dyn, one.unit) != _sizes(last)
+        for one in (boot.layout for boot in boots)
+        if one is not None and main.layout is not None and _sizes(one) != _sizes(main.layout)
     ]
-    return last, notes
 
 
 def _sizes(one: Layout) -> tuple[int, int, int, int]:
     return one.static, one.reserved, one.dyn, one.unit
-
-
-def _machine(shape: Layout | None, release: str | None) -> Machine:
-    if shape is None:
-        return Machine(release=release)
-    fields = shape.as_json()
-    return Machine(
-        shape.page, shape.unit, shape.units, shape.cpus, shape.reserved, shape.backing, release,
-        fields["geometry"],
-    )  # fmt: skip
 
 
 def _counted(failures: Sequence[Failure], limit: int | None) -> list[str]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from percpu_proofs import reasons
 from percpu_proofs.live.going_on import Request, ask, cannot_go_on
 from percpu_proofs.live.kernel_state import KernelState
 from percpu_proofs.live.opening import Kind, kind_of, opened
@@ -14,11 +16,19 @@ from percpu_proofs.live.stats_text import ChunkStats, PercpuStats, read_stats
 from percpu_proofs.live.verdicts import BROKEN, StateJudge
 from percpu_proofs.logs.advice import Machine
 from percpu_proofs.logs.failures import ILLEGAL, Failure
+from percpu_proofs.logs.impossible import impossible
 from percpu_proofs.room import Bound, ChunkRoom, Demand, Room, Why, capacity, room_of, why
 from percpu_spec.definitions import is_legal
 from percpu_spec.geometry import Geometry
 
 _UNKNOWN_ALIGN = 4
+_COMPARED = {
+    "release": "kernel", "page": "bytes of a page", "unit": "bytes of a unit", "units": "units",
+    "cpus": "CPUs", "reserved": "reserved bytes",
+}  # fmt: skip
+"""What a machine keeps while it runs, and its words."""
+_ANOTHER = "the state is of another machine or boot than the log"
+_NOTHING = "no conclusion is drawn from it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +52,27 @@ class Place:
             g.page, g.unit, g.units, g.cpus, g.reserved, g.backing, self.what.release, g.text
         )
 
-    def against(self, release: str | None) -> tuple[str, ...]:
-        """Return the notes, with one if the log is of another kernel."""
-        own = self.machine.release
-        if own is None or release is None or own == release:
-            return self.notes
-        return (*self.notes, f"the log is of {release}, the state of {own}")
+    def differs(self, log: Machine) -> str:
+        """Return in words what it has other than the machine of a log, empty if nothing is."""
+        own = self.machine
+        return ", ".join(
+            f"{words} {there} in the log and {here} in the state"
+            for name, words in _COMPARED.items()
+            if (there := getattr(log, name)) is not None
+            and (here := getattr(own, name)) is not None and here != there
+        )  # fmt: skip
+
+    def against(self, logs: Iterable[Machine]) -> tuple[str, ...]:
+        """Return the notes, with one for each machine of the log that is another one."""
+        others = dict.fromkeys(filter(None, map(self.differs, logs)))
+        return (*self.notes, *(f"{_ANOTHER}: {words}; {_NOTHING}" for words in others))
+
+    @property
+    def has_reserved(self) -> bool:
+        """Whether it has a reserved chunk."""
+        if isinstance(self.what, PercpuStats):
+            return any(chunk.role == "reserved" for chunk in self.what.chunks)
+        return self.what.snapshot.reserved_chunk is not None
 
 
 def open_place(source: str) -> Place:
@@ -70,21 +95,29 @@ def open_place(source: str) -> Place:
     return Place(source, state, notes, stays)
 
 
-def why_there(place: Place, failure: Failure) -> Why | None:
-    """Return why a failure happened in that state, or what it would get; None for illegal ones."""
-    if failure.reason == ILLEGAL:
+def why_there(place: Place, failure: Failure, machine: Machine) -> Why | None:
+    """Return why a failure happened in that state, or what it would get; machine: of the failure.
+
+    None for illegal ones, those that no kernel prints, and those of another machine or boot.
+    """
+    page = machine.page or place.machine.page or Geometry().page
+    if failure.reason == ILLEGAL or place.differs(machine):
         return None
+    if impossible(failure, page, machine.version) is not None:
+        return None
+    if failure.reserved and not place.has_reserved:
+        return _no_reserve(place)
     demand = Demand(
         failure.size, failure.align or _UNKNOWN_ALIGN, bool(failure.atomic), failure.reserved
     )
     if isinstance(place.what, PercpuStats):
-        return why(room_of_stats(place.what, demand))
+        return _concluded(why(room_of_stats(place.what, demand)), demand)
     state = place.what
     if not is_legal(state.snapshot.geometry, demand.size, demand.align):
         return None
     found = why(room_of(state.snapshot, demand))
     if demand.reserved or place.stays:
-        return found
+        return _concluded(found, demand)
     answer = ask(state, Request(demand.size, demand.align, demand.atomic))
     served = answer.chunk is not None
     says = [*found.lines, f"asked of the model in this state: {answer.words}"]
@@ -99,6 +132,27 @@ def why_there(place: Place, failure: Failure) -> Why | None:
         says.append("room is there, and the hints of blocks hide it: HINT-5, FIT-1")
         clauses += ("HINT-5", "FIT-1")
     return Why(served, "" if served else found.reason, tuple(says), clauses)
+
+
+def _no_reserve(place: Place) -> Why:
+    size = place.machine.reserved
+    told = "" if size is None else f" (r{size})"
+    line = (
+        f"there is no reserved chunk in it{told}: such a kernel serves modules from the others, "
+        f"and never prints '{reasons.RESERVED}'; {_NOTHING}"
+    )
+    return Why(None, reasons.RESERVED, (line,), ("API-7",))
+
+
+def _concluded(found: Why, demand: Demand) -> Why:
+    """Return an answer with what follows where the reserved chunk serves what failed."""
+    if not (found.served and demand.reserved):
+        return found
+    line = (
+        "so it failed at another moment: here the reserved chunk serves it, as modules that go "
+        "give back what they hold"
+    )
+    return replace(found, lines=(*found.lines, line))
 
 
 def room_of_stats(stats: PercpuStats, demand: Demand) -> Room:
@@ -128,9 +182,9 @@ def _chunk(stats: PercpuStats, chunk: ChunkStats, demand: Demand) -> ChunkRoom:
     )  # fmt: skip
 
 
-def place_record(place: Place, release: str | None) -> dict[str, Any]:
+def place_record(place: Place, logs: Iterable[Machine]) -> dict[str, Any]:
     """Return where failures of a log were looked at, with plain values."""
     return {
-        "source": place.source, "notes": list(place.against(release)),
+        "source": place.source, "notes": list(place.against(logs)),
         "stays": place.stays or None,
     }  # fmt: skip

@@ -7,7 +7,10 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from percpu_proofs.inputs import NOT_UTF16, TEXT, is_utf16
 from percpu_proofs.traces.events import TraceError, problem
+
+_HEAD = 64  # bytes that tell how a text is encoded
 
 
 def is_gzip(path: Path) -> bool:
@@ -28,11 +31,15 @@ def lines_of(path: Path, *, errors: str = "strict") -> Iterator[tuple[int, str]]
     number = 0
     try:
         if is_gzip(path):
-            with gzip.open(path, "rt", encoding="utf-8", errors=errors, newline="\n") as packed:
+            with gzip.open(path) as packed:
+                _no_utf16(path, packed.read1(_HEAD))
+            with gzip.open(path, "rt", encoding=TEXT, errors=errors, newline="\n") as packed:
                 for number, line in enumerate(packed, 1):
                     yield number, line.rstrip("\r\n")
         else:
-            with path.open(encoding="utf-8", errors=errors, newline="\n") as plain:
+            with path.open("rb") as raw:
+                _no_utf16(path, raw.read(_HEAD))
+            with path.open(encoding=TEXT, errors=errors, newline="\n") as plain:
                 for number, line in enumerate(plain, 1):
                     yield number, line.rstrip("\r\n")
     except EOFError:
@@ -43,6 +50,11 @@ def lines_of(path: Path, *, errors: str = "strict") -> Iterator[tuple[int, str]]
         raise problem(path, number + 1, f"UTF-8 text ({error.reason})") from None
     except OSError as error:
         raise TraceError(f"{path}: expected a readable file: {error.strerror}") from None
+
+
+def _no_utf16(path: Path, head: bytes) -> None:
+    if is_utf16(head):
+        raise problem(path, 1, NOT_UTF16)
 
 
 def text_of(path: Path) -> list[str]:
