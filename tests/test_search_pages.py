@@ -50,7 +50,7 @@ def test_a_review_at_a_page_size_has_all_open_searches() -> None:
     small = searches_for((), quick=False, deep=False)
     large = searches_for((), quick=False, deep=False, geometry="page=65536")
     assert [s.name for s in large] == [s.name for s in small if s.plan.longest]
-    for wrong, message in (("page=12288", "power of two"), ("unit=65536", "page=N alone")):
+    for wrong, message in (("page=12288", "expected one of 4096"), ("unit=65536", "page=N alone")):
         with pytest.raises(InputError, match=message):
             searches_for((), quick=False, deep=False, geometry=wrong)
 
