@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -14,38 +14,22 @@ from rich.text import Text
 
 from percpu_proofs.bench import find_list
 from percpu_proofs.commands import figures, output
-from percpu_proofs.commands.source import SIZES, asked_for
+from percpu_proofs.commands.burst import burst
+from percpu_proofs.commands.headline_options import after_option, end, svg_option, variants_option
 from percpu_proofs.commands.tree_options import ChosenTree, tree_options
 from percpu_proofs.fix_cost import COLUMNS, combinations, measure, rows
-from percpu_proofs.headline import served
 from percpu_proofs.headline.examined import GEOMETRY, Burst, after, piles, piles_on
 from percpu_proofs.headline.interleaving import TIMINGS, USUAL, Schedule
-from percpu_proofs.headline.plots import cost_svg, removal_svg, served_svg
+from percpu_proofs.headline.plots import cost_svg, removal_svg
 from percpu_proofs.headline.removal import BANDS, Curve, run_workload
 from percpu_proofs.headline.workload import Workload, load, published, shipped
 from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel.examined import ExaminedKernel, compile_examined
 from percpu_proofs.kernel.instance import KernelStopped
 from percpu_proofs.kernel.search.trees import PATCHED
-from percpu_proofs.live import opening
-from percpu_proofs.live.standing import Rest
 from percpu_proofs.oplist import read_operations
-from percpu_reference.variants import VARIANTS, Allocator, variant_class
-from percpu_spec.definitions import is_legal
+from percpu_reference.variants import VARIANTS, variant_class
 from percpu_spec.geometry import Geometry
-
-_variants = click.option(
-    "--variant",
-    "names",
-    callback=output.named_variant,
-    multiple=True,
-    help="An algorithm to run, may be given again.  [default: all]",
-)
-_svg = click.option(
-    "--svg",
-    type=output.NewFile(),
-    help="Write the plot there as SVG.",
-)
 
 
 @click.group()
@@ -53,9 +37,12 @@ def workload() -> None:
     """Run the workload of the depopulation series, and measure what its search costs."""
 
 
+workload.add_command(burst)
+
+
 @workload.command()
 @click.argument("workloads", nargs=-1, metavar="[WORKLOAD]...")
-@_variants
+@variants_option
 @click.option(
     "--delay",
     type=click.IntRange(min=0),
@@ -72,7 +59,7 @@ def workload() -> None:
 )
 @click.option("--seed", type=int, help="Draw both numbers from 0 to twice what is given.")
 @click.option("--timings", is_flag=True, help="Also run the kernel's own variant at other moments.")
-@_svg
+@svg_option
 @output.json_option
 def removal(
     workloads: tuple[str, ...],
@@ -123,19 +110,14 @@ def removal(
         for one, curve, stages in differs:
             said = f"{one.name}, {curve.variant} at {curve.schedule}: {', '.join(stages)} too far"
             out.print(Text(said, "bold red"))
-    _end(interrupted, ok=not differs, svg=svg, drawing=removal_svg(results))
+    end(interrupted, ok=not differs, svg=svg, drawing=removal_svg(results))
 
 
 @workload.command()
-@_variants
-@click.option(
-    "--after",
-    "workload_name",
-    metavar="WORKLOAD",
-    help="Also measure in the state in which a workload (as for removal) leaves each variant.",
-)
+@variants_option
+@after_option
 @tree_options
-@_svg
+@svg_option
 @output.json_option
 def cost(
     names: tuple[str, ...],
@@ -197,7 +179,7 @@ def cost(
         figures.show_cost(out, bursts, later, workload_name, unexpected)
         for name, why in stopped.items():
             out.print(Text(f"{name} stops while chunks are drained: {why}", "bold red"))
-    _end(interrupted, ok=not unexpected and not stopped, svg=svg, drawing=cost_svg(bursts))
+    end(interrupted, ok=not unexpected and not stopped, svg=svg, drawing=cost_svg(bursts))
 
 
 def _on_trees(chosen: ChosenTree, stopped: dict[str, str]) -> list[Burst]:
@@ -218,117 +200,6 @@ def _on_trees(chosen: ChosenTree, stopped: dict[str, str]) -> list[Burst]:
             except KernelStopped as why:
                 stopped[name] = str(why)
     return bursts
-
-
-@workload.command()
-@click.argument("lists", nargs=-1, type=click.Path(path_type=Path), metavar="[LIST]...")
-@click.option("--size", type=int, default=40, show_default=True, help="Of a request, in bytes.")
-@click.option("--align", type=int, default=8, show_default=True, help="Of a request, in bytes.")
-@click.option(
-    "--requests",
-    type=click.IntRange(min=1),
-    default=served.REQUESTS,
-    show_default=True,
-    help="How many are made, one after another.",
-)
-@click.option(
-    "--every",
-    "periods",
-    type=click.IntRange(min=1),
-    multiple=True,
-    metavar="N",
-    help="Run the balance work, if asked for, after each N of them; may be given again.  "
-    f"[default: {', '.join(map(str, served.PERIODS))}]",
-)
-@_variants
-@click.option(
-    "--after",
-    "workload_name",
-    metavar="WORKLOAD",
-    help="Also from the state in which a workload (as for removal) leaves each variant.",
-)
-@click.option(
-    "--state",
-    "saved",
-    metavar="WHAT",
-    multiple=True,
-    help="Also from a kernel's state, as for percpu-spec state: a saved one or a core.",
-)
-@click.option(
-    "--geometry",
-    metavar="NAME=VALUE,...",
-    help=f"Sizes as for run: {', '.join(SIZES)}.  [default: {served.GEOMETRY.text}]",
-)
-@_svg
-@output.json_option
-def burst(
-    lists: tuple[Path, ...],
-    size: int,
-    align: int,
-    requests: int,
-    periods: tuple[int, ...],
-    names: tuple[str, ...],
-    workload_name: str | None,
-    saved: tuple[str, ...],
-    geometry: str | None,
-    svg: Path | None,
-    as_json: bool,
-) -> None:
-    """Count the atomic requests that are served between two runs of the balance work, and say why.
-
-    From these states at rest: just booted; after a wave, of which one area in four pages is left;
-    after each operation LIST; and in states of kernels. Requests are made until one fails, then
-    the work runs, again and again; and a number of them with the work after every N.
-    """
-    sized = asked_for(geometry, served.GEOMETRY)
-    if not is_legal(sized, size, align):
-        expected = f"a size of 1 to {sized.largest} and an alignment that is a power of two up to "
-        raise InputError("--size", None, f"{expected}{sized.page}", f"{size}, aligned to {align}")
-    chosen = names or tuple(VARIANTS)
-    states: list[tuple[str, Callable[[str, Geometry], Allocator | None]]] = [
-        ("just booted", served.booted),
-        ("after a wave", partial(served.after_wave, size=size, align=align)),
-        *(
-            (f"after {path}", partial(served.after_list, listed=read_operations(path)))
-            for path in lists
-        ),
-    ]
-    if workload_name is not None:
-        left = load(workload_name)
-        states.append((f"after {left.name}", lambda name, _: served.after_workload(name, left)))
-    states += [(f"in {what}", _in_state(what)) for what in saved]
-    for name in chosen:
-        variant_class(name)
-    found: list[served.Served] = []
-    interrupted = False
-    total = len(states) * len(chosen)
-    try:
-        with output.progress_bar("burst") as bar:
-            for state, start in states:
-                for name in chosen:
-                    bar(len(found), total, f"{state}, {name}")
-                    allocator = start(name, sized)
-                    if allocator is None:  # of another number of chunk types
-                        continue
-                    found.append(
-                        served.measure(
-                            name, state, allocator, size, align,
-                            requests=requests, periods=periods or served.PERIODS,
-                        )
-                    )  # fmt: skip
-    except KeyboardInterrupt:
-        interrupted = True
-    if as_json:
-        output.print_json(
-            {
-                "size": size, "align": align, "requests": requests, "geometry": sized.text,
-                "served": [one.as_json() for one in found],
-                "ok": not interrupted, "interrupted": interrupted,
-            }
-        )  # fmt: skip
-    else:
-        figures.show_served(output.console(), found)
-    _end(interrupted, ok=True, svg=svg, drawing=served_svg(found))
 
 
 @workload.command()
@@ -357,33 +228,11 @@ def fixes(name: str, operations: int | None, as_json: bool) -> None:
     out.print(output.table(f"work by operation over {name}", COLUMNS, list(rows(costs))))
 
 
-def _in_state(what: str) -> Callable[[str, Geometry], Allocator | None]:
-    """Return what puts a variant into a kernel's state. Raises InputError for one that is torn."""
-    kind = opening.kind_of(what)
-    if kind is opening.Kind.STATS:
-        raise InputError("--state", None, "a saved state or a core: percpu_stats has no maps", what)
-    state = opening.opened(what, kind, None, owners=False)
-    if state.rest is Rest.TORN:
-        raise InputError("--state", None, "a state taken with pcpu_lock free", what)
-    return lambda name, _: served.in_state(name, state.snapshot)
-
-
 def _run(one: Workload, curves: list[Curve], runs: Sequence[tuple[str, Schedule]]) -> None:
     """Append a curve for each variant and schedule."""
     for name, schedule in runs:
         with output.progress_bar(f"{one.name}, {name}") as bar:
             curves.append(run_workload(one, name, schedule, bar))
-
-
-def _end(interrupted: bool, *, ok: bool, svg: Path | None, drawing: str) -> None:
-    """Write the drawing if it is asked for, last as that can fail, and exit."""
-    if svg is not None:
-        output.write_file(svg, drawing)
-    if interrupted:
-        click.echo("interrupted: shown is what was done so far", err=True)
-        raise SystemExit(output.INTERRUPTED)
-    if not ok:
-        raise SystemExit(output.DIFFERS)
 
 
 def _as_json(
