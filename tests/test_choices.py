@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from functools import partial
 from random import Random
 
 import pytest
@@ -44,7 +45,7 @@ def test_symbols_reach_every_number(count: int) -> None:
 def test_an_integer_symbol_is_in_range() -> None:
     for case in every_case():
         value = case.number(5)
-        choose = Symbols(case.bit, lambda value=value: value, nullcontext)  # type: ignore[misc]
+        choose = Symbols(case.bit, partial(int, value), nullcontext)
         if value < 3:
             assert choose.whole(3) == value
         else:

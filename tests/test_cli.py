@@ -20,6 +20,7 @@ from percpu_proofs.commands.source import expand
 from percpu_proofs.conformance import vectors as vectors_module
 from percpu_proofs.runs import bound, counted
 from percpu_reference.chunk import Chunk
+from percpu_reference.gaps import Steps
 from percpu_reference.variants import DEFAULT, VARIANTS
 from percpu_reference.variants.linux_6_12 import Linux612
 
@@ -467,7 +468,7 @@ def test_interrupted_run_prints_what_was_covered(
     class Interrupting(Linux612):
         __slots__ = ()
 
-        def balance_workfn(self):  # type: ignore[no-untyped-def]
+        def balance_workfn(self) -> Steps[None]:
             raise KeyboardInterrupt
 
     monkeypatch.setitem(VARIANTS, "interrupting", Interrupting)

@@ -17,6 +17,7 @@ from percpu_proofs.explore.ladder import climb
 from percpu_proofs.explore.minimise import minimise
 from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.scenarios import SCENARIOS
+from percpu_proofs.explore.search import Mode
 from percpu_proofs.explore.token import Token, read_token
 from percpu_proofs.explore.world import World
 from percpu_reference import VARIANTS, build
@@ -71,8 +72,9 @@ def test_misuse_is_found(
     monkeypatch.setitem(VARIANTS, "seeded", plant(method, text, bug))
     said = set()
     start = SCENARIOS[name].start("seeded")
-    for mode in ("matching", "dpor"):
-        result = search(start, mode, max_steps=20_000)  # type: ignore[arg-type]
+    modes: tuple[Mode, ...] = ("matching", "dpor")
+    for mode in modes:
+        result = search(start, mode, max_steps=20_000)
         assert clause in result.findings
         said.add(result.findings[clause].message)
     assert message in said

@@ -107,7 +107,7 @@ class Number:
             return self._number(self.path.divided(self.term, other.divisor)[1])
         if raw(other).eq(-self.term):
             return self._number(LOW_BIT(self.term))
-        raise NotImplementedError(f"{self.term} & {raw(other)}")
+        raise TypeError(f"{self.term} & {raw(other)}: only a mask or the lowest bit is known")
 
     def bit_length(self) -> Number:
         """Return how many bits the number has; what is known of it see paths."""

@@ -50,7 +50,7 @@ def python_of(term: Any) -> str:
     if kind in _KINDS:
         return f"({_KINDS[kind].join(parts)})"
     if kind != z3.Z3_OP_UNINTERPRETED:
-        raise NotImplementedError(str(term))
+        raise TypeError(f"no Python expression is known for the term {term}")
     name = repr(term.decl().name())
     return f"E[{name}]({', '.join(parts)})" if parts else f"E[{name}]"
 
