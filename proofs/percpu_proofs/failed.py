@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from percpu_proofs import reasons
 from percpu_proofs.oplist import Operation, OperationList, flags_of, text_of
@@ -90,38 +90,38 @@ def allocations(operations: Iterable[Operation]) -> int:
     return sum(operation[0] == "a" for operation in operations)
 
 
+class _Telling(Allocator):
+    """An allocator whose failures are told."""
+
+    __slots__ = ()
+
+    causes: ClassVar[list[str]]
+
+    def undo_area(self, chunk: Chunk, off: int) -> Steps[None]:
+        self.causes.append(reasons.POPULATE)
+        yield from super().undo_area(chunk, off)
+
+    def alloc_failed(
+        self, reserved: bool, is_atomic: bool, size: int, align: int, gfp: int
+    ) -> None:
+        if self.causes[-1:] != [reasons.POPULATE]:
+            self.causes.append(_reason(reserved and self.reserved_chunk is not None, is_atomic))
+        super().alloc_failed(reserved, is_atomic, size, align, gfp)
+
+    def memcg_pre_alloc_hook(self, size: int, gfp: int) -> tuple[bool, object | None]:
+        charged = super().memcg_pre_alloc_hook(size, gfp)
+        if not charged[0]:
+            self.causes.append(reasons.CHARGE)
+        return charged
+
+
 def telling(cls: type[Allocator], causes: list[str]) -> type[Allocator]:
     """Return the class so that each failure appends its reason to `causes`.
 
     What runs where nothing fails is left alone. A request that is illegal appends nothing, nor does
     one whose wait for the mutex is killed.
     """
-
-    # mypy takes no class from a variable for a base
-    class Telling(cls):  # type: ignore[valid-type, misc]
-        """The class, its failures told."""
-
-        __slots__ = ()
-
-        def undo_area(self, chunk: Chunk, off: int) -> Steps[None]:
-            causes.append(reasons.POPULATE)
-            yield from super().undo_area(chunk, off)
-
-        def alloc_failed(
-            self, reserved: bool, is_atomic: bool, size: int, align: int, gfp: int
-        ) -> None:
-            if causes[-1:] != [reasons.POPULATE]:
-                causes.append(_reason(reserved and self.reserved_chunk is not None, is_atomic))
-            super().alloc_failed(reserved, is_atomic, size, align, gfp)
-
-        def memcg_pre_alloc_hook(self, size: int, gfp: int) -> tuple[bool, object | None]:
-            charged: tuple[bool, object | None] = super().memcg_pre_alloc_hook(size, gfp)
-            if not charged[0]:
-                causes.append(reasons.CHARGE)
-            return charged
-
-    Telling.__name__ = cls.__name__
-    return Telling
+    return type(cls.__name__, (_Telling, cls), {"__slots__": (), "causes": causes})
 
 
 def _reason(reserved: bool, is_atomic: bool) -> str:

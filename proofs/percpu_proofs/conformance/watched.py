@@ -31,7 +31,8 @@ class Watched(Protocol):
 def watched(variant: type[Allocator]) -> type[Allocator]:
     """Return the variant with what Watched has."""
 
-    # mypy takes no class from a variable for a base
+    # A class to mix in will not do: its slots and a variant's own are two layouts (linux_5_12,
+    # rfc_series); mypy takes no class from a variable for a base.
     class Recorder(variant):  # type: ignore[valid-type, misc]
         """The variant, each search of a map noted."""
 

@@ -84,7 +84,8 @@ class Subject(Protocol):
 def observed(variant: type[Allocator]) -> type[Allocator]:
     """Return the variant with the history that COST-1 speaks of, kept without any contract."""
 
-    # mypy takes no class from a variable for a base
+    # A class to mix in will not do: its slots and a variant's own are two layouts (linux_5_12,
+    # rfc_series); mypy takes no class from a variable for a base.
     class Noted(variant):  # type: ignore[valid-type, misc]
         """The variant, what COST-1 asks about noted."""
 

@@ -26,7 +26,8 @@ def refined(variant: type[Allocator], machine: Machine) -> type[Any]:
     followed beyond it.
     """
 
-    # mypy takes no class from a variable for a base
+    # A class to mix in will not do: its slots and a variant's own are two layouts (linux_5_12,
+    # rfc_series); mypy takes no class from a variable for a base.
     class Refined(variant):  # type: ignore[valid-type, misc]
         """The variant, followed by its machine."""
 
