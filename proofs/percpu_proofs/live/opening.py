@@ -18,7 +18,7 @@ from percpu_proofs.live.source import DrgnMemory, open_core, open_live
 from percpu_proofs.live.stacks import stand
 from percpu_proofs.live.stats_text import is_stats
 
-CORES = (b"\x7fELF", b"KDUMP   ", b"makedumpfile")
+_CORES = (b"\x7fELF", b"KDUMP   ", b"makedumpfile")
 
 
 class Kind(Enum):
@@ -37,12 +37,7 @@ def kind_of(what: str) -> Kind:
     path = Path(what)
     if what == "live":
         return Kind.LIVE
-    try:
-        with path.open("rb") as file:
-            head = file.read(16)
-    except OSError as error:
-        raise InputError(path, None, f"a readable file ({error.strerror})") from None
-    if head.startswith(CORES):
+    if is_core(path):
         return Kind.CORE
     text = read_text(path)
     for kind, is_so in (
@@ -56,6 +51,15 @@ def kind_of(what: str) -> Kind:
         "boot messages and failures are for percpu-spec log"
     )
     raise InputError(path, 1, expected, text.split("\n", 1)[0])
+
+
+def is_core(path: Path) -> bool:
+    """Return whether a file is a core. Raises InputError for one that cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(16).startswith(_CORES)
+    except OSError as error:
+        raise InputError(path, None, f"a readable file ({error.strerror})") from None
 
 
 def reader_of(what: str, kind: Kind, debug: Path | None) -> Reader:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from percpu_proofs.inputs import InputError
-from percpu_proofs.live.opening import CORES
+from percpu_proofs.live.opening import is_core
 from percpu_proofs.logs.advice import Explanation, Machine, explain
 from percpu_proofs.logs.boots import Boot, read_boots
 from percpu_proofs.logs.failures import ILLEGAL, Failure, alike, read_failures
@@ -172,12 +172,7 @@ def _of(failure: Failure, machine: Machine) -> Machine:
 
 
 def _is_text(path: Path) -> None:
-    try:
-        with path.open("rb") as file:
-            head = file.read(16)
-    except OSError as error:
-        raise InputError(path, None, f"a readable file ({error.strerror})") from None
-    if head.startswith(CORES):
+    if is_core(path):
         raise InputError(path, None, f"the text of a log; for a core: percpu-spec state {path}")
 
 
