@@ -1,0 +1,65 @@
+"""The vectors at larger pages: recorded again from compiled code, equal to the model."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from kernel_trees import FOUND, MISSING, library_of
+
+from percpu_proofs import data
+from percpu_proofs.conformance.vector_file import find_vectors, read_vector
+from percpu_proofs.conformance.vectors import conform_vectors
+from percpu_proofs.kernel.library import Form
+from percpu_proofs.kernel.record import Recording, write_vector
+from percpu_proofs.oplist import Operation, OperationList, text_of
+from percpu_spec.geometry import Geometry
+
+OF_4K = [
+    path
+    for path in find_vectors([*data.shared("vectors"), data.folder("vectors")][:1])
+    if read_vector(path).geometry.page == 4096
+]
+
+
+def scaled(geometry: Geometry, times: int) -> Geometry:
+    """Return a geometry of 4 KiB pages with everything that is counted in pages enlarged."""
+    return replace(
+        geometry,
+        page=geometry.page * times,
+        unit=geometry.unit * times,
+        static=geometry.static * times,
+        reserved=geometry.reserved * times,
+        dyn=geometry.dyn * times,
+    )
+
+
+def enlarged(operation: Operation, times: int) -> Operation:
+    """Return a request with a size from 512 bytes on, or an alignment of pages, enlarged."""
+    if operation[0] != "a":
+        return operation
+    kind, handle, size, align, atomic, flags = operation
+    size *= times if size >= 512 else 1
+    align *= times if align >= 4096 else 1
+    return (kind, handle, size, align, atomic, flags)
+
+
+@pytest.mark.deep
+@pytest.mark.skipif(not FOUND, reason=MISSING)
+@pytest.mark.parametrize("page", [16384, 65536])
+@pytest.mark.parametrize("path", OF_4K, ids=lambda path: path.name.partition(".")[0])
+def test_recorded_again_at_larger_pages(
+    path: Path, page: int, built: Path, tmp_path: Path
+) -> None:
+    library = library_of(FOUND[-1], built, Form("vm", page))
+    vector = read_vector(path)
+    operations = [enlarged(o, page // 4096) for o in vector.listed.operations]
+    listed = OperationList(path, operations, vector.listed.lines)
+    geometry = scaled(vector.geometry, page // 4096)
+    recording = Recording(path.name, geometry, listed, [text_of(o) for o in operations])
+    again = tmp_path / path.name
+    write_vector(again, library, "6.12", recording)
+    report = conform_vectors([again])
+    assert (report.files, report.mismatches) == (1, 0), report.first_mismatch
+    assert report.operations == len(operations)
