@@ -126,8 +126,8 @@ def test_actors_may_free_what_others_allocate() -> None:
     assert read.actors == ("f 1", "a 1 8 4 -") and read.works == 2
 
 
-def test_the_one_of_the_readme_is_as_it_says(tmp_path: Path) -> None:
-    readme = (Path(__file__).parent.parent / "README.md").read_text()
+def test_the_one_of_the_guide_is_as_it_says(tmp_path: Path) -> None:
+    readme = (Path(__file__).parent.parent / "proofs/guide/algorithm.md").read_text()
     text = readme[readme.index("setup     ") :].partition("```")[0]
     result = CliRunner().invoke(main, ["explore", str(written(tmp_path, text)), "--json"])
     assert result.exit_code == 0 and json.loads(result.stdout)["states"] == 87
