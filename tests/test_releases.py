@@ -42,7 +42,11 @@ SMALL = Geometry(unit=32768, static=4096, reserved=0, dyn=28672, cpus=2, memcg=T
     ("release", "name"),
     [
         ("5.10", "linux_5_12"), ("5.13.19", "linux_5_12"), ("5.14", "linux_5_14"),
-        ("5.16.10", "linux_5_14"), ("5.17", "linux_6_12"), ("6.1.192", "linux_6_12"),
+        ("5.16.10", "linux_5_14"), ("5.17", "linux_5_17"), ("5.19.17", "linux_5_17"),
+        ("6.1", "linux_5_17"), ("6.1.158", "linux_5_17"), ("6.1.159", "linux_6_12"),
+        ("6.1.192", "linux_6_12"), ("6.6.116", "linux_5_17"), ("6.6.117", "linux_6_12"),
+        ("6.8.12", "linux_5_17"), ("6.11", "linux_5_17"), ("6.12", "linux_6_12"),
+        ("6.12.0", "linux_5_17"), ("6.12.58", "linux_5_17"), ("6.12.59", "linux_6_12"),
         ("6.12.117", "linux_6_12"), ("6.13", "linux_6_13"), ("6.14.3", "linux_6_13"),
         ("6.15", "linux_6_15"), ("6.19", "linux_6_15"), ("7.0", "linux_7_0"),
         ("7.1.5", "linux_7_1"), ("8.3", "linux_7_1"),
@@ -63,6 +67,19 @@ def test_a_release_before_all_variants_is_refused(release: str) -> None:
 @pytest.mark.parametrize("release", ["v6.14", "6.14-rc3", "6.14.0-12-generic", "6.13.7"])
 def test_a_release_may_be_written_as_kernels_print_it(release: str) -> None:
     assert variant_name(release) == "linux_6_13"
+
+
+@pytest.mark.parametrize(
+    ("release", "name"),
+    [
+        ("6.12-rc3", "linux_5_17"), ("v6.12-rc7", "linux_5_17"), ("6.12+", "linux_6_12"),
+        ("6.1.0-32-cloud-amd64", "linux_6_12"),  # of Debian, which does not tell the third number
+        ("6.12.117+deb13-cloud-amd64", "linux_6_12"), ("6.6.87.2-microsoft", "linux_5_17"),
+        ("6.8.0-45-generic", "linux_5_17"),
+    ],
+)  # fmt: skip
+def test_a_stable_tree_is_told_by_its_third_number(release: str, name: str) -> None:
+    assert variant_name(release) == of_release(release) == name
 
 
 @pytest.mark.parametrize("release", ["6.20", "5.20", "06.14", "6.014", "6.\u0661\u0664", ""])
@@ -126,7 +143,8 @@ def test_work_is_asked_for_before_population_from_6_13(name: str) -> None:
 
 @pytest.mark.parametrize("name", HAS)
 def test_requests_without_io_sleep_from_6_15_and_by_backport(name: str) -> None:
-    sleeps = name not in ("linux_5_14", "linux_6_13")
+    sleeps = SLEEPABLE in HAS[name]
+    assert sleeps == (name not in ("linux_5_14", "linux_5_17", "linux_6_13"))
     allocator = after(name, "a 1 28672 4 -").allocator
     area = allocator.alloc(8192, 4, gfp=NOFS)
     assert (area is not None) == sleeps
@@ -220,16 +238,20 @@ def test_a_variant_of_a_release_holds_its_contracts(name: str) -> None:
 
 @pytest.mark.parametrize("name", HAS)
 def test_a_kernel_with_a_variants_changes_is_that_variant(name: str) -> None:
-    sleeps = {SLEEPABLE} if name not in ("linux_5_14", "linux_6_13") else set()
-    assert nearest(HAS[name] | sleeps) == name
+    assert nearest(HAS[name]) == name
 
 
 @pytest.mark.parametrize(
     ("found", "name", "later"),
     [
-        ({"5.17"}, "linux_6_12", set()),  # mainline 6.12, without the backport
+        ({"5.17"}, "linux_5_17", set()),  # mainline 6.12, without the backport
+        ({"5.17", SLEEPABLE}, "linux_6_12", set()),
         ({SLEEPABLE}, "linux_5_14", set()),
+        ({"5.17", "7.0"}, "linux_5_17", {"7.0"}),
         ({"5.17", SLEEPABLE, "7.0"}, "linux_6_12", {"7.0"}),
+        ({"5.17", "6.13", "7.0", "7.1"}, "linux_6_13", {"7.0", "7.1"}),  # 7.1 without 6.15
+        ({"5.17", SLEEPABLE, "7.0", "7.1"}, "linux_6_12", {"7.0", "7.1"}),  # without 6.13
+        ({"6.13", SLEEPABLE, "7.0", "7.1"}, "linux_5_14", {"6.13", "7.0", "7.1"}),
         ({"5.17", "6.13", "mm 1/4"}, "linux_6_13", {"mm 1/4"}),
         ({"6.13", SLEEPABLE}, "linux_5_14", {"6.13"}),
     ],

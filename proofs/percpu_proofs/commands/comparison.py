@@ -122,6 +122,7 @@ class Comparison:
             "variant": model.name,
             "fixes": list(model.fixes),
             "because": model.because,
+            "root_group": self.shop.tree.root_group,
             "declared_differences": self.shop.declared,
             "declared_differences_seen": tally.declared,
             "compiler_warnings": [str(warned) for warned in self.shop.warnings()],
@@ -182,6 +183,7 @@ class Comparison:
         yield "model", model.name + "".join(f" + {fix}" for fix in model.fixes)
         if model.because:
             yield "because", model.because
+        yield "root group", self.shop.tree.root_group
         yield "declared", "; ".join(self.shop.declared) or "no difference"
         if tally.declared:
             shown = f"in {tally.declared} operations; model and kernel agree again after each"

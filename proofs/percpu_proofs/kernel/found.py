@@ -21,7 +21,6 @@ from percpu_proofs.kernel.views import KernelState
 from percpu_proofs.oplist import OperationList, text_of
 from percpu_proofs.show.picture import StatePicture, picture_of_state
 from percpu_proofs.show.text import chunk_text, state_text
-from percpu_reference.variants import MERGED
 from percpu_reference.variants.reference import FIXES
 
 _CHUNK = re.compile(r"chunks\[(-?\d+)\]")
@@ -44,9 +43,9 @@ def where(found: Found) -> str:
 def mending(found: Found, model: Model) -> list[str]:
     """Return the fixes of `reference` with which the model does in the case what the kernel does.
 
-    Only of linux_6_12 without fixes.
+    Only of a model without fixes.
     """
-    if model.name != MERGED or model.fixes:
+    if model.fixes:
         return []
     fixed = ((fix.NAME, replace(model, fixes=(fix.NAME,))) for fix in FIXES)
     return [name for name, other in fixed if run_case(found.library, found.case, other) is None]

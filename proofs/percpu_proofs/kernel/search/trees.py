@@ -84,7 +84,7 @@ def compiled_trees(
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="percpu-spec-")))
         top = unpack(source, folder / "unpacked") if source.is_file() else source
-        base = read_tree(top)
+        base = read_tree(top, source)
         trees = [CompiledTree(BASE, base, folder / BASE, stub)]
         if patches:
             patched = copy_tree(base, folder / "patched-source")
