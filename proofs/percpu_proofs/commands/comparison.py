@@ -119,6 +119,7 @@ class Comparison:
         schedule = tally.found_schedule
         return {
             "kernel": self.shop.tree.name,
+            "source": str(self.shop.tree.source),
             "variant": model.name,
             "fixes": list(model.fixes),
             "because": model.because,
@@ -251,6 +252,8 @@ class Comparison:
             names = ", ".join(dict.fromkeys(name for one in all_of_it for name in of(one)))
             if names:
                 out.print(f"{title}: {names}", soft_wrap=True)
+        for said in differences.moved_by(found.difference, model):
+            out.print(Text(f"{self.shop.tree.source}: {said}"), soft_wrap=True)
         for name in differences.mending(found, model):
             out.print(f"the model with --fix {name!r} does here what the kernel does")
         out.print(f"geometry {differences.geometry_text(found)}", soft_wrap=True)

@@ -113,10 +113,14 @@ class Change:
         )  # fmt: skip
 
 
-def between(source: Path | None, after: str, expected: str, found: str) -> InputError:
-    """Return what is wrong with a tree that does neither of two things that are known."""
+class BetweenError(InputError):
+    """A tree that does neither of two things that are known, and so is no variant."""
+
+
+def between(source: Path | None, after: str, expected: str, found: str) -> BetweenError:
+    """Return what is wrong with a tree, with the operations that tell."""
     where = f"{source}: {BETWEEN}" if source is not None else BETWEEN
-    return InputError(f"{where}, after {after}", None, expected, found)
+    return BetweenError(f"{where}, after {after}", None, expected, found)
 
 
 def on_kernel(library: Library, probe: Probe) -> int:
