@@ -49,7 +49,7 @@ RELEASES: Final = (
         "5.17, moralesresearch/kernel e20ebc84c9d5", _UP_TO_6_12,
     ),
     Release(
-        f"{BACKPORTED} and later of these trees", "linux_6_12",
+        f"{BACKPORTED} and later of each", "linux_6_12",
         "what 6.15 brought, by backport", SLEEPABLE, BACKPORTED,
         "6.12.117, Debian's linux-source-6.12", _UP_TO_6_12,
     ),
