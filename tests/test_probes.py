@@ -37,7 +37,7 @@ from percpu_proofs.cli import main
 from percpu_proofs.conformance.difference import Difference
 from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel.build import compile_tree
-from percpu_proofs.kernel.changes import CHANGES, SLEEPABLE, on_model
+from percpu_proofs.kernel.changes import CHANGES, SLEEPABLE, Value, on_model
 from percpu_proofs.kernel.differential import Task, run_task
 from percpu_proofs.kernel.found import moved_by
 from percpu_proofs.kernel.model import Model, probe
@@ -56,7 +56,7 @@ OF = {change.release: change for change in CHANGES}
 HERE = Path("/some/tree")
 
 
-def seen_of(release: str, variant: type[Allocator]) -> list[int]:
+def seen_of(release: str, variant: type[Allocator]) -> list[Value]:
     return [on_model(variant, one) for one in OF[release].probes]
 
 
@@ -196,7 +196,7 @@ BETWEEN: dict[str, tuple[tuple[Change, ...], str]] = {
     "6.15 the scope alone": (SCOPE_WITHOUT_SLEEP, "expected 1 such requests served, as since 6.15"),
     "6.15 file systems alone": ((SLEEPS_WITH_IO,), "such requests served"),
     "5.17 kept at a free": ((KEPT_VECTOR,), "a 1 32768 4 G; f 1: expected 0 bytes charged"),
-    "mm 4/4 in part": ((regions, hints_that_stay), "as contig_hint * 1024 + scan_hint"),
+    "mm 4/4 in part": ((regions, hints_that_stay), "as contig_hint and scan_hint of block 0"),
 }  # fmt: skip
 """Edits of 6.12.117 that have a part of a change, and what is said of them."""
 

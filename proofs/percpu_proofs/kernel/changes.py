@@ -45,12 +45,16 @@ class Seen(NamedTuple):
     requests: Mapping[Request, int]  # for memory
 
 
+Value = int | tuple[int, int]
+"""What a probe looks at: a number, or two."""
+
+
 class Probe(NamedTuple):
     """Operations, what the number is that is looked at behind them, and how it is read."""
 
     lines: tuple[str, ...]
     unit: str
-    look: Callable[[Seen], int]
+    look: Callable[[Seen], Value]
 
     @property
     def listed(self) -> OperationList:
@@ -83,7 +87,7 @@ class Change:
         """Return whether a library has it. Raises InputError if it has neither, KernelStopped."""
         return self.judge([on_kernel(library, probe) for probe in self.probes], library.source)
 
-    def judge(self, found: Sequence[int], source: Path | None = None) -> bool:
+    def judge(self, found: Sequence[Value], source: Path | None = None) -> bool:
         """Return whether what the probes saw is as since the change.
 
         Raises InputError for what is neither that nor as before, with the probe that tells and what
@@ -123,7 +127,7 @@ def between(source: Path | None, after: str, expected: str, found: str) -> Betwe
     return BetweenError(f"{where}, after {after}", None, expected, found)
 
 
-def on_kernel(library: Library, probe: Probe) -> int:
+def on_kernel(library: Library, probe: Probe) -> Value:
     """Return the number of a probe on a compiled kernel. Raises KernelStopped."""
     ok = False
     with Kernel(library, SMALL) as kernel:
@@ -134,7 +138,7 @@ def on_kernel(library: Library, probe: Probe) -> int:
         return probe.look(Seen(kernel.environment, state.chunk, ok, kernel.requests))
 
 
-def on_model(variant: type[Allocator], probe: Probe) -> int:
+def on_model(variant: type[Allocator], probe: Probe) -> Value:
     """Return the number of a probe on a variant."""
     machine = Machine(build(variant, SMALL))
     ok = False
@@ -164,13 +168,13 @@ def _with_io(seen: Seen) -> int:
 
 
 def _hints(*lines: str) -> Probe:
-    """Look at both hints of block 0 at once."""
-    return Probe(
-        lines, "as contig_hint * 1024 + scan_hint of block 0, in bits",
-        lambda seen: int(
-            seen.chunk(0).md_blocks[0].contig_hint * 1024 + seen.chunk(0).md_blocks[0].scan_hint
-        ),
-    )  # fmt: skip
+    """Look at both hints of block 0."""
+    return Probe(lines, "as contig_hint and scan_hint of block 0, in bits", _hints_of_block)
+
+
+def _hints_of_block(seen: Seen) -> tuple[int, int]:
+    block = seen.chunk(0).md_blocks[0]
+    return int(block.contig_hint), int(block.scan_hint)
 
 
 _EIGHTHS: Final = tuple(f"a {n} 512 4 -" for n in range(1, 9))
