@@ -216,6 +216,7 @@ def hints_that_stay(texts: dict[str, str]) -> None:
 _7_0 = (float_tested_locked, *REFUSED)
 EDITS: dict[str, tuple[Change, ...]] = {
     "linux_5_14": (NO_VECTOR, *NO_SLEEP),
+    "linux_5_17": NO_SLEEP,
     "linux_6_13": (float_tested_locked, *NO_SLEEP),
     "linux_6_15": (float_tested_locked,),
     "linux_7_0": _7_0,
