@@ -1,9 +1,9 @@
-"""What a word names: a clause, a finding, a function, an event, a gap, a line of a failure."""
+"""What a word names: a clause, a finding, a function, an event, a gap, a release, a failure."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from difflib import get_close_matches
 from typing import Any, get_type_hints
@@ -16,16 +16,16 @@ from percpu_proofs.logs.advice import Machine
 from percpu_proofs.logs.advice import explain as meaning
 from percpu_proofs.logs.failures import Failure, read_failures
 from percpu_proofs.logs.prefixes import messages
-from percpu_reference import VARIANTS, Allocator, events, gaps
+from percpu_reference import VARIANTS, Allocator, UnknownVariantError, events, gaps
 from percpu_reference.backing import KmBacking
 from percpu_reference.environment import Environment
 from percpu_reference.kernel_names import FILES, PART_OF, model_name, origin
 from percpu_reference.state import State
 from percpu_reference.stats import Stats
-from percpu_reference.variants import RELEASES, fixes
+from percpu_reference.variants import RELEASES, fixes, variant_name
 from percpu_reference.variants.linux_mm import RegionHints
-from percpu_spec.catalogue import clause, clauses, findings
-from percpu_spec.releases import breaking
+from percpu_spec.catalogue import REFINE, clause, clauses, findings
+from percpu_spec.releases import breaking, compared, mending, of_variant
 
 Explanation = dict[str, Any]
 """Plain values: texts, lists of texts or of records, and maps of names to texts; `id`, `title`."""
@@ -42,6 +42,8 @@ def explain(word: str) -> Explanation:
         return _clause(word.upper())
     if word.upper() in findings():
         return _finding(word.upper())
+    if variant := _variant(word):
+        return _release(word, variant)
     if failures := read_failures(messages([(1, word)]))[0]:
         return _failure(failures[0])
     name = model_name(word)
@@ -51,7 +53,7 @@ def explain(word: str) -> Explanation:
         if word in named:
             return named[word]
     kernel = [function for names in FILES.values() for function in names]
-    known = [*clauses(), *findings(), *_functions(), *kernel, *_events(), *_gaps()]
+    known = [*clauses(), *findings(), *_functions(), *kernel, *_events(), *_gaps(), *_NAMED]
     near = (
         get_close_matches(word, known, 5)
         or get_close_matches(word.upper(), known, 5)
@@ -59,9 +61,55 @@ def explain(word: str) -> Explanation:
     )
     expected = f"one of {', '.join(dict.fromkeys(near))}" if near else (
         "a clause (HINT-5), a finding (L1), a function (isolate_chunk, pcpu_isolate_chunk), an "
-        "event (CreateChunk) or a gap"
+        "event (CreateChunk), a gap, or a release (6.14, linux_6_13, linux-mm)"
     )  # fmt: skip
     raise InputError("explain", None, expected, word)
+
+
+_NAMED = VARIANTS | RELEASES
+
+
+def _variant(word: str) -> str:
+    """Return the variant that a word names, by its name or a release; empty if it is neither.
+
+    Raises InputError for a release that no variant stands for.
+    """
+    try:
+        name = variant_name(word).replace("-", "_")
+    except UnknownVariantError as error:
+        raise InputError("explain", None, str(error).partition("expected ")[2], word) from None
+    return name if name in _NAMED else ""
+
+
+def _release(word: str, variant: str) -> Explanation:
+    """Return what a variant does that others do not, and which releases it stands for."""
+    cls, row = _NAMED[variant], of_variant(variant)
+    found: Explanation = {
+        "id": variant if word.replace("-", "_") == variant else f"{word} is {variant}",
+        "title": _first_line(cls),
+        "says": (inspect.getdoc(cls) or "").partition("\n\n")[2],
+    }
+    operations: Mapping[str, int] = {}
+    if row is not None:
+        operations = row.breaks
+        found |= {
+            "releases": row.releases,
+            "brought": f"{row.brought}: {row.commit}",
+            "backports": row.stable,
+            "mends": ", ".join(row.mends) or "none of the findings",
+            "searched": row.searched,
+            "compared": "; ".join(compared(row)),
+        }
+    return found | {
+        "breaks": [
+            {
+                "clause": c, "what": clause(c).title, "by": why,
+                "after": f"{operations[c]} operations" if c in operations else "",
+            }
+            for c, why in cls.EXPECTED.items()
+        ],
+        "not_applicable": dict(cls.NOT_APPLICABLE),
+    }  # fmt: skip
 
 
 def _clause(clause_id: str) -> Explanation:
@@ -117,6 +165,7 @@ def _finding(finding_id: str) -> Explanation:
     return asdict(found) | {
         "clauses": [{"clause": c, "what": clause(c).title} for c in found.clauses],
         "expected": _declared("EXPECTED", finding_id),
+        "mended_in": mending(finding_id) if finding_id != REFINE else "",
         "fixes": [
             {"class": name, "name": cls.NAME, "says": _first_line(cls)}
             for name in found.fixes

@@ -12,7 +12,9 @@ from percpu_spec.catalogue import clauses, findings
 _LABELS = {"statement": "", "says": "", "what": "", "known": "known on 6.12", "state": "asked of",
            "expected": "expected to break it", "not_applicable": "not asked of",
            "reproduced": "reproduced on", "parts": "its other parts here",
-           "by_release": "by release"}  # fmt: skip
+           "by_release": "by release", "mended_in": "mended in",
+           "backports": "in stable trees from", "searched": "searched tree",
+           "compared": "equal trees"}  # fmt: skip
 
 
 @click.command()
@@ -22,8 +24,8 @@ def explain(word: str | None, as_json: bool) -> None:
     """Say what WORD names, and what stands for it here. Without WORD, list clauses and findings.
 
     WORD is a clause (HINT-5), a finding (L1, REFINE), a function of the model or of the kernel
-    (isolate_chunk, pcpu_isolate_chunk), a trace event, a gap, or a line that the kernel prints of a
-    failed allocation.
+    (isolate_chunk, pcpu_isolate_chunk), a trace event, a gap, a release or variant (6.14,
+    linux_6_13, linux-mm), or a line that the kernel prints of a failed allocation.
     """
     out = output.console()
     if word is None:

@@ -24,8 +24,9 @@ from percpu_spec.catalogue import clause as clause_of
 _SIGNS = {"holds": "holds", "violated": "BROKEN", "unchecked": "?", "not applicable": "-"}
 _QUESTION = """\
 What must the percpu allocator never break, and which algorithm keeps it? A row is a clause of the
-specification (percpu-spec explain ID), a column an algorithm: linux_6_12 is the kernel's of 5.17 to
-6.12, reference the same with the fixes after which all clauses hold, the others came before it.
+specification (percpu-spec explain ID), a column an algorithm: linux_6_12 is the kernel's of 6.12.y
+(but for requests without I/O that of 5.17 to 6.12), reference the same with the fixes after which
+all clauses hold, the others came before it.
 """
 _LEGEND = """\
 holds     in every search below that judged it, within its bound; never more than that
