@@ -49,8 +49,8 @@ def code(one: Comparison, words: str) -> tuple[str, bool]:
 
 def test_the_functions_of_a_file_are_found_whatever_stands_around_them() -> None:
     assert list(functions(OWN.read_text())) == [
-        "pcpu_shape_with_branches", "pcpu_twice", "pcpu_reintegrate_chunk", "free_percpu",
-        "pcpu_update_empty_pages",
+        "pcpu_shape_with_branches", "pcpu_twice", "pcpu_stub", "pcpu_reintegrate_chunk",
+        "free_percpu", "pcpu_update_empty_pages",
     ]  # fmt: skip
 
 
@@ -80,6 +80,7 @@ def test_a_step_is_a_statement_or_the_head_of_one_and_a_jump_belongs_to_the_one_
         "++first;",
     ]
     assert "return bits" in lines[functions(text)["pcpu_twice"].steps[-1].first - 1]
+    assert "work_hard" in lines[functions(text)["pcpu_stub"].steps[-1].first - 1]
 
 
 def test_what_a_step_does_with_a_name_is_told() -> None:
@@ -190,6 +191,8 @@ def test_pages_are_escaped_and_linked() -> None:
     assert "chunk-&gt;isolated" in text and "chunk->isolated" not in text
     fragment = html_fragment(found[1], link=lambda clause: f"#{clause}")
     assert '<a href="#FLT-1">FLT-1</a>' in fragment
+    called = html_fragment(found[0], functions=["pcpu_should_reclaim_chunk"])
+    assert "chunk-&gt;nr_pages &amp;&amp; <a href=" in called
 
 
 @needs_tree

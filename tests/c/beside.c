@@ -72,6 +72,17 @@ static int pcpu_twice(int size)
 }
 #endif
 
+#ifndef CONFIG_SHAPE
+static void pcpu_stub(void)
+{
+}
+#else
+static void pcpu_stub(void)
+{
+	work_hard();
+}
+#endif
+
 /* the model's reintegrate_chunk, told the other way round */
 static void pcpu_reintegrate_chunk(struct pcpu_chunk *who)
 {
@@ -95,7 +106,7 @@ void free_percpu(void __percpu *area)
 	polish_the_brass(chunk);
 	size = pcpu_free_area(chunk, off);
 	pcpu_memcg_free_hook(chunk, off, size);
-	if (pcpu_should_reclaim_chunk(chunk)) {
+	if (chunk->nr_pages && pcpu_should_reclaim_chunk(chunk)) {
 		pcpu_isolate_chunk(chunk);
 		need_balance = true;
 	}
