@@ -80,6 +80,14 @@ class Canvas:
             f'stroke-width="{_n(width)}" stroke-linejoin="round"{extra}/>'
         )
 
+    def area(self, corners: Sequence[tuple[float, float]], fill: str, *, tip: str = "") -> None:
+        """Fill what is between corners, so that what is behind it shows through."""
+        places = " ".join(f"{_n(x)},{_n(y)}" for x, y in corners)
+        body = f"><title>{escape(tip)}</title></polygon>" if tip else "/>"
+        self._elements.append(
+            f'<polygon points="{places}" fill="{fill}" fill-opacity="0.3"{body}'
+        )
+
     def dot(
         self, x: float, y: float, radius: float, fill: str, *, stroke: str = "", tip: str = ""
     ) -> None:
