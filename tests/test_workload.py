@@ -21,7 +21,7 @@ from percpu_proofs.headline.examined import SHAPES, Burst, piles
 from percpu_proofs.headline.interleaving import USUAL, Player, Schedule
 from percpu_proofs.headline.plots import cost_svg, removal_svg
 from percpu_proofs.headline.removal import BANDS, Curve, run_workload
-from percpu_proofs.headline.workload import Workload, derive, load, published, shipped
+from percpu_proofs.headline.workload import Workload, derive, load, shipped
 from percpu_proofs.machine import Machine
 from percpu_proofs.oplist import parse_operations
 from percpu_proofs.traces.reader import read_run
