@@ -179,7 +179,8 @@ def test_a_variants_own_file_is_shown_with_what_it_calls_and_overrides(tmp_path:
     ("word", "says"),
     [
         ("pcpu_twice", "boot-time layout"),
-        ("reintegrate", "pcpu_reintegrate_chunk"),
+        ("reintegrate", "one of (pcpu_)?reintegrate_chunk"),
+        ("nonsense", "--all lists them"),
         ("quiescent", "ours: a view of the state"),
         ("isolate_chunk", "that Linux 0.1 has in mm/percpu.c"),
     ],
