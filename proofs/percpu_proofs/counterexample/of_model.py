@@ -162,17 +162,14 @@ def _entry(runner: Runner) -> str:
     return source.function if source is not None else ""
 
 
-def of_world(
-    world: World, schedule: tuple[int, ...], names: Names | None = None
-) -> tuple[State, Iterator[Step]]:
-    """Return the state of a world at its start, and the steps of a schedule, not yet taken."""
+def _refined(token: Token, names: Names) -> tuple[State, Iterator[Step]]:
+    """Return the state behind a token's setup, and its steps, followed by the abstract machine."""
+    world = World(token.scenario.start(token.variant))
     allocator = world.allocator
     machine = machine_of(type(allocator), allocator.geometry.backing)
     follower = None if machine is None else Follower(machine, world)
-    if names is None:
-        names = Names(runner.operation for runner in world.runners)
     walk = Walk(world, names)
-    return walk.state(), walk.steps(Replay(schedule), follower, last=len(schedule))
+    return walk.state(), walk.steps(Replay(token.schedule), follower, last=len(token.schedule))
 
 
 def _under_contracts(token: Token, names: Names) -> tuple[State, Iterator[Step]]:
@@ -220,11 +217,8 @@ def of_schedule(token: Token, bound: str = "") -> Counterexample:
     names = Names([*scenario.prepared, *scenario.concurrent])
     try:
         with guard():
-            if token.clause == REFINE:
-                world = World(scenario.start(token.variant))
-                before, taken = of_world(world, token.schedule, names)
-            else:
-                before, taken = _under_contracts(token, names)
+            run = _refined if token.clause == REFINE else _under_contracts
+            before, taken = run(token, names)
             steps = tuple(taken)
     except (ImpossibleStepError, KeyError) as error:
         raise InputError("token", None, f"a schedule of its actors ({error})") from None

@@ -54,11 +54,20 @@ class Step:
 
     @property
     def text(self) -> str:
-        """How it ends, in one line."""
+        """What it does, and where it stands then."""
+        return self.said()
+
+    def said(self, *, lines: bool = True, ahead: bool = True) -> str:
+        """Return what it does; lines: with those of the source, ahead: with what comes next."""
+        said = f"{self.words}: " if self.begins else ""
         if self.ends:
-            return f"{self.stands}: {self.result}" if self.result else self.stands
-        place = f" in {self.line}" if self.function else ""
-        return f"{self.stands}{place}" + (f"; next: {self.next}" if self.next else "")
+            said += f"{self.function} returns".lstrip()
+            said += f", {self.result}" if self.result else ""
+        else:
+            said += self.stands
+            said += f" in {self.line if lines else self.function}" if self.function else ""
+        said += f"; refused: {self.refused}" if self.refused else ""
+        return said + (f"; next: {self.next}" if ahead and self.next else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +93,11 @@ class Counterexample:
     @property
     def cpus(self) -> tuple[str, ...]:
         """Who takes steps, in the order of their columns: CPUs, then the work."""
-        seen = dict.fromkeys(step.cpu for step in self.steps)
+        return self.cpus_since(0)
+
+    def cpus_since(self, number: int) -> tuple[str, ...]:
+        """Return who takes steps behind the first `number`."""
+        seen = {step.cpu for step in self.steps[number:]}
         return tuple(sorted(seen, key=lambda cpu: (cpu == WORK, len(cpu), cpu)))
 
     @property

@@ -33,6 +33,19 @@ class ChunkRow:
     pages: str  # a character for each page, one of PAGES
     picture: ChunkPicture  # its areas, hints and counters
 
+    @property
+    def areas(self) -> tuple[tuple[int, int], ...]:
+        """First and last byte of each live area, in their order."""
+        found: dict[int, tuple[int, int]] = {}
+        for page in self.picture.pages:
+            base = page.index * self.picture.page_bits
+            for piece in page.pieces:
+                if not piece.hidden:
+                    first = found.get(piece.number, (base + piece.start, 0))[0]
+                    found[piece.number] = first, base + piece.end
+        granule = self.picture.granule
+        return tuple((first * granule, end * granule - 1) for first, end in found.values())
+
 
 @dataclass(frozen=True, slots=True)
 class State:

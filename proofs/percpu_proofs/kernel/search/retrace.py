@@ -152,14 +152,14 @@ def _state(search: CompiledSearch, layout: Layout) -> tuple[int | None, State] |
     except KernelStopped:
         return None
     # each chunk its own record: they are told apart by identity
-    words[COUNTERS + 1 :: 2] = range(len(raw))
+    pairs = [word for pair in enumerate(words[COUNTERS:]) for word in reversed(pair)]
     chunks = [Record(each, n, search.geometry.block_bits) for n, each in enumerate(raw)]
     ids = [search.lib.percpu_chunk_id(number) for number in range(len(raw))]
 
     def losing(chunk: Record, page: int) -> bool:
         return bool(chunk.populated[page] and not chunk.mapped[page])
 
-    view = records.State(layout, words, chunks)
+    view = records.State(layout, words[:COUNTERS] + pairs, chunks)
     state = state_of(view, "", losing, lambda chunk: str(ids[chunk.number]))
     holder = search.lib.percpu_search_holder()
     return None if holder < 0 else holder, state
