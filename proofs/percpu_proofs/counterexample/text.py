@@ -9,7 +9,7 @@ from typing import Final
 
 from percpu_proofs.counterexample.bearing import Bearing, alone, bearing
 from percpu_proofs.counterexample.changes import short
-from percpu_proofs.counterexample.record import Counterexample, Spoken, Step
+from percpu_proofs.counterexample.record import Counterexample, Spoken
 from percpu_proofs.counterexample.table import folded, rows, table
 from percpu_proofs.show.picture import Hints, Piece
 from percpu_proofs.show.rows import PAGES, ChunkRow, State
@@ -61,39 +61,38 @@ def head(c: Counterexample, width: int) -> Iterator[Line]:
 
 def setup(c: Counterexample, since: int, width: int) -> Iterator[Line]:
     """Yield the operations before, which ran one after the other, and those of the steps."""
-    yield from wrapped("", f"Geometry: {c.geometry.replace(',', ', ')}", width, "  ")
-    before = [*c.setup, *began(c.steps[:since])]
+    yield from wrapped("", f"Sizes: {c.geometry.replace(',', ', ')}", width, "  ")
+    before = grouped(c, since)
     if before:
         yield "", "Before, one after the other:"
-        yield from _operations(before, width)
-    yield "", "Then:" if not before else "Then, as below:"
+        for one in before:
+            yield from _spoken("", one, width)
+    yield "", "Then, as below:" if before else "As below:"
     for step in c.steps[since:]:
         if step.begins:
             yield from _spoken(f"{step.cpu:6} ", Spoken(step.words, step.operation), width)
 
 
-def began(steps: Sequence[Step]) -> list[Spoken]:
-    """Return the operations that begin in some steps."""
-    return [Spoken(step.words, step.operation) for step in steps if step.begins]
-
-
-def _operations(operations: list[Spoken], width: int) -> Iterator[Line]:
-    """Yield operations, each on a line; equal requests are counted."""
-    for _, run in groupby(operations, lambda one: one.words.rpartition(" (")[0] or one.words):
+def grouped(c: Counterexample, since: int) -> list[Spoken]:
+    """Return the operations that ran one after the other before a step; equal ones are counted."""
+    operations = [*c.setup, *(Spoken(s.words, s.operation) for s in c.steps[:since] if s.begins)]
+    found: list[Spoken] = []
+    for what, run in groupby(operations, _but_for_its_handle):
         same = list(run)
         if len(same) < 3:
-            for one in same:
-                yield from _spoken("", one, width)
+            found += same
             continue
-        what, _, first = same[0].words.rpartition(" (")
-        last = same[-1].words.rpartition(" (")[2]
         words = f"{what}, {len(same)} times"
-        if what:
-            words += f" ({first.rstrip(')')} to {last}"
-        else:
-            words = f"{same[0].words}, {len(same)} times"
-        both = f"{same[0].operation} ... {same[-1].operation}"
-        yield from _spoken("", Spoken(words, both), width)
+        if what != same[0].words:  # allocations, and frees
+            first, last = (one.words.removeprefix(what).strip(" ()") for one in (same[0], same[-1]))
+            words = f"{words} ({first} to {last})"
+        found.append(Spoken(words, f"{same[0].operation} ... {same[-1].operation}"))
+    return found
+
+
+def _but_for_its_handle(one: Spoken) -> str:
+    """Return the words of an allocation without the letter of its area, any others whole."""
+    return one.words.rpartition(" (")[0] or one.words
 
 
 def _spoken(who: str, one: Spoken, width: int) -> Iterator[Line]:

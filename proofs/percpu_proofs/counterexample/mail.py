@@ -1,0 +1,144 @@
+"""A counterexample as a block for a mail: plain ASCII, 76 columns and 40 lines at most.
+
+What does not fit is counted, with where it is to be seen: nothing is left out in silence.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from percpu_proofs.counterexample.bearing import Bearing, alone, bearing
+from percpu_proofs.counterexample.record import Counterexample
+from percpu_proofs.counterexample.sentences import first_sentence, subject_of
+from percpu_proofs.counterexample.table import Row, folded, rows, table
+from percpu_proofs.counterexample.text import grouped, legend, state
+
+WIDTH: Final = 76
+LINES: Final = 40
+_SENTENCE, _SETUP, _STATE, _SEARCHED = 4, 4, 5, 3
+"""Lines that parts take at most; the table has what is left."""
+
+
+def mail(c: Counterexample, reproducer: str) -> list[str]:
+    """Return the lines of a block. reproducer: the command that shows the schedule again."""
+    since = alone(c)
+    shown = bearing(c, since)
+    top = [*_head(c), "", *_setup(c, since), ""]
+    bottom = [
+        "",
+        *_state("Before:", c, since, shown),
+        *_state("After:", c, len(c.steps), shown),
+        *block(legend(c, shown), 2),
+        "",
+        *_searched(c),
+        *reproduced(reproducer),
+    ]
+    room = LINES - len(top) - len(bottom)
+    return plain([*top, *_table(c, since, shown, room), *bottom])
+
+
+def plain(lines: Iterable[str]) -> list[str]:
+    """Return lines in ASCII, none with blanks at its end."""
+    known = {0x2014: "-", 0x2013: "-", 0x2026: "...", 0x2018: "'", 0x2019: "'"}
+    return [
+        line.translate(known).encode("ascii", "backslashreplace").decode().rstrip()
+        for line in lines
+    ]
+
+
+def block(text: str, most: int, more: str = "", indent: str = "") -> list[str]:
+    """Return a text in at most so many lines; more: where the rest is to be found."""
+    lines = textwrap.wrap(text, WIDTH, subsequent_indent=indent)
+    if len(lines) <= most:
+        return lines
+    left = len(" ".join(lines[most - 1 :]).split())
+    rest = f"({left} more words: {more})" if more else f"({left} more words)"
+    return [*lines[: most - 1], f"{indent}{rest}"]
+
+
+def reproduced(reproducer: str) -> list[str]:
+    """Return the line with which it is reproduced, on one if there is room."""
+    line = f"Reproduce: {reproducer}"
+    return [line] if len(line) <= WIDTH else ["Reproduce:", reproducer]
+
+
+def _head(c: Counterexample) -> list[str]:
+    explain = f"percpu-spec explain {c.clause}"
+    lines = block(f"{subject_of(c.subject)} breaks {c.clause}: {c.title}", 3, explain, "  ")
+    lines.append("")
+    lines += block(first_sentence(c.sentence), _SENTENCE, explain)
+    if c.source_of_clause:
+        lines += block(f"Kernel: {c.source_of_clause}", 2, explain, "  ")
+    if c.message:
+        lines += block(f"Broken: {c.message}", 3, "see the reproducer", "  ")
+    if c.mechanism:
+        lines += block(f"Known: {c.mechanism}", 3, explain, "  ")
+    if c.stopped:
+        lines += block(f"The kernel stops: {c.stopped}", 2, "see the reproducer", "  ")
+    return lines
+
+
+def _setup(c: Counterexample, since: int) -> list[str]:
+    operations = [one.words for one in grouped(c, since)]
+    if not operations:
+        return [_sized(c)]
+    lines = textwrap.wrap(f"Before: {'; '.join(operations)}", WIDTH, subsequent_indent="  ")
+    if len(lines) > _SETUP:
+        count = len(c.setup) + sum(step.begins for step in c.steps[:since])
+        lines = [
+            *textwrap.wrap(f"Before: {'; '.join(operations)}", WIDTH, subsequent_indent="  ")[:2],
+            f"  ... {count} operations in all; the reproducer shows them",
+        ]
+    return [*lines, _sized(c)]
+
+
+def _sized(c: Counterexample) -> str:
+    sizes = c.geometry.replace(",", ", ")
+    return block(f"Sizes: {sizes}", 1, "see the reproducer")[0]
+
+
+def _state(title: str, c: Counterexample, at: int, shown: Bearing) -> list[str]:
+    now = c.steps[at - 1].state if at else c.before
+    lines = [line for _, line in state(title, now, shown, WIDTH)]
+    if len(lines) <= _STATE:
+        return lines
+    left = len(lines) - _STATE + 1
+    return [*lines[: _STATE - 1], f"  {left} more lines of this state: see the reproducer"]
+
+
+def _searched(c: Counterexample) -> list[str]:
+    said = c.bound or "by whom it was found is not known; this schedule alone was run"
+    return block(f"Searched: {said}", _SEARCHED, "see percpu-spec review", "  ")
+
+
+def _table(c: Counterexample, since: int, shown: Bearing, room: int) -> list[str]:
+    """Return the table of CPUs in at most so many lines: rich if it can be."""
+    cpus = c.cpus_since(since)
+    wanted: list[Row] = []
+    for ahead, lines in ((True, True), (False, True), (False, False)):
+        wanted = folded(rows(c, since, shown, lines=lines, ahead=ahead))
+        drawn = _drawn(wanted, cpus)
+        if len(drawn) <= room:
+            return drawn
+    return _middle_left_out(wanted, cpus, room)
+
+
+def _drawn(wanted: Sequence[Row], cpus: tuple[str, ...]) -> list[str]:
+    return [line for _, line in table(list(wanted), cpus, WIDTH)]
+
+
+def _middle_left_out(wanted: list[Row], cpus: tuple[str, ...], room: int) -> list[str]:
+    """Return as many of the first and last rows as there is room for, the others counted."""
+    for left_out in range(1, len(wanted)):
+        kept = len(wanted) - left_out
+        first = kept // 3
+        last = wanted[len(wanted) - (kept - first) :]
+        told = f"    ... {left_out} rows of steps left out: see the reproducer"
+        upper, lower = _drawn(wanted[:first], cpus), _drawn(last, cpus)[1:]
+        if len(upper) + 1 + len(lower) <= room:
+            return [*upper, told, *lower]
+    lower = _drawn(wanted[-1:], cpus)
+    more = len(lower) - room + 1
+    return lower if more <= 1 else [*lower[: room - 1], f"    ... {more} lines left out"]
