@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
+import click
 from rich.console import Console
 
+from percpu_proofs.commands import output
 from percpu_proofs.counterexample import Counterexample, of_tree
+from percpu_proofs.counterexample import mail as mailing
 from percpu_proofs.counterexample.text import Line, head, text
+from percpu_proofs.explore.token_file import name_in
 from percpu_proofs.kernel.search.example import TreeExample
 
 WIDTH: Final = 76
 """Columns where no terminal says how wide it is: what a mail takes."""
 _WIDEST: Final = 110
+_NAMES: Final = "percpu-tokens.txt"
 _STYLES: Final = {"head": "bold", "broken": "red", "change": "dim", "dim": "dim"}
 
 
@@ -32,6 +37,37 @@ def show_lines(out: Console, lines: Iterable[Line]) -> None:
     """Print lines as they are, in the styles of what they are."""
     for kind, line in lines:
         out.print(line, style=_STYLES.get(kind), markup=False, soft_wrap=True)
+
+
+def mail_option(command: Callable[..., None]) -> Callable[..., None]:
+    """Add --mail, a block for a mail, and --names, where tokens go that are long."""
+    names = click.option(
+        "--names", type=click.Path(path_type=Path, dir_okay=False), default=_NAMES, metavar="FILE",
+        help="Where --mail enters a token that is too long for its line, by name "
+        f"(NAME@FILE replays it). Default: {_NAMES}.",
+    )  # fmt: skip
+    mail = click.option(
+        "--mail", "as_mail", is_flag=True,
+        help=f"Print a block for a mail, of {mailing.WIDTH} columns and {mailing.LINES} lines at most.",
+    )  # fmt: skip
+    return mail(names(command))
+
+
+def reproducer(c: Counterexample, names: Path, chosen: str = "") -> str:
+    """Return the line that shows a counterexample again; a token that is too long for it is named.
+
+    names: the file where it is named. chosen: the options of a tree. Raises InputError if that
+    file cannot be written.
+    """
+    line = f"percpu-spec replay {c.token}{chosen}"
+    if len(line) <= mailing.WIDTH or not c.token:
+        return line
+    return f"percpu-spec replay {name_in(names, c.clause, c.token)}{chosen}"
+
+
+def show_mail(c: Counterexample, line: str) -> None:
+    """Print a counterexample as a block for a mail."""
+    output.echo("\n".join(mailing.mail(c, line)))
 
 
 def subject_of(release: str, patches: Sequence[Path] = ()) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Final
 
 from percpu_proofs.counterexample.bearing import Bearing, alone, bearing
@@ -14,10 +15,11 @@ from percpu_proofs.counterexample.record import Counterexample
 from percpu_proofs.counterexample.sentences import first_sentence, subject_of
 from percpu_proofs.counterexample.table import Row, folded, rows, table
 from percpu_proofs.counterexample.text import grouped, legend, state
+from percpu_proofs.runs import counted
 
 WIDTH: Final = 76
 LINES: Final = 40
-_SENTENCE, _SETUP, _STATE, _SEARCHED = 4, 4, 5, 3
+_SENTENCE, _SETUP, _STATE, _SEARCHED = 4, 4, 6, 3
 """Lines that parts take at most; the table has what is left."""
 
 
@@ -25,16 +27,11 @@ def mail(c: Counterexample, reproducer: str) -> list[str]:
     """Return the lines of a block. reproducer: the command that shows the schedule again."""
     since = alone(c)
     shown = bearing(c, since)
-    top = [*_head(c), "", *_setup(c, since), ""]
-    bottom = [
-        "",
-        *_state("Before:", c, since, shown),
-        *_state("After:", c, len(c.steps), shown),
-        *block(legend(c, shown), 2),
-        "",
-        *_searched(c),
-        *reproduced(reproducer),
-    ]
+    top = [*_head(c), "", *_setup(c, since), *_state("State before:", c, since, shown), ""]
+    bottom = []
+    if c.steps:
+        bottom += ["", *_state("State after:", c, len(c.steps), shown, counted=False)]
+    bottom += [*block(legend(c, shown), 2), "", *_searched(c), *reproduced(reproducer)]
     room = LINES - len(top) - len(bottom)
     return plain([*top, *_table(c, since, shown, room), *bottom])
 
@@ -73,6 +70,10 @@ def _head(c: Counterexample) -> list[str]:
         lines += block(f"Kernel: {c.source_of_clause}", 2, explain, "  ")
     if c.message:
         lines += block(f"Broken: {c.message}", 3, "see the reproducer", "  ")
+    others = [clause for clause in c.broken if clause != c.clause]
+    if others:
+        said = f"Also broken on the way: {', '.join(others)}"
+        lines += block(said, 2, "see the reproducer", "  ")
     if c.mechanism:
         lines += block(f"Known: {c.mechanism}", 3, explain, "  ")
     if c.stopped:
@@ -99,9 +100,11 @@ def _sized(c: Counterexample) -> str:
     return block(f"Sizes: {sizes}", 1, "see the reproducer")[0]
 
 
-def _state(title: str, c: Counterexample, at: int, shown: Bearing) -> list[str]:
-    now = c.steps[at - 1].state if at else c.before
-    lines = [line for _, line in state(title, now, shown, WIDTH)]
+def _state(
+    heading: str, c: Counterexample, at: int, shown: Bearing, *, counted: bool = True
+) -> list[str]:
+    found = state(heading, c.state_at(at), c, shown, WIDTH, counted=counted)
+    lines = [line for _, line in found]
     if len(lines) <= _STATE:
         return lines
     left = len(lines) - _STATE + 1
@@ -109,7 +112,7 @@ def _state(title: str, c: Counterexample, at: int, shown: Bearing) -> list[str]:
 
 
 def _searched(c: Counterexample) -> list[str]:
-    said = c.bound or "by whom it was found is not known; this schedule alone was run"
+    said = c.bound or "this schedule alone was run; percpu-spec review searches others"
     return block(f"Searched: {said}", _SEARCHED, "see percpu-spec review", "  ")
 
 
@@ -117,12 +120,22 @@ def _table(c: Counterexample, since: int, shown: Bearing, room: int) -> list[str
     """Return the table of CPUs in at most so many lines: rich if it can be."""
     cpus = c.cpus_since(since)
     wanted: list[Row] = []
-    for ahead, lines in ((True, True), (False, True), (False, False)):
-        wanted = folded(rows(c, since, shown, lines=lines, ahead=ahead))
+    for ahead, lines in ((True, True), (True, False), (False, False)):
+        wanted = _brief(folded(rows(c, since, shown, lines=lines, ahead=ahead)))
         drawn = _drawn(wanted, cpus)
         if len(drawn) <= room:
             return drawn
     return _middle_left_out(wanted, cpus, room)
+
+
+def _brief(found: list[Row]) -> list[Row]:
+    """Return rows that name the clauses they break and leave what is wrong to the head."""
+    return [
+        replace(row, broken=(f"{', '.join(said.split()[0] for said in row.broken)} broken",))
+        if row.broken
+        else row
+        for row in found
+    ]
 
 
 def _drawn(wanted: Sequence[Row], cpus: tuple[str, ...]) -> list[str]:
@@ -135,7 +148,7 @@ def _middle_left_out(wanted: list[Row], cpus: tuple[str, ...], room: int) -> lis
         kept = len(wanted) - left_out
         first = kept // 3
         last = wanted[len(wanted) - (kept - first) :]
-        told = f"    ... {left_out} rows of steps left out: see the reproducer"
+        told = f"    ... {counted(left_out, 'row')} of steps left out: see the reproducer"
         upper, lower = _drawn(wanted[:first], cpus), _drawn(last, cpus)[1:]
         if len(upper) + 1 + len(lower) <= room:
             return [*upper, told, *lower]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import groupby
 from typing import Final
 
@@ -11,7 +12,7 @@ from percpu_proofs.counterexample.bearing import Bearing, alone, bearing
 from percpu_proofs.counterexample.changes import short
 from percpu_proofs.counterexample.record import Counterexample, Spoken
 from percpu_proofs.counterexample.table import folded, rows, table
-from percpu_proofs.show.picture import Hints, Piece
+from percpu_proofs.show.picture import Hints
 from percpu_proofs.show.rows import PAGES, ChunkRow, State
 
 Line = tuple[str, str]
@@ -30,11 +31,14 @@ def text(c: Counterexample, width: int) -> Iterator[Line]:
     yield "", ""
     yield from setup(c, since, width)
     yield "", ""
+    yield from state("State before:", c.state_at(since), c, shown, width)
+    yield "", ""
     yield from table(folded(rows(c, since, shown)), c.cpus_since(since), width)
     if c.stopped:
         yield from wrapped("broken", f"the kernel stops: {c.stopped}", width)
-    yield "", ""
-    yield from states(c, since, shown, width)
+    if c.steps:
+        yield "", ""
+        yield from state("State after:", c.state_at(len(c.steps)), c, shown, width, counted=False)
     yield "", ""
     yield from wrapped("dim", f"{legend(c, shown)} {LOCKS}", width)
     if c.bound:
@@ -56,7 +60,7 @@ def head(c: Counterexample, width: int) -> Iterator[Line]:
     if c.message:
         yield from wrapped("broken", f"Broken: {c.message}.", width, "  ")
     if c.mechanism:
-        yield from wrapped("", f"Known: {c.mechanism}", width, "  ")
+        yield from wrapped("", f"Known: {c.mechanism}.", width, "  ")
 
 
 def setup(c: Counterexample, since: int, width: int) -> Iterator[Line]:
@@ -104,27 +108,24 @@ def _spoken(who: str, one: Spoken, width: int) -> Iterator[Line]:
         yield "", f"{one.operation:>{width}}" if len(one.operation) <= width else one.operation
 
 
-def states(c: Counterexample, since: int, shown: Bearing, width: int) -> Iterator[Line]:
-    """Yield the states before and after."""
-    yield from state("Before:", c.steps[since - 1].state if since else c.before, shown, width)
-    if c.steps:
-        yield from state("After:", c.steps[-1].state, shown, width)
+def state(
+    heading: str, now: State, c: Counterexample, shown: Bearing, width: int, *, counted: bool = True
+) -> Iterator[Line]:
+    """Yield a state's counters and chunks, as far as they bear on the clause.
 
-
-def state(title: str, shown_state: State, shown: Bearing, width: int) -> Iterator[Line]:
-    """Yield a state's counters and chunks, as far as they bear on the clause."""
-    counters = [f"{name} {value}" for name, value in shown_state.counters if name in shown.counters]
-    if shown_state.mutex:
-        counters.append(f"pcpu_alloc_mutex held by {shown_state.mutex}")
-    yield from wrapped("", f"{title} {', '.join(counters)}".rstrip(), width, "  ")
-    for row in shown.rows(shown_state):
-        yield from wrapped("row", chunk_line(row), width, "    ")
-        if shown.hints:
-            for line in hint_lines(row):
-                yield from wrapped("", f"    {line}", width, "      ")
-    more = shown.others(shown_state)
+    counted: with how many chunks are not shown.
+    """
+    counters = [f"{name} {value}" for name, value in now.counters if name in shown.counters]
+    if now.mutex:
+        counters.append(f"pcpu_alloc_mutex held by {now.mutex}")
+    more = shown.others(now) if counted else 0
     if more:
-        yield "", f"  {more} more chunk{'s' if more > 1 else ''} unchanged"
+        counters.append(f"{'one more chunk' if more == 1 else f'{more} more chunks'} unchanged")
+    yield from wrapped("", f"{heading} {', '.join(counters)}".rstrip(), width, "  ")
+    for row in shown.rows(now):
+        yield from wrapped("row", chunk_line(row), width, "    ")
+        for line in hint_lines(row, c.message) if shown.hints else ():
+            yield from wrapped("", f"    {line}", width, "      ")
 
 
 def chunk_line(row: ChunkRow) -> str:
@@ -132,23 +133,18 @@ def chunk_line(row: ChunkRow) -> str:
     return f"  chunk {row.name:3} {row.place:24} {short(row.pages)}".rstrip()
 
 
-def hint_lines(row: ChunkRow) -> Iterator[str]:
-    """Yield the areas of a chunk, and its hints and those of its first blocks in part used."""
+def hint_lines(row: ChunkRow, message: str) -> Iterator[str]:
+    """Yield the areas of a chunk, and the hints that a message is about: a block's, or its own."""
     areas = row.areas
     told = ", ".join(f"[{first}, {last}]" for first, last in areas[:6])
     more = f" and {len(areas) - 6} more" if len(areas) > 6 else ""
     yield f"areas in bytes: {told}{more}" if areas else "no areas"
-    yield f"chunk_md: {_hints(row.picture.hints)}"
-    bits = row.picture.page_bits
-    telling = [page for page in row.picture.pages if 0 < _used(page.pieces) < bits]
-    for page in telling[:3]:
-        yield f"md_blocks[{page.index}]: {_hints(page.hints)}"
-    if len(telling) > 3:
-        yield f"{len(telling) - 3} more blocks in part used"
-
-
-def _used(pieces: Sequence[Piece]) -> int:
-    return sum(piece.end - piece.start for piece in pieces)
+    blocks = [int(number) for number in re.findall(r"\bblock (\d+)", message)]
+    for page in row.picture.pages:
+        if page.index in blocks:
+            yield f"md_blocks[{page.index}]: {_hints(page.hints)}"
+    if not blocks:
+        yield f"chunk_md: {_hints(row.picture.hints)}"
 
 
 def _hints(hints: Hints) -> str:

@@ -83,7 +83,7 @@ def _counters(allocator: Any) -> Iterator[tuple[str, int]]:
         yield "pcpu_nr_empty_pop_pages", counted[0]
     yield "pcpu_nr_populated", allocator.nr_populated
     yield "pcpu_atomic_alloc_failed", int(allocator.atomic_alloc_failed)
-    yield "balance work pending", int(allocator.work_pending)
+    yield "pcpu_balance_work pending", int(allocator.work_pending)
 
 
 def page_row(chunk: ChunkView, block_bits: int, losing: Collection[int] = ()) -> str:
