@@ -11,20 +11,19 @@ from rich.console import Console
 
 from percpu_proofs.commands import output
 from percpu_proofs.counterexample import Counterexample, of_tree
-from percpu_proofs.counterexample import mail as mailing
+from percpu_proofs.counterexample.mail import mail
 from percpu_proofs.counterexample.text import Line, head, text
 from percpu_proofs.explore.token_file import name_in
 from percpu_proofs.kernel.search.example import TreeExample
+from percpu_proofs.mailing import LINES, WIDTH
 
-WIDTH: Final = 76
-"""Columns where no terminal says how wide it is: what a mail takes."""
 _WIDEST: Final = 110
 _NAMES: Final = "percpu-tokens.txt"
 _STYLES: Final = {"head": "bold", "broken": "red", "change": "dim", "dim": "dim"}
 
 
 def width_of(out: Console) -> int:
-    """Return how many columns counterexamples take."""
+    """Return how many columns counterexamples take: those of a mail where there is no terminal."""
     return min(out.width, _WIDEST) if out.is_terminal else WIDTH
 
 
@@ -46,11 +45,11 @@ def mail_option(command: Callable[..., None]) -> Callable[..., None]:
         help="Where --mail enters a token that is too long for its line, by name "
         f"(NAME@FILE replays it). Default: {_NAMES}.",
     )  # fmt: skip
-    mail = click.option(
+    mailed = click.option(
         "--mail", "as_mail", is_flag=True,
-        help=f"Print a block for a mail, of {mailing.WIDTH} columns and {mailing.LINES} lines at most.",
+        help=f"Print a block for a mail, {WIDTH} columns and {LINES} lines at most.",
     )  # fmt: skip
-    return mail(names(command))
+    return mailed(names(command))
 
 
 def reproducer(c: Counterexample, names: Path, chosen: str = "") -> str:
@@ -60,14 +59,14 @@ def reproducer(c: Counterexample, names: Path, chosen: str = "") -> str:
     file cannot be written.
     """
     line = f"percpu-spec replay {c.token}{chosen}"
-    if len(line) <= mailing.WIDTH or not c.token:
+    if len(line) <= WIDTH or not c.token:
         return line
     return f"percpu-spec replay {name_in(names, c.clause, c.token)}{chosen}"
 
 
 def show_mail(c: Counterexample, line: str) -> None:
     """Print a counterexample as a block for a mail."""
-    output.echo("\n".join(mailing.mail(c, line)))
+    output.echo("\n".join(mail(c, line)))
 
 
 def subject_of(release: str, patches: Sequence[Path] = ()) -> str:

@@ -5,20 +5,17 @@ What does not fit is counted, with where it is to be seen: nothing is left out i
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final
 
 from percpu_proofs.counterexample.bearing import Bearing, alone, bearing
 from percpu_proofs.counterexample.record import Counterexample
 from percpu_proofs.counterexample.sentences import first_sentence, subject_of
 from percpu_proofs.counterexample.table import Row, folded, rows, table
 from percpu_proofs.counterexample.text import grouped, legend, state
+from percpu_proofs.mailing import LINES, WIDTH, block, command, plain, wrap
 from percpu_proofs.runs import counted
 
-WIDTH: Final = 76
-LINES: Final = 40
 _SENTENCE, _SETUP, _STATE, _SEARCHED = 4, 4, 6, 3
 """Lines that parts take at most; the table has what is left."""
 
@@ -31,40 +28,14 @@ def mail(c: Counterexample, reproducer: str) -> list[str]:
     bottom = []
     if c.steps:
         bottom += ["", *_state("State after:", c, len(c.steps), shown, counted=False)]
-    bottom += [*block(legend(c, shown), 2), "", *_searched(c), *reproduced(reproducer)]
+    bottom += [*block(legend(c, shown), 2), "", *_searched(c), *command(reproducer)]
     room = LINES - len(top) - len(bottom)
     return plain([*top, *_table(c, since, shown, room), *bottom])
-
-
-def plain(lines: Iterable[str]) -> list[str]:
-    """Return lines in ASCII, none with blanks at its end."""
-    known = {0x2014: "-", 0x2013: "-", 0x2026: "...", 0x2018: "'", 0x2019: "'"}
-    return [
-        line.translate(known).encode("ascii", "backslashreplace").decode().rstrip()
-        for line in lines
-    ]
-
-
-def block(text: str, most: int, more: str = "", indent: str = "") -> list[str]:
-    """Return a text in at most so many lines; more: where the rest is to be found."""
-    lines = textwrap.wrap(text, WIDTH, subsequent_indent=indent)
-    if len(lines) <= most:
-        return lines
-    left = len(" ".join(lines[most - 1 :]).split())
-    rest = f"({left} more words: {more})" if more else f"({left} more words)"
-    return [*lines[: most - 1], f"{indent}{rest}"]
-
-
-def reproduced(reproducer: str) -> list[str]:
-    """Return the line with which it is reproduced, on one if there is room."""
-    line = f"Reproduce: {reproducer}"
-    return [line] if len(line) <= WIDTH else ["Reproduce:", reproducer]
 
 
 def _head(c: Counterexample) -> list[str]:
     explain = f"percpu-spec explain {c.clause}"
     lines = block(f"{subject_of(c.subject)} breaks {c.clause}: {c.title}", 3, explain, "  ")
-    lines.append("")
     lines += block(first_sentence(c.sentence), _SENTENCE, explain)
     if c.source_of_clause:
         lines += block(f"Kernel: {c.source_of_clause}", 2, explain, "  ")
@@ -85,13 +56,11 @@ def _setup(c: Counterexample, since: int) -> list[str]:
     operations = [one.words for one in grouped(c, since)]
     if not operations:
         return [_sized(c)]
-    lines = textwrap.wrap(f"Before: {'; '.join(operations)}", WIDTH, subsequent_indent="  ")
+    lines = wrap(f"Before: {'; '.join(operations)}", "  ")
     if len(lines) > _SETUP:
         count = len(c.setup) + sum(step.begins for step in c.steps[:since])
-        lines = [
-            *textwrap.wrap(f"Before: {'; '.join(operations)}", WIDTH, subsequent_indent="  ")[:2],
-            f"  ... {count} operations in all; the reproducer shows them",
-        ]
+        told = f"  ... {count} operations in all: see the reproducer"
+        lines = [*lines[: _SETUP - 1], told]
     return [*lines, _sized(c)]
 
 

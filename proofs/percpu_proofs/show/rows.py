@@ -68,7 +68,8 @@ def state_of(
     for place, chunk in placed_chunks(allocator):
         gone = [page for page in range(chunk.nr_pages) if losing(chunk, page)]
         picture = picture_of_chunk(allocator, chunk, label(chunk), place)
-        rows.append(ChunkRow(picture.name, place, page_row(chunk, bits, gone), picture))
+        brief = place.removesuffix(": held by a step")
+        rows.append(ChunkRow(picture.name, brief, page_row(chunk, bits, gone), picture))
     return State(tuple(_counters(allocator)), tuple(rows), mutex)
 
 
