@@ -28,7 +28,7 @@ def mail(c: Counterexample, reproducer: str) -> list[str]:
     bottom = []
     if c.steps:
         bottom += ["", *_state("State after:", c, len(c.steps), shown, counted=False)]
-    bottom += [*block(legend(c, shown), 2), "", *_searched(c), *command(reproducer)]
+    bottom += [*block(legend(c, shown, since), 2), "", *_searched(c), *command(reproducer)]
     room = LINES - len(top) - len(bottom)
     return plain([*top, *_table(c, since, shown, room), *bottom])
 

@@ -40,7 +40,7 @@ def text(c: Counterexample, width: int) -> Iterator[Line]:
         yield "", ""
         yield from state("State after:", c.state_at(len(c.steps)), c, shown, width, counted=False)
     yield "", ""
-    yield from wrapped("dim", f"{legend(c, shown)} {LOCKS}", width)
+    yield from wrapped("dim", f"{legend(c, shown, since)} {LOCKS}", width)
     if c.bound:
         yield from wrapped("", f"Searched: {c.bound}.", width)
 
@@ -155,10 +155,10 @@ def _hints(hints: Hints) -> str:
     )
 
 
-def legend(c: Counterexample, shown: Bearing) -> str:
-    """Return what the characters of the rows say, of those that occur."""
-    rows = [row for at in (c.before, *(s.state for s in c.steps)) for row in shown.rows(at)]
-    seen = {page for row in rows for page in row.pages}
+def legend(c: Counterexample, shown: Bearing, since: int = 0) -> str:
+    """Return what the characters of the rows say, of those that occur from a step on."""
+    told = [c.state_at(number) for number in range(since, len(c.steps) + 1)]
+    seen = {page for now in told for row in shown.rows(now) for page in row.pages}
     said = ", ".join(f"{page} {what}" for page, what in PAGES.items() if page in seen)
     return f"Pages: {said}." if said else ""
 
