@@ -35,12 +35,14 @@ def kernel_of(clause_id: str) -> str:
 
 
 def first_sentence(text: str) -> str:
-    """Return the first sentence of a text.
+    """Return the first sentence of a text that says something, with what it gives names to.
 
-    >>> first_sentence("It holds in 6.12. Nothing else does.")
-    'It holds in 6.12.'
+    >>> first_sentence("Let R be the longest run. It is free. Nothing else is.")
+    'Let R be the longest run. It is free.'
     """
-    return re.split(r"(?<=[a-z0-9)\]]\.)\s+(?=[A-Z])", text, maxsplit=1)[0]
+    sentences = re.split(r"(?<=[A-Za-z0-9)\]]\.)\s+(?=[A-Z])", " ".join(text.split()))
+    named = next((n for n, said in enumerate(sentences) if not said.startswith("Let ")), 0)
+    return " ".join(sentences[: named + 1])
 
 
 def subject_of(variant: str) -> str:
