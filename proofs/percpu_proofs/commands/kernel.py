@@ -16,6 +16,7 @@ from percpu_proofs.commands.source import (
     SIZES,
     Kind,
     expand,
+    geometry_option,
     kind_of,
     page_asked_for,
     read_source,
@@ -44,9 +45,7 @@ from percpu_proofs.kernel.workshop import Workshop, workshop
 from percpu_proofs.machine import HandleError, Machine
 from percpu_reference import build
 
-_geometry = click.option(
-    "--geometry",
-    metavar="NAME=VALUE,...",
+_geometry = geometry_option(
     help=f"Sizes for operation lists: {', '.join(SIZES)}. Drawn cases take page=N alone.",
 )
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from percpu_proofs.commands import output
-from percpu_proofs.commands.source import Kind, kind_of, read_source
+from percpu_proofs.commands.source import Kind, geometry_option, kind_of, read_source
 from percpu_proofs.conformance.state import Recorder, counter_record
 from percpu_proofs.inputs import InputError
 from percpu_proofs.runs import state_after
@@ -31,7 +31,7 @@ from percpu_reference.variants import Allocator
     "--variant", callback=output.named_variant,
     help=f"The algorithm to run.  [default: {DEFAULT}; for a vector that of the recorded kernel]",
 )
-@click.option("--geometry", metavar="NAME=VALUE,...", help="Sizes, as for run.")
+@geometry_option(help="Sizes, as for run.")
 @output.json_option
 def show(
     file: Path,
