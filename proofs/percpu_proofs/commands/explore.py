@@ -105,7 +105,8 @@ def explore(
         return
     chosen = _chosen(scenario)
     if tree is not None:
-        if mode != "matching" or crossed or max_steps or schedules or depth or jobs or dask:
+        shared = dask or (jobs or 1) > 1
+        if mode != "matching" or crossed or max_steps or schedules or depth or shared:
             raise InputError("--source", None, "SCENARIO alone beside it: states are matched")
         explore_tree(chosen, tree, as_json)
         return
@@ -119,10 +120,13 @@ def explore(
     if crossed:
         _cross(start, max_steps, as_json)
         return
-    if not (mode == "all" or drawing) and (jobs or dask):
+    if not (mode == "all" or drawing) and (dask or (jobs or 1) > 1):
         raise InputError(
-            "--jobs, --dask", None, "--mode all, --random or --pct: others have no parts"
-        )
+            "--dask" if dask else "--jobs", None,
+            "--mode all, --random N or --pct DEPTH beside it: only their schedules can be shared; "
+            f"--mode {mode} runs in one process",
+            None if dask else str(jobs),
+        )  # fmt: skip
     with output.progress_bar("explore") as bar:
         parts = Spread(jobs or default_jobs(), dask, bar)
         if drawing:

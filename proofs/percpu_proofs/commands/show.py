@@ -25,7 +25,7 @@ from percpu_reference.variants import Allocator
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--at", type=click.IntRange(min=0), help="Stop after so many operations.")
 @click.option("--chunk", "name", help="The chunk to draw: 0 the first, -1 the reserved one.")
-@click.option("--svg", type=click.Path(path_type=Path), help="Write the chunk's map there as SVG.")
+@click.option("--svg", type=output.NewFile(), help="Write the chunk's map there as SVG.")
 @click.option("--stats", is_flag=True, help="Print the kernel's percpu_stats instead.")
 @click.option(
     "--variant", callback=output.named_variant,
