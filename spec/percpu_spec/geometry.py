@@ -193,8 +193,6 @@ class Geometry:
             name, sep, value = part.partition("=")
             if not sep:
                 raise GeometryError(f"{part!r}: expected name=value")
-            if name.strip() in changes:
-                raise GeometryError(f"{name.strip()}: expected it once")
             changes[name.strip()] = value.strip()
         return self.with_mapping(changes)
 

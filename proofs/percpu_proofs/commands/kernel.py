@@ -117,6 +117,7 @@ def kernel(
 
     Needs a C compiler. The tree is only read. Draws cases unless operations or tokens are given.
     """
+    files = _there(files)
     with workshop(
         tree.source, patches=tree.patches, stub=tree.stub, variant=variant, fixes=fixes
     ) as shop:
@@ -148,6 +149,14 @@ def kernel(
         raise SystemExit(output.DIFFERS)
     if run.tally.interrupted:
         raise SystemExit(output.INTERRUPTED)
+
+
+def _there(paths: tuple[Path, ...]) -> tuple[Path, ...]:
+    """Return the files that paths name. Raises InputError for one that cannot be read."""
+    found = tuple(expand(paths))
+    for path in found:
+        kind_of(path)
+    return found
 
 
 def _own_file() -> Path:
@@ -204,7 +213,7 @@ def _tasks(
 def _run_files(
     shop: Workshop, files: tuple[Path, ...], geometry: str | None, clauses: bool, tally: Tally
 ) -> None:
-    for path in expand(files):
+    for path in files:
         read = read_source(path, geometry)
         if read.kind is Kind.TRACE:
             raise InputError(path, None, "an operation list or a vector")
@@ -241,11 +250,11 @@ def record(
     PATHS are operation lists, vectors (recorded anew), or folders of vectors.
     """
     entries: list[dict[str, Any]] = []
+    files = _there(paths)
     with workshop(tree.source, patches=tree.patches, stub=tree.stub) as shop:
         with writing(out):
             out.mkdir(parents=True, exist_ok=True)
         with output.progress_bar("vectors") as bar:
-            files = expand(paths)
             for number, path in enumerate(files, 1):
                 recording = _recording(path, geometry)
                 library = shop.library(Form.of(recording.geometry))
