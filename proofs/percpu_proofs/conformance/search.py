@@ -20,7 +20,7 @@ from percpu_proofs.conformance.moves import NO_BOUND, WIDTH, Move, cost_of, move
 from percpu_proofs.conformance.replay import Replay
 from percpu_proofs.conformance.requests import Plan
 from percpu_proofs.conformance.timing import Choice, Contradiction, Moment, Order
-from percpu_proofs.conformance.work import Asking
+from percpu_proofs.conformance.work import UNASKED, Asking
 from percpu_reference.variants import Allocator
 
 SPACING = 1000  # events between kept states
@@ -107,7 +107,10 @@ class Search:
                 self._note(replay)
                 other = self.resolve(replay, contradiction)
                 if other is None:
-                    return contradiction
+                    if contradiction.kind != UNASKED:
+                        return contradiction
+                    self.plan.unasked.add(contradiction.index)  # the report tells of it
+                    other = self.resume(self.kept[-1], self.order)
                 replay = other
 
     def _note(self, replay: Replay) -> None:
