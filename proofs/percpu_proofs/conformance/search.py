@@ -31,6 +31,7 @@ QUEUE = 3000  # orders that wait to be tried; the budget is not enough for more
 START = 100  # and what it counts for to begin an attempt
 CLOSE = (512, 128, 32, 8)  # events before a contradiction at which states are kept for it
 EASY = 8  # attempts before such states are made
+TWICE = 24  # what it costs, in places, to move the same operation's steps once more
 
 
 @dataclass(slots=True)
@@ -201,12 +202,17 @@ class Search:
             except Contradiction as again:
                 spent += other.index - state.index + START
                 self.attempts.append(Attempt(moves, again))
-                cost += cost_of(again, found)
                 moved = {move.moment for move in moves}
                 width = WIDTH >> 2 * len(moves)
+                own = {moment[:2] for moment in moved}
                 for rank, more in moves_for(self.taken, other, again, width, most - cost):
-                    if moved.isdisjoint(move.moment for move in more):
-                        heappush(queue, (cost + rank, serial, (*moves, *more)))
+                    if not moved.isdisjoint(move.moment for move in more):
+                        continue
+                    # an operation that passes others by takes two: up to them, and behind them
+                    same = len(own) == 1 and own == {move.moment[:2] for move in more}
+                    total = cost + rank + (TWICE if same else cost_of(again, found))
+                    if total < most:
+                        heappush(queue, (total, serial, (*moves, *more)))
                         serial += 1
                 if len(queue) > 2 * QUEUE:
                     queue = nsmallest(QUEUE, queue)
