@@ -110,6 +110,8 @@ def test_what_is_missing_is_named(words: tuple[str, ...], parameter: click.Param
     [
         (("run", "--json=1"), "expected no value behind --json"),
         (("explore", "--seed"), "expected a value behind --seed"),
+        (("explore", "reuse", "--pct", "1001"), "explore --pct: expected a number, 1<=x<=1000"),
+        (("explore", "reuse", "--jobs", "2"), "--jobs: expected --mode all, --random N or --pct D"),
         (("replay", "a", "b"), r"replay: Got unexpected extra argument \(b\)"),
         (("state", "x", "--ask", "many"), "state --ask: 'many': expected SIZE"),
         (("show", "x", "--svg", "/none/x"), "show --svg: no such folder: /none"),

@@ -36,6 +36,7 @@ from percpu_spec.catalogue import REFINE, title
 _MODES = ("matching", "commuting", "dpor", "all")
 _BRUTE = 1_000_000  # steps of each mode, for a cross-check
 _DRAWN = 10_000  # schedules, where only --pct is given
+_DEEPEST = 1000  # more constraints than schedules have steps hit nothing more
 
 
 @click.command()
@@ -63,7 +64,10 @@ _DRAWN = 10_000  # schedules, where only --pct is given
 )
 @click.option("--max-steps", type=click.IntRange(min=1), help="Stop after so many steps.")
 @click.option("--random", "schedules", type=click.IntRange(min=1), help="Draw so many schedules.")
-@click.option("--pct", "depth", type=click.IntRange(min=1), help="Draw them by PCT of this depth.")
+@click.option(
+    "--pct", "depth", type=click.IntRange(1, _DEEPEST),
+    help=f"Draw them by PCT of this depth; {_DRAWN:,} unless --random says how many.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="For drawing schedules.")
 @click.option(
     "--jobs",
