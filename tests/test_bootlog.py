@@ -7,7 +7,9 @@ from textwrap import dedent
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from percpu_proofs.cli import main
 from percpu_proofs.inputs import InputError
 from percpu_proofs.traces import TraceError, layout
 from percpu_proofs.traces.layout import Layout
@@ -73,6 +75,8 @@ READ: list[tuple[str, str, dict[str, Any]]] = [
      {"page": 8192}),
     ("a table of odd buckets", UP + "\nTCP bind hash table entries: 512 (order: 1, 12288 bytes)",
      {"page": 4096}),
+    ("an order rounded up", ARM.replace("196608", "262144").replace("3*", "4*") + "\n"
+     "MPTCP token hash table entries: 4096 (order: 1, 98304 bytes, linear)", {"page": 65536}),
     ("km", "percpu: wasting 4 pages per chunk\n" + ARM, {"backing": "km"}),
     ("groups without sizes", "\n".join(ARM.split("\n")[::2]), {"page": 65536, "cpus": 2}),
     ("sizes without groups", ARM.rpartition("\n")[0], {"page": 65536, "cpus": None}),
@@ -109,7 +113,32 @@ BAD = [
     ("cut", "percpu: Embedded 3 pages/cpu s127448", ":1: expected percpu: N pages/cpu s.. r.. d"),
     ("no page", "percpu: Embedded 5 pages/cpu s127832 r8192 d60584 u196608", ":1: expected as m"),
     ("page too small", "percpu: 3 4K pages/cpu s127448 r8192 d60968", ":1: expected as many pages"),
-    ("another table", UP + "\nx hash table entries: 2 (order: 0, 65536 bytes)", ":1: expected"),
+    ("another table", UP + "\nx hash table entries: 2 (order: 0, 65536 bytes)",
+     ":3: expected an order of pages of 4096 or .* as line 1 says .*got 'one of pages of 65536 b"),
+    ("table against the lines", ARM + "\n\nx hash table entries: 2 (order: 1, 8192 bytes)",
+     r":5: expected an order of pages of 65536 bytes, as line 2 says \(3 pages/cpu hold"),
+    ("tables", UP + "\nx hash table entries: 2 (order: 0, 8192 bytes)"
+     "\ny hash table entries: 2 (order: 1, 8192 bytes)",
+     r":4: expected an order of pages of 8192 .*, as line 3 says \(the order of a hash table"),
+    ("sizes that differ", ARM.replace("alloc: s127832", "alloc: s127836"),
+     "^dmesg:1: expected s127836 r8192 d60584 u196608, as line 2 says, got 's127832 r8192 d60"),
+    ("units that differ", ARM.replace("d60584 u196608 ", "d60584 u262144 ").replace("3*", "4*"),
+     ":1: expected s127832 r8192 d60584 u262144, as line 2 says, got 's127832 .* u196608'"),
+    ("paged and sizes", "percpu: 28 4K pages/cpu s85784 r8192 d20712\n"
+     "pcpu-alloc: s85784 r8192 d20712 u131072 alloc=32*4096",
+     ":1: expected as many pages as u131072 of line 2 has, got '28 of 4096 bytes'"),
+    ("nothing but zeros", "percpu: Embedded 0 pages/cpu s0 r0 d0 u0",
+     ":1: expected d.. of more than 0 bytes: every kernel has a dynamic part, got 's0 r0 d0 u0'"),
+    ("no page by page", "percpu: 0 4K pages/cpu s0 r0 d0", ":1: expected d.. of more"),
+    ("sizes of zeros", "pcpu-alloc: s0 r0 d0 u32768 alloc=1*32768", ":1: expected d.. of more"),
+    ("embedded without static", "percpu: Embedded 8 pages/cpu s0 r0 d32768 u32768",
+     ":1: expected s.. of more than 0 bytes"),
+    ("unit too small", "percpu: Embedded 49 pages/cpu s127832 r8192 d64680 u196608",
+     ":1: expected u.. of 200704 bytes at least: a unit holds s, r and d, got 's127832"),
+    ("a CPU twice", ARM.replace("[0] 1", "[0] 0"), ":3: expected CPU 0 in one unit only: line 3"),
+    ("CPU ids", X86.replace("nr_cpu_ids:6", "nr_cpu_ids:7"),
+     ":1: expected nr_cpu_ids:6, as the CPUs of line 4 say, got '7'"),
+    ("units of a group", ARM.replace("[0] 1", "[0] 1 2"), ":3: expected 1 units .* as line 2 says"),
     ("groups alone", UP.split("\n")[1], "dmesg: expected the percpu layout"),
     ("uneven", "percpu: Embedded 3 pages/cpu s127448 r8192 d60968 u196608\n"
      "pcpu-alloc: [0] 0 [0] 1 2",
@@ -127,6 +156,7 @@ def test_what_is_not_told_is_not_guessed(text: str, message: str) -> None:
 
 
 def test_what_is_open_may_be_told() -> None:
+    assert read(UP, page="16K").geometry.unit_pages == 2
     assert read(UP, page="16384").geometry.unit_pages == 2
     console = ARM.split("\n")[0]
     g = read(console, cpus="4", groups="2", spare="2").geometry
@@ -135,13 +165,20 @@ def test_what_is_open_may_be_told() -> None:
     assert read(ARM, backing="km").geometry.backing == "km"
 
 
+CONSOLE = ARM.split("\n")[0]  # no CPUs
 TOLD = [
     (UP, {"page": "65536"}, r"page=4096 or .* a unit of 32768 bytes is of whole pages, .*'65536'"),
     (ARM, {"page": "4096"}, r"expected page=65536: 3 pages/cpu hold s\+r\+d, 196608 bytes"),
     (ARM, {"cpus": "4"}, "expected cpus=2: as the boot messages say, found '4'"),
     (X86, {"spare": "0"}, "expected spare=2: as the boot messages say"),
     (UP, {"backing": "vm"}, "expected backing=km"),
-    (UP, {"page": "4K"}, "page= and a whole number"),
+    (UP, {"page": "4X"}, r"a size \(page=4X: expected a whole number, .* 64K is 65536\)"),
+    (ARM, {"page": "4K"}, "expected page=65536"),
+    (CONSOLE, {"groups": "9"}, "expected cpus=N beside groups: the log does not tell it"),
+    (CONSOLE, {"spare": "1"}, "expected cpus=N beside spare"),
+    (CONSOLE, {"cpus": "4", "groups": "9"}, r"boots with \(cpus=4, groups=9: .*in each group"),
+    (CONSOLE, {"cpus": "0"}, "at least one CPU"),
+    (CONSOLE, {"cpus": "9000"}, r"\(cpus=9000: expected at most 8192\)"),
     (UP, {"memcg": "1"}, "expected one of page, unit"),
 ]
 
@@ -150,3 +187,33 @@ TOLD = [
 def test_what_is_told_must_fit(text: str, told: dict[str, str], message: str) -> None:
     with pytest.raises(InputError, match=message):
         read(text, **told)
+
+
+READERS = [  # of --geometry, each with what it takes besides
+    ["log", "FILE"],
+    ["run", "LIST"],
+    ["conform", "trace", "FILE"],
+    ["show", "LIST"],
+    ["workload", "burst"],
+    ["review", "--source", "TREE"],
+    ["conform", "kernel", "--source", "TREE", "--operations", "LIST"],
+]
+
+
+@pytest.mark.parametrize("words", READERS, ids=" ".join)
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        ("page=4096,page=65536", "--geometry: expected page once, found 'page=4096,page=65536'"),
+        ("page=64X", "--geometry: expected a size (page=64X: expected a whole number, or one with"),
+        ("pge=65536", "--geometry: expected one of page"),
+    ],
+)
+def test_sizes_are_told_alike(words: list[str], told: str, message: str, tmp_path: Path) -> None:
+    files = {"FILE": tmp_path / "dmesg", "LIST": tmp_path / "x.ops", "TREE": tmp_path / "tree"}
+    files["FILE"].write_text(CONSOLE)
+    files["LIST"].write_text("a 1 64 8 -\n")
+    given = [str(files.get(word, word)) for word in words]
+    result = CliRunner().invoke(main, [*given, "--geometry", told])
+    assert (result.exit_code, result.output.count("\n")) == (2, 1), result.output
+    assert message in result.output

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 import shutil
 import subprocess
+import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,7 +22,7 @@ from percpu_proofs.kernel.messages import STUBS
 from percpu_proofs.kernel.model import Model
 from percpu_proofs.kernel.search.source_lines import Place, places_of
 from percpu_proofs.kernel.shrink import shrink
-from percpu_proofs.kernel.tree import FILES, read_tree
+from percpu_proofs.kernel.tree import FILES, LANDMARKS, read_tree, spoilt
 from percpu_proofs.oplist import parse_operations, text_of
 from percpu_spec.geometry import Geometry
 from percpu_spec.gfp import KERNEL, NOIO
@@ -32,10 +35,11 @@ def make_tree(top: Path, version: str = "6 12 3", source: str = "int pcpu_alloc(
     for name in FILES:
         path = top / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("")
+        path.write_text("// " + " ".join(LANDMARKS.get(name, ())) + "\n")
     major, minor, sub = version.split()
     (top / "Makefile").write_text(f"VERSION = {major}\nPATCHLEVEL = {minor}\nSUBLEVEL = {sub}\n")
-    (top / "mm/percpu.c").write_text(source)
+    marks = " ".join(LANDMARKS["mm/percpu.c"])
+    (top / "mm/percpu.c").write_text(f"{source}// {marks}\n")
     return top
 
 
@@ -66,13 +70,92 @@ def test_unusable_tree(spoil: object, said: str, tmp_path: Path) -> None:
     assert said in result.output
 
 
-def test_missing_tree_and_bad_archive(tmp_path: Path) -> None:
-    assert "a Linux source tree" in conform("--source", tmp_path / "none").output
-    archive = tmp_path / "linux-source-6.12.tar.xz"
-    archive.write_text("no archive")
+SPOIL: list[tuple[str, Callable[[list[str]], list[str]], str]] = [
+    ("empty", lambda marks: [], r": expected the kernel's {name}, found 'an empty file'$"),
+    ("blank", lambda marks: [" ", ""], r": expected the kernel's {name}, found 'an empty file'$"),
+    ("cut", lambda marks: ["/*", f"int {marks[0]}(void)"],
+     r":2: expected the kernel's {name}, whole; it ends here, without {rest}, found 'int {first}"),
+    ("another", lambda marks: ["int main(void);"],
+     r": expected the kernel's {name}: none of {first}, {rest} is in it, found 'int main"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LANDMARKS)
+@pytest.mark.parametrize(("change", "said"), [row[1:] for row in SPOIL], ids=[r[0] for r in SPOIL])
+def test_a_spoilt_file_is_named(
+    name: str, change: Callable[[list[str]], list[str]], said: str, tmp_path: Path
+) -> None:
+    """Not the stubs, whose code then lacks what it has."""
+    tree = read_tree(make_tree(tmp_path))
+    assert spoilt(tree) is None
+    first, *others = LANDMARKS[name]
+    (tmp_path / name).write_text("\n".join(change([first])))
+    wanted = said.format(name=name, first=first, rest=", ".join(others))
+    assert re.match(re.escape(str(tmp_path / name)) + wanted, str(spoilt(tree)))
+
+
+@needs_compiler
+def test_of_a_spoilt_tree_no_stub_is_advised(tmp_path: Path) -> None:
+    make_tree(tmp_path)
+    (tmp_path / "mm/percpu.c").write_text("")
+    result = conform("--source", tmp_path)
+    assert result.exit_code == 2 and result.output.count("\n") == 1
+    assert "mm/percpu.c: expected the kernel's mm/percpu.c" in result.output
+    archive = tmp_path / "any.tar.gz"
+    with tarfile.open(archive, "w:gz") as packed:  # its top has another name
+        packed.add(tmp_path / "Makefile", "linux-6.12/Makefile")
+        for name in FILES[1:]:
+            packed.add(tmp_path / name, f"linux-6.12/{name}")
+    assert f"{archive}/mm/percpu.c: expected" in conform("--source", archive).output
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"no archive", "found '.*does not look like a tar archive'"),
+        (gzip.compress(bytes(10240))[:-9], "found '.*unexpected end of file'"),
+        (None, "the folder of a .* brings one.*, found 'no such file or folder'"),
+    ],
+)
+def test_missing_tree_and_bad_archive(data: bytes | None, said: str, tmp_path: Path) -> None:
+    archive = tmp_path / "linux-source-6.12.tar"
+    if data is not None:
+        archive.write_bytes(data)
     result = conform("--source", archive)
-    assert result.exit_code == 2
-    assert "an archive of a Linux source tree" in result.output
+    assert result.exit_code == 2 and result.output.count("\n") == 1
+    assert re.match(rf"percpu-spec: {archive}: expected .*{said}$", result.output.strip())
+
+
+MISSING = {  # every path that commands take, with what they need besides
+    "run": ["run", "GONE"],
+    "show": ["show", "GONE"],
+    "log": ["log", "GONE"],
+    "log --state": ["log", "FILE", "--state", "GONE"],
+    "state": ["state", "GONE"],
+    "state --debug": ["state", "FILE", "--debug", "GONE"],
+    "explore": ["explore", "GONE"],
+    "review": ["review", "--source", "GONE"],
+    "--patch": ["review", "--source", "TREE", "--patch", "GONE"],
+    "--stub": ["conform", "kernel", "--source", "TREE", "--stub", "GONE"],
+    "--operations": ["conform", "kernel", "--source", "TREE", "--operations", "GONE"],
+    "conform record": ["conform", "record", "--source", "TREE", "GONE"],
+    "vectors": ["conform", "vectors", "GONE"],
+    "trace": ["conform", "trace", "GONE"],
+    "cost": ["workload", "cost", "--source", "GONE"],
+    "burst": ["workload", "burst", "GONE"],
+    "variant": ["run", "FILE", "--variant", "GONE.py"],
+}
+
+
+@pytest.mark.parametrize("words", MISSING.values(), ids=list(MISSING))
+def test_a_missing_path_is_named_in_one_line(words: list[str], tmp_path: Path) -> None:
+    gone, file = tmp_path / "gone", tmp_path / "x.ops"
+    file.write_text("a 1 8 8 -\n")
+    top = make_tree(tmp_path / "tree") if "TREE" in words else tmp_path
+    paths = {"FILE": file, "TREE": top, "GONE": gone, "GONE.py": f"{gone}.py"}
+    result = CliRunner().invoke(main, [str(paths.get(word, word)) for word in words])
+    assert result.exit_code == 2 and result.stderr.count("\n") == 1, result.output
+    assert str(gone) in result.stderr and "expected" in result.stderr, result.stderr
 
 
 def test_no_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

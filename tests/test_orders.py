@@ -60,11 +60,14 @@ HARD = [
     ("linux_5_12", 4, 59),
     ("linux_6_12", 4, 19),  # the work began at one of many moments
     ("linux_6_12", 2, 66),  # two moments of it, behind many others
+    ("linux_6_12", 2, 101),  # a run of the work that nothing asks for in the order found first
+    ("linux_5_12", 2, 5006),  # a moment put off, and a state kept before it comes
+    ("linux_6_12", 4, 173),  # the work passes others by: up to them, and behind them
 ]
 
 
 @pytest.mark.parametrize(
-    ("variant", "cpus", "seed"), deep_unless(lambda _, cpus, seed: seed in (11, 20, 59, 19), HARD)
+    ("variant", "cpus", "seed"), deep_unless(lambda *of: of[2] in (11, 20, 59, 19, 101), HARD)
 )
 def test_orders_that_take_two_thoughts(variant: str, cpus: int, seed: int, tmp_path: Path) -> None:
     report = replayed(tmp_path, drawn(seed, cpus, variant, LATER_PROBES), cpus, variant)

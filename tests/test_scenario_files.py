@@ -73,14 +73,14 @@ def test_those_of_the_package_are_listed_and_are_files() -> None:
 
 WRONG = [
     # text, what stands there instead, the line, what is said
-    ("shows ", "show ", 2, "one of shows, found 'show"),
+    ("shows ", "show ", 2, "one of shows (the nearest of 9), found 'show"),
     ("works   1", "works   two", 4, "a number, nine decimal digits at most, found 'two'"),
     ("works   1", "works", 4, "works and its value"),
     ("works   1", "shows again", 4, "shows once"),
     ("cpus=2", "cpus=two", 3, "a geometry that a kernel boots with"),
     ("unit=32768", "unit=100", 3, "a geometry that a kernel boots with"),
     ("works   1", "waiting perhaps", 4, "yes or no, found 'perhaps'"),
-    ("setup", "set-up", 6, "one of setup, found 'set-up'"),
+    ("setup", "set-up", 6, "one of setup (the nearest of 9), found 'set-up'"),
     ("setup", "setup now", 6, "setup alone"),
     ("setup\n", "", 6, "a section before what is indented"),
     ("  f 8..19", "  g 8", 8, "an operation, one of a f b"),

@@ -95,10 +95,10 @@ def test_where_it_is_refused_the_clause_is_asked() -> None:
 @pytest.mark.parametrize(
     ("lines", "said"),
     [
-        (["a 1 64 4 -", "d 1"], "handle 1 has not been freed"),
+        (["a 1 64 4 -", "d 1"], "d HANDLE of a handle that was freed (f) and not allocated"),
         (["d 1"], "handle 1 has not been freed"),
         (["a 1 64 4 -", "f 1", "a 1 64 4 -", "d 1"], "handle 1 has not been freed"),
-        (["w 1 4"], "handle 1 holds nothing"),
+        (["w 1 4"], "w HANDLE OFFSET of a handle that was allocated, the off"),
         (["a 1 64 4 -", "w 1 64"], "the area of handle 1 has 64 bytes"),
         (["s 5000"], "pointer 5000 is none of a static variable (below 4096)"),
         (["a 1 64 4 -", "w 1 3"], "an offset of at least 4"),

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
-from typing import Any
+import importlib.metadata
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from typing import Any, Final
 
 import click
 
@@ -21,28 +24,77 @@ from percpu_proofs.commands.review import review
 from percpu_proofs.commands.run import run
 from percpu_proofs.commands.show import show
 from percpu_proofs.commands.state import state
+from percpu_proofs.commands.streams import any_streams
+from percpu_proofs.commands.usage import usage_line
 from percpu_proofs.commands.workload import workload
+from percpu_proofs.inputs import unusable
 from percpu_proofs.interruption import interruptible
 from percpu_proofs.variant_errors import BAD_INPUT, guard
 
+NAME: Final = "percpu-spec"
+
 
 class _Cli(click.Group):
-    """Turns bad input into one message and exit 2, Ctrl-C or SIGTERM into exit 130."""
+    """Turns bad input, of the command line too, and streams or files that cannot be used into one
+    message and exit 2, Ctrl-C or SIGTERM into exit 130.
+    """
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run a command line and exit, or return what it returns where it does not stand alone."""
+        if not standalone_mode:
+            return super().main(args, NAME, complete_var, standalone_mode, **extra)
+        sys.exit(self._exit_code(args, complete_var, **extra))
+
+    def _exit_code(
+        self, args: Sequence[str] | None, complete_var: str | None, **extra: Any
+    ) -> int:
+        """Run a command line; return the exit code, and tell what was wrong with it."""
         try:
-            with interruptible():
-                return super().invoke(ctx)
+            with interruptible(), any_streams():
+                code = super().main(args, NAME, complete_var, standalone_mode=False, **extra)
+            return code if isinstance(code, int) else output.AS_EXPECTED
+        except click.exceptions.NoArgsIsHelpError as error:
+            _say(error.format_message(), prefix="")
+        except click.ClickException as error:
+            _say(usage_line(error))
         except BAD_INPUT as error:
-            click.echo(f"percpu-spec: {error}", err=True)
-            ctx.exit(output.BAD_INPUT)
-        except KeyboardInterrupt:
-            click.echo("percpu-spec: interrupted", err=True)
-            ctx.exit(output.INTERRUPTED)
+            _say(str(error))
+        except (KeyboardInterrupt, click.Abort):
+            _say("interrupted")
+            return output.INTERRUPTED
+        except OSError as error:
+            _say(str(unusable(error.filename or "the system", error)))
+        return output.BAD_INPUT
 
 
-@click.group(cls=_Cli, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="percpu-spec")
+def _say(text: str, *, prefix: str = f"{NAME}: ") -> None:
+    with suppress(OSError):  # nobody is left to tell
+        click.echo(prefix + text, err=True)
+
+
+def _version(context: click.Context, option: click.Parameter, asked: bool) -> None:
+    """Print the version, of a source tree that it is one, and end."""
+    if asked:
+        try:
+            version = importlib.metadata.version(NAME)
+        except importlib.metadata.PackageNotFoundError:
+            version = "not installed, run from its sources"
+        click.echo(f"{NAME}, version {version}")
+        context.exit()
+
+
+@click.group(name=NAME, cls=_Cli, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version,
+    help="Show the version and exit.",
+)
 def main() -> None:
     """An executable formal specification of the Linux percpu allocator.
 

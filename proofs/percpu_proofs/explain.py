@@ -11,7 +11,7 @@ from typing import Any, get_type_hints
 from percpu_contracts.contract import Mark, marked_names, marks_of, sentence
 from percpu_contracts.registry import When, predicates, state_clauses
 from percpu_proofs.data import folder
-from percpu_proofs.inputs import InputError
+from percpu_proofs.inputs import InputError, the_nearest
 from percpu_proofs.logs.advice import Machine
 from percpu_proofs.logs.advice import explain as meaning
 from percpu_proofs.logs.failures import Failure, read_failures
@@ -59,7 +59,7 @@ def explain(word: str) -> Explanation:
         or get_close_matches(word.upper(), known, 5)
         or get_close_matches(word.upper(), findings(), 9, 0.5)  # of two letters one is half
     )
-    expected = f"one of {', '.join(dict.fromkeys(near))}" if near else (
+    expected = f"one of {', '.join(dict.fromkeys(near))}{the_nearest(near, known)}" if near else (
         "a clause (HINT-5), a finding (L1), a function (isolate_chunk, pcpu_isolate_chunk), an "
         "event (CreateChunk), a gap, or a release (6.14, linux_6_13, linux-mm)"
     )  # fmt: skip

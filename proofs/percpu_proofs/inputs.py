@@ -6,7 +6,8 @@ import codecs
 import json
 import re
 import zlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -45,15 +46,35 @@ class InputError(ValueError):
         return InputError, self._given  # what comes back from another process
 
 
+def unusable(where: object, error: OSError) -> InputError:
+    """Return what is told of a file that cannot be used as wanted, and why."""
+    return InputError(where, None, f"a file or folder that can be used ({error.strerror or error})")
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Raise InputError in the block where what it writes to a file, or a folder, cannot be."""
+    try:
+        yield
+    except OSError as error:
+        expected = f"a place that can be written ({error.strerror or error})"
+        raise InputError(path, None, expected) from None
+
+
 def one_of(word: str, known: Iterable[str]) -> str:
     """Return what was expected in a word's place: those known that are near it, or all of them.
 
-    >>> one_of("sttup", ("setup", "actors"))
-    'one of setup'
+    >>> one_of("sttup", ("setup", "actors")), one_of("x", ("setup", "actors"))
+    ('one of setup (the nearest of 2)', 'one of setup, actors')
     """
     names = list(known)
     near = get_close_matches(word, names) or get_close_matches(word.upper(), names)
-    return f"one of {', '.join(near or names)}"
+    return f"one of {', '.join(near or names)}{the_nearest(near, names)}"
+
+
+def the_nearest(near: Collection[str], known: Collection[str]) -> str:
+    """Return what is said behind names that are not all there are; nothing if they are all."""
+    return f" (the nearest of {len(known)})" if 0 < len(near) < len(known) else ""
 
 
 def read_text(path: Path) -> str:

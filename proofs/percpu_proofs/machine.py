@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from percpu_proofs.inputs import InputError
-from percpu_proofs.oplist import WRONG, Operation, OperationList
+from percpu_proofs.oplist import RULES, WRONG, Operation, OperationList
 from percpu_proofs.wrong_free import HandleError as HandleError  # who applies operations meets it
 from percpu_proofs.wrong_free import Place, aim, place_of
 from percpu_reference.chunk import Area
@@ -172,7 +172,7 @@ def handle_problem(
     """Return the error for operation `index`, which names a handle wrongly, and say how."""
     kind, handle = listed.operations[index][:2]
     if kind in WRONG:
-        return listed.problem(index, f"a free of the kind that '{kind}' is ({error})")
+        return listed.problem(index, RULES[kind], str(error))
     for earlier in range(index - 1, -1, -1):
         if listed.operations[earlier][1] == handle and listed.operations[earlier][0] in "af":
             break

@@ -64,6 +64,12 @@ SHAPES = {
     "w": "w HANDLE OFFSET",
     "s": "s OFFSET",
 }
+RULES = {
+    "d": "d HANDLE of a handle that was freed (f) and not allocated into since",
+    "w": "w HANDLE OFFSET of a handle that was allocated, the offset below its area's size",
+    "s": "s OFFSET of a static variable, or at or above a unit's size",
+}
+"""What operations that free wrongly may name."""
 _WORDS = {kind: 2 if kind == "U" else len(shape.split()) for kind, shape in SHAPES.items()}
 _CONTEXT = {"A": gfp.ATOMIC, "N": gfp.NOWAIT, "O": gfp.NOIO, "S": gfp.NOFS}
 _MODIFIER = {

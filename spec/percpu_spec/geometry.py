@@ -26,11 +26,33 @@ LEAST_UNIT = 32768
 PAGE_SIZES = tuple(4096 << shift for shift in range(7))
 """Bytes of the pages that kernels are built with: 4 KiB, and 256 KiB at most (hexagon, 44x)."""
 
+PAGES_ARE = f"one of {', '.join(map(str, PAGE_SIZES))}, which kernels are built with"
 _DIGITS = 20  # of the longest number that fits a kernel's size_t
+_IN_BYTES = ("page", "unit", "static", "reserved", "dyn")
+_SUFFIXES = {"K": 1 << 10, "M": 1 << 20}
 
 
 class GeometryError(ValueError):
     """A geometry that the kernel would refuse (or that means nothing)."""
+
+
+def number_of(name: str, text: str) -> int:
+    """Return the number of a size; one in bytes may have K or M behind it, as the kernel's have.
+
+    >>> number_of("page", "64K"), number_of("cpus", "4")
+    (65536, 4)
+
+    Raises GeometryError for what is no number.
+    """
+    units = _SUFFIXES if name in _IN_BYTES else {}
+    digits, suffix = (text[:-1], text[-1:].upper()) if text[-1:].upper() in units else (text, "")
+    if len(digits) > _DIGITS:
+        raise GeometryError(f"{name}: expected a number of at most {_DIGITS} digits")
+    try:
+        return int(digits, 10) * units.get(suffix, 1)
+    except ValueError:
+        more = ", or one with K or M behind it: 64K is 65536" if units else ""
+        raise GeometryError(f"{name}={text}: expected a whole number{more}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +138,7 @@ class Geometry:
         whole pages.
         """
         if self.page not in PAGE_SIZES:
-            known = ", ".join(map(str, PAGE_SIZES))
-            raise GeometryError(f"page={self.page}: expected one of {known}")
+            raise GeometryError(f"page={self.page}: expected {PAGES_ARE}")
         if self.granule != 4:
             raise GeometryError(f"granule={self.granule}: expected 4")
         if self.unit < self.largest:
@@ -187,11 +208,6 @@ class Geometry:
             if name == "backing":
                 done[name] = value
                 continue
-            if isinstance(value, str) and len(value) > _DIGITS:
-                raise GeometryError(f"{given}: expected a number of at most {_DIGITS} digits")
-            try:
-                number = int(str(value), 10) if not isinstance(value, (int, bool)) else int(value)
-            except ValueError:
-                raise GeometryError(f"{given}={value}: expected a whole number") from None
+            number = int(value) if isinstance(value, int) else number_of(given, str(value))
             done[name] = bool(number) if name in ("memcg", "async_enabled") else number
         return replace(self, **done)

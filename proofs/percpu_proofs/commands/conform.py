@@ -13,6 +13,7 @@ from rich.text import Text
 from percpu_proofs import data
 from percpu_proofs.commands import output, traces
 from percpu_proofs.commands.kernel import kernel, record
+from percpu_proofs.commands.source import geometry_option
 from percpu_proofs.conformance.holders import of_memleak
 from percpu_proofs.conformance.report import TraceReport
 from percpu_proofs.conformance.vectors import VectorReport, conform_vectors
@@ -78,9 +79,7 @@ def _show(out: Console, report: VectorReport, interrupted: bool) -> None:
     "--variant", callback=output.named_variant,
     help="The algorithm to compare.  [default: that of the recorded kernel]",
 )
-@click.option(
-    "--geometry",
-    metavar="NAME=VALUE,...",
+@geometry_option(
     help="What the boot messages leave open: page, cpus, groups, spare (units without CPU).",
 )
 @click.option(

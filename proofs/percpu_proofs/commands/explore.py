@@ -35,6 +35,7 @@ from percpu_spec.catalogue import REFINE, title
 _MODES = ("matching", "commuting", "dpor", "all")
 _BRUTE = 1_000_000  # steps of each mode, for a cross-check
 _DRAWN = 10_000  # schedules, where only --pct is given
+_DEEPEST = 1000  # more constraints than schedules have steps hit nothing more
 
 
 @click.command()
@@ -62,7 +63,10 @@ _DRAWN = 10_000  # schedules, where only --pct is given
 )
 @click.option("--max-steps", type=click.IntRange(min=1), help="Stop after so many steps.")
 @click.option("--random", "schedules", type=click.IntRange(min=1), help="Draw so many schedules.")
-@click.option("--pct", "depth", type=click.IntRange(min=1), help="Draw them by PCT of this depth.")
+@click.option(
+    "--pct", "depth", type=click.IntRange(1, _DEEPEST),
+    help=f"Draw them by PCT of this depth; {_DRAWN:,} unless --random says how many.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="For drawing schedules.")
 @click.option(
     "--jobs",
@@ -104,7 +108,8 @@ def explore(
         return
     chosen = _chosen(scenario)
     if tree is not None:
-        if mode != "matching" or crossed or max_steps or schedules or depth or jobs or dask:
+        shared = dask or (jobs or 1) > 1
+        if mode != "matching" or crossed or max_steps or schedules or depth or shared:
             raise InputError("--source", None, "SCENARIO alone beside it: states are matched")
         explore_tree(chosen, tree, as_json)
         return
@@ -118,10 +123,13 @@ def explore(
     if crossed:
         _cross(start, max_steps, as_json)
         return
-    if not (mode == "all" or drawing) and (jobs or dask):
+    if not (mode == "all" or drawing) and (dask or (jobs or 1) > 1):
         raise InputError(
-            "--jobs, --dask", None, "--mode all, --random or --pct: others have no parts"
-        )
+            "--dask" if dask else "--jobs", None,
+            "--mode all, --random N or --pct DEPTH beside it: only their schedules can be shared; "
+            f"--mode {mode} runs in one process",
+            None if dask else str(jobs),
+        )  # fmt: skip
     with output.progress_bar("explore") as bar:
         parts = Spread(jobs or default_jobs(), dask, bar)
         if drawing:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +17,7 @@ from percpu_proofs.commands.source import (
     SIZES,
     Kind,
     expand,
+    geometry_option,
     kind_of,
     page_asked_for,
     read_source,
@@ -23,7 +25,7 @@ from percpu_proofs.commands.source import (
 from percpu_proofs.commands.tree_options import ChosenTree, needed_tree
 from percpu_proofs.conformance.vector_file import SUFFIX, read_vector
 from percpu_proofs.explore.token import read_token
-from percpu_proofs.inputs import InputError, read_text
+from percpu_proofs.inputs import InputError, read_text, writing
 from percpu_proofs.kernel import found as differences
 from percpu_proofs.kernel.differential import (
     CASES,
@@ -44,9 +46,7 @@ from percpu_proofs.kernel.workshop import Workshop, workshop
 from percpu_proofs.machine import HandleError, Machine
 from percpu_reference import build
 
-_geometry = click.option(
-    "--geometry",
-    metavar="NAME=VALUE,...",
+_geometry = geometry_option(
     help=f"Sizes for operation lists: {', '.join(SIZES)}. Drawn cases take page=N alone.",
 )
 
@@ -69,7 +69,11 @@ _geometry = click.option(
 )
 @_geometry
 @click.option("--token", "tokens", multiple=True, help="Replay a schedule found by the explorer.")
-@click.option("--count", type=click.IntRange(min=1), help="Operations to draw.  [default: 100000]")
+@click.option(
+    "--count", type=click.IntRange(min=1),
+    help="Operations to draw, at least: the last case is ended. One has about "
+    f"{OPERATIONS}, or as many as these if they are fewer.  [default: 100000]",
+)
 @click.option("--time", "seconds", type=click.FloatRange(min=0.1), help="Draw for so many seconds.")
 @click.option("--seed", default=1, show_default=True, help="Where the draws begin.")
 @click.option("--jobs", type=click.IntRange(min=1), help="Processes.  [default: one for each CPU]")
@@ -88,10 +92,9 @@ _geometry = click.option(
 )
 @click.option(
     "--save",
-    type=click.Path(path_type=Path),
-    default=Path(f"difference{SUFFIX}"),
-    show_default=True,
-    help="Where a difference is written, as a vector.",
+    type=output.NewFile(overwrites=False),
+    help="Where a difference is written, as a vector: no file that is there.  [default: "
+    f"difference{SUFFIX} in a new temporary folder, which is told]",
 )
 @output.json_option
 def kernel(
@@ -107,13 +110,14 @@ def kernel(
     jobs: int | None,
     backing: Literal["vm", "km", "both"],
     clauses: bool,
-    save: Path,
+    save: Path | None,
     as_json: bool,
 ) -> None:
     """Compile a Linux tree's own mm/percpu.c and compare the model with it, field by field.
 
     Needs a C compiler. The tree is only read. Draws cases unless operations or tokens are given.
     """
+    files = _there(files)
     with workshop(
         tree.source, patches=tree.patches, stub=tree.stub, variant=variant, fixes=fixes
     ) as shop:
@@ -136,7 +140,7 @@ def kernel(
         except KeyboardInterrupt:
             run.tally.interrupted = True
         if run.tally.found is not None:
-            run.saved = differences.save(run.tally.found, shop.model, save)
+            run.saved = differences.save(run.tally.found, shop.model, save or _own_file())
         if as_json:
             output.print_json(run.as_json())
         else:
@@ -145,6 +149,19 @@ def kernel(
         raise SystemExit(output.DIFFERS)
     if run.tally.interrupted:
         raise SystemExit(output.INTERRUPTED)
+
+
+def _there(paths: tuple[Path, ...]) -> tuple[Path, ...]:
+    """Return the files that paths name. Raises InputError for one that cannot be read."""
+    found = tuple(expand(paths))
+    for path in found:
+        kind_of(path)
+    return found
+
+
+def _own_file() -> Path:
+    """Return a file for a difference in a folder of its own, which stays."""
+    return Path(tempfile.mkdtemp(prefix="percpu-spec-")) / f"difference{SUFFIX}"
 
 
 def _cpus() -> int:
@@ -178,7 +195,10 @@ def _tasks(
     operations: int | None,
 ) -> Iterator[Task]:
     """Yield tasks without end: every fourth, the first too, draws schedules; only vm has some."""
-    cases = CASES if operations is None else min(CASES, -(-operations // (2 * OPERATIONS)))
+    cases, of_case = CASES, OPERATIONS
+    if operations is not None:
+        cases = min(CASES, -(-operations // (2 * OPERATIONS)))
+        of_case = min(OPERATIONS, operations)
     for turn in itertools.count():
         number = turn // 4 * 4 + (turn + 3) % 4
         start = seed * 1_000_003 + number
@@ -187,13 +207,13 @@ def _tasks(
             yield Task(shop.library(forms[0]), shop.model, start, clauses, schedules=schedules)
         else:
             library = shop.library(forms[number % len(forms)])
-            yield Task(library, shop.model, start, clauses, cases)
+            yield Task(library, shop.model, start, clauses, cases, of_case)
 
 
 def _run_files(
     shop: Workshop, files: tuple[Path, ...], geometry: str | None, clauses: bool, tally: Tally
 ) -> None:
-    for path in expand(files):
+    for path in files:
         read = read_source(path, geometry)
         if read.kind is Kind.TRACE:
             raise InputError(path, None, "an operation list or a vector")
@@ -230,13 +250,11 @@ def record(
     PATHS are operation lists, vectors (recorded anew), or folders of vectors.
     """
     entries: list[dict[str, Any]] = []
+    files = _there(paths)
     with workshop(tree.source, patches=tree.patches, stub=tree.stub) as shop:
-        try:
+        with writing(out):
             out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(out, None, f"a folder ({error.strerror})") from None
         with output.progress_bar("vectors") as bar:
-            files = expand(paths)
             for number, path in enumerate(files, 1):
                 recording = _recording(path, geometry)
                 library = shop.library(Form.of(recording.geometry))

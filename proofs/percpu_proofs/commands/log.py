@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from percpu_proofs.commands import output
-from percpu_proofs.commands.source import sizes
+from percpu_proofs.commands.source import geometry_option, sizes
 from percpu_proofs.logs.advice import Explanation, Machine
 from percpu_proofs.logs.failures import Failure
 from percpu_proofs.logs.reading import LogReport, read_log
@@ -26,9 +26,7 @@ _LINES_SHOWN = 8  # at which failures alike stand
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option(
-    "--geometry",
-    metavar="NAME=VALUE,...",
+@geometry_option(
     help="What the messages leave open: page, cpus, groups, spare (units without CPU), backing.",
 )
 @click.option(

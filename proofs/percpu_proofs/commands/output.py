@@ -16,7 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-from percpu_proofs.inputs import InputError
+from percpu_proofs.inputs import writing
 from percpu_reference.variants import UnknownVariantError, variant_name
 
 AS_EXPECTED = 0
@@ -85,10 +85,14 @@ def print_line(value: object) -> None:
 
 
 class NewFile(click.Path):
-    """A file to be written at the end of long work: its folder must be there at the beginning."""
+    """A file to be written at the end of long work: its folder must be there at the beginning.
 
-    def __init__(self) -> None:
+    overwrites: whether it may be there already.
+    """
+
+    def __init__(self, *, overwrites: bool = True) -> None:
         super().__init__(path_type=Path, dir_okay=False, writable=True)
+        self.overwrites = overwrites
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -97,15 +101,15 @@ class NewFile(click.Path):
         path: Any = super().convert(value, param, ctx)
         if not Path(path).parent.is_dir():
             self.fail(f"no such folder: {Path(path).parent}", param, ctx)
+        if not self.overwrites and Path(path).exists():
+            self.fail(f"expected a file that is not there yet, found {str(path)!r}", param, ctx)
         return path
 
 
 def write_file(path: Path, text: str) -> None:
     """Write a text file. Raises InputError where that is not possible."""
-    try:
+    with writing(path):
         path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise InputError(path, None, f"a file that can be written ({error.strerror})") from None
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:

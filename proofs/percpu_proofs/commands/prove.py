@@ -98,7 +98,7 @@ def prove(
     missing = [] if names else without_claim(wanted)
     complete = not names and not interrupted
     if summary is not None:
-        summary.write_text(json.dumps(ledger.summary(entries), indent=1) + "\n", "utf-8")
+        output.write_file(summary, json.dumps(ledger.summary(entries), indent=1) + "\n")
     changed = ledger.differences(entries, complete=complete) if summary is None else []
     if as_json:
         found = [asdict(entry) | {"as_expected": entry.as_expected} for entry in entries]

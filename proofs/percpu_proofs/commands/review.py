@@ -13,6 +13,7 @@ from rich.text import Text
 
 from percpu_proofs.commands import output
 from percpu_proofs.commands.review_tree import review_trees, searches_for
+from percpu_proofs.commands.source import geometry_option
 from percpu_proofs.commands.tree_options import ChosenTree, tree_options
 from percpu_proofs.inputs import InputError
 from percpu_proofs.review.jobs import Outcome, enter_small, jobs_for, run, shrinking
@@ -42,8 +43,8 @@ BROKEN n  a run broke it; n operations in the shortest counterexample that was f
 )
 @tree_options
 @click.option("--search", "searches", multiple=True, help="With --source: only this search.")
-@click.option(
-    "--geometry", metavar="page=N", help="With --source: pages of so many bytes.  [default: 4096]"
+@geometry_option(
+    metavar="page=N", help="With --source: pages of so many bytes.  [default: 4096]"
 )
 @click.option("--clause", metavar="ID", help="With --source: show no other clause.")
 @click.option("--quick", is_flag=True, help="With --source: search lists one operation shorter.")

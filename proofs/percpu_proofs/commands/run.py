@@ -13,7 +13,15 @@ from rich.text import Text
 from percpu_contracts.contract import Level
 from percpu_proofs import data
 from percpu_proofs.commands import output, traces
-from percpu_proofs.commands.source import SIZES, Kind, Source, expand, kind_of, read_source
+from percpu_proofs.commands.source import (
+    SIZES,
+    Kind,
+    Source,
+    expand,
+    geometry_option,
+    kind_of,
+    read_source,
+)
 from percpu_proofs.commands.verdicts import show_verdicts
 from percpu_proofs.conformance.report import TraceReport
 from percpu_proofs.inputs import InputError
@@ -43,9 +51,7 @@ _FAILED = ("size", "align", "flags", "failed", "of", "reason")
     show_default=True,
     help="What is checked: nothing, constant work an operation, everything.",
 )
-@click.option(
-    "--geometry",
-    metavar="NAME=VALUE,...",
+@geometry_option(
     help=f"Sizes in bytes, counts, switches (0 or 1) and backing (vm or km): {', '.join(SIZES)}. "
     "For an operation list those of the benchmark lists unless given; a trace brings its own, but "
     "for what its boot messages leave open.",

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from percpu_proofs.commands import output
-from percpu_proofs.commands.source import Kind, kind_of, read_source
+from percpu_proofs.commands.source import Kind, geometry_option, kind_of, read_source
 from percpu_proofs.conformance.state import Recorder, counter_record
 from percpu_proofs.inputs import InputError
 from percpu_proofs.runs import state_after
@@ -25,13 +25,13 @@ from percpu_reference.variants import Allocator
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--at", type=click.IntRange(min=0), help="Stop after so many operations.")
 @click.option("--chunk", "name", help="The chunk to draw: 0 the first, -1 the reserved one.")
-@click.option("--svg", type=click.Path(path_type=Path), help="Write the chunk's map there as SVG.")
+@click.option("--svg", type=output.NewFile(), help="Write the chunk's map there as SVG.")
 @click.option("--stats", is_flag=True, help="Print the kernel's percpu_stats instead.")
 @click.option(
     "--variant", callback=output.named_variant,
     help=f"The algorithm to run.  [default: {DEFAULT}; for a vector that of the recorded kernel]",
 )
-@click.option("--geometry", metavar="NAME=VALUE,...", help="Sizes, as for run.")
+@geometry_option(help="Sizes, as for run.")
 @output.json_option
 def show(
     file: Path,

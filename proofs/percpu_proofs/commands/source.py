@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import Any, TypeVar
+
+import click
 
 from percpu_proofs.conformance.vector_file import SUFFIX, find_vectors, read_vector
 from percpu_proofs.conformance.vectors import NOT_VOUCHED
@@ -14,7 +17,7 @@ from percpu_proofs.oplist import SHAPES, OperationList, parse_operations
 from percpu_proofs.traces.dialects import looks_like_text
 from percpu_proofs.traces.reader import is_run
 from percpu_reference.variants import DEFAULT, MERGED
-from percpu_spec.geometry import PAGE_SIZES, Geometry, GeometryError
+from percpu_spec.geometry import PAGE_SIZES, PAGES_ARE, Geometry, GeometryError, number_of
 
 SIZES = (
     "page", "unit", "static", "reserved", "dyn", "cpus", "groups", "spare", "memcg", "async",
@@ -22,6 +25,7 @@ SIZES = (
 )  # fmt: skip
 """What the command line may change; the rest are constants of the kernel that the model is of."""
 
+FC = TypeVar("FC", bound=Callable[..., Any])
 _SWITCHES = ("memcg", "async")
 
 
@@ -133,8 +137,7 @@ def _whole_pages(given: dict[str, str], geometry: Geometry) -> dict[str, str]:
     if "page" not in given:
         return given
     if given["page"] not in map(str, PAGE_SIZES):
-        known = ", ".join(map(str, PAGE_SIZES))
-        raise GeometryError(f"page={given['page']}: expected one of {known}")
+        raise GeometryError(f"page={given['page']}: expected {PAGES_ARE}")
     if "dyn" in given or int(given["page"]) == geometry.page:
         return given
     static, reserved = (
@@ -152,6 +155,18 @@ def page_asked_for(changes: str | None) -> int:
     return asked_for(changes, Geometry(unit=PAGE_SIZES[-1])).page
 
 
+def geometry_option(help: str, metavar: str = "NAME=VALUE,...") -> Callable[[FC], FC]:
+    """Return the option --geometry, whose text names sizes there are. Raises InputError."""
+
+    def checked(
+        context: click.Context, option: click.Parameter, given: str | None
+    ) -> str | None:
+        sizes(given)
+        return given
+
+    return click.option("--geometry", metavar=metavar, help=help, callback=checked)
+
+
 def sizes(text: str | None) -> dict[str, str]:
     """Return the sizes of the command line by name. Raises InputError."""
     found: dict[str, str] = {}
@@ -163,5 +178,14 @@ def sizes(text: str | None) -> dict[str, str]:
             raise InputError("--geometry", None, f"one of {', '.join(SIZES)}", name)
         if name in _SWITCHES and value not in ("0", "1"):
             raise InputError("--geometry", None, f"{name}=0 or {name}=1", part)
-        found[name] = value
+        if name in found:
+            raise InputError("--geometry", None, f"{name} once", text)
+        found[name] = value if name == "backing" else str(_number(name, value))
     return found
+
+
+def _number(name: str, text: str) -> int:
+    try:
+        return number_of(name, text)
+    except GeometryError as error:
+        raise InputError("--geometry", None, f"a size ({error})") from None

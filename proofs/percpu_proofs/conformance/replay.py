@@ -29,6 +29,7 @@ class Replay(CallReplay):
         super().__init__(model, plan, index, order)
         self.low: set[int] = set()  # those of them that may have found the float low since
         self.freeing: Place | None = None  # an area that is free already, to be printed
+        self.put_off = -1  # the event before which moments wait that were to lie before another
         self.on_mark: Callable[[int, str], None] = lambda index, text: None
         self.by_base: dict[int, Chunk] = {}
         self._handlers: dict[type[ev.Event], Callable[[Any], None]] = {
@@ -54,6 +55,7 @@ class Replay(CallReplay):
         """Whether nothing is in progress: the state can be copied."""
         begun = not self.work.done and self.work.steps is not None
         waits = begun or bool(self.calls) or self.freeing is not None
+        waits |= self.put_off == self.index  # which no order says
         return not waits and not self.watched.relocations
 
     def step(self) -> None:
@@ -109,6 +111,7 @@ class Replay(CallReplay):
         due = self.due.pop(index)
         if self.probed and self.watched.relocations:
             self.due.setdefault(index + 1, []).extend(due)
+            self.put_off = index + 1
             return
         for moment in due:
             if moment.kind == "work":

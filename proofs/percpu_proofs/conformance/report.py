@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from percpu_contracts.contract import Level
+from percpu_proofs.conformance.failed_events import FailedEvents
 from percpu_proofs.conformance.holders import WhoReport
 from percpu_proofs.runs import ClauseVerdict, Sample
 
@@ -124,6 +125,7 @@ class TraceReport:
     placed: int = 0
     failures: int = 0
     failures_matched: int = 0
+    failed: FailedEvents = field(default_factory=FailedEvents)
     start_hints: int = 0
     start_hints_matched: int = 0
     frees: int = 0

@@ -148,6 +148,7 @@ class Plan:
     creators: dict[int, Request | None] = field(default_factory=dict)  # by event; None: the work
     withdrawn: set[int] = field(default_factory=set)  # events `farea` of failed populations
     before: list[int] = field(default_factory=list)  # the event before on the same CPU or task
+    unasked: set[int] = field(default_factory=set)  # entries of the work that no order asks for
 
     @property
     def requests(self) -> list[Request]:

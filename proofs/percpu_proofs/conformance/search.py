@@ -20,7 +20,7 @@ from percpu_proofs.conformance.moves import NO_BOUND, WIDTH, Move, cost_of, move
 from percpu_proofs.conformance.replay import Replay
 from percpu_proofs.conformance.requests import Plan
 from percpu_proofs.conformance.timing import Choice, Contradiction, Moment, Order
-from percpu_proofs.conformance.work import Asking
+from percpu_proofs.conformance.work import UNASKED, Asking
 from percpu_reference.variants import Allocator
 
 SPACING = 1000  # events between kept states
@@ -31,6 +31,7 @@ QUEUE = 3000  # orders that wait to be tried; the budget is not enough for more
 START = 100  # and what it counts for to begin an attempt
 CLOSE = (512, 128, 32, 8)  # events before a contradiction at which states are kept for it
 EASY = 8  # attempts before such states are made
+TWICE = 24  # what it costs, in places, to move the same operation's steps once more
 
 
 @dataclass(slots=True)
@@ -107,7 +108,10 @@ class Search:
                 self._note(replay)
                 other = self.resolve(replay, contradiction)
                 if other is None:
-                    return contradiction
+                    if contradiction.kind != UNASKED:
+                        return contradiction
+                    self.plan.unasked.add(contradiction.index)  # the report tells of it
+                    other = self.resume(self.kept[-1], self.order)
                 replay = other
 
     def _note(self, replay: Replay) -> None:
@@ -198,12 +202,17 @@ class Search:
             except Contradiction as again:
                 spent += other.index - state.index + START
                 self.attempts.append(Attempt(moves, again))
-                cost += cost_of(again, found)
                 moved = {move.moment for move in moves}
                 width = WIDTH >> 2 * len(moves)
+                own = {moment[:2] for moment in moved}
                 for rank, more in moves_for(self.taken, other, again, width, most - cost):
-                    if moved.isdisjoint(move.moment for move in more):
-                        heappush(queue, (cost + rank, serial, (*moves, *more)))
+                    if not moved.isdisjoint(move.moment for move in more):
+                        continue
+                    # an operation that passes others by takes two: up to them, and behind them
+                    same = len(own) == 1 and own == {move.moment[:2] for move in more}
+                    total = cost + rank + (TWICE if same else cost_of(again, found))
+                    if total < most:
+                        heappush(queue, (total, serial, (*moves, *more)))
                         serial += 1
                 if len(queue) > 2 * QUEUE:
                     queue = nsmallest(QUEUE, queue)

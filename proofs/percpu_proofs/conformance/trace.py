@@ -11,6 +11,7 @@ from types import UnionType
 from percpu_contracts.contract import Level
 from percpu_contracts.monitor import ClauseViolation
 from percpu_proofs.conformance.actors import Call
+from percpu_proofs.conformance.failed_events import failed_events
 from percpu_proofs.conformance.given import check_given, check_vouched
 from percpu_proofs.conformance.holders import Holders
 from percpu_proofs.conformance.partly import Partly
@@ -136,6 +137,7 @@ class _Comparison:
         """Return what the comparison finds."""
         out, trace = self.out, self.run.trace
         out.allocations = _count(trace, Alloc)
+        out.failed = failed_events(trace)
         same_kind = of_release(out.kernel) if self.run.boot or self.run.states else None
         types = variant_class(same_kind).chunk_types if same_kind else 0
         if self.run.sizes is not None and types != self.variant.chunk_types:

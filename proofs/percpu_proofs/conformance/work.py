@@ -18,6 +18,9 @@ from percpu_proofs.traces import events as ev
 from percpu_reference.gaps import Kind
 from percpu_reference.variants import Allocator
 
+UNASKED = "a request for work"
+"""The kind of a contradiction that is passed over where no other order is found."""
+
 
 class Asking(NamedTuple):
     """A request for balance work: made before one of events [since, until)."""
@@ -108,7 +111,10 @@ class WorkReplay(Stage):
         """Take the entry of the balance work, which then waits for the mutex."""
         if not self.work.done:
             self.wrong("balance work", f"entered twice: {shown(self.work.gap)}")
-        self.on_entered(self.index, self._answer())
+        asked = self._answer()
+        if not asked and self.index not in self.plan.unasked:
+            self.wrong(UNASKED, "the work enters, and nothing has asked for it")
+        self.on_entered(self.index, asked)
         self.model.work_pending = False
         now = self.index + 1
         self.work = Work("work", self.index, since=now, changes=self.changes, entered=True)

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import Final
 
-from percpu_proofs.inputs import InputError
+from percpu_proofs.inputs import InputError, read_text
 from percpu_proofs.kernel.library import USUAL, Form, Library
 from percpu_proofs.kernel.messages import STUBS, Warned, compile_error, warnings_of
 from percpu_proofs.kernel.tree import BACKINGS, FILES, Tree
@@ -185,7 +185,7 @@ def _gather(tree: Tree, made: Path) -> None:
         written = "ALLOC" in attributes and "READONLY" not in attributes and int(size, 16)
         if written and not name.startswith(_APART):
             raise InputError(
-                tree.top, None, "variables that a search can restore", f"some in section {name}"
+                tree.source, None, "variables that a search can restore", f"some in section {name}"
             )
 
 
@@ -194,9 +194,11 @@ def _options(tree: Tree, into: Path, form: Form, stub: Path | None) -> list[str]
     headers = into / f"include-{form}"
     if not (tree.top / BACKINGS[form.backing]).is_file():
         raise InputError(
-            tree.top, None, f"{BACKINGS[form.backing]}, for backing={form.backing}"
+            tree.source, None, f"{BACKINGS[form.backing]}, for backing={form.backing}"
         )
     _make_headers(tree, headers, form.backing)
+    if stub is not None:
+        read_text(stub)  # the compiler would tell of it at length
     extra = headers / "percpu_stub.h"
     extra.write_text(f'#include "{stub.absolute()}"\n' if stub else "")
     defines = {
@@ -227,7 +229,7 @@ def _run(tree: Tree, arguments: list[str]) -> str:
     compiler = shutil.which("gcc") or shutil.which("cc")
     if compiler is None:
         raise InputError(
-            tree.top, None, "a C compiler to compile it with: gcc (apt-get install gcc libc6-dev)"
+            tree.source, None, "a C compiler to compile it with: gcc (apt-get install gcc libc6-dev)"
         )
     done = subprocess.run([compiler, *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
@@ -238,10 +240,12 @@ def _run(tree: Tree, arguments: list[str]) -> str:
 def _call(tree: Tree, program: str, arguments: list[str]) -> str:
     """Return what a program of the compiler's company prints. Raises InputError if it fails."""
     if shutil.which(program) is None:
-        raise InputError(tree.top, None, f"{program} to search it with (apt-get install binutils)")
+        expected = f"{program} to search it with (apt-get install binutils)"
+        raise InputError(tree.source, None, expected)
     done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
-        raise InputError(tree.top, None, f"a tree that {program} can work on", done.stderr.strip())
+        expected = f"a tree that {program} can work on"
+        raise InputError(tree.source, None, expected, done.stderr.strip())
     return done.stdout
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from percpu_proofs.conformance.difference import Difference
-from percpu_proofs.inputs import InputError
+from percpu_proofs.inputs import writing
 from percpu_proofs.kernel.changes import HAS, REFUSES, ROOT, SLEEPABLE, WORDS
 from percpu_proofs.kernel.differential import Found
 from percpu_proofs.kernel.fields import OPERATION, meaning
@@ -177,7 +177,7 @@ def save(found: Found, model: Model, path: Path) -> Path:
     lines = texts(found)
     listed = OperationList(path, found.case.operations, range(2, len(lines) + 2))
     recording = Recording(path.name, found.case.geometry, listed, lines)
-    try:
+    with writing(path):
         try:
             write_vector(path, found.library, model.version, recording)
             return path
@@ -186,6 +186,4 @@ def save(found: Found, model: Model, path: Path) -> Path:
         path = path.with_name(path.name.partition(".")[0] + ".ops")
         head = f"# {found.library.release}: {reason}\n# --geometry {geometry_text(found)}\n"
         path.write_text(head + "".join(f"{line}\n" for line in lines))
-    except OSError as error:
-        raise InputError(path, None, f"a file that can be written ({error.strerror})") from None
     return path

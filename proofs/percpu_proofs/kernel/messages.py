@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel.patch import shown_line
-from percpu_proofs.kernel.tree import FILES, Tree
+from percpu_proofs.kernel.tree import FILES, Tree, spoilt
 
 STUBS: Final = Path(__file__).parent / "stubs"
 """Our headers, against which a tree is compiled."""
@@ -118,6 +118,8 @@ def compile_error(tree: Tree, output: str) -> InputError:
 
     Where a patch shows the line that failed, that is the patch's line.
     """
+    if (wrong := spoilt(tree)) is not None:
+        return wrong
     lines = output.splitlines()
     error = next(
         (line for line in lines if "error:" in line or "undefined reference" in line),
@@ -145,4 +147,4 @@ def compile_error(tree: Tree, output: str) -> InputError:
             at = shown_line(patch, name, text, number)
             if at is not None:
                 return InputError(patch, at, expected, f"{where[3]}: {text.strip()}")
-    return InputError(tree.top, None, f"{expected} (the first error: {error})")
+    return InputError(tree.source, None, f"{expected} (the first error: {error})")

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from percpu_proofs.conformance.state import Record, Recorder, StateRecord, counter_record, dump
 from percpu_proofs.conformance.vector_file import MANIFEST
+from percpu_proofs.inputs import writing
 from percpu_proofs.kernel.instance import Kernel
 from percpu_proofs.kernel.library import Library
 from percpu_proofs.kernel.pair import outcome_record
@@ -100,7 +101,8 @@ def write_vector(path: Path, library: Library, version: str, recording: Recordin
     packed = io.BytesIO()
     with gzip.GzipFile("", "wb", LEVEL, packed, mtime=0) as stream:
         stream.write(text.getvalue().encode())
-    path.write_bytes(packed.getvalue())
+    with writing(path):
+        path.write_bytes(packed.getvalue())
     return {
         "file": path.name,
         "geom": _sizes(recording.geometry),
@@ -113,4 +115,5 @@ def write_vector(path: Path, library: Library, version: str, recording: Recordin
 def write_manifest(folder: Path, source: str, entries: list[dict[str, Any]]) -> None:
     """Write the manifest of a folder's vectors."""
     text = json.dumps({"source": source, "files": entries}, indent=1)
-    (folder / MANIFEST).write_text(text + "\n")
+    with writing(folder / MANIFEST):
+        (folder / MANIFEST).write_text(text + "\n")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import tarfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -31,6 +33,18 @@ BACKINGS: Final[Mapping[Backing, str]] = {"vm": "mm/percpu-vm.c", "km": "mm/perc
 NEEDED: Final = tuple(name for name in FILES if name != BACKINGS["km"])
 MEMCONTROL: Final = "include/linux/memcontrol.h"
 """Tells what the rest of the kernel gives a task of the root group, where a tree has it."""
+
+LANDMARKS: Final[Mapping[str, tuple[str, ...]]] = {
+    "include/linux/percpu.h": ("pcpu_alloc_info", "pcpu_setup_first_chunk"),
+    "mm/percpu-internal.h": ("pcpu_block_md", "pcpu_chunk"),
+    "mm/percpu-km.c": ("pcpu_populate_chunk", "pcpu_create_chunk", "pcpu_verify_alloc_info"),
+    "mm/percpu-vm.c": ("pcpu_populate_chunk", "pcpu_create_chunk", "pcpu_verify_alloc_info"),
+    "mm/percpu.c": (
+        "pcpu_alloc_area", "pcpu_balance_workfn", "free_percpu", "pcpu_setup_first_chunk",
+        "percpu_enable_async",
+    ),
+}  # fmt: skip
+"""Names that each file has, in their order, the last one near its end."""
 
 HOW_TO_GET: Final = "apt-get install linux-source-6.12 brings one"
 _NUMBER = re.compile(r"^(VERSION|PATCHLEVEL|SUBLEVEL)\s*=\s*(\d+)\s*$", re.MULTILINE)
@@ -81,27 +95,36 @@ class Tree:
         return read_text(self.top / name)
 
 
+def open_tree(source: Path, into: Path) -> Tree:
+    """Return the tree at a folder, or in an archive, which is unpacked. Raises InputError."""
+    return read_tree(unpack(source, into) if source.is_file() else source, source)
+
+
 def read_tree(top: Path, source: Path | None = None) -> Tree:
     """Return the tree at a folder, which was given as it is or as an archive.
 
-    Raises InputError if it has no allocator, or one too old.
+    Errors name what was given. Raises InputError if it has no allocator, or one too old.
     """
+    source = source or top
+    if not top.is_dir():
+        expected = f"the folder of a Linux source tree, or an archive of one ({HOW_TO_GET})"
+        raise InputError(source, None, expected, "no such file or folder")
     for name in NEEDED:
         if not (top / name).is_file():
-            raise InputError(top, None, f"a Linux source tree with {name} ({HOW_TO_GET})")
+            raise InputError(source, None, f"a Linux source tree with {name} ({HOW_TO_GET})")
     numbers = dict(_NUMBER.findall(read_text(top / "Makefile")))
     if not {"VERSION", "PATCHLEVEL"} <= numbers.keys():
-        raise InputError(top / "Makefile", None, "VERSION and PATCHLEVEL of the tree")
+        raise InputError(source / "Makefile", None, "VERSION and PATCHLEVEL of the tree")
     version = (
         int(numbers["VERSION"]), int(numbers["PATCHLEVEL"]), int(numbers.get("SUBLEVEL", 0))
     )  # fmt: skip
     if version[:2] < OLDEST:
         raise InputError(
-            top, None, "Linux 5.14 or later, with partial depopulation",
+            source, None, "Linux 5.14 or later, with partial depopulation",
             ".".join(map(str, version)),
         )  # fmt: skip
     told = MEMCONTROL if (top / MEMCONTROL).is_file() else "mm/percpu.c"
-    return Tree(top, version, source or top, told, "obj_cgroup_is_root(" in read_text(top / told))
+    return Tree(top, version, source, told, "obj_cgroup_is_root(" in read_text(top / told))
 
 
 def unpack(archive: Path, into: Path) -> Path:
@@ -112,7 +135,7 @@ def unpack(archive: Path, into: Path) -> Path:
     tar = shutil.which("tar")
     if tar is None:
         raise InputError(archive, None, "a folder (there is no tar to unpack an archive with)")
-    top = archive.name.partition(".tar")[0]
+    top = _top(archive)
     into.mkdir(parents=True, exist_ok=True)
     # with each name wanted once, tar stops at the last of them and leaves most unread
     command = [tar, "-C", str(into), "--occurrence=1", "-xf", str(archive.absolute())]
@@ -121,10 +144,38 @@ def unpack(archive: Path, into: Path) -> Path:
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     if done.returncode and not all((into / top / name).is_file() for name in NEEDED):
-        raise InputError(
-            archive, None, "an archive of a Linux source tree", done.stderr.strip()[-80:]
-        )
+        expected = f"an archive of a Linux source tree, its files below {top}/"
+        said = next(iter(done.stderr.strip().splitlines()), None)  # what follows is of it
+        raise InputError(archive, None, expected, said)
     return into / top
+
+
+def _top(archive: Path) -> str:
+    """Return the folder that an archive's files lie in: that of the first, or its own name."""
+    with suppress(tarfile.TarError, EOFError, OSError, ValueError), tarfile.open(archive) as opened:
+        first = opened.next()
+        if first is not None and not first.name.startswith(("/", ".")):
+            return first.name.partition("/")[0]
+    return archive.name.partition(".tar")[0]
+
+
+def spoilt(tree: Tree) -> InputError | None:
+    """Return what is wrong with a tree that has a file empty, cut or in the place of another."""
+    for name in tree.files:
+        lines = tree.text(name).rstrip().split("\n")
+        marks = LANDMARKS.get(name, ())
+        known = [mark for mark in marks if re.search(rf"\b{mark}\b", tree.text(name))]
+        where = tree.source / name
+        if marks and lines == [""]:
+            return InputError(where, None, f"the kernel's {name}", "an empty file")
+        if marks and not known:
+            lacks = f"none of {', '.join(marks)} is in it"
+            return InputError(where, None, f"the kernel's {name}: {lacks}", lines[0])
+        if len(known) < len(marks):
+            lacks = ", ".join(mark for mark in marks if mark not in known)
+            expected = f"the kernel's {name}, whole; it ends here, without {lacks}"
+            return InputError(where, len(lines), expected, lines[-1].strip())
+    return None
 
 
 def copy_tree(tree: Tree, into: Path) -> Tree:

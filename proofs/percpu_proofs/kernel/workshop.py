@@ -16,7 +16,7 @@ from percpu_proofs.kernel.library import Form, Library
 from percpu_proofs.kernel.messages import Warned, all_warnings
 from percpu_proofs.kernel.model import Model, probe
 from percpu_proofs.kernel.patch import apply_patch
-from percpu_proofs.kernel.tree import Tree, copy_tree, read_tree, unpack
+from percpu_proofs.kernel.tree import Tree, copy_tree, open_tree
 from percpu_reference.variants import MERGED
 
 ONE_UNIT: Final = "km counts a chunk's pages once for each unit, so it is compared on one CPU"
@@ -88,8 +88,7 @@ def workshop(
     model.variant()
     with tempfile.TemporaryDirectory(prefix="percpu-spec-") as name:
         folder = Path(name)
-        top = unpack(source, folder / "unpacked") if source.is_file() else source
-        tree = base = read_tree(top, source)
+        tree = base = open_tree(source, folder / "unpacked")
         if patches:
             tree = copy_tree(base, folder / "patched")
             for patch in patches:

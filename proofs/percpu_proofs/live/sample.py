@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from percpu_proofs.inputs import InputError, read_json, read_text
+from percpu_proofs.inputs import InputError, read_json, read_text, writing
 from percpu_proofs.live.kernel_memory import UnreadableError
 from percpu_proofs.live.kernel_state import KernelState
 from percpu_proofs.live.memory import memory_of
@@ -98,13 +98,10 @@ def watch(
 
 def append(path: Path, sample: Sample) -> None:
     """Append a sample to a file as one line, on disk before the next is taken."""
-    try:
-        with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(sample) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise InputError(path, None, f"a file that can be written ({error.strerror})") from None
+    with writing(path), path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(sample) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def is_samples(text: str) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from percpu_proofs.conformance.state import bitmap_text
-from percpu_proofs.inputs import InputError, read_text
+from percpu_proofs.inputs import InputError, read_text, writing
 from percpu_proofs.live.kernel_state import KernelState, with_floats
 from percpu_proofs.live.shape import BootChunk, ShapeError, geometry_of
 from percpu_proofs.live.standing import Standing
@@ -165,10 +165,8 @@ def save_state(state: KernelState, path: Path) -> None:
     data = text.encode()
     if path.suffix == ".gz":
         data = gzip.compress(data, mtime=0)
-    try:
+    with writing(path):
         path.write_bytes(data)
-    except OSError as error:
-        raise InputError(path, None, f"a file that can be written ({error.strerror})") from None
 
 
 def state_lines(state: KernelState) -> Iterator[str]:

@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from importlib import resources
 
 from percpu_contracts.contract import marked_names
-from percpu_proofs.inputs import InputError
+from percpu_proofs.inputs import InputError, the_nearest
 from percpu_proofs.lemmas import catalogue as lemmas
 from percpu_proofs.prove import obligations
 from percpu_proofs.prove.claim import Claim
@@ -68,7 +68,8 @@ def chosen(wanted: Sequence[str]) -> tuple[Claim, ...]:
     for name in wanted:
         if name.lower() not in by_name:
             near = get_close_matches(name.lower(), by_name, n=5, cutoff=0.5) or list(by_name)[:5]
-            raise InputError(f"claim {name!r}", None, f"one of {', '.join(near)}, or a clause")
+            expected = f"one of {', '.join(near)}{the_nearest(near, by_name)}, or a clause"
+            raise InputError(f"claim {name!r}", None, expected)
         found |= {claim.id: claim for claim in by_name[name.lower()]}
     return tuple(claim for claim in every if claim.id in found)
 

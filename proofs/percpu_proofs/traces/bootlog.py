@@ -58,6 +58,11 @@ class FirstChunk(NamedTuple):
     unit: int | None
     page: int | None
 
+    @property
+    def text(self) -> str:
+        """The sizes as the kernel prints them."""
+        return _text(self)
+
     def holds(self, page: int) -> bool:
         """Whether so many pages of a size are what the parts fill, or the least unit."""
         total = self.static + self.reserved + self.dyn
@@ -77,6 +82,34 @@ class Sizes(NamedTuple):
     atoms: int
     atom: int
 
+    @property
+    def text(self) -> str:
+        """The sizes as the kernel prints them, without those of allocations."""
+        return _text(self)
+
+
+def _text(line: FirstChunk | Sizes) -> str:
+    unit = "" if line.unit is None else f" u{line.unit}"
+    return f"s{line.static} r{line.reserved} d{line.dyn}{unit}"
+
+
+class Table(NamedTuple):
+    """A hash table of so many bytes (alloc_large_system_hash)."""
+
+    line: int
+    order: int
+    size: int
+
+    @property
+    def page(self) -> int:
+        """The page whose order it is. Kernels up to 5.x round it down, below 0 if need be."""
+        return 1 << max(self.size.bit_length() - 1 - self.order, 0)
+
+    def fits(self, page: int) -> bool:
+        """Whether pages may be of a size; later kernels round the order up (get_order)."""
+        up = (-(-self.size // page) - 1).bit_length()
+        return page == self.page or up == self.order
+
 
 class Allocation(NamedTuple):
     """Units that were allocated together: the CPU of each, None for one that belongs to none."""
@@ -90,7 +123,7 @@ class Allocation(NamedTuple):
 class BootLog:
     """What one boot says; the number of a line goes with each statement.
 
-    page: of the kernel, by the size of a hash table and its order. cpu_ids: CPUs at most.
+    tables: hash tables, which tell the page by their order. cpu_ids: CPUs at most.
     """
 
     where: Path
@@ -98,7 +131,7 @@ class BootLog:
     first_chunk: FirstChunk | None = None
     sizes: Sizes | None = None
     allocations: list[Allocation] = field(default_factory=list)
-    page: tuple[int, int] | None = None
+    tables: list[Table] = field(default_factory=list)
     setup_ids: tuple[int, int] | None = None  # as x86 prints them with the layout
     cpu_ids: tuple[int, int] | None = None
     is_km: bool = False
@@ -146,8 +179,7 @@ def read_bootlog(where: Path, lines: Iterable[tuple[int, str]]) -> BootLog:
         elif match := _CPU_IDS.search(text):
             log.cpu_ids = log.cpu_ids or (number, int(match[1] or match[2]))
         elif (match := _TABLE.search(text)) and int(match[2]):
-            shift = int(match[2]).bit_length() - 1 - int(match[1])
-            log.page = log.page or (number, 1 << max(shift, 0))
+            log.tables.append(Table(number, int(match[1]), int(match[2])))
     for one in filter(None, rounds):
         _same(log, log.allocations, one)
         log.allocations = log.allocations or one

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +11,14 @@ from percpu_proofs.inputs import InputError
 from percpu_proofs.traces.bootlog import BootLog, FirstChunk, Sizes, read_bootlog
 from percpu_proofs.traces.events import TraceError, problem
 from percpu_proofs.traces.source import lines_of
-from percpu_spec.geometry import PAGE_SIZES, Backing, Geometry, GeometryError
+from percpu_spec.geometry import (
+    LEAST_UNIT,
+    PAGE_SIZES,
+    Backing,
+    Geometry,
+    GeometryError,
+    number_of,
+)
 
 EARLIEST: Final = 12288
 """Bytes. PERCPU_DYNAMIC_EARLY_SIZE of older kernels: what they booted with is no question."""
@@ -65,14 +71,27 @@ class Layout:
         if self.cpus is None or self.groups is None:
             raise problem(self.where, self.line, self.open_cpus)
         try:
-            return Geometry(
-                unit=self.unit, static=self.static, reserved=self.reserved, dyn=self.dyn,
-                cpus=self.cpus, groups=self.groups, spare=(self.units or self.cpus) - self.cpus,
-                page=self.page, backing=self.backing, early=EARLIEST,
-            ).require_kernel()  # fmt: skip
+            return self._geometry(self.page, self.cpus, self.groups)
         except GeometryError as error:
             text = f"{self.where}:{self.line}: a layout the kernel would refuse: {error}"
             raise TraceError(text) from None
+
+    def _geometry(self, page: int, cpus: int, groups: int) -> Geometry:
+        return Geometry(
+            unit=self.unit, static=self.static, reserved=self.reserved, dyn=self.dyn,
+            cpus=cpus, groups=groups, spare=(self.units or cpus) - cpus,
+            page=page, backing=self.backing, early=EARLIEST,
+        ).require_kernel()  # fmt: skip
+
+    def check_told(self) -> None:
+        """Raise InputError if a kernel could not have the CPUs and groups that were told."""
+        groups = 1 if self.groups is None else self.groups
+        cpus = groups if self.cpus is None else self.cpus
+        try:
+            self._geometry(self.pages[0], cpus, groups)
+        except GeometryError as error:
+            expected = f"sizes that a kernel boots with ({error})"
+            raise InputError("--geometry", None, expected) from None
 
     @property
     def open_page(self) -> str:
@@ -137,6 +156,7 @@ def layout(
     if parts is None:
         raise problem(where, None, NO_LINES)
     _agree(log)
+    _possible(log)
     cpus = [cpu for one in log.allocations for cpu in one.cpus if cpu is not None]
     groups = {one.group for one in log.allocations}
     units = sum(len(one.cpus) for one in log.allocations)
@@ -150,6 +170,23 @@ def layout(
     return _with_told(found, told or {})
 
 
+def _possible(log: BootLog) -> None:
+    """Check what each line says by itself, whatever the page. Raises TraceError."""
+    for line in (log.sizes, log.first_chunk):
+        if line is None:
+            continue
+        least = max(line.static + line.reserved + line.dyn, LEAST_UNIT)
+        if not line.dyn:
+            expected = "d.. of more than 0 bytes: every kernel has a dynamic part"
+        elif line.unit is not None and line.unit < least:
+            expected = f"u.. of {least} bytes at least: a unit holds s, r and d"
+        elif isinstance(line, FirstChunk) and not line.static:
+            expected = "s.. of more than 0 bytes: only a kernel with a static part prints this line"
+        else:
+            continue
+        raise problem(log.where, line.line, expected, line.text)
+
+
 def _unit(parts: Sizes | FirstChunk, pages: tuple[int, ...]) -> int:
     """Return the size of a unit; where pages are mapped one by one it is as many as printed."""
     if isinstance(parts, Sizes) or parts.unit is not None:
@@ -161,27 +198,38 @@ def _agree(log: BootLog) -> None:
     """Check the lines against each other. Raises TraceError."""
     where, first, sizes = log.where, log.first_chunk, log.sizes
     if first is not None and sizes is not None:
-        printed = first.static, first.reserved, first.dyn, first.unit or sizes.unit
-        if printed != (sizes.static, sizes.reserved, sizes.dyn, sizes.unit):
-            raise problem(where, first.line, "the sizes of the pcpu-alloc line", str(printed))
+        same = sizes if first.unit is not None else first._replace(
+            static=sizes.static, reserved=sizes.reserved, dyn=sizes.dyn
+        )  # fmt: skip
+        if first.text != same.text:
+            expected = f"{same.text}, as line {sizes.line} says"
+            raise problem(where, first.line, expected, first.text)
+        if first.page is not None and first.pages * first.page != sizes.unit:
+            expected = f"as many pages as u{sizes.unit} of line {sizes.line} has"
+            got = f"{first.pages} of {first.page} bytes"
+            raise problem(where, first.line, expected, got)
     units = len(log.allocations[0].cpus) if log.allocations else 0
+    said_at = log.allocations[0].line if log.allocations else 0
     if sizes is not None:
         whole = sizes.atoms * sizes.atom
         if not sizes.unit or not whole or whole % sizes.unit:
             got = f"alloc={sizes.atoms}*{sizes.atom} u{sizes.unit}"
             raise problem(where, sizes.line, "alloc=N*M of whole units", got)
-        units = whole // sizes.unit
-    seen: set[int] = set()
+        units, said_at = whole // sizes.unit, sizes.line
+    seen: dict[int, int] = {}  # CPUs with their lines
     for line, _, cpus in log.allocations:
         if len(cpus) != units:
-            raise problem(where, line, f"{units} units behind each [group]", f"{len(cpus)}")
+            expected = f"{units} units behind each [group], as line {said_at} says"
+            raise problem(where, line, expected, str(len(cpus)))
         for cpu in cpus:
-            if cpu is not None and cpu in seen:
-                raise problem(where, line, f"CPU {cpu} in one unit only")
-            seen |= set() if cpu is None else {cpu}
+            if cpu is None:
+                continue
+            if cpu in seen:
+                raise problem(where, line, f"CPU {cpu} in one unit only: line {seen[cpu]} has it")
+            seen[cpu] = line
     ids = log.setup_ids
     if ids is not None and seen and max(seen) + 1 != ids[1]:
-        expected = f"nr_cpu_ids:{max(seen) + 1}, as the pcpu-alloc lines say"
+        expected = f"nr_cpu_ids:{max(seen) + 1}, as the CPUs of line {seen[max(seen)]} say"
         raise problem(where, ids[0], expected, str(ids[1]))
 
 
@@ -209,9 +257,15 @@ def _page(log: BootLog, parts: Sizes | FirstChunk, smp: bool) -> tuple[tuple[int
         raise problem(where, parts.line, "s, r and d that fill whole pages", str(total))
     if smp and whole:
         fit = whole
-    if len(fit) > 1 and log.page is not None:
-        fit = [page for page in fit if page == log.page[1]]
-        by = f"the order of a hash table, line {log.page[0]}"
+    told_at = parts.line
+    for table in log.tables if fit else ():
+        if not any(map(table.fits, fit)):
+            pages = " or ".join(map(str, fit))
+            expected = f"an order of pages of {pages} bytes, as line {told_at} says ({by})"
+            raise problem(where, table.line, expected, f"one of pages of {table.page} bytes")
+        if len(fit) > 1 and table.page in fit:
+            told_at = table.line
+            fit, by = [table.page], f"the order of a hash table, line {told_at}"
     if not fit:
         got = f"s+r+d {total}, u{parts.unit}"
         raise problem(where, parts.line, f"sizes of whole pages of one size ({by})", got)
@@ -268,11 +322,17 @@ def _with_told(found: Layout, told: Mapping[str, str]) -> Layout:
     if "page" in values:
         found = replace(found, pages=(values["page"],), page_by="told")
     cpus = values.get("cpus", found.cpus)
+    beside = [name for name in ("groups", "spare") if name in values]
+    if beside and cpus is None:
+        raise InputError("--geometry", None, f"cpus=N beside {beside[0]}: the log does not tell it")
     units = found.units if found.units or cpus is None else cpus + values.get("spare", 0)
-    return replace(
+    whole = replace(
         found, cpus=cpus, units=units, groups=values.get("groups", found.groups),
         backing=values.get("backing", found.backing),
     )  # fmt: skip
+    if values:
+        whole.check_told()
+    return whole
 
 
 def _known(size: int | None) -> tuple[int, ...]:
@@ -280,6 +340,7 @@ def _known(size: int | None) -> tuple[int, ...]:
 
 
 def _number(name: str, text: str) -> int:
-    if not re.fullmatch(r"\d{1,18}", text, re.ASCII):
-        raise InputError("--geometry", None, f"{name}= and a whole number", text)
-    return int(text)
+    try:
+        return number_of(name, text)
+    except GeometryError as error:
+        raise InputError("--geometry", None, f"a size ({error})") from None

@@ -146,9 +146,11 @@ def variant_class(name: str) -> type[Allocator]:
     try:
         return known[name]
     except KeyError:
-        near = get_close_matches(name, known) or known
+        near = get_close_matches(name, known)
+        part = f" (the nearest of {len(known)})" if near else ""
         raise UnknownVariantError(
-            f"variant {name!r}: expected one of {', '.join(near)}, or a release such as 6.14"
+            f"variant {name!r}: expected one of {', '.join(near or known)}{part}, or a release "
+            "such as 6.14"
         ) from None
 
 

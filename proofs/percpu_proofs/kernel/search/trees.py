@@ -26,7 +26,7 @@ from percpu_proofs.kernel.search.example import TreeExample
 from percpu_proofs.kernel.search.job import TreeJob, TreeOutcome
 from percpu_proofs.kernel.search.plans import TreeSearch
 from percpu_proofs.kernel.search.refusal import refuses
-from percpu_proofs.kernel.tree import BACKINGS, Tree, copy_tree, read_tree, unpack
+from percpu_proofs.kernel.tree import BACKINGS, Tree, copy_tree, open_tree
 from percpu_reference.variants import of_release
 
 BASE: Final = "base"
@@ -92,8 +92,7 @@ def compiled_trees(
     """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="percpu-spec-")))
-        top = unpack(source, folder / "unpacked") if source.is_file() else source
-        base = read_tree(top, source)
+        base = open_tree(source, folder / "unpacked")
         trees = [CompiledTree(BASE, base, folder / BASE, stub)]
         if patches:
             patched = copy_tree(base, folder / "patched-source")
