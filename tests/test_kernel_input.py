@@ -116,6 +116,7 @@ def test_of_a_spoilt_tree_no_stub_is_advised(tmp_path: Path) -> None:
         (gzip.compress(bytes(10240))[:-9], "found '.*unexpected end of file'"),
         (None, "the folder of a .* brings one.*, found 'no such file or folder'"),
     ],
+    ids=["no archive", "cut", "missing"],
 )
 def test_missing_tree_and_bad_archive(data: bytes | None, said: str, tmp_path: Path) -> None:
     archive = tmp_path / "linux-source-6.12.tar"

@@ -229,8 +229,9 @@ def _run(tree: Tree, arguments: list[str]) -> str:
     compiler = shutil.which("gcc") or shutil.which("cc")
     if compiler is None:
         raise InputError(
-            tree.source, None, "a C compiler to compile it with: gcc (apt-get install gcc libc6-dev)"
-        )
+            tree.source, None,
+            "a C compiler to compile it with: gcc (apt-get install gcc libc6-dev)",
+        )  # fmt: skip
     done = subprocess.run([compiler, *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
         raise compile_error(tree, done.stderr)
