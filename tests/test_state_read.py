@@ -359,6 +359,51 @@ def test_what_is_read_can_be_recorded(kernel: FakeKernel, tmp_path: Path) -> Non
     same(replace(again, types=first.types), first)
 
 
+class Filtered:
+    """Memory without the bytes at some address, as of a core that was filtered too far."""
+
+    def __init__(self, kernel: FakeKernel, missing: int) -> None:
+        self._memory, self._missing = kernel.memory(), missing
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._memory, name)
+
+    def read(self, address: int, count: int) -> bytes:
+        """Return bytes, if none of them is missing."""
+        if address <= self._missing < address + count:
+            raise UnreadableError(f"{count} bytes at {address:#x} are not there", source.WHOLE)
+        return self._memory.read(address, count)
+
+
+def pointed(kernel: FakeKernel, name: str) -> int:
+    return int.from_bytes(kernel.memory().read(member(kernel, 1, name), 8), "little")
+
+
+MISSING: list[tuple[str, Callable[[FakeKernel], int]]] = [
+    *((name, lambda k, name=name: k.symbols[name]) for name in (  # type: ignore[misc]
+        "pcpu_nr_slots", "pcpu_first_chunk", "pcpu_reserved_chunk", "pcpu_sidelined_slot",
+        "pcpu_lock", "pcpu_alloc_mutex", "pcpu_balance_work", "__cpu_possible_mask",
+    )),
+    ("the head of list 2", lambda k: (
+        int.from_bytes(k.memory().read(k.symbols["pcpu_chunk_lists"], 8), "little") + 2 * 16
+    )),
+    ("the chunk at 0x", lambda k: k.chunks[1]),
+    ("populated of the chunk at 0x", lambda k: member(k, 1, "populated")),
+    *((f"{name} of the chunk at 0x", lambda k, name=name: pointed(k, name))  # type: ignore[misc]
+      for name in ("alloc_map", "bound_map", "md_blocks")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("words", "place"), MISSING, ids=[row[0] for row in MISSING])
+def test_what_was_filtered_out_is_named(
+    words: str, place: Callable[[FakeKernel], int], kernel: FakeKernel
+) -> None:
+    with pytest.raises(UnreadableError, match=f"^{words}.*: \\d+ bytes at ") as caught:
+        reader = Reader(Filtered(kernel, place(kernel)))
+        reader.copy()
+    assert caught.value.advice == source.WHOLE
+
+
 # running kernels
 
 

@@ -113,6 +113,13 @@ FORMS = [
     "> x-1 [000] d..1. 25: percpu_alloc_percpu: call_site=nf_x+0x1/0x2 [nf tables] reserved=1 "
     "is_atomic=0 size=8 align=4 base_addr=000000000000ff00 off=12 ptr=0000000000000060 "
     "bytes_alloc=16 gfp_flags=GFP_KERNEL|__GFP_ZERO",
+    # as Debian's tools of 6.1 write them: tracefs, which left the flags out; trace-cmd report -l
+    "         x-1     [000] .....           25: percpu_alloc_percpu: call_site=nf_x+0x23/0x120 "
+    "reserved=1 is_atomic=0 size=8 align=4 base_addr=ff00 off=12 ptr=0000000000000060 "
+    "bytes_alloc=16 gfp_flags=",
+    "        x-1       0.....     2.5: percpu_alloc_percpu:  call_site=nf_x+0x23 reserved=1 "
+    "is_atomic=0 size=8 align=4 base_addr=0xff00 off=12 ptr=0x60 bytes_alloc=16 "
+    "gfp_flags=GFP_KERNEL",
 ]
 
 
@@ -123,6 +130,21 @@ def test_fields_in_any_form(text: str, tmp_path: Path) -> None:
     wanted = ev.Alloc(25, 0, True, False, 8, 4, 0xFF00, 12, 0x60, pid=1)
     assert isinstance(event, ev.Alloc)
     assert event._replace(call_site=None, gfp=None, bytes_alloc=None) == wanted
+
+
+def test_stacks_of_perf_go_on_into_the_program(tmp_path: Path) -> None:
+    """As perf script 6.1 wrote it."""
+    (tmp_path / "perf.txt").write_text(
+        "cgroups   170 [000]   381.416053:      percpu:percpu_alloc_percpu: reserved=0 is_atomic=0 "
+        "size=8 align=8 base_addr=0xffa95f61bfc00000 off=760 ptr=0x8025acc30002f8\n"
+        "\tffffffff890a5b9c pcpu_alloc+0x5ec ([kernel.kallsyms])\n"
+        "\tffffffff893a0173 percpu_ref_init+0x23 ([kernel.kallsyms])\n"
+        "\t           311d7 __mkdir+0x7 (/bin/cgroups)\n"
+        "\t           6c0d1 std::vector<int>::push_back(int const&)+0x41 (/usr/lib/a b.so)\n"
+        "\t2f747365745f7570 [unknown] ([unknown])\n\n"
+    )
+    (event,) = read_trace(tmp_path / "perf.txt").events
+    assert isinstance(event, ev.Alloc) and event.call_site == "percpu_ref_init+0x23"
 
 
 def test_kinds_of_losses(tmp_path: Path) -> None:
