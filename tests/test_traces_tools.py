@@ -16,6 +16,7 @@ from tool_texts import GEOMETRY, Sequence, bpftrace, hashed, perf, trace_cmd, tr
 from percpu_proofs.cli import main
 from percpu_proofs.commands.source import Kind, kind_of
 from percpu_proofs.conformance import search
+from percpu_proofs.conformance.given import FEW
 from percpu_proofs.conformance.restore import restored
 from percpu_proofs.conformance.trace import conform_trace
 from percpu_proofs.conformance.unmarked import with_marks
@@ -299,6 +300,33 @@ def test_a_given_state_of_the_boot_has_mismatches(
     path.write_text(perf(shown([area, wrong])))
     report = conform_trace(path, state=given)
     assert report.placed == 0 and [found.what for found in report.mismatches] == ["placement"]
+
+
+@pytest.mark.parametrize("shown", [list, hashed], ids=["true", "hashed"])
+@pytest.mark.parametrize("fit", [0, 1, FEW - 1, FEW])
+def test_a_state_that_the_first_allocations_fit_by_chance(
+    fit: int, shown: Callable[[list[ev.Event]], list[ev.Event]], tmp_path: Path
+) -> None:
+    """Behind hashes the state of another boot may serve some: a mismatch is what comes later."""
+    started = Sequence(3).go(60)
+    started.events.clear()
+    started.live.clear()  # nothing is freed that was there before
+    run = started.save("before1").go(4 * FEW, target=1000)
+    made = [event for event in run.events if isinstance(event, ev.Alloc)]
+    wrong = made[fit]
+    events = run.events[2 : run.events.index(wrong)]  # behind the marks
+    events.append(wrong._replace(off=wrong.off + 64 * wrong.align))
+    given, path = tmp_path / "mine.txt", tmp_path / "perf.txt"
+    given.write_text(run.states["before1"])
+    path.write_text(perf(shown(events)))
+    if shown is hashed and fit < FEW:
+        said = "nothing fits it" if not fit else f"{fit} allocations fit it"
+        with pytest.raises(TraceError, match=rf"{said}\): this state may not belong"):
+            conform_trace(path, state=given)
+        return
+    report = conform_trace(path, state=given)
+    assert [found.what for found in report.mismatches] == ["placement"] and report.placed == fit
+    assert ("may not belong to this moment" in report.doubt) == (fit < FEW)
 
 
 def test_a_given_state_of_another_kernel_is_refused(run: Sequence, tmp_path: Path) -> None:
