@@ -315,7 +315,7 @@ def test_a_state_that_the_first_allocations_fit_by_chance(
     made = [event for event in run.events if isinstance(event, ev.Alloc)]
     wrong = made[fit]
     events = run.events[2 : run.events.index(wrong)]  # behind the marks
-    events.append(wrong._replace(off=wrong.off + 64 * wrong.align))
+    events.append(wrong._replace(size=4, align=4, off=20480 + 4096))
     given, path = tmp_path / "mine.txt", tmp_path / "perf.txt"
     given.write_text(run.states["before1"])
     path.write_text(perf(shown(events)))
