@@ -74,7 +74,8 @@ def _marked(run: Run, phase: str, late: bool) -> Trace:
     count, near = best or (0, 0)
     raise TraceError(
         f"{run.states[phase]}: expected a state taken while the trace ran: at best, before line "
-        f"{lines[min(near, len(lines) - 1)]}, {count} areas or chunks are not what the events say"
+        f"{lines[min(near, len(lines) - 1)]}, {count} areas or chunks are not what the events say: "
+                "this state may not belong to this trace"
     )
 
 
