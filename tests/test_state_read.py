@@ -330,6 +330,7 @@ DIFFERENT: list[tuple[Callable[[FakeKernel], object], str]] = [
     (lambda k: k.symbols.pop("pcpu_nr_populated"), "no variable pcpu_nr_populated"),
     (lambda k: k.number(k.symbols["pcpu_unit_size"], -4096), "a unit of -4096 bytes"),
     (lambda k: k.number(k.symbols["pcpu_nr_slots"], 1 << 30), "pcpu_nr_slots is"),
+    (lambda k: k.number(k.symbols["pcpu_to_depopulate_slot"], 64), "pcpu_to_depopulate_slot is 64"),
     (lambda k: k.number(member(k, 1, "alloc_map"), 0xFFFF900000000000, 8), "were not recorded"),
     (lambda k: k.number(k.symbols["pcpu_base_addr"], 1 << 40, 8), "pcpu_base_addr"),
     (lambda k: k.number(k.symbols["pcpu_first_chunk"], k.chunks[-1], 8), "on no list"),

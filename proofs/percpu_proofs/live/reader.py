@@ -196,6 +196,9 @@ class Reader:
         }
         nr_slots = values["pcpu_nr_slots"]
         one = self.chunk_types == 1
+        for name in ("pcpu_free_slot", "pcpu_sidelined_slot", "pcpu_to_depopulate_slot"):
+            if not 0 <= values.get(name, 0) < nr_slots:
+                raise UnreadableError(f"{name} is {values[name]} of {nr_slots} lists", DIFFERS)
         snapshot = Snapshot(
             phase=source,
             geometry=geometry,
