@@ -39,6 +39,7 @@ from percpu_proofs.live.sample import (
 )
 from percpu_proofs.live.saved import read_state
 from percpu_proofs.live.standing import Rest
+from percpu_proofs.live.still_chunks import equal_chunks
 from percpu_proofs.live.verdicts import BROKEN, HOLDS, StateJudge
 from percpu_reference.variants import Allocator, build
 from percpu_spec.geometry import Geometry
@@ -452,6 +453,55 @@ def test_a_kernel_that_changes_all_the_time_gets_no_verdict(kernel: FakeKernel) 
     with pytest.raises(UnstableError, match=f"no two of {TRIES} copies agree"):
         stable_copy(Reader(memory))
     assert memory.copies == TRIES
+
+
+def busy_chunk(copy: int, kernel: FakeKernel) -> None:
+    """One chunk changes all the time, and its neighbours' links with it."""
+    kernel.number(member(kernel, 1, "free_bytes"), copy)
+
+
+def still_in(kernel: FakeKernel) -> Any:
+    with pytest.raises(UnstableError) as caught:
+        stable_copy(Reader(Changing(kernel, busy_chunk)))
+    return caught.value.still
+
+
+def test_chunks_that_stand_still_are_judged_one_by_one(kernel: FakeKernel) -> None:
+    still = still_in(kernel)
+    (unstable,) = still.unstable
+    assert f"at {kernel.chunks[1]:#x}" in unstable
+    assert len(still.still) == len(kernel.chunks) - 1 >= 2
+    assert not [v for v in still.verdicts.values() if v.verdict == BROKEN]  # the other's MAP-2
+    assert still.verdicts["MAP-2"].verdict == still.verdicts["POP-1"].verdict == HOLDS
+    assert not {"FLT-1", "LIST-1", "RCL-3", "HINT-6"} & still.verdicts.keys()
+
+
+def test_what_a_still_chunk_breaks_is_told(kernel: FakeKernel) -> None:
+    kernel.number(member(kernel, 0, "free_bytes"), 5)
+    still = still_in(kernel)
+    assert still.verdicts["MAP-2"].verdict == BROKEN
+    assert "free_bytes 5" in still.verdicts["MAP-2"].found[0]
+
+
+def test_population_waits_for_the_mutex_chunk_by_chunk_too(kernel: FakeKernel) -> None:
+    mutex = kernel.symbols["pcpu_alloc_mutex"]
+    kernel.number(mutex, kernel.task("kworker/1:2", 77) | 1, 8)
+    assert not {"POP-1", "POP-2"} & still_in(kernel).verdicts.keys()
+
+
+def test_no_chunk_is_judged_with_the_lock_held(kernel: FakeKernel) -> None:
+    kernel.number(kernel.symbols["pcpu_lock"], 1)
+    assert still_in(kernel) is None
+
+
+def test_a_neighbours_move_is_no_change(kernel: FakeKernel) -> None:
+    reader = Reader(kernel.memory())
+    before = reader.copy()
+    at = kernel.offsets["pcpu_chunk"]["list"]
+    address, found = next(iter(before.chunks.items()))
+    moved = found.raw[:at] + bytes(16) + found.raw[at + 16 :]
+    after = replace(before, chunks=before.chunks | {address: replace(found, raw=moved)})
+    assert equal_chunks(reader, before, after) == before.chunks.keys()
 
 
 def test_equal_copies_with_the_lock_held_are_none(kernel: FakeKernel) -> None:

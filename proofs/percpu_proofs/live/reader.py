@@ -7,7 +7,7 @@ before it is used: in a kernel that runs on, a list may lead anywhere.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from percpu_proofs.live.kernel_memory import KernelMemory, UnreadableError, reading
 from percpu_proofs.live.kernel_state import KernelState, with_floats
@@ -180,6 +180,11 @@ class Reader:
             raw, read("populated of ", chunk + at["populated"], -(-pages // 64) * 8),
             *(read(f"{name} of ", _pointer(raw, at[name]), count) for name, count in sizes.items()),
         )  # fmt: skip
+
+    def unlinked(self, chunk: ChunkBytes) -> ChunkBytes:
+        """Return a chunk's bytes without its links to its neighbours on a list."""
+        at = self._at["list"]
+        return replace(chunk, raw=chunk.raw[:at] + chunk.raw[at + 16 :])
 
     def state(self, copy: Copy, source: str) -> KernelState:
         """Return the state that a copy holds. Raises UnreadableError where no kernel has such."""
