@@ -516,6 +516,22 @@ def test_a_cut_text_is_known_as_one() -> None:
     assert state_of(Path("x"), lines).counts
 
 
+@pytest.mark.parametrize("old", [False, True])
+def test_a_text_cut_inside_a_chunk_says_what_is_missing(old: bool) -> None:
+    lines = lines_of("612_4.boot.txt.gz") if old else list(state_lines(of_reads()))
+    starts = [i for i, line in enumerate(lines) if line.startswith("chunk ")]
+    for start in (starts[0], starts[1], starts[-1]):
+        for kept in (1, 2, 3):
+            cut = lines[: start + kept]
+            missing = [" populated=", " areas=", " blocks="][kept - 1 :]
+            said = f"{', '.join(map(repr, missing))} of the chunk in line {start + 1}"
+            with pytest.raises(TraceError, match=rf"^x:{len(cut)}: .*is cut, the lines {said}"):
+                state_of(Path("x"), cut)
+        half = [*lines[: start + 3], lines[start + 3][: len(lines[start + 3]) // 2]]
+        with pytest.raises(TraceError, match=rf"^x:{len(half)}: .*(is|may be) cut"):
+            state_of(Path("x"), half)
+
+
 def test_an_old_text_with_too_few_pages_may_be_cut() -> None:
     lines = lines_of("612_4.removed60.txt.gz")
     last = max(i for i, line in enumerate(lines) if line.startswith("chunk "))
