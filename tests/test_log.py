@@ -137,6 +137,9 @@ def test_boots_are_told_apart_and_guesses_are_told(prefix: str, tmp_path: Path) 
     (note,) = [note for note in report.notes if "taken for" in note]
     assert ("line 2: taken for another boot, as times fall back from 1000 to 20 s" in note) == timed
     assert ("it may be of several" in note) != timed
+    # lines of several processors are mixed
+    path.write_text("\n".join(lines(20.9, FAILED.format(40)) + lines(19.8, FAILED.format(48))))
+    assert len(read_log(path).boots) == 1
     # nor times, with another layout
     path.write_text("\n".join(text.partition("kernel: ")[2] or text for text in booted
                               if "Linux version" not in text))  # fmt: skip

@@ -510,6 +510,8 @@ def test_a_cut_text_is_known_as_one() -> None:
     state = of_reads()
     lines = list(state_lines(state))
     last = max(i for i, line in enumerate(lines) if line.startswith("chunk "))
+    with pytest.raises(TraceError, match=r"cut, 1 of \d+ chunks and the line 'end' missing"):
+        state_of(Path("x"), lines[:last])
     for cut in (lines[:last], lines[:-1], [*lines[:last], "end"]):
         with pytest.raises(TraceError, match="the text is cut"):
             state_of(Path("x"), cut)

@@ -499,7 +499,7 @@ def test_a_neighbours_move_is_no_change(kernel: FakeKernel) -> None:
     before = reader.copy()
     at = kernel.offsets["pcpu_chunk"]["list"]
     address, found = next(iter(before.chunks.items()))
-    moved = found.raw[:at] + bytes(16) + found.raw[at + 16 :]
+    moved = found.raw[:at] + b"\1" * 16 + found.raw[at + 16 :]
     after = replace(before, chunks=before.chunks | {address: replace(found, raw=moved)})
     assert equal_chunks(reader, before, after) == before.chunks.keys()
 

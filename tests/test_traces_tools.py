@@ -6,6 +6,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from tool_texts import GEOMETRY, Sequence, bpftrace, hashed, perf, trace_cmd, tr
 from percpu_proofs.cli import main
 from percpu_proofs.commands.source import Kind, kind_of
 from percpu_proofs.conformance import search
-from percpu_proofs.conformance.given import FEW
+from percpu_proofs.conformance.given import FEW, _vouched
 from percpu_proofs.conformance.restore import restored
 from percpu_proofs.conformance.trace import conform_trace
 from percpu_proofs.conformance.unmarked import with_marks
@@ -330,6 +331,26 @@ def test_a_state_that_the_first_allocations_fit_by_chance(
     report = conform_trace(path, state=given)
     assert [found.what for found in report.mismatches] == ["placement"] and report.placed == fit
     assert ("may not belong to this moment" in report.doubt) == (fit < FEW)
+
+
+@pytest.mark.parametrize(("offs", "own", "vouched"), [
+    ((0, 1), (), True), ((0, 1, None, None), (), False), ((None,), (), False), ((0,), (0,), False),
+])  # fmt: skip
+def test_what_vouches_behind_hashes(
+    offs: tuple[int | None, ...], own: tuple[int, ...], vouched: bool, run: Sequence, tmp_path: Path
+) -> None:
+    """Areas freed: of the state's (by number) or not; own: allocated in the trace before."""
+    (tmp_path / "s.txt").write_text(run.states["before1"])
+    state = read_snapshot(tmp_path / "s.txt", GEOMETRY)
+    chunk = replace(max(state.chunks(), key=lambda c: len(c.areas)), base_addr=0xABCD)
+    areas = list(chunk.areas)
+    lists = [tuple(chunk if len(c.areas) == len(areas) else c for c in cs) for cs in state.lists]
+    state = replace(state, lists=tuple(lists))
+    events: list[ev.Event] = [
+        ev.Alloc(1, 0, False, False, 8, 8, 0xABCD, areas[n], 1, 16, None, None, 7) for n in own
+    ]
+    events += [ev.Free(2, 0, 0xABCD, 2 if n is None else areas[n], 1, 7) for n in offs]
+    assert _vouched(state, events) == vouched
 
 
 def test_a_given_state_of_another_kernel_is_refused(run: Sequence, tmp_path: Path) -> None:
