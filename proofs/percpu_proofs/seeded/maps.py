@@ -123,7 +123,6 @@ AREAS: list[Row] = [
      "FIT-2"),
     ("find_zero_area", "(index + align_mask) & ~align_mask", "index", "FIT-2"),
     ("find_zero_area", "find(0, start, size)", "find(0, start + 1, size)", "FIT-2"),
-    ("find_zero_area", "index + clear * (align_mask + 1)", "index + clear", "FIT-2"),
     ("find_zero_area", "start = i + 1", "start = i + nr", "FIT-2"),
     ("find_zero_area", "largest_bits = area_bits", "largest_bits = nr", "HINT-1"),
     ("find_zero_area", "area_bits = i - index", "area_bits = i - start", "HINT-1"),
