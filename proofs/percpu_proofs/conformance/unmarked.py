@@ -53,6 +53,8 @@ def with_marks(run: Run) -> Run:
 def _marked(run: Run, phase: str, late: bool) -> Trace:
     events, lines = list(run.trace.events), list(run.trace.lines)
     stretches = between_losses(events)
+    if late and (not stretches or stretches[-1][1] < len(events)):
+        return _with_mark(run.trace, phase, len(events))  # behind losses that nothing places
     best: tuple[int, int] | None = None  # areas that differ, and the event
     known = False  # chunks of the trace are in the state
     for start, end in reversed(stretches) if late else stretches:
