@@ -670,3 +670,13 @@ def test_stacks_of_memleak(tmp_path: Path) -> None:
     assert "perf_trace_event_init" in CliRunner().invoke(main, arguments).output
     (tmp_path / "leaks.txt").write_text(MEMLEAK + "rubbish\n")
     assert CliRunner().invoke(main, arguments).exit_code == 2
+
+
+def test_a_state_of_the_end_stands_behind_losses_told_at_the_end(
+    run: Sequence, tmp_path: Path
+) -> None:
+    """As bpftrace tells them: where they fell nothing says, and nothing is called different."""
+    text = bpftrace(run.events) + "\nLost 240 events\nLost 97 events\n"
+    report = conform_trace(write(tmp_path / "run", "bpftrace.txt", text, run))
+    assert report.ok, report.snapshots
+    assert report.stretches[-1].start == "the recorded state after1"
