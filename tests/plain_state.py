@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import groupby
+from typing import Any
 
 from percpu_spec.geometry import Geometry
 
@@ -23,6 +24,11 @@ class Bools(list[bool]):
         """Return the last index in [start, end) whose element is `bit`, or -1."""
         end = len(self) if end is None else min(end, len(self))
         return next((i for i in reversed(range(start, end)) if self[i] == bool(bit)), -1)
+
+    def __getitem__(self, index: Any, /) -> Any:
+        """Return an element, or elements as a map again."""
+        found = super().__getitem__(index)
+        return Bools(found) if isinstance(index, slice) else found
 
     def count(self, bit: int, start: int = 0, end: int | None = None, /) -> int:
         """Return how many elements in [start, end) are `bit`."""

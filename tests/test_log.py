@@ -92,7 +92,58 @@ PREFIXES = [
     "2025-11-03T10:00:01.123456+00:00 box kernel: [   12.345678] ",
     "2025-11-03T10:00:01,123456+01:00 ", "[Mon Nov  3 10:00:01 2025] ", "kern  :warn  : [ 12.3] ",
     "> > ", ">>[ 12.3] ", "kernel: ", "\x1b[33m", "10:00:01 kernel: ",
+    "<6>1 2026-11-03T10:00:01.123+01:00 box kernel - - - [   12.345678] ",  # RFC 5424
+    "[2026-11-03 10:00:01] [   12.345678] ", "[2026-11-03T10:00:01.123] [   12.345678] ",
+    "Tue 2026-11-03 10:00:01 CET box kernel: ", "1793700012.300000 box kernel: ",  # journalctl
+    "10:00:01 [   12.345678] ", "[  +0.000012] ", "[<   0.000012>] ",
+    "[Tue Nov  3 10:00:01 2026 <   12.300000>] ",
 ]  # fmt: skip
+
+
+FAILED = "percpu: allocation failed, size={} align=8 atomic=1, atomic alloc failed, no space left"
+BOOTED = [
+    "Linux version {}", "percpu: Embedded 61 pages/cpu s{} r8192 d28672 u1048576",
+    "pcpu-alloc: s{} r8192 d28672 u1048576 alloc=1*2097152", "pcpu-alloc: [0] 0 1",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("prefix", [
+    "", "[{:12.6f}] ", "Nov 03 10:00:01 box kernel: ", "[{:12.6f}] box kernel: ",  # -o short*
+    "2026-11-03T10:00:01+0100 box kernel: ", "[Tue Nov  3 10:00:01 2026] ",
+    "[2026-11-03 10:00:01] [{:12.6f}] ", "Nov  3 10:00:01 box kernel: [{:12.6f}] ",
+])  # fmt: skip
+def test_boots_are_told_apart_and_guesses_are_told(prefix: str, tmp_path: Path) -> None:
+    def lines(at: float, *texts: str) -> list[str]:
+        return [prefix.format(at) + text for text in texts]
+
+    path = tmp_path / "log"
+    booted = [
+        line for release, static, size in (("6.1.0", 212992, 40), ("6.12.3", 196608, 48))
+        for line in (*lines(0, *(text.format(static if "s{}" in text else release)
+                                 for text in BOOTED)), *lines(100.5, FAILED.format(size)))
+    ]  # fmt: skip
+    path.write_text("\n".join(booted))
+    report = read_log(path)
+    assert [(one.line, one.release, one.guess) for one in report.boots] == [
+        (1, "6.1.0", ""), (6, "6.12.3", ""),
+    ]  # fmt: skip
+    assert [(one.size, one.boot) for one, _ in report.failures] == [(40, 0), (48, 1)]
+    assert not any("taken for" in note for note in report.notes)
+    # without the message that a boot begins with
+    path.write_text("\n".join(lines(1000, FAILED.format(40)) + lines(20, FAILED.format(48))))
+    report = read_log(path)
+    timed = "{" in prefix
+    assert len(report.boots) == 1 + timed
+    (note,) = [note for note in report.notes if "taken for" in note]
+    assert ("line 2: taken for another boot, as times fall back from 1000 to 20 s" in note) == timed
+    assert ("it may be of several" in note) != timed
+    # lines of several processors are mixed
+    path.write_text("\n".join(lines(20.9, FAILED.format(40)) + lines(19.8, FAILED.format(48))))
+    assert len(read_log(path).boots) == 1
+    # nor times, with another layout
+    path.write_text("\n".join(text.partition("kernel: ")[2] or text for text in booted
+                              if "Linux version" not in text))  # fmt: skip
+    assert "another layout is told" in [one.guess for one in read_log(path).boots][-1] or timed
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)

@@ -510,10 +510,28 @@ def test_a_cut_text_is_known_as_one() -> None:
     state = of_reads()
     lines = list(state_lines(state))
     last = max(i for i, line in enumerate(lines) if line.startswith("chunk "))
+    with pytest.raises(TraceError, match=r"cut, 1 of \d+ chunks and the line 'end' missing"):
+        state_of(Path("x"), lines[:last])
     for cut in (lines[:last], lines[:-1], [*lines[:last], "end"]):
         with pytest.raises(TraceError, match="the text is cut"):
             state_of(Path("x"), cut)
     assert state_of(Path("x"), lines).counts
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_a_text_cut_inside_a_chunk_says_what_is_missing(old: bool) -> None:
+    lines = lines_of("612_4.boot.txt.gz") if old else list(state_lines(of_reads()))
+    starts = [i for i, line in enumerate(lines) if line.startswith("chunk ")]
+    for start in (starts[0], starts[1], starts[-1]):
+        for kept in (1, 2, 3):
+            cut = lines[: start + kept]
+            missing = [" populated=", " areas=", " blocks="][kept - 1 :]
+            said = f"{', '.join(map(repr, missing))} of the chunk in line {start + 1}"
+            with pytest.raises(TraceError, match=rf"^x:{len(cut)}: .*is cut, the lines {said}"):
+                state_of(Path("x"), cut)
+        half = [*lines[: start + 3], lines[start + 3][: len(lines[start + 3]) // 2]]
+        with pytest.raises(TraceError, match=rf"^x:{len(half)}: .*(is|may be) cut"):
+            state_of(Path("x"), half)
 
 
 def test_an_old_text_with_too_few_pages_may_be_cut() -> None:
@@ -528,10 +546,12 @@ def test_an_old_text_with_too_few_pages_may_be_cut() -> None:
     assert found.verdict == BROKEN and not found.reason
 
 
-def test_hints_of_the_reserved_chunk_are_judged() -> None:
+@pytest.mark.parametrize("hint", [1000, 2047])
+def test_hints_of_the_reserved_chunk_are_judged(hint: int) -> None:
+    """One granule less too: a chunk that is all free advertises all of it."""
     lines = lines_of("612_4.boot.txt.gz")
     at = next(i for i, line in enumerate(lines) if line.startswith("chunk slot=-1"))
-    lines[at] = lines[at].replace("contig_hint:2048", "contig_hint:1000")
+    lines[at] = lines[at].replace("contig_hint:2048", f"contig_hint:{hint}")
     broken = [v for v in StateJudge().verdicts(state_of(Path("x"), lines)).values()
               if v.verdict in (BROKEN, KNOWN)]  # fmt: skip
     assert broken and "chunk -1" in broken[0].found[0]

@@ -39,6 +39,7 @@ from percpu_proofs.live.sample import (
 )
 from percpu_proofs.live.saved import read_state
 from percpu_proofs.live.standing import Rest
+from percpu_proofs.live.still_chunks import equal_chunks
 from percpu_proofs.live.verdicts import BROKEN, HOLDS, StateJudge
 from percpu_reference.variants import Allocator, build
 from percpu_spec.geometry import Geometry
@@ -330,6 +331,7 @@ DIFFERENT: list[tuple[Callable[[FakeKernel], object], str]] = [
     (lambda k: k.symbols.pop("pcpu_nr_populated"), "no variable pcpu_nr_populated"),
     (lambda k: k.number(k.symbols["pcpu_unit_size"], -4096), "a unit of -4096 bytes"),
     (lambda k: k.number(k.symbols["pcpu_nr_slots"], 1 << 30), "pcpu_nr_slots is"),
+    (lambda k: k.number(k.symbols["pcpu_to_depopulate_slot"], 64), "pcpu_to_depopulate_slot is 64"),
     (lambda k: k.number(member(k, 1, "alloc_map"), 0xFFFF900000000000, 8), "were not recorded"),
     (lambda k: k.number(k.symbols["pcpu_base_addr"], 1 << 40, 8), "pcpu_base_addr"),
     (lambda k: k.number(k.symbols["pcpu_first_chunk"], k.chunks[-1], 8), "on no list"),
@@ -357,6 +359,51 @@ def test_what_is_read_can_be_recorded(kernel: FakeKernel, tmp_path: Path) -> Non
     assert kind_of(str(path)) is Kind.READS
     again = opened(str(path), Kind.READS, None, owners=False)
     same(replace(again, types=first.types), first)
+
+
+class Filtered:
+    """Memory without the bytes at some address, as of a core that was filtered too far."""
+
+    def __init__(self, kernel: FakeKernel, missing: int) -> None:
+        self._memory, self._missing = kernel.memory(), missing
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._memory, name)
+
+    def read(self, address: int, count: int) -> bytes:
+        """Return bytes, if none of them is missing."""
+        if address <= self._missing < address + count:
+            raise UnreadableError(f"{count} bytes at {address:#x} are not there", source.WHOLE)
+        return self._memory.read(address, count)
+
+
+def pointed(kernel: FakeKernel, name: str) -> int:
+    return int.from_bytes(kernel.memory().read(member(kernel, 1, name), 8), "little")
+
+
+MISSING: list[tuple[str, Callable[[FakeKernel], int]]] = [
+    *((name, lambda k, name=name: k.symbols[name]) for name in (  # type: ignore[misc]
+        "pcpu_nr_slots", "pcpu_first_chunk", "pcpu_reserved_chunk", "pcpu_sidelined_slot",
+        "pcpu_lock", "pcpu_alloc_mutex", "pcpu_balance_work", "__cpu_possible_mask",
+    )),
+    ("the head of list 2", lambda k: (
+        int.from_bytes(k.memory().read(k.symbols["pcpu_chunk_lists"], 8), "little") + 2 * 16
+    )),
+    ("the chunk at 0x", lambda k: k.chunks[1]),
+    ("populated of the chunk at 0x", lambda k: member(k, 1, "populated")),
+    *((f"{name} of the chunk at 0x", lambda k, name=name: pointed(k, name))  # type: ignore[misc]
+      for name in ("alloc_map", "bound_map", "md_blocks")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("words", "place"), MISSING, ids=[row[0] for row in MISSING])
+def test_what_was_filtered_out_is_named(
+    words: str, place: Callable[[FakeKernel], int], kernel: FakeKernel
+) -> None:
+    with pytest.raises(UnreadableError, match=f"^{words}.*: \\d+ bytes at ") as caught:
+        reader = Reader(Filtered(kernel, place(kernel)))
+        reader.copy()
+    assert caught.value.advice == source.WHOLE
 
 
 # running kernels
@@ -406,6 +453,55 @@ def test_a_kernel_that_changes_all_the_time_gets_no_verdict(kernel: FakeKernel) 
     with pytest.raises(UnstableError, match=f"no two of {TRIES} copies agree"):
         stable_copy(Reader(memory))
     assert memory.copies == TRIES
+
+
+def busy_chunk(copy: int, kernel: FakeKernel) -> None:
+    """One chunk changes all the time, and its neighbours' links with it."""
+    kernel.number(member(kernel, 1, "free_bytes"), copy)
+
+
+def still_in(kernel: FakeKernel) -> Any:
+    with pytest.raises(UnstableError) as caught:
+        stable_copy(Reader(Changing(kernel, busy_chunk)))
+    return caught.value.still
+
+
+def test_chunks_that_stand_still_are_judged_one_by_one(kernel: FakeKernel) -> None:
+    still = still_in(kernel)
+    (unstable,) = still.unstable
+    assert f"at {kernel.chunks[1]:#x}" in unstable
+    assert len(still.still) == len(kernel.chunks) - 1 >= 2
+    assert not [v for v in still.verdicts.values() if v.verdict == BROKEN]  # the other's MAP-2
+    assert still.verdicts["MAP-2"].verdict == still.verdicts["POP-1"].verdict == HOLDS
+    assert not {"FLT-1", "LIST-1", "RCL-3", "HINT-6"} & still.verdicts.keys()
+
+
+def test_what_a_still_chunk_breaks_is_told(kernel: FakeKernel) -> None:
+    kernel.number(member(kernel, 0, "free_bytes"), 5)
+    still = still_in(kernel)
+    assert still.verdicts["MAP-2"].verdict == BROKEN
+    assert "free_bytes 5" in still.verdicts["MAP-2"].found[0]
+
+
+def test_population_waits_for_the_mutex_chunk_by_chunk_too(kernel: FakeKernel) -> None:
+    mutex = kernel.symbols["pcpu_alloc_mutex"]
+    kernel.number(mutex, kernel.task("kworker/1:2", 77) | 1, 8)
+    assert not {"POP-1", "POP-2"} & still_in(kernel).verdicts.keys()
+
+
+def test_no_chunk_is_judged_with_the_lock_held(kernel: FakeKernel) -> None:
+    kernel.number(kernel.symbols["pcpu_lock"], 1)
+    assert still_in(kernel) is None
+
+
+def test_a_neighbours_move_is_no_change(kernel: FakeKernel) -> None:
+    reader = Reader(kernel.memory())
+    before = reader.copy()
+    at = kernel.offsets["pcpu_chunk"]["list"]
+    address, found = next(iter(before.chunks.items()))
+    moved = found.raw[:at] + b"\1" * 16 + found.raw[at + 16 :]
+    after = replace(before, chunks=before.chunks | {address: replace(found, raw=moved)})
+    assert equal_chunks(reader, before, after) == before.chunks.keys()
 
 
 def test_equal_copies_with_the_lock_held_are_none(kernel: FakeKernel) -> None:

@@ -6,6 +6,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from tool_texts import GEOMETRY, Sequence, bpftrace, hashed, perf, trace_cmd, tr
 from percpu_proofs.cli import main
 from percpu_proofs.commands.source import Kind, kind_of
 from percpu_proofs.conformance import search
+from percpu_proofs.conformance.given import FEW, _vouched
 from percpu_proofs.conformance.restore import restored
 from percpu_proofs.conformance.trace import conform_trace
 from percpu_proofs.conformance.unmarked import with_marks
@@ -113,6 +115,13 @@ FORMS = [
     "> x-1 [000] d..1. 25: percpu_alloc_percpu: call_site=nf_x+0x1/0x2 [nf tables] reserved=1 "
     "is_atomic=0 size=8 align=4 base_addr=000000000000ff00 off=12 ptr=0000000000000060 "
     "bytes_alloc=16 gfp_flags=GFP_KERNEL|__GFP_ZERO",
+    # as Debian's tools of 6.1 write them: tracefs, which left the flags out; trace-cmd report -l
+    "         x-1     [000] .....           25: percpu_alloc_percpu: call_site=nf_x+0x23/0x120 "
+    "reserved=1 is_atomic=0 size=8 align=4 base_addr=ff00 off=12 ptr=0000000000000060 "
+    "bytes_alloc=16 gfp_flags=",
+    "        x-1       0.....     2.5: percpu_alloc_percpu:  call_site=nf_x+0x23 reserved=1 "
+    "is_atomic=0 size=8 align=4 base_addr=0xff00 off=12 ptr=0x60 bytes_alloc=16 "
+    "gfp_flags=GFP_KERNEL",
 ]
 
 
@@ -123,6 +132,21 @@ def test_fields_in_any_form(text: str, tmp_path: Path) -> None:
     wanted = ev.Alloc(25, 0, True, False, 8, 4, 0xFF00, 12, 0x60, pid=1)
     assert isinstance(event, ev.Alloc)
     assert event._replace(call_site=None, gfp=None, bytes_alloc=None) == wanted
+
+
+def test_stacks_of_perf_go_on_into_the_program(tmp_path: Path) -> None:
+    """As perf script 6.1 wrote it."""
+    (tmp_path / "perf.txt").write_text(
+        "cgroups   170 [000]   381.416053:      percpu:percpu_alloc_percpu: reserved=0 is_atomic=0 "
+        "size=8 align=8 base_addr=0xffa95f61bfc00000 off=760 ptr=0x8025acc30002f8\n"
+        "\tffffffff890a5b9c pcpu_alloc+0x5ec ([kernel.kallsyms])\n"
+        "\tffffffff893a0173 percpu_ref_init+0x23 ([kernel.kallsyms])\n"
+        "\t           311d7 __mkdir+0x7 (/bin/cgroups)\n"
+        "\t           6c0d1 std::vector<int>::push_back(int const&)+0x41 (/usr/lib/a b.so)\n"
+        "\t2f747365745f7570 [unknown] ([unknown])\n\n"
+    )
+    (event,) = read_trace(tmp_path / "perf.txt").events
+    assert isinstance(event, ev.Alloc) and event.call_site == "percpu_ref_init+0x23"
 
 
 def test_kinds_of_losses(tmp_path: Path) -> None:
@@ -277,6 +301,56 @@ def test_a_given_state_of_the_boot_has_mismatches(
     path.write_text(perf(shown([area, wrong])))
     report = conform_trace(path, state=given)
     assert report.placed == 0 and [found.what for found in report.mismatches] == ["placement"]
+
+
+@pytest.mark.parametrize("shown", [list, hashed], ids=["true", "hashed"])
+@pytest.mark.parametrize("fit", [0, 1, FEW - 1, FEW])
+def test_a_state_that_the_first_allocations_fit_by_chance(
+    fit: int, shown: Callable[[list[ev.Event]], list[ev.Event]], tmp_path: Path
+) -> None:
+    """Addresses vouch for a state; behind hashes that of another boot may serve some."""
+    started = Sequence(3).go(60)
+    started.events.clear()
+    started.live.clear()  # nothing is freed that was there before
+    run = started.save("before1").go(4 * FEW, target=1000)
+    made = [event for event in run.events if isinstance(event, ev.Alloc)]
+    wrong = made[fit]
+    dynamic = [c for c in run.model.chunks() if c is not run.model.reserved_chunk
+               and f"{c.base_addr:x} " in run.states["before1"]]
+    chunk = max(dynamic, key=lambda c: c.alloc_map.rfind(0))
+    far = chunk.alloc_map.rfind(0) * 4  # free, and not where a search ends first
+    events = run.events[2 : run.events.index(wrong)]  # behind the marks
+    events.append(wrong._replace(size=4, align=4, base=chunk.base_addr, off=far))
+    given, path = tmp_path / "mine.txt", tmp_path / "perf.txt"
+    given.write_text(run.states["before1"])
+    path.write_text(perf(shown(events)))
+    if shown is hashed:
+        with pytest.raises(TraceError, match="this state may not belong to this trace"):
+            conform_trace(path, state=given)
+        return
+    report = conform_trace(path, state=given)
+    assert [found.what for found in report.mismatches] == ["placement"] and report.placed == fit
+    assert ("may not belong to this moment" in report.doubt) == (fit < FEW)
+
+
+@pytest.mark.parametrize(("offs", "own", "vouched"), [
+    ((0, 1), (), True), ((0, 1, None, None), (), False), ((None,), (), False), ((0,), (0,), False),
+])  # fmt: skip
+def test_what_vouches_behind_hashes(
+    offs: tuple[int | None, ...], own: tuple[int, ...], vouched: bool, run: Sequence, tmp_path: Path
+) -> None:
+    """Areas freed: of the state's (by number) or not; own: allocated in the trace before."""
+    (tmp_path / "s.txt").write_text(run.states["before1"])
+    state = read_snapshot(tmp_path / "s.txt", GEOMETRY)
+    chunk = replace(max(state.chunks(), key=lambda c: len(c.areas)), base_addr=0xABCD)
+    areas = list(chunk.areas)
+    lists = [tuple(chunk if len(c.areas) == len(areas) else c for c in cs) for cs in state.lists]
+    state = replace(state, lists=tuple(lists))
+    events: list[ev.Event] = [
+        ev.Alloc(1, 0, False, False, 8, 8, 0xABCD, areas[n], 1, 16, None, None, 7) for n in own
+    ]
+    events += [ev.Free(2, 0, 0xABCD, 2 if n is None else areas[n], 1, 7) for n in offs]
+    assert _vouched(state, events) == vouched
 
 
 def test_a_given_state_of_another_kernel_is_refused(run: Sequence, tmp_path: Path) -> None:
@@ -596,3 +670,13 @@ def test_stacks_of_memleak(tmp_path: Path) -> None:
     assert "perf_trace_event_init" in CliRunner().invoke(main, arguments).output
     (tmp_path / "leaks.txt").write_text(MEMLEAK + "rubbish\n")
     assert CliRunner().invoke(main, arguments).exit_code == 2
+
+
+def test_a_state_of_the_end_stands_behind_losses_told_at_the_end(
+    run: Sequence, tmp_path: Path
+) -> None:
+    """As bpftrace tells them: where they fell nothing says, and nothing is called different."""
+    text = bpftrace(run.events) + "\nLost 240 events\nLost 97 events\n"
+    report = conform_trace(write(tmp_path / "run", "bpftrace.txt", text, run))
+    assert report.ok, report.snapshots
+    assert report.stretches[-1].start == "the recorded state after1"

@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from plain_state import Bools
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from plain_state import SMALL, Bools
 from workloads import Scene, boot, scenes
 
 from percpu_proofs.machine import Machine
 from percpu_reference.chunk import Chunk
+from percpu_reference.fit import Fit
 from percpu_reference.variants import Allocator, with_backing
 from percpu_reference.variants.linux_6_12 import Linux612
 
@@ -64,3 +67,37 @@ def test_runs_agree(scene: Scene) -> None:
     wanted = states(scene, Linux612, Chunk)
     for n, found in enumerate(states(scene, Twin, TwinChunk)):
         assert found == wanted[n], f"after operation {n + 1}"
+
+
+def kernels_zero_area(
+    bits: bytearray, size: int, start: int, nr: int, align_mask: int
+) -> tuple[int, int, int]:
+    """Return what the model's find_zero_area is to return, by the kernel's loop, round by round."""
+    largest = (0, 0)
+    while True:
+        index = bits.find(0, start, size)
+        index = (size if index < 0 else index) + align_mask & ~align_mask
+        if index + nr > size:
+            return -1, *largest
+        used = bits.find(1, index, index + nr)
+        if used < 0:
+            return index, *largest
+        off, length = largest
+        better = not index or (index & -index) > (off & -off)
+        if used - index > length or (used - index == length and off and better):
+            largest = (index, used - index)
+        start = used + 1
+
+
+@given(st.data())
+@settings(max_examples=300, deadline=None)
+def test_rounds_that_skip_nothing_may_be_left_out(data: st.DataObject) -> None:
+    bits = bytearray(data.draw(st.lists(st.integers(0, 1), min_size=8, max_size=40)))
+    start, size = (data.draw(st.integers(0, len(bits))) for _ in range(2))
+    nr, align_mask = data.draw(st.integers(1, 5)), data.draw(st.sampled_from((0, 1, 3, 7)))
+    allocator = Linux612(SMALL)
+    chunk = allocator.first_chunk
+    chunk.alloc_map = bits
+    index, *largest = Fit.find_zero_area(allocator, chunk, size, start, nr, align_mask)
+    found = index if index + nr <= size else -1
+    assert (found, *largest) == kernels_zero_area(bits, size, start, nr, align_mask)

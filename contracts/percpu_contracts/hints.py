@@ -117,13 +117,21 @@ def chunk_hints_are_ordered(chunk: ChunkView, geometry: Geometry) -> str | None:
 
 @states("HINT-5", Scope.CHUNK, When.ALWAYS)
 def chunk_hint_is_close(chunk: ChunkView, geometry: Geometry) -> str | None:
-    """contig_hint misses less than a page of the longest run, nothing if a block holds it."""
+    """contig_hint misses less than a page of the longest run, nothing if a block holds it.
+
+    Nor does it of a chunk that is all free: the allocator knows such a chunk by it.
+    """
     longest, inside = longest_run_and_place(chunk, geometry)
-    return contig_is_close(chunk.chunk_md.contig_hint, longest, inside, geometry)
+    return contig_is_close(chunk, longest, inside, geometry)
 
 
-def contig_is_close(contig: int, longest: int, inside: bool, geometry: Geometry) -> str | None:
+def contig_is_close(
+    chunk: ChunkView, longest: int, inside: bool, geometry: Geometry
+) -> str | None:
     """HINT-5 of a chunk whose longest run, and whether one block holds it, are known."""
+    contig, bits = chunk.chunk_md.contig_hint, len(chunk.alloc_map)
+    if longest == bits != contig:
+        return f"chunk: contig_hint {contig} of {bits} bits, all free"
     if inside and contig != longest:
         return f"chunk: contig_hint {contig}, expected {longest} bits, a run inside one block"
     if not longest - geometry.block_bits < contig <= longest:

@@ -217,7 +217,7 @@ class WholeState:
         if chunk.free_bytes != free:
             broken.append(("MAP-2", f"free_bytes {chunk.free_bytes}, {free} bytes free"))
         longest_run, inside = longest_across((runs for _, runs in facts), size)
-        wrong = contig_is_close(chunk.chunk_md.contig_hint, longest_run, inside, geometry)
+        wrong = contig_is_close(chunk, longest_run, inside, geometry)
         if wrong is not None:
             broken.append(("HINT-5", wrong))
         for clause, state in self._asked.settled if settled else self._asked.of_chunk:

@@ -118,6 +118,9 @@ class Fit(Hints):
             if index < 0:
                 index = size
             index = (index + align_mask) & ~align_mask
+            if align_mask:  # rounds of the kernel's that skip no free bit: index is i
+                clear = chunk.alloc_map[index : size : align_mask + 1].find(0)
+                index = size if clear < 0 else index + clear * (align_mask + 1)
             end = index + nr
             if end > size:
                 return end, largest_off, largest_bits

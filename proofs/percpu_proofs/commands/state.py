@@ -30,6 +30,7 @@ from percpu_proofs.live.stats_verdicts import (
     stats_verdicts,
     stranded,
 )
+from percpu_proofs.live.still_chunks import StillChunks
 from percpu_proofs.live.verdicts import BROKEN, StateJudge, Verdict
 from percpu_proofs.show.overview import overview_svg, overview_text
 from percpu_proofs.show.picture import StatePicture, picture_of_state
@@ -144,7 +145,8 @@ def state(
     try:
         found = opened(what, kind, debug, owners=who)
     except (TornError, UnstableError) as error:
-        _torn(context, kind, str(error), as_json=as_json)
+        still = error.still if isinstance(error, UnstableError) else None
+        _torn(context, kind, str(error), still, as_json=as_json)
         return
     if save is not None:
         save_state(found, save)
@@ -200,14 +202,20 @@ def state_record(
     }  # fmt: skip
 
 
-def _torn(context: click.Context, kind: Kind, why: str, *, as_json: bool) -> None:
-    """Say that there is no one moment to judge, and exit."""
+def _torn(
+    context: click.Context, kind: Kind, why: str, still: StillChunks | None, *, as_json: bool
+) -> None:
+    """Say that there is no one moment to judge, what stood still meanwhile, and exit."""
     word = "unstable" if kind is Kind.LIVE else "torn"
     if as_json:
-        output.print_json({"rest": {"state": word, "why": why, "hints_only": True}, "clauses": {}})
+        rest = {"state": word, "why": why, "hints_only": True}
+        by_chunk = still and still.as_json()
+        output.print_json({"rest": rest, "clauses": {}, "by_chunk": by_chunk})
     else:
         again = "try again, or --every" if kind is Kind.LIVE else "damaged, or not of one moment"
         output.echo(f"{word}: {why}; no verdict ({again})")
+        if still is not None:
+            state_report.show_still(output.console(), still)
     context.exit(output.TORN)
 
 

@@ -20,6 +20,7 @@ from percpu_proofs.live.stacks import changing
 from percpu_proofs.live.standing import Rest
 from percpu_proofs.live.stats_text import PercpuStats
 from percpu_proofs.live.stats_verdicts import NOT_DETERMINED, UNTOLD, floats, stats_rows, stranded
+from percpu_proofs.live.still_chunks import StillChunks
 from percpu_proofs.live.verdicts import (
     BROKEN,
     HOLDS,
@@ -114,6 +115,16 @@ def show_verdicts(out: Console, verdicts: Mapping[str, Verdict], *, torn: bool =
         _row(out, NOT_ASKED, f"{short(clauses)}: {reason}")
     if operations:
         _row(out, NOT_ASKED, f"{len(operations)} others: each {NO_OPERATION}")
+
+
+def show_still(out: Console, still: StillChunks) -> None:
+    """Print what the clauses say of the chunks that stood still, and which did not."""
+    count = counted(len(still.still), "chunk")
+    _say(out, f"chunk by chunk, of {count} that two copies agree on: {', '.join(still.still)}")
+    show_verdicts(out, still.verdicts)
+    if still.unstable:
+        _say(out, f"unstable, not judged: {', '.join(still.unstable)}")
+    _say(out, "lists, sums and the float are those of no moment: nothing is said of the whole")
 
 
 def short(names: Sequence[str]) -> str:

@@ -17,6 +17,8 @@ from percpu_proofs.traces.events import Alloc, Event, Free, TraceError, is_plain
 from percpu_proofs.traces.reader import Run
 from percpu_proofs.traces.snapshot import Snapshot
 
+FEW = 10
+"""Allocations that a state of another boot may place as the kernel did, by chance."""
 _SAVED = "a saved state (state live --save FILE, or state CORE --save FILE)"
 
 
@@ -46,27 +48,42 @@ def check_given(run: Run) -> None:
 
 
 def check_vouched(run: Run, report: TraceReport) -> None:
-    """Raise TraceError if a replay from the given state failed at once, and nothing vouches for it.
+    """Raise TraceError if a replay from the given state failed at its start, and nothing vouches.
 
-    What does is a chunk whose address stands in both, or an area that the trace frees and the state
-    shows in use. A trace may have neither, as one that begins with a new chunk.
+    At its start: before FEW allocations were placed, which a state of another boot may allow too.
+    What vouches is a chunk whose address stands in both, or areas that the trace frees and the
+    state shows in use. A trace may have neither, as one that begins with a new chunk. Where a state
+    is vouched for, or recorded with the trace, the report says that its moment is in doubt.
     """
-    if report.placed or not report.mismatches or report.start != f"the recorded state {run.given}":
+    phase = report.start.removeprefix("the recorded state ")
+    if not report.mismatches or phase not in run.states or len(report.stretches) > 1:
         return
-    assert run.given is not None
     events = run.trace.events
-    at = next(i for i, event in enumerate(events) if phase_begun(event) == run.given)
-    if not _vouched(state_at(run, run.given, events, at), events[at:]):
+    at = next(i for i, event in enumerate(events) if phase_begun(event) == phase)
+    line = report.mismatches[0].line
+    placed = sum(isinstance(e, Alloc) for e in events[at : run.trace.lines.index(line, at)])
+    if placed >= FEW:
+        return
+    path = run.states[phase]
+    fit = f"{placed} allocations fit it" if placed else "nothing fits it"
+    state = state_at(run, phase, events, at)
+    if phase == run.given and not _vouched(state, events[at:]):
         raise TraceError(
-            f"{run.states[run.given]}: expected a state of this trace's boot: no chunk and no area "
-            f"in use is in both, and what comes first, in line {report.mismatches[0].line}, does "
-            "not follow from it"
+            f"{path}: expected a state of this trace's boot: no chunk and no area in use is in "
+            f"both, and what comes first, in line {line}, does not follow from it ({fit}): this "
+            "state may not belong to this trace"
         )
+    report.doubt = (
+        f"{path.name} may not belong to this moment of the trace: {fit} before line {line}. "
+        "Allocations between the two are missing if it was saved before recording began: record "
+        "first, then save, as the recorder does"
+    )
 
 
 def _vouched(state: Snapshot, events: Sequence[Event]) -> bool:
     chunks = {chunk.base_addr: chunk for chunk in state.chunks()}
     allocated: set[tuple[int, int]] = set()
+    known = unknown = 0  # areas freed that were there before, by whether the state shows them
     for event in events:
         if not isinstance(event, Alloc | Free) or event.base not in chunks:
             continue
@@ -75,6 +92,10 @@ def _vouched(state: Snapshot, events: Sequence[Event]) -> bool:
         place = event.base, event.off
         if isinstance(event, Alloc):
             allocated.add(place)
-        elif event.off in chunks[event.base].areas and place not in allocated:
-            return True
-    return False
+        elif place in allocated:
+            allocated.remove(place)
+        elif event.off in chunks[event.base].areas:
+            known += 1
+        else:
+            unknown += 1
+    return known > unknown

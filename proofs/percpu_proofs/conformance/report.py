@@ -145,6 +145,7 @@ class TraceReport:
     clauses: list[ClauseVerdict] = field(default_factory=list)
     stopped_by: str | None = None  # the clause whose unexpected violation ended the check
     final_checksum: int | None = None  # of the state after the last event
+    doubt: str = ""  # why the state that it begins in may be of another moment
     waiting: str = ""  # why the run could not be compared at all
     seconds: float = 0.0
 
@@ -207,6 +208,8 @@ class TraceReport:
                 rows.append(("of them in everything", str(exact)))
         if torn := [s.phase for s in self.snapshots if s.torn]:
             rows.append(("torn states", ", ".join(torn)))
+        if self.doubt:
+            rows.append(("the state", f"[yellow]{self.doubt}[/yellow]"))
         for m in self.mismatches[:SHOWN]:
             tried = f" ({m.tried} orders tried)" if m.tried else ""
             rows.append(("mismatch", f"[red]line {m.line}: {m.what}: {m.detail}[/red]{tried}"))

@@ -53,6 +53,8 @@ def with_marks(run: Run) -> Run:
 def _marked(run: Run, phase: str, late: bool) -> Trace:
     events, lines = list(run.trace.events), list(run.trace.lines)
     stretches = between_losses(events)
+    if late and (not stretches or stretches[-1][1] < len(events)):
+        return _with_mark(run.trace, phase, len(events))  # behind losses that nothing places
     best: tuple[int, int] | None = None  # areas that differ, and the event
     known = False  # chunks of the trace are in the state
     for start, end in reversed(stretches) if late else stretches:
@@ -74,7 +76,8 @@ def _marked(run: Run, phase: str, late: bool) -> Trace:
     count, near = best or (0, 0)
     raise TraceError(
         f"{run.states[phase]}: expected a state taken while the trace ran: at best, before line "
-        f"{lines[min(near, len(lines) - 1)]}, {count} areas or chunks are not what the events say"
+        f"{lines[min(near, len(lines) - 1)]}, {count} areas or chunks are not what the events say: "
+                "this state may not belong to this trace"
     )
 
 

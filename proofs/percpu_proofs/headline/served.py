@@ -164,19 +164,37 @@ def measure(
         if found.cut:
             break
         allocator.balance()
+    asking, _ = start.clone()
+    made, failed = _until_asked(asking, size, align, requests)
     for period in periods:
-        allocator, _ = start.clone()
-        found.failed[period] = failures(allocator, size, align, requests, period)
+        allocator, _ = asking.clone()
+        later = failures(allocator, size, align, range(made, requests), period)
+        found.failed[period] = failed + later
     return found
 
 
-def failures(allocator: Allocator, size: int, align: int, requests: int, period: int) -> int:
-    """Return how many requests fail if the work runs after each `period` where it is asked for."""
-    failed = 0
-    for number in range(1, requests + 1):
+def _until_asked(allocator: Allocator, size: int, align: int, most: int) -> tuple[int, int]:
+    """Make requests until the work is asked for; return how many, and how many failed.
+
+    So far the work has nothing to do, however often it may run.
+    """
+    made = failed = 0
+    while made < most and not allocator.work_pending:
         failed += _ask(allocator, size, align) is None
-        if number % period == 0 and allocator.work_pending:
+        made += 1
+    return made, failed
+
+
+def failures(allocator: Allocator, size: int, align: int, numbers: range, period: int) -> int:
+    """Return how many requests fail if the work runs after each `period` where it is asked for.
+
+    numbers: of the requests, that of the first is how many were made before.
+    """
+    failed = 0
+    for number in numbers:
+        if number and number % period == 0 and allocator.work_pending:
             allocator.balance()
+        failed += _ask(allocator, size, align) is None
     return failed
 
 

@@ -5,7 +5,8 @@ A core, the running kernel and recorded reads all offer this; drgn is one way to
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -16,6 +17,15 @@ class UnreadableError(Exception):
     def __init__(self, what: str, advice: str = "") -> None:
         super().__init__(what)
         self.advice = advice
+
+
+@contextmanager
+def reading(what: str) -> Iterator[None]:
+    """Say what was being read where it cannot be."""
+    try:
+        yield
+    except UnreadableError as error:
+        raise UnreadableError(f"{what}: {error}", error.advice) from None
 
 
 class KernelMemory(Protocol):

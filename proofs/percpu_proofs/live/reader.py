@@ -7,9 +7,9 @@ before it is used: in a kernel that runs on, a list may lead anywhere.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from percpu_proofs.live.kernel_memory import KernelMemory, UnreadableError
+from percpu_proofs.live.kernel_memory import KernelMemory, UnreadableError, reading
 from percpu_proofs.live.kernel_state import KernelState, with_floats
 from percpu_proofs.live.shape import BootChunk, ShapeError, geometry_of
 from percpu_proofs.live.standing import Standing
@@ -40,6 +40,8 @@ _HEX = ("pcpu_reserved_chunk", "pcpu_first_chunk", "pcpu_base_addr", "pcpu_chunk
         "pcpu_nr_populated")  # fmt: skip
 _REQUIRED = ("pcpu_first_chunk", "pcpu_base_addr", "pcpu_nr_slots", "pcpu_unit_size",
              "pcpu_unit_pages", "pcpu_nr_groups", "pcpu_nr_populated")  # fmt: skip
+_SPARED = ("pcpu_unit_pages", "pcpu_nr_units", "pcpu_atom_size", "pcpu_chunk_struct_size")
+"""Recorded reads may lack them: they are for the text, or follow from others."""
 _FLOAT = "pcpu_nr_empty_pop_pages"
 
 
@@ -116,7 +118,10 @@ class Reader:
         not there.
         """
         kernel = self.kernel
-        values = {name: kernel.optional(name) for name in GLOBALS if name != _FLOAT}
+        values = {
+            name: kernel.optional(name, needed=name not in _SPARED)
+            for name in GLOBALS if name != _FLOAT
+        }  # fmt: skip
         values["pcpu_unit_pages"] = self.unit_pages
         missing = [name for name in _REQUIRED if values[name] is None]
         if missing:
@@ -142,7 +147,8 @@ class Reader:
     def _list(self, number: int, chunks: dict[int, ChunkBytes]) -> Iterator[int]:
         """Yield the addresses of the chunks of a list, their bytes read."""
         head = self._heads + 16 * number
-        at, before = self.kernel.pointer(head), head
+        with reading(f"the head of list {number}"):
+            at, before = self.kernel.pointer(head), head
         link = self._at["list"]
         while at != head:
             chunk = at - link
@@ -157,19 +163,28 @@ class Reader:
             before, at = at, int.from_bytes(found.raw[link : link + 8], "little")
 
     def _chunk_bytes(self, chunk: int) -> ChunkBytes:
-        read, at = self.kernel.memory.read, self._at
-        raw = read(chunk, at["populated"])
+        at = self._at
+        called = f"the chunk at {chunk:#x}"
+
+        def read(what: str, address: int, count: int) -> bytes:
+            with reading(f"{what}{called}"):
+                return self.kernel.memory.read(address, count)
+
+        raw = read("", chunk, at["populated"])
         pages = _number(raw, at["nr_pages"])
         if not 0 < pages <= self.unit_pages:
-            raise TornError(f"the chunk at {chunk:#x} has {pages} pages")
+            raise TornError(f"{called} has {pages} pages")
         size = pages * self.page // _GRANULE // 8
-        maps = (int.from_bytes(raw[at[name] : at[name] + 8], "little")
-                for name in ("alloc_map", "bound_map", "md_blocks"))  # fmt: skip
-        sizes = size, size + 8, pages * _MD
+        sizes = {"alloc_map": size, "bound_map": size + 8, "md_blocks": pages * _MD}
         return ChunkBytes(
-            raw, read(chunk + at["populated"], -(-pages // 64) * 8),
-            *(read(start, bytes_) for start, bytes_ in zip(maps, sizes, strict=True)),
+            raw, read("populated of ", chunk + at["populated"], -(-pages // 64) * 8),
+            *(read(f"{name} of ", _pointer(raw, at[name]), count) for name, count in sizes.items()),
         )  # fmt: skip
+
+    def unlinked(self, chunk: ChunkBytes) -> ChunkBytes:
+        """Return a chunk's bytes without its links to its neighbours on a list."""
+        at = self._at["list"]
+        return replace(chunk, raw=chunk.raw[:at] + chunk.raw[at + 16 :])
 
     def state(self, copy: Copy, source: str) -> KernelState:
         """Return the state that a copy holds. Raises UnreadableError where no kernel has such."""
@@ -186,6 +201,9 @@ class Reader:
         }
         nr_slots = values["pcpu_nr_slots"]
         one = self.chunk_types == 1
+        for name in ("pcpu_free_slot", "pcpu_sidelined_slot", "pcpu_to_depopulate_slot"):
+            if not 0 <= values.get(name, 0) < nr_slots:
+                raise UnreadableError(f"{name} is {values[name]} of {nr_slots} lists", DIFFERS)
         snapshot = Snapshot(
             phase=source,
             geometry=geometry,

@@ -15,6 +15,7 @@ from percpu_proofs.live.kernel_memory import UnreadableError
 from percpu_proofs.live.kernel_state import KernelState
 from percpu_proofs.live.memory import memory_of
 from percpu_proofs.live.reader import Copy, Reader, TornError
+from percpu_proofs.live.still_chunks import StillChunks, equal_chunks, still_chunks
 from percpu_proofs.live.verdicts import BROKEN, KNOWN, StateJudge
 from percpu_proofs.show.chart import Panel, Series, Style, chart_svg
 
@@ -27,7 +28,14 @@ _SHOWN = ("percpu_kb", "used_kb", "empty_kb", "stranded_kb", "float", "chunks")
 
 
 class UnstableError(Exception):
-    """No two copies of a running kernel's state agreed: it changes faster than it can be read."""
+    """No two copies of a running kernel's state agreed: it changes faster than it can be read.
+
+    still: what can be said chunk by chunk all the same, of the two copies that agreed on most.
+    """
+
+    def __init__(self, what: str, still: StillChunks | None = None) -> None:
+        super().__init__(what)
+        self.still = still
 
 
 def stable_copy(reader: Reader, tries: int = TRIES) -> Copy:
@@ -37,6 +45,7 @@ def stable_copy(reader: Reader, tries: int = TRIES) -> Copy:
     memory is never there.
     """
     last: Copy | None = None
+    best: tuple[int, Copy, Copy] | None = None
     torn, why = 0, ""
     for _ in range(tries):
         try:
@@ -48,9 +57,13 @@ def stable_copy(reader: Reader, tries: int = TRIES) -> Copy:
             continue
         if last is not None and not last.lock and not copy.lock and last == copy:
             return copy
+        if last is not None:
+            count = len(equal_chunks(reader, last, copy))
+            best = best if best and best[0] > count else (count, last, copy)
         last = copy
+    still = still_chunks(reader, *best[1:]) if best else None
     lists = f", {torn} of them torn ({why})" if torn else ""
-    raise UnstableError(f"no two of {tries} copies agree{lists}")
+    raise UnstableError(f"no two of {tries} copies agree{lists}", still)
 
 
 def sample_of(state: KernelState, judge: StateJudge, moment: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from percpu_proofs.inputs import InputError, read_text, writing
 from percpu_proofs.live.kernel_state import KernelState, with_floats
 from percpu_proofs.live.shape import BootChunk, ShapeError, geometry_of
 from percpu_proofs.live.standing import Standing
+from percpu_proofs.traces.events import TraceError, problem
 from percpu_proofs.traces.snapshot import ChunkSnapshot
 from percpu_proofs.traces.state_text import snapshot_of
 from percpu_spec.views import HINTS, BlockView
@@ -24,6 +25,8 @@ _LAYOUT = {"pcpu_unit_size": 10, "pcpu_unit_pages": 10, "pcpu_nr_groups": 10, "p
 _OPTIONAL = {"pcpu_nr_units": 10, "cpus": 10, "memcg": 10}
 _OWN = ("pcpu_lock", "mutex_owner", "mutex_waiters", "work", "stack", "types", "owner", "chunks")
 """Lines that KernelState keeps elsewhere than among the allocator's variables."""
+_OF_CHUNK = (" populated=", " areas=", " blocks=")
+"""The lines that every chunk has behind its first."""
 _WORK = ("idle", "pending", "running", "pending,running")
 _COUNTS = (
     "free_bytes", "immutable", "isolated", "start_offset", "end_offset", "nr_pages",
@@ -46,6 +49,7 @@ def read_state(path: Path) -> KernelState:
 
 def state_of(path: Path, lines: Sequence[str]) -> KernelState:
     """Return the state that the lines of `path` hold; raises as read_state does."""
+    _check_end(path, lines)
     values, places = _variables(lines)
     wanted = {name: _value(path, values, places, name, base) for name, base in _LAYOUT.items()}
     for name, base in _OPTIONAL.items():
@@ -56,14 +60,20 @@ def state_of(path: Path, lines: Sequence[str]) -> KernelState:
     try:
         first, reserved = (_boot_chunk(path, lines, role) for role in ("first", "reserved"))
         if first is None:
-            raise InputError(path, len(lines), "a chunk under 'first:'")
+            expected = "a chunk under 'first:', behind which the others stand: the text may be cut"
+            raise problem(path, len(lines), expected, lines[-1] if lines else "")
         geometry = geometry_of(wanted, first, reserved)
     except ShapeError as error:
         of_first = lines.index("first:") + 2 if "first:" in lines else None
         line = places.get(error.name, of_first)
         expected = f"{error.name}: {error.expected}"
         raise InputError(path, line, expected, error.found) from None
-    snapshot = snapshot_of(path, lines, geometry)
+    try:
+        snapshot = snapshot_of(path, lines, geometry)
+    except TraceError as error:
+        if not str(error).startswith(f"{path}:{len(lines)}: ") or lines[-1] == "end":
+            raise
+        raise TraceError(f"{error}: it is the last line, the text may be cut in it") from None
     told = snapshot.globals
     snapshot = with_floats(replace(snapshot, globals=variables(told)))
     release = values.get("kernel", "")
@@ -73,6 +83,26 @@ def state_of(path: Path, lines: Sequence[str]) -> KernelState:
     standing = _standing(path, told, places)
     types, counts = values.get("types", "not told"), "chunks" in told
     return KernelState(str(path), release, snapshot, standing, types, counts)
+
+
+def _check_end(path: Path, lines: Sequence[str]) -> None:
+    """Raise TraceError for a text that ends before its end: where, and what is missing."""
+    told = next((line[7:] for line in lines if re.fullmatch(r"chunks=\d{1,9}", line)), None)
+    starts = [number for number, line in enumerate(lines, 1) if line.startswith("chunk ")]
+    if "end" in lines[-1:] or (not starts and told is None):
+        return
+    last = starts[-1] if starts else len(lines)
+    missing = [f"'{name}'" for name in _OF_CHUNK
+               if starts and not any(line.startswith(name) for line in lines[last:])]  # fmt: skip
+    if told is None and not missing:
+        return  # an older text, which has no end
+    lost = [f"the lines {', '.join(missing)} of the chunk in line {last}"] if missing else []
+    if told is not None:
+        few = int(told) - len(starts)
+        lost += [f"{few} of {told} chunks"] if few > 0 else []
+        lost += ["the line 'end'"]
+    expected = f"more behind it: the text is cut, {' and '.join(lost)} missing"
+    raise problem(path, len(lines), expected, lines[-1])
 
 
 def variables(values: Mapping[str, str]) -> dict[str, str]:

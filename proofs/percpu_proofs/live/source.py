@@ -229,7 +229,8 @@ def _by_default(program: Any, where: Path, error: Exception) -> DrgnMemory:
         program.type("struct pcpu_chunk")
     except Exception:
         if isinstance(error, drgn.FaultError):
-            raise InputError(where, None, f"the kernel's data ({_words(error)}); {WHOLE}") from None
+            lacks = f"the kernel's own symbols and types ({_words(error)}); {WHOLE}"
+            raise InputError(where, None, lacks) from None
         lacks = NO_BTF if isinstance(error, _NoBtfError) else NO_SYMBOLS
         raise InputError(where, None, f"{lacks} ({_words(error)})") from None
     return DrgnMemory(program, None, "debug information")

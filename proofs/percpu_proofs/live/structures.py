@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from percpu_proofs.live.kernel_memory import KernelMemory, UnreadableError
+from percpu_proofs.live.kernel_memory import KernelMemory, UnreadableError, reading
 
 DIFFERS: Final = (
     "the kernel's structures are not those that this reader knows (5.10 to the newest mainline): "
@@ -34,16 +34,22 @@ class Structures:
 
     def value(self, name: str) -> int:
         """Return the value of a variable."""
-        address = self.memory.symbol(name)
-        if address is None:
-            raise UnreadableError(f"the kernel has no variable {name}", DIFFERS)
-        return self.number(address, _WIDTHS.get(name, 4), signed=name not in _WIDTHS)
+        address = self.address(name)
+        with reading(name):
+            return self.number(address, _WIDTHS.get(name, 4), signed=name not in _WIDTHS)
 
-    def optional(self, name: str) -> int | None:
-        """Return the value of a variable, None if there is none or it cannot be read."""
+    def optional(self, name: str, *, needed: bool = False) -> int | None:
+        """Return the value of a variable, None if there is none.
+
+        None too if it cannot be read, unless it is needed where there is one.
+        """
+        if self.memory.symbol(name) is None:
+            return None
         try:
             return self.value(name)
         except UnreadableError:
+            if needed:
+                raise
             return None
 
     def address(self, name: str) -> int:
@@ -90,12 +96,14 @@ class Structures:
             found += byte
         return found.decode("utf-8", "replace")
 
+    @reading("the kernel's release")
     def release(self) -> str:
         """Return the kernel's release."""
         at = self.address("init_uts_ns")
         at += self.offset("uts_namespace", "name") + self.offset("new_utsname", "release")
         return self.text(at, 65)
 
+    @reading("__cpu_possible_mask")
     def possible_cpus(self) -> int:
         """Return how many CPUs there may be: each has a unit."""
         mask = self.address("__cpu_possible_mask")
@@ -105,6 +113,7 @@ class Structures:
         words = (self.pointer(mask + 8 * word) for word in range(-(-ids // 64)))
         return sum(word.bit_count() for word in words)
 
+    @reading("pcpu_lock")
     def lock_value(self) -> int:
         """Return pcpu_lock's raw value: 0 where it is free. With PREEMPT_RT it is an rt_mutex."""
         at = self.address("pcpu_lock")
@@ -113,6 +122,7 @@ class Structures:
             return self.pointer(at) & ~1
         return self.number(at, 4)
 
+    @reading("pcpu_alloc_mutex")
     def mutex_owner(self) -> int:
         """Return the task that holds pcpu_alloc_mutex, as an address; 0: it is free."""
         at = self.address("pcpu_alloc_mutex")
@@ -121,6 +131,7 @@ class Structures:
             return self.pointer(at) & ~1
         return self.pointer(at + self.offset("mutex", "owner")) & ~7
 
+    @reading("pcpu_alloc_mutex")
     def mutex_waited_for(self) -> bool:
         """Return whether somebody waits for pcpu_alloc_mutex."""
         at = self.address("pcpu_alloc_mutex")
@@ -132,6 +143,7 @@ class Structures:
         at += self.offset("mutex", "wait_list")
         return self.pointer(at) != at
 
+    @reading("pcpu_balance_work")
     def work_pending(self) -> bool:
         """Return whether the balance work is asked for and has not begun."""
         at = self.address("pcpu_balance_work") + self.offset("work_struct", "data")

@@ -24,7 +24,11 @@ _FIRST_LINE: Final = re.compile(r"percpu: (?:Embedded|\d+\s+\d+K)\b.*|pcpu-alloc
 
 @dataclass(frozen=True, slots=True)
 class Boot:
-    """A boot: its messages are start to stop of the log's. error: why it has no layout, if told."""
+    """A boot: its messages are start to stop of the log's. error: why it has no layout, if told.
+
+    guess: what it was known by, if not by the message that a boot begins with; empty: by that, or
+    it is the log's first.
+    """
 
     line: int
     start: int
@@ -32,6 +36,7 @@ class Boot:
     release: str | None
     layout: Layout | None
     error: TraceError | None = None
+    guess: str = ""
 
     @property
     def machine(self) -> Machine:
@@ -57,7 +62,8 @@ def read_boots(
     kernel or a layout, or its times are later.
     """
     boots = []
-    for start, stop in pairwise([0, *_edges(lines, found), len(lines)]):
+    edges = dict(_edges(lines, found))
+    for start, stop in pairwise([0, *edges, len(lines)]):
         shape, error = None, None
         try:
             shape = layout(path, lines[start:stop], told)
@@ -65,12 +71,29 @@ def read_boots(
             error = problem
         release = next((r for m in found[start:stop] if (r := release_in(m.text))), None)
         line = found[start].line if start < len(found) else 1
-        boots.append(Boot(line, start, stop, release, shape, error))
+        boots.append(Boot(line, start, stop, release, shape, error, edges.get(start, "")))
     return boots
 
 
-def _edges(lines: Sequence[tuple[int, str]], found: Sequence[Message]) -> Iterator[int]:
-    """Yield where another boot begins."""
+def boot_notes(
+    lines: Sequence[tuple[int, str]], found: Sequence[Message], boots: Sequence[Boot]
+) -> Iterator[str]:
+    """Yield where boots were guessed, and that they cannot be told apart."""
+    for boot in boots:
+        if boot.guess:
+            yield f"line {boot.line}: taken for another boot, as {boot.guess}"
+    timed = any(_TIME.search(line) for _, line in lines)
+    if len(boots) == 1 and not timed and not any(_BOOT in message.text for message in found):
+        yield (
+            "no line tells the seconds since boot, and none begins one ('Linux version'): taken "
+            "for one boot, but it may be of several"
+        )
+
+
+def _edges(
+    lines: Sequence[tuple[int, str]], found: Sequence[Message]
+) -> Iterator[tuple[int, str]]:
+    """Yield where another boot begins, and what that is guessed by, if it is."""
     tells = False  # whether this one has told its kernel
     layouts: dict[str, str] = {}
     known: str | None = None
@@ -83,13 +106,14 @@ def _edges(lines: Sequence[tuple[int, str]], found: Sequence[Message]) -> Iterat
         shape = _FIRST_LINE.search(text)
         sizes = " ".join(shape[0].split()) if shape else ""
         which = sizes[:12].lower()
-        begins = now + _BACK < last
+        begins, guess = now + _BACK < last, f"times fall back from {last} to {now} s"
+        if shape and is_layout(text) and layouts.get(which, sizes) != sizes:
+            begins, guess = True, "another layout is told"
         if _BOOT in text:
             begins |= tells or bool(layouts) or known not in (None, release)
-        if shape and is_layout(text):
-            begins |= layouts.get(which, sizes) != sizes
+            guess = ""
         if begins and n:
-            yield n
+            yield n, guess
             tells, layouts, known = False, {}, None
             now = now if time else 0
         tells |= _BOOT in text

@@ -19,8 +19,14 @@ _BEFORE: Final = re.compile(
       | \d{1,3},\d+,\d+,[^;]{0,60};                        # /dev/kmsg
       | (?:kern|user|daemon)\s*:\s*\w+\s*:\s               # dmesg -x
       | \[\s*\d+\.\d+\]\s? | \[\s*[TC]\d+\]\s?             # seconds since boot, the caller
-      | \[(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)\s[^\]]{10,30}\]\s?     # dmesg -T
-      | \d{4}-\d\d-\d\d[T\s]\d\d:\d\d:\d\d\S*\s            # ISO
+      | \[(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)\s[^\]]{10,45}\]\s?     # dmesg -T, --ctime --show-delta
+      | \[\s*[+<]\s*\d+\.\d+>?\]\s?                          # dmesg -e, -d
+      | \[\d{4}-\d\d-\d\d[T\s]\d\d:\d\d:\d\d[^\]]{0,15}\]\s?   # serial consoles: minicom, conserver
+      | (?:\w{3}\s)?\d{4}-\d\d-\d\d[T\s]\d\d:\d\d:\d\d\S*\s(?:[A-Z]{1,5}\s)?  # ISO; journalctl
+      | \d{9,11}\.\d{6}\s(?=\S+\skernel\b)                  # journalctl -o short-unix
+      | \d{1,2}\s(?=\d{4}-\d\d-\d\dT)                        # RFC 5424: its version
+      | [\w.-]{1,64}\skernel(?:\s\S+){3}\s(?=\[\s*\d+\.\d+\])  # RFC 5424: host, name, ids
+      | \d\d:\d\d:\d\d(?:[.,]\d+)?\s(?=\[\s*\d+\.\d+\])      # ts, and consoles that tell the hour
       | (?:\w{3}\s+\d{1,2}\s|)\d\d:\d\d:\d\d(?:[.,]\d+)?\s(?:\S+\s)?(?=kernel\b)   # syslog
       | [\w.-]{1,64}\s(?=kernel(?:\[\d+\])?:\s)            # a host behind a date
       | kernel(?:\[\d+\])?:\s

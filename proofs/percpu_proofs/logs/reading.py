@@ -10,7 +10,7 @@ from typing import Any, Final
 from percpu_proofs.inputs import InputError
 from percpu_proofs.live.opening import is_core
 from percpu_proofs.logs.advice import Explanation, Machine, explain
-from percpu_proofs.logs.boots import Boot, read_boots
+from percpu_proofs.logs.boots import Boot, boot_notes, read_boots
 from percpu_proofs.logs.failures import ILLEGAL, Failure, alike, read_failures
 from percpu_proofs.logs.material import Material, read_material
 from percpu_proofs.logs.prefixes import messages
@@ -87,7 +87,7 @@ class LogReport:
             "layout": None if self.layout is None else self.layout.as_json(),
             "boots": [
                 {
-                    "line": boot.line, "kernel": boot.release,
+                    "line": boot.line, "kernel": boot.release, "guessed": boot.guess,
                     "layout": boot.layout and boot.layout.as_json(),
                 }
                 for boot in self.boots
@@ -150,6 +150,8 @@ def read_log(
         if boot.error is not None
         and any(is_layout(message.text) for message in found[boot.start : boot.stop])
     ]  # fmt: skip
+    if len(failures) > 1 or len(boots) > 1:
+        notes += boot_notes(lines, found, boots)
     main = next((boot for boot in reversed(boots) if boot.layout is not None), boots[-1])
     machine = main.machine
     if main.layout is None and known is not None:

@@ -36,7 +36,13 @@ _PERF: Final = re.compile(
 _PROGRAM: Final = re.compile(
     rf"(?P<task>.*?)(?:\b(?:tracepoint:)?percpu:)?\b(?P<event>{EVENTS})\b[:,]?\s*(?P<fields>.*)"
 )
-_DIALECTS: Final = (_TRACEFS, _PERF, _PROGRAM)
+_LATENCY: Final = re.compile(  # trace-cmd report -l
+    r"\s*(?P<task>.*\S)\s*-(?P<pid>\d{1,10})"
+    r"\s+(?P<cpu>\d{1,10})(?P<flags>[^\s:\d][^\s:]{3,5})"
+    r"\s+(?P<time>\d{1,20}\.\d{1,9}):"
+    r"\s+(?P<event>[^\s:]+):\s*(?P<fields>.*)"
+)
+_DIALECTS: Final = (_TRACEFS, _PERF, _LATENCY, _PROGRAM)
 _PAIR: Final = re.compile(r"(\w+)[=:]\s*(.*?)(?=[\s,]+\w+[=:]|[\s,]*$)")
 _CLOCKS: Final = ("nsecs", "time", "t", "ns")
 _LOST: Final = (
@@ -54,13 +60,14 @@ _HEAD: Final = re.compile(
     r"|Attach(?:ing|ed) (?:to )?\d+ probes?\b.*|@\w*(?:\[.*\])?: .*|\^C"
 )
 _FRAME: Final = re.compile(
-    r"(?:\s+|\s*=>\s*)(?:<?[0-9a-f]{8,16}>?\s+)?"
+    r"(?:\s+|\s*=>\s*)(?:<?[0-9a-f]{1,16}>?\s+)?"
     r"(?P<name>[A-Za-z_][\w.$]*)(?P<at>\+(?:0x[0-9a-f]+|\d+)(?:/0x[0-9a-f]+)?)?"
     r"(?P<module>\s+\[[^\]]+\])?(?:\s+[(<][^)]*[)>])?\s*"
 )
 _UNNAMED: Final = re.compile(
     r"(?:\s+|\s*=>\s*)<?(?:0x)?[0-9a-f]{4,16}>?(?:\s+(?:\[unknown\]|0x[0-9a-f]+))?"
     r"(?:\s+\(.*\))?\s*"
+    r"|\s+[0-9a-f]{1,16}\s+\S.*\s\(.*\)\s*"  # perf: of a program, in its own language
 )
 _ALLOCATOR: Final = re.compile(
     r"pcpu_\w+|(?:__)?alloc_(?:reserved_)?percpu\w*|trace_event_raw_event_percpu_\w+"
@@ -154,11 +161,9 @@ def frame(text: str) -> str | None:
     >>> frame(" => alloc_desc+0x50/0x250 (ffffffff8112)"), frame("  ffffffff8112 x ([kernel])")
     ('alloc_desc+0x50/0x250', 'x')
     """
-    if _UNNAMED.fullmatch(text):
-        return ""
     match = _FRAME.fullmatch(text)
     if match is None:
-        return None
+        return "" if _UNNAMED.fullmatch(text) else None
     return match["name"] + (match["at"] or "") + (match["module"] or "").replace("  ", " ")
 
 

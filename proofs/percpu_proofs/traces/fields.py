@@ -116,8 +116,9 @@ def text_pattern(form: Form) -> re.Pattern[str]:
     """Return a pattern for what follows an event's name in text, a group per field, named."""
     parts = []
     for f in form.fields:
-        one = rf"{f.text}=(?P<{f.json}>{_WRITTEN[f.kind]})\s*"
-        parts.append(f"(?:{one})?" if f.optional else one)
+        value = f"(?P<{f.json}>{_WRITTEN[f.kind]})"
+        # tracefs leaves gfp_flags= empty for flags whose names it does not know
+        parts.append(rf"(?:{f.text}={value}?\s*)?" if f.optional else rf"{f.text}={value}\s*")
     # kprobe events print where they sit, in brackets, before their fields
     return re.compile(r"(?:\([^()]*(?:\([^()]*\)[^()]*)*\)\s*)?" + "".join(parts))
 

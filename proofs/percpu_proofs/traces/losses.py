@@ -13,6 +13,7 @@ from percpu_proofs.traces.events import (
     Event,
     Free,
     Lost,
+    Mark,
 )
 
 
@@ -33,7 +34,8 @@ def between_losses(events: Sequence[Event]) -> list[tuple[int, int]]:
     start = 0
     for index, event in enumerate(events):
         if not isinstance(event, Lost):
-            last[event.cpu] = index
+            if event.cpu is not None or not isinstance(event, Mark):  # one that a state was given
+                last[event.cpu] = index
             if getattr(event, "base", 0) == UNKNOWN:
                 found.append((start, index))
                 start = index + 1

@@ -76,7 +76,7 @@ class _Parser:
         values: dict[str, Any] = {}
         for field in self.form.fields:
             text = told.get(field.text)
-            if text is None and field.optional:
+            if not text and field.optional:
                 values[field.json] = None
             elif text is None or not is_written(field.kind, text):
                 return None
