@@ -59,6 +59,8 @@ def reproducer(c: Counterexample, names: Path, tree: ChosenTree | None = None) -
     A token that is too long is entered in a file of names; the tree and its patches are then called
     what they are. Raises InputError if that file cannot be written.
     """
+    if not c.token:  # the kernel ended its process: there is no schedule
+        return f"percpu-spec review{'' if tree is None else tree.options('TREE', 'PATCH')}"
     options = [""] if tree is None else [
         tree.options(), tree.options("TREE"), tree.options("TREE", "PATCH")
     ]  # fmt: skip
