@@ -18,7 +18,7 @@ from percpu_proofs.commands.counterexamples import reproducer
 from percpu_proofs.counterexample import Counterexample, of_schedule, of_token
 from percpu_proofs.counterexample.bearing import alone, bearing
 from percpu_proofs.counterexample.mail import mail
-from percpu_proofs.counterexample.text import text
+from percpu_proofs.counterexample.text import legend, text
 from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.scenario import KERNEL_32K
 from percpu_proofs.explore.scenarios import SCENARIOS
@@ -106,6 +106,12 @@ def test_a_race_is_shown_as_the_kernel_has_it() -> None:
     assert "pcpu_alloc_mutex held by work" in shown and "free b: pcpu_lock released" in shown
     assert "pcpu_nr_empty_pop_pages 10 -> 11" in shown and "1..4" not in shown
     assert "no shorter list of operations breaks it" in shown
+    head = next(line for line in lines_of(c) if line.split() == ["CPU", "1", "work"])
+    columns = {line.lstrip("0123456789 ")[:4]: len(line) - len(line.lstrip("0123456789 "))
+               for line in lines_of(c) if line[:1] in ("3", "5")}  # fmt: skip
+    assert columns == {"begi": head.index("work"), "free": head.index("CPU 1")}
+    one = replace(bearing(c), chunks=frozenset("1"))
+    assert "# in use" in legend(c, one) and "# in use" not in legend(c, one, since=5)
 
 
 def test_only_what_bears_on_the_clause_is_shown() -> None:
@@ -120,7 +126,9 @@ def test_only_what_bears_on_the_clause_is_shown() -> None:
 
 
 SPREAD = [(v, s) for v in (*VARIANTS, *RELEASES) for s in SCENARIOS]
-QUICK = [("linux_7_1", "reclaim-free"), ("rfc_1_reviewed", "second-free"), ("linux_5_12", "km-creates")]
+QUICK = [
+    ("linux_7_1", "reclaim-free"), ("rfc_1_reviewed", "second-free"), ("linux_5_12", "km-creates")
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(
