@@ -57,7 +57,7 @@ def lines_of(c: Counterexample, width: int = WIDTH) -> list[str]:
 def check(c: Counterexample) -> None:
     """Check what holds of every counterexample, however it is shown."""
     assert c.clause in c.broken and c.message == dict(c.steps[-1].broken)[c.clause]
-    for width in (WIDTH, 100):
+    for width in (40, WIDTH, 100):
         lines = lines_of(c, width)
         assert max(map(len, lines)) <= width and not any(line.endswith(" ") for line in lines)
     shown = "\n".join(lines_of(c))
