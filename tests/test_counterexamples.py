@@ -5,15 +5,19 @@ from __future__ import annotations
 import re
 import shlex
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
 from depth import deep_unless
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
 from percpu_proofs.cli import main
+from percpu_proofs.commands import stepping
 from percpu_proofs.commands.counterexamples import reproducer
 from percpu_proofs.counterexample import Counterexample, of_schedule, of_token
 from percpu_proofs.counterexample.bearing import alone, bearing
@@ -203,6 +207,16 @@ def test_steps_are_walked_through_by_lines() -> None:
     assert all(len(line) <= WIDTH for line in done.output.splitlines())
     ends = CliRunner().invoke(main, ["replay", str(RACE), "--step"], input="n\n")
     assert ends.exit_code == 0 and ends.output.count("step 1 of 5") == 1
+
+
+def test_steps_are_walked_through_by_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = iter(["n", " ", "\x1b[C", "p", "\x1b[A", "l", "\r", "\x03"])
+    monkeypatch.setattr(stepping.click, "getchar", lambda: next(keys))
+    monkeypatch.setattr(stepping.sys, "stdin", SimpleNamespace(isatty=lambda: True))
+    written = StringIO()
+    stepping.walk(Console(file=written, width=90), of_schedule(RACE))
+    places = re.findall(r"ISO-1 on rfc_1, step (\d)", written.getvalue())
+    assert places == list("01232155") and next(keys, None) is None
 
 
 OPERATIONS = st.one_of(
