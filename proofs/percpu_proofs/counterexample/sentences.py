@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import sys
+from pathlib import Path
 
 from percpu_proofs.kernel.search.judge import CRASH
 from percpu_reference.variants import VARIANTS
@@ -46,15 +47,15 @@ def first_sentence(text: str) -> str:
 
 
 def subject_of(variant: str) -> str:
-    """Return what a variant of the model stands for, in words; of a file, its path."""
+    """Return what a variant of the model stands for, in words; of a file, its name."""
     base, _, fixes = variant.partition("+")
     mended = f" with {fixes.replace('+', ', ')} mended" if fixes else ""
     for release in RELEASES:
         if release.variant == base:
             what = release.releases
-            return f"Linux {what}{mended} (model {variant})".replace("Linux linux-", "linux-")
+            return f"Linux {what}{mended} ({variant})".replace("Linux linux-", "linux-")
     if base in VARIANTS:
         doc = inspect.getdoc(sys.modules[VARIANTS[base].__module__]) or ""
         said = doc.partition("\n\n")[0].replace("\n", " ").partition(": ")[2].rstrip(".")
         return f"{variant} ({said})" if said else variant
-    return variant
+    return Path(variant).name if variant.endswith(".py") else variant
