@@ -198,9 +198,12 @@ class Breadth(ABC, Generic[S]):
         """Judge what an operation after a list has led the spot to."""
 
     def _save(self, operations: Operations) -> Saved:
-        """Keep the present state as that after a list, in the place of an old one."""
+        """Keep the present state as that after a list, in the place of an old one.
+
+        That after no operation stays: from it all others can be come to again.
+        """
         if len(self._saved) >= _MOST_SAVED:
-            del self._saved[next(iter(self._saved))]
+            del self._saved[next(filter(None, self._saved))]
         saved = self._saved[operations] = self.spot.save()
         return saved
 
