@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, Generic, NamedTuple, TypeVar
@@ -104,6 +104,7 @@ class Breadth(ABC, Generic[S]):
     variant: str
     plan: Plan
     wanted: frozenset[str] = frozenset()  # clauses that are looked for beyond the plan's least
+    on_broken: Callable[[Caught], None] = lambda caught: None  # may raise EnoughError
     caught: dict[str, Caught] = field(default_factory=dict)
     states: int = 0
     steps: int = 0
@@ -244,6 +245,7 @@ class Breadth(ABC, Generic[S]):
         schedule: tuple[int, ...] = (),
     ) -> None:
         """Keep the first counterexample of a clause."""
-        if clause not in self.caught:
-            seconds = time.perf_counter() - self._began
-            self.caught[clause] = Caught(clause, message, setup, actors, schedule, seconds)
+        seconds = time.perf_counter() - self._began
+        caught = Caught(clause, message, setup, actors, schedule, seconds)
+        self.caught.setdefault(clause, caught)
+        self.on_broken(caught)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from percpu_contracts.situations import Sightings
-from percpu_proofs import data
 from percpu_proofs.conformance.vector_file import read_vector
 from percpu_proofs.explore import alphabets
 from percpu_proofs.explore.breadth import Breadth, Caught
@@ -21,14 +20,15 @@ from percpu_proofs.explore.scenario import KERNEL_32K
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.sequences import Sequences
 from percpu_proofs.explore.shrink import Program
-from percpu_proofs.explore.token import Token
+from percpu_proofs.explore.token import Token, read_token
 from percpu_proofs.machine import Machine
 from percpu_proofs.oplist import text_of
+from percpu_proofs.review.mechanisms import Mechanism
 from percpu_reference import build
-from percpu_reference.variants import RELEASES, VARIANTS, variant_class
+from percpu_reference.variants import variant_class
 from percpu_spec.geometry import Geometry
 
-Engine = Literal["sequences", "hunt", "scenario", "fuzz", "workload"]
+Engine = Literal["sequences", "hunt", "scenario", "fuzz", "workload", "mechanism"]
 KM_MEMORY = 1000
 """Pages that there are for recorded runs with km, of which some variants take all (BAL-3)."""
 
@@ -45,22 +45,11 @@ FUZZED_AT = {
 
 
 _PROGRAMS = range(100, 1500)  # drawn: at least, and at most while something is sought
+_FEWER = 30  # programs of a quick review
 _SEED = 7  # any will do; by this one all that is sought shows early
 _DEEPER = 100  # times as many steps or programs
 _SOUGHT = frozenset({"COST-1", "LIST-3", "LIST-4"})
 """Declared violations that only fuzzing finds in some variant: for them it goes on."""
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One piece of a review: an engine's run on one variant."""
-
-    variant: str
-    engine: Engine
-    what: str  # a plan's, scenario's or geometry's name, or the path of a recorded run
-    deep: bool = False  # go on beyond the plan's lists and programs, to many times the steps
-    most: int | None = None  # steps or programs, in the place of the plan's bound
-    found: tuple[str, Program] | None = None  # a clause, and what broke it: to be made small only
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +63,30 @@ class Example:
     length: int  # operations; runs of the balance work that was asked for do not count
     shortest: bool  # of all within the engine's bound
     token: str | None
+
+    @property
+    def counterexample(self) -> tuple[tuple[str, ...], tuple[str, ...], tuple[int, ...]]:
+        """What was done: equal where two variants break a clause by the same."""
+        return self.setup, self.actors, self.schedule
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One piece of a review: an engine's run on one variant."""
+
+    variant: str
+    engine: Engine
+    what: str  # a plan's, scenario's or geometry's name, a recorded run's path, or "RCL-3 R1"
+    deep: bool = False  # go on beyond the plan's lists and programs, to many times the steps
+    quick: bool = False  # lists one operation shorter than the plan's least, and fewer programs
+    most: int | None = None  # steps or programs, in the place of the plan's bound
+    found: tuple[str, Program] | None = None  # a clause, and what broke it: to be made small only
+    known: tuple[Example, ...] = ()  # counterexamples of the clause of a mechanism
+
+    @property
+    def name(self) -> str:
+        """The engine and what it is set on: "hunt race", "workload 30-early-u32-c2"."""
+        return f"{self.engine} {Path(self.what).name.removesuffix('.jsonl.gz')}"
 
 
 @dataclass(slots=True)
@@ -92,42 +105,13 @@ class Outcome:
 
     @property
     def engine(self) -> str:
-        """Who found it, in words: the engine and what it was set on."""
-        return f"{self.job.engine} {Path(self.job.what).name.removesuffix('.jsonl.gz')}"
+        """Who found it, in words."""
+        return self.job.name
 
     @property
     def bound(self) -> str:
         """How far it came in doing what."""
         return f"{self.reach}: {self.how}"
-
-
-def jobs_for(variants: tuple[str, ...], *, deep: bool = False) -> list[Job]:
-    """Return all jobs of a review, the long ones first."""
-    kinds: list[tuple[Engine, Sequence[str]]] = [
-        ("hunt", [plan.name for plan in reversed(alphabets.HUNTS)]),
-        ("sequences", [plan.name for plan in alphabets.SEQUENCES]),
-        ("fuzz", list(FUZZED_AT)),
-        ("workload", list(map(str, workloads()))),
-        ("scenario", list(SCENARIOS)),
-    ]
-    return [
-        Job(variant, engine, what, deep)
-        for engine, names in kinds
-        for what in names
-        for variant in variants
-        if deep or engine != "scenario" or not _takes_long(variant, what)
-    ]
-
-
-def _takes_long(variant: str, scenario: str) -> bool:
-    """Return whether a scenario names no verdict of a variant, because the search takes long."""
-    stated = "linux_6_12" if variant in RELEASES else variant
-    return stated in VARIANTS and stated not in SCENARIOS[scenario].verdicts
-
-
-def workloads() -> list[Path]:
-    """Return the recorded runs whose operations serve as workloads."""
-    return sorted(data.folder("vectors").glob("*.jsonl.gz"))
 
 
 def run(job: Job) -> Outcome:
@@ -149,6 +133,8 @@ def _breadth(job: Job) -> Outcome:
     if job.deep:
         plan = replace(plan, longest=plan.longest + 8, most=plan.most * _DEEPER)
         wanted = frozenset({"all there is"})
+    if job.quick:
+        plan = replace(plan, least=max(plan.least - 1, 1), longest=max(plan.least - 1, 1))
     if job.most is not None:
         plan = replace(plan, most=job.most)
     search = engine(job.variant, plan, wanted)
@@ -174,30 +160,6 @@ def _example(variant: str, caught: Caught, geometry: str) -> Example:
     )
 
 
-def shrinking(outcomes: Sequence[Outcome]) -> list[Job]:
-    """Return the jobs that make small what was drawn, where no shortest example is known."""
-    short = {
-        (outcome.job.variant, clause)
-        for outcome in outcomes
-        for clause, example in outcome.examples.items()
-        if example.shortest
-    }
-    return [
-        replace(outcome.job, found=(clause, program))
-        for outcome in outcomes
-        for clause, program in outcome.programs.items()
-        if (outcome.job.variant, clause) not in short
-    ]
-
-
-def enter_small(outcomes: Sequence[Outcome], small: Sequence[Outcome]) -> None:
-    """Put smaller examples in the place of those of the jobs that found them."""
-    for outcome in outcomes:
-        for smaller in small:
-            if replace(smaller.job, found=None) == outcome.job:
-                outcome.examples |= smaller.examples
-
-
 def _fuzz(job: Job) -> Outcome:
     geometry = FUZZED_AT[job.what]
     fuzz = Fuzz(
@@ -210,7 +172,9 @@ def _fuzz(job: Job) -> Outcome:
     fuzz.prefixes = [
         s.prepared for s in SCENARIOS.values() if s.geometry == geometry and len(s.setup) <= 8
     ]
-    if job.deep:
+    if job.quick:
+        fuzz.least = fuzz.most = _FEWER
+    elif job.deep:
         fuzz.least = fuzz.most
     elif job.what == "pages":
         fuzz.sought = _wanted(job.variant) & _SOUGHT
@@ -300,6 +264,21 @@ def _workload(job: Job) -> Outcome:
     return outcome
 
 
+def _mechanism(job: Job) -> Outcome:
+    clause, _, finding = job.what.partition(" ")
+    known = [(read_token(example.token or ""), example.shortest) for example in job.known]
+    shown, bound = Mechanism(job.variant, clause, finding).find(known)
+    outcome = Outcome(job, FUZZED, bound, "the variant with the fixes of the other mechanisms")
+    if shown is not None:
+        token, operations = shown.token, (*shown.token.setup, *shown.token.actors)
+        outcome.how = shown.how
+        outcome.examples[clause] = Example(
+            shown.message, token.setup, token.actors, token.schedule,
+            sum(text != "b" for text in operations), shown.shortest, str(token),
+        )  # fmt: skip
+    return outcome
+
+
 _BREADTH: dict[Engine, tuple[Sequence[alphabets.Plan], type[Breadth[Any]]]] = {
     "sequences": (alphabets.SEQUENCES, Sequences),
     "hunt": (alphabets.HUNTS, Hunt),
@@ -310,4 +289,5 @@ _RUNS: dict[Engine, Callable[[Job], Outcome]] = {
     "scenario": _scenario,
     "fuzz": _fuzz,
     "workload": _workload,
+    "mechanism": _mechanism,
 }
