@@ -26,6 +26,14 @@ class ChosenTree:
     fixes: tuple[str, ...]
     stub: Path | None
 
+    @property
+    def options(self) -> str:
+        """The options that choose it, for a line to be pasted; paths as people would name them."""
+        given = [f"--source {self.source.name or self.source}"]
+        given += [f"--patch {path.name}" for path in self.patches]
+        given += [f"--fix {name}" for name in self.fixes]
+        return "".join(f" {option}" for option in given)
+
     def compiled(self) -> AbstractContextManager[list[CompiledTree]]:
         """Give the tree, and behind it the patched one if there are patches. Raises InputError."""
         fixes = [path for name in self.fixes for path in fix_patch(name)]

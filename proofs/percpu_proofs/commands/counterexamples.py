@@ -1,0 +1,101 @@
+"""Counterexamples on the command line, of the model and of compiled code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+import click
+from rich.console import Console
+
+from percpu_proofs.commands import output
+from percpu_proofs.counterexample import Counterexample, of_tree
+from percpu_proofs.counterexample.mail import mail
+from percpu_proofs.counterexample.text import Line, head, text
+from percpu_proofs.explore.token_file import name_in
+from percpu_proofs.kernel.search.example import TreeExample
+from percpu_proofs.mailing import LINES, WIDTH
+
+_WIDEST: Final = 110
+_NAMES: Final = "percpu-tokens.txt"
+_STYLES: Final = {"head": "bold", "broken": "red", "change": "dim", "dim": "dim"}
+
+
+def width_of(out: Console) -> int:
+    """Return how many columns counterexamples take: those of a mail where there is no terminal."""
+    return min(out.width, _WIDEST) if out.is_terminal else WIDTH
+
+
+def show(out: Console, c: Counterexample) -> None:
+    """Print a counterexample."""
+    show_lines(out, text(c, width_of(out)))
+
+
+def show_lines(out: Console, lines: Iterable[Line]) -> None:
+    """Print lines as they are, in the styles of what they are."""
+    for kind, line in lines:
+        out.print(line, style=_STYLES.get(kind), markup=False, soft_wrap=True)
+
+
+def mail_option(command: Callable[..., None]) -> Callable[..., None]:
+    """Add --mail, a block for a mail, and --names, where tokens go that are long."""
+    names = click.option(
+        "--names", type=click.Path(path_type=Path, dir_okay=False), default=_NAMES, metavar="FILE",
+        help="Where --mail enters a token that is too long for its line, by name "
+        f"(NAME@FILE replays it). Default: {_NAMES}.",
+    )  # fmt: skip
+    mailed = click.option(
+        "--mail", "as_mail", is_flag=True,
+        help=f"Print a block for a mail, {WIDTH} columns and {LINES} lines at most.",
+    )  # fmt: skip
+    return mailed(names(command))
+
+
+def reproducer(c: Counterexample, names: Path, chosen: str = "") -> str:
+    """Return the line that shows a counterexample again; a token that is too long for it is named.
+
+    names: the file where it is named. chosen: the options of a tree. Raises InputError if that
+    file cannot be written.
+    """
+    line = f"percpu-spec replay {c.token}{chosen}"
+    if len(line) <= WIDTH or not c.token:
+        return line
+    return f"percpu-spec replay {name_in(names, c.clause, c.token)}{chosen}"
+
+
+def show_mail(c: Counterexample, line: str) -> None:
+    """Print a counterexample as a block for a mail."""
+    output.echo("\n".join(mail(c, line)))
+
+
+def subject_of(release: str, patches: Sequence[Path] = ()) -> str:
+    """Return what a tree is called."""
+    return f"Linux {release}" + "".join(f" with {patch.name}" for patch in patches)
+
+
+def show_example(
+    out: Console,
+    release: str,
+    example: TreeExample,
+    patches: Sequence[Path] = (),
+    *,
+    brief: bool = False,
+) -> None:
+    """Print a counterexample of a tree, and how to replay it; brief: what is wrong only.
+
+    release, patches: of the tree that it was found on.
+    """
+    c = of_tree(example, subject_of(release, patches))
+    out.print()
+    show_lines(out, head(c, width_of(out)) if brief else text(c, width_of(out)))
+    out.print(
+        f"{example.length} operations, the fewest of search {example.search}", markup=False
+    )
+    if example.token:
+        tree = "".join([" --source TREE", *(f" --patch {patch}" for patch in patches)])
+        out.print(f"percpu-spec replay {example.token}{tree}", markup=False, soft_wrap=True)
+    if example.on_model.token:
+        out.print(f"on the model: percpu-spec replay {example.on_model.token}", soft_wrap=True)
+    else:
+        out.print(f"on the model: {example.on_model.reason}", markup=False)

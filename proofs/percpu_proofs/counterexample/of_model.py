@@ -1,0 +1,147 @@
+"""Schedules of the model run again, as counterexamples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from percpu_proofs.counterexample.mechanism import mechanism
+from percpu_proofs.counterexample.places import ModelPlace, place_of
+from percpu_proofs.counterexample.record import WORK, Counterexample, Step
+from percpu_proofs.counterexample.sentences import kernel_of, sentence_of, title_of
+from percpu_proofs.counterexample.words import Names, standing
+from percpu_proofs.explore.rerun import Rerun, Taken
+from percpu_proofs.explore.schedulers.replay import ImpossibleStepError
+from percpu_proofs.explore.searches import bound_of
+from percpu_proofs.explore.start import Runner
+from percpu_proofs.explore.system import actor_of
+from percpu_proofs.explore.token import Token, read_token
+from percpu_proofs.inputs import InputError
+from percpu_proofs.oplist import WRONG, text_of
+from percpu_proofs.show.rows import State, state_of
+from percpu_proofs.variant_errors import guard
+from percpu_reference.gaps import Kind
+from percpu_reference.kernel_names import origin
+
+_RELEASING = (Kind.RELEASE, Kind.DRAIN)
+_ENTRY = {"a": "alloc_percpu", "f": "free_percpu", "b": "balance_workfn", "B": "balance_workfn"}
+
+
+class Walk:
+    """A schedule run again, each step as a record."""
+
+    def __init__(self, rerun: Rerun, names: Names) -> None:
+        self._rerun = rerun
+        self._world = rerun.world
+        self._names = names
+        self._places: dict[int, ModelPlace] = {}  # where actors stand
+
+    def state(self) -> State:
+        """Return the present state."""
+        world = self._world
+        holder = "" if world.holder is None else self._cpu(world.holder)
+        losing = {
+            (runner.gap.chunk.id, page)
+            for runner in world.runners
+            if runner.gap is not None and runner.gap.chunk is not None
+            and runner.gap.kind in _RELEASING
+            for page in range(runner.gap.start, runner.gap.end)
+        }  # fmt: skip
+        return state_of(world.allocator, holder, lambda chunk, page: (chunk.id, page) in losing)
+
+    def steps(self) -> Iterator[Step]:
+        """Take the steps and yield each."""
+        for taken in self._rerun.steps(self.state):
+            yield self._step(taken)
+
+    def _step(self, taken: Taken[State]) -> Step:
+        actor, left = actor_of(taken.step), taken.left
+        runner = self._world.runners[actor]
+        before = self._places.get(actor, ModelPlace())
+        if runner.done:
+            place = ModelPlace(_entry(runner))
+        else:
+            place = self._places[actor] = place_of(runner.steps)
+        return Step(
+            taken.number,
+            actor - self._rerun.first,
+            self._cpu(actor),
+            self._names.words(runner.operation),
+            text_of(runner.operation),
+            left is None,
+            "memory" if taken.step < 0 else "",
+            before.function,
+            before.where,
+            place.function,
+            place.where,
+            *self._stands(runner, locked=taken.locked),
+            runner.done,
+            taken.locked,
+            "begins" if left is None else left.name,
+            "done" if runner.gap is None else runner.gap.name,
+            taken.seen,
+            tuple(taken.broken.items()),
+        )
+
+    def _cpu(self, actor: int) -> str:
+        is_work = self._world.runners[actor].operation[0] in "bB"
+        return WORK if is_work else f"CPU {actor - self._rerun.first}"
+
+    def _stands(self, runner: Runner, *, locked: bool) -> tuple[str, str, str]:
+        """Return where an actor stands after its step, what it does next, and what came of it."""
+        if not runner.done:
+            assert runner.gap is not None
+            return *standing(runner.gap, locked=locked), ""
+        kind, handle, *_ = runner.operation
+        result = ""
+        if kind in WRONG and self._world.errors:
+            result = f"the caller's error (API-2), {self._world.errors[-1]}"
+        elif kind == "a" and runner.result is None:
+            result = f"{self._names.of(handle)} gets no memory"
+        elif kind == "a":
+            chunk, off = runner.result
+            result = f"{self._names.of(handle)} is at byte {off} of chunk {chunk.id}"
+        return "ends", "", result
+
+
+def _entry(runner: Runner) -> str:
+    """Return the kernel function that an operation is."""
+    source = origin(_ENTRY.get(runner.operation[0], "free_percpu"))
+    return source.function if source is not None else ""
+
+
+def of_token(text: str, bound: str = "") -> Counterexample:
+    """Return what the token of a schedule of the model shows.
+
+    bound: how far was searched where it was found. Raises InputError for a token that is damaged,
+    of a variant that has changed, or of a schedule that is not possible.
+    """
+    return of_schedule(read_token(text), bound)
+
+
+def of_schedule(token: Token, bound: str = "") -> Counterexample:
+    """Return what a token shows. Raises InputError for a schedule that is not possible."""
+    scenario = token.scenario
+    names = Names([*scenario.prepared, *scenario.concurrent])
+    try:
+        with guard():
+            walk = Walk(Rerun(token), names)
+            before, steps = walk.state(), tuple(walk.steps())
+    except (ImpossibleStepError, KeyError) as error:
+        raise InputError("token", None, f"a schedule of its actors ({error})") from None
+    clause = token.clause
+    return Counterexample(
+        token.variant,
+        clause,
+        title_of(clause),
+        sentence_of(clause),
+        kernel_of(clause),
+        mechanism(token),
+        next((wrong for s in reversed(steps) for c, wrong in s.broken if c == clause), ""),
+        token.geometry,
+        tuple(map(names.spoken, scenario.prepared)),
+        tuple(map(names.spoken, scenario.concurrent)),
+        before,
+        steps,
+        bound or bound_of(token.search),
+        str(token),
+    )

@@ -1,0 +1,164 @@
+"""A counterexample in text of a width: what is broken, what ran before, the steps, the states."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Iterator
+from itertools import groupby
+from typing import Final
+
+from percpu_proofs.counterexample.bearing import Bearing, alone, bearing
+from percpu_proofs.counterexample.changes import short
+from percpu_proofs.counterexample.record import Counterexample, Spoken
+from percpu_proofs.counterexample.table import folded, rows, table
+from percpu_proofs.show.picture import Hints
+from percpu_proofs.show.rows import PAGES, ChunkRow, State
+
+Line = tuple[str, str]
+"""What a line is, for those who colour it, and its text."""
+
+LOCKS: Final = (
+    "In a step its CPU holds pcpu_lock where the kernel does; between two steps the lock is free."
+)
+
+
+def text(c: Counterexample, width: int) -> Iterator[Line]:
+    """Yield the lines of a counterexample."""
+    since = alone(c)
+    shown = bearing(c, since)
+    yield from head(c, width)
+    yield "", ""
+    yield from setup(c, since, width)
+    yield "", ""
+    yield from state("State before:", c.state_at(since), c, shown, width)
+    yield "", ""
+    yield from table(folded(rows(c, since, shown)), c.cpus_since(since), width)
+    if c.stopped:
+        yield from wrapped("broken", f"the kernel stops: {c.stopped}", width)
+    if c.steps:
+        yield "", ""
+        yield from state("State after:", c.state_at(len(c.steps)), c, shown, width, counted=False)
+    yield "", ""
+    yield from wrapped("dim", f"{legend(c, shown)} {LOCKS}", width)
+    if c.bound:
+        yield from wrapped("", f"Searched: {c.bound}.", width)
+
+
+def wrapped(kind: str, said: str, width: int, indent: str = "") -> Iterator[Line]:
+    """Yield a text in lines of a width; those behind the first are indented."""
+    for line in textwrap.wrap(said, width, subsequent_indent=indent):
+        yield kind, line
+
+
+def head(c: Counterexample, width: int) -> Iterator[Line]:
+    """Yield what is broken, and where the kernel says that it is to hold."""
+    yield from wrapped("head", f"{c.subject} breaks {c.clause}: {c.title}", width, "  ")
+    yield from wrapped("", c.sentence, width)
+    if c.source_of_clause:
+        yield from wrapped("", f"Kernel: {c.source_of_clause}", width, "  ")
+    if c.message:
+        yield from wrapped("broken", f"Broken: {c.message}.", width, "  ")
+    if c.mechanism:
+        yield from wrapped("", f"Known: {c.mechanism}.", width, "  ")
+
+
+def setup(c: Counterexample, since: int, width: int) -> Iterator[Line]:
+    """Yield the operations before, which ran one after the other, and those of the steps."""
+    yield from wrapped("", f"Sizes: {c.geometry.replace(',', ', ')}", width, "  ")
+    before = grouped(c, since)
+    if before:
+        yield "", "Before, one after the other:"
+        for one in before:
+            yield from _spoken("", one, width)
+    yield "", "Then, as below:" if before else "As below:"
+    for step in c.steps[since:]:
+        if step.begins:
+            yield from _spoken(f"{step.cpu:6} ", Spoken(step.words, step.operation), width)
+
+
+def grouped(c: Counterexample, since: int) -> list[Spoken]:
+    """Return the operations that ran one after the other before a step; equal ones are counted."""
+    operations = [*c.setup, *(Spoken(s.words, s.operation) for s in c.steps[:since] if s.begins)]
+    found: list[Spoken] = []
+    for what, run in groupby(operations, _but_for_its_handle):
+        same = list(run)
+        if len(same) < 3:
+            found += same
+            continue
+        words = f"{what}, {len(same)} times"
+        if what != same[0].words:  # allocations, and frees
+            first, last = (one.words.removeprefix(what).strip(" ()") for one in (same[0], same[-1]))
+            words = f"{words} ({first} to {last})"
+        found.append(Spoken(words, f"{same[0].operation} ... {same[-1].operation}"))
+    return found
+
+
+def _but_for_its_handle(one: Spoken) -> str:
+    """Return the words of an allocation without the letter of its area, any others whole."""
+    return one.words.rpartition(" (")[0] or one.words
+
+
+def _spoken(who: str, one: Spoken, width: int) -> Iterator[Line]:
+    line = f"  {who}{one.words}"
+    if len(line) + len(one.operation) + 2 <= width:
+        yield "", f"{line}{one.operation:>{width - len(line)}}"
+    else:
+        yield from wrapped("", line, width, "    ")
+        yield "", f"{one.operation:>{width}}" if len(one.operation) <= width else one.operation
+
+
+def state(
+    heading: str, now: State, c: Counterexample, shown: Bearing, width: int, *, counted: bool = True
+) -> Iterator[Line]:
+    """Yield a state's counters and chunks, as far as they bear on the clause.
+
+    counted: with how many chunks are not shown.
+    """
+    counters = [f"{name} {value}" for name, value in now.counters if name in shown.counters]
+    if now.mutex:
+        counters.append(f"pcpu_alloc_mutex held by {now.mutex}")
+    more = shown.others(now) if counted else 0
+    if more:
+        counters.append(f"{'one more chunk' if more == 1 else f'{more} more chunks'} unchanged")
+    yield from wrapped("", f"{heading} {', '.join(counters)}".rstrip(), width, "  ")
+    for row in shown.rows(now):
+        yield from wrapped("row", chunk_line(row), width, "    ")
+        for line in hint_lines(row, c.message) if shown.hints else ():
+            yield from wrapped("", f"    {line}", width, "      ")
+
+
+def chunk_line(row: ChunkRow) -> str:
+    """Return a chunk in a line: where it is, and its pages."""
+    return f"  chunk {row.name:3} {row.place:24} {short(row.pages)}".rstrip()
+
+
+def hint_lines(row: ChunkRow, message: str) -> Iterator[str]:
+    """Yield the areas of a chunk, and the hints that a message is about: a block's, or its own."""
+    areas = row.areas
+    told = ", ".join(f"[{first}, {last}]" for first, last in areas[:6])
+    more = f" and {len(areas) - 6} more" if len(areas) > 6 else ""
+    yield f"areas in bytes: {told}{more}" if areas else "no areas"
+    blocks = [int(number) for number in re.findall(r"\bblock (\d+)", message)]
+    for page in row.picture.pages:
+        if page.index in blocks:
+            yield f"md_blocks[{page.index}]: {_hints(page.hints)}"
+    if not blocks:
+        yield f"chunk_md: {_hints(row.picture.hints)}"
+
+
+def _hints(hints: Hints) -> str:
+    return (
+        f"contig_hint {hints.contig} at {hints.contig_start}, scan_hint {hints.scan} at "
+        f"{hints.scan_start}, left_free {hints.left}, right_free {hints.right}, first_free "
+        f"{hints.first}"
+    )
+
+
+def legend(c: Counterexample, shown: Bearing) -> str:
+    """Return what the characters of the rows say, of those that occur."""
+    rows = [row for at in (c.before, *(s.state for s in c.steps)) for row in shown.rows(at)]
+    seen = {page for row in rows for page in row.pages}
+    said = ", ".join(f"{page} {what}" for page, what in PAGES.items() if page in seen)
+    return f"Pages: {said}." if said else ""
+
