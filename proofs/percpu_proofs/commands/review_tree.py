@@ -41,9 +41,9 @@ from percpu_proofs.kernel.search.trees import (
     schedules,
 )
 from percpu_proofs.kernel.workshop import ONE_UNIT
+from percpu_proofs.review.changes import Changes
 from percpu_proofs.review.trees import (
     KM_COUNTS,
-    Changes,
     TreeCell,
     broken_on_both,
     changes,

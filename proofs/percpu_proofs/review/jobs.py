@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from math import inf
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,7 +26,7 @@ from percpu_proofs.machine import Machine
 from percpu_proofs.oplist import text_of
 from percpu_proofs.review.mechanisms import Mechanism
 from percpu_reference import build
-from percpu_reference.variants import variant_class
+from percpu_reference.variants import RELEASES, VARIANTS, base_of, variant_class
 from percpu_spec.geometry import Geometry
 
 Engine = Literal["sequences", "hunt", "scenario", "fuzz", "workload", "mechanism"]
@@ -100,6 +101,7 @@ class Outcome:
     judged: dict[str, int] = field(default_factory=dict)
     examples: dict[str, Example] = field(default_factory=dict)
     programs: dict[str, Program] = field(default_factory=dict)  # of examples that may be made small
+    covered: float = inf  # operations of the longest lists that were all tried
     complete: bool = True
     seconds: float = 0.0
 
@@ -123,7 +125,11 @@ def run(job: Job) -> Outcome:
 
 
 def _wanted(variant: str) -> frozenset[str]:
-    return frozenset(variant_class(variant).EXPECTED)
+    """Return what a variant declares broken, with what its base does, which it may have mended."""
+    declared = set(variant_class(variant).EXPECTED)
+    if variant not in VARIANTS | RELEASES:
+        declared |= variant_class(base_of(variant)).EXPECTED.keys()
+    return frozenset(declared)
 
 
 def _breadth(job: Job) -> Outcome:
@@ -147,6 +153,7 @@ def _breadth(job: Job) -> Outcome:
         f"{plan.how}; {plan.bound}",
         dict(search.judged),
         {c.clause: _example(job, c, plan.geometry) for c in search.caught.values()},
+        covered=search.covered,
         complete=search.complete,
     )
 

@@ -17,8 +17,8 @@ from typing import Any, Final, NamedTuple
 from percpu_proofs.explore import alphabets, fills
 from percpu_proofs.explore.breadth import Breadth, Caught, Operations
 from percpu_proofs.explore.hunt import Hunt
-from percpu_proofs.explore.ladder import replayed
 from percpu_proofs.explore.modes import search
+from percpu_proofs.explore.rerun import Rerun
 from percpu_proofs.explore.scenario import KERNEL_32K
 from percpu_proofs.explore.schedulers.matching import Known
 from percpu_proofs.explore.schedulers.replay import ImpossibleStepError
@@ -183,10 +183,9 @@ def _fewer(program: Program) -> Iterable[Program]:
 def _breaks(token: Token, variant: str) -> str | None:
     """Return what is wrong where a schedule is possible on a variant and breaks its clause."""
     with suppress(ImpossibleStepError, KeyError):
-        for rung in replayed(replace(token, variant=variant)):
-            for name, message in rung.broken:
-                if name == token.clause:
-                    return message
+        for step in Rerun(token, variant_class(variant)).steps(lambda: None):
+            if token.clause in step.broken:
+                return step.broken[token.clause]
     return None
 
 

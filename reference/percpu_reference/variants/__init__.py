@@ -136,6 +136,18 @@ def variant_class(name: str) -> type[Allocator]:
         ) from None
 
 
+def base_of(name: str) -> str:
+    """Return the shipped variant that a variant extends, the nearest.
+
+    It is one that adds only what it declares where what is extended is behind one, as Balance is.
+    """
+    shipped = (VARIANTS | RELEASES).items()
+    extended = variant_class(name).__mro__[1:]
+    named = (known for base in extended for known, cls in shipped if cls is base)
+    behind = (known for base in extended for known, cls in shipped if cls.__bases__ == (base,))
+    return next(named, None) or next(behind)
+
+
 _ON_KM: dict[type[Allocator], type[Allocator]] = {}
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from functools import cache
 from typing import Any, cast
 
 from percpu_reference.balance import Balance
@@ -40,12 +39,17 @@ def mended_by(name: str) -> frozenset[str]:
     return frozenset(f for fix in fixes for f in (name, *getattr(fix, "CONTAINS", ())))
 
 
-@cache
-def with_findings_mended(base: type[Balance], names: frozenset[str]) -> type[Balance]:
-    """Return a variant with the fixes of these findings; it breaks what remains of what it breaks.
+_MADE: dict[tuple[type[Balance], frozenset[str]], type[Balance]] = {}
 
-    Raises ValueError for a finding that has no fix.
+
+def with_findings_mended(base: type[Balance], names: frozenset[str]) -> type[Balance]:
+    """Return a variant with the fixes of these findings, the same class each time.
+
+    It is expected to break what remains of what the variant is. Raises ValueError for a finding
+    that has no fix.
     """
+    if (base, names) in _MADE:
+        return _MADE[base, names]
     for name in sorted(names.difference(FINDINGS)):
         raise ValueError(f"{name}: expected some of {', '.join(FINDINGS)}")
     mended = frozenset[str]().union(*map(mended_by, names))
@@ -56,7 +60,8 @@ def with_findings_mended(base: type[Balance], names: frozenset[str]) -> type[Bal
         "EXPECTED": dict(_remaining(base.EXPECTED.items(), mended)),
     }
     made = type("".join((base.__name__, *sorted(names))), (*fixes, base), namespace)
-    return cast("type[Balance]", made)
+    _MADE[base, names] = cast("type[Balance]", made)
+    return _MADE[base, names]
 
 
 def _remaining(
