@@ -64,11 +64,21 @@ class Example:
     length: int  # operations; runs of the balance work that was asked for do not count
     shortest: bool  # of all within the engine's bound
     token: str | None
+    geometry: str = KERNEL_32K
 
     @property
-    def counterexample(self) -> tuple[tuple[str, ...], tuple[str, ...], tuple[int, ...]]:
+    def counterexample(self) -> tuple[object, ...]:
         """What was done: equal where two variants break a clause by the same."""
-        return self.setup, self.actors, self.schedule
+        return self.geometry, self.setup, self.actors
+
+    @classmethod
+    def of(cls, message: str, token: Token, *, shortest: bool) -> Example:
+        """Return the counterexample that a token replays."""
+        setup, actors = token.setup, token.actors
+        length = sum(operation != "b" for operation in (*setup, *actors))
+        return cls(
+            message, setup, actors, token.schedule, length, shortest, str(token), token.geometry
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,9 +175,7 @@ def _example(job: Job, caught: Caught, geometry: str) -> Example:
         job.variant, caught.clause, geometry, setup, actors, 1, caught.schedule,
         search=f"{job.engine} {job.what}",
     )  # fmt: skip
-    return Example(
-        caught.message, setup, actors, caught.schedule, caught.length, True, str(token)
-    )
+    return Example.of(caught.message, token, shortest=True)
 
 
 def _fuzz(job: Job) -> Outcome:
@@ -208,13 +216,12 @@ def _drawn(job: Job, clause: str, message: str, program: Program) -> Example:
     operations = tuple(map(text_of, program.actors))
     geometry, schedule = FUZZED_AT[job.what], program.schedule
     token = Token(job.variant, clause, geometry, (), operations, program.works, schedule)
-    return Example(message, (), operations, schedule, len(operations), False, str(token))
+    return Example.of(message, token, shortest=False)
 
 
 def _scenario(job: Job) -> Outcome:
     scenario = SCENARIOS[job.what]
     result = search(scenario.start(job.variant), refine=job.deep)
-    length = len(scenario.setup) + len(scenario.actors)
     return Outcome(
         job,
         EXHAUSTIVE,
@@ -223,14 +230,10 @@ def _scenario(job: Job) -> Outcome:
         "work",
         dict(result.witnessed),
         {
-            clause: Example(
+            clause: Example.of(
                 found.message,
-                scenario.setup,
-                scenario.actors,
-                found.schedule,
-                length,
-                False,
-                str(Token.of(job.variant, clause, scenario, found.schedule)),
+                Token.of(job.variant, clause, scenario, found.schedule),
+                shortest=False,
             )
             for clause, found in result.findings.items()
         },
@@ -269,7 +272,7 @@ def _workload(job: Job) -> Outcome:
         first = violation.first_operation
         setup = tuple(text_of(operation) for operation in operations[:first])
         outcome.examples[clause] = Example(
-            violation.first_message, setup, (), (), first, False, None
+            violation.first_message, setup, (), (), first, False, None, vector.geometry.text
         )
     return outcome
 
@@ -280,12 +283,8 @@ def _mechanism(job: Job) -> Outcome:
     shown, bound = Mechanism(job.variant, clause, finding).find(known)
     outcome = Outcome(job, FUZZED, bound, "the variant with the fixes of the other mechanisms")
     if shown is not None:
-        token, operations = shown.token, (*shown.token.setup, *shown.token.actors)
         outcome.how = shown.how
-        outcome.examples[clause] = Example(
-            shown.message, token.setup, token.actors, token.schedule,
-            sum(text != "b" for text in operations), shown.shortest, str(token),
-        )  # fmt: skip
+        outcome.examples[clause] = Example.of(shown.message, shown.token, shortest=shown.shortest)
     return outcome
 
 
