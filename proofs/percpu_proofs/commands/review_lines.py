@@ -21,17 +21,35 @@ from percpu_reference.variants.composition import findings_in
 _INDENT: Final = 12
 _LISTED: Final = 6
 """Operations of the longest lists that are searched: hunts may shorten what has more."""
+_MOST_SHOWN: Final = 20
+"""Operations of a counterexample that has a line; others are for --clause."""
 _LISTS: Final = ("scenario", "sequences")
 
 
 def operations_of(example: Example) -> str:
-    """Return a counterexample in the operation language, with what of its sizes is unusual."""
-    text = "; ".join(example.setup)
-    if example.actors:
-        at_once = "at once: " if example.schedule and len(example.actors) > 1 else ""
-        text += (" | " if text and at_once else "; " if text else "") + at_once
-        text += "; ".join(example.actors)
-    return text + "".join(f"  [{size}]" for size in [_unusual(example.geometry)] if size)
+    """Return a counterexample in the operation language, with what of its sizes is unusual.
+
+    Within an operation blanks are such that no line is broken there.
+    """
+    setup, actors = (
+        "; ".join(text.replace(" ", _NO_BREAK) for text in part)
+        for part in (example.setup, example.actors)
+    )
+    at_once = bool(example.schedule) and len(example.actors) > 1
+    if at_once:
+        actors = f"at{_NO_BREAK}once: {actors}"
+    text = (" | " if at_once else "; ").join(part for part in (setup, actors) if part)
+    unusual = _unusual(example.geometry)
+    return f"{text} [{unusual}]" if unusual else text
+
+
+def wrapped(text: str, width: int, indent: str) -> str:
+    """Return a text in lines of a width, those behind the first indented."""
+    lines = textwrap.wrap(text, width, subsequent_indent=indent, break_on_hyphens=False)
+    return "\n".join(lines).replace(_NO_BREAK, " ")
+
+
+_NO_BREAK: Final = "\N{NO-BREAK SPACE}"
 
 
 def _unusual(geometry: str) -> str:
@@ -45,17 +63,13 @@ def finding_line(clause: str, example: Example, width: int, what: str = "") -> s
 
     what: said before them, such as the finding.
     """
-    first = f"  {clause:7}{example.length:>2} "
-    text = f"{what}: " if what else ""
+    text = f"  {clause:7}{example.length:>2} ".replace(" ", _NO_BREAK)
+    text += f"{what}: " if what else ""
     if example.length <= _MOST_SHOWN:
         text += operations_of(example)
     else:
-        text += f"{example.length} operations: --clause {clause} shows them"
-    lines = textwrap.wrap(text, width - _INDENT, break_on_hyphens=False)
-    return first + f"\n{' ' * _INDENT}".join(lines)
-
-
-_MOST_SHOWN: Final = 40
+        text += f"percpu-spec review --clause {clause} shows them"
+    return wrapped(text, width, " " * _INDENT)
 
 
 class FindingLines:
@@ -130,8 +144,7 @@ class FindingLines:
             self._wrapped(f"  as {other}: {same}")
 
     def _wrapped(self, text: str) -> None:
-        for line in textwrap.wrap(text, self._out.width, subsequent_indent=" " * _INDENT):
-            self._out.print(line, markup=False)
+        self._out.print(Text(wrapped(text, self._out.width, " " * _INDENT)), soft_wrap=True)
 
     def _tell(self, variant: str, clause: str, example: Example) -> None:
         known = self.told.get((variant, clause))
@@ -178,6 +191,11 @@ class FindingLines:
             self._alike.append((variant, Path(other).stem, f"{outcome.job.what} {example.length}"))
             return
         self._tell_alike()
+        told = self.told.get((variant, clause))
+        if told is not None and told.counterexample == example.counterexample:
+            self._head(variant)
+            self._wrapped(f"  {clause:7}{example.length:>2} {finding}: as above")
+            return
         self._print(variant, clause, example, finding, undeclared=False)
 
     def _print(
@@ -228,10 +246,13 @@ class TreeLines:
         for clause in outcome.examples.keys() - known - self._told:
             self._told.add(clause)
             example = outcome.examples[clause]
-            operations = "; ".join((*example.plan.setup_texts, *example.retraced.operations))
-            lines = textwrap.wrap(
+            operations = "; ".join(
+                text.replace(" ", _NO_BREAK)
+                for text in (*example.plan.setup_texts, *example.retraced.operations)
+            )
+            text = (
                 f"{clause} broken {what}, in search {outcome.job.search.name} by "
-                f"{example.length} operations: {operations}",
-                self._out.width, subsequent_indent=" " * _INDENT, break_on_hyphens=False,
-            )  # fmt: skip
-            self._out.print(Text("\n".join(lines), "bold red"), soft_wrap=True)
+                f"{example.length} operations: {operations}"
+            )
+            shown = wrapped(text, self._out.width, " " * _INDENT)
+            self._out.print(Text(shown, "bold red"), soft_wrap=True)

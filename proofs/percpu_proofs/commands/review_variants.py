@@ -15,7 +15,12 @@ from rich.text import Text
 
 from percpu_proofs.commands import output
 from percpu_proofs.commands.counterexamples import reproducer, show_mail
-from percpu_proofs.commands.review_lines import FindingLines, finding_line, operations_of
+from percpu_proofs.commands.review_lines import (
+    FindingLines,
+    finding_line,
+    operations_of,
+    wrapped,
+)
 from percpu_proofs.counterexample import of_token
 from percpu_proofs.explore.scenario import KERNEL_32K
 from percpu_proofs.review.changes import Changes, bases, changes, lost
@@ -101,8 +106,7 @@ def _at_once(wanted: Wanted, compared: dict[str, str], variant: str, clause: str
 def _wrapped(out: Console, text: str, style: str = "") -> None:
     """Print a text in as many lines as it takes, those behind the first as far to the right."""
     indent = " " * (len(text) - len(text.lstrip()))
-    for line in textwrap.wrap(text, out.width, break_on_hyphens=False, subsequent_indent=indent):
-        out.print(Text(line, style), soft_wrap=True)
+    out.print(Text(wrapped(text, out.width, indent), style), soft_wrap=True)
 
 
 def _print_json(
@@ -147,7 +151,7 @@ def _mail(
     others = dict.fromkeys(cell.clause for cell in chosen if cell.clause != first.clause)
     more = f"{', '.join(others)} broken too (--clause ID); " if others else ""
     c = of_token(first.example.token or "")
-    c = replace(c, bound=f"{more}{first.found_by}")
+    c = replace(c, subject=Path(c.subject).name, bound=f"{more}{first.found_by}")
     show_mail(c, reproducer(c, names))
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import shutil
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,14 +15,16 @@ from percpu_proofs.review.jobs import Job, Outcome
 from percpu_proofs.review.sources import Sources
 
 _DIGEST = hashlib.sha256().digest_size
+_DAYS = 30  # that outcomes of other versions of the packages stay
 
 
 class Cache:
     """Outcomes of earlier runs, in the user's cache directory unless told."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        self._folder = folder or platformdirs.user_cache_path("percpu-spec") / "review"
         self._sources = Sources()
+        self._versions = folder or platformdirs.user_cache_path("percpu-spec") / "review"
+        self._folder = self._versions / self._sources.packages[:16]
         self._hashes: dict[str, str] = {}
 
     def find(self, job: Job) -> Outcome | None:
@@ -48,9 +52,18 @@ class Cache:
         path = self._path(job)
         part = path.with_suffix(".part")
         with suppress(OSError):
-            self._folder.mkdir(parents=True, exist_ok=True)
+            if not self._folder.exists():
+                self._folder.mkdir(parents=True)
+                self._drop_old()
             part.write_bytes(hashlib.sha256(packed).digest() + packed)
             part.replace(path)
+
+    def _drop_old(self) -> None:
+        """Remove what other versions of the packages kept long ago."""
+        long_ago = time.time() - _DAYS * 24 * 3600
+        for folder in self._versions.iterdir():
+            if folder.stat().st_mtime < long_ago:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def _hash(self, job: Job) -> str:
         if job.variant not in self._hashes:
