@@ -55,6 +55,14 @@ def listing(parts: Sequence[Sequence[str]], most: int, more: str) -> list[str]:
 
 
 def command(line: str) -> list[str]:
-    """Return a command behind its heading, on one line if there is room."""
-    whole = f"Reproduce: {line}"
-    return [whole] if len(whole) <= WIDTH else ["Reproduce:", line]
+    """Return a command behind its heading, on one line if there is room.
+
+    One that is longer than a line goes on behind backslashes, as shells take it.
+    """
+    whole = f"Run: {line}"
+    if len(whole) <= WIDTH:
+        return [whole]
+    if len(line) <= WIDTH:
+        return ["Run:", line]
+    parts = textwrap.wrap(line, WIDTH - 2, break_long_words=False, break_on_hyphens=False)
+    return ["Run:", *(f"{part} \\" for part in parts[:-1]), parts[-1]]

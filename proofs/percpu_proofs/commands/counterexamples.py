@@ -10,6 +10,7 @@ import click
 from rich.console import Console
 
 from percpu_proofs.commands import output
+from percpu_proofs.commands.tree_options import ChosenTree
 from percpu_proofs.counterexample import Counterexample, of_tree
 from percpu_proofs.counterexample.mail import mail
 from percpu_proofs.counterexample.text import Line, head, text
@@ -52,16 +53,22 @@ def mail_option(command: Callable[..., None]) -> Callable[..., None]:
     return mailed(names(command))
 
 
-def reproducer(c: Counterexample, names: Path, chosen: str = "") -> str:
-    """Return the line that shows a counterexample again; a token that is too long for it is named.
+def reproducer(c: Counterexample, names: Path, tree: ChosenTree | None = None) -> str:
+    """Return the line that shows a counterexample again, as short as it takes to fit a mail.
 
-    names: the file where it is named. chosen: the options of a tree. Raises InputError if that
-    file cannot be written.
+    A token that is too long is entered in a file of names; the tree and its patches are then called
+    what they are. Raises InputError if that file cannot be written.
     """
-    line = f"percpu-spec replay {c.token}{chosen}"
-    if len(line) <= WIDTH or not c.token:
-        return line
-    return f"percpu-spec replay {name_in(names, c.clause, c.token)}{chosen}"
+    if not c.token:  # the kernel ended its process: there is no schedule
+        return f"percpu-spec review{'' if tree is None else tree.options('TREE', 'PATCH')}"
+    options = [""] if tree is None else [
+        tree.options(), tree.options("TREE"), tree.options("TREE", "PATCH")
+    ]  # fmt: skip
+    for option in options:
+        line = f"percpu-spec replay {c.token}{option}"
+        if len(line) <= WIDTH:
+            return line
+    return f"percpu-spec replay {name_in(names, c.clause, c.token)}{options[-1]}"
 
 
 def show_mail(c: Counterexample, line: str) -> None:

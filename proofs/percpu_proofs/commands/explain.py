@@ -7,6 +7,7 @@ from rich.text import Text
 
 from percpu_proofs import explain as explaining
 from percpu_proofs.commands import output
+from percpu_proofs.explain_mail import explain_mail
 from percpu_spec.catalogue import clauses, findings
 
 _LABELS = {"statement": "", "says": "", "what": "", "known": "known on 6.12", "state": "asked of",
@@ -17,8 +18,9 @@ _LABELS = {"statement": "", "says": "", "what": "", "known": "known on 6.12", "s
 
 @click.command()
 @click.argument("word", required=False)
+@click.option("--mail", "as_mail", is_flag=True, help="Print a block for a mail.")
 @output.json_option
-def explain(word: str | None, as_json: bool) -> None:
+def explain(word: str | None, as_mail: bool, as_json: bool) -> None:
     """Say what WORD names, and what stands for it here. Without WORD, list clauses and findings.
 
     WORD is a clause (HINT-5), a finding (L1, REFINE), a function of the model or of the kernel
@@ -26,6 +28,8 @@ def explain(word: str | None, as_json: bool) -> None:
     failed allocation.
     """
     out = output.console()
+    if word is None and as_mail:
+        raise click.UsageError("--mail needs a WORD")
     if word is None:
         every = {c.id: c.title for c in clauses().values()}
         every |= {f.id: f.title for f in findings().values()}
@@ -41,6 +45,9 @@ def explain(word: str | None, as_json: bool) -> None:
     found = explaining.explain(word)
     if as_json:
         output.print_json(found)
+        return
+    if as_mail:
+        output.echo("\n".join(explain_mail(word, found)))
         return
     out.print(Text(f"{found.pop('id')}: {found.pop('title')}", "bold"))
     for name, value in found.items():

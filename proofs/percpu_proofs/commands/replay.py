@@ -45,7 +45,7 @@ def replay(
     if as_json:
         output.print_json(values)
     elif as_mail:
-        show_mail(found, reproducer(found, names, "" if tree is None else tree.options))
+        show_mail(found, reproducer(found, names, tree))
     elif stepwise:
         walk(output.console(), found)
     else:

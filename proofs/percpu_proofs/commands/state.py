@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from percpu_proofs.commands import output, state_report
+from percpu_proofs.commands.state_mail import state_mail, stats_mail
 from percpu_proofs.commands.state_samples import show_samples, show_watch
 from percpu_proofs.inputs import InputError
 from percpu_proofs.live.going_on import Request, after_work, ask, cannot_go_on, largest
@@ -91,6 +92,7 @@ def _seconds(
     help="Sample the running kernel again and again; --svg draws them.",
 )
 @click.option("--count", type=click.IntRange(min=1), help="Stop after so many samples.")
+@click.option("--mail", "as_mail", is_flag=True, help="Print a block for a mail.")
 @output.json_option
 @click.pass_context
 def state(
@@ -106,6 +108,7 @@ def state(
     save: Path | None,
     every: float | None,
     count: int | None,
+    as_mail: bool,
     as_json: bool,
 ) -> None:
     """Judge the percpu state of a kernel and tell where its memory is.
@@ -122,6 +125,8 @@ def state(
             raise click.UsageError(f"{path} is what is read: it is not overwritten")
     if count is not None and every is None:
         raise click.UsageError("--count counts the samples of --every")
+    if as_mail and (as_json or every is not None or kind is Kind.SAMPLES):
+        raise click.UsageError("--mail is of one state, and no JSON")
     if every is not None:
         if kind is not Kind.LIVE:
             raise click.UsageError("--every samples the running kernel: WHAT is live")
@@ -135,7 +140,7 @@ def state(
     if kind is Kind.STATS:
         if debug or name or whole or who or asked or what_if or save:
             raise click.UsageError("percpu_stats tells too little for this: give a state or a core")
-        _stats(context, Path(what), as_json)
+        _stats(context, Path(what), as_json=as_json, as_mail=as_mail)
     try:
         found = opened(what, kind, debug, owners=who)
     except (TornError, UnstableError) as error:
@@ -159,6 +164,8 @@ def state(
             | ({"who": state_report.who_record(found)} if who else {})
             | {"ask": [a.as_json() for a in answers], "what_if": [asdict(a) for a in after]}
         )
+    elif as_mail:
+        output.echo("\n".join(state_mail(found, verdicts, what, stays)))
     else:
         out = output.console()
         state_report.show(out, found, verdicts, stays)
@@ -204,7 +211,7 @@ def _torn(context: click.Context, kind: Kind, why: str, *, as_json: bool) -> Non
     context.exit(output.TORN)
 
 
-def _stats(context: click.Context, path: Path, as_json: bool) -> None:
+def _stats(context: click.Context, path: Path, *, as_json: bool, as_mail: bool) -> None:
     """Tell what the text of percpu_stats determines, and exit."""
     stats = read_stats(path)
     verdicts = stats_verdicts(stats)
@@ -219,6 +226,8 @@ def _stats(context: click.Context, path: Path, as_json: bool) -> None:
                 "not_determined": list(NOT_DETERMINED),
             }
         )  # fmt: skip
+    elif as_mail:
+        output.echo("\n".join(stats_mail(stats, verdicts, str(path))))
     else:
         state_report.show_stats(output.console(), stats, verdicts)
     broken = any(verdict.verdict == BROKEN for verdict in verdicts.values())

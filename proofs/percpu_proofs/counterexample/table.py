@@ -49,10 +49,9 @@ def rows(
             if named.get(clause) != wrong and (clause not in named or clause == c.clause):
                 broken.append(f"{clause} broken: {wrong}")
             named[clause] = wrong
-        words = f"{step.words}: " if step.begins else ""
-        text = step.said(lines=lines, ahead=ahead).removeprefix(words)
+        text = step.said(lines=lines, ahead=ahead).removeprefix(step.beginning)
         changed = tuple(changes(before, step, shown))
-        found.append(Row(str(step.number), step.cpu, words, text, changed, tuple(broken)))
+        found.append(Row(str(step.number), step.cpu, step.beginning, text, changed, tuple(broken)))
     return found
 
 
