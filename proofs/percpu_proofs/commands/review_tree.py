@@ -52,6 +52,7 @@ from percpu_proofs.kernel.search.trees import (
 from percpu_proofs.kernel.workshop import ONE_UNIT
 from percpu_proofs.review.changes import Changes
 from percpu_proofs.review.results import Workers
+from percpu_proofs.review.tree_cache import TreeCache
 from percpu_proofs.review.trees import (
     KM_COUNTS,
     TreeCell,
@@ -111,23 +112,36 @@ def review_trees(
     with chosen.compiled() as trees, output.progress_bar("review") as bar:
         model = trees[0].model()
         told = TreeLines(output.console(), model.name if len(trees) == 1 else None)
-        quiet = as_json or names is not None
         lacking = left_out(trees, searches)
         searches = [one for one in searches if one.name not in lacking]
+
+        kept = TreeCache(workers.cache if workers.dask is None else None, trees)
+
+        def tell(outcome: TreeOutcome) -> None:
+            if not (as_json or names is not None):
+                told(outcome)
+
+        def keep(outcome: TreeOutcome) -> None:
+            kept.keep(outcome)
+            tell(outcome)
 
         def search(more: list[TreeJob]) -> bool:
             """Run more jobs; return whether there may be more still."""
             planned.extend(more)
+            known = [found for job in more if (found := kept.find(job)) is not None]
+            for outcome in known:
+                tell(outcome)
+            ready = [outcome.job for outcome in known]
+            left = [job for job in more if job not in ready]
             options: dict[str, Any] = {
-                "jobs": workers.jobs, "on_done": bar, "partial": True,
-                "keep": (lambda outcome: None) if quiet else told,
+                "jobs": workers.jobs, "on_done": bar, "keep": keep, "partial": True
             }
             if workers.dask is None:
-                done, stopped = spread(more, run, **options)
+                done, stopped = spread(left, run, **options)
             else:
                 options["dask"] = workers.dask
-                done, stopped = spread([*map(parcel, more)], run_parcel, **options)
-            outcomes.extend(done)
+                done, stopped = spread([*map(parcel, left)], run_parcel, **options)
+            outcomes.extend([*known, *done])
             return not stopped and not any(outcome.interrupted for outcome in done)
 
         interrupted = not (
@@ -170,7 +184,7 @@ def review_trees(
                 "all": [e.access.as_json() for e in accesses(outcomes, trees[-1].name)],
             },
             "bounds": [_bound(outcome) for outcome in outcomes],
-            "jobs": {"planned": len(planned), "done": len(outcomes)},
+            "jobs": {"planned": len(planned), "done": len(outcomes), "kept": kept.kept},
             "interrupted": interrupted,
             "seconds": round(time.perf_counter() - began, 1),
         }
@@ -212,7 +226,7 @@ def _mail(
     others = ", ".join(clause for clause in broken if clause != first)
     more = f"{others} broken too (--clause ID); " if others else ""
     c = replace(c, bound=f"{more}search {broken[first].search}: {c.bound}")
-    show_mail(c, reproducer(c, names, chosen.options))
+    show_mail(c, reproducer(c, names, chosen))
 
 
 def _refused(outcomes: Sequence[TreeOutcome]) -> bool:

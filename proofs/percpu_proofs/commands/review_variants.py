@@ -226,10 +226,10 @@ def _show_matrix(out: Console, wanted: Wanted, cells: Sequence[Cell]) -> None:
     for cell in cells:
         if wanted.shows(cell.clause):
             rows.setdefault(cell.clause, {})[cell.variant] = cell
+    stems = [Path(name).stem for name in columns]
+    named = (f"{number}\N{NO-BREAK SPACE}{stem}" for number, stem in enumerate(stems, 1))
     out.print()
-    for number, name in enumerate(columns, 1):
-        out.print(Text(f"{number} {Path(name).stem}", "bold"), end="   ")
-    out.print()
+    _wrapped(out, "  ".join(named), "bold")
     broken = {
         clause: row
         for clause, row in rows.items()
