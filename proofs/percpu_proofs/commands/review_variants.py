@@ -125,7 +125,7 @@ def _print_json(
     found["bases"] = bases(list(changed))
     found["not_asked"] = not_asked(cells)
     found["jobs"] = {
-        "planned": review.planned, "done": len(review.outcomes), "kept": review.kept
+        "planned": review.planned, "done": review.done, "kept": review.kept
     }
     found["interrupted"] = review.interrupted
     found["seconds"] = round(seconds, 1)
@@ -321,7 +321,7 @@ def _show_end(
     end = "what was done contradicts nothing declared" if review.partial else "all as declared"
     kept = f", {review.kept} of them kept from earlier runs" if review.kept else ""
     text = "interrupted: " if review.interrupted else ""
-    text += f"{len(review.outcomes)} of {review.planned} searches in {seconds:.0f} s{kept}; "
+    text += f"{review.done} of {review.planned} searches in {seconds:.0f} s{kept}; "
     new = [f"{Path(name).stem} {c}" for name, one in changed.items() for c in one.new]
     if changed:
         text += f"new: {', '.join(new) or 'nothing'}; "
