@@ -47,6 +47,12 @@ def test_what_every_word_names_fits() -> None:
             assert said.endswith(f"percpu-spec explain {word}")
 
 
+def test_what_is_long_leaves_room_for_the_counterexample() -> None:
+    long = {f"part {n}": "word " * 120 for n in range(9)}
+    lines = explain_mail("HINT-5", {"id": "HINT-5", "title": "A title", **long})
+    assert "more parts: see the last line" in fits(lines) and "breaks it in 3" in " ".join(lines)
+
+
 def test_a_clause_comes_with_the_kernels_shortest_counterexample() -> None:
     said = CliRunner().invoke(main, ["explain", "hint-5", "--mail"]).output
     assert "linux_7_1 breaks it in 3 operations: allocate 28656 bytes (a)" in said
