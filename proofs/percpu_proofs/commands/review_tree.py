@@ -285,7 +285,7 @@ def _show(
         ]
     else:
         model = trees[0].model()
-        out.print(f"{name} is {model.name}: {model.because}", soft_wrap=True)
+        out.print(f"{name} is {model.name}: {model.because}", markup=False)
         broken = [c for c, cell in newest.items() if cell.example is not None]
         known = [c for c in broken if c not in unknown]
         groups = [
@@ -298,7 +298,7 @@ def _show(
         names = [n for n in names if not only or n in only]
         if not names:
             continue
-        out.print(f"\n{heading}: {', '.join(names)}", style="bold", soft_wrap=True)
+        out.print(f"\n{heading}: {', '.join(names)}", style="bold")
         for clause in names:
             example = of[clause].example
             assert example is not None
@@ -311,8 +311,7 @@ def _show(
         if changed.open:
             out.print(
                 f"not compared: {', '.join(changed.open)}: broken on one tree; on the other the "
-                "search that shows it did not come as far",
-                soft_wrap=True,
+                "search that shows it did not come as far"
             )
     output.show_not_asked(out, not_asked(newest))
     out.print(_bounds(trees, outcomes))
@@ -370,4 +369,4 @@ def _show_end(
             ("otherwise than before", changed.otherwise), ("not compared", changed.open),
         ):  # fmt: skip
             end += f"; {what}: {', '.join(clauses)}" if clauses else ""
-    out.print(end, style="bold red" if wrong else "bold", soft_wrap=True)
+    out.print(end, style="bold red" if wrong else "bold", markup=False)
