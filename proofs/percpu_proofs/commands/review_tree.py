@@ -5,15 +5,24 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
+import click
 from rich.console import Console
 from rich.table import Table
 
 from percpu_proofs.commands import output
-from percpu_proofs.commands.counterexamples import show_example
+from percpu_proofs.commands.counterexamples import (
+    reproducer,
+    show_example,
+    show_mail,
+    subject_of,
+)
+from percpu_proofs.commands.review_lines import TreeLines
 from percpu_proofs.commands.source import page_asked_for
 from percpu_proofs.commands.tree_options import ChosenTree
+from percpu_proofs.counterexample import of_tree
 from percpu_proofs.inputs import InputError, one_of
 from percpu_proofs.kernel.search.accesses import Noted, added
 from percpu_proofs.kernel.search.job import TreeJob, TreeOutcome, run
@@ -41,9 +50,11 @@ from percpu_proofs.kernel.search.trees import (
     schedules,
 )
 from percpu_proofs.kernel.workshop import ONE_UNIT
+from percpu_proofs.review.changes import Changes
+from percpu_proofs.review.results import Workers
+from percpu_proofs.review.tree_cache import TreeCache
 from percpu_proofs.review.trees import (
     KM_COUNTS,
-    Changes,
     TreeCell,
     broken_on_both,
     changes,
@@ -85,32 +96,52 @@ def review_trees(
     chosen: ChosenTree,
     *,
     searches: Sequence[TreeSearch],
-    clause: str | None,
-    jobs: int,
-    dask: str | None,
+    clauses: Sequence[str],
+    workers: Workers,
+    names: Path | None,
     as_json: bool,
 ) -> None:
     """Judge a tree, and what patches make of it; exit 1 for what they newly break.
 
-    Without a patch: for what the tree breaks and the variant that it is does not declare.
+    Without a patch: for what the tree breaks and the variant that it is does not declare. names:
+    where a block for a mail enters its tokens; None for no such block.
     """
     began = time.perf_counter()
     planned: list[TreeJob] = []
     outcomes: list[TreeOutcome] = []
     with chosen.compiled() as trees, output.progress_bar("review") as bar:
         model = trees[0].model()
+        told = TreeLines(output.console(), model.name if len(trees) == 1 else None)
         lacking = left_out(trees, searches)
         searches = [one for one in searches if one.name not in lacking]
+
+        kept = TreeCache(workers.cache if workers.dask is None else None, trees)
+
+        def tell(outcome: TreeOutcome) -> None:
+            if not (as_json or names is not None):
+                told(outcome)
+
+        def keep(outcome: TreeOutcome) -> None:
+            kept.keep(outcome)
+            tell(outcome)
 
         def search(more: list[TreeJob]) -> bool:
             """Run more jobs; return whether there may be more still."""
             planned.extend(more)
-            options: dict[str, Any] = {"jobs": jobs, "on_done": bar, "partial": True}
-            if dask is None:
-                done, stopped = spread(more, run, **options)
+            known = [found for job in more if (found := kept.find(job)) is not None]
+            for outcome in known:
+                tell(outcome)
+            ready = [outcome.job for outcome in known]
+            left = [job for job in more if job not in ready]
+            options: dict[str, Any] = {
+                "jobs": workers.jobs, "on_done": bar, "keep": keep, "partial": True
+            }
+            if workers.dask is None:
+                done, stopped = spread(left, run, **options)
             else:
-                done, stopped = spread([*map(parcel, more)], run_parcel, dask=dask, **options)
-            outcomes.extend(done)
+                options["dask"] = workers.dask
+                done, stopped = spread([*map(parcel, left)], run_parcel, **options)
+            outcomes.extend([*known, *done])
             return not stopped and not any(outcome.interrupted for outcome in done)
 
         interrupted = not (
@@ -125,7 +156,7 @@ def review_trees(
         if changed is not None and not interrupted:
             examples = {c: cells[PATCHED][c].example for c in broken_on_both(cells)}
             following = schedules(trees[0], examples)
-            done, interrupted = spread([*following.values()], run, jobs=jobs)
+            done, interrupted = spread([*following.values()], run, jobs=workers.jobs)
             if following and not interrupted:
                 both = zip(following, done, strict=True)
                 changed.otherwise.extend(c for c, o in both if c not in o.examples)
@@ -138,7 +169,7 @@ def review_trees(
     if as_json:
         found: dict[str, Any] = {
             "trees": {
-                name: {c: cell.as_json() for c, cell in of.items() if clause in (None, c)}
+                name: {c: cell.as_json() for c, cell in of.items() if not clauses or c in clauses}
                 for name, of in cells.items()
             },
             "releases": {tree.name: tree.tree.name for tree in trees},
@@ -153,14 +184,16 @@ def review_trees(
                 "all": [e.access.as_json() for e in accesses(outcomes, trees[-1].name)],
             },
             "bounds": [_bound(outcome) for outcome in outcomes],
-            "jobs": {"planned": len(planned), "done": len(outcomes)},
+            "jobs": {"planned": len(planned), "done": len(outcomes), "kept": kept.kept},
             "interrupted": interrupted,
             "seconds": round(time.perf_counter() - began, 1),
         }
         output.print_json(found)
+    elif names is not None:
+        _mail(chosen, trees[-1], newest, [c for c in newest if c in (clauses or wrong)], names)
     else:
         out = output.console()
-        _show(out, trees, cells, changed, unknown, outcomes, clause)
+        _show(out, trees, cells, changed, unknown, outcomes, clauses)
         _show_accesses(out, new, accesses(outcomes, trees[-1].name))
         for name, why in lacking.items():
             out.print(f"not searched: {name}: {why}", markup=False)
@@ -174,6 +207,26 @@ def review_trees(
         if outcome.killed:
             name = outcome.job.search.name
             raise InputError("memory", None, f"enough for the search {name}, which was killed")
+
+
+def _mail(
+    chosen: ChosenTree,
+    tree: CompiledTree,
+    cells: dict[str, TreeCell],
+    clauses: Sequence[str],
+    names: Path,
+) -> None:
+    """Print a block about the first of these clauses that is broken; the others are named."""
+    broken = {c: found for c in clauses if (found := cells[c].example) is not None}
+    if not broken:
+        click.echo("percpu-spec: nothing to report: no clause is newly broken", err=True)
+        return
+    first = min(broken, key=lambda clause: broken[clause].length)
+    c = of_tree(broken[first], subject_of(tree.tree.name, tree.tree.patches))
+    others = ", ".join(clause for clause in broken if clause != first)
+    more = f"{others} broken too (--clause ID); " if others else ""
+    c = replace(c, bound=f"{more}search {broken[first].search}: {c.bound}")
+    show_mail(c, reproducer(c, names, chosen))
 
 
 def _refused(outcomes: Sequence[TreeOutcome]) -> bool:
@@ -218,7 +271,7 @@ def _show(
     changed: Changes | None,
     unknown: list[str],
     outcomes: Sequence[TreeOutcome],
-    only: str | None,
+    only: Sequence[str],
 ) -> None:
     name = f"Linux {trees[0].tree.name}"
     newest = cells[trees[-1].name]
@@ -233,7 +286,7 @@ def _show(
     else:
         model = trees[0].model()
         why = trees[0].between or model.because
-        out.print(f"{name} is {model.name}: {why}", soft_wrap=True)
+        out.print(f"{name} is {model.name}: {why}", markup=False)
         broken = [c for c, cell in newest.items() if cell.example is not None]
         known = [c for c in broken if c not in unknown]
         groups = [
@@ -243,10 +296,10 @@ def _show(
         if any(c in KM_COUNTS and newest[c].backings == {"km"} for c in known):
             out.print(f"known: {ONE_UNIT.partition(',')[0]}")
     for heading, names, of in groups:
-        names = [n for n in names if only in (None, n)]
+        names = [n for n in names if not only or n in only]
         if not names:
             continue
-        out.print(f"\n{heading}: {', '.join(names)}", style="bold", soft_wrap=True)
+        out.print(f"\n{heading}: {', '.join(names)}", style="bold")
         for clause in names:
             example = of[clause].example
             assert example is not None
@@ -259,8 +312,7 @@ def _show(
         if changed.open:
             out.print(
                 f"not compared: {', '.join(changed.open)}: broken on one tree; on the other the "
-                "search that shows it did not come as far",
-                soft_wrap=True,
+                "search that shows it did not come as far"
             )
     output.show_not_asked(out, not_asked(newest))
     out.print(_bounds(trees, outcomes))
@@ -318,4 +370,4 @@ def _show_end(
             ("otherwise than before", changed.otherwise), ("not compared", changed.open),
         ):  # fmt: skip
             end += f"; {what}: {', '.join(clauses)}" if clauses else ""
-    out.print(end, style="bold red" if wrong else "bold", soft_wrap=True)
+    out.print(end, style="bold red" if wrong else "bold", markup=False)

@@ -1,0 +1,133 @@
+"""What a review comes to: its jobs run, or their outcomes taken from earlier runs.
+
+`cells` is what a report begins with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+
+from percpu_proofs.review.cache import Cache
+from percpu_proofs.review.jobs import Job, Outcome, run
+from percpu_proofs.review.matrix import Cell, matrix
+from percpu_proofs.review.plan import distinguishing, enter_small, jobs_for, shrinking
+from percpu_proofs.spread import default_jobs, spread
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """Who runs jobs: processes of this machine or of a dask cluster, and what is kept of them."""
+
+    jobs: int
+    dask: str | None = None
+    cache: Cache | None = None
+    on_done: Progress = lambda done, total: None
+
+
+@dataclass(slots=True)
+class Review:
+    """The jobs of a review of variants, round by round; `run` fills the rest.
+
+    quick, searches: not everything is done, so what does not show is no verdict.
+    """
+
+    variants: tuple[str, ...]
+    deep: bool = False
+    quick: bool = False
+    searches: tuple[str, ...] = ()
+    on_outcome: Callable[[Outcome], None] = lambda outcome: None
+    outcomes: list[Outcome] = field(default_factory=list)
+    planned: int = 0
+    done: int = 0
+    kept: int = 0  # of the outcomes, from earlier runs
+    interrupted: bool = False
+
+    @property
+    def partial(self) -> bool:
+        """Whether less was done than a verdict takes."""
+        return self.interrupted or self.quick or bool(self.searches)
+
+    def run(self, workers: Workers) -> None:
+        """Run what is not known from earlier runs; Ctrl-C ends it with what is done.
+
+        on_outcome gets outcomes in the order of the plan, each as soon as those before it are
+        there. What is drawn is made small in the end, and each mechanism of a clause looked for.
+        """
+        jobs = jobs_for(
+            self.variants, deep=self.deep, quick=self.quick, searches=self.searches
+        )
+        self.outcomes = self._round(jobs, workers)
+        if self.interrupted:
+            return
+        small = shrinking(self.outcomes)
+        wanted = [] if self.partial else distinguishing(self.outcomes)
+        first = {job.what: job for job in reversed(wanted)}.values()
+        done = self._round([*small, *(job for job in wanted if job in first)], workers)
+        enter_small(self.outcomes, [outcome for outcome in done if outcome.job in small])
+        self.outcomes += [outcome for outcome in done if outcome.job in first]
+        if not self.interrupted and wanted:
+            known = {(outcome.job.variant, outcome.job.what) for outcome in self.outcomes}
+            again = distinguishing(self.outcomes)
+            left = [job for job in again if (job.variant, job.what) not in known]
+            self.outcomes += self._round(left, workers)
+
+    def cells(self, variants: Collection[str] = ()) -> list[Cell]:
+        """Return a cell for every clause and every variant, or some."""
+        chosen = [name for name in self.variants if not variants or name in variants]
+        return matrix(chosen, self.outcomes, partial=self.partial)
+
+    def _round(self, planned: Sequence[Job], workers: Workers) -> list[Outcome]:
+        """Return the outcomes of jobs that depend on none of each other."""
+        find = workers.cache.find if workers.cache is not None else lambda job: None
+        found = {job: outcome for job in planned if (outcome := find(job)) is not None}
+        self.planned += len(planned)
+        self.kept += len(found)
+        waiting = list(planned)
+
+        def tell() -> None:
+            while waiting and waiting[0] in found:
+                self.on_outcome(found[waiting.pop(0)])
+
+        def keep(outcome: Outcome) -> None:
+            if workers.cache is not None:
+                workers.cache.keep(outcome)
+            found[outcome.job] = outcome
+            tell()
+
+        tell()
+        missing = [job for job in planned if job not in found]
+        ready = len(found)
+        done, self.interrupted = spread(
+            missing, run, jobs=workers.jobs, dask=workers.dask, keep=keep, partial=True,
+            on_done=lambda now, _: workers.on_done(ready + now, len(planned)),
+        )  # fmt: skip
+        found |= {outcome.job: outcome for outcome in done}
+        self.done += len(found)
+        for job in waiting:  # behind one that was broken off
+            if job in found:
+                self.on_outcome(found[job])
+        return [found[job] for job in planned if job in found]
+
+
+def cells(
+    variants: Sequence[str],
+    *,
+    deep: bool = False,
+    jobs: int | None = None,
+    cache: Cache | None = None,
+    on_done: Progress = lambda done, total: None,
+) -> list[Cell]:
+    """Return a cell for every variant and clause: what `percpu-spec review` says of them.
+
+    What is not known from earlier runs is run. Raises KeyboardInterrupt where Ctrl-C came before
+    all was known; what was done is kept.
+    """
+    workers = Workers(jobs or default_jobs(), cache=cache or Cache(), on_done=on_done)
+    review = Review(tuple(variants), deep=deep)
+    review.run(workers)
+    if review.interrupted:
+        raise KeyboardInterrupt
+    return review.cells()
