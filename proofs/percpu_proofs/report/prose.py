@@ -1,0 +1,66 @@
+"""Markdown and plain text as HTML, in which every name that the report explains is a link."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, MutableMapping, Sequence
+from typing import Any
+
+from markdown_it import MarkdownIt
+from markdown_it.renderer import RendererHTML
+from markdown_it.token import Token
+from markdown_it.utils import OptionsDict
+from markupsafe import Markup, escape
+
+from percpu_proofs.report.names import Names
+
+
+class Prose:
+    """Renders texts; what a name's own place says of itself is no link: give it as `here`."""
+
+    def __init__(self, names: Names) -> None:
+        self._names = names
+        self._markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
+        self._markdown.add_render_rule("text", _rule(self.plain))
+        self._markdown.add_render_rule("code_inline", _rule(self.name))
+
+    def markdown(self, text: str, here: str = "") -> Markup:
+        """Return Markdown as blocks of HTML, tables in boxes that scroll."""
+        html: str = self._markdown.render(text, {"here": here})
+        html = html.replace("<table>", '<div class="wide"><table>')
+        return Markup(html.replace("</table>", "</table></div>"))
+
+    def line(self, text: str, here: str = "") -> Markup:
+        """Return one paragraph's Markdown without the paragraph."""
+        return Markup(self._markdown.renderInline(text, {"here": here}))
+
+    def plain(self, text: str, here: str = "") -> Markup:
+        """Return a text that is no Markdown, with its links."""
+        return Markup("").join(
+            escape(piece) if place in (None, here) else _link(place, piece)
+            for piece, place in self._names.split(text)
+        )
+
+    def name(self, name: str, here: str = "") -> Markup:
+        """Return a name in code, a link where the report explains it."""
+        code = Markup("<code>{}</code>").format(name)
+        place = self._names.place(name)
+        return code if place in (None, here) else _link(place, code)
+
+
+def _rule(shown: Callable[[str, str], Markup]) -> Any:
+    """Return a rule of a renderer that shows a token's content so."""
+
+    def rule(
+        renderer: RendererHTML,
+        tokens: Sequence[Token],
+        at: int,
+        options: OptionsDict,
+        env: MutableMapping[str, Any],
+    ) -> str:
+        return shown(tokens[at].content, env["here"])
+
+    return rule
+
+
+def _link(place: str | None, shown: str) -> Markup:
+    return Markup('<a href="#{}">{}</a>').format(place, shown)
