@@ -84,6 +84,9 @@ PART_OF = {
 }
 """Functions cut out of a kernel function."""
 
+OF_PATCHES = {"shrink_populated": ("pcpu_shrink_populated", "mm/percpu.c of the RFC")}
+"""Functions that patches add, with the file; no release has them."""
+
 OURS = {
     "alloc": "an allocation from begin to end, with nothing else running",
     "ask": "requests of the backing are recorded",
@@ -139,6 +142,9 @@ def origin(name: str) -> Origin | None:
     """Return where a model function comes from; None for a name that nothing is said of."""
     if name in OURS:
         return Origin("", (), False, OURS[name])
+    if name in OF_PATCHES:
+        function, file = OF_PATCHES[name]
+        return Origin(function, (file,), False, "")
     function = PART_OF.get(name) or NAMED.get(name, f"pcpu_{name}")
     files = tuple(file for file, functions in FILES.items() if function in functions)
     return Origin(function, files, name in PART_OF, "") if files else None

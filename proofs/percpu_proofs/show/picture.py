@@ -5,7 +5,7 @@ Both renderings, text and SVG, draw from these records, so they cannot disagree.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
@@ -133,19 +133,12 @@ def picture_of_state(
     lists: list[tuple[str, tuple[str, ...]]] = []
     chunks: dict[str, ChunkPicture] = {}
 
-    def enter(name: str, members: Iterable[ChunkView]) -> None:
-        labels = []
-        for chunk in members:
-            labels.append(label(chunk))
-            chunks[labels[-1]] = picture_of_chunk(allocator, chunk, labels[-1], name)
-        if labels:
-            lists.append((name, tuple(labels)))
-
-    for slot in range(allocator.nr_slots):
-        enter(list_name(allocator, slot), allocator.slot_chunks(slot))
-    enter("no list: held by a step", allocator.owned_chunks())
-    if allocator.reserved_chunk is not None:
-        enter("no list: reserved", [allocator.reserved_chunk])
+    for place, chunk in placed_chunks(allocator):
+        name = label(chunk)
+        if not lists or lists[-1][0] != place:
+            lists.append((place, ()))
+        lists[-1] = place, (*lists[-1][1], name)
+        chunks[name] = picture_of_chunk(allocator, chunk, name, place)
     return StatePicture(
         title,
         allocator.geometry,
@@ -155,6 +148,17 @@ def picture_of_state(
         tuple(lists),
         chunks,
     )
+
+
+def placed_chunks(allocator: AllocatorView) -> Iterator[tuple[str, Any]]:
+    """Yield each chunk with the list that it is on, in words; twice one that is on two."""
+    for slot in range(allocator.nr_slots):
+        for chunk in allocator.slot_chunks(slot):
+            yield list_name(allocator, slot), chunk
+    for chunk in allocator.owned_chunks():
+        yield "no list: held by a step", chunk
+    if allocator.reserved_chunk is not None:
+        yield "no list: reserved", allocator.reserved_chunk
 
 
 def list_name(allocator: AllocatorView, number: int) -> str:
@@ -235,3 +239,21 @@ def sameness(page: PagePicture) -> tuple[object, ...]:
     hints = page.hints
     # the start of an absent scan hint says nothing
     return page.state, hints if hints.scan else replace(hints, scan_start=0)
+
+
+def page_row(chunk: ChunkView, block_bits: int, losing: Collection[int] = ()) -> str:
+    """Return a character for each page of a chunk; losing: pages that are on their way out.
+
+    `-` unpopulated, `e` empty and populated, `#` in use, `!` in use but not populated, `x` losing,
+    `X` losing and in use.
+    """
+    line = ""
+    for page in range(chunk.nr_pages):
+        used = chunk.alloc_map.find(1, page * block_bits, (page + 1) * block_bits) >= 0
+        if page in losing:
+            line += "X" if used else "x"
+        elif used:
+            line += "#" if chunk.populated[page] else "!"
+        else:
+            line += "e" if chunk.populated[page] else "-"
+    return line

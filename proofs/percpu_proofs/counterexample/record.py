@@ -1,0 +1,119 @@
+"""What a counterexample shows, of the model and of compiled code alike: plain values for renderers.
+
+Names are the kernel's, ranges of pages are closed: [1, 4] are four pages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from percpu_proofs.show.picture import ChunkPicture
+
+WORK = "work"
+"""Names the column of the balance work, which runs on a CPU of its own."""
+
+PAGES = {
+    "-": "unpopulated", "e": "populated and empty", "#": "in use", "!": "in use, not populated",
+    "x": "being released", "X": "being released and in use",
+}  # fmt: skip
+"""What the characters of ChunkRow.pages say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """An operation in words for people, and as the operation language writes it."""
+
+    words: str  # "allocate 28672 bytes (a)"
+    operation: str  # "a 1 28672 4 -"
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkRow:
+    """One chunk in one state."""
+
+    name: str  # "0" is the first one; chunks of compiled code go by their places
+    place: str  # the list it is on: "slot 14 free"
+    pages: str  # a character for each page, one of PAGES
+    picture: ChunkPicture  # its areas, hints and counters
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What stands between two steps: pcpu_lock is free."""
+
+    counters: tuple[tuple[str, int], ...]  # under the kernel's names
+    chunks: tuple[ChunkRow, ...]
+    mutex: str = ""  # who holds pcpu_alloc_mutex
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one CPU does from where it stood to where pcpu_lock is released next."""
+
+    number: int
+    actor: int
+    cpu: str  # "CPU 0", or WORK
+    words: str  # of its operation
+    operation: str
+    begins: bool
+    refused: str  # what it asked for in vain
+    came_from: str  # kernel function in which it stood, empty if it begins
+    came_from_line: str
+    function: str  # kernel function in which it stands then, or that it returns from
+    where: str  # "mm/percpu.c:2278" of a tree, "balance.py:231" of the model; empty at its end
+    stands: str  # in words
+    ends: bool
+    locked: bool | None  # pcpu_lock was taken in it; None where that is not known
+    left_gap: str  # what the model calls the two points; "begins", "done"
+    gap: str
+    state: State  # behind it
+    broken: tuple[tuple[str, str], ...]  # clauses, and what is wrong
+
+    @property
+    def line(self) -> str:
+        """The function in which it stands, with the line."""
+        return f"{self.function} ({self.where})" if self.where else self.function
+
+
+@dataclass(frozen=True, slots=True)
+class Counterexample:
+    """A schedule that breaks a clause, from the setup to the step that shows it."""
+
+    subject: str  # a variant's name or file, or a tree: "Linux 6.12.117"
+    clause: str
+    title: str
+    sentence: str  # the clause's statement
+    source_of_clause: str  # kernel functions that it binds
+    mechanism: str  # what is known to break it: a finding, or the reason that a variant declares
+    message: str  # what is wrong
+    geometry: str
+    setup: tuple[Spoken, ...]  # runs alone, before
+    at_once: tuple[Spoken, ...]  # what the CPUs do, in the order of their numbers
+    before: State
+    steps: tuple[Step, ...]
+    bound: str  # how far was searched; empty if that is not known
+    token: str
+    stopped: str = ""  # why a compiled kernel went no further
+
+    @property
+    def cpus(self) -> tuple[str, ...]:
+        """Who takes steps, in the order of their columns: CPUs, then the work."""
+        seen = dict.fromkeys(step.cpu for step in self.steps)
+        return tuple(sorted(seen, key=lambda cpu: (cpu == WORK, len(cpu), cpu)))
+
+    @property
+    def broken(self) -> dict[str, str]:
+        """Every clause that it breaks, with what is wrong the first time."""
+        found: dict[str, str] = {}
+        for step in self.steps:
+            for clause, wrong in step.broken:
+                found.setdefault(clause, wrong)
+        return found
+
+    def states(self) -> Iterator[tuple[State, Step]]:
+        """Yield each step with the state before it."""
+        before = self.before
+        for step in self.steps:
+            yield before, step
+            before = step.state
