@@ -6,9 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from percpu_proofs.explore.scenarios import SCENARIOS
-from percpu_reference.kernel_names import FILES, OURS, origin
-from percpu_reference.variants import RELEASES, VARIANTS
+from percpu_reference.kernel_names import FILES, PART_OF, model_name, origin
 from percpu_spec.catalogue import clauses, findings
 
 KERNEL_NAME: Final = r"\b_{0,2}pcpu_\w+\b|\bfree_percpu\b"
@@ -43,32 +41,35 @@ def spoken_of() -> list[str]:
     return sorted(set(kernel_names(" ".join(texts))) - followed().keys())
 
 
-class Names:
-    """Places of the document by what they explain.
+def model_functions(kernel: str) -> list[str]:
+    """Return the functions of the model that are a kernel function, or parts of it.
 
-    others: further names with their places, as definitions have them.
+    >>> model_functions("pcpu_destroy_chunk")
+    ['destroy_chunk', 'chunk_destroyed']
     """
+    whole = model_name(kernel)
+    found = origin(whole)
+    first = [whole] if found is not None and found.function == kernel else []
+    return first + [part for part, of in PART_OF.items() if of == kernel]
 
-    def __init__(self, others: Mapping[str, str] | None = None) -> None:
-        self._places: dict[str, str] = dict(others or {})
-        self._places |= {scenario: f"scenario-{scenario}" for scenario in SCENARIOS}
-        self._places |= {variant: f"variant-{variant}" for variant in VARIANTS | RELEASES}
-        self._places |= {name: name for name in (*clauses(), *findings(), *followed())}
-        self._places |= {name: name for name in spoken_of()}
-        self._places |= {name: self._places[known] for name, known in _ALIASES.items()}
+
+class Names:
+    """The places of one document by the names that they explain: clauses and findings, and more."""
+
+    def __init__(self, more: Mapping[str, str] | None = None) -> None:
+        self._places = {name: name for name in (*clauses(), *findings())} | dict(more or {})
+        for alias, name in _ALIASES.items():
+            if name in self._places:
+                self._places[alias] = self._places[name]
 
     def place(self, name: str) -> str | None:
         """Return the id of the place that explains a name, None if there is none.
 
-        >>> Names().place("pcpu_alloc"), Names().place("floats.nothing")
-        ('pcpu_alloc_noprof', None)
+        >>> Names().place("HINT-5"), Names().place("floats.nothing")
+        ('HINT-5', None)
         """
         name = name.removesuffix("()")
         return self._places.get(name) or self._places.get(name.rpartition(".")[2])
-
-    def of_function(self, name: str) -> str:
-        """Return the id of the place that shows a function of the model."""
-        return f"model-{name}"
 
     def split(self, text: str) -> list[tuple[str, str | None]]:
         """Return a text in pieces, each with the place that explains it, if one does."""
@@ -80,22 +81,3 @@ class Names:
                 pieces += [(text[done : match.start()], None), (match[0], place)]
                 done = match.end()
         return [*pieces, (text[done:], None)]
-
-
-def model_functions(kernel: str) -> list[str]:
-    """Return the functions of the model that are a kernel function, or parts of it.
-
-    >>> model_functions("pcpu_destroy_chunk")
-    ['destroy_chunk', 'chunk_destroyed']
-    """
-    from percpu_reference.kernel_names import PART_OF, model_name
-
-    whole = model_name(kernel)
-    found = origin(whole)
-    first = [whole] if found is not None and found.function == kernel else []
-    return first + [part for part, of in PART_OF.items() if of == kernel]
-
-
-def ours() -> list[str]:
-    """Return the functions of the model that the kernel has none of."""
-    return sorted(OURS)

@@ -1,0 +1,172 @@
+"""The specification as a book: every clause with all that is known of it, in one file."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from percpu_proofs.counterexample import of_token
+from percpu_proofs.data import folder
+from percpu_proofs.explore.scenarios import FOLDER, SCENARIOS
+from percpu_proofs.prove.ledger import committed
+from percpu_proofs.report.document import Document, Found
+from percpu_proofs.report.entries import Entry, chapters
+from percpu_proofs.report.functions import (
+    KernelName,
+    kernel_functions,
+    other_names,
+    own_functions,
+    plain_definitions,
+)
+from percpu_proofs.report.glossary import glossary
+from percpu_proofs.report.names import Names
+from percpu_proofs.report.walks import walk
+from percpu_proofs.review.matrix import Cell
+from percpu_reference.variants import RELEASES, VARIANTS, Allocator
+from percpu_spec.catalogue import findings
+from percpu_spec.releases import COMPARED, KM
+from percpu_spec.releases import RELEASES as SEARCHED
+
+TITLE = "The Linux percpu allocator, specified"
+
+
+@dataclass(frozen=True, slots=True)
+class Algorithm:
+    """A variant as the book shows it."""
+
+    title: str
+    says: str
+    base: str | None  # the variant that it extends
+    expected: Mapping[str, str]
+    not_applicable: Mapping[str, str]
+
+
+class Plot(NamedTuple):
+    """A chart with what it shows, in Markdown."""
+
+    title: str
+    words: str
+    drawing: str  # SVG that takes its colours from the document
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How much a book holds."""
+
+    clauses: int
+    findings: int
+    walks: int
+    functions: int
+    claims: int
+
+
+def book(cells: Sequence[Cell], plots: Sequence[Plot] = ()) -> tuple[str, Counts]:
+    """Return the book as HTML, and how much it holds.
+
+    cells: the verdicts, of every clause for each variant, as percpu_proofs.review gives them.
+    """
+    kernel, others, own = kernel_functions(), other_names(), own_functions()
+    terms = glossary()
+    document = Document(_names(kernel, others))
+    specification = chapters(document.code, kernel)
+    for chapter in specification:
+        for entry in chapter.entries:
+            _judge(entry, cells, document)
+    entries = [entry for chapter in specification for entry in chapter.entries]
+    counts = Counts(
+        len(entries), len(findings()), sum(len(entry.walks) for entry in entries), len(kernel),
+        len(committed()),
+    )  # fmt: skip
+    definitions = plain_definitions()
+    index = [
+        *_found_clauses(entries), *_found_names(kernel),
+        *(Found(o.name, "kernel name", o.name, " ".join(o.clauses)) for o in others),
+        *(Found(f"model-{f.name}", "function of the model", f.name, f.title) for f in own),
+        *(Found(f"definition-{d.name}", "definition", d.name, d.title) for d in definitions),
+        *(Found(f"scenario-{s.name}", "scenario", s.name, s.what) for s in SCENARIOS.values()),
+        *(Found(term.place, "word", term.name, " ".join(term.text.split())) for term in terms),
+    ]  # fmt: skip
+    text = (resources.files("percpu_spec") / "findings.md").read_text(encoding="utf-8")
+    html = document.render(
+        "book.html", TITLE, index,
+        chapters=specification, counts=counts, releases=SEARCHED, km=KM, compared=COMPARED,
+        variants=list(dict.fromkeys(cell.variant for cell in cells)),
+        findings=list(findings().values()), patches=_patches(),
+        findings_introduction=text.partition("\n")[2].partition("\n## ")[0],
+        algorithms={name: algorithm(cls) for name, cls in (VARIANTS | RELEASES).items()},
+        scenarios=[_scenario(name) for name in SCENARIOS], plots=plots,
+        kernel_functions=kernel, other_names=others, own_functions=own,
+        definitions=definitions, claims=committed(), glossary=terms,
+    )  # fmt: skip
+    return html, counts
+
+
+def _names(kernel: Iterable[KernelName], others: Iterable[KernelName]) -> Names:
+    """Return the places of the book."""
+    places = {one.name: f"model-{one.name}" for name in kernel for one in name.functions}
+    places |= {one.name: f"model-{one.name}" for one in own_functions()}
+    places |= {one.name: f"definition-{one.name}" for one in plain_definitions()}
+    places |= {name: f"scenario-{name}" for name in SCENARIOS}
+    places |= {name: f"variant-{name}" for name in VARIANTS | RELEASES}
+    return Names(places | {one.name: one.name for one in (*kernel, *others)})
+
+
+def _judge(entry: Entry, cells: Iterable[Cell], document: Document) -> None:
+    """Enter what is known of a clause on the variants, counterexamples step by step."""
+    clause = entry.clause.id
+    entry.cells = [cell for cell in cells if cell.clause == clause]
+    for cell in entry.cells:
+        example = cell.example
+        if example is None or not example.token:
+            continue
+        place = f"walk-{clause}-{Path(cell.variant).stem}"
+        command = f"percpu-spec replay {example.token}"
+        shown = of_token(example.token, cell.found_by)
+        entry.walks.append(walk(shown, document.bars, place, _found_by(cell), command))
+
+
+def _found_by(cell: Cell) -> str:
+    """Return how a counterexample was found."""
+    assert cell.example is not None
+    shortest = "the fewest within its bound" if cell.example.shortest else "maybe not the fewest"
+    return f"{cell.example.length} operations, {shortest}: {cell.found_by}"
+
+
+def algorithm(cls: type[Allocator]) -> Algorithm:
+    """Return what the book says of a variant."""
+    title, _, says = (inspect.getdoc(cls) or "").partition("\n\n")
+    known = {other: name for name, other in (VARIANTS | RELEASES).items()}
+    base = next((known[one] for one in cls.__mro__[1:] if one in known), None)
+    return Algorithm(title, says, base, cls.EXPECTED, cls.NOT_APPLICABLE)
+
+
+def _patches() -> dict[str, str]:
+    """Return the shipped patches by name."""
+    return {path.name: path.read_text("utf-8") for path in sorted(folder("patches").iterdir())}
+
+
+def _scenario(name: str) -> Mapping[str, Any]:
+    text = (FOLDER / f"{name}.txt").read_text("utf-8")
+    return {"name": name, "what": SCENARIOS[name].what, "text": text}
+
+
+def _found_clauses(entries: Iterable[Entry]) -> Iterator[Found]:
+    for entry in entries:
+        clause = entry.clause
+        text = " ".join(f"{clause.statement} {clause.kernel}".replace("`", "").split())
+        yield Found(clause.id, "clause", f"{clause.id}: {clause.title}", text)
+    for finding in findings().values():
+        text = " ".join(finding.what.replace("`", "").split())
+        yield Found(finding.id, "finding", f"{finding.id}: {finding.title}", text)
+    for name, cls in (VARIANTS | RELEASES).items():
+        yield Found(f"variant-{name}", "variant", name, algorithm(cls).title)
+
+
+def _found_names(kernel: Iterable[KernelName]) -> Iterator[Found]:
+    for one in kernel:
+        model = " ".join(f"{function.name} {function.title}" for function in one.functions)
+        yield Found(one.name, "kernel function", one.name, model)

@@ -1,0 +1,43 @@
+"""The one file that a report is: templates filled in, with style, code and search index inside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from percpu_proofs.report.bars import LEGEND, Bars
+from percpu_proofs.report.code import Code
+from percpu_proofs.report.names import Names
+from percpu_proofs.report.prose import Prose
+
+
+class Found(NamedTuple):
+    """What the search box can find: a place of the document, and what stands there."""
+
+    place: str
+    kind: str
+    title: str
+    text: str
+
+
+class Document:
+    """One report in the making: what all its parts share."""
+
+    def __init__(self, names: Names) -> None:
+        self.names = names
+        self.prose = Prose(names)
+        self.code = Code(names)
+        self.bars = Bars()
+
+    def render(self, template: str, title: str, index: Iterable[Found], **content: Any) -> str:
+        """Return the document. The same content gives the same bytes."""
+        environment = Environment(
+            loader=PackageLoader("percpu_proofs.report"), autoescape=True, trim_blocks=True,
+            lstrip_blocks=True, undefined=StrictUndefined, keep_trailing_newline=True,
+        )  # fmt: skip
+        return environment.get_template(template).render(
+            title=title, prose=self.prose, code=self.code,
+            bars=self.bars, bar_legend=LEGEND, index=list(map(list, index)), **content,
+        )  # fmt: skip
