@@ -11,6 +11,7 @@ from percpu_contracts.registry import Scope, statements
 from percpu_proofs.counterexample import ChunkRow, Counterexample, State, Step
 from percpu_proofs.report.bars import Bars
 from percpu_proofs.show.text import chunk_text
+from percpu_spec.catalogue import findings
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,15 @@ class Walk:
     note: str  # how it was found, and how far was searched
     command: str
     panels: tuple[Panel, ...]
+
+    @property
+    def mechanism(self) -> str:
+        """What is known to break the clause; findings with their titles."""
+        known = findings()
+        names = self.of.mechanism.split(", ")
+        if not known.keys() >= set(names):
+            return self.of.mechanism
+        return "; ".join(f"{name}, {known[name].title}" for name in names)
 
 
 def walk(of: Counterexample, bars: Bars, place: str, note: str = "", command: str = "") -> Walk:
