@@ -10,6 +10,7 @@ import click
 
 from percpu_proofs.commands import output
 from percpu_proofs.commands.bench import bench
+from percpu_proofs.commands.beside import beside
 from percpu_proofs.commands.conform import conform
 from percpu_proofs.commands.explain import explain
 from percpu_proofs.commands.explore import explore
@@ -63,6 +64,7 @@ for _command in (
     workload,
     bench,
     explain,
+    beside,
 ):
     main.add_command(_command)
 

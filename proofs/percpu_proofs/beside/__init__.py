@@ -1,0 +1,1 @@
+"""The kernel's C beside the model's Python, step against step."""

@@ -1,0 +1,157 @@
+"""Which steps of two functions are the same: the alignment whose steps share the most words."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from percpu_proofs.beside.step import KINDS, Role, Step
+
+LIKE: Final = 0.3
+"""How alike two steps must be to be one, from 0 (no word in common) to 1 (the same words)."""
+LIKE_ELSEWHERE: Final = 0.5
+"""How alike where the one stands elsewhere, as what a `goto` leads to does."""
+
+Words = Mapping[str, Role]
+
+
+class Likeness:
+    """How alike steps are: the weight of the words that they share, rare words first."""
+
+    def __init__(self, steps: Sequence[Words]) -> None:
+        seen = Counter(word for words in steps for word in words)
+        self._weight = {word: 1 / math.sqrt(count) for word, count in seen.items()}
+
+    def __call__(self, one: Words, other: Words) -> float:
+        """Return twice the weight in common over the weight of both.
+
+        >>> alike = Likeness([{"a": Role.CALLED}, {"a": Role.CALLED, "b": Role.READ}])
+        >>> round(alike({"a": Role.CALLED}, {"a": Role.CALLED, "b": Role.READ}), 2)
+        0.81
+        """
+        both = math.fsum(
+            min(role, other[word]) * self._weight.get(word, 1.0)
+            for word, role in one.items() if word in other
+        )  # fmt: skip
+        all_of_both = self._sum(one) + self._sum(other)
+        return 2 * both / all_of_both if all_of_both else 0.0
+
+    def _sum(self, words: Words) -> float:
+        return math.fsum(role * self._weight.get(word, 1.0) for word, role in words.items())
+
+
+@dataclass(slots=True)
+class Row:
+    """Numbers of steps on the left and on the right, aligned if there are some on both sides.
+
+    elsewhere: those on the right stand at another place in their order.
+    """
+
+    left: list[int] = field(default_factory=list)
+    right: list[int] = field(default_factory=list)
+    aligned: bool = False
+    elsewhere: bool = False
+
+
+def align(left: Sequence[Step], right: Sequence[Step]) -> list[Row]:
+    """Return rows in the order of the left side; every step is in one of them.
+
+    The sum of likenesses is the greatest that is possible with the order kept on both sides. What
+    stands beside an aligned pair and is like its other side joins it, for one statement here may be
+    two there; of what is left over, steps that are very like are aligned across the order.
+    """
+    alike = Likeness([step.words for step in (*left, *right)])
+    like = [[alike(a.words, b.words) for b in right] for a in left]
+    pairs = _pairs(like, range(len(left)), range(len(right)), LIKE)
+    rows = _in_order(like, pairs, len(left), len(right))
+    left_over = [i for row in rows if not row.aligned for i in row.left]
+    right_over = [j for row in rows if not row.aligned for j in row.right]
+    moved = dict(_pairs(like, left_over, right_over, LIKE_ELSEWHERE))
+    return _with_moved(rows, {
+        i: j for i, j in moved.items() if _share_a_deed(left[i].words, right[j].words)
+    })  # fmt: skip
+
+
+def _share_a_deed(one: Words, other: Words) -> bool:
+    """Return whether both call or assign the same, more than that both are of a kind."""
+    shared = one.keys() & other.keys() - KINDS.values()
+    return any(min(one[word], other[word]) > Role.READ for word in shared)
+
+
+def _in_order(
+    like: Sequence[Sequence[float]], pairs: Sequence[tuple[int, int]], left: int, right: int
+) -> list[Row]:
+    """Return the pairs, with what joins them and what is between them."""
+    rows = [Row([i], [j], aligned=True) for i, j in pairs]
+    found: list[Row] = []
+    i = j = 0
+    for before, behind in zip([None, *rows], [*rows, None], strict=True):
+        free = Row(
+            list(range(i, behind.left[0] if behind else left)),
+            list(range(j, behind.right[0] if behind else right)),
+        )
+        if before:  # what follows a pair joins it from the top
+            while free.left and _joins(like, free.left[:1], before.right):
+                before.left.append(free.left.pop(0))
+            while free.right and _joins(like, before.left, free.right[:1]):
+                before.right.append(free.right.pop(0))
+        if behind:  # and what stands in front of one from the bottom
+            i, j = behind.left[0] + 1, behind.right[0] + 1
+            while free.left and _joins(like, free.left[-1:], behind.right):
+                behind.left.insert(0, free.left.pop())
+            while free.right and _joins(like, behind.left, free.right[-1:]):
+                behind.right.insert(0, free.right.pop())
+        found += [free] if free.left or free.right else []
+        found += [behind] if behind else []
+    return found
+
+
+def _joins(like: Sequence[Sequence[float]], left: list[int], right: list[int]) -> bool:
+    return all(like[i][j] >= LIKE for i in left for j in right)
+
+
+def _with_moved(rows: Sequence[Row], moved: Mapping[int, int]) -> list[Row]:
+    """Return rows in which steps that are aligned across the order have rows of their own."""
+    gone = set(moved.values())
+    found: list[Row] = []
+    for row in rows:
+        if row.aligned:
+            found.append(row)
+            continue
+        rest = Row(right=[j for j in row.right if j not in gone])
+        for i in row.left:
+            if i in moved:
+                found += [rest] if rest.left else []
+                found.append(Row([i], [moved[i]], aligned=True, elsewhere=True))
+                rest = Row(right=rest.right) if not rest.left else Row()
+            else:
+                rest.left.append(i)
+        found += [rest] if rest.left or rest.right else []
+    return found
+
+
+def _pairs(
+    like: Sequence[Sequence[float]], left: Sequence[int], right: Sequence[int], least: float
+) -> list[tuple[int, int]]:
+    """Return the pairs of the best alignment (Needleman and Wunsch, gaps cost nothing)."""
+    best = [[0.0] * (len(right) + 1) for _ in range(len(left) + 1)]
+    for i in range(len(left) - 1, -1, -1):
+        for j in range(len(right) - 1, -1, -1):
+            here = like[left[i]][right[j]]
+            taken = here + best[i + 1][j + 1] if here >= least else 0.0
+            best[i][j] = max(taken, best[i + 1][j], best[i][j + 1])
+    pairs = []
+    i = j = 0
+    while i < len(left) and j < len(right):
+        here = like[left[i]][right[j]]
+        if here >= least and best[i][j] == here + best[i + 1][j + 1]:
+            pairs.append((left[i], right[j]))
+            i, j = i + 1, j + 1
+        elif best[i][j] == best[i + 1][j]:
+            i += 1
+        else:
+            j += 1
+    return pairs

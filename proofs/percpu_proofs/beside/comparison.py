@@ -1,0 +1,321 @@
+"""A kernel function and the model's, row by row, with the sentences of its contract."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from functools import cache
+from typing import Any, Final, NamedTuple
+
+from percpu_contracts.contract import Mark, marks_of, sentence
+from percpu_proofs.beside.alignment import Likeness, Row, align
+from percpu_proofs.beside.kernel_code import Function, functions
+from percpu_proofs.beside.model_code import Definition, definitions, steps, words_of
+from percpu_proofs.beside.step import Role, Step
+from percpu_proofs.inputs import InputError, one_of
+from percpu_proofs.kernel.tree import BACKINGS, Tree
+from percpu_reference.kernel_names import FILES, model_name, origin
+from percpu_reference.variants import Allocator, with_backing
+from percpu_spec.geometry import Backing
+
+_EARLIER: Final = {"pcpu_alloc_noprof": "pcpu_alloc"}
+"""Names that kernels before 6.10 have for functions."""
+_SPEAKS_OF: Final = 0.1
+"""How like a step a condition must be to stand beside it; else it stands at the end."""
+
+
+class Line(NamedTuple):
+    """A line of a file; part: the model function that it is of, where that is not the one shown."""
+
+    number: int
+    text: str
+    added: bool = False  # by a patch
+    part: str = ""
+
+
+class Pair(NamedTuple):
+    """Steps beside one another, or of one side alone; and what the contract says of them."""
+
+    kernel: tuple[Line, ...]
+    model: tuple[Line, ...]
+    aligned: bool
+    elsewhere: bool  # the model takes this step at another place in its order
+    contract: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A function of a tree beside a function of a variant."""
+
+    function: str  # of the kernel
+    file: str
+    line: int
+    release: str
+    model: str
+    module: str
+    model_line: int
+    variant: str
+    because: str  # of the variant
+    pairs: tuple[Pair, ...]
+    kernel_steps: int
+    model_steps: int
+    aligned: int  # steps of the kernel's
+
+    @property
+    def share(self) -> float:
+        """Return the share of the kernel's steps that have their step in the model, 1 if none."""
+        return self.aligned / self.kernel_steps if self.kernel_steps else 1.0
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return {
+            "function": self.function,
+            "file": self.file,
+            "line": self.line,
+            "release": self.release,
+            "model": self.model,
+            "module": self.module,
+            "model_line": self.model_line,
+            "variant": self.variant,
+            "because": self.because,
+            "kernel_steps": self.kernel_steps,
+            "model_steps": self.model_steps,
+            "aligned": self.aligned,
+            "share": round(self.share, 3),
+            "pairs": [
+                {
+                    "kernel": [line._asdict() for line in pair.kernel],
+                    "model": [line._asdict() for line in pair.model],
+                    "aligned": pair.aligned,
+                    "elsewhere": pair.elsewhere,
+                    "contract": list(pair.contract),
+                }
+                for pair in self.pairs
+            ],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """The allocator's files of a kernel, and the model that stands beside it.
+
+    base: the same files before they were patched.
+    """
+
+    release: str
+    texts: Mapping[str, str]
+    variant: type[Allocator]
+    name: str
+    because: str = ""
+    base: Mapping[str, str] | None = None
+
+    def has(self, file: str) -> bool:
+        """Return whether the kernel has a file."""
+        return file in self.texts
+
+
+def texts_of(tree: Tree) -> dict[str, str]:
+    """Return the C files of a tree by name. Raises InputError."""
+    return {name: tree.text(name) for name in tree.files if name.startswith("mm/")}
+
+
+def everything(sources: Sources) -> list[Comparison]:
+    """Return all functions that the model follows and the kernel has, in the order of its files."""
+    found = [
+        compare(sources, name, "km" if file == BACKINGS["km"] else "vm")
+        for file, names in FILES.items() if sources.has(file)
+        for name in names if _in_file(sources, file, name) is not None
+    ]  # fmt: skip
+    order = list(FILES)
+    return sorted(found, key=lambda one: (order.index(one.file), one.line))
+
+
+def compare(sources: Sources, word: str, backing: Backing = "vm") -> Comparison:
+    """Return the comparison of a function, by the kernel's name or the model's.
+
+    Raises InputError for one that the model or the kernel has not, with names that are near.
+    """
+    name = model_name(word)
+    source = origin(name)
+    if source is None or not source.function:
+        raise _unknown(sources, word, "" if source is None else source.reason)
+    followed = source.function
+    name = model_name(followed)  # of the whole, where the word names a part
+    files = [f for f in source.files if f != BACKINGS["km" if backing == "vm" else "vm"]]
+    for file in files:
+        if (kernel := _in_file(sources, file, followed)) is not None:
+            return _compare(sources, file, kernel, name, with_backing(sources.variant, backing))
+    where = ", ".join(files or source.files)
+    raise InputError(
+        "beside", None, f"a function that Linux {sources.release} has in {where}", followed
+    )
+
+
+def _in_file(sources: Sources, file: str, name: str) -> Function | None:
+    defined = _functions(sources.texts.get(file, ""))
+    return defined.get(name) or defined.get(_EARLIER.get(name, ""))
+
+
+@cache
+def _functions(text: str) -> dict[str, Function]:
+    return functions(text)
+
+
+def _unknown(sources: Sources, word: str, reason: str) -> InputError:
+    """Return what is said of a word that is no function of both."""
+    if reason:
+        return InputError("beside", None, "a function of the kernel", f"{word}, ours: {reason}")
+    for file, text in sources.texts.items():
+        if (found := _functions(text).get(word)) is not None:
+            return InputError(
+                "beside", None, "a function that the model follows (boot-time layout, debug output "
+                "and small helpers it has not, or in place)", f"{word} ({file}:{found.first})",
+            )  # fmt: skip
+    known = dict.fromkeys(name for names in FILES.values() for name in names)
+    return InputError("beside", None, one_of(word, [*known, *map(model_name, known)]), word)
+
+
+def _compare(
+    sources: Sources, file: str, kernel: Function, name: str, variant: type[Allocator]
+) -> Comparison:
+    definition = definitions(variant, name)[0]
+    followed = "pcpu_alloc_noprof" if kernel.name == "pcpu_alloc" else kernel.name
+    model_steps = steps(variant, name, followed)
+    rows = align(kernel.steps, model_steps)
+    c_lines = _kernel_lines(sources, file, kernel)
+    m_lines = _model_lines(definition, model_steps)
+    says = _contract(variant, name, kernel.steps, model_steps, rows)
+    pairs = [
+        Pair(
+            tuple(line for i in row.left for line in c_lines[i]),
+            tuple(line for j in row.right for line in m_lines[j]),
+            row.aligned, row.elsewhere, tuple(said),
+        )
+        for row, said in zip(rows, says, strict=True)
+    ]  # fmt: skip
+    return Comparison(
+        kernel.name, file, kernel.first, sources.release,
+        f"{definition.owner.__name__}.{name}", definition.file, definition.tree.lineno,
+        sources.name, sources.because, tuple(pairs) or _bare(sources, file, kernel, definition),
+        len(kernel.steps), len(model_steps), sum(len(row.left) for row in rows if row.aligned),
+    )  # fmt: skip
+
+
+def _bare(
+    sources: Sources, file: str, kernel: Function, definition: Definition
+) -> tuple[Pair, ...]:
+    """Return the one pair of two functions that do nothing."""
+    lines = sources.texts[file].split("\n")
+    left = tuple(Line(n, lines[n - 1]) for n in range(kernel.first, kernel.last + 1))
+    right = _source(definition.file)[definition.tree.lineno - 1]
+    return (Pair(left, (Line(definition.tree.lineno, right),), True, False, ()),)
+
+
+def _kernel_lines(sources: Sources, file: str, kernel: Function) -> list[tuple[Line, ...]]:
+    """Return the lines of each step with what leads to it; together they are the function."""
+    lines = sources.texts[file].split("\n")
+    added = _added(sources, file)
+    found = []
+    begin = kernel.first
+    for at, step in enumerate(kernel.steps):
+        end = step.last if at + 1 < len(kernel.steps) else kernel.last
+        if at + 1 < len(kernel.steps):  # closing braces
+            while end + 1 < kernel.steps[at + 1].first and lines[end].strip() == "}":
+                end += 1
+        found.append(_trimmed([
+            Line(number, lines[number - 1].rstrip(), number in added)
+            for number in range(begin, end + 1)
+        ]))  # fmt: skip
+        begin = max(begin, end + 1)
+    return found
+
+
+@cache
+def _added_lines(before: str, after: str) -> frozenset[int]:
+    old, new = before.split("\n"), after.split("\n")
+    codes = SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
+    return frozenset(
+        number + 1 for tag, _, _, begin, end in codes if tag != "equal"
+        for number in range(begin, end)
+    )  # fmt: skip
+
+
+def _added(sources: Sources, file: str) -> frozenset[int]:
+    if sources.base is None or sources.base.get(file) == sources.texts[file]:
+        return frozenset()
+    return _added_lines(sources.base.get(file, ""), sources.texts[file])
+
+
+@cache
+def _source(module: str) -> list[str]:
+    return inspect.getsource(importlib.import_module(module)).split("\n")
+
+
+def _model_lines(definition: Definition, model: Sequence[Step]) -> list[tuple[Line, ...]]:
+    """Return the lines of each step, with the comments in front of it."""
+    found = []
+    for step in model:
+        lines = _source(step.file)
+        begin = step.first
+        while lines[begin - 2].strip().startswith("#"):
+            begin -= 1
+        found.append(_trimmed([
+            Line(number, lines[number - 1].rstrip(), part=step.part)
+            for number in range(begin, step.last + 1)
+        ]))  # fmt: skip
+    return found
+
+
+def _trimmed(lines: list[Line]) -> tuple[Line, ...]:
+    """Return lines without the blank ones at either end."""
+    while lines and not lines[0].text.strip():
+        lines = lines[1:]
+    while lines and not lines[-1].text.strip():
+        lines = lines[:-1]
+    return tuple(lines)
+
+
+def _contract(
+    variant: type,
+    name: str,
+    kernel: Sequence[Step],
+    model: Sequence[Step],
+    rows: Sequence[Row],
+) -> list[list[str]]:
+    """Return the sentences of the contract that stand beside each row.
+
+    What is required stands at the top, what is ensured beside the step that it speaks of most: the
+    one that changes or calls what the condition reads.
+    """
+    says: list[list[str]] = [[] for _ in rows]
+    if not rows:
+        return says
+    alike = Likeness([step.words for step in (*kernel, *model)])
+    deeds = [_deeds(step for j in row.right for step in [model[j]]) for row in rows]
+    for mark in marks_of(variant, name):
+        if mark.kind == "old" or mark.is_note or mark.level == "fast":
+            continue
+        at = 0
+        if mark.kind == "ensure":
+            words = _condition_words(mark)
+            likes = [alike(words, deed) for deed in deeds]
+            at = likes.index(max(likes)) if max(likes) >= _SPEAKS_OF else len(rows) - 1
+        says[at].append(f"{mark.kind}s {sentence(mark)}")
+    return says
+
+
+def _deeds(of: Iterable[Step]) -> dict[str, Role]:
+    """Return what steps assign and call."""
+    return {w: role for step in of for w, role in step.words.items() if role > Role.READ}
+
+
+def _condition_words(mark: Mark) -> dict[str, Role]:
+    """Return what a condition reads, as if it were assigned."""
+    function = inspect.unwrap(mark.condition)
+    tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    return dict.fromkeys(words_of(tree), Role.ASSIGNED)

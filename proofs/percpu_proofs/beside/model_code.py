@@ -1,0 +1,198 @@
+"""The steps of a model function, with those cut out of the same kernel function in their place."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from percpu_proofs.beside.step import Role, Step, collected
+from percpu_reference.environment import Environment
+from percpu_reference.kernel_names import PART_OF, origin
+from percpu_reference.stats import Stats
+
+_JUMPS: Final = (ast.Break, ast.Continue, ast.Pass)
+_HELD: Final = "LOCK-1"  # what lockdep_assert_held asks
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """A function of a class: its syntax tree, with lines as in its file."""
+
+    owner: type
+    name: str
+    tree: ast.FunctionDef
+    file: str
+
+    @property
+    def first(self) -> int:
+        """Return the line of its first decorator, or of its name."""
+        return min([self.tree.lineno, *(d.lineno for d in self.tree.decorator_list)])
+
+    @property
+    def last(self) -> int:
+        """Return its last line."""
+        return self.tree.end_lineno or self.tree.lineno
+
+    @property
+    def body(self) -> list[ast.stmt]:
+        """Return its statements without its docstring."""
+        body = self.tree.body
+        return body[1:] if ast.get_docstring(self.tree) is not None else body
+
+
+def definitions(variant: type, name: str) -> list[Definition]:
+    """Return the definitions of a function that a variant has, the one that runs first."""
+    for cls in (variant, Stats, Environment):
+        found = [
+            _definition(base, name, vars(base)[name])
+            for base in cls.__mro__
+            if inspect.isfunction(vars(base).get(name))
+        ]
+        if found:
+            return found
+    return []
+
+
+def _definition(owner: type, name: str, function: Callable[..., Any]) -> Definition:
+    lines, begin = inspect.getsourcelines(function)
+    tree = ast.parse(textwrap.dedent("".join(lines))).body[0]
+    assert isinstance(tree, ast.FunctionDef)
+    return Definition(owner, name, ast.increment_lineno(tree, begin - 1), function.__module__)
+
+
+def steps(variant: type, name: str, kernel_function: str) -> list[Step]:
+    """Return the steps of a function of a variant.
+
+    Where it first calls a function that is cut out of the same kernel function, or the definition
+    that it overrides, the steps of that one follow.
+    """
+    running, *overridden = definitions(variant, name)
+    return _Reading(variant, kernel_function).steps(running, overridden, "")
+
+
+class _Reading:
+    """One function, with what has been read of it."""
+
+    def __init__(self, variant: type, kernel_function: str) -> None:
+        self._variant = variant
+        self._kernel_function = kernel_function
+        self._read: set[str] = set()
+
+    def steps(self, one: Definition, overridden: list[Definition], part: str) -> list[Step]:
+        found: list[Step] = [
+            Step(d.lineno, d.end_lineno or d.lineno, collected([("locked", Role.CALLED)]))
+            for d in one.tree.decorator_list
+            if isinstance(d, ast.Call) and isinstance(d.args[0], ast.Constant)
+            if d.args[0].value == _HELD
+        ]
+        for made in self._block(one.body, overridden):
+            if isinstance(made, Step):
+                found.append(made)
+            elif found:  # a jump: it belongs to the step before it
+                found[-1] = replace(found[-1], last=max(found[-1].last, made))
+        return [replace(s, part=s.part or part, file=s.file or one.file) for s in found]
+
+    def _block(
+        self, body: list[ast.stmt], overridden: list[Definition]
+    ) -> Iterator[Step | int]:
+        for statement in body:
+            yield from self._statement(statement, overridden)
+
+    def _statement(
+        self, statement: ast.stmt, overridden: list[Definition]
+    ) -> Iterator[Step | int]:
+        end = statement.end_lineno or statement.lineno
+        if isinstance(statement, _JUMPS) or _is_gap(statement):
+            yield end
+            return
+        if isinstance(statement, ast.AnnAssign) and statement.value is None:
+            return
+        kind, head, blocks = _taken_apart(statement)
+        called = [
+            inlined for expression in head for node in ast.walk(expression)
+            if (inlined := self._inlined(node, overridden)) is not None
+        ]  # fmt: skip
+        last = max((e.end_lineno or e.lineno for e in head), default=statement.lineno)
+        found = [pair for expression in head for pair in _words(expression)]
+        yield Step(statement.lineno, last, collected(found, kind))
+        for definition, more in called:
+            overrides = bool(overridden) and definition == overridden[0]
+            part = definition.owner.__name__ if overrides else definition.name
+            yield from self.steps(definition, more, part)
+        for block in blocks:
+            yield from self._block(block, overridden)
+
+    def _inlined(
+        self, node: ast.AST, overridden: list[Definition]
+    ) -> tuple[Definition, list[Definition]] | None:
+        """Return what a call stands for here, None for one that is a step."""
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+            return None
+        name, of = node.func.attr, node.func.value
+        if isinstance(of, ast.Call) and isinstance(of.func, ast.Name) and of.func.id == "super":
+            if overridden and overridden[0].name == name:
+                return overridden[0], overridden[1:]
+            return None
+        of_its_own = origin(name) is None  # a function that the variant alone has
+        if not (of_its_own or PART_OF.get(name) == self._kernel_function) or name in self._read:
+            return None
+        self._read.add(name)
+        found = definitions(self._variant, name)
+        return (found[0], found[1:]) if found else None
+
+
+def _is_gap(statement: ast.stmt) -> bool:
+    """Return whether a statement only lets others run."""
+    if not isinstance(statement, ast.Expr):
+        return False
+    empty = isinstance(statement.value, ast.YieldFrom) and isinstance(
+        statement.value.value, ast.Tuple
+    )
+    return empty or isinstance(statement.value, ast.Yield)
+
+
+def _taken_apart(
+    statement: ast.stmt,
+) -> tuple[str, list[ast.expr | ast.stmt], list[list[ast.stmt]]]:
+    """Return the kind of a statement, what stands in its head, and its blocks."""
+    if isinstance(statement, ast.If):
+        return "if", [statement.test], [statement.body, statement.orelse]
+    if isinstance(statement, ast.While):
+        return "loop", [statement.test], [statement.body, statement.orelse]
+    if isinstance(statement, ast.For):
+        return "loop", [statement.target, statement.iter], [statement.body, statement.orelse]
+    if isinstance(statement, ast.With):
+        return "", [i.context_expr for i in statement.items], [statement.body]
+    if isinstance(statement, ast.Try):
+        return "", [], [statement.body, *(h.body for h in statement.handlers), statement.finalbody]
+    return ("return" if isinstance(statement, ast.Return) else ""), [statement], []
+
+
+def words_of(tree: ast.AST) -> dict[str, Role]:
+    """Return the words of any piece of Python."""
+    return collected(_words(tree))
+
+
+def _words(tree: ast.AST) -> Iterator[tuple[str, Role]]:
+    called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    changed = {
+        id(target.value) for target in ast.walk(tree)
+        if isinstance(target, ast.Subscript) and isinstance(target.ctx, ast.Store)
+    }  # fmt: skip
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            name: str = node.attr
+        elif isinstance(node, ast.Name) and node.id not in ("self", "super"):
+            name = node.id
+        else:
+            continue
+        if id(node) in called:
+            yield name, Role.CALLED
+        elif id(node) in changed or isinstance(node.ctx, ast.Store):
+            yield name, Role.ASSIGNED
+        else:
+            yield name, Role.READ

@@ -1,0 +1,143 @@
+"""A comparison as text: side by side where there is room, else one above the other."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import zip_longest
+from typing import Final
+
+from percpu_proofs.beside.comparison import Comparison, Line, Pair
+
+ABREAST: Final = 100
+"""Columns from which on the two stand side by side."""
+NARROW: Final = 76
+"""Columns for a mail."""
+_MARGIN: Final = (140, 40)  # columns from which on sentences stand in a margin, and its width
+_LEGEND: Final = (
+    "= steps that are one, ~ taken at another place in the model's order, * what the contract "
+    "says, + added by the patch"
+)
+_TAB: Final = 4  # columns of a tab of the kernel's
+
+
+def lines_of(comparison: Comparison, width: int) -> Iterator[str]:
+    """Yield a comparison as lines of at most `width` columns, without blanks at their ends."""
+    for line in _head(comparison, width):
+        yield line.rstrip()
+    shape = _below if width < ABREAST else _abreast
+    for line in shape(comparison, width):
+        yield line.rstrip()
+    yield ""
+    yield from textwrap.wrap(summary(comparison), width)
+
+
+def summary(comparison: Comparison) -> str:
+    """Return in a sentence how many steps are aligned."""
+    own = comparison.kernel_steps
+    return (
+        f"{comparison.aligned} of {own} steps of the kernel have their step in the model "
+        f"({comparison.share:.0%}), which has {comparison.model_steps}."
+    )
+
+
+def _head(comparison: Comparison, width: int) -> Iterator[str]:
+    kernel, model = places(comparison)
+    yield from textwrap.wrap(kernel, width)
+    yield from textwrap.wrap(f"beside {model}", width)
+    if comparison.because:
+        yield from textwrap.wrap(
+            f"{comparison.variant}: {comparison.because}", width, subsequent_indent="  "
+        )
+    yield ""
+
+
+def places(comparison: Comparison) -> tuple[str, str]:
+    """Return where the two functions stand."""
+    kernel = f"{comparison.function} ({comparison.file}:{comparison.line}, "
+    model = f"{comparison.model} ({comparison.module}:{comparison.model_line}, "
+    return f"{kernel}Linux {comparison.release})", f"{model}variant {comparison.variant})"
+
+
+def mark(pair: Pair) -> str:
+    """Return the mark between the sides: aligned, aligned across the order, or not.
+
+    >>> mark(Pair((), (), True, True, ()))
+    '~'
+    """
+    return "~" if pair.elsewhere else "=" if pair.aligned else " "
+
+
+def labelled(comparison: Comparison) -> Iterator[Pair]:
+    """Yield the pairs; of the model's lines those name their function that begin one."""
+    whole = was = comparison.model.rpartition(".")[2]
+    for pair in comparison.pairs:
+        lines = []
+        for line in pair.model:
+            part = line.part or whole
+            lines.append(line._replace(part=part if part != was else ""))
+            was = part
+        yield pair._replace(model=tuple(lines))
+
+
+def _below(comparison: Comparison, width: int) -> Iterator[str]:
+    """Yield the kernel's step, the model's under it, and what the contract says."""
+    for pair in labelled(comparison):
+        yield from _side("C ", pair.kernel, width, " ")
+        yield from _side("py", pair.model, width, mark(pair))
+        yield from _sentences(pair.contract, width)
+    yield ""
+    yield from textwrap.wrap(_LEGEND, width)
+
+
+def _side(name: str, lines: Sequence[Line], width: int, sign: str) -> Iterator[str]:
+    for part, number, text in _laid_out(lines, width - 11):
+        if part:
+            yield f"{name} {sign}      | # in {part}"
+        yield f"{name} {sign}{number:>5} | {text}"
+
+
+def _sentences(contract: Iterable[str], width: int) -> Iterator[str]:
+    for said in contract:
+        yield from textwrap.wrap(
+            said, width, initial_indent="   *       ", subsequent_indent=" " * 11
+        )
+
+
+def _abreast(comparison: Comparison, width: int) -> Iterator[str]:
+    """Yield the kernel's steps left, the model's right, sentences in a margin or below."""
+    from_width, margin = _MARGIN
+    margin = margin if width >= from_width else 0
+    each = (width - margin - (3 if margin else 0) - 17) // 2
+    for pair in labelled(comparison):
+        left = [(n, t) for part, n, t in _laid_out(pair.kernel, each)]
+        right: list[tuple[str, str]] = []
+        for part, number, text in _laid_out(pair.model, each):
+            right += [("", f"# in {part}")] if part else []
+            right.append((number, text))
+        said = [line for s in pair.contract for line in textwrap.wrap(s, margin or width)]
+        rows = zip_longest(left, right, said if margin else (), fillvalue=None)
+        for at, (mine, yours, note) in enumerate(rows):
+            sign = mark(pair) if not at else " "
+            a = f"{mine[0]:>5} {mine[1]:<{each}}" if mine else " " * (each + 6)
+            b = f"{yours[0]:>4} {yours[1]:<{each}}" if yours else " " * (each + 5)
+            yield f"{a} {sign} | {b}" + (f" | {note}" if note else "")
+        if not margin:
+            yield from _sentences(pair.contract, width)
+    yield ""
+    yield from textwrap.wrap(_LEGEND, width)
+
+
+def _laid_out(lines: Sequence[Line], width: int) -> Iterator[tuple[str, str, str]]:
+    """Yield lines cut to a width, with the function that begins in them and their numbers."""
+    for line in lines:
+        text = line.text.expandtabs(_TAB)
+        bare = text.lstrip()
+        indent = min(len(text) - len(bare), max(width // 3, 1))
+        pieces = textwrap.wrap(
+            bare, max(width, 20), initial_indent=" " * indent,
+            subsequent_indent=" " * (indent + 4), break_on_hyphens=False,
+        )  # fmt: skip
+        number = f"{'+' if line.added else ''}{line.number}"
+        for at, piece in enumerate(pieces or [""]):
+            yield line.part if not at else "", number if not at else "", piece
