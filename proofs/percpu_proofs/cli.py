@@ -17,6 +17,7 @@ from percpu_proofs.commands.explore import explore
 from percpu_proofs.commands.log import log
 from percpu_proofs.commands.prove import prove
 from percpu_proofs.commands.replay import replay
+from percpu_proofs.commands.report import report
 from percpu_proofs.commands.review import review
 from percpu_proofs.commands.run import run
 from percpu_proofs.commands.show import show
@@ -58,6 +59,7 @@ for _command in (
     explore,
     replay,
     review,
+    report,
     prove,
     log,
     state,

@@ -7,23 +7,23 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from percpu_proofs.counterexample import of_token
 from percpu_proofs.data import folder
 from percpu_proofs.explore.scenarios import FOLDER, SCENARIOS
 from percpu_proofs.prove.ledger import committed
+from percpu_proofs.report import terms
 from percpu_proofs.report.document import Document, Found
 from percpu_proofs.report.entries import Entry, chapters
 from percpu_proofs.report.functions import (
-    KernelName,
+    KernelFunction,
     kernel_functions,
-    other_names,
     own_functions,
     plain_definitions,
 )
-from percpu_proofs.report.glossary import glossary
 from percpu_proofs.report.names import Names
+from percpu_proofs.report.plots import Plot
 from percpu_proofs.report.walks import walk
 from percpu_proofs.review.matrix import Cell
 from percpu_reference.variants import RELEASES, VARIANTS, Allocator
@@ -45,14 +45,6 @@ class Algorithm:
     not_applicable: Mapping[str, str]
 
 
-class Plot(NamedTuple):
-    """A chart with what it shows, in Markdown."""
-
-    title: str
-    words: str
-    drawing: str  # SVG that takes its colours from the document
-
-
 @dataclass(frozen=True, slots=True)
 class Counts:
     """How much a book holds."""
@@ -69,9 +61,9 @@ def book(cells: Sequence[Cell], plots: Sequence[Plot] = ()) -> tuple[str, Counts
 
     cells: the verdicts, of every clause for each variant, as percpu_proofs.review gives them.
     """
-    kernel, others, own = kernel_functions(), other_names(), own_functions()
-    terms = glossary()
-    document = Document(_names(kernel, others))
+    kernel, own = kernel_functions(), own_functions()
+    words, names = terms.words(), terms.names()
+    document = Document(_names(kernel, (*words, *names)), terms.places(words))
     specification = chapters(document.code, kernel)
     for chapter in specification:
         for entry in chapter.entries:
@@ -84,11 +76,11 @@ def book(cells: Sequence[Cell], plots: Sequence[Plot] = ()) -> tuple[str, Counts
     definitions = plain_definitions()
     index = [
         *_found_clauses(entries), *_found_names(kernel),
-        *(Found(o.name, "kernel name", o.name, " ".join(o.clauses)) for o in others),
+        *(_found_term("word", word) for word in words),
+        *(_found_term("kernel name", name) for name in names),
         *(Found(f"model-{f.name}", "function of the model", f.name, f.title) for f in own),
         *(Found(f"definition-{d.name}", "definition", d.name, d.title) for d in definitions),
         *(Found(f"scenario-{s.name}", "scenario", s.name, s.what) for s in SCENARIOS.values()),
-        *(Found(term.place, "word", term.name, " ".join(term.text.split())) for term in terms),
     ]  # fmt: skip
     text = (resources.files("percpu_spec") / "findings.md").read_text(encoding="utf-8")
     html = document.render(
@@ -99,20 +91,21 @@ def book(cells: Sequence[Cell], plots: Sequence[Plot] = ()) -> tuple[str, Counts
         findings_introduction=text.partition("\n")[2].partition("\n## ")[0],
         algorithms={name: algorithm(cls) for name, cls in (VARIANTS | RELEASES).items()},
         scenarios=[_scenario(name) for name in SCENARIOS], plots=plots,
-        kernel_functions=kernel, other_names=others, own_functions=own,
-        definitions=definitions, claims=committed(), glossary=terms,
+        kernel_functions=kernel, names=names, own_functions=own,
+        definitions=definitions, claims=committed(), words=words,
     )  # fmt: skip
     return html, counts
 
 
-def _names(kernel: Iterable[KernelName], others: Iterable[KernelName]) -> Names:
+def _names(kernel: Sequence[KernelFunction], entries: Iterable[terms.Entry]) -> Names:
     """Return the places of the book."""
-    places = {one.name: f"model-{one.name}" for name in kernel for one in name.functions}
+    places = terms.places(entries)
+    places |= {one.name: f"model-{one.name}" for name in kernel for one in name.functions}
     places |= {one.name: f"model-{one.name}" for one in own_functions()}
     places |= {one.name: f"definition-{one.name}" for one in plain_definitions()}
     places |= {name: f"scenario-{name}" for name in SCENARIOS}
     places |= {name: f"variant-{name}" for name in VARIANTS | RELEASES}
-    return Names(places | {one.name: one.name for one in (*kernel, *others)})
+    return Names(places | {one.name: one.name for one in kernel})
 
 
 def _judge(entry: Entry, cells: Iterable[Cell], document: Document) -> None:
@@ -166,7 +159,12 @@ def _found_clauses(entries: Iterable[Entry]) -> Iterator[Found]:
         yield Found(f"variant-{name}", "variant", name, algorithm(cls).title)
 
 
-def _found_names(kernel: Iterable[KernelName]) -> Iterator[Found]:
+def _found_names(kernel: Iterable[KernelFunction]) -> Iterator[Found]:
     for one in kernel:
         model = " ".join(f"{function.name} {function.title}" for function in one.functions)
         yield Found(one.name, "kernel function", one.name, model)
+
+
+def _found_term(kind: str, term: terms.Entry) -> Found:
+    text = " ".join((*term.text.replace("`", "").split(), *term.clauses))
+    return Found(term.place, kind, ", ".join(term.names), text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -25,9 +25,10 @@ class Found(NamedTuple):
 class Document:
     """One report in the making: what all its parts share."""
 
-    def __init__(self, names: Names) -> None:
+    def __init__(self, names: Names, terms: Mapping[str, str] | None = None) -> None:
+        """terms: places of words that statements link where they first use them."""
         self.names = names
-        self.prose = Prose(names)
+        self.prose = Prose(names, terms or {})
         self.code = Code(names)
         self.bars = Bars()
 

@@ -14,7 +14,7 @@ from percpu_proofs.explain import explain
 from percpu_proofs.prove.ledger import committed
 from percpu_proofs.report.citations import Citation, citations
 from percpu_proofs.report.code import Code
-from percpu_proofs.report.functions import KernelName
+from percpu_proofs.report.functions import KernelFunction
 from percpu_proofs.report.walks import Walk
 from percpu_proofs.review.matrix import Cell
 from percpu_spec.catalogue import Clause, Finding, clauses, findings
@@ -67,7 +67,7 @@ class Chapter:
     entries: tuple[Entry, ...]
 
 
-def entry(clause: Clause, code: Code, kernel: Iterable[KernelName]) -> Entry:
+def entry(clause: Clause, code: Code, kernel: Iterable[KernelFunction]) -> Entry:
     """Return what is known of a clause but for verdicts on variants."""
     contracts: list[Mapping[str, str]] = explain(clause.id)["contracts"]
     return Entry(
@@ -109,7 +109,7 @@ def _releases(clause_id: str) -> Iterator[ReleaseVerdict]:
         yield ReleaseVerdict(release.releases, release.variant, operations, reason)
 
 
-def chapters(code: Code, kernel: Sequence[KernelName]) -> list[Chapter]:
+def chapters(code: Code, kernel: Sequence[KernelFunction]) -> list[Chapter]:
     """Return the specification, a chapter a file, in alphabetical order."""
     by_file: dict[str, list[Entry]] = {}
     for clause in clauses().values():

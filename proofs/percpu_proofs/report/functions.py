@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from percpu_proofs.explain import explain
 from percpu_proofs.inputs import InputError
 from percpu_proofs.prove.ledger import committed
-from percpu_proofs.report.names import followed, kernel_names, model_functions, spoken_of
+from percpu_proofs.report.names import followed, kernel_names, model_functions
 from percpu_reference.kernel_names import OURS
 from percpu_spec import definitions
 from percpu_spec.catalogue import clauses, findings
@@ -42,11 +43,11 @@ class ModelFunction:
 
 
 @dataclass(frozen=True, slots=True)
-class KernelName:
-    """A name of the kernel's percpu code: a function that the model follows, or another name."""
+class KernelFunction:
+    """A kernel function that the model follows."""
 
     name: str
-    files: tuple[str, ...]  # none for a name that the model does not follow
+    files: tuple[str, ...]
     functions: tuple[ModelFunction, ...]
     clauses: tuple[str, ...]  # that name it, or that contracts of its functions ask
     findings: tuple[str, ...]
@@ -94,7 +95,7 @@ def claims_by_function() -> dict[str, tuple[str, ...]]:
     return found
 
 
-def kernel_functions() -> list[KernelName]:
+def kernel_functions() -> list[KernelFunction]:
     """Return the kernel functions that the model follows, by name."""
     claims = claims_by_function()
     found = []
@@ -103,17 +104,11 @@ def kernel_functions() -> list[KernelName]:
         functions = tuple(one for one in made if one is not None)
         asked = {c for one in functions for c in one.clauses}
         found.append(
-            KernelName(name, files, functions, tuple(_naming(name, asked)), _findings_of(name))
+            KernelFunction(
+                name, files, functions, tuple(clauses_naming(name, asked)), findings_naming(name)
+            )
         )
     return found
-
-
-def other_names() -> list[KernelName]:
-    """Return the other kernel names that clauses and findings speak of."""
-    return [
-        KernelName(name, (), (), tuple(_naming(name, set())), _findings_of(name))
-        for name in spoken_of()
-    ]
 
 
 def own_functions() -> list[ModelFunction]:
@@ -123,20 +118,30 @@ def own_functions() -> list[ModelFunction]:
     return [one for one in made if one is not None]
 
 
-def _naming(name: str, asked: set[str]) -> Iterator[str]:
-    """Yield the clauses that name a kernel name in their texts, and those asked of it."""
-    for clause in clauses().values():
-        if clause.id in asked or name in kernel_names(
-            f"{clause.statement} {clause.formal} {clause.kernel} {clause.since}"
-        ):
-            yield clause.id
+def clauses_naming(name: str, asked: Collection[str] = ()) -> Iterator[str]:
+    """Yield the clauses that speak of a kernel name, and those asked of it."""
+    return (clause for clause in clauses() if clause in asked or clause in _speaking(name))
 
 
-def _findings_of(name: str) -> tuple[str, ...]:
-    return tuple(
-        finding.id for finding in findings().values()
-        if name in kernel_names(f"{finding.what} {finding.function or ''}")
-    )  # fmt: skip
+def findings_naming(name: str) -> tuple[str, ...]:
+    """Return the findings that speak of a kernel name."""
+    return tuple(finding for finding in findings() if finding in _speaking(name))
+
+
+def _speaking(name: str) -> Collection[str]:
+    return _texts().get(name, ())
+
+
+@cache
+def _texts() -> dict[str, set[str]]:
+    """Return the clauses and findings that speak of each kernel name."""
+    texts = {c.id: f"{c.statement} {c.formal} {c.kernel} {c.since}" for c in clauses().values()}
+    texts |= {f.id: f"{f.what} {f.function or ''}" for f in findings().values()}
+    found: dict[str, set[str]] = {}
+    for entry, text in texts.items():
+        for name in kernel_names(text):
+            found.setdefault(name, set()).add(entry)
+    return found
 
 
 def plain_definitions() -> list[Definition]:

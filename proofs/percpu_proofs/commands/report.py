@@ -1,0 +1,47 @@
+"""`percpu-spec report`: the specification as a book, one HTML file."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from percpu_proofs.commands import output
+from percpu_proofs.report.book import book
+from percpu_proofs.report.plots import plots
+from percpu_proofs.review.results import cells
+from percpu_proofs.spread import default_jobs
+from percpu_reference.variants import DEFAULT, VARIANTS
+
+
+@click.command()
+@click.option(
+    "--html", "page", type=output.NewFile(), default="percpu-spec.html", show_default=True,
+    help="The file to write.",
+)  # fmt: skip
+@click.option("--jobs", type=click.IntRange(min=1), default=default_jobs, help="Processes.")
+@output.json_option
+def report(page: Path, jobs: int, as_json: bool) -> None:
+    """Write the specification as a book: one HTML file that needs no network.
+
+    Every clause with its code, contracts, proofs, tests and verdicts, counterexamples to walk
+    through, findings, releases, variants, charts, scenarios, kernel functions and a glossary.
+    Results of `review` and of `workload` are kept; what is missing is run first, for some minutes
+    where nothing is kept.
+    """
+    with output.progress_bar("review") as bar:
+        known = cells((*VARIANTS, DEFAULT), jobs=jobs, on_done=bar)
+    with output.progress_bar("charts") as bar:
+        charts = plots(jobs=jobs, on_done=bar)
+    with output.progress_bar("pages"):
+        html, counts = book(known, charts)
+    output.write_file(page, html)
+    size = len(html.encode())
+    if as_json:
+        output.print_json({"file": str(page), "bytes": size} | asdict(counts))
+        return
+    output.echo(
+        f"{page}: {size / 1e6:.1f} MB, {counts.clauses} clauses, {counts.walks} counterexamples, "
+        f"{counts.functions} kernel functions, {counts.claims} claims"
+    )

@@ -1,0 +1,50 @@
+"""The words of the glossary and the kernel's names as entries of the report."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from percpu_proofs.report.functions import clauses_naming, findings_naming
+from percpu_proofs.report.names import spoken_of
+from percpu_spec.glossary import Term, glossary, kernel_names
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One word, or the names of one thing; place is its id in the document."""
+
+    place: str
+    names: tuple[str, ...]
+    text: str  # Markdown; empty for a name that only clauses explain
+    clauses: tuple[str, ...] = ()  # that name it
+    findings: tuple[str, ...] = ()
+
+
+def words() -> list[Entry]:
+    """Return the glossary."""
+    return [_entry("term", term) for term in dict.fromkeys(glossary().values())]
+
+
+def names() -> list[Entry]:
+    """Return the kernel's names but for functions that the model follows.
+
+    Those that clauses or findings speak of and that have no text are among them.
+    """
+    found = [_entry("name", term) for term in dict.fromkeys(kernel_names().values())]
+    told = kernel_names().keys() | glossary().keys()
+    found += [_entry("name", Term((name,), "")) for name in spoken_of() if name not in told]
+    return sorted(found, key=lambda one: one.names[0].strip("_").lower())
+
+
+def places(entries: Iterable[Entry]) -> dict[str, str]:
+    """Return where each name stands."""
+    return {name: entry.place for entry in entries for name in entry.names}
+
+
+def _entry(kind: str, term: Term) -> Entry:
+    place = f"{kind}-{re.sub(r'[^a-zA-Z0-9_]+', '-', term.names[0]).strip('-')}"
+    clauses = {c: None for name in term.names for c in clauses_naming(name)}
+    findings = {f: None for name in term.names for f in findings_naming(name)}
+    return Entry(place, term.names, term.text, tuple(clauses), tuple(findings))
