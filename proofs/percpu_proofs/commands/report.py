@@ -8,8 +8,6 @@ from pathlib import Path
 import click
 
 from percpu_proofs.commands import output
-from percpu_proofs.report.book import book
-from percpu_proofs.report.plots import plots
 from percpu_proofs.review.results import cells
 from percpu_proofs.spread import default_jobs
 from percpu_reference.variants import DEFAULT, VARIANTS
@@ -30,6 +28,9 @@ def report(page: Path, jobs: int, as_json: bool) -> None:
     Results of `review` and of `workload` are kept; what is missing is run first, for some minutes
     where nothing is kept.
     """
+    from percpu_proofs.report.book import book  # what only pages need takes time to load
+    from percpu_proofs.report.plots import plots
+
     with output.progress_bar("review") as bar:
         known = cells((*VARIANTS, DEFAULT), jobs=jobs, on_done=bar)
     with output.progress_bar("charts") as bar:
