@@ -18,7 +18,7 @@ import percpu_reference
 from percpu_proofs import data
 from percpu_proofs.cli import main
 from percpu_reference import kernel_names
-from percpu_reference.kernel_names import FILES, NAMED, OURS, PART_OF, origin
+from percpu_reference.kernel_names import FILES, NAMED, OF_PATCHES, OURS, PART_OF, origin
 from percpu_reference.variants import VARIANTS, fixes
 from percpu_spec.catalogue import REFINE, ClauseError, clauses, findings, parse_findings, title
 
@@ -161,7 +161,9 @@ def test_no_name_is_said_of_nothing() -> None:
     own = {name for _, name in methods()} | _functions().keys()
     assert not (NAMED.keys() | PART_OF.keys() | OURS.keys()) - own
     used = {found.function for name in own if (found := origin(name)) is not None}
-    assert {function for names in FILES.values() for function in names} == used - {""}
+    patched = {function for function, _ in OF_PATCHES.values()}
+    assert not OF_PATCHES.keys() - own
+    assert {function for names in FILES.values() for function in names} == used - patched - {""}
 
 
 @pytest.mark.parametrize("file", FILES)

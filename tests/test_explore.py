@@ -17,10 +17,10 @@ from depth import deep_unless
 from percpu_contracts.registry import SEARCH
 from percpu_proofs import bench_explore
 from percpu_proofs.cli import main
+from percpu_proofs.counterexample import of_schedule
 from percpu_proofs.explore import footprint, parallel
 from percpu_proofs.explore import token as tokens
 from percpu_proofs.explore.crosscheck import cross_check
-from percpu_proofs.explore.ladder import climb
 from percpu_proofs.explore.minimise import minimise
 from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.parallel import Spread
@@ -170,8 +170,7 @@ def test_counterexample_is_minimal_and_replays_from_its_token() -> None:
     token = Token.of("linux_6_12", "RCL-3", s, small.finding.schedule)
     again = read_token(str(token))
     assert again == token
-    rungs = list(climb(World(again.scenario.start("linux_6_12")), again.schedule))
-    assert [name for rung in rungs for name, _ in rung.broken] == ["RCL-3"]
+    assert [name for step in of_schedule(again).steps for name, _ in step.broken] == ["RCL-3"]
 
 
 def test_a_stale_token_is_refused_with_both_hashes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from seeded_bugs import plant
 
 from percpu_contracts.guard import Guard
 from percpu_proofs.cli import main
-from percpu_proofs.explore.ladder import climb
+from percpu_proofs.counterexample import of_token
 from percpu_proofs.explore.minimise import minimise
 from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.scenarios import SCENARIOS
@@ -135,9 +135,8 @@ def test_a_step_that_is_no_action_is_a_counterexample(
         scenario.start("seeded"), "matching", refine=True, stop=lambda r: REFINE in r.findings
     )
     token = Token.of("seeded", REFINE, scenario, result.findings[REFINE].schedule)
-    read = read_token(str(token))
-    rungs = list(climb(World(read.scenario.start("seeded")), read.schedule))
-    assert "is no step of the machine" in dict(rungs[-1].broken)[REFINE]
+    steps = of_token(str(token)).steps
+    assert "is no step of the machine" in dict(steps[-1].broken)[REFINE]
     plain = search(scenario.start("seeded"), "matching", max_steps=200)
     assert REFINE not in plain.findings and not plain.refined
 
@@ -163,7 +162,7 @@ def test_a_step_that_is_no_action_ends_a_run_under_full_contracts(
     assert "is no step of the machine" in found["violations"][REFINE]["message"]
 
 
-def test_refusals_and_lanes_stand_on_the_ladder() -> None:
+def test_refusals_and_who_holds_the_mutex_are_shown() -> None:
     scenario = SCENARIOS["no-memory"]
     world = World(scenario.start("linux_6_12"))
     schedule: tuple[int, ...] = ()
@@ -171,12 +170,12 @@ def test_refusals_and_lanes_stand_on_the_ladder() -> None:
         step = min(world.enabled())
         schedule = (*schedule, step)
         world.step(step)
-    rungs = list(climb(World(scenario.start("linux_6_12")), schedule))
-    refused = [rung for rung in rungs if rung.failed]
+    token = str(Token.of("linux_6_12", "LIST-1", scenario, schedule))
+    steps = of_token(token).steps
+    refused = [step for step in steps if step.refused]
     assert len(refused) == scenario.failures == 1
-    assert all(rung.lanes[rung.actor] == "*" for rung in rungs)
-    assert {rung.holder for rung in rungs} > {None}
-    read = read_token(str(Token.of("linux_6_12", "LIST-1", scenario, schedule)))
+    assert {step.state.mutex for step in steps} > {""}
+    read = read_token(token)
     assert (read.schedule, read.failures) == (schedule, 1)
 
 

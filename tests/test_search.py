@@ -13,10 +13,9 @@ from kernel_trees import FOUND, MISSING, PATCHES, tree_of
 from search_bugs import EDITS, HARMLESS, HIGH, Edit
 from searched_trees import FEWEST, SEARCHES, changed, edited, freeing, outcome_of, search_library
 
-from percpu_proofs.explore.ladder import replayed
+from percpu_proofs.counterexample import of_token
 from percpu_proofs.explore.modes import search as model_search
 from percpu_proofs.explore.scenarios import SCENARIOS
-from percpu_proofs.explore.token import read_token
 from percpu_proofs.kernel import build
 from percpu_proofs.kernel.library import Library
 from percpu_proofs.kernel.patch import apply_patch
@@ -115,7 +114,7 @@ def test_on_machines_without_a_switch_of_our_own_the_search_is_the_same(
     ours, theirs = (searched(TreeJob("base", each, search)) for each in (library, switching))
     assert ours.schedules == theirs.schedules
     stands = [
-        [(rung.function, rung.line) for rung in outcome.examples["RCL-3"].retraced.rungs]
+        [(step.function, step.line) for step in outcome.examples["RCL-3"].retraced.steps]
         for outcome in (ours, theirs)
     ]
     assert stands[0] == stands[1]
@@ -198,11 +197,10 @@ def test_what_the_tree_breaks_the_model_breaks(name: str, built: Path) -> None:
     for clause, example in outcome.examples.items():
         token = example.with_model("linux_6_12").on_model.token
         assert token is not None, clause
-        broken = {broken for rung in replayed(read_token(token)) for broken, _ in rung.broken}
-        assert clause in broken
-        released = [rung for rung in example.retraced.rungs if "released" in rung.stands]
+        assert clause in of_token(token).broken
+        released = [step for step in example.retraced.steps if "released" in step.stands]
         assert released
-        for file, _, number in (rung.line.partition(":") for rung in released):
+        for file, _, number in (step.line.partition(":") for step in released):
             assert "unlock" in tree.text(file).split("\n")[int(number) - 1]
 
 

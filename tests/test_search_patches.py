@@ -123,7 +123,7 @@ def test_a_stack_that_overflows_is_told_with_its_line(built: Path, tmp_path: Pat
     search = replace(SEARCHES["pages"], plan=replace(SEARCHES["pages"].plan, longest=2))
     example = outcome_of(tree, built / tmp_path.name, search).examples["BUG"]
     assert example.message == "a stack overflow"
-    assert example.retraced.rungs[-1].function == "pcpu_deep"
+    assert example.retraced.steps[-1].function == "pcpu_deep"
 
 
 _DEADLY = {
@@ -145,8 +145,8 @@ def test_a_patch_that_loops_or_crashes_is_a_finding(what: str, built: Path, tmp_
     assert not outcome.complete
     assert all(e.retraced.operations for e in outcome.examples.values())
     for clause in outcome.examples.keys() & {"BAL-3", "BUG"}:
-        rung = outcome.examples[clause].retraced.rungs[-1]
-        assert rung.function and rung.line.startswith("mm/percpu"), rung
+        step = outcome.examples[clause].retraced.steps[-1]
+        assert step.function and step.line.startswith("mm/percpu"), step
 
 
 def _review(*arguments: str) -> tuple[int, dict[str, Any]]:

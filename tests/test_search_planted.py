@@ -90,7 +90,7 @@ def test_what_is_refused_is_named(refusal: str, library: Library) -> None:
     name = f"refused {refusal.split()[0]}"
     search = TreeSearch("planted", "", _plan(name, PLANTS[name]))
     example = searched(TreeJob("base", library, search)).examples["BUG"]
-    assert [rung.refused for rung in example.retraced.rungs] == [refusal]
+    assert [step.refused for step in example.retraced.steps] == [refusal]
 
 
 @pytest.mark.parametrize("name", [n for n, p in PLANTS.items() if ": writes" in p.found])

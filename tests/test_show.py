@@ -9,10 +9,10 @@ import pytest
 
 from percpu_proofs import data
 from percpu_proofs.conformance.vector_file import read_vector
-from percpu_proofs.explore.ladder import page_row
 from percpu_proofs.oplist import parse_operations
 from percpu_proofs.runs import state_after
 from percpu_proofs.show.picture import PageState, StatePicture, picture_of_state
+from percpu_proofs.show.rows import page_row
 from percpu_proofs.show.stats import fragments, stats_text
 from percpu_proofs.show.svg import chunk_svg
 from percpu_proofs.show.text import chunk_text, state_text

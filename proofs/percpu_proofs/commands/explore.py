@@ -10,12 +10,12 @@ from rich.console import Console
 
 from percpu_contracts.registry import SEARCH
 from percpu_proofs.commands import output
-from percpu_proofs.commands.ladder import show_ladder
+from percpu_proofs.commands.counterexamples import show
 from percpu_proofs.commands.tree_options import ChosenTree, tree_options
 from percpu_proofs.commands.trees import explore_tree
+from percpu_proofs.counterexample import of_schedule
 from percpu_proofs.explore.crosscheck import cross_check
-from percpu_proofs.explore.ladder import climb
-from percpu_proofs.explore.minimise import Counterexample, minimise
+from percpu_proofs.explore.minimise import Minimum, minimise
 from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.parallel import Spread
 from percpu_proofs.explore.sampling import Strategy
@@ -25,7 +25,6 @@ from percpu_proofs.explore.scenarios import FOLDER, SCENARIOS
 from percpu_proofs.explore.search import Explored, Finding, Mode
 from percpu_proofs.explore.start import Start
 from percpu_proofs.explore.token import Token
-from percpu_proofs.explore.world import World
 from percpu_proofs.inputs import InputError, one_of
 from percpu_proofs.refinement import DEPARTURE, may_depart
 from percpu_proofs.spread import default_jobs
@@ -165,9 +164,9 @@ def _departure(variant: str, result: Explored) -> Finding | None:
 
 def _small(
     scenario: Scenario, variant: str, result: Explored
-) -> tuple[dict[str, Counterexample | None], bool]:
+) -> tuple[dict[str, Minimum | None], bool]:
     """Return small counterexamples, None for one that is left as found, and whether Ctrl-C came."""
-    found: dict[str, Counterexample | None] = dict.fromkeys(sorted(result.findings))
+    found: dict[str, Minimum | None] = dict.fromkeys(sorted(result.findings))
     try:
         for name in () if result.interrupted else found:
             found[name] = minimise(scenario, variant, name)
@@ -177,7 +176,7 @@ def _small(
 
 
 def _token(
-    scenario: Scenario, variant: str, result: Explored, name: str, small: Counterexample | None
+    scenario: Scenario, variant: str, result: Explored, name: str, small: Minimum | None
 ) -> Token:
     if small is None:
         return Token.of(variant, name, scenario, result.findings[name].schedule)
@@ -275,7 +274,7 @@ def _show(
     scenario: Scenario,
     variant: str,
     result: Explored,
-    found: dict[str, Counterexample | None],
+    found: dict[str, Minimum | None],
     tokens: dict[str, Token],
     as_expected: bool,
 ) -> None:
@@ -301,8 +300,8 @@ def _show(
         out.print(f"unchecked, as no situation raised the question: {', '.join(silent)}")
     output.show_not_asked(out, SEARCH.not_asked())
     for name, counterexample in found.items():
-        out.print(f"\n{name} is broken: {title(name)}", style="bold red")
         token = tokens[name]
+        out.print(f"\n{name} is broken: {title(name)}", style="bold red")
         if counterexample is None:
             out.print(f"{result.findings[name].message}; as it was found, not made small")
             out.print(f"replay: percpu-spec replay {token}", soft_wrap=True)
@@ -312,8 +311,7 @@ def _show(
             f"{counterexample.operations} operations, {least}; "
             f"{counterexample.preemptions} preemptions, the fewest that do it"
         )
-        rungs = list(climb(World(token.scenario.start(variant)), token.schedule))
-        show_ladder(out, token.setup, rungs)
+        show(out, of_schedule(token))
         out.print(f"replay: percpu-spec replay {token}", soft_wrap=True)
     for said in sorted(result.callers_errors):
         out.print(output.callers_error(said), soft_wrap=True)
@@ -330,7 +328,7 @@ def _as_json(
     scenario: Scenario,
     variant: str,
     result: Explored,
-    found: dict[str, Counterexample | None],
+    found: dict[str, Minimum | None],
     tokens: dict[str, Token],
     as_expected: bool,
 ) -> dict[str, Any]:

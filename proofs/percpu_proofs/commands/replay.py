@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from percpu_proofs.commands import output
-from percpu_proofs.commands.ladder import plain, show_ladder
+from percpu_proofs.commands.counterexamples import show
 from percpu_proofs.commands.tree_options import ChosenTree, tree_options
-from percpu_proofs.commands.trees import replay_on_tree
-from percpu_proofs.explore.ladder import climb, replayed
-from percpu_proofs.explore.schedulers.replay import ImpossibleStepError
-from percpu_proofs.explore.token import read_token
-from percpu_proofs.explore.world import World
+from percpu_proofs.commands.trees import replayed_on_tree
+from percpu_proofs.counterexample import Counterexample, of_token
+from percpu_proofs.counterexample.plain import as_json as plain
 from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel.search.tree_token import PREFIX, read_tree_token
-from percpu_proofs.variant_errors import guard
-from percpu_spec.catalogue import REFINE, title
 
 
 @click.command()
@@ -27,46 +25,31 @@ def replay(
     tree: ChosenTree | None,
     as_json: bool,
 ) -> None:
-    """Run the schedule of TOKEN again and show each step with its memory map.
+    """Run the schedule of TOKEN again and show each step with what it changes.
 
     A token is refused when the code of its variant has changed since. One of compiled code
     (percputree1.) runs on a tree, with --source.
     """
-    if token.startswith(PREFIX) or tree is not None:
-        if tree is None:
-            raise InputError("token", None, "--source TREE to run compiled code", token[:20])
-        if not token.startswith(PREFIX):
-            raise InputError(
-                "token", None, f"a token of compiled code, {PREFIX}...: "
-                "conform kernel --token replays those of the model on a tree", token[:20],
-            )  # fmt: skip
-        replay_on_tree(read_tree_token(token), tree, as_json)
-        return
-    read = read_token(token)
-    try:
-        with guard():
-            if read.clause == REFINE:
-                rungs = list(climb(World(read.scenario.start(read.variant)), read.schedule))
-            else:
-                rungs = list(replayed(read))
-    except (ImpossibleStepError, KeyError) as error:
-        raise InputError("token", None, f"a schedule of its actors ({error})") from None
-    broken = sorted({name for rung in rungs for name, _ in rung.broken})
+    found, values = _replayed(token, tree)
     if as_json:
-        output.print_json(
-            {
-                "variant": read.variant,
-                "clause": read.clause,
-                "broken": broken,
-                "setup": list(read.setup),
-                "actors": list(read.actors),
-                "steps": [plain(rung) for rung in rungs],
-            }
-        )
+        output.print_json(values)
     else:
-        out = output.console()
-        out.print(f"{read.variant}: {read.clause}, {title(read.clause)}", style="bold")
-        show_ladder(out, read.setup, rungs)
-    if read.clause not in broken:
-        click.echo(f"{read.clause} is not broken by this schedule", err=True)
+        show(output.console(), found)
+    if found.clause not in found.broken:
+        click.echo(f"{found.clause} is not broken by this schedule", err=True)
         raise SystemExit(output.DIFFERS)
+
+
+def _replayed(token: str, tree: ChosenTree | None) -> tuple[Counterexample, dict[str, Any]]:
+    """Return what the schedule of a token shows, and the same with plain values."""
+    if not token.startswith(PREFIX) and tree is None:
+        found = of_token(token)
+        return found, plain(found)
+    if tree is None:
+        raise InputError("token", None, "--source TREE to run compiled code", token[:20])
+    if not token.startswith(PREFIX):
+        raise InputError(
+            "token", None, f"a token of compiled code, {PREFIX}...: "
+            "conform kernel --token replays those of the model on a tree", token[:20],
+        )  # fmt: skip
+    return replayed_on_tree(read_tree_token(token), tree)

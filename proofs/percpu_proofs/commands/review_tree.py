@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from percpu_proofs.commands import output
+from percpu_proofs.commands.counterexamples import show_example
 from percpu_proofs.commands.source import page_asked_for
-from percpu_proofs.commands.tree_ladder import show_example
 from percpu_proofs.commands.tree_options import ChosenTree
 from percpu_proofs.inputs import InputError, one_of
 from percpu_proofs.kernel.search.accesses import Noted, added
@@ -251,7 +251,7 @@ def _show(
             assert example is not None
             mended = changed is not None and clause in changed.mended
             patches = () if of is cells[BASE] else trees[-1].tree.patches
-            show_example(out, clause, example, patches, brief=mended)
+            show_example(out, trees[0].tree.name, example, patches, brief=mended)
     if changed is not None:
         unchanged = ", ".join(changed.unchanged) or "none"
         out.print(f"\nbroken before and after, with as many operations: {unchanged}")

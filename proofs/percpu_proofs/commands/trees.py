@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from percpu_proofs.commands import output
-from percpu_proofs.commands.tree_ladder import name_of, show_example, show_rungs
+from percpu_proofs.commands.counterexamples import show_example, subject_of
 from percpu_proofs.commands.tree_options import ChosenTree
+from percpu_proofs.counterexample import Counterexample
+from percpu_proofs.counterexample.of_tree import of_retraced
 from percpu_proofs.explore.scenario import Scenario
 from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel.instance import KernelStopped
@@ -80,9 +83,9 @@ def explore_tree(scenario: Scenario, chosen: ChosenTree, as_json: bool) -> None:
                 ]
             )
         )
-        for clause, cell in broken.items():
+        for cell in broken.values():
             assert cell.example is not None
-            show_example(out, clause, cell.example, tree.tree.patches)
+            show_example(out, release, cell.example, tree.tree.patches)
         for said in errors:
             out.print(output.callers_error(said), soft_wrap=True)
         if not broken:
@@ -93,8 +96,10 @@ def explore_tree(scenario: Scenario, chosen: ChosenTree, as_json: bool) -> None:
         raise SystemExit(output.DIFFERS)
 
 
-def replay_on_tree(token: TreeToken, chosen: ChosenTree, as_json: bool) -> None:
-    """Run a schedule again on a tree and show its steps; exit 1 if it does not break its clause.
+def replayed_on_tree(
+    token: TreeToken, chosen: ChosenTree
+) -> tuple[Counterexample, dict[str, Any]]:
+    """Return what the schedule of a token shows on a tree, and the same with plain values.
 
     Raises InputError for a tree on which the schedule is not possible.
     """
@@ -112,24 +117,13 @@ def replay_on_tree(token: TreeToken, chosen: ChosenTree, as_json: bool) -> None:
             expected = "a setup that the tree survives"
             raise InputError("token", None, expected, str(stopped)) from None
         release = tree.tree.name
-    if as_json:
-        output.print_json(
-            {
-                "source": release,
-                "clause": token.clause,
-                "broken": broken,
-                "operations": list(shown.operations),
-                "steps": [rung.as_json() for rung in shown.rungs],
-                "stopped": shown.stopped,
-            }
-        )
-    else:
-        out = output.console()
-        out.print(f"Linux {release}: {token.clause}, {name_of(token.clause)}", style="bold")
-        show_rungs(out, shown)
-        for clause, wrong in broken.items():
-            out.print(f"{clause} broken: {wrong}", style="red", markup=False)
-        if token.clause not in broken:
-            out.print(f"{token.clause} is not broken by this schedule", style="bold")
-    if token.clause not in broken:
-        raise SystemExit(output.DIFFERS)
+    subject = subject_of(release, tree.tree.patches)
+    c = of_retraced(subject, token.clause, broken, token.plan, shown, str(token))
+    return c, {
+        "source": release,
+        "clause": token.clause,
+        "broken": broken,
+        "operations": list(shown.operations),
+        "steps": [step.as_json() for step in shown.steps],
+        "stopped": shown.stopped,
+    }

@@ -1,6 +1,11 @@
 """Counterexamples for people: records that renderers draw from, of the model and of trees."""
 
-from percpu_proofs.counterexample.of_model import of_token
-from percpu_proofs.counterexample.record import ChunkRow, Counterexample, Spoken, State, Step
+from percpu_proofs.counterexample.of_model import of_schedule, of_token
+from percpu_proofs.counterexample.of_tree import of_tree
+from percpu_proofs.counterexample.record import WORK, Counterexample, Spoken, Step
+from percpu_proofs.show.rows import PAGES, ChunkRow, State
 
-__all__ = ["ChunkRow", "Counterexample", "Spoken", "State", "Step", "of_token"]
+__all__ = [
+    "PAGES", "WORK", "ChunkRow", "Counterexample", "Spoken", "State", "Step", "of_schedule",
+    "of_token", "of_tree",
+]  # fmt: skip

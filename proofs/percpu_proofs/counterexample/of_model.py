@@ -8,8 +8,8 @@ from contextlib import suppress
 from percpu_contracts.monitor import ClauseViolation
 from percpu_contracts.whole_state import WholeState
 from percpu_proofs.counterexample.places import ModelPlace, place_of
-from percpu_proofs.counterexample.record import WORK, Counterexample, State, Step
-from percpu_proofs.counterexample.states import state_of
+from percpu_proofs.counterexample.record import WORK, Counterexample, Step
+from percpu_proofs.counterexample.sentences import kernel_of, sentence_of, title_of
 from percpu_proofs.counterexample.words import Names, standing
 from percpu_proofs.explore.contracted import ContractedWorld
 from percpu_proofs.explore.follower import Follower
@@ -23,12 +23,13 @@ from percpu_proofs.explore.world import World
 from percpu_proofs.inputs import InputError
 from percpu_proofs.oplist import WRONG, text_of
 from percpu_proofs.refinement import machine_of
+from percpu_proofs.show.rows import State, state_of
 from percpu_proofs.variant_errors import guard
 from percpu_reference import build
 from percpu_reference.gaps import Gap, Kind
 from percpu_reference.kernel_names import origin
 from percpu_reference.variants import variant_class
-from percpu_spec.catalogue import REFINE, clause, clauses, findings, title
+from percpu_spec.catalogue import REFINE
 
 _RELEASING = (Kind.RELEASE, Kind.DRAIN)
 _ENTRY = {"a": "alloc_percpu", "f": "free_percpu", "b": "balance_workfn", "B": "balance_workfn"}
@@ -119,7 +120,7 @@ class Walk:
             before.where,
             place.function,
             place.where,
-            self._stands(runner, locked=locked),
+            *self._stands(runner, locked=locked),
             runner.done,
             locked,
             "begins" if left is None else left.name,
@@ -132,20 +133,21 @@ class Walk:
         is_work = self._world.runners[actor].operation[0] in "bB"
         return WORK if is_work else f"CPU {actor - self._first}"
 
-    def _stands(self, runner: Runner, *, locked: bool) -> str:
-        """Return where an actor stands after its step, or what came of its operation."""
-        kind, handle, *_ = runner.operation
+    def _stands(self, runner: Runner, *, locked: bool) -> tuple[str, str, str]:
+        """Return where an actor stands after its step, what it does next, and what came of it."""
         if not runner.done:
             assert runner.gap is not None
-            return standing(runner.gap, locked=locked)
+            return *standing(runner.gap, locked=locked), ""
+        kind, handle, *_ = runner.operation
+        result = ""
         if kind in WRONG and self._world.errors:
-            return f"ends: the caller's error (API-2), {self._world.errors[-1]}"
-        if kind != "a":
-            return "ends"
-        if runner.result is None:
-            return "ends: fails"
-        chunk, off = runner.result
-        return f"ends: {self._names.of(handle)} is at byte {off} of chunk {chunk.id}"
+            result = f"the caller's error (API-2), {self._world.errors[-1]}"
+        elif kind == "a" and runner.result is None:
+            result = f"{self._names.of(handle)} gets no memory"
+        elif kind == "a":
+            chunk, off = runner.result
+            result = f"{self._names.of(handle)} is at byte {off} of chunk {chunk.id}"
+        return "ends", "", result
 
 
 def _left(world: World, step: int) -> Gap | None:
@@ -160,17 +162,14 @@ def _entry(runner: Runner) -> str:
     return source.function if source is not None else ""
 
 
-def of_world(
-    world: World, schedule: tuple[int, ...], names: Names | None = None
-) -> tuple[State, Iterator[Step]]:
-    """Return the state of a world at its start, and the steps of a schedule, not yet taken."""
+def _refined(token: Token, names: Names) -> tuple[State, Iterator[Step]]:
+    """Return the state behind a token's setup, and its steps, followed by the abstract machine."""
+    world = World(token.scenario.start(token.variant))
     allocator = world.allocator
     machine = machine_of(type(allocator), allocator.geometry.backing)
     follower = None if machine is None else Follower(machine, world)
-    if names is None:
-        names = Names(runner.operation for runner in world.runners)
     walk = Walk(world, names)
-    return walk.state(), walk.steps(Replay(schedule), follower, last=len(schedule))
+    return walk.state(), walk.steps(Replay(token.schedule), follower, last=len(token.schedule))
 
 
 def _under_contracts(token: Token, names: Names) -> tuple[State, Iterator[Step]]:
@@ -218,11 +217,8 @@ def of_schedule(token: Token, bound: str = "") -> Counterexample:
     names = Names([*scenario.prepared, *scenario.concurrent])
     try:
         with guard():
-            if token.clause == REFINE:
-                world = World(scenario.start(token.variant))
-                before, taken = of_world(world, token.schedule, names)
-            else:
-                before, taken = _under_contracts(token, names)
+            run = _refined if token.clause == REFINE else _under_contracts
+            before, taken = run(token, names)
             steps = tuple(taken)
     except (ImpossibleStepError, KeyError) as error:
         raise InputError("token", None, f"a schedule of its actors ({error})") from None
@@ -230,9 +226,9 @@ def of_schedule(token: Token, bound: str = "") -> Counterexample:
     return Counterexample(
         token.variant,
         shown,
-        title(shown),
+        title_of(shown),
         sentence_of(shown),
-        clause(shown).kernel if shown in clauses() else "",
+        kernel_of(shown),
         variant_class(token.variant).EXPECTED.get(shown, ""),
         next((wrong for s in reversed(steps) for c, wrong in s.broken if c == shown), ""),
         token.geometry,
@@ -244,10 +240,3 @@ def of_schedule(token: Token, bound: str = "") -> Counterexample:
         str(token),
     )
 
-
-def sentence_of(clause_id: str) -> str:
-    """Return what a clause, or what stands in the place of one, says."""
-    if clause_id in clauses():
-        return clause(clause_id).statement
-    found = findings().get(clause_id)
-    return found.what if found is not None else ""

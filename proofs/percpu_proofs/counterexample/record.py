@@ -8,16 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from percpu_proofs.show.picture import ChunkPicture
+from percpu_proofs.show.rows import State
 
 WORK = "work"
 """Names the column of the balance work, which runs on a CPU of its own."""
-
-PAGES = {
-    "-": "unpopulated", "e": "populated and empty", "#": "in use", "!": "in use, not populated",
-    "x": "being released", "X": "being released and in use",
-}  # fmt: skip
-"""What the characters of ChunkRow.pages say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,25 +20,6 @@ class Spoken:
 
     words: str  # "allocate 28672 bytes (a)"
     operation: str  # "a 1 28672 4 -"
-
-
-@dataclass(frozen=True, slots=True)
-class ChunkRow:
-    """One chunk in one state."""
-
-    name: str  # "0" is the first one; chunks of compiled code go by their places
-    place: str  # the list it is on: "slot 14 free"
-    pages: str  # a character for each page, one of PAGES
-    picture: ChunkPicture  # its areas, hints and counters
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """What stands between two steps: pcpu_lock is free."""
-
-    counters: tuple[tuple[str, int], ...]  # under the kernel's names
-    chunks: tuple[ChunkRow, ...]
-    mutex: str = ""  # who holds pcpu_alloc_mutex
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +37,9 @@ class Step:
     came_from_line: str
     function: str  # kernel function in which it stands then, or that it returns from
     where: str  # "mm/percpu.c:2278" of a tree, "balance.py:231" of the model; empty at its end
-    stands: str  # in words
+    stands: str  # "pcpu_lock released", "ends", ...
+    next: str  # what it is about to do there, "unmap pages [1, 3] of chunk 1", where that is known
+    result: str  # what came of its operation, "a is at byte 0 of chunk 0"
     ends: bool
     locked: bool | None  # pcpu_lock was taken in it; None where that is not known
     left_gap: str  # what the model calls the two points; "begins", "done"
@@ -74,6 +51,23 @@ class Step:
     def line(self) -> str:
         """The function in which it stands, with the line."""
         return f"{self.function} ({self.where})" if self.where else self.function
+
+    @property
+    def text(self) -> str:
+        """What it does, and where it stands then."""
+        return self.said()
+
+    def said(self, *, lines: bool = True, ahead: bool = True) -> str:
+        """Return what it does; lines: with those of the source, ahead: with what comes next."""
+        said = f"{self.words}: " if self.begins else ""
+        if self.ends:
+            said += f"{self.function} returns".lstrip()
+            said += f", {self.result}" if self.result else ""
+        else:
+            said += self.stands
+            said += f" in {self.line if lines else self.function}" if self.function else ""
+        said += f"; refused: {self.refused}" if self.refused else ""
+        return said + (f"; next: {self.next}" if ahead and self.next else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +93,11 @@ class Counterexample:
     @property
     def cpus(self) -> tuple[str, ...]:
         """Who takes steps, in the order of their columns: CPUs, then the work."""
-        seen = dict.fromkeys(step.cpu for step in self.steps)
+        return self.cpus_since(0)
+
+    def cpus_since(self, number: int) -> tuple[str, ...]:
+        """Return who takes steps behind the first `number`."""
+        seen = {step.cpu for step in self.steps[number:]}
         return tuple(sorted(seen, key=lambda cpu: (cpu == WORK, len(cpu), cpu)))
 
     @property

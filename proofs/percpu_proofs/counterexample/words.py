@@ -93,14 +93,17 @@ def pages(start: int, end: int) -> str:
     return f"page {start}" if end == start + 1 else f"pages [{start}, {end - 1}]"
 
 
-def standing(gap: Gap, *, locked: bool) -> str:
-    """Return where a running operation stands; locked: pcpu_lock was taken on the way there."""
+def standing(gap: Gap, *, locked: bool) -> tuple[str, str]:
+    """Return where a running operation stands, and what it does next.
+
+    locked: pcpu_lock was taken on the way there.
+    """
     if gap.kind is Kind.WAIT:
-        return "waits for pcpu_alloc_mutex"
-    doing = _NEXT.get(gap.kind, gap.name.partition(": ")[2] or gap.name)
+        return "waits for pcpu_alloc_mutex", ""
+    ahead = _NEXT.get(gap.kind, gap.name.partition(": ")[2] or gap.name)
     if gap.end > gap.start:
-        doing += f" {pages(gap.start, gap.end)}"
-        doing += f" of chunk {gap.chunk.id}" if gap.chunk is not None else ""
+        ahead += f" {pages(gap.start, gap.end)}"
+        ahead += f" of chunk {gap.chunk.id}" if gap.chunk is not None else ""
     elif gap.chunk is not None:
-        doing += f" chunk {gap.chunk.id}"
-    return f"pcpu_lock released; next: {doing}" if locked else f"next: {doing}"
+        ahead += f" chunk {gap.chunk.id}"
+    return "pcpu_lock released" if locked else "stands", ahead

@@ -16,7 +16,7 @@ TRIES = 2_000
 
 
 @dataclass(frozen=True, slots=True)
-class Counterexample:
+class Minimum:
     """A scenario and a schedule of it that breaks a clause."""
 
     scenario: Scenario
@@ -30,7 +30,7 @@ class Counterexample:
         return len(self.scenario.setup) + len(self.scenario.actors)
 
 
-def minimise(scenario: Scenario, variant: str, clause: str) -> Counterexample | None:
+def minimise(scenario: Scenario, variant: str, clause: str) -> Minimum | None:
     """Return a counterexample from which no operation can be left out.
 
     Allocations go together with their frees. Of its schedules it has one with the fewest
@@ -58,6 +58,6 @@ def minimise(scenario: Scenario, variant: str, clause: str) -> Counterexample | 
         found = finding(small.best, preemptions)
         if found is not None:
             least = scenario.with_program(small.best)
-            return Counterexample(least, found, preemptions, small.stopped)
+            return Minimum(least, found, preemptions, small.stopped)
     return None
 

@@ -48,7 +48,7 @@ class TreeCell:
                 "length": e.length,
                 "search": e.search,
                 "token": e.token,
-                "steps": [rung.as_json() for rung in e.retraced.rungs],
+                "steps": [step.as_json() for step in e.retraced.steps],
                 "stopped": e.retraced.stopped,
                 "model_token": e.on_model.token,
                 "model_reason": e.on_model.reason,

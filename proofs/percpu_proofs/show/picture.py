@@ -5,7 +5,7 @@ Both renderings, text and SVG, draw from these records, so they cannot disagree.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
@@ -240,20 +240,3 @@ def sameness(page: PagePicture) -> tuple[object, ...]:
     # the start of an absent scan hint says nothing
     return page.state, hints if hints.scan else replace(hints, scan_start=0)
 
-
-def page_row(chunk: ChunkView, block_bits: int, losing: Collection[int] = ()) -> str:
-    """Return a character for each page of a chunk; losing: pages that are on their way out.
-
-    `-` unpopulated, `e` empty and populated, `#` in use, `!` in use but not populated, `x` losing,
-    `X` losing and in use.
-    """
-    line = ""
-    for page in range(chunk.nr_pages):
-        used = chunk.alloc_map.find(1, page * block_bits, (page + 1) * block_bits) >= 0
-        if page in losing:
-            line += "X" if used else "x"
-        elif used:
-            line += "#" if chunk.populated[page] else "!"
-        else:
-            line += "e" if chunk.populated[page] else "-"
-    return line

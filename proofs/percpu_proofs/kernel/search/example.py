@@ -39,7 +39,7 @@ class TreeExample:
 
     def with_model(self, variant: str) -> TreeExample:
         """Return it with what a variant of the model does with its operations."""
-        tried = on_model(variant, self.clause, self.plan, self.retraced.rungs)
+        tried = on_model(variant, self.clause, self.plan, self.retraced.steps)
         return replace(self, on_model=tried)
 
 

@@ -10,7 +10,7 @@ from percpu_proofs.explore.scenario import Scenario
 from percpu_proofs.explore.token import Token
 from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel.search.compiled import SearchPlan
-from percpu_proofs.kernel.search.retrace import Rung
+from percpu_proofs.kernel.search.retrace import TreeStep
 from percpu_proofs.machine import HandleError
 from percpu_reference.variants import variant_class
 
@@ -29,7 +29,7 @@ NOT_TRIED: Final = OnModel(None, "not tried")
 
 
 def on_model(
-    variant: str, clause: str, plan: SearchPlan, rungs: tuple[Rung, ...]
+    variant: str, clause: str, plan: SearchPlan, steps: tuple[TreeStep, ...]
 ) -> OnModel:
     """Search a variant for a schedule of the same operations that breaks the same clause.
 
@@ -39,9 +39,9 @@ def on_model(
     if clause not in variant_class(variant).EXPECTED:
         reason = f"{variant}, the model of the kernel without a patch, does not declare {clause}"
         return OnModel(None, reason)
-    if any(rung.refused for rung in rungs):
+    if any(step.refused for step in steps):
         return OnModel(None, "requests were refused: the model is refused others")
-    alone, together = _parts(rungs)
+    alone, together = _parts(steps)
     actors = tuple(operation for operation in together if operation != "b")
     works = max(together.count("b"), 1)
     scenario = Scenario(
@@ -61,18 +61,18 @@ def on_model(
     return OnModel(str(Token.of(variant, clause, scenario, found.schedule)))
 
 
-def _parts(rungs: tuple[Rung, ...]) -> tuple[tuple[str, ...], list[str]]:
+def _parts(steps: tuple[TreeStep, ...]) -> tuple[tuple[str, ...], list[str]]:
     """Return the operations that ran one after the other at first, and the others.
 
     The last one is among the others, so that its step is one of a schedule.
     """
     spans: list[tuple[str, int, int]] = []  # operation, its first and its last step
     open_spans: dict[int, int] = {}
-    for number, rung in enumerate(rungs):
-        if rung.begins:
-            open_spans[rung.actor] = len(spans)
-            spans.append((rung.operation, number, number))
-        at = open_spans[rung.actor]
+    for number, step in enumerate(steps):
+        if step.begins:
+            open_spans[step.actor] = len(spans)
+            spans.append((step.operation, number, number))
+        at = open_spans[step.actor]
         operation, first, _ = spans[at]
         spans[at] = operation, first, number
     count = 0

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Final
 
-from percpu_proofs.explore.ladder import page_row
 from percpu_proofs.kernel import instance as points
 from percpu_proofs.kernel.instance import KernelStopped
 from percpu_proofs.kernel.library import Library
+from percpu_proofs.kernel.search import records
 from percpu_proofs.kernel.search.compiled import BEGIN, FAULTS, WORK, CompiledSearch
-from percpu_proofs.kernel.search.records import COUNTERS, OWNED, Layout, Record
+from percpu_proofs.kernel.search.records import COUNTERS, Layout, Record
 from percpu_proofs.kernel.search.source_lines import Place, places_of
 from percpu_proofs.oplist import HANDLES, Operation, text_of
+from percpu_proofs.show.rows import State, state_of
 
 _STANDS: Final = {
     points.DONE: "ends",
@@ -29,23 +30,35 @@ _OWN = 0xFF  # of a label: whose step, or what begins
 
 
 @dataclass(frozen=True, slots=True)
-class Rung:
+class TreeStep:
     """One step: who took it, where the actor stands then, and the state it left."""
 
     actor: int
     operation: str  # in the operation language
     begins: bool
+    ends: bool
     refused: str  # what was asked for in vain
     stands: str
     function: str  # of the tree, where it stands; empty at its end
     line: str
-    float: int  # pcpu_nr_empty_pop_pages
     mutex: int | None  # who holds pcpu_alloc_mutex
-    memory: tuple[str, ...]  # a line for each chunk
+    state: State | None  # None where the kernel stops, or its lists are corrupt
 
     def as_json(self) -> dict[str, Any]:
-        """Return the rung with plain values only."""
-        return asdict(self)
+        """Return the step with plain values only."""
+        plain = {name: getattr(self, name) for name in _PLAIN}
+        chunks = () if self.state is None else self.state.chunks
+        counters = {} if self.state is None else dict(self.state.counters)
+        return plain | {
+            "float": counters.get("pcpu_nr_empty_pop_pages", 0),
+            "memory": [f"{chunk.place:13} {chunk.name}: {chunk.pages}" for chunk in chunks],
+            "counters": counters,
+        }
+
+
+_PLAIN: Final = (
+    "actor", "operation", "begins", "ends", "refused", "stands", "function", "line", "mutex"
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +66,9 @@ class Retraced:
     """A schedule in words, and the operations as they began."""
 
     operations: tuple[str, ...]
-    rungs: tuple[Rung, ...]
+    steps: tuple[TreeStep, ...]
     stopped: str = ""  # why the kernel went no further than this
+    before: State | None = None  # the state behind the setup
 
 
 def retrace(
@@ -70,8 +84,9 @@ def retrace(
     under_way: dict[int, str] = {}
     rows: list[tuple[Any, ...]] = []
     stopped = ""
+    before = _state(search, layout) if search.replay(()) else None
     for count in range(1, len(labels) + 1):
-        state = _memory(search, layout) if search.replay(labels[:count]) else None
+        state = _state(search, layout) if search.replay(labels[:count]) else None
         if state is None:
             stopped = search.ffi.string(search.lib.percpu_reason).decode()
             actor = search.lib.percpu_mover
@@ -93,7 +108,8 @@ def retrace(
     if rest and not stopped and search.comes_to_rest(labels):
         rows.append((0, "b", WORK, points.DONE, search.stop_trace(), None))
     places = places_of(library.path, [a for row in rows for a in row[4]])
-    return Retraced(tuple(operations), tuple(_rungs(search, rows, places)), stopped)
+    steps = tuple(_steps(search, rows, places))
+    return Retraced(tuple(operations), steps, stopped, before and before[1])
 
 
 def _begins(search: CompiledSearch, label: int, known: bool) -> bool:
@@ -110,49 +126,43 @@ def _began(search: CompiledSearch, actor: int, numbers: dict[int, int]) -> str:
     return text_of(operation)
 
 
-def _rungs(
+def _steps(
     search: CompiledSearch, rows: list[tuple[Any, ...]], places: dict[int, tuple[Place, ...]]
-) -> Iterator[Rung]:
+) -> Iterator[TreeStep]:
     known: set[int] = set()
-    for actor, operation, label, point, addresses, state in rows:
+    for actor, operation, label, point, addresses, seen in rows:
         begins = _begins(search, label, actor in known)
         known.add(actor)
         chain = [place for address in addresses for place in places[address]]
         here = chain[0] if chain else None
-        floating, holder, memory = state if state is not None else (0, None, ())
+        holder, state = seen if seen is not None else (None, None)
         refused = [name for bit, name in enumerate(FAULTS) if label >> 8 + bit & 1]
-        yield Rung(
-            actor, operation, begins, ", ".join(refused),
-            _STANDS[point] if state is not None else "the kernel stops",
+        yield TreeStep(
+            actor, operation, begins, seen is not None and point == points.DONE,
+            ", ".join(refused), _STANDS[point] if seen is not None else "the kernel stops",
             here.function if here else "", f"{here.file}:{here.line}" if here else "",
-            floating, holder, memory,
+            holder, state,
         )  # fmt: skip
 
 
-def _memory(
-    search: CompiledSearch, layout: Layout
-) -> tuple[int, int | None, tuple[str, ...]] | None:
-    """Return the float, the mutex's holder and a line for each chunk; None if lists are corrupt."""
+def _state(search: CompiledSearch, layout: Layout) -> tuple[int | None, State] | None:
+    """Return the mutex's holder and the present state; None if lists are corrupt."""
     try:
-        words, records = search.look()
+        words, raw = search.look()
     except KernelStopped:
         return None
-    names = {
-        layout.sidelined_slot: "sidelined",
-        layout.free_slot: "free",
-        layout.to_depopulate_slot: "to_depopulate",
-        OWNED: "no list",
-        -1: "reserved",
-    }
-    block_bits = search.geometry.block_bits
-    lines = []
-    for slot, raw in zip(words[COUNTERS:], records, strict=True):
-        chunk = Record(raw, 0, block_bits)
-        lost = [p for p in range(chunk.nr_pages) if chunk.populated[p] and not chunk.mapped[p]]
-        row = page_row(chunk, block_bits, lost)
-        lines.append(f"{names.get(slot, f'slot {slot}'):13} {row}")
+    # each chunk its own record: they are told apart by identity
+    pairs = [word for pair in enumerate(words[COUNTERS:]) for word in reversed(pair)]
+    chunks = [Record(each, n, search.geometry.block_bits) for n, each in enumerate(raw)]
+    ids = [search.lib.percpu_chunk_id(number) for number in range(len(raw))]
+
+    def losing(chunk: Record, page: int) -> bool:
+        return bool(chunk.populated[page] and not chunk.mapped[page])
+
+    view = records.State(layout, words[:COUNTERS] + pairs, chunks)
+    state = state_of(view, "", losing, lambda chunk: str(ids[chunk.number]))
     holder = search.lib.percpu_search_holder()
-    return words[1], None if holder < 0 else holder, tuple(lines)
+    return None if holder < 0 else holder, state
 
 
 def operations_of(search: CompiledSearch, labels: Sequence[int]) -> int:

@@ -164,6 +164,13 @@ int percpu_number(const void *chunk)
 
 void *percpu_chunk(int number) { return named[number]; }
 
+int percpu_chunk_id(int number)
+{
+    int n = live_of(named[number]);
+
+    return n < 0 ? -2 : live[n].id;
+}
+
 // A word of a stack or of a static, as it is in states that behave alike: an address among a
 // chunk's memory by the chunk's number, one on the actor's own stack by its distance from the top.
 unsigned long percpu_place(unsigned long word, unsigned long stack)

@@ -86,6 +86,8 @@ extern unsigned long percpu_stop_trace[32]; // the same of the code that stopped
 extern int percpu_nr_stop_trace;
 int percpu_search_holder(void); // the actor that holds the mutex, or a negative number
 int percpu_search_look(int *words, int *records, int most);
+// Of what was looked at last: 0 the first chunk, -1 the reserved one, then as they were created.
+int percpu_chunk_id(int number);
 
 extern struct percpu_tally percpu_tally;
 extern struct percpu_node *percpu_nodes;

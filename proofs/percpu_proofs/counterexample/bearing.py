@@ -1,0 +1,92 @@
+"""What of a counterexample's states bears on its clause: the rest is only counted."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from percpu_proofs.counterexample.record import Counterexample
+from percpu_proofs.show.rows import ChunkRow, State
+
+_OF_HINTS: Final = ("HINT", "SLOT", "FIT", "MAP")
+"""Chapters of which a row of pages does not show the point: areas and hints do."""
+_SPOKEN: Final = {
+    "pcpu_nr_empty_pop_pages": r"\bfloat|empty (populated )?page|empty_pop",
+    "pcpu_nr_populated": r"nr_populated|counter of populated",
+    "pcpu_atomic_alloc_failed": r"atomic (allocation|request).* fail|failed atomic|\bmark\b",
+    "balance work pending": r"\bquiescent\b|asks? for (balance )?work|is pending",
+}
+"""Which words speak of a counter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bearing:
+    """The names of counters and chunks to be shown."""
+
+    counters: frozenset[str]
+    chunks: frozenset[str]
+    hints: bool  # areas and hints are shown too
+
+    def rows(self, state: State) -> list[ChunkRow]:
+        """Return the chunks of a state to be shown."""
+        return [row for row in state.chunks if row.name in self.chunks]
+
+    def others(self, state: State) -> int:
+        """Return how many chunks of a state are not shown."""
+        return len({row.name for row in state.chunks} - self.chunks)
+
+
+def bearing(c: Counterexample, since: int = 0) -> Bearing:
+    """Return what bears on the clause: what it speaks of, and what changes from a step on."""
+    states = [c.steps[since - 1].state if since else c.before]
+    states += [step.state for step in c.steps[since:]]
+    said = f"{c.sentence} {c.title} {c.message}"
+    counters = {
+        name
+        for name, value in states[0].counters
+        if any(dict(state.counters).get(name) != value for state in states)
+        or re.search(_SPOKEN.get(name.partition("[")[0], "$^"), said, re.IGNORECASE)
+    }
+    chunks = set(_changed(states)) | set(re.findall(r"\bchunk (-?\d+)", c.message))
+    for list_name in ("sidelined", "to_depopulate"):
+        if list_name in said:
+            chunks |= {r.name for s in states for r in s.chunks if r.place.endswith(list_name)}
+    if re.search(r"first (and the reserved )?chunk", said):
+        chunks.add("0")
+    if not chunks and states[-1].chunks:
+        chunks = {row.name for row in states[-1].chunks}
+    return Bearing(frozenset(counters), frozenset(chunks), c.clause.startswith(_OF_HINTS))
+
+
+def _changed(states: list[State]) -> Iterator[str]:
+    """Yield the chunks that do not stand the same in all states."""
+    first = _standing(states[0])
+    for state in states[1:]:
+        now = _standing(state)
+        yield from (name for name in first.keys() | now.keys() if first.get(name) != now.get(name))
+
+
+def _standing(state: State) -> dict[str, list[object]]:
+    found: dict[str, list[object]] = {}
+    for row in state.chunks:
+        found.setdefault(row.name, []).append((row.place, row.pages, row.areas))
+    return found
+
+
+def alone(c: Counterexample) -> int:
+    """Return how many steps at the start are of operations that ran one after the other.
+
+    The last operation is not among them, nor one that breaks the clause.
+    """
+    done = 0
+    for number, step in enumerate(c.steps[:-1], 1):
+        if any(clause == c.clause for clause, _ in step.broken):
+            break
+        following = c.steps[number]
+        if step.ends and following.begins:
+            done = number
+        elif following.begins or following.actor != step.actor:
+            break
+    return done

@@ -1,0 +1,102 @@
+"""What a step changes of a state, in words: of the mutex, of counters and of chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from percpu_proofs.counterexample.bearing import Bearing
+from percpu_proofs.counterexample.record import Step
+from percpu_proofs.counterexample.words import pages
+from percpu_proofs.show.rows import ChunkRow, State
+
+_SHORT: Final = 18  # pages whose rows stand beside one another
+
+
+def changes(before: State, step: Step, shown: Bearing) -> Iterator[str]:
+    """Yield what a step changed, as far as it is to be shown."""
+    after = step.state
+    if before.mutex != after.mutex:
+        yield f"pcpu_alloc_mutex: {f'held by {after.mutex}' if after.mutex else 'released'}"
+    known = dict(before.counters)
+    for name, value in after.counters:
+        if name in shown.counters and known.get(name) != value:
+            yield f"{name} {known.get(name, 0)} -> {value}"
+    was, now = _by_name(before, shown), _by_name(after, shown)
+    for name in dict.fromkeys([*was, *now]):
+        if _seen(was.get(name, [])) != _seen(now.get(name, [])):
+            yield f"chunk {name}: {_change(was.get(name, []), now.get(name, []))}"
+
+
+def _by_name(state: State, shown: Bearing) -> dict[str, list[ChunkRow]]:
+    found: dict[str, list[ChunkRow]] = {}
+    for row in shown.rows(state):
+        found.setdefault(row.name, []).append(row)
+    return found
+
+
+def _seen(rows: list[ChunkRow]) -> list[tuple[object, ...]]:
+    return [(row.place, row.pages, row.areas) for row in rows]
+
+
+def _change(was: list[ChunkRow], now: list[ChunkRow]) -> str:
+    """Return what has become of a chunk; it has several rows where it is on several lists."""
+    if not now:
+        return "is gone"
+    if not was:
+        return f"is new, {_places(now)} {short(now[0].pages)}"
+    said = []
+    if _places(was) != _places(now):
+        said.append(f"{_places(was)} -> {_places(now)}")
+    old, new = was[0].pages, now[0].pages
+    if old != new:
+        said.append(f"{old} -> {new}" if len(new) <= _SHORT else _pages_changed(old, new))
+    if not said:
+        said.append(_areas_changed(was[0], now[0]))
+    return ", ".join(said)
+
+
+def _places(rows: list[ChunkRow]) -> str:
+    return " and ".join(row.place for row in rows)
+
+
+def _pages_changed(old: str, new: str) -> str:
+    """Return the ranges of pages that differ.
+
+    >>> _pages_changed("##ee--", "#eee--")
+    'page 1 # -> e'
+    """
+    found, start = [], 0
+    pairs = list(zip(old, new, strict=True))
+    while start < len(pairs):
+        end = start + 1
+        while end < len(pairs) and pairs[end] == pairs[start]:
+            end += 1
+        if pairs[start][0] != pairs[start][1]:
+            found.append(f"{pages(start, end)} {' -> '.join(pairs[start])}")
+        start = end
+    return ", ".join(found)
+
+
+def _areas_changed(was: ChunkRow, now: ChunkRow) -> str:
+    gone = [area for area in was.areas if area not in now.areas]
+    come = [area for area in now.areas if area not in was.areas]
+    said = [f"bytes [{first}, {last}] freed" for first, last in gone]
+    return ", ".join(said + [f"bytes [{first}, {last}] taken" for first, last in come])
+
+
+def short(row: str) -> str:
+    """Return a row of pages, equal ones counted if it is long.
+
+    >>> short("##--"), short("#" * 60 + "e" * 4)
+    ('##--', '60# 4e')
+    """
+    if len(row) <= _SHORT:
+        return row
+    runs: list[list[str]] = []
+    for page in row:
+        if runs and runs[-1][0] == page:
+            runs[-1].append(page)
+        else:
+            runs.append([page])
+    return " ".join(f"{len(run)}{run[0]}" for run in runs)

@@ -1,0 +1,104 @@
+"""Schedules of compiled code, as they were run again, as counterexamples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from percpu_proofs.counterexample.record import WORK, Counterexample, Step
+from percpu_proofs.counterexample.sentences import kernel_of, sentence_of, title_of
+from percpu_proofs.counterexample.words import Names
+from percpu_proofs.kernel.search.compiled import SearchPlan
+from percpu_proofs.kernel.search.example import TreeExample
+from percpu_proofs.kernel.search.retrace import Retraced, TreeStep
+from percpu_proofs.oplist import Operation, parse_operations
+from percpu_proofs.show.rows import State
+
+
+def of_tree(example: TreeExample, subject: str, bound: str = "") -> Counterexample:
+    """Return what a counterexample of compiled code shows.
+
+    subject: the tree, "Linux 6.12.117". bound: how far was searched where it was found.
+    """
+    broken = {example.clause: example.message}
+    return of_retraced(
+        subject, example.clause, broken, example.plan, example.retraced, example.token, bound
+    )
+
+
+def of_retraced(
+    subject: str,
+    clause: str,
+    broken: Mapping[str, str],
+    plan: SearchPlan,
+    retraced: Retraced,
+    token: str,
+    bound: str = "",
+) -> Counterexample:
+    """Return what a schedule shows that was run again; broken: clauses and what is wrong."""
+    begun = _parsed(retraced.operations)
+    names = Names([*plan.setup, *begun])
+    steps = list(_steps(retraced, names))
+    if steps:
+        steps[-1] = replace(steps[-1], broken=tuple(broken.items()))
+    return Counterexample(
+        subject,
+        clause,
+        title_of(clause),
+        sentence_of(clause),
+        kernel_of(clause),
+        "",
+        broken.get(clause, ""),
+        plan.sizes,
+        tuple(map(names.spoken, plan.setup)),
+        tuple(map(names.spoken, begun)),
+        retraced.before or State((), ()),
+        tuple(steps),
+        bound,
+        token,
+        retraced.stopped,
+    )
+
+
+def _parsed(operations: tuple[str, ...]) -> list[Operation]:
+    if not operations:
+        return []
+    return parse_operations(Path("counterexample"), operations).operations
+
+
+def _steps(retraced: Retraced, names: Names) -> Iterator[Step]:
+    state = retraced.before or State((), ())
+    last: dict[int, TreeStep] = {}  # of each actor
+    for number, step in enumerate(retraced.steps, 1):
+        before = None if step.begins else last.get(step.actor)
+        last[step.actor] = step
+        if step.state is not None:
+            holder = "" if step.mutex is None else _cpu(last[step.mutex])
+            state = replace(step.state, mutex=holder)
+        yield Step(
+            number,
+            step.actor,
+            _cpu(step),
+            names.words(_parsed((step.operation,))[0]),
+            step.operation,
+            before is None,
+            step.refused,
+            before.function if before else "",
+            before.line if before else "",
+            step.function,
+            step.line,
+            step.stands,
+            "",
+            "",
+            step.ends,
+            None,
+            before.stands if before else "begins",
+            "done" if step.ends else step.stands,
+            state,
+            (),
+        )
+
+
+def _cpu(step: TreeStep) -> str:
+    return WORK if step.operation[0] in "bB" else f"CPU {step.actor}"
