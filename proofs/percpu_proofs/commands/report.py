@@ -2,15 +2,56 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 from percpu_proofs.commands import output
-from percpu_proofs.review.results import cells
+from percpu_proofs.kernel.search.accesses import Noted
+from percpu_proofs.kernel.search.job import TreeOutcome
+from percpu_proofs.kernel.search.trees import CompiledTree, accesses
+from percpu_proofs.review import results
+from percpu_proofs.review.matrix import Cell
+from percpu_proofs.review.trees import Changes, TreeCell
 from percpu_proofs.spread import default_jobs
 from percpu_reference.variants import DEFAULT, VARIANTS
+
+
+def write_variants(page: Path, cells: Sequence[Cell]) -> None:
+    """Write the report of a review of variants."""
+    from percpu_proofs.report.of_variants import report_of_variants
+
+    write(page, report_of_variants(cells))
+
+
+def write_trees(
+    page: Path,
+    trees: Sequence[CompiledTree],
+    cells: Mapping[str, Mapping[str, TreeCell]],
+    changed: Changes | None,
+    undeclared: Sequence[str],
+    outcomes: Sequence[TreeOutcome],
+    new: Sequence[Noted],
+) -> None:
+    """Write the report of a review of a tree and its patches; new: accesses that they add."""
+    from percpu_proofs.report.of_trees import report_of_trees
+
+    every = accesses(outcomes, trees[-1].name)
+    write(
+        page,
+        report_of_trees(
+            trees[-1].tree.name, trees[-1].tree.patches, cells, changed, undeclared, outcomes,
+            every, new, trees[0].model().name,
+        ),
+    )  # fmt: skip
+
+
+def write(page: Path, html: str) -> None:
+    """Write a page, and say so where people read."""
+    output.write_file(page, html)
+    click.echo(f"written: {page}, {len(html.encode()) / 1e6:.1f} MB", err=True)
 
 
 @click.command()
@@ -32,7 +73,7 @@ def report(page: Path, jobs: int, as_json: bool) -> None:
     from percpu_proofs.report.plots import plots
 
     with output.progress_bar("review") as bar:
-        known = cells((*VARIANTS, DEFAULT), jobs=jobs, on_done=bar)
+        known = results.cells((*VARIANTS, DEFAULT), jobs=jobs, on_done=bar)
     with output.progress_bar("charts") as bar:
         charts = plots(jobs=jobs, on_done=bar)
     with output.progress_bar("pages"):

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from percpu_proofs.commands import output
+from percpu_proofs.commands.report import write_variants
 from percpu_proofs.commands.review_tree import review_trees, searches_for
 from percpu_proofs.commands.tree_options import ChosenTree, tree_options
 from percpu_proofs.inputs import InputError
@@ -49,6 +50,7 @@ BROKEN n  a run broke it; n operations in the shortest counterexample that was f
 @click.option("--jobs", type=click.IntRange(min=1), default=default_jobs, help="Processes.")
 @click.option("--dask", metavar="ADDRESS", help="Run on the dask cluster of this scheduler.")
 @click.option("--deep", is_flag=True, help="Search further: up to a hundred times the steps.")
+@click.option("--html", "page", type=output.NewFile(), help="Write a report there, one page.")
 @output.json_option
 def review(
     chosen: tuple[str, ...],
@@ -60,6 +62,7 @@ def review(
     jobs: int,
     dask: str | None,
     deep: bool,
+    page: Path | None,
     as_json: bool,
 ) -> None:
     """Say for each variant and clause whether it holds, how that is known and how far.
@@ -85,6 +88,7 @@ def review(
             clause=clause,
             jobs=jobs,
             dask=dask,
+            page=page,
             as_json=as_json,
         )
         return
@@ -105,6 +109,8 @@ def review(
         enter_small(outcomes, small)
     cells = matrix(variants, outcomes, interrupted=interrupted)
     seconds = time.perf_counter() - began
+    if page is not None:
+        write_variants(page, cells)
     if as_json:
         found = matrix_json(cells)
         found["changes"] = changes(variants, cells)

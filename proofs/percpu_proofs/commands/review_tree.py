@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -12,6 +13,7 @@ from rich.table import Table
 
 from percpu_proofs.commands import output
 from percpu_proofs.commands.counterexamples import show_example
+from percpu_proofs.commands.report import write_trees
 from percpu_proofs.commands.source import page_asked_for
 from percpu_proofs.commands.tree_options import ChosenTree
 from percpu_proofs.inputs import InputError, one_of
@@ -88,6 +90,7 @@ def review_trees(
     clause: str | None,
     jobs: int,
     dask: str | None,
+    page: Path | None,
     as_json: bool,
 ) -> None:
     """Judge a tree, and what patches make of it; exit 1 for what they newly break.
@@ -135,6 +138,8 @@ def review_trees(
         for of in cells.values():
             of["API-2"].reason = f"{trees[0].tree.name} {REFUSES_NOTHING}"
     wrong = unknown if changed is None else changed.new
+    if page is not None:
+        write_trees(page, trees, cells, changed, unknown, outcomes, new)
     if as_json:
         found: dict[str, Any] = {
             "trees": {

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from percpu_contracts.registry import Scope, statements
 from percpu_proofs.counterexample import ChunkRow, Counterexample, State, Step
+from percpu_proofs.counterexample.bearing import Bearing, bearing
+from percpu_proofs.counterexample.changes import changes
 from percpu_proofs.report.bars import Bars
 from percpu_proofs.show.text import chunk_text
 from percpu_spec.catalogue import findings
@@ -21,7 +21,7 @@ class Row:
     name: str
     place: str
     bar: Markup
-    words: str  # areas, bytes, hints
+    words: str  # what the bar does not draw
     changed: bool
     blocks: str  # its map with the hints of its blocks as text, where the clause speaks of them
 
@@ -41,9 +41,11 @@ class Panel:
 
     number: int
     step: Step | None
+    changes: tuple[str, ...]
     counters: tuple[Counter, ...]
     mutex: str
     rows: tuple[Row, ...]
+    others: int  # chunks that do not bear on the clause
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,47 +70,40 @@ class Walk:
 
 def walk(of: Counterexample, bars: Bars, place: str, note: str = "", command: str = "") -> Walk:
     """Return a counterexample as it is walked through."""
-    in_blocks = any(
-        s.clause == of.clause and s.scope in (Scope.BLOCK, Scope.CHUNK) for s in statements()
-    )
+    shown = bearing(of)
     states = (of.before, *(step.state for step in of.steps))
     most = max((len(row.pages) for state in states for row in state.chunks), default=1)
-    return Walk(place, of, note, command, tuple(_panels(of, bars, most, in_blocks=in_blocks)))
-
-
-def _panels(of: Counterexample, bars: Bars, most: int, *, in_blocks: bool) -> Iterator[Panel]:
-    yield _panel(0, None, None, of.before, bars, most, in_blocks=in_blocks)
-    for before, step in of.states():
-        yield _panel(step.number, step, before, step.state, bars, most, in_blocks=in_blocks)
+    panels = [_panel(None, None, of.before, shown, bars, most)]
+    panels += [_panel(step, before, step.state, shown, bars, most) for before, step in of.states()]
+    return Walk(place, of, note, command, tuple(panels))
 
 
 def _panel(
-    number: int,
-    step: Step | None,
-    before: State | None,
-    now: State,
-    bars: Bars,
-    most: int,
-    *,
-    in_blocks: bool,
+    step: Step | None, before: State | None, now: State, shown: Bearing, bars: Bars, most: int
 ) -> Panel:
-    counters = dict(before.counters) if before is not None else {}
+    counted = dict(before.counters) if before is not None else {}
     were = {row.name: row for row in before.chunks} if before is not None else {}
     rows = []
-    for row in now.chunks:
+    for row in shown.rows(now):
         changed = before is not None and row != were.get(row.name)
-        shown = chunk_text(row.picture) if in_blocks and changed else ""
+        blocks = chunk_text(row.picture) if shown.hints and (changed or step is None) else ""
         bar = bars.bar(row.picture, row.pages, most)
-        rows.append(Row(row.name, row.place, bar, _words(row), changed, shown))
+        rows.append(Row(row.name, row.place, bar, _words(row), changed, blocks))
+    told = ("pcpu_alloc_mutex", *dict(now.counters))  # where the counters are
+    words = () if step is None or before is None else changes(before, step, shown)
     return Panel(
-        number, step,
-        tuple(Counter(name, counters.get(name, value), value) for name, value in now.counters),
-        now.mutex, tuple(rows),
+        0 if step is None else step.number, step,
+        tuple(change for change in words if not change.startswith(told)),
+        tuple(
+            Counter(name, counted.get(name, value), value)
+            for name, value in now.counters
+            if name in shown.counters
+        ),
+        now.mutex, tuple(rows), shown.others(now),
     )  # fmt: skip
 
 
 def _words(row: ChunkRow) -> str:
-    """Return what a row does not draw."""
     chunk = row.picture
     words = [f"{chunk.empty} empty pages", f"{chunk.areas} areas", f"{chunk.free_bytes} bytes free"]
     if chunk.place != chunk.computed and "reserved" not in chunk.marks:
