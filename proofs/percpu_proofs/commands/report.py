@@ -12,6 +12,8 @@ from percpu_proofs.commands import output
 from percpu_proofs.kernel.search.accesses import Noted
 from percpu_proofs.kernel.search.job import TreeOutcome
 from percpu_proofs.kernel.search.trees import CompiledTree, accesses
+from percpu_proofs.live.kernel_state import KernelState
+from percpu_proofs.live.verdicts import Verdict
 from percpu_proofs.review import results
 from percpu_proofs.review.matrix import Cell
 from percpu_proofs.review.trees import Changes, TreeCell
@@ -46,6 +48,15 @@ def write_trees(
             every, new, trees[0].model().name,
         ),
     )  # fmt: skip
+
+
+def write_state(
+    page: Path, state: KernelState, verdicts: Mapping[str, Verdict], stays: str, what: str
+) -> None:
+    """Write the report of a kernel's state."""
+    from percpu_proofs.report.of_state import report_of_state
+
+    write(page, report_of_state(state, verdicts, stays, Path(what).name))
 
 
 def write(page: Path, html: str) -> None:
