@@ -7,6 +7,8 @@ import re
 import subprocess
 import sys
 from functools import cache
+from importlib.resources import files
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ from pages import Page
 from percpu_proofs import data
 from percpu_proofs.cli import main
 from percpu_proofs.counterexample import of_token
-from percpu_proofs.report.bars import Bars
+from percpu_proofs.report.bars import LEGEND, Bars
 from percpu_proofs.report.book import book
 from percpu_proofs.report.citations import citations
 from percpu_proofs.report.functions import kernel_functions
@@ -29,6 +31,7 @@ from percpu_proofs.review.jobs import Job, run
 from percpu_proofs.review.matrix import Cell, matrix
 from percpu_proofs.show.chart import Panel, Series, Style, chart_svg
 from percpu_spec.catalogue import clauses, findings
+
 
 @cache
 def cells() -> list[Cell]:
@@ -66,7 +69,7 @@ def test_every_kernel_function_leads_to_clauses_and_back() -> None:
 
 def test_each_clause_is_cited_by_tests() -> None:
     assert clauses().keys() <= citations().keys()
-    assert any("test_lock_guard.py" == one.file for one in citations()["LOCK-1"])
+    assert any(one.file == "test_lock_guard.py" for one in citations()["LOCK-1"])
 
 
 @pytest.mark.parametrize(
@@ -99,7 +102,7 @@ def test_a_walk_tells_what_each_step_changes() -> None:
         (one.before, one.now) for panel in shown.panels for one in panel.counters
         if one.name == "pcpu_nr_empty_pop_pages"
     ]  # fmt: skip
-    assert all(was[1] == now[0] for was, now in zip(floats, floats[1:], strict=False))
+    assert all(was[1] == now[0] for was, now in pairwise(floats))
     assert len({was for was, _ in floats}) > 1
     assert shown.mechanism.startswith("R1, ")
     last = shown.panels[-1]
@@ -108,6 +111,9 @@ def test_a_walk_tells_what_each_step_changes() -> None:
     used = re.findall(r'href="#(\w+)"', "".join(r.bar for p in shown.panels for r in p.rows))
     assert used and set(used) == set(re.findall(r'<g id="(\w+)"', drawn))
     assert '<path class="e" d="M0 0h100v24h-100z' in drawn
+    style = (files("percpu_proofs.report") / "templates/style.css").read_text("utf-8")
+    # what is drawn once and used elsewhere has no ancestors there
+    assert all(f"\npath.{name} {{" in style.replace("} path", "}\npath") for name, _ in LEGEND)
 
 
 def test_drawings_take_the_colours_of_the_page() -> None:
@@ -157,12 +163,11 @@ def test_a_report_is_written_where_it_can_be(tmp_path: Path) -> None:
 
 @pytest.mark.deep
 def test_the_same_inputs_give_the_same_bytes() -> None:
-    code = "import sys; sys.path.insert(0, 'tests'); import test_report; " \
-           "print(hash('x'), file=sys.stderr); print(test_report.book(test_report.cells())[0])"  # fmt: skip
+    code = "from test_report import book, cells; print(book(cells())[0])"
     seen = {
         subprocess.run(
             [sys.executable, "-c", code], capture_output=True, check=True, text=True,
-            cwd=data.REPOSITORY, env=os.environ | {"PYTHONHASHSEED": seed},
+            cwd=Path(__file__).parent, env=os.environ | {"PYTHONHASHSEED": seed},
         ).stdout
         for seed in ("1", "2")
     }  # fmt: skip
