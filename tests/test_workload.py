@@ -21,7 +21,7 @@ from percpu_proofs.headline.examined import SHAPES, Burst, piles
 from percpu_proofs.headline.interleaving import USUAL, Player, Schedule
 from percpu_proofs.headline.plots import cost_svg, removal_svg
 from percpu_proofs.headline.removal import BANDS, Curve, run_workload
-from percpu_proofs.headline.workload import Workload, derive, load, published, shipped
+from percpu_proofs.headline.workload import Workload, derive, load, shipped
 from percpu_proofs.machine import Machine
 from percpu_proofs.oplist import parse_operations
 from percpu_proofs.traces.reader import read_run
@@ -304,13 +304,56 @@ def test_cost_catches_a_wrong_order() -> None:
 
 def test_removal_plot(small: Workload, curves: dict[str, Curve]) -> None:
     drawn = ElementTree.fromstring(removal_svg([(small, list(curves.values()))]))
-    assert len(list(drawn.iter(f"{SVG}circle"))) == len(small.phases) + 1  # and in the legend
+    assert len(list(drawn.iter(f"{SVG}circle"))) == len(small.phases) + 1  # and beside its name
     texts = [text.text or "" for text in drawn.iter(f"{SVG}text")]
-    assert {*VARIANTS, "before", "created", "removed"} <= set(texts)
+    held = {f"{name} {curve.memory[-1][1]} kB" for name, curve in curves.items()}
+    recorded = f"recorded kernel {small.phases[-1].percpu_kb} kB"
+    assert {*held, recorded, "before", "created", "removed"} <= set(texts)
     assert any("MiB" in text for text in texts)
-    assert sum("given back" in text for text in texts) == len(published())
     longest = [p for p in drawn.iter(f"{SVG}polyline") if p.get("points", "").count(" ") > 100]
     assert len(longest) == len(VARIANTS)
+
+
+def test_stranded_memory_is_a_band_of_its_own_as_thick_as_it_is(small: Workload) -> None:
+    memory, stranded = [(0, 4096), (500, 8192), (1000, 6144)], [0, 1024, 2048]
+    curve = Curve("linux_6_12", USUAL, [], memory, stranded)
+    drawn = ElementTree.fromstring(removal_svg([(small, [curve])]))
+    band, sample = drawn.iter(f"{SVG}polygon")
+    assert sample.get("fill") == band.get("fill")
+    corners = [
+        tuple(map(float, corner.split(","))) for corner in band.get("points", "").split()
+    ]
+    upper, lower = corners[:4], corners[:3:-1]
+    thick = [round(b[1] - a[1], 1) for a, b in zip(upper, lower, strict=True)]
+    assert thick[0] == 0 and 0 < 2 * thick[1] == pytest.approx(thick[2], abs=0.2)
+    assert thick[3] == thick[2] and upper[3][0] > upper[2][0]  # what is held in the end
+    assert "linux_6_12 stranded 2048 kB" in [text.text for text in drawn.iter(f"{SVG}text")]
+
+
+def test_names_stand_at_the_ends_of_lines_and_apart(
+    curves: dict[str, Curve], small: Workload
+) -> None:
+    drawn = ElementTree.fromstring(removal_svg([(small, list(curves.values()))]))
+    names = [t for t in drawn.iter(f"{SVG}text") if " kB" in (t.text or "")]
+    assert len(names) > len(VARIANTS)
+    heights = sorted(float(name.get("y", "")) for name in names)
+    assert min(b - a for a, b in pairwise(heights)) >= 12
+    width = float(drawn.get("width", ""))
+    assert all(float(n.get("x", "")) + 7.5 * len(n.text or "") <= width for n in names)
+
+
+def test_what_a_request_examines_after_a_workload_is_a_bar() -> None:
+    found = [
+        Burst("linux_6_12", "cg612_4", 42, 39, 545, 37, 2.22, 40, 0, ""),
+        Burst("reference", "cg612_4", 42, 39, 20, 1, 1.0, 40, 0, ""),
+        Burst("rfc_1", "cg612_4", 43, 33, 0, 0, 0.0, 1, 0, ""),
+    ]
+    drawn = ElementTree.fromstring(cost_svg([], found))
+    wide = [float(bar.get("width", "")) for bar in list(drawn.iter(f"{SVG}rect"))[-3:]]
+    assert wide[0] == pytest.approx(37 * wide[1], rel=0.01) and wide[2] == 1
+    texts = " ".join(text.text or "" for text in drawn.iter(f"{SVG}text"))
+    assert "37, on average 2.22, for 545 served; 39 of 42 chunks depopulated" in texts
+    assert "none served" in texts
 
 
 def test_cost_plot(every_burst: list[Burst]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -59,20 +59,23 @@ class Row:
 def align(left: Sequence[Step], right: Sequence[Step]) -> list[Row]:
     """Return rows in the order of the left side; every step is in one of them.
 
-    The sum of likenesses is the greatest that is possible with the order kept on both sides. What
-    stands beside an aligned pair and is like its other side joins it, for one statement here may be
-    two there; of what is left over, steps that are very like are aligned across the order.
+    The sum of likenesses is the greatest that is possible with the order kept on both sides. Of
+    what is left over, steps that are very like are aligned across the order, and what stands beside
+    an aligned pair and is like its other side joins it: one statement here may be two there.
     """
     alike = Likeness([step.words for step in (*left, *right)])
     like = [[alike(a.words, b.words) for b in right] for a in left]
     pairs = _pairs(like, range(len(left)), range(len(right)), LIKE)
-    rows = _in_order(like, pairs, len(left), len(right))
-    left_over = [i for row in rows if not row.aligned for i in row.left]
-    right_over = [j for row in rows if not row.aligned for j in row.right]
-    moved = dict(_pairs(like, left_over, right_over, LIKE_ELSEWHERE))
-    return _with_moved(rows, {
-        i: j for i, j in moved.items() if _share_a_deed(left[i].words, right[j].words)
-    })  # fmt: skip
+    paired = [{one[side] for one in pairs} for side in (0, 1)]
+    over = [i for i in range(len(left)) if i not in paired[0]]
+    over_there = [j for j in range(len(right)) if j not in paired[1]]
+    moved = {
+        i: j for i, j in _pairs(like, over, over_there, LIKE_ELSEWHERE)
+        if _share_a_deed(left[i].words, right[j].words)
+    }  # fmt: skip
+    for i in moved:  # it joins nothing
+        like[i] = [0.0] * len(right)
+    return _rows(like, pairs, moved, len(right))
 
 
 def _share_a_deed(one: Words, other: Words) -> bool:
@@ -81,17 +84,21 @@ def _share_a_deed(one: Words, other: Words) -> bool:
     return any(min(one[word], other[word]) > Role.READ for word in shared)
 
 
-def _in_order(
-    like: Sequence[Sequence[float]], pairs: Sequence[tuple[int, int]], left: int, right: int
+def _rows(
+    like: Sequence[Sequence[float]],
+    pairs: Sequence[tuple[int, int]],
+    moved: Mapping[int, int],
+    width: int,
 ) -> list[Row]:
     """Return the pairs, with what joins them and what is between them."""
+    gone = set(moved.values())
     rows = [Row([i], [j], aligned=True) for i, j in pairs]
     found: list[Row] = []
     i = j = 0
     for before, behind in zip([None, *rows], [*rows, None], strict=True):
         free = Row(
-            list(range(i, behind.left[0] if behind else left)),
-            list(range(j, behind.right[0] if behind else right)),
+            list(range(i, behind.left[0] if behind else len(like))),
+            [n for n in range(j, behind.right[0] if behind else width) if n not in gone],
         )
         if before:  # what follows a pair joins it from the top
             while free.left and _joins(like, free.left[:1], before.right):
@@ -104,7 +111,7 @@ def _in_order(
                 behind.left.insert(0, free.left.pop())
             while free.right and _joins(like, behind.left, free.right[-1:]):
                 behind.right.insert(0, free.right.pop())
-        found += [free] if free.left or free.right else []
+        found += _apart(free, moved)
         found += [behind] if behind else []
     return found
 
@@ -113,24 +120,19 @@ def _joins(like: Sequence[Sequence[float]], left: list[int], right: list[int]) -
     return all(like[i][j] >= LIKE for i in left for j in right)
 
 
-def _with_moved(rows: Sequence[Row], moved: Mapping[int, int]) -> list[Row]:
-    """Return rows in which steps that are aligned across the order have rows of their own."""
-    gone = set(moved.values())
-    found: list[Row] = []
-    for row in rows:
-        if row.aligned:
-            found.append(row)
+def _apart(free: Row, moved: Mapping[int, int]) -> Iterator[Row]:
+    """Yield what has no counterpart here, and the rows of what has one elsewhere."""
+    rest = Row(right=free.right)
+    for i in free.left:
+        if i not in moved:
+            rest.left.append(i)
             continue
-        rest = Row(right=[j for j in row.right if j not in gone])
-        for i in row.left:
-            if i in moved:
-                found += [rest] if rest.left else []
-                found.append(Row([i], [moved[i]], aligned=True, elsewhere=True))
-                rest = Row(right=rest.right) if not rest.left else Row()
-            else:
-                rest.left.append(i)
-        found += [rest] if rest.left or rest.right else []
-    return found
+        if rest.left:
+            yield rest
+            rest = Row()
+        yield Row([i], [moved[i]], aligned=True, elsewhere=True)
+    if rest.left or rest.right:
+        yield rest
 
 
 def _pairs(

@@ -12,7 +12,7 @@ from difflib import SequenceMatcher
 from functools import cache
 from typing import Any, Final, NamedTuple
 
-from percpu_contracts.contract import Mark, marks_of, sentence
+from percpu_contracts.contract import Condition, marks_of, sentence
 from percpu_proofs.beside.alignment import Likeness, Row, align
 from percpu_proofs.beside.kernel_code import Function, functions
 from percpu_proofs.beside.model_code import Definition, definitions, steps, words_of
@@ -302,7 +302,7 @@ def _contract(
             continue
         at = 0
         if mark.kind == "ensure":
-            words = _condition_words(mark)
+            words = _condition_words(mark.condition)
             likes = [alike(words, deed) for deed in deeds]
             at = likes.index(max(likes)) if max(likes) >= _SPEAKS_OF else len(rows) - 1
         says[at].append(f"{mark.kind}s {sentence(mark)}")
@@ -314,8 +314,9 @@ def _deeds(of: Iterable[Step]) -> dict[str, Role]:
     return {w: role for step in of for w, role in step.words.items() if role > Role.READ}
 
 
-def _condition_words(mark: Mark) -> dict[str, Role]:
+@cache
+def _condition_words(condition: Condition) -> dict[str, Role]:
     """Return what a condition reads, as if it were assigned."""
-    function = inspect.unwrap(mark.condition)
+    function = inspect.unwrap(condition)
     tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
     return dict.fromkeys(words_of(tree), Role.ASSIGNED)

@@ -7,7 +7,7 @@ first of two branches counts, and of a function that is defined twice the longer
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -56,20 +56,13 @@ def functions(text: str) -> dict[str, Function]:
         if token.text == ";":
             begin = at + 1
         elif token.text == "{":
-            end = _closing(tokens, at)
             name = _defined(tokens[begin:at])
+            body, at = _block(tokens, at, other_branch)
             if name:
-                opens = token.line
-                body = [
-                    t for t in tokens[at + 1 : end] if other_branch.get(t.line, 0) < opens
-                ]
-                one = Function(
-                    name, tokens[begin].line, tokens[min(end, len(tokens) - 1)].line,
-                    tuple(_steps(body)),
-                )  # fmt: skip
+                last = tokens[min(at, len(tokens) - 1)].line
+                one = Function(name, tokens[begin].line, last, tuple(_steps(body)))
                 if name not in found or len(one.steps) > len(found[name].steps):
                     found[name] = one
-            at = end
             if name or [t.text for t in tokens[at + 1 : at + 2]] == [";"]:
                 begin = at + 1
         elif token.text in "([":
@@ -130,6 +123,27 @@ def _tokens(code: str) -> Iterator[Token]:
 def _is(kind: _TokenType, *wanted: _TokenType) -> bool:
     """Return whether a token is of a wanted kind or of one below it."""
     return any(kind[: len(one)] == one for one in wanted)
+
+
+def _block(
+    tokens: Sequence[Token], at: int, other_branch: Mapping[int, int]
+) -> tuple[list[Token], int]:
+    """Return what stands between the brace at a token and its closing one, and where that is.
+
+    Without other branches of what begins behind the brace; their braces need not balance.
+    """
+    opens = tokens[at].line
+    body: list[Token] = []
+    depth = 0
+    for here in range(at, len(tokens)):
+        token = tokens[here]
+        if other_branch.get(token.line, 0) > opens:
+            continue
+        depth += (token.text == "{") - (token.text == "}")
+        if not depth:
+            return body[1:], here
+        body.append(token)
+    return body[1:], len(tokens)
 
 
 def _closing(tokens: Sequence[Token], at: int) -> int:

@@ -7,6 +7,7 @@ import inspect
 import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, Final
 
 from percpu_proofs.beside.step import Role, Step, collected
@@ -57,6 +58,7 @@ def definitions(variant: type, name: str) -> list[Definition]:
     return []
 
 
+@cache
 def _definition(owner: type, name: str, function: Callable[..., Any]) -> Definition:
     lines, begin = inspect.getsourcelines(function)
     tree = ast.parse(textwrap.dedent("".join(lines))).body[0]

@@ -10,6 +10,7 @@ from rich.text import Text
 from percpu_proofs.commands import output
 from percpu_proofs.headline.examined import Burst
 from percpu_proofs.headline.interleaving import USUAL
+from percpu_proofs.headline.plots import examined
 from percpu_proofs.headline.removal import BANDS, Curve
 from percpu_proofs.headline.served import Served
 from percpu_proofs.headline.workload import STAGES, Workload, published
@@ -108,6 +109,10 @@ def show_cost(
     if later:
         title = f"the same after {workload_name}, {USUAL}"
         out.print(output.table(title, ("variant", *_COLUMNS), [_cells(burst) for burst in later]))
+        for burst in later:
+            if burst.most > 1:
+                said = f"{burst.variant}: chunks examined, at most {examined(burst)}"
+                out.print(said, soft_wrap=True)
     for burst in {b.variant: b for b in (*later, *bursts) if b.broken}.values():
         said = "not expected" if burst.variant in unexpected else "as it declares"
         colour = "bold red" if burst.variant in unexpected else "yellow"

@@ -179,7 +179,7 @@ def cost(
         figures.show_cost(out, bursts, later, workload_name, unexpected)
         for name, why in stopped.items():
             out.print(Text(f"{name} stops while chunks are drained: {why}", "bold red"))
-    end(interrupted, ok=not unexpected and not stopped, svg=svg, drawing=cost_svg(bursts))
+    end(interrupted, ok=not unexpected and not stopped, svg=svg, drawing=cost_svg(bursts, later))
 
 
 def _on_trees(chosen: ChosenTree, stopped: dict[str, str]) -> list[Burst]:

@@ -48,6 +48,7 @@ class Curve:
     schedule: Schedule
     phases: list[PhaseFigure] = field(default_factory=list)
     memory: list[tuple[int, int]] = field(default_factory=list)  # operations done, kB
+    stranded: list[int] = field(default_factory=list)  # of it in empty pages of isolated chunks
     works: int = 0  # runs of the balance work
     seconds: float = 0.0
 
@@ -102,6 +103,7 @@ def run_workload(
             player.settle()
             curve.phases.append(_figure(phase, allocator, kb))
         curve.memory.append((done, allocator.nr_populated * kb))
+        curve.stranded.append(_stranded(allocator) * kb)
         if progress is not None:
             progress(done, total)
     curve.works = player.works
@@ -110,12 +112,16 @@ def run_workload(
 
 
 def _figure(phase: Phase, allocator: Allocator, kb: int) -> PhaseFigure:
-    stranded = sum(chunk.nr_empty_pop_pages for chunk in allocator.chunks() if chunk.isolated)
     return PhaseFigure(
         phase.name,
         phase.operation,
         allocator.nr_populated * kb,
-        stranded * kb,
+        _stranded(allocator) * kb,
         phase.percpu_kb,
         phase.stranded_kb,
     )
+
+
+def _stranded(allocator: Allocator) -> int:
+    """Return the empty pages of isolated chunks, of one unit."""
+    return sum(chunk.nr_empty_pop_pages for chunk in allocator.chunks() if chunk.isolated)

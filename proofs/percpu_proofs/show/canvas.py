@@ -15,6 +15,7 @@ PAPER = "#ffffff"
 AREAS = ("#4a7fb5", "#85aed4")  # neighbouring areas differ
 HIDDEN = "#9aa3ad"
 EMPTY = "#dff0e1"
+STRANDED = "#f2a65a"
 USED = "#f4f6f8"
 CONTIG = "#2c8a4b"
 SCAN = "#e08a1e"
@@ -34,6 +35,9 @@ patternTransform="rotate(45)">\
 <line x1="0" y1="0" x2="0" y2="6" stroke="{LINE}" stroke-width="1.6"/></pattern>"""
 
 UNPOPULATED = "url(#hatch)"
+
+_WIDTHS = {"title": 11.4, "faint": 6.8, "mono": 6.7}
+"""Pixels of a character, on average, by style; 7.4 without one."""
 
 
 class Canvas:
@@ -80,6 +84,14 @@ class Canvas:
             f'stroke-width="{_n(width)}" stroke-linejoin="round"{extra}/>'
         )
 
+    def area(self, corners: Sequence[tuple[float, float]], fill: str, *, tip: str = "") -> None:
+        """Fill what is between corners, so that what is behind it shows through."""
+        places = " ".join(f"{_n(x)},{_n(y)}" for x, y in corners)
+        body = f"><title>{escape(tip)}</title></polygon>" if tip else "/>"
+        self._elements.append(
+            f'<polygon points="{places}" fill="{fill}" fill-opacity="0.3"{body}'
+        )
+
     def dot(
         self, x: float, y: float, radius: float, fill: str, *, stroke: str = "", tip: str = ""
     ) -> None:
@@ -100,8 +112,14 @@ class Canvas:
         *,
         upwards: bool = False,
     ) -> None:
-        """Write text with its baseline at y; upwards, turned to the left about (x, y)."""
+        """Write text with its baseline at y; upwards, turned to the left about (x, y).
+
+        What would not fit is set narrower.
+        """
         extra = f' class="{style}"' if style else ""
+        room = {"start": self.width - x, "end": x}.get(anchor, 2 * min(x, self.width - x)) - 4
+        if not upwards and len(text) * _WIDTHS.get(style, 7.4) > room:
+            extra += f' textLength="{_n(room)}" lengthAdjust="spacingAndGlyphs"'
         extra += f' text-anchor="{anchor}"' if anchor != "start" else ""
         extra += f' transform="rotate(-90 {_n(x)} {_n(y)})"' if upwards else ""
         self._elements.append(f'<text x="{_n(x)}" y="{_n(y)}"{extra}>{escape(text)}</text>')

@@ -1,19 +1,23 @@
-"""Line charts as SVG: panels one below the other, with axes, recorded points and one legend."""
+"""Charts as SVG: panels one below the other, with axes, recorded points, and names at the ends."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
+from typing import NamedTuple
 
 from percpu_proofs.show.canvas import FAINT, INK, LINE, PAPER, Canvas
 
 _WIDTH = 960.0
 _LEFT = 72.0  # of the plotting area
-_RIGHT = _WIDTH - 24
+_RIGHT = _WIDTH - 262  # names stand to the right of it
 _HEIGHT = 300.0  # of the plotting area
 _MARGIN = 20.0
 _TICKS = 7  # behind 0 on an axis, at most
+_APART = 17.0  # of names below one another
+_NEAR = 100.0  # of the right edge of a panel
+_BAR = 16.0
 
 Point = tuple[float, float]
 
@@ -28,19 +32,26 @@ class Style:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """Points in the axes' units: a line, with a dot at each point or without."""
+    """Points in the axes' units: a line, with a dot at each point or without.
+
+    band: how far below the line at each point a band reaches that is a part of the whole, with
+    band_label at its end if it has one.
+    """
 
     name: str
     points: Sequence[Point]
     style: Style
     dotted: bool = False
+    label: str = ""  # at its end; its name if empty
+    band: Sequence[float] = ()
+    band_label: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """Observations, drawn as rings with what each is."""
+    """Observations, drawn as rings with what each is, and a label beside the last."""
 
-    name: str
+    label: str
     points: Sequence[Point]
     tips: Sequence[str]
 
@@ -57,14 +68,40 @@ class Panel:
     moments: Sequence[tuple[float, str]] = ()  # vertical lines, named
 
 
-def chart_svg(title: str, panels: Sequence[Panel], notes: Sequence[str] = ()) -> str:
-    """Return a document of panels from top to bottom, a legend and notes."""
+class Bar(NamedTuple):
+    """A value with its name, and what is said beside it."""
+
+    name: str
+    value: float
+    said: str
+    style: Style
+
+
+@dataclass(frozen=True, slots=True)
+class Bars:
+    """Values beside one another, as horizontal bars from 0 on."""
+
+    title: str
+    bars: Sequence[Bar]
+
+
+class _Label(NamedTuple):
+    """A text that belongs to a point, with a sample of what it names."""
+
+    at: Point
+    text: str
+    style: Style | None = None  # of a line; None for a mark
+    is_band: bool = False
+
+
+def chart_svg(title: str, panels: Sequence[Panel | Bars], notes: Sequence[str] = ()) -> str:
+    """Return a document of panels from top to bottom, and notes."""
     canvas = Canvas(_WIDTH)
     canvas.text(_MARGIN, 30, title, "title")
     y = 44.0
     for panel in panels:
-        y = _panel(canvas, panel, y)
-    y = _legend(canvas, panels, y + 14)
+        y = _bars(canvas, panel, y) if isinstance(panel, Bars) else _panel(canvas, panel, y)
+    y += 14
     for note in notes:
         canvas.text(_LEFT, y, note, "faint")
         y += 16
@@ -96,40 +133,91 @@ def _panel(canvas: Canvas, panel: Panel, y: float) -> float:
     for x, name in panel.moments:
         at, _ = place((x, 0))
         canvas.path([(at, top), (at, bottom)], FAINT, width=0.7, dash="2 3")
-        canvas.text(min(at, _RIGHT - 24), top - 6, name, "faint", "middle")
+        canvas.text(at, top - 6, name, "faint", "middle")
+    labels = []
     for one in panel.series:
         placed = [place(point) for point in one.points]
+        if any(one.band):
+            lower = [
+                place((x, value - part))
+                for (x, value), part in zip(one.points, one.band, strict=True)
+            ]
+            canvas.area([*placed, *reversed(lower)], one.style.colour, tip=one.band_label)
+            if one.band_label:
+                x, value = placed[-1]
+                middle = x, (value + lower[-1][1]) / 2
+                labels.append(_Label(middle, one.band_label, one.style, is_band=True))
         canvas.path(placed, one.style.colour, width=2, dash=one.style.dash)
         if one.dotted:
             for (x, value), (at, height) in zip(one.points, placed, strict=True):
                 tip = f"{one.name}: {value:g} at {x:g}"
                 canvas.dot(at, height, 3, one.style.colour, tip=tip)
+        if placed:
+            labels.append(_Label(placed[-1], one.label or one.name, one.style))
     for marks in panel.marks:
         for point, tip in zip(marks.points, marks.tips, strict=True):
             canvas.dot(*place(point), 4.5, PAPER, stroke=INK, tip=tip)
+        if marks.points:
+            labels.append(_Label(place(marks.points[-1]), marks.label))
+    _labels(canvas, labels, top, bottom)
     canvas.path([(_LEFT, top), (_LEFT, bottom), (_RIGHT, bottom)], FAINT)
     canvas.text((_LEFT + _RIGHT) / 2, bottom + 34, panel.across, "", "middle")
     canvas.text(_MARGIN + 6, (top + bottom) / 2, panel.up, "", "middle", upwards=True)
     return bottom + 48
 
 
-def _legend(canvas: Canvas, panels: Sequence[Panel], y: float) -> float:
-    """Name each line and mark once; return the y below."""
-    styles = {one.name: one.style for panel in panels for one in panel.series}
-    marks = dict.fromkeys(one.name for panel in panels for one in panel.marks)
-    x = _LEFT
-    for name in (*styles, *marks):
-        width = 56 + 6.8 * len(name)
-        if x + width > _RIGHT and x > _LEFT:
-            x, y = _LEFT, y + 20
-        style = styles.get(name)
-        if style is not None:
-            canvas.path([(x, y), (x + 28, y)], style.colour, width=2.5, dash=style.dash)
+def _labels(canvas: Canvas, labels: Sequence[_Label], top: float, bottom: float) -> None:
+    """Name what ends at points, to the right of the panel, with lines that lead there."""
+    ordered = sorted(labels, key=lambda label: label.at[1])
+    places = spread([label.at[1] for label in ordered], _APART, top, bottom)
+    for label, y in zip(ordered, places, strict=True):
+        x, at = label.at
+        if _RIGHT - x < _NEAR:  # else it would cross the panel
+            canvas.path([(x + 3, at), (_RIGHT + 10, y), (_RIGHT + 14, y)], FAINT, width=0.6)
+        begin, end = _RIGHT + 16, _RIGHT + 38
+        if label.style is None:
+            canvas.dot((begin + end) / 2, y, 4.5, PAPER, stroke=INK)
+        elif label.is_band:
+            corners = [(begin, y - 5), (end, y - 5), (end, y + 5), (begin, y + 5)]
+            canvas.area(corners, label.style.colour)
         else:
-            canvas.dot(x + 14, y, 4.5, PAPER, stroke=INK)
-        canvas.text(x + 35, y + 4, name)
-        x += width
-    return y + 30
+            canvas.path([(begin, y), (end, y)], label.style.colour, width=2.5,
+                        dash=label.style.dash)  # fmt: skip
+        canvas.text(end + 6, y + 4, label.text)
+
+
+def spread(wanted: Sequence[float], apart: float, top: float, bottom: float) -> list[float]:
+    """Return places near those wanted, in their order and at least `apart` from one another.
+
+    None is above top; they end above bottom where there is room for all.
+
+    >>> spread([10, 12, 90], 10, 0, 100), spread([99, 100], 10, 0, 100), spread([5, 5], 9, 5, 9)
+    ([10, 20, 90], [90, 100], [5, 14])
+    """
+    places: list[float] = []
+    for place in wanted:
+        places.append(max(place, places[-1] + apart if places else top))
+    limit = max(bottom, top + apart * (len(places) - 1))
+    for at in range(len(places) - 1, -1, -1):
+        places[at] = min(places[at], limit)
+        limit = places[at] - apart
+    return places
+
+
+def _bars(canvas: Canvas, panel: Bars, y: float) -> float:
+    """Draw values as bars below y; return the y below them."""
+    canvas.text(_LEFT, y + 14, panel.title)
+    y += 26
+    begin = _LEFT + max((7.2 * len(bar.name) for bar in panel.bars), default=0) + 12
+    most = max((bar.value for bar in panel.bars), default=0) or 1
+    longest = max((6.6 * len(bar.said) for bar in panel.bars), default=0)
+    scale = max(_WIDTH - _MARGIN - 12 - longest - begin, 80) / most
+    for bar in panel.bars:
+        canvas.text(begin - 8, y + 13, bar.name, "", "end")
+        canvas.rect(begin, y + 1, max(bar.value * scale, 1), _BAR, bar.style.colour)
+        canvas.text(begin + bar.value * scale + 8, y + 13, bar.said, "faint")
+        y += _BAR + 8
+    return y + 8
 
 
 def ticks(most: float) -> list[float]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from itertools import groupby
 
-from percpu_proofs.show.canvas import AREAS, CONTIG, EMPTY, LINE, UNPOPULATED, USED, Canvas
+from percpu_proofs.show.canvas import AREAS, CONTIG, LINE, Canvas
+from percpu_proofs.show.legend import AREA, PAGES, RUN, draw_legend, page_fill
 from percpu_proofs.show.picture import ChunkPicture, PagePicture, PageState, StatePicture
 
 _CELLS = 64  # of a row of text, at most
@@ -13,10 +14,10 @@ _DIGITS = "0123456789"  # tenths of the pages of a cell that areas take
 LEGEND = """\
 a cell is {pages}: - unpopulated  e an empty populated page  0..9 tenths in use  # full"""
 
-_PAGE = 1080.0
+_PAGE = 900.0  # as wide as a page of text is shown
 _MARGIN = 20.0
 _LEFT = 64.0
-_MAP = 780.0
+_MAP = 604.0
 _ROW = 18.0
 _BAR = 12.0
 
@@ -60,38 +61,30 @@ def overview_svg(state: StatePicture) -> str:
     """Return the drawing of all chunks: pages, what of each is used, and the advertised run."""
     canvas = Canvas(_PAGE)
     canvas.text(_MARGIN, 30, f"{len(state.chunks)} chunks, float {state.float_pages}", "title")
-    canvas.text(_PAGE - _MARGIN, 30, state.title, "faint", "end")
     y = 44.0
+    if state.title:
+        canvas.text(_MARGIN, 47, state.title, "faint")
+        y = 60.0
     for place, members in state.lists:
         canvas.text(_MARGIN, y + 13, f"{place}: {len(members)}")
         y += 20
         for name in members:
             _chunk(canvas, state.chunks[name], state.geometry.unit_pages, y)
             y += _ROW
-    y += 10
-    x = _LEFT
-    for fill, words in (
-        (UNPOPULATED, "unpopulated"), (EMPTY, "populated, empty"),
-        (USED, "free part of a page in use"), (AREAS[0], "areas"),
-        (CONTIG, "the run that the chunk advertises"),
-    ):  # fmt: skip
-        canvas.rect(x, y, 16, 12, fill, stroke=LINE)
-        canvas.text(x + 22, y + 10, words, "faint")
-        x += 44 + 6.6 * len(words)
-    return canvas.finish(y + 30, state.title or "percpu chunks")
+    y = draw_legend(canvas, (*PAGES, AREA, RUN), _LEFT, _PAGE - _MARGIN, y + 10)
+    return canvas.finish(y + 10, state.title or "percpu chunks")
 
 
 def _chunk(canvas: Canvas, chunk: ChunkPicture, unit_pages: int, y: float) -> None:
     """Draw one chunk; equal neighbouring pages without areas share a rectangle."""
     canvas.text(_LEFT - 8, y + _BAR - 1, chunk.name, "mono", "end")
     width = _MAP / unit_pages
-    fills = {PageState.UNPOPULATED: UNPOPULATED, PageState.EMPTY: EMPTY, PageState.USED: USED}
     for state, group in groupby(chunk.pages, key=lambda page: page.state):
         pages = list(group)
         x = _LEFT + pages[0].index * width
         last = pages[-1].index
         tip = f"chunk {chunk.name}, pages {pages[0].index} to {last}: {state.name.lower()}"
-        canvas.rect(x, y, width * len(pages), _BAR, fills[state], tip=tip)
+        canvas.rect(x, y, width * len(pages), _BAR, page_fill(chunk, state), tip=tip)
         for page in pages:
             part = _used(page) / chunk.page_bits
             if part:

@@ -8,34 +8,30 @@ from percpu_proofs.show.canvas import (
     AREAS,
     CONTIG,
     EDGE,
-    EMPTY,
     FIRST,
     HIDDEN,
     LINE,
     PAPER,
     SCAN,
-    UNPOPULATED,
-    USED,
     Canvas,
 )
+from percpu_proofs.show.legend import MAP, PAGES, draw_legend, page_fill
 from percpu_proofs.show.picture import (
     ChunkPicture,
     Hints,
     PagePicture,
-    PageState,
     StatePicture,
     sameness,
 )
 
-_WIDTH = 1080.0
+_WIDTH = 900.0  # as wide as a page of text is shown
 _MARGIN = 20.0
 _LEFT = 66.0  # of the map
-_MAP = 768.0  # its width
-_COLUMNS = (_LEFT + _MAP + 84, _LEFT + _MAP + 156, _WIDTH - _MARGIN)  # right edges
+_MAP = 560.0  # its width
+_COLUMNS = (_LEFT + _MAP + 88, _LEFT + _MAP + 176, _WIDTH - _MARGIN)  # right edges
 _BAR = 15.0
 _ROW = 31.0
-
-_FILL = {PageState.UNPOPULATED: UNPOPULATED, PageState.EMPTY: EMPTY, PageState.USED: USED}
+_BARE_ROW = 21.0  # without lanes
 
 
 def chunk_svg(state: StatePicture, name: str) -> str:
@@ -45,7 +41,7 @@ def chunk_svg(state: StatePicture, name: str) -> str:
     y = _head(canvas, state, chunk)
     y = _overview(canvas, chunk, y)
     y = _pages(canvas, chunk, y + 14)
-    y = _legend(canvas, y + 12)
+    y = draw_legend(canvas, (*PAGES, *MAP), _LEFT, _WIDTH - _MARGIN, y + 12)
     y = _lists(canvas, state, name, y + 26)
     return canvas.finish(y, f"percpu chunk {name}")
 
@@ -61,9 +57,10 @@ def _head(canvas: Canvas, state: StatePicture, chunk: ChunkPicture) -> float:
     if chunk.place != chunk.computed and "reserved" not in chunk.marks:
         counters += f";  hints ask for {chunk.computed}"
     canvas.text(_MARGIN, 49, counters)
-    if state.title:
-        canvas.text(_WIDTH - _MARGIN, 30, state.title, "faint", "end")
-    return 62
+    if not state.title:
+        return 62
+    canvas.text(_MARGIN, 66, state.title, "faint")
+    return 79
 
 
 def _overview(canvas: Canvas, chunk: ChunkPicture, y: float) -> float:
@@ -74,7 +71,7 @@ def _overview(canvas: Canvas, chunk: ChunkPicture, y: float) -> float:
     page_width = chunk.page_bits * scale
     for page in chunk.pages:
         x = _LEFT + page.index * page_width
-        canvas.rect(x, y + 8, page_width, 22, _FILL[page.state])
+        canvas.rect(x, y + 8, page_width, 22, page_fill(chunk, page.state))
         for piece in page.pieces:
             fill = HIDDEN if piece.hidden else AREAS[0]
             canvas.rect(x + piece.start * scale, y + 8, (piece.end - piece.start) * scale, 22, fill)
@@ -97,16 +94,19 @@ def _pages(canvas: Canvas, chunk: ChunkPicture, y: float) -> float:
     y += 12
     for _, group in groupby(chunk.pages, key=sameness):
         members = list(group)
-        _page(canvas, members[0], members[-1].index, chunk, y)
-        y += _ROW
+        y += _page(canvas, members[0], members[-1].index, chunk, y)
     return y
 
 
-def _page(canvas: Canvas, page: PagePicture, last: int, chunk: ChunkPicture, y: float) -> None:
+def _page(canvas: Canvas, page: PagePicture, last: int, chunk: ChunkPicture, y: float) -> float:
+    """Draw a page, or equal ones up to `last`; return the height of the row.
+
+    Where all is free or all in use, and the hints say so, they are written and not drawn.
+    """
     scale = _MAP / chunk.page_bits
     span = f"{page.index}" if last == page.index else f"{page.index}-{last}"
     canvas.text(_LEFT - 8, y + 12, span, "mono", "end")
-    canvas.rect(_LEFT, y, _MAP, _BAR, _FILL[page.state])
+    canvas.rect(_LEFT, y, _MAP, _BAR, page_fill(chunk, page.state))
     for piece in page.pieces:
         fill = HIDDEN if piece.hidden else AREAS[piece.number % 2]
         size = (piece.end - piece.start) * chunk.granule
@@ -115,8 +115,12 @@ def _page(canvas: Canvas, page: PagePicture, last: int, chunk: ChunkPicture, y: 
         width = (piece.end - piece.start) * scale
         canvas.rect(_LEFT + piece.start * scale, y, width, _BAR, fill, tip=tip)
     canvas.rect(_LEFT, y, _MAP, _BAR, "none", stroke=LINE)
-    _hint_lanes(canvas, page.hints, chunk.page_bits, scale, y, _BAR, edges=True)
     _hint_words(canvas, page.hints, y + 12)
+    bits, hints = chunk.page_bits, page.hints
+    if hints.left == hints.right == hints.contig and hints.contig + hints.scan in (0, bits):
+        return _BARE_ROW
+    _hint_lanes(canvas, hints, bits, scale, y, _BAR, edges=True)
+    return _ROW
 
 
 def _hint_lanes(
@@ -144,33 +148,6 @@ def _hint_words(canvas: Canvas, hints: Hints, y: float) -> None:
     scan = f"{hints.scan}@{hints.scan_start}" if hints.scan else "-"
     for x, words in zip(_COLUMNS, (contig, scan, str(hints.first)), strict=True):
         canvas.text(x, y, words, "mono", "end")
-
-
-def _legend(canvas: Canvas, y: float) -> float:
-    """Draw what the colours mean; return the y below."""
-    x = _LEFT
-    for fill, words in (
-        (UNPOPULATED, "unpopulated"),
-        (EMPTY, "populated, empty"),
-        (USED, "free part of a page in use"),
-        (AREAS[0], "area (shades alternate)"),
-        (HIDDEN, "outside the chunk"),
-    ):
-        canvas.rect(x, y, 16, 12, fill, stroke=LINE)
-        canvas.text(x + 22, y + 10, words, "faint")
-        x += 44 + 6.6 * len(words)
-    x = _LEFT
-    for fill, words in (
-        (CONTIG, "contig hint"),
-        (SCAN, "scan hint"),
-        (EDGE, "left free, right free (of a page)"),
-    ):
-        canvas.rect(x, y + 24, 16, 3, fill)
-        canvas.text(x + 22, y + 29, words, "faint")
-        x += 44 + 6.6 * len(words)
-    canvas.marker(x + 8, y + 29, 6, FIRST)
-    canvas.text(x + 22, y + 29, "first free", "faint")
-    return y + 32
 
 
 def _lists(canvas: Canvas, state: StatePicture, name: str, y: float) -> float:
