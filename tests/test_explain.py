@@ -206,7 +206,7 @@ def test_an_unknown_word_names_near_ones(word: str, near: str) -> None:
         (["prove", "HINT-55"], "hint-5"),
         (["review", "--variant", "linux_6_21"], "linux_6_12"),
         (["explore", "reclaim-fre"], "reclaim-free"),
-        (["replay", "percpu1.x"], "a whole token"),
+        (["replay", "p2.x"], "a whole token"),
     ],
 )
 def test_other_commands_name_near_ones(command: list[str], near: str) -> None:

@@ -182,7 +182,7 @@ def test_a_stale_token_is_refused_with_both_hashes(monkeypatch: pytest.MonkeyPat
     assert then in str(error.value) and "0123456789ab" in str(error.value)
 
 
-DAMAGED = ["", "percpu1.", "percpu1.AAAA", "nonsense", "percpu1.eNpzBAAAQgBC"]
+DAMAGED = ["", "p2.", "p2.AAAA", "nonsense", "p2.R6kHbAwkekIBAcBxADHMERwBMQCSAgAB"]
 
 
 @pytest.mark.parametrize("text", DAMAGED)

@@ -225,7 +225,7 @@ def test_no_stub_is_wanted_for_what_is_the_trees_own(wrong: str, tmp_path: Path)
     assert "expected a tree that compiles" in str(raised.value)
 
 
-@pytest.mark.parametrize("command", [["review"], ["explore", "reuse"], ["replay", "percpu1.x"]])
+@pytest.mark.parametrize("command", [["review"], ["explore", "reuse"], ["replay", "p2.x"]])
 def test_a_patch_wants_a_tree(command: list[str]) -> None:
     done = CliRunner().invoke(main, [*command, "--patch", "some.patch"])
     assert done.exit_code == 2

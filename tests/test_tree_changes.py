@@ -176,7 +176,7 @@ def test_a_token_says_all_of_its_plan() -> None:
 
 
 @pytest.mark.parametrize(
-    "spoil", [lambda t: t[:-9], lambda t: t.replace("percputree1", "percpu1"), lambda t: "x" + t]
+    "spoil", [lambda t: t[:-9], lambda t: t.replace("t2.", "p2."), lambda t: "x" + t]
 )
 def test_a_token_that_is_none_is_bad_input(spoil: Callable[[str], str]) -> None:
     with pytest.raises(InputError, match="token"):

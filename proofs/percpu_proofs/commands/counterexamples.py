@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
+import click
 from rich.console import Console
 
+from percpu_proofs.commands import output
+from percpu_proofs.commands.tree_options import ChosenTree
 from percpu_proofs.counterexample import Counterexample, of_tree
+from percpu_proofs.counterexample.mail import mail
 from percpu_proofs.counterexample.text import Line, head, text
+from percpu_proofs.explore.token_file import name_in
 from percpu_proofs.kernel.search.example import TreeExample
+from percpu_proofs.mailing import LINES, WIDTH
 
-WIDTH: Final = 76
-"""Columns where no terminal says how wide it is: what a mail takes."""
 _WIDEST: Final = 110
+_NAMES: Final = "percpu-tokens.txt"
 _STYLES: Final = {"head": "bold", "broken": "red", "change": "dim", "dim": "dim"}
 
 
 def width_of(out: Console) -> int:
-    """Return how many columns counterexamples take."""
+    """Return how many columns counterexamples take: those of a mail where there is no terminal."""
     return min(out.width, _WIDEST) if out.is_terminal else WIDTH
 
 
@@ -32,6 +37,41 @@ def show_lines(out: Console, lines: Iterable[Line]) -> None:
     """Print lines as they are, in the styles of what they are."""
     for kind, line in lines:
         out.print(line, style=_STYLES.get(kind), markup=False, soft_wrap=True)
+
+
+def mail_option(command: Callable[..., None]) -> Callable[..., None]:
+    """Add --mail, a block for a mail, and --names, where tokens go that are long."""
+    names = click.option(
+        "--names", type=click.Path(path_type=Path, dir_okay=False), default=_NAMES, metavar="FILE",
+        help="Where --mail enters a token that is too long for its line, by name "
+        f"(NAME@FILE replays it). Default: {_NAMES}.",
+    )  # fmt: skip
+    mailed = click.option(
+        "--mail", "as_mail", is_flag=True,
+        help=f"Print a block for a mail, {WIDTH} columns and {LINES} lines at most.",
+    )  # fmt: skip
+    return mailed(names(command))
+
+
+def reproducer(c: Counterexample, names: Path, tree: ChosenTree | None = None) -> str:
+    """Return the line that shows a counterexample again, as short as it takes to fit a mail.
+
+    A token that is too long is entered in a file of names; the tree and its patches are then called
+    what they are. Raises InputError if that file cannot be written.
+    """
+    options = [""] if tree is None else [
+        tree.options(), tree.options("TREE"), tree.options("TREE", "PATCH")
+    ]  # fmt: skip
+    for option in options:
+        line = f"percpu-spec replay {c.token}{option}"
+        if len(line) <= WIDTH:
+            return line
+    return f"percpu-spec replay {name_in(names, c.clause, c.token)}{options[-1]}"
+
+
+def show_mail(c: Counterexample, line: str) -> None:
+    """Print a counterexample as a block for a mail."""
+    output.echo("\n".join(mail(c, line)))
 
 
 def subject_of(release: str, patches: Sequence[Path] = ()) -> str:

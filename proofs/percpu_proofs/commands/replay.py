@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
 
 from percpu_proofs.commands import output
-from percpu_proofs.commands.counterexamples import show
+from percpu_proofs.commands.counterexamples import mail_option, reproducer, show, show_mail
+from percpu_proofs.commands.stepping import walk
 from percpu_proofs.commands.tree_options import ChosenTree, tree_options
 from percpu_proofs.commands.trees import replayed_on_tree
 from percpu_proofs.counterexample import Counterexample, of_token
 from percpu_proofs.counterexample.plain import as_json as plain
+from percpu_proofs.explore.token_file import token_of
 from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel.search.tree_token import PREFIX, read_tree_token
 
@@ -19,20 +22,32 @@ from percpu_proofs.kernel.search.tree_token import PREFIX, read_tree_token
 @click.command()
 @click.argument("token")
 @tree_options
+@click.option("--step", "stepwise", is_flag=True, help="Walk through it, a screen a step.")
+@mail_option
 @output.json_option
 def replay(
     token: str,
     tree: ChosenTree | None,
+    stepwise: bool,
+    as_mail: bool,
+    names: Path,
     as_json: bool,
 ) -> None:
     """Run the schedule of TOKEN again and show each step with what it changes.
 
-    A token is refused when the code of its variant has changed since. One of compiled code
-    (percputree1.) runs on a tree, with --source.
+    TOKEN may be NAME@FILE, where --mail has entered it. It is refused when the code of its variant
+    has changed since. One of compiled code (t2....) runs on a tree, with --source.
+
+    --step takes the keys n or space for the next step, p or b for the one before, f and l for the
+    first and the last, q to quit; lines of these where standard input is no terminal.
     """
-    found, values = _replayed(token, tree)
+    found, values = _replayed(token_of(token), tree)
     if as_json:
         output.print_json(values)
+    elif as_mail:
+        show_mail(found, reproducer(found, names, tree))
+    elif stepwise:
+        walk(output.console(), found)
     else:
         show(output.console(), found)
     if found.clause not in found.broken:

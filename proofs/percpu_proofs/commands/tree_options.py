@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import shlex
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -25,6 +26,18 @@ class ChosenTree:
     patches: tuple[Path, ...]
     fixes: tuple[str, ...]
     stub: Path | None
+
+    def options(self, source: str = "", patch: str = "") -> str:
+        """Return the options that choose it, for a line to be pasted.
+
+        source, patch: what stands for their paths; otherwise the last parts of these.
+        """
+        given = ["--source", source or self.source.name or str(self.source)]
+        for path in self.patches:
+            given += ["--patch", patch or path.name]
+        for name in self.fixes:
+            given += ["--fix", name]
+        return f" {shlex.join(given)}"
 
     def compiled(self) -> AbstractContextManager[list[CompiledTree]]:
         """Give the tree, and behind it the patched one if there are patches. Raises InputError."""

@@ -16,7 +16,7 @@ _SPOKEN: Final = {
     "pcpu_nr_empty_pop_pages": r"\bfloat|empty (populated )?page|empty_pop",
     "pcpu_nr_populated": r"nr_populated|counter of populated",
     "pcpu_atomic_alloc_failed": r"atomic (allocation|request).* fail|failed atomic|\bmark\b",
-    "balance work pending": r"\bquiescent\b|asks? for (balance )?work|is pending",
+    "pcpu_balance_work pending": r"\bquiescent\b|asks? for (balance )?work|is pending",
 }
 """Which words speak of a counter."""
 
@@ -40,8 +40,7 @@ class Bearing:
 
 def bearing(c: Counterexample, since: int = 0) -> Bearing:
     """Return what bears on the clause: what it speaks of, and what changes from a step on."""
-    states = [c.steps[since - 1].state if since else c.before]
-    states += [step.state for step in c.steps[since:]]
+    states = [c.state_at(number) for number in range(since, len(c.steps) + 1)]
     said = f"{c.sentence} {c.title} {c.message}"
     counters = {
         name

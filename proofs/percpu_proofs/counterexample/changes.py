@@ -15,13 +15,17 @@ _SHORT: Final = 18  # pages whose rows stand beside one another
 
 def changes(before: State, step: Step, shown: Bearing) -> Iterator[str]:
     """Yield what a step changed, as far as it is to be shown."""
-    after = step.state
+    after, known = step.state, dict(before.counters)
+    said = []
     if before.mutex != after.mutex:
-        yield f"pcpu_alloc_mutex: {f'held by {after.mutex}' if after.mutex else 'released'}"
-    known = dict(before.counters)
-    for name, value in after.counters:
-        if name in shown.counters and known.get(name) != value:
-            yield f"{name} {known.get(name, 0)} -> {value}"
+        said.append(f"pcpu_alloc_mutex {f'held by {after.mutex}' if after.mutex else 'released'}")
+    said += [
+        f"{name} {known.get(name, 0)} -> {value}"
+        for name, value in after.counters
+        if name in shown.counters and known.get(name) != value
+    ]
+    if said:
+        yield "; ".join(said)
     was, now = _by_name(before, shown), _by_name(after, shown)
     for name in dict.fromkeys([*was, *now]):
         if _seen(was.get(name, [])) != _seen(now.get(name, [])):

@@ -109,6 +109,10 @@ class Counterexample:
                 found.setdefault(clause, wrong)
         return found
 
+    def state_at(self, number: int) -> State:
+        """Return the state behind the first `number` steps."""
+        return self.steps[number - 1].state if number else self.before
+
     def states(self) -> Iterator[tuple[State, Step]]:
         """Yield each step with the state before it."""
         before = self.before

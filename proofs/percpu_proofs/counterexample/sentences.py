@@ -1,9 +1,15 @@
-"""What clauses, and what stands in the place of one, say and where the kernel says so."""
+"""What clauses, and what stands in the place of one, say; and what they are said of."""
 
 from __future__ import annotations
 
+import inspect
+import re
+import sys
+
 from percpu_proofs.kernel.search.judge import CRASH
+from percpu_reference.variants import VARIANTS
 from percpu_spec.catalogue import clause, clauses, findings, title
+from percpu_spec.releases import RELEASES
 
 
 def title_of(clause_id: str) -> str:
@@ -20,5 +26,33 @@ def sentence_of(clause_id: str) -> str:
 
 
 def kernel_of(clause_id: str) -> str:
-    """Return the kernel functions and comments that a clause is about."""
-    return clause(clause_id).kernel if clause_id in clauses() else ""
+    """Return the kernel functions and comments that a clause is about, and their files."""
+    if clause_id not in clauses():
+        return ""
+    stated = clause(clause_id)
+    files = re.search(r"\((mm/percpu[^()]*)\)$", stated.since)
+    return stated.kernel.rstrip(".") + (f" ({files[1]})" if files else "")
+
+
+def first_sentence(text: str) -> str:
+    """Return the first sentence of a text.
+
+    >>> first_sentence("It holds in 6.12. Nothing else does.")
+    'It holds in 6.12.'
+    """
+    return re.split(r"(?<=[a-z0-9)\]]\.)\s+(?=[A-Z])", text, maxsplit=1)[0]
+
+
+def subject_of(variant: str) -> str:
+    """Return what a variant of the model stands for, in words; of a file, its path."""
+    base, _, fixes = variant.partition("+")
+    mended = f" with {fixes.replace('+', ', ')} mended" if fixes else ""
+    for release in RELEASES:
+        if release.variant == base:
+            what = release.releases
+            return f"Linux {what}{mended} (model {variant})".replace("Linux linux-", "linux-")
+    if base in VARIANTS:
+        doc = inspect.getdoc(sys.modules[VARIANTS[base].__module__]) or ""
+        said = doc.partition("\n\n")[0].replace("\n", " ").partition(": ")[2].rstrip(".")
+        return f"{variant} ({said})" if said else variant
+    return variant

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import groupby
 from typing import Final
 
 from percpu_proofs.counterexample.bearing import Bearing, alone, bearing
 from percpu_proofs.counterexample.changes import short
-from percpu_proofs.counterexample.record import Counterexample, Spoken, Step
+from percpu_proofs.counterexample.record import Counterexample, Spoken
 from percpu_proofs.counterexample.table import folded, rows, table
-from percpu_proofs.show.picture import Hints, Piece
+from percpu_proofs.show.picture import Hints
 from percpu_proofs.show.rows import PAGES, ChunkRow, State
 
 Line = tuple[str, str]
@@ -30,13 +31,16 @@ def text(c: Counterexample, width: int) -> Iterator[Line]:
     yield "", ""
     yield from setup(c, since, width)
     yield "", ""
+    yield from state("State before:", c.state_at(since), c, shown, width)
+    yield "", ""
     yield from table(folded(rows(c, since, shown)), c.cpus_since(since), width)
     if c.stopped:
         yield from wrapped("broken", f"the kernel stops: {c.stopped}", width)
+    if c.steps:
+        yield "", ""
+        yield from state("State after:", c.state_at(len(c.steps)), c, shown, width, counted=False)
     yield "", ""
-    yield from states(c, since, shown, width)
-    yield "", ""
-    yield from wrapped("dim", f"{legend(c, shown)} {LOCKS}", width)
+    yield from wrapped("dim", f"{legend(c, shown, since)} {LOCKS}", width)
     if c.bound:
         yield from wrapped("", f"Searched: {c.bound}.", width)
 
@@ -56,44 +60,43 @@ def head(c: Counterexample, width: int) -> Iterator[Line]:
     if c.message:
         yield from wrapped("broken", f"Broken: {c.message}.", width, "  ")
     if c.mechanism:
-        yield from wrapped("", f"Known: {c.mechanism}", width, "  ")
+        yield from wrapped("", f"Known: {c.mechanism}.", width, "  ")
 
 
 def setup(c: Counterexample, since: int, width: int) -> Iterator[Line]:
     """Yield the operations before, which ran one after the other, and those of the steps."""
-    yield from wrapped("", f"Geometry: {c.geometry.replace(',', ', ')}", width, "  ")
-    before = [*c.setup, *began(c.steps[:since])]
+    yield from wrapped("", f"Sizes: {c.geometry.replace(',', ', ')}", width, "  ")
+    before = grouped(c, since)
     if before:
         yield "", "Before, one after the other:"
-        yield from _operations(before, width)
-    yield "", "Then:" if not before else "Then, as below:"
+        for one in before:
+            yield from _spoken("", one, width)
+    yield "", "Then, as below:" if before else "As below:"
     for step in c.steps[since:]:
         if step.begins:
             yield from _spoken(f"{step.cpu:6} ", Spoken(step.words, step.operation), width)
 
 
-def began(steps: Sequence[Step]) -> list[Spoken]:
-    """Return the operations that begin in some steps."""
-    return [Spoken(step.words, step.operation) for step in steps if step.begins]
-
-
-def _operations(operations: list[Spoken], width: int) -> Iterator[Line]:
-    """Yield operations, each on a line; equal requests are counted."""
-    for _, run in groupby(operations, lambda one: one.words.rpartition(" (")[0] or one.words):
+def grouped(c: Counterexample, since: int) -> list[Spoken]:
+    """Return the operations that ran one after the other before a step; equal ones are counted."""
+    operations = [*c.setup, *(Spoken(s.words, s.operation) for s in c.steps[:since] if s.begins)]
+    found: list[Spoken] = []
+    for what, run in groupby(operations, _but_for_its_handle):
         same = list(run)
         if len(same) < 3:
-            for one in same:
-                yield from _spoken("", one, width)
+            found += same
             continue
-        what, _, first = same[0].words.rpartition(" (")
-        last = same[-1].words.rpartition(" (")[2]
         words = f"{what}, {len(same)} times"
-        if what:
-            words += f" ({first.rstrip(')')} to {last}"
-        else:
-            words = f"{same[0].words}, {len(same)} times"
-        both = f"{same[0].operation} ... {same[-1].operation}"
-        yield from _spoken("", Spoken(words, both), width)
+        if what != same[0].words:  # allocations, and frees
+            first, last = (one.words.removeprefix(what).strip(" ()") for one in (same[0], same[-1]))
+            words = f"{words} ({first} to {last})"
+        found.append(Spoken(words, f"{same[0].operation} ... {same[-1].operation}"))
+    return found
+
+
+def _but_for_its_handle(one: Spoken) -> str:
+    """Return the words of an allocation without the letter of its area, any others whole."""
+    return one.words.rpartition(" (")[0] or one.words
 
 
 def _spoken(who: str, one: Spoken, width: int) -> Iterator[Line]:
@@ -105,27 +108,24 @@ def _spoken(who: str, one: Spoken, width: int) -> Iterator[Line]:
         yield "", f"{one.operation:>{width}}" if len(one.operation) <= width else one.operation
 
 
-def states(c: Counterexample, since: int, shown: Bearing, width: int) -> Iterator[Line]:
-    """Yield the states before and after."""
-    yield from state("Before:", c.steps[since - 1].state if since else c.before, shown, width)
-    if c.steps:
-        yield from state("After:", c.steps[-1].state, shown, width)
+def state(
+    heading: str, now: State, c: Counterexample, shown: Bearing, width: int, *, counted: bool = True
+) -> Iterator[Line]:
+    """Yield a state's counters and chunks, as far as they bear on the clause.
 
-
-def state(title: str, shown_state: State, shown: Bearing, width: int) -> Iterator[Line]:
-    """Yield a state's counters and chunks, as far as they bear on the clause."""
-    counters = [f"{name} {value}" for name, value in shown_state.counters if name in shown.counters]
-    if shown_state.mutex:
-        counters.append(f"pcpu_alloc_mutex held by {shown_state.mutex}")
-    yield from wrapped("", f"{title} {', '.join(counters)}".rstrip(), width, "  ")
-    for row in shown.rows(shown_state):
-        yield from wrapped("row", chunk_line(row), width, "    ")
-        if shown.hints:
-            for line in hint_lines(row):
-                yield from wrapped("", f"    {line}", width, "      ")
-    more = shown.others(shown_state)
+    counted: with how many chunks are not shown.
+    """
+    counters = [f"{name} {value}" for name, value in now.counters if name in shown.counters]
+    if now.mutex:
+        counters.append(f"pcpu_alloc_mutex held by {now.mutex}")
+    more = shown.others(now) if counted else 0
     if more:
-        yield "", f"  {more} more chunk{'s' if more > 1 else ''} unchanged"
+        counters.append(f"{'one more chunk' if more == 1 else f'{more} more chunks'} unchanged")
+    yield from wrapped("", f"{heading} {', '.join(counters)}".rstrip(), width, "  ")
+    for row in shown.rows(now):
+        yield from wrapped("row", chunk_line(row), width, "    ")
+        for line in hint_lines(row, c.message) if shown.hints else ():
+            yield from wrapped("", f"    {line}", width, "      ")
 
 
 def chunk_line(row: ChunkRow) -> str:
@@ -133,23 +133,18 @@ def chunk_line(row: ChunkRow) -> str:
     return f"  chunk {row.name:3} {row.place:24} {short(row.pages)}".rstrip()
 
 
-def hint_lines(row: ChunkRow) -> Iterator[str]:
-    """Yield the areas of a chunk, and its hints and those of its first blocks in part used."""
+def hint_lines(row: ChunkRow, message: str) -> Iterator[str]:
+    """Yield the areas of a chunk, and the hints that a message is about: a block's, or its own."""
     areas = row.areas
     told = ", ".join(f"[{first}, {last}]" for first, last in areas[:6])
     more = f" and {len(areas) - 6} more" if len(areas) > 6 else ""
     yield f"areas in bytes: {told}{more}" if areas else "no areas"
-    yield f"chunk_md: {_hints(row.picture.hints)}"
-    bits = row.picture.page_bits
-    telling = [page for page in row.picture.pages if 0 < _used(page.pieces) < bits]
-    for page in telling[:3]:
-        yield f"md_blocks[{page.index}]: {_hints(page.hints)}"
-    if len(telling) > 3:
-        yield f"{len(telling) - 3} more blocks in part used"
-
-
-def _used(pieces: Sequence[Piece]) -> int:
-    return sum(piece.end - piece.start for piece in pieces)
+    blocks = [int(number) for number in re.findall(r"\bblock (\d+)", message)]
+    for page in row.picture.pages:
+        if page.index in blocks:
+            yield f"md_blocks[{page.index}]: {_hints(page.hints)}"
+    if not blocks:
+        yield f"chunk_md: {_hints(row.picture.hints)}"
 
 
 def _hints(hints: Hints) -> str:
@@ -160,10 +155,10 @@ def _hints(hints: Hints) -> str:
     )
 
 
-def legend(c: Counterexample, shown: Bearing) -> str:
-    """Return what the characters of the rows say, of those that occur."""
-    rows = [row for at in (c.before, *(s.state for s in c.steps)) for row in shown.rows(at)]
-    seen = {page for row in rows for page in row.pages}
+def legend(c: Counterexample, shown: Bearing, since: int = 0) -> str:
+    """Return what the characters of the rows say, of those that occur from a step on."""
+    told = [c.state_at(number) for number in range(since, len(c.steps) + 1)]
+    seen = {page for now in told for row in shown.rows(now) for page in row.pages}
     said = ", ".join(f"{page} {what}" for page, what in PAGES.items() if page in seen)
     return f"Pages: {said}." if said else ""
 

@@ -33,6 +33,14 @@ class Plan:
         return Geometry().with_changes(self.geometry)
 
     @property
+    def how(self) -> str:
+        """What is done with the lists, in words."""
+        if self.together == 1:
+            return "one after the other, contracts at full"
+        few = "" if self.preemptions is None else f" with up to {self.preemptions} preemption"
+        return f"the last {self.together} at once with the work, every schedule{few}"
+
+    @property
     def bound(self) -> str:
         """What is searched, but for how far, in words."""
         return f"{self.alphabet}; {self.geometry}"

@@ -181,11 +181,6 @@ class Breadth(ABC, Generic[S]):
     def judged(self) -> Counter[str]:
         """How often each clause was judged, less those whose situation did not occur."""
 
-    @property
-    @abstractmethod
-    def how(self) -> str:
-        """What is done with the lists, in words."""
-
     @abstractmethod
     def start(self) -> S:
         """Return the spot after booting."""

@@ -27,13 +27,6 @@ class Hunt(Breadth[Spot]):
     witnessed: Counter[str] = field(default_factory=Counter)
     known: Known = field(default_factory=Known)
 
-    @property
-    def how(self) -> str:
-        """What is done with the lists, in words."""
-        most = self.plan.preemptions
-        few = "" if most is None else f" with up to {most} preemption"
-        return f"the last {self.plan.together} at once with the work, every schedule{few}"
-
     def start(self) -> Spot:
         """Return the spot after booting."""
         return Spot(build(self.variant, self.plan.sizes))

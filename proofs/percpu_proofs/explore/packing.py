@@ -1,34 +1,123 @@
-"""Values as one short string that a shell takes, and back: what tokens are made of."""
+"""Numbers and texts as one short string that a shell takes, and back: what tokens are made of.
+
+A number is groups of three bits, the lowest first, each with a bit that says whether more follow.
+The string is base64 (URL-safe) of these groups behind a checksum of what they stand for.
+"""
 
 from __future__ import annotations
 
 import base64
 import binascii
-import json
-import zlib
-from typing import Any
+import hashlib
+from collections.abc import Iterable
+from typing import Final
 
 from percpu_proofs.inputs import InputError
 
-
-def packed(prefix: str, value: object) -> str:
-    """Return a string for a value of JSON; it begins with the prefix."""
-    body = zlib.compress(json.dumps(value, separators=(",", ":")).encode(), 9)
-    return prefix + base64.urlsafe_b64encode(body).decode().rstrip("=")
+_CHECK: Final = 4  # groups of the checksum
 
 
-def unpacked(prefix: str, text: str) -> Any:
-    """Return the value of a string. Raises InputError if it is damaged, or of another kind."""
-    text = text.strip()
-    if not text.startswith(prefix):
-        raise InputError("token", None, f"a string that begins with {prefix}", text[:40])
-    try:
+class DamagedError(ValueError):
+    """A string ends early, or says what nothing can mean."""
+
+
+class Writer:
+    """Writes numbers, none below 0, and texts, one after the other."""
+
+    def __init__(self) -> None:
+        self._groups: list[int] = []
+
+    def number(self, value: int) -> None:
+        """Write a number."""
+        while value > 7:
+            self._groups.append(value & 7 | 8)
+            value >>= 3
+        self._groups.append(value)
+
+    def numbers(self, values: Iterable[int]) -> None:
+        """Write numbers of which the reader knows how many there are."""
+        for value in values:
+            self.number(value)
+
+    def groups(self, value: int, count: int) -> None:
+        """Write a number in `count` groups of four bits."""
+        self._groups += [value >> 4 * n & 15 for n in range(count)]
+
+    def text(self, value: str) -> None:
+        """Write a text."""
+        raw = value.encode()
+        self.number(len(raw))
+        self.groups(int.from_bytes(raw, "little"), 2 * len(raw))
+
+    def string(self, prefix: str, said: str) -> str:
+        """Return the string; said: what it stands for, in words, which the checksum is of."""
+        check = _checksum(said)
+        groups = [check >> 4 * n & 15 for n in range(_CHECK)] + self._groups
+        if len(groups) % 2:
+            groups.append(0)
+        raw = bytes(low | high << 4 for low, high in zip(groups[::2], groups[1::2], strict=True))
+        return prefix + base64.urlsafe_b64encode(raw).decode().rstrip("=")
+
+
+class Reader:
+    """Reads what a Writer wrote, in the same order. Raises DamagedError where that is not there."""
+
+    def __init__(self, prefix: str, text: str) -> None:
         body = text.removeprefix(prefix)
-        return json.loads(zlib.decompress(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4))))
-    except (ValueError, zlib.error, binascii.Error):
-        raise damaged(text) from None
+        try:
+            raw = base64.b64decode(body + "=" * (-len(body) % 4), altchars=b"-_", validate=True)
+        except (ValueError, binascii.Error):
+            raise DamagedError(text) from None
+        self._groups = [group for byte in raw for group in (byte & 15, byte >> 4)]
+        self._at = 0
+        self._check = self.groups(_CHECK)
+
+    def number(self) -> int:
+        """Return the next number."""
+        value = shift = 0
+        while True:
+            group = self._next()
+            value |= (group & 7) << shift
+            shift += 3
+            if not group & 8:
+                return value
+
+    def numbers(self, count: int) -> tuple[int, ...]:
+        """Return the next numbers."""
+        return tuple(self.number() for _ in range(count))
+
+    def groups(self, count: int) -> int:
+        """Return the number in the next `count` groups of four bits."""
+        if count > len(self._groups) - self._at:
+            raise DamagedError("it ends early")
+        return sum(self._next() << 4 * n for n in range(count))
+
+    def text(self) -> str:
+        """Return the next text."""
+        count = self.number()
+        try:
+            return self.groups(2 * count).to_bytes(count, "little").decode()
+        except (UnicodeDecodeError, OverflowError):
+            raise DamagedError("no text") from None
+
+    def end(self, said: str) -> None:
+        """Check that all was read, and that the checksum is of what it stands for."""
+        left = self._groups[self._at :]
+        if left not in ([], [0]) or self._check != _checksum(said):
+            raise DamagedError(said)
+
+    def _next(self) -> int:
+        if self._at == len(self._groups):
+            raise DamagedError("it ends early")
+        self._at += 1
+        return self._groups[self._at - 1]
+
+
+def _checksum(said: str) -> int:
+    return int.from_bytes(hashlib.sha256(said.encode()).digest()[: _CHECK // 2], "little")
 
 
 def damaged(text: str) -> InputError:
     """Return the error for a token that does not say what one says."""
-    return InputError("token", None, "a whole token; this one is damaged", text[:40])
+    expected = "a whole token; this one is damaged, or what it names has changed"
+    return InputError("token", None, expected, text[:40])

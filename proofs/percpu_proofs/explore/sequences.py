@@ -50,11 +50,6 @@ class Sequences(Breadth[Place]):
 
     sightings: Sightings = field(default_factory=Sightings)
 
-    @property
-    def how(self) -> str:
-        """What is done with the lists, in words."""
-        return "one after the other, contracts at full"
-
     def start(self) -> Place:
         """Return the place after booting."""
         return Place(build(self.variant, self.plan.sizes, contracts="full"))

@@ -8,17 +8,27 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Final
 
-from percpu_proofs.explore.packing import damaged, packed, unpacked
+from percpu_proofs.explore import short_form
+from percpu_proofs.explore.packing import DamagedError, Reader, Writer, damaged
 from percpu_proofs.explore.scenario import Scenario
+from percpu_proofs.explore.searches import put_search, search_of
 from percpu_proofs.explore.world import World
 from percpu_proofs.inputs import InputError
-from percpu_reference import chunk
+from percpu_proofs.oplist import text_of
+from percpu_reference import chunk, kernel_names
 from percpu_reference.variants import variant_class
 
-PREFIX = "percpu1."
+PREFIX = "p2."
+_VARIANTS: Final = (
+    "linux_7_1", "linux_6_12", "rfc_1", "rfc_series", "rfc_1_reviewed", "reference", "linux_5_12",
+    "linux_5_14", "linux_6_13", "linux_6_15", "linux_7_0", "linux_mm",
+)  # fmt: skip
+"""It only grows at its end."""
+_HASH: Final = 7  # digits of a variant's hash
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +44,7 @@ class Token:
     schedule: tuple[int, ...]
     failures: int = 0
     waiting: bool = False
+    search: str = field(default="", compare=False, repr=False)  # that found it, if that is known
 
     @classmethod
     def of(cls, variant: str, clause: str, scenario: Scenario, schedule: tuple[int, ...]) -> Token:
@@ -49,10 +60,33 @@ class Token:
             schedule,
             s.failures,
             s.waiting,
+            f"scenario {s.name}",
         )
 
     def __str__(self) -> str:
-        return packed(PREFIX, [variant_hash(self.variant), asdict(self)])
+        out, operations = Writer(), short_form.Operations()
+        usual = self._usual()
+        base, _, fixes = self.variant.partition("+")
+        short_form.put_choice(out, base, _VARIANTS)
+        out.text(fixes)
+        out.groups(int(variant_hash(self.variant), 16), _HASH)
+        short_form.put_clause(out, self.clause)
+        short_form.put_sizes(out, self.geometry)
+        out.number(self.works)
+        out.number(2 * self.failures + self.waiting)
+        for listed in (usual.scenario.prepared, usual.scenario.concurrent):
+            operations.put(out, listed)
+        short_form.put_schedule(out, self.schedule)
+        put_search(out, self.search)
+        return out.string(PREFIX, repr(usual))
+
+    def _usual(self) -> Token:
+        """Return the token with operations as the operation language writes them."""
+        scenario = self.scenario
+        setup, actors = (
+            tuple(map(text_of, listed)) for listed in (scenario.prepared, scenario.concurrent)
+        )
+        return replace(self, setup=setup, actors=actors)
 
     @property
     def scenario(self) -> Scenario:
@@ -78,28 +112,21 @@ def variant_hash(variant: str) -> str:
     digest = hashlib.sha256()
     files = {Path(inspect.getfile(cls)) for cls in variant_class(variant).__mro__[:-1]}
     files |= {*Path(inspect.getfile(chunk)).parent.glob("*.py"), Path(inspect.getfile(World))}
-    for path in sorted(files):
+    for path in sorted(files - {Path(kernel_names.__file__)}):
         digest.update(path.read_bytes())
-    return digest.hexdigest()[:12]
+    return digest.hexdigest()[:_HASH]
 
 
 def read_token(text: str) -> Token:
     """Return the token that a string stands for. Raises InputError if it is damaged or stale."""
-    value = unpacked(PREFIX, text)
+    text = text.strip()
+    if not text.startswith(PREFIX):
+        raise InputError("token", None, f"a string that begins with {PREFIX}", text[:40])
     try:
-        made_with, fields = value
-        token = Token(
-            str(fields["variant"]),
-            str(fields["clause"]),
-            str(fields["geometry"]),
-            tuple(map(str, fields["setup"])),
-            tuple(map(str, fields["actors"])),
-            int(fields["works"]),
-            tuple(map(int, fields["schedule"])),
-            int(fields["failures"]),
-            bool(fields["waiting"]),
-        )
-    except (ValueError, TypeError, KeyError):
+        source = Reader(PREFIX, text)
+        token, made_with = _read(source)
+        source.end(repr(token))
+    except (DamagedError, InputError):
         raise damaged(text) from None
     now = variant_hash(token.variant)
     if made_with != now:
@@ -107,3 +134,20 @@ def read_token(text: str) -> Token:
             "token", None, f"a token of {token.variant} as it is now, {now}", f"one of {made_with}"
         )
     return token
+
+
+def _read(source: Reader) -> tuple[Token, str]:
+    """Return a token and the hash of the variant that it was made with."""
+    operations = short_form.Operations()
+    base, fixes = short_form.choice(source, _VARIANTS), source.text()
+    variant = f"{base}+{fixes}" if fixes else base
+    made_with = f"{source.groups(_HASH):0{_HASH}x}"
+    clause, geometry = short_form.clause(source), short_form.sizes(source)
+    works, more = source.numbers(2)
+    setup, actors = (tuple(map(text_of, operations.take(source))) for _ in range(2))
+    schedule = short_form.schedule(source)
+    token = Token(
+        variant, clause, geometry, setup, actors, works, schedule, more // 2, bool(more % 2),
+        search_of(source),
+    )  # fmt: skip
+    return token, made_with

@@ -158,17 +158,20 @@ def _breadth(job: Job) -> Outcome:
         job,
         EXHAUSTIVE,
         f"all lists of up to {search.covered} operations{short}",
-        f"{search.how}; {plan.bound}",
+        f"{plan.how}; {plan.bound}",
         dict(search.judged),
-        {c.clause: _example(job.variant, c, plan.geometry) for c in search.caught.values()},
+        {c.clause: _example(job, c, plan.geometry) for c in search.caught.values()},
         complete=search.complete,
     )
 
 
-def _example(variant: str, caught: Caught, geometry: str) -> Example:
+def _example(job: Job, caught: Caught, geometry: str) -> Example:
     setup = tuple(map(text_of, caught.setup))
     actors = tuple(map(text_of, caught.actors))
-    token = Token(variant, caught.clause, geometry, setup, actors, 1, caught.schedule)
+    token = Token(
+        job.variant, caught.clause, geometry, setup, actors, 1, caught.schedule,
+        search=f"{job.engine} {job.what}",
+    )  # fmt: skip
     return Example(
         caught.message, setup, actors, caught.schedule, caught.length, True, str(token)
     )

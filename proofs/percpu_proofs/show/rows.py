@@ -68,7 +68,8 @@ def state_of(
     for place, chunk in placed_chunks(allocator):
         gone = [page for page in range(chunk.nr_pages) if losing(chunk, page)]
         picture = picture_of_chunk(allocator, chunk, label(chunk), place)
-        rows.append(ChunkRow(picture.name, place, page_row(chunk, bits, gone), picture))
+        brief = place.removesuffix(": held by a step")
+        rows.append(ChunkRow(picture.name, brief, page_row(chunk, bits, gone), picture))
     return State(tuple(_counters(allocator)), tuple(rows), mutex)
 
 
@@ -83,7 +84,7 @@ def _counters(allocator: Any) -> Iterator[tuple[str, int]]:
         yield "pcpu_nr_empty_pop_pages", counted[0]
     yield "pcpu_nr_populated", allocator.nr_populated
     yield "pcpu_atomic_alloc_failed", int(allocator.atomic_alloc_failed)
-    yield "balance work pending", int(allocator.work_pending)
+    yield "pcpu_balance_work pending", int(allocator.work_pending)
 
 
 def page_row(chunk: ChunkView, block_bits: int, losing: Collection[int] = ()) -> str:

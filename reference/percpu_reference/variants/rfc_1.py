@@ -13,7 +13,7 @@ from percpu_reference.chunk import Chunk
 from percpu_reference.gaps import Gap, Kind, Steps
 from percpu_reference.variants.two_types import ENDURING, REFERENCE_ONLY, TwoTypes
 
-SHRINK = Gap("shrink: begin", kind=Kind.WORK)
+SHRINK = Gap("shrink: look at the lists", kind=Kind.WORK)
 
 
 class Rfc1(TwoTypes):

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import cache
+from itertools import groupby
+from typing import Any, Final
 
-from percpu_proofs.explore.packing import damaged, packed, unpacked
-from percpu_proofs.kernel.search.compiled import SearchPlan
+from percpu_proofs.explore import short_form
+from percpu_proofs.explore.packing import DamagedError, Reader, Writer, damaged
+from percpu_proofs.inputs import InputError
+from percpu_proofs.kernel.search.compiled import FAULTS, REFUSED, RUNS, SearchPlan
+from percpu_proofs.kernel.search.plans import DRAWN, QUICK, UNNAMED, TreeSearch
 from percpu_spec.geometry import Geometry
 
-PREFIX = "percputree1."
+PREFIX = "t2."
+_DIGITS: Final = "0123456789.-rc"
+"""What releases are mostly written with."""
+_MARKS: Final = 3  # groups of a search's mark
+_COMMON: Final = (0, 1, 2, 32, 64, 65, 66, 67)
+"""Labels with the shortest code; of any other it is itself and 8."""
+_ACTORS: Final = 32  # labels below are of actors that go on, often several times
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,32 +34,171 @@ class TreeToken:
     labels: tuple[int, ...]
 
     def __str__(self) -> str:
-        plan = asdict(self.plan)
-        default = asdict(SearchPlan("", ()))
-        changed = {k: v for k, v in plan.items() if k in ("sizes", "operations") or v != default[k]}
-        return packed(PREFIX, [self.clause, self.release, changed, self.labels])
+        out = Writer()
+        short_form.put_clause(out, self.clause)
+        _put_release(out, self.release)
+        _put_plan(out, self.plan)
+        _put_labels(out, self.labels)
+        return out.string(PREFIX, repr(self._usual()))
+
+    def _usual(self) -> TreeToken:
+        """Return the token without what is of no use to a schedule that is given."""
+        return replace(self, plan=_replayable(self.plan))
+
+    @property
+    def search(self) -> TreeSearch | None:
+        """The search whose plan it is, if there is one."""
+        plan = _replayable(self.plan)
+        return next((s for s in _searches() if _replayable(s.plan) == plan), None)
 
 
 def read_tree_token(text: str) -> TreeToken:
     """Return the token that a string stands for. Raises InputError if it is damaged."""
-    value = unpacked(PREFIX, text)
+    text = text.strip()
+    if not text.startswith(PREFIX):
+        raise InputError("token", None, f"a string that begins with {PREFIX}", text[:40])
     try:
-        clause, release, plan, labels = value
-        return TreeToken(str(clause), str(release), _plan(plan), tuple(map(int, labels)))
-    except (ValueError, TypeError, KeyError):
+        source = Reader(PREFIX, text)
+        token = TreeToken(
+            short_form.clause(source), _release(source), _plan(source), tuple(_labels(source))
+        )
+        source.end(repr(token))
+    except (DamagedError, InputError):
         raise damaged(text) from None
+    Geometry().with_changes(token.plan.sizes).require_kernel()
+    return token
 
 
-def _plan(fields: dict[str, Any]) -> SearchPlan:
-    for name in ("operations", "setup"):
-        if name in fields:
-            fields[name] = tuple(
-                (str(kind), int(arg), int(size), int(align), bool(reserved), int(gfp))
-                for kind, arg, size, align, reserved, gfp in fields[name]
-            )
-    for name in ("faults", "points", "stops_at"):
-        if name in fields:
-            fields[name] = tuple(fields[name])
-    plan = SearchPlan(**fields)
-    Geometry().with_changes(plan.sizes).require_kernel()
-    return plan
+@cache
+def _searches() -> tuple[TreeSearch, ...]:
+    """Return the searches whose plans tokens name."""
+    return (*QUICK, *DRAWN, UNNAMED)
+
+
+def _replayable(plan: SearchPlan) -> SearchPlan:
+    """Return a plan without what bounds a search only."""
+    return replace(plan, programs=0, most_states=SearchPlan("", ()).most_states)
+
+
+def _mark(search: TreeSearch) -> int:
+    return short_form.mark(search.name, _MARKS)
+
+
+def _put_release(out: Writer, release: str) -> None:
+    usual = bool(release) and set(release) <= set(_DIGITS)
+    out.number(len(release) if usual else 0)
+    if usual:
+        for letter in release:
+            out.groups(_DIGITS.index(letter), 1)
+    else:
+        out.text(release)
+
+
+def _release(source: Reader) -> str:
+    count = source.number()
+    if not count:
+        return source.text()
+    digits = [source.groups(1) for _ in range(count)]
+    if max(digits) >= len(_DIGITS):
+        raise DamagedError("no release")
+    return "".join(_DIGITS[digit] for digit in digits)
+
+
+def _put_plan(out: Writer, plan: SearchPlan) -> None:
+    """Write in what a plan differs from the search's that is nearest to it."""
+    plan = _replayable(plan)
+    bases = [(SearchPlan("", ()), 0), *((_replayable(s.plan), _mark(s)) for s in _searches())]
+    base, mark = min(bases, key=lambda entry: len(_differences(plan, entry[0])))
+    differences = _differences(plan, base)
+    out.groups(mark, _MARKS)
+    out.number(len(differences))
+    operations = short_form.Operations()
+    for number in differences:
+        out.number(number)
+        _put_field(out, getattr(plan, _FIELDS[number]), _FIELDS[number], operations)
+
+
+_FIELDS: Final = tuple(field.name for field in fields(SearchPlan))
+_TUPLES: Final = frozenset({"points", "stops_at"})
+_FLAGS: Final = frozenset({"waiting", "merge", "raw", "refuses"})
+
+
+def _differences(plan: SearchPlan, base: SearchPlan) -> list[int]:
+    return [n for n, name in enumerate(_FIELDS) if getattr(plan, name) != getattr(base, name)]
+
+
+def _put_field(out: Writer, value: Any, name: str, operations: short_form.Operations) -> None:
+    if name == "sizes":
+        short_form.put_sizes(out, value)
+    elif name in ("operations", "setup"):
+        operations.put(out, value)
+    elif name == "faults":
+        out.number(len(value))
+        out.numbers(FAULTS.index(fault) for fault in value)
+    elif name in _TUPLES:
+        out.number(len(value))
+        out.numbers(value)
+    else:
+        out.number(int(value))
+
+
+def _plan(source: Reader) -> SearchPlan:
+    mark = source.groups(_MARKS)
+    bases = [_replayable(s.plan) for s in _searches() if _mark(s) == mark]
+    base = bases[0] if bases else SearchPlan("", ())
+    operations = short_form.Operations()
+    changes: dict[str, Any] = {}
+    for _ in range(source.number()):
+        number = source.number()
+        if number >= len(_FIELDS):
+            raise DamagedError("a number that no table has")
+        changes[_FIELDS[number]] = _field(source, _FIELDS[number], operations)
+    return replace(base, **changes)
+
+
+def _field(source: Reader, name: str, operations: short_form.Operations) -> Any:
+    if name == "sizes":
+        return short_form.sizes(source)
+    if name in ("operations", "setup"):
+        return operations.take(source)
+    if name == "faults":
+        numbers = source.numbers(source.number())
+        if max(numbers, default=0) >= len(FAULTS):
+            raise DamagedError("a fault that there is none of")
+        return tuple(FAULTS[number] for number in numbers)
+    if name in _TUPLES:
+        return source.numbers(source.number())
+    value = source.number()
+    return bool(value) if name in _FLAGS else value
+
+
+def _put_labels(out: Writer, labels: Sequence[int]) -> None:
+    """Write labels, those of actors that go on with how often."""
+    runs = [(label, len(list(run))) for label, run in groupby(labels)]
+    if any(count > 1 and label % REFUSED >= _ACTORS for label, count in runs):
+        runs = [(label, 1) for label in labels]
+    out.number(len(runs))
+    for label, count in runs:
+        what, more = label % REFUSED, label // REFUSED
+        usual = more == RUNS // REFUSED  # nothing refused, its actor ran once
+        code = _COMMON.index(what) if what in _COMMON else what + len(_COMMON)
+        out.number(code if usual else _UNUSUAL)
+        if not usual:
+            out.numbers((code, more))
+        if what < _ACTORS:
+            out.number(count - 1)
+
+
+_UNUSUAL: Final = REFUSED + len(_COMMON)
+
+
+def _labels(source: Reader) -> Iterator[int]:
+    for _ in range(source.number()):
+        code, more = source.number(), RUNS // REFUSED
+        if code == _UNUSUAL:
+            code, more = source.numbers(2)
+        what = _COMMON[code] if code < len(_COMMON) else code - len(_COMMON)
+        count = source.number() + 1 if what < _ACTORS else 1
+        if count > short_form.MOST:
+            raise DamagedError("more steps than any schedule has")
+        yield from [what + more * REFUSED] * count

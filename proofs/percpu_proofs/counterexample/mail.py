@@ -1,0 +1,126 @@
+"""A counterexample as a block for a mail: plain ASCII, 76 columns and 40 lines at most.
+
+What does not fit is counted, with where it is to be seen: nothing is left out in silence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from percpu_proofs.counterexample.bearing import Bearing, alone, bearing
+from percpu_proofs.counterexample.record import Counterexample
+from percpu_proofs.counterexample.sentences import first_sentence, subject_of
+from percpu_proofs.counterexample.table import Row, folded, rows, table
+from percpu_proofs.counterexample.text import grouped, legend, state
+from percpu_proofs.mailing import LINES, WIDTH, block, command, plain, wrap
+from percpu_proofs.runs import counted
+
+_SENTENCE, _SETUP, _STATE, _SEARCHED = 4, 4, 6, 3
+"""Lines that parts take at most; the table has what is left."""
+
+
+def mail(c: Counterexample, reproducer: str) -> list[str]:
+    """Return the lines of a block. reproducer: the command that shows the schedule again."""
+    since = alone(c)
+    shown = bearing(c, since)
+    top = [*_head(c), "", *_setup(c, since), *_state("State before:", c, since, shown), ""]
+    bottom = []
+    if c.steps:
+        bottom += ["", *_state("State after:", c, len(c.steps), shown, counted=False)]
+    bottom += [*block(legend(c, shown, since), 2), "", *_searched(c), *command(reproducer)]
+    room = LINES - len(top) - len(bottom)
+    return plain([*top, *_table(c, since, shown, room), *bottom])
+
+
+def _head(c: Counterexample) -> list[str]:
+    explain = f"percpu-spec explain {c.clause}"
+    lines = block(f"{subject_of(c.subject)} breaks {c.clause}: {c.title}", 3, explain, "  ")
+    lines += block(first_sentence(c.sentence), _SENTENCE, explain)
+    if c.source_of_clause:
+        lines += block(f"Kernel: {c.source_of_clause}", 2, explain, "  ")
+    if c.message:
+        lines += block(f"Broken: {c.message}", 3, "see the reproducer", "  ")
+    others = [clause for clause in c.broken if clause != c.clause]
+    if others:
+        said = f"Also broken on the way: {', '.join(others)}"
+        lines += block(said, 2, "see the reproducer", "  ")
+    if c.mechanism:
+        lines += block(f"Known: {c.mechanism}", 3, explain, "  ")
+    if c.stopped:
+        lines += block(f"The kernel stops: {c.stopped}", 2, "see the reproducer", "  ")
+    return lines
+
+
+def _setup(c: Counterexample, since: int) -> list[str]:
+    operations = [one.words for one in grouped(c, since)]
+    if not operations:
+        return [_sized(c)]
+    lines = wrap(f"Before: {'; '.join(operations)}", "  ")
+    if len(lines) > _SETUP:
+        count = len(c.setup) + sum(step.begins for step in c.steps[:since])
+        told = f"  ... {count} operations in all: see the reproducer"
+        lines = [*lines[: _SETUP - 1], told]
+    return [*lines, _sized(c)]
+
+
+def _sized(c: Counterexample) -> str:
+    sizes = c.geometry.replace(",", ", ")
+    return block(f"Sizes: {sizes}", 1, "see the reproducer")[0]
+
+
+def _state(
+    heading: str, c: Counterexample, at: int, shown: Bearing, *, counted: bool = True
+) -> list[str]:
+    found = state(heading, c.state_at(at), c, shown, WIDTH, counted=counted)
+    lines = [line for _, line in found]
+    if len(lines) <= _STATE:
+        return lines
+    left = len(lines) - _STATE + 1
+    return [*lines[: _STATE - 1], f"  {left} more lines of this state: see the reproducer"]
+
+
+def _searched(c: Counterexample) -> list[str]:
+    said = c.bound or "this schedule alone was run; percpu-spec review searches others"
+    return block(f"Searched: {said}", _SEARCHED, "see percpu-spec review", "  ")
+
+
+def _table(c: Counterexample, since: int, shown: Bearing, room: int) -> list[str]:
+    """Return the table of CPUs in at most so many lines: rich if it can be."""
+    cpus = c.cpus_since(since)
+    wanted: list[Row] = []
+    for ahead, lines in ((True, True), (True, False), (False, False)):
+        wanted = _brief(folded(rows(c, since, shown, lines=lines, ahead=ahead)))
+        drawn = _drawn(wanted, cpus)
+        if len(drawn) <= room:
+            return drawn
+    return _middle_left_out(wanted, cpus, room)
+
+
+def _brief(found: list[Row]) -> list[Row]:
+    """Return rows that name the clauses they break and leave what is wrong to the head."""
+    return [
+        replace(row, broken=(f"{', '.join(said.split()[0] for said in row.broken)} broken",))
+        if row.broken
+        else row
+        for row in found
+    ]
+
+
+def _drawn(wanted: Sequence[Row], cpus: tuple[str, ...]) -> list[str]:
+    return [line for _, line in table(list(wanted), cpus, WIDTH)]
+
+
+def _middle_left_out(wanted: list[Row], cpus: tuple[str, ...], room: int) -> list[str]:
+    """Return as many of the first and last rows as there is room for, the others counted."""
+    for left_out in range(1, len(wanted)):
+        kept = len(wanted) - left_out
+        first = kept // 3
+        last = wanted[len(wanted) - (kept - first) :]
+        told = f"    ... {counted(left_out, 'row')} of steps left out: see the reproducer"
+        upper, lower = _drawn(wanted[:first], cpus), _drawn(last, cpus)[1:]
+        if len(upper) + 1 + len(lower) <= room:
+            return [*upper, told, *lower]
+    lower = _drawn(wanted[-1:], cpus)
+    more = len(lower) - room + 1
+    return lower if more <= 1 else [*lower[: room - 1], f"    ... {more} lines left out"]

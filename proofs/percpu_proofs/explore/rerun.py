@@ -1,0 +1,148 @@
+"""The schedule of a token run again, from boot on under contracts at full, each step judged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Generic, NamedTuple, TypeVar
+
+from percpu_contracts.monitor import ClauseViolation
+from percpu_contracts.whole_state import WholeState
+from percpu_proofs.explore.contracted import ContractedWorld
+from percpu_proofs.explore.follower import Follower
+from percpu_proofs.explore.schedulers.replay import InTurn, Replay
+from percpu_proofs.explore.search import Explored
+from percpu_proofs.explore.start import Start
+from percpu_proofs.explore.system import Scheduler, actor_of, scheduled
+from percpu_proofs.explore.token import Token
+from percpu_proofs.explore.watch import Watch
+from percpu_proofs.explore.world import World
+from percpu_proofs.refinement import machine_of
+from percpu_reference import build
+from percpu_reference.gaps import Gap
+from percpu_reference.variants import Allocator
+from percpu_spec.catalogue import REFINE
+
+T = TypeVar("T")
+
+
+class Taken(NamedTuple, Generic[T]):
+    """A step that was taken: what it was, what was seen behind it, and what it broke."""
+
+    number: int
+    step: int  # as schedules have it, actors of the setup counted
+    left: Gap | None
+    locked: bool  # pcpu_lock was taken in it
+    seen: T
+    broken: dict[str, str]  # clauses, each with what is wrong
+
+
+class Rerun:
+    """A world behind the setup of a token, and the order of what follows.
+
+    What the setup breaks is not told. Without a schedule the actors run one after the other.
+    """
+
+    def __init__(
+        self, token: Token, variant: type[Allocator] | None = None, *, lenient: bool = False
+    ) -> None:
+        """Do the setup.
+
+        variant: run in the place of the token's. lenient: a step that is not possible is left out,
+        and what has not ended behind the schedule goes on in turn.
+        """
+        self.first = 0  # the number of the first actor that is not of the setup
+        self._follower: Follower | None = None
+        self._last: int | None = None  # the step at which hints are judged too
+        if token.clause == REFINE:
+            self._follow(token)
+        else:
+            self._under_contracts(token, variant or token.variant, lenient)
+
+    def _follow(self, token: Token) -> None:
+        """Have the steps followed by the abstract machine."""
+        self.world = World(token.scenario.start(token.variant))
+        allocator = self.world.allocator
+        machine = machine_of(type(allocator), allocator.geometry.backing)
+        self._follower = None if machine is None else Follower(machine, self.world)
+        self._last = len(token.schedule)
+        self._order: Scheduler = Replay(token.schedule)
+
+    def _under_contracts(self, token: Token, variant: str | type[Allocator], lenient: bool) -> None:
+        scenario = token.scenario
+        prepared, actors = scenario.prepared, scenario.concurrent
+        start = Start(
+            build(variant, scenario.sizes, contracts="full", strict=False),
+            {},
+            prepared + actors,
+            scenario.works,
+            scenario.waiting,
+            scenario.failures,
+        )
+        self.first = first = len(prepared)
+        self.world = world = ContractedWorld(start)
+        world.history.concurrent = False
+        for step in scheduled(world, InTurn(range(first))):
+            with suppress(ClauseViolation):
+                world.step(step)
+        world.history.concurrent = bool(token.schedule)
+        self._order = InTurn(range(len(start.operations)))
+        if token.schedule:
+            schedule = [s + first if s >= 0 else ~(~s + first) for s in token.schedule]
+            self._order = Replay(schedule, lenient=lenient)
+            if lenient:
+                self._order = _Then(self._order, InTurn(range(first, len(start.operations) * 9)))
+
+    def steps(self, look: Callable[[], T]) -> Iterator[Taken[T]]:
+        """Take the steps; look: what is to be seen behind each. Raises ImpossibleStepError."""
+        world, monitor = self.world, self.world.monitor
+        for number, step in enumerate(scheduled(world, self._order), 1):
+            result = Explored("all")
+            watch = Watch(result, self._follower)
+            actor = actor_of(step)
+            left = world.runners[actor].gap if actor < len(world.runners) else None
+            counts = {c: v.count for c, v in monitor.violations.items()}
+            monitor.operation = number
+            endless = False
+            try:
+                watch.step(world, step, ())
+            except ClauseViolation:
+                endless = True
+            seen, locked = look(), monitor.guard.locked
+            if not world.enabled():
+                watch.at_end(world, ())
+            if number == self._last:  # where nothing is under way
+                for clause, wrong in WholeState().broken(world.allocator):
+                    result.enter(clause, wrong, ())
+            broken = {
+                clause: violation.first_message
+                for clause, violation in monitor.violations.items()
+                if violation.count > counts.get(clause, 0)
+            }
+            broken |= {f.clause: f.message for f in result.findings.values()}
+            yield Taken(number, step, left, locked, seen, broken)
+            if endless:
+                return
+
+
+class _Then:
+    """One order of steps, and behind its end another."""
+
+    def __init__(self, first: Scheduler, then: Scheduler) -> None:
+        self._first, self._then = first, then
+
+    def next(self, enabled: list[int]) -> int | None:
+        """Return the next step."""
+        step = self._first.next(enabled)
+        return self._then.next(enabled) if step is None else step
+
+
+def broken_by(
+    token: Token, variant: type[Allocator] | None = None, *, lenient: bool = False
+) -> frozenset[str]:
+    """Return the clauses that a schedule breaks; variant, lenient: as Rerun has it.
+
+    Raises ImpossibleStepError, KeyError for a schedule that is not possible.
+    """
+    taken = Rerun(token, variant, lenient=lenient).steps(lambda: None)
+    return frozenset(clause for step in taken for clause in step.broken)

@@ -1,0 +1,51 @@
+"""The searches by name, with what they try before they come to a counterexample."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Final
+
+from percpu_proofs.explore.alphabets import HUNTS, SEQUENCES, Plan
+from percpu_proofs.explore.packing import Reader, Writer
+from percpu_proofs.explore.scenarios import SCENARIOS
+from percpu_proofs.explore.short_form import mark
+
+_MARKS: Final = 3  # groups of a search's mark, which no two share
+
+
+@cache
+def searches() -> dict[str, str]:
+    """Return how far each search went when it found a counterexample, in words."""
+    found = {f"hunt {plan.name}": _shorter(plan) for plan in HUNTS}
+    found |= {f"sequences {plan.name}": _shorter(plan) for plan in SEQUENCES}
+    found |= {
+        f"scenario {name}": f"every schedule of its {len(s.actors)} actors and up to {s.works} "
+        "runs of the work"
+        for name, s in SCENARIOS.items()
+    }
+    return found
+
+
+def _shorter(plan: Plan) -> str:
+    return f"no shorter list of operations breaks it: {plan.how}; {plan.alphabet}"
+
+
+def bound_of(name: str) -> str:
+    """Return how far a search went, with its name; empty for one that is not known."""
+    how = searches().get(name)
+    return "" if how is None else f"{name}: {how}"
+
+
+def put_search(out: Writer, name: str) -> None:
+    """Write which of the searches it is, or none."""
+    out.groups(_mark(name) if name in searches() else 0, _MARKS)
+
+
+def search_of(source: Reader) -> str:
+    """Return which of the searches it is; empty for none, and for one that is no more."""
+    found = source.groups(_MARKS)
+    return next((name for name in searches() if _mark(name) == found), "")
+
+
+def _mark(name: str) -> int:
+    return mark(name, _MARKS)

@@ -1,0 +1,68 @@
+"""What all blocks for a mail share: plain ASCII, 76 columns, and what does not fit is counted."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+WIDTH: Final = 76
+LINES: Final = 40
+_KNOWN: Final = {0x2014: "-", 0x2013: "-", 0x2026: "...", 0x2018: "'", 0x2019: "'"}
+
+
+def plain(lines: Iterable[str]) -> list[str]:
+    """Return lines in ASCII, none with blanks at its end."""
+    return [
+        line.translate(_KNOWN).encode("ascii", "backslashreplace").decode().rstrip()
+        for line in lines
+    ]
+
+
+def block(text: str, most: int, more: str = "", indent: str = "") -> list[str]:
+    """Return a text in at most so many lines, what is left counted; more: where that is found.
+
+    Lines behind the first are indented.
+
+    >>> block("one two three " * 12, 2, "see there", "  ")[-1]
+    '  (23 more words: see there)'
+    """
+    lines = wrap(text, indent)
+    if len(lines) <= most:
+        return lines
+    left = len(" ".join(lines[most - 1 :]).split())
+    return [*lines[: most - 1], f"{indent}({left} more words{f': {more}' if more else ''})"]
+
+
+def wrap(text: str, indent: str = "") -> list[str]:
+    """Return a text in as many lines as it takes; those behind the first are indented."""
+    text = "".join(plain([text]))
+    return textwrap.wrap(text, WIDTH, subsequent_indent=indent, break_on_hyphens=False)
+
+
+def listing(parts: Sequence[Sequence[str]], most: int, more: str) -> list[str]:
+    """Return lines of parts in their order, whole parts only, in at most so many lines.
+
+    more: a line about those left out, with {} for how many.
+    """
+    lines: list[str] = []
+    for number, part in enumerate(parts):
+        left = parts[number + 1 :]
+        if len(lines) + len(part) + (1 if left else 0) > most:
+            return [*lines, more.format(len(parts) - number)]
+        lines += part
+    return lines
+
+
+def command(line: str) -> list[str]:
+    """Return a command behind its heading, on one line if there is room.
+
+    One that is longer than a line goes on behind backslashes, as shells take it.
+    """
+    whole = f"Reproduce: {line}"
+    if len(whole) <= WIDTH:
+        return [whole]
+    if len(line) <= WIDTH:
+        return ["Reproduce:", line]
+    parts = textwrap.wrap(line, WIDTH - 2, break_long_words=False, break_on_hyphens=False)
+    return ["Reproduce:", *(f"{part} \\" for part in parts[:-1]), parts[-1]]

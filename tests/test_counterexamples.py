@@ -1,0 +1,244 @@
+"""Counterexamples as people read them: text, steps in a terminal, blocks for mails, tokens."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from depth import deep_unless
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from percpu_proofs.cli import main
+from percpu_proofs.commands.counterexamples import reproducer
+from percpu_proofs.counterexample import Counterexample, of_schedule, of_token
+from percpu_proofs.counterexample.bearing import alone, bearing
+from percpu_proofs.counterexample.mail import mail
+from percpu_proofs.counterexample.text import text
+from percpu_proofs.explore.modes import search
+from percpu_proofs.explore.scenario import KERNEL_32K
+from percpu_proofs.explore.scenarios import SCENARIOS
+from percpu_proofs.explore.searches import searches
+from percpu_proofs.explore.token import PREFIX, Token, read_token
+from percpu_proofs.inputs import InputError
+from percpu_proofs.mailing import LINES, WIDTH
+from percpu_reference.kernel_names import FILES, OF_PATCHES
+from percpu_reference.variants import RELEASES, VARIANTS
+from percpu_spec.catalogue import REFINE, clauses
+
+RACE = Token(
+    "rfc_1", "ISO-1", KERNEL_32K, ("a 1 28672 4 -", "b", "a 3 4096 4 -"), ("f 1", "f 3"), 1,
+    (0, 0, 2, 2, 1), search="hunt window",
+)  # fmt: skip
+POPULATES = Token(
+    "linux_7_1", "RCL-3", KERNEL_32K,
+    ("a 1 28672 4 -", "a 2 4096 4 -", "a 3 28672 4 -", "f 1", "f 3", "b"),
+    ("a 7 28672 4 -",), 1, (0, 0, 1, 1),
+)  # fmt: skip
+HINT = Token(
+    "linux_6_12", "HINT-4", KERNEL_32K, ("a 1 1024 4 -", "a 2 1024 2048 -", "a 3 1024 4 -"),
+    ("f 3",), 1, (),
+)  # fmt: skip
+KM = Token(
+    "rfc_1", "POP-5", f"{KERNEL_32K},backing=km",
+    ("a 1 4096 4 -", "a 2 4096 4 -", "f 1"), ("b",), 1, (),
+)  # fmt: skip
+SHOWN = {"race": RACE, "populates": POPULATES, "hint": HINT, "km": KM}
+
+
+def lines_of(c: Counterexample, width: int = WIDTH) -> list[str]:
+    return [line for _, line in text(c, width)]
+
+
+def check(c: Counterexample) -> None:
+    """Check what holds of every counterexample, however it is shown."""
+    assert c.clause in c.broken and c.message == dict(c.steps[-1].broken)[c.clause]
+    for width in (WIDTH, 100):
+        lines = lines_of(c, width)
+        assert max(map(len, lines)) <= width and not any(line.endswith(" ") for line in lines)
+    shown = "\n".join(lines_of(c))
+    behind = {clause for step in c.steps[alone(c) :] for clause, _ in step.broken}
+    assert all(f"{clause} broken" in shown for clause in behind)
+    kernel = {name for names in FILES.values() for name in names}
+    kernel |= {name for name, _ in OF_PATCHES.values()}
+    assert {step.function for step in c.steps} <= kernel
+    check_mail(c)
+
+
+def check_mail(c: Counterexample) -> None:
+    line = f"percpu-spec replay {c.token}"
+    block = mail(c, line)
+    assert len(block) <= LINES and block[-1].endswith(line)
+    assert all(len(said) <= WIDTH for said in block if said != line)
+    assert all(said.isascii() and said == said.rstrip() for said in block)
+    whole = " ".join(" ".join(block).split())
+    assert f"breaks {c.clause}:" in whole and "Searched:" in whole and "State before:" in whole
+    named = re.search(rf"-> [A-Z0-9, -]*\b{c.clause}\b[A-Z0-9, -]* broken", whole)
+    assert named or "left out" in whole
+    assert all(cpu in whole for cpu in c.cpus_since(alone(c))) or "left out" in whole
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_a_counterexample_is_shown(name: str) -> None:
+    c = of_schedule(SHOWN[name])
+    check(c)
+    assert of_token(c.token) == c and lines_of(of_token(c.token)) == lines_of(c)
+
+
+def test_a_race_is_shown_as_the_kernel_has_it() -> None:
+    c = of_schedule(RACE)
+    assert c.cpus == ("CPU 0", "CPU 1", "work") and alone(c) == 2
+    release = c.steps[3]
+    assert (release.cpu, release.function) == ("work", "pcpu_shrink_populated")
+    assert release.next == "unmap pages [1, 3] of chunk 1" and release.state.mutex == "work"
+    file, _, number = release.where.partition(":")
+    source = next(Path("reference").rglob(file)).read_text().split("\n")
+    assert "Kind.RELEASE" in source[int(number) - 1]
+    assert [row.pages for row in release.state.chunks] == ["eeeeeee", "#xxx----"]
+    assert [row.place for row in c.steps[4].state.chunks if row.name == "1"] == [
+        "slot 14 free of type 0", "no list"
+    ]  # fmt: skip
+    shown = "\n".join(lines_of(c))
+    assert "pcpu_alloc_mutex held by work" in shown and "free b: pcpu_lock released" in shown
+    assert "pcpu_nr_empty_pop_pages 10 -> 11" in shown and "1..4" not in shown
+    assert "no shorter list of operations breaks it" in shown
+
+
+def test_only_what_bears_on_the_clause_is_shown() -> None:
+    c = of_schedule(POPULATES)
+    assert bearing(c, alone(c)).chunks == {"1"}
+    shown = "\n".join(lines_of(c))
+    assert "one more chunk unchanged" in shown and "chunk 0" not in shown.partition("State")[2]
+    assert "R2, Balance work populates an isolated chunk" in shown and "R1" not in shown
+    assert "md_blocks" not in shown
+    hint = "\n".join(lines_of(of_schedule(HINT)))
+    assert "areas in bytes: [0, 1023], [2048, 3071]" in hint and "md_blocks[0]: contig_" in hint
+
+
+SPREAD = [(v, s) for v in (*VARIANTS, *RELEASES) for s in SCENARIOS]
+QUICK = [("linux_7_1", "reclaim-free"), ("rfc_series", "shrink-race"), ("linux_5_12", "km-creates")]
+
+
+@pytest.mark.parametrize(
+    ("variant", "scenario"), deep_unless(lambda *case: case in QUICK, SPREAD)
+)
+def test_every_counterexample_of_a_scenario_fits(variant: str, scenario: str) -> None:
+    chosen = SCENARIOS[scenario]
+    found = search(chosen.start(variant), max_steps=500 if (variant, scenario) in QUICK else 9000)
+    for clause, finding in found.findings.items():
+        check(of_schedule(Token.of(variant, clause, chosen, finding.schedule)))
+
+
+@pytest.mark.parametrize("name", ["race", "km"])
+def test_the_line_of_a_mail_reproduces_it(name: str, tmp_path: Path) -> None:
+    token = str(SHOWN[name])
+    done = CliRunner().invoke(main, ["replay", token, "--mail"])
+    assert done.exit_code == 0 and len(done.output.splitlines()) <= LINES
+    command = done.output.splitlines()[-1].removeprefix("Reproduce: ")
+    assert len(command) <= 80
+    again = CliRunner().invoke(main, [*shlex.split(command)[1:], "--mail"])
+    assert again.exit_code == 0 and again.output == done.output
+
+
+def test_a_token_that_is_too_long_for_a_line_is_named(tmp_path: Path) -> None:
+    setup = tuple(f"a {n} {4 * n + 4096} {1 << n % 5 + 2} -" for n in range(1, 25))
+    long = of_schedule(replace(HINT, setup=(*setup, "a 50 4 4 -"), clause="HINT-5"))
+    names = tmp_path / "names.txt"
+    assert len(long.token) > 100
+    line = reproducer(long, names)
+    assert line == f"percpu-spec replay HINT-5@{names}" == reproducer(long, names)
+    other = replace(long, token=long.token[:-1] + "-")
+    assert reproducer(other, names).endswith(f"HINT-5-2@{names}")
+    assert len(names.read_text().splitlines()) == 2
+    done = CliRunner().invoke(main, ["replay", f"HINT-5@{names}", "--json"])
+    assert '"variant": "linux_6_12"' in done.output
+
+
+@pytest.mark.parametrize(
+    ("content", "asked", "told"),
+    [
+        ("HINT-5 p2.x\n", "HINT-6", "HINT-5"),
+        ("one two three\n", "one", ":1: expected NAME TOKEN"),
+        ("# nothing\n", "one", "a line NAME TOKEN"),
+        ("a p2.x\na p2.y\n", "a", ":2: expected a name of its own"),
+    ],
+)
+def test_a_file_of_names_that_will_not_do(
+    tmp_path: Path, content: str, asked: str, told: str
+) -> None:
+    path = tmp_path / "names.txt"
+    path.write_text(content)
+    done = CliRunner().invoke(main, ["replay", f"{asked}@{path}"])
+    assert done.exit_code == 2 and told in done.output and str(path) in done.output
+
+
+def test_names_that_cannot_be_written_are_told(tmp_path: Path) -> None:
+    c = replace(of_schedule(HINT), token="p2." + "x" * 90)
+    with pytest.raises(InputError, match="can be written"):
+        reproducer(c, tmp_path / "missing" / "names.txt")
+
+
+def test_steps_are_walked_through_by_lines() -> None:
+    keys = "n\n\nl\np\nb\nf\nx\nq\n"
+    done = CliRunner().invoke(main, ["replay", str(RACE), "--step"], input=keys)
+    assert done.exit_code == 0
+    places = [line for line in done.output.splitlines() if line.startswith("ISO-1 on rfc_1, step")]
+    numbers = [int(line.split()[4]) for line in places]
+    assert numbers == [0, 1, 2, 5, 4, 3, 0, 0]
+    last = done.output.split("step 5 of 5")[1].split("step 4 of 5")[0]
+    assert "ISO-1 broken: a chunk whose pages are being released" in last
+    assert "chunk 1   slot 14 free of type 0   exxx----" in last
+    assert all(len(line) <= WIDTH for line in done.output.splitlines())
+    ends = CliRunner().invoke(main, ["replay", str(RACE), "--step"], input="n\n")
+    assert ends.exit_code == 0 and ends.output.count("step 1 of 5") == 1
+
+
+OPERATIONS = st.one_of(
+    st.builds(
+        "a {} {} {} {}".format, st.integers(1, 40), st.integers(0, 300_000),
+        st.sampled_from([1, 4, 8, 12, 2048, 4096]), st.sampled_from(["-", "A", "GR", "OW", "os"]),
+    ),
+    st.builds("{} {}".format, st.sampled_from("fdPQMmCZKH"), st.integers(0, 40)),
+    st.builds("w {} {}".format, st.integers(1, 40), st.integers(4, 9000)),
+    st.sampled_from(["b", "B", "E", "U 0", "U 1", "s 70000"]),
+)  # fmt: skip
+TOKENS = st.builds(
+    Token,
+    st.sampled_from([*VARIANTS, *RELEASES]),
+    st.sampled_from([*clauses(), REFINE, "", "BUG", "NEW-17"]),
+    st.sampled_from([KERNEL_32K, f"{KERNEL_32K},memcg=1", "page=65536,unit=131072", "x"]),
+    st.lists(OPERATIONS, max_size=9).map(tuple),
+    st.lists(OPERATIONS, max_size=5).map(tuple),
+    st.integers(0, 30),
+    st.lists(st.integers(-9, 9), max_size=12).map(tuple),
+    st.integers(0, 9),
+    st.booleans(),
+    st.sampled_from(["", *searches()]),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(TOKENS, st.integers(0), st.integers(1, 63))
+def test_a_token_says_all_of_its_schedule(token: Token, at: int, by: int) -> None:
+    written = str(token)
+    assert written.startswith(PREFIX) and read_token(written) == token._usual()
+    assert read_token(written).search == token.search
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    place = len(PREFIX) + at % (len(written) - len(PREFIX))
+    other = alphabet[(alphabet.index(written[place]) + by) % 64]
+    spoilt = written[:place] + other + written[place + 1 :]
+    with pytest.raises(InputError):  # but for bits that say nothing
+        if read_token(spoilt) == token._usual():
+            raise InputError("token", None, "the same token")
+
+
+def test_tokens_are_short_and_searches_apart() -> None:
+    assert {name: len(str(token)) for name, token in SHOWN.items()} == {
+        "race": 37, "populates": 38, "hint": 34, "km": 27,
+    }  # fmt: skip
+    for name in searches():
+        assert read_token(str(replace(RACE, search=name))).search == name
