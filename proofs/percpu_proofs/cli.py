@@ -14,6 +14,7 @@ from percpu_proofs.commands.conform import conform
 from percpu_proofs.commands.explain import explain
 from percpu_proofs.commands.explore import explore
 from percpu_proofs.commands.log import log
+from percpu_proofs.commands.operations import operations
 from percpu_proofs.commands.prove import prove
 from percpu_proofs.commands.replay import replay
 from percpu_proofs.commands.review import review
@@ -63,6 +64,7 @@ for _command in (
     workload,
     bench,
     explain,
+    operations,
 ):
     main.add_command(_command)
 
