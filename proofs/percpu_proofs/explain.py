@@ -1,4 +1,4 @@
-"""What a word names: a clause, a finding, a function, an event, a gap, a term, a name, a line of a log.
+"""What a word names: a clause, a finding, a function, an event, a term, a name, a line of a log.
 
 A word may have several senses; those that `percpu_proofs.words` knows are asked there.
 """
@@ -47,8 +47,8 @@ class UnknownWordError(InputError):
     def __str__(self) -> str:
         shown = self.word if len(self.word) <= 80 else f"{self.word[:77]}..."
         like = f"near: {', '.join(self.near)}" if self.near else (
-            "nothing is near; a clause (HINT-5), a finding (L1), a function (pcpu_isolate_chunk), a "
-            "word of the glossary (float), a line of a log"
+            "nothing is near; a clause (HINT-5), a finding (L1), a function (pcpu_isolate_chunk), "
+            "a word of the glossary (float), a line of a log"
         )  # fmt: skip
         return f"explain: no entry {shown!r}; {like}"
 
@@ -87,8 +87,8 @@ def _senses(word: str) -> Iterator[Explanation]:
     if " " in word:
         yield from pasted(word)
         yield from (_events()[event] for event in dict.fromkeys(_EVENT.findall(word)))
-    name = model_name(word)
-    if name in _functions():
+    name = next((n for n in map(model_name, (word, f"pcpu_{word}")) if n in _functions()), None)
+    if name is not None:
         yield _function(name)
     for named in (_events(), _gaps()):
         if (plain := word.removeprefix("percpu:")) in named:

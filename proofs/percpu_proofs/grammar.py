@@ -11,7 +11,7 @@ from percpu_proofs.oplist import FLAGS, MEANINGS, SHAPES, WRONG
 from percpu_spec.steps import Kind
 
 LISTS: Final = {
-    "two areas, one freed; the balance work if it was asked for": "a 1 4096 4 -\na 2 64 64 A\nf 1\nB",
+    "two areas, one freed, and the work if asked for": "a 1 4096 4 -\na 2 64 64 A\nf 1\nB",
     "who asks: each flag": (
         "a 1 8 8 AGW     # atomic, accounted, not warned about\na 2 8 8 N\na 3 8 8 OF\n"
         "a 4 8 8 SY\na 5 8 8 R\na 6 8 8 o\na 7 8 8 s\nU 0             # and no cgroup to charge\n"

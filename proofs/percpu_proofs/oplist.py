@@ -31,7 +31,8 @@ FLAGS = {
     "o": "the task is in a scope without I/O (memalloc_noio_save)",
     "s": "the task is in a scope without file systems (memalloc_nofs_save)",
 }
-"""The letters of an allocation's flags, in the order in which they are written; GFP_KERNEL is `-`."""
+"""The letters of an allocation's flags, in the order in which they are written; none is GFP_KERNEL.
+"""
 FLAG_LETTERS = "".join(FLAGS)
 
 HANDLES = frozenset("afdw")
@@ -189,7 +190,8 @@ def _request(path: Path, number: int, line: str, text: str) -> tuple[int, int, b
         return int(words[0]), int(words[1]), False, gfp.KERNEL
     contexts = [letter for letter in letters if letter in _CONTEXT]
     if set(letters) - set(FLAG_LETTERS) or len(set(letters)) < len(letters) or len(contexts) > 1:
-        expected = f"flags - or letters of {FLAG_LETTERS}, each once, at most one of {', '.join(_CONTEXT)}"
+        one = ", ".join(_CONTEXT)
+        expected = f"flags - or letters of {FLAG_LETTERS}, each once, at most one of {one}"
         raise InputError(path, number, expected, letters)
     flags = _CONTEXT[contexts[0]] if contexts else gfp.KERNEL
     for letter in letters:

@@ -27,8 +27,8 @@ def explain(words: tuple[str, ...], as_json: bool) -> None:
     (isolate_chunk, pcpu_isolate_chunk), a field or constant (nr_empty_pop_pages,
     PCPU_EMPTY_POP_PAGES_HIGH), a trace event (percpu:percpu_free_percpu), a gap, a word of the
     glossary (float), a column of our output, the name of a variant, a scenario, a search or a
-    predicate, or a line pasted from a log, a trace or an operation list. Several WORDs are taken for
-    one line if that says something, else one by one.
+    predicate, or a line pasted from a log, a trace or an operation list. Several WORDs are one line
+    if that says something, else each is asked by itself.
     """
     out = output.console()
     if not words:

@@ -30,8 +30,8 @@ FIELDS = {
 SECTIONS = {
     "setup": "operations one after the other, before the actors",
     "actors": "operations at the same time, beside the balance work; required",
-    "expected": "VARIANT [STATES] CLAUSE... or none: what a search finds of a variant, or of a file "
-                "beside this one: how many different states, and the clauses broken",
+    "expected": "VARIANT [STATES] CLAUSE... or none: what a search finds of a variant, or of a file"
+                " beside this one: how many different states, and the clauses broken",
 }  # fmt: skip
 CONCURRENT = "afbPdws"
 """Kinds of operations that an actor may be."""

@@ -1,4 +1,4 @@
-"""What names the specification's own code: predicates, definitions, fixes, claims, abstract actions."""
+"""What names the specification's own code: predicates, definitions, actions, fixes, claims."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from percpu_proofs import data
 from percpu_proofs.words import Explanation
 from percpu_reference.variants import fixes
 from percpu_spec.catalogue import findings, title
-
 
 
 def code(word: str) -> Iterator[Explanation]:

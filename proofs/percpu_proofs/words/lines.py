@@ -98,7 +98,7 @@ def _layout(lines: Sequence[tuple[int, str]]) -> Explanation:
     try:
         shape = layout(_PASTED, lines)
     except TraceError as error:
-        says = "A line of the layout, which says nothing without the others: units of CPUs by group."
+        says = "A line of the layout, which says little without the others: units of CPUs by group."
         if not str(error).startswith(f"{_PASTED}: expected the percpu layout"):
             says = str(error)
         return found | {"says": says, "read_it_with": "percpu-spec log FILE, or -"}

@@ -87,7 +87,7 @@ def _searches(word: str) -> Iterator[Explanation]:
                 yield {
                     "id": word,
                     "title": plan.what,
-                    "says": f"A search of variants ({engine} {word}): every list of {plan.least} to "
+                    "says": f"A search of variants ({engine} {word}): every list of up to "
                             f"{plan.longest} operations{at_once}.",
                     "bound": plan.bound,
                 }  # fmt: skip
@@ -104,10 +104,11 @@ def _searches(word: str) -> Iterator[Explanation]:
 
 
 def _of_tree(search: TreeSearch) -> Explanation:
+    command = f"percpu-spec review --source TREE --search {search.name}"
     return {
         "id": search.name,
         "title": search.what,
-        "says": f"A search of compiled code: percpu-spec review --source TREE --search {search.name}",
+        "says": f"A search of compiled code: {command}",
         "bound": f"{search.bound}; {search.plan.geometry}",
     }
 

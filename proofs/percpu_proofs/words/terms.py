@@ -1,10 +1,10 @@
-"""Words with an entry in the glossary, in the names of the kernel, or in the words of our output."""
+"""Words with an entry in the glossary, in the names of the kernel, or in those of our output."""
 
 from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -54,7 +54,7 @@ def _forms(word: str) -> list[str]:
     """Return a word as headings may have it.
 
     >>> _forms("Empty-Pages")
-    ['empty-pages', 'empty pages', 'empty page']
+    ['empty-pages', 'empty pages', 'empty-page', 'empty page']
     """
     lower = " ".join(word.lower().split()).removesuffix("()").rstrip(":")
     forms = dict.fromkeys([lower, re.sub(r"(?<=\w)[-_](?=\w)", " ", lower)])
@@ -87,7 +87,7 @@ def _fields() -> Mapping[str, Term]:
     return found
 
 
-_KINDS = {
+_KINDS: dict[str, Callable[[], Mapping[str, Term]]] = {
     "a word of the glossary": glossary,
     "a field, as the views have it": _fields,
     "a name of the kernel": kernel_names,
