@@ -105,7 +105,8 @@ def test_every_function_of_a_tree_is_explained() -> None:
     assert len(names) > 90 and len(constants) >= 4
     assert unknown(names | constants) == []
     chunk = text.partition("struct pcpu_chunk {")[2].partition("\n}")[0]
-    members = set(re.findall(r"^\t(?:struct \w+|\w[\w ]*?)\s+\**(\w+)(?:\[\])?(?: \w+)?;", chunk, re.M))
+    form = r"^\t(?:struct \w+|\w[\w ]*?)\s+\**(\w+)(?:\[\])?(?: \w+)?;"
+    members = set(re.findall(form, chunk, re.M))
     assert {"list", "isolated", "nr_empty_pop_pages", "data"} <= members
     assert unknown(members) == []
 

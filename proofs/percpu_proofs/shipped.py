@@ -16,14 +16,17 @@ from percpu_proofs.inputs import InputError, one_of
 
 Kind = Literal["state", "vector", "operation list", "scenario", "recorded run", "patch"]
 
-_ENDS = (".gz", ".jsonl", ".ops", ".txt", ".patch")
+_ENDS = (".gz", ".jsonl", ".json", ".ops", ".txt", ".patch")
 
 
 @cache
 def shipped() -> dict[str, dict[str, Path]]:
     """Return what ships: kinds, and in each the paths by name."""
     return {
-        "state": _named(data.folder("states").glob("*.txt.gz")),
+        "state": _named(
+            path for form in ("*.txt.gz", "reads*.json.gz")
+            for path in data.folder("states").glob(form)
+        ),
         "vector": _named(data.folder("vectors").glob("*.jsonl.gz")),
         "operation list": _named(
             path for name in ("bench", "workload") for path in data.folder(name).glob("*.ops.gz")
@@ -53,9 +56,9 @@ def find(given: Path, *kinds: Kind) -> Path:
         found = shipped()[kind]
         if given.name in found or (bare := _bare(given)) in found:
             return found[given.name if given.name in found else bare]
-    wanted = " or ".join(kinds)
+    ships = f"a name of what ships ({', '.join(kinds or shipped())})"
     known = one_of(given.name, names(*kinds))
-    raise InputError(given, None, f"a file that is there, or a shipped {wanted}: {known}")
+    raise InputError(given, None, f"a file that is there, or {ships}: {known}")
 
 
 def _named(paths: Iterable[Path]) -> dict[str, Path]:
