@@ -112,7 +112,7 @@ def _kernel_functions() -> list[str]:
 
 
 @cache
-def _every_word() -> Mapping[str, str]:
+def every_word() -> Mapping[str, str]:
     """Return every word that has an entry, by its lower case."""
     every = [*clauses(), *findings(), *_functions(), *_kernel_functions(), *_events(), *_gaps(),
              *terms.names(), *names.names(), *code.names()]  # fmt: skip
@@ -121,7 +121,7 @@ def _every_word() -> Mapping[str, str]:
 
 def _near(word: str) -> list[str]:
     """Return words that look like one, or like the words of a line, best first."""
-    known = _every_word()
+    known = every_word()
     found = get_close_matches(word.lower(), known, 5)
     if not found and " " in word:
         pieces = re.findall(r"[\w-]{4,}", word.lower())

@@ -16,6 +16,9 @@ from percpu_proofs.inputs import InputError, one_of
 
 Kind = Literal["state", "vector", "operation list", "scenario", "recorded run", "patch"]
 
+DRAWN: tuple[Kind, ...] = "state", "vector", "operation list", "scenario"
+"""What can be drawn as a state (show)."""
+
 _ENDS = (".gz", ".jsonl", ".json", ".ops", ".txt", ".patch")
 
 

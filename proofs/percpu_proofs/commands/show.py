@@ -24,8 +24,7 @@ from percpu_proofs.live.recorded_reads import is_reads
 from percpu_proofs.live.saved import is_state, state_of
 from percpu_proofs.live.stats_text import is_stats
 from percpu_proofs.runs import state_after
-from percpu_proofs.shipped import Kind as Shipped
-from percpu_proofs.shipped import find
+from percpu_proofs.shipped import DRAWN, find
 from percpu_proofs.show.moment import (
     Moment,
     is_scenario,
@@ -43,11 +42,9 @@ from percpu_proofs.variant_errors import guard
 from percpu_reference import DEFAULT
 from percpu_reference.variants import Allocator
 
-_DRAWN: tuple[Shipped, ...] = "state", "vector", "operation list", "scenario"
-
 
 @click.command()
-@click.argument("what", metavar="FILE", type=click.Path(path_type=Path))
+@click.argument("what", metavar="FILE")
 @click.option("--at", type=click.IntRange(min=0), help="Stop after so many operations.")
 @click.option(
     "--step", type=click.IntRange(min=0),
@@ -68,7 +65,7 @@ _DRAWN: tuple[Shipped, ...] = "state", "vector", "operation list", "scenario"
 @tree_options
 @output.json_option
 def show(
-    what: Path,
+    what: str,
     at: int | None,
     step: int | None,
     name: str | None,
@@ -93,11 +90,11 @@ def show(
     """
     given = {"--at": at, "--step": step, "--variant": variant, "--geometry": geometry,
              "--source": tree}  # fmt: skip
-    if str(what).startswith((PREFIX, TREE_PREFIX)):
+    if what.startswith((PREFIX, TREE_PREFIX)):
         _only("a token", given, "--step", "--source")
-        moment = _of_token(str(what), step, tree)
+        moment = _of_token(what, step, tree)
     else:
-        moment = _of_file(find(what, *_DRAWN), at, variant, geometry, given)
+        moment = _of_file(find(Path(what), *DRAWN), at, variant, geometry, given)
     if stats:
         _print_stats(moment, as_json)
         return

@@ -26,14 +26,14 @@ def code(word: str) -> Iterator[Explanation]:
             yield _fix(word, finding.id)
     if thing := _defined().get(word.removesuffix("()")):
         yield _function(thing)
-    if (claim := _claims().get(word)) is not None:
+    if (claim := claims().get(word)) is not None:
         yield {"id": word, "title": "a claim that `percpu-spec prove` checks"} | claim
 
 
 def names() -> list[str]:
     """Return every name of this kind."""
     fixing = [name for f in findings().values() for name in (*f.fixes, *f.patches)]
-    return [*fixing, *_defined(), *_claims()]
+    return [*fixing, *_defined(), *claims()]
 
 
 def _fix(word: str, finding: str) -> Explanation:
@@ -94,8 +94,8 @@ def _modules(package: ModuleType) -> Iterator[ModuleType]:
 
 
 @cache
-def _claims() -> Mapping[str, Explanation]:
-    """Return the claims of the committed ledger, texts alone."""
+def claims() -> Mapping[str, Explanation]:
+    """Return the claims of the committed ledger by name, texts alone."""
     from percpu_proofs.prove.ledger import committed  # z3 takes as long as all other imports
 
     return {
