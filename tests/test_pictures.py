@@ -90,7 +90,7 @@ def test_a_drawing_is_whole_has_a_ground_and_asks_nothing_of_the_net(name: str) 
         wide = float(one.get("textLength", 0.56 * size * len(one.text or "")))
         x = float(one.get("x", ""))
         x -= wide * {"end": 1, "middle": 0.5}.get(one.get("text-anchor", ""), 0)
-        assert 0 <= x and x + wide <= width, one.text
+        assert x >= 0 and x + wide <= width, one.text
         assert 0 < float(one.get("y", "")) <= height
 
 

@@ -11,10 +11,13 @@ import click
 from percpu_proofs.commands import output
 from percpu_proofs.commands.bench import bench
 from percpu_proofs.commands.beside import beside
+from percpu_proofs.commands.completion import complete, completion
 from percpu_proofs.commands.conform import conform
+from percpu_proofs.commands.examples import with_examples
 from percpu_proofs.commands.explain import explain
 from percpu_proofs.commands.explore import explore
 from percpu_proofs.commands.log import log
+from percpu_proofs.commands.operations import operations
 from percpu_proofs.commands.prove import prove
 from percpu_proofs.commands.replay import replay
 from percpu_proofs.commands.report import report
@@ -29,6 +32,9 @@ from percpu_proofs.variant_errors import BAD_INPUT, guard
 
 class _Cli(click.Group):
     """Turns bad input into one message and exit 2, Ctrl-C or SIGTERM into exit 130."""
+
+    def __call__(self, *given: Any, **options: Any) -> Any:
+        return super().__call__(*given, **{"prog_name": output.PROGRAM} | options)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -67,6 +73,8 @@ for _command in (
     bench,
     explain,
     beside,
+    operations,
+    completion,
 ):
     main.add_command(_command)
 
@@ -82,18 +90,20 @@ def _guarded(function: Callable[..., Any]) -> Callable[..., Any]:
     return run_command
 
 
-def _leaves(command: click.Command) -> Iterator[click.Command]:
-    """Yield the commands that do something."""
+def leaves(command: click.Command = main, path: str = "") -> Iterator[tuple[str, click.Command]]:
+    """Yield the commands that do something, each with the words that call it."""
     if isinstance(command, click.Group):
-        for inner in command.commands.values():
-            yield from _leaves(inner)
+        for name, inner in command.commands.items():
+            yield from leaves(inner, f"{path} {name}".strip())
     else:
-        yield command
+        yield path, command
 
 
-for _command in _leaves(main):
+for _path, _command in leaves():
     assert _command.callback is not None
     _command.callback = _guarded(_command.callback)
+    with_examples(_path, _command)
+    complete(_path, _command)
 
 if __name__ == "__main__":
     main()

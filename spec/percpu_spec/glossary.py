@@ -1,7 +1,7 @@
 """The glossary, the names of the kernel and its messages: Markdown, read into entries, strictly.
 
-Each file has one form: `# Title`, an introduction, then entries in the order of the alphabet, each a
-heading `## NAME, NAME...` with the names of one thing, and one paragraph.
+Each file has one form: `# Title`, an introduction, then entries, each a heading `## NAME, NAME...`
+with the names of one thing, and one paragraph.
 """
 
 from __future__ import annotations
