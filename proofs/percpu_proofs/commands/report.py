@@ -77,18 +77,14 @@ def report(page: Path, jobs: int, as_json: bool) -> None:
 
     Every clause with its code, contracts, proofs, tests and verdicts, counterexamples to walk
     through, findings, releases, variants, charts, scenarios, kernel functions and a glossary.
-    Results of `review` and of `workload` are kept; what is missing is run first, for some minutes
-    where nothing is kept.
+    Results of `review` are kept; what is missing is run first, for some minutes where nothing is.
     """
     from percpu_proofs.report.book import book  # what only pages need takes time to load
-    from percpu_proofs.report.plots import plots
 
     with output.progress_bar("review") as bar:
         known = results.cells((*VARIANTS, DEFAULT), jobs=jobs, on_done=bar)
-    with output.progress_bar("charts") as bar:
-        charts = plots(jobs=jobs, on_done=bar)
     with output.progress_bar("pages"):
-        html, counts = book(known, charts)
+        html, counts = book(known)
     output.write_file(page, html)
     size = len(html.encode())
     if as_json:

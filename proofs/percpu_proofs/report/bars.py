@@ -15,7 +15,8 @@ _LEAST = 1.0  # so narrow areas are seen
 _STATES = {"-": "n", "e": "e", "#": "u", "!": "w", "x": "r", "X": "r"}
 """Classes of the style sheet by the characters of a page row."""
 LEGEND = (
-    ("n", "unpopulated"), ("e", "populated and empty"), ("u", "in use: its free part"),
+    ("n", "unpopulated"), ("e", "populated and empty"), ("t", "empty in an isolated chunk"),
+    ("u", "in use: its free part"),
     ("a", "area"), ("b", "the next area"), ("h", "outside the chunk"), ("r", "being released"),
     ("w", "in use, not populated"), ("g", "contig_hint"), ("s", "scan_hint"),
 )  # fmt: skip
@@ -68,8 +69,9 @@ def _drawing(chunk: ChunkPicture, pages: str) -> str:
 def _boxes(chunk: ChunkPicture, pages: str) -> Iterator[tuple[str, float, float, float, float]]:
     """Yield class, x, width, y and height of each box."""
     scale = _PAGE / chunk.page_bits
+    states = _STATES | ({"e": "t"} if "isolated" in chunk.marks else {})
     for number, state in enumerate(pages):
-        yield _STATES[state], number * _PAGE, _PAGE, 0, _HEIGHT
+        yield states[state], number * _PAGE, _PAGE, 0, _HEIGHT
     for page in chunk.pages:
         for piece in page.pieces:
             style = "h" if piece.hidden else "ab"[piece.number % 2]

@@ -23,7 +23,7 @@ from percpu_proofs.report.functions import (
     plain_definitions,
 )
 from percpu_proofs.report.names import Names
-from percpu_proofs.report.plots import Plot
+from percpu_proofs.report.plots import plots
 from percpu_proofs.report.walks import walk
 from percpu_proofs.review.matrix import Cell
 from percpu_reference.variants import RELEASES, VARIANTS, Allocator
@@ -56,7 +56,7 @@ class Counts:
     claims: int
 
 
-def book(cells: Sequence[Cell], plots: Sequence[Plot] = ()) -> tuple[str, Counts]:
+def book(cells: Sequence[Cell]) -> tuple[str, Counts]:
     """Return the book as HTML, and how much it holds.
 
     cells: the verdicts, of every clause for each variant, as percpu_proofs.review gives them.
@@ -90,7 +90,7 @@ def book(cells: Sequence[Cell], plots: Sequence[Plot] = ()) -> tuple[str, Counts
         findings=list(findings().values()), patches=_patches(),
         findings_introduction=text.partition("\n")[2].partition("\n## ")[0],
         algorithms={name: algorithm(cls) for name, cls in (VARIANTS | RELEASES).items()},
-        scenarios=[_scenario(name) for name in SCENARIOS], plots=plots,
+        scenarios=[_scenario(name) for name in SCENARIOS], plots=plots(),
         kernel_functions=kernel, names=names, own_functions=own,
         definitions=definitions, claims=committed(), words=words,
     )  # fmt: skip

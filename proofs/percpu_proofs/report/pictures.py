@@ -12,8 +12,8 @@ from percpu_proofs.show import canvas
 _COLOURS: Final = {
     canvas.INK: "ink", canvas.FAINT: "faint", canvas.LINE: "line", canvas.PAPER: "paper",
     canvas.AREAS[0]: "area", canvas.AREAS[1]: "area2", canvas.HIDDEN: "hidden",
-    canvas.EMPTY: "empty", canvas.USED: "used", canvas.CONTIG: "contig", canvas.SCAN: "scan",
-    canvas.EDGE: "edge", canvas.FIRST: "bad",
+    canvas.EMPTY: "empty", canvas.STRANDED: "stranded", canvas.USED: "used",
+    canvas.CONTIG: "contig", canvas.SCAN: "scan", canvas.EDGE: "edge", canvas.FIRST: "bad",
 }  # fmt: skip
 _PAINT = re.compile(r'(fill|stroke)="(#[0-9a-f]{6})"')
 _HEAD = re.compile(r"<style>.*?</style><defs>.*?</defs>\s*<rect [^>]*/>", re.DOTALL)
