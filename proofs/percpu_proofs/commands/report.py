@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import click
 
+from percpu_proofs.beside.comparison import Comparison, everything
 from percpu_proofs.commands import output
+from percpu_proofs.commands.beside import sources_of
+from percpu_proofs.commands.tree_options import ChosenTree, tree_options
 from percpu_proofs.kernel.search.accesses import Noted
 from percpu_proofs.kernel.search.job import TreeOutcome
 from percpu_proofs.kernel.search.trees import CompiledTree, accesses
@@ -30,6 +33,7 @@ def write_variants(page: Path, cells: Sequence[Cell]) -> None:
 
 def write_trees(
     page: Path,
+    chosen: ChosenTree,
     trees: Sequence[CompiledTree],
     cells: Mapping[str, Mapping[str, TreeCell]],
     changed: Changes | None,
@@ -45,7 +49,8 @@ def write_trees(
         page,
         report_of_trees(
             trees[-1].tree.name, trees[-1].tree.patches, cells, changed, undeclared, outcomes,
-            every, new, trees[0].model().name,
+            every, new, trees[0].model().name, (replace(chosen, patches=(), fixes=()).options(),
+            chosen.options()),
         ),
     )  # fmt: skip
 
@@ -70,21 +75,27 @@ def write(page: Path, html: str) -> None:
     "--html", "page", type=output.NewFile(), default="percpu-spec.html", show_default=True,
     help="The file to write.",
 )  # fmt: skip
+@tree_options
 @click.option("--jobs", type=click.IntRange(min=1), default=default_jobs, help="Processes.")
 @output.json_option
-def report(page: Path, jobs: int, as_json: bool) -> None:
+def report(page: Path, tree: ChosenTree | None, jobs: int, as_json: bool) -> None:
     """Write the specification as a book: one HTML file that needs no network.
 
     Every clause with its code, contracts, proofs, tests and verdicts, counterexamples to walk
     through, findings, releases, variants, charts, scenarios, kernel functions and a glossary.
+    With --source the C of a kernel tree stands beside the model's functions.
     Results of `review` are kept; what is missing is run first, for some minutes where nothing is.
     """
     from percpu_proofs.report.book import book  # what only pages need takes time to load
 
     with output.progress_bar("review") as bar:
         known = results.cells((*VARIANTS, DEFAULT), jobs=jobs, on_done=bar)
+    comparisons: list[Comparison] = []
+    if tree is not None:
+        with output.progress_bar("the tree"), tree.compiled() as trees:
+            comparisons = everything(sources_of(trees))
     with output.progress_bar("pages"):
-        html, counts = book(known)
+        html, counts = book(known, comparisons)
     output.write_file(page, html)
     size = len(html.encode())
     if as_json:

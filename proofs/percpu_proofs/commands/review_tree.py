@@ -139,7 +139,7 @@ def review_trees(
             of["API-2"].reason = f"{trees[0].tree.name} {REFUSES_NOTHING}"
     wrong = unknown if changed is None else changed.new
     if page is not None:
-        write_trees(page, trees, cells, changed, unknown, outcomes, new)
+        write_trees(page, chosen, trees, cells, changed, unknown, outcomes, new)
     if as_json:
         found: dict[str, Any] = {
             "trees": {

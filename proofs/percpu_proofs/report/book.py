@@ -9,6 +9,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from percpu_proofs.beside import html as beside
+from percpu_proofs.beside.comparison import Comparison
 from percpu_proofs.counterexample import of_token
 from percpu_proofs.data import folder
 from percpu_proofs.explore.scenarios import FOLDER, SCENARIOS
@@ -27,7 +29,7 @@ from percpu_proofs.report.plots import plots
 from percpu_proofs.report.walks import walk
 from percpu_proofs.review.matrix import Cell
 from percpu_reference.variants import RELEASES, VARIANTS, Allocator
-from percpu_spec.catalogue import findings
+from percpu_spec.catalogue import clauses, findings
 from percpu_spec.releases import COMPARED, KM
 from percpu_spec.releases import RELEASES as SEARCHED
 
@@ -56,10 +58,13 @@ class Counts:
     claims: int
 
 
-def book(cells: Sequence[Cell]) -> tuple[str, Counts]:
+def book(
+    cells: Sequence[Cell], comparisons: Sequence[Comparison] = ()
+) -> tuple[str, Counts]:
     """Return the book as HTML, and how much it holds.
 
     cells: the verdicts, of every clause for each variant, as percpu_proofs.review gives them.
+    comparisons: functions of a kernel tree beside the model's.
     """
     kernel, own = kernel_functions(), own_functions()
     words, names = terms.words(), terms.names()
@@ -83,6 +88,7 @@ def book(cells: Sequence[Cell]) -> tuple[str, Counts]:
         *(Found(f"scenario-{s.name}", "scenario", s.name, s.what) for s in SCENARIOS.values()),
     ]  # fmt: skip
     text = (resources.files("percpu_spec") / "findings.md").read_text(encoding="utf-8")
+    compared = [one.function for one in comparisons]
     html = document.render(
         "book.html", TITLE, index,
         chapters=specification, counts=counts, releases=SEARCHED, km=KM, compared=COMPARED,
@@ -92,9 +98,17 @@ def book(cells: Sequence[Cell]) -> tuple[str, Counts]:
         algorithms={name: algorithm(cls) for name, cls in (VARIANTS | RELEASES).items()},
         scenarios=[_scenario(name) for name in SCENARIOS], plots=plots(),
         kernel_functions=kernel, names=names, own_functions=own,
-        definitions=definitions, claims=committed(), words=words,
+        definitions=definitions, claims=committed(), words=words, comparisons=comparisons,
+        beside=[beside.html_fragment(one, link=_to_clause, functions=compared)
+                for one in comparisons],
+        beside_places={one.function: beside.anchor(one) for one in reversed(comparisons)},
+        more_style=beside.style() if comparisons else "",
     )  # fmt: skip
     return html, counts
+
+
+def _to_clause(clause: str) -> str | None:
+    return f"#{clause}" if clause in clauses() else None
 
 
 def _names(kernel: Sequence[KernelFunction], entries: Iterable[terms.Entry]) -> Names:

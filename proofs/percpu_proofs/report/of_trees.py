@@ -36,12 +36,13 @@ def report_of_trees(
     accesses: Sequence[Noted],
     new_accesses: Sequence[Noted],
     variant: str,
+    options: tuple[str, str],
 ) -> str:
     """Return the report as HTML.
 
     cells: of each tree, the base first. changed: what the patches change, None without one.
     undeclared: what is broken that the model, a variant, does not declare. accesses: those without
-    pcpu_lock of the newest tree.
+    pcpu_lock of the newest tree. options: those of a command that choose the base, and the newest.
     """
     into = document()
     first, last = next(iter(cells.values())), list(cells.values())[-1]
@@ -50,8 +51,9 @@ def report_of_trees(
     )  # fmt: skip
 
     def shown(names: Iterable[str], of: Cells) -> tuple[Shown, ...]:
-        subject = base if of is first else newest
-        given = () if of is first else patches
+        of_base = of is first and first is not last
+        subject = base if of_base or not patches else newest
+        given = options[0 if of_base else 1]
         return tuple(_shown(name, of[name], subject, given, into) for name in names)
 
     if changed is not None:
@@ -103,13 +105,12 @@ def _either(first: Cells, last: Cells) -> Cells:
 
 
 def _shown(
-    clause: str, cell: TreeCell, subject: str, patches: Sequence[Path], into: Document
+    clause: str, cell: TreeCell, subject: str, options: str, into: Document
 ) -> Shown:
     example = cell.example
     place = f"walk-{clause}"
     if example is None:
         return Shown(clause, f"{place}-shown", cell.reason)
-    options = "".join([" --source TREE", *(f" --patch {path}" for path in patches)])
     command = f"percpu-spec replay {example.token}{options}" if example.token else ""
     note = f"{example.length} operations, the fewest of search {example.search}"
     on_model = example.on_model
