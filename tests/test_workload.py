@@ -326,6 +326,8 @@ def test_stranded_memory_is_a_band_of_its_own_as_thick_as_it_is(small: Workload)
     upper, lower = corners[:4], corners[:3:-1]
     thick = [round(b[1] - a[1], 1) for a, b in zip(upper, lower, strict=True)]
     assert thick[0] == 0 and 0 < 2 * thick[1] == pytest.approx(thick[2], abs=0.2)
+    four_mib = upper[0][1] - upper[1][1]  # from 4096 kB to 8192
+    assert thick[2] == pytest.approx(four_mib / 2, abs=0.2)
     assert thick[3] == thick[2] and upper[3][0] > upper[2][0]  # what is held in the end
     assert "linux_6_12 stranded 2048 kB" in [text.text for text in drawn.iter(f"{SVG}text")]
 
