@@ -50,7 +50,7 @@ def explain(words: tuple[str, ...], as_json: bool) -> None:
     for number, one in enumerate(sense for each in found for sense in (each, *each["also"])):
         if number:
             out.print()
-        _show(out, one)
+        show_sense(out, one)
 
 
 def _explained(words: tuple[str, ...]) -> list[Explanation]:
@@ -60,7 +60,7 @@ def _explained(words: tuple[str, ...]) -> list[Explanation]:
     return [explaining.explain(word) for word in words]
 
 
-def _show(out: Console, found: Explanation) -> None:
+def show_sense(out: Console, found: Explanation) -> None:
     """Print one sense of a word."""
     out.print(Text(f"{found['id']}: {found['title']}", "bold"))
     for name, value in found.items():
