@@ -129,7 +129,7 @@ def test_a_review_begins_with_what_is_not_as_declared() -> None:
         if cell.clause == "HINT-4":
             cell.expected = "holds"
     try:
-        html = report_of_variants(cells())
+        html = report_of_variants(cells(), {})
     finally:
         for cell in cells():
             if cell.clause == "HINT-4":

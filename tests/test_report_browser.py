@@ -28,7 +28,7 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("reports")
     found = {name: folder / f"{name}.html" for name in ("book", "review", "state")}
     found["book"].write_text(book(cells())[0], "utf-8")
-    found["review"].write_text(report_of_variants(cells()), "utf-8")
+    found["review"].write_text(report_of_variants(cells(), {}), "utf-8")
     saved = data.folder("states") / "612_4.removed60.txt.gz"
     CliRunner().invoke(main, ["state", str(saved), "--html", str(found["state"])])
     return found

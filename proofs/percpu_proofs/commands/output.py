@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 import click
 from rich.box import SIMPLE_HEAD
@@ -26,7 +27,8 @@ BAD_INPUT = 2
 TORN = 3
 INTERRUPTED = 130
 
-_PIPED_WIDTH = 120  # columns where no terminal says how wide it is
+PIPED_WIDTH = 76
+"""Columns where no terminal says how wide it is: those of a mail."""
 
 
 def named_variant(context: click.Context, option: click.Parameter, given: Any) -> Any:
@@ -68,10 +70,32 @@ def echo(text: str, *, nl: bool = True) -> None:
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Return a console for standard output or error; no colour and no bars when piped."""
+    """Return a console for standard output or error; no colour and no bars when piped.
+
+    It is as wide as the terminal. What is printed is there at once, piped too, and no line ends
+    with blanks then.
+    """
     file = sys.stderr if stderr else _stdout()
-    width = None if file.isatty() else _PIPED_WIDTH
-    return Console(file=file, highlight=False, width=width)
+    if file.isatty():
+        return Console(file=file, highlight=False)
+    return Console(file=cast("TextIO", _Trimmed(file)), highlight=False, width=PIPED_WIDTH)
+
+
+class _Trimmed:
+    """A text file that drops the blanks at the end of each line that is written to it whole."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, text: str) -> int:
+        """Write text."""
+        return self._file.write(_BLANKS.sub("", text))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
+_BLANKS = re.compile(r"[ \t]+$", re.MULTILINE)
 
 
 def print_json(value: object) -> None:

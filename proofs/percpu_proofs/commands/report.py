@@ -18,17 +18,20 @@ from percpu_proofs.kernel.search.trees import CompiledTree, accesses
 from percpu_proofs.live.kernel_state import KernelState
 from percpu_proofs.live.verdicts import Verdict
 from percpu_proofs.review import results
+from percpu_proofs.review.changes import Changes
 from percpu_proofs.review.matrix import Cell
-from percpu_proofs.review.trees import Changes, TreeCell
+from percpu_proofs.review.trees import TreeCell
 from percpu_proofs.spread import default_jobs
 from percpu_reference.variants import DEFAULT, VARIANTS
 
 
-def write_variants(page: Path, cells: Sequence[Cell]) -> None:
-    """Write the report of a review of variants."""
+def write_variants(
+    page: Path, cells: Sequence[Cell], changed: Mapping[str, Changes]
+) -> None:
+    """Write the report of a review of variants; changed: of those that are compared, what is."""
     from percpu_proofs.report.of_variants import report_of_variants
 
-    write(page, report_of_variants(cells))
+    write(page, report_of_variants(cells, changed))
 
 
 def write_trees(

@@ -8,14 +8,22 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import click
 from rich.console import Console
 from rich.table import Table
 
 from percpu_proofs.commands import output
-from percpu_proofs.commands.counterexamples import show_example
+from percpu_proofs.commands.counterexamples import (
+    reproducer,
+    show_example,
+    show_mail,
+    subject_of,
+)
 from percpu_proofs.commands.report import write_trees
+from percpu_proofs.commands.review_lines import TreeLines
 from percpu_proofs.commands.source import page_asked_for
 from percpu_proofs.commands.tree_options import ChosenTree
+from percpu_proofs.counterexample import of_tree
 from percpu_proofs.inputs import InputError, one_of
 from percpu_proofs.kernel.search.accesses import Noted, added
 from percpu_proofs.kernel.search.job import TreeJob, TreeOutcome, run
@@ -43,9 +51,10 @@ from percpu_proofs.kernel.search.trees import (
     schedules,
 )
 from percpu_proofs.kernel.workshop import ONE_UNIT
+from percpu_proofs.review.changes import Changes
+from percpu_proofs.review.results import Workers
 from percpu_proofs.review.trees import (
     KM_COUNTS,
-    Changes,
     TreeCell,
     broken_on_both,
     changes,
@@ -87,32 +96,39 @@ def review_trees(
     chosen: ChosenTree,
     *,
     searches: Sequence[TreeSearch],
-    clause: str | None,
-    jobs: int,
-    dask: str | None,
+    clauses: Sequence[str],
+    workers: Workers,
+    names: Path | None,
     page: Path | None,
     as_json: bool,
 ) -> None:
     """Judge a tree, and what patches make of it; exit 1 for what they newly break.
 
-    Without a patch: for what the tree breaks and the variant that it is does not declare.
+    Without a patch: for what the tree breaks and the variant that it is does not declare. names:
+    where a block for a mail enters its tokens; None for no such block. page: where a report goes.
     """
     began = time.perf_counter()
     planned: list[TreeJob] = []
     outcomes: list[TreeOutcome] = []
     with chosen.compiled() as trees, output.progress_bar("review") as bar:
         model = trees[0].model()
+        told = TreeLines(output.console(), model.name if len(trees) == 1 else None)
+        quiet = as_json or names is not None
         lacking = left_out(trees, searches)
         searches = [one for one in searches if one.name not in lacking]
 
         def search(more: list[TreeJob]) -> bool:
             """Run more jobs; return whether there may be more still."""
             planned.extend(more)
-            options: dict[str, Any] = {"jobs": jobs, "on_done": bar, "partial": True}
-            if dask is None:
+            options: dict[str, Any] = {
+                "jobs": workers.jobs, "on_done": bar, "partial": True,
+                "keep": (lambda outcome: None) if quiet else told,
+            }
+            if workers.dask is None:
                 done, stopped = spread(more, run, **options)
             else:
-                done, stopped = spread([*map(parcel, more)], run_parcel, dask=dask, **options)
+                options["dask"] = workers.dask
+                done, stopped = spread([*map(parcel, more)], run_parcel, **options)
             outcomes.extend(done)
             return not stopped and not any(outcome.interrupted for outcome in done)
 
@@ -128,7 +144,7 @@ def review_trees(
         if changed is not None and not interrupted:
             examples = {c: cells[PATCHED][c].example for c in broken_on_both(cells)}
             following = schedules(trees[0], examples)
-            done, interrupted = spread([*following.values()], run, jobs=jobs)
+            done, interrupted = spread([*following.values()], run, jobs=workers.jobs)
             if following and not interrupted:
                 both = zip(following, done, strict=True)
                 changed.otherwise.extend(c for c, o in both if c not in o.examples)
@@ -143,7 +159,7 @@ def review_trees(
     if as_json:
         found: dict[str, Any] = {
             "trees": {
-                name: {c: cell.as_json() for c, cell in of.items() if clause in (None, c)}
+                name: {c: cell.as_json() for c, cell in of.items() if not clauses or c in clauses}
                 for name, of in cells.items()
             },
             "releases": {tree.name: tree.tree.name for tree in trees},
@@ -163,9 +179,11 @@ def review_trees(
             "seconds": round(time.perf_counter() - began, 1),
         }
         output.print_json(found)
+    elif names is not None:
+        _mail(chosen, trees[-1], newest, [c for c in newest if c in (clauses or wrong)], names)
     else:
         out = output.console()
-        _show(out, trees, cells, changed, unknown, outcomes, clause)
+        _show(out, trees, cells, changed, unknown, outcomes, clauses)
         _show_accesses(out, new, accesses(outcomes, trees[-1].name))
         for name, why in lacking.items():
             out.print(f"not searched: {name}: {why}", markup=False)
@@ -179,6 +197,26 @@ def review_trees(
         if outcome.killed:
             name = outcome.job.search.name
             raise InputError("memory", None, f"enough for the search {name}, which was killed")
+
+
+def _mail(
+    chosen: ChosenTree,
+    tree: CompiledTree,
+    cells: dict[str, TreeCell],
+    clauses: Sequence[str],
+    names: Path,
+) -> None:
+    """Print a block about the first of these clauses that is broken; the others are named."""
+    broken = {c: found for c in clauses if (found := cells[c].example) is not None}
+    if not broken:
+        click.echo("percpu-spec: nothing to report: no clause is newly broken", err=True)
+        return
+    first = min(broken, key=lambda clause: broken[clause].length)
+    c = of_tree(broken[first], subject_of(tree.tree.name, tree.tree.patches))
+    others = ", ".join(clause for clause in broken if clause != first)
+    more = f"{others} broken too (--clause ID); " if others else ""
+    c = replace(c, bound=f"{more}search {broken[first].search}: {c.bound}")
+    show_mail(c, reproducer(c, names, chosen))
 
 
 def _refused(outcomes: Sequence[TreeOutcome]) -> bool:
@@ -223,7 +261,7 @@ def _show(
     changed: Changes | None,
     unknown: list[str],
     outcomes: Sequence[TreeOutcome],
-    only: str | None,
+    only: Sequence[str],
 ) -> None:
     name = f"Linux {trees[0].tree.name}"
     newest = cells[trees[-1].name]
@@ -247,7 +285,7 @@ def _show(
         if any(c in KM_COUNTS and newest[c].backings == {"km"} for c in known):
             out.print(f"known: {ONE_UNIT.partition(',')[0]}")
     for heading, names, of in groups:
-        names = [n for n in names if only in (None, n)]
+        names = [n for n in names if not only or n in only]
         if not names:
             continue
         out.print(f"\n{heading}: {', '.join(names)}", style="bold", soft_wrap=True)

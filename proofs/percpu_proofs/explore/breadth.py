@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, Generic, NamedTuple, TypeVar
@@ -104,6 +104,7 @@ class Breadth(ABC, Generic[S]):
     variant: str
     plan: Plan
     wanted: frozenset[str] = frozenset()  # clauses that are looked for beyond the plan's least
+    on_broken: Callable[[Caught], None] = lambda caught: None  # may raise EnoughError
     caught: dict[str, Caught] = field(default_factory=dict)
     states: int = 0
     steps: int = 0
@@ -193,9 +194,12 @@ class Breadth(ABC, Generic[S]):
         """Judge what an operation after a list has led the spot to."""
 
     def _save(self, operations: Operations) -> Saved:
-        """Keep the present state as that after a list, in the place of an old one."""
+        """Keep the present state as that after a list, in the place of an old one.
+
+        That after no operation stays: from it all others can be come to again.
+        """
         if len(self._saved) >= _MOST_SAVED:
-            del self._saved[next(iter(self._saved))]
+            del self._saved[next(filter(None, self._saved))]
         saved = self._saved[operations] = self.spot.save()
         return saved
 
@@ -236,6 +240,7 @@ class Breadth(ABC, Generic[S]):
         schedule: tuple[int, ...] = (),
     ) -> None:
         """Keep the first counterexample of a clause."""
-        if clause not in self.caught:
-            seconds = time.perf_counter() - self._began
-            self.caught[clause] = Caught(clause, message, setup, actors, schedule, seconds)
+        seconds = time.perf_counter() - self._began
+        caught = Caught(clause, message, setup, actors, schedule, seconds)
+        self.caught.setdefault(clause, caught)
+        self.on_broken(caught)

@@ -6,18 +6,17 @@ import inspect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
 from percpu_proofs.beside import html as beside
 from percpu_proofs.beside.comparison import Comparison
-from percpu_proofs.counterexample import of_token
 from percpu_proofs.data import folder
 from percpu_proofs.explore.scenarios import FOLDER, SCENARIOS
 from percpu_proofs.prove.ledger import committed
 from percpu_proofs.report import terms
 from percpu_proofs.report.document import Document, Found
 from percpu_proofs.report.entries import Entry, chapters
+from percpu_proofs.report.examples import walks
 from percpu_proofs.report.functions import (
     KernelFunction,
     kernel_functions,
@@ -26,7 +25,6 @@ from percpu_proofs.report.functions import (
 )
 from percpu_proofs.report.names import Names
 from percpu_proofs.report.plots import plots
-from percpu_proofs.report.walks import walk
 from percpu_proofs.review.matrix import Cell
 from percpu_reference.variants import RELEASES, VARIANTS, Allocator
 from percpu_spec.catalogue import clauses, findings
@@ -124,23 +122,9 @@ def _names(kernel: Sequence[KernelFunction], entries: Iterable[terms.Entry]) -> 
 
 def _judge(entry: Entry, cells: Iterable[Cell], document: Document) -> None:
     """Enter what is known of a clause on the variants, counterexamples step by step."""
-    clause = entry.clause.id
-    entry.cells = [cell for cell in cells if cell.clause == clause]
+    entry.cells = [cell for cell in cells if cell.clause == entry.clause.id]
     for cell in entry.cells:
-        example = cell.example
-        if example is None or not example.token:
-            continue
-        place = f"walk-{clause}-{Path(cell.variant).stem}"
-        command = f"percpu-spec replay {example.token}"
-        shown = of_token(example.token, cell.found_by)
-        entry.walks.append(walk(shown, document.bars, place, _found_by(cell), command))
-
-
-def _found_by(cell: Cell) -> str:
-    """Return how a counterexample was found."""
-    assert cell.example is not None
-    shortest = "the fewest within its bound" if cell.example.shortest else "maybe not the fewest"
-    return f"{cell.example.length} operations, {shortest}: {cell.found_by}"
+        entry.walks += walks(cell, document.bars)
 
 
 def algorithm(cls: type[Allocator]) -> Algorithm:

@@ -21,7 +21,8 @@ from percpu_proofs.report.reviews import (
     render,
 )
 from percpu_proofs.report.walks import walk
-from percpu_proofs.review.trees import Changes, TreeCell
+from percpu_proofs.review.changes import Changes
+from percpu_proofs.review.trees import TreeCell
 
 Cells = Mapping[str, TreeCell]
 
@@ -116,7 +117,7 @@ def _shown(
     on_model = example.on_model
     words = "" if on_model.token else f"On the model: {on_model.reason}"
     of = of_tree(example, subject)
-    return Shown(clause, f"{place}-shown", words, walk(of, into.bars, place, note, command))
+    return Shown(clause, f"{place}-shown", words, (walk(of, into.bars, place, note, command),))
 
 
 def _rows(cells: Mapping[str, Cells], new: Sequence[str]) -> Iterable[Row]:

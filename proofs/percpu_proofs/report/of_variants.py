@@ -2,72 +2,83 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from percpu_proofs.counterexample import of_token
 from percpu_proofs.report.document import Document
+from percpu_proofs.report.examples import place_of, walks
 from percpu_proofs.report.reviews import Bound, Group, Mark, Review, Row, Shown, document, render
-from percpu_proofs.report.walks import walk
-from percpu_proofs.review.matrix import Cell, changes
+from percpu_proofs.review.changes import Changes
+from percpu_proofs.review.matrix import Cell
 
 _STYLES = {"holds": "holds", "violated": "violated"}
 
 
-def report_of_variants(cells: Sequence[Cell]) -> str:
-    """Return the report of a review as HTML."""
+def report_of_variants(cells: Sequence[Cell], changed: Mapping[str, Changes]) -> str:
+    """Return the report of a review as HTML.
+
+    changed: what changes of the verdicts of variants that are compared with what they extend.
+    """
     variants = list(dict.fromkeys(cell.variant for cell in cells))
     names = [Path(variant).stem for variant in variants]
     into = document()
+    told: set[tuple[str, str]] = set()
+
+    def group(heading: str, chosen: Iterable[Cell], says: str = "", serious: bool = False) -> Group:
+        """Return a group of what is in none before it."""
+        fresh = [cell for cell in chosen if (cell.variant, cell.clause) not in told]
+        told.update((cell.variant, cell.clause) for cell in fresh)
+        return Group(heading, tuple(_shown(cell, into) for cell in fresh), serious, says)
+
+    def among(kind: str) -> list[Cell]:
+        """Return the cells of clauses that changed so."""
+        return [
+            cell for cell in cells
+            if cell.variant in changed and cell.clause in getattr(changed[cell.variant], kind)
+        ]  # fmt: skip
+
     broken = [cell for cell in cells if cell.verdict == "violated"]
-    changed = changes(variants, cells)
-    own = [cell for cell in cells if cell.variant.endswith(".py")]
-    new = [cell for cell in own if cell.clause in changed["new"] and cell in broken]
-    mended = [cell for cell in own if cell.clause in changed["mended"] and cell not in broken]
-    unexpected = [cell for cell in cells if not cell.as_expected and cell not in new]
-    rest = [cell for cell in broken if cell.as_expected and cell not in new]
+    unexpected = [cell for cell in cells if not cell.as_expected]
     groups = [
-        Group("Newly broken", _shown(new, into), serious=True, says="The class it extends holds."),
-        Group("Not as declared", _shown(unexpected, into), serious=True),
-        Group("Mended", _shown(mended, into), says="Broken by the class it extends."),
-        Group("Broken, as declared", _shown(rest, into)),
-    ]
-    wrong = ", ".join(f"{Path(c.variant).stem} {c.clause}" for c in (*new, *unexpected))
+        group("Newly broken", among("new"), "The class that it extends holds.", serious=True),
+        group("Not as declared", unexpected, serious=True),
+        group("Mended", among("mended"), "Broken by the class that it extends."),
+        group("Broken with fewer operations than before", among("shorter")),
+        group("Broken with more operations than before", among("longer")),
+        group("Not compared", among("open"),
+              "Broken on one; on the other the search that shows it did not come as far."),
+        group("Broken, as declared", broken),
+    ]  # fmt: skip
+    wrong = ", ".join(
+        dict.fromkeys(
+            f"{Path(c.variant).stem} {c.clause}" for c in (*among("new"), *unexpected)
+        )
+    )
     by_clause: dict[str, list[Cell]] = {}
     for cell in cells:
         by_clause.setdefault(cell.clause, []).append(cell)
+    summary = [
+        f"{len(cells)} verdicts, {len(broken)} of them that a clause is broken.",
+        f"Newly broken or not as declared: {wrong}." if wrong else "All is as declared.",
+    ]
+    if any(cell.partial for cell in cells):
+        summary.append("Not every search was done: what does not show here is no verdict.")
     review = Review(
         f"Review of {', '.join(names)}",
-        [
-            f"{len(cells)} verdicts, {len(broken)} of them that a clause is broken.",
-            f"Not as declared: {wrong}." if wrong else "All is as declared.",
-        ],
+        summary,
         names,
         groups,
-        [
-            Row(clause, tuple(map(_mark, of)), _reason(of))
-            for clause, of in by_clause.items()
-        ],
+        [Row(clause, tuple(map(_mark, of)), _reason(of)) for clause, of in by_clause.items()],
         _bounds(cells),
-    )  # fmt: skip
+    )
     return render(into, review)
 
 
-def _shown(cells: Iterable[Cell], into: Document) -> tuple[Shown, ...]:
-    return tuple(_one(cell, into) for cell in cells)
-
-
-def _one(cell: Cell, into: Document) -> Shown:
-    place = f"walk-{cell.clause}-{Path(cell.variant).stem}"
+def _shown(cell: Cell, into: Document) -> Shown:
     words = f"{Path(cell.variant).stem}: {cell.verdict}, declared: {cell.expected}"
     words += f"; {cell.reason}" if cell.reason else ""
-    example = cell.example
-    if example is None or not example.token:
-        return Shown(cell.clause, f"{place}-shown", words)
-    note = f"{example.length} operations: {cell.found_by}"
-    command = f"percpu-spec replay {example.token}"
-    of = of_token(example.token, cell.found_by)
-    return Shown(cell.clause, f"{place}-shown", words, walk(of, into.bars, place, note, command))
+    place = f"{place_of(cell)}-shown"
+    return Shown(cell.clause, place, words, tuple(walks(cell, into.bars)))
 
 
 def _mark(cell: Cell) -> Mark:

@@ -42,12 +42,12 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A clause that is broken, or mended, with its counterexample where there is one."""
+    """A clause that is broken, or mended, with its counterexamples."""
 
     clause: str
     place: str
     words: str = ""
-    walk: Walk | None = None
+    walks: tuple[Walk, ...] = ()
 
     @property
     def title(self) -> str:

@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from math import inf
 from pathlib import Path
 from typing import Any, Literal
 
 from percpu_contracts.situations import Sightings
-from percpu_proofs import data
 from percpu_proofs.conformance.vector_file import read_vector
 from percpu_proofs.explore import alphabets
 from percpu_proofs.explore.breadth import Breadth, Caught
@@ -21,14 +21,15 @@ from percpu_proofs.explore.scenario import KERNEL_32K
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.sequences import Sequences
 from percpu_proofs.explore.shrink import Program
-from percpu_proofs.explore.token import Token
+from percpu_proofs.explore.token import Token, read_token
 from percpu_proofs.machine import Machine
 from percpu_proofs.oplist import text_of
+from percpu_proofs.review.mechanisms import Mechanism
 from percpu_reference import build
-from percpu_reference.variants import RELEASES, VARIANTS, variant_class
+from percpu_reference.variants import RELEASES, VARIANTS, base_of, variant_class
 from percpu_spec.geometry import Geometry
 
-Engine = Literal["sequences", "hunt", "scenario", "fuzz", "workload"]
+Engine = Literal["sequences", "hunt", "scenario", "fuzz", "workload", "mechanism"]
 KM_MEMORY = 1000
 """Pages that there are for recorded runs with km, of which some variants take all (BAL-3)."""
 
@@ -45,22 +46,11 @@ FUZZED_AT = {
 
 
 _PROGRAMS = range(100, 1500)  # drawn: at least, and at most while something is sought
+_FEWER = 30  # programs of a quick review
 _SEED = 7  # any will do; by this one all that is sought shows early
 _DEEPER = 100  # times as many steps or programs
 _SOUGHT = frozenset({"COST-1", "LIST-3", "LIST-4"})
 """Declared violations that only fuzzing finds in some variant: for them it goes on."""
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One piece of a review: an engine's run on one variant."""
-
-    variant: str
-    engine: Engine
-    what: str  # a plan's, scenario's or geometry's name, or the path of a recorded run
-    deep: bool = False  # go on beyond the plan's lists and programs, to many times the steps
-    most: int | None = None  # steps or programs, in the place of the plan's bound
-    found: tuple[str, Program] | None = None  # a clause, and what broke it: to be made small only
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +64,40 @@ class Example:
     length: int  # operations; runs of the balance work that was asked for do not count
     shortest: bool  # of all within the engine's bound
     token: str | None
+    geometry: str = KERNEL_32K
+
+    @property
+    def counterexample(self) -> tuple[object, ...]:
+        """What was done: equal where two variants break a clause by the same."""
+        return self.geometry, self.setup, self.actors
+
+    @classmethod
+    def of(cls, message: str, token: Token, *, shortest: bool) -> Example:
+        """Return the counterexample that a token replays."""
+        setup, actors = token.setup, token.actors
+        length = sum(operation != "b" for operation in (*setup, *actors))
+        return cls(
+            message, setup, actors, token.schedule, length, shortest, str(token), token.geometry
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One piece of a review: an engine's run on one variant."""
+
+    variant: str
+    engine: Engine
+    what: str  # a plan's, scenario's or geometry's name, a recorded run's path, or "RCL-3 R1"
+    deep: bool = False  # go on beyond the plan's lists and programs, to many times the steps
+    quick: bool = False  # lists one operation shorter than the plan's least, and fewer programs
+    most: int | None = None  # steps or programs, in the place of the plan's bound
+    found: tuple[str, Program] | None = None  # a clause, and what broke it: to be made small only
+    known: tuple[Example, ...] = ()  # counterexamples of the clause of a mechanism
+
+    @property
+    def name(self) -> str:
+        """The engine and what it is set on: "hunt race", "workload 30-early-u32-c2"."""
+        return f"{self.engine} {Path(self.what).name.removesuffix('.jsonl.gz')}"
 
 
 @dataclass(slots=True)
@@ -87,47 +111,19 @@ class Outcome:
     judged: dict[str, int] = field(default_factory=dict)
     examples: dict[str, Example] = field(default_factory=dict)
     programs: dict[str, Program] = field(default_factory=dict)  # of examples that may be made small
+    covered: float = inf  # operations of the longest lists that were all tried
     complete: bool = True
     seconds: float = 0.0
 
     @property
     def engine(self) -> str:
-        """Who found it, in words: the engine and what it was set on."""
-        return f"{self.job.engine} {Path(self.job.what).name.removesuffix('.jsonl.gz')}"
+        """Who found it, in words."""
+        return self.job.name
 
     @property
     def bound(self) -> str:
         """How far it came in doing what."""
         return f"{self.reach}: {self.how}"
-
-
-def jobs_for(variants: tuple[str, ...], *, deep: bool = False) -> list[Job]:
-    """Return all jobs of a review, the long ones first."""
-    kinds: list[tuple[Engine, Sequence[str]]] = [
-        ("hunt", [plan.name for plan in reversed(alphabets.HUNTS)]),
-        ("sequences", [plan.name for plan in alphabets.SEQUENCES]),
-        ("fuzz", list(FUZZED_AT)),
-        ("workload", list(map(str, workloads()))),
-        ("scenario", list(SCENARIOS)),
-    ]
-    return [
-        Job(variant, engine, what, deep)
-        for engine, names in kinds
-        for what in names
-        for variant in variants
-        if deep or engine != "scenario" or not _takes_long(variant, what)
-    ]
-
-
-def _takes_long(variant: str, scenario: str) -> bool:
-    """Return whether a scenario names no verdict of a variant, because the search takes long."""
-    stated = "linux_6_12" if variant in RELEASES else variant
-    return stated in VARIANTS and stated not in SCENARIOS[scenario].verdicts
-
-
-def workloads() -> list[Path]:
-    """Return the recorded runs whose operations serve as workloads."""
-    return sorted(data.folder("vectors").glob("*.jsonl.gz"))
 
 
 def run(job: Job) -> Outcome:
@@ -139,7 +135,11 @@ def run(job: Job) -> Outcome:
 
 
 def _wanted(variant: str) -> frozenset[str]:
-    return frozenset(variant_class(variant).EXPECTED)
+    """Return what a variant declares broken, with what its base does, which it may have mended."""
+    declared = set(variant_class(variant).EXPECTED)
+    if variant not in VARIANTS | RELEASES:
+        declared |= variant_class(base_of(variant)).EXPECTED.keys()
+    return frozenset(declared)
 
 
 def _breadth(job: Job) -> Outcome:
@@ -149,6 +149,8 @@ def _breadth(job: Job) -> Outcome:
     if job.deep:
         plan = replace(plan, longest=plan.longest + 8, most=plan.most * _DEEPER)
         wanted = frozenset({"all there is"})
+    if job.quick:
+        plan = replace(plan, least=max(plan.least - 1, 1), longest=max(plan.least - 1, 1))
     if job.most is not None:
         plan = replace(plan, most=job.most)
     search = engine(job.variant, plan, wanted)
@@ -161,6 +163,7 @@ def _breadth(job: Job) -> Outcome:
         f"{plan.how}; {plan.bound}",
         dict(search.judged),
         {c.clause: _example(job, c, plan.geometry) for c in search.caught.values()},
+        covered=search.covered,
         complete=search.complete,
     )
 
@@ -172,33 +175,7 @@ def _example(job: Job, caught: Caught, geometry: str) -> Example:
         job.variant, caught.clause, geometry, setup, actors, 1, caught.schedule,
         search=f"{job.engine} {job.what}",
     )  # fmt: skip
-    return Example(
-        caught.message, setup, actors, caught.schedule, caught.length, True, str(token)
-    )
-
-
-def shrinking(outcomes: Sequence[Outcome]) -> list[Job]:
-    """Return the jobs that make small what was drawn, where no shortest example is known."""
-    short = {
-        (outcome.job.variant, clause)
-        for outcome in outcomes
-        for clause, example in outcome.examples.items()
-        if example.shortest
-    }
-    return [
-        replace(outcome.job, found=(clause, program))
-        for outcome in outcomes
-        for clause, program in outcome.programs.items()
-        if (outcome.job.variant, clause) not in short
-    ]
-
-
-def enter_small(outcomes: Sequence[Outcome], small: Sequence[Outcome]) -> None:
-    """Put smaller examples in the place of those of the jobs that found them."""
-    for outcome in outcomes:
-        for smaller in small:
-            if replace(smaller.job, found=None) == outcome.job:
-                outcome.examples |= smaller.examples
+    return Example.of(caught.message, token, shortest=True)
 
 
 def _fuzz(job: Job) -> Outcome:
@@ -213,7 +190,9 @@ def _fuzz(job: Job) -> Outcome:
     fuzz.prefixes = [
         s.prepared for s in SCENARIOS.values() if s.geometry == geometry and len(s.setup) <= 8
     ]
-    if job.deep:
+    if job.quick:
+        fuzz.least = fuzz.most = _FEWER
+    elif job.deep:
         fuzz.least = fuzz.most
     elif job.what == "pages":
         fuzz.sought = _wanted(job.variant) & _SOUGHT
@@ -237,13 +216,12 @@ def _drawn(job: Job, clause: str, message: str, program: Program) -> Example:
     operations = tuple(map(text_of, program.actors))
     geometry, schedule = FUZZED_AT[job.what], program.schedule
     token = Token(job.variant, clause, geometry, (), operations, program.works, schedule)
-    return Example(message, (), operations, schedule, len(operations), False, str(token))
+    return Example.of(message, token, shortest=False)
 
 
 def _scenario(job: Job) -> Outcome:
     scenario = SCENARIOS[job.what]
     result = search(scenario.start(job.variant), refine=job.deep)
-    length = len(scenario.setup) + len(scenario.actors)
     return Outcome(
         job,
         EXHAUSTIVE,
@@ -252,14 +230,10 @@ def _scenario(job: Job) -> Outcome:
         "work",
         dict(result.witnessed),
         {
-            clause: Example(
+            clause: Example.of(
                 found.message,
-                scenario.setup,
-                scenario.actors,
-                found.schedule,
-                length,
-                False,
-                str(Token.of(job.variant, clause, scenario, found.schedule)),
+                Token.of(job.variant, clause, scenario, found.schedule),
+                shortest=False,
             )
             for clause, found in result.findings.items()
         },
@@ -298,8 +272,19 @@ def _workload(job: Job) -> Outcome:
         first = violation.first_operation
         setup = tuple(text_of(operation) for operation in operations[:first])
         outcome.examples[clause] = Example(
-            violation.first_message, setup, (), (), first, False, None
+            violation.first_message, setup, (), (), first, False, None, vector.geometry.text
         )
+    return outcome
+
+
+def _mechanism(job: Job) -> Outcome:
+    clause, _, finding = job.what.partition(" ")
+    known = [(read_token(example.token or ""), example.shortest) for example in job.known]
+    shown, bound = Mechanism(job.variant, clause, finding).find(known)
+    outcome = Outcome(job, FUZZED, bound, "the variant with the fixes of the other mechanisms")
+    if shown is not None:
+        outcome.how = shown.how
+        outcome.examples[clause] = Example.of(shown.message, shown.token, shortest=shown.shortest)
     return outcome
 
 
@@ -313,4 +298,5 @@ _RUNS: dict[Engine, Callable[[Job], Outcome]] = {
     "scenario": _scenario,
     "fuzz": _fuzz,
     "workload": _workload,
+    "mechanism": _mechanism,
 }

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from percpu_proofs.review.jobs import Example, Outcome
-from percpu_reference.variants import RELEASES, VARIANTS, variant_class
+from percpu_reference.variants import variant_class
 from percpu_spec.catalogue import clauses
 
 Verdict = Literal["holds", "violated", "unchecked", "not applicable"]
@@ -27,18 +27,23 @@ class Cell:
     reason: str = ""
     evidence: list[dict[str, Any]] = field(default_factory=list)
     example: Example | None = None
+    engine: str = ""  # that found the example
     found_by: str = ""  # engine and bound of the example
-    interrupted: bool = False  # not every job was done
+    partial: bool = False  # not every job was done
+    reach: Mapping[str, float] = field(default_factory=dict)  # of each engine, in operations
+    mechanisms: dict[str, Example | None] = field(default_factory=dict)  # by finding
+    sought: dict[str, str] = field(default_factory=dict)  # how far mechanisms were looked for
 
     @property
     def as_expected(self) -> bool:
         """Whether the verdict is the declared one.
 
         A clause that no run could have broken may be declared to hold, not to be broken. Of a
-        review that was interrupted nothing more is asked than that it contradicts nothing.
+        review of which not every job was done nothing more is asked than that it contradicts
+        nothing.
         """
         if self.verdict == "unchecked":
-            return self.interrupted or self.expected == "holds"
+            return self.partial or self.expected == "holds"
         return self.verdict == self.expected
 
     @property
@@ -49,7 +54,6 @@ class Cell:
 
     def as_json(self) -> dict[str, Any]:
         """Return the cell with plain values only."""
-        example = self.example
         return {
             "verdict": self.verdict,
             "reason": self.reason,
@@ -57,28 +61,38 @@ class Cell:
             "as_expected": self.as_expected,
             "rung": self.rung,
             "evidence": self.evidence,
-            "counterexample": None
-            if example is None
-            else {
-                "message": example.message,
-                "operations": [*example.setup, *example.actors],
-                "at_once": list(example.actors),
-                "schedule": list(example.schedule),
-                "length": example.length,
-                "shortest_within_bound": example.shortest,
-                "token": example.token,
-            },
+            "counterexample": _plain(self.example),
+            "mechanisms": {name: _plain(example) for name, example in self.mechanisms.items()},
+            "mechanism_bounds": self.sought,
         }
 
 
+def _plain(example: Example | None) -> dict[str, Any] | None:
+    if example is None:
+        return None
+    return {
+        "message": example.message,
+        "operations": [*example.setup, *example.actors],
+        "at_once": list(example.actors),
+        "schedule": list(example.schedule),
+        "length": example.length,
+        "shortest_within_bound": example.shortest,
+        "token": example.token,
+    }
+
+
 def matrix(
-    variants: Sequence[str], outcomes: Iterable[Outcome], *, interrupted: bool = False
+    variants: Sequence[str], outcomes: Iterable[Outcome], *, partial: bool = False
 ) -> list[Cell]:
-    """Return a cell for every variant and clause, in the catalogue's order."""
+    """Return a cell for every variant and clause, in the catalogue's order.
+
+    partial: not every job was done.
+    """
     mine: dict[str, list[Outcome]] = {variant: [] for variant in variants}
     for outcome in outcomes:
-        mine[outcome.job.variant].append(outcome)
-    return [_cell(v, clause, mine[v], interrupted) for v in variants for clause in clauses()]
+        if outcome.job.variant in mine:
+            mine[outcome.job.variant].append(outcome)
+    return [_cell(v, clause, mine[v], partial) for v in variants for clause in clauses()]
 
 
 class Bounded(Protocol):
@@ -103,40 +117,46 @@ def evidence_of(outcome: Bounded, count: int, *, violated: bool) -> dict[str, An
     }
 
 
-def _cell(variant: str, clause: str, outcomes: list[Outcome], interrupted: bool) -> Cell:
+def _cell(variant: str, clause: str, outcomes: list[Outcome], partial: bool) -> Cell:
     cls = variant_class(variant)
     if clause in cls.NOT_APPLICABLE:
         reason = cls.NOT_APPLICABLE[clause]
         return Cell(variant, clause, "not applicable", "not applicable", reason)
-    expected: Verdict = "violated" if clause in cls.EXPECTED else "holds"
-    evidence = []
+    cell = Cell(
+        variant, clause, "unchecked", "violated" if clause in cls.EXPECTED else "holds",
+        partial=partial, reach={outcome.engine: outcome.covered for outcome in outcomes},
+    )  # fmt: skip
     examples = []
     for outcome in outcomes:
-        judged = outcome.judged.get(clause, 0)
         example = outcome.examples.get(clause)
+        if outcome.job.engine == "mechanism":
+            asked, _, finding = outcome.job.what.partition(" ")
+            if asked == clause:
+                cell.mechanisms[finding], cell.sought[finding] = example, outcome.reach
+            continue
+        judged = outcome.judged.get(clause, 0)
         if not judged and example is None:
             continue
-        evidence.append(
+        cell.evidence.append(
             {"engine": outcome.engine, "rung": outcome.rung}
             | evidence_of(outcome, judged, violated=example is not None)
         )
         if example is not None:
             examples.append((example, outcome))
     if examples:
-        best, outcome = min(
+        cell.example, outcome = min(
             examples, key=lambda e: (e[0].length, not e[0].shortest, len(e[0].schedule))
         )
-        reason = cls.EXPECTED.get(clause, "")
-        found_by = f"{outcome.engine}, {outcome.bound}"
-        return Cell(variant, clause, "violated", expected, reason, evidence, best, found_by)
-    if evidence and interrupted and expected == "violated":
-        reason = "not seen before the interruption"
-        return Cell(variant, clause, "unchecked", expected, reason, evidence, interrupted=True)
-    if evidence:
-        reason = f"{cls.EXPECTED[clause]} did not show" if clause in cls.EXPECTED else ""
-        return Cell(variant, clause, "holds", expected, reason, evidence)
-    reason = "its situation occurred in no run of this review"
-    return Cell(variant, clause, "unchecked", expected, reason, interrupted=interrupted)
+        cell.verdict, cell.reason = "violated", cls.EXPECTED.get(clause, "")
+        cell.engine, cell.found_by = outcome.engine, f"{outcome.engine}, {outcome.bound}"
+    elif cell.evidence and partial and cell.expected == "violated":
+        cell.reason = "not seen in what was done of this review"
+    elif cell.evidence:
+        cell.verdict = "holds"
+        cell.reason = f"{cls.EXPECTED[clause]} did not show" if clause in cls.EXPECTED else ""
+    else:
+        cell.reason = "its situation occurred in no run of this review"
+    return cell
 
 
 def matrix_json(cells: Sequence[Cell]) -> dict[str, Any]:
@@ -145,24 +165,6 @@ def matrix_json(cells: Sequence[Cell]) -> dict[str, Any]:
     for cell in cells:
         found.setdefault(cell.variant, {})[cell.clause] = cell.as_json()
     return {"variants": found}
-
-
-def changes(variants: Sequence[str], cells: Sequence[Cell]) -> dict[str, list[str]]:
-    """Return what variants of files break that the classes they extend do not, and what they mend.
-
-    What a shipped class breaks is what it declares, which its own review confirms.
-    """
-    new: list[str] = []
-    mended: list[str] = []
-    shipped = VARIANTS | RELEASES
-    for name in variants:
-        if not name.endswith(".py"):
-            continue
-        base = next(v for b in variant_class(name).__mro__ for v in shipped.values() if v is b)
-        of = {cell.clause: cell for cell in cells if cell.variant == name}
-        new += [c for c in of if of[c].verdict == "violated" and c not in base.EXPECTED]
-        mended += [c for c in of if of[c].verdict == "holds" and c in base.EXPECTED]
-    return {"new": new, "mended": mended}
 
 
 def not_asked(cells: Sequence[Cell]) -> dict[str, str]:

@@ -1,106 +1,112 @@
-"""The outcomes of a review's jobs, kept for as long as nothing that they depend on has changed.
+"""What a review comes to: its jobs run, or their outcomes taken from earlier runs.
 
-`cells` is what a report begins with: it runs what is missing, and takes the rest from earlier runs.
+`cells` is what a report begins with.
 """
 
 from __future__ import annotations
 
-import hashlib
-import pickle
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from pathlib import Path
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
 
-import platformdirs
-
-from percpu_proofs.review.jobs import Job, Outcome, enter_small, jobs_for, run, shrinking
+from percpu_proofs.review.cache import Cache
+from percpu_proofs.review.jobs import Job, Outcome, run
 from percpu_proofs.review.matrix import Cell, matrix
-from percpu_proofs.review.sources import Sources
+from percpu_proofs.review.plan import distinguishing, enter_small, jobs_for, shrinking
 from percpu_proofs.spread import default_jobs, spread
 
 Progress = Callable[[int, int], None]
 
 
-class Cache:
-    """Outcomes of earlier runs, in the user's cache directory unless told."""
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """Who runs jobs: processes of this machine or of a dask cluster, and what is kept of them."""
 
-    def __init__(self, folder: Path | None = None) -> None:
-        self._folder = folder or platformdirs.user_cache_path("percpu-spec") / "review"
-        self._sources = Sources()
-        self._hashes: dict[str, str] = {}
-
-    def find(self, job: Job) -> Outcome | None:
-        """Return the outcome of a job that was run before, by the same sources."""
-        try:
-            whole = self._path(job).read_bytes()
-        except OSError:
-            return None
-        digest, packed = whole[:_DIGEST], whole[_DIGEST:]
-        if hashlib.sha256(packed).digest() != digest:  # cut off, or not ours
-            return None
-        outcome: Outcome = pickle.loads(packed)
-        return outcome
-
-    def keep(self, outcome: Outcome) -> None:
-        """Keep an outcome that is complete; not where sources were changed while it ran.
-
-        A folder that cannot be written keeps nothing.
-        """
-        job = outcome.job
-        same = self._sources.unchanged and self._hash(job) == self._sources.hash_of(job.variant)
-        if not (outcome.complete and same):
-            return
-        packed = pickle.dumps(outcome)
-        path = self._path(job)
-        part = path.with_suffix(".part")
-        with suppress(OSError):
-            self._folder.mkdir(parents=True, exist_ok=True)
-            part.write_bytes(hashlib.sha256(packed).digest() + packed)
-            part.replace(path)
-
-    def _hash(self, job: Job) -> str:
-        if job.variant not in self._hashes:
-            self._hashes[job.variant] = self._sources.hash_of(job.variant)
-        return self._hashes[job.variant]
-
-    def _path(self, job: Job) -> Path:
-        key = hashlib.sha256(f"{self._hash(job)} {job!r}".encode()).hexdigest()[:32]
-        return self._folder / f"{key}.outcome"
+    jobs: int
+    dask: str | None = None
+    cache: Cache | None = None
+    on_done: Progress = lambda done, total: None
 
 
-_DIGEST = hashlib.sha256().digest_size
+@dataclass(slots=True)
+class Review:
+    """The jobs of a review of variants, round by round; `run` fills the rest.
 
-
-def outcomes(
-    planned: Sequence[Job],
-    *,
-    jobs: int,
-    dask: str | None = None,
-    cache: Cache | None = None,
-    on_done: Progress = lambda done, total: None,
-    on_outcome: Callable[[Outcome], None] = lambda outcome: None,
-) -> tuple[list[Outcome], bool]:
-    """Return the outcomes of jobs, in their order, and whether Ctrl-C came.
-
-    What the cache has is not run again. on_outcome gets each as it comes, those first.
+    quick, searches: not everything is done, so what does not show is no verdict.
     """
-    known = {} if cache is None else {j: o for j in planned if (o := cache.find(j)) is not None}
-    for outcome in known.values():
-        on_outcome(outcome)
-    missing = [job for job in planned if job not in known]
-    ready = len(planned) - len(missing)
 
-    def keep(outcome: Outcome) -> None:
-        if cache is not None:
-            cache.keep(outcome)
-        on_outcome(outcome)
+    variants: tuple[str, ...]
+    deep: bool = False
+    quick: bool = False
+    searches: tuple[str, ...] = ()
+    on_outcome: Callable[[Outcome], None] = lambda outcome: None
+    outcomes: list[Outcome] = field(default_factory=list)
+    planned: int = 0
+    kept: int = 0  # of the outcomes, from earlier runs
+    interrupted: bool = False
 
-    done, interrupted = spread(
-        missing, run, jobs=jobs, dask=dask, keep=keep, partial=True,
-        on_done=lambda now, _: on_done(ready + now, len(planned)),
-    )  # fmt: skip
-    found = known | {outcome.job: outcome for outcome in done}
-    return [found[job] for job in planned if job in found], interrupted
+    @property
+    def partial(self) -> bool:
+        """Whether less was done than a verdict takes."""
+        return self.interrupted or self.quick or bool(self.searches)
+
+    def run(self, workers: Workers) -> None:
+        """Run what is not known from earlier runs; Ctrl-C ends it with what is done.
+
+        on_outcome gets outcomes in the order of the plan, each as soon as those before it are
+        there. What is drawn is made small in the end, and each mechanism of a clause looked for.
+        """
+        jobs = jobs_for(
+            self.variants, deep=self.deep, quick=self.quick, searches=self.searches
+        )
+        self.outcomes = self._round(jobs, workers)
+        if not self.interrupted:
+            enter_small(self.outcomes, self._round(shrinking(self.outcomes), workers))
+        if self.partial:
+            return
+        wanted = distinguishing(self.outcomes)
+        first = {job.what: job for job in reversed(wanted)}.values()
+        self.outcomes += self._round([job for job in wanted if job in first], workers)
+        if not self.interrupted:
+            done = {outcome.job.what + outcome.job.variant for outcome in self.outcomes}
+            again = distinguishing(self.outcomes)
+            left = [job for job in again if job.what + job.variant not in done]
+            self.outcomes += self._round(left, workers)
+
+    def cells(self, variants: Collection[str] = ()) -> list[Cell]:
+        """Return a cell for every clause and every variant, or some."""
+        chosen = [name for name in self.variants if not variants or name in variants]
+        return matrix(chosen, self.outcomes, partial=self.partial)
+
+    def _round(self, planned: Sequence[Job], workers: Workers) -> list[Outcome]:
+        """Return the outcomes of jobs that depend on none of each other."""
+        find = workers.cache.find if workers.cache is not None else lambda job: None
+        found = {job: outcome for job in planned if (outcome := find(job)) is not None}
+        self.planned += len(planned)
+        self.kept += len(found)
+        waiting = list(planned)
+
+        def tell() -> None:
+            while waiting and waiting[0] in found:
+                self.on_outcome(found[waiting.pop(0)])
+
+        def keep(outcome: Outcome) -> None:
+            if workers.cache is not None:
+                workers.cache.keep(outcome)
+            found[outcome.job] = outcome
+            tell()
+
+        tell()
+        missing = [job for job in planned if job not in found]
+        ready = len(found)
+        done, self.interrupted = spread(
+            missing, run, jobs=workers.jobs, dask=workers.dask, keep=keep, partial=True,
+            on_done=lambda now, _: workers.on_done(ready + now, len(planned)),
+        )  # fmt: skip
+        found |= {outcome.job: outcome for outcome in done}
+        for job in waiting:  # behind one that was broken off
+            if job in found:
+                self.on_outcome(found[job])
+        return [found[job] for job in planned if job in found]
 
 
 def cells(
@@ -113,15 +119,12 @@ def cells(
 ) -> list[Cell]:
     """Return a cell for every variant and clause: what `percpu-spec review` says of them.
 
-    Raises KeyboardInterrupt where Ctrl-C came before all was known; what was done is kept.
+    What is not known from earlier runs is run. Raises KeyboardInterrupt where Ctrl-C came before
+    all was known; what was done is kept.
     """
-    workers = default_jobs() if jobs is None else jobs
-    cache = Cache() if cache is None else cache
-    planned = jobs_for(tuple(variants), deep=deep)
-    done, interrupted = outcomes(planned, jobs=workers, cache=cache, on_done=on_done)
-    if not interrupted:
-        small, interrupted = outcomes(shrinking(done), jobs=workers, cache=cache)
-        enter_small(done, small)
-    if interrupted:
+    workers = Workers(jobs or default_jobs(), cache=cache or Cache(), on_done=on_done)
+    review = Review(tuple(variants), deep=deep)
+    review.run(workers)
+    if review.interrupted:
         raise KeyboardInterrupt
-    return matrix(variants, done)
+    return review.cells()

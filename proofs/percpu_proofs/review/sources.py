@@ -11,6 +11,7 @@ import hashlib
 import importlib.util
 import os
 import platform
+import re
 import sysconfig
 from collections.abc import Iterator
 from contextlib import suppress
@@ -27,6 +28,7 @@ _PACKAGES = tuple(
     for package in (percpu_spec, percpu_contracts, percpu_reference, percpu_proofs)
 )
 _INSTALLED = tuple(Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib"))
+_FILE = re.compile(r".*\.py(?=$|\+)")  # with fixes on it or not
 
 
 class Sources:
@@ -44,8 +46,9 @@ class Sources:
     def hash_of(self, variant: str) -> str:
         """Return the hash of all that a variant, a name or a file, depends on."""
         digest = hashlib.sha256(self._packages + variant.encode())
-        if variant.endswith(".py"):
-            for path in sorted(_imported(Path(variant).resolve())):
+        file = _FILE.match(variant)
+        if file:
+            for path in sorted(_imported(Path(file[0]).resolve())):
                 digest.update(_content(path))
         return digest.hexdigest()
 

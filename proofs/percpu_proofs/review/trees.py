@@ -11,6 +11,7 @@ from percpu_proofs.kernel.search.example import TreeExample
 from percpu_proofs.kernel.search.job import TreeOutcome
 from percpu_proofs.kernel.search.judge import CRASH
 from percpu_proofs.kernel.search.plans import STOPS
+from percpu_proofs.review.changes import Changes
 from percpu_proofs.review.jobs import EXHAUSTIVE, FUZZED
 from percpu_proofs.review.matrix import evidence_of
 from percpu_reference.variants import MERGED, variant_class
@@ -97,23 +98,6 @@ def _cell(clause: str, outcomes: Sequence[TreeOutcome], variant: str) -> TreeCel
 
 def _rung(outcome: TreeOutcome) -> str:
     return FUZZED if outcome.job.search.plan.programs or outcome.job.schedule else EXHAUSTIVE
-
-
-@dataclass(frozen=True, slots=True)
-class Changes:
-    """What a patch changes of the verdicts: lists of clauses.
-
-    open: broken on one tree; on the other the search that shows it did not come as far. otherwise:
-    of those broken on both, what is broken by a schedule that the base survives.
-    """
-
-    new: list[str] = field(default_factory=list)
-    mended: list[str] = field(default_factory=list)
-    shorter: list[str] = field(default_factory=list)
-    longer: list[str] = field(default_factory=list)
-    unchanged: list[str] = field(default_factory=list)
-    open: list[str] = field(default_factory=list)
-    otherwise: list[str] = field(default_factory=list)
 
 
 def changes(base: dict[str, TreeCell], patched: dict[str, TreeCell]) -> Changes:

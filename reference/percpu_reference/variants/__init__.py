@@ -13,6 +13,7 @@ from percpu_contracts.monitor import Monitor
 from percpu_reference.backing import KmBacking
 from percpu_reference.balance import Balance
 from percpu_reference.events import Event
+from percpu_reference.variants.composition import with_findings_mended
 from percpu_reference.variants.from_file import VariantFileError, variant_from_file
 from percpu_reference.variants.linux_5_12 import Linux512
 from percpu_reference.variants.linux_5_14 import Linux514
@@ -112,10 +113,18 @@ def variant_name(name: str) -> str:
 def variant_class(name: str) -> type[Allocator]:
     """Return the class of a named variant, of a release ("6.14"), or of a Python file with one.
 
-    Raises UnknownVariantError with near matches, VariantFileError for a file that will not do.
+    With fixes of `reference` behind it, "linux_7_1+R1+L3", it has those. Raises UnknownVariantError
+    with near matches, VariantFileError for a file that will not do.
     """
     if name.endswith(".py"):
         return variant_from_file(Path(name).resolve())
+    base, *fixes = name.split("+")
+    if fixes:
+        cls = variant_class(base)
+        try:
+            return with_findings_mended(cls, frozenset(fixes))
+        except ValueError as error:
+            raise UnknownVariantError(f"variant {name!r}: fix {error}") from None
     name = variant_name(name)
     known = VARIANTS | RELEASES
     try:
@@ -125,6 +134,18 @@ def variant_class(name: str) -> type[Allocator]:
         raise UnknownVariantError(
             f"variant {name!r}: expected one of {', '.join(near)}, or a release such as 6.14"
         ) from None
+
+
+def base_of(name: str) -> str:
+    """Return the shipped variant that a variant extends, the nearest.
+
+    It is one that adds only what it declares where what is extended is behind one, as Balance is.
+    """
+    shipped = (VARIANTS | RELEASES).items()
+    extended = variant_class(name).__mro__[1:]
+    named = (known for base in extended for known, cls in shipped if cls is base)
+    behind = (known for base in extended for known, cls in shipped if cls.__bases__ == (base,))
+    return next(named, None) or next(behind)
 
 
 _ON_KM: dict[type[Allocator], type[Allocator]] = {}

@@ -47,6 +47,7 @@ class WholeFreedRun(Hints):
     __slots__ = ()
 
     NAME: ClassVar[str] = "L5"
+    CONTAINS: ClassVar[tuple[str, ...]] = ("L1",)
 
     def chunk_update_hint_free(
         self, chunk: Chunk, s_index: int, e_index: int, start: int, end: int

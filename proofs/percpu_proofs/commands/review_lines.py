@@ -1,0 +1,237 @@
+"""The findings of a review as lines, each printed when it is there and never taken back."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+from rich.text import Text
+
+from percpu_proofs.explore.scenario import KERNEL_32K
+from percpu_proofs.kernel.search.job import TreeOutcome
+from percpu_proofs.kernel.search.trees import BASE, PATCHED
+from percpu_proofs.review.jobs import Example, Outcome
+from percpu_proofs.review.matrix import Cell
+from percpu_reference.variants import variant_class
+from percpu_reference.variants.composition import findings_in
+
+_INDENT: Final = 12
+_LISTED: Final = 6
+"""Operations of the longest lists that are searched: hunts may shorten what has more."""
+_LISTS: Final = ("scenario", "sequences")
+
+
+def operations_of(example: Example) -> str:
+    """Return a counterexample in the operation language, with what of its sizes is unusual."""
+    text = "; ".join(example.setup)
+    if example.actors:
+        at_once = "at once: " if example.schedule and len(example.actors) > 1 else ""
+        text += (" | " if text and at_once else "; " if text else "") + at_once
+        text += "; ".join(example.actors)
+    return text + "".join(f"  [{size}]" for size in [_unusual(example.geometry)] if size)
+
+
+def _unusual(geometry: str) -> str:
+    """Return what of a geometry is not KERNEL_32K."""
+    usual = KERNEL_32K.split(",")
+    return ",".join(part for part in geometry.split(",") if part not in usual)
+
+
+def finding_line(clause: str, example: Example, width: int, what: str = "") -> str:
+    """Return a clause, how many operations break it, and these, in lines of a width.
+
+    what: said before them, such as the finding.
+    """
+    first = f"  {clause:7}{example.length:>2} "
+    text = f"{what}: " if what else ""
+    if example.length <= _MOST_SHOWN:
+        text += operations_of(example)
+    else:
+        text += f"{example.length} operations: --clause {clause} shows them"
+    lines = textwrap.wrap(text, width - _INDENT, break_on_hyphens=False)
+    return first + f"\n{' ' * _INDENT}".join(lines)
+
+
+_MOST_SHOWN: Final = 40
+
+
+class FindingLines:
+    """Prints findings: those of a variant's lists when all its lists were searched, and so on.
+
+    shows: which clauses of which variant are told as they come; the others are for the end.
+    """
+
+    def __init__(
+        self, out: Console, shows: Callable[[str, str], bool], clauses: Collection[str] = ()
+    ) -> None:
+        self._out = out
+        self._shows = shows
+        self._clauses = clauses
+        self._best: dict[tuple[str, str], Example] = {}  # by variant and clause
+        self.told: dict[tuple[str, str], Example] = {}
+        self._stage: tuple[str, bool] | None = None
+        self._heading = ""
+        self._alike: list[tuple[str, str, str]] = []  # variant, that it is like, in what
+        self._mechanisms: dict[str, tuple[str, Example]] = {}  # the first that was told of each
+
+    def __call__(self, outcome: Outcome) -> None:
+        """Take in an outcome, the next in the order of the plan."""
+        job = outcome.job
+        if job.engine == "mechanism":
+            self._close()
+            self._tell_mechanism(outcome)
+            return
+        if job.engine in ("fuzz", "workload"):  # to be made small
+            self._close()
+            return
+        stage = job.variant, job.engine in _LISTS
+        if stage != self._stage:
+            self._close()
+            self._stage = stage
+        for clause, example in outcome.examples.items():
+            if self._is_shown(job.variant, clause):
+                best = self._best.setdefault((job.variant, clause), example)
+                if _rank(example) < _rank(best):
+                    self._best[job.variant, clause] = example
+
+    def end(self, cells: Sequence[Cell]) -> None:
+        """Print what was not told yet: the final counterexamples."""
+        self._close()
+        for cell in cells:
+            if cell.example is not None and self._is_shown(cell.variant, cell.clause):
+                self._tell(cell.variant, cell.clause, cell.example)
+        self._tell_alike()
+
+    def _is_shown(self, variant: str, clause: str) -> bool:
+        wanted = not self._clauses or clause in self._clauses
+        return wanted and self._shows(variant, clause)
+
+    def _close(self) -> None:
+        """Print what was found in the stage that is done with."""
+        if self._stage is None:
+            return
+        variant, lists = self._stage
+        self._stage = None
+        self._tell_alike()
+        for (of, clause), example in self._best.items():
+            if of == variant and (example.length <= _LISTED or not lists):
+                self._tell(variant, clause, example)
+        self._tell_alike()
+
+    def _tell_alike(self) -> None:
+        """Print in what variants are like others, a line for each two."""
+        alike, self._alike = self._alike, []
+        for variant, other in dict.fromkeys(pair[:2] for pair in alike):
+            same = ", ".join(what for *pair, what in alike if pair == [variant, other])
+            self._head(variant)
+            self._wrapped(f"  as {other}: {same}")
+
+    def _wrapped(self, text: str) -> None:
+        for line in textwrap.wrap(text, self._out.width, subsequent_indent=" " * _INDENT):
+            self._out.print(line, markup=False)
+
+    def _tell(self, variant: str, clause: str, example: Example) -> None:
+        known = self.told.get((variant, clause))
+        if known is not None and known.length <= example.length:
+            return
+        self.told[variant, clause] = example
+        declared = variant_class(variant).EXPECTED.get(clause)
+        what = ", ".join(findings_in(declared or ""))
+        if "," in what:  # each has a line of its own
+            what = ""
+        if known is not None:
+            what = "shorter"
+        elif (other := self._same(variant, clause, example)) and declared is not None:
+            self._alike.append((variant, other, f"{clause} {example.length}"))
+            return
+        self._print(variant, clause, example, what, undeclared=declared is None)
+
+    def _same(self, variant: str, clause: str, example: Example) -> str:
+        """Return the first variant for which the same was told."""
+        return next(
+            (
+                Path(other).stem
+                for (other, asked), told in self.told.items()
+                if asked == clause and other != variant
+                and told.counterexample == example.counterexample
+            ),
+            "",
+        )  # fmt: skip
+
+    def _tell_mechanism(self, outcome: Outcome) -> None:
+        variant = outcome.job.variant
+        clause, _, finding = outcome.job.what.partition(" ")
+        if not self._is_shown(variant, clause):
+            return
+        example = outcome.examples.get(clause)
+        if example is None:
+            self._head(variant)
+            self._wrapped(
+                f"  {clause:7} - {finding}: no counterexample of it alone: {outcome.reach}"
+            )
+            return
+        other, first = self._mechanisms.setdefault(outcome.job.what, (variant, example))
+        if other != variant and first.counterexample == example.counterexample:
+            self._alike.append((variant, Path(other).stem, f"{outcome.job.what} {example.length}"))
+            return
+        self._tell_alike()
+        self._print(variant, clause, example, finding, undeclared=False)
+
+    def _print(
+        self, variant: str, clause: str, example: Example, what: str, *, undeclared: bool
+    ) -> None:
+        self._head(variant)
+        if undeclared:
+            what = f"NOT DECLARED, {what}" if what else "NOT DECLARED"
+        text = finding_line(clause, example, self._out.width, what)
+        style = "bold red" if undeclared else ""
+        self._out.print(Text(text, style), soft_wrap=True)
+
+    def _head(self, variant: str) -> None:
+        if variant != self._heading:
+            self._heading = variant
+            self._out.print(Text(Path(variant).stem, "bold"))
+
+
+def _rank(example: Example) -> tuple[int, bool, int]:
+    return example.length, not example.shortest, len(example.schedule)
+
+
+class TreeLines:
+    """Prints what a search breaks on the patched tree and not on the base, when both are done.
+
+    Of a tree alone, what the variant that it is does not declare.
+    """
+
+    def __init__(self, out: Console, variant: str | None) -> None:
+        self._out = out
+        self._declared = None if variant is None else variant_class(variant).EXPECTED
+        self._of: dict[str, dict[str, TreeOutcome]] = {}  # by search and tree
+        self._told: set[str] = set()
+
+    def __call__(self, outcome: TreeOutcome) -> None:
+        """Take in the outcome of a search of one tree."""
+        if outcome.job.schedule:
+            return
+        both = self._of.setdefault(outcome.job.search.name, {})
+        both[outcome.job.tree] = outcome
+        if self._declared is not None:
+            known, what = set(self._declared), "not declared"
+        elif len(both) == len((BASE, PATCHED)):
+            outcome, what = both[PATCHED], "by the patch, not without it"
+            known = {c for of in self._of.values() if BASE in of for c in of[BASE].examples}
+        else:
+            return
+        for clause in outcome.examples.keys() - known - self._told:
+            self._told.add(clause)
+            example = outcome.examples[clause]
+            operations = "; ".join((*example.plan.setup_texts, *example.retraced.operations))
+            lines = textwrap.wrap(
+                f"{clause} broken {what}, in search {outcome.job.search.name} by "
+                f"{example.length} operations: {operations}",
+                self._out.width, subsequent_indent=" " * _INDENT, break_on_hyphens=False,
+            )  # fmt: skip
+            self._out.print(Text("\n".join(lines), "bold red"), soft_wrap=True)

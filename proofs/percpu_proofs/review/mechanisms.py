@@ -1,0 +1,220 @@
+"""The mechanisms by which a variant breaks a clause, each a finding with its own counterexample.
+
+A variant declares a clause broken by findings, such as R1 and R2. What shows one of them breaks the
+clause on the variant, and still with the fixes of the others on it; with its own fix too it does
+not. Where the fix of another contains its own (L5 that of L1), that one is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from percpu_proofs.explore import alphabets, fills
+from percpu_proofs.explore.breadth import Breadth, Caught, Operations
+from percpu_proofs.explore.hunt import Hunt
+from percpu_proofs.explore.modes import search
+from percpu_proofs.explore.rerun import Rerun
+from percpu_proofs.explore.scenario import KERNEL_32K
+from percpu_proofs.explore.schedulers.matching import Known
+from percpu_proofs.explore.schedulers.replay import ImpossibleStepError
+from percpu_proofs.explore.search import EnoughError
+from percpu_proofs.explore.sequences import Sequences
+from percpu_proofs.explore.shrink import Program, shrink, simpler, smaller
+from percpu_proofs.explore.token import Token
+from percpu_proofs.oplist import HANDLES, parse_operations, text_of
+from percpu_reference.variants import variant_class
+from percpu_reference.variants.composition import FINDINGS, findings_in, mended_by
+
+_STEPS: Final = 20_000  # of a search of the schedules of one counterexample's operations
+_TRIES: Final = 500  # of making a counterexample with a schedule small
+_ACTORS: Final = 4  # at once, at most, in a counterexample all schedules of which are tried
+_FINE: Final = (alphabets.QUARTERS, alphabets.CRUMBS, alphabets.EDGES)
+
+
+class Shown(NamedTuple):
+    """A counterexample of a mechanism on the variant, what is wrong, and how it was come by."""
+
+    token: Token
+    message: str
+    how: str
+    shortest: bool  # of all within the bound of a search
+
+
+@dataclass(frozen=True, slots=True)
+class Mechanism:
+    """One finding by which a variant breaks a clause."""
+
+    variant: str
+    clause: str
+    finding: str
+
+    @property
+    def _others(self) -> tuple[str, ...]:
+        """The other findings of the clause whose fixes do not contain that of this one."""
+        return tuple(
+            name
+            for name in findings_in(variant_class(self.variant).EXPECTED[self.clause])
+            if name != self.finding and self.finding not in mended_by(name)
+        )
+
+    @property
+    def alone(self) -> str:
+        """The variant with the fixes of the others."""
+        return "+".join((self.variant, *self._others))
+
+    @property
+    def mended(self) -> str:
+        """The same with the fix of this finding."""
+        return f"{self.alone}+{self.finding}"
+
+    def find(self, known: Sequence[tuple[Token, bool]]) -> tuple[Shown | None, str]:
+        """Return a counterexample, if there is one within the bound, and the bound in words.
+
+        known: those of the clause that are known, each with whether it is the shortest.
+        """
+        bound = f"{len(known)} known counterexamples"
+        for token, shortest in known:
+            shown = self._shown_by(token)
+            if shown is not None:
+                made = shown.token if shortest else self._small(shown.token)
+                return self._told(made, "of those known", shortest=shortest), bound
+        on_chunks = bool(fills.about_a_chunk(self.clause))
+        for plan in alphabets.SEQUENCES if on_chunks else alphabets.HUNTS:
+            if on_chunks and plan.alphabet.requests not in _FINE:
+                continue
+            plan = replace(plan, longest=plan.least)
+            kind = "sequences" if on_chunks else "hunt"
+            bound += f"; {kind} {plan.name}, all lists of up to {plan.longest} operations"
+            found = self._searched(Sequences if on_chunks else Hunt, plan)
+            if found is not None:
+                return self._told(found, f"{kind} {plan.name}", shortest=True), bound
+        if on_chunks:
+            bound += f"; {fills.LISTS:,} lists drawn of up to {fills.LENGTH} operations"
+            drawn = self._drawn()
+            if drawn is not None:
+                return self._told(drawn, "drawn, then made small", shortest=False), bound
+        return None, bound
+
+    def _told(self, token: Token, how: str, *, shortest: bool) -> Shown:
+        token = replace(renumbered(token), variant=self.variant)
+        return Shown(token, _breaks(token, self.variant) or "", how, shortest)
+
+    def _shown_by(self, token: Token) -> Shown | None:
+        """Return what of these operations shows it: the schedule may be another."""
+        for one in _schedules(token, self.alone, self.clause):
+            message = _breaks(one, self.variant)
+            if message is not None and not any(_schedules(one, self.mended, self.clause)):
+                return Shown(replace(one, variant=self.variant), message, "", shortest=False)
+        return None
+
+    def _small(self, token: Token) -> Token:
+        """Return a counterexample with fewer operations, where one with its schedules shows it."""
+        scenario = token.scenario
+
+        def shows(program: Program) -> Program | None:
+            start = scenario.with_program(program).start(self.alone)
+            found = search(
+                start, max_steps=_STEPS, known=known, stop=lambda far: self.clause in far.findings
+            ).findings.get(self.clause)
+            return None if found is None else replace(program, schedule=found.schedule)
+
+        known = Known()
+        if not token.schedule or shows(scenario.program) is None:
+            return token
+        made = shrink(scenario.program, _fewer, shows, _TRIES).best
+        small = Token.of(self.variant, self.clause, scenario.with_program(made), made.schedule)
+        shown = self._shown_by(small)
+        return token if shown is None else shown.token
+
+    def _searched(self, engine: type[Breadth[Any]], plan: alphabets.Plan) -> Token | None:
+        """Return the first of a search of the variant alone that shows it."""
+        found: list[Token] = []
+
+        def look(caught: Caught) -> None:
+            token = Token(
+                self.variant, self.clause, plan.geometry, tuple(map(text_of, caught.setup)),
+                tuple(map(text_of, caught.actors)), 1, caught.schedule,
+            )  # fmt: skip
+            shown = self._shown_by(token) if caught.clause == self.clause else None
+            if shown is not None:
+                found.append(shown.token)
+                raise EnoughError
+
+        engine(self.alone, plan, frozenset({self.clause}), on_broken=look).run()
+        return found[0] if found else None
+
+    def _drawn(self) -> Token | None:
+        """Return what shows it of lists that are drawn, made small."""
+
+        def shows(operations: Operations) -> bool:
+            return (
+                bool(fills.breaks(self.alone, self.clause, operations))
+                and bool(fills.breaks(self.variant, self.clause, operations))
+                and not fills.breaks(self.mended, self.clause, operations)
+            )
+
+        for operations in fills.lists(self.clause):
+            last = fills.breaks(self.alone, self.clause, operations)
+            if last and shows(operations[:last]):
+                setup = tuple(map(text_of, fills.small(operations[:last], shows)))
+                return Token(
+                    self.variant, self.clause, KERNEL_32K, setup[:-1], setup[-1:], 1, ()
+                )
+        return None
+
+
+def mechanisms(variant: str) -> Iterator[Mechanism]:
+    """Yield those of clauses that a variant declares broken by several findings with fixes."""
+    for clause, reason in variant_class(variant).EXPECTED.items():
+        names = findings_in(reason)
+        if len(names) > 1 and set(names) <= set(FINDINGS):
+            yield from (Mechanism(variant, clause, name) for name in names)
+
+
+def _fewer(program: Program) -> Iterable[Program]:
+    return chain(smaller(program), simpler(program))
+
+
+def _breaks(token: Token, variant: str) -> str | None:
+    """Return what is wrong where a schedule is possible on a variant and breaks its clause."""
+    with suppress(ImpossibleStepError, KeyError):
+        for step in Rerun(token, variant_class(variant)).steps(lambda: None):
+            if token.clause in step.broken:
+                return step.broken[token.clause]
+    return None
+
+
+def _schedules(token: Token, variant: str, clause: str) -> Iterator[Token]:
+    """Yield the schedule of a token if it breaks a clause on a variant, and one that does."""
+    token = replace(token, clause=clause, variant=variant)
+    if _breaks(token, variant) is not None:
+        yield token
+    if token.schedule and len(token.actors) <= _ACTORS:
+        found = search(token.scenario.start(variant), max_steps=_STEPS).findings.get(clause)
+        if found is not None:
+            yield replace(token, schedule=found.schedule)
+
+
+def renumbered(token: Token) -> Token:
+    """Return a counterexample with the handles numbered from 1 as they are first named."""
+    numbers: dict[int, int] = {}
+
+    def texts(given: tuple[str, ...]) -> tuple[str, ...]:
+        named = []
+        for operation in parse_operations(Path("counterexample"), given).operations:
+            kind, handle = operation[:2]
+            if kind in HANDLES:
+                handle = numbers.setdefault(handle, len(numbers) + 1)
+            named.append(text_of((kind, handle, *operation[2:])))
+        return tuple(named)
+
+    return replace(
+        token,
+        setup=texts(token.setup) if token.setup else (),
+        actors=texts(token.actors) if token.actors else (),
+    )
