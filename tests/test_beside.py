@@ -147,11 +147,40 @@ def test_the_function_of_the_variant_is_shown_and_what_it_overrides() -> None:
     assert fixed.variant == "reference"
 
 
+VARIANT = """\
+from percpu_reference.variants.linux_6_12 import Linux612
+
+class Mine(Linux612):
+    def update_empty_pages(self, chunk, nr):
+        self.count(chunk)
+        super().update_empty_pages(chunk, nr)
+
+    def count(self, chunk):
+        chunk.tries = 1
+
+    reintegrate_chunk = lambda self, chunk: None
+"""
+
+
+def test_a_variants_own_file_is_shown_with_what_it_calls_and_overrides(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(VARIANT)
+    mine = own(str(file))
+    one = compare(mine, "update_empty_pages")
+    lines = [line for pair in one.pairs for line in pair.model]
+    assert ("count", 9) in [(line.part, line.number) for line in lines]
+    assert {line.part for line in lines} == {"", "count", "Slots.update_empty_pages"}
+    assert code(one, "pcpu_nr_empty") == ("self.nr_empty_pop_pages += nr", True)
+    with pytest.raises(InputError, match=r"mine.py:11: expected reintegrate_chunk written as a"):
+        compare(mine, "reintegrate_chunk")
+
+
 @pytest.mark.parametrize(
     ("word", "says"),
     [
         ("pcpu_twice", "boot-time layout"),
-        ("reintegrate", "pcpu_reintegrate_chunk"),
+        ("reintegrate", "one of (pcpu_)?reintegrate_chunk"),
+        ("nonsense", "--all lists them"),
         ("quiescent", "ours: a view of the state"),
         ("isolate_chunk", "that Linux 0.1 has in mm/percpu.c"),
     ],

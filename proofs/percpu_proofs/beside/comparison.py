@@ -8,7 +8,7 @@ import inspect
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import SequenceMatcher
+from difflib import SequenceMatcher, get_close_matches
 from functools import cache
 from typing import Any, Final, NamedTuple
 
@@ -17,7 +17,7 @@ from percpu_proofs.beside.alignment import Likeness, Row, align
 from percpu_proofs.beside.kernel_code import Function, functions
 from percpu_proofs.beside.model_code import Definition, definitions, steps, words_of
 from percpu_proofs.beside.step import Role, Step
-from percpu_proofs.inputs import InputError, one_of
+from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel.tree import BACKINGS, Tree
 from percpu_reference.kernel_names import FILES, model_name, origin
 from percpu_reference.variants import Allocator, with_backing
@@ -177,7 +177,12 @@ def _unknown(sources: Sources, word: str, reason: str) -> InputError:
                 "and small helpers it has not, or in place)", f"{word} ({file}:{found.first})",
             )  # fmt: skip
     known = dict.fromkeys(name for names in FILES.values() for name in names)
-    return InputError("beside", None, one_of(word, [*known, *map(model_name, known)]), word)
+    near = get_close_matches(word, [*known, *map(model_name, known)])
+    expected = f"one of {', '.join(near)}" if near else (
+        "a function of the kernel's (pcpu_isolate_chunk) or of the model's (isolate_chunk); --all "
+        "lists them"
+    )  # fmt: skip
+    return InputError("beside", None, expected, word)
 
 
 def _compare(

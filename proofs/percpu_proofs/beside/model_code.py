@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any, Final
 
 from percpu_proofs.beside.step import Role, Step, collected
+from percpu_proofs.inputs import InputError
 from percpu_reference.environment import Environment
 from percpu_reference.kernel_names import PART_OF, origin
 from percpu_reference.stats import Stats
@@ -46,7 +47,10 @@ class Definition:
 
 
 def definitions(variant: type, name: str) -> list[Definition]:
-    """Return the definitions of a function that a variant has, the one that runs first."""
+    """Return the definitions of a function that a variant has, the one that runs first.
+
+    Raises InputError for one that is no function of its file, but made otherwise.
+    """
     for cls in (variant, Stats, Environment):
         found = [
             _definition(base, name, vars(base)[name])
@@ -61,9 +65,23 @@ def definitions(variant: type, name: str) -> list[Definition]:
 @cache
 def _definition(owner: type, name: str, function: Callable[..., Any]) -> Definition:
     lines, begin = inspect.getsourcelines(function)
-    tree = ast.parse(textwrap.dedent("".join(lines))).body[0]
-    assert isinstance(tree, ast.FunctionDef)
+    found = [
+        node for node in ast.walk(_parsed("".join(lines)))
+        if isinstance(node, ast.FunctionDef) and node.name == function.__name__
+    ]  # fmt: skip
+    if not found:
+        where = inspect.getsourcefile(function)
+        raise InputError(where, begin, f"{name} written as a function, to put it beside the kernel")
+    tree = found[0]
     return Definition(owner, name, ast.increment_lineno(tree, begin - 1), function.__module__)
+
+
+def _parsed(source: str) -> ast.AST:
+    """Return the syntax tree of a piece of a file; an empty one if it does not stand alone."""
+    try:
+        return ast.parse(textwrap.dedent(source))
+    except SyntaxError:
+        return ast.Module([], [])
 
 
 def steps(variant: type, name: str, kernel_function: str) -> list[Step]:
@@ -123,7 +141,8 @@ class _Reading:
         yield Step(statement.lineno, last, collected(found, kind))
         for definition, more in called:
             overrides = bool(overridden) and definition == overridden[0]
-            part = definition.owner.__name__ if overrides else definition.name
+            whole = f"{definition.owner.__name__}.{definition.name}"
+            part = whole if overrides else definition.name
             yield from self.steps(definition, more, part)
         for block in blocks:
             yield from self._block(block, overridden)
