@@ -18,13 +18,13 @@ from pages import Page
 from percpu_proofs import data
 from percpu_proofs.cli import main
 from percpu_proofs.counterexample import of_token
-from percpu_proofs.report.bars import LEGEND, Bars
+from percpu_proofs.report.bars import LEGEND, ChunkBars
 from percpu_proofs.report.book import book
 from percpu_proofs.report.citations import citations
 from percpu_proofs.report.functions import kernel_functions
-from percpu_proofs.report.names import Names
 from percpu_proofs.report.of_variants import report_of_variants
 from percpu_proofs.report.pictures import part
+from percpu_proofs.report.places import Places
 from percpu_proofs.report.prose import Prose
 from percpu_proofs.report.walks import walk
 from percpu_proofs.review.jobs import Job, run
@@ -82,12 +82,12 @@ def test_each_clause_is_cited_by_tests() -> None:
     ],
 )
 def test_names_in_texts_are_links(text: str, shown: str) -> None:
-    prose = Prose(Names({"pcpu_alloc_noprof": "place"}), {})
+    prose = Prose(Places({"pcpu_alloc_noprof": "place"}), {})
     assert prose.markdown(text, "L1") == shown
 
 
 def test_a_word_of_the_glossary_is_a_link_where_it_first_stands() -> None:
-    html = Prose(Names(), {"float": "term-float"}).statement("The float, a floating float.")
+    html = Prose(Places(), {"float": "term-float"}).statement("The float, a floating float.")
     link = '<a class="term" href="#term-float">float</a>'
     assert html == f"<p>The {link}, a floating float.</p>\n"
 
@@ -95,7 +95,7 @@ def test_a_word_of_the_glossary_is_a_link_where_it_first_stands() -> None:
 def test_a_walk_tells_what_each_step_changes() -> None:
     example = next(cell.example for cell in cells() if cell.clause == "RCL-3")
     assert example is not None and example.token is not None
-    bars = Bars()
+    bars = ChunkBars()
     shown = walk(of_token(example.token), bars, "here")
     assert [panel.number for panel in shown.panels] == list(range(len(shown.panels)))
     floats = [

@@ -23,7 +23,7 @@ LEGEND = (
 """What the classes show."""
 
 
-class Bars:
+class ChunkBars:
     """The bars of one document: drawn once, and used where they stand."""
 
     def __init__(self) -> None:

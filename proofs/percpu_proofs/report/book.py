@@ -14,8 +14,8 @@ from percpu_proofs.data import folder
 from percpu_proofs.explore.scenarios import FOLDER, SCENARIOS
 from percpu_proofs.prove.ledger import committed
 from percpu_proofs.report import terms
-from percpu_proofs.report.document import Document, Found
-from percpu_proofs.report.entries import Entry, chapters
+from percpu_proofs.report.document import Document, IndexEntry, stated
+from percpu_proofs.report.entries import ClauseEntry, chapters
 from percpu_proofs.report.examples import walks
 from percpu_proofs.report.functions import (
     KernelFunction,
@@ -23,7 +23,7 @@ from percpu_proofs.report.functions import (
     own_functions,
     plain_definitions,
 )
-from percpu_proofs.report.names import Names
+from percpu_proofs.report.places import Places
 from percpu_proofs.report.plots import plots
 from percpu_proofs.review.matrix import Cell
 from percpu_reference.variants import RELEASES, VARIANTS, Allocator
@@ -78,12 +78,14 @@ def book(
     )  # fmt: skip
     definitions = plain_definitions()
     index = [
-        *_found_clauses(entries), *_found_names(kernel),
+        *stated(), *_found_names(kernel),
+        *(IndexEntry(f"variant-{name}", "variant", name, algorithm(cls).title)
+          for name, cls in (VARIANTS | RELEASES).items()),
         *(_found_term("word", word) for word in words),
         *(_found_term("kernel name", name) for name in names),
-        *(Found(f"model-{f.name}", "function of the model", f.name, f.title) for f in own),
-        *(Found(f"definition-{d.name}", "definition", d.name, d.title) for d in definitions),
-        *(Found(f"scenario-{s.name}", "scenario", s.name, s.what) for s in SCENARIOS.values()),
+        *(IndexEntry(f"model-{f.name}", "function of the model", f.name, f.title) for f in own),
+        *(IndexEntry(f"definition-{d.name}", "definition", d.name, d.title) for d in definitions),
+        *(IndexEntry(f"scenario-{s.name}", "scenario", s.name, s.what) for s in SCENARIOS.values()),
     ]  # fmt: skip
     text = (resources.files("percpu_spec") / "findings.md").read_text(encoding="utf-8")
     compared = [one.function for one in comparisons]
@@ -109,7 +111,7 @@ def _to_clause(clause: str) -> str | None:
     return f"#{clause}" if clause in clauses() else None
 
 
-def _names(kernel: Sequence[KernelFunction], entries: Iterable[terms.Entry]) -> Names:
+def _names(kernel: Sequence[KernelFunction], entries: Iterable[terms.Word]) -> Places:
     """Return the places of the book."""
     places = terms.places(entries)
     places |= {one.name: f"model-{one.name}" for name in kernel for one in name.functions}
@@ -117,10 +119,10 @@ def _names(kernel: Sequence[KernelFunction], entries: Iterable[terms.Entry]) -> 
     places |= {one.name: f"definition-{one.name}" for one in plain_definitions()}
     places |= {name: f"scenario-{name}" for name in SCENARIOS}
     places |= {name: f"variant-{name}" for name in VARIANTS | RELEASES}
-    return Names(places | {one.name: one.name for one in kernel})
+    return Places(places | {one.name: one.name for one in kernel})
 
 
-def _judge(entry: Entry, cells: Iterable[Cell], document: Document) -> None:
+def _judge(entry: ClauseEntry, cells: Iterable[Cell], document: Document) -> None:
     """Enter what is known of a clause on the variants, counterexamples step by step."""
     entry.cells = [cell for cell in cells if cell.clause == entry.clause.id]
     for cell in entry.cells:
@@ -145,24 +147,12 @@ def _scenario(name: str) -> Mapping[str, Any]:
     return {"name": name, "what": SCENARIOS[name].what, "text": text}
 
 
-def _found_clauses(entries: Iterable[Entry]) -> Iterator[Found]:
-    for entry in entries:
-        clause = entry.clause
-        text = " ".join(f"{clause.statement} {clause.kernel}".replace("`", "").split())
-        yield Found(clause.id, "clause", f"{clause.id}: {clause.title}", text)
-    for finding in findings().values():
-        text = " ".join(finding.what.replace("`", "").split())
-        yield Found(finding.id, "finding", f"{finding.id}: {finding.title}", text)
-    for name, cls in (VARIANTS | RELEASES).items():
-        yield Found(f"variant-{name}", "variant", name, algorithm(cls).title)
-
-
-def _found_names(kernel: Iterable[KernelFunction]) -> Iterator[Found]:
+def _found_names(kernel: Iterable[KernelFunction]) -> Iterator[IndexEntry]:
     for one in kernel:
         model = " ".join(f"{function.name} {function.title}" for function in one.functions)
-        yield Found(one.name, "kernel function", one.name, model)
+        yield IndexEntry(one.name, "kernel function", one.name, model)
 
 
-def _found_term(kind: str, term: terms.Entry) -> Found:
+def _found_term(kind: str, term: terms.Word) -> IndexEntry:
     text = " ".join((*term.text.replace("`", "").split(), *term.clauses))
-    return Found(term.place, kind, ", ".join(term.names), text)
+    return IndexEntry(term.place, kind, ", ".join(term.names), text)

@@ -13,7 +13,7 @@ from markupsafe import Markup, escape
 from pygments.lexers.python import PythonLexer
 from pygments.token import Comment, Keyword, Name, Operator, String, _TokenType
 
-from percpu_proofs.report.names import Names
+from percpu_proofs.report.places import Places
 
 _LEXER = PythonLexer(stripnl=False)
 _CLASSES = (
@@ -26,7 +26,7 @@ _CLASSES = (
 class Code:
     """Shows functions; names that the report explains are links."""
 
-    def __init__(self, names: Names) -> None:
+    def __init__(self, names: Places) -> None:
         self._names = names
 
     def of(self, function: Callable[..., Any]) -> Markup:

@@ -15,14 +15,14 @@ from percpu_proofs.prove.ledger import committed
 from percpu_proofs.report.citations import Citation, citations
 from percpu_proofs.report.code import Code
 from percpu_proofs.report.functions import KernelFunction
-from percpu_proofs.report.walks import Walk
+from percpu_proofs.report.walks import Walkthrough
 from percpu_proofs.review.matrix import Cell
 from percpu_spec.catalogue import Clause, Finding, clauses, findings
 from percpu_spec.releases import RELEASES
 
 
 @dataclass(frozen=True, slots=True)
-class Predicate:
+class PredicateCode:
     """A function that states a clause, or the condition of a contract that does."""
 
     name: str
@@ -42,11 +42,11 @@ class ReleaseVerdict:
 
 
 @dataclass(slots=True)
-class Entry:
+class ClauseEntry:
     """One clause of the book."""
 
     clause: Clause
-    predicates: list[Predicate]
+    predicates: list[PredicateCode]
     contracts: list[Mapping[str, str]]
     functions: list[str]  # of the kernel
     claims: Mapping[str, Mapping[str, Any]]
@@ -54,7 +54,7 @@ class Entry:
     findings: list[Finding]
     releases: list[ReleaseVerdict]
     cells: list[Cell] = field(default_factory=list)
-    walks: list[Walk] = field(default_factory=list)
+    walks: list[Walkthrough] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +64,13 @@ class Chapter:
     name: str
     title: str
     introduction: str  # Markdown
-    entries: tuple[Entry, ...]
+    entries: tuple[ClauseEntry, ...]
 
 
-def entry(clause: Clause, code: Code, kernel: Iterable[KernelFunction]) -> Entry:
+def entry(clause: Clause, code: Code, kernel: Iterable[KernelFunction]) -> ClauseEntry:
     """Return what is known of a clause but for verdicts on variants."""
     contracts: list[Mapping[str, str]] = explain(clause.id)["contracts"]
-    return Entry(
+    return ClauseEntry(
         clause,
         list(_predicates(clause, code, contracts)),
         contracts,
@@ -87,19 +87,19 @@ def entry(clause: Clause, code: Code, kernel: Iterable[KernelFunction]) -> Entry
 
 def _predicates(
     clause: Clause, code: Code, contracts: Iterable[Mapping[str, str]]
-) -> Iterator[Predicate]:
+) -> Iterator[PredicateCode]:
     """Yield what states a clause; conditions on functions where nothing else does."""
     stated = [one for one in statements() if one.clause == clause.id]
     for one in stated:
         asked = f"of {one.scope.value}, {one.when.value}"
         module = one.predicate.__module__
-        yield Predicate(one.predicate.__name__, module, asked, code.with_helpers(one.predicate))
+        yield PredicateCode(one.predicate.__name__, module, asked, code.with_helpers(one.predicate))
     if not stated:
         for name in dict.fromkeys(line["condition"] for line in contracts):
             module, _, function = name.rpartition(".")
             condition = getattr(import_module(module), function)
             asked = "a condition of contracts on functions"
-            yield Predicate(function, module, asked, code.with_helpers(condition))
+            yield PredicateCode(function, module, asked, code.with_helpers(condition))
 
 
 def _releases(clause_id: str) -> Iterator[ReleaseVerdict]:
@@ -111,7 +111,7 @@ def _releases(clause_id: str) -> Iterator[ReleaseVerdict]:
 
 def chapters(code: Code, kernel: Sequence[KernelFunction]) -> list[Chapter]:
     """Return the specification, a chapter a file, in alphabetical order."""
-    by_file: dict[str, list[Entry]] = {}
+    by_file: dict[str, list[ClauseEntry]] = {}
     for clause in clauses().values():
         by_file.setdefault(clause.chapter, []).append(entry(clause, code, kernel))
     folder = resources.files("percpu_spec") / "clauses"

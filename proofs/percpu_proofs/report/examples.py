@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from percpu_proofs.counterexample import of_token
-from percpu_proofs.report.bars import Bars
-from percpu_proofs.report.walks import Walk, walk
+from percpu_proofs.report.bars import ChunkBars
+from percpu_proofs.report.walks import Walkthrough, walk
 from percpu_proofs.review.jobs import Example
 from percpu_proofs.review.matrix import Cell
 
@@ -18,7 +18,7 @@ def place_of(cell: Cell) -> str:
     return f"walk-{cell.clause}-{Path(cell.variant).stem}"
 
 
-def walks(cell: Cell, bars: Bars) -> Iterator[Walk]:
+def walks(cell: Cell, bars: ChunkBars) -> Iterator[Walkthrough]:
     """Yield the counterexamples of a verdict: the shortest, then those of further mechanisms."""
     shown: set[str] = set()
     known = {example.token: name for name, example in cell.mechanisms.items() if example}
@@ -33,7 +33,9 @@ def walks(cell: Cell, bars: Bars) -> Iterator[Walk]:
             yield _walk(cell, example, bars, place, cell.sought.get(name, ""), name)
 
 
-def _walk(cell: Cell, example: Example, bars: Bars, place: str, how: str, why: str) -> Walk:
+def _walk(
+    cell: Cell, example: Example, bars: ChunkBars, place: str, how: str, why: str
+) -> Walkthrough:
     """Return one counterexample; why: the finding that it shows, if one is known."""
     of = of_token(example.token or "", how)
     if why:

@@ -12,7 +12,7 @@ from typing import Any
 from percpu_proofs.explain import explain
 from percpu_proofs.inputs import InputError
 from percpu_proofs.prove.ledger import committed
-from percpu_proofs.report.names import followed, kernel_names, model_functions
+from percpu_proofs.report.places import followed, kernel_names, model_functions
 from percpu_reference.kernel_names import OURS
 from percpu_spec import definitions
 from percpu_spec.catalogue import clauses, findings
@@ -54,7 +54,7 @@ class KernelFunction:
 
 
 @dataclass(frozen=True, slots=True)
-class Definition:
+class PlainDefinition:
     """A derived quantity in plain code, straight from the bitmaps."""
 
     name: str
@@ -144,10 +144,10 @@ def _texts() -> dict[str, set[str]]:
     return found
 
 
-def plain_definitions() -> list[Definition]:
+def plain_definitions() -> list[PlainDefinition]:
     """Return the definitions of percpu_spec.definitions, by module and in their order."""
     found = [
-        Definition(name, one.__module__.rpartition(".")[2], _title(one), one)
+        PlainDefinition(name, one.__module__.rpartition(".")[2], _title(one), one)
         for name, one in vars(definitions).items()
         if inspect.isfunction(one)
     ]

@@ -15,9 +15,9 @@ from percpu_proofs.live.memory import ChunkRow, chunk_rows, memory_of
 from percpu_proofs.live.owners import held_by
 from percpu_proofs.live.standing import Rest
 from percpu_proofs.live.verdicts import BROKEN, HOLDS, KNOWN, NOT_ASKED, Verdict
-from percpu_proofs.report.document import Document, Found
-from percpu_proofs.report.names import Names
+from percpu_proofs.report.document import Document, IndexEntry, stated
 from percpu_proofs.report.pictures import part
+from percpu_proofs.report.places import Places
 from percpu_proofs.show.overview import overview_svg
 from percpu_proofs.show.picture import StatePicture, picture_of_state
 from percpu_proofs.show.svg import chunk_svg
@@ -54,7 +54,7 @@ def report_of_state(
 
     stays: why the model does not go on from the state, empty if it does. what: the file's name.
     """
-    into = Document(Names())
+    into = Document(Places())
     names: dict[Any, str] = dict(state.names)
     pending = state.standing.pending
     picture = picture_of_state(state.snapshot, names.__getitem__, "", pending)
@@ -65,14 +65,9 @@ def report_of_state(
         kind: [one for one in verdicts.values() if one.verdict == kind]
         for kind in (BROKEN, KNOWN, HOLDS, NOT_ASKED)
     }
-    index = [
-        Found(c.id, "clause", f"{c.id}: {c.title}", " ".join(c.statement.replace("`", "").split()))
-        for c in clauses().values()
-    ]
-    index += [Found(f.id, "finding", f"{f.id}: {f.title}", "") for f in findings().values()]
-    index += [Found(f"chunk-{one.name}", "chunk", one.title, "") for one in maps]
+    index = [IndexEntry(f"chunk-{one.name}", "chunk", one.title, "") for one in maps]
     return into.render(
-        "state.html", f"Percpu state of {state.release}: {what}", index,
+        "state.html", f"Percpu state of {state.release}: {what}", [*stated(), *index],
         state=state, rest=_rest(state), torn=state.rest is Rest.TORN, memory=memory_of(state),
         by_kind=by_kind, titles={c.id: c.title for c in clauses().values()}, most=_MESSAGES,
         rows=rows, maps=maps, drawn=drawn,

@@ -11,12 +11,12 @@ from percpu_proofs.kernel.search.job import TreeOutcome
 from percpu_proofs.report.document import Document
 from percpu_proofs.report.reviews import (
     AccessLine,
-    Bound,
+    ClauseLine,
+    Exhibit,
     Group,
-    Mark,
-    Review,
-    Row,
-    Shown,
+    Reach,
+    ReviewReport,
+    Sign,
     document,
     render,
 )
@@ -51,7 +51,7 @@ def report_of_trees(
         path.name for path in patches
     )  # fmt: skip
 
-    def shown(names: Iterable[str], of: Cells) -> tuple[Shown, ...]:
+    def shown(names: Iterable[str], of: Cells) -> tuple[Exhibit, ...]:
         of_base = of is first and first is not last
         subject = base if of_base or not patches else newest
         given = options[0 if of_base else 1]
@@ -85,14 +85,14 @@ def report_of_trees(
     names = dict(zip(cells, (base, newest), strict=False))
     fresh = {entry.access for entry in new_accesses}
     every = dict.fromkeys(entry.access for entry in (*new_accesses, *accesses))
-    review = Review(
+    review = ReviewReport(
         f"Review of {newest if changed is not None else base}",
         summary,
         [names[name] for name in cells],
         groups,
         list(_rows(cells, () if changed is None else changed.new)),
         list(dict.fromkeys(
-            Bound(one.job.search.name, names[one.job.tree], one.bound) for one in outcomes
+            Reach(one.job.search.name, names[one.job.tree], one.bound) for one in outcomes
         )),
         [AccessLine(str(access), access in fresh) for access in every],
         {path.name: path.read_text("utf-8", "replace") for path in patches},
@@ -107,34 +107,34 @@ def _either(first: Cells, last: Cells) -> Cells:
 
 def _shown(
     clause: str, cell: TreeCell, subject: str, options: str, into: Document
-) -> Shown:
+) -> Exhibit:
     example = cell.example
     place = f"walk-{clause}"
     if example is None:
-        return Shown(clause, f"{place}-shown", cell.reason)
+        return Exhibit(clause, f"{place}-shown", cell.reason)
     command = f"percpu-spec replay {example.token}{options}" if example.token else ""
     note = f"{example.length} operations, the fewest of search {example.search}"
     on_model = example.on_model
     words = "" if on_model.token else f"On the model: {on_model.reason}"
     of = of_tree(example, subject)
-    return Shown(clause, f"{place}-shown", words, (walk(of, into.bars, place, note, command),))
+    return Exhibit(clause, f"{place}-shown", words, (walk(of, into.bars, place, note, command),))
 
 
-def _rows(cells: Mapping[str, Cells], new: Sequence[str]) -> Iterable[Row]:
+def _rows(cells: Mapping[str, Cells], new: Sequence[str]) -> Iterable[ClauseLine]:
     names = list(cells)
     for clause in dict.fromkeys(c for of in cells.values() for c in of):
         marks = []
         for name in names:
             cell = cells[name].get(clause)
-            marks.append(None if cell is None else _mark(cell, name == names[-1] and clause in new))
+            marks.append(None if cell is None else _sign(cell, name == names[-1] and clause in new))
         reasons = [cells[n][clause].reason for n in names if clause in cells[n]]
         asked = any(mark is not None and mark.words != "–" for mark in marks)
-        yield Row(clause, tuple(marks), "" if asked or not reasons else reasons[-1])
+        yield ClauseLine(clause, tuple(marks), "" if asked or not reasons else reasons[-1])
 
 
-def _mark(cell: TreeCell, is_new: bool) -> Mark:
+def _sign(cell: TreeCell, is_new: bool) -> Sign:
     if cell.example is not None:
-        return Mark(f"broken {cell.example.length}", "violated", is_new)
+        return Sign(f"broken {cell.example.length}", "violated", is_new)
     if cell.verdict == "holds":
-        return Mark("holds", "holds")
-    return Mark("–", "unchecked")
+        return Sign("holds", "holds")
+    return Sign("–", "unchecked")

@@ -7,7 +7,16 @@ from pathlib import Path
 
 from percpu_proofs.report.document import Document
 from percpu_proofs.report.examples import place_of, walks
-from percpu_proofs.report.reviews import Bound, Group, Mark, Review, Row, Shown, document, render
+from percpu_proofs.report.reviews import (
+    ClauseLine,
+    Exhibit,
+    Group,
+    Reach,
+    ReviewReport,
+    Sign,
+    document,
+    render,
+)
 from percpu_proofs.review.changes import Changes
 from percpu_proofs.review.matrix import Cell
 
@@ -63,31 +72,31 @@ def report_of_variants(cells: Sequence[Cell], changed: Mapping[str, Changes]) ->
     ]
     if any(cell.partial for cell in cells):
         summary.append("Not every search was done: what does not show here is no verdict.")
-    review = Review(
+    review = ReviewReport(
         f"Review of {', '.join(names)}",
         summary,
         names,
         groups,
-        [Row(clause, tuple(map(_mark, of)), _reason(of)) for clause, of in by_clause.items()],
+        [ClauseLine(name, tuple(map(_sign, of)), _reason(of)) for name, of in by_clause.items()],
         _bounds(cells),
     )
     return render(into, review)
 
 
-def _shown(cell: Cell, into: Document) -> Shown:
+def _shown(cell: Cell, into: Document) -> Exhibit:
     words = f"{Path(cell.variant).stem}: {cell.verdict}, declared: {cell.expected}"
     words += f"; {cell.reason}" if cell.reason else ""
     place = f"{place_of(cell)}-shown"
-    return Shown(cell.clause, place, words, tuple(walks(cell, into.bars)))
+    return Exhibit(cell.clause, place, words, tuple(walks(cell, into.bars)))
 
 
-def _mark(cell: Cell) -> Mark:
+def _sign(cell: Cell) -> Sign:
     words = {"violated": "broken", "unchecked": "?", "not applicable": "–"}.get(
         cell.verdict, cell.verdict
     )
     if cell.example is not None:
         words += f" {cell.example.length}"
-    return Mark(words, _STYLES.get(cell.verdict, "unchecked"), not cell.as_expected)
+    return Sign(words, _STYLES.get(cell.verdict, "unchecked"), not cell.as_expected)
 
 
 def _reason(cells: Sequence[Cell]) -> str:
@@ -96,11 +105,11 @@ def _reason(cells: Sequence[Cell]) -> str:
     return "; ".join(dict.fromkeys(reasons)) if len(reasons) == len(cells) else ""
 
 
-def _bounds(cells: Iterable[Cell]) -> list[Bound]:
+def _bounds(cells: Iterable[Cell]) -> list[Reach]:
     """Return how far each search came on each variant."""
     return list(
         dict.fromkeys(
-            Bound(one["engine"], Path(cell.variant).stem, one["bound"])
+            Reach(one["engine"], Path(cell.variant).stem, one["bound"])
             for cell in cells
             for one in cell.evidence
         )

@@ -12,13 +12,13 @@ from markdown_it.token import Token
 from markdown_it.utils import OptionsDict
 from markupsafe import Markup, escape
 
-from percpu_proofs.report.names import Names
+from percpu_proofs.report.places import Places
 
 
 class Prose:
     """Renders texts; what a name's own place says of itself is no link: give it as `here`."""
 
-    def __init__(self, names: Names, terms: Mapping[str, str]) -> None:
+    def __init__(self, names: Places, terms: Mapping[str, str]) -> None:
         """terms: places of words, for `statement`."""
         self._names = names
         self._terms = terms

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from percpu_proofs.counterexample.sentences import sentence_of, title_of
-from percpu_proofs.report.document import Document, Found
-from percpu_proofs.report.names import Names
-from percpu_proofs.report.walks import Walk
+from percpu_proofs.report.document import Document, IndexEntry, stated
+from percpu_proofs.report.places import Places
+from percpu_proofs.report.walks import Walkthrough
 from percpu_spec.catalogue import clauses, findings
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class Sign:
     """A verdict in the matrix."""
 
     words: str
@@ -22,11 +22,11 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ClauseLine:
     """A clause in the matrix, with a mark for each subject; reason: why it was not asked."""
 
     clause: str
-    marks: tuple[Mark | None, ...]
+    marks: tuple[Sign | None, ...]
     reason: str = ""
 
     @property
@@ -41,13 +41,13 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class Exhibit:
     """A clause that is broken, or mended, with its counterexamples."""
 
     clause: str
     place: str
     words: str = ""
-    walks: tuple[Walk, ...] = ()
+    walks: tuple[Walkthrough, ...] = ()
 
     @property
     def title(self) -> str:
@@ -65,13 +65,13 @@ class Group:
     """Clauses of one kind: newly broken, mended, and so on."""
 
     heading: str
-    shown: tuple[Shown, ...]
+    shown: tuple[Exhibit, ...]
     serious: bool = False
     says: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Bound:
+class Reach:
     """How far a search came."""
 
     search: str
@@ -88,37 +88,31 @@ class AccessLine:
 
 
 @dataclass(slots=True)
-class Review:
+class ReviewReport:
     """A review as its report shows it."""
 
     title: str
     summary: list[str]
     subjects: list[str]
     groups: list[Group] = field(default_factory=list)
-    rows: list[Row] = field(default_factory=list)
-    bounds: list[Bound] = field(default_factory=list)
+    rows: list[ClauseLine] = field(default_factory=list)
+    bounds: list[Reach] = field(default_factory=list)
     accesses: Sequence[AccessLine] = ()
     patches: Mapping[str, str] = field(default_factory=dict)
 
 
 def document() -> Document:
     """Return an empty report whose names are clauses and findings alone."""
-    return Document(Names())
+    return Document(Places())
 
 
-def render(into: Document, review: Review) -> str:
+def render(into: Document, review: ReviewReport) -> str:
     """Return the report of a review as HTML."""
     shown = [one for group in review.groups for one in group.shown]
-    index = [Found(one.place, "shown here", f"{one.clause}: {one.title}", one.words)
+    index = [IndexEntry(one.place, "shown here", f"{one.clause}: {one.title}", one.words)
              for one in shown]  # fmt: skip
-    for clause in clauses().values():
-        text = " ".join(clause.statement.replace("`", "").split())
-        index.append(Found(clause.id, "clause", f"{clause.id}: {clause.title}", text))
-    for finding in findings().values():
-        text = " ".join(finding.what.replace("`", "").split())
-        index.append(Found(finding.id, "finding", f"{finding.id}: {finding.title}", text))
     return into.render(
-        "review.html", review.title, index, summary=review.summary,
+        "review.html", review.title, [*index, *stated()], summary=review.summary,
         groups=[group for group in review.groups if group.shown], subjects=review.subjects,
         rows=review.rows, bounds=review.bounds, accesses=review.accesses, patches=review.patches,
         clauses=list(clauses().values()), findings=list(findings().values()),

@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from percpu_proofs.report.functions import clauses_naming, findings_naming
-from percpu_proofs.report.names import spoken_of
+from percpu_proofs.report.places import spoken_of
 from percpu_spec.glossary import Term, glossary, kernel_names
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class Word:
     """One word, or the names of one thing; place is its id in the document."""
 
     place: str
@@ -22,12 +22,12 @@ class Entry:
     findings: tuple[str, ...] = ()
 
 
-def words() -> list[Entry]:
+def words() -> list[Word]:
     """Return the glossary."""
     return [_entry("term", term) for term in dict.fromkeys(glossary().values())]
 
 
-def names() -> list[Entry]:
+def names() -> list[Word]:
     """Return the kernel's names but for functions that the model follows.
 
     Those that clauses or findings speak of and that have no text are among them.
@@ -38,13 +38,13 @@ def names() -> list[Entry]:
     return sorted(found, key=lambda one: one.names[0].strip("_").lower())
 
 
-def places(entries: Iterable[Entry]) -> dict[str, str]:
+def places(entries: Iterable[Word]) -> dict[str, str]:
     """Return where each name stands."""
     return {name: entry.place for entry in entries for name in entry.names}
 
 
-def _entry(kind: str, term: Term) -> Entry:
+def _entry(kind: str, term: Term) -> Word:
     place = f"{kind}-{re.sub(r'[^a-zA-Z0-9_]+', '-', term.names[0]).strip('-')}"
     clauses = {c: None for name in term.names for c in clauses_naming(name)}
     findings = {f: None for name in term.names for f in findings_naming(name)}
-    return Entry(place, term.names, term.text, tuple(clauses), tuple(findings))
+    return Word(place, term.names, term.text, tuple(clauses), tuple(findings))

@@ -9,13 +9,13 @@ from markupsafe import Markup
 from percpu_proofs.counterexample import ChunkRow, Counterexample, State, Step
 from percpu_proofs.counterexample.bearing import Bearing, bearing
 from percpu_proofs.counterexample.changes import changes
-from percpu_proofs.report.bars import Bars
+from percpu_proofs.report.bars import ChunkBars
 from percpu_proofs.show.text import chunk_text
 from percpu_spec.catalogue import findings
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ChunkLine:
     """One chunk behind a step."""
 
     name: str
@@ -27,7 +27,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Counter:
+class CounterChange:
     """A counter behind a step, and what it was before."""
 
     name: str
@@ -36,27 +36,27 @@ class Counter:
 
 
 @dataclass(frozen=True, slots=True)
-class Panel:
+class StepPanel:
     """What is shown of one step, or of the state before the first."""
 
     number: int
     step: Step | None
     changes: tuple[str, ...]
-    counters: tuple[Counter, ...]
+    counters: tuple[CounterChange, ...]
     mutex: str
-    rows: tuple[Row, ...]
+    rows: tuple[ChunkLine, ...]
     others: int  # chunks that do not bear on the clause
 
 
 @dataclass(frozen=True, slots=True)
-class Walk:
+class Walkthrough:
     """A counterexample with its panels; id is its place in the document."""
 
     id: str
     of: Counterexample
     note: str  # how it was found, and how far was searched
     command: str
-    panels: tuple[Panel, ...]
+    panels: tuple[StepPanel, ...]
 
     @property
     def mechanism(self) -> str:
@@ -68,19 +68,21 @@ class Walk:
         return "; ".join(f"{name}, {known[name].title}" for name in names)
 
 
-def walk(of: Counterexample, bars: Bars, place: str, note: str = "", command: str = "") -> Walk:
+def walk(
+    of: Counterexample, bars: ChunkBars, place: str, note: str = "", command: str = ""
+) -> Walkthrough:
     """Return a counterexample as it is walked through."""
     shown = bearing(of)
     states = (of.before, *(step.state for step in of.steps))
     most = max((len(row.pages) for state in states for row in state.chunks), default=1)
     panels = [_panel(None, None, of.before, shown, bars, most)]
     panels += [_panel(step, before, step.state, shown, bars, most) for before, step in of.states()]
-    return Walk(place, of, note, command, tuple(panels))
+    return Walkthrough(place, of, note, command, tuple(panels))
 
 
 def _panel(
-    step: Step | None, before: State | None, now: State, shown: Bearing, bars: Bars, most: int
-) -> Panel:
+    step: Step | None, before: State | None, now: State, shown: Bearing, bars: ChunkBars, most: int
+) -> StepPanel:
     counted = dict(before.counters) if before is not None else {}
     were = {row.name: row for row in before.chunks} if before is not None else {}
     rows = []
@@ -88,14 +90,14 @@ def _panel(
         changed = before is not None and row != were.get(row.name)
         blocks = chunk_text(row.picture) if shown.hints and (changed or step is None) else ""
         bar = bars.bar(row.picture, row.pages, most)
-        rows.append(Row(row.name, row.place, bar, _words(row), changed, blocks))
+        rows.append(ChunkLine(row.name, row.place, bar, _words(row), changed, blocks))
     told = ("pcpu_alloc_mutex", *dict(now.counters))  # where the counters are
     words = () if step is None or before is None else changes(before, step, shown)
-    return Panel(
+    return StepPanel(
         0 if step is None else step.number, step,
         tuple(change for change in words if not change.startswith(told)),
         tuple(
-            Counter(name, counted.get(name, value), value)
+            CounterChange(name, counted.get(name, value), value)
             for name, value in now.counters
             if name in shown.counters
         ),

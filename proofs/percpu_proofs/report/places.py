@@ -53,7 +53,7 @@ def model_functions(kernel: str) -> list[str]:
     return first + [part for part, of in PART_OF.items() if of == kernel]
 
 
-class Names:
+class Places:
     """The places of one document by the names that they explain: clauses and findings, and more."""
 
     def __init__(self, more: Mapping[str, str] | None = None) -> None:
@@ -65,7 +65,7 @@ class Names:
     def place(self, name: str) -> str | None:
         """Return the id of the place that explains a name, None if there is none.
 
-        >>> Names().place("HINT-5"), Names().place("floats.nothing")
+        >>> Places().place("HINT-5"), Places().place("floats.nothing")
         ('HINT-5', None)
         """
         name = name.removesuffix("()")
