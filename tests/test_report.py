@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from functools import cache
 from importlib.resources import files
 from itertools import pairwise
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from kernel_trees import FOUND, MISSING, tree_of
 from pages import Page
 
 from percpu_proofs import data
@@ -21,6 +23,7 @@ from percpu_proofs.counterexample import of_token
 from percpu_proofs.report.bars import LEGEND, ChunkBars
 from percpu_proofs.report.book import book
 from percpu_proofs.report.citations import citations
+from percpu_proofs.report.examples import walks
 from percpu_proofs.report.functions import kernel_functions
 from percpu_proofs.report.of_variants import report_of_variants
 from percpu_proofs.report.pictures import part
@@ -116,6 +119,16 @@ def test_a_walk_tells_what_each_step_changes() -> None:
     assert all(f"\npath.{name} {{" in style.replace("} path", "}\npath") for name, _ in LEGEND)
 
 
+def test_each_mechanism_of_a_clause_has_its_walk() -> None:
+    cell = next(cell for cell in cells() if cell.clause == "RCL-3")
+    other = run(Job("linux_6_12", "scenario", "reclaim-frees")).examples["RCL-3"]
+    both = replace(cell, mechanisms={"R1": cell.example, "R2": other, "R3": None})
+    shown = list(walks(both, ChunkBars()))
+    assert [one.id for one in shown] == ["walk-RCL-3-linux_6_12", "walk-RCL-3-linux_6_12-R2"]
+    assert [one.mechanism[:3] for one in shown] == ["R1,", "R2,"]
+    assert [one.command.split()[-1] for one in shown] == [cell.example.token, other.token]
+
+
 def test_drawings_take_the_colours_of_the_page() -> None:
     series = Series("a", [(0.0, 1.0), (2.0, 3.0)], Style("#123456"))
     svg = part(chart_svg("title", [Panel("panel", "x", "y", [series])]))
@@ -159,6 +172,24 @@ def test_a_report_is_written_where_it_can_be(tmp_path: Path) -> None:
         done = CliRunner().invoke(main, [*command, "--html", f"{tmp_path}/none/x.html"])
         assert done.exit_code == 2
         assert "no such folder" in done.output
+
+
+@pytest.mark.deep
+@pytest.mark.skipif(not FOUND, reason=MISSING)
+def test_a_patch_is_told_in_a_page(tmp_path: Path) -> None:
+    into = tmp_path / "patch.html"
+    tree = ["--source", str(tree_of(FOUND[-1]).top), "--fix", "L3"]
+    limits = ["--search", "quarters", "--quick", "--html", str(into)]
+    done = CliRunner().invoke(main, ["review", *tree, *limits])
+    assert done.exit_code == 0, done.output
+    html = into.read_text("utf-8")
+    page = Page(html)
+    assert page.problems() == []
+    heads = re.findall("<h2>([^<]*)", html)
+    assert heads[0].startswith("Mended by the patch, broken by Linux ")
+    mended = html.partition('id="group-1"')[2].partition('id="group-2"')[0]
+    assert 'id="walk-HINT-4"' in mended and mended.count('<section class="panel">') > 2
+    assert "+\t" in html and "L3-scan-order.patch" in html
 
 
 @pytest.mark.deep
