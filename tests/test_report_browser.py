@@ -175,4 +175,5 @@ def test_without_scripts_all_is_there(chromium: Any, reports: dict[str, Path]) -
     page.goto(reports["book"].as_uri())
     panels = page.locator("#walk-RCL-3-linux_6_12 .panel")
     assert panels.count() > 1 and all(panel.is_visible() for panel in panels.all())
+    assert page.locator(".player:visible").count() == 0  # nothing to press that does nothing
     context.close()
