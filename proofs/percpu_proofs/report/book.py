@@ -66,7 +66,7 @@ def book(
     """
     kernel, own = kernel_functions(), own_functions()
     words, names = terms.words(), terms.names()
-    document = Document(_names(kernel, (*words, *names)), terms.places(words))
+    document = Document(_names(kernel, (*words, *names)), terms.linked(words))
     specification = chapters(document.code, kernel)
     for chapter in specification:
         for entry in chapter.entries:

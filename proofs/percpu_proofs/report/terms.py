@@ -5,10 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from percpu_proofs.report.functions import clauses_naming, findings_naming
 from percpu_proofs.report.places import spoken_of
 from percpu_spec.glossary import Term, glossary, kernel_names
+
+_ORDINARY: Final = frozenset(
+    "after all asked broken charge empty explore fix full holds list lock longer longest mended "
+    "missed moment new off operation reference run scope search served state step type unit "
+    "variant warning".split()
+)
+"""Words of the glossary that statements use in their ordinary sense too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +49,11 @@ def names() -> list[Word]:
 def places(entries: Iterable[Word]) -> dict[str, str]:
     """Return where each name stands."""
     return {name: entry.place for entry in entries for name in entry.names}
+
+
+def linked(entries: Iterable[Word]) -> dict[str, str]:
+    """Return where the words stand that statements link."""
+    return {name: place for name, place in places(entries).items() if name not in _ORDINARY}
 
 
 def _entry(kind: str, term: Term) -> Word:
