@@ -69,6 +69,11 @@ EXAMPLES: Final[dict[str, tuple[Example, Example]]] = {
         Example("percpu-spec review --source TREE --fix L2 --quick --search crumbs",
                 "a tree and a fix, one search of it", TREE),
     ),
+    "report": (
+        Example("percpu-spec report", "the book: some minutes where no review is kept", SECONDS),
+        Example("percpu-spec report --html book.html --source TREE",
+                "with the kernel's C beside the model", TREE),
+    ),
     "prove": (
         Example("percpu-spec prove --plugin", "where CrossHair finds its plugin"),
         Example("percpu-spec prove HINT-7", "the claims about one clause", SECONDS),
@@ -110,6 +115,11 @@ EXAMPLES: Final[dict[str, tuple[Example, Example]]] = {
                 "a clause, a word of the glossary, a function"),
         Example("percpu-spec explain 'percpu: allocation failed, size=8 align=8 atomic=1, atomic "
                 "alloc failed, no space left'", "a line of dmesg"),
+    ),
+    "beside": (
+        Example("percpu-spec beside isolate_chunk --source TREE", "one function", TREE),
+        Example("percpu-spec beside --all --source TREE --html beside.html", "all, as a page",
+                TREE),
     ),
     "operations": (
         Example("percpu-spec operations", "the language, with examples"),
