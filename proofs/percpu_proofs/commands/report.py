@@ -38,24 +38,26 @@ def write_trees(
     page: Path,
     chosen: ChosenTree,
     trees: Sequence[CompiledTree],
+    variant: str,
     cells: Mapping[str, Mapping[str, TreeCell]],
     changed: Changes | None,
     undeclared: Sequence[str],
     outcomes: Sequence[TreeOutcome],
     new: Sequence[Noted],
+    lacking: Mapping[str, str],
+    *,
+    interrupted: bool,
 ) -> None:
-    """Write the report of a review of a tree and its patches; new: accesses that they add."""
-    from percpu_proofs.report.of_trees import report_of_trees
+    """Write the report of a review of a tree and its patches; see TreeReview."""
+    from percpu_proofs.report.of_trees import TreeReview, report_of_trees
 
-    every = accesses(outcomes, trees[-1].name)
-    write(
-        page,
-        report_of_trees(
-            trees[-1].tree.name, trees[-1].tree.patches, cells, changed, undeclared, outcomes,
-            every, new, trees[0].model().name, (replace(chosen, patches=(), fixes=()).options(),
-            chosen.options()),
-        ),
+    newest = trees[-1]
+    options = replace(chosen, patches=(), fixes=()).options(), chosen.options()
+    review = TreeReview(
+        newest.tree.name, newest.tree.patches, options, variant, cells, changed, undeclared,
+        outcomes, accesses(outcomes, newest.name), new, lacking, interrupted,
     )  # fmt: skip
+    write(page, report_of_trees(review))
 
 
 def write_state(

@@ -155,7 +155,10 @@ def review_trees(
             of["API-2"].reason = f"{trees[0].tree.name} {REFUSES_NOTHING}"
     wrong = unknown if changed is None else changed.new
     if page is not None:
-        write_trees(page, chosen, trees, cells, changed, unknown, outcomes, new)
+        write_trees(
+            page, chosen, trees, model.name, cells, changed, unknown, outcomes, new, lacking,
+            interrupted=interrupted,
+        )  # fmt: skip
     if as_json:
         found: dict[str, Any] = {
             "trees": {

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from percpu_proofs.counterexample import of_tree
@@ -27,82 +28,117 @@ from percpu_proofs.review.trees import TreeCell
 Cells = Mapping[str, TreeCell]
 
 
-def report_of_trees(
-    release: str,
-    patches: Sequence[Path],
-    cells: Mapping[str, Cells],
-    changed: Changes | None,
-    undeclared: Sequence[str],
-    outcomes: Sequence[TreeOutcome],
-    accesses: Sequence[Noted],
-    new_accesses: Sequence[Noted],
-    variant: str,
-    options: tuple[str, str],
-) -> str:
-    """Return the report as HTML.
+@dataclass(frozen=True, slots=True)
+class TreeReview:
+    """What a review of a tree came to.
 
-    cells: of each tree, the base first. changed: what the patches change, None without one.
-    undeclared: what is broken that the model, a variant, does not declare. accesses: those without
-    pcpu_lock of the newest tree. options: those of a command that choose the base, and the newest.
+    options: those of a command that choose the base, and the newest tree. variant: the model of
+    the base. cells: of each tree, the base first. changed: what the patches change, None without
+    one. undeclared: what is broken that the model does not declare. accesses: those without
+    pcpu_lock of the newest tree; new_accesses: what the patches add. lacking: searches that were
+    left out, and why.
     """
+
+    release: str
+    patches: Sequence[Path]
+    options: tuple[str, str]
+    variant: str
+    cells: Mapping[str, Cells]
+    changed: Changes | None
+    undeclared: Sequence[str]
+    outcomes: Sequence[TreeOutcome]
+    accesses: Sequence[Noted]
+    new_accesses: Sequence[Noted]
+    lacking: Mapping[str, str]
+    interrupted: bool
+
+    @property
+    def base(self) -> str:
+        """What the base is called."""
+        return f"Linux {self.release}"
+
+    @property
+    def newest(self) -> str:
+        """What the tree with all patches is called."""
+        names = ", ".join(path.name for path in self.patches)
+        return f"{self.base} with {names}" if names else self.base
+
+
+def report_of_trees(of: TreeReview) -> str:
+    """Return the report as HTML."""
     into = document()
-    first, last = next(iter(cells.values())), list(cells.values())[-1]
-    base, newest = f"Linux {release}", f"Linux {release} with " + ", ".join(
-        path.name for path in patches
-    )  # fmt: skip
-
-    def shown(names: Iterable[str], of: Cells) -> tuple[Exhibit, ...]:
-        of_base = of is first and first is not last
-        subject = base if of_base or not patches else newest
-        given = options[0 if of_base else 1]
-        return tuple(_shown(name, of[name], subject, given, into) for name in names)
-
-    if changed is not None:
-        groups = [
-            Group(f"Newly broken by the patch, not by {base}", shown(changed.new, last), True),
-            Group("Broken with fewer operations than before", shown(changed.shorter, last)),
-            Group("Broken before too, but not by this schedule", shown(changed.otherwise, last)),
-            Group(f"Mended by the patch, broken by {base}", shown(changed.mended, first)),
-            Group("Broken with more operations than before", shown(changed.longer, last)),
-            Group("Broken before and after, with as many operations",
-                  shown(changed.unchanged, last)),
-            Group("Not compared", shown(changed.open, _either(first, last)),
-                  says="Broken on one tree; on the other the search that shows it did not come as "
-                  "far."),
-        ]  # fmt: skip
-        summary = [
-            f"Newly broken: {', '.join(changed.new) or 'nothing'}.",
-            f"Mended: {', '.join(changed.mended) or 'nothing'}.",
-        ]
-    else:
-        broken = [clause for clause, cell in last.items() if cell.example is not None]
-        known = [clause for clause in broken if clause not in undeclared]
-        groups = [
-            Group(f"Broken, and not declared of {variant}", shown(undeclared, last), True),
-            Group(f"Broken, as declared of {variant}", shown(known, last)),
-        ]
-        summary = [f"Not declared of {variant}: {', '.join(undeclared) or 'nothing'}."]
-    names = dict(zip(cells, (base, newest), strict=False))
-    fresh = {entry.access for entry in new_accesses}
-    every = dict.fromkeys(entry.access for entry in (*new_accesses, *accesses))
+    names = dict(zip(of.cells, dict.fromkeys((of.base, of.newest)), strict=True))
+    fresh = {entry.access for entry in of.new_accesses}
+    every = dict.fromkeys(entry.access for entry in (*of.new_accesses, *of.accesses))
+    bounds = [
+        Reach(one.job.search.name, names[one.job.tree], one.bound) for one in of.outcomes
+    ] + [Reach(name, of.newest, f"not searched: {why}") for name, why in of.lacking.items()]
     review = ReviewReport(
-        f"Review of {newest if changed is not None else base}",
-        summary,
-        [names[name] for name in cells],
-        groups,
-        list(_rows(cells, () if changed is None else changed.new)),
-        list(dict.fromkeys(
-            Reach(one.job.search.name, names[one.job.tree], one.bound) for one in outcomes
-        )),
+        f"Review of {of.newest}",
+        _summary(of),
+        [names[name] for name in of.cells],
+        list(_groups(of, into)),
+        list(_rows(of.cells, () if of.changed is None else of.changed.new)),
+        list(dict.fromkeys(bounds)),
         [AccessLine(str(access), access in fresh) for access in every],
-        {path.name: path.read_text("utf-8", "replace") for path in patches},
-    )  # fmt: skip
+        {path.name: path.read_text("utf-8", "replace") for path in of.patches},
+    )
     return render(into, review)
 
 
-def _either(first: Cells, last: Cells) -> Cells:
-    """Return of each clause the cell that has a counterexample."""
-    return {**first, **{c: cell for c, cell in last.items() if cell.example is not None}}
+def _summary(of: TreeReview) -> list[str]:
+    if of.changed is None:
+        said = [f"Not declared of {of.variant}: {', '.join(of.undeclared) or 'nothing'}."]
+    else:
+        said = [
+            f"Newly broken: {', '.join(of.changed.new) or 'nothing'}.",
+            f"Mended: {', '.join(of.changed.mended) or 'nothing'}.",
+        ]
+    if of.interrupted:
+        said.append("Interrupted: what does not show here is no verdict.")
+    return said
+
+
+def _groups(of: TreeReview, into: Document) -> Iterator[Group]:
+    """Yield what is to be shown, what is new first."""
+    first, *others = of.cells.values()
+    last = others[-1] if others else first
+    changed = of.changed
+
+    def shown(names: Iterable[str], cells: Cells, *, base: bool = False) -> tuple[Exhibit, ...]:
+        subject, options = (of.base, of.options[0]) if base else (of.newest, of.options[1])
+        return tuple(_shown(name, cells[name], subject, options, into) for name in names)
+
+    if changed is None:
+        broken = [clause for clause, cell in last.items() if cell.example is not None]
+        known = [clause for clause in broken if clause not in of.undeclared]
+        yield Group(
+            f"Broken, and not declared of {of.variant}", shown(of.undeclared, last), serious=True
+        )
+        yield Group(f"Broken, as declared of {of.variant}", shown(known, last))
+        return
+    yield Group(
+        f"Newly broken by the patch, not by {of.base}", shown(changed.new, last), serious=True
+    )
+    yield Group("Broken with fewer operations than before", shown(changed.shorter, last))
+    again = [clause for clause in changed.otherwise if clause not in changed.shorter]
+    yield Group("Broken before too, but not by this schedule", shown(again, last))
+    yield Group(
+        f"Mended by the patch, broken by {of.base}", shown(changed.mended, first, base=True)
+    )
+    told = {*changed.shorter, *changed.otherwise}
+    for heading, names in (
+        ("Broken with more operations than before", changed.longer),
+        ("Broken before and after, with as many operations", changed.unchanged),
+    ):
+        yield Group(heading, shown([name for name in names if name not in told], last))
+    new = [name for name in changed.open if name in last and last[name].example is not None]
+    old = [name for name in changed.open if name not in new]
+    says = "On the other tree the search that shows it did not come as far."
+    yield Group("Broken by the patched tree, not compared", shown(new, last), says=says)
+    yield Group(
+        f"Broken by {of.base}, not compared", shown(old, first, base=True), says=says
+    )
 
 
 def _shown(

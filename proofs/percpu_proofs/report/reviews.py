@@ -34,11 +34,6 @@ class ClauseLine:
         """The clause's title, also of what stands in the place of one."""
         return title_of(self.clause)
 
-    @property
-    def known(self) -> bool:
-        """Whether the document says what the clause is."""
-        return self.clause in clauses() or self.clause in findings()
-
 
 @dataclass(frozen=True, slots=True)
 class Exhibit:
