@@ -229,7 +229,8 @@ def _options(tree: Tree, into: Path, form: Form, stub: Path | None) -> list[str]
     if has_root_objcg(tree):
         defines["PERCPU_ROOT_OBJCG"] = "1"
     defines |= form.defines
-    options = [f"-I{STUBS}", f"-I{headers}"]
+    # what stops the kernel names its line by __FILE__, in whatever folder the tree is unpacked
+    options = [f"-I{STUBS}", f"-I{headers}", f"-fmacro-prefix-map={tree.top.absolute()}/="]
     return options + [f"-D{name}={value}" for name, value in defines.items()]
 
 
