@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from functools import cache
 from importlib.resources import files
@@ -33,6 +35,7 @@ from percpu_proofs.report.walks import walk
 from percpu_proofs.review.jobs import Job, run
 from percpu_proofs.review.matrix import Cell, matrix
 from percpu_proofs.show.chart import Panel, Series, Style, chart_svg
+from percpu_reference.variants import VARIANTS
 from percpu_spec.catalogue import clauses, findings
 
 
@@ -190,6 +193,25 @@ def test_a_patch_is_told_in_a_page(tmp_path: Path) -> None:
     mended = html.partition('id="group-1"')[2].partition('id="group-2"')[0]
     assert 'id="walk-HINT-4"' in mended and mended.count('<section class="panel">') > 2
     assert "+\t" in html and "L3-scan-order.patch" in html
+
+
+@pytest.mark.deep
+@pytest.mark.timeout(2400)
+def test_the_book_is_made_from_kept_results(tmp_path: Path) -> None:
+    into = tmp_path / "book.html"
+    for _ in range(2):  # the first keeps what the second finds
+        began = time.process_time()
+        done = CliRunner().invoke(main, ["report", "--html", str(into), "--json"])
+        assert done.exit_code == 0, done.output
+    assert time.process_time() - began < 30
+    told = json.loads(done.stdout)
+    assert told["bytes"] == into.stat().st_size < 5_000_000
+    assert told["walks"] > 60 and told["clauses"] == len(clauses())
+    html = into.read_text("utf-8")
+    page = Page(html)
+    assert page.problems() == []
+    assert {f"variant-{name}" for name in VARIANTS} <= page.ids.keys()
+    assert html.count('<div class="walk"') == told["walks"]
 
 
 @pytest.mark.deep
