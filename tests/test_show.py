@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from click.testing import CliRunner
+from kernel_trees import FOUND, MISSING
 
 from percpu_proofs import data
+from percpu_proofs.cli import main
 from percpu_proofs.conformance.vector_file import read_vector
+from percpu_proofs.counterexample import of_schedule
+from percpu_proofs.explore.modes import search
+from percpu_proofs.explore.scenarios import SCENARIOS
+from percpu_proofs.explore.token import Token
+from percpu_proofs.kernel.search.plans import search_named
+from percpu_proofs.kernel.search.tree_token import TreeToken
+from percpu_proofs.kernel.search.trees import compiled_trees
 from percpu_proofs.oplist import parse_operations
 from percpu_proofs.runs import state_after
+from percpu_proofs.shipped import Kind, names
+from percpu_proofs.show.moment import of_token, of_tree_token
 from percpu_proofs.show.picture import PageState, StatePicture, picture_of_state
 from percpu_proofs.show.rows import page_row
 from percpu_proofs.show.stats import fragments, stats_text
@@ -291,3 +305,95 @@ def test_a_row_of_pages() -> None:
         chunk.populated[page] = 1
     assert page_row(chunk, bits, ())[:4] == "#e!-"
     assert page_row(chunk, bits, {0, 1})[:4] == "Xx!-"
+
+
+# what can be drawn
+
+
+def drawn(*arguments: str) -> dict[str, Any]:
+    result = CliRunner().invoke(main, ["show", *arguments, "--json"])
+    assert result.exit_code == 0, result.output
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+@pytest.mark.parametrize("kind", ["state", "vector", "operation list", "scenario"])
+def test_what_ships_is_drawn_by_its_name(kind: Kind) -> None:
+    name = names(kind)[0] if kind != "operation list" else "c10"
+    found = drawn(name, *(["--at", "50"] if kind == "operation list" else []))
+    assert name in found["title"] and found["map"].startswith(f"chunk {found['chunk']}")
+    assert sum(map(len, found["lists"].values())) == len(found["chunks"])
+
+
+def test_recorded_reads_are_drawn_as_the_state_that_was_saved_of_them() -> None:
+    reads, saved = drawn("reads612_4.removed60"), drawn("612_4.removed60")
+    assert reads["float"] == saved["float"] == 80
+    assert reads["chunks"] == saved["chunks"] and reads["lists"] == saved["lists"]
+
+
+def test_all_chunks_are_on_one_page(tmp_path: Path) -> None:
+    svg = tmp_path / "all.svg"
+    for option in ("--map", "--all"):
+        result = CliRunner().invoke(main, ["show", "61_2.removed", option, "--svg", str(svg)])
+        assert result.exit_code == 0 and "all chunks" in result.stdout
+    rows = [line for line in result.stdout.split("\n") if line.endswith("|")]
+    words = [t.text or "" for t in ElementTree.parse(svg).iter() if t.tag.endswith("}text")]
+    assert len(rows) == sum("bytes free" in word for word in words) > 4
+
+
+def token() -> Token:
+    """Return a schedule in which a free beside reclaim leaves a page behind (R1)."""
+    scenario = SCENARIOS["reclaim-frees"]
+    found = search(scenario.start("linux_6_12"), refine=False).findings["RCL-3"]
+    return Token.of("linux_6_12", "RCL-3", scenario, found.schedule)
+
+
+def test_a_counterexample_is_drawn_step_by_step() -> None:
+    one = token()
+    steps = of_schedule(one).steps
+    assert len(steps) > 3
+    for step in steps:
+        found = of_token(one, step.number)
+        strips = {name: chunk.strip for name, chunk in found.picture.chunks.items()}
+        for row in step.state.chunks:
+            assert strips[row.name] == row.pages.replace("x", "e").replace("!", "-")
+        floats = dict(step.state.counters)["pcpu_nr_empty_pop_pages"]
+        assert (found.step, found.picture.float_pages) == (step.number, floats)
+        assert f"actor {step.actor} [{step.operation}]" in found.picture.title
+    last, begin = of_token(one, None), of_token(one, 0)
+    assert last.picture == of_token(one, len(steps)).picture != begin.picture
+    assert last.changed is not None and "its actors begin" in begin.picture.title
+    result = CliRunner().invoke(main, ["show", str(one), "--step", "999"])
+    assert result.exit_code == 2 and f"at most {len(steps)}" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["c11"], "what ships (state, vector, operation list, scenario): one of c10"),
+        (["612_4.boot", "--at", "3"], "--at: expected an operation list or a vector to draw"),
+        (["reuse", "--step", "3"], "--step: expected a token to draw, found 'a scenario'"),
+        (["612_4.boot", "--stats"], "--stats: expected an operation list or a vector"),
+        (["612_4.boot", "--chunk", "99"], "--chunk: expected one of 0"),
+        (["percputree1.x"], "--source TREE"),
+        (["percpu1.x"], "a whole token"),
+        (["boot61_2"], "a name of what ships"),
+    ],
+)
+def test_what_cannot_be_drawn_is_told(arguments: list[str], says: str) -> None:
+    result = CliRunner().invoke(main, ["show", *arguments])
+    assert (result.exit_code, result.stdout) == (2, "")
+    (said,) = result.stderr.splitlines()
+    assert says in said
+
+
+@pytest.mark.deep
+@pytest.mark.skipif(not FOUND, reason=MISSING)
+def test_a_counterexample_of_a_tree_is_drawn() -> None:
+    archive = FOUND[0]
+    plan = search_named("pages")
+    with compiled_trees(archive) as trees:
+        library = trees[0].library(plan)
+        one = TreeToken("RCL-3", library.release, plan.plan, ())
+        begin = of_tree_token(one, library, None)
+    assert begin.picture.chunks and begin.chunk == "0"

@@ -14,12 +14,16 @@ import click
 from percpu_proofs.commands import output
 from percpu_proofs.commands.bench import bench
 from percpu_proofs.commands.beside import beside
+from percpu_proofs.commands.completion import complete, completion
 from percpu_proofs.commands.conform import conform
+from percpu_proofs.commands.examples import with_examples
 from percpu_proofs.commands.explain import explain
 from percpu_proofs.commands.explore import explore
 from percpu_proofs.commands.log import log
+from percpu_proofs.commands.operations import operations
 from percpu_proofs.commands.prove import prove
 from percpu_proofs.commands.replay import replay
+from percpu_proofs.commands.report import report
 from percpu_proofs.commands.review import review
 from percpu_proofs.commands.run import run
 from percpu_proofs.commands.show import show
@@ -110,6 +114,7 @@ for _command in (
     explore,
     replay,
     review,
+    report,
     prove,
     log,
     state,
@@ -117,6 +122,8 @@ for _command in (
     bench,
     explain,
     beside,
+    operations,
+    completion,
 ):
     main.add_command(_command)
 
@@ -132,18 +139,20 @@ def _guarded(function: Callable[..., Any]) -> Callable[..., Any]:
     return run_command
 
 
-def _leaves(command: click.Command) -> Iterator[click.Command]:
-    """Yield the commands that do something."""
+def leaves(command: click.Command = main, path: str = "") -> Iterator[tuple[str, click.Command]]:
+    """Yield the commands that do something, each with the words that call it."""
     if isinstance(command, click.Group):
-        for inner in command.commands.values():
-            yield from _leaves(inner)
+        for name, inner in command.commands.items():
+            yield from leaves(inner, f"{path} {name}".strip())
     else:
-        yield command
+        yield path, command
 
 
-for _command in _leaves(main):
+for _path, _command in leaves():
     assert _command.callback is not None
     _command.callback = _guarded(_command.callback)
+    with_examples(_path, _command)
+    complete(_path, _command)
 
 if __name__ == "__main__":
     main()

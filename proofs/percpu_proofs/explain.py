@@ -1,115 +1,145 @@
-"""What a word names: a clause, a finding, a function, an event, a gap, a release, a failure."""
+"""What a word names: a clause, a finding, a function, an event, a term, a name, a line of a log.
+
+A word may have several senses; those that `percpu_proofs.words` knows are asked there.
+"""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from difflib import get_close_matches
+from functools import cache
 from typing import Any, get_type_hints
 
 from percpu_contracts.contract import Mark, marked_names, marks_of, sentence
 from percpu_contracts.registry import When, predicates, state_clauses
 from percpu_proofs.data import folder
-from percpu_proofs.inputs import InputError, the_nearest
-from percpu_proofs.logs.advice import Machine
-from percpu_proofs.logs.advice import explain as meaning
-from percpu_proofs.logs.failures import Failure, read_failures
-from percpu_proofs.logs.prefixes import messages
-from percpu_reference import VARIANTS, Allocator, UnknownVariantError, events, gaps
+from percpu_proofs.inputs import InputError
+from percpu_proofs.words import Explanation, code, names, terms
+from percpu_proofs.words.gaps import gaps
+from percpu_proofs.words.lines import letter, pasted
+from percpu_proofs.words.releases import released
+from percpu_reference import VARIANTS, Allocator, events
 from percpu_reference.backing import KmBacking
 from percpu_reference.environment import Environment
 from percpu_reference.kernel_names import FILES, PART_OF, model_name, origin
 from percpu_reference.state import State
 from percpu_reference.stats import Stats
-from percpu_reference.variants import RELEASES, fixes, variant_name
+from percpu_reference.variants import RELEASES, fixes
 from percpu_reference.variants.linux_mm import RegionHints
 from percpu_spec.catalogue import REFINE, clause, clauses, findings
-from percpu_spec.releases import breaking, compared, mending, of_variant
-
-Explanation = dict[str, Any]
-"""Plain values: texts, lists of texts or of records, and maps of names to texts; `id`, `title`."""
+from percpu_spec.glossary import kernel_messages
+from percpu_spec.releases import breaking, mending
 
 _CLASSES: tuple[type, ...] = (
     *(getattr(fixes, name) for name in fixes.__all__), KmBacking, *VARIANTS.values(), RegionHints
 )  # fmt: skip
 """What may override a function."""
+_LIST = re.compile(r"(slot) \d+(?: (sidelined|free|to_depopulate))?(?: of (type) \d+)?")
+_EVENT = re.compile(r"\bpercpu_(?:alloc_percpu(?:_fail)?|free_percpu|create_chunk|destroy_chunk)\b")
+
+
+class UnknownWordError(InputError):
+    """No sense of a word is known; `near` are words that look alike."""
+
+    def __init__(self, word: str, near: Sequence[str]) -> None:
+        super().__init__("explain", None, "a word that is known", word)
+        self.word, self.near = word, tuple(near)
+
+    def __str__(self) -> str:
+        shown = self.word if len(self.word) <= 80 else f"{self.word[:77]}..."
+        like = f"near: {', '.join(self.near)}" if self.near else (
+            "nothing is near; a clause (HINT-5), a finding (L1), a function (pcpu_isolate_chunk), "
+            "a release (6.14), a word of the glossary (float), a line of a log"
+        )  # fmt: skip
+        return f"explain: no entry {shown!r}; {like}"
+
+    def __reduce__(self) -> Any:
+        return UnknownWordError, (self.word, self.near)
 
 
 def explain(word: str) -> Explanation:
-    """Return what is known of a word. Raises InputError, naming words that are near it."""
-    if word.upper() in clauses():
-        return _clause(word.upper())
-    if word.upper() in findings():
-        return _finding(word.upper())
-    if variant := _variant(word):
-        return _release(word, variant)
-    if failures := read_failures(messages([(1, word)]))[0]:
-        return _failure(failures[0])
-    name = model_name(word)
-    if name in _functions():
-        return _function(name)
-    for named in (_events(), _gaps()):
-        if word in named:
-            return named[word]
-    kernel = [function for names in FILES.values() for function in names]
-    known = [*clauses(), *findings(), *_functions(), *kernel, *_events(), *_gaps(), *_NAMED]
-    near = (
-        get_close_matches(word, known, 5)
-        or get_close_matches(word.upper(), known, 5)
-        or get_close_matches(word.upper(), findings(), 9, 0.5)  # of two letters one is half
-    )
-    expected = f"one of {', '.join(dict.fromkeys(near))}{the_nearest(near, known)}" if near else (
-        "a clause (HINT-5), a finding (L1), a function (isolate_chunk, pcpu_isolate_chunk), an "
-        "event (CreateChunk), a gap, or a release (6.14, linux_6_13, linux-mm)"
-    )  # fmt: skip
-    raise InputError("explain", None, expected, word)
+    """Return the first sense of a word or a line, with the others as `also`.
 
-
-_NAMED = VARIANTS | RELEASES
-
-
-def _variant(word: str) -> str:
-    """Return the variant that a word names, by its name or a release; empty if it is neither.
-
-    Raises InputError for a release that no variant stands for.
+    Raises UnknownWordError, naming words that are near it.
     """
-    try:
-        name = variant_name(word).replace("-", "_")
-    except UnknownVariantError as error:
-        raise InputError("explain", None, str(error).partition("expected ")[2], word) from None
-    return name if name in _NAMED else ""
+    found = known(word)
+    if found is None:  # chunk->isolated, pcpu_alloc+0x5cd/0x5f0, whole lines
+        found = _told([sense for name in _names_in(word) for sense in _senses(name)])
+    if found is None:
+        raise UnknownWordError(word.strip(), _near(word.strip()))
+    return found
 
 
-def _release(word: str, variant: str) -> Explanation:
-    """Return what a variant does that others do not, and which releases it stands for."""
-    cls, row = _NAMED[variant], of_variant(variant)
-    found: Explanation = {
-        "id": variant if word.replace("-", "_") == variant else f"{word} is {variant}",
-        "title": _first_line(cls),
-        "says": (inspect.getdoc(cls) or "").partition("\n\n")[2],
-    }
-    operations: Mapping[str, int] = {}
-    if row is not None:
-        operations = row.breaks
-        found |= {
-            "releases": row.releases,
-            "brought": f"{row.brought}: {row.commit}",
-            "backports": row.stable,
-            "mends": ", ".join(row.mends) or "none of the findings",
-            "searched": row.searched,
-            "compared": "; ".join(compared(row)),
-        }
-    return found | {
-        "breaks": [
-            {
-                "clause": c, "what": clause(c).title, "by": why,
-                "after": f"{operations[c]} operations" if c in operations else "",
-            }
-            for c, why in cls.EXPECTED.items()
-        ],
-        "not_applicable": dict(cls.NOT_APPLICABLE),
-    }  # fmt: skip
+def known(word: str) -> Explanation | None:
+    """Return what a word or a line is known as itself, not by names that stand in it."""
+    return _told(list(_senses(word.strip())))
+
+
+def _told(senses: Sequence[Explanation]) -> Explanation | None:
+    return senses[0] | {"also": list(senses[1:])} if senses else None
+
+
+def _senses(word: str) -> Iterator[Explanation]:
+    """Yield what a word names, the narrowest sense first."""
+    if word.upper() in clauses():
+        yield _clause(word.upper())
+    if word.upper() in findings():
+        yield _finding(word.upper())
+    yield from released(word)
+    if " " in word:
+        yield from pasted(word)
+        yield from (_events()[event] for event in dict.fromkeys(_EVENT.findall(word)))
+    name = next((n for n in map(model_name, (word, f"pcpu_{word}")) if n in _functions()), None)
+    if name is not None:
+        yield _function(name)
+    for named in (_events(), gaps()):
+        if (plain := word.removeprefix("percpu:")) in named:
+            yield named[plain]
+    of_list = _LIST.fullmatch(word)
+    for term in filter(None, of_list.groups()) if of_list else [word]:
+        yield from terms.terms(term)
+    yield from letter(word)
+    yield from names.named(word)
+    yield from code.code(word)
+
+
+def _names_in(text: str) -> list[str]:
+    """Return the names of the kernel and of the specification that stand in a line."""
+    pieces = dict.fromkeys(re.findall(r"[A-Za-z_][\w-]*", text))
+    if re.fullmatch(r"[\w-]+(?:(?:\.|->)[\w-]+)+", text.strip()):  # a member, or pcpu_x.isra.0
+        return [name for name in reversed(pieces) if any(_senses(name))][:1]
+    every = {*clauses(), *findings(), *_kernel_functions(), *terms.names()}
+    return [name for name in pieces if name in every and ("_" in name or name[:1].isupper())]
+
+
+def _kernel_functions() -> list[str]:
+    return [function for names in FILES.values() for function in names]
+
+
+@cache
+def every_word() -> Mapping[str, str]:
+    """Return every word that has an entry, by its lower case."""
+    every = [*clauses(), *findings(), *_functions(), *_kernel_functions(), *_events(), *gaps(),
+             *terms.names(), *names.names(), *code.names()]  # fmt: skip
+    return {word.lower(): word for word in reversed(every)}
+
+
+def _near(word: str) -> list[str]:
+    """Return words that look like one, or like the words of a line, best first."""
+    known = every_word()
+    found = get_close_matches(word.lower(), known, 5)
+    if " " in word:
+        messages = (term.names[0] for term in kernel_messages())
+        found = [message for message in messages if word.lower() in message.lower()] or found
+    if not found and " " in word:
+        pieces = re.findall(r"[\w-]{4,}", word.lower())
+        found = [near for piece in pieces for near in get_close_matches(piece, known, 1, 0.8)]
+    if not found:  # of two letters one is half
+        found = get_close_matches(word.lower(), map(str.lower, findings()), 9, 0.5)
+    return list(dict.fromkeys(known.get(near, near) for near in found))
 
 
 def _clause(clause_id: str) -> Explanation:
@@ -134,19 +164,6 @@ def _clause(clause_id: str) -> Explanation:
             for mark in marks_of(Allocator, name)
             if mark.kind != "old" and clause_id in mark.clause.split()
         ],
-    }
-
-
-def _failure(failure: Failure) -> Explanation:
-    """Return what a line that the kernel prints of a failed allocation means."""
-    found = meaning(failure, Machine())
-    return {
-        "id": "failure",
-        "title": failure.title,
-        "says": "\n".join(found.says),
-        "harmless": found.harm,
-        "change": "\n".join(found.advice),
-        "clauses": [{"clause": c, "what": clause(c).title} for c in found.clauses],
     }
 
 
@@ -186,6 +203,7 @@ def _size(patch: str) -> str:
     return f"+{added} -{gone}"
 
 
+@cache
 def _functions() -> dict[str, list[type]]:
     """Return the model's functions by name, with the classes that define them, base first."""
     found: dict[str, list[type]] = {}
@@ -207,9 +225,10 @@ def _function(name: str) -> Explanation:
     marks = [mark for mark in marks_of(owners[-1], name) if mark.kind != "old" and not mark.is_note]
     return {
         "id": f"{owners[0].__name__}.{name}{inspect.signature(function)}",
-        "title": _first_line(function),
+        "title": _first_line(function) or f"as {source}",
         "says": (inspect.getdoc(function) or "").partition("\n\n")[2],
         "kernel": str(source or "none: of a variant alone"),
+        "named_by": terms.named_by(*_spellings(source.function if source else "")),
         "parts": ", ".join(parts),
         "file": function.__module__,
         "requires": [_line(mark) for mark in marks if mark.kind == "require"],
@@ -219,6 +238,11 @@ def _function(name: str) -> Explanation:
             for cls in owners[1:]
         ],
     }
+
+
+def _spellings(function: str) -> list[str]:
+    """Return a kernel function's names: that of an older kernel is what clauses say."""
+    return [function, function.removesuffix("_noprof")] if function else []
 
 
 def _line(mark: Mark) -> dict[str, str]:
@@ -231,13 +255,14 @@ def _line(mark: Mark) -> dict[str, str]:
     }
 
 
+@cache
 def _events() -> dict[str, Explanation]:
     """Return the trace events by the model's name and the kernel's."""
     found: dict[str, Explanation] = {}
     for name, cls in vars(events).items():
         if inspect.isclass(cls) and cls.__module__ == events.__name__:
             kernel = "".join(f"_{c.lower()}" if c.isupper() else c for c in name)
-            fields = {field: str(kind) for field, kind in get_type_hints(cls).items()}
+            fields = {field: kind.__name__ for field, kind in get_type_hints(cls).items()}
             found[name] = found[f"percpu{kernel}"] = {
                 "id": name,
                 "title": _first_line(cls),
@@ -245,16 +270,6 @@ def _events() -> dict[str, Explanation]:
                 "fields": fields,
             }
     return found
-
-
-def _gaps() -> dict[str, Explanation]:
-    """Return the kinds of gaps, and the gaps that have a name in the model."""
-    kinds = {kind.name: {"id": kind.name, "title": "a kind of gap"} for kind in gaps.Kind}
-    named = {
-        gap.name: {"id": gap.name, "title": "a gap", "kind": gap.kind.name}
-        for gap in vars(gaps).values() if isinstance(gap, gaps.Gap)
-    }  # fmt: skip
-    return kinds | named
 
 
 def _first_line(thing: object) -> str:

@@ -1,23 +1,6 @@
 """The operation language: one operation a line, `#` opens a comment, plain or gzip.
 
-| text | meaning |
-| --- | --- |
-| `a H SIZE ALIGN FLAGS` | allocate into handle H, bytes; FLAGS `-` or letters of FLAG_LETTERS |
-| `f H` | free handle H (nothing if its allocation failed) |
-| `b`, `B` | run the balance work now; only if it is pending |
-| `P n`, `Q k` | the next n page allocations fail; the k-th from now |
-| `M n`, `m k` | the same for mapping a unit's range |
-| `C n` | the next n chunk creations find no vm area |
-| `Z k` | the k-th metadata allocation from now fails |
-| `K n` | the next n killable waits for the mutex are killed |
-| `H n` | the next n charges fail |
-| `U 0`, `U 1` | the current task has no object cgroup, has one |
-| `E` | asynchronous balance work becomes available |
-| `d H` | free once more what handle H, freed and not allocated into since, held last |
-| `w H OFF` | free the address OFF bytes into the area of handle H; OFF at least a granule of 4 |
-| `s OFF` | free the percpu pointer OFF, of a static variable or, from a unit's size on, none |
-
-The last three are frees that API-2 forbids (percpu_proofs.wrong_free says what becomes of them).
+SHAPES, MEANINGS and FLAGS are the language; `percpu-spec operations` prints it, with examples.
 """
 
 from __future__ import annotations
@@ -35,10 +18,22 @@ __all__ = ["InputError", "Operation", "OperationList", "parse_operations", "read
 Operation = tuple[str, int, int, int, bool, int]
 """Kind, handle or count, and for an allocation size, align, reserved, gfp. Plain for speed."""
 
-FLAG_LETTERS = "AGNOFRWSYos"
-"""A atomic, N no wait, O no I/O, S no file systems (at most one of the four), R reserved,
-G accounted, F no fail, W no warning, Y no retry; o, s: the task is in a scope without I/O, without
-file systems (memalloc_noio_save, memalloc_nofs_save)."""
+FLAGS = {
+    "A": "atomic (GFP_ATOMIC)",
+    "G": "accounted to the memory cgroup (__GFP_ACCOUNT)",
+    "N": "no wait (GFP_NOWAIT)",
+    "O": "no I/O (GFP_NOIO)",
+    "F": "must not fail (__GFP_NOFAIL)",
+    "R": "reserved: from the reserved chunk (__alloc_reserved_percpu)",
+    "W": "no warning (__GFP_NOWARN)",
+    "S": "no file systems (GFP_NOFS)",
+    "Y": "no retry (__GFP_NORETRY)",
+    "o": "the task is in a scope without I/O (memalloc_noio_save)",
+    "s": "the task is in a scope without file systems (memalloc_nofs_save)",
+}
+"""The letters of an allocation's flags, in the order in which they are written; none is GFP_KERNEL.
+"""
+FLAG_LETTERS = "".join(FLAGS)
 
 HANDLES = frozenset("afdw")
 """Kinds of operations whose first number is a handle."""
@@ -70,6 +65,27 @@ RULES = {
     "s": "s OFFSET of a static variable, or at or above a unit's size",
 }
 """What operations that free wrongly may name."""
+MEANINGS = {
+    "a": "allocate SIZE bytes aligned to ALIGN into HANDLE; FLAGS are - or letters of those below",
+    "f": "free what HANDLE holds; nothing if its allocation failed",
+    "b": "run the balance work now",
+    "B": "run the balance work if it is pending",
+    "P": "the next COUNT allocations of pages fail",
+    "Q": "the COUNT-th allocation of a page from now fails",
+    "M": "the next COUNT mappings of a unit's range fail",
+    "m": "the COUNT-th mapping from now fails",
+    "C": "the next COUNT chunk creations find no vm area",
+    "Z": "the COUNT-th allocation of metadata from now fails",
+    "K": "the next COUNT killable waits for pcpu_alloc_mutex are killed",
+    "H": "the next COUNT charges fail",
+    "U": "the current task has no object cgroup (0), has one (1)",
+    "E": "asynchronous balance work becomes available",
+    "d": "free once more what HANDLE, freed and not allocated into since, held last",
+    "w": "free the address OFFSET bytes, at least 4, into the area that HANDLE holds",
+    "s": "free the percpu pointer OFFSET: of a static variable or, from a unit's size on, of none",
+}
+"""What each operation does. d, w and s are frees that API-2 forbids; wrong_free says what becomes
+of them."""
 _WORDS = {kind: 2 if kind == "U" else len(shape.split()) for kind, shape in SHAPES.items()}
 _CONTEXT = {"A": gfp.ATOMIC, "N": gfp.NOWAIT, "O": gfp.NOIO, "S": gfp.NOFS}
 _MODIFIER = {
@@ -180,7 +196,8 @@ def _request(path: Path, number: int, line: str, text: str) -> tuple[int, int, b
         return int(words[0]), int(words[1]), False, gfp.KERNEL
     contexts = [letter for letter in letters if letter in _CONTEXT]
     if set(letters) - set(FLAG_LETTERS) or len(set(letters)) < len(letters) or len(contexts) > 1:
-        expected = f"flags - or letters of {FLAG_LETTERS}, each once, at most one of A, N, O, S"
+        one = ", ".join(_CONTEXT)
+        expected = f"flags - or letters of {FLAG_LETTERS}, each once, at most one of {one}"
         raise InputError(path, number, expected, letters)
     flags = _CONTEXT[contexts[0]] if contexts else gfp.KERNEL
     for letter in letters:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -12,6 +13,7 @@ from percpu_proofs.beside.text import NARROW, lines_of
 from percpu_proofs.commands import output
 from percpu_proofs.commands.tree_options import ChosenTree, needed_tree
 from percpu_proofs.inputs import InputError
+from percpu_proofs.kernel.search.trees import CompiledTree
 from percpu_reference.variants import variant_class
 from percpu_spec.geometry import Backing
 
@@ -52,14 +54,7 @@ def beside(
     if (function is None) != every:
         raise InputError("beside", None, "either FUNCTION or --all", function)
     with tree.compiled() as trees:
-        shown, base = trees[-1].tree, trees[0].tree
-        if variant is None:
-            model = trees[0].model()
-            chosen, name, because = model.variant(), model.name, model.because
-        else:
-            chosen, name, because = variant_class(variant), variant, ""
-        before = texts_of(base) if shown is not base else None
-        sources = Sources(shown.name, texts_of(shown), chosen, name, because, before)
+        sources = sources_of(trees, variant)
         found = everything(sources) if function is None else [compare(sources, function, backing)]
     if page is not None:
         output.write_file(page, html.page(found))
@@ -74,6 +69,18 @@ def beside(
             output.echo(line)
     if page is not None and not as_json:
         output.echo(f"{page}: {len(found)} function{'s'[:len(found) != 1]}")
+
+
+def sources_of(trees: Sequence[CompiledTree], variant: str | None = None) -> Sources:
+    """Return the newest tree beside a variant: the one that the first tree is, unless named."""
+    shown, base = trees[-1].tree, trees[0].tree
+    if variant is None:
+        model = trees[0].model()
+        chosen, name, because = model.variant(), model.name, model.because
+    else:
+        chosen, name, because = variant_class(variant), variant, ""
+    before = texts_of(base) if shown is not base else None
+    return Sources(shown.name, texts_of(shown), chosen, name, because, before)
 
 
 def _table(found: list[Comparison]) -> None:

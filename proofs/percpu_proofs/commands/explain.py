@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import click
+from rich.console import Console
 from rich.text import Text
 
 from percpu_proofs import explain as explaining
 from percpu_proofs.commands import output
 from percpu_proofs.explain_mail import explain_mail
+from percpu_proofs.words import Explanation
 from percpu_spec.catalogue import clauses, findings
 
 _LABELS = {"statement": "", "says": "", "what": "", "known": "known on 6.12", "state": "asked of",
@@ -19,20 +21,23 @@ _LABELS = {"statement": "", "says": "", "what": "", "known": "known on 6.12", "s
 
 
 @click.command()
-@click.argument("word", required=False)
+@click.argument("words", nargs=-1, metavar="[WORD]...")
 @click.option("--mail", "as_mail", is_flag=True, help="Print a block for a mail.")
 @output.json_option
-def explain(word: str | None, as_mail: bool, as_json: bool) -> None:
+def explain(words: tuple[str, ...], as_mail: bool, as_json: bool) -> None:
     """Say what WORD names, and what stands for it here. Without WORD, list clauses and findings.
 
     WORD is a clause (HINT-5), a finding (L1, REFINE), a function of the model or of the kernel
-    (isolate_chunk, pcpu_isolate_chunk), a trace event, a gap, a release or variant (6.14,
-    linux_6_13, linux-mm), or a line that the kernel prints of a failed allocation.
+    (isolate_chunk, pcpu_isolate_chunk), a field or constant (nr_empty_pop_pages,
+    PCPU_EMPTY_POP_PAGES_HIGH), a trace event (percpu:percpu_free_percpu), a gap, a word of the
+    glossary (float), a column of our output, a release or variant (6.14, linux_6_13, linux-mm), the
+    name of a scenario, a search or a predicate, or a line pasted from a log, a trace or an operation
+    list. Several WORDs are one line if that says something, else each is asked by itself.
     """
     out = output.console()
-    if word is None and as_mail:
+    if not words and as_mail:
         raise click.UsageError("--mail needs a WORD")
-    if word is None:
+    if not words:
         every = {c.id: c.title for c in clauses().values()}
         every |= {f.id: f.title for f in findings().values()}
         if as_json:
@@ -44,16 +49,34 @@ def explain(word: str | None, as_mail: bool, as_json: bool) -> None:
         out.print(output.table("findings", ("finding", "what", "breaks"), known))
         return
 
-    found = explaining.explain(word)
+    found = _explained(words)
     if as_json:
-        output.print_json(found)
+        output.print_json(found[0] if len(found) == 1 else found)
         return
     if as_mail:
-        output.echo("\n".join(explain_mail(word, found)))
+        for one in found:
+            output.echo("\n".join(explain_mail(" ".join(words) if len(found) == 1 else one["id"], one)))
         return
-    out.print(Text(f"{found.pop('id')}: {found.pop('title')}", "bold"))
+    for number, one in enumerate(sense for each in found for sense in (each, *each["also"])):
+        if number:
+            out.print()
+        show_sense(out, one)
+
+
+def _explained(words: tuple[str, ...]) -> list[Explanation]:
+    """Return what words name, as one line or each by itself. Raises UnknownWordError."""
+    if len(words) > 1 and (line := explaining.known(" ".join(words))):
+        return [line]
+    return [explaining.explain(word) for word in words]
+
+
+def show_sense(out: Console, found: Explanation) -> None:
+    """Print one sense of a word."""
+    out.print(Text(f"{found['id']}: {found['title']}", "bold"))
     for name, value in found.items():
-        label = _LABELS.get(name, name)
+        if name in ("id", "title", "also", "chapter"):
+            continue
+        label = _LABELS.get(name, name.replace("_", " "))
         if name in ("requires", "ensures") and value:
             out.print(Text("\n".join((f"\n{name}", *(f"  {line['says']}" for line in value)))))
         elif isinstance(value, list) and value:
@@ -62,7 +85,9 @@ def explain(word: str | None, as_mail: bool, as_json: bool) -> None:
             rows = [tuple(record.values()) for record in value]
             out.print(output.table(label, columns, rows))
         elif isinstance(value, dict) and value:
-            words = ", ".join(f"{key} ({why})" for key, why in value.items())
-            out.print(Text(f"\n{label}: {words}"))
-        elif isinstance(value, str) and value and name != "chapter":
+            pairs = ", ".join(f"{key} ({why})" for key, why in value.items())
+            out.print(Text(f"\n{label}: {pairs}"))
+        elif name == "code":
+            out.print(Text(f"\n{value.rstrip()}"), soft_wrap=True)
+        elif isinstance(value, str) and value:
             out.print(Text(f"\n{label}: {value}" if label else f"\n{value}"))

@@ -20,6 +20,7 @@ from rich.text import Text
 from percpu_proofs.inputs import writing
 from percpu_reference.variants import UnknownVariantError, variant_name
 
+PROGRAM = "percpu-spec"
 AS_EXPECTED = 0
 DIFFERS = 1
 BAD_INPUT = 2

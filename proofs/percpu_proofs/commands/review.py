@@ -43,6 +43,7 @@ SERIES = (DEFAULT, "rfc_1", "rfc_series", "rfc_1_reviewed", "reference")
 @click.option("--no-cache", is_flag=True, help="Search anew what is known from earlier runs.")
 @click.option("--all", "everything", is_flag=True,
               help="All variants, the bounds, and every counterexample.")  # fmt: skip
+@click.option("--html", "page", type=output.NewFile(), help="Write a report there, one page.")
 @mail_option
 @output.json_option
 def review(
@@ -57,6 +58,7 @@ def review(
     deep: bool,
     no_cache: bool,
     everything: bool,
+    page: Path | None,
     as_mail: bool,
     names: Path,
     as_json: bool,
@@ -88,6 +90,7 @@ def review(
             clauses=clauses,
             workers=workers,
             names=names if as_mail else None,
+            page=page,
             as_json=as_json,
         )
         return
@@ -104,5 +107,6 @@ def review(
         Wanted(variants, clauses, quick, deep, searches, everything=everything),
         workers,
         names=names if as_mail else None,
+        page=page,
         as_json=as_json,
     )

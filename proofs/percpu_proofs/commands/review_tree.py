@@ -19,6 +19,7 @@ from percpu_proofs.commands.counterexamples import (
     show_mail,
     subject_of,
 )
+from percpu_proofs.commands.report import write_trees
 from percpu_proofs.commands.review_lines import TreeLines
 from percpu_proofs.commands.source import page_asked_for
 from percpu_proofs.commands.tree_options import ChosenTree
@@ -99,12 +100,13 @@ def review_trees(
     clauses: Sequence[str],
     workers: Workers,
     names: Path | None,
+    page: Path | None,
     as_json: bool,
 ) -> None:
     """Judge a tree, and what patches make of it; exit 1 for what they newly break.
 
     Without a patch: for what the tree breaks and the variant that it is does not declare. names:
-    where a block for a mail enters its tokens; None for no such block.
+    where a block for a mail enters its tokens; None for no such block. page: where a report goes.
     """
     began = time.perf_counter()
     planned: list[TreeJob] = []
@@ -166,6 +168,11 @@ def review_trees(
         for of in cells.values():
             of["API-2"].reason = f"{trees[0].tree.name} {REFUSES_NOTHING}"
     wrong = unknown if changed is None else changed.new
+    if page is not None:
+        write_trees(
+            page, chosen, trees, model.name, cells, changed, unknown, outcomes, new, lacking,
+            interrupted=interrupted,
+        )  # fmt: skip
     if as_json:
         found: dict[str, Any] = {
             "trees": {

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from percpu_proofs.commands import output
 from percpu_proofs.commands.counterexamples import reproducer, show_mail
+from percpu_proofs.commands.report import write_variants
 from percpu_proofs.commands.review_lines import (
     FindingLines,
     finding_line,
@@ -60,11 +61,12 @@ class Wanted:
 
 
 def review_variants(
-    wanted: Wanted, workers: Workers, *, names: Path | None, as_json: bool
+    wanted: Wanted, workers: Workers, *, names: Path | None, page: Path | None, as_json: bool
 ) -> None:
     """Review variants, those of files beside what they extend; exit 1 for what is not declared.
 
-    names: where a block for a mail enters its tokens; None for no such block.
+    names: where a block for a mail enters its tokens; None for no such block. page: where a report
+    goes.
     """
     began = time.perf_counter()
     compared = bases(wanted.variants)
@@ -81,6 +83,9 @@ def review_variants(
     cells = review.cells()
     of_wanted = [cell for cell in cells if cell.variant in wanted.variants]
     changed = {name: changes(name, cells) for name in compared if name in wanted.variants}
+    if page is not None:
+        shown = [cell for cell in of_wanted if wanted.shows(cell.clause)]
+        write_variants(page, shown, changed)
     if as_json:
         _print_json(wanted, review, of_wanted, changed, time.perf_counter() - began)
     elif names is not None:

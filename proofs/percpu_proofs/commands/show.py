@@ -10,93 +10,225 @@ import click
 
 from percpu_proofs.commands import output
 from percpu_proofs.commands.source import Kind, geometry_option, kind_of, read_source
+from percpu_proofs.commands.tree_options import ChosenTree, tree_options
 from percpu_proofs.conformance.state import Recorder, counter_record
-from percpu_proofs.inputs import InputError
+from percpu_proofs.explore.token import PREFIX, read_token
+from percpu_proofs.inputs import InputError, read_text
+from percpu_proofs.kernel.search.plans import TreeSearch
+from percpu_proofs.kernel.search.tree_token import PREFIX as TREE_PREFIX
+from percpu_proofs.kernel.search.tree_token import read_tree_token
+from percpu_proofs.live.kernel_state import KernelState
+from percpu_proofs.live.opening import Kind as Source
+from percpu_proofs.live.opening import is_core, opened
+from percpu_proofs.live.recorded_reads import is_reads
+from percpu_proofs.live.saved import is_state, state_of
+from percpu_proofs.live.stats_text import is_stats
 from percpu_proofs.runs import state_after
+from percpu_proofs.shipped import DRAWN, find
+from percpu_proofs.show.moment import (
+    Moment,
+    is_scenario,
+    of_kernel,
+    of_token,
+    of_tree_token,
+    scenario_start,
+)
+from percpu_proofs.show.overview import overview_svg, overview_text
 from percpu_proofs.show.picture import StatePicture, picture_of_state
 from percpu_proofs.show.stats import stats_text
 from percpu_proofs.show.svg import chunk_svg
 from percpu_proofs.show.text import chunk_text, state_text
+from percpu_proofs.variant_errors import guard
 from percpu_reference import DEFAULT
 from percpu_reference.variants import Allocator
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("what", metavar="FILE")
 @click.option("--at", type=click.IntRange(min=0), help="Stop after so many operations.")
+@click.option(
+    "--step", type=click.IntRange(min=0),
+    help="Of a token: stop after so many steps; 0 draws the state in which its actors begin.",
+)
 @click.option("--chunk", "name", help="The chunk to draw: 0 the first, -1 the reserved one.")
-@click.option("--svg", type=output.NewFile(), help="Write the chunk's map there as SVG.")
+@click.option("--map", "--all", "whole", is_flag=True, help="Draw all chunks on one page.")
+@click.option(
+    "--svg", type=output.NewFile(), help="Write the chunk's map, or that of all, there as SVG."
+)
 @click.option("--stats", is_flag=True, help="Print the kernel's percpu_stats instead.")
 @click.option(
     "--variant", callback=output.named_variant,
     help=f"The algorithm to run.  [default: {DEFAULT}; for a vector that of the recorded kernel]",
 )
 @geometry_option(help="Sizes, as for run.")
+@tree_options
 @output.json_option
 def show(
-    file: Path,
+    what: str,
     at: int | None,
+    step: int | None,
     name: str | None,
+    whole: bool,
     svg: Path | None,
     stats: bool,
     variant: str | None,
     geometry: str | None,
+    tree: ChosenTree | None,
     as_json: bool,
 ) -> None:
-    """Draw the state that an operation list or vector FILE leads to.
+    """Draw a state: its lists, and a chunk page by page, or all chunks.
 
-    Without --chunk, the chunk that the last operation changed.
+    FILE is one of: an operation list or a recorded vector, drawn where it leads, --at an operation
+    before its end; a scenario, drawn where its actors begin; the token of a counterexample, drawn
+    --step by step (one of compiled code with --source); a kernel's state that `state --save` wrote,
+    or recorded reads. What ships with the package goes by its name alone: 612_4.removed60, c10,
+    33-frag-u32-c4-odd, reclaim-frees. A core and `live` are for `state --map`, a trace for
+    `conform trace`.
+
+    Without --chunk, the chunk that the last operation or step changed.
     """
-    if kind_of(file) is Kind.TRACE:
-        raise InputError(file, None, "an operation list or a vector")
-    source = read_source(file, geometry)
+    given = {"--at": at, "--step": step, "--variant": variant, "--geometry": geometry,
+             "--source": tree}  # fmt: skip
+    if what.startswith((PREFIX, TREE_PREFIX)):
+        _only("a token", given, "--step", "--source")
+        moment = _of_token(what, step, tree)
+    else:
+        moment = _of_file(find(Path(what), *DRAWN), at, variant, geometry, given)
+    if stats:
+        _print_stats(moment, as_json)
+        return
+    picture = moment.picture
+    name = moment.chunk if name is None else name
+    if name not in picture.chunks:
+        raise InputError("--chunk", None, f"one of {' '.join(picture.chunks)}", name)
+    if svg is not None:
+        output.write_file(svg, overview_svg(picture) if whole else chunk_svg(picture, name))
+    if as_json:
+        output.print_json(_as_json(moment, name))
+        return
+    if whole:
+        output.echo(overview_text(picture))
+    else:
+        output.echo(state_text(picture))
+        output.echo("\n" + chunk_text(picture.chunks[name]))
+    if svg is not None:
+        output.echo(f"\nwritten: {svg}")
+
+
+def _of_token(text: str, step: int | None, tree: ChosenTree | None) -> Moment:
+    """Return the moment of a schedule that a token holds. Raises InputError."""
+    if not text.startswith(TREE_PREFIX):
+        if tree is not None:
+            raise InputError("--source", None, f"a token of compiled code, {TREE_PREFIX}...")
+        with guard():
+            return of_token(read_token(text), step)
+    if tree is None:
+        raise InputError("token", None, "--source TREE to run compiled code", text[:20])
+    token = read_tree_token(text)
+    with tree.compiled() as trees:
+        library = trees[-1].library(TreeSearch("token", token.clause, token.plan))
+        return of_tree_token(token, library, step)
+
+
+def _of_file(
+    path: Path, at: int | None, variant: str | None, geometry: str | None, given: dict[str, Any]
+) -> Moment:
+    """Return the moment that a file holds, or leads to. Raises InputError."""
+    if not path.is_dir() and not is_core(path):
+        text = read_text(path)
+        if is_state(text) or is_reads(text):
+            _only("a kernel's state", given)
+            return of_kernel(_kernel_state(path, text))
+        if is_scenario(text):
+            _only("a scenario", given, "--variant")
+            return scenario_start(path, variant)
+        if is_stats(text):
+            raise InputError(path, None, "a state; for percpu_stats: percpu-spec state FILE")
+    elif not path.is_dir():
+        raise InputError(path, None, "a text; for a core: percpu-spec state FILE --map")
+    _only("an operation list or a vector", given, "--at", "--variant", "--geometry")
+    return _of_list(path, at, variant, geometry)
+
+
+def _kernel_state(path: Path, text: str) -> KernelState:
+    if is_state(text):
+        return state_of(path, text.splitlines())
+    return opened(str(path), Source.READS, None, owners=False)
+
+
+def _only(what: str, given: dict[str, Any], *taken: str) -> None:
+    """Raise InputError for an option that is given and means nothing for what is drawn."""
+    for option, value in given.items():
+        if value is not None and option not in taken:
+            kinds = {"--at": "an operation list or a vector", "--step": "a token"}
+            expected = kinds.get(option, "an operation list, a vector or a token")
+            raise InputError(option, None, f"{expected} to draw", what)
+
+
+def _of_list(
+    path: Path, at: int | None, variant: str | None, geometry: str | None
+) -> Moment:
+    if kind_of(path) is Kind.TRACE:
+        raise InputError(path, None, "an operation list or a vector")
+    source = read_source(path, geometry)
     variant = variant or source.variant
     operations = len(source.listed.operations)
     last = operations if at is None else at
     if last > operations:
-        raise InputError(file, None, f"at least {last} operations, for --at", str(operations))
-
-    with output.progress_bar(file.name) as bar:
+        raise InputError(path, None, f"at least {last} operations, for --at", str(operations))
+    with output.progress_bar(path.name) as bar:
         allocator, changed = state_after(source.listed, source.geometry, variant, last, bar)
-    if stats:
-        text = stats_text(allocator)
-        if as_json:
-            output.print_json({"operations": last, "percpu_stats": text})
-        else:
-            output.echo(text, nl=False)
-        return
-
-    title = f"{file.name}, {variant}, after operation {last} of {operations}"
+    title = f"{path.name}, {variant}, after operation {last} of {operations}"
     picture = picture_of_state(allocator, title=title, pending=allocator.work_pending)
-    if name is None:
-        name = str(changed[0]) if changed else "0"
-    if name not in picture.chunks:
-        raise InputError("--chunk", None, f"one of {' '.join(picture.chunks)}", name)
-    if svg is not None:
-        output.write_file(svg, chunk_svg(picture, name))
+    return Moment(picture, str(changed[0]) if changed else None, allocator, last, operations)
+
+
+def _print_stats(moment: Moment, as_json: bool) -> None:
+    allocator = moment.allocator
+    if allocator is None or allocator.stats is None:
+        expected = "an operation list or a vector: states and tokens carry no statistics"
+        raise InputError("--stats", None, expected)
+    text = stats_text(allocator)
     if as_json:
-        output.print_json(_as_json(allocator, picture, name, last))
+        output.print_json({"operations": moment.step, "percpu_stats": text})
     else:
-        output.echo(state_text(picture))
-        output.echo("\n" + chunk_text(picture.chunks[name]))
-        if svg is not None:
-            output.echo(f"\nwritten: {svg}")
+        output.echo(text, nl=False)
 
 
-def _as_json(
-    allocator: Allocator, picture: StatePicture, name: str, operations: int
-) -> dict[str, Any]:
-    """Return the state in the terms of the recorded vectors, with the lists in words."""
-    state = Recorder(allocator).read()
+def _as_json(moment: Moment, name: str) -> dict[str, Any]:
+    """Return the state, in the terms of recorded vectors where the model has it."""
+    picture = moment.picture
     return {
-        "operations": operations,
+        "operations": moment.step,
+        "of": moment.steps,
+        "title": picture.title,
         "geometry": asdict(picture.geometry),
         "lists": {title: list(members) for title, members in picture.lists},
+        **_recorded(moment.allocator, picture),
+        "chunk": name,
+        "map": chunk_text(picture.chunks[name]),
+    }
+
+
+def _recorded(allocator: Allocator | None, picture: StatePicture) -> dict[str, Any]:
+    if allocator is None:
+        return {
+            "float": picture.float_pages,
+            "nr_populated": picture.populated,
+            "chunks": [
+                {
+                    "chunk": chunk.name, "place": chunk.place, "free_bytes": chunk.free_bytes,
+                    "populated": chunk.populated, "empty": chunk.empty, "areas": chunk.areas,
+                    "pages": chunk.strip, "hints": asdict(chunk.hints),
+                }
+                for chunk in picture.chunks.values()
+            ],
+        }  # fmt: skip
+    state = Recorder(allocator).read()
+    return {
         "g": state.g,
         "x": counter_record(allocator),
         "slots": state.slots,
         "chunks": list(state.chunks.values()),
         "final_checksum": state.crc,
-        "chunk": name,
-        "map": chunk_text(picture.chunks[name]),
     }

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from percpu_proofs.commands import output, state_report
+from percpu_proofs.commands.report import write_state
 from percpu_proofs.commands.state_mail import state_mail, stats_mail
 from percpu_proofs.commands.state_samples import show_samples, show_watch
 from percpu_proofs.inputs import InputError
@@ -94,6 +95,7 @@ def _seconds(
 )
 @click.option("--count", type=click.IntRange(min=1), help="Stop after so many samples.")
 @click.option("--mail", "as_mail", is_flag=True, help="Print a block for a mail.")
+@click.option("--html", "page", type=output.NewFile(), help="Write a report there, one page.")
 @output.json_option
 @click.pass_context
 def state(
@@ -110,6 +112,7 @@ def state(
     every: float | None,
     count: int | None,
     as_mail: bool,
+    page: Path | None,
     as_json: bool,
 ) -> None:
     """Judge the percpu state of a kernel and tell where its memory is.
@@ -121,7 +124,7 @@ def state(
     2 it cannot be read, 3 the state is torn and verdicts are hints.
     """
     kind = kind_of(what)
-    for path in filter(None, (save, svg)):
+    for path in filter(None, (save, svg, page)):
         if kind is not Kind.LIVE and path.exists() and path.samefile(what):
             raise click.UsageError(f"{path} is what is read: it is not overwritten")
     if count is not None and every is None:
@@ -139,7 +142,7 @@ def state(
     if svg is not None and name is None and not whole:
         raise click.UsageError("--svg draws what --chunk N or --map asks for")
     if kind is Kind.STATS:
-        if debug or name or whole or who or asked or what_if or save:
+        if debug or name or whole or who or asked or what_if or save or page:
             raise click.UsageError("percpu_stats tells too little for this: give a state or a core")
         _stats(context, Path(what), as_json=as_json, as_mail=as_mail)
     try:
@@ -158,6 +161,8 @@ def state(
         drawn = overview_svg(picture) if name is None else chunk_svg(picture, name)
         output.write_file(svg, drawn)
     stays = cannot_go_on(found, broken)
+    if page is not None:
+        write_state(page, found, verdicts, stays, what)
     answers = [] if stays else [ask(found, request) for request in asked]
     after = list(after_work(found)) if what_if and not stays else []
     if as_json:

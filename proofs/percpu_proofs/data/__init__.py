@@ -5,17 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 _HERE = Path(__file__).parent
-_REPOSITORY = _HERE.parents[2]
+REPOSITORY = _HERE.parents[2]
+"""The clone, where there is one."""
 
 
 def folder(name: str) -> Path:
-    """Return the folder of shipped data: vectors, bench, states or traces."""
+    """Return the folder of shipped data: vectors, bench, states or traces; tests, if installed."""
     return _HERE / name
 
 
 def shared(name: str) -> list[Path]:
     """Return the folders `shared/name` that stand beside the repository or the working folder."""
-    places = dict.fromkeys([_REPOSITORY.parent, Path.cwd().parent])
+    places = dict.fromkeys([REPOSITORY.parent, Path.cwd().parent])
     return [place / "shared" / name for place in places if (place / "shared" / name).is_dir()]
 
 

@@ -1,23 +1,8 @@
 """Scenarios as text, in the manner of litmus tests: what runs, how far, and what is expected.
 
-    scenario NAME                # the file's, unless given
-    shows    A sentence.
-    geometry unit=32768,...      # of a kernel (page=65536 too); its smallest, unless given
-    works    2                   # runs of the balance work that was asked for, at most
-    failures 1                   # steps that ask for memory in vain, at most
-    waiting  yes                 # actors may begin while pcpu_alloc_mutex is held
-
-    setup                        # operations one after the other
-      a 1..22 4096 4 -           # handles 1 to 22
-      f 8..19
-    actors                       # operations at the same time
-      f 20
-      a 100 4096 4 A
-    expected                     # of a variant: different states, and the clauses broken, or none
-      linux_6_12 87 RCL-3
-
-Only actors are required. Fields and sections begin a line, what belongs to a section is indented,
-`#` opens a comment. A variant is named as for --variant, by a release too (6.14); its states may be
+FIELDS and SECTIONS are the form, which `percpu-spec operations` prints with an example. Only actors
+are required. Fields and sections begin a line, what belongs to a section is indented, `#` opens a
+comment. A variant is named as for --variant, by a release too (6.14); its states may be
 left out.
 """
 
@@ -35,9 +20,22 @@ from percpu_reference.variants import RELEASES, VARIANTS, UnknownVariantError, v
 from percpu_spec.catalogue import REFINE, clauses
 from percpu_spec.geometry import Geometry, GeometryError
 
-_FIELDS = ("scenario", "shows", "geometry", "works", "failures", "waiting")
-_SECTIONS = ("setup", "actors", "expected")
-_CONCURRENT = "afbPdws"  # kinds of operations that an actor may be
+FIELDS = {
+    "scenario": "a name; that of the file unless given",
+    "shows": "a sentence",
+    "geometry": "sizes of a kernel, as for --geometry; those of its smallest unit unless given",
+    "works": "runs of the balance work that was asked for, at most; 2 unless given",
+    "failures": "steps that ask for memory in vain, at most; none unless given",
+    "waiting": "yes: actors may begin while pcpu_alloc_mutex is held; no unless given",
+}
+SECTIONS = {
+    "setup": "operations one after the other, before the actors",
+    "actors": "operations at the same time, beside the balance work; required",
+    "expected": "VARIANT [STATES] CLAUSE... or none: what a search finds of a variant, or of a file"
+                " beside this one: how many different states, and the clauses broken",
+}  # fmt: skip
+CONCURRENT = "afbPdws"
+"""Kinds of operations that an actor may be."""
 _IN_TURN = "awfd"  # kinds that speak of a handle, in the order in which they can follow one another
 _RANGE = re.compile(r"([af]) (\d{1,6})\.\.(\d{1,6})(.*)")
 
@@ -86,22 +84,22 @@ def _parts(path: Path, text: str) -> tuple[dict[str, Line], dict[str, list[Line]
             continue
         if words[0].isspace():
             if section is None:
-                expected = f"a section before what is indented: {', '.join(_SECTIONS)}"
+                expected = f"a section before what is indented: {', '.join(SECTIONS)}"
                 raise InputError(path, number, expected, words.strip())
             section.append((number, " ".join(words.split())))
             continue
         name, value = (*words.split(None, 1), "")[:2]
         if name in fields or name in sections:
             raise InputError(path, number, f"{name} once", words)
-        if name in _SECTIONS and not value:
+        if name in SECTIONS and not value:
             section = sections[name] = []
-        elif name in _FIELDS and value:
+        elif name in FIELDS and value:
             section, fields[name] = None, (number, value)
-        elif name in _SECTIONS + _FIELDS:
-            shape = f"{name} alone" if name in _SECTIONS else f"{name} and its value"
+        elif name in (*SECTIONS, *FIELDS):
+            shape = f"{name} alone" if name in SECTIONS else f"{name} and its value"
             raise InputError(path, number, shape, words)
         else:
-            raise InputError(path, number, one_of(name, _FIELDS + _SECTIONS), words)
+            raise InputError(path, number, one_of(name, (*FIELDS, *SECTIONS)), words)
     return fields, sections
 
 
@@ -117,8 +115,8 @@ def _operations(
         parsed, key=lambda p: at_once and _IN_TURN.find(p[1][0])
     ):
         kind, handle = operation[:2]
-        if at_once and kind not in _CONCURRENT:
-            expected = f"an actor's operation, one of {' '.join(_CONCURRENT)}"
+        if at_once and kind not in CONCURRENT:
+            expected = f"an actor's operation, one of {' '.join(CONCURRENT)}"
             raise InputError(path, number, expected, text_of(operation))
         if kind in "afw" and (kind != "a") is not (handle in held):
             expected = "that holds nothing yet" if kind == "a" else "allocated before"

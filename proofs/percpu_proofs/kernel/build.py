@@ -220,7 +220,8 @@ def _options(tree: Tree, into: Path, form: Form, stub: Path | None) -> list[str]
     if _FLOAT_LOCKED.search(tree.text("mm/percpu.c")):
         defines["PERCPU_FLOAT_LOCKED"] = "1"
     defines |= form.defines
-    options = [f"-I{STUBS}", f"-I{headers}"]
+    # what stops the kernel names its line by __FILE__, in whatever folder the tree is unpacked
+    options = [f"-I{STUBS}", f"-I{headers}", f"-fmacro-prefix-map={tree.top.absolute()}/="]
     return options + [f"-D{name}={value}" for name, value in defines.items()]
 
 

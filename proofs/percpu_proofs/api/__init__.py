@@ -1,0 +1,20 @@
+"""The public API, as `import percpu_spec as ps` has it: functions whose results show themselves.
+
+Every result has a plain repr and, for notebooks, `_repr_html_`. What is wrong with what was given
+is said by InputError or one of its siblings (percpu_proofs.variant_errors.BAD_INPUT): ValueErrors,
+but for UnknownClauseError, a KeyError.
+"""
+
+from __future__ import annotations
+
+from percpu_proofs.api.drawing import Drawing, draw
+from percpu_proofs.api.explanation import Meaning, explain
+from percpu_proofs.api.reviews import Review, review
+from percpu_proofs.api.run import Allocation, Run, allocator
+from percpu_proofs.api.state import State, read_state
+from percpu_proofs.api.verdicts import Verdicts, check
+
+__all__ = [
+    "Allocation", "Drawing", "Meaning", "Review", "Run", "State", "Verdicts", "allocator", "check",
+    "draw", "explain", "read_state", "review",
+]  # fmt: skip

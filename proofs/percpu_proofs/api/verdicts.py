@@ -1,0 +1,202 @@
+"""The clauses asked of a state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import overload
+
+from rich.console import Console
+from rich.text import Text
+
+from percpu_contracts.history import History
+from percpu_contracts.monitor import Monitor
+from percpu_contracts.registry import RECORDED, When, state_clauses
+from percpu_contracts.situations import SITUATIONS
+from percpu_contracts.whole_state import KERNELS, WholeState
+from percpu_proofs.api.shown import Shown
+from percpu_proofs.api.views import kernel_of, view_of
+from percpu_proofs.live.verdicts import (
+    BROKEN,
+    HOLDS,
+    KNOWN,
+    NO_OPERATION,
+    NOT_ASKED,
+    NOTHING,
+    StateJudge,
+    Verdict,
+)
+from percpu_spec.catalogue import clause, clauses, title
+from percpu_spec.definitions import Listing
+from percpu_spec.views import AllocatorView
+
+_BY_SITUATION = frozenset({"RCL-2"})
+"""Clauses whose situation is one of a history: they are asked of every state all the same."""
+
+
+class Verdicts(Shown, Mapping[str, Verdict]):
+    """The verdict of each clause by id: holds, known, broken or not asked, with what was found.
+
+    True if nothing is broken; known is what the variant declares, or the release is known for.
+    """
+
+    def __init__(self, verdicts: Mapping[str, Verdict]) -> None:
+        self._verdicts = dict(verdicts)
+
+    def __getitem__(self, clause_id: str) -> Verdict:
+        """Return one verdict. Raises UnknownClauseError, naming ids that look alike."""
+        if clause_id not in self._verdicts:
+            clause(clause_id)
+        return self._verdicts[clause_id]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._verdicts)
+
+    def __len__(self) -> int:
+        return len(self._verdicts)
+
+    def __bool__(self) -> bool:
+        return not self.broken
+
+    @property
+    def broken(self) -> dict[str, Verdict]:
+        """The clauses that are broken and not known to be."""
+        return self._of(BROKEN)
+
+    @property
+    def known(self) -> dict[str, Verdict]:
+        """The clauses that are broken as the variant declares, or the release is known for."""
+        return self._of(KNOWN)
+
+    @property
+    def holding(self) -> dict[str, Verdict]:
+        """The clauses that hold."""
+        return self._of(HOLDS)
+
+    @property
+    def not_asked(self) -> dict[str, str]:
+        """The clauses that were not asked, each with the reason."""
+        return {name: verdict.reason for name, verdict in self._of(NOT_ASKED).items()}
+
+    def _of(self, word: str) -> dict[str, Verdict]:
+        return {name: v for name, v in self._verdicts.items() if v.verdict == word}
+
+    def show(self, out: Console) -> None:
+        """Print what holds in a line, each clause that does not, and how many were not asked."""
+        if self.holding:
+            out.print(f"holds      {' '.join(self.holding)}", markup=False)
+        for name, verdict in {**self.broken, **self.known}.items():
+            reason = f"  [{verdict.reason}]" if verdict.reason else ""
+            style = "bold red" if verdict.verdict == BROKEN else "yellow"
+            for found in verdict.found:
+                out.print(Text(f"{verdict.verdict:10} {name}: {found}{reason}", style))
+        reasons: dict[str, list[str]] = {}
+        for name, why in self.not_asked.items():
+            reasons.setdefault(why, []).append(name)
+        for why, names in reasons.items():
+            some = " ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+            out.print(f"not asked  {some}: {why}", markup=False)
+
+
+class Answer(Shown):
+    """The verdict of one clause; true unless it is broken."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        self.clause, self.verdict = verdict.clause, verdict.verdict
+        self.found, self.reason = verdict.found, verdict.reason
+
+    def __bool__(self) -> bool:
+        return self.verdict != BROKEN
+
+    def show(self, out: Console) -> None:
+        """Print the clause, its verdict, and what was found."""
+        reason = f" ({self.reason})" if self.reason else ""
+        out.print(f"{self.clause}, {title(self.clause)}: {self.verdict}{reason}", markup=False)
+        for found in self.found:
+            out.print(f"  {found}", markup=False)
+
+
+@overload
+def check(view: object) -> Verdicts: ...
+@overload
+def check(view: object, clause_id: str) -> Answer: ...
+
+
+def check(view: object, clause_id: str | None = None) -> Verdicts | Answer:
+    """Ask the clauses of a state: Verdicts of all of them, or the Answer of one.
+
+    view: what `allocator` or `read_state` returns, an allocator of the model, or any AllocatorView.
+    A state shows nothing of operations: those clauses are answered where the allocator runs under
+    contracts, by what these have found so far, and else not asked. Raises InputError for what is
+    no view, UnknownClauseError for an id that is none.
+    """
+    if clause_id is not None:
+        clause(clause_id)
+    kernel = kernel_of(view)
+    verdicts = StateJudge().verdicts(kernel) if kernel is not None else _verdicts(view_of(view))
+    return Verdicts(verdicts) if clause_id is None else Answer(verdicts[clause_id])
+
+
+def _verdicts(view: AllocatorView) -> dict[str, Verdict]:
+    """Return the verdicts on a view that is no real kernel's."""
+    declared: Mapping[str, str] = getattr(view, "EXPECTED", {})
+    found = {
+        name: Verdict(name, KNOWN if name in declared else BROKEN, said, declared.get(name, ""))
+        for name, said in _found(view).items()
+    }
+    for verdict in _by_contracts(view):
+        found.setdefault(verdict.clause, verdict)
+    reasons = _not_asked(view)
+    listing = Listing(view)
+    for name in clauses():
+        if name in found:
+            continue
+        if name in reasons:
+            found[name] = Verdict(name, NOT_ASKED, (), reasons[name])
+        elif name in _BY_SITUATION or SITUATIONS[name](listing, History()):
+            found[name] = Verdict(name, HOLDS)
+        else:
+            found[name] = Verdict(name, NOT_ASKED, (), NOTHING)
+    return {name: found[name] for name in clauses()}
+
+
+def _found(view: AllocatorView) -> dict[str, tuple[str, ...]]:
+    """Return what is wrong with a state, by clause."""
+    found: dict[str, tuple[str, ...]] = {}
+    judge = WholeState(_inapplicable(view))
+    for name, wrong in judge.broken(view, quiescent=_quiescent(view)):
+        found[name] = (*found.get(name, ()), wrong)
+    return found
+
+
+def _by_contracts(view: AllocatorView) -> Iterator[Verdict]:
+    """Yield what contracts have found of an allocator that runs under some."""
+    monitor: Monitor | None = getattr(view, "monitor", None)
+    if monitor is None:
+        return
+    for name, broken in monitor.violations.items():
+        word = KNOWN if broken.expected else BROKEN
+        where = f"by contracts, at {broken.count} operations, first {broken.first_operation}"
+        yield Verdict(name, word, (broken.first_message,), where)
+    of_states = set(RECORDED.asks())
+    for name, count in monitor.asked().items():
+        if count > 0 and name not in of_states and name in clauses():
+            yield Verdict(name, HOLDS, (), f"asked {count} times by contracts")
+
+
+def _not_asked(view: AllocatorView) -> dict[str, str]:
+    """Return why some clauses are not asked of a view."""
+    reasons = dict.fromkeys(RECORDED.not_asked(), NO_OPERATION)
+    if not _quiescent(view):
+        reasons |= dict.fromkeys(state_clauses(When.QUIESCENT), "the allocator is not quiescent")
+    return reasons | _inapplicable(view)
+
+
+def _inapplicable(view: AllocatorView) -> dict[str, str]:
+    """Return the clauses that a view's variant does not know, or that are no kernel's."""
+    named: Mapping[str, str] | None = getattr(view, "NOT_APPLICABLE", None)
+    return dict(named) if named is not None else dict.fromkeys(KERNELS, "asked of reference only")
+
+
+def _quiescent(view: AllocatorView) -> bool:
+    """Return whether a view says that it is quiescent; one that says nothing is taken for it."""
+    return bool(getattr(view, "quiescent", True))

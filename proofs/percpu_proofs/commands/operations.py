@@ -1,0 +1,18 @@
+"""`percpu-spec operations`: the language of operation lists and scenarios."""
+
+from __future__ import annotations
+
+import click
+
+from percpu_proofs import grammar
+from percpu_proofs.commands import output
+
+
+@click.command()
+@output.json_option
+def operations(as_json: bool) -> None:
+    """Print the language of operation lists and of scenario files, with examples."""
+    if as_json:
+        output.print_json(grammar.as_json())
+    else:
+        output.echo(grammar.text())

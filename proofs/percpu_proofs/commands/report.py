@@ -1,0 +1,112 @@
+"""`percpu-spec report`: the specification as a book, one HTML file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import click
+
+from percpu_proofs.beside.comparison import Comparison, everything
+from percpu_proofs.commands import output
+from percpu_proofs.commands.beside import sources_of
+from percpu_proofs.commands.tree_options import ChosenTree, tree_options
+from percpu_proofs.kernel.search.accesses import Noted
+from percpu_proofs.kernel.search.job import TreeOutcome
+from percpu_proofs.kernel.search.trees import CompiledTree, accesses
+from percpu_proofs.live.kernel_state import KernelState
+from percpu_proofs.live.verdicts import Verdict
+from percpu_proofs.review import results
+from percpu_proofs.review.changes import Changes
+from percpu_proofs.review.matrix import Cell
+from percpu_proofs.review.trees import TreeCell
+from percpu_proofs.spread import default_jobs
+from percpu_reference.variants import DEFAULT, VARIANTS
+
+
+def write_variants(
+    page: Path, cells: Sequence[Cell], changed: Mapping[str, Changes]
+) -> None:
+    """Write the report of a review of variants; changed: of those that are compared, what is."""
+    from percpu_proofs.report.of_variants import report_of_variants
+
+    write(page, report_of_variants(cells, changed))
+
+
+def write_trees(
+    page: Path,
+    chosen: ChosenTree,
+    trees: Sequence[CompiledTree],
+    variant: str,
+    cells: Mapping[str, Mapping[str, TreeCell]],
+    changed: Changes | None,
+    undeclared: Sequence[str],
+    outcomes: Sequence[TreeOutcome],
+    new: Sequence[Noted],
+    lacking: Mapping[str, str],
+    *,
+    interrupted: bool,
+) -> None:
+    """Write the report of a review of a tree and its patches; see TreeReview."""
+    from percpu_proofs.report.of_trees import TreeReview, report_of_trees
+
+    newest = trees[-1]
+    options = replace(chosen, patches=(), fixes=()).options(), chosen.options()
+    review = TreeReview(
+        newest.tree.name, newest.tree.patches, options, variant, cells, changed, undeclared,
+        outcomes, accesses(outcomes, newest.name), new, lacking, interrupted,
+    )  # fmt: skip
+    write(page, report_of_trees(review))
+
+
+def write_state(
+    page: Path, state: KernelState, verdicts: Mapping[str, Verdict], stays: str, what: str
+) -> None:
+    """Write the report of a kernel's state."""
+    from percpu_proofs.report.of_state import report_of_state
+
+    write(page, report_of_state(state, verdicts, stays, Path(what).name))
+
+
+def write(page: Path, html: str) -> None:
+    """Write a page, and say so where people read."""
+    output.write_file(page, html)
+    click.echo(f"written: {page}, {len(html.encode()) / 1e6:.1f} MB", err=True)
+
+
+@click.command()
+@click.option(
+    "--html", "page", type=output.NewFile(), default="percpu-spec.html", show_default=True,
+    help="The file to write.",
+)  # fmt: skip
+@tree_options
+@click.option("--jobs", type=click.IntRange(min=1), default=default_jobs, help="Processes.")
+@output.json_option
+def report(page: Path, tree: ChosenTree | None, jobs: int, as_json: bool) -> None:
+    """Write the specification as a book: one HTML file that needs no network.
+
+    Every clause with its code, contracts, proofs, tests and verdicts, counterexamples to walk
+    through, findings, releases, variants, charts, scenarios, kernel functions and a glossary.
+    With --source the C of a kernel tree stands beside the model's functions.
+    Results of `review` are kept; what is missing is run first, for some minutes where nothing is.
+    """
+    from percpu_proofs.report.book import book  # what only pages need takes time to load
+
+    with output.progress_bar("review") as bar:
+        known = results.cells((*VARIANTS, DEFAULT), jobs=jobs, on_done=bar)
+    comparisons: list[Comparison] = []
+    if tree is not None:
+        with output.progress_bar("the tree"), tree.compiled() as trees:
+            comparisons = everything(sources_of(trees))
+    with output.progress_bar("pages"):
+        html, counts = book(known, comparisons)
+    output.write_file(page, html)
+    size = len(html.encode())
+    if as_json:
+        output.print_json({"file": str(page), "bytes": size} | asdict(counts))
+        return
+    output.echo(
+        f"{page}: {size / 1e6:.1f} MB, {counts.clauses} clauses, {counts.walks} counterexamples, "
+        f"{counts.functions} kernel functions, {counts.claims} claims"
+    )

@@ -1,0 +1,125 @@
+"""The report of a kernel's state: verdicts, where the memory is, and pictures of its chunks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from percpu_proofs.live.going_on import largest
+from percpu_proofs.live.kernel_state import KernelState
+from percpu_proofs.live.memory import ChunkRow, chunk_rows, memory_of
+from percpu_proofs.live.owners import held_by
+from percpu_proofs.live.standing import Rest
+from percpu_proofs.live.verdicts import BROKEN, HOLDS, KNOWN, NOT_ASKED, Verdict
+from percpu_proofs.report.document import Document, IndexEntry, stated
+from percpu_proofs.report.pictures import part
+from percpu_proofs.report.places import Places
+from percpu_proofs.show.overview import overview_svg
+from percpu_proofs.show.picture import StatePicture, picture_of_state
+from percpu_proofs.show.svg import chunk_svg
+from percpu_proofs.show.text import chunk_text
+from percpu_spec.catalogue import clauses, findings
+
+_DRAWN = 1_800_000  # bytes of drawings of single chunks, at most
+_WRITTEN = 1_200_000  # bytes of maps of chunks as text, at most
+_MESSAGES = 5  # of a clause that are shown
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkMap:
+    """The map of one chunk: a drawing, or a text."""
+
+    name: str
+    title: str
+    drawing: Markup | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Who holds memory, in bytes of one unit."""
+
+    name: str
+    size: int
+
+
+def report_of_state(
+    state: KernelState, verdicts: Mapping[str, Verdict], stays: str, what: str
+) -> str:
+    """Return the report as HTML.
+
+    stays: why the model does not go on from the state, empty if it does. what: the file's name.
+    """
+    into = Document(Places())
+    names: dict[Any, str] = dict(state.names)
+    pending = state.standing.pending
+    picture = picture_of_state(state.snapshot, names.__getitem__, "", pending)
+    rows = list(chunk_rows(state))
+    maps = list(_maps(picture, _order(rows, verdicts)))
+    drawn = {one.name for one in maps}
+    by_kind = {
+        kind: [one for one in verdicts.values() if one.verdict == kind]
+        for kind in (BROKEN, KNOWN, HOLDS, NOT_ASKED)
+    }
+    index = [IndexEntry(f"chunk-{one.name}", "chunk", one.title, "") for one in maps]
+    return into.render(
+        "state.html", f"Percpu state of {state.release}: {what}", [*stated(), *index],
+        state=state, rest=_rest(state), torn=state.rest is Rest.TORN, memory=memory_of(state),
+        by_kind=by_kind, titles={c.id: c.title for c in clauses().values()}, most=_MESSAGES,
+        rows=rows, maps=maps, drawn=drawn,
+        undrawn=[row.chunk for row in rows if row.chunk not in drawn],
+        requests={} if stays else largest(state), stays=stays, owners=_owners(state),
+        overview=part(overview_svg(picture)), clauses=list(clauses().values()),
+        findings=list(findings().values()),
+    )  # fmt: skip
+
+
+def _rest(state: KernelState) -> str:
+    """Return how far at rest a state is, in words."""
+    if state.rest is Rest.TORN:
+        return f"torn: {state.standing.words}: verdicts are hints only"
+    if state.rest is Rest.NOT_TOLD:
+        return "at rest or not: the text does not say; judged as if at rest"
+    return f"{state.rest.value}: {state.signs or state.standing.words}"
+
+
+def _owners(state: KernelState) -> list[Owner]:
+    """Return who holds the memory, the most first; none where that is not told."""
+    held: dict[str, int] = {}
+    for chunk in state.chunks:
+        for owner, size in held_by(chunk).items() if chunk.owners is not None else ():
+            held[owner] = held.get(owner, 0) + size
+    return [Owner(name, held[name]) for name in sorted(held, key=lambda n: (-held[n], n))]
+
+
+def _order(rows: Sequence[ChunkRow], verdicts: Mapping[str, Verdict]) -> list[str]:
+    """Return the chunks in the order in which they are worth a drawing."""
+    said = " ".join(text for one in verdicts.values() for text in one.found)
+    named = set(re.findall(r"\bchunk (-?\d+)", said))
+
+    def rank(row: ChunkRow) -> int:
+        if row.chunk in named:
+            return 0
+        return 1 if row.isolated and row.empty_pages else 2 if "first" in row.notes else 3
+
+    return [row.chunk for row in sorted(rows, key=rank)]
+
+
+def _maps(picture: StatePicture, order: Sequence[str]) -> Iterator[ChunkMap]:
+    """Yield the maps of chunks: drawings as far as there is room, then texts."""
+    drawn = written = 0
+    for name in order:
+        chunk = picture.chunks[name]
+        title = f"chunk {name}: {chunk.place}, {chunk.areas} areas, {chunk.free_bytes} bytes free"
+        if drawn < _DRAWN:
+            drawing = part(chunk_svg(picture, name))
+            drawn += len(drawing)
+            yield ChunkMap(name, title, drawing, "")
+        elif written < _WRITTEN:
+            text = chunk_text(chunk)
+            written += len(text)
+            yield ChunkMap(name, title, None, text)

@@ -1,0 +1,113 @@
+"""Counterexamples to walk through: the steps of all CPUs, and the memory behind each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from percpu_proofs.counterexample import ChunkRow, Counterexample, State, Step
+from percpu_proofs.counterexample.bearing import Bearing, bearing
+from percpu_proofs.counterexample.changes import changes
+from percpu_proofs.report.bars import ChunkBars
+from percpu_proofs.show.text import chunk_text
+from percpu_spec.catalogue import findings
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkLine:
+    """One chunk behind a step."""
+
+    name: str
+    place: str
+    bar: Markup
+    words: str  # what the bar does not draw
+    changed: bool
+    blocks: str  # its map with the hints of its blocks as text, where the clause speaks of them
+
+
+@dataclass(frozen=True, slots=True)
+class CounterChange:
+    """A counter behind a step, and what it was before."""
+
+    name: str
+    before: int
+    now: int
+
+
+@dataclass(frozen=True, slots=True)
+class StepPanel:
+    """What is shown of one step, or of the state before the first."""
+
+    number: int
+    step: Step | None
+    changes: tuple[str, ...]
+    counters: tuple[CounterChange, ...]
+    mutex: str
+    rows: tuple[ChunkLine, ...]
+    others: int  # chunks that do not bear on the clause
+
+
+@dataclass(frozen=True, slots=True)
+class Walkthrough:
+    """A counterexample with its panels; id is its place in the document."""
+
+    id: str
+    of: Counterexample
+    note: str  # how it was found, and how far was searched
+    command: str
+    panels: tuple[StepPanel, ...]
+
+    @property
+    def mechanism(self) -> str:
+        """What is known to break the clause; findings with their titles."""
+        known = findings()
+        names = self.of.mechanism.split(", ")
+        if not known.keys() >= set(names):
+            return self.of.mechanism
+        return "; ".join(f"{name}, {known[name].title}" for name in names)
+
+
+def walk(
+    of: Counterexample, bars: ChunkBars, place: str, note: str = "", command: str = ""
+) -> Walkthrough:
+    """Return a counterexample as it is walked through."""
+    shown = bearing(of)
+    states = (of.before, *(step.state for step in of.steps))
+    most = max((len(row.pages) for state in states for row in state.chunks), default=1)
+    panels = [_panel(None, None, of.before, shown, bars, most)]
+    panels += [_panel(step, before, step.state, shown, bars, most) for before, step in of.states()]
+    return Walkthrough(place, of, note, command, tuple(panels))
+
+
+def _panel(
+    step: Step | None, before: State | None, now: State, shown: Bearing, bars: ChunkBars, most: int
+) -> StepPanel:
+    counted = dict(before.counters) if before is not None else {}
+    were = {row.name: row for row in before.chunks} if before is not None else {}
+    rows = []
+    for row in shown.rows(now):
+        changed = before is not None and row != were.get(row.name)
+        blocks = chunk_text(row.picture) if shown.hints and (changed or step is None) else ""
+        bar = bars.bar(row.picture, row.pages, most)
+        rows.append(ChunkLine(row.name, row.place, bar, _words(row), changed, blocks))
+    told = ("pcpu_alloc_mutex", *dict(now.counters))  # where the counters are
+    words = () if step is None or before is None else changes(before, step, shown)
+    return StepPanel(
+        0 if step is None else step.number, step,
+        tuple(change for change in words if not change.startswith(told)),
+        tuple(
+            CounterChange(name, counted.get(name, value), value)
+            for name, value in now.counters
+            if name in shown.counters
+        ),
+        now.mutex, tuple(rows), shown.others(now),
+    )  # fmt: skip
+
+
+def _words(row: ChunkRow) -> str:
+    chunk = row.picture
+    words = [f"{chunk.empty} empty pages", f"{chunk.areas} areas", f"{chunk.free_bytes} bytes free"]
+    if chunk.place != chunk.computed and "reserved" not in chunk.marks:
+        words.append(f"its hints ask for {chunk.computed}")
+    return ", ".join((*chunk.marks, *words))

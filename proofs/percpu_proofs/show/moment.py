@@ -1,0 +1,163 @@
+"""The moments that can be drawn: after operations, in a schedule of a token, a kernel's state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from percpu_proofs.explore.scenario_file import FIELDS, SECTIONS, read_scenario
+from percpu_proofs.explore.schedulers.replay import ImpossibleStepError, InTurn, Replay
+from percpu_proofs.explore.system import Scheduler, actor_of, scheduled
+from percpu_proofs.explore.token import Token
+from percpu_proofs.explore.world import World
+from percpu_proofs.inputs import InputError
+from percpu_proofs.kernel.library import Library
+from percpu_proofs.kernel.search.compiled import CompiledSearch
+from percpu_proofs.kernel.search.records import COUNTERS, FIRST, RESERVED, Layout, Record, State
+from percpu_proofs.kernel.search.tree_token import TreeToken
+from percpu_proofs.live.kernel_state import KernelState
+from percpu_proofs.oplist import text_of
+from percpu_proofs.show.picture import StatePicture, picture_of_state
+from percpu_reference.variants import Allocator
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A state to draw. changed: the chunk that was changed last, the first of several.
+
+    allocator: the model's, where it is one.
+    """
+
+    picture: StatePicture
+    changed: str | None = None
+    allocator: Allocator | None = None
+    step: int = 0
+    steps: int = 0  # that there are
+
+    @property
+    def chunk(self) -> str:
+        """The chunk to draw where none is asked for: the one that changed, else the first."""
+        if self.changed is not None and self.changed in self.picture.chunks:
+            return self.changed
+        return next(iter(self.picture.chunks)) if "0" not in self.picture.chunks else "0"
+
+
+def is_scenario(text: str) -> bool:
+    """Return whether a text begins as a scenario file does.
+
+    >>> is_scenario("# mine\\nactors\\n  b\\n"), is_scenario("a 1 8 8 -\\n")
+    (True, False)
+    """
+    for line in text.split("\n"):
+        words = line.partition("#")[0].split()
+        if words:
+            return words[0] in FIELDS or words[0] in SECTIONS
+    return False
+
+
+def scenario_start(path: Path, variant: str | None) -> Moment:
+    """Return the moment in which the actors of a scenario begin. Raises InputError."""
+    scenario = read_scenario(path)
+    variant = variant or scenario.usual_variant
+    allocator = scenario.start(variant).allocator
+    title = f"scenario {scenario.name}, {variant}, before its actors begin"
+    picture = picture_of_state(allocator, title=title, pending=allocator.work_pending)
+    return Moment(picture, None, allocator)
+
+
+def of_token(token: Token, step: int | None) -> Moment:
+    """Return the moment after a step of a token's schedule, the last unless given; 0: before it.
+
+    Raises InputError for a step that there is not.
+    """
+    world = World(token.scenario.start(token.variant))
+    order: Scheduler = InTurn(range(len(token.actors)))
+    if token.schedule:
+        order = Replay(token.schedule)
+    picture = _of_world(world, token, "before its actors begin")
+    changed = None
+    number = 0
+    try:
+        for taken in scheduled(world, order):
+            if number == step:
+                break
+            world.step(taken)
+            number += 1
+            before, picture = picture, _of_world(world, token, _stands(world, number, taken))
+            changed = _changed(before, picture) or changed
+    except (ImpossibleStepError, KeyError) as error:
+        raise InputError("token", None, f"a schedule of its actors ({error})") from None
+    steps = max(len(token.schedule), number)
+    if step is not None and step > number:
+        raise InputError("--step", None, f"at most {number}, the steps that there are", str(step))
+    return Moment(picture, changed, world.allocator, number, steps)
+
+
+def _of_world(world: World, token: Token, where: str) -> StatePicture:
+    allocator = world.allocator
+    title = f"{token.variant}, {token.clause}, {where}"
+    return picture_of_state(allocator, title=title, pending=allocator.work_pending)
+
+
+def _stands(world: World, number: int, step: int) -> str:
+    """Return a step in words: who took it, and where that one stands."""
+    actor = actor_of(step)
+    runner = world.runners[actor]
+    gap = runner.gap
+    where = "done" if runner.done or gap is None else gap.name
+    return f"after step {number}: actor {actor} [{text_of(runner.operation)}] {where}"
+
+
+def _changed(before: StatePicture, after: StatePicture) -> str | None:
+    return next((n for n, c in after.chunks.items() if before.chunks.get(n) != c), None)
+
+
+def of_tree_token(token: TreeToken, library: Library, step: int | None) -> Moment:
+    """Return the moment after a step of a schedule of compiled code, the last unless given.
+
+    Chunks are numbered as the lists have them; 0 is the first one. Raises InputError.
+    """
+    steps = len(token.labels)
+    last = steps if step is None else step
+    if last > steps:
+        raise InputError("--step", None, f"at most {steps}, the steps that there are", str(step))
+    pictures = []
+    for count in (max(last - 1, 0), last):
+        with CompiledSearch(library, token.plan) as compiled:
+            if not compiled.replay(token.labels[:count]):
+                raise InputError("--step", None, "a step that the kernel survives", str(count))
+            state = _state(compiled)
+            names = dict(_names(state))
+            title = f"Linux {library.release}, {token.clause}, after step {count} of {steps}"
+            pictures.append(picture_of_state(state, names.__getitem__, title, state.work_pending))
+    return Moment(pictures[1], _changed(*pictures), None, last, steps)
+
+
+def _state(compiled: CompiledSearch) -> State:
+    """Return the state of the compiled allocator, as it stands."""
+    words, raw = compiled.look()
+    bits = compiled.geometry.block_bits
+    records = [Record(one, number, bits) for number, one in enumerate(raw)]
+    places = [word for number, slot in enumerate(words[COUNTERS:]) for word in (slot, number)]
+    return State(Layout(compiled.lib, compiled.geometry), words[:COUNTERS] + places, records)
+
+
+def _names(state: State) -> Iterator[tuple[Record, str]]:
+    number = 0
+    for chunk in state.chunks:
+        if chunk.kind == FIRST:
+            yield chunk, "0"
+        elif chunk.kind == RESERVED:
+            yield chunk, "-1"
+        else:
+            number += 1
+            yield chunk, str(number)
+
+
+def of_kernel(state: KernelState) -> Moment:
+    """Return the moment at which a real kernel's state was read."""
+    names = dict(state.names)
+    title = f"{Path(state.source).name}, {state.release}"
+    pending = state.standing.pending
+    return Moment(picture_of_state(state.snapshot, names.__getitem__, title, pending))
