@@ -86,7 +86,7 @@ def test_an_allocator_is_driven_by_hand() -> None:
         (lambda: ps.check(3), InputError, "any AllocatorView"),
         (lambda: ps.draw(ps.allocator(), 9), InputError, "one of 0 -1"),
         (lambda: ps.read_state("612_4.bot"), InputError, "612_4.boot"),
-        (lambda: ps.read_state("percpu_stats.txt"), InputError, "a file that is there"),
+        (lambda: ps.read_state("percpu_stats.txt"), InputError, "a readable file"),
         (lambda: ps.explain("flaot"), UnknownWordError, "no entry 'flaot'; near: float"),
         (lambda: ps.review(), InputError, "at least one variant"),
         (lambda: ps.review("7.1", searches=["crums"]), InputError, "one of crumbs"),

@@ -61,7 +61,7 @@ def find(given: Path, *kinds: Kind) -> Path:
             return found[given.name if given.name in found else bare]
     ships = f"a name of what ships ({', '.join(kinds or shipped())})"
     known = one_of(given.name, names(*kinds))
-    raise InputError(given, None, f"a file that is there, or {ships}: {known}")
+    raise InputError(given, None, f"a readable file, or {ships}: {known}")
 
 
 def _named(paths: Iterable[Path]) -> dict[str, Path]:
