@@ -12,12 +12,12 @@ import pytest
 from click.testing import CliRunner
 from kernel_trees import FOUND, MISSING
 
-from percpu_proofs import data
+from percpu_proofs import data, grammar
 from percpu_proofs.cli import main
 from percpu_proofs.conformance.vector_file import read_vector
 from percpu_proofs.explore.ladder import page_row, replayed
 from percpu_proofs.explore.modes import search
-from percpu_proofs.explore.scenarios import SCENARIOS
+from percpu_proofs.explore.scenario_file import parse_scenario
 from percpu_proofs.explore.token import Token
 from percpu_proofs.kernel.search.plans import search_named
 from percpu_proofs.kernel.search.tree_token import TreeToken
@@ -343,7 +343,7 @@ def test_all_chunks_are_on_one_page(tmp_path: Path) -> None:
 
 def token() -> Token:
     """Return a schedule in which a free beside reclaim leaves a page behind (R1)."""
-    scenario = SCENARIOS["reclaim-frees"]
+    scenario = parse_scenario(Path("mine.txt"), grammar.SCENARIO)
     found = search(scenario.start("linux_6_12"), refine=False).findings["RCL-3"]
     return Token.of("linux_6_12", "RCL-3", scenario, found.schedule)
 

@@ -199,6 +199,7 @@ def _size(patch: str) -> str:
     return f"+{added} -{gone}"
 
 
+@cache
 def _functions() -> dict[str, list[type]]:
     """Return the model's functions by name, with the classes that define them, base first."""
     found: dict[str, list[type]] = {}
@@ -250,6 +251,7 @@ def _line(mark: Mark) -> dict[str, str]:
     }
 
 
+@cache
 def _events() -> dict[str, Explanation]:
     """Return the trace events by the model's name and the kernel's."""
     found: dict[str, Explanation] = {}
