@@ -371,7 +371,7 @@ def test_a_counterexample_is_drawn_step_by_step() -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["c11"], "what ships (state, vector, operation list, scenario): one of c10"),
+        (["c11"], "what ships (state, vector, operation list, scenario), near: c10"),
         (["612_4.boot", "--at", "3"], "--at: expected an operation list or a vector to draw"),
         (["reuse", "--step", "3"], "--step: expected a token to draw, found 'a scenario'"),
         (["612_4.boot", "--stats"], "--stats: expected an operation list or a vector"),
@@ -379,6 +379,7 @@ def test_a_counterexample_is_drawn_step_by_step() -> None:
         (["percputree1.x"], "--source TREE"),
         (["percpu1.x"], "a whole token"),
         (["boot61_2"], "a name of what ships"),
+        (["live"], "such as 612_4.boot, 612_4.removed60"),
     ],
 )
 def test_what_cannot_be_drawn_is_told(arguments: list[str], says: str) -> None:

@@ -24,6 +24,7 @@ from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.fix_cost import COLUMNS
 from percpu_proofs.live import verdicts
 from percpu_proofs.live.standing import Rest
+from percpu_proofs.oplist import FLAGS, SHAPES
 from percpu_proofs.prove import claim
 from percpu_proofs.review import jobs, matrix
 from percpu_proofs.shipped import shipped
@@ -179,6 +180,7 @@ def test_names_that_commands_take_are_explained() -> None:
     names |= {name for paths in shipped().values() for name in paths}
     assert unknown(names) == []
     assert {one["id"] for one in explain("pages")["also"]} >= {"pages"}
+    assert unknown({*SHAPES, *FLAGS}) == []
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from percpu_proofs.data import folder
 from percpu_proofs.inputs import InputError
 from percpu_proofs.words import Explanation, code, names, terms
 from percpu_proofs.words.gaps import gaps
-from percpu_proofs.words.lines import pasted
+from percpu_proofs.words.lines import letter, pasted
 from percpu_reference import VARIANTS, Allocator, events
 from percpu_reference.backing import KmBacking
 from percpu_reference.environment import Environment
@@ -99,6 +99,7 @@ def _senses(word: str) -> Iterator[Explanation]:
     of_list = _LIST.fullmatch(word)
     for term in filter(None, of_list.groups()) if of_list else [word]:
         yield from terms.terms(term)
+    yield from letter(word)
     yield from names.named(word)
     yield from code.code(word)
 
