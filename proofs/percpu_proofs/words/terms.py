@@ -95,7 +95,7 @@ def _fields() -> Mapping[str, Term]:
                 says = " ".join((inspect.getdoc(value) or "").split())
                 text = f"Of the {whose}: {says}"
                 if name in found:
-                    text = f"{found[name].text}\n{text}"
+                    text = f"{found[name].text} {text}"
                 found[name] = Term((name,), text)
     return found
 
