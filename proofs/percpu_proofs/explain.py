@@ -17,10 +17,9 @@ from percpu_contracts.contract import Mark, marked_names, marks_of, sentence
 from percpu_contracts.registry import When, predicates, state_clauses
 from percpu_proofs.data import folder
 from percpu_proofs.inputs import InputError
-from percpu_proofs.words import Explanation, code, names, terms
+from percpu_proofs.words import Explanation, code, names, releases, terms
 from percpu_proofs.words.gaps import gaps
 from percpu_proofs.words.lines import letter, pasted
-from percpu_proofs.words.releases import released
 from percpu_reference import VARIANTS, Allocator, events
 from percpu_reference.backing import KmBacking
 from percpu_reference.environment import Environment
@@ -88,7 +87,7 @@ def _senses(word: str) -> Iterator[Explanation]:
         yield _clause(word.upper())
     if word.upper() in findings():
         yield _finding(word.upper())
-    yield from released(word)
+    yield from releases.released(word)
     if " " in word:
         yield from pasted(word)
         yield from (_events()[event] for event in dict.fromkeys(_EVENT.findall(word)))
@@ -123,7 +122,7 @@ def _kernel_functions() -> list[str]:
 def every_word() -> Mapping[str, str]:
     """Return every word that has an entry, by its lower case."""
     every = [*clauses(), *findings(), *_functions(), *_kernel_functions(), *_events(), *gaps(),
-             *terms.names(), *names.names(), *code.names()]  # fmt: skip
+             *terms.names(), *releases.names(), *names.names(), *code.names()]  # fmt: skip
     return {word.lower(): word for word in reversed(every)}
 
 

@@ -8,11 +8,11 @@ from itertools import groupby
 from typing import Any
 
 from percpu_proofs.counterexample.words import Names
-from percpu_proofs.explain import Explanation
 from percpu_proofs.explore.examples import examples_of
 from percpu_proofs.explore.token import Token
 from percpu_proofs.mailing import LINES, block, command, listing, plain
 from percpu_proofs.runs import counted
+from percpu_proofs.words import Explanation
 
 _FIRST = ("statement", "says", "what", "formal", "when", "kernel", "since", "known", "by_release",
           "breaks", "fix", "patches", "upstream")  # fmt: skip
@@ -20,7 +20,7 @@ _FIRST = ("statement", "says", "what", "formal", "when", "kernel", "since", "kno
 _LABELS = {"statement": "", "says": "", "what": "", "by_release": "Broken by",
            "known": "Known on 6.12 as", "not_applicable": "Not asked of",
            "expected": "Declared broken by"}  # fmt: skip
-_UNTOLD = ("id", "title", "chapter", "expected", "not_applicable", "predicates", "state")
+_UNTOLD = ("id", "title", "chapter", "also", "expected", "not_applicable", "predicates", "state")
 """What stands in the head already, or is the project's own business."""
 _MOST = 9  # lines of one part
 _LONG = 40  # of a word: a line that a kernel printed

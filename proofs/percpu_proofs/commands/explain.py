@@ -30,9 +30,9 @@ def explain(words: tuple[str, ...], as_mail: bool, as_json: bool) -> None:
     WORD is a clause (HINT-5), a finding (L1, REFINE), a function of the model or of the kernel
     (isolate_chunk, pcpu_isolate_chunk), a field or constant (nr_empty_pop_pages,
     PCPU_EMPTY_POP_PAGES_HIGH), a trace event (percpu:percpu_free_percpu), a gap, a word of the
-    glossary (float), a column of our output, a release or variant (6.14, linux_6_13, linux-mm), the
-    name of a scenario, a search or a predicate, or a line pasted from a log, a trace or an operation
-    list. Several WORDs are one line if that says something, else each is asked by itself.
+    glossary (float), a column of our output, a release or variant (6.14, linux_6_13, linux-mm), a
+    scenario, a search, a predicate, or a line pasted from a log, a trace or an operation list.
+    Several WORDs are one line if that says something, else each is asked by itself.
     """
     out = output.console()
     if not words and as_mail:
@@ -54,8 +54,9 @@ def explain(words: tuple[str, ...], as_mail: bool, as_json: bool) -> None:
         output.print_json(found[0] if len(found) == 1 else found)
         return
     if as_mail:
-        for one in found:
-            output.echo("\n".join(explain_mail(" ".join(words) if len(found) == 1 else one["id"], one)))
+        asked = [" ".join(words)] if len(found) == 1 else words
+        for word, one in zip(asked, found, strict=True):
+            output.echo("\n".join(explain_mail(word, one)))
         return
     for number, one in enumerate(sense for each in found for sense in (each, *each["also"])):
         if number:

@@ -1,8 +1,7 @@
-"""What commands take by name: variants, scenarios, searches, and what ships with the package."""
+"""What commands take by name: scenarios, searches, and what ships with the package."""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator
 
 from percpu_proofs.explore import alphabets
@@ -12,7 +11,6 @@ from percpu_proofs.kernel.search.plans import DRAWN, QUICK, UNNAMED, TreeSearch
 from percpu_proofs.review.jobs import FUZZED_AT
 from percpu_proofs.shipped import shipped
 from percpu_proofs.words import Explanation
-from percpu_reference.variants import RELEASES, VARIANTS
 
 _READ_BY = {
     "state": "percpu-spec state FILE, or show NAME",
@@ -25,17 +23,6 @@ _READ_BY = {
 
 def named(word: str) -> Iterator[Explanation]:
     """Yield what a name stands for: one may be of several searches."""
-    if (cls := (VARIANTS | RELEASES).get(word)) is not None:
-        yield {
-            "id": word,
-            "title": _first_line(cls),
-            "says": (inspect.getdoc(cls) or "").partition("\n\n")[2],
-            "file": cls.__module__,
-            "extends": ", ".join(base.__name__ for base in cls.__bases__),
-            "expected_of_it": dict(cls.EXPECTED),
-            "not_asked_of_it": dict(cls.NOT_APPLICABLE),
-            "defines": ", ".join(_functions(cls)),
-        }
     if (scenario := SCENARIOS.get(word)) is not None:
         yield _scenario(scenario)
     yield from _searches(word)
@@ -55,7 +42,7 @@ def names() -> list[str]:
     trees = [search.name for search in (*QUICK, *DRAWN, UNNAMED)]
     sent = [name for kind, paths in shipped().items() if kind in _READ_BY for name in paths]
     return list(dict.fromkeys(
-        [*VARIANTS, *RELEASES, *SCENARIOS, *plans, *trees, *FUZZED_AT, *sent]
+        [*SCENARIOS, *plans, *trees, *FUZZED_AT, *sent]
     ))  # fmt: skip
 
 
@@ -111,14 +98,3 @@ def _of_tree(search: TreeSearch) -> Explanation:
         "says": f"A search of compiled code: {command}",
         "bound": f"{search.bound}; {search.plan.geometry}",
     }
-
-
-def _functions(cls: type) -> list[str]:
-    return [
-        name for name, value in vars(cls).items()
-        if inspect.isfunction(value) and not name.startswith("__")
-    ]  # fmt: skip
-
-
-def _first_line(cls: type) -> str:
-    return (inspect.getdoc(cls) or "").split("\n\n")[0].replace("\n", " ")
