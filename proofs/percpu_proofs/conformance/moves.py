@@ -47,6 +47,7 @@ def moves_for(
     Where steps of another operation were taken before the same event, the moment may lie
     behind any of them too: then these are placed there first.
     """
+    yield from islice(enumerate(_passing_by(replay, found.index)), max(most, 0))
     steps: dict[int, list[Moment]] = {}
     for before, moment in replay.passed:
         steps.setdefault(before, []).append(moment)
@@ -60,6 +61,24 @@ def moves_for(
         for number, other in enumerate(others[-AMONG:]):
             behind = Move(other, move.before, min(move.before, other.at))
             yield rank + BEHIND + number, (behind, move)
+
+
+def _passing_by(replay: Replay, index: int) -> Iterator[tuple[Move, ...]]:
+    """Yield orders in which the work does not find the chunk that it stands at, the last first.
+
+    Each time that the chunk changes lists, the work may have looked in those it had not come to
+    before, and in the one that it left behind.
+    """
+    work, events = replay.work, replay.events
+    chunk = None if work.gap is None else work.gap.chunk
+    if chunk is None or work.nth < 2:
+        return
+    up_to, behind = (Moment(work.kind, work.at, work.nth - n) for n in (2, 1))
+    for place in range(index - 1, max(work.at, index - OWN), -1):
+        event = events[place]
+        if isinstance(event, ev.Relocate) and event.base == chunk.base_addr:
+            first = min(place - 1, work.at)
+            yield Move(up_to, place - 1, first), Move(behind, place + 1, first)
 
 
 def _single(
