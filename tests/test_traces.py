@@ -131,7 +131,7 @@ BAD_TEXT: list[tuple[str, Callable[[str], str], str]] = [
     (
         "cut",
         lambda t: "\n".join(t.splitlines()[:-1]) + "\n",
-        r":3: expected as many lines as entries in the buffer, 400, got '401'",
+        r":3: expected as many lines as entries in the buffer, 401, got '400'",
     ),
     (
         "backwards",

@@ -24,7 +24,9 @@ EARLIER = 24  # and what it costs if the one before made an earlier event imposs
 USELESS = 40  # or changed nothing
 AMONG = 8  # steps of others before one event behind which a moment is tried
 BEHIND = 2  # what that costs, in places
+PASSING = 16  # what it costs that a chunk leaves a list and comes back behind the work
 NO_BOUND = 1 << 30
+UNSET = -1  # where a moment lies that its rule places again
 
 
 class Move(NamedTuple):
@@ -47,7 +49,9 @@ def moves_for(
     Where steps of another operation were taken before the same event, the moment may lie
     behind any of them too: then these are placed there first.
     """
-    yield from islice(enumerate(_passing_by(replay, found.index)), max(most, 0))
+    for rank, moves in enumerate(_passing_by(replay, found.index), PASSING):
+        if rank < most:
+            yield rank, moves
     steps: dict[int, list[Moment]] = {}
     for before, moment in replay.passed:
         steps.setdefault(before, []).append(moment)
