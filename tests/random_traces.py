@@ -26,7 +26,7 @@ STATIC, RESERVED, DYN, UNIT = 8192, 8192, 28672, 65536
 SIZES = (4, 16, 64, 200, 1024, 4096, 8192, 12288, 20480, 32768)
 PAGES = (STATIC + RESERVED + DYN) // 4096
 FIRST = 0xFF1100017AA00000
-RELEASES = {"linux_6_12": "6.12.117", "linux_5_12": "5.10.223"}
+RELEASES = {"linux_7_1": "7.1.5", "linux_6_12": "6.12.117", "linux_5_12": "5.10.223"}
 
 _FORMS = {form.record: form for form in FORMS}
 

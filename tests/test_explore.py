@@ -182,10 +182,14 @@ def test_a_stale_token_is_refused_with_both_hashes(monkeypatch: pytest.MonkeyPat
     assert then in str(error.value) and "0123456789ab" in str(error.value)
 
 
-DAMAGED = ["", "p2.", "p2.AAAA", "nonsense", "p2.R6kHbAwkekIBAcBxADHMERwBMQCSAgAB"]
+WHOLE = str(Token("linux_6_12", "RCL-3", SMALL.geometry, SMALL.setup, SMALL.actors, 1, ()))
+DAMAGED = [
+    "", "p2.", "p2.AAAA", "nonsense", WHOLE[:-3], f"{WHOLE}AA",
+    *(f"{WHOLE[:at]}{'B' if WHOLE[at] == 'A' else 'A'}{WHOLE[at + 1 :]}" for at in (3, 5, 20)),
+]  # fmt: skip
 
 
-@pytest.mark.parametrize("text", DAMAGED)
+@pytest.mark.parametrize("text", DAMAGED, ids=range(len(DAMAGED)))
 def test_a_damaged_token_is_bad_input(text: str) -> None:
     result = CliRunner().invoke(main, ["replay", text])
     assert result.exit_code == 2

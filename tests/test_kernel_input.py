@@ -144,6 +144,10 @@ MISSING = {  # every path that commands take, with what they need besides
     "trace": ["conform", "trace", "GONE"],
     "cost": ["workload", "cost", "--source", "GONE"],
     "burst": ["workload", "burst", "GONE"],
+    "bench": ["bench", "GONE"],
+    "bench --lists": ["bench", "--lists", "GONE"],
+    "bench --source": ["bench", "c10", "--source", "GONE"],
+    "beside": ["beside", "isolate_chunk", "--source", "GONE"],
     "variant": ["run", "FILE", "--variant", "GONE.py"],
 }
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import sys
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from operator import attrgetter
 from pathlib import Path
@@ -406,6 +409,45 @@ def test_a_hash_follows_calls() -> None:
     assert "reclaim_populated" not in names
     slot, free = OBLIGATIONS["slot-layout"], OBLIGATIONS["free-chunks-go"]
     assert source_hash(sources_of(slot)) != source_hash(sources_of(free))
+
+
+@pytest.mark.parametrize("bad", ["a file", "full", "gone while it works"])
+def test_entries_that_cannot_be_kept_are_told_once(
+    bad: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The work goes on, nothing half written stays, and what was kept before is still found."""
+    folder = tmp_path / "percpu-spec" / "prove"
+    if bad == "a file":
+        folder.parent.write_text("")
+    elif bad == "full":
+        full = Path.write_text
+
+        def write_text(path: Path, text: str, encoding: str) -> int:
+            full(path, text[:9], encoding)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr(Path, "write_text", write_text)
+    else:
+        folder.mkdir(parents=True)
+        (folder / "slot-layout.json").mkdir()  # in the place of a file
+        (folder / "slot-layout.json/x").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    entries = [_entry("slot-layout", paths=446), _entry("size-to-slot-by-symbols")]
+    proving = sys.modules["percpu_proofs.commands.prove"]
+
+    def spread(*_: object, keep: Callable[[ledger.Entry], None], **__: object) -> Any:
+        for entry in entries:
+            keep(entry)
+        return entries, False
+
+    monkeypatch.setattr(proving, "spread", spread)
+    monkeypatch.setattr(ledger, "committed", lambda: ledger.summary(entries))
+    done = CliRunner().invoke(main, ["prove", *(entry.id for entry in entries), "--json"])
+    assert done.exit_code == 0, done.output
+    assert len(json.loads(done.stdout)["claims"]) == 2
+    told = "percpu-spec: results are not kept: " + str(folder)
+    assert done.stderr.startswith(told) and done.stderr.count("\n") == 1, done.stderr
+    assert not list(tmp_path.rglob("*.part"))
 
 
 # the command

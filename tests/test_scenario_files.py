@@ -79,6 +79,7 @@ WRONG = [
     ("works   1", "shows again", 4, "shows once"),
     ("cpus=2", "cpus=two", 3, "a geometry that a kernel boots with"),
     ("unit=32768", "unit=100", 3, "a geometry that a kernel boots with"),
+    ("cpus=2", "cpus=2, cpus=2", 3, "cpus once, found '"),
     ("works   1", "waiting perhaps", 4, "yes or no, found 'perhaps'"),
     ("setup", "set-up", 6, "one of setup (the nearest of 9), found 'set-up'"),
     ("setup", "setup now", 6, "setup alone"),

@@ -25,7 +25,7 @@ from percpu_reference.variants import MERGED
 @click.option(
     "--lists",
     "folder",
-    type=click.Path(path_type=Path),
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Folder of c10.ops.gz, c100.ops.gz, c1000.ops.gz, or of vectors.",
 )
 @click.option(

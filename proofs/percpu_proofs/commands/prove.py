@@ -93,6 +93,8 @@ def prove(
             tasks, ledger.prove, jobs=jobs, dask=dask, on_done=bar, keep=keep
         )
     seconds = time.perf_counter() - began
+    if cache.unusable is not None:
+        click.echo(f"percpu-spec: results are not kept: {cache.unusable}", err=True)
     by_id = {entry.id: entry for entry in (*known, *proved)}
     entries = [by_id[claim.id] for claim in wanted if claim.id in by_id]
     missing = [] if names else without_claim(wanted)

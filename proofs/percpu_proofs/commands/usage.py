@@ -14,6 +14,7 @@ _NUMBER: Final = re.compile(r"'(.*)' is not a valid (integer|float)(?: range)?\.
 _RANGE: Final = re.compile(r"(\S+) is not in the range (.*)\.")
 _CHOICE: Final = re.compile(r"'(.*?)' is not (?:one of )?'.*'\.", re.DOTALL)
 _GONE: Final = re.compile(r"\w+ '(.*)' does not exist\.", re.DOTALL)
+_FILE: Final = re.compile(r"\w+ '(.*)' is a file\.", re.DOTALL)
 _WORDS: Final = {"integer": "a whole number", "float": "a number"}
 
 
@@ -47,6 +48,8 @@ def _bad_value(where: str, error: click.BadParameter) -> str:
         return str(InputError(where, None, f"a number, {found[2]}", found[1]))
     if found := _GONE.fullmatch(error.message):
         return str(InputError(f"{where}: {found[1]}", None, "a file or folder that is there"))
+    if found := _FILE.fullmatch(error.message):
+        return str(InputError(f"{where}: {found[1]}", None, "a folder", "a file"))
     return f"{where}: {' '.join(error.message.split())}"
 
 

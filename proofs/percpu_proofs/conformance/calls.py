@@ -11,7 +11,7 @@ from percpu_proofs.conformance.requests import Place, Plan, Request, shown_place
 from percpu_proofs.conformance.timing import Choice, Moment, Order
 from percpu_proofs.conformance.watched import Watched
 from percpu_proofs.conformance.work import WorkReplay
-from percpu_reference.gaps import DONE, FREE_LIST, Kind
+from percpu_reference.gaps import DONE, FAILED, FREE_LIST, Gap, Kind
 from percpu_reference.variants import Allocator
 
 _CREATORS = 4  # requests that may have made a chunk, where nothing tells
@@ -56,11 +56,11 @@ class CallReplay(WorkReplay):
         watched.attempts = call.attempts
         self.calls[request.key] = call
         while due or self._passes(call):
-            due = False
+            due = watched.asked = False
             gap = call.gap
-            if gap is not None and gap.kind is Kind.FLAGS:
-                watched.asked = False
             result = self.advance(call)
+            if watched.asked:
+                self._asks(request, gap)
             if request.attempts and call.attempts:
                 self._compare_searches(call)
             if call.done:
@@ -99,6 +99,17 @@ class CallReplay(WorkReplay):
         if theirs[: len(ours)] != ours:
             self.wrong("start hint", shown_searches(ours, theirs))
 
+    def _asks(self, request: Request, gap: Gap | None) -> None:
+        """Note the request for work that a request made in the step that left a gap."""
+        now = self.index + self.taking
+        if gap is DONE:
+            until = request.index
+        elif gap is FAILED:
+            until = self.plan.latest(request.index)
+        else:  # it has found an area and still holds pcpu_lock
+            now, until = self.plan.after_search(request, now)
+        self.ask(now, max(until, now) + 1)
+
     def _finish(self, call: Call, result: Any) -> None:
         request = call.request
         del self.calls[request.key]
@@ -110,10 +121,6 @@ class CallReplay(WorkReplay):
         now = self.index + self.taking
         if request.index >= now or request.index == self.index:
             self.finished.add(request.index)
-        if self.watched.asked:
-            self.watched.asked = False
-            until = request.index if result is not None else self.plan.latest(request.index)
-            self.ask(now, max(until, now) + 1)
         if call.outcome != request.expected:
             self.wrong(
                 "placement",

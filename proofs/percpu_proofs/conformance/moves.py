@@ -24,7 +24,9 @@ EARLIER = 24  # and what it costs if the one before made an earlier event imposs
 USELESS = 40  # or changed nothing
 AMONG = 8  # steps of others before one event behind which a moment is tried
 BEHIND = 2  # what that costs, in places
+PASSING = 16  # what it costs that a chunk leaves a list and comes back behind the work
 NO_BOUND = 1 << 30
+UNSET = -1  # where a moment lies that its rule places again
 
 
 class Move(NamedTuple):
@@ -47,6 +49,9 @@ def moves_for(
     Where steps of another operation were taken before the same event, the moment may lie
     behind any of them too: then these are placed there first.
     """
+    for rank, moves in enumerate(_passing_by(replay, found.index), PASSING):
+        if rank < most:
+            yield rank, moves
     steps: dict[int, list[Moment]] = {}
     for before, moment in replay.passed:
         steps.setdefault(before, []).append(moment)
@@ -60,6 +65,24 @@ def moves_for(
         for number, other in enumerate(others[-AMONG:]):
             behind = Move(other, move.before, min(move.before, other.at))
             yield rank + BEHIND + number, (behind, move)
+
+
+def _passing_by(replay: Replay, index: int) -> Iterator[tuple[Move, ...]]:
+    """Yield orders in which the work does not find the chunk that it stands at, the last first.
+
+    Each time that the chunk changes lists, the work may have looked in those it had not come to
+    before, and in the one that it left behind.
+    """
+    work, events = replay.work, replay.events
+    chunk = None if work.gap is None else work.gap.chunk
+    if chunk is None or work.nth < 2:
+        return
+    up_to, behind = (Moment(work.kind, work.at, work.nth - n) for n in (2, 1))
+    for place in range(index - 1, max(work.at, index - OWN), -1):
+        event = events[place]
+        if isinstance(event, ev.Relocate) and event.base == chunk.base_addr:
+            first = min(place - 1, work.at)
+            yield Move(up_to, place - 1, first), Move(behind, place + 1, first)
 
 
 def _single(

@@ -172,6 +172,26 @@ class Plan:
         """Return an event before which the operation printed by event `index` is over."""
         return min(index + LOOSE, len(self.trace.events))
 
+    def after_search(self, request: Request, index: int) -> tuple[int, int]:
+        """Return events, from `index` on, between which the search that found an area ends.
+
+        They are the return from it and what the CPU, which still holds pcpu_lock, prints next.
+        """
+        events = self.trace.events
+        if request.area < 0:  # nothing shows it
+            return index, index
+        returned = index
+        while returned < len(events) - 1 and not (
+            isinstance(event := events[returned], AreaReturn)
+            and event.off >= 0
+            and event.cpu == events[request.area].cpu
+        ):
+            returned += 1
+        following = returned + 1
+        while following < len(events) and events[following].cpu != events[returned].cpu:
+            following += 1
+        return returned + 1, following
+
     def blocking(self, index: int) -> Iterator[Request]:
         """Yield the requests printed after an event that may sleep and show no search."""
         for later in range(index + 1, len(self.trace.events)):

@@ -10,13 +10,14 @@ is found is a legal run of the model: between the same events, under the same lo
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from heapq import heapify, heappop, heappush, nsmallest
+from itertools import chain
 from typing import NamedTuple
 
 from percpu_proofs.conformance.actors import Work
-from percpu_proofs.conformance.moves import NO_BOUND, WIDTH, Move, cost_of, moves_for
+from percpu_proofs.conformance.moves import NO_BOUND, UNSET, WIDTH, Move, cost_of, moves_for
 from percpu_proofs.conformance.replay import Replay
 from percpu_proofs.conformance.requests import Plan
 from percpu_proofs.conformance.timing import Choice, Contradiction, Moment, Order
@@ -31,6 +32,8 @@ QUEUE = 3000  # orders that wait to be tried; the budget is not enough for more
 START = 100  # and what it counts for to begin an attempt
 CLOSE = (512, 128, 32, 8)  # events before a contradiction at which states are kept for it
 EASY = 8  # attempts before such states are made
+UNDONE = 3  # orders found for contradictions before that may have been the wrong ones
+UNDO = 8  # what it costs, in places, to do without one of them
 TWICE = 24  # what it costs, in places, to move the same operation's steps once more
 
 
@@ -65,6 +68,13 @@ class Attempt(NamedTuple):
     found: Contradiction
 
 
+class Adopted(NamedTuple):
+    """What got past a contradiction: the earliest event changed, and the order until then."""
+
+    first: int
+    before: Order
+
+
 class Search:
     """A replay with its kept states."""
 
@@ -84,6 +94,7 @@ class Search:
         self.final: Replay | None = None  # the replay that reached the end
         self.kept: list[Kept] = []
         self.order: Order = {}
+        self.adopted: list[Adopted] = []
         self.inferred: dict[Moment, Inferred] = {}
         self.taken: dict[Moment, Choice] = {}  # the moments of the run that no event showed
         self.replays = 0  # further replays that were needed
@@ -175,11 +186,13 @@ class Search:
         self.attempts = []
         queue: list[tuple[int, int, tuple[Move, ...]]] = []
         serial = 0
-        for rank, first_moves in moves_for(self.taken, replay, found):
+        for rank, first_moves in chain(
+            moves_for(self.taken, replay, found), self._undone(found.index)
+        ):
             queue.append((rank, serial, first_moves))
             serial += 1
         heapify(queue)
-        tried: set[frozenset[tuple[Moment, int]]] = set()
+        tried = {frozenset(self.order.items())}
         spent = 0
         most = NO_BOUND  # what a further order may cost
         while queue and spent < (BUDGET // AGAIN if self.failed else BUDGET):
@@ -202,15 +215,16 @@ class Search:
             except Contradiction as again:
                 spent += other.index - state.index + START
                 self.attempts.append(Attempt(moves, again))
-                moved = {move.moment for move in moves}
-                width = WIDTH >> 2 * len(moves)
+                moved = {move.moment for move in moves if move.before != UNSET}
+                width = WIDTH >> 2 * len(moved)
                 own = {moment[:2] for moment in moved}
                 for rank, more in moves_for(self.taken, other, again, width, most - cost):
                     if not moved.isdisjoint(move.moment for move in more):
                         continue
                     # an operation that passes others by takes two: up to them, and behind them
                     same = len(own) == 1 and own == {move.moment[:2] for move in more}
-                    total = cost + rank + (TWICE if same else cost_of(again, found))
+                    further = TWICE if same else cost_of(again, found)
+                    total = cost + rank + (further if moved else 0)
                     if total < most:
                         heappush(queue, (total, serial, (*moves, *more)))
                         serial += 1
@@ -231,8 +245,18 @@ class Search:
         order = dict(self.order)
         for moment, before, _ in moves:
             order.pop(moment, None)  # the last one placed before an event comes last there
-            order[moment] = before
+            if before != UNSET:
+                order[moment] = before
         return order
+
+    def _undone(self, index: int) -> Iterator[tuple[int, tuple[Move, ...]]]:
+        """Yield the orders before those that got past the last contradictions before an event."""
+        first = len(self.plan.trace.events)
+        for number, adopted in enumerate(self.adopted[: -UNDONE - 1 : -1], 1):
+            first, before = min(first, adopted.first), adopted.before
+            moments = [m for m in {**self.order, **before} if self.order.get(m) != before.get(m)]
+            if moments and index - first <= SPACING:
+                yield UNDO * number, tuple(Move(m, before.get(m, UNSET), first) for m in moments)
 
     def _keep_close(self, index: int) -> int:
         """Keep states shortly before an event; return how many events were replayed for it."""
@@ -254,7 +278,10 @@ class Search:
     def _adopt(self, moves: tuple[Move, ...], found: Contradiction, state: Kept) -> None:
         because = f"{found.kind}: {found.detail}"
         for moment, before, _ in moves:
-            self.inferred[moment] = Inferred(moment, before, because)
+            self.inferred.pop(moment, None)
+            if before != UNSET:
+                self.inferred[moment] = Inferred(moment, before, because)
+        self.adopted.append(Adopted(min(move.first for move in moves), self.order))
         self.order = self._moved(moves)
         self.taken = {m: c for m, c in self.taken.items() if c.before <= state.index}
         while self.kept[-1] is not state:

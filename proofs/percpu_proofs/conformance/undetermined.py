@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from percpu_proofs.conformance.moves import UNSET, Move
 from percpu_proofs.conformance.report import Order, Timing, Undetermined
 from percpu_proofs.conformance.requests import Plan, Request
 from percpu_proofs.conformance.search import Inferred, Search
@@ -23,18 +26,22 @@ def nearest(plan: Plan, search: Search) -> list[Order]:
     last = len(lines) - 1
     return [
         Order(
-            [
-                f"{_MOMENTS[move.moment.kind]} before line {lines[min(move.before, last)]}"
-                if move.moment.kind != "creator"
-                else _MOMENTS["creator"]
-                for move in attempt.moves
-            ],
+            [_shown(move, lines) for move in attempt.moves],
             lines[min(attempt.found.index, last)],
             attempt.found.kind,
             attempt.found.detail,
         )
         for attempt in search.nearest(NEAREST)
     ]
+
+
+def _shown(move: Move, lines: Sequence[int]) -> str:
+    what = _MOMENTS[move.moment.kind]
+    if move.before == UNSET:
+        return f"{what} as assumed at first"
+    if move.moment.kind == "creator":
+        return what
+    return f"{what} before line {lines[min(move.before, len(lines) - 1)]}"
 
 
 def timing(plan: Plan, inferred: Inferred) -> Timing:

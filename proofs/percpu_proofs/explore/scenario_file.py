@@ -144,6 +144,10 @@ def _parsed(path: Path, number: int, text: str) -> Iterator[Operation]:
 
 
 def _geometry(path: Path, number: int, value: str) -> str:
+    names = [part.partition("=")[0].strip() for part in value.split(",") if part]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(path, number, f"{name} once", value)
     try:
         Geometry().with_changes(value).require_kernel()
     except GeometryError as error:

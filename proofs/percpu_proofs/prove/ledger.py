@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from importlib import resources
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import platformdirs
 
+from percpu_proofs.inputs import InputError, writing
 from percpu_proofs.prove.catalogue import claims
 from percpu_proofs.prove.claim import Claim
 from percpu_proofs.prove.dependencies import source_hash
@@ -82,9 +84,13 @@ def prove(task: Task) -> Entry:
 
 
 class Cache:
-    """Entries of earlier runs, in the user's cache directory unless told."""
+    """Entries of earlier runs, in the user's cache directory unless told.
+
+    `unusable`: why entries cannot be kept, once that was tried; the work goes on without.
+    """
 
     def __init__(self, folder: Path | None = None) -> None:
+        self.unusable: InputError | None = None
         self._folder = folder or platformdirs.user_cache_path("percpu-spec") / "prove"
 
     def find(self, claim: Claim) -> Entry | None:
@@ -103,13 +109,20 @@ class Cache:
         return replace(entry, cached=True) if same else None
 
     def keep(self, entry: Entry) -> None:
-        """Keep an entry; one that is not as expected is worth another try."""
-        if entry.as_expected:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            path = self._path(entry.id)
-            part = path.with_suffix(".part")
-            part.write_text(json.dumps(asdict(entry)), "utf-8")
-            part.replace(path)
+        """Keep an entry, where one can; one that is not as expected is worth another try."""
+        if not entry.as_expected or self.unusable is not None:
+            return
+        path = self._path(entry.id)
+        part = path.with_suffix(".part")
+        try:
+            with writing(self._folder):
+                self._folder.mkdir(parents=True, exist_ok=True)
+                part.write_text(json.dumps(asdict(entry)), "utf-8")
+                part.replace(path)
+        except InputError as error:
+            self.unusable = error
+            with suppress(OSError):
+                part.unlink()  # of a full disk
 
     def _path(self, claim_id: str) -> Path:
         return self._folder / f"{claim_id}.json"

@@ -205,8 +205,8 @@ class _Reader:
     def end(self) -> tuple[list[Event], list[int]]:
         if self.entries is not None and self.entries[0] != self.seen:
             count, number = self.entries
-            expected = f"as many lines as entries in the buffer, {self.seen}"
-            raise problem(self.path, number, expected, str(count))
+            expected = f"as many lines as entries in the buffer, {count}"
+            raise problem(self.path, number, expected, str(self.seen))
         if not self.late:
             return self.events, self.numbers
         # buffers of CPUs printed as they came (trace_pipe, bpftrace)
