@@ -17,7 +17,7 @@ from percpu_contracts.contract import Mark, marked_names, marks_of, sentence
 from percpu_contracts.registry import When, predicates, state_clauses
 from percpu_proofs.data import folder
 from percpu_proofs.inputs import InputError
-from percpu_proofs.words import Explanation, code, names, releases, terms
+from percpu_proofs.words import Explanation, code, names, releases, terms, unwrapped
 from percpu_proofs.words.gaps import gaps
 from percpu_proofs.words.lines import letter, pasted
 from percpu_reference import VARIANTS, Allocator, events
@@ -78,7 +78,8 @@ def known(word: str) -> Explanation | None:
 
 
 def _told(senses: Sequence[Explanation]) -> Explanation | None:
-    return senses[0] | {"also": list(senses[1:])} if senses else None
+    told = [unwrapped(sense) for sense in senses]
+    return told[0] | {"also": told[1:]} if told else None
 
 
 def _senses(word: str) -> Iterator[Explanation]:
