@@ -8,6 +8,7 @@ from itertools import groupby
 from typing import Any
 
 from percpu_proofs.counterexample.words import Names
+from percpu_proofs.explore.alphabet import WORK
 from percpu_proofs.explore.examples import examples_of
 from percpu_proofs.explore.token import Token
 from percpu_proofs.mailing import LINES, block, command, listing, plain
@@ -82,7 +83,10 @@ def _example(clause: str) -> Iterator[str]:
 def _operations(token: Token) -> str:
     setup, actors = token.scenario.prepared, token.scenario.concurrent
     names = Names([*setup, *actors])
-    count = counted(len(setup) + len(actors), "operation")
+    work = sum(operation == WORK for operation in (*setup, *actors))
+    count = counted(len(setup) + len(actors) - work, "operation")
+    if work:
+        count += f" and {counted(work, 'run')} of the work"
     said = f"{token.variant} breaks it in {count}: "
     said += "; ".join(map(names.words, setup))
     together = "; ".join(map(names.words, actors))
