@@ -65,11 +65,12 @@ class Review:
             return
         small = shrinking(self.outcomes)
         wanted = [] if self.partial else distinguishing(self.outcomes)
-        # of each mechanism that of a shipped variant: the others begin with what it comes to
-        first = {job.what: job for job in sorted(wanted[::-1], key=_is_shipped)}.values()
-        done = self._round([*small, *(job for job in wanted if job in first)], workers)
+        first: dict[str, Job] = {}  # of each mechanism; of other variants it is known then
+        for job in sorted(wanted, key=lambda job: job.variant not in VARIANTS | RELEASES):
+            first.setdefault(job.what, job)
+        done = self._round([*small, *first.values()], workers)
         enter_small(self.outcomes, [outcome for outcome in done if outcome.job in small])
-        self.outcomes += [outcome for outcome in done if outcome.job in first]
+        self.outcomes += [outcome for outcome in done if outcome.job.engine == "mechanism"]
         if not self.interrupted and wanted:
             known = {(outcome.job.variant, outcome.job.what) for outcome in self.outcomes}
             again = distinguishing(self.outcomes)
@@ -112,10 +113,6 @@ class Review:
             if job in found:
                 self.on_outcome(found[job])
         return [found[job] for job in planned if job in found]
-
-
-def _is_shipped(job: Job) -> bool:
-    return job.variant in VARIANTS | RELEASES
 
 
 def cells(
