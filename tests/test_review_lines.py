@@ -23,7 +23,7 @@ from percpu_proofs.explore.scenario import KERNEL_32K
 from percpu_proofs.explore.token import Token
 from percpu_proofs.review import cache, results
 from percpu_proofs.review.cache import Cache
-from percpu_proofs.review.changes import changes
+from percpu_proofs.review.changes import changes, lost
 from percpu_proofs.review.jobs import Engine, Example, Job, Outcome
 from percpu_proofs.review.matrix import Cell, matrix
 from percpu_proofs.review.plan import jobs_for
@@ -214,6 +214,34 @@ def test_what_is_new_comes_first(mine: str, monkeypatch: pytest.MonkeyPatch) -> 
     assert found["variants"].keys() == {mine} and found["bases"] == {mine: "linux_6_12"}
     assert found["variants"][mine]["RCL-1"]["counterexample"]["length"] == 2
     assert code == 1 and found["not_asked"].keys() <= set(clauses())
+
+
+def test_mechanisms_of_a_variant_begin_with_those_of_its_base(
+    mine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that what the base shows and the variant does not is none of its searches' chance."""
+    token = Token("linux_6_12", "RCL-3", KERNEL_32K, ("a 1 4096 4 -",), ("f 1",), 1, ())
+    base = Example.of("wrong", token, shortest=True)
+    canned(monkeypatch, outcome("linux_6_12", "mechanism", "RCL-3 R1", RCL_3=base))
+    rounds: list[list[Job]] = []
+    spread = results.spread
+
+    def recording(tasks: list[Job], *given: Any, **options: Any) -> Any:
+        rounds.append(tasks)
+        return spread(tasks, *given, **options)
+
+    monkeypatch.setattr(results, "spread", recording)
+    results.Review((mine, "linux_6_12")).run(results.Workers(1))
+    _, second, third = rounds
+    assert {job.variant for job in second} == {"linux_6_12"}
+    known = {job.what: job.known for job in third if job.variant == mine}
+    assert known["RCL-3 R1"] == (base,) and known["RCL-3 R2"] == ()
+    assert list(lost(mine, {"RCL-3": shown(None)}, {"RCL-3": shown(base)})) == ["RCL-3"]
+
+
+def shown(found: Example | None) -> Cell:
+    """Return a cell with what was found of R1."""
+    return Cell("", "RCL-3", "violated", "violated", mechanisms={"R1": found})
 
 
 def test_only_what_was_searched_as_far_is_new_or_mended(mine: str) -> None:

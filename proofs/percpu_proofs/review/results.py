@@ -13,6 +13,7 @@ from percpu_proofs.review.jobs import Job, Outcome, run
 from percpu_proofs.review.matrix import Cell, matrix
 from percpu_proofs.review.plan import distinguishing, enter_small, jobs_for, shrinking
 from percpu_proofs.spread import default_jobs, spread
+from percpu_reference.variants import RELEASES, VARIANTS
 
 Progress = Callable[[int, int], None]
 
@@ -64,10 +65,12 @@ class Review:
             return
         small = shrinking(self.outcomes)
         wanted = [] if self.partial else distinguishing(self.outcomes)
-        first = {job.what: job for job in reversed(wanted)}.values()
-        done = self._round([*small, *(job for job in wanted if job in first)], workers)
+        first: dict[str, Job] = {}  # of each mechanism; of other variants it is known then
+        for job in sorted(wanted, key=lambda job: job.variant not in VARIANTS | RELEASES):
+            first.setdefault(job.what, job)
+        done = self._round([*small, *first.values()], workers)
         enter_small(self.outcomes, [outcome for outcome in done if outcome.job in small])
-        self.outcomes += [outcome for outcome in done if outcome.job in first]
+        self.outcomes += [outcome for outcome in done if outcome.job.engine == "mechanism"]
         if not self.interrupted and wanted:
             known = {(outcome.job.variant, outcome.job.what) for outcome in self.outcomes}
             again = distinguishing(self.outcomes)
