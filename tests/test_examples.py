@@ -16,10 +16,17 @@ from click.testing import CliRunner
 from kernel_trees import FOUND, MISSING
 
 from percpu_proofs import grammar
-from percpu_proofs.cli import leaves, main
-from percpu_proofs.commands.examples import EXAMPLES, SECONDS, TREE, Example
+from percpu_proofs.cli import commands, main
+from percpu_proofs.commands.examples import (
+    EXAMPLES,
+    OF_GROUPS,
+    SECONDS,
+    TREE,
+    Example,
+    examples_of,
+)
 from percpu_proofs.explore.modes import search
-from percpu_proofs.explore.scenarios import SCENARIOS
+from percpu_proofs.explore.scenario_file import parse_scenario
 from percpu_proofs.explore.token import Token
 
 MINE = """\
@@ -34,7 +41,7 @@ class Mine(Linux612):
 
 @cache
 def token() -> str:
-    scenario = SCENARIOS["reclaim-frees"]
+    scenario = parse_scenario(Path("mine.txt"), grammar.SCENARIO)
     found = search(scenario.start("linux_6_12"), refine=False).findings["RCL-3"]
     return str(Token.of("linux_6_12", "RCL-3", scenario, found.schedule))
 
@@ -64,15 +71,15 @@ def run(line: str, **own: str) -> click.testing.Result:
 
 
 def test_every_command_ends_with_two_examples() -> None:
-    commands = dict(leaves())
-    assert commands.keys() == EXAMPLES.keys()
-    for path, command in commands.items():
+    every = dict(commands())
+    assert every.keys() == EXAMPLES.keys() | OF_GROUPS.keys()
+    for path in every:
         shown = CliRunner().invoke(main, [*path.split(), "--help"]).output
         _, found, end = shown.partition("Examples:\n")
-        assert found and command.callback is not None
+        assert found
         lines = [line.strip() for line in end.rstrip().split("\n")]
-        assert lines == [text for one in EXAMPLES[path] for text in (one.line, one.does)]
-        assert all(line.startswith(f"percpu-spec {path}") for line in lines[::2])
+        assert lines == [text for one in examples_of(path) for text in (one.line, one.does)]
+        assert [line.startswith(f"percpu-spec {path}") for line in lines[::2]] == [True, True]
 
 
 @pytest.mark.parametrize("example", each(""), ids=lambda one: one.line[12:50])

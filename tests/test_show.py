@@ -11,12 +11,12 @@ import pytest
 from click.testing import CliRunner
 from kernel_trees import FOUND, MISSING
 
-from percpu_proofs import data
+from percpu_proofs import data, grammar
 from percpu_proofs.cli import main
 from percpu_proofs.conformance.vector_file import read_vector
 from percpu_proofs.counterexample import of_schedule
 from percpu_proofs.explore.modes import search
-from percpu_proofs.explore.scenarios import SCENARIOS
+from percpu_proofs.explore.scenario_file import parse_scenario
 from percpu_proofs.explore.token import Token
 from percpu_proofs.kernel.search.plans import search_named
 from percpu_proofs.kernel.search.tree_token import TreeToken
@@ -343,7 +343,7 @@ def test_all_chunks_are_on_one_page(tmp_path: Path) -> None:
 
 def token() -> Token:
     """Return a schedule in which a free beside reclaim leaves a page behind (R1)."""
-    scenario = SCENARIOS["reclaim-frees"]
+    scenario = parse_scenario(Path("mine.txt"), grammar.SCENARIO)
     found = search(scenario.start("linux_6_12"), refine=False).findings["RCL-3"]
     return Token.of("linux_6_12", "RCL-3", scenario, found.schedule)
 
@@ -370,7 +370,7 @@ def test_a_counterexample_is_drawn_step_by_step() -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["c11"], "what ships (state, vector, operation list, scenario): one of c10"),
+        (["c11"], "what ships (state, vector, operation list, scenario), near: c10"),
         (["612_4.boot", "--at", "3"], "--at: expected an operation list or a vector to draw"),
         (["reuse", "--step", "3"], "--step: expected a token to draw, found 'a scenario'"),
         (["612_4.boot", "--stats"], "--stats: expected an operation list or a vector"),
@@ -378,6 +378,7 @@ def test_a_counterexample_is_drawn_step_by_step() -> None:
         (["percputree1.x"], "--source TREE"),
         (["percpu1.x"], "a whole token"),
         (["boot61_2"], "a name of what ships"),
+        (["live"], "such as 612_4.boot, 612_4.removed60"),
     ],
 )
 def test_what_cannot_be_drawn_is_told(arguments: list[str], says: str) -> None:

@@ -90,20 +90,20 @@ def _guarded(function: Callable[..., Any]) -> Callable[..., Any]:
     return run_command
 
 
-def leaves(command: click.Command = main, path: str = "") -> Iterator[tuple[str, click.Command]]:
-    """Yield the commands that do something, each with the words that call it."""
+def commands(command: click.Command = main, path: str = "") -> Iterator[tuple[str, click.Command]]:
+    """Yield every command, groups before what is in them, each with the words that call it."""
+    yield path, command
     if isinstance(command, click.Group):
         for name, inner in command.commands.items():
-            yield from leaves(inner, f"{path} {name}".strip())
-    else:
-        yield path, command
+            yield from commands(inner, f"{path} {name}".strip())
 
 
-for _path, _command in leaves():
-    assert _command.callback is not None
-    _command.callback = _guarded(_command.callback)
+for _path, _command in commands():
     with_examples(_path, _command)
-    complete(_path, _command)
+    if not isinstance(_command, click.Group):
+        assert _command.callback is not None
+        _command.callback = _guarded(_command.callback)
+        complete(_path, _command)
 
 if __name__ == "__main__":
     main()

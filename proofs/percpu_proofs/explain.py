@@ -18,8 +18,9 @@ from percpu_contracts.registry import When, predicates, state_clauses
 from percpu_proofs.data import folder
 from percpu_proofs.inputs import InputError
 from percpu_proofs.words import Explanation, code, names, terms
-from percpu_proofs.words.lines import pasted
-from percpu_reference import VARIANTS, Allocator, events, gaps
+from percpu_proofs.words.gaps import gaps
+from percpu_proofs.words.lines import letter, pasted
+from percpu_reference import VARIANTS, Allocator, events
 from percpu_reference.backing import KmBacking
 from percpu_reference.environment import Environment
 from percpu_reference.kernel_names import FILES, PART_OF, model_name, origin
@@ -28,12 +29,14 @@ from percpu_reference.stats import Stats
 from percpu_reference.variants import RELEASES, fixes
 from percpu_reference.variants.linux_mm import RegionHints
 from percpu_spec.catalogue import clause, clauses, findings
+from percpu_spec.glossary import kernel_messages
 from percpu_spec.releases import breaking
 
 _CLASSES: tuple[type, ...] = (
     *(getattr(fixes, name) for name in fixes.__all__), KmBacking, *VARIANTS.values(), RegionHints
 )  # fmt: skip
 """What may override a function."""
+_LIST = re.compile(r"(slot) \d+(?: (sidelined|free|to_depopulate))?(?: of (type) \d+)?")
 _EVENT = re.compile(r"\bpercpu_(?:alloc_percpu(?:_fail)?|free_percpu|create_chunk|destroy_chunk)\b")
 
 
@@ -90,10 +93,13 @@ def _senses(word: str) -> Iterator[Explanation]:
     name = next((n for n in map(model_name, (word, f"pcpu_{word}")) if n in _functions()), None)
     if name is not None:
         yield _function(name)
-    for named in (_events(), _gaps()):
+    for named in (_events(), gaps()):
         if (plain := word.removeprefix("percpu:")) in named:
             yield named[plain]
-    yield from terms.terms(word)
+    of_list = _LIST.fullmatch(word)
+    for term in filter(None, of_list.groups()) if of_list else [word]:
+        yield from terms.terms(term)
+    yield from letter(word)
     yield from names.named(word)
     yield from code.code(word)
 
@@ -101,10 +107,10 @@ def _senses(word: str) -> Iterator[Explanation]:
 def _names_in(text: str) -> list[str]:
     """Return the names of the kernel and of the specification that stand in a line."""
     pieces = dict.fromkeys(re.findall(r"[A-Za-z_][\w-]*", text))
-    if len(pieces) > 1 and re.fullmatch(r"[\w-]+(?:(?:\.|->)[\w-]+)+", text.strip()):
-        return [list(pieces)[-1]]  # a member
-    known = {*clauses(), *findings(), *_kernel_functions(), *terms.names()}
-    return [name for name in pieces if name in known and ("_" in name or name[:1].isupper())]
+    if re.fullmatch(r"[\w-]+(?:(?:\.|->)[\w-]+)+", text.strip()):  # a member, or pcpu_x.isra.0
+        return [name for name in reversed(pieces) if any(_senses(name))][:1]
+    every = {*clauses(), *findings(), *_kernel_functions(), *terms.names()}
+    return [name for name in pieces if name in every and ("_" in name or name[:1].isupper())]
 
 
 def _kernel_functions() -> list[str]:
@@ -114,7 +120,7 @@ def _kernel_functions() -> list[str]:
 @cache
 def every_word() -> Mapping[str, str]:
     """Return every word that has an entry, by its lower case."""
-    every = [*clauses(), *findings(), *_functions(), *_kernel_functions(), *_events(), *_gaps(),
+    every = [*clauses(), *findings(), *_functions(), *_kernel_functions(), *_events(), *gaps(),
              *terms.names(), *names.names(), *code.names()]  # fmt: skip
     return {word.lower(): word for word in reversed(every)}
 
@@ -123,12 +129,15 @@ def _near(word: str) -> list[str]:
     """Return words that look like one, or like the words of a line, best first."""
     known = every_word()
     found = get_close_matches(word.lower(), known, 5)
+    if " " in word:
+        messages = (term.names[0] for term in kernel_messages())
+        found = [message for message in messages if word.lower() in message.lower()] or found
     if not found and " " in word:
         pieces = re.findall(r"[\w-]{4,}", word.lower())
         found = [near for piece in pieces for near in get_close_matches(piece, known, 1, 0.8)]
     if not found:  # of two letters one is half
         found = get_close_matches(word.lower(), map(str.lower, findings()), 9, 0.5)
-    return list(dict.fromkeys(known[near] for near in found))
+    return list(dict.fromkeys(known.get(near, near) for near in found))
 
 
 def _clause(clause_id: str) -> Explanation:
@@ -191,6 +200,7 @@ def _size(patch: str) -> str:
     return f"+{added} -{gone}"
 
 
+@cache
 def _functions() -> dict[str, list[type]]:
     """Return the model's functions by name, with the classes that define them, base first."""
     found: dict[str, list[type]] = {}
@@ -242,6 +252,7 @@ def _line(mark: Mark) -> dict[str, str]:
     }
 
 
+@cache
 def _events() -> dict[str, Explanation]:
     """Return the trace events by the model's name and the kernel's."""
     found: dict[str, Explanation] = {}
@@ -256,16 +267,6 @@ def _events() -> dict[str, Explanation]:
                 "fields": fields,
             }
     return found
-
-
-def _gaps() -> dict[str, Explanation]:
-    """Return the kinds of gaps, and the gaps that have a name in the model."""
-    kinds = {kind.name: {"id": kind.name, "title": "a kind of gap"} for kind in gaps.Kind}
-    named = {
-        gap.name: {"id": gap.name, "title": "a gap", "kind": gap.kind.name}
-        for gap in vars(gaps).values() if isinstance(gap, gaps.Gap)
-    }  # fmt: skip
-    return kinds | named
 
 
 def _first_line(thing: object) -> str:

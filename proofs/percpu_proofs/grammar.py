@@ -46,8 +46,9 @@ expected
 
 _HEAD: Final = """\
 An operation list is a text, plain or gzip, with one operation a line; # opens a comment. Sizes,
-alignments and offsets are in bytes; numbers are decimal. percpu-spec run FILE runs one, show FILE
-draws where it leads, bench measures it.
+alignments and offsets are in bytes; numbers are decimal. A handle is a number that stands for what
+an allocation got; it may be used again once that is freed. percpu-spec run FILE runs a list, show
+FILE draws where it leads, bench measures it.
 """
 _WRONG: Final = """\
 {wrong} are frees that API-2 forbids. From 7.0 on the allocator refuses those at an address of a

@@ -6,19 +6,21 @@ A command that takes a file takes such a name as well; a file of that name comes
 from __future__ import annotations
 
 from collections.abc import Iterable
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Literal
 
 from percpu_proofs import data
 from percpu_proofs.explore.scenarios import FOLDER
-from percpu_proofs.inputs import InputError, one_of
+from percpu_proofs.inputs import InputError
 
 Kind = Literal["state", "vector", "operation list", "scenario", "recorded run", "patch"]
 
 DRAWN: tuple[Kind, ...] = "state", "vector", "operation list", "scenario"
 """What can be drawn as a state (show)."""
 
+_SOME = 4  # names that are told where none is near
 _ENDS = (".gz", ".jsonl", ".json", ".ops", ".txt", ".patch")
 
 
@@ -59,9 +61,11 @@ def find(given: Path, *kinds: Kind) -> Path:
         found = shipped()[kind]
         if given.name in found or (bare := _bare(given)) in found:
             return found[given.name if given.name in found else bare]
-    ships = f"a name of what ships ({', '.join(kinds or shipped())})"
-    known = one_of(given.name, names(*kinds))
-    raise InputError(given, None, f"a file that is there, or {ships}: {known}")
+    known = names(*kinds)
+    near = get_close_matches(_bare(given), known)
+    some = f"near: {', '.join(near)}" if near else f"such as {', '.join(known[:_SOME])}"
+    ships = f"a name of what ships ({', '.join(kinds or shipped())}), {some}"
+    raise InputError(given, None, f"a readable file, or {ships}")
 
 
 def _named(paths: Iterable[Path]) -> dict[str, Path]:

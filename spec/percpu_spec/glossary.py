@@ -21,7 +21,7 @@ class Term(NamedTuple):
     """One entry: its names, the first of which is the one used here, and what it says."""
 
     names: tuple[str, ...]
-    text: str  # lines as in the file
+    text: str  # one line
 
 
 def parse_terms(name: str, text: str, *, separator: str | None = ", ") -> Iterator[Term]:
@@ -43,7 +43,7 @@ def parse_terms(name: str, text: str, *, separator: str | None = ", ") -> Iterat
         if repeated := seen & {one.lower() for one in names}:
             raise GlossaryError(f"{name}:{line}: {min(repeated)} stands twice")
         seen |= {one.lower() for one in names}
-        yield Term(names, paragraph)
+        yield Term(names, " ".join(paragraph.split("\n")))
         line += section.count("\n") + 1
 
 

@@ -23,7 +23,7 @@ SECONDS, TREE = "seconds", "a tree"
 
 EXAMPLES: Final[dict[str, tuple[Example, Example]]] = {
     "run": (
-        Example("percpu-spec run 30-early-u32-c2", "a recorded vector that ships"),
+        Example("percpu-spec run 50-straddle-p16-u128-c2", "a recorded vector that ships"),
         Example("percpu-spec run list.ops --variant 6.12 --contracts full", "a list of your own"),
     ),
     "conform kernel": (
@@ -38,7 +38,7 @@ EXAMPLES: Final[dict[str, tuple[Example, Example]]] = {
                 "a shipped vector anew", TREE),
     ),
     "conform vectors": (
-        Example("percpu-spec conform vectors 30-early-u32-c2", "one that ships"),
+        Example("percpu-spec conform vectors 70-mixed-up-u32", "one that ships"),
         Example("percpu-spec conform vectors", "all that ship", SECONDS),
     ),
     "conform trace": (
@@ -52,11 +52,11 @@ EXAMPLES: Final[dict[str, tuple[Example, Example]]] = {
     ),
     "show": (
         Example("percpu-spec show 612_4.removed60 --map", "all chunks of a kernel's state"),
-        Example("percpu-spec show 30-early-u32-c2 --at 60 --chunk 1 --svg chunk.svg",
-                "one chunk after 60 operations, as a picture too"),
+        Example("percpu-spec show 33-frag-u32-c4-odd --at 300 --chunk 3 --svg chunk.svg",
+                "one chunk after 300 operations, as a picture too"),
     ),
     "explore": (
-        Example("percpu-spec explore reclaim-free", "a scenario that ships, every schedule"),
+        Example("percpu-spec explore float-taken", "a scenario that ships, every schedule"),
         Example("percpu-spec explore mine.txt --variant reference", "one of your own"),
     ),
     "replay": (
@@ -76,7 +76,7 @@ EXAMPLES: Final[dict[str, tuple[Example, Example]]] = {
     ),
     "prove": (
         Example("percpu-spec prove --plugin", "where CrossHair finds its plugin"),
-        Example("percpu-spec prove HINT-7", "the claims about one clause", SECONDS),
+        Example("percpu-spec prove SLOT-1", "the claims about one clause", SECONDS),
     ),
     "log": (
         Example("percpu-spec log dmesg.txt", "the layout, and each failure"),
@@ -103,11 +103,11 @@ EXAMPLES: Final[dict[str, tuple[Example, Example]]] = {
         Example("percpu-spec workload cost --source TREE --variant 6.12", "and a tree", TREE),
     ),
     "workload fixes": (
-        Example("percpu-spec workload fixes --operations 500", "over the first of c10"),
+        Example("percpu-spec workload fixes --operations 500", "over the first of c10", SECONDS),
         Example("percpu-spec workload fixes list.ops", "over a list of your own"),
     ),
     "bench": (
-        Example("percpu-spec bench list.ops --rounds 1", "a list of your own"),
+        Example("percpu-spec bench list.ops --rounds 1", "a list of your own", SECONDS),
         Example("percpu-spec bench c10", "one that ships", SECONDS),
     ),
     "explain": (
@@ -132,10 +132,23 @@ EXAMPLES: Final[dict[str, tuple[Example, Example]]] = {
 }  # fmt: skip
 
 
+OF_GROUPS: Final = {
+    "": ("explain", "review"),
+    "conform": ("conform trace", "conform kernel"),
+    "workload": ("workload cost", "workload removal"),
+}
+"""The commands whose first examples end the help of a group."""
+
+
+def examples_of(path: str) -> tuple[Example, ...]:
+    """Return the examples of a command, or of a group, by the words that call it."""
+    if path in OF_GROUPS:
+        return tuple(EXAMPLES[command][0] for command in OF_GROUPS[path])
+    return EXAMPLES.get(path, ())
+
+
 def with_examples(path: str, command: click.Command) -> None:
-    """End the help of a command with its examples; those of one that has none are unchanged."""
-    lines = [
-        line for one in EXAMPLES.get(path, ()) for line in (f"  {one.line}", f"      {one.does}")
-    ]
+    """End the help of a command with its examples; one that has none is left as it is."""
+    lines = [line for one in examples_of(path) for line in (f"  {one.line}", f"      {one.does}")]
     if lines:
         command.epilog = "\n".join(("\b", "Examples:", *lines))

@@ -13,7 +13,7 @@ from percpu_proofs.logs.advice import Machine
 from percpu_proofs.logs.advice import explain as meaning
 from percpu_proofs.logs.answers import kind_of
 from percpu_proofs.logs.block import block_of
-from percpu_proofs.logs.failures import Failure, read_failures
+from percpu_proofs.logs.failures import Failure, alike, read_failures
 from percpu_proofs.logs.material import read_material
 from percpu_proofs.logs.prefixes import Message, messages
 from percpu_proofs.logs.reports import Report, read_reports, without_illegal
@@ -35,7 +35,7 @@ def pasted(text: str) -> Iterator[Explanation]:
     lines = list(enumerate(text.split("\n"), 1))
     found = messages(lines)
     failures, _, _ = read_failures(found)
-    for failure in failures:
+    for failure in alike(failures):
         yield _failure(failure)
     if any(is_layout(message.text) for message in found):
         yield _layout(lines)
@@ -54,6 +54,16 @@ def pasted(text: str) -> Iterator[Explanation]:
         }  # fmt: skip
     if text.split()[0] in SHAPES and (" " in text.strip()):
         yield from _operations(text)
+
+
+def letter(word: str) -> Iterator[Explanation]:
+    """Yield what a letter stands for in the operation language: an operation, a flag."""
+    read = {"read_it_with": "percpu-spec operations prints the language"}
+    if word in SHAPES:
+        says = f"{SHAPES[word]}: {MEANINGS[word]}"
+        yield {"id": word, "title": "an operation of a list", "says": says} | read
+    if word in FLAGS:
+        yield {"id": word, "title": "a flag of an allocation", "says": FLAGS[word]} | read
 
 
 def _failure(failure: Failure) -> Explanation:

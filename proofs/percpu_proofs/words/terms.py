@@ -27,12 +27,20 @@ def output_words() -> Mapping[str, Term]:
 
 def terms(word: str) -> Iterator[Explanation]:
     """Yield the entries that a word has, in any case, one or many of the thing."""
-    for kind, entries in _KINDS.items():
-        known = {name.lower(): term for name, term in entries().items()}
+    for kind, known in _lower().items():
         for form in _forms(word):
             if form in known:
                 yield _explained(known[form], kind, form)
                 break
+
+
+@cache
+def _lower() -> Mapping[str, Mapping[str, Term]]:
+    """Return the entries of each kind by their names in lower case."""
+    return {
+        kind: {name.lower(): term for name, term in entries().items()}
+        for kind, entries in _KINDS.items()
+    }
 
 
 def names() -> list[str]:
@@ -45,9 +53,14 @@ def named_by(*words: str) -> dict[str, str]:
     if not words:
         return {}
     form = re.compile(rf"\b(?:{'|'.join(map(re.escape, words))})\b")
+    return {entry: title for entry, (title, text) in _on_kernel().items() if form.search(text)}
+
+
+@cache
+def _on_kernel() -> Mapping[str, tuple[str, str]]:
+    """Return the title of each clause and finding, and what it says of the kernel."""
     texts = {c.id: (c.title, f"{c.kernel} {c.when}") for c in clauses().values()}
-    texts |= {f.id: (f.title, f.function or "") for f in findings().values()}
-    return {entry: title for entry, (title, text) in texts.items() if form.search(text)}
+    return texts | {f.id: (f.title, f.function or "") for f in findings().values()}
 
 
 def _forms(word: str) -> list[str]:
@@ -82,7 +95,7 @@ def _fields() -> Mapping[str, Term]:
                 says = " ".join((inspect.getdoc(value) or "").split())
                 text = f"Of the {whose}: {says}"
                 if name in found:
-                    text = f"{found[name].text}\n{text}"
+                    text = f"{found[name].text} {text}"
                 found[name] = Term((name,), text)
     return found
 
