@@ -5,20 +5,24 @@ from __future__ import annotations
 import re
 import shlex
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
 from depth import deep_unless
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
 from percpu_proofs.cli import main
+from percpu_proofs.commands import stepping
 from percpu_proofs.commands.counterexamples import reproducer
 from percpu_proofs.counterexample import Counterexample, of_schedule, of_token
 from percpu_proofs.counterexample.bearing import alone, bearing
 from percpu_proofs.counterexample.mail import mail
-from percpu_proofs.counterexample.text import text
+from percpu_proofs.counterexample.text import legend, text
 from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.scenario import KERNEL_32K
 from percpu_proofs.explore.scenarios import SCENARIOS
@@ -57,7 +61,7 @@ def lines_of(c: Counterexample, width: int = WIDTH) -> list[str]:
 def check(c: Counterexample) -> None:
     """Check what holds of every counterexample, however it is shown."""
     assert c.clause in c.broken and c.message == dict(c.steps[-1].broken)[c.clause]
-    for width in (WIDTH, 100):
+    for width in (40, WIDTH, 100):
         lines = lines_of(c, width)
         assert max(map(len, lines)) <= width and not any(line.endswith(" ") for line in lines)
     shown = "\n".join(lines_of(c))
@@ -106,6 +110,12 @@ def test_a_race_is_shown_as_the_kernel_has_it() -> None:
     assert "pcpu_alloc_mutex held by work" in shown and "free b: pcpu_lock released" in shown
     assert "pcpu_nr_empty_pop_pages 10 -> 11" in shown and "1..4" not in shown
     assert "no shorter list of operations breaks it" in shown
+    head = next(line for line in lines_of(c) if line.split() == ["CPU", "1", "work"])
+    columns = {line.lstrip("0123456789 ")[:4]: len(line) - len(line.lstrip("0123456789 "))
+               for line in lines_of(c) if line[:1] in ("3", "5")}  # fmt: skip
+    assert columns == {"begi": head.index("work"), "free": head.index("CPU 1")}
+    one = replace(bearing(c), chunks=frozenset("1"))
+    assert "# in use" in legend(c, one) and "# in use" not in legend(c, one, since=5)
 
 
 def test_only_what_bears_on_the_clause_is_shown() -> None:
@@ -120,7 +130,9 @@ def test_only_what_bears_on_the_clause_is_shown() -> None:
 
 
 SPREAD = [(v, s) for v in (*VARIANTS, *RELEASES) for s in SCENARIOS]
-QUICK = [("linux_7_1", "reclaim-free"), ("rfc_series", "shrink-race"), ("linux_5_12", "km-creates")]
+QUICK = [
+    ("linux_7_1", "reclaim-free"), ("rfc_1_reviewed", "second-free"), ("linux_5_12", "km-creates")
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -138,7 +150,7 @@ def test_the_line_of_a_mail_reproduces_it(name: str, tmp_path: Path) -> None:
     token = str(SHOWN[name])
     done = CliRunner().invoke(main, ["replay", token, "--mail"])
     assert done.exit_code == 0 and len(done.output.splitlines()) <= LINES
-    command = done.output.splitlines()[-1].removeprefix("Reproduce: ")
+    command = done.output.splitlines()[-1].removeprefix("Run: ")
     assert len(command) <= 80
     again = CliRunner().invoke(main, [*shlex.split(command)[1:], "--mail"])
     assert again.exit_code == 0 and again.output == done.output
@@ -197,6 +209,16 @@ def test_steps_are_walked_through_by_lines() -> None:
     assert ends.exit_code == 0 and ends.output.count("step 1 of 5") == 1
 
 
+def test_steps_are_walked_through_by_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = iter(["n", " ", "\x1b[C", "p", "\x1b[A", "l", "\r", "\x03"])
+    monkeypatch.setattr(stepping.click, "getchar", lambda: next(keys))
+    monkeypatch.setattr(stepping.sys, "stdin", SimpleNamespace(isatty=lambda: True))
+    written = StringIO()
+    stepping.walk(Console(file=written, width=90), of_schedule(RACE))
+    places = re.findall(r"ISO-1 on rfc_1, step (\d)", written.getvalue())
+    assert places == list("01232155") and next(keys, None) is None
+
+
 OPERATIONS = st.one_of(
     st.builds(
         "a {} {} {} {}".format, st.integers(1, 40), st.integers(0, 300_000),
@@ -221,7 +243,7 @@ TOKENS = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(TOKENS, st.integers(0), st.integers(1, 63))
 def test_a_token_says_all_of_its_schedule(token: Token, at: int, by: int) -> None:
     written = str(token)

@@ -13,8 +13,9 @@ from workloads import EIGHT, WAITING
 from percpu_proofs.cli import main
 from percpu_proofs.machine import Machine
 from percpu_proofs.oplist import parse_operations
+from percpu_proofs.review.changes import changes
 from percpu_proofs.review.jobs import Job, run
-from percpu_proofs.review.matrix import changes, matrix
+from percpu_proofs.review.matrix import matrix
 from percpu_reference import build
 
 HEAD = """\
@@ -171,7 +172,7 @@ def test_review_names_the_clause(tmp_path: Path, name: str) -> None:
     _, scenario, clause = PLANTED[name]
     path = written(tmp_path, name)
     cells = matrix([path], [run(Job(path, "scenario", scenario))])
-    assert clause in changes([path], cells)["new"]
+    assert clause in changes(path, cells).new
     assert [cell.as_expected for cell in cells if cell.clause == clause] == [False]
 
 

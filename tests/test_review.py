@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -32,17 +31,10 @@ from percpu_proofs.explore.sequences import Sequences
 from percpu_proofs.explore.shrink import Program
 from percpu_proofs.explore.token import Token, variant_hash
 from percpu_proofs.oplist import text_of
-from percpu_proofs.review.jobs import (
-    Engine,
-    Example,
-    Job,
-    Outcome,
-    enter_small,
-    run,
-    shrinking,
-    workloads,
-)
+from percpu_proofs.review import results
+from percpu_proofs.review.jobs import Engine, Example, Job, Outcome, run
 from percpu_proofs.review.matrix import matrix
+from percpu_proofs.review.plan import enter_small, shrinking, workloads
 from percpu_proofs.seeded import BUGS
 from percpu_reference import VARIANTS, VariantFileError, build
 from percpu_reference.variants import variant_class
@@ -380,21 +372,21 @@ def test_the_exit_status_tells(
     broken = dict.fromkeys(Linux612.EXPECTED, EXAMPLE)
     spoil(judged, broken)
     outcome = Outcome(JOB, "fuzzed", "so far", "so", judged, broken)
-    module = sys.modules["percpu_proofs.commands.review"]
     monkeypatch.setattr(
-        module, "spread", lambda todo, *_, **__: ([outcome] if todo else [], interrupted)
+        results, "spread", lambda todo, *_, **__: ([outcome] if todo else [], interrupted)
     )
-    done = CliRunner().invoke(main, ["review", "--variant", "linux_6_12", *options])
+    command = ["review", "--no-cache", "--variant", "linux_6_12", *options]
+    done = CliRunner().invoke(main, command)
     assert done.exit_code == code, done.output
 
 
 def test_an_interrupted_review_accuses_nobody() -> None:
     job = Job("linux_6_12", "fuzz", "pages")
     done = [Outcome(job, "fuzzed", "1 program", "drawn", {"HINT-5": 3})]
-    cells = matrix(["linux_6_12"], done, interrupted=True)
+    cells = matrix(["linux_6_12"], done, partial=True)
     assert all(cell.as_expected for cell in cells)
     cell = next(c for c in cells if c.clause == "HINT-5")
-    assert cell.verdict == "unchecked" and "interruption" in cell.reason
+    assert cell.verdict == "unchecked" and "what was done" in cell.reason
 
 
 # a reviewer's own variant

@@ -11,9 +11,20 @@ import pytest
 from depth import deep_unless
 from kernel_trees import FOUND, MISSING, PATCHES, tree_of
 from search_bugs import EDITS, HARMLESS, HIGH, Edit
-from searched_trees import FEWEST, SEARCHES, changed, edited, freeing, outcome_of, search_library
+from searched_trees import (
+    FEWEST,
+    SEARCHES,
+    SOURCE,
+    changed,
+    edited,
+    freeing,
+    outcome_of,
+    search_library,
+)
 
-from percpu_proofs.counterexample import of_token
+from percpu_proofs.counterexample import of_token, of_tree
+from percpu_proofs.counterexample.mail import mail
+from percpu_proofs.counterexample.text import text
 from percpu_proofs.explore.modes import search as model_search
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.kernel import build
@@ -30,6 +41,7 @@ from percpu_proofs.kernel.search.plans import (
 )
 from percpu_proofs.kernel.search.records import State
 from percpu_proofs.kernel.tree import Tree, copy_tree
+from percpu_proofs.mailing import LINES, WIDTH
 from percpu_reference.variants.linux_6_12 import Linux612
 
 pytestmark = pytest.mark.skipif(not FOUND, reason=MISSING)
@@ -202,6 +214,13 @@ def test_what_the_tree_breaks_the_model_breaks(name: str, built: Path) -> None:
         assert released
         for file, _, number in (step.line.partition(":") for step in released):
             assert "unlock" in tree.text(file).split("\n")[int(number) - 1]
+        shown = of_tree(example, "Linux 6.12")
+        assert all(f"{s.function}(" in tree.text(SOURCE) for s in shown.steps if s.function)
+        block = mail(shown, f"percpu-spec replay {shown.token} --source TREE")
+        assert len(block) <= LINES and max(map(len, block)) <= WIDTH
+        assert f"search {name} of the compiled code" in " ".join(block)
+        assert "-> " in "\n".join(block) and f"{clause} broken" in "\n".join(block)
+        assert max(len(line) for _, line in text(shown, WIDTH)) <= WIDTH
 
 
 def test_declared_findings_of_the_model_are_those_of_the_tree() -> None:

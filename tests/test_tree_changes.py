@@ -21,12 +21,12 @@ from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel.library import USUAL, Library
 from percpu_proofs.kernel.model import Model
 from percpu_proofs.kernel.search.accesses import Access, added
-from percpu_proofs.kernel.search.compiled import SearchPlan
+from percpu_proofs.kernel.search.compiled import RUNS, SearchPlan
 from percpu_proofs.kernel.search.example import TreeExample
 from percpu_proofs.kernel.search.job import TreeJob, TreeOutcome
-from percpu_proofs.kernel.search.plans import search_named
+from percpu_proofs.kernel.search.plans import DRAWN, QUICK, UNNAMED, TreeSearch, search_named
 from percpu_proofs.kernel.search.retrace import Retraced
-from percpu_proofs.kernel.search.tree_token import TreeToken, read_tree_token
+from percpu_proofs.kernel.search.tree_token import TreeToken, bound_of, read_tree_token
 from percpu_proofs.kernel.search.trees import CompiledTree
 from percpu_proofs.kernel.tree import read_tree
 from percpu_proofs.oplist import parse_operations
@@ -163,7 +163,7 @@ TOKEN = TreeToken(
             for lines in (["a 0 4096 8 AG", "a 0 8 4 R"], ["a 1 64 4 -", "f 1"])
         ),
         longest=4, together=2, works=3, waiting=True, failures=1, faults=("charge", "wait"),
-        points=(1, 3), merge=True, raw=True, stops_at=(4096, 8192), most_states=77,
+        points=(1, 3), merge=True, raw=True, stops_at=(4096, 8192),
     ),
     (64, 0, 256 | 1, 130),
 )  # fmt: skip
@@ -173,6 +173,18 @@ def test_a_token_says_all_of_its_plan() -> None:
     assert read_tree_token(str(TOKEN)) == TOKEN
     plain = replace(TOKEN, plan=SearchPlan(KERNEL_32K, TOKEN.plan.operations))
     assert read_tree_token(str(plain)) == plain
+    bounded = replace(TOKEN, plan=replace(TOKEN.plan, most_states=77))  # of no use to a schedule
+    assert str(bounded) == str(TOKEN)
+
+
+@pytest.mark.parametrize("search", (*QUICK, *DRAWN, UNNAMED), ids=lambda search: search.name)
+def test_the_token_of_a_named_search_is_short(search: TreeSearch) -> None:
+    labels = (64, *[RUNS] * 3, 66 + RUNS, 32 + RUNS, 130 + RUNS, *[RUNS + 1] * 2, RUNS + 256)
+    token = TreeToken("FLT-1", "6.12.117", search.plan, labels)
+    again = read_tree_token(str(token))
+    assert again.labels == labels and again.release == token.release
+    assert again.plan == replace(search.plan, programs=0, most_states=again.plan.most_states)
+    assert len(str(token)) <= 36 and f"search {search.name} of" in bound_of(again.plan)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from typing import Any
 
 _MAGIC = b"\x1f\x8b"
 _PIECE = 1 << 16
-_DEEP = re.compile(r"(?:[\[{][^\[\]{}]*){33}")  # opens again and again, nothing closed
+_NO_BRACKET = re.compile(r"[^\[\]{}]+")
+_DEEP = re.compile(r"[\[{]{33}")  # brackets alone: opens again and again, nothing closed
 NOT_UTF16 = "UTF-8 text; this is UTF-16 (iconv -f UTF-16 -t UTF-8 FILE makes UTF-8 of it)"
 _LOOKS_AT = 32  # bytes that tell UTF-16
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -98,7 +99,7 @@ def read_json(text: str) -> Any:
     Traceback (most recent call last):
     ValueError: nested more than 32 deep
     """
-    if _DEEP.search(text):
+    if _DEEP.search(_NO_BRACKET.sub("", text)):
         raise ValueError("nested more than 32 deep")
     try:
         return json.loads(text)

@@ -59,10 +59,10 @@ def command(line: str) -> list[str]:
 
     One that is longer than a line goes on behind backslashes, as shells take it.
     """
-    whole = f"Reproduce: {line}"
+    whole = f"Run: {line}"
     if len(whole) <= WIDTH:
         return [whole]
     if len(line) <= WIDTH:
-        return ["Reproduce:", line]
+        return ["Run:", line]
     parts = textwrap.wrap(line, WIDTH - 2, break_long_words=False, break_on_hyphens=False)
-    return ["Reproduce:", *(f"{part} \\" for part in parts[:-1]), parts[-1]]
+    return ["Run:", *(f"{part} \\" for part in parts[:-1]), parts[-1]]

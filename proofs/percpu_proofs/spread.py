@@ -93,6 +93,7 @@ def _executor(jobs: int, dask: str | None) -> Iterator[Executor]:
             yield client.get_executor(pure=False)
         return
     before = {child.pid for child in multiprocessing.active_children()}
+    threads = set(threading.enumerate())
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=start_worker)
     try:
@@ -102,6 +103,8 @@ def _executor(jobs: int, dask: str | None) -> Iterator[Executor]:
             if child.pid not in before:
                 child.kill()
         pool.shutdown(wait=False, cancel_futures=True)  # a broken pool waits for its processes
+        for thread in set(threading.enumerate()) - threads:  # else the end of Python talks to them
+            thread.join(_PATIENCE)
         raise
     pool.shutdown()
 

@@ -19,13 +19,14 @@ from percpu_proofs.kernel.search.example import TreeExample
 from percpu_proofs.mailing import LINES, WIDTH
 
 _WIDEST: Final = 110
+_NARROWEST: Final = 40
 _NAMES: Final = "percpu-tokens.txt"
 _STYLES: Final = {"head": "bold", "broken": "red", "change": "dim", "dim": "dim"}
 
 
 def width_of(out: Console) -> int:
     """Return how many columns counterexamples take: those of a mail where there is no terminal."""
-    return min(out.width, _WIDEST) if out.is_terminal else WIDTH
+    return min(max(out.width, _NARROWEST), _WIDEST) if out.is_terminal else WIDTH
 
 
 def show(out: Console, c: Counterexample) -> None:
@@ -59,6 +60,8 @@ def reproducer(c: Counterexample, names: Path, tree: ChosenTree | None = None) -
     A token that is too long is entered in a file of names; the tree and its patches are then called
     what they are. Raises InputError if that file cannot be written.
     """
+    if not c.token:  # the kernel ended its process: there is no schedule
+        return f"percpu-spec review{'' if tree is None else tree.options('TREE', 'PATCH')}"
     options = [""] if tree is None else [
         tree.options(), tree.options("TREE"), tree.options("TREE", "PATCH")
     ]  # fmt: skip

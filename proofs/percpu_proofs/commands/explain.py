@@ -8,6 +8,7 @@ from rich.text import Text
 
 from percpu_proofs import explain as explaining
 from percpu_proofs.commands import output
+from percpu_proofs.explain_mail import explain_mail
 from percpu_proofs.words import Explanation
 from percpu_spec.catalogue import clauses, findings
 
@@ -19,8 +20,9 @@ _LABELS = {"statement": "", "says": "", "what": "", "known": "known on 6.12", "s
 
 @click.command()
 @click.argument("words", nargs=-1, metavar="[WORD]...")
+@click.option("--mail", "as_mail", is_flag=True, help="Print a block for a mail.")
 @output.json_option
-def explain(words: tuple[str, ...], as_json: bool) -> None:
+def explain(words: tuple[str, ...], as_mail: bool, as_json: bool) -> None:
     """Say what WORD names, and what stands for it here. Without WORD, list clauses and findings.
 
     WORD is a clause (HINT-5), a finding (L1, REFINE), a function of the model or of the kernel
@@ -31,6 +33,8 @@ def explain(words: tuple[str, ...], as_json: bool) -> None:
     if that says something, else each is asked by itself.
     """
     out = output.console()
+    if not words and as_mail:
+        raise click.UsageError("--mail needs a WORD")
     if not words:
         every = {c.id: c.title for c in clauses().values()}
         every |= {f.id: f.title for f in findings().values()}
@@ -46,6 +50,11 @@ def explain(words: tuple[str, ...], as_json: bool) -> None:
     found = _explained(words)
     if as_json:
         output.print_json(found[0] if len(found) == 1 else found)
+        return
+    if as_mail:
+        named = words if len(found) == len(words) else (" ".join(words),)
+        for word, one in zip(named, found, strict=True):
+            output.echo("\n".join(explain_mail(word, one)))
         return
     for number, one in enumerate(sense for each in found for sense in (each, *each["also"])):
         if number:

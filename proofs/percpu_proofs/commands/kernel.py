@@ -23,6 +23,7 @@ from percpu_proofs.commands.source import (
 from percpu_proofs.commands.tree_options import ChosenTree, needed_tree
 from percpu_proofs.conformance.vector_file import SUFFIX, read_vector
 from percpu_proofs.explore.token import read_token
+from percpu_proofs.explore.token_file import token_of
 from percpu_proofs.inputs import InputError, read_text
 from percpu_proofs.kernel import found as differences
 from percpu_proofs.kernel.differential import (
@@ -153,7 +154,7 @@ def _cpus() -> int:
 
 def _confirm(shop: Workshop, text: str) -> Confirmed:
     """Replay a token on the kernel that it is for."""
-    token = read_token(text)
+    token = read_token(token_of(text))
     return confirm(shop.library(Form.of(token.scenario.sizes)), shop.model, token)
 
 

@@ -78,7 +78,12 @@ def console(*, stderr: bool = False) -> Console:
     file = sys.stderr if stderr else _stdout()
     if file.isatty():
         return Console(file=file, highlight=False)
-    return Console(file=cast("TextIO", _Trimmed(file)), highlight=False, width=PIPED_WIDTH)
+    return Console(file=trimmed(file), highlight=False, width=PIPED_WIDTH)
+
+
+def trimmed(file: TextIO) -> TextIO:
+    """Return a file that no line with blanks at its end gets into."""
+    return cast("TextIO", _Trimmed(file))
 
 
 class _Trimmed:
@@ -95,7 +100,7 @@ class _Trimmed:
         return getattr(self._file, name)
 
 
-_BLANKS = re.compile(r"[ \t]+$", re.MULTILINE)
+_BLANKS = re.compile(r"[ \t]+(?=\n)")
 
 
 def print_json(value: object) -> None:

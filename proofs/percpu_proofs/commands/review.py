@@ -79,6 +79,7 @@ def review(
         clause_of(clause)  # raises for one that is not there
     if quick and deep:
         raise InputError("--quick, --deep", None, "one of them")
+    workers = Workers(jobs, dask, None if no_cache else Cache())
     if tree is not None:
         if chosen:
             raise InputError("--variant", None, "variants, or a tree with --source, not both")
@@ -86,7 +87,7 @@ def review(
             tree,
             searches=searches_for(searches, quick=quick, deep=deep, geometry=geometry),
             clauses=clauses,
-            workers=Workers(jobs, dask),
+            workers=workers,
             names=names if as_mail else None,
             page=page,
             as_json=as_json,
@@ -103,7 +104,7 @@ def review(
     jobs_for(variants, searches=searches)  # raises for one that is not there
     review_variants(
         Wanted(variants, clauses, quick, deep, searches, everything=everything),
-        Workers(jobs, dask, None if no_cache else Cache()),
+        workers,
         names=names if as_mail else None,
         page=page,
         as_json=as_json,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -20,18 +20,36 @@ from percpu_reference.variants.composition import findings_in
 
 _INDENT: Final = 12
 _LISTED: Final = 6
-"""Operations of the longest lists that are searched: hunts may shorten what has more."""
+"""Operations of the longest lists that are searched: what has more may get shorter in the end."""
+_MOST_SHOWN: Final = 20
+"""Operations of a counterexample that has a line; others are for --clause."""
 _LISTS: Final = ("scenario", "sequences")
 
 
 def operations_of(example: Example) -> str:
-    """Return a counterexample in the operation language, with what of its sizes is unusual."""
-    text = "; ".join(example.setup)
-    if example.actors:
-        at_once = "at once: " if example.schedule and len(example.actors) > 1 else ""
-        text += (" | " if text and at_once else "; " if text else "") + at_once
-        text += "; ".join(example.actors)
-    return text + "".join(f"  [{size}]" for size in [_unusual(example.geometry)] if size)
+    """Return a counterexample in the operation language, with what of its sizes is unusual.
+
+    Within an operation blanks are such that no line is broken there.
+    """
+    setup, actors = (
+        "; ".join(text.replace(" ", _NO_BREAK) for text in part)
+        for part in (example.setup, example.actors)
+    )
+    at_once = bool(example.schedule) and len(example.actors) > 1
+    if at_once:
+        actors = f"at{_NO_BREAK}once: {actors}"
+    text = (" | " if at_once else "; ").join(part for part in (setup, actors) if part)
+    unusual = _unusual(example.geometry)
+    return f"{text} [{unusual}]" if unusual else text
+
+
+def wrapped(text: str, width: int, indent: str) -> str:
+    """Return a text in lines of a width, those behind the first indented."""
+    lines = textwrap.wrap(text, width, subsequent_indent=indent, break_on_hyphens=False)
+    return "\n".join(lines).replace(_NO_BREAK, " ")
+
+
+_NO_BREAK: Final = "\N{NO-BREAK SPACE}"
 
 
 def _unusual(geometry: str) -> str:
@@ -41,21 +59,17 @@ def _unusual(geometry: str) -> str:
 
 
 def finding_line(clause: str, example: Example, width: int, what: str = "") -> str:
-    """Return a clause, how many operations break it, and these, in lines of a width.
+    """Return a clause, or several, how many operations break it, and these, in lines of a width.
 
     what: said before them, such as the finding.
     """
-    first = f"  {clause:7}{example.length:>2} "
-    text = f"{what}: " if what else ""
+    text = f"  {clause:6} {example.length:>2} "
+    text += f"{what}: " if what else ""
     if example.length <= _MOST_SHOWN:
         text += operations_of(example)
     else:
-        text += f"{example.length} operations: --clause {clause} shows them"
-    lines = textwrap.wrap(text, width - _INDENT, break_on_hyphens=False)
-    return first + f"\n{' ' * _INDENT}".join(lines)
-
-
-_MOST_SHOWN: Final = 40
+        text += f"percpu-spec review --clause {clause.partition(',')[0]} shows them"
+    return wrapped(text, width, " " * _INDENT)
 
 
 class FindingLines:
@@ -100,9 +114,16 @@ class FindingLines:
     def end(self, cells: Sequence[Cell]) -> None:
         """Print what was not told yet: the final counterexamples."""
         self._close()
-        for cell in cells:
-            if cell.example is not None and self._is_shown(cell.variant, cell.clause):
-                self._tell(cell.variant, cell.clause, cell.example)
+        for variant in dict.fromkeys(cell.variant for cell in cells):
+            self._tell(
+                variant,
+                {
+                    cell.clause: cell.example
+                    for cell in cells
+                    if cell.variant == variant and cell.example is not None
+                    if self._is_shown(variant, cell.clause)
+                },
+            )
         self._tell_alike()
 
     def _is_shown(self, variant: str, clause: str) -> bool:
@@ -110,44 +131,43 @@ class FindingLines:
         return wanted and self._shows(variant, clause)
 
     def _close(self) -> None:
-        """Print what was found in the stage that is done with."""
+        """Print what was found in the stage that is done with, but for what may get shorter."""
         if self._stage is None:
             return
-        variant, lists = self._stage
+        variant, _ = self._stage
         self._stage = None
         self._tell_alike()
-        for (of, clause), example in self._best.items():
-            if of == variant and (example.length <= _LISTED or not lists):
-                self._tell(variant, clause, example)
+        self._tell(
+            variant,
+            {
+                clause: example
+                for (of, clause), example in self._best.items()
+                if of == variant and example.length <= _LISTED
+            },
+        )
         self._tell_alike()
 
-    def _tell_alike(self) -> None:
-        """Print in what variants are like others, a line for each two."""
-        alike, self._alike = self._alike, []
-        for variant, other in dict.fromkeys(pair[:2] for pair in alike):
-            same = ", ".join(what for *pair, what in alike if pair == [variant, other])
-            self._head(variant)
-            self._wrapped(f"  as {other}: {same}")
-
-    def _wrapped(self, text: str) -> None:
-        for line in textwrap.wrap(text, self._out.width, subsequent_indent=" " * _INDENT):
-            self._out.print(line, markup=False)
-
-    def _tell(self, variant: str, clause: str, example: Example) -> None:
-        known = self.told.get((variant, clause))
-        if known is not None and known.length <= example.length:
-            return
-        self.told[variant, clause] = example
-        declared = variant_class(variant).EXPECTED.get(clause)
-        what = ", ".join(findings_in(declared or ""))
-        if "," in what:  # each has a line of its own
-            what = ""
-        if known is not None:
-            what = "shorter"
-        elif (other := self._same(variant, clause, example)) and declared is not None:
-            self._alike.append((variant, other, f"{clause} {example.length}"))
-            return
-        self._print(variant, clause, example, what, undeclared=declared is None)
+    def _tell(self, variant: str, examples: Mapping[str, Example]) -> None:
+        """Print the counterexamples of a variant that are not told yet, equal ones together."""
+        lines: dict[tuple[object, str, bool], list[str]] = {}
+        for clause, example in examples.items():
+            known = self.told.get((variant, clause))
+            if known is not None and known.length <= example.length:
+                continue
+            self.told[variant, clause] = example
+            declared = variant_class(variant).EXPECTED.get(clause)
+            other = self._same(variant, clause, example)
+            if known is None and other and declared is not None:
+                self._alike.append((variant, other, f"{clause} {example.length}"))
+                continue
+            names = findings_in(declared or "")
+            what = names[0] if len(names) == 1 else ""  # of several each has a line of its own
+            key = example.counterexample, "shorter" if known else what, declared is None
+            lines.setdefault(key, []).append(clause)
+        for (_, what, undeclared), clauses in lines.items():
+            self._print(
+                variant, ", ".join(clauses), examples[clauses[0]], what, undeclared=undeclared
+            )
 
     def _same(self, variant: str, clause: str, example: Example) -> str:
         """Return the first variant for which the same was told."""
@@ -161,6 +181,27 @@ class FindingLines:
             "",
         )  # fmt: skip
 
+    def _tell_alike(self) -> None:
+        """Print in what variants are like others: those that are so in the same in one line."""
+        alike, self._alike = self._alike, []
+        said: dict[str, list[str]] = {}
+        for variant in dict.fromkeys(variant for variant, *_ in alike):
+            parts: dict[str, list[str]] = {}
+            for of, other, what in alike:
+                if of == variant:
+                    parts.setdefault(other, []).append(what)
+            text = "; ".join(f"as {other}: {', '.join(whats)}" for other, whats in parts.items())
+            said.setdefault(text, []).append(variant)
+        for text, variants in said.items():
+            if variants == [self._heading]:
+                self._wrapped(f"  {text}")
+                continue
+            self._heading = ""
+            self._wrapped(f"{', '.join(Path(variant).stem for variant in variants)} {text}")
+
+    def _wrapped(self, text: str) -> None:
+        self._out.print(Text(wrapped(text, self._out.width, " " * _INDENT)), soft_wrap=True)
+
     def _tell_mechanism(self, outcome: Outcome) -> None:
         variant = outcome.job.variant
         clause, _, finding = outcome.job.what.partition(" ")
@@ -170,7 +211,7 @@ class FindingLines:
         if example is None:
             self._head(variant)
             self._wrapped(
-                f"  {clause:7} - {finding}: no counterexample of it alone: {outcome.reach}"
+                f"  {clause:6}  - {finding}: no counterexample of it alone: {outcome.reach}"
             )
             return
         other, first = self._mechanisms.setdefault(outcome.job.what, (variant, example))
@@ -178,6 +219,11 @@ class FindingLines:
             self._alike.append((variant, Path(other).stem, f"{outcome.job.what} {example.length}"))
             return
         self._tell_alike()
+        told = self.told.get((variant, clause))
+        if told is not None and told.counterexample == example.counterexample:
+            self._head(variant)
+            self._wrapped(f"  {clause:6} {example.length:>2} {finding}: as above")
+            return
         self._print(variant, clause, example, finding, undeclared=False)
 
     def _print(
@@ -228,10 +274,13 @@ class TreeLines:
         for clause in outcome.examples.keys() - known - self._told:
             self._told.add(clause)
             example = outcome.examples[clause]
-            operations = "; ".join((*example.plan.setup_texts, *example.retraced.operations))
-            lines = textwrap.wrap(
+            operations = "; ".join(
+                text.replace(" ", _NO_BREAK)
+                for text in (*example.plan.setup_texts, *example.retraced.operations)
+            )
+            text = (
                 f"{clause} broken {what}, in search {outcome.job.search.name} by "
-                f"{example.length} operations: {operations}",
-                self._out.width, subsequent_indent=" " * _INDENT, break_on_hyphens=False,
-            )  # fmt: skip
-            self._out.print(Text("\n".join(lines), "bold red"), soft_wrap=True)
+                f"{example.length} operations: {operations}"
+            )
+            shown = wrapped(text, self._out.width, " " * _INDENT)
+            self._out.print(Text(shown, "bold red"), soft_wrap=True)

@@ -53,6 +53,7 @@ from percpu_proofs.kernel.search.trees import (
 from percpu_proofs.kernel.workshop import ONE_UNIT
 from percpu_proofs.review.changes import Changes
 from percpu_proofs.review.results import Workers
+from percpu_proofs.review.tree_cache import TreeCache
 from percpu_proofs.review.trees import (
     KM_COUNTS,
     TreeCell,
@@ -113,23 +114,36 @@ def review_trees(
     with chosen.compiled() as trees, output.progress_bar("review") as bar:
         model = trees[0].model()
         told = TreeLines(output.console(), model.name if len(trees) == 1 else None)
-        quiet = as_json or names is not None
         lacking = left_out(trees, searches)
         searches = [one for one in searches if one.name not in lacking]
+
+        kept = TreeCache(workers.cache if workers.dask is None else None, trees)
+
+        def tell(outcome: TreeOutcome) -> None:
+            if not (as_json or names is not None):
+                told(outcome)
+
+        def keep(outcome: TreeOutcome) -> None:
+            kept.keep(outcome)
+            tell(outcome)
 
         def search(more: list[TreeJob]) -> bool:
             """Run more jobs; return whether there may be more still."""
             planned.extend(more)
+            known = [found for job in more if (found := kept.find(job)) is not None]
+            for outcome in known:
+                tell(outcome)
+            ready = [outcome.job for outcome in known]
+            left = [job for job in more if job not in ready]
             options: dict[str, Any] = {
-                "jobs": workers.jobs, "on_done": bar, "partial": True,
-                "keep": (lambda outcome: None) if quiet else told,
+                "jobs": workers.jobs, "on_done": bar, "keep": keep, "partial": True
             }
             if workers.dask is None:
-                done, stopped = spread(more, run, **options)
+                done, stopped = spread(left, run, **options)
             else:
                 options["dask"] = workers.dask
-                done, stopped = spread([*map(parcel, more)], run_parcel, **options)
-            outcomes.extend(done)
+                done, stopped = spread([*map(parcel, left)], run_parcel, **options)
+            outcomes.extend([*known, *done])
             return not stopped and not any(outcome.interrupted for outcome in done)
 
         interrupted = not (
@@ -177,7 +191,7 @@ def review_trees(
                 "all": [e.access.as_json() for e in accesses(outcomes, trees[-1].name)],
             },
             "bounds": [_bound(outcome) for outcome in outcomes],
-            "jobs": {"planned": len(planned), "done": len(outcomes)},
+            "jobs": {"planned": len(planned), "done": len(outcomes), "kept": kept.kept},
             "interrupted": interrupted,
             "seconds": round(time.perf_counter() - began, 1),
         }
@@ -278,7 +292,7 @@ def _show(
         ]
     else:
         model = trees[0].model()
-        out.print(f"{name} is {model.name}: {model.because}", soft_wrap=True)
+        out.print(f"{name} is {model.name}: {model.because}", markup=False)
         broken = [c for c, cell in newest.items() if cell.example is not None]
         known = [c for c in broken if c not in unknown]
         groups = [
@@ -291,7 +305,7 @@ def _show(
         names = [n for n in names if not only or n in only]
         if not names:
             continue
-        out.print(f"\n{heading}: {', '.join(names)}", style="bold", soft_wrap=True)
+        out.print(f"\n{heading}: {', '.join(names)}", style="bold")
         for clause in names:
             example = of[clause].example
             assert example is not None
@@ -304,8 +318,7 @@ def _show(
         if changed.open:
             out.print(
                 f"not compared: {', '.join(changed.open)}: broken on one tree; on the other the "
-                "search that shows it did not come as far",
-                soft_wrap=True,
+                "search that shows it did not come as far"
             )
     output.show_not_asked(out, not_asked(newest))
     out.print(_bounds(trees, outcomes))
@@ -363,4 +376,4 @@ def _show_end(
             ("otherwise than before", changed.otherwise), ("not compared", changed.open),
         ):  # fmt: skip
             end += f"; {what}: {', '.join(clauses)}" if clauses else ""
-    out.print(end, style="bold red" if wrong else "bold", soft_wrap=True)
+    out.print(end, style="bold red" if wrong else "bold", markup=False)

@@ -16,7 +16,12 @@ from rich.text import Text
 from percpu_proofs.commands import output
 from percpu_proofs.commands.counterexamples import reproducer, show_mail
 from percpu_proofs.commands.report import write_variants
-from percpu_proofs.commands.review_lines import FindingLines, finding_line, operations_of
+from percpu_proofs.commands.review_lines import (
+    FindingLines,
+    finding_line,
+    operations_of,
+    wrapped,
+)
 from percpu_proofs.counterexample import of_token
 from percpu_proofs.explore.scenario import KERNEL_32K
 from percpu_proofs.review.changes import Changes, bases, changes, lost
@@ -106,8 +111,7 @@ def _at_once(wanted: Wanted, compared: dict[str, str], variant: str, clause: str
 def _wrapped(out: Console, text: str, style: str = "") -> None:
     """Print a text in as many lines as it takes, those behind the first as far to the right."""
     indent = " " * (len(text) - len(text.lstrip()))
-    for line in textwrap.wrap(text, out.width, break_on_hyphens=False, subsequent_indent=indent):
-        out.print(Text(line, style), soft_wrap=True)
+    out.print(Text(wrapped(text, out.width, indent), style), soft_wrap=True)
 
 
 def _print_json(
@@ -126,7 +130,7 @@ def _print_json(
     found["bases"] = bases(list(changed))
     found["not_asked"] = not_asked(cells)
     found["jobs"] = {
-        "planned": review.planned, "done": len(review.outcomes), "kept": review.kept
+        "planned": review.planned, "done": review.done, "kept": review.kept
     }
     found["interrupted"] = review.interrupted
     found["seconds"] = round(seconds, 1)
@@ -152,7 +156,7 @@ def _mail(
     others = dict.fromkeys(cell.clause for cell in chosen if cell.clause != first.clause)
     more = f"{', '.join(others)} broken too (--clause ID); " if others else ""
     c = of_token(first.example.token or "")
-    c = replace(c, bound=f"{more}{first.found_by}")
+    c = replace(c, subject=Path(c.subject).name, bound=f"{more}{first.found_by}")
     show_mail(c, reproducer(c, names))
 
 
@@ -227,10 +231,10 @@ def _show_matrix(out: Console, wanted: Wanted, cells: Sequence[Cell]) -> None:
     for cell in cells:
         if wanted.shows(cell.clause):
             rows.setdefault(cell.clause, {})[cell.variant] = cell
+    stems = [Path(name).stem for name in columns]
+    named = (f"{number}\N{NO-BREAK SPACE}{stem}" for number, stem in enumerate(stems, 1))
     out.print()
-    for number, name in enumerate(columns, 1):
-        out.print(Text(f"{number} {Path(name).stem}", "bold"), end="   ")
-    out.print()
+    _wrapped(out, "  ".join(named), "bold")
     broken = {
         clause: row
         for clause, row in rows.items()
@@ -322,7 +326,7 @@ def _show_end(
     end = "what was done contradicts nothing declared" if review.partial else "all as declared"
     kept = f", {review.kept} of them kept from earlier runs" if review.kept else ""
     text = "interrupted: " if review.interrupted else ""
-    text += f"{len(review.outcomes)} of {review.planned} searches in {seconds:.0f} s{kept}; "
+    text += f"{review.done} of {review.planned} searches in {seconds:.0f} s{kept}; "
     new = [f"{Path(name).stem} {c}" for name, one in changed.items() for c in one.new]
     if changed:
         text += f"new: {', '.join(new) or 'nothing'}; "

@@ -12,6 +12,7 @@ import click
 
 from percpu_proofs.commands import output, state_report
 from percpu_proofs.commands.report import write_state
+from percpu_proofs.commands.state_mail import state_mail, stats_mail
 from percpu_proofs.commands.state_samples import show_samples, show_watch
 from percpu_proofs.inputs import InputError
 from percpu_proofs.live.going_on import Request, after_work, ask, cannot_go_on, largest
@@ -93,6 +94,7 @@ def _seconds(
 )
 @click.option("--count", type=click.IntRange(min=1), help="Stop after so many samples.")
 @click.option("--html", "page", type=output.NewFile(), help="Write a report there, one page.")
+@click.option("--mail", "as_mail", is_flag=True, help="Print a block for a mail.")
 @output.json_option
 @click.pass_context
 def state(
@@ -109,6 +111,7 @@ def state(
     every: float | None,
     count: int | None,
     page: Path | None,
+    as_mail: bool,
     as_json: bool,
 ) -> None:
     """Judge the percpu state of a kernel and tell where its memory is.
@@ -125,6 +128,8 @@ def state(
             raise click.UsageError(f"{path} is what is read: it is not overwritten")
     if count is not None and every is None:
         raise click.UsageError("--count counts the samples of --every")
+    if as_mail and (as_json or every is not None or kind is Kind.SAMPLES):
+        raise click.UsageError("--mail is of one state, and no JSON")
     if every is not None:
         if kind is not Kind.LIVE:
             raise click.UsageError("--every samples the running kernel: WHAT is live")
@@ -138,7 +143,7 @@ def state(
     if kind is Kind.STATS:
         if debug or name or whole or who or asked or what_if or save or page:
             raise click.UsageError("percpu_stats tells too little for this: give a state or a core")
-        _stats(context, Path(what), as_json)
+        _stats(context, Path(what), as_json=as_json, as_mail=as_mail)
     try:
         found = opened(what, kind, debug, owners=who)
     except (TornError, UnstableError) as error:
@@ -164,6 +169,8 @@ def state(
             | ({"who": state_report.who_record(found)} if who else {})
             | {"ask": [a.as_json() for a in answers], "what_if": [asdict(a) for a in after]}
         )
+    elif as_mail:
+        output.echo("\n".join(state_mail(found, verdicts, what, stays)))
     else:
         out = output.console()
         state_report.show(out, found, verdicts, stays)
@@ -209,7 +216,7 @@ def _torn(context: click.Context, kind: Kind, why: str, *, as_json: bool) -> Non
     context.exit(output.TORN)
 
 
-def _stats(context: click.Context, path: Path, as_json: bool) -> None:
+def _stats(context: click.Context, path: Path, *, as_json: bool, as_mail: bool) -> None:
     """Tell what the text of percpu_stats determines, and exit."""
     stats = read_stats(path)
     verdicts = stats_verdicts(stats)
@@ -224,6 +231,8 @@ def _stats(context: click.Context, path: Path, as_json: bool) -> None:
                 "not_determined": list(NOT_DETERMINED),
             }
         )  # fmt: skip
+    elif as_mail:
+        output.echo("\n".join(stats_mail(stats, verdicts, str(path))))
     else:
         state_report.show_stats(output.console(), stats, verdicts)
     broken = any(verdict.verdict == BROKEN for verdict in verdicts.values())

@@ -61,4 +61,4 @@ def screen(c: Counterexample, at: int, width: int) -> Iterator[Line]:
         yield "", ""
     yield from state("State:", c.state_at(at), c, shown, width)
     yield from wrapped("dim", legend(c, shown), width)
-    yield "dim", _KEYS
+    yield from wrapped("dim", _KEYS, width)

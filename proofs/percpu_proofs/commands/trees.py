@@ -117,10 +117,8 @@ def replayed_on_tree(
             expected = "a setup that the tree survives"
             raise InputError("token", None, expected, str(stopped)) from None
         release = tree.tree.name
-    known = token.search
-    bound = "" if known is None else f"search {known.name}, shortest first: {known.bound}"
     subject = subject_of(release, tree.tree.patches)
-    c = of_retraced(subject, token.clause, broken, token.plan, shown, str(token), bound)
+    c = of_retraced(subject, token.clause, broken, token.plan, shown, str(token))
     return c, {
         "source": release,
         "clause": token.clause,

@@ -38,14 +38,17 @@ class Bearing:
         return len({row.name for row in state.chunks} - self.chunks)
 
 
-def bearing(c: Counterexample, since: int = 0) -> Bearing:
-    """Return what bears on the clause: what it speaks of, and what changes from a step on."""
+def bearing(c: Counterexample, since: int = 0, *, spoken_only: bool = False) -> Bearing:
+    """Return what bears on the clause: what it speaks of, and what changes from a step on.
+
+    spoken_only: of counters those that it speaks of only.
+    """
     states = [c.state_at(number) for number in range(since, len(c.steps) + 1)]
     said = f"{c.sentence} {c.title} {c.message}"
     counters = {
         name
         for name, value in states[0].counters
-        if any(dict(state.counters).get(name) != value for state in states)
+        if (not spoken_only and any(dict(s.counters).get(name) != value for s in states))
         or re.search(_SPOKEN.get(name.partition("[")[0], "$^"), said, re.IGNORECASE)
     }
     chunks = set(_changed(states)) | set(re.findall(r"\bchunk (-?\d+)", c.message))

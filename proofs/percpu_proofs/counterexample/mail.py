@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Final, NamedTuple
 
 from percpu_proofs.counterexample.bearing import Bearing, alone, bearing
 from percpu_proofs.counterexample.record import Counterexample
@@ -20,17 +21,44 @@ _SENTENCE, _SETUP, _STATE, _SEARCHED = 4, 4, 6, 3
 """Lines that parts take at most; the table has what is left."""
 
 
+class Form(NamedTuple):
+    """How rich a block is."""
+
+    counters: bool  # those that change and that the clause does not speak of
+    lines: bool  # of the source
+    ahead: bool  # what comes next in each step
+
+
+_FORMS: Final = (
+    Form(True, True, True), Form(True, False, True), Form(False, True, True),
+    Form(False, False, True), Form(False, False, False),
+)  # fmt: skip
+"""The richest first."""
+
+
 def mail(c: Counterexample, reproducer: str) -> list[str]:
     """Return the lines of a block. reproducer: the command that shows the schedule again."""
     since = alone(c)
-    shown = bearing(c, since)
-    top = [*_head(c), "", *_setup(c, since), *_state("State before:", c, since, shown), ""]
-    bottom = []
-    if c.steps:
-        bottom += ["", *_state("State after:", c, len(c.steps), shown, counted=False)]
-    bottom += [*block(legend(c, shown, since), 2), "", *_searched(c), *command(reproducer)]
-    room = LINES - len(top) - len(bottom)
-    return plain([*top, *_table(c, since, shown, room), *bottom])
+    top = [*_head(c), "", *_setup(c, since)]
+    bottom = ["", *_searched(c), *command(reproducer)]
+    if not c.steps:
+        return plain([*top, *bottom])
+    lines: list[str] = []
+    for form in _FORMS:
+        shown = bearing(c, since, spoken_only=not form.counters)
+        before = [*_state("State before:", c, since, shown), ""]
+        after = ["", *_state("State after:", c, len(c.steps), shown, counted=False)]
+        others = "" if form.counters else " Other counters are left out."
+        after += block(legend(c, shown, since) + others, 2)
+        room = LINES - sum(map(len, (top, before, after, bottom)))
+        steps = _brief(folded(rows(c, since, shown, lines=form.lines, ahead=form.ahead)))
+        drawn = _drawn(steps, c.cpus_since(since))
+        if len(drawn) > room and form == _FORMS[-1]:
+            drawn = _middle_left_out(steps, c.cpus_since(since), room)
+        lines = [*top, *before, *drawn, *after, *bottom]
+        if len(lines) <= LINES:
+            break
+    return plain(lines)
 
 
 def _head(c: Counterexample) -> list[str]:
@@ -83,18 +111,6 @@ def _state(
 def _searched(c: Counterexample) -> list[str]:
     said = c.bound or "this schedule alone was run; percpu-spec review searches others"
     return block(f"Searched: {said}", _SEARCHED, "see percpu-spec review", "  ")
-
-
-def _table(c: Counterexample, since: int, shown: Bearing, room: int) -> list[str]:
-    """Return the table of CPUs in at most so many lines: rich if it can be."""
-    cpus = c.cpus_since(since)
-    wanted: list[Row] = []
-    for ahead, lines in ((True, True), (True, False), (False, False)):
-        wanted = _brief(folded(rows(c, since, shown, lines=lines, ahead=ahead)))
-        drawn = _drawn(wanted, cpus)
-        if len(drawn) <= room:
-            return drawn
-    return _middle_left_out(wanted, cpus, room)
 
 
 def _brief(found: list[Row]) -> list[Row]:

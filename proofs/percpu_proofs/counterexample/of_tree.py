@@ -12,19 +12,24 @@ from percpu_proofs.counterexample.words import Names
 from percpu_proofs.kernel.search.compiled import SearchPlan
 from percpu_proofs.kernel.search.example import TreeExample
 from percpu_proofs.kernel.search.retrace import Retraced, TreeStep
+from percpu_proofs.kernel.search.tree_token import bound_of
 from percpu_proofs.oplist import Operation, parse_operations
 from percpu_proofs.show.rows import State
 
 
-def of_tree(example: TreeExample, subject: str, bound: str = "") -> Counterexample:
+def of_tree(
+    example: TreeExample, subject: str, bound: str = "", mechanism: str = ""
+) -> Counterexample:
     """Return what a counterexample of compiled code shows.
 
-    subject: the tree, "Linux 6.12.117". bound: how far was searched where it was found.
+    subject: the tree, "Linux 6.12.117". bound: how far was searched where it was found. mechanism:
+    what is known to break the clause.
     """
     broken = {example.clause: example.message}
-    return of_retraced(
+    found = of_retraced(
         subject, example.clause, broken, example.plan, example.retraced, example.token, bound
     )
+    return replace(found, mechanism=mechanism)
 
 
 def of_retraced(
@@ -55,7 +60,7 @@ def of_retraced(
         tuple(map(names.spoken, begun)),
         retraced.before or State((), ()),
         tuple(steps),
-        bound,
+        bound or bound_of(plan),
         token,
         retraced.stopped,
     )

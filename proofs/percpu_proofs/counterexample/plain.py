@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from percpu_proofs.counterexample.record import Counterexample, Step
+from percpu_proofs.show.rows import State
 
 
 def as_json(c: Counterexample) -> dict[str, Any]:
     """Return a counterexample with plain values only."""
-    numbers = {step.cpu: step.actor for step in c.steps}
     return {
         "variant": c.subject,
         "clause": c.clause,
@@ -22,13 +23,20 @@ def as_json(c: Counterexample) -> dict[str, Any]:
         "broken": sorted(c.broken),
         "setup": [one.operation for one in c.setup],
         "actors": [one.operation for one in c.at_once],
-        "steps": [_step(step, numbers) for step in c.steps],
+        "before": _state(c.before),
+        "steps": list(_steps(c)),
+        "token": c.token,
     }
 
 
+def _steps(c: Counterexample) -> Iterator[dict[str, Any]]:
+    numbers: dict[str, int] = {}  # the actor that last took a step in each column
+    for step in c.steps:
+        numbers[step.cpu] = step.actor
+        yield _step(step, numbers)
+
+
 def _step(step: Step, numbers: dict[str, int]) -> dict[str, Any]:
-    counters = dict(step.state.counters)
-    floats = [v for name, v in counters.items() if name.startswith("pcpu_nr_empty_pop_pages")]
     return {
         "step": step.number,
         "actor": step.actor,
@@ -46,8 +54,13 @@ def _step(step: Step, numbers: dict[str, int]) -> dict[str, Any]:
         "lock_taken": step.locked,
         "mutex_holder": numbers.get(step.state.mutex),
         "mutex": bool(step.state.mutex),
-        "floats": floats,
-        "counters": counters,
-        "memory": [f"{row.place:13} {row.name}: {row.pages}" for row in step.state.chunks],
+        "floats": list(step.state.floats),
         "broken": dict(step.broken),
+    } | _state(step.state)
+
+
+def _state(state: State) -> dict[str, Any]:
+    return {
+        "counters": dict(state.counters),
+        "memory": [f"{row.place:13} {row.name}: {row.pages}" for row in state.chunks],
     }

@@ -53,13 +53,20 @@ class Step:
         return f"{self.function} ({self.where})" if self.where else self.function
 
     @property
+    def beginning(self) -> str:
+        """What begins with it, as an opening of what is said; of the work its column says it."""
+        if not self.begins:
+            return ""
+        return "begins: " if self.cpu == WORK and self.operation == "b" else f"{self.words}: "
+
+    @property
     def text(self) -> str:
         """What it does, and where it stands then."""
         return self.said()
 
     def said(self, *, lines: bool = True, ahead: bool = True) -> str:
         """Return what it does; lines: with those of the source, ahead: with what comes next."""
-        said = f"{self.words}: " if self.begins else ""
+        said = self.beginning
         if self.ends:
             said += f"{self.function} returns".lstrip()
             said += f", {self.result}" if self.result else ""

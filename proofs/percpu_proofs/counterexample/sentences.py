@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import sys
+from pathlib import Path
 
 from percpu_proofs.kernel.search.judge import CRASH
 from percpu_reference.variants import VARIANTS
@@ -35,24 +36,26 @@ def kernel_of(clause_id: str) -> str:
 
 
 def first_sentence(text: str) -> str:
-    """Return the first sentence of a text.
+    """Return the first sentence of a text that says something, with what it gives names to.
 
-    >>> first_sentence("It holds in 6.12. Nothing else does.")
-    'It holds in 6.12.'
+    >>> first_sentence("Let R be the longest run. It is free. Nothing else is.")
+    'Let R be the longest run. It is free.'
     """
-    return re.split(r"(?<=[a-z0-9)\]]\.)\s+(?=[A-Z])", text, maxsplit=1)[0]
+    sentences = re.split(r"(?<=[A-Za-z0-9)\]]\.)\s+(?=[A-Z])", " ".join(text.split()))
+    named = next((n for n, said in enumerate(sentences) if not said.startswith("Let ")), 0)
+    return " ".join(sentences[: named + 1])
 
 
 def subject_of(variant: str) -> str:
-    """Return what a variant of the model stands for, in words; of a file, its path."""
+    """Return what a variant of the model stands for, in words; of a file, its name."""
     base, _, fixes = variant.partition("+")
     mended = f" with {fixes.replace('+', ', ')} mended" if fixes else ""
     for release in RELEASES:
         if release.variant == base:
             what = release.releases
-            return f"Linux {what}{mended} (model {variant})".replace("Linux linux-", "linux-")
+            return f"Linux {what}{mended} ({variant})".replace("Linux linux-", "linux-")
     if base in VARIANTS:
         doc = inspect.getdoc(sys.modules[VARIANTS[base].__module__]) or ""
         said = doc.partition("\n\n")[0].replace("\n", " ").partition(": ")[2].rstrip(".")
         return f"{variant} ({said})" if said else variant
-    return variant
+    return Path(variant).name if variant.endswith(".py") else variant

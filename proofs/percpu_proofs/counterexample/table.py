@@ -11,9 +11,11 @@ from percpu_proofs.counterexample.bearing import Bearing
 from percpu_proofs.counterexample.changes import changes
 from percpu_proofs.counterexample.record import Counterexample
 
-_LEAST: Final = 36  # columns for the text of the last CPU
+_LEAST: Final = 36  # columns for the text of the last CPU, if there is room
 _MARGIN: Final = 4  # of step numbers
 _APART: Final = 17  # columns between two CPUs, if there is room
+_NAME: Final = 6  # the fewest: a name and a blank
+_NARROW: Final = 16  # the fewest columns for the text of the last CPU
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +51,9 @@ def rows(
             if named.get(clause) != wrong and (clause not in named or clause == c.clause):
                 broken.append(f"{clause} broken: {wrong}")
             named[clause] = wrong
-        words = f"{step.words}: " if step.begins else ""
-        text = step.said(lines=lines, ahead=ahead).removeprefix(words)
+        text = step.said(lines=lines, ahead=ahead).removeprefix(step.beginning)
         changed = tuple(changes(before, step, shown))
-        found.append(Row(str(step.number), step.cpu, words, text, changed, tuple(broken)))
+        found.append(Row(str(step.number), step.cpu, step.beginning, text, changed, tuple(broken)))
     return found
 
 
@@ -70,21 +71,27 @@ def folded(found: list[Row]) -> list[Row]:
 
 
 def table(found: list[Row], cpus: tuple[str, ...], width: int) -> Iterator[tuple[str, str]]:
-    """Yield the lines of rows, each with what it is: "head", "step", "change" or "broken"."""
-    apart = (width - _LEAST - _MARGIN) // max(len(cpus) - 1, 1)
-    columns = {cpu: _MARGIN + max(min(apart, _APART), 0) * n for n, cpu in enumerate(cpus)}
+    """Yield the lines of rows, each with what it is: "head", "step", "change" or "broken".
+
+    Where there is no room for a column each, all CPUs share one and are named in it.
+    """
     margin = max([_MARGIN, *(len(row.numbers) + 1 for row in found)])
-    columns = {cpu: column + margin - _MARGIN for cpu, column in columns.items()}
-    yield "head", _head(columns)
+    columns = _columns(cpus, margin, width)
+    shared = len(columns) < len(cpus)
+    blank = " " * margin
+    names = textwrap.wrap(", ".join(cpus), width, initial_indent=blank, subsequent_indent=blank)
+    for line in names if shared else [_head(columns)]:
+        yield "head", line
     for row in found:
-        column = columns[row.cpu]
-        lines = textwrap.wrap(row.words + row.text, width - column, subsequent_indent=" ")
+        column = margin if shared else columns[row.cpu]
+        said = f"{row.cpu} {row.words}{row.text}" if shared else row.words + row.text
+        lines = textwrap.wrap(said, width - column, subsequent_indent=" ")
         blank = " " * column
         yield "step", f"{row.numbers:<{column}}{lines[0]}"
         for line in lines[1:]:
             yield "step", blank + line
-        for kind, said in (("change", row.changes), ("broken", row.broken)):
-            for one in said:
+        for kind, said_of in (("change", row.changes), ("broken", row.broken)):
+            for one in said_of:
                 for line in textwrap.wrap(
                     one, width, initial_indent=" " * (margin + 2) + "-> ",
                     subsequent_indent=" " * (margin + 5),
@@ -92,10 +99,18 @@ def table(found: list[Row], cpus: tuple[str, ...], width: int) -> Iterator[tuple
                     yield kind, line
 
 
+def _columns(cpus: tuple[str, ...], margin: int, width: int) -> dict[str, int]:
+    """Return where the column of each CPU begins; nothing where there is no room for all."""
+    between = max(len(cpus) - 1, 1)
+    apart = min(max((width - _LEAST - margin) // between, _NAME), _APART)
+    if margin + apart * (len(cpus) - 1) > width - _NARROW:
+        return {}
+    return {cpu: margin + apart * number for number, cpu in enumerate(cpus)}
+
+
 def _head(columns: dict[str, int]) -> str:
     """Return the line with the CPUs' names, above their columns."""
     line = ""
     for cpu, column in columns.items():
-        line = f"{line:{column}}" if len(line) < column else f"{line} "
-        line += cpu
+        line = f"{line:{column}}{cpu}"
     return line

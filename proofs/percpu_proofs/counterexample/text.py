@@ -18,6 +18,7 @@ from percpu_proofs.show.rows import PAGES, ChunkRow, State
 Line = tuple[str, str]
 """What a line is, for those who colour it, and its text."""
 
+_FREE: Final = "free "
 LOCKS: Final = (
     "In a step its CPU holds pcpu_lock where the kernel does; between two steps the lock is free."
 )
@@ -30,17 +31,18 @@ def text(c: Counterexample, width: int) -> Iterator[Line]:
     yield from head(c, width)
     yield "", ""
     yield from setup(c, since, width)
-    yield "", ""
-    yield from state("State before:", c.state_at(since), c, shown, width)
-    yield "", ""
-    yield from table(folded(rows(c, since, shown)), c.cpus_since(since), width)
-    if c.stopped:
-        yield from wrapped("broken", f"the kernel stops: {c.stopped}", width)
     if c.steps:
         yield "", ""
-        yield from state("State after:", c.state_at(len(c.steps)), c, shown, width, counted=False)
+        yield from state("State before:", c.state_at(since), c, shown, width)
+        yield "", ""
+        yield from table(folded(rows(c, since, shown)), c.cpus_since(since), width)
+    if c.stopped:
+        yield from wrapped("broken", f"the kernel stops: {c.stopped}", width)
     yield "", ""
-    yield from wrapped("dim", f"{legend(c, shown, since)} {LOCKS}", width)
+    if c.steps:
+        yield from state("State after:", c.state_at(len(c.steps)), c, shown, width, counted=False)
+        yield "", ""
+        yield from wrapped("dim", f"{legend(c, shown, since)} {LOCKS}", width)
     if c.bound:
         yield from wrapped("", f"Searched: {c.bound}.", width)
 
@@ -71,7 +73,8 @@ def setup(c: Counterexample, since: int, width: int) -> Iterator[Line]:
         yield "", "Before, one after the other:"
         for one in before:
             yield from _spoken("", one, width)
-    yield "", "Then, as below:" if before else "As below:"
+    if c.steps:
+        yield "", "Then, as below:" if before else "As below:"
     for step in c.steps[since:]:
         if step.begins:
             yield from _spoken(f"{step.cpu:6} ", Spoken(step.words, step.operation), width)
@@ -86,16 +89,21 @@ def grouped(c: Counterexample, since: int) -> list[Spoken]:
         if len(same) < 3:
             found += same
             continue
-        words = f"{what}, {len(same)} times"
-        if what != same[0].words:  # allocations, and frees
-            first, last = (one.words.removeprefix(what).strip(" ()") for one in (same[0], same[-1]))
-            words = f"{words} ({first} to {last})"
+        areas = [one.words.removeprefix(what).strip(" ()") for one in same]
+        if what == _FREE:
+            words = f"free {', '.join(areas)}"
+        elif any(areas):
+            words = f"{what}, {len(same)} times ({areas[0]} to {areas[-1]})"
+        else:
+            words = f"{what}, {len(same)} times"
         found.append(Spoken(words, f"{same[0].operation} ... {same[-1].operation}"))
     return found
 
 
 def _but_for_its_handle(one: Spoken) -> str:
-    """Return the words of an allocation without the letter of its area, any others whole."""
+    """Return the words of an operation without the letter of its area."""
+    if re.fullmatch(f"{_FREE}[a-z]+", one.words):
+        return _FREE
     return one.words.rpartition(" (")[0] or one.words
 
 

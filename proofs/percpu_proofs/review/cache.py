@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import pickle
+import shutil
+import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 
@@ -13,50 +17,72 @@ from percpu_proofs.review.jobs import Job, Outcome
 from percpu_proofs.review.sources import Sources
 
 _DIGEST = hashlib.sha256().digest_size
+_DAYS = 30  # that outcomes of other versions of the packages stay
 
 
 class Cache:
     """Outcomes of earlier runs, in the user's cache directory unless told."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        self._folder = folder or platformdirs.user_cache_path("percpu-spec") / "review"
         self._sources = Sources()
+        self._versions = folder or platformdirs.user_cache_path("percpu-spec") / "review"
+        self._folder = self._versions / self._sources.packages[:16]
         self._hashes: dict[str, str] = {}
 
     def find(self, job: Job) -> Outcome | None:
         """Return the outcome of a job that was run before, by the same sources."""
+        found: Outcome | None = self.read(self._key(job))
+        return found
+
+    def keep(self, outcome: Outcome) -> None:
+        """Keep an outcome that is complete; not where a variant's file was changed meanwhile."""
+        job = outcome.job
+        if outcome.complete and self._hash(job) == self._sources.hash_of(job.variant):
+            self.write(self._key(job), outcome)
+
+    def read(self, key: str) -> Any:
+        """Return what was kept under a key, by the same version of the packages; None if nothing.
+
+        A file that is not whole counts as nothing.
+        """
         try:
-            whole = self._path(job).read_bytes()
+            whole = self._path(key).read_bytes()
         except OSError:
             return None
         digest, packed = whole[:_DIGEST], whole[_DIGEST:]
-        if hashlib.sha256(packed).digest() != digest:  # cut off, or not ours
-            return None
-        outcome: Outcome = pickle.loads(packed)
-        return outcome
+        return pickle.loads(packed) if hashlib.sha256(packed).digest() == digest else None
 
-    def keep(self, outcome: Outcome) -> None:
-        """Keep an outcome that is complete; not where sources were changed while it ran.
+    def write(self, key: str, outcome: object) -> None:
+        """Keep an outcome, not where the packages were changed while it was come by.
 
         A folder that cannot be written keeps nothing.
         """
-        job = outcome.job
-        same = self._sources.unchanged and self._hash(job) == self._sources.hash_of(job.variant)
-        if not (outcome.complete and same):
+        if not self._sources.unchanged:
             return
         packed = pickle.dumps(outcome)
-        path = self._path(job)
-        part = path.with_suffix(".part")
+        path = self._path(key)
+        part = path.with_suffix(f".{os.getpid()}")
         with suppress(OSError):
-            self._folder.mkdir(parents=True, exist_ok=True)
+            if not self._folder.exists():
+                self._folder.mkdir(parents=True)
+                self._drop_old()
             part.write_bytes(hashlib.sha256(packed).digest() + packed)
             part.replace(path)
+
+    def _drop_old(self) -> None:
+        """Remove what other versions of the packages kept long ago."""
+        long_ago = time.time() - _DAYS * 24 * 3600
+        for folder in self._versions.iterdir():
+            if folder.stat().st_mtime < long_ago:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def _hash(self, job: Job) -> str:
         if job.variant not in self._hashes:
             self._hashes[job.variant] = self._sources.hash_of(job.variant)
         return self._hashes[job.variant]
 
-    def _path(self, job: Job) -> Path:
-        key = hashlib.sha256(f"{self._hash(job)} {job!r}".encode()).hexdigest()[:32]
-        return self._folder / f"{key}.outcome"
+    def _key(self, job: Job) -> str:
+        return f"{self._hash(job)} {job!r}"
+
+    def _path(self, key: str) -> Path:
+        return self._folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.outcome"

@@ -13,6 +13,7 @@ from percpu_proofs.review.jobs import Job, Outcome, run
 from percpu_proofs.review.matrix import Cell, matrix
 from percpu_proofs.review.plan import distinguishing, enter_small, jobs_for, shrinking
 from percpu_proofs.spread import default_jobs, spread
+from percpu_reference.variants import RELEASES, VARIANTS
 
 Progress = Callable[[int, int], None]
 
@@ -41,6 +42,7 @@ class Review:
     on_outcome: Callable[[Outcome], None] = lambda outcome: None
     outcomes: list[Outcome] = field(default_factory=list)
     planned: int = 0
+    done: int = 0
     kept: int = 0  # of the outcomes, from earlier runs
     interrupted: bool = False
 
@@ -59,17 +61,20 @@ class Review:
             self.variants, deep=self.deep, quick=self.quick, searches=self.searches
         )
         self.outcomes = self._round(jobs, workers)
-        if not self.interrupted:
-            enter_small(self.outcomes, self._round(shrinking(self.outcomes), workers))
-        if self.partial:
+        if self.interrupted:
             return
-        wanted = distinguishing(self.outcomes)
-        first = {job.what: job for job in reversed(wanted)}.values()
-        self.outcomes += self._round([job for job in wanted if job in first], workers)
-        if not self.interrupted:
-            done = {outcome.job.what + outcome.job.variant for outcome in self.outcomes}
+        small = shrinking(self.outcomes)
+        wanted = [] if self.partial else distinguishing(self.outcomes)
+        first: dict[str, Job] = {}  # of each mechanism; of other variants it is known then
+        for job in sorted(wanted, key=lambda job: job.variant not in VARIANTS | RELEASES):
+            first.setdefault(job.what, job)
+        done = self._round([*small, *first.values()], workers)
+        enter_small(self.outcomes, [outcome for outcome in done if outcome.job in small])
+        self.outcomes += [outcome for outcome in done if outcome.job.engine == "mechanism"]
+        if not self.interrupted and wanted:
+            known = {(outcome.job.variant, outcome.job.what) for outcome in self.outcomes}
             again = distinguishing(self.outcomes)
-            left = [job for job in again if job.what + job.variant not in done]
+            left = [job for job in again if (job.variant, job.what) not in known]
             self.outcomes += self._round(left, workers)
 
     def cells(self, variants: Collection[str] = ()) -> list[Cell]:
@@ -103,6 +108,7 @@ class Review:
             on_done=lambda now, _: workers.on_done(ready + now, len(planned)),
         )  # fmt: skip
         found |= {outcome.job: outcome for outcome in done}
+        self.done += len(found)
         for job in waiting:  # behind one that was broken off
             if job in found:
                 self.on_outcome(found[job])

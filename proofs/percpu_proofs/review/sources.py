@@ -41,11 +41,11 @@ class Sources:
         digest.update(version("icontract").encode())
         for path in map(Path, self._files):
             digest.update(_content(path))
-        self._packages = digest.digest()
+        self.packages = digest.hexdigest()
 
     def hash_of(self, variant: str) -> str:
         """Return the hash of all that a variant, a name or a file, depends on."""
-        digest = hashlib.sha256(self._packages + variant.encode())
+        digest = hashlib.sha256(f"{self.packages} {variant}".encode())
         file = _FILE.match(variant)
         if file:
             for path in sorted(_imported(Path(file[0]).resolve())):

@@ -54,6 +54,7 @@ class State:
     counters: tuple[tuple[str, int], ...]  # under the kernel's names
     chunks: tuple[ChunkRow, ...]
     mutex: str = ""  # who holds pcpu_alloc_mutex
+    floats: tuple[int, ...] = ()  # the float that each type of chunks goes by, in pages
 
 
 def state_of(
@@ -70,7 +71,7 @@ def state_of(
         picture = picture_of_chunk(allocator, chunk, label(chunk), place)
         brief = place.removesuffix(": held by a step")
         rows.append(ChunkRow(picture.name, brief, page_row(chunk, bits, gone), picture))
-    return State(tuple(_counters(allocator)), tuple(rows), mutex)
+    return State(tuple(_counters(allocator)), tuple(rows), mutex, floats(allocator))
 
 
 def _counters(allocator: Any) -> Iterator[tuple[str, int]]:

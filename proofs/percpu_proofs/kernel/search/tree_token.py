@@ -45,12 +45,6 @@ class TreeToken:
         """Return the token without what is of no use to a schedule that is given."""
         return replace(self, plan=_replayable(self.plan))
 
-    @property
-    def search(self) -> TreeSearch | None:
-        """The search whose plan it is, if there is one."""
-        plan = _replayable(self.plan)
-        return next((s for s in _searches() if _replayable(s.plan) == plan), None)
-
 
 def read_tree_token(text: str) -> TreeToken:
     """Return the token that a string stands for. Raises InputError if it is damaged."""
@@ -67,6 +61,16 @@ def read_tree_token(text: str) -> TreeToken:
         raise damaged(text) from None
     Geometry().with_changes(token.plan.sizes).require_kernel()
     return token
+
+
+def bound_of(plan: SearchPlan) -> str:
+    """Return what the search of a plan tries, in words; empty if it is none that has a name."""
+    plan = _replayable(plan)
+    search = next((s for s in _searches() if _replayable(s.plan) == plan), None)
+    if search is None:
+        return ""
+    order = "made small" if search.plan.programs else "the shortest first"
+    return f"search {search.name} of the compiled code, {order}: {search.bound}"
 
 
 @cache

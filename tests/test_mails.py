@@ -1,0 +1,117 @@
+"""Blocks for mails: what a word names, and a kernel's state."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from depth import deep_unless
+
+from percpu_proofs import data
+from percpu_proofs.cli import main
+from percpu_proofs.commands.state_mail import state_mail
+from percpu_proofs.counterexample import of_schedule
+from percpu_proofs.counterexample.mail import mail
+from percpu_proofs.explain import explain
+from percpu_proofs.explain_mail import explain_mail
+from percpu_proofs.explore.examples import examples
+from percpu_proofs.explore.rerun import broken_by
+from percpu_proofs.explore.token import Token
+from percpu_proofs.live.opening import Kind, opened
+from percpu_proofs.live.verdicts import BROKEN, KNOWN, StateJudge, Verdict
+from percpu_proofs.mailing import LINES, WIDTH, block, command, listing, plain
+from percpu_reference.variants import DEFAULT, MERGED, VARIANTS
+from percpu_spec.catalogue import clauses, findings
+
+STATES = sorted(data.folder("states").glob("*.txt.gz"))
+FAILED = "percpu: allocation failed, size=32 align=16 atomic=1, alloc from reserved chunk failed"
+WORDS = [*clauses(), *findings(), "pcpu_isolate_chunk", "CreateChunk", "RELEASE", FAILED]
+
+
+def fits(lines: list[str]) -> str:
+    assert 3 < len(lines) <= LINES
+    assert all(line.isascii() and line == line.rstrip() for line in lines)
+    assert all(len(line) <= WIDTH for line in lines), lines
+    return " ".join(" ".join(lines).split())
+
+
+def test_what_every_word_names_fits() -> None:
+    for word in WORDS:
+        said = fits(explain_mail(word, explain(word)))
+        if word in clauses():
+            stated = clauses()[word]
+            assert " ".join(stated.statement.split()[:6]) in said and "Formal: " in said
+            assert "Kernel: " in said or "more parts" in said
+            assert said.endswith(f"percpu-spec explain {word}")
+
+
+def test_what_is_long_leaves_room_for_the_counterexample() -> None:
+    long = {f"part {n}": "word " * 120 for n in range(9)}
+    lines = explain_mail("HINT-5", {"id": "HINT-5", "title": "A title", **long})
+    assert "more parts: see the last line" in fits(lines) and "breaks it in 3" in " ".join(lines)
+
+
+def test_a_clause_comes_with_the_kernels_shortest_counterexample() -> None:
+    said = CliRunner().invoke(main, ["explain", "hint-5", "--mail"]).output
+    assert "linux_7_1 breaks it in 3 operations: allocate 28656 bytes (a)" in said
+    token = next(line for line in said.splitlines() if "percpu-spec replay" in line).split()[-1]
+    assert CliRunner().invoke(main, ["replay", token, "--mail"]).exit_code == 0
+    assert CliRunner().invoke(main, ["explain", "--mail"]).exit_code == 2
+
+
+def test_known_counterexamples_cover_what_is_declared() -> None:
+    known = {(token.variant, token.clause) for token in examples()}
+    for name in (DEFAULT, MERGED, *VARIANTS):
+        if name != DEFAULT:
+            assert {clause for v, clause in known if v == name} == set(VARIANTS[name].EXPECTED)
+    assert sum(token.clause == "RCL-3" and token.variant == DEFAULT for token in examples()) == 2
+
+
+@pytest.mark.parametrize(
+    "token",
+    deep_unless(lambda token: token.clause in ("POP-2", "FLT-1", "HINT-3"), examples()),
+    ids=lambda token: f"{token.variant} {token.clause}",
+)
+def test_a_known_counterexample_still_breaks_its_clause(token: Token) -> None:
+    assert token.clause in broken_by(token)
+    c = of_schedule(token)
+    fits(mail(c, "percpu-spec replay NAME@FILE"))
+
+
+@pytest.mark.parametrize("path", STATES, ids=lambda path: path.name)
+def test_a_state_fits(path: Path) -> None:
+    done = CliRunner().invoke(main, ["state", str(path), "--mail"])
+    lines = done.output.splitlines()
+    assert done.exit_code == 0 and lines[-1].endswith(path.name)
+    said = fits(lines)
+    assert "Percpu " in said and "HIGH 4" in said
+    verdicts = StateJudge().verdicts(opened(str(path), Kind.STATE, None, owners=False))
+    known = [v.clause for v in verdicts.values() if v.verdict == KNOWN]
+    assert all(f"{clause}, " in said for clause in known)
+
+
+def test_all_that_is_broken_is_told_or_counted() -> None:
+    found = opened(str(STATES[0]), Kind.STATE, None, owners=False)
+    wrong = tuple(f"chunk {n}: something is wrong of it, in words" for n in range(9))
+    verdicts = {clause: Verdict(clause, BROKEN, wrong) for clause in clauses()}
+    said = fits(state_mail(found, verdicts, "core", ""))
+    told = sum(f"{clause}, " in said for clause in clauses())
+    assert f"({len(clauses()) - told} more clauses that do not hold" in said and told >= 2
+    assert "To do: what is broken is not known of this release" in said
+    few = {c: v for c, v in verdicts.items() if c == "FLT-1"}
+    assert "more clauses" not in fits(state_mail(found, few, "core", ""))
+    sound = {"FLT-1": replace(few["FLT-1"], verdict="holds", found=())}
+    assert "To do: nothing." in fits(state_mail(found, sound, "core", ""))
+
+
+def test_texts_are_counted_where_they_are_cut() -> None:
+    assert block("word " * 40, 2, "there")[-1] == "(25 more words: there)"
+    assert listing([["a"], ["b", "c"], ["d"]], 3, "{} more") == ["a", "2 more"]
+    assert listing([["a"], ["b", "c"]], 3, "{} more") == ["a", "b", "c"]
+    assert plain(["a \u2014 \u00e9 "]) == ["a - \\xe9"]
+    long = "percpu-spec replay " + " ".join(["--patch patch-with-a-name"] * 4)
+    lines = command(long)
+    assert all(len(line) <= WIDTH for line in lines) and len(lines) > 2
+    assert " ".join(line.removesuffix(" \\") for line in lines[1:]) == long
