@@ -21,7 +21,7 @@ _FIRST = ("statement", "says", "what", "formal", "when", "kernel", "since", "kno
 _LABELS = {"statement": "", "says": "", "what": "", "by_release": "Broken by",
            "known": "Known on 6.12 as", "not_applicable": "Not asked of",
            "expected": "Declared broken by"}  # fmt: skip
-_UNTOLD = ("id", "title", "chapter", "also", "expected", "not_applicable", "predicates", "state")
+_UNTOLD = ("id", "title", "also", "chapter", "expected", "not_applicable", "predicates", "state")
 """What stands in the head already, or is the project's own business."""
 _MOST = 9  # lines of one part
 _LONG = 40  # of a word: a line that a kernel printed

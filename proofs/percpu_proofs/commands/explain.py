@@ -54,8 +54,8 @@ def explain(words: tuple[str, ...], as_mail: bool, as_json: bool) -> None:
         output.print_json(found[0] if len(found) == 1 else found)
         return
     if as_mail:
-        asked = [" ".join(words)] if len(found) == 1 else words
-        for word, one in zip(asked, found, strict=True):
+        named = words if len(found) == len(words) else (" ".join(words),)
+        for word, one in zip(named, found, strict=True):
             output.echo("\n".join(explain_mail(word, one)))
         return
     for number, one in enumerate(sense for each in found for sense in (each, *each["also"])):

@@ -94,8 +94,8 @@ def _seconds(
     help="Sample the running kernel again and again; --svg draws them.",
 )
 @click.option("--count", type=click.IntRange(min=1), help="Stop after so many samples.")
-@click.option("--mail", "as_mail", is_flag=True, help="Print a block for a mail.")
 @click.option("--html", "page", type=output.NewFile(), help="Write a report there, one page.")
+@click.option("--mail", "as_mail", is_flag=True, help="Print a block for a mail.")
 @output.json_option
 @click.pass_context
 def state(
@@ -111,8 +111,8 @@ def state(
     save: Path | None,
     every: float | None,
     count: int | None,
-    as_mail: bool,
     page: Path | None,
+    as_mail: bool,
     as_json: bool,
 ) -> None:
     """Judge the percpu state of a kernel and tell where its memory is.

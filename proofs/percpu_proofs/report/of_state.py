@@ -18,6 +18,7 @@ from percpu_proofs.live.verdicts import BROKEN, HOLDS, KNOWN, NOT_ASKED, Verdict
 from percpu_proofs.report.document import Document, IndexEntry, stated
 from percpu_proofs.report.pictures import part
 from percpu_proofs.report.places import Places
+from percpu_proofs.runs import counted
 from percpu_proofs.show.overview import overview_svg
 from percpu_proofs.show.picture import StatePicture, picture_of_state
 from percpu_proofs.show.svg import chunk_svg
@@ -114,7 +115,8 @@ def _maps(picture: StatePicture, order: Sequence[str]) -> Iterator[ChunkMap]:
     drawn = written = 0
     for name in order:
         chunk = picture.chunks[name]
-        title = f"chunk {name}: {chunk.place}, {chunk.areas} areas, {chunk.free_bytes} bytes free"
+        areas = counted(chunk.areas, "area")
+        title = f"chunk {name}: {chunk.place}, {areas}, {chunk.free_bytes} bytes free"
         if drawn < _DRAWN:
             drawing = part(chunk_svg(picture, name))
             drawn += len(drawing)

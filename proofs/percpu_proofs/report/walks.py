@@ -10,6 +10,7 @@ from percpu_proofs.counterexample import ChunkRow, Counterexample, State, Step
 from percpu_proofs.counterexample.bearing import Bearing, bearing
 from percpu_proofs.counterexample.changes import changes
 from percpu_proofs.report.bars import ChunkBars
+from percpu_proofs.runs import counted
 from percpu_proofs.show.text import chunk_text
 from percpu_spec.catalogue import findings
 
@@ -107,7 +108,10 @@ def _panel(
 
 def _words(row: ChunkRow) -> str:
     chunk = row.picture
-    words = [f"{chunk.empty} empty pages", f"{chunk.areas} areas", f"{chunk.free_bytes} bytes free"]
+    words = [
+        counted(chunk.empty, "empty page"), counted(chunk.areas, "area"),
+        f"{counted(chunk.free_bytes, 'byte')} free",
+    ]  # fmt: skip
     if chunk.place != chunk.computed and "reserved" not in chunk.marks:
         words.append(f"its hints ask for {chunk.computed}")
     return ", ".join((*chunk.marks, *words))
