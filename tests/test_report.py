@@ -25,6 +25,7 @@ from percpu_proofs.counterexample import of_token
 from percpu_proofs.report.bars import LEGEND, ChunkBars
 from percpu_proofs.report.book import book
 from percpu_proofs.report.citations import citations
+from percpu_proofs.report.code import Code
 from percpu_proofs.report.examples import walks
 from percpu_proofs.report.functions import kernel_functions
 from percpu_proofs.report.of_variants import report_of_variants
@@ -95,6 +96,15 @@ def test_each_clause_is_cited_by_tests() -> None:
 def test_names_in_texts_are_links(text: str, shown: str) -> None:
     prose = Prose(Places({"pcpu_alloc_noprof": "place"}), {})
     assert prose.markdown(text, "L1") == shown
+
+
+def test_names_in_docstrings_and_calls_in_code_are_links() -> None:
+    places = Places({"held": "here"})
+    said = Prose(places, {}).docstring("`held` or *not* (L2), held")
+    code = '<a href="#here"><code>held</code></a> or *not* (<a href="#L2">L2</a>), held'
+    assert said == code
+    shown = Code(places).text("def held(x):\n    return held(held)  # held\n")
+    assert shown.count('<a href="#here">held</a>(held)') == shown.count("<a") == 1
 
 
 def test_a_word_of_the_glossary_is_a_link_where_it_first_stands() -> None:
