@@ -25,6 +25,7 @@ from percpu_proofs.counterexample import of_token
 from percpu_proofs.report.bars import LEGEND, ChunkBars
 from percpu_proofs.report.book import book
 from percpu_proofs.report.citations import citations
+from percpu_proofs.report.code import Code
 from percpu_proofs.report.examples import walks
 from percpu_proofs.report.functions import kernel_functions
 from percpu_proofs.report.of_variants import report_of_variants
@@ -57,10 +58,15 @@ def test_a_book_is_whole_and_needs_nothing_else() -> None:
     assert {*clauses(), *findings(), *(f.name for f in kernel_functions())} <= found
     assert len(html.encode()) < 5_000_000
     # a clause stands with its predicate, its contracts, its claims and its tests
-    entry = html.partition('<h3 id="ISO-2">')[2].partition("<h3 id=")[0]
+    entries = dict(re.findall(r'<h3 id="([^"]+)">(.*?)(?=<h3 id=)', html, re.DOTALL))
     for part_of_it in ("isolated_are_apart", "isolate_chunk", "claim-isolate-by-bits",
                        citations()["ISO-2"][0].file, "5.17 to 6.12"):  # fmt: skip
-        assert part_of_it in entry, part_of_it
+        assert part_of_it in entries["ISO-2"], part_of_it
+    # every kernel function leads to its clauses, and they to it
+    for function in kernel_functions():
+        for clause in function.clauses:
+            assert f'href="#{clause}"' in entries[function.name]
+            assert f'href="#{function.name}"' in entries[clause]
 
 
 def test_every_kernel_function_leads_to_clauses_and_back() -> None:
@@ -90,6 +96,15 @@ def test_each_clause_is_cited_by_tests() -> None:
 def test_names_in_texts_are_links(text: str, shown: str) -> None:
     prose = Prose(Places({"pcpu_alloc_noprof": "place"}), {})
     assert prose.markdown(text, "L1") == shown
+
+
+def test_names_in_docstrings_and_calls_in_code_are_links() -> None:
+    places = Places({"held": "here"})
+    said = Prose(places, {}).docstring("`held` or *not* (L2), held")
+    code = '<a href="#here"><code>held</code></a> or *not* (<a href="#L2">L2</a>), held'
+    assert said == code
+    shown = Code(places).text("def held(x):\n    return held(held)  # held\n")
+    assert shown.count('<a href="#here">held</a>(held)') == shown.count("<a") == 1
 
 
 def test_a_word_of_the_glossary_is_a_link_where_it_first_stands() -> None:
@@ -175,6 +190,11 @@ def test_a_report_is_written_where_it_can_be(tmp_path: Path) -> None:
         done = CliRunner().invoke(main, [*command, "--html", f"{tmp_path}/none/x.html"])
         assert done.exit_code == 2
         assert "no such folder" in done.output
+    done = CliRunner().invoke(main, ["state", saved, "--html", "/dev/full"])
+    assert done.exit_code == 2
+    assert done.stderr.strip() == (
+        "percpu-spec: /dev/full: expected a file that can be written (No space left on device)"
+    )
 
 
 @pytest.mark.deep

@@ -66,7 +66,9 @@ def book(
     """
     kernel, own = kernel_functions(), own_functions()
     words, names = terms.words(), terms.names()
-    document = Document(_names(kernel, (*words, *names)), terms.linked(words))
+    document = Document(
+        _names(kernel, (*words, *names)), terms.linked(words), Places(_functions(kernel))
+    )
     specification = chapters(document.code, kernel)
     for chapter in specification:
         for entry in chapter.entries:
@@ -111,15 +113,20 @@ def _to_clause(clause: str) -> str | None:
     return f"#{clause}" if clause in clauses() else None
 
 
-def _names(kernel: Sequence[KernelFunction], entries: Iterable[terms.Word]) -> Places:
-    """Return the places of the book."""
+def _functions(kernel: Iterable[KernelFunction]) -> dict[str, str]:
+    """Return the places of what code calls: functions of the model, and definitions."""
+    own = [one.name for one in own_functions()]
+    mine = [one.name for of in kernel for one in of.functions]
+    places = {name: f"model-{name}" for name in (*mine, *own)}
+    return places | {one.name: f"definition-{one.name}" for one in plain_definitions()}
+
+
+def _names(kernel: Iterable[KernelFunction], entries: Iterable[terms.Word]) -> Places:
+    """Return the places of all names of the book."""
     places = terms.places(entries)
-    places |= {one.name: f"model-{one.name}" for name in kernel for one in name.functions}
-    places |= {one.name: f"model-{one.name}" for one in own_functions()}
-    places |= {one.name: f"definition-{one.name}" for one in plain_definitions()}
     places |= {name: f"scenario-{name}" for name in SCENARIOS}
     places |= {name: f"variant-{name}" for name in VARIANTS | RELEASES}
-    return Places(places | {one.name: one.name for one in kernel})
+    return Places(places | _functions(kernel) | {one.name: one.name for one in kernel})
 
 
 def _judge(entry: ClauseEntry, cells: Iterable[Cell], document: Document) -> None:

@@ -24,7 +24,7 @@ _CLASSES = (
 
 
 class Code:
-    """Shows functions; names that the report explains are links."""
+    """Shows functions; calls of those that the report explains are links."""
 
     def __init__(self, names: Places) -> None:
         self._names = names
@@ -46,11 +46,14 @@ class Code:
             if style:
                 html += Markup('<span class="{}">{}</span>').format(style, "".join(words))
             else:
-                html += Markup("").join(map(self._word, words))
+                html += Markup("").join(
+                    self._word(word, called=behind.startswith("("))
+                    for word, behind in zip(words, [*words[1:], ""], strict=True)
+                )
         return Markup(html.rstrip("\n"))
 
-    def _word(self, word: str) -> Markup:
-        place = self._names.place(word) if word.isidentifier() else None
+    def _word(self, word: str, *, called: bool) -> Markup:
+        place = self._names.place(word) if called and word.isidentifier() else None
         if place is None:
             return escape(word)
         return Markup('<a href="#{}">{}</a>').format(place, word)

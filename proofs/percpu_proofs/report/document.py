@@ -26,11 +26,19 @@ class IndexEntry(NamedTuple):
 class Document:
     """One report in the making: what all its parts share."""
 
-    def __init__(self, names: Places, terms: Mapping[str, str] | None = None) -> None:
-        """terms: places of words that statements link where they first use them."""
+    def __init__(
+        self,
+        names: Places,
+        terms: Mapping[str, str] | None = None,
+        functions: Places | None = None,
+    ) -> None:
+        """terms: places of words that statements link where they first use them.
+
+        functions: places of what code calls, all names unless given.
+        """
         self.names = names
         self.prose = Prose(names, terms or {})
-        self.code = Code(names)
+        self.code = Code(functions or names)
         self.bars = ChunkBars()
 
     def render(self, template: str, title: str, index: Iterable[IndexEntry], **content: Any) -> str:

@@ -13,6 +13,7 @@ KERNEL_NAME: Final = r"\b_{0,2}pcpu_\w+\b|\bfree_percpu\b"
 """What a name of the kernel's percpu code looks like in a text."""
 
 _IN_TEXT = re.compile(rf"\b[A-Z]+-[1-9][0-9]*\b|\b[LR][1-9][0-9]*\b|\bREFINE\b|{KERNEL_NAME}")
+_DOTTED = re.compile(r"\w+(\.\w+)+")
 _ALIASES: Final = {"pcpu_alloc": "pcpu_alloc_noprof"}  # the name before 6.10
 
 
@@ -65,11 +66,13 @@ class Places:
     def place(self, name: str) -> str | None:
         """Return the id of the place that explains a name, None if there is none.
 
-        >>> Places().place("HINT-5"), Places().place("floats.nothing")
-        ('HINT-5', None)
+        >>> places = Places({"held": "here", "patch": "there"})
+        >>> [places.place(name) for name in ("HINT-5", "locks.held()", "L1-end.patch")]
+        ['HINT-5', 'here', None]
         """
         name = name.removesuffix("()")
-        return self._places.get(name) or self._places.get(name.rpartition(".")[2])
+        last = name.rpartition(".")[2] if _DOTTED.fullmatch(name) else name
+        return self._places.get(name) or self._places.get(last)
 
     def split(self, text: str) -> list[tuple[str, str | None]]:
         """Return a text in pieces, each with the place that explains it, if one does."""

@@ -64,6 +64,13 @@ class Prose:
                 done = match.end()
         return html + self.plain(text[done:], here)
 
+    def docstring(self, text: str) -> Markup:
+        """Return a text with names in backticks, which is no Markdown otherwise."""
+        pieces = text.split("`")  # those at odd places stood between two of them
+        return Markup("").join(
+            self.name(piece) if at % 2 else self.plain(piece) for at, piece in enumerate(pieces)
+        )
+
     def name(self, name: str, here: str = "") -> Markup:
         """Return a name in code, a link where the report explains it."""
         code = Markup("<code>{}</code>").format(name)
