@@ -182,9 +182,10 @@ def test_a_stale_token_is_refused_with_both_hashes(monkeypatch: pytest.MonkeyPat
     assert then in str(error.value) and "0123456789ab" in str(error.value)
 
 
-WHOLE = str(Token("linux_6_12", "RCL-3", SMALL.geometry, SMALL.setup, SMALL.actors, 1, ()))
+WHOLE = str(Token("linux_6_12", "RCL-3", SMALL.geometry, SMALL.setup, SMALL.actors, 1, (0, 1)))
 DAMAGED = [
-    "", "p2.", "p2.AAAA", "nonsense", WHOLE[:-3], f"{WHOLE}AA",
+    "", "p2.", "p2.AAAA", "nonsense", WHOLE[:-1], WHOLE[:-3], f"{WHOLE}A", f"{WHOLE}AA",
+    WHOLE.replace("p2", "t2"),
     *(f"{WHOLE[:at]}{'B' if WHOLE[at] == 'A' else 'A'}{WHOLE[at + 1 :]}" for at in (3, 5, 20)),
 ]  # fmt: skip
 
