@@ -77,6 +77,8 @@ SPOIL: list[tuple[str, Callable[[list[str]], list[str]], str]] = [
      r":2: expected the kernel's {name}, whole; it ends here, without {rest}, found 'int {first}"),
     ("another", lambda marks: ["int main(void);"],
      r": expected the kernel's {name}: none of {first}, {rest} is in it, found 'int main"),
+    ("longer names", lambda marks: [f"int my_{marks[0]}_too(void);"],
+     r": expected the kernel's {name}: none of {first}, {rest} is in it, found 'int my_"),
 ]  # fmt: skip
 
 

@@ -18,7 +18,8 @@ from processes import COMMAND
 
 from percpu_proofs import data
 from percpu_proofs.cli import main
-from percpu_proofs.commands.streams import CUT_OFF
+from percpu_proofs.commands.streams import CUT_OFF, any_streams
+from percpu_proofs.inputs import InputError
 
 SAID = "percpu-spec: standard output: expected a place that can be written (No space left on devic"
 STATE = data.folder("states") / "61_2.removed.txt.gz"
@@ -96,6 +97,17 @@ def test_output_that_is_lost_is_told(
     assert "standard output: expected a place that can be written (Bad file" in (
         capsys.readouterr().err
     )
+
+
+def test_a_loss_is_told_at_once_and_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who flushes hears of it there and then; one that was passed over is told at the end."""
+    monkeypatch.setattr(sys, "stdout", Broken(errno.ENOSPC, 0, True))
+    with pytest.raises(InputError, match="standard output"), any_streams():
+        sys.stdout.write("x")
+        with pytest.raises(InputError, match="standard output"):
+            sys.stdout.flush()
+        told = True
+    assert told
 
 
 @pytest.mark.parametrize("leaf", leaves(), ids=" ".join)

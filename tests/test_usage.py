@@ -126,6 +126,12 @@ def test_other_words(words: tuple[str, ...], line: str) -> None:
     assert re.search(line, found), found
 
 
+def test_a_file_in_the_place_of_a_folder_is_told() -> None:
+    assert said("bench", "--lists", __file__) == (
+        f"bench --lists: {__file__}: expected a folder, found 'a file'"
+    )
+
+
 def test_near_names_are_not_told_as_all() -> None:
     assert one_of("abd", ["abc", "xyz"]) == "one of abc (the nearest of 2)"
     assert one_of("abd", ["abc"]) == "one of abc"

@@ -30,7 +30,7 @@ def usage_line(error: click.ClickException) -> str:
         wants = "requires" in error.message
         text = f"expected {'a' if wants else 'no'} value behind {error.option_name}"
     elif isinstance(error, click.MissingParameter):
-        text = f"expected {_name(error)}{_kinds(error)}{_help(words)}"
+        text = f"expected {_name(error)}{_help(words)}"
     elif isinstance(error, click.BadParameter) and error.param is not None:
         return _bad_value(" ".join([*words, _name(error)]), error)
     else:
@@ -60,12 +60,6 @@ def _name(error: click.BadParameter) -> str:
     if isinstance(parameter, click.Option):
         return max(parameter.opts, key=len)
     return parameter.make_metavar(error.ctx or click.Context(click.Command(None)))
-
-
-def _kinds(error: click.BadParameter) -> str:
-    """Return what may stand for something that is missing, where there are few such things."""
-    kind = error.param.type if error.param is not None else None
-    return f", one of {', '.join(map(str, kind.choices))}" if isinstance(kind, click.Choice) else ""
 
 
 def _near(words: Sequence[str], names: Sequence[str] | None) -> str:
