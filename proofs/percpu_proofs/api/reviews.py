@@ -20,11 +20,11 @@ class Review(Shown):
     """The cells of a review: for each variant and clause the verdict, its evidence, its example.
 
     Indexed by a clause, or by a variant and a clause where there are several. True if every verdict
-    is the declared one.
+    is the declared one; if partial, as not every search was done, if none contradicts it.
     """
 
-    def __init__(self, variants: Sequence[str], cells: Sequence[Cell], interrupted: bool) -> None:
-        self.variants, self.cells, self.interrupted = tuple(variants), tuple(cells), interrupted
+    def __init__(self, variants: Sequence[str], cells: Sequence[Cell], partial: bool) -> None:
+        self.variants, self.cells, self.partial = tuple(variants), tuple(cells), partial
 
     def __getitem__(self, name: str | tuple[str, str]) -> Cell:
         """Return a cell. Raises KeyError."""
@@ -65,8 +65,8 @@ class Review(Shown):
             for cell in sorted(self.broken, key=lambda cell: cell.as_expected):
                 if cell.variant == variant:
                     _show(out, cell)
-        if self.interrupted:
-            out.print("interrupted: what was not searched is unchecked")
+        if self.partial:
+            out.print("not every search was done: what did not show here may show in others")
 
 
 def _show(out: Console, cell: Cell) -> None:
@@ -104,7 +104,8 @@ def review(
     if not interrupted:
         small, interrupted = spread(shrinking(outcomes), run, jobs=count)
         enter_small(outcomes, small)
-    return Review(named, matrix(named, outcomes, interrupted=interrupted), interrupted)
+    partial = interrupted or bool(searches)  # what did not show may show in other searches
+    return Review(named, matrix(named, outcomes, interrupted=partial), partial)
 
 
 def _chosen(planned: Sequence[Job], searches: Sequence[str]) -> list[Job]:
