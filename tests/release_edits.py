@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from kernel_trees import FOUND, tree_of
@@ -97,6 +98,22 @@ def float_tested_locked(texts: dict[str, str]) -> None:
     texts[SOURCE] = text.replace(found, found + test[0])
 
 
+def float_tested_twice(texts: dict[str, str]) -> None:
+    """6.13 half applied: the float is tested in both places."""
+    test = _LOW.search(texts[SOURCE])
+    assert test is not None
+    float_tested_locked(texts)
+    memset = "\t/* clear the areas and return address relative to base address */\n"
+    assert texts[SOURCE].count(memset) == 1
+    texts[SOURCE] = texts[SOURCE].replace(memset, test[0] + memset)
+
+
+def float_never_tested(texts: dict[str, str]) -> None:
+    """6.13 half applied: the float is tested in neither place."""
+    texts[SOURCE], count = _LOW.subn("\n", texts[SOURCE])
+    assert count == 1
+
+
 def regions(texts: dict[str, str]) -> None:
     """linux-mm, 3/4: a hint is a struct pcpu_region; what is done with it stays."""
     declared = re.compile(
@@ -176,9 +193,30 @@ PRECHARGED = (
 )  # fmt: skip
 """As under review: whole pages are charged before an area is there, and nodes have counters."""
 
+SLEEPS_WITHOUT_SCOPE = NO_SLEEP[1:]
+SCOPE_WITHOUT_SLEEP = NO_SLEEP[:1]
+SLEEPS_WITH_IO = replaced(
+    SOURCE, "is_atomic = !gfpflags_allow_blocking(gfp);",
+    "is_atomic = (gfp & (GFP_KERNEL & ~__GFP_FS)) != (GFP_KERNEL & ~__GFP_FS);",
+)  # fmt: skip
+"""Parts of 6.15: the one without the other, and of requests without file systems alone."""
+KEPT_VECTOR = replaced(
+    SOURCE, "\tobj_cgroup_uncharge(objcg, pcpu_obj_full_size(size));\n\n\trcu",
+    "\tobj_cgroup_uncharge(objcg, size * num_possible_cpus());\n\n\trcu",
+)  # fmt: skip
+"""Of 5.17: a free gives back the bytes alone."""
+
+
+def hints_that_stay(texts: dict[str, str]) -> None:
+    """linux-mm, 4/4 in part: a run that meets scan_hint is entered apart from it."""
+    hints_invariant(texts)
+    replaced(SOURCE, "if (meets(start, end, *s))", "if (false)")(texts)
+
+
 _7_0 = (float_tested_locked, *REFUSED)
 EDITS: dict[str, tuple[Change, ...]] = {
     "linux_5_14": (NO_VECTOR, *NO_SLEEP),
+    "linux_5_17": NO_SLEEP,
     "linux_6_13": (float_tested_locked, *NO_SLEEP),
     "linux_6_15": (float_tested_locked,),
     "linux_7_0": _7_0,
@@ -196,4 +234,4 @@ def edited(into: Path, *edits: Change) -> Tree:
         edit(texts)
     for name, text in texts.items():
         (into / name).write_text(text)
-    return tree
+    return replace(tree, source=into)

@@ -318,7 +318,10 @@ def test_each_reason_has_its_clause(tmp_path: Path, reason: str, clause: str, sa
 
 
 def test_noio_is_atomic_before_6_15(tmp_path: Path) -> None:
-    for release, told in (("6.8.0", True), ("6.18.1", False)):
+    for release, told in (
+        ("6.8.0", True), ("6.18.1", False), ("6.1.158", True), ("6.1.159", False),
+        ("6.12.0", True), ("6.12.117", False),
+    ):  # fmt: skip
         text = f"Linux version {release} (x)\n{ATOMIC}"
         _, explained = read_log(written(tmp_path, text)).failures[0]
         assert any("only forbids I/O" in line for line in explained.advice) is told

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from percpu_reference import build
 from percpu_reference.variants import (
     RELEASES,
     SINCE,
+    STABLE,
     UnknownVariantError,
     of_release,
     variant_class,
@@ -32,6 +34,7 @@ from percpu_reference.variants.linux_6_12 import Linux612
 from percpu_reference.variants.linux_mm import LinuxMm
 from percpu_reference.variants.reference import with_fixes
 from percpu_spec import releases as written
+from percpu_spec.catalogue import REFINE, findings
 from percpu_spec.geometry import Geometry
 from percpu_spec.gfp import KERNEL, NOFS
 
@@ -42,7 +45,11 @@ SMALL = Geometry(unit=32768, static=4096, reserved=0, dyn=28672, cpus=2, memcg=T
     ("release", "name"),
     [
         ("5.10", "linux_5_12"), ("5.13.19", "linux_5_12"), ("5.14", "linux_5_14"),
-        ("5.16.10", "linux_5_14"), ("5.17", "linux_6_12"), ("6.1.192", "linux_6_12"),
+        ("5.16.10", "linux_5_14"), ("5.17", "linux_5_17"), ("5.19.17", "linux_5_17"),
+        ("6.1", "linux_5_17"), ("6.1.158", "linux_5_17"), ("6.1.159", "linux_6_12"),
+        ("6.1.192", "linux_6_12"), ("6.6.116", "linux_5_17"), ("6.6.117", "linux_6_12"),
+        ("6.8.12", "linux_5_17"), ("6.11", "linux_5_17"), ("6.12", "linux_6_12"),
+        ("6.12.0", "linux_5_17"), ("6.12.58", "linux_5_17"), ("6.12.59", "linux_6_12"),
         ("6.12.117", "linux_6_12"), ("6.13", "linux_6_13"), ("6.14.3", "linux_6_13"),
         ("6.15", "linux_6_15"), ("6.19", "linux_6_15"), ("7.0", "linux_7_0"),
         ("7.1.5", "linux_7_1"), ("8.3", "linux_7_1"),
@@ -63,6 +70,19 @@ def test_a_release_before_all_variants_is_refused(release: str) -> None:
 @pytest.mark.parametrize("release", ["v6.14", "6.14-rc3", "6.14.0-12-generic", "6.13.7"])
 def test_a_release_may_be_written_as_kernels_print_it(release: str) -> None:
     assert variant_name(release) == "linux_6_13"
+
+
+@pytest.mark.parametrize(
+    ("release", "name"),
+    [
+        ("6.12-rc3", "linux_5_17"), ("v6.12-rc7", "linux_5_17"), ("6.12+", "linux_6_12"),
+        ("6.1.0-32-cloud-amd64", "linux_6_12"),  # of Debian, which does not tell the third number
+        ("6.12.117+deb13-cloud-amd64", "linux_6_12"), ("6.6.87.2-microsoft", "linux_5_17"),
+        ("6.8.0-45-generic", "linux_5_17"),
+    ],
+)  # fmt: skip
+def test_a_stable_tree_is_told_by_its_third_number(release: str, name: str) -> None:
+    assert variant_name(release) == of_release(release) == name
 
 
 @pytest.mark.parametrize("release", ["6.20", "5.20", "06.14", "6.014", "6.\u0661\u0664", ""])
@@ -126,7 +146,8 @@ def test_work_is_asked_for_before_population_from_6_13(name: str) -> None:
 
 @pytest.mark.parametrize("name", HAS)
 def test_requests_without_io_sleep_from_6_15_and_by_backport(name: str) -> None:
-    sleeps = name not in ("linux_5_14", "linux_6_13")
+    sleeps = SLEEPABLE in HAS[name]
+    assert sleeps == (name not in ("linux_5_14", "linux_5_17", "linux_6_13"))
     allocator = after(name, "a 1 28672 4 -").allocator
     area = allocator.alloc(8192, 4, gfp=NOFS)
     assert (area is not None) == sleeps
@@ -220,16 +241,20 @@ def test_a_variant_of_a_release_holds_its_contracts(name: str) -> None:
 
 @pytest.mark.parametrize("name", HAS)
 def test_a_kernel_with_a_variants_changes_is_that_variant(name: str) -> None:
-    sleeps = {SLEEPABLE} if name not in ("linux_5_14", "linux_6_13") else set()
-    assert nearest(HAS[name] | sleeps) == name
+    assert nearest(HAS[name]) == name
 
 
 @pytest.mark.parametrize(
     ("found", "name", "later"),
     [
-        ({"5.17"}, "linux_6_12", set()),  # mainline 6.12, without the backport
+        ({"5.17"}, "linux_5_17", set()),  # mainline 6.12, without the backport
+        ({"5.17", SLEEPABLE}, "linux_6_12", set()),
         ({SLEEPABLE}, "linux_5_14", set()),
+        ({"5.17", "7.0"}, "linux_5_17", {"7.0"}),
         ({"5.17", SLEEPABLE, "7.0"}, "linux_6_12", {"7.0"}),
+        ({"5.17", "6.13", "7.0", "7.1"}, "linux_6_13", {"7.0", "7.1"}),  # 7.1 without 6.15
+        ({"5.17", SLEEPABLE, "7.0", "7.1"}, "linux_6_12", {"7.0", "7.1"}),  # without 6.13
+        ({"6.13", SLEEPABLE, "7.0", "7.1"}, "linux_5_14", {"6.13", "7.0", "7.1"}),
         ({"5.17", "6.13", "mm 1/4"}, "linux_6_13", {"mm 1/4"}),
         ({"6.13", SLEEPABLE}, "linux_5_14", {"6.13"}),
     ],
@@ -261,6 +286,21 @@ def test_the_table_of_releases_says_what_the_variants_declare() -> None:
         assert release.breaks.keys() == variant_class(release.variant).EXPECTED.keys()
 
 
+def test_what_a_release_mends_is_what_its_variant_no_longer_breaks() -> None:
+    known = {name for name in findings() if name != REFINE}
+    for release in written.RELEASES:
+        reasons = ", ".join(variant_class(release.variant).EXPECTED.values())
+        assert set(release.mends) == known - set(re.findall(r"\b[LR]\d\b", reasons))
+
+
+def test_stable_trees_are_said_to_have_what_their_releases_have() -> None:
+    first = ", ".join(f"{a}.{b}.{STABLE[a, b]}" for a, b in sorted(STABLE))
+    assert first == written.BACKPORTED
+    for release in written.RELEASES:
+        assert (release.stable == written.BACKPORTED) == ("9a5b183941b5" in release.commit)
+        assert re.fullmatch(r"[0-9a-f]{12}, .*", release.commit)
+
+
 def test_the_readme_has_the_table_of_releases() -> None:
     readme = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
     assert written.table() in readme
@@ -271,9 +311,51 @@ def test_a_clause_is_explained_by_release() -> None:
     rows = explain("HINT-4")["by_release"]
     assert [row["variant"] for row in rows if row["breaks it"] == "no"] == ["linux_mm"]
     assert len(rows) == len(HAS)
+    assert [row["mended"] for row in explain("HINT-5")["by_release"]][-2:] == ["", "L1, L4, L5"]
+    trees = [row["searched tree"] for row in explain("HINT-5")["by_release"]]
+    assert all(re.search(r" [0-9a-f]{12}|Debian's linux-source", tree) for tree in trees)
     assert explain("MAP-1")["by_release"] == []
 
 
+@pytest.mark.parametrize(
+    ("word", "variant", "said"),
+    [
+        ("6.14", "linux_6_13", "807655a3f611"), ("linux_6_13", "linux_6_13", "807655a3f611"),
+        ("linux-mm", "linux_mm", "5ac0e55d0f19"), ("7.1.5", "linux_7_1", "d5aa8c1d136e"),
+        ("6.6.117", "linux_6_12", "9a5b183941b5"), ("v5.19", "linux_5_17", "8c57c07741bf"),
+    ],
+)
+def test_a_release_is_explained(word: str, variant: str, said: str) -> None:
+    found = explain(word)
+    assert variant in found["id"] and said in found["brought"]
+    row = next(one for one in written.RELEASES if one.variant == variant)
+    assert found["searched"] == row.searched and found["backports"] == row.stable
+    after = {line["clause"]: line["after"] for line in found["breaks"]}
+    assert after == {clause: f"{n} operations" for clause, n in row.breaks.items()}
+    text = CliRunner().invoke(main, ["explain", word]).output
+    assert said in text and "searched tree" in text
+
+
+@pytest.mark.parametrize("word", ["5.10", "reference", "rfc_1"])
+def test_a_variant_of_no_row_is_explained_without_one(word: str) -> None:
+    found = explain(word)
+    assert "searched" not in found and found["title"]
+    assert [line["clause"] for line in found["breaks"]] == [*variant_class(word).EXPECTED]
+
+
+@pytest.mark.parametrize("word", ["5.2", "6.20", "linux_6_14", "linux-mn"])
+def test_a_release_that_there_is_not_names_what_there_is(word: str) -> None:
+    result = CliRunner().invoke(main, ["explain", word])
+    assert result.exit_code == 2 and f"found '{word}'" in result.stderr
+    assert "release" in result.stderr or "linux_" in result.stderr
+
+
+def test_a_finding_says_which_release_mends_it() -> None:
+    assert explain("L4")["mended_in"] == "linux-mm, May 2026"
+    assert explain("R1")["mended_in"] == "no release up to 7.1"
+
+
 def test_trees_of_every_variant_were_compared() -> None:
-    names = {of_release(tree.split()[0]) or "linux_mm" for tree in written.COMPARED}
-    assert names == {*HAS}
+    assert {*written.COMPARED.values()} == {*HAS}
+    for tree, variant in written.COMPARED.items():
+        assert (of_release(tree.split()[0]) or "linux_mm") == variant

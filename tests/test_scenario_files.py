@@ -96,6 +96,9 @@ WRONG = [
     ("RCL-3", "RCL-33", 13, "a clause, one of RCL-3"),
     ("RCL-3", "", 13, "the clauses that it breaks, or none"),
     ("RCL-3", "none\n  linux_6_12 none", 14, "linux_6_12 once"),
+    ("RCL-3", "none\n  6.1.192 none", 14, "linux_6_12 once, found '6.1.192 none'"),
+    ("linux_6_12 ", "6.20 ", 13, "a release, of which 6.19 is the last with 6, found '6.20'"),
+    ("linux_6_12 ", "5.2 ", 13, "a release from 5.9 on, found '5.2'"),
 ]
 
 
@@ -119,6 +122,20 @@ def test_what_is_wrong_is_told_with_its_line(
 def test_a_name_and_a_file_that_are_not_there(name: str, says: str) -> None:
     result = CliRunner().invoke(main, ["explore", name])
     assert result.exit_code == 2 and says in result.stderr
+
+
+def test_a_release_stands_for_its_variant(tmp_path: Path) -> None:
+    text = MINE.format(verdict="73 RCL-3").replace("linux_6_12 ", "6.14 ")
+    read = parse_scenario(Path("x"), text)
+    verdict = read.expected("linux_6_13")
+    assert verdict is not None and verdict.states == 73 and verdict.broken == {"RCL-3"}
+    assert read.usual_variant == "linux_6_13"
+    path = str(written(tmp_path, text))
+    for more in ([], ["--variant", "6.14"], ["--variant", "linux_6_13"]):
+        result = CliRunner().invoke(main, ["explore", path, *more, "--json"])
+        assert result.exit_code == 0, result.output
+    wrong = written(tmp_path, text.replace("73 RCL-3", "74 RCL-3"))
+    assert CliRunner().invoke(main, ["explore", str(wrong)]).exit_code == 1
 
 
 def test_actors_may_free_what_others_allocate() -> None:

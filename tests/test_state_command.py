@@ -53,7 +53,7 @@ def test_text_says_what_is_known_and_where_memory_is() -> None:
         "1216 kB of it above HIGH (float 80 pages, HIGH 4",
         "MAP-2 3 5",
         "known HINT-5 chunk 0: contig_hint 1, expected 66 bits",
-        "[known on 5.17 to 6.12: R1, R2]",
+        "[known on 6.1.159, 6.6.117, 6.12.59 and later of each: R1, R2]",
         "2 empty pages: 32 kB stranded",
         "largest atomic request that chunks as they are serve: 18680 bytes",
     ):

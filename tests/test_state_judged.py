@@ -557,7 +557,7 @@ def test_what_is_known_depends_on_the_release() -> None:
     lines = lines_of("612_4.removed60.txt.gz")
     for release, clause, known in (
         ("7.1.2", "RCL-3", "known on 7.1: R1, R2"),
-        ("6.6.42-vendor", "HINT-5", "known on 5.17 to 6.12: L1, L2, L4, L5"),
+        ("6.6.42-vendor", "HINT-5", "known on 5.17 to 6.12.58: L1, L2, L4, L5"),
         ("5.10.223", "HINT-5", "known on 5.9 to 5.13: L1, L2, L4, L5"),
         ("4.19.0", "RCL-3", ""),
     ):

@@ -20,17 +20,17 @@ from percpu_proofs.inputs import InputError
 from percpu_proofs.words import Explanation, code, names, terms
 from percpu_proofs.words.gaps import gaps
 from percpu_proofs.words.lines import letter, pasted
-from percpu_reference import VARIANTS, Allocator, events
+from percpu_reference import VARIANTS, Allocator, UnknownVariantError, events
 from percpu_reference.backing import KmBacking
 from percpu_reference.environment import Environment
 from percpu_reference.kernel_names import FILES, PART_OF, model_name, origin
 from percpu_reference.state import State
 from percpu_reference.stats import Stats
-from percpu_reference.variants import RELEASES, fixes
+from percpu_reference.variants import RELEASES, fixes, variant_name
 from percpu_reference.variants.linux_mm import RegionHints
-from percpu_spec.catalogue import clause, clauses, findings
+from percpu_spec.catalogue import REFINE, clause, clauses, findings
 from percpu_spec.glossary import kernel_messages
-from percpu_spec.releases import breaking
+from percpu_spec.releases import breaking, compared, mending, of_variant
 
 _CLASSES: tuple[type, ...] = (
     *(getattr(fixes, name) for name in fixes.__all__), KmBacking, *VARIANTS.values(), RegionHints
@@ -87,6 +87,8 @@ def _senses(word: str) -> Iterator[Explanation]:
         yield _clause(word.upper())
     if word.upper() in findings():
         yield _finding(word.upper())
+    if variant := _variant(word):
+        yield _release(word, variant)
     if " " in word:
         yield from pasted(word)
         yield from (_events()[event] for event in dict.fromkeys(_EVENT.findall(word)))
@@ -140,6 +142,52 @@ def _near(word: str) -> list[str]:
     return list(dict.fromkeys(known.get(near, near) for near in found))
 
 
+_NAMED = VARIANTS | RELEASES
+
+
+def _variant(word: str) -> str:
+    """Return the variant that a word names, by its name or a release; empty if it is neither.
+
+    Raises InputError for a release that no variant stands for.
+    """
+    try:
+        name = variant_name(word).replace("-", "_")
+    except UnknownVariantError as error:
+        raise InputError("explain", None, str(error).partition("expected ")[2], word) from None
+    return name if name in _NAMED else ""
+
+
+def _release(word: str, variant: str) -> Explanation:
+    """Return what a variant does that others do not, and which releases it stands for."""
+    cls, row = _NAMED[variant], of_variant(variant)
+    found: Explanation = {
+        "id": variant if word.replace("-", "_") == variant else f"{word} is {variant}",
+        "title": _first_line(cls),
+        "says": (inspect.getdoc(cls) or "").partition("\n\n")[2],
+    }
+    operations: Mapping[str, int] = {}
+    if row is not None:
+        operations = row.breaks
+        found |= {
+            "releases": row.releases,
+            "brought": f"{row.brought}: {row.commit}",
+            "backports": row.stable,
+            "mends": ", ".join(row.mends) or "none of the findings",
+            "searched": row.searched,
+            "compared": "; ".join(compared(row)),
+        }
+    return found | {
+        "breaks": [
+            {
+                "clause": c, "what": clause(c).title, "by": why,
+                "after": f"{operations[c]} operations" if c in operations else "",
+            }
+            for c, why in cls.EXPECTED.items()
+        ],
+        "not_applicable": dict(cls.NOT_APPLICABLE),
+    }  # fmt: skip
+
+
 def _clause(clause_id: str) -> Explanation:
     stated = clause(clause_id)
     moment = ""
@@ -180,6 +228,7 @@ def _finding(finding_id: str) -> Explanation:
     return asdict(found) | {
         "clauses": [{"clause": c, "what": clause(c).title} for c in found.clauses],
         "expected": _declared("EXPECTED", finding_id),
+        "mended_in": mending(finding_id) if finding_id != REFINE else "",
         "fixes": [
             {"class": name, "name": cls.NAME, "says": _first_line(cls)}
             for name in found.fixes

@@ -119,9 +119,11 @@ class Comparison:
         schedule = tally.found_schedule
         return {
             "kernel": self.shop.tree.name,
+            "source": str(self.shop.tree.source),
             "variant": model.name,
             "fixes": list(model.fixes),
             "because": model.because,
+            "root_group": self.shop.tree.root_group,
             "declared_differences": self.shop.declared,
             "declared_differences_seen": tally.declared,
             "compiler_warnings": [str(warned) for warned in self.shop.warnings()],
@@ -182,6 +184,7 @@ class Comparison:
         yield "model", model.name + "".join(f" + {fix}" for fix in model.fixes)
         if model.because:
             yield "because", model.because
+        yield "root group", self.shop.tree.root_group
         yield "declared", "; ".join(self.shop.declared) or "no difference"
         if tally.declared:
             shown = f"in {tally.declared} operations; model and kernel agree again after each"
@@ -249,6 +252,8 @@ class Comparison:
             names = ", ".join(dict.fromkeys(name for one in all_of_it for name in of(one)))
             if names:
                 out.print(f"{title}: {names}", soft_wrap=True)
+        for said in differences.moved_by(found.difference, model):
+            out.print(Text(f"{self.shop.tree.source}: {said}"), soft_wrap=True)
         for name in differences.mending(found, model):
             out.print(f"the model with --fix {name!r} does here what the kernel does")
         out.print(f"geometry {differences.geometry_text(found)}", soft_wrap=True)

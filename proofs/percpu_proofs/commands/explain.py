@@ -15,7 +15,9 @@ from percpu_spec.catalogue import clauses, findings
 _LABELS = {"statement": "", "says": "", "what": "", "known": "known on 6.12", "state": "asked of",
            "expected": "expected to break it", "not_applicable": "not asked of",
            "reproduced": "reproduced on", "parts": "its other parts here",
-           "by_release": "by release"}  # fmt: skip
+           "by_release": "by release", "mended_in": "mended in",
+           "backports": "in stable trees from", "searched": "searched tree",
+           "compared": "equal trees"}  # fmt: skip
 
 
 @click.command()
@@ -28,9 +30,9 @@ def explain(words: tuple[str, ...], as_mail: bool, as_json: bool) -> None:
     WORD is a clause (HINT-5), a finding (L1, REFINE), a function of the model or of the kernel
     (isolate_chunk, pcpu_isolate_chunk), a field or constant (nr_empty_pop_pages,
     PCPU_EMPTY_POP_PAGES_HIGH), a trace event (percpu:percpu_free_percpu), a gap, a word of the
-    glossary (float), a column of our output, the name of a variant, a scenario, a search or a
-    predicate, or a line pasted from a log, a trace or an operation list. Several WORDs are one line
-    if that says something, else each is asked by itself.
+    glossary (float), a column of our output, a release or a variant (6.14, linux_6_13, linux-mm), a
+    scenario, a search, a predicate, or a line pasted from a log, a trace or an operation list.
+    Several WORDs are one line if that says something, else each is asked by itself.
     """
     out = output.console()
     if not words and as_mail:

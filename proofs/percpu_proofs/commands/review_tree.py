@@ -182,7 +182,7 @@ def review_trees(
             "releases": {tree.name: tree.tree.name for tree in trees},
             "changes": asdict(changed or Changes()),
             "variant": model.name,
-            "because": model.because,
+            "because": trees[0].between or model.because,
             "undeclared": unknown,
             "not_asked": not_asked(newest),
             "not_searched": lacking,
@@ -292,7 +292,8 @@ def _show(
         ]
     else:
         model = trees[0].model()
-        out.print(f"{name} is {model.name}: {model.because}", markup=False)
+        why = trees[0].between or model.because
+        out.print(f"{name} is {model.name}: {why}", markup=False)
         broken = [c for c, cell in newest.items() if cell.example is not None]
         known = [c for c in broken if c not in unknown]
         groups = [

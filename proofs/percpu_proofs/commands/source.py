@@ -13,7 +13,7 @@ from percpu_proofs.inputs import InputError, read_json, read_text
 from percpu_proofs.oplist import SHAPES, OperationList, parse_operations
 from percpu_proofs.traces.dialects import looks_like_text
 from percpu_proofs.traces.reader import is_run
-from percpu_reference.variants import DEFAULT, of_release
+from percpu_reference.variants import DEFAULT, MERGED
 from percpu_spec.geometry import PAGE_SIZES, Geometry, GeometryError
 
 SIZES = (
@@ -112,8 +112,7 @@ def read_source(path: Path, changes: str | None) -> Source:
         if geometry != vector.geometry:
             recorded = None
             notes += ("recorded checksum not compared: --geometry changes the recorded sizes",)
-        variant = of_release(vector.version)
-        return Source(Kind.VECTOR, vector.listed, geometry, variant, recorded, notes)
+        return Source(Kind.VECTOR, vector.listed, geometry, MERGED, recorded, notes)
     listed = parse_operations(path, read_text(path).split("\n"))
     return Source(Kind.OPERATIONS, listed, asked_for(changes, Geometry()))
 

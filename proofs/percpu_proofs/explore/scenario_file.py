@@ -15,7 +15,7 @@ from pathlib import Path
 from percpu_proofs.explore.scenario import KERNEL_32K, Scenario, Verdict
 from percpu_proofs.inputs import InputError, one_of, read_text
 from percpu_proofs.oplist import Operation, parse_operations, text_of
-from percpu_reference.variants import RELEASES, VARIANTS
+from percpu_reference.variants import RELEASES, VARIANTS, UnknownVariantError, variant_name
 from percpu_spec.catalogue import REFINE, clauses
 from percpu_spec.geometry import Geometry, GeometryError
 
@@ -30,8 +30,8 @@ FIELDS = {
 SECTIONS = {
     "setup": "operations one after the other, before the actors",
     "actors": "operations at the same time, beside the balance work; required",
-    "expected": "VARIANT [STATES] CLAUSE... or none: what a search finds of a variant, or of a file"
-                " beside this one: how many different states, and the clauses broken",
+    "expected": "VARIANT [STATES] CLAUSE... or none: what a search finds of a variant, a release"
+                " (6.14), or a file beside this one: how many different states, the clauses broken",
 }  # fmt: skip
 CONCURRENT = "afbPdws"
 """Kinds of operations that an actor may be."""
@@ -156,6 +156,18 @@ def _count(path: Path, number: int, value: str) -> int:
     return int(value)
 
 
+def _variant(path: Path, number: int, word: str) -> str:
+    """Return the name of a variant, or of the one for a release. Raises InputError."""
+    try:
+        name = variant_name(word)
+    except UnknownVariantError as error:
+        raise InputError(path, number, str(error).partition("expected ")[2], word) from None
+    if name not in (known := VARIANTS | RELEASES):
+        expected = f"a variant, {one_of(word, known)}, or a release such as 6.14"
+        raise InputError(path, number, expected, word)
+    return name
+
+
 def _verdicts(path: Path, lines: list[Line]) -> dict[str, Verdict]:
     """Return what is expected of each variant."""
     verdicts: dict[str, Verdict] = {}
@@ -163,8 +175,8 @@ def _verdicts(path: Path, lines: list[Line]) -> dict[str, Verdict]:
         variant, *words = text.split()
         if variant.endswith(".py"):
             variant = str((path.parent / variant).resolve())
-        elif variant not in (known := VARIANTS | RELEASES):
-            raise InputError(path, number, f"a variant, {one_of(variant, known)}", variant)
+        else:
+            variant = _variant(path, number, variant)
         if variant in verdicts:
             raise InputError(path, number, f"{variant} once", text)
         states = _count(path, number, words.pop(0)) if words and words[0].isdecimal() else None

@@ -21,8 +21,6 @@ SEARCHED: Final = ("library.c", "memory.c", "search/arena.c", "search/actors.c")
 SEARCHERS: Final = tuple(
     f"search/{name}.c" for name in ("image", "key", "steps", "nodes", "explore")
 )
-ROOT_OBJCG: Final = (7, 1, 0)
-"""The first version in which a task of the root group has an object cgroup."""
 _REGION: Final = re.compile(r"struct\s+pcpu_region\s*\{([^}]*)\}")
 """A hint as one value, in trees that have it: its start, and its size or its end."""
 _FLOAT_LOCKED: Final = re.compile(
@@ -88,16 +86,8 @@ def compile_tree(
     said = _run(tree, [*options, *(str(STUBS / name) for name in SOURCES), "-o", str(library)])
     return Library(
         library, tree.release, form,
-        root_objcg=has_root_objcg(tree), warnings=warnings_of(tree, said),
+        root_objcg=tree.root_objcg, source=tree.source, warnings=warnings_of(tree, said),
     )  # fmt: skip
-
-
-def has_root_objcg(tree: Tree) -> bool:
-    """Return whether tasks of the root group have an object cgroup, which the tree then asks for.
-
-    It is what the rest of the kernel gives, so the version tells, or that the tree asks.
-    """
-    return tree.version >= ROOT_OBJCG or "obj_cgroup_is_root" in tree.text("mm/percpu.c")
 
 
 def compile_search(
@@ -151,8 +141,9 @@ def compile_search(
     ]
     of_kernel = tuple((name, offsets[name], size) for name, size in variables.items())
     return Library(
-        library, tree.release, form, tuple(undescribed), of_kernel, warnings=warnings
-    )
+        library, tree.release, form, tuple(undescribed), of_kernel,
+        root_objcg=tree.root_objcg, source=tree.source, warnings=warnings,
+    )  # fmt: skip
 
 
 def _offsets(listed: str) -> dict[str, int]:
@@ -226,8 +217,6 @@ def _options(tree: Tree, into: Path, form: Form, stub: Path | None) -> list[str]
         defines["PERCPU_REGIONS(r)"] = "((r).end - (r).start)" if end else "((r).size)"
     if _FLOAT_LOCKED.search(tree.text("mm/percpu.c")):
         defines["PERCPU_FLOAT_LOCKED"] = "1"
-    if has_root_objcg(tree):
-        defines["PERCPU_ROOT_OBJCG"] = "1"
     defines |= form.defines
     # what stops the kernel names its line by __FILE__, in whatever folder the tree is unpacked
     options = [f"-I{STUBS}", f"-I{headers}", f"-fmacro-prefix-map={tree.top.absolute()}/="]

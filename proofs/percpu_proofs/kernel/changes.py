@@ -2,15 +2,16 @@
 
 A probe lets the kernel do a few operations and looks at one number. The model tells what that is
 before the change and since, so a tree is known by what it does: a stable tree shows what it has by
-backport, and a tree that shows neither is between two known behaviours.
+backport. Each change has several probes, which must agree: a tree with a part of a change, or with
+one more of what it moved, is between two known behaviours.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from percpu_proofs.conformance.state import Recorder
 from percpu_proofs.inputs import InputError
@@ -20,26 +21,57 @@ from percpu_proofs.kernel.views import KernelState
 from percpu_proofs.machine import Machine
 from percpu_proofs.oplist import OperationList, parse_operations
 from percpu_reference import build
-from percpu_reference.variants import Allocator, variant_class
+from percpu_reference.state import LIMITED_WORK
+from percpu_reference.variants import MERGED, Allocator, variant_class
 from percpu_reference.variants.fixes import ChunkRelativeEnd
 from percpu_reference.variants.linux_mm import RegionHints
 from percpu_spec.geometry import Geometry
-from percpu_spec.gfp import DIRECT_RECLAIM, KERNEL
+from percpu_spec.gfp import DIRECT_RECLAIM, IO, KERNEL
+from percpu_spec.steps import Request
 
 SMALL: Final = Geometry(unit=32768, static=4096, reserved=0, dyn=28672, cpus=2, memcg=True)
 """A first chunk of seven pages behind the static one."""
 SLEEPABLE: Final = "6.15"
 """The change that long-term kernels have by backport, and a variant may have or not."""
+BETWEEN: Final = "a tree between two known behaviours"
 
-Look = Callable[[Any, Any, bool], int]
-"""Reads a number from counters, chunks by number, and whether the last operation succeeded."""
+
+class Seen(NamedTuple):
+    """What a probe may look at once its operations are done."""
+
+    env: Any  # counters
+    chunk: Callable[[int], Any]  # by its number
+    ok: bool  # whether the last operation succeeded
+    requests: Mapping[Request, int]  # for memory
+
+
+Value = int | tuple[int, int]
+"""What a probe looks at: a number, or two."""
+
+
+class Probe(NamedTuple):
+    """Operations, what the number is that is looked at behind them, and how it is read."""
+
+    lines: tuple[str, ...]
+    unit: str
+    look: Callable[[Seen], Value]
+
+    @property
+    def listed(self) -> OperationList:
+        """The operations."""
+        return parse_operations(Path("probe"), self.lines)
+
+    @property
+    def text(self) -> str:
+        """The operations in one line."""
+        return "; ".join(self.lines)
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
     """A change of behaviour: the release that brought it, and how a kernel shows it.
 
-    before, since: variants that differ in it, as far as the probe sees. gives: class attributes,
+    before, since: variants that differ in it, as far as the probes see. gives: class attributes,
     and mixins: classes, by which a variant takes it over.
     """
 
@@ -47,75 +79,164 @@ class Change:
     what: str
     before: str
     since: str
-    lines: tuple[str, ...]
-    unit: str  # what the number counts
-    look: Look
+    probes: tuple[Probe, ...]
     gives: Mapping[str, object] = field(default_factory=dict)
     mixins: tuple[type, ...] = ()
 
     def shown_by(self, library: Library) -> bool:
         """Return whether a library has it. Raises InputError if it has neither, KernelStopped."""
-        listed = parse_operations(Path(f"probe of {self.release}"), self.lines)
-        found = _on_kernel(library, listed, self.look)
-        old, new = (_on_model(name, listed, self.look) for name in (self.before, self.since))
-        if found not in (old, new):
-            raise InputError(
-                f"a tree between two known behaviours, after {'; '.join(self.lines)}", None,
-                f"{old} {self.unit} as up to {self.before} or {new} as since {self.release} "
-                f"({self.what})", str(found),
-            )  # fmt: skip
-        return found == new
+        return self.judge([on_kernel(library, probe) for probe in self.probes], library.source)
+
+    def judge(self, found: Sequence[Value], source: Path | None = None) -> bool:
+        """Return whether what the probes saw is as since the change.
+
+        Raises InputError for what is neither that nor as before, with the probe that tells and what
+        it expected.
+        """
+        old, new = (
+            [on_model(variant_class(name), probe) for probe in self.probes]
+            for name in (self.before, self.since)
+        )
+        found = list(found)
+        if found in (old, new):
+            return found == new
+        for probe, number, was, now in zip(self.probes, found, old, new, strict=True):
+            if number not in (was, now):
+                either = f"{was} {probe.unit} as up to {self.before} or {now} as since"
+                alike = f"{now} {probe.unit} as before and since"
+                expected = f"{alike if was == now else either} {self.release} ({self.what})"
+                raise between(source, probe.text, expected, str(number))
+        # each alone is known, but not together
+        telling = [n for n in range(len(new)) if old[n] != new[n]]
+        lacks = next(n for n in telling if found[n] == old[n])
+        has = next(n for n in telling if found[n] == new[n])
+        raise between(
+            source, self.probes[lacks].text,
+            f"{new[lacks]} {self.probes[lacks].unit}, as since {self.release} ({self.what}), which "
+            f"it shows after {self.probes[has].text}", str(found[lacks]),
+        )  # fmt: skip
 
 
-def _on_kernel(library: Library, listed: OperationList, look: Look) -> int:
+class BetweenError(InputError):
+    """A tree that does neither of two things that are known, and so is no variant."""
+
+
+def between(source: Path | None, after: str, expected: str, found: str) -> BetweenError:
+    """Return what is wrong with a tree, with the operations that tell."""
+    where = f"{source}: {BETWEEN}" if source is not None else BETWEEN
+    return BetweenError(f"{where}, after {after}", None, expected, found)
+
+
+def on_kernel(library: Library, probe: Probe) -> Value:
+    """Return the number of a probe on a compiled kernel. Raises KernelStopped."""
     ok = False
     with Kernel(library, SMALL) as kernel:
-        for operation in listed.operations:
+        for operation in probe.listed.operations:
             ok = kernel.apply(operation).ok
         state = KernelState(kernel)
         state.read()
-        return look(kernel.environment, state.chunk, ok)
+        return probe.look(Seen(kernel.environment, state.chunk, ok, kernel.requests))
 
 
-def _on_model(name: str, listed: OperationList, look: Look) -> int:
-    machine = Machine(build(variant_class(name), SMALL))
+def on_model(variant: type[Allocator], probe: Probe) -> Value:
+    """Return the number of a probe on a variant."""
+    machine = Machine(build(variant, SMALL))
     ok = False
-    for number, operation in enumerate(listed.operations, 1):
+    for number, operation in enumerate(probe.listed.operations, 1):
         ok = bool(machine.apply(number, operation).ok)
     chunks = {chunk.id: chunk for chunk in machine.allocator.chunks()}
-    return look(machine.allocator.env, chunks.__getitem__, ok)
+    env = machine.allocator.env
+    return probe.look(Seen(env, chunks.__getitem__, ok, env.requests))
+
+
+def _charged(*lines: str) -> Probe:
+    return Probe(lines, "bytes charged", lambda seen: int(seen.env.charged))
+
+
+def _asked(*lines: str) -> Probe:
+    return Probe(
+        lines, "requests for balance work", lambda seen: int(seen.env.balance_requests)
+    )
+
+
+def _served(*lines: str) -> Probe:
+    return Probe(lines, "such requests served", lambda seen: int(seen.ok))
+
+
+def _with_io(seen: Seen) -> int:
+    return sum(bool(request.gfp & IO) for request in seen.requests)
+
+
+def _hints(*lines: str) -> Probe:
+    """Look at both hints of block 0."""
+    return Probe(lines, "as contig_hint and scan_hint of block 0, in bits", _hints_of_block)
+
+
+def _hints_of_block(seen: Seen) -> tuple[int, int]:
+    block = seen.chunk(0).md_blocks[0]
+    return int(block.contig_hint), int(block.scan_hint)
 
 
 _EIGHTHS: Final = tuple(f"a {n} 512 4 -" for n in range(1, 9))
 """The first page in eight areas."""
+_FILLED: Final = "a 1 28672 4 -"
+"""All of the first chunk: the float is 0 then."""
 
 CHANGES: Final = (
     Change(
         "5.17", "an accounted area pays for its part of the object vector",
-        "linux_5_14", "linux_6_12", ("a 1 32768 4 G",), "bytes charged",
-        lambda env, chunk, ok: int(env.charged), {"CHARGES_VECTOR": True},
+        "linux_5_14", "linux_5_17",
+        (
+            _charged("a 1 32768 4 G"),
+            _charged("a 1 32768 4 G", "f 1"),
+            _charged("a 1 64 4 G"),  # of the first chunk, which has no object vector
+        ),
+        {"CHARGES_VECTOR": True},
     ),
     Change(
         "6.13", "the float is tested as soon as an area is found, before its pages are populated",
-        "linux_6_12", "linux_6_13", ("a 1 32768 4 -",), "requests for balance work",
-        lambda env, chunk, ok: int(env.balance_requests), {"TESTS_FLOAT_LOCKED": True},
+        "linux_5_17", "linux_6_13",
+        (
+            _asked("a 1 32768 4 -"),
+            _asked(_FILLED),  # with the test in both places two, without any none
+            _asked("a 1 28672 4 A"),
+        ),
+        {"TESTS_FLOAT_LOCKED": True},
     ),
     Change(
         SLEEPABLE, "requests without I/O may sleep",
-        "linux_6_13", "linux_6_15", ("a 1 28672 4 -", "a 2 8192 4 O"), "such requests served",
-        lambda env, chunk, ok: int(ok), {"BLOCKING": DIRECT_RECLAIM},
+        "linux_6_13", "linux_6_15",
+        (
+            _served(_FILLED, "a 2 8192 4 O"),
+            _served(_FILLED, "a 2 8192 4 S"),
+            Probe((_FILLED, "b"), "kinds of requests of the balance work that may do I/O",
+                  _with_io),
+        ),
+        {"BLOCKING": DIRECT_RECLAIM, "WORK": LIMITED_WORK},
     ),
     Change(
         "mm 1/4", "the chunk is told where a run freed inside a block ends (L1)",
         "linux_7_1", "linux_mm",
-        ("a 1 4096 4 -", "a 2 2048 4 -", "a 3 2048 4 -", "a 4 20480 4 -", "f 3"),
-        "bits of chunk 0's contig_hint",
-        lambda env, chunk, ok: int(chunk(0).chunk_md.contig_hint), mixins=(ChunkRelativeEnd,),
+        (
+            Probe(
+                ("a 1 4096 4 -", "a 2 2048 4 -", "a 3 2048 4 -", "a 4 20480 4 -", "f 3"),
+                "bits of chunk 0's contig_hint",
+                lambda seen: int(seen.chunk(0).chunk_md.contig_hint),
+            ),
+        ),
+        mixins=(ChunkRelativeEnd,),
     ),
     Change(
         "mm 4/4", "scan_hint stays on its side of an equal contig_hint (L3)",
-        "linux_7_1", "linux_mm", (*_EIGHTHS, "f 5", "f 3"), "bits of block 0's scan_hint",
-        lambda env, chunk, ok: int(chunk(0).md_blocks[0].scan_hint), mixins=(RegionHints,),
+        "linux_7_1", "linux_mm",
+        (
+            _hints(*_EIGHTHS, "f 5", "f 3"),
+            _hints(*_EIGHTHS, "f 3", "f 1"),
+            _hints(*_EIGHTHS, "f 1", "f 4", "f 3"),  # the last one grows contig_hint
+            _hints(*_EIGHTHS, "f 4", "f 2", "f 5"),  # scan_hint stays what it was
+            _hints(*_EIGHTHS, "f 1", "f 4", "f 3", "f 2"),  # the last one meets both
+        ),
+        mixins=(RegionHints,),
     ),
 )  # fmt: skip
 REFUSES: Final = "7.0"
@@ -132,13 +253,18 @@ GIVES: Final = {change.release: change.gives for change in CHANGES} | {
 }
 MIXINS: Final = {change.release: change.mixins for change in CHANGES if change.mixins}
 
-HAS: Final[dict[str, frozenset[str]]] = {}
+_FIRST: Final = tuple(WORDS)
+HAS: Final[Mapping[str, frozenset[str]]] = {
+    "linux_5_14": frozenset(),
+    "linux_5_17": frozenset(_FIRST[:1]),
+    MERGED: frozenset({*_FIRST[:1], SLEEPABLE}),
+    "linux_6_13": frozenset(_FIRST[:2]),
+    "linux_6_15": frozenset(_FIRST[:3]),
+    "linux_7_0": frozenset(_FIRST[:4]),
+    "linux_7_1": frozenset(_FIRST[:5]),
+    "linux_mm": frozenset(_FIRST),
+}
 """The changes that each variant has."""
-for _name, _more in (
-    ("linux_5_14", ()), ("linux_6_12", ("5.17",)), ("linux_6_13", ("6.13",)), ("linux_6_15", ()),
-    ("linux_7_0", (REFUSES,)), ("linux_7_1", (ROOT,)), ("linux_mm", ("mm 1/4", "mm 4/4")),
-):  # fmt: skip
-    HAS[_name] = frozenset(_more).union(*HAS.values())
 
 
 def changes_of(library: Library) -> frozenset[str]:
@@ -146,9 +272,24 @@ def changes_of(library: Library) -> frozenset[str]:
     found = {change.release for change in CHANGES if change.shown_by(library)}
     if refuses(library):
         found.add(REFUSES)
-    if library.root_objcg:
+    if spares_root(library):
         found.add(ROOT)
     return frozenset(found)
+
+
+_BY_ROOT: Final = _charged("U 0", "a 1 32768 4 G")
+
+
+def spares_root(library: Library) -> bool:
+    """Return whether a task of the root group pays nothing though it has an object cgroup.
+
+    Raises InputError for a tree that lets it pay where the rest of the kernel gives it one.
+    """
+    paid = on_kernel(replace(library, root_objcg=True), _BY_ROOT)
+    if paid and library.root_objcg:
+        expected = f"0 bytes charged, as since {ROOT} ({WORDS[ROOT]})"
+        raise between(library.source, _BY_ROOT.text, expected, str(paid))
+    return not paid
 
 
 def refuses(library: Library) -> bool:
@@ -160,8 +301,8 @@ def refuses(library: Library) -> bool:
     if (again == before) != (into == before):
         kinds = ("a second free of an area", "a free into an area")
         done, refused = kinds if into == before else kinds[::-1]
-        raise InputError(
-            "a tree between two known behaviours, after a 1 64 4 -; a 2 64 4 -; f 1", None,
+        raise between(
+            library.source, "a 1 64 4 -; a 2 64 4 -; f 1",
             f"frees that name no live area all refused, as since {REFUSES}, or all carried out, as "
             "before", f"{refused} refused, {done} carried out",
         )  # fmt: skip
@@ -208,16 +349,12 @@ def _populated(kernel: Kernel) -> int:
 
 
 def nearest(found: frozenset[str]) -> str:
-    """Return the newest variant that has no change but those found.
-
-    SLEEPABLE decides between two that are equal but for it.
+    """Return the variant with most of the changes found, and with no other.
 
     >>> nearest(frozenset({"5.17", "6.13"})), nearest(frozenset({"5.17", "7.0", "6.15"}))
     ('linux_6_13', 'linux_6_12')
     """
-    names = [name for name, has in HAS.items() if has <= found]
-    most = [name for name in names if HAS[name] == HAS[names[-1]]]
-    return most[-1] if SLEEPABLE in found else most[0]
+    return max((name for name, has in HAS.items() if has <= found), key=lambda n: len(HAS[n]))
 
 
 def with_changes(base: type[Allocator], releases: frozenset[str]) -> type[Allocator]:

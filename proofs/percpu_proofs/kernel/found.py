@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from percpu_proofs.conformance.difference import Difference
 from percpu_proofs.inputs import InputError
+from percpu_proofs.kernel.changes import HAS, REFUSES, ROOT, SLEEPABLE, WORDS
 from percpu_proofs.kernel.differential import Found
 from percpu_proofs.kernel.fields import OPERATION, meaning
 from percpu_proofs.kernel.instance import KernelStopped
@@ -21,10 +22,32 @@ from percpu_proofs.kernel.views import KernelState
 from percpu_proofs.oplist import OperationList, text_of
 from percpu_proofs.show.picture import StatePicture, picture_of_state
 from percpu_proofs.show.text import chunk_text, state_text
-from percpu_reference.variants import MERGED
 from percpu_reference.variants.reference import FIXES
 
 _CHUNK = re.compile(r"chunks\[(-?\d+)\]")
+_MOVED: Final = {
+    "charged": ("5.17", ROOT), "nsched": ("6.13",), "sched": ("6.13",), "ran": ("6.13",),
+    "ok": (SLEEPABLE,), "asked for": (SLEEPABLE,), "warn": (REFUSES,),
+    "md": ("mm 1/4", "mm 4/4"), "blk": ("mm 4/4",),
+}  # fmt: skip
+"""The changes of releases, by the field that shows them first."""
+
+
+def moved_by(difference: Difference, model: Model) -> list[str]:
+    """Return which changes of releases moved what differs, and how the model stands to them.
+
+    A tree that has a part of one shows so, where the probes do not look.
+    """
+    names = re.findall(r"[a-z_][a-z_ ]*", difference.field)
+    has = HAS[model.name] | model.backports if model.name in HAS else frozenset[str]()
+    return [
+        f"{release} changed it ({WORDS[release]}); the model is as {when} that: a tree that "
+        "differs here may be between the two"
+        for name in dict.fromkeys(names)
+        for release in _MOVED.get(name, ())
+        for when in ("since" if release in has else "before",)
+    ]
+
 
 def clauses_about(difference: Difference) -> tuple[str, ...]:
     """Return the clauses that speak of what differs; a clause that is broken is that one."""
@@ -44,9 +67,9 @@ def where(found: Found) -> str:
 def mending(found: Found, model: Model) -> list[str]:
     """Return the fixes of `reference` with which the model does in the case what the kernel does.
 
-    Only of linux_6_12 without fixes.
+    Only of a model without fixes.
     """
-    if model.name != MERGED or model.fixes:
+    if model.fixes:
         return []
     fixed = ((fix.NAME, replace(model, fixes=(fix.NAME,))) for fix in FIXES)
     return [name for name, other in fixed if run_case(found.library, found.case, other) is None]
@@ -61,6 +84,7 @@ def as_json(found: Found, model: Model) -> dict[str, Any]:
         "function": OPERATION.get(operations[-1][0]) if operations else None,
         **_plain(found.difference),
         "others": [_plain(other) for other in found.others],
+        "moved_by": moved_by(found.difference, model),
         "equal_with_fix": mending(found, model),
         "more_may_be_left_out": found.stopped or None,
     }

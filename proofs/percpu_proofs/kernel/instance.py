@@ -56,12 +56,13 @@ def declarations(header: Path) -> str:
     return "\n".join(line.partition("//")[0] for line in lines if not line.startswith("#"))
 
 
-def fill_shape(shape: Any, geometry: Geometry) -> None:
+def fill_shape(shape: Any, geometry: Geometry, library: Library) -> None:
     """Enter what a kernel boots with (struct percpu_shape)."""
     shape.unit, shape.static_size = geometry.unit, geometry.static
     shape.reserved, shape.dyn = geometry.reserved, geometry.dyn
     shape.cpus, shape.groups, shape.spare = geometry.cpus, geometry.groups, geometry.spare
     shape.memcg, shape.async_enabled = geometry.memcg, geometry.async_enabled
+    shape.root_objcg = library.root_objcg
 
 
 def as_compiled(lib: Any, geometry: Geometry) -> Geometry:
@@ -93,7 +94,7 @@ class Kernel:
         self.lib.percpu_refuses = refuses
         self.lib.percpu_haste = HASTE if hasty else 1
         shape = self.ffi.new("struct percpu_shape *")
-        fill_shape(shape, geometry)
+        fill_shape(shape, geometry, library)
         self.check(self.lib.percpu_boot(shape))
 
     def close(self) -> None:

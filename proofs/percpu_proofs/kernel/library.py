@@ -58,5 +58,6 @@ class Library:
     undescribed: tuple[tuple[str, int, int], ...] = ()
     variables: tuple[tuple[str, int, int], ...] = ()  # all of the kernel's
     root_objcg: bool = False  # tasks of the root group have an object cgroup
+    source: Path | None = None  # the folder or archive that was given, for messages
     one_unit: bool = False  # km: the pages of a chunk are counted right for one unit only
     warnings: tuple[Warned, ...] = ()  # of the compiler

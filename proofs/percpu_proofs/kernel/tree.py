@@ -29,6 +29,8 @@ FILES: Final = (
 BACKINGS: Final[Mapping[Backing, str]] = {"vm": "mm/percpu-vm.c", "km": "mm/percpu-km.c"}
 """The file of each backing. One without an MMU is not wanted of every tree."""
 NEEDED: Final = tuple(name for name in FILES if name != BACKINGS["km"])
+MEMCONTROL: Final = "include/linux/memcontrol.h"
+"""Tells what the rest of the kernel gives a task of the root group, where a tree has it."""
 
 HOW_TO_GET: Final = "apt-get install linux-source-6.12 brings one"
 _NUMBER = re.compile(r"^(VERSION|PATCHLEVEL|SUBLEVEL)\s*=\s*(\d+)\s*$", re.MULTILINE)
@@ -40,6 +42,9 @@ class Tree:
 
     top: Path
     version: tuple[int, int, int]
+    source: Path  # the folder or archive that was given
+    root_told: str  # the file that tells what tasks of the root group have
+    root_objcg: bool  # they have an object cgroup
     patches: tuple[Path, ...] = ()  # applied, in their order
 
     @property
@@ -57,6 +62,16 @@ class Tree:
         """The files of the allocator that the tree has."""
         return [name for name in FILES if (self.top / name).is_file()]
 
+    @property
+    def root_group(self) -> str:
+        """What the stubs give a task of the root group, and by which file, in words."""
+        gives = "an object cgroup of its own" if self.root_objcg else "no object cgroup"
+        knows = "has" if self.root_objcg else "lacks"
+        why = f"{self.root_told} {knows} obj_cgroup_is_root"
+        if self.root_told != MEMCONTROL:
+            why += f"; the tree has no {MEMCONTROL}"
+        return f"the stubs give its tasks {gives}: {why}"
+
     def has(self, backing: Backing) -> bool:
         """Return whether the tree has the code for a backing."""
         return BACKINGS[backing] in self.files
@@ -66,8 +81,11 @@ class Tree:
         return read_text(self.top / name)
 
 
-def read_tree(top: Path) -> Tree:
-    """Return the tree at a folder. Raises InputError if it has no allocator, or one too old."""
+def read_tree(top: Path, source: Path | None = None) -> Tree:
+    """Return the tree at a folder, which was given as it is or as an archive.
+
+    Raises InputError if it has no allocator, or one too old.
+    """
     for name in NEEDED:
         if not (top / name).is_file():
             raise InputError(top, None, f"a Linux source tree with {name} ({HOW_TO_GET})")
@@ -82,7 +100,8 @@ def read_tree(top: Path) -> Tree:
             top, None, "Linux 5.14 or later, with partial depopulation",
             ".".join(map(str, version)),
         )  # fmt: skip
-    return Tree(top, version)
+    told = MEMCONTROL if (top / MEMCONTROL).is_file() else "mm/percpu.c"
+    return Tree(top, version, source or top, told, "obj_cgroup_is_root(" in read_text(top / told))
 
 
 def unpack(archive: Path, into: Path) -> Path:
@@ -98,7 +117,7 @@ def unpack(archive: Path, into: Path) -> Path:
     # with each name wanted once, tar stops at the last of them and leaves most unread
     command = [tar, "-C", str(into), "--occurrence=1", "-xf", str(archive.absolute())]
     done = subprocess.run(
-        [*command, *(f"{top}/{name}" for name in FILES)],
+        [*command, *(f"{top}/{name}" for name in (*FILES, MEMCONTROL))],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     if done.returncode and not all((into / top / name).is_file() for name in NEEDED):

@@ -89,7 +89,7 @@ def workshop(
     with tempfile.TemporaryDirectory(prefix="percpu-spec-") as name:
         folder = Path(name)
         top = unpack(source, folder / "unpacked") if source.is_file() else source
-        tree = base = read_tree(top)
+        tree = base = read_tree(top, source)
         if patches:
             tree = copy_tree(base, folder / "patched")
             for patch in patches:

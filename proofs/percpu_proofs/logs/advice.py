@@ -11,14 +11,16 @@ from percpu_proofs import reasons
 from percpu_proofs.logs.failures import ILLEGAL, UNKNOWN, Failure
 from percpu_proofs.logs.impossible import impossible
 from percpu_proofs.runs import counted
+from percpu_reference.variants import of_release, variant_class
 from percpu_spec.geometry import LEAST_UNIT, Geometry
+from percpu_spec.gfp import DIRECT_RECLAIM
+from percpu_spec.releases import BACKPORTED
 
 LOW, HIGH = Geometry().empty_low, Geometry().empty_high  # pages
 _GRANULE: Final = Geometry().granule
 _RESERVE: Final = 8192  # PERCPU_MODULE_RESERVE; 65536 with CONFIG_MEM_ALLOC_PROFILING (6.10)
 _USUAL_PAGE: Final = 4096
 _PRINTS_ATOMIC: Final = (6, 6)
-_NOIO_SLEEPS: Final = (6, 15)
 _CALLERS: Final = {
     r"bpf_mem_|alloc_bulk|unit_alloc|htab_": "bpf: per-CPU maps with preallocation; without it "
     "elements are refilled with GFP_NOWAIT (at creation with GFP_KERNEL from 6.6 on), and an "
@@ -165,12 +167,18 @@ def _advice_atomic(failure: Failure, machine: Machine, page: int, step: int) -> 
     for form, said in _CALLERS.items():
         if any(re.match(form, name) for name in failure.stack.callers):
             yield said
-    if not machine.before(_NOIO_SLEEPS) and machine.version is not None:
+    if _noio_sleeps(machine.release):
         return
     yield (
         f"if the caller may sleep and only forbids I/O or file systems: a kernel with {_DONE_IN} "
-        "(6.15; stable 6.1 and 6.12), where such requests wait instead of failing"
+        f"(6.15; stable {BACKPORTED}), where such requests wait instead of failing"
     )
+
+
+def _noio_sleeps(release: str | None) -> bool:
+    """Return whether requests without I/O are known to sleep in a release."""
+    variant = of_release(release or "")
+    return bool(variant) and variant_class(variant).BLOCKING == DIRECT_RECLAIM
 
 
 def _reserved(failure: Failure, machine: Machine) -> Explanation:

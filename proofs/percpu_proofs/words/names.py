@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator
 
 from percpu_proofs.explore import alphabets
@@ -25,17 +24,6 @@ _READ_BY = {
 
 def named(word: str) -> Iterator[Explanation]:
     """Yield what a name stands for: one may be of several searches."""
-    if (cls := (VARIANTS | RELEASES).get(word)) is not None:
-        yield {
-            "id": word,
-            "title": _first_line(cls),
-            "says": (inspect.getdoc(cls) or "").partition("\n\n")[2],
-            "file": cls.__module__,
-            "extends": ", ".join(base.__name__ for base in cls.__bases__),
-            "expected_of_it": dict(cls.EXPECTED),
-            "not_asked_of_it": dict(cls.NOT_APPLICABLE),
-            "defines": ", ".join(_functions(cls)),
-        }
     if (scenario := SCENARIOS.get(word)) is not None:
         yield _scenario(scenario)
     yield from _searches(word)
@@ -111,14 +99,3 @@ def _of_tree(search: TreeSearch) -> Explanation:
         "says": f"A search of compiled code: {command}",
         "bound": f"{search.bound}; {search.plan.geometry}",
     }
-
-
-def _functions(cls: type) -> list[str]:
-    return [
-        name for name, value in vars(cls).items()
-        if inspect.isfunction(value) and not name.startswith("__")
-    ]  # fmt: skip
-
-
-def _first_line(cls: type) -> str:
-    return (inspect.getdoc(cls) or "").split("\n\n")[0].replace("\n", " ")

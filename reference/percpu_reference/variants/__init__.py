@@ -17,6 +17,7 @@ from percpu_reference.variants.composition import with_findings_mended
 from percpu_reference.variants.from_file import VariantFileError, variant_from_file
 from percpu_reference.variants.linux_5_12 import Linux512
 from percpu_reference.variants.linux_5_14 import Linux514
+from percpu_reference.variants.linux_5_17 import Linux517
 from percpu_reference.variants.linux_6_12 import Linux612
 from percpu_reference.variants.linux_6_13 import Linux613
 from percpu_reference.variants.linux_6_15 import Linux615
@@ -46,6 +47,7 @@ VARIANTS: dict[str, type[Allocator]] = {
 """The algorithms that are reviewed beside one another."""
 RELEASES: dict[str, type[Allocator]] = {
     "linux_5_14": Linux514,
+    "linux_5_17": Linux517,
     "linux_6_13": Linux613,
     "linux_6_15": Linux615,
     "linux_7_0": Linux70,
@@ -56,13 +58,18 @@ RELEASES: dict[str, type[Allocator]] = {
 SINCE: dict[str, tuple[int, int]] = {
     "linux_5_12": (5, 9),
     "linux_5_14": (5, 14),
-    "linux_6_12": (5, 17),
+    "linux_5_17": (5, 17),
+    "linux_6_12": (6, 12),
     "linux_6_13": (6, 13),
     "linux_6_15": (6, 15),
     "linux_7_0": (7, 0),
     "linux_7_1": (7, 1),
 }
-"""The first release that each variant of mainline stands for, oldest first."""
+"""The first release that each variant stands for, oldest first."""
+STABLE: dict[tuple[int, int], int] = {(6, 1): 159, (6, 6): 117, (6, 12): 59}
+"""The stable trees that are linux_6_12, with the first release of each: from there on they have
+9a5b183941b5 of 6.15. 6.13.y and 6.14.y had ended before, and 5.15.y did not take it.
+"""
 DEFAULT = "linux_7_1"
 """The newest mainline, for whatever no kernel was recorded for."""
 MERGED = "linux_6_12"
@@ -73,18 +80,36 @@ class UnknownVariantError(ValueError):
     """A variant name that is not in VARIANTS."""
 
 
+_RELEASE = re.compile(r"v?([1-9]\d*)\.(0|[1-9]\d*)(?:\.(\d+))?((?:\.\d+)*(?:[-+]\S*)?)", re.ASCII)
+_PACKAGE = re.compile(r"-\d")
+"""Follows the release in the names that distributions give, whose third number is always 0."""
+
+
 def of_release(release: str) -> str:
     """Return the newest variant that is not newer than a kernel release; empty if all are.
 
+    What a stable tree got by backport counts from the release that brought it. "6.12" alone names
+    the variant, a package that does not tell its third number ("6.1.0-32-amd64") the newest of its
+    stable tree, and any other release without one, and each candidate, that of mainline.
+
     >>> of_release("5.10.0-32-cloud-amd64"), of_release("6.14"), of_release("5.2")
     ('linux_5_12', 'linux_6_13', '')
+    >>> of_release("6.1.192"), of_release("6.1.158"), of_release("6.1"), of_release("6.12")
+    ('linux_6_12', 'linux_5_17', 'linux_5_17', 'linux_6_12')
     """
-    found = re.match(r"(\d+)\.(\d+)", release)
-    version = (int(found[1]), int(found[2])) if found else (0, 0)
+    found = re.match(_RELEASE, release)
+    if found is None:
+        return ""
+    version, rest = (int(found[1]), int(found[2])), found[4]
+    if version in STABLE:
+        told = found[3] is not None
+        packaged = told and int(found[3]) == 0 and _PACKAGE.match(rest) is not None
+        named = version == SINCE[MERGED] and not told and not rest.startswith("-rc")
+        newest = packaged or named or (told and int(found[3]) >= STABLE[version])
+        return MERGED if newest else "linux_5_17"
     return next((name for name in reversed(SINCE) if SINCE[name] <= version), "")
 
 
-_RELEASE = re.compile(r"v?([1-9]\d*)\.(0|[1-9]\d*)(\.\d+)*(-\S*)?", re.ASCII)
 _LAST = {5: 19, 6: 19}
 """The last minor number of major ones that have ended."""
 
@@ -99,7 +124,7 @@ def variant_name(name: str) -> str:
     if found is None:
         return name
     major, minor = int(found[1]), int(found[2])
-    if not of_release(f"{major}.{minor}"):
+    if not of_release(name):
         oldest = ".".join(map(str, min(SINCE.values())))
         raise UnknownVariantError(f"variant {name!r}: expected a release from {oldest} on")
     if minor > _LAST.get(major, minor):
@@ -107,7 +132,7 @@ def variant_name(name: str) -> str:
             f"variant {name!r}: expected a release, of which {major}.{_LAST[major]} is the last "
             f"with {major}"
         )
-    return of_release(f"{major}.{minor}")
+    return of_release(name)
 
 
 def variant_class(name: str) -> type[Allocator]:

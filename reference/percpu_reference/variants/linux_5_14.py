@@ -1,16 +1,13 @@
-"""linux_5_14: charges as before 5.17, and requests as before 6.15; 5.14 to 5.16, 5.15.y."""
+"""linux_5_14: charges as before 5.17; 5.14 to 5.16, 5.15.y."""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
-from percpu_reference.environment import Task
-from percpu_reference.state import UNLIMITED_WORK
-from percpu_reference.variants.linux_6_12 import Linux612
-from percpu_spec.gfp import KERNEL
+from percpu_reference.variants.linux_5_17 import Linux517
 
 
-class Linux514(Linux612):
+class Linux514(Linux517):
     """The merged form as it came with 5.14 (merge 20d5e570aee7).
 
     An accounted area pays for its bytes alone. That it pays for its part of the object vector too
@@ -19,6 +16,4 @@ class Linux514(Linux612):
 
     __slots__ = ()
 
-    BLOCKING: ClassVar[int] = KERNEL
-    WORK: ClassVar[Task] = UNLIMITED_WORK
     CHARGES_VECTOR: ClassVar[bool] = False

@@ -1,4 +1,4 @@
-"""linux_6_12: the merged form, bit for bit; equal at state level from 5.17 to 6.12."""
+"""linux_6_12: the merged form, bit for bit, as the stable trees 6.1.y, 6.6.y and 6.12.y have it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from percpu_reference.balance import Balance
 class Linux612(Balance):
     """The allocator of Linux 6.12.117, shortfalls included.
 
-    It has the change of 6.15 by backport, as 6.1.y does: requests without I/O may sleep.
+    It has the change of 6.15 by backport, as 6.1.y has from 6.1.159 on, 6.6.y from 6.6.117 and
+    6.12.y from 6.12.59: requests without I/O may sleep. Else it is mainline 5.17 to 6.12.
     """
 
     __slots__ = ()

@@ -123,7 +123,7 @@ class CompiledSearch:
         self.lib.percpu_refuses = plan.refuses
         try:
             self._map_regions()
-            self._boot(geometry)
+            self._boot(geometry, library)
             for operation in plan.setup:
                 entry = self.ffi.new("struct percpu_operation *")
                 self._fill(entry, operation)
@@ -137,9 +137,9 @@ class CompiledSearch:
         if self.lib.percpu_regions():
             raise InputError("memory", None, "room at the addresses that a search keeps to")
 
-    def _boot(self, geometry: Geometry) -> None:
+    def _boot(self, geometry: Geometry, library: Library) -> None:
         shape = self.ffi.new("struct percpu_shape *")
-        fill_shape(shape, geometry)
+        fill_shape(shape, geometry, library)
         self._check(self.lib.percpu_boot(shape))
 
     def _begin(self, library: Library) -> None:

@@ -15,7 +15,7 @@ from percpu_proofs import data
 from percpu_proofs.explore.scenario import KERNEL_32K
 from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel.build import compile_search, compile_tree
-from percpu_proofs.kernel.changes import counts_every_unit
+from percpu_proofs.kernel.changes import BetweenError, counts_every_unit
 from percpu_proofs.kernel.instance import KernelStopped
 from percpu_proofs.kernel.library import Form, Library
 from percpu_proofs.kernel.model import Model, probe
@@ -27,6 +27,7 @@ from percpu_proofs.kernel.search.job import TreeJob, TreeOutcome
 from percpu_proofs.kernel.search.plans import TreeSearch
 from percpu_proofs.kernel.search.refusal import refuses
 from percpu_proofs.kernel.tree import BACKINGS, Tree, copy_tree, read_tree, unpack
+from percpu_reference.variants import of_release
 
 BASE: Final = "base"
 PATCHED: Final = "patched"
@@ -41,6 +42,7 @@ class CompiledTree:
     folder: Path
     stub: Path | None
     libraries: dict[tuple[Form, bool], Library] = field(default_factory=dict)
+    between: str = ""  # why its version tells the variant, where its probes do not
     _model: Model | None = None
     _km_counts: bool | None = None
 
@@ -56,13 +58,20 @@ class CompiledTree:
         return self.libraries[wanted]
 
     def model(self) -> Model:
-        """Return the variant that the tree is, tried when asked for first. Raises InputError."""
+        """Return the variant that the tree is, tried when asked for first. Raises InputError.
+
+        One between two known behaviours is taken for that of its version: clauses are asked of any.
+        """
         if self._model is None:
             self.folder.mkdir(parents=True, exist_ok=True)
             library = compile_tree(self.tree, self.folder, stub=self.stub)
             self._model = Model()
             with suppress(KernelStopped):  # a search shows it
-                self._model = probe(library)
+                try:
+                    self._model = probe(library)
+                except BetweenError as error:
+                    self.between = f"by its version alone; {error}"
+                    self._model = probe(library, of_release(self.tree.name))
         return self._model
 
     def km_counts(self) -> bool:
@@ -84,7 +93,7 @@ def compiled_trees(
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="percpu-spec-")))
         top = unpack(source, folder / "unpacked") if source.is_file() else source
-        base = read_tree(top)
+        base = read_tree(top, source)
         trees = [CompiledTree(BASE, base, folder / BASE, stub)]
         if patches:
             patched = copy_tree(base, folder / "patched-source")

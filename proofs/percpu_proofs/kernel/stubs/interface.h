@@ -8,7 +8,7 @@ struct percpu_fault {
 // Scripted failures, and counters of what the allocator asked the kernel for.
 struct percpu_environment {
     struct percpu_fault page_fault, map_fault, vm_fault, metadata_fault, charge_fault;
-    long killed_waits, has_objcg, memory;
+    long killed_waits, has_objcg, root_objcg, memory;
     // from here on in the order that the comparison reads
     long live_pages, page_allocs, creates, destroys;
     long tlb_flushes, warnings, charged, objcg_refs, balance_requests, work_pending;
@@ -36,6 +36,7 @@ extern long percpu_asked; // the sum of all counts
 struct percpu_shape {
     long unit, static_size, reserved, dyn;
     int cpus, groups, spare, memcg, async_enabled; // spare: units that belong to no CPU
+    int root_objcg; // a task of the root group has an object cgroup (from 7.1 on)
 };
 
 extern int percpu_refuses; // a free that names no live area is refused: it may be asked for

@@ -304,6 +304,7 @@ int percpu_boot(const struct percpu_shape *shape)
     percpu_cpus = shape->cpus;
     percpu_memcg = shape->memcg;
     percpu_environment.has_objcg = 1;
+    percpu_environment.root_objcg = shape->root_objcg;
     percpu_environment.memory = 1 << 19;
     info = layout(shape);
     pcpu_setup_first_chunk(info, (void *)PERCPU_FIRST);

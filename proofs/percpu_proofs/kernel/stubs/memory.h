@@ -164,13 +164,7 @@ struct obj_cgroup {
     long references;
 };
 extern struct obj_cgroup percpu_objcg, percpu_root_objcg;
-#ifdef PERCPU_ROOT_OBJCG // from 7.1 on a task of the root group has one too
-#define PERCPU_NO_OBJCG (&percpu_root_objcg)
 #define obj_cgroup_is_root(objcg) ((objcg) == &percpu_root_objcg)
-#else
-#define PERCPU_NO_OBJCG NULL
-#define obj_cgroup_is_root(objcg) false
-#endif
 // references that the operation under way took for its request, before it has an area (older
 // kernels): they count as the area's when it is over
 long *percpu_lent(void);
@@ -183,7 +177,9 @@ long *percpu_lent(void);
 
 static inline struct obj_cgroup *current_obj_cgroup(void)
 {
-    return percpu_environment.has_objcg ? &percpu_objcg : PERCPU_NO_OBJCG;
+    if (percpu_environment.has_objcg)
+        return &percpu_objcg;
+    return percpu_environment.root_objcg ? &percpu_root_objcg : NULL;
 }
 
 static inline void obj_cgroup_get(struct obj_cgroup *objcg) { percpu_environment.objcg_refs++; }
