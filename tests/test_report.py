@@ -57,10 +57,15 @@ def test_a_book_is_whole_and_needs_nothing_else() -> None:
     assert {*clauses(), *findings(), *(f.name for f in kernel_functions())} <= found
     assert len(html.encode()) < 5_000_000
     # a clause stands with its predicate, its contracts, its claims and its tests
-    entry = html.partition('<h3 id="ISO-2">')[2].partition("<h3 id=")[0]
+    entries = dict(re.findall(r'<h3 id="([^"]+)">(.*?)(?=<h3 id=)', html, re.DOTALL))
     for part_of_it in ("isolated_are_apart", "isolate_chunk", "claim-isolate-by-bits",
                        citations()["ISO-2"][0].file, "5.17 to 6.12"):  # fmt: skip
-        assert part_of_it in entry, part_of_it
+        assert part_of_it in entries["ISO-2"], part_of_it
+    # every kernel function leads to its clauses, and they to it
+    for function in kernel_functions():
+        for clause in function.clauses:
+            assert f'href="#{clause}"' in entries[function.name]
+            assert f'href="#{function.name}"' in entries[clause]
 
 
 def test_every_kernel_function_leads_to_clauses_and_back() -> None:
@@ -175,6 +180,11 @@ def test_a_report_is_written_where_it_can_be(tmp_path: Path) -> None:
         done = CliRunner().invoke(main, [*command, "--html", f"{tmp_path}/none/x.html"])
         assert done.exit_code == 2
         assert "no such folder" in done.output
+    done = CliRunner().invoke(main, ["state", saved, "--html", "/dev/full"])
+    assert done.exit_code == 2
+    assert done.stderr.strip() == (
+        "percpu-spec: /dev/full: expected a file that can be written (No space left on device)"
+    )
 
 
 @pytest.mark.deep

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from html5lib import HTMLParser
 from pages import MISSING, browser
 from test_report import cells
 
@@ -70,6 +71,11 @@ def opened(chromium: Any, reports: dict[str, Path]) -> Iterator[Any]:
     for context in contexts:
         context.close()
     assert said == []
+
+
+@pytest.mark.parametrize("name", ["book", "review", "state"])
+def test_a_report_is_valid(reports: dict[str, Path], name: str) -> None:
+    HTMLParser(strict=True).parse(reports[name].read_text("utf-8"))  # raises for what is not
 
 
 @pytest.mark.parametrize("name", ["book", "review", "state"])
