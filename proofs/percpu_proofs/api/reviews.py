@@ -22,11 +22,11 @@ class Review(Shown):
     """The cells of a review: for each variant and clause the verdict, its evidence, its example.
 
     Indexed by a clause, or by a variant and a clause where there are several. True if every verdict
-    is the declared one.
+    is the declared one; if partial, as not every search was done, if none contradicts it.
     """
 
-    def __init__(self, variants: Sequence[str], cells: Sequence[Cell], interrupted: bool) -> None:
-        self.variants, self.cells, self.interrupted = tuple(variants), tuple(cells), interrupted
+    def __init__(self, variants: Sequence[str], cells: Sequence[Cell], partial: bool) -> None:
+        self.variants, self.cells, self.partial = tuple(variants), tuple(cells), partial
 
     def __getitem__(self, name: str | tuple[str, str]) -> Cell:
         """Return a cell. Raises KeyError."""
@@ -71,8 +71,8 @@ class Review(Shown):
             for cell in sorted(self.broken, key=lambda cell: cell.as_expected):
                 if cell.variant == variant:
                     _show(out, cell)
-        if self.interrupted:
-            out.print("interrupted: what was not searched is unchecked")
+        if self.partial:
+            out.print("not every search was done: what did not show here may show in others")
 
 
 def _show(out: Console, cell: Cell) -> None:
@@ -107,4 +107,4 @@ def review(
     jobs_for(named, searches=tuple(searches))  # raises for one that is not there
     found = results.Review(named, deep, searches=tuple(searches))
     found.run(results.Workers(jobs or default_jobs()))
-    return Review(named, found.cells(), found.interrupted)
+    return Review(named, found.cells(), found.partial)
