@@ -21,8 +21,11 @@ _FIRST = ("statement", "says", "what", "formal", "when", "kernel", "since", "kno
 _LABELS = {"statement": "", "says": "", "what": "", "by_release": "Broken by",
            "known": "Known on 6.12 as", "not_applicable": "Not asked of",
            "expected": "Declared broken by"}  # fmt: skip
-_UNTOLD = ("id", "title", "also", "chapter", "expected", "not_applicable", "predicates", "state")
+_UNTOLD = ("id", "title", "also", "chapter", "code", "expected", "not_applicable", "predicates",
+           "state")  # fmt: skip
 """What stands in the head already, or is the project's own business."""
+_APART = ("says", "change", "notes")
+"""Texts of which each line is one statement; the lines of others are those of a paragraph."""
 _MOST = 9  # lines of one part
 _LONG = 40  # of a word: a line that a kernel printed
 
@@ -58,7 +61,8 @@ def _said(name: str, value: Any) -> str:
         return "; ".join(f"{key}: {why}" for key, why in value.items())
     if isinstance(value, list):
         return "; ".join(map(_record, value))
-    return "; ".join(" ".join(line.split()) for line in str(value or "").split("\n") if line)
+    lines = [" ".join(line.split()) for line in str(value or "").split("\n") if line]
+    return ("; " if name in _APART else " ").join(lines)
 
 
 def _record(record: dict[str, str]) -> str:

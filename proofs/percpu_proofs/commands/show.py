@@ -13,6 +13,7 @@ from percpu_proofs.commands.source import Kind, geometry_option, kind_of, read_s
 from percpu_proofs.commands.tree_options import ChosenTree, tree_options
 from percpu_proofs.conformance.state import Recorder, counter_record
 from percpu_proofs.explore.token import PREFIX, read_token
+from percpu_proofs.explore.token_file import token_of
 from percpu_proofs.inputs import InputError, read_text
 from percpu_proofs.kernel.search.plans import TreeSearch
 from percpu_proofs.kernel.search.tree_token import PREFIX as TREE_PREFIX
@@ -89,6 +90,7 @@ def show(
     """
     given = {"--at": at, "--step": step, "--variant": variant, "--geometry": geometry,
              "--source": tree}  # fmt: skip
+    what = token_of(what)
     if what.startswith((PREFIX, TREE_PREFIX)):
         _only("a token", given, "--step", "--source")
         moment = _of_token(what, step, tree)
