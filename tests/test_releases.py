@@ -94,7 +94,7 @@ def test_a_release_that_never_was_is_refused(release: str) -> None:
 
 @pytest.mark.parametrize(
     ("asked", "said"),
-    [("page=0", "0"), ("page=-4096", "-4096"), ("page=4097", "4097"), ("page=64K", "64K")],
+    [("page=0", "0"), ("page=-4096", "-4096"), ("page=4097", "4097"), ("page=64X", "64X")],
 )
 def test_a_page_that_no_kernel_has_is_refused(asked: str, said: str, tmp_path: Path) -> None:
     (tmp_path / "a.ops").write_text("a 1 64 4 -\n")
