@@ -75,6 +75,7 @@ def check(c: Counterexample) -> None:
 
 def check_mail(c: Counterexample) -> None:
     line = f"percpu-spec replay {c.token}"
+    line = line if len(line) <= WIDTH else "percpu-spec replay NAME@FILE"
     block = mail(c, line)
     assert len(block) <= LINES and block[-1].endswith(line)
     assert all(len(said) <= WIDTH for said in block if said != line)

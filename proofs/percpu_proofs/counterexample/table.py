@@ -87,9 +87,9 @@ def table(found: list[Row], cpus: tuple[str, ...], width: int) -> Iterator[tuple
         said = f"{row.cpu} {row.words}{row.text}" if shared else row.words + row.text
         lines = textwrap.wrap(said, width - column, subsequent_indent=" ")
         blank = " " * column
-        yield "step", f"{row.numbers:<{column}}{lines[0]}"
+        yield "step", f"{row.numbers:<{column}}{lines[0]}".rstrip()
         for line in lines[1:]:
-            yield "step", blank + line
+            yield "step", (blank + line).rstrip()  # a long word was broken before a blank
         for kind, said_of in (("change", row.changes), ("broken", row.broken)):
             for one in said_of:
                 for line in textwrap.wrap(
