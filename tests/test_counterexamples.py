@@ -253,9 +253,8 @@ def test_a_token_says_all_of_its_schedule(token: Token, at: int, by: int) -> Non
     place = len(PREFIX) + at % (len(written) - len(PREFIX))
     other = alphabet[(alphabet.index(written[place]) + by) % 64]
     spoilt = written[:place] + other + written[place + 1 :]
-    with pytest.raises(InputError):  # but for bits that say nothing
-        if read_token(spoilt) == token._usual():
-            raise InputError("token", None, "the same token")
+    with pytest.raises(InputError):
+        read_token(spoilt)
 
 
 def test_tokens_are_short_and_searches_apart() -> None:

@@ -182,7 +182,8 @@ def test_a_stale_token_is_refused_with_both_hashes(monkeypatch: pytest.MonkeyPat
     assert then in str(error.value) and "0123456789ab" in str(error.value)
 
 
-DAMAGED = ["", "p2.", "p2.AAAA", "nonsense", "p2.R6kHbAwkekIBAcBxADHMERwBMQCSAgAB"]
+WHOLE = str(Token("linux_6_12", "RCL-3", SMALL.geometry, SMALL.setup, SMALL.actors, 1, (0, 1)))
+DAMAGED = ["", "p2.", "p2.AAAA", "nonsense", WHOLE[:-1], WHOLE + "A", WHOLE.replace("p2", "t2")]
 
 
 @pytest.mark.parametrize("text", DAMAGED)

@@ -56,7 +56,7 @@ class Writer:
         if len(groups) % 2:
             groups.append(0)
         raw = bytes(low | high << 4 for low, high in zip(groups[::2], groups[1::2], strict=True))
-        return prefix + base64.urlsafe_b64encode(raw).decode().rstrip("=")
+        return prefix + _text(raw)
 
 
 class Reader:
@@ -68,6 +68,8 @@ class Reader:
             raw = base64.b64decode(body + "=" * (-len(body) % 4), altchars=b"-_", validate=True)
         except (ValueError, binascii.Error):
             raise DamagedError(text) from None
+        if _text(raw) != body:  # bits that say nothing are not 0
+            raise DamagedError(text)
         self._groups = [group for byte in raw for group in (byte & 15, byte >> 4)]
         self._at = 0
         self._check = self.groups(_CHECK)
@@ -111,6 +113,10 @@ class Reader:
             raise DamagedError("it ends early")
         self._at += 1
         return self._groups[self._at - 1]
+
+
+def _text(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
 
 
 def _checksum(said: str) -> int:

@@ -6,11 +6,10 @@ from functools import cache
 from typing import Final
 
 from percpu_proofs.explore.alphabets import HUNTS, SEQUENCES, Plan
-from percpu_proofs.explore.packing import Reader, Writer
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.short_form import mark
 
-_MARKS: Final = 3  # groups of a search's mark, which no two share
+MARKS: Final = 3  # groups of a search's mark, which no two share
 
 
 @cache
@@ -36,16 +35,11 @@ def bound_of(name: str) -> str:
     return "" if how is None else f"{name}: {how}"
 
 
-def put_search(out: Writer, name: str) -> None:
-    """Write which of the searches it is, or none."""
-    out.groups(_mark(name) if name in searches() else 0, _MARKS)
+def mark_of(name: str) -> int:
+    """Return the number that stands for a search, 0 for none of them."""
+    return mark(name, MARKS) if name in searches() else 0
 
 
-def search_of(source: Reader) -> str:
-    """Return which of the searches it is; empty for none, and for one that is no more."""
-    found = source.groups(_MARKS)
-    return next((name for name in searches() if _mark(name) == found), "")
-
-
-def _mark(name: str) -> int:
-    return mark(name, _MARKS)
+def search_of(number: int) -> str:
+    """Return the search that a number stands for; empty for none, and for one that is no more."""
+    return next((name for name in searches() if mark_of(name) == number), "")

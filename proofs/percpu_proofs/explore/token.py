@@ -15,7 +15,7 @@ from typing import Final
 from percpu_proofs.explore import short_form
 from percpu_proofs.explore.packing import DamagedError, Reader, Writer, damaged
 from percpu_proofs.explore.scenario import Scenario
-from percpu_proofs.explore.searches import put_search, search_of
+from percpu_proofs.explore.searches import MARKS, mark_of, search_of
 from percpu_proofs.explore.world import World
 from percpu_proofs.inputs import InputError
 from percpu_proofs.oplist import text_of
@@ -77,8 +77,9 @@ class Token:
         for listed in (usual.scenario.prepared, usual.scenario.concurrent):
             operations.put(out, listed)
         short_form.put_schedule(out, self.schedule)
-        put_search(out, self.search)
-        return out.string(PREFIX, repr(usual))
+        found_by = mark_of(self.search)
+        out.groups(found_by, MARKS)
+        return out.string(PREFIX, f"{usual!r} {found_by}")
 
     def _usual(self) -> Token:
         """Return the token with operations as the operation language writes them."""
@@ -124,8 +125,8 @@ def read_token(text: str) -> Token:
         raise InputError("token", None, f"a string that begins with {PREFIX}", text[:40])
     try:
         source = Reader(PREFIX, text)
-        token, made_with = _read(source)
-        source.end(repr(token))
+        token, made_with, found_by = _read(source)
+        source.end(f"{token!r} {found_by}")
     except (DamagedError, InputError):
         raise damaged(text) from None
     now = variant_hash(token.variant)
@@ -136,8 +137,8 @@ def read_token(text: str) -> Token:
     return token
 
 
-def _read(source: Reader) -> tuple[Token, str]:
-    """Return a token and the hash of the variant that it was made with."""
+def _read(source: Reader) -> tuple[Token, str, int]:
+    """Return a token, the hash of the variant that it was made with, and its search's number."""
     operations = short_form.Operations()
     base, fixes = short_form.choice(source, _VARIANTS), source.text()
     variant = f"{base}+{fixes}" if fixes else base
@@ -145,9 +146,9 @@ def _read(source: Reader) -> tuple[Token, str]:
     clause, geometry = short_form.clause(source), short_form.sizes(source)
     works, more = source.numbers(2)
     setup, actors = (tuple(map(text_of, operations.take(source))) for _ in range(2))
-    schedule = short_form.schedule(source)
+    schedule, found_by = short_form.schedule(source), source.groups(MARKS)
     token = Token(
         variant, clause, geometry, setup, actors, works, schedule, more // 2, bool(more % 2),
-        search_of(source),
+        search_of(found_by),
     )  # fmt: skip
-    return token, made_with
+    return token, made_with, found_by
