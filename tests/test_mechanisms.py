@@ -29,6 +29,11 @@ from percpu_reference.variants.linux_6_12 import Linux612
 CRUMBS = Token(
     "linux_7_1", "HINT-5", KERNEL_32K, ("a 1 28656 4 -", "a 2 4 4 -"), ("f 2",), 1, ()
 )
+WHOLE_RUN = Token(
+    "linux_7_1", "HINT-5", KERNEL_32K,
+    ("a 1 2048 4 -", "a 2 2048 4 -", "a 3 4096 4 -", "a 4 2048 4 -", "a 5 18432 4 -", "f 3", "f 2"),
+    ("f 4",), 1, (),
+)  # fmt: skip
 REJOIN = Token(
     "linux_7_1", "RCL-3", KERNEL_32K, ("a 1 8192 4 -", "a 2 28672 4 -", "a 3 4096 4 -"),
     ("a 4 8192 4 -", "f 2"), 1, (1, 2, 1, 2, 2, 0, 0),
@@ -78,6 +83,15 @@ def test_each_of_the_hints_has_its_own(
     assert found is not None and found.how == how and "1 known counterexamples" in bound
     assert shows(mechanism, found.token)
     assert found.message and found.shortest == (how != "drawn, then made small")
+
+
+def test_what_its_own_fix_does_not_mend_is_of_another() -> None:
+    """The variant with what L1 leaves is broken by L5 too."""
+    both = [(WHOLE_RUN, True), (CRUMBS, True)]
+    found = {name: Mechanism("linux_7_1", "HINT-5", name).find(both)[0] for name in ("L1", "L5")}
+    assert {name: shown and shown.token for name, shown in found.items()} == {
+        "L1": CRUMBS, "L5": WHOLE_RUN
+    }  # fmt: skip
 
 
 def test_a_race_of_reclaim_is_of_one_mechanism() -> None:

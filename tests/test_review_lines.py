@@ -137,26 +137,30 @@ def test_tables_of_all_commands_are_as_wide_as_a_mail() -> None:
 # in which order
 
 
-def test_findings_are_told_when_those_before_them_are_known() -> None:
+def test_findings_are_told_when_a_stage_is_done() -> None:
     out = io.StringIO()
     lines = FindingLines(Console(file=out, width=76), lambda *of: True)
 
-    def told(one: Outcome) -> str:
+    def told(one: Outcome, following: Outcome | None) -> str:
         at = out.tell()
-        lines(one)
+        lines(one, following and following.job)
         return out.getvalue()[at:]
 
-    deep = example(34, shortest=False)
-    assert not told(outcome("linux_7_1", "scenario", "reuse", RCL_3=deep, BAL_2=example(2)))
-    assert not told(outcome("linux_7_1", "sequences", "pages", HINT_5=example(4)))
-    assert not told(outcome("linux_7_1", "sequences", "crumbs", HINT_5=example(3)))
-    first = told(outcome("linux_7_1", "hunt", "race", BAL_2=example(3)))  # all lists are done
-    assert "linux_7_1" in first and "BAL-2   2" in first and "HINT-5  3" in first
-    assert "RCL-3" not in first  # it may get shorter
-    assert not told(outcome("rfc_1", "scenario", "reuse"))
-    drawn = outcome("linux_7_1", "fuzz", "pages", HINT_4=example(24, shortest=False))
-    assert not told(drawn)  # it is made small before
-    cells = matrix(["linux_7_1"], [drawn, outcome("linux_7_1", "hunt", "pages", HINT_5=example(2))])
+    long = example(34, shortest=False)
+    found = [
+        outcome("linux_7_1", "scenario", "reuse", RCL_3=long, BAL_2=example(2)),
+        outcome("linux_7_1", "sequences", "pages", HINT_5=example(4)),
+        outcome("linux_7_1", "sequences", "crumbs", HINT_5=example(3)),
+        outcome("linux_7_1", "hunt", "race", BAL_2=example(3), RCL_3=example(5)),
+        outcome("linux_7_1", "fuzz", "pages", HINT_4=example(24, shortest=False)),
+    ]
+    first, second, third, fourth, last = map(told, found, [*found[1:], None])
+    assert not first and not second  # there may be shorter ones
+    assert "linux_7_1" in third and "BAL-2   2" in third and "HINT-5  3" in third
+    assert "RCL-3" not in third  # hunts may have a shorter one
+    assert fourth.split()[:2] == ["RCL-3", "5"] and "BAL-2" not in fourth
+    assert not last  # it is made small before
+    cells = matrix(["linux_7_1"], [*found, outcome("linux_7_1", "hunt", "x", HINT_5=example(2))])
     at = out.tell()
     lines.end(cells)
     last = out.getvalue()[at:]
@@ -166,11 +170,11 @@ def test_findings_are_told_when_those_before_them_are_known() -> None:
 def test_each_mechanism_has_a_line() -> None:
     out = io.StringIO()
     lines = FindingLines(Console(file=out, width=76), lambda *of: True)
-    lines(outcome("linux_7_1", "sequences", "pages", RCL_3=example(5)))
-    lines(outcome("linux_7_1", "mechanism", "RCL-3 R1", RCL_3=example(7)))
-    lines(outcome("linux_7_1", "mechanism", "RCL-3 R2", RCL_3=example(5)))
-    lines(replace(outcome("linux_7_1", "mechanism", "HINT-5 L4"), reach="3 lists"))
-    lines(outcome("linux_mm", "mechanism", "RCL-3 R1", RCL_3=example(7)))
+    lines(outcome("linux_7_1", "sequences", "pages", RCL_3=example(5)), None)
+    lines(outcome("linux_7_1", "mechanism", "RCL-3 R1", RCL_3=example(7)), None)
+    lines(outcome("linux_7_1", "mechanism", "RCL-3 R2", RCL_3=example(5)), None)
+    lines(replace(outcome("linux_7_1", "mechanism", "HINT-5 L4"), reach="3 lists"), None)
+    lines(outcome("linux_mm", "mechanism", "RCL-3 R1", RCL_3=example(7)), None)
     lines.end([])
     printed = out.getvalue()
     assert "RCL-3   7 R1: a 1 4096" in printed and "RCL-3   5 R2: as above" in printed
@@ -181,8 +185,8 @@ def test_each_mechanism_has_a_line() -> None:
 def test_clauses_that_are_broken_by_the_same_have_one_line() -> None:
     out = io.StringIO()
     lines = FindingLines(Console(file=out, width=76), lambda *of: True)
-    lines(outcome("rfc_1", "hunt", "race", ISO_1=example(4), LIST_1=example(4)))
-    lines(outcome("rfc_series", "hunt", "race", ISO_1=example(4), RCL_1=example(5)))
+    lines(outcome("rfc_1", "hunt", "race", ISO_1=example(4), LIST_1=example(4)), None)
+    lines(outcome("rfc_series", "hunt", "race", ISO_1=example(4), RCL_1=example(5)), None)
     lines.end([])
     printed = out.getvalue().splitlines()
     assert printed[:2] == ["rfc_1", "  ISO-1, LIST-1  4 " + "; ".join(example(4).setup) + "; f 1"]

@@ -13,7 +13,7 @@ from rich.text import Text
 from percpu_proofs.explore.scenario import KERNEL_32K
 from percpu_proofs.kernel.search.job import TreeOutcome
 from percpu_proofs.kernel.search.trees import BASE, PATCHED
-from percpu_proofs.review.jobs import Example, Outcome
+from percpu_proofs.review.jobs import Example, Job, Outcome
 from percpu_proofs.review.matrix import Cell
 from percpu_reference.variants import variant_class
 from percpu_reference.variants.composition import findings_in
@@ -23,7 +23,8 @@ _LISTED: Final = 6
 """Operations of the longest lists that are searched: what has more may get shorter in the end."""
 _MOST_SHOWN: Final = 20
 """Operations of a counterexample that has a line; others are for --clause."""
-_LISTS: Final = ("scenario", "sequences")
+_TELLING: Final = {"scenario": 0, "sequences": 0, "hunt": 1}
+"""Engines that find the shortest, with the stage in which they do."""
 
 
 def operations_of(example: Example) -> str:
@@ -75,6 +76,8 @@ def finding_line(clause: str, example: Example, width: int, what: str = "") -> s
 class FindingLines:
     """Prints findings: those of a variant's lists when all its lists were searched, and so on.
 
+    They are the shortest of a stage, so few of them have to be told again, shorter, in the end.
+
     shows: which clauses of which variant are told as they come; the others are for the end.
     """
 
@@ -86,34 +89,27 @@ class FindingLines:
         self._clauses = clauses
         self._best: dict[tuple[str, str], Example] = {}  # by variant and clause
         self.told: dict[tuple[str, str], Example] = {}
-        self._stage: tuple[str, bool] | None = None
         self._heading = ""
         self._alike: list[tuple[str, str, str]] = []  # variant, that it is like, in what
         self._mechanisms: dict[str, tuple[str, Example]] = {}  # the first that was told of each
 
-    def __call__(self, outcome: Outcome) -> None:
-        """Take in an outcome, the next in the order of the plan."""
+    def __call__(self, outcome: Outcome, following: Job | None) -> None:
+        """Take in an outcome, the next in the order of the plan; following: the job behind it."""
         job = outcome.job
         if job.engine == "mechanism":
-            self._close()
             self._tell_mechanism(outcome)
-            return
-        if job.engine in ("fuzz", "workload"):  # to be made small
-            self._close()
-            return
-        stage = job.variant, job.engine in _LISTS
-        if stage != self._stage:
-            self._close()
-            self._stage = stage
+        if job.engine not in _TELLING:
+            return  # what is drawn is made small before
         for clause, example in outcome.examples.items():
             if self._is_shown(job.variant, clause):
                 best = self._best.setdefault((job.variant, clause), example)
                 if _rank(example) < _rank(best):
                     self._best[job.variant, clause] = example
+        if following is None or _stage(following) != _stage(job):
+            self._close(job.variant)
 
     def end(self, cells: Sequence[Cell]) -> None:
         """Print what was not told yet: the final counterexamples."""
-        self._close()
         for variant in dict.fromkeys(cell.variant for cell in cells):
             self._tell(
                 variant,
@@ -130,13 +126,8 @@ class FindingLines:
         wanted = not self._clauses or clause in self._clauses
         return wanted and self._shows(variant, clause)
 
-    def _close(self) -> None:
+    def _close(self, variant: str) -> None:
         """Print what was found in the stage that is done with, but for what may get shorter."""
-        if self._stage is None:
-            return
-        variant, _ = self._stage
-        self._stage = None
-        self._tell_alike()
         self._tell(
             variant,
             {
@@ -240,6 +231,10 @@ class FindingLines:
         if variant != self._heading:
             self._heading = variant
             self._out.print(Text(Path(variant).stem, "bold"))
+
+
+def _stage(job: Job) -> tuple[str, int | None]:
+    return job.variant, _TELLING.get(job.engine)
 
 
 def _rank(example: Example) -> tuple[int, bool, int]:

@@ -39,7 +39,7 @@ class Review:
     deep: bool = False
     quick: bool = False
     searches: tuple[str, ...] = ()
-    on_outcome: Callable[[Outcome], None] = lambda outcome: None
+    on_outcome: Callable[[Outcome, Job | None], None] = lambda outcome, following: None
     outcomes: list[Outcome] = field(default_factory=list)
     planned: int = 0
     done: int = 0
@@ -55,7 +55,8 @@ class Review:
         """Run what is not known from earlier runs; Ctrl-C ends it with what is done.
 
         on_outcome gets outcomes in the order of the plan, each as soon as those before it are
-        there. What is drawn is made small in the end, and each mechanism of a clause looked for.
+        there, with the job that follows in its round. What is drawn is made small in the end, and
+        each mechanism of a clause looked for.
         """
         jobs = jobs_for(
             self.variants, deep=self.deep, quick=self.quick, searches=self.searches
@@ -92,7 +93,8 @@ class Review:
 
         def tell() -> None:
             while waiting and waiting[0] in found:
-                self.on_outcome(found[waiting.pop(0)])
+                outcome = found[waiting.pop(0)]
+                self.on_outcome(outcome, waiting[0] if waiting else None)
 
         def keep(outcome: Outcome) -> None:
             if workers.cache is not None:
@@ -111,7 +113,7 @@ class Review:
         self.done += len(found)
         for job in waiting:  # behind one that was broken off
             if job in found:
-                self.on_outcome(found[job])
+                self.on_outcome(found[job], None)
         return [found[job] for job in planned if job in found]
 
 
