@@ -8,10 +8,12 @@ from pathlib import Path
 from rich.console import Console
 
 from percpu_proofs.api.shown import Shown
-from percpu_proofs.inputs import InputError, one_of
-from percpu_proofs.review.jobs import Job, enter_small, jobs_for, run, shrinking
-from percpu_proofs.review.matrix import Cell, changes, matrix
-from percpu_proofs.spread import default_jobs, spread
+from percpu_proofs.inputs import InputError
+from percpu_proofs.review import results
+from percpu_proofs.review.changes import bases, changes
+from percpu_proofs.review.matrix import Cell
+from percpu_proofs.review.plan import jobs_for
+from percpu_proofs.spread import default_jobs
 from percpu_reference.variants import variant_class, variant_name
 from percpu_spec.catalogue import title
 
@@ -51,7 +53,11 @@ class Review(Shown):
     @property
     def changes(self) -> dict[str, list[str]]:
         """Of variants in files: clauses newly broken and mended against the class they extend."""
-        return changes(self.variants, self.cells)
+        every = [changes(name, self.cells) for name in bases(self.variants)]
+        return {
+            kind: list(dict.fromkeys(c for one in every for c in getattr(one, kind)))
+            for kind in ("new", "mended")
+        }
 
     def show(self, out: Console) -> None:
         """Print for each variant what holds in a line and what is broken, unexpected first."""
@@ -98,21 +104,7 @@ def review(
     named = tuple(dict.fromkeys(map(variant_name, variants)))
     for name in named:
         variant_class(name)
-    planned = _chosen(jobs_for(named, deep=deep), searches)
-    count = jobs or default_jobs()
-    outcomes, interrupted = spread(planned, run, jobs=count, partial=True)
-    if not interrupted:
-        small, interrupted = spread(shrinking(outcomes), run, jobs=count)
-        enter_small(outcomes, small)
-    partial = interrupted or bool(searches)  # what did not show may show in other searches
-    return Review(named, matrix(named, outcomes, interrupted=partial), partial)
-
-
-def _chosen(planned: Sequence[Job], searches: Sequence[str]) -> list[Job]:
-    """Return the jobs of some searches, all if none is named. Raises InputError."""
-    known = {Path(job.what).name.removesuffix(".jsonl.gz") for job in planned}
-    for name in searches:
-        if name not in known:
-            raise InputError("searches", None, one_of(name, sorted(known)), name)
-    wanted = set(searches) or known
-    return [job for job in planned if Path(job.what).name.removesuffix(".jsonl.gz") in wanted]
+    jobs_for(named, searches=tuple(searches))  # raises for one that is not there
+    found = results.Review(named, deep, searches=tuple(searches))
+    found.run(results.Workers(jobs or default_jobs()))
+    return Review(named, found.cells(), found.partial)
