@@ -15,7 +15,6 @@ from test_report import cells
 from percpu_proofs import data
 from percpu_proofs.cli import main
 from percpu_proofs.report.book import book
-from percpu_proofs.report.of_variants import report_of_variants
 
 pytestmark = pytest.mark.deep
 
@@ -29,7 +28,9 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("reports")
     found = {name: folder / f"{name}.html" for name in ("book", "review", "state")}
     found["book"].write_text(book(cells())[0], "utf-8")
-    found["review"].write_text(report_of_variants(cells(), {}), "utf-8")
+    searches = ["--search", "quarters", "--search", "reuse", "--no-cache", "--jobs", "1"]
+    review = ["review", "--variant", "linux_6_12", *searches, "--html", str(found["review"])]
+    assert CliRunner().invoke(main, review).exit_code == 0
     saved = data.folder("states") / "612_4.removed60.txt.gz"
     CliRunner().invoke(main, ["state", str(saved), "--html", str(found["state"])])
     return found
