@@ -1,0 +1,88 @@
+"""What the README and the guides show is what is printed."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+from kernel_trees import FOUND, MISSING, tree_of
+from searched_trees import write_patch
+
+from percpu_proofs.cli import main
+from percpu_proofs.kernel.search.tree_token import PREFIX as OF_A_TREE
+
+TOP = Path(__file__).parents[1]
+README = (TOP / "README.md").read_text("utf-8")
+PAGES = sorted([*TOP.glob("README.md"), *TOP.glob("[a-z]*/README.md"), *TOP.glob("proofs/guide/*")])
+
+
+def block(name: str) -> str:
+    """Return the text block behind a comment in the README."""
+    return README.split(f"<!-- {name} -->\n```")[1].partition("\n")[2].partition("\n```")[0]
+
+
+@pytest.mark.parametrize("name", ["mail: linux_7_1 RCL-3", "mail: rfc_1 ISO-1"])
+def test_a_block_for_a_mail_stands_as_printed(name: str) -> None:
+    shown = block(name)
+    token = shown.split()[-1]
+    result = CliRunner().invoke(main, ["replay", token, "--mail"])
+    assert result.exit_code == 0, result.output
+    assert result.stdout.rstrip() == shown
+    lines = shown.splitlines()
+    assert len(lines) <= 40 and max(map(len, lines)) <= 76
+
+
+@pytest.mark.deep
+@pytest.mark.skipif(not FOUND, reason=MISSING)
+def test_the_block_of_a_patch_stands_as_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = "\t\tpcpu_nr_empty_pop_pages -= chunk->nr_empty_pop_pages;\n"
+    write_patch(tmp_path / "float.patch", lambda text: text.replace(lost, "", 1))
+    monkeypatch.chdir(tmp_path)
+    shown = block("mail: float.patch")
+    token = next(word for word in shown.split() if word.startswith(OF_A_TREE))
+    command = ["replay", token, "--source", str(tree_of(FOUND[-1]).top), "--patch", "float.patch"]
+    result = CliRunner().invoke(main, [*command, "--mail"])
+    assert result.exit_code == 0, result.output
+    assert result.stdout.split("\nRun:")[0] == shown.split("\nRun:")[0]
+
+
+def test_the_python_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    exec(compile(block("python"), "README.md", "exec"), {})
+    said = capsys.readouterr().out
+    assert "HINT-5" in said and "RCL-3" in said and "R1" in said
+
+
+def _commands() -> list[tuple[str, str]]:
+    """Return each command that a page shows, with its page."""
+    found = []
+    for page in PAGES:
+        text = page.read_text("utf-8")
+        for shown in re.findall(r"`((?:\.venv/bin/)?percpu-spec [^`]+)`", text):
+            found.append((page.name, " ".join(shown.split())))
+    return found
+
+
+def test_commands_and_options_that_are_shown_exist() -> None:
+    shown = _commands()
+    assert len(shown) > 40
+    for page, line in shown:
+        words = shlex.split(line.replace("[", " ").replace("]", " ").replace("|", " "))[1:]
+        command: click.Command = main
+        for word in words:
+            if isinstance(command, click.Group) and word in command.commands:
+                command = command.commands[word]
+        assert command is not main or words[0].startswith("--"), (page, line)
+        known = {name for option in command.params for name in option.opts} | {"--help"}
+        assert {word for word in words if word.startswith("--")} <= known, (page, line)
+
+
+def test_links_lead_somewhere() -> None:
+    for page in PAGES:
+        for link in re.findall(r"\]\(([^)#]+)\)", page.read_text("utf-8")):
+            assert (page.parent / link).exists(), (page, link)
