@@ -241,11 +241,15 @@ CHANGES: Final = (
 )  # fmt: skip
 REFUSES: Final = "7.0"
 ROOT: Final = "7.1"
+SCOPE: Final = "mm scope"
+"""Of May 2026 in linux-mm, "preserve NOFS/NOIO scope during chunk create and populate"."""
+SCOPED: Final = "in a scope of its limits"
 WORDS: Final = {
     **{change.release: change.what for change in CHANGES if not change.mixins},
     REFUSES: "a free that names no live area is refused",
     ROOT: "a task of the root group has an object cgroup, which pays nothing",
     **{change.release: change.what for change in CHANGES if change.mixins},
+    SCOPE: f"a caller's memory is asked for {SCOPED}",
 }
 """What each change is, by its release, oldest first."""
 GIVES: Final = {change.release: change.gives for change in CHANGES} | {
@@ -262,7 +266,7 @@ HAS: Final[Mapping[str, frozenset[str]]] = {
     "linux_6_15": frozenset(_FIRST[:3]),
     "linux_7_0": frozenset(_FIRST[:4]),
     "linux_7_1": frozenset(_FIRST[:5]),
-    "linux_mm": frozenset(_FIRST),
+    "linux_mm": frozenset(_FIRST[:-1]),
 }
 """The changes that each variant has."""
 
