@@ -5,7 +5,7 @@ What a kernel does is found by trying, and declared in every report.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -18,6 +18,7 @@ from percpu_proofs.kernel.changes import (
     SCOPED,
     SLEEPABLE,
     WORDS,
+    BetweenError,
     between,
     changes_of,
     nearest,
@@ -174,31 +175,36 @@ def probe(library: Library, name: str | None = None, fixes: tuple[str, ...] = ()
         chosen = nearest(found)
         more = found - HAS[chosen] - {SLEEPABLE}
         model = replace(model, name=chosen, backports=more, has=found)
-    asks = _form(library, model, by_name=name is not None)
+    seen = [_asked_by_kernel(library, lines) for lines in ASKING]
+    try:
+        asks = form_of(seen, model, library.source)
+    except BetweenError:
+        if name is None:
+            raise
+        asks = ""  # a variant that is named is compared all the same
     if model.has is not None and asks == SCOPED:
         model = replace(model, has=model.has | {SCOPE})
     return replace(model, asks=asks)
 
 
-_ASKING: Final = tuple((_FILLED, f"a 2 4096 4 {flags}") for flags in ("Y", "SY", "OY"))
+ASKING: Final = tuple((_FILLED, f"a 2 4096 4 {flags}") for flags in ("Y", "SY", "OY"))
 """Each creates a chunk and populates a page: without limits, without file systems, without I/O."""
 Requests = Mapping[Request, int]
 
 
-def _form(library: Library, model: Model, by_name: bool) -> str:
-    """Return how a kernel asks for a caller's memory, the one of FORMS that all of _ASKING show.
+def form_of(seen: Sequence[Requests], model: Model, source: Path | None = None) -> str:
+    """Return how a kernel asks for a caller's memory, the one of FORMS that all of ASKING show.
 
-    A variant taken by name asks as 6.12 does if there is none; else raises InputError, with what
-    the nearest two would ask for. Raises KernelStopped.
+    seen: what it asked for in each. Raises InputError if there is none, with what the nearest two
+    would ask for.
     """
-    seen = [_asked_by_kernel(library, lines) for lines in _ASKING]
     wanted = {
-        form: [_asked_by_model(replace(model, asks=form), lines) for lines in _ASKING]
+        form: [_asked_by_model(replace(model, asks=form), lines) for lines in ASKING]
         for form in FORMS
     }
-    found = next((form for form, asked in wanted.items() if asked == seen), None)
-    if found is not None or by_name:
-        return found or ""
+    for form, asked in wanted.items():
+        if asked == [*seen]:
+            return form
 
     def distance(form: str) -> tuple[int, int]:
         apart = [len(ours.items() ^ asked.items())
@@ -208,24 +214,28 @@ def _form(library: Library, model: Model, by_name: bool) -> str:
     first, second = sorted(FORMS, key=distance)[:2]
     at = next(n for n, asked in enumerate(seen) if asked != wanted[first][n])
     expected = [
-        f"{_more(wanted[form][at], seen[at])}, asked for {form or 'as in 6.12'}"
+        f"{_more(wanted[form][at], seen[at])} ({form or 'as in 6.12'})"
         for form in (first, second)
         if wanted[form][at] != seen[at]
     ]
     if len(expected) == 1:  # which the second does: it does not where the first does
         like = next(n for n, asked in enumerate(seen)
                     if asked == wanted[first][n] != wanted[second][n])
-        expected[0] += f", as after {_ASKING[like][-1]}"
+        expected[0] += f", as after {ASKING[like][-1]}"
     raise between(
-        library.source, "; ".join(_ASKING[at]), " or ".join(expected),
+        source, "; ".join(ASKING[at]), " or ".join(expected),
         _more(seen[at], wanted[first][at]),
     )  # fmt: skip
 
 
 def _more(asked: Requests, other: Requests) -> str:
     """Return in words what is asked for, or more often, than otherwise."""
-    more = {request: n for request, n in asked.items() if n > other.get(request, 0)}
-    return ", ".join(f"{r.kind} {shown(r.gfp)}" for r in sorted(more)) or "nothing more"
+    kinds: dict[int, list[str]] = {}  # by their flags
+    for request in sorted(asked):
+        if asked[request] > other.get(request, 0):
+            kinds.setdefault(request.gfp, []).append(request.kind)
+    words = [f"{shown(flags)} for {', '.join(named)}" for flags, named in kinds.items()]
+    return "; ".join(words) or "nothing more"
 
 
 def _asked_by_kernel(library: Library, lines: tuple[str, ...]) -> Requests:
