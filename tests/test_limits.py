@@ -294,7 +294,7 @@ def test_a_difference_of_requests_names_what_moved_it(field: str, asks: str, sai
 def test_a_tree_with_a_part_of_the_scope_is_between_two(call: str, tmp_path: Path) -> None:
     tree = changed(tmp_path / "tree", lambda text: scoped(text, (call,)))
     library = compile_tree(tree, tmp_path, flags=("-O1",))
-    with pytest.raises(InputError, match="a tree between two known .* 4096 4 SY: "):
+    with pytest.raises(InputError, match=r"a tree between two known .* 4096 4 SY: "):
         probe(library)
     assert probe(library, "6.12.117").asks == ""
 
