@@ -306,7 +306,7 @@ BAD_LAYOUT = [
     ([SIZES.replace("d28672", "d" + "9" * 5000), UNITS], r"dmesg:1: expected pcpu-alloc: "),
     (
         [IDS, SIZES, "pcpu-alloc: [0] 0 1 2 3 "],
-        r"dmesg:2: expected all lines of units: CPUs 4 to 7 \(nr_cpu_ids in line 1 is 8\) in no line",
+        r"dmesg:2: expected all lines of units: CPUs 4 to 7 \(nr_cpu_ids in line 1 is 8\) in no",
     ),
     (
         [IDS, SIZES, "pcpu-alloc: [0] 0 1 2 8 "],
