@@ -213,6 +213,26 @@ def hints_that_stay(texts: dict[str, str]) -> None:
     replaced(SOURCE, "if (meets(start, end, *s))", "if (false)")(texts)
 
 
+STARTS_OF_SET_HINTS = tuple(
+    replaced(SOURCE, old, new)
+    for old, new in (
+        ("if (pcpu_region_overlap(s_block->scan_hint_start,",
+         "if (s_block->scan_hint && pcpu_region_overlap(s_block->scan_hint_start,"),
+        ("if (e_off > e_block->scan_hint_start)",
+         "if (e_block->scan_hint && e_off > e_block->scan_hint_start)"),
+        ("if (pcpu_region_overlap(chunk_md->scan_hint_start,",
+         "if (chunk_md->scan_hint && pcpu_region_overlap(chunk_md->scan_hint_start,"),
+        ("if (start > block->contig_hint_start) {",
+         "if (block->contig_hint && start > block->contig_hint_start) {"),
+        ("} else if (start < block->scan_hint_start) {",
+         "} else if (block->scan_hint && start < block->scan_hint_start) {"),
+        ("} else if (start > block->scan_hint_start ||",
+         "} else if ((block->scan_hint && start > block->scan_hint_start) ||"),
+    )
+)  # fmt: skip
+"""linux-mm, 2/4: starts are read of hints that are set."""
+
+
 _7_0 = (float_tested_locked, *REFUSED)
 EDITS: dict[str, tuple[Change, ...]] = {
     "linux_5_14": (NO_VECTOR, *NO_SLEEP),

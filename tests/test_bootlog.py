@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -111,8 +112,18 @@ BAD = [
     ("open page", UP, r":1: .*page=4096 or page=8192 or page=16384 or page=32768 fit.*--geometry"),
     ("console", ARM.split("\n")[0], r":1: expected lines 'pcpu-alloc: .*or --geometry cpus=N"),
     ("cut", "percpu: Embedded 3 pages/cpu s127448", ":1: expected percpu: N pages/cpu s.. r.. d"),
-    ("no page", "percpu: Embedded 5 pages/cpu s127832 r8192 d60584 u196608", ":1: expected as m"),
-    ("page too small", "percpu: 3 4K pages/cpu s127448 r8192 d60968", ":1: expected as many pages"),
+    ("no page", "percpu: Embedded 5 pages/cpu s127832 r8192 d60584 u196608",
+     r":1: expected as many pages as s, r and d, 196608 bytes, fill: 48 of 4096 .* 3 of 65536 "
+     r"\(u196608 is of whole ones\), got '5, which would be pages of 39322 bytes'"),
+    ("two pages for three", ARM.replace("Embedded 3", "Embedded 2"), r":1: expected as many pages "
+     "as s, r and d, 196608 bytes, fill: .*65536 .* pages of 98304 bytes'"),
+    ("no pages", ARM.replace("Embedded 3", "Embedded 0"), "got '0, which would be nothing'"),
+    ("odd unit", "percpu: Embedded 48 pages/cpu s127832 r8192 d60584 u196610",
+     ":1: expected u.. of whole pages, of 4096 bytes at least, got '196610'"),
+    ("page too small", "percpu: 3 4K pages/cpu s127448 r8192 d60968",
+     ":1: expected as many pages as s, r and d fill: 48 of 4096 bytes, got '3'"),
+    ("no such page", "percpu: 28 5K pages/cpu s85784 r8192 d20712",
+     ":1: expected a page size, one of 4096, 8192, .* got '5120 bytes'"),
     ("another table", UP + "\nx hash table entries: 2 (order: 0, 65536 bytes)",
      ":3: expected an order of pages of 4096 or .* as line 1 says .*got 'one of pages of 65536 b"),
     ("table against the lines", ARM + "\n\nx hash table entries: 2 (order: 1, 8192 bytes)",
@@ -136,8 +147,8 @@ BAD = [
     ("unit too small", "percpu: Embedded 49 pages/cpu s127832 r8192 d64680 u196608",
      ":1: expected u.. of 200704 bytes at least: a unit holds s, r and d, got 's127832"),
     ("a CPU twice", ARM.replace("[0] 1", "[0] 0"), ":3: expected CPU 0 in one unit only: line 3"),
-    ("CPU ids", X86.replace("nr_cpu_ids:6", "nr_cpu_ids:7"),
-     ":1: expected nr_cpu_ids:6, as the CPUs of line 4 say, got '7'"),
+    ("CPU ids", X86.replace("nr_cpu_ids:6", "nr_cpu_ids:5"),
+     ":1: expected nr_cpu_ids:6, as the CPUs of line 4 say, got '5'"),
     ("units of a group", ARM.replace("[0] 1", "[0] 1 2"), ":3: expected 1 units .* as line 2 says"),
     ("groups alone", UP.split("\n")[1], "dmesg: expected the percpu layout"),
     ("uneven", "percpu: Embedded 3 pages/cpu s127448 r8192 d60968 u196608\n"
@@ -145,6 +156,8 @@ BAD = [
      ":2: expected 1 units behind each"),
     ("two boots", ARM + "\n" + ARM.replace("s127832", "s127828").replace("d60584", "d60588"),
      ":4: expected the messages of one boot; line 1 tells of another"),
+    ("two boots, some CPUs", ARM + "\n" + "\n".join([*ARM.split("\n")[:2], "pcpu-alloc: [0] 2"]),
+     ":6: expected the messages of"),
     ("two boots, CPUs", ARM + "\n" + ARM.replace("[0] 1", "[0] 2"), ":6: expected the messages of"),
 ]  # fmt: skip
 
@@ -165,6 +178,71 @@ def test_what_is_open_may_be_told() -> None:
     assert read(ARM, backing="km").geometry.backing == "km"
 
 
+SERVER = """\
+percpu: Embedded 56 pages/cpu s188440 r8192 d32744 u262144
+pcpu-alloc: s188440 r8192 d32744 u262144 alloc=1*2097152
+pcpu-alloc: [0] 00 01 02 03 04 05 06 07
+pcpu-alloc: [0] 08 09 -- -- -- -- -- --
+pcpu-alloc: [1] 10 11 12 13 14 15 16 17
+pcpu-alloc: [1] 18 19 -- -- -- -- -- --
+pcpu-alloc: [2] 20 21 22 23 24 25 26 27
+pcpu-alloc: [2] 28 29 -- -- -- -- -- --"""
+"""Of 30 CPUs, in three nodes."""
+X86_IDS = "setup_percpu: NR_CPUS:8192 nr_cpumask_bits:30 nr_cpu_ids:30 nr_node_ids:3"
+RCU_IDS = "rcu: \tRCU restricting CPUs from NR_CPUS=8192 to nr_cpu_ids=30."
+LOST: list[tuple[str, str, str]] = [  # what a line that is lost begins with, who tells nr_cpu_ids
+    ("[1]", X86_IDS, r"group 1, CPUs 10 to 19 \(nr_cpu_ids in line 1 is 30\) in no line"),
+    ("[1]", "", r"group 1, CPUs 10 to 19 in no line .*\.\.'; `dmesg`"),
+    ("[0]", RCU_IDS, "group 0, CPUs 0 to 9 "),
+    ("[2]", RCU_IDS, r"CPUs 20 to 29 \(nr_cpu_ids in line 1 is 30\) in no line"),
+    ("[2] 28", RCU_IDS, "CPUs 28 to 29 "),
+    ("[2] 28", "", "the last group, 2, has 8 units, others have 16, and no line has nr_cpu_ids"),
+    ("[2] 20", X86_IDS, r"CPUs 20 to 27 .*\.\.'; `dmesg`"),
+    ("[1] 10", X86_IDS, r"CPUs 10 to 17 .*\.\.'; `dmesg`"),
+    ("[1] 10", RCU_IDS, "CPUs 10 to 17 .*, unless this machine has no such CPUs; `dmesg`"),
+    ("[0] 08", "", "CPUs 8 to 9 in no line .*, unless this machine has no such CPUs"),
+]
+
+
+def without(begin: str, ids: str) -> str:
+    lines = [line for line in SERVER.split("\n") if not line.startswith(f"pcpu-alloc: {begin}")]
+    return "\n".join([*([ids] if ids else []), *lines])
+
+
+@pytest.mark.parametrize(("begin", "ids", "message"), LOST)
+def test_lines_of_units_that_are_missing_are_told(begin: str, ids: str, message: str) -> None:
+    found = read(without(begin, ids))
+    record = found.as_json()
+    for name in ("cpus", "groups", "units", "spare", "page_cost", "percpu_page", "geometry"):
+        assert record[name] is None
+    assert record["page"] == 4096
+    with pytest.raises(TraceError, match=f"{message}.*, or --geometry cpus=N,groups=N"):
+        _ = found.geometry
+    assert any(re.search(message, note) and "log_buf_len" in note for note in found.notes)
+    told = {"cpus": "30", "groups": "3", "spare": "18"}
+    assert read(without(begin, ids), **told).geometry == read(SERVER).geometry
+
+
+UNEVEN = "\n".join(SERVER.split("\n")[:-1])  # the last node has 8 CPUs, and all in one allocation
+
+
+@pytest.mark.parametrize(
+    ("text", "cpus", "groups", "units"),
+    [
+        (SERVER, 30, 3, 48),
+        (f"{X86_IDS}\n{SERVER}", 30, 3, 48),
+        (f"{RCU_IDS}\n{SERVER}", 30, 3, 48),
+        (f"{X86_IDS}\n{UNEVEN}".replace(":30", ":28"), 28, 3, 40),  # all CPUs are there
+        ("\n".join([UNEVEN, SERVER]), 30, 3, 48),  # a console printed twice and lost one
+        ("\n".join([SERVER, UNEVEN]), 30, 3, 48),
+        (X86, 6, 2, 8),
+    ],
+)  # fmt: skip
+def test_what_is_whole_is_read_whole(text: str, cpus: int, groups: int, units: int) -> None:
+    found = read(text)
+    assert (found.cpus, found.groups, found.units, found.missing) == (cpus, groups, units, "")
+
+
 CONSOLE = ARM.split("\n")[0]  # no CPUs
 TOLD = [
     (UP, {"page": "65536"}, r"page=4096 or .* a unit of 32768 bytes is of whole pages, .*'65536'"),
@@ -179,6 +257,10 @@ TOLD = [
     (CONSOLE, {"cpus": "4", "groups": "9"}, r"boots with \(cpus=4, groups=9: .*in each group"),
     (CONSOLE, {"cpus": "0"}, "at least one CPU"),
     (CONSOLE, {"cpus": "9000"}, r"\(cpus=9000: expected at most 8192\)"),
+    (without("[1]", X86_IDS), {"cpus": "19"}, "expected cpus=20 at least: the boot messages have"),
+    (without("[1]", X86_IDS), {"cpus": "30", "groups": "1"}, "expected groups=2 at least"),
+    (without("[1]", X86_IDS), {"cpus": "31"}, "cpus=30 at most, as nr_cpu_ids in line 1 says"),
+    (f"{RCU_IDS}\n{CONSOLE}", {"cpus": "31"}, "cpus=30 at most, as nr_cpu_ids in line 1 says"),
     (UP, {"memcg": "1"}, "expected one of page, unit"),
 ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,27 +13,36 @@ from kernel_trees import FOUND, MISSING, library_of, model_of, tree_of
 from searched_trees import FEWEST, SEARCHES, changed, outcome_of, search_library
 from workloads import EIGHT
 
+from percpu_proofs.conformance.difference import Difference
+from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel.build import compile_tree
+from percpu_proofs.kernel.changes import SCOPE as SCOPED_SINCE
+from percpu_proofs.kernel.changes import SCOPED
 from percpu_proofs.kernel.differential import Task, run_task
-from percpu_proofs.kernel.model import FORMS, LimitsInScope, probe
+from percpu_proofs.kernel.found import moved_by
+from percpu_proofs.kernel.model import ASKING, FORMS, LimitsInScope, Model, form_of, probe
 from percpu_proofs.kernel.pair import Pair
 from percpu_proofs.kernel.search.job import TreeJob, searched
 from percpu_proofs.kernel.tree import copy_tree
 from percpu_proofs.machine import Machine
 from percpu_proofs.oplist import parse_operations
 from percpu_reference import build
+from percpu_reference.chunk import Chunk
 from percpu_reference.environment import Task as Asking
-from percpu_reference.variants import Allocator
+from percpu_reference.variants import MERGED, Allocator
 from percpu_reference.variants.linux_5_12 import Linux512
 from percpu_reference.variants.linux_6_12 import Linux612
+from percpu_reference.variants.linux_7_1 import Linux71
 from percpu_spec import gfp
 from percpu_spec.gfp import FS, IO, KERNEL, NOFS, NOIO, NORETRY, NOWARN
-from percpu_spec.steps import AREAS, CHARGE, METADATA, PAGES, TABLES
+from percpu_spec.steps import AREAS, CHARGE, METADATA, PAGES, TABLES, Request
 
 HERE = Path("x.ops")
 TREE = pytest.mark.skipif(not FOUND, reason=MISSING)
 FILL = "a 1 28672 4 -"
 WORK = NOIO | NORETRY | NOWARN
+SCOPE_CALLS = ("chunk = pcpu_create_chunk(pcpu_gfp);",
+         "ret = pcpu_populate_chunk(chunk, rs, re, pcpu_gfp);")  # fmt: skip
 
 
 def after(cls: type[Allocator], *lines: str, **changes: Any) -> Allocator:
@@ -132,7 +142,161 @@ def test_flags_in_words() -> None:
     ]  # fmt: skip
 
 
+# how a tree asks, and what is between two ways of it
+
+
+class Other(LimitsInScope, Linux71):
+    """Of a caller's limits, what each of these makes a scope of is another part."""
+
+    __slots__ = ()
+
+
+class Creating(Linux71):
+    """A scope around creation alone."""
+
+    __slots__ = ()
+
+    def create_chunk(self, chunk_type: int = 0) -> Chunk | None:
+        task = self.env.caller
+        if task is not None:
+            self.env.caller = task._replace(forbids=task.forbids | (IO | FS) & ~task.gfp)
+        chunk = super().create_chunk(chunk_type)
+        self.env.caller = task
+        return chunk
+
+
+class Populating(Linux71):
+    """A scope around population alone."""
+
+    __slots__ = ()
+
+    def populate_chunk(self, chunk: Chunk, page_start: int, page_end: int) -> bool:
+        task = self.env.caller
+        if task is not None:
+            self.env.caller = task._replace(forbids=task.forbids | (IO | FS) & ~task.gfp)
+        done = super().populate_chunk(chunk, page_start, page_end)
+        self.env.caller = task
+        return done
+
+
+class FileSystems(Other):
+    """Every limited caller is in a scope without file systems alone."""
+
+    __slots__ = ()
+
+    def task_of(self, flags: int) -> Asking:
+        return super().task_of(flags)._replace(forbids=FS if gfp.denied(flags) else 0)
+
+
+class AllIo(Other):
+    """Every limited caller is in a scope without I/O."""
+
+    __slots__ = ()
+
+    def task_of(self, flags: int) -> Asking:
+        return super().task_of(flags)._replace(forbids=IO | FS if gfp.denied(flags) else 0)
+
+
+class IoAlone(Other):
+    """Callers without file systems are in none."""
+
+    __slots__ = ()
+
+    def task_of(self, flags: int) -> Asking:
+        return super().task_of(flags)._replace(forbids=IO | FS if gfp.denied(flags) & IO else 0)
+
+
+class Everyone(Other):
+    """Callers without limits are in a scope too."""
+
+    __slots__ = ()
+
+    def task_of(self, flags: int) -> Asking:
+        return super().task_of(flags)._replace(forbids=IO | FS)
+
+
+class Retrying(Linux71):
+    """NORETRY is not handed on."""
+
+    __slots__ = ()
+    HANDED_ON: ClassVar[int] = KERNEL | NOWARN
+
+
+class InScope(LimitsInScope, Linux71):
+    __slots__ = ()
+
+
+def seen_of(cls: type[Allocator]) -> list[dict[Request, int]]:
+    return [after(cls, *lines).env.requests for lines in ASKING]
+
+
+@pytest.mark.parametrize(
+    ("cls", "form"),
+    [(Linux71, ""), (InScope, SCOPED), *((None, form) for form in list(FORMS)[2:])],
+)
+def test_all_requests_show_one_form(cls: type[Allocator] | None, form: str) -> None:
+    made = cls or type("Made", (Linux71,), {"__slots__": (), **FORMS[form]})
+    assert form_of(seen_of(made), Model("linux_7_1")) == form
+
+
+BETWEEN = [
+    (Creating, r"4096 4 SY: expected KERNEL for vm areas \(as in 6\.12\) or NOFS for .*page tables "
+     r"\(in a scope of its limits\), found 'NOFS for vm areas'$"),
+    (Populating, r"4096 4 SY: expected NOFS for vm areas \(in a scope .* or KERNEL for metadata, "
+     r"page tables \(as in 6\.12\), found 'KERNEL for vm areas'$"),
+    (FileSystems, r"4096 4 OY: expected NOIO for metadata, page tables, vm areas \(in a scope of .*"
+     r"KERNEL for .* \(as in 6\.12\), found 'NOFS for metadata, page tables, vm areas'$"),
+    (AllIo, r"4096 4 SY: expected NOFS for metadata, page tables, vm areas; NOFS NORETRY for .*, "
+     r"pages \(in a scope .*found 'NOIO for metadata, page tables, vm areas; NOIO NORETRY for "),
+    (IoAlone, r"4096 4 [SO]Y: expected .* \([^)]*\), as after a 2 4096 4 [SO]Y, found"),
+    (Everyone, r"4096 4 Y: expected .*, found 'NOIO for "),
+    (Retrying, r"4096 4 Y: expected KERNEL NORETRY for metadata, pages \(as in 6\.12\) or "),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("cls", "said"), BETWEEN, ids=[cls.__name__ for cls, _ in BETWEEN])
+def test_what_is_of_no_form_is_between_two(cls: type[Allocator], said: str) -> None:
+    with pytest.raises(InputError, match=f"^x.ops: a tree between two .*{said}") as caught:
+        form_of(seen_of(cls), Model("linux_7_1"), HERE)
+    assert "..." not in str(caught.value)
+
+
+@pytest.mark.parametrize("cls", [cls for cls, _ in BETWEEN])
+def test_where_limits_make_requests_atomic_only_others_are_seen(cls: type[Allocator]) -> None:
+    atomic = type("Atomic", (cls,), {"__slots__": (), "BLOCKING": KERNEL})
+    model = Model("linux_7_1", noio_sleeps=False)
+    if cls in (Everyone, Retrying):
+        with pytest.raises(InputError, match="4096 4 Y: expected"):
+            form_of(seen_of(atomic), model)
+    else:
+        assert form_of(seen_of(atomic), model) == ""
+
+
+@pytest.mark.parametrize(
+    ("field", "asks", "said"),
+    [
+        ("asked for[vm areas with NOIO]", "", "mm scope changed it .* the model is as before that"),
+        ("asked for[vm areas with NOFS]", SCOPED, "mm scope .* in a scope of its.* as since"),
+        ("asked for[pages with KERNEL NOWARN NORETRY]", "", "6.15 changed it .* as since that"),
+    ],
+)
+def test_a_difference_of_requests_names_what_moved_it(field: str, asks: str, said: str) -> None:
+    found = moved_by(Difference(field, 1, 2), Model("linux_7_1", asks=asks))
+    assert len(found) == 1 and re.match(said, found[0])
+
+
 # compiled code
+
+
+@TREE
+@pytest.mark.deep
+@pytest.mark.parametrize("call", SCOPE_CALLS)
+def test_a_tree_with_a_part_of_the_scope_is_between_two(call: str, tmp_path: Path) -> None:
+    tree = changed(tmp_path / "tree", lambda text: scoped(text, (call,)))
+    library = compile_tree(tree, tmp_path, flags=("-O1",))
+    with pytest.raises(InputError, match=r"a tree between two known .* 4096 4 SY: "):
+        probe(library)
+    assert probe(library, "6.12.117").asks == ""
 
 
 @TREE
@@ -169,7 +333,8 @@ EDITS = [
 def test_the_comparison_tells_an_edit(bug: Bug, tmp_path: Path) -> None:
     tree = changed(tmp_path / "tree", lambda text: seeded(text, bug), bug.file)
     library = compile_tree(tree, tmp_path)
-    found = run_task(Task(library, probe(library), 1, False, cases=4, operations=400)).found
+    model = probe(library, MERGED)  # as its base is: alone it is between two known behaviours
+    found = run_task(Task(library, model, 1, False, cases=4, operations=400)).found
     assert found is not None and found.difference.field.startswith("asked for")
     assert len(found.case.operations) <= 4
 
@@ -222,15 +387,12 @@ static void leave_limits(gfp_t gfp, unsigned int scope)
 """
 
 
-def scoped(text: str) -> str:
+def scoped(text: str, around: tuple[str, ...] = SCOPE_CALLS) -> str:
     """Return percpu.c with a scope of the caller's limits around creation and population."""
     head = "/**\n * pcpu_alloc - the percpu allocator"
     assert text.count(head) == 1
     text = text.replace(head, SCOPE + head)
-    for call in (
-        "chunk = pcpu_create_chunk(pcpu_gfp);",
-        "ret = pcpu_populate_chunk(chunk, rs, re, pcpu_gfp);",
-    ):
+    for call in around:
         assert text.count(call) == 1
         enter = "unsigned int scope = enter_limits(pcpu_gfp);"
         within = f"{enter} {call} leave_limits(pcpu_gfp, scope);"
@@ -263,6 +425,7 @@ def test_how_a_tree_asks_is_found_by_trying(form: str, tmp_path: Path) -> None:
             path.write_text(change(path.read_text()))
     library = compile_tree(tree, tmp_path)
     model = probe(library)
+    assert (SCOPED_SINCE in model.changes) is (form == SCOPED)
     assert model.asks == form and any(form in said for said in model.declared)
     done = run_task(Task(library, model, 1, False, cases=3, operations=400))
     assert done.found is None

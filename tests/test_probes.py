@@ -21,6 +21,7 @@ from release_edits import (
     SLEEPS_WITH_IO,
     SLEEPS_WITHOUT_SCOPE,
     SOURCE,
+    STARTS_OF_SET_HINTS,
     Change,
     chunk_end,
     edited,
@@ -235,6 +236,7 @@ ALONE: dict[str, tuple[tuple[Change, ...], str, set[str]]] = {
     "6.13 on 5.17": ((float_tested_locked, *NO_SLEEP), "linux_6_13", set()),
     "7.0 on 5.17": ((*NO_SLEEP, *REFUSED), "linux_5_17", {"7.0"}),
     "7.1 on 5.17": ((*NO_SLEEP, ROOT), "linux_5_17", {"7.1"}),
+    "mm 2/4 on 6.12": (STARTS_OF_SET_HINTS, "linux_6_12", set()),  # which no state shows
     "mm 1/4 on 6.12": ((regions, chunk_end), "linux_6_12", {"mm 1/4"}),
     "mm 4/4 on 6.12": ((regions, hints_invariant), "linux_6_12", {"mm 4/4"}),
     "7.1 without 5.17": (

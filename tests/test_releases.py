@@ -94,7 +94,7 @@ def test_a_release_that_never_was_is_refused(release: str) -> None:
 
 @pytest.mark.parametrize(
     ("asked", "said"),
-    [("page=0", "0"), ("page=-4096", "-4096"), ("page=4097", "4097"), ("page=64X", "64X")],
+    [("page=0", "0"), ("page=-4096", "-4096"), ("page=4097", "4097"), ("page=96K", "98304")],
 )
 def test_a_page_that_no_kernel_has_is_refused(asked: str, said: str, tmp_path: Path) -> None:
     (tmp_path / "a.ops").write_text("a 1 64 4 -\n")
@@ -336,6 +336,46 @@ def test_a_release_is_explained(word: str, variant: str, said: str) -> None:
     assert said in text and "searched tree" in text
 
 
+@pytest.mark.parametrize(
+    "word", [*HAS, *(name.replace("_", "-") for name in HAS), "rfc-1", "linux_6-12"]
+)
+def test_a_name_may_be_written_with_hyphens(word: str) -> None:
+    name = word.replace("-", "_")
+    assert variant_name(word) == name and variant_class(word) is variant_class(name)
+    assert variant_class(f"{word}+R1").__name__ == variant_class(f"{name}+R1").__name__
+    for other in (f"{word}.py", "6.12.py", "6.12-mine.py", "lin-ux"):
+        assert variant_name(other) == other
+
+
+BARE = [f"{major}.{minor}" for major, minor in {*SINCE.values(), *STABLE, (6, 18), (8, 2)}]
+
+
+@pytest.mark.parametrize("word", [*BARE, "v6.12", "6.12+", "6.12-rc1", "6.12.59", "linux_6_12"])
+def test_a_bare_number_is_mainlines_or_it_is_said(word: str, tmp_path: Path) -> None:
+    taken = word in ("6.12", "v6.12", "6.12+")
+    said = (
+        f"{word} alone is taken for linux_6_12 (6.1.159, 6.6.117, 6.12.59 and later of each): "
+        "mainline's is 6.12.0, linux_5_17"
+    )
+    if word in BARE and not taken:
+        assert variant_name(word) == variant_name(f"{word}.0")
+    assert (said in explain(word)["says"]) is taken
+    assert ("mainline's is" in explain(word)["says"]) is taken
+    listed = tmp_path / "x.ops"
+    listed.write_text("a 1 64 8 -\n")
+    for options, tells in (([], taken), (["--json"], False)):
+        result = CliRunner().invoke(main, ["run", str(listed), "--variant", word, *options])
+        assert result.exit_code == 0, result.output
+        assert result.stderr == (f"{said}\n" if tells else "")
+
+
+def test_of_several_variants_each_is_told_once() -> None:
+    result = CliRunner().invoke(
+        main, ["review", "--variant", "6.12", "--variant", "6.1", "--clause", "no-such"]
+    )
+    assert result.stderr.count("alone is taken for linux_6_12") == 1
+
+
 @pytest.mark.parametrize("word", ["5.10", "reference", "rfc_1"])
 def test_a_variant_of_no_row_is_explained_without_one(word: str) -> None:
     found = explain(word)
@@ -346,7 +386,7 @@ def test_a_variant_of_no_row_is_explained_without_one(word: str) -> None:
 @pytest.mark.parametrize("word", ["5.2", "6.20", "linux_6_14", "linux-mn"])
 def test_a_release_that_there_is_not_names_what_there_is(word: str) -> None:
     result = CliRunner().invoke(main, ["explain", word])
-    assert result.exit_code == 2 and repr(word) in result.stderr
+    assert result.exit_code == 2 and f"'{word}'" in result.stderr
     assert "release" in result.stderr or "linux_" in result.stderr
 
 

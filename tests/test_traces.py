@@ -306,7 +306,11 @@ BAD_LAYOUT = [
     ([SIZES.replace("d28672", "d" + "9" * 5000), UNITS], r"dmesg:1: expected pcpu-alloc: "),
     (
         [IDS, SIZES, "pcpu-alloc: [0] 0 1 2 3 "],
-        "dmesg:1: expected nr_cpu_ids:4, as the CPUs of line 3 say, got '8'",
+        r"dmesg:2: expected all lines of units: CPUs 4 to 7 \(nr_cpu_ids in line 1 is 8\) in no",
+    ),
+    (
+        [IDS, SIZES, "pcpu-alloc: [0] 0 1 2 8 "],
+        "dmesg:1: expected nr_cpu_ids:9, as the CPUs of line 3 say, got '8'",
     ),
     (
         [SIZES.replace("u524288", "u131072").replace("*2097152", "*524288"), UNITS],

@@ -100,7 +100,8 @@ def test_where_it_is_refused_the_clause_is_asked() -> None:
         (["a 1 64 4 -", "f 1", "a 1 64 4 -", "d 1"], "handle 1 has not been freed"),
         (["w 1 4"], "w HANDLE OFFSET of a handle that was allocated, the off"),
         (["a 1 64 4 -", "w 1 64"], "the area of handle 1 has 64 bytes"),
-        (["s 5000"], "pointer 5000 is none of a static variable (below 4096)"),
+        (["s 5000"], "found 'pointer 5000: static is 1 to 4095, no chunk is from 32768 on'"),
+        (["s 0"], "found 'pointer 0: static is 1 to 4095, no chunk is from 32768 on'"),
         (["a 1 64 4 -", "w 1 3"], "an offset of at least 4"),
     ],
 )

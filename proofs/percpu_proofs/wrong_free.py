@@ -99,7 +99,5 @@ def _stray(allocator: Allocator, pointer: int) -> str:
         return f"a free of the static variable at byte {pointer}"
     if pointer >= geometry.unit:
         return f"a free of pointer {pointer}, which is in no chunk"
-    raise HandleError(
-        f"pointer {pointer} is none of a static variable (below {geometry.static}), nor in no "
-        f"chunk (from {geometry.unit} on)"
-    )
+    static = f"static is 1 to {geometry.static - 1}" if geometry.static else "nothing is static"
+    raise HandleError(f"pointer {pointer}: {static}, no chunk is from {geometry.unit} on")

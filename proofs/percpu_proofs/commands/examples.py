@@ -24,7 +24,7 @@ SECONDS, TREE = "seconds", "a tree"
 EXAMPLES: Final[dict[str, tuple[Example, Example]]] = {
     "run": (
         Example("percpu-spec run 50-straddle-p16-u128-c2", "a recorded vector that ships"),
-        Example("percpu-spec run list.ops --variant 6.12 --contracts full", "a list of your own"),
+        Example("percpu-spec run list.ops --variant 6.14 --contracts full", "a list of your own"),
     ),
     "conform kernel": (
         Example("percpu-spec conform kernel --source TREE --count 2000", "drawn cases", TREE),
@@ -98,9 +98,9 @@ EXAMPLES: Final[dict[str, tuple[Example, Example]]] = {
                 "with a plot", SECONDS),
     ),
     "workload cost": (
-        Example("percpu-spec workload cost --variant rfc_1 --variant 6.12", "two of them",
+        Example("percpu-spec workload cost --variant rfc_1 --variant linux_6_12", "two of them",
                 SECONDS),
-        Example("percpu-spec workload cost --source TREE --variant 6.12", "and a tree", TREE),
+        Example("percpu-spec workload cost --source TREE --variant linux_6_12", "and a tree", TREE),
     ),
     "workload fixes": (
         Example("percpu-spec workload fixes --operations 500", "over the first of c10", SECONDS),

@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO, cast
 
@@ -18,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from percpu_proofs.inputs import writing
+from percpu_proofs.words.releases import instead
 from percpu_reference.variants import UnknownVariantError, variant_name
 
 PROGRAM = "percpu-spec"
@@ -34,13 +36,22 @@ PIPED_WIDTH = 76
 def named_variant(context: click.Context, option: click.Parameter, given: Any) -> Any:
     """Return variants by their names where releases that they stand for were given ("6.14").
 
-    A callback of options. Raises UnknownVariantError for a release that is too old.
+    A callback of options. A release that is taken for another than mainline's is told behind the
+    results, but for JSON. Raises UnknownVariantError for a release that is too old.
     """
+    for said in filter(None, map(instead, given if isinstance(given, tuple) else (given or "",))):
+        context.call_on_close(partial(_tell, context, said))
     if isinstance(given, tuple):
         return tuple(map(variant_name, given))
     if given == "":
         raise UnknownVariantError("variant '': expected a name, a release or a Python file")
     return given and variant_name(given)
+
+
+def _tell(context: click.Context, said: str) -> None:
+    """Print a note to standard error, unless results are printed as JSON."""
+    if not context.params.get("as_json"):
+        click.echo(said, err=True)
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")

@@ -182,6 +182,10 @@ _EIGHTHS: Final = tuple(f"a {n} 512 4 -" for n in range(1, 9))
 _FILLED: Final = "a 1 28672 4 -"
 """All of the first chunk: the float is 0 then."""
 
+# Of the series of May 2026 in linux-mm 2/4, "do not trust hint starts when they are not set", has
+# no row, as no state shows it: put alone on 7.1.5, and its tests taken out of linux-mm, it leaves
+# every field equal in 33,324 operations each. A start of a hint that is not set decided at most
+# whether to set the hint's size to 0, which it was. 3/4 changes types.
 CHANGES: Final = (
     Change(
         "5.17", "an accounted area pays for its part of the object vector",
@@ -241,11 +245,15 @@ CHANGES: Final = (
 )  # fmt: skip
 REFUSES: Final = "7.0"
 ROOT: Final = "7.1"
+SCOPE: Final = "mm scope"
+"""Of May 2026 in linux-mm, "preserve NOFS/NOIO scope during chunk create and populate"."""
+SCOPED: Final = "in a scope of its limits"
 WORDS: Final = {
     **{change.release: change.what for change in CHANGES if not change.mixins},
     REFUSES: "a free that names no live area is refused",
     ROOT: "a task of the root group has an object cgroup, which pays nothing",
     **{change.release: change.what for change in CHANGES if change.mixins},
+    SCOPE: f"a caller's memory is asked for {SCOPED}",
 }
 """What each change is, by its release, oldest first."""
 GIVES: Final = {change.release: change.gives for change in CHANGES} | {
@@ -262,7 +270,7 @@ HAS: Final[Mapping[str, frozenset[str]]] = {
     "linux_6_15": frozenset(_FIRST[:3]),
     "linux_7_0": frozenset(_FIRST[:4]),
     "linux_7_1": frozenset(_FIRST[:5]),
-    "linux_mm": frozenset(_FIRST),
+    "linux_mm": frozenset(_FIRST[:-1]),
 }
 """The changes that each variant has."""
 

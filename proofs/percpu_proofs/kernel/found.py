@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from percpu_proofs.conformance.difference import Difference
 from percpu_proofs.inputs import writing
-from percpu_proofs.kernel.changes import HAS, REFUSES, ROOT, SLEEPABLE, WORDS
+from percpu_proofs.kernel.changes import REFUSES, ROOT, SCOPE, SLEEPABLE, WORDS
 from percpu_proofs.kernel.differential import Found
 from percpu_proofs.kernel.fields import OPERATION, meaning
 from percpu_proofs.kernel.instance import KernelStopped
@@ -23,14 +23,17 @@ from percpu_proofs.oplist import OperationList, text_of
 from percpu_proofs.show.picture import StatePicture, picture_of_state
 from percpu_proofs.show.text import chunk_text, state_text
 from percpu_reference.variants.reference import FIXES
+from percpu_spec.gfp import NORETRY, NOWARN, shown
 
 _CHUNK = re.compile(r"chunks\[(-?\d+)\]")
 _MOVED: Final = {
     "charged": ("5.17", ROOT), "nsched": ("6.13",), "sched": ("6.13",), "ran": ("6.13",),
-    "ok": (SLEEPABLE,), "asked for": (SLEEPABLE,), "warn": (REFUSES,),
+    "ok": (SLEEPABLE,), "asked for": (SCOPE,), "warn": (REFUSES,),
     "md": ("mm 1/4", "mm 4/4"), "blk": ("mm 4/4",),
 }  # fmt: skip
 """The changes of releases, by the field that shows them first."""
+_OF_WORK: Final = shown(NOWARN | NORETRY)
+"""Ends the flags with which the balance work, which 6.15 took I/O from, asks for pages."""
 
 
 def moved_by(difference: Difference, model: Model) -> list[str]:
@@ -39,13 +42,14 @@ def moved_by(difference: Difference, model: Model) -> list[str]:
     A tree that has a part of one shows so, where the probes do not look.
     """
     names = re.findall(r"[a-z_][a-z_ ]*", difference.field)
-    has = HAS[model.name] | model.backports if model.name in HAS else frozenset[str]()
+    if difference.field.rstrip("]").endswith(_OF_WORK):
+        names = ["ok"]
     return [
         f"{release} changed it ({WORDS[release]}); the model is as {when} that: a tree that "
         "differs here may be between the two"
         for name in dict.fromkeys(names)
         for release in _MOVED.get(name, ())
-        for when in ("since" if release in has else "before",)
+        for when in ("since" if release in model.changes else "before",)
     ]
 
 

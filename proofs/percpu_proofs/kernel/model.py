@@ -5,6 +5,7 @@ What a kernel does is found by trying, and declared in every report.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -13,8 +14,12 @@ from typing import Any, Final, cast
 from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel.changes import (
     HAS,
+    SCOPE,
+    SCOPED,
     SLEEPABLE,
     WORDS,
+    BetweenError,
+    between,
     changes_of,
     nearest,
     with_changes,
@@ -31,7 +36,8 @@ from percpu_reference.variants import MERGED, Allocator, variant_class, variant_
 from percpu_reference.variants.fixes import ChunkRelativeEnd
 from percpu_reference.variants.reference import FIXES, with_fixes
 from percpu_spec.geometry import Geometry
-from percpu_spec.gfp import DIRECT_RECLAIM, KERNEL, NOFAIL, NOIO, NORETRY, NOWARN, denied
+from percpu_spec.gfp import DIRECT_RECLAIM, KERNEL, NOFAIL, NOIO, NORETRY, NOWARN, denied, shown
+from percpu_spec.steps import Request
 
 PRINTED: Final = ("prwarn", "stacks")
 """Counters that are not compared where a kernel does not print failed atomic allocations."""
@@ -69,7 +75,8 @@ class Model:
         said = {
             "failed atomic allocations are not printed": not self.prints_atomic,
             "after a map failure the failing unit is not unmapped": not self.unmaps_failing,
-            f"a caller's memory is asked for {self.asks}": bool(self.asks),
+            f"a caller's memory is asked for {self.asks}": self.asks not in ("", SCOPED),
+            f"{WORDS[SCOPE]} ({SCOPE}, by backport)": self.asks == SCOPED,
         }
         found = [what for what, so in said.items() if so]
         if self.noio_sleeps != (variant_class(self.name).BLOCKING == DIRECT_RECLAIM):
@@ -79,6 +86,13 @@ class Model:
                 else "requests without I/O count as atomic"
             )
         return found + [f"{WORDS[r]} ({r}, by backport)" for r in sorted(self.backports)]
+
+    @property
+    def changes(self) -> frozenset[str]:
+        """The releases of the changes that the model has."""
+        asked = {SLEEPABLE: self.noio_sleeps, SCOPE: self.asks == SCOPED}
+        others = (HAS.get(self.name, frozenset()) | self.backports) - asked.keys()
+        return others | {release for release, so in asked.items() if so}
 
     @property
     def because(self) -> str:
@@ -108,11 +122,10 @@ class LimitsInScope(Operations):
         return super().task_of(gfp)._replace(forbids=denied(gfp))
 
 
-_SCOPED: Final = "in a scope of its limits"
 _LIMITED: Final = NOIO | NORETRY | NOWARN | NOFAIL
 FORMS: Final[dict[str, dict[str, Any]]] = {
     "": {},
-    _SCOPED: {},
+    SCOPED: {},
     "with its own flags throughout": {"INNER": None},
     "without I/O and file systems": {"HANDED_ON": _LIMITED, "INNER": None},
     "without I/O and file systems, but for areas and page tables": {"HANDED_ON": _LIMITED},
@@ -139,7 +152,7 @@ def _variant(model: Model) -> type[Allocator]:
     names = dict(FORMS[model.asks])
     if model.noio_sleeps != (base.BLOCKING == DIRECT_RECLAIM):
         names |= SLEEPS if model.noio_sleeps else SLEEPS_NOT
-    scoped = model.asks == _SCOPED
+    scoped = model.asks == SCOPED
     if not names and not scoped:
         return base
     bases = (LimitsInScope, base) if scoped else (base,)
@@ -162,24 +175,80 @@ def probe(library: Library, name: str | None = None, fixes: tuple[str, ...] = ()
         chosen = nearest(found)
         more = found - HAS[chosen] - {SLEEPABLE}
         model = replace(model, name=chosen, backports=more, has=found)
-    return replace(model, asks=_form(library, model))
+    seen = [_asked_by_kernel(library, lines) for lines in ASKING]
+    try:
+        asks = form_of(seen, model, library.source)
+    except BetweenError:
+        if name is None:
+            raise
+        asks = ""  # a variant that is named is compared all the same
+    if model.has is not None and asks == SCOPED:
+        model = replace(model, has=model.has | {SCOPE})
+    return replace(model, asks=asks)
 
 
-_LIMITS: Final = (_FILLED, "a 2 4096 4 SY")
+ASKING: Final = tuple((_FILLED, f"a 2 4096 4 {flags}") for flags in ("Y", "SY", "OY"))
+"""Each creates a chunk and populates a page: without limits, without file systems, without I/O."""
+Requests = Mapping[Request, int]
 
 
-def _form(library: Library, model: Model) -> str:
-    """Return how a kernel asks for a caller's memory; as 6.12 does if it is none of FORMS."""
-    with Kernel(library, _SMALL) as kernel:
-        for operation in parse_operations(Path("probe"), _LIMITS).operations:
-            kernel.apply(operation)
-        asked = kernel.requests
-    for form in FORMS:
-        machine = Machine(build(replace(model, asks=form).variant(), _SMALL))
-        machine.run(parse_operations(Path("probe"), _LIMITS))
-        if machine.allocator.env.requests == asked:
+def form_of(seen: Sequence[Requests], model: Model, source: Path | None = None) -> str:
+    """Return how a kernel asks for a caller's memory, the one of FORMS that all of ASKING show.
+
+    seen: what it asked for in each. Raises InputError if there is none, with what the nearest two
+    would ask for.
+    """
+    wanted = {
+        form: [_asked_by_model(replace(model, asks=form), lines) for lines in ASKING]
+        for form in FORMS
+    }
+    for form, asked in wanted.items():
+        if asked == [*seen]:
             return form
-    return ""
+
+    def distance(form: str) -> tuple[int, int]:
+        apart = [len(ours.items() ^ asked.items())
+                 for ours, asked in zip(wanted[form], seen, strict=True)]
+        return sum(map(bool, apart)), sum(apart)
+
+    first, second = sorted(FORMS, key=distance)[:2]
+    at = next(n for n, asked in enumerate(seen) if asked != wanted[first][n])
+    expected = [
+        f"{_more(wanted[form][at], seen[at])} ({form or 'as in 6.12'})"
+        for form in (first, second)
+        if wanted[form][at] != seen[at]
+    ]
+    if len(expected) == 1:  # which the second does: it does not where the first does
+        like = next(n for n, asked in enumerate(seen)
+                    if asked == wanted[first][n] != wanted[second][n])
+        expected[0] += f", as after {ASKING[like][-1]}"
+    raise between(
+        source, "; ".join(ASKING[at]), " or ".join(expected),
+        _more(seen[at], wanted[first][at]),
+    )  # fmt: skip
+
+
+def _more(asked: Requests, other: Requests) -> str:
+    """Return in words what is asked for, or more often, than otherwise."""
+    kinds: dict[int, list[str]] = {}  # by their flags
+    for request in sorted(asked):
+        if asked[request] > other.get(request, 0):
+            kinds.setdefault(request.gfp, []).append(request.kind)
+    words = [f"{shown(flags)} for {', '.join(named)}" for flags, named in kinds.items()]
+    return "; ".join(words) or "nothing more"
+
+
+def _asked_by_kernel(library: Library, lines: tuple[str, ...]) -> Requests:
+    with Kernel(library, _SMALL) as kernel:
+        for operation in parse_operations(Path("probe"), lines).operations:
+            kernel.apply(operation)
+        return kernel.requests
+
+
+def _asked_by_model(model: Model, lines: tuple[str, ...]) -> Requests:
+    machine = Machine(build(model.variant(), _SMALL))
+    machine.run(parse_operations(Path("probe"), lines))
+    return machine.allocator.env.requests
 
 
 def _after(library: Library, *lines: str) -> tuple[int, int, int]:

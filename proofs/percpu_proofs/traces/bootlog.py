@@ -180,9 +180,11 @@ def read_bootlog(where: Path, lines: Iterable[tuple[int, str]]) -> BootLog:
             log.cpu_ids = log.cpu_ids or (number, int(match[1] or match[2]))
         elif (match := _TABLE.search(text)) and int(match[2]):
             log.tables.append(Table(number, int(match[1]), int(match[2])))
-    for one in filter(None, rounds):
-        _same(log, log.allocations, one)
-        log.allocations = log.allocations or one
+    for one in filter(None, rounds):  # some may have lost lines
+        few, many = sorted((log.allocations, one), key=len)
+        if not {again[1:] for again in few} <= {again[1:] for again in many}:
+            _same(log, log.allocations, one)
+        log.allocations = many
     return log
 
 

@@ -11,9 +11,11 @@ from percpu_proofs.inputs import InputError
 from percpu_proofs.traces.bootlog import BootLog, FirstChunk, Sizes, read_bootlog
 from percpu_proofs.traces.events import TraceError, problem
 from percpu_proofs.traces.source import lines_of
+from percpu_proofs.traces.unit_lines import missing
 from percpu_spec.geometry import (
     LEAST_UNIT,
     PAGE_SIZES,
+    PAGES_ARE,
     Backing,
     Geometry,
     GeometryError,
@@ -27,11 +29,11 @@ WHERE_FROM: Final = (
     "the kernel prints them at KERN_DEBUG, so `dmesg` has them and a console log has not, unless "
     "the kernel was booted with ignore_loglevel or loglevel=8"
 )
+_GROUPS: Final = f"{GROUP_LINES} ({WHERE_FROM})"
 NO_LINES: Final = (
     "the percpu layout: a line 'percpu: Embedded N pages/cpu s.. r.. d.. u..' (KERN_INFO: a "
     "console log has it unless the kernel was booted with quiet or loglevel=6 or less) or "
-    f"{GROUP_LINES} ({WHERE_FROM}); where later messages have overwritten them, boot with "
-    "log_buf_len=4M"
+    f"{_GROUPS}; where later messages have overwritten them, boot with log_buf_len=4M"
 )
 
 
@@ -56,6 +58,7 @@ class Layout:
     backing: Backing
     first_chunk: str  # how it is mapped, in words
     notes: tuple[str, ...]
+    missing: str = ""  # what lines of CPUs and groups are not there, in words
 
     @property
     def page(self) -> int | None:
@@ -102,9 +105,8 @@ class Layout:
     @property
     def open_cpus(self) -> str:
         """What is expected where the CPUs are open."""
-        return (
-            f"{GROUP_LINES} ({WHERE_FROM}), or --geometry cpus=N,groups=N to tell what they say"
-        )
+        lines = f"all lines of units: {self.missing}" if self.missing else _GROUPS
+        return f"{lines}, or --geometry cpus=N,groups=N to tell what they say"
 
     def as_json(self) -> dict[str, Any]:
         """Return the layout with plain values only; page_cost and percpu_page are bytes.
@@ -157,17 +159,35 @@ def layout(
         raise problem(where, None, NO_LINES)
     _agree(log)
     _possible(log)
-    cpus = [cpu for one in log.allocations for cpu in one.cpus if cpu is not None]
-    groups = {one.group for one in log.allocations}
-    units = sum(len(one.cpus) for one in log.allocations)
+    units = [unit for one in log.allocations for unit in one.cpus]
+    there = {
+        "cpus": sum(unit is not None for unit in units),
+        "groups": len({one.group for one in log.allocations}),
+        "units": len(units),
+    }
+    lost = missing(log)
     first, smp = log.first_chunk, parts.static > 0
     pages, page_by = _page(log, parts, smp)
     found = Layout(
         where, parts.line, parts.static, parts.reserved, parts.dyn, pages, page_by,
-        _unit(parts, pages), len(cpus) or None, len(groups) or None, units or None,
-        "vm" if smp and not log.is_km else "km", _mapped(first, smp), tuple(_notes(log)),
+        _unit(parts, pages), backing="vm" if smp and not log.is_km else "km",
+        first_chunk=_mapped(first, smp), notes=tuple(_notes(log, lost)), missing=lost,
+        **{name: None if lost else number or None for name, number in there.items()},
     )  # fmt: skip
-    return _with_told(found, told or {})
+    whole = _with_told(found, told or {})
+    _hold(whole, there, log.cpu_ids)
+    return whole
+
+
+def _hold(found: Layout, there: Mapping[str, int], ids: tuple[int, int] | None) -> None:
+    """Raise InputError if fewer CPUs or groups were told than there are lines of, or more CPUs."""
+    for name, number in (("cpus", found.cpus), ("groups", found.groups)):
+        if number is not None and number < there[name]:
+            expected = f"{name}={there[name]} at least: the boot messages have as many"
+            raise InputError("--geometry", None, expected, str(number))
+    if ids is not None and found.cpus is not None and found.cpus > ids[1]:
+        expected = f"cpus={ids[1]} at most, as nr_cpu_ids in line {ids[0]} says"
+        raise InputError("--geometry", None, expected, str(found.cpus))
 
 
 def _possible(log: BootLog) -> None:
@@ -228,7 +248,7 @@ def _agree(log: BootLog) -> None:
                 raise problem(where, line, f"CPU {cpu} in one unit only: line {seen[cpu]} has it")
             seen[cpu] = line
     ids = log.setup_ids
-    if ids is not None and seen and max(seen) + 1 != ids[1]:
+    if ids is not None and seen and max(seen) >= ids[1]:
         expected = f"nr_cpu_ids:{max(seen) + 1}, as the CPUs of line {seen[max(seen)]} say"
         raise problem(where, ids[0], expected, str(ids[1]))
 
@@ -250,8 +270,8 @@ def _page(log: BootLog, parts: Sizes | FirstChunk, smp: bool) -> tuple[tuple[int
         if first.page is not None:
             by = f"line {first.line} prints it"
         if not fit:
-            expected = "as many pages as s, r and d fill"
-            raise problem(where, first.line, expected, str(first.pages))
+            expected, got = _filled(first, sizes)
+            raise problem(where, first.line, expected, got)
     whole = [page for page in fit if total % page == 0]  # so fills them pcpu_build_alloc_info
     if smp and first is None and not whole:
         raise problem(where, parts.line, "s, r and d that fill whole pages", str(total))
@@ -272,6 +292,26 @@ def _page(log: BootLog, parts: Sizes | FirstChunk, smp: bool) -> tuple[tuple[int
     return tuple(fit), by
 
 
+def _filled(first: FirstChunk, sizes: Sizes | None) -> tuple[str, str]:
+    """Return how many pages the parts fill, in words, and what is there that no page size fits."""
+    total = first.static + first.reserved + first.dyn
+    if first.page is not None:
+        if first.page not in PAGE_SIZES:
+            return f"a page size, {PAGES_ARE}", f"{first.page} bytes"
+        filled = f"{-(-max(total, LEAST_UNIT) // first.page)} of {first.page} bytes"
+        return f"as many pages as s, r and d fill: {filled}", str(first.pages)
+    unit, atom = first.unit or 0, 0 if sizes is None else sizes.atom
+    fit = [page for page in PAGE_SIZES if unit % page == 0 and atom % page == 0]
+    if not fit:
+        return f"u.. of whole pages, of {PAGE_SIZES[0]} bytes at least", str(unit)
+    whole = f" (u{unit} is of whole ones)" if unit else ""
+    filled = " or ".join(f"{-(-total // page)} of {page}" for page in fit)
+    would = f"pages of {-(-total // first.pages)} bytes" if first.pages else "nothing"
+    return f"as many pages as s, r and d, {total} bytes, fill: {filled}" + whole, (
+        f"{first.pages}, which would be {would}"
+    )
+
+
 def _mapped(first: FirstChunk | None, smp: bool) -> str:
     if not smp:
         return "one block without static part: a kernel without SMP"
@@ -280,7 +320,9 @@ def _mapped(first: FirstChunk | None, smp: bool) -> str:
     return "embedded in linear memory" if first.page is None else "page by page in vmalloc space"
 
 
-def _notes(log: BootLog) -> Iterable[str]:
+def _notes(log: BootLog, lost: str) -> Iterable[str]:
+    if lost:
+        yield f"CPUs, groups and units are open: {lost}; --geometry cpus=N,groups=N tells them"
     if log.fallback:
         yield f"the first chunk could not be embedded: {'; '.join(log.fallback)}"
     if any(line.startswith("max_distance") for line in log.fallback):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator, Mapping
 
 from percpu_proofs.inputs import InputError
 from percpu_proofs.words import Explanation
 from percpu_reference import UnknownVariantError
-from percpu_reference.variants import RELEASES, VARIANTS, Allocator, variant_name
+from percpu_reference.variants import MERGED, RELEASES, VARIANTS, Allocator, variant_name
 from percpu_spec.catalogue import clause
 from percpu_spec.releases import compared, of_variant
 
@@ -26,11 +27,35 @@ def released(word: str) -> Iterator[Explanation]:
     Raises InputError for a release that no variant stands for.
     """
     try:
-        name = variant_name(word).replace("-", "_")
+        name = variant_name(word)
     except UnknownVariantError as error:
         raise InputError("explain", None, str(error).partition("expected ")[2], word) from None
     if name in _NAMED:
         yield _variant(word, name, _NAMED[name])
+
+
+_ALONE = re.compile(r"v?([0-9]+\.[0-9]+)(?![0-9.])")
+"""A release without its third number."""
+
+
+def instead(word: str) -> str:
+    """Return what is said of a release that is taken for what mainline's is not; empty for others.
+
+    >>> instead("6.1"), instead("6.12").partition(":")[0]
+    ('', '6.12 alone is taken for linux_6_12 (6.1.159, 6.6.117, 6.12.59 and later of each)')
+    """
+    alone = _ALONE.match(word)
+    if alone is None or variant_name(word) != MERGED:
+        return ""
+    row = of_variant(MERGED)
+    assert row is not None
+    mainline = variant_name(f"{alone[1]}.0")
+    if mainline == MERGED:
+        return ""
+    return (
+        f"{word} alone is taken for {MERGED} ({row.releases}): mainline's is {alone[1]}.0, "
+        f"{mainline}"
+    )
 
 
 def _variant(word: str, name: str, cls: type[Allocator]) -> Explanation:
@@ -39,7 +64,7 @@ def _variant(word: str, name: str, cls: type[Allocator]) -> Explanation:
     found: Explanation = {
         "id": name if word.replace("-", "_") == name else f"{word} is {name}",
         "title": " ".join(title.split()),
-        "says": says,
+        "says": "\n\n".join(filter(None, (says, instead(word)))),
         "file": cls.__module__,
         "extends": ", ".join(base.__name__ for base in cls.__bases__),
         "defines": ", ".join(_functions(cls)),

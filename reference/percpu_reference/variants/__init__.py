@@ -117,12 +117,13 @@ _LAST = {5: 19, 6: 19}
 def variant_name(name: str) -> str:
     """Return the name of a variant that is named, or of the one for a release ("v6.14-rc1").
 
-    One that is newer than all variants has the newest. Raises UnknownVariantError for a release
-    that is too old, or that never was.
+    A name may be written with hyphens, as trees are ("linux-mm"). A release that is newer than all
+    variants has the newest. Raises UnknownVariantError for one that is too old, or that never was.
     """
-    found = _RELEASE.fullmatch(name)
+    found = None if name.endswith(".py") else _RELEASE.fullmatch(name)
     if found is None:
-        return name
+        written = name.replace("-", "_")
+        return written if written in VARIANTS or written in RELEASES else name
     major, minor = int(found[1]), int(found[2])
     if not of_release(name):
         oldest = ".".join(map(str, min(SINCE.values())))
