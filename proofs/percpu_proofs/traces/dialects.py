@@ -14,6 +14,7 @@ import re
 from typing import Final, NamedTuple
 
 from percpu_proofs.traces.events import Lost
+from percpu_proofs.traces.functions import is_inside, plain_name
 
 EVENTS: Final = (
     "percpu_(?:alloc_percpu(?:_fail)?|free_percpu|create_chunk|destroy_chunk)"  # of the kernel
@@ -69,8 +70,8 @@ _UNNAMED: Final = re.compile(
     r"(?:\s+\(.*\))?\s*"
     r"|\s+[0-9a-f]{1,16}\s+\S.*\s\(.*\)\s*"  # perf: of a program, in its own language
 )
-_ALLOCATOR: Final = re.compile(
-    r"pcpu_\w+|(?:__)?alloc_(?:reserved_)?percpu\w*|trace_event_raw_event_percpu_\w+"
+_RECORDER: Final = re.compile(
+    r"trace_event_raw_event_percpu_\w+"
     r"|(?:perf_trace|trace|__traceiter|__probestub|__bpf_trace)_percpu_\w+|trace_event_buffer_\w+"
     r"|perf_trace_run_bpf_submit|bpf_trace_run\d+|trace_call_bpf\w*|bpf_prog_[0-9a-f]{16}\w*"
 )
@@ -173,5 +174,5 @@ def is_callers(place: str) -> bool:
     >>> is_callers("pcpu_alloc+0x3d8"), is_callers("bpf_prog_alloc+0x33")
     (False, True)
     """
-    name = re.split(r"[+. ]", place, maxsplit=1)[0]
-    return bool(name) and _ALLOCATOR.fullmatch(name) is None
+    name = plain_name(place)
+    return bool(name) and not is_inside(name) and _RECORDER.fullmatch(name) is None
