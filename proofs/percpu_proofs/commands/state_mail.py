@@ -12,7 +12,7 @@ from percpu_proofs.live.kernel_state import KernelState
 from percpu_proofs.live.memory import Memory, memory_of
 from percpu_proofs.live.standing import Rest
 from percpu_proofs.live.stats_text import PercpuStats
-from percpu_proofs.live.stats_verdicts import NOT_DETERMINED, floats, stranded
+from percpu_proofs.live.stats_verdicts import NOT_DETERMINED, floats, isolated_words
 from percpu_proofs.live.verdicts import BROKEN, HOLDS, KNOWN, NOT_ASKED, Verdict
 from percpu_proofs.mailing import LINES, WIDTH, block, command, listing, plain
 from percpu_proofs.runs import counted
@@ -45,7 +45,7 @@ def stats_mail(stats: PercpuStats, verdicts: Mapping[str, Verdict], what: str) -
     top = block(
         f"percpu_stats of {counted(len(stats.chunks), 'chunk')}, units of {stats.unit} bytes: "
         f"pcpu_nr_empty_pop_pages {' and '.join(map(str, floats(stats)))}, "
-        f"{counted(stranded(stats), 'page')} stranded in isolated chunks",
+        f"{isolated_words(stats)}",
         3, "", "  ",
     )  # fmt: skip
     untold = f"The text does not tell: {'; '.join(NOT_DETERMINED)}"

@@ -19,7 +19,13 @@ from percpu_proofs.live.owners import held_by, pinned_pages
 from percpu_proofs.live.stacks import changing
 from percpu_proofs.live.standing import Rest
 from percpu_proofs.live.stats_text import PercpuStats
-from percpu_proofs.live.stats_verdicts import NOT_DETERMINED, UNTOLD, floats, stats_rows, stranded
+from percpu_proofs.live.stats_verdicts import (
+    NOT_DETERMINED,
+    UNTOLD,
+    floats,
+    isolated_words,
+    stats_rows,
+)
 from percpu_proofs.live.still_chunks import StillChunks
 from percpu_proofs.live.verdicts import (
     BROKEN,
@@ -299,8 +305,7 @@ def show_stats(out: Console, stats: PercpuStats, verdicts: Mapping[str, Verdict]
     by_type = f": {' and '.join(map(str, sums))} of the two types" if len(sums) > 1 else ""
     _say(
         out,
-        f"float {printed} pages{by_type}; {counted(stranded(stats), 'page')} stranded in isolated "
-        "chunks; "
+        f"float {counted(printed, 'page')}{by_type}; {isolated_words(stats)}; "
         f"{counted(stats.counters['nr_cur_alloc'], 'area')} live",
     )
     out.print()

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from percpu_proofs.conformance.restore import restored
 from percpu_proofs.live.kernel_state import KernelState
+from percpu_proofs.live.standing import Rest
 from percpu_reference.chunk import Chunk
 from percpu_reference.variants import SINCE, Allocator, variant_class
 from percpu_spec.definitions import empty_populated_pages, longest_free_run
@@ -23,6 +24,8 @@ def cannot_go_on(state: KernelState, broken: Collection[str]) -> str:
 
     broken: the clauses that the state breaks and its release does not.
     """
+    if state.rest is Rest.TORN:
+        return "it is torn: pcpu_lock was held, so what it shows is a hint only"
     if broken:
         return f"the state breaks {', '.join(broken)}"
     snapshot = state.snapshot
