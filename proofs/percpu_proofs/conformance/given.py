@@ -41,7 +41,7 @@ def check_given(run: Run) -> None:
         if release and booted and release != booted:
             expected = f"a state of this trace's boot, which is of {booted} ({beside})"
             raise InputError(path, None, expected, release)
-    size = re.search(r"^pcpu_unit_size=(\d+)$", text, re.MULTILINE)
+    size = re.search(r"^pcpu_unit_size=([0-9]+)$", text, re.MULTILINE)
     if run.sizes is not None and size is not None and int(size[1]) != run.sizes.unit:
         expected = f"a state of this trace's boot, whose units are of {run.sizes.unit} bytes"
         raise InputError(path, text.count("\n", 0, size.start()) + 1, expected, size[1])

@@ -77,7 +77,7 @@ def state_of(path: Path, lines: Sequence[str]) -> KernelState:
     told = snapshot.globals
     snapshot = with_floats(replace(snapshot, globals=variables(told)))
     release = values.get("kernel", "")
-    if not re.match(r"\d+\.\d+", release):
+    if not re.match(r"[0-9]+\.[0-9]+", release):
         found = release if "kernel" in places else "none"
         raise InputError(path, places.get("kernel"), "a line 'kernel RELEASE'", found)
     standing = _standing(path, told, places)
@@ -87,7 +87,7 @@ def state_of(path: Path, lines: Sequence[str]) -> KernelState:
 
 def _check_end(path: Path, lines: Sequence[str]) -> None:
     """Raise TraceError for a text that ends before its end: where, and what is missing."""
-    told = next((line[7:] for line in lines if re.fullmatch(r"chunks=\d{1,9}", line)), None)
+    told = next((line[7:] for line in lines if re.fullmatch(r"chunks=[0-9]{1,9}", line)), None)
     starts = [number for number, line in enumerate(lines, 1) if line.startswith("chunk ")]
     if "end" in lines[-1:] or (not starts and told is None):
         return
@@ -131,7 +131,7 @@ def _value(
     path: Path, values: Mapping[str, str], places: Mapping[str, int], name: str, base: int
 ) -> int:
     value = values.get(name, "")
-    if re.fullmatch(r"[0-9a-f]{1,16}" if base == 16 else r"\d{1,18}", value):
+    if re.fullmatch(r"[0-9a-f]{1,16}" if base == 16 else r"[0-9]{1,18}", value):
         return int(value, base)
     what = "hexadecimal number" if base == 16 else "number"
     if name not in places:

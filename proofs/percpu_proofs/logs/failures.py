@@ -15,7 +15,7 @@ ILLEGAL: Final = "illegal size or align"
 """Stands for a reason where the kernel warns of the request itself."""
 UNKNOWN: Final = "not told"
 
-_N: Final = r"(\d{1,1000})"  # also what no kernel prints: it is told as that, not left out
+_N: Final = r"([0-9]{1,1000})"  # also what no kernel prints: it is told as that, not left out
 _BEGINS: Final = re.compile(r"\bpercpu: allocation failed\b", re.I)
 _FAILED: Final = re.compile(
     rf"\bpercpu: allocation failed,\s+size={_N}\s+align={_N}(?:\s+atomic=([01]))?,\s*(.*)$", re.I
