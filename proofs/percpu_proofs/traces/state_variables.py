@@ -16,7 +16,7 @@ VARIABLES: Final = {
     "pcpu_chunk_struct_size": 16, "pcpu_nr_groups": 10, "pcpu_nr_empty_pop_pages": 10,
     "pcpu_nr_populated": 16, "pcpu_atomic_alloc_failed": 10, "pcpu_async_enabled": 10,
 }  # fmt: skip
-"""The base of each: every state has a line for each, `?` where the kernel has none."""
+"""The base of each: a state that was saved has a line for each, `?` where the kernel has none."""
 _FLOATS: Final = "pcpu_nr_empty_pop_pages"  # one, or one for each type
 _ALSO: Final = {
     "pcpu_chunk_lists": 16, "pcpu_slot": 16, "pcpu_group_offsets": 16, "pcpu_group_sizes": 16,
@@ -36,14 +36,10 @@ class Variables:
         self.places = places
 
     def check(self, page: int, reserved: bool) -> None:
-        """Raise TraceError for one that is missing, or no number, or none that a kernel has.
+        """Raise TraceError for one that is no number, or none that a kernel has.
 
         page: bytes. reserved: whether the text has a reserved chunk.
         """
-        for name, base in VARIABLES.items():
-            if name not in self.values:
-                kind = "number in hexadecimal" if base == 16 else "number"
-                raise problem(self.path, None, f"a line {name}={kind}", "none")
         for name, value in self.values.items():
             base = VARIABLES.get(name, _ALSO.get(name, 0))
             if not base or value == "?" or name in (*_POINTERS, _FLOATS):
@@ -52,7 +48,8 @@ class Variables:
             if not re.fullmatch(form, value):
                 raise self._wrong(name, "number in hexadecimal" if base == 16 else "number")
         self._check_pointers(page, reserved)
-        atom, struct = (self.values[n] for n in ("pcpu_atom_size", "pcpu_chunk_struct_size"))
+        atom = self.values.get("pcpu_atom_size", "?")
+        struct = self.values.get("pcpu_chunk_struct_size", "?")
         if atom != "?" and (int(atom) <= 0 or int(atom) % page):
             raise self._wrong("pcpu_atom_size", f"number of bytes, of whole pages of {page}")
         if struct != "?" and not 0 < int(struct, 16) <= _MOST_STRUCT:
@@ -61,8 +58,8 @@ class Variables:
     def _check_pointers(self, page: int, reserved: bool) -> None:
         """Check that what points to a chunk's struct may do so; 0: there is no reserved one."""
         for name, there in zip(_POINTERS, (True, reserved), strict=True):
-            value = self.values[name]
-            if value == "?" and not there:
+            value = self.values.get(name)
+            if value is None or (value == "?" and not there):
                 continue
             sound = re.fullmatch(r"[0-9a-f]{1,16}", value)
             if not sound or 0 < int(value, 16) < page:
