@@ -640,8 +640,8 @@ def test_hashed_addresses_are_told(tmp_path: Path) -> None:
     (one,) = read_log(written(tmp_path, "\n".join(lines))).material
     said = " ".join(one.says)
     assert "are hashed" in said
-    assert "chunk 8456b989: 1 areas at offsets 64; created here" in said
-    assert "chunk fa92a086: 1 areas at offsets 64; not created here" in said
+    assert "chunk 8456b989: 1 area at offset 64; created here" in said
+    assert "chunk fa92a086: 1 area at offset 64; not created here" in said
     assert "before 5.19" in said
 
 

@@ -93,7 +93,7 @@ def show_memory(out: Console, state: KernelState) -> None:
         f"Percpu {memory.percpu_kb} kB: {memory.used // 1024} kB used by areas, "
         f"{memory.stranded // 1024} kB stranded in isolated chunks, "
         f"{memory.empty // 1024} kB empty, {memory.above_high // 1024} kB of it above HIGH "
-        f"(float {memory.float_pages} pages, HIGH {memory.high}; a page costs "
+        f"(float {counted(memory.float_pages, 'page')}, HIGH {memory.high}; a page costs "
         f"{memory.page_cost // 1024} kB)",
     )
 

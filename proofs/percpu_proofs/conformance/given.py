@@ -13,6 +13,7 @@ from percpu_proofs.conformance.report import TraceReport
 from percpu_proofs.inputs import InputError, read_text
 from percpu_proofs.live.saved import is_state
 from percpu_proofs.live.stats_text import is_stats
+from percpu_proofs.runs import counted
 from percpu_proofs.traces.events import Alloc, Event, Free, TraceError, is_plain
 from percpu_proofs.traces.reader import Run
 from percpu_proofs.traces.snapshot import Snapshot
@@ -65,7 +66,8 @@ def check_vouched(run: Run, report: TraceReport) -> None:
     if placed >= FEW:
         return
     path = run.states[phase]
-    fit = f"{placed} allocations fit it" if placed else "nothing fits it"
+    fits = "fits" if placed == 1 else "fit"
+    fit = f"{counted(placed, 'allocation')} {fits} it" if placed else "nothing fits it"
     state = state_at(run, phase, events, at)
     if phase == run.given and not _vouched(state, events[at:]):
         raise TraceError(

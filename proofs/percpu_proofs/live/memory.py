@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from percpu_proofs.live.kernel_state import KernelState
+from percpu_proofs.runs import counted
 from percpu_proofs.show.picture import list_name
 from percpu_proofs.traces.snapshot import ChunkSnapshot
 from percpu_spec.definitions import empty_populated_pages, longest_run, served_areas
@@ -133,4 +134,4 @@ def _notes(
         yield "waits for reclaim"
     if chunk.isolated and empty:
         kb = empty * geometry.page * geometry.cpus // 1024
-        yield f"{empty} empty page{'s' * (empty > 1)}: {kb} kB stranded"
+        yield f"{counted(empty, 'empty page')}: {kb} kB stranded"

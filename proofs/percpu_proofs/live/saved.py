@@ -16,6 +16,7 @@ from percpu_proofs.inputs import InputError, read_text, writing
 from percpu_proofs.live.kernel_state import KernelState, with_floats
 from percpu_proofs.live.shape import BootChunk, ShapeError, geometry_of
 from percpu_proofs.live.standing import Standing
+from percpu_proofs.runs import counted
 from percpu_proofs.traces.events import TraceError, problem
 from percpu_proofs.traces.snapshot import ChunkSnapshot
 from percpu_proofs.traces.state_text import snapshot_of
@@ -99,7 +100,7 @@ def _check_end(path: Path, lines: Sequence[str]) -> None:
     lost = [f"the lines {', '.join(missing)} of the chunk in line {last}"] if missing else []
     if told is not None:
         few = int(told) - len(starts)
-        lost += [f"{few} of {told} chunks"] if few > 0 else []
+        lost += [f"{few} of {counted(int(told), 'chunk')}"] if few > 0 else []
         lost += ["the line 'end'"]
     expected = f"more behind it: the text is cut, {' and '.join(lost)} missing"
     raise problem(path, len(lines), expected, lines[-1])

@@ -111,7 +111,7 @@ def _without_room(stats: PercpuStats) -> Iterator[str]:
 def _float(stats: PercpuStats) -> Iterator[str]:
     printed, sums = stats.counters["empty_pop_pages"], floats(stats)
     if printed not in (sum(sums), sums[0]):  # some 5.10.y print the first type's alone
-        yield f"empty_pop_pages {printed}, the chunks' sum to {sum(sums)} pages"
+        yield f"empty_pop_pages {printed}, the chunks' sum to {counted(sum(sums), 'page')}"
 
 
 def _fully_free(stats: PercpuStats) -> list[ChunkStats]:

@@ -119,8 +119,8 @@ def _atomic(failure: Failure, machine: Machine) -> Explanation:
         each = page // step
         says.append(
             f"the balance work keeps {LOW} to {HIGH} empty pages: a page of {page} bytes{known} "
-            f"holds {each} such areas, {HIGH} pages hold {HIGH * each}; a burst of more between "
-            "two runs of the work outruns it"
+            f"holds {counted(each, 'such area')}, {HIGH} pages hold {HIGH * each}; a burst of more "
+            "between two runs of the work outruns it"
         )
     else:
         says.append(
