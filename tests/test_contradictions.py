@@ -15,7 +15,8 @@ from percpu_proofs.cli import main
 from percpu_proofs.conformance.report import TraceReport
 from percpu_proofs.conformance.trace import conform_trace
 from percpu_proofs.inputs import InputError
-from percpu_proofs.live.saved import state_of
+from percpu_proofs.live.memory import memory_of
+from percpu_proofs.live.saved import read_state, state_of
 from percpu_proofs.live.stacks import stand
 from percpu_proofs.live.stats_text import stats_of
 from percpu_proofs.live.stats_verdicts import (
@@ -260,6 +261,19 @@ def test_pages_that_wait_for_the_work_are_not_stranded() -> None:
     assert f"{pages['to_depopulate']} on to_depopulate" in isolated_words(stats)
     notes = {row.role: row.note for row in stats_rows(stats)}
     assert "waits for the work" in notes["to_depopulate"]
+
+
+@pytest.mark.parametrize("slot", [18, 20])
+def test_so_it_is_in_a_state(slot: int, tmp_path: Path) -> None:
+    """The same chunks on the sidelined list, and on to_depopulate."""
+    text = "\n".join(text_of(data.folder("states") / "612_4.removed60.txt.gz"))
+    path = tmp_path / "state.txt"
+    path.write_text(text.replace("chunk slot=18 ", f"chunk slot={slot} "))
+    memory, kept = memory_of(read_state(path)), 48 * 1024
+    assert (memory.stranded, memory.waiting) == ((kept, 0) if slot == 18 else (0, kept))
+    shown = CliRunner().invoke(main, ["state", str(path)]).output
+    assert ("48 kB stranded in sidelined" in shown) == (slot == 18)
+    assert ("48 kB on to_depopulate" in shown) == (slot == 20)
 
 
 # states

@@ -9,7 +9,7 @@ from pathlib import Path
 from percpu_proofs.counterexample.sentences import first_sentence, kernel_of
 from percpu_proofs.live.going_on import largest
 from percpu_proofs.live.kernel_state import KernelState
-from percpu_proofs.live.memory import Memory, memory_of
+from percpu_proofs.live.memory import Memory, isolated_kb, memory_of
 from percpu_proofs.live.standing import Rest
 from percpu_proofs.live.stats_text import PercpuStats
 from percpu_proofs.live.stats_verdicts import NOT_DETERMINED, floats, isolated_words
@@ -78,8 +78,8 @@ def _at_rest(state: KernelState) -> str:
 def _memory(memory: Memory) -> str:
     return (
         f"Percpu {memory.percpu_kb} kB: {memory.used // 1024} kB used, {memory.empty // 1024} kB "
-        f"empty, {memory.above_high // 1024} kB of it above HIGH, {memory.stranded // 1024} kB "
-        f"stranded in isolated chunks; pcpu_nr_empty_pop_pages {memory.float_pages}, HIGH "
+        f"empty, {memory.above_high // 1024} kB of it above HIGH, "
+        f"{isolated_kb(memory)}; pcpu_nr_empty_pop_pages {memory.float_pages}, HIGH "
         f"{memory.high}"
     )
 

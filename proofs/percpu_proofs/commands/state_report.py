@@ -14,7 +14,7 @@ from rich.text import Text
 from percpu_proofs.commands import output
 from percpu_proofs.live.going_on import After, Answer, largest
 from percpu_proofs.live.kernel_state import KernelState
-from percpu_proofs.live.memory import ChunkRow, chunk_rows, memory_of
+from percpu_proofs.live.memory import WAITS, ChunkRow, chunk_rows, isolated_kb, memory_of
 from percpu_proofs.live.owners import held_by, pinned_pages
 from percpu_proofs.live.stacks import changing
 from percpu_proofs.live.standing import Rest
@@ -91,7 +91,7 @@ def show_memory(out: Console, state: KernelState) -> None:
     _say(
         out,
         f"Percpu {memory.percpu_kb} kB: {memory.used // 1024} kB used by areas, "
-        f"{memory.stranded // 1024} kB stranded in isolated chunks, "
+        f"{isolated_kb(memory)}, "
         f"{memory.empty // 1024} kB empty, {memory.above_high // 1024} kB of it above HIGH "
         f"(float {counted(memory.float_pages, 'page')}, HIGH {memory.high}; a page costs "
         f"{memory.page_cost // 1024} kB)",
@@ -175,7 +175,8 @@ def _merged(rows: Sequence[ChunkRow]) -> list[ChunkRow]:
             merged.append(first)
             continue
         empty = sum(row.empty_pages for row in group)
-        notes = (f"{counted(empty, 'empty page')} stranded",) if first.isolated and empty else ()
+        kept = "to release" if WAITS in first.notes else "stranded"
+        notes = (f"{counted(empty, 'empty page')} {kept}",) if first.isolated and empty else ()
         summed = {name: sum(getattr(row, name) for row in group) for name in _SUMMED}
         most = {name: max(getattr(row, name) for row in group) for name in _LARGEST}
         name = f"{first.chunk}-{last.chunk}"
