@@ -295,7 +295,9 @@ def test_a_given_state_of_the_boot_has_mismatches(
     freed = (e for e in run.events if isinstance(e, ev.Free))
     area = next(e for e in freed if (e.base, e.off) not in made)
     wrong = next(e for e in run.events if isinstance(e, ev.Alloc) and not e.reserved)
-    wrong = wrong._replace(t=run.events[-1].t, size=4, align=4, base=area.base, off=20480)
+    wrong = wrong._replace(
+        t=run.events[-1].t, size=4, align=4, base=area.base, off=20480, bytes_alloc=16
+    )
     given, path = tmp_path / "mine.txt", tmp_path / "perf.txt"
     given.write_text(run.states["before1"])
     path.write_text(perf(shown([area, wrong])))
@@ -320,7 +322,7 @@ def test_a_state_that_the_first_allocations_fit_by_chance(
     chunk = max(dynamic, key=lambda c: c.alloc_map.rfind(0))
     far = chunk.alloc_map.rfind(0) * 4  # free, and not where a search ends first
     events = run.events[2 : run.events.index(wrong)]  # behind the marks
-    events.append(wrong._replace(size=4, align=4, base=chunk.base_addr, off=far))
+    events.append(wrong._replace(size=4, align=4, base=chunk.base_addr, off=far, bytes_alloc=16))
     given, path = tmp_path / "mine.txt", tmp_path / "perf.txt"
     given.write_text(run.states["before1"])
     path.write_text(perf(shown(events)))

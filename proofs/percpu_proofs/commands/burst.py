@@ -21,7 +21,8 @@ from percpu_proofs.headline.plots import served_svg
 from percpu_proofs.headline.workload import load
 from percpu_proofs.inputs import InputError
 from percpu_proofs.live import opening
-from percpu_proofs.live.standing import Rest
+from percpu_proofs.live.going_on import cannot_go_on
+from percpu_proofs.live.verdicts import StateJudge, broken
 from percpu_proofs.oplist import read_operations
 from percpu_reference.variants import VARIANTS, Allocator, variant_class
 from percpu_spec.definitions import is_legal
@@ -135,11 +136,12 @@ def burst(
 
 
 def _in_state(what: str) -> Callable[[str, Geometry], Allocator | None]:
-    """Return what puts a variant into a kernel's state. Raises InputError for one that is torn."""
+    """Return what puts a variant into a kernel's state. Raises InputError where it cannot go on."""
     kind = opening.kind_of(what)
     if kind is opening.Kind.STATS:
         raise InputError("--state", None, "a saved state or a core: percpu_stats has no maps", what)
     state = opening.opened(what, kind, None, owners=False)
-    if state.rest is Rest.TORN:
-        raise InputError("--state", None, "a state taken with pcpu_lock free", what)
+    if stays := cannot_go_on(state, broken(StateJudge().verdicts(state))):
+        expected = f"a state that the model goes on from, not this: {stays}"
+        raise InputError("--state", None, expected, what)
     return lambda name, _: served.in_state(name, state.snapshot)

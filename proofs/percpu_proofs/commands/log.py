@@ -14,7 +14,7 @@ from percpu_proofs.commands import output
 from percpu_proofs.commands.source import geometry_option, sizes
 from percpu_proofs.logs.advice import Explanation, Machine
 from percpu_proofs.logs.failures import Failure
-from percpu_proofs.logs.reading import LogReport, read_log
+from percpu_proofs.logs.reading import LogReport, read_log, unread_failures
 from percpu_proofs.logs.reports import Report
 from percpu_proofs.logs.there import Place, open_place, place_record, why_there
 from percpu_proofs.room import Why
@@ -45,6 +45,8 @@ def log(file: Path, geometry: str | None, source: str | None, as_json: bool) -> 
     failure: which clause explains it, whether it does harm, what to change. Reports of checkers and
     watchdogs: what the specification says to them, and what is outside of it. For what is no log:
     the command that reads it. What the messages leave open is said, not guessed.
+
+    Exit status: 0 told, 2 nothing of percpu memory can be read, or of its failures none.
     """
     place = None if source is None else open_place(source)
     found = read_log(file, sizes(geometry), place.machine if place is not None else None)
@@ -60,8 +62,10 @@ def log(file: Path, geometry: str | None, source: str | None, as_json: bool) -> 
                 answer = whys[failure.kind]
                 told["there"] = answer and answer.as_json()
         output.print_json(record)
-        return
-    show(output.console(), found, place, whys)
+    else:
+        show(output.console(), found, place, whys)
+    if found.unread and not (found.failures or found.reports or found.material):
+        raise unread_failures(file, found.unread[0])
 
 
 def show(

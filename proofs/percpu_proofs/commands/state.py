@@ -30,9 +30,10 @@ from percpu_proofs.live.stats_verdicts import (
     stats_rows,
     stats_verdicts,
     stranded,
+    waiting_pages,
 )
 from percpu_proofs.live.still_chunks import StillChunks
-from percpu_proofs.live.verdicts import BROKEN, StateJudge, Verdict
+from percpu_proofs.live.verdicts import StateJudge, Verdict, broken
 from percpu_proofs.show.overview import overview_svg, overview_text
 from percpu_proofs.show.picture import StatePicture, picture_of_state
 from percpu_proofs.show.svg import chunk_svg
@@ -154,13 +155,13 @@ def state(
     if save is not None:
         save_state(found, save)
     verdicts = StateJudge().verdicts(found)
-    broken = [v.clause for v in verdicts.values() if v.verdict == BROKEN]
+    wrong = broken(verdicts)
     _check_requests(asked, found.snapshot.geometry)
     picture = _picture(found, what, name, whole)
     if svg is not None and picture is not None:
         drawn = overview_svg(picture) if name is None else chunk_svg(picture, name)
         output.write_file(svg, drawn)
-    stays = cannot_go_on(found, broken)
+    stays = cannot_go_on(found, wrong)
     if page is not None:
         write_state(page, found, verdicts, stays, what)
     answers = [] if stays else [ask(found, request) for request in asked]
@@ -188,7 +189,7 @@ def state(
             output.echo("\n" + chunk_text(picture.chunks[name]))
         for path in filter(None, (svg, save)):
             output.echo(f"written: {path}")
-    context.exit(exit_status(found, broken))
+    context.exit(exit_status(found, wrong))
 
 
 def state_record(
@@ -233,6 +234,7 @@ def _stats(context: click.Context, path: Path, *, as_json: bool, as_mail: bool) 
             {
                 "source": str(path), "layout": dict(stats.layout) | {"pages": list(stats.pages)},
                 "types": stats.types, "floats": floats(stats), "stranded_pages": stranded(stats),
+                "waiting_pages": waiting_pages(stats),
                 "counters": dict(stats.counters),
                 "clauses": {v.clause: clause_record(v) for v in verdicts.values()},
                 "chunks": [row.as_json() for row in stats_rows(stats)],
@@ -243,8 +245,8 @@ def _stats(context: click.Context, path: Path, *, as_json: bool, as_mail: bool) 
         output.echo("\n".join(stats_mail(stats, verdicts, str(path))))
     else:
         state_report.show_stats(output.console(), stats, verdicts)
-    broken = any(verdict.verdict == BROKEN for verdict in verdicts.values())
-    context.exit(output.DIFFERS if broken else output.AS_EXPECTED)
+    wrong = broken(verdicts)
+    context.exit(output.DIFFERS if wrong else output.AS_EXPECTED)
 
 
 def _check_requests(asked: Sequence[Request], geometry: Geometry) -> None:
@@ -258,11 +260,11 @@ def _check_requests(asked: Sequence[Request], geometry: Geometry) -> None:
             raise InputError("--ask", None, f"{most}, as the kernel takes them (API-1)", given)
 
 
-def exit_status(found: KernelState, broken: list[str]) -> int:
+def exit_status(found: KernelState, wrong: list[str]) -> int:
     """Return the exit status of one state's verdicts."""
     if found.rest is Rest.TORN:
         return output.TORN
-    return output.DIFFERS if broken else output.AS_EXPECTED
+    return output.DIFFERS if wrong else output.AS_EXPECTED
 
 
 def rest_record(found: KernelState) -> dict[str, Any]:

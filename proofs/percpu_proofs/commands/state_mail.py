@@ -9,10 +9,10 @@ from pathlib import Path
 from percpu_proofs.counterexample.sentences import first_sentence, kernel_of
 from percpu_proofs.live.going_on import largest
 from percpu_proofs.live.kernel_state import KernelState
-from percpu_proofs.live.memory import Memory, memory_of
+from percpu_proofs.live.memory import Memory, isolated_kb, memory_of
 from percpu_proofs.live.standing import Rest
 from percpu_proofs.live.stats_text import PercpuStats
-from percpu_proofs.live.stats_verdicts import NOT_DETERMINED, floats, stranded
+from percpu_proofs.live.stats_verdicts import NOT_DETERMINED, floats, isolated_words
 from percpu_proofs.live.verdicts import BROKEN, HOLDS, KNOWN, NOT_ASKED, Verdict
 from percpu_proofs.mailing import LINES, WIDTH, block, command, listing, plain
 from percpu_proofs.runs import counted
@@ -45,7 +45,7 @@ def stats_mail(stats: PercpuStats, verdicts: Mapping[str, Verdict], what: str) -
     top = block(
         f"percpu_stats of {counted(len(stats.chunks), 'chunk')}, units of {stats.unit} bytes: "
         f"pcpu_nr_empty_pop_pages {' and '.join(map(str, floats(stats)))}, "
-        f"{counted(stranded(stats), 'page')} stranded in isolated chunks",
+        f"{isolated_words(stats)}",
         3, "", "  ",
     )  # fmt: skip
     untold = f"The text does not tell: {'; '.join(NOT_DETERMINED)}"
@@ -78,8 +78,8 @@ def _at_rest(state: KernelState) -> str:
 def _memory(memory: Memory) -> str:
     return (
         f"Percpu {memory.percpu_kb} kB: {memory.used // 1024} kB used, {memory.empty // 1024} kB "
-        f"empty, {memory.above_high // 1024} kB of it above HIGH, {memory.stranded // 1024} kB "
-        f"stranded in isolated chunks; pcpu_nr_empty_pop_pages {memory.float_pages}, HIGH "
+        f"empty, {memory.above_high // 1024} kB of it above HIGH, "
+        f"{isolated_kb(memory)}; pcpu_nr_empty_pop_pages {memory.float_pages}, HIGH "
         f"{memory.high}"
     )
 

@@ -14,12 +14,18 @@ from rich.text import Text
 from percpu_proofs.commands import output
 from percpu_proofs.live.going_on import After, Answer, largest
 from percpu_proofs.live.kernel_state import KernelState
-from percpu_proofs.live.memory import ChunkRow, chunk_rows, memory_of
+from percpu_proofs.live.memory import WAITS, ChunkRow, chunk_rows, isolated_kb, memory_of
 from percpu_proofs.live.owners import held_by, pinned_pages
 from percpu_proofs.live.stacks import changing
 from percpu_proofs.live.standing import Rest
 from percpu_proofs.live.stats_text import PercpuStats
-from percpu_proofs.live.stats_verdicts import NOT_DETERMINED, UNTOLD, floats, stats_rows, stranded
+from percpu_proofs.live.stats_verdicts import (
+    NOT_DETERMINED,
+    UNTOLD,
+    floats,
+    isolated_words,
+    stats_rows,
+)
 from percpu_proofs.live.still_chunks import StillChunks
 from percpu_proofs.live.verdicts import (
     BROKEN,
@@ -85,9 +91,9 @@ def show_memory(out: Console, state: KernelState) -> None:
     _say(
         out,
         f"Percpu {memory.percpu_kb} kB: {memory.used // 1024} kB used by areas, "
-        f"{memory.stranded // 1024} kB stranded in isolated chunks, "
+        f"{isolated_kb(memory)}, "
         f"{memory.empty // 1024} kB empty, {memory.above_high // 1024} kB of it above HIGH "
-        f"(float {memory.float_pages} pages, HIGH {memory.high}; a page costs "
+        f"(float {counted(memory.float_pages, 'page')}, HIGH {memory.high}; a page costs "
         f"{memory.page_cost // 1024} kB)",
     )
 
@@ -169,7 +175,8 @@ def _merged(rows: Sequence[ChunkRow]) -> list[ChunkRow]:
             merged.append(first)
             continue
         empty = sum(row.empty_pages for row in group)
-        notes = (f"{counted(empty, 'empty page')} stranded",) if first.isolated and empty else ()
+        kept = "to release" if WAITS in first.notes else "stranded"
+        notes = (f"{counted(empty, 'empty page')} {kept}",) if first.isolated and empty else ()
         summed = {name: sum(getattr(row, name) for row in group) for name in _SUMMED}
         most = {name: max(getattr(row, name) for row in group) for name in _LARGEST}
         name = f"{first.chunk}-{last.chunk}"
@@ -299,8 +306,7 @@ def show_stats(out: Console, stats: PercpuStats, verdicts: Mapping[str, Verdict]
     by_type = f": {' and '.join(map(str, sums))} of the two types" if len(sums) > 1 else ""
     _say(
         out,
-        f"float {printed} pages{by_type}; {counted(stranded(stats), 'page')} stranded in isolated "
-        "chunks; "
+        f"float {counted(printed, 'page')}{by_type}; {isolated_words(stats)}; "
         f"{counted(stats.counters['nr_cur_alloc'], 'area')} live",
     )
     out.print()

@@ -15,7 +15,7 @@ from percpu_proofs.commands.verdicts import show_verdicts
 from percpu_proofs.conformance.holders import WhoReport
 from percpu_proofs.conformance.report import TraceReport
 from percpu_proofs.conformance.trace import conform_trace
-from percpu_proofs.runs import bound
+from percpu_proofs.runs import bound, counted
 
 _SHOWN = 20  # call sites, and pages
 
@@ -58,10 +58,10 @@ def show(out: Console, report: TraceReport) -> None:
 
 def show_holders(out: Console, who: WhoReport) -> None:
     """Print who holds memory, and the pages that the fewest bytes keep."""
-    where = f", on {len(who.pages)} pages of {who.page} bytes" if who.pages else ""
+    where = f", on {counted(len(who.pages), 'page')} of {who.page} bytes" if who.pages else ""
     out.print(
-        f"after {who.at} events (line {who.line}): {who.areas} areas in use, {who.bytes} bytes of "
-        f"each CPU{where}",
+        f"after {counted(who.at, 'event')} (line {who.line}): {counted(who.areas, 'area')} in use, "
+        f"{who.bytes} bytes of each CPU{where}",
         highlight=False,
     )
     if not who.complete:

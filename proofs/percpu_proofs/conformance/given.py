@@ -13,6 +13,7 @@ from percpu_proofs.conformance.report import TraceReport
 from percpu_proofs.inputs import InputError, read_text
 from percpu_proofs.live.saved import is_state
 from percpu_proofs.live.stats_text import is_stats
+from percpu_proofs.runs import counted
 from percpu_proofs.traces.events import Alloc, Event, Free, TraceError, is_plain
 from percpu_proofs.traces.reader import Run
 from percpu_proofs.traces.snapshot import Snapshot
@@ -41,7 +42,7 @@ def check_given(run: Run) -> None:
         if release and booted and release != booted:
             expected = f"a state of this trace's boot, which is of {booted} ({beside})"
             raise InputError(path, None, expected, release)
-    size = re.search(r"^pcpu_unit_size=(\d+)$", text, re.MULTILINE)
+    size = re.search(r"^pcpu_unit_size=([0-9]+)$", text, re.MULTILINE)
     if run.sizes is not None and size is not None and int(size[1]) != run.sizes.unit:
         expected = f"a state of this trace's boot, whose units are of {run.sizes.unit} bytes"
         raise InputError(path, text.count("\n", 0, size.start()) + 1, expected, size[1])
@@ -65,7 +66,8 @@ def check_vouched(run: Run, report: TraceReport) -> None:
     if placed >= FEW:
         return
     path = run.states[phase]
-    fit = f"{placed} allocations fit it" if placed else "nothing fits it"
+    fits = "fits" if placed == 1 else "fit"
+    fit = f"{counted(placed, 'allocation')} {fits} it" if placed else "nothing fits it"
     state = state_at(run, phase, events, at)
     if phase == run.given and not _vouched(state, events[at:]):
         raise TraceError(

@@ -8,7 +8,7 @@ from typing import Any
 from percpu_contracts.contract import Level
 from percpu_proofs.conformance.failed_events import FailedEvents
 from percpu_proofs.conformance.holders import WhoReport
-from percpu_proofs.runs import ClauseVerdict, Sample
+from percpu_proofs.runs import ClauseVerdict, Sample, counted
 
 SHOWN = 20  # differences and mismatches listed; all are counted
 
@@ -211,16 +211,16 @@ class TraceReport:
         if self.doubt:
             rows.append(("the state", f"[yellow]{self.doubt}[/yellow]"))
         for m in self.mismatches[:SHOWN]:
-            tried = f" ({m.tried} orders tried)" if m.tried else ""
+            tried = f" ({counted(m.tried, 'order')} tried)" if m.tried else ""
             rows.append(("mismatch", f"[red]line {m.line}: {m.what}: {m.detail}[/red]{tried}"))
             for order in m.nearest:
                 found = f"line {order.line}: {order.what}: {order.detail}"
                 rows.append(("a nearest order", f"{'; '.join(order.moments)}; then {found}"))
         rows.extend(("left open", f"{u.what}: {u.count}, {u.assumed}") for u in self.undetermined)
         if self.timings:
-            rows.append(
-                ("timings inferred", f"{len(self.timings)}, {self.replays} stretches tried")
-            )
+            stretches = "stretch" if self.replays == 1 else "stretches"
+            tried = f"{self.replays} {stretches} tried"
+            rows.append(("timings inferred", f"{len(self.timings)}, {tried}"))
         if self.unasked_work:
             rows.append(("work not asked for", f"[red]{self.unasked_work}[/red]"))
         rows.extend(self._contract_rows())
@@ -231,20 +231,21 @@ class TraceReport:
         """Return what was lost, what was not replayed, and what was checked of that."""
         rows = []
         for loss in self.lost[:SHOWN]:
-            count = "events" if loss.count is None else f"{loss.count} events"
+            count = "events" if loss.count is None else counted(loss.count, "event")
             cpu = "" if loss.cpu is None else f" of CPU {loss.cpu}"
             rows.append(("lost", f"[yellow]{count}{cpu}, told in line {loss.line}[/yellow]"))
         for again in self.stretches[1:]:
             rows.append(("begun anew", f"from {again.start}, line {again.first_line}"))
         if self.partly is None:
             if self.skipped:
-                rows.append(("before the start", f"{self.skipped} operations, not compared"))
+                skipped = counted(self.skipped, "operation")
+                rows.append(("before the start", f"{skipped}, not compared"))
             return rows
         part = self.partly
         said = (
-            f"{part.events} events: {part.allocations} allocations for alignment, bounds and "
-            f"what is known to be in use; {part.frees} frees, {part.frees_known} of areas whose "
-            "allocation was seen"
+            f"{counted(part.events, 'event')}: {counted(part.allocations, 'allocation')} for "
+            f"alignment, bounds and what is known to be in use; {counted(part.frees, 'free')}, "
+            f"{part.frees_known} of areas whose allocation was seen"
         )
         rows.append(("checked alone", said))
         if part.hashed:
@@ -257,12 +258,11 @@ class TraceReport:
         if self.contracts == "off":
             return []
         holding = sum(v.verdict == "holds" for v in self.clauses)
-        rows = [
-            (f"contracts, {self.contracts}", f"{holding} clauses held over {self.checked} events")
-        ]
+        held = f"{counted(holding, 'clause')} held over {counted(self.checked, 'event')}"
+        rows = [(f"contracts, {self.contracts}", held)]
         for v in self.violations:
             colour, word = ("yellow", "expected") if v.expected else ("red", "not expected")
-            said = f"{v.count} times, first at line {v.line}: {v.message}"
+            said = f"{counted(v.count, 'time')}, first at line {v.line}: {v.message}"
             rows.append((v.clause, f"[{colour}]violated, {word}[/{colour}], {said}"))
         return rows
 

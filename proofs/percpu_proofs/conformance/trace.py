@@ -11,6 +11,7 @@ from types import UnionType
 from percpu_contracts.contract import Level
 from percpu_contracts.monitor import ClauseViolation
 from percpu_proofs.conformance.actors import Call
+from percpu_proofs.conformance.charges import unchecked_charges, wrong_charges
 from percpu_proofs.conformance.failed_events import failed_events
 from percpu_proofs.conformance.given import check_given, check_vouched
 from percpu_proofs.conformance.holders import Holders
@@ -162,6 +163,8 @@ class _Comparison:
             begin = self._stretch(start, end)
         self.alone.append(range(begin, len(trace.events)))
         self._check_alone()
+        out.mismatches += wrong_charges(self.run)
+        out.undetermined += unchecked_charges(self.run)
         out.skipped = _count(trace, Alloc | Free) - out.frees - out.allocations
         units = self.run.sizes.units if self.run.sizes is not None else 0
         out.memory = [Sample(at, n, n * units) for at, n in sorted(self.memory.items())]

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 from percpu_proofs.conformance.restore import restored
 from percpu_proofs.live.kernel_state import KernelState
+from percpu_proofs.live.standing import Rest
+from percpu_proofs.runs import counted
 from percpu_reference.chunk import Chunk
 from percpu_reference.variants import SINCE, Allocator, variant_class
 from percpu_spec.definitions import empty_populated_pages, longest_free_run
@@ -23,12 +25,15 @@ def cannot_go_on(state: KernelState, broken: Collection[str]) -> str:
 
     broken: the clauses that the state breaks and its release does not.
     """
+    if state.rest is Rest.TORN:
+        return "it is torn: pcpu_lock was held, so what it shows is a hint only"
     if broken:
         return f"the state breaks {', '.join(broken)}"
     snapshot = state.snapshot
     model = variant_class(state.variant or next(iter(SINCE)))
     if snapshot.chunk_types != model.chunk_types:
-        return f"it has {snapshot.chunk_types} types of chunks, a {state.release} has others"
+        types = counted(snapshot.chunk_types, "type")
+        return f"it has {types} of chunks, a {state.release} has others"
     return ""
 
 
@@ -77,7 +82,7 @@ class Answer:
             later = f"; after the balance work in {self.later}" if self.later else ""
             return f"{head}fails{asks}{later}"
         where = "a new chunk" if self.chunk == "new" else f"chunk {self.chunk}"
-        filled = f", {self.populated} pages populated for it" if self.populated else ""
+        filled = f", {counted(self.populated, 'page')} populated for it" if self.populated else ""
         return f"{head}{where}, byte {self.off}, page {self.page}{filled}{asks}"
 
     def as_json(self) -> dict[str, Any]:

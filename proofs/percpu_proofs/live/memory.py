@@ -8,10 +8,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from percpu_proofs.live.kernel_state import KernelState
+from percpu_proofs.runs import counted
 from percpu_proofs.show.picture import list_name
-from percpu_proofs.traces.snapshot import ChunkSnapshot
+from percpu_proofs.traces.snapshot import ChunkSnapshot, Snapshot
 from percpu_spec.definitions import empty_populated_pages, longest_run, served_areas
 from percpu_spec.geometry import Geometry
+
+WAITS = "waits for reclaim"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +23,8 @@ class Memory:
 
     percpu_kb is Percpu of /proc/meminfo, which counts units without CPU too. empty: pages in the
     float. above_high: those of them that the float would have to give up to come down to HIGH.
-    stranded: empty pages of isolated chunks, which are in no float.
+    stranded: empty pages of sidelined chunks, which are in no float. waiting: those of chunks on
+    to_depopulate, in no float either, which the work is to release.
     """
 
     percpu_kb: int
@@ -29,21 +33,26 @@ class Memory:
     empty: int
     above_high: int
     stranded: int
+    waiting: int
     float_pages: int
     high: int
     page_cost: int  # of a populated page
 
 
 def memory_of(state: KernelState) -> Memory:
-    """Return the memory of a state. Isolated chunks on to_depopulate wait for reclaim: stranded."""
+    """Return the memory of a state."""
     snapshot, geometry = state.snapshot, state.snapshot.geometry
     cost = geometry.page * geometry.cpus
     floats = [snapshot.float_of(kind) for kind in range(snapshot.chunk_types)]
-    empty = stranded = 0
+    empty = stranded = waiting = 0
     for chunk in state.chunks:
         pages = empty_populated_pages(chunk, geometry)
-        empty += 0 if chunk.isolated else pages
-        stranded += pages if chunk.isolated else 0
+        if not chunk.isolated:
+            empty += pages
+        elif _waits(snapshot, chunk):
+            waiting += pages
+        else:
+            stranded += pages
     reserved = snapshot.reserved_chunk
     return Memory(
         percpu_kb=snapshot.nr_populated * geometry.page * geometry.units // 1024,
@@ -52,10 +61,23 @@ def memory_of(state: KernelState) -> Memory:
         empty=empty * cost,
         above_high=sum(max(pages - geometry.empty_high, 0) for pages in floats) * cost,
         stranded=stranded * cost,
+        waiting=waiting * cost,
         float_pages=sum(floats),
         high=geometry.empty_high,
         page_cost=cost,
     )
+
+
+def _waits(snapshot: Snapshot, chunk: ChunkSnapshot) -> bool:
+    """Return whether a chunk waits for reclaim."""
+    lists = snapshot.nr_slots // snapshot.chunk_types
+    return chunk.isolated and chunk.slot % lists == snapshot.to_depopulate_slot
+
+
+def isolated_kb(memory: Memory) -> str:
+    """Return in words what isolated chunks keep."""
+    waits = f", {memory.waiting // 1024} kB on to_depopulate" if memory.waiting else ""
+    return f"{memory.stranded // 1024} kB stranded in sidelined chunks{waits}"
 
 
 def used_bytes(chunk: ChunkSnapshot, geometry: Geometry) -> int:
@@ -129,8 +151,9 @@ def _notes(
         yield f"not searched, {most} bytes would fit"
     elif advertised < longest and advertised < geometry.largest:
         yield f"unreachable for {advertised + granule}..{most} bytes"
-    if chunk.isolated and chunk.slot % lists == snapshot.to_depopulate_slot:
-        yield "waits for reclaim"
+    waits = _waits(snapshot, chunk)
+    if waits:
+        yield WAITS
     if chunk.isolated and empty:
         kb = empty * geometry.page * geometry.cpus // 1024
-        yield f"{empty} empty page{'s' * (empty > 1)}: {kb} kB stranded"
+        yield f"{counted(empty, 'empty page')}: {kb} kB {'to release' if waits else 'stranded'}"

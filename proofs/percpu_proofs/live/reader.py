@@ -15,6 +15,7 @@ from percpu_proofs.live.shape import BootChunk, ShapeError, geometry_of
 from percpu_proofs.live.standing import Standing
 from percpu_proofs.live.structures import DIFFERS, Structures
 from percpu_proofs.traces.snapshot import BlockSnapshot, ChunkSnapshot, Snapshot, unpacked
+from percpu_proofs.traces.state_variables import VARIABLES
 from percpu_spec.definitions import served_areas
 from percpu_spec.geometry import LARGEST_UNIT, PAGE_SIZES, Geometry
 from percpu_spec.views import HINTS
@@ -28,16 +29,6 @@ _CHUNK = (
     "immutable", "start_offset", "end_offset", "nr_pages", "nr_populated", "nr_empty_pop_pages",
     "populated",
 )  # fmt: skip
-GLOBALS = (
-    "pcpu_reserved_chunk", "pcpu_first_chunk", "pcpu_base_addr", "pcpu_nr_slots", "pcpu_free_slot",
-    "pcpu_sidelined_slot", "pcpu_to_depopulate_slot", "pcpu_unit_size", "pcpu_unit_pages",
-    "pcpu_nr_units", "pcpu_atom_size", "pcpu_chunk_struct_size", "pcpu_nr_groups",
-    "pcpu_nr_empty_pop_pages", "pcpu_nr_populated", "pcpu_atomic_alloc_failed",
-    "pcpu_async_enabled",
-)  # fmt: skip
-"""The variables that a state's text has, in its order."""
-_HEX = ("pcpu_reserved_chunk", "pcpu_first_chunk", "pcpu_base_addr", "pcpu_chunk_struct_size",
-        "pcpu_nr_populated")  # fmt: skip
 _REQUIRED = ("pcpu_first_chunk", "pcpu_base_addr", "pcpu_nr_slots", "pcpu_unit_size",
              "pcpu_unit_pages", "pcpu_nr_groups", "pcpu_nr_populated")  # fmt: skip
 _SPARED = ("pcpu_unit_pages", "pcpu_nr_units", "pcpu_atom_size", "pcpu_chunk_struct_size")
@@ -120,7 +111,7 @@ class Reader:
         kernel = self.kernel
         values = {
             name: kernel.optional(name, needed=name not in _SPARED)
-            for name in GLOBALS if name != _FLOAT
+            for name in VARIABLES if name != _FLOAT
         }  # fmt: skip
         values["pcpu_unit_pages"] = self.unit_pages
         missing = [name for name in _REQUIRED if values[name] is None]
@@ -253,12 +244,12 @@ class Reader:
 
     def _texts(self, copy: Copy) -> Iterator[tuple[str, str]]:
         """Yield the variables as the text of a state has them."""
-        for name in GLOBALS:
+        for name in VARIABLES:
             if name == _FLOAT:
                 yield name, ",".join(map(str, copy.floats))
                 continue
             value = copy.values[name]
-            shown = "?" if value is None else f"{value:x}" if name in _HEX else str(value)
+            shown = "?" if value is None else f"{value:x}" if VARIABLES[name] == 16 else str(value)
             yield name, shown
 
     def _chunk(self, found: ChunkBytes, slot: int, pos: int, geometry: Geometry) -> ChunkSnapshot:

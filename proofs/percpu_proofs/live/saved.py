@@ -16,6 +16,7 @@ from percpu_proofs.inputs import InputError, read_text, writing
 from percpu_proofs.live.kernel_state import KernelState, with_floats
 from percpu_proofs.live.shape import BootChunk, ShapeError, geometry_of
 from percpu_proofs.live.standing import Standing
+from percpu_proofs.runs import counted
 from percpu_proofs.traces.events import TraceError, problem
 from percpu_proofs.traces.snapshot import ChunkSnapshot
 from percpu_proofs.traces.state_text import snapshot_of
@@ -77,7 +78,7 @@ def state_of(path: Path, lines: Sequence[str]) -> KernelState:
     told = snapshot.globals
     snapshot = with_floats(replace(snapshot, globals=variables(told)))
     release = values.get("kernel", "")
-    if not re.match(r"\d+\.\d+", release):
+    if not re.match(r"[0-9]+\.[0-9]+", release):
         found = release if "kernel" in places else "none"
         raise InputError(path, places.get("kernel"), "a line 'kernel RELEASE'", found)
     standing = _standing(path, told, places)
@@ -87,7 +88,7 @@ def state_of(path: Path, lines: Sequence[str]) -> KernelState:
 
 def _check_end(path: Path, lines: Sequence[str]) -> None:
     """Raise TraceError for a text that ends before its end: where, and what is missing."""
-    told = next((line[7:] for line in lines if re.fullmatch(r"chunks=\d{1,9}", line)), None)
+    told = next((line[7:] for line in lines if re.fullmatch(r"chunks=[0-9]{1,9}", line)), None)
     starts = [number for number, line in enumerate(lines, 1) if line.startswith("chunk ")]
     if "end" in lines[-1:] or (not starts and told is None):
         return
@@ -99,7 +100,7 @@ def _check_end(path: Path, lines: Sequence[str]) -> None:
     lost = [f"the lines {', '.join(missing)} of the chunk in line {last}"] if missing else []
     if told is not None:
         few = int(told) - len(starts)
-        lost += [f"{few} of {told} chunks"] if few > 0 else []
+        lost += [f"{few} of {counted(int(told), 'chunk')}"] if few > 0 else []
         lost += ["the line 'end'"]
     expected = f"more behind it: the text is cut, {' and '.join(lost)} missing"
     raise problem(path, len(lines), expected, lines[-1])
@@ -131,7 +132,7 @@ def _value(
     path: Path, values: Mapping[str, str], places: Mapping[str, int], name: str, base: int
 ) -> int:
     value = values.get(name, "")
-    if re.fullmatch(r"[0-9a-f]{1,16}" if base == 16 else r"\d{1,18}", value):
+    if re.fullmatch(r"[0-9a-f]{1,16}" if base == 16 else r"[0-9]{1,18}", value):
         return int(value, base)
     what = "hexadecimal number" if base == 16 else "number"
     if name not in places:

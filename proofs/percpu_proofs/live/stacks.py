@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from percpu_proofs.traces.functions import is_inside
 from percpu_reference.gaps import BALANCE_CREATE, CREATE, MUTEX
 
 SPINS, RELEASES = "waits for pcpu_lock", "releases pcpu_lock"
 _INSIDE = ("pcpu_", "free_percpu")
+_FILE = "(mm/percpu"  # behind functions whose lines are known
 _GAPS = (
     ("pcpu_reclaim_populated", ("flush_tlb", "on_each_cpu", "smp_call", "pcpu_post_unmap"),
      "reclaim: flush the TLB"),
@@ -23,7 +25,6 @@ _GAPS = (
     *((function, ("spin_unlock",), RELEASES) for function in _INSIDE),
 )  # fmt: skip
 """A function of the allocator, what it has called (by their beginnings), and the gap that it is."""
-_NOT_OURS = ("pcpu_copy_value", "pcpu_init_value")  # of bpf
 
 
 def stand(frames: Sequence[str]) -> str:
@@ -35,10 +36,7 @@ def stand(frames: Sequence[str]) -> str:
     >>> stand(["mutex_lock", "pcpu_alloc_noprof (mm/percpu.c:1782)", "bpf_map_alloc", "main"])
     'mutex_lock < pcpu_alloc_noprof (mm/percpu.c:1782) < bpf_map_alloc [wait for pcpu_alloc_mutex]'
     """
-    inside = [
-        place for place, frame in enumerate(frames)
-        if frame.startswith(_INSIDE) and not frame.startswith(_NOT_OURS)
-    ]  # fmt: skip
+    inside = [n for n, frame in enumerate(frames) if is_inside(frame) or _FILE in frame]
     if not inside:
         return ""
     shown = " < ".join(frames[max(inside[0] - 1, 0) : inside[-1] + 2])

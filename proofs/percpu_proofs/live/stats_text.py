@@ -25,6 +25,7 @@ _IN_BYTES = (
     "free_bytes", "contig_bytes", "sum_frag", "max_frag", "cur_min_alloc", "cur_med_alloc",
     "cur_max_alloc",
 )  # fmt: skip
+_TYPE = "memcg_aware"  # printed by kernels with two types of chunks, for every chunk
 _OF_CHUNK = ("nr_alloc", "empty_pop_pages", "free_bytes", "contig_bytes", "sum_frag", "max_frag")
 
 
@@ -48,7 +49,7 @@ class ChunkStats:
     @property
     def chunk_type(self) -> int:
         """Its type where there are two (5.9 to 5.13): 1 for accounted memory."""
-        return self.rows.get("memcg_aware", 0)
+        return self.rows.get(_TYPE, 0)
 
     @property
     def longest(self) -> int:
@@ -73,7 +74,7 @@ class PercpuStats:
     @property
     def types(self) -> int:
         """How many types of chunks the kernel keeps apart."""
-        return 2 if any("memcg_aware" in chunk.rows for chunk in self.chunks) else 1
+        return 2 if any(_TYPE in chunk.rows for chunk in self.chunks) else 1
 
     @property
     def pages(self) -> tuple[int, ...]:
@@ -139,7 +140,7 @@ def stats_of(path: Path, lines: Sequence[str]) -> PercpuStats:
             name, value = match.groups()
             if name in rows:
                 raise InputError(path, number, f"{name} once", line)
-            if re.fullmatch(r"\d{1,20}", value):
+            if re.fullmatch(r"[0-9]{1,20}", value):
                 rows[name] = int(value)
                 places[id(rows), name] = number
             elif value != "-":  # unknown, as `show --stats` writes it
@@ -148,8 +149,11 @@ def stats_of(path: Path, lines: Sequence[str]) -> PercpuStats:
     _require(path, number, counters, _GLOBAL, "the global counters")
     if not any(role == "first" for _, role, _ in chunks):
         raise InputError(path, number, "a chunk marked 'First Chunk': the text is not whole")
+    typed = any(_TYPE in of_chunk for *_, of_chunk in chunks)
     for line_of, _, of_chunk in chunks:
         _require(path, line_of, of_chunk, _OF_CHUNK, "the chunk")
+        if typed and _TYPE not in of_chunk:  # what is missing would be taken for type 0
+            raise InputError(path, line_of, f"{_TYPE} of every chunk, as others have it", "none")
     numbered = iter(range(len(chunks)))
     stats = PercpuStats(
         path, layout, counters,
@@ -180,8 +184,14 @@ def _impossible(stats: PercpuStats) -> Iterator[tuple[Mapping[str, int], str, st
         pages = unit // min(PAGE_SIZES)
         if rows["empty_pop_pages"] > pages:
             yield rows, "empty_pop_pages", f"at most {pages}, the pages of a unit"
-        if rows.get("memcg_aware", 0) > 1:
-            yield rows, "memcg_aware", "0 or 1"
+        if rows.get("first_bit", 0) > unit // GRANULE:
+            yield rows, "first_bit", f"at most {unit // GRANULE}, the bits of a unit"
+        if rows["sum_frag"] > rows["free_bytes"]:
+            yield rows, "sum_frag", f"at most the {rows['free_bytes']} free bytes"
+        if rows["max_frag"] > rows["sum_frag"]:
+            yield rows, "max_frag", f"at most the {rows['sum_frag']} bytes of all holes"
+        if rows.get(_TYPE, 0) > 1:
+            yield rows, _TYPE, "0 or 1"
 
 
 def _require(

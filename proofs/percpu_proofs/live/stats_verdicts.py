@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any
 
 from percpu_proofs.live.stats_text import GRANULE, ChunkStats, PercpuStats
@@ -19,11 +20,12 @@ NOT_DETERMINED = (
     "who holds an area",
     "on which list a chunk is, but for sidelined and to_depopulate",
     "the hints of pages: HINT-2 to HINT-4, HINT-7, HINT-8",
-    "the maps: MAP-1 to MAP-5, POP-1 to POP-3",
+    "the maps: MAP-1 to MAP-5, POP-2, POP-3; POP-1, but for empty pages that no free bytes are for",
     "how many CPUs and units there are",
     "the kernel's release",
     "whether work was pending: BAL-2 and RCL-3 are judged as if the allocator was at rest",
 )
+_IN_ORDER = ("cur_min_alloc", "cur_med_alloc", "cur_max_alloc", "max_alloc_size")
 UNTOLD = "percpu_stats does not tell it"
 
 
@@ -31,7 +33,7 @@ def stats_verdicts(stats: PercpuStats) -> dict[str, Verdict]:
     """Return the verdict of every clause; what is broken on all releases with it is known."""
     asked = {
         "FLT-1": _float, "BAL-2": _free_chunks, "RCL-3": _stranded, "STAT-1": _counts,
-        "HINT-1": _overclaimed, "HINT-5": _behind,
+        "HINT-1": _overclaimed, "HINT-5": _behind, "POP-1": _without_room,
     }  # fmt: skip
     verdicts = {}
     for clause in clauses():
@@ -49,6 +51,8 @@ def stats_verdicts(stats: PercpuStats) -> dict[str, Verdict]:
             chunks = ", ".join(map(str, _may_be_behind(stats)))
             reason = f"whether the longest run lies in one page is not told (chunk {chunks})"
             verdicts[clause] = Verdict(clause, NOT_ASKED, (), reason)
+        elif clause == "POP-1":
+            verdicts[clause] = Verdict(clause, NOT_ASKED, (), UNTOLD)
         elif _is_there(clause, stats):
             verdicts[clause] = Verdict(clause, HOLDS)
         else:
@@ -70,15 +74,44 @@ def floats(stats: PercpuStats) -> list[int]:
 
 
 def stranded(stats: PercpuStats) -> int:
-    """Return the empty populated pages of a unit that isolated chunks keep, which no float counts.
-    """
-    return sum(c.rows["empty_pop_pages"] for c in stats.chunks if c.isolated)
+    """Return the empty populated pages of a unit that sidelined chunks keep, in no float."""
+    return _empty(stats, "sidelined")
+
+
+def waiting_pages(stats: PercpuStats) -> int:
+    """Return those of chunks on to_depopulate, which the work is to release."""
+    return _empty(stats, "to_depopulate")
+
+
+def isolated_words(stats: PercpuStats) -> str:
+    """Return in words which pages isolated chunks keep."""
+    waiting = waiting_pages(stats)
+    waits = f", {waiting} on to_depopulate for the work to release" if waiting else ""
+    return f"{counted(stranded(stats), 'page')} stranded in sidelined chunks{waits}"
+
+
+def _empty(stats: PercpuStats, role: str) -> int:
+    return sum(c.rows["empty_pop_pages"] for c in stats.chunks if c.role == role)
+
+
+def _without_room(stats: PercpuStats) -> Iterator[str]:
+    """POP-1 as far as it is determined: what is free has room for the empty pages."""
+    page = min(stats.pages, default=min(PAGE_SIZES))
+    for chunk in stats.chunks:
+        empty, free = chunk.rows["empty_pop_pages"], chunk.rows["free_bytes"]
+        room = free // page if chunk.longest >= page else 0
+        if empty > room:
+            longest = f", {chunk.longest} in a row" if chunk.longest < free else ""
+            yield (
+                f"chunk {chunk.number}: {counted(empty, 'empty page')} in {free} free "
+                f"bytes{longest}"
+            )
 
 
 def _float(stats: PercpuStats) -> Iterator[str]:
     printed, sums = stats.counters["empty_pop_pages"], floats(stats)
     if printed not in (sum(sums), sums[0]):  # some 5.10.y print the first type's alone
-        yield f"empty_pop_pages {printed}, the chunks' sum to {sum(sums)} pages"
+        yield f"empty_pop_pages {printed}, the chunks' sum to {counted(sum(sums), 'page')}"
 
 
 def _fully_free(stats: PercpuStats) -> list[ChunkStats]:
@@ -111,6 +144,7 @@ def _counts(stats: PercpuStats) -> Iterator[str]:
         made = rows["nr_alloc"] - rows["nr_dealloc"]
         yield f"nr_cur_alloc {current}, made less freed {made}, areas of the chunks {lives}"
     yield from _areas(stats)
+    yield from _sizes(stats)
     if rows["nr_chunks"] != len(_listed(stats)):
         yield f"nr_chunks {rows['nr_chunks']}, {len(_listed(stats))} are listed"
     for name in ("alloc", "chunks"):
@@ -128,6 +162,27 @@ def _areas(stats: PercpuStats) -> Iterator[str]:
         areas, used = chunk.rows["nr_alloc"], stats.used(chunk)
         if areas * GRANULE > used or (used >= GRANULE and not areas):
             yield f"chunk {chunk.number}: {counted(areas, 'area')} in {used} used bytes"
+
+
+def _sizes(stats: PercpuStats) -> Iterator[str]:
+    """The sizes of a chunk's areas are in order, and within what was ever seen.
+
+    Of an area that ends a unit the kernel leaves out the last granule.
+    """
+    for chunk in stats.chunks:
+        rows = chunk.rows
+        if not any(rows.get(f"cur_{which}_alloc", 0) for which in ("min", "med", "max")):
+            continue
+        ends = rows["free_bytes"] == rows["sum_frag"]
+        least = stats.counters.get("min_alloc_size", 0) - GRANULE * ends
+        told = [
+            ("min_alloc_size", least),
+            *((name, rows[name]) for name in _IN_ORDER if name in rows),
+            ("max_alloc_size of all", stats.counters.get("max_alloc_size", stats.unit)),
+        ]
+        for (small, less), (large, more) in pairwise(told):
+            if less > more:
+                yield f"chunk {chunk.number}: {small} {less}, above {large} {more}"
 
 
 def _overclaimed(stats: PercpuStats) -> Iterator[str]:
@@ -206,10 +261,13 @@ def _note(stats: PercpuStats, chunk: ChunkStats) -> str:
     areas, empty = chunk.rows["nr_alloc"], chunk.rows["empty_pop_pages"]
     if chunk.role in ("first", "reserved"):
         return ""
+    if chunk.role == "to_depopulate":
+        return f"waits for the work, with {counted(empty, 'empty page')}"
     if chunk.isolated and empty:
         return f"{counted(empty, 'empty page')} stranded"
     if not areas:
         return "fully free"
     if not empty and chunk.rows["free_bytes"] > stats.unit // 2:
-        return f"no empty page: {counted(areas, 'area')} pin what is populated"
+        pin = "pins" if areas == 1 else "pin"
+        return f"no empty page: {counted(areas, 'area')} {pin} what is populated"
     return ""

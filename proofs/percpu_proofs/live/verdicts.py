@@ -39,6 +39,11 @@ class Verdict:
     reason: str = ""
 
 
+def broken(verdicts: Mapping[str, Verdict]) -> list[str]:
+    """Return the clauses that are broken, and not known to be on the kernel's release."""
+    return [clause for clause, verdict in verdicts.items() if verdict.verdict == BROKEN]
+
+
 class StateJudge:
     """Judges states of one kernel, one after the other: what has not changed costs little."""
 

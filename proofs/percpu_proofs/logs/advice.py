@@ -119,13 +119,14 @@ def _atomic(failure: Failure, machine: Machine) -> Explanation:
         each = page // step
         says.append(
             f"the balance work keeps {LOW} to {HIGH} empty pages: a page of {page} bytes{known} "
-            f"holds {each} such areas, {HIGH} pages hold {HIGH * each}; a burst of more between "
-            "two runs of the work outruns it"
+            f"holds {counted(each, 'such area')}, {HIGH} pages hold {HIGH * each}; a burst of more "
+            "between two runs of the work outruns it"
         )
     else:
         says.append(
-            f"it is longer than a page of {page} bytes{known} and needs {-(-step // page)} empty "
-            "populated pages in a row, which the balance work does not provide for"
+            f"it is longer than a page of {page} bytes{known} and needs a populated hole over at "
+            f"least {counted(-(-step // page), 'page')}, of which all but the outer two are empty; "
+            f"the balance work keeps {LOW} to {HIGH} empty pages, which may lie apart"
         )
     says.append(
         "atomic=1 is any request without direct reclaim: GFP_ATOMIC, GFP_NOWAIT; before 6.15, and "
@@ -147,10 +148,19 @@ def _atomic(failure: Failure, machine: Machine) -> Explanation:
 
 
 def _advice_atomic(failure: Failure, machine: Machine, page: int, step: int) -> Iterator[str]:
+    pages = -(-step // page)
+    enough = ""
+    if pages >= HIGH:
+        enough = (
+            f", side by side where a hole allows it: for {pages} in a row it may take several "
+            "failures and runs, and where holes are shorter no run provides them"
+        )
+    elif pages > 1:
+        enough = ", side by side where a hole allows it, so mostly enough for this request"
     yield (
         "try again later: the failure itself asked for the balance work (BAL-5), which populates "
-        f"up to {HIGH} pages more; no setting makes it go away, as {LOW} and {HIGH} are constants "
-        "of mm/percpu.c, which neither percpu_alloc= nor vm.min_free_kbytes changes"
+        f"up to {HIGH} pages more{enough}; no setting makes it go away, as {LOW} and {HIGH} are "
+        "constants of mm/percpu.c, which neither percpu_alloc= nor vm.min_free_kbytes changes"
     )
     yield (
         "in the caller: allocate with GFP_KERNEL (GFP_KERNEL_ACCOUNT) before taking the lock or "

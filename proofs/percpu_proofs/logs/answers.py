@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from percpu_proofs.logs.block import AT, OUR_LOCKS, Answer, Block, lock_name
-from percpu_proofs.logs.stacks import plain_name
+from percpu_proofs.traces.functions import plain_name
 
 _HELD: Final = re.compile(r"already holding lock|takes? .*lock.* while holding|is holding", re.I)
 _WANTED: Final = re.compile(r"trying to (?:acquire )?lock|wants? to acquire", re.I)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
-from percpu_proofs.logs.stacks import frame, plain_name
+from percpu_proofs.logs.stacks import frame
+from percpu_proofs.traces.functions import plain_name
 
 _LOCK: Final = re.compile(r"\(((?:[^(){}]|\([^(){}]*\)){1,80})\)\{[^{}]{2,12}\}")
 _CHAIN: Final = re.compile(r"^\s*(\S.* --> .*)$")

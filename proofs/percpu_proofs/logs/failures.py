@@ -15,7 +15,7 @@ ILLEGAL: Final = "illegal size or align"
 """Stands for a reason where the kernel warns of the request itself."""
 UNKNOWN: Final = "not told"
 
-_N: Final = r"(\d{1,1000})"  # also what no kernel prints: it is told as that, not left out
+_N: Final = r"([0-9]{1,1000})"  # also what no kernel prints: it is told as that, not left out
 _BEGINS: Final = re.compile(r"\bpercpu: allocation failed\b", re.I)
 _FAILED: Final = re.compile(
     rf"\bpercpu: allocation failed,\s+size={_N}\s+align={_N}(?:\s+atomic=([01]))?,\s*(.*)$", re.I
@@ -82,20 +82,20 @@ class Failure:
         )  # fmt: skip
 
 
-def read_failures(found: Sequence[Message]) -> tuple[list[Failure], list[str], int | None]:
-    """Return the failures of a log in order; notes on lines that are not whole; the limit's line.
+def read_failures(found: Sequence[Message]) -> tuple[list[Failure], list[Message], int | None]:
+    """Return the failures of a log in order; the lines of others, not whole; the limit's line.
 
     The limit's line is the one behind which the kernel prints no more failures.
     """
     failures: list[Failure] = []
-    notes: list[str] = []
+    torn: list[Message] = []
     limit: int | None = None
     for index, message in enumerate(found):
         text = message.text
         if _BEGINS.search(text):
             failure = _message(found, index)
             if failure is None:
-                notes.append(f"line {message.line}: a failure that is not whole: {text.strip()}")
+                torn.append(message)
             else:
                 failures.append(failure)
         elif _ILLEGAL_BEGINS.search(text):
@@ -105,6 +105,8 @@ def read_failures(found: Sequence[Message]) -> tuple[list[Failure], list[str], i
                 failures.append(
                     _new(message, size, align, None, ILLEGAL, source="warning", stack=below)
                 )
+            else:
+                torn.append(message)
         elif match := _MODULE.search(text):
             _enter_module(failures, message, match[1], int(match[2]))
         elif match := _EVENT.search(text):
@@ -115,7 +117,7 @@ def read_failures(found: Sequence[Message]) -> tuple[list[Failure], list[str], i
             failures.append(_new(message, size, align, bool(atomic), reason, source="event"))
         elif _LIMIT.search(text):
             limit = limit or message.line
-    return failures, notes, limit
+    return failures, torn, limit
 
 
 def alike(failures: Iterable[Failure]) -> list[Failure]:

@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from percpu_proofs.logs.prefixes import Message
 from percpu_proofs.oplist import parse_operations
+from percpu_proofs.runs import counted
 
 """How cores begin."""
 _PERCPU: Final = re.compile(r"^\s*Percpu:\s+(\d{1,15}) kB")
@@ -96,7 +97,7 @@ def _growth(found: Sequence[Message]) -> tuple[str, ...]:
 
 def _events(found: Sequence[Message]) -> tuple[str, ...]:
     texts = [message.text for message in found if _EVENT.search(message.text)]
-    says = [f"{len(texts)} events of percpu: which chunk and offset each area has"]
+    says = [f"{counted(len(texts), 'event')} of percpu: which chunk and offset each area has"]
     areas = [match for text in texts if (match := _AREA.search(text))]
     says += _addresses(areas)
     created = {_base(m[1]) for text in texts if (m := _CREATED.search(text))}
@@ -110,7 +111,8 @@ def _events(found: Sequence[Message]) -> tuple[str, ...]:
         elif created or len(_by_base(areas)) > 1:
             what = "not created here: the first chunk, or one from before"
         shown = ", ".join(map(str, offsets[:3])) + (", ..." if len(offsets) > 3 else "")
-        says.append(f"chunk {base}: {len(offsets)} areas at offsets {shown}; {what}")
+        at = "offset" if len(offsets) == 1 else "offsets"
+        says.append(f"chunk {base}: {counted(len(offsets), 'area')} at {at} {shown}; {what}")
     if texts and not any(map(_CALL_SITE.search, texts)):
         says.append("without call_site, bytes_alloc and gfp_flags: a kernel before 5.19")
     return tuple(says)

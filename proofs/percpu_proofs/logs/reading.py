@@ -13,10 +13,10 @@ from percpu_proofs.logs.advice import Explanation, Machine, explain
 from percpu_proofs.logs.boots import Boot, boot_notes, read_boots
 from percpu_proofs.logs.failures import ILLEGAL, Failure, alike, read_failures
 from percpu_proofs.logs.material import Material, read_material
-from percpu_proofs.logs.prefixes import messages
+from percpu_proofs.logs.prefixes import Message, messages
 from percpu_proofs.logs.reports import Report, read_reports, without_illegal
 from percpu_proofs.traces.bootlog import is_layout
-from percpu_proofs.traces.events import problem
+from percpu_proofs.traces.events import TraceError, problem
 from percpu_proofs.traces.layout import NO_LINES, Layout
 from percpu_proofs.traces.source import lines_of
 
@@ -25,6 +25,7 @@ _SOUGHT: Final = (
     "of requests that may sleep are printed, none with __GFP_NOWARN), a report with percpu "
     "functions"
 )
+_TORN: Final = "a failure that is not whole"
 _PRINTED: Final = 10  # failures that a kernel prints before it says that the limit is reached
 
 
@@ -46,6 +47,7 @@ class LogReport:
     notes: tuple[str, ...]
     limit: int | None
     boots: tuple[Boot, ...]
+    unread: tuple[Message, ...] = ()  # lines of failures, not whole
 
     @property
     def told(self) -> list[Boot]:
@@ -131,17 +133,22 @@ def read_log(
     boots = read_boots(path, lines, found, told)
     failures: list[Failure] = []
     notes: list[str] = []
+    unread: list[Message] = []
     limit: int | None = None
     for number, boot in enumerate(boots):
-        of_boot, uncertain, end = read_failures(found[boot.start : boot.stop])
+        of_boot, torn, end = read_failures(found[boot.start : boot.stop])
+        unread += torn
         failures += (replace(one, boot=number, release=one.stack.release) for one in of_boot)
-        notes += [*uncertain, *_counted(of_boot, end)]
+        notes += [f"line {one.line}: {_TORN}: {one.text.strip()}" for one in torn]
+        notes += _counted(of_boot, end)
         limit = limit or end
     illegal = [failure.line for failure in failures if failure.reason == ILLEGAL]
     reports = tuple(without_illegal(read_reports(found), illegal))
     material = tuple(read_material(found, str(path)))
     errors = [boot.error for boot in boots if boot.error is not None]
     if len(errors) == len(boots) and not (failures or reports or material):
+        if unread:
+            raise unread_failures(path, unread[0])
         if any(is_layout(message.text) for message in found):
             raise errors[0]
         raise problem(path, None, f"{_SOUGHT}, or {NO_LINES}")
@@ -158,11 +165,17 @@ def read_log(
         machine = replace(known, release=main.release or known.release)
     report = LogReport(
         path, main.release, main.layout, machine, (), reports, material,
-        tuple(dict.fromkeys([*notes, *_others(boots, main)])), limit, tuple(boots),
+        tuple(dict.fromkeys([*notes, *_others(boots, main)])), limit, tuple(boots), tuple(unread),
     )  # fmt: skip
     failures = [replace(one, release=report.machine_of(one).release) for one in failures]
     meanings = {one.kind: explain(one, report.machine_of(one)) for one in failures}
     return replace(report, failures=tuple((one, meanings[one.kind]) for one in failures))
+
+
+def unread_failures(path: Path, first: Message) -> TraceError:
+    """Return the error for a log of whose lines of failures none can be read."""
+    expected = "a whole line of a failure (percpu: allocation failed, size=N align=N ...): all of "
+    return problem(path, first.line, f"{expected}this log's are cut or damaged", first.text.strip())
 
 
 def _of(failure: Failure, machine: Machine) -> Machine:

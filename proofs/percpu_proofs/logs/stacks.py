@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from percpu_proofs.logs.prefixes import Message
+from percpu_proofs.traces.functions import asks, is_inside, plain_name
 
 _NAME: Final = r"\.?([A-Za-z_][\w.$]*)"
 _FRAMES: Final = (
@@ -33,14 +34,13 @@ _DECORATION: Final = re.compile(
     r"[pls][rcp] :|x\d+\s?:|NIP|LR|MSR|GPR|CFAR|XER|DAR|r\d+:|Modules linked in|CPU:|Hardware "
     r"name|Workqueue:)"
 )
-_INTERNAL: Final = re.compile(
-    r"(?:pcpu_\w+|_*alloc_(?:reserved_)?percpu\w*|free_percpu\w*|_*dump_(?:stack|backtrace)\w*|"
+_WARNING: Final = re.compile(
+    r"(?:_*dump_(?:stack|backtrace)\w*|"
     r"show_(?:stack|trace|regs)\w*|unwind_\w+|_*warn\w*|report_bug|handle_bug|fixup_bug|asm_exc_\w+|"
     r"exc_\w+|do_(?:error_)?trap\w*|do_invalid_op|invalid_op|el1\w*|bug_handler|brk_handler|"
     r"call_break_hook|do_debug_exception|program_check\w*|_exception|walk_stackframe|print_\w+|"
     r"ret_from_exception|common_exception|handle_exception|warn_alloc\w*|stack_trace\w*)"
 )
-_ASKS: Final = re.compile(r"(?:pcpu_(?:mem_)?z?alloc\w*|_*alloc_(?:reserved_)?percpu\w*)")
 _SEARCHED: Final = 100  # lines below a message in which its stack begins
 _SHOWN: Final = 12
 
@@ -63,11 +63,13 @@ class Stack:
     @property
     def callers(self) -> tuple[str, ...]:
         """The functions above the allocator, innermost first."""
-        inside = [n for n, name in enumerate(self.frames) if _ASKS.fullmatch(name)]
+        inside = [n for n, name in enumerate(self.frames) if asks(name)]
         if not inside:
             return ()
         above = self.frames[inside[-1] + 1 :]
-        return tuple(name for name in above if not _INTERNAL.fullmatch(name))[:_SHOWN]
+        return tuple(
+            name for name in above if not is_inside(name) and not _WARNING.fullmatch(name)
+        )[:_SHOWN]
 
     def mentions(self, form: str) -> bool:
         """Return whether a function's name matches."""
@@ -87,11 +89,6 @@ def frame(text: str) -> tuple[str, bool] | None:
         if match := form.match(text):
             return plain_name(match[2]), bool(match[1])
     return None
-
-
-def plain_name(name: str) -> str:
-    """Return a function's name without what compilers add to it."""
-    return re.sub(r"\.(?:cold|part|isra|constprop|llvm|lto_priv)\b.*", "", name).rstrip(".")
 
 
 def stack_below(found: Sequence[Message], index: int, *, most: int = _SEARCHED) -> Stack:

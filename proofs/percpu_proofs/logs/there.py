@@ -11,9 +11,8 @@ from percpu_proofs import reasons
 from percpu_proofs.live.going_on import Request, ask, cannot_go_on
 from percpu_proofs.live.kernel_state import KernelState
 from percpu_proofs.live.opening import Kind, kind_of, opened
-from percpu_proofs.live.standing import Rest
 from percpu_proofs.live.stats_text import ChunkStats, PercpuStats, read_stats
-from percpu_proofs.live.verdicts import BROKEN, StateJudge
+from percpu_proofs.live.verdicts import StateJudge, broken
 from percpu_proofs.logs.advice import Machine
 from percpu_proofs.logs.failures import ILLEGAL, Failure
 from percpu_proofs.logs.impossible import impossible
@@ -86,11 +85,7 @@ def open_place(source: str) -> Place:
         )
         return Place(source, read_stats(Path(source)), (moment, more))
     state = opened(source, kind, None, owners=False)
-    if state.rest is Rest.TORN:
-        stays = "it is torn: pcpu_lock was held, so what it shows is a hint only"
-    else:
-        judged = StateJudge().verdicts(state).values()
-        stays = cannot_go_on(state, [v.clause for v in judged if v.verdict == BROKEN])
+    stays = cannot_go_on(state, broken(StateJudge().verdicts(state)))
     notes = (moment, f"the model does not go on from it: {stays}") if stays else (moment,)
     return Place(source, state, notes, stays)
 

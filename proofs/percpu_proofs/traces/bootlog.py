@@ -16,32 +16,35 @@ from typing import Final, NamedTuple
 from percpu_proofs.traces.events import problem
 from percpu_spec.geometry import LEAST_UNIT
 
-_N: Final = r"(\d{1,18})"  # longer numbers are no sizes
+_N: Final = r"([0-9]{1,18})"  # longer numbers are no sizes
 _PARTS: Final = rf"\s+s{_N}\s+r{_N}\s+d{_N}"
 _AT: Final = r"(?:\s+@\s*\S+)?"  # the address, up to 5.1
 _SIZES: Final = re.compile(rf"pcpu-alloc:{_PARTS}\s+u{_N}\s+alloc={_N}\*{_N}(?!\S)")
-_UNITS: Final = re.compile(r"pcpu-alloc:((?:\s+\[\d{1,9}\](?:\s+(?:\d{1,9}|-+))*)+)\s*$")
-_GROUP: Final = re.compile(r"\[(\d{1,9})\]((?:\s+(?:\d{1,9}|-+))*)")
+_UNITS: Final = re.compile(r"pcpu-alloc:((?:\s+\[[0-9]{1,9}\](?:\s+(?:[0-9]{1,9}|-+))*)+)\s*$")
+_GROUP: Final = re.compile(r"\[([0-9]{1,9})\]((?:\s+(?:[0-9]{1,9}|-+))*)")
 _EMBEDDED: Final = re.compile(
     rf"percpu: Embedded {_N}\s+pages/cpu{_AT}{_PARTS}\s+u{_N}(?!\S)", re.I
 )
-_PAGED: Final = re.compile(rf"percpu: {_N}\s+(\d{{1,9}})K\s+pages/cpu{_AT}{_PARTS}(?!\S)", re.I)
-_FIRST: Final = re.compile(r"percpu: (?:Embedded|\d+\s+\d+K\b)", re.I)
+_PAGED: Final = re.compile(rf"percpu: {_N}\s+([0-9]{{1,9}})K\s+pages/cpu{_AT}{_PARTS}(?!\S)", re.I)
+_FIRST: Final = re.compile(r"percpu: (?:Embedded|[0-9]+\s+[0-9]+K\b)", re.I)
 _LAYOUT: Final = re.compile(rf"{_FIRST.pattern}|pcpu-alloc:", re.I)
 _FALLBACK: Final = re.compile(
     r"percpu: (max_distance=.* too large for .*|.* allocator failed .*)", re.I
 )
-_WASTING: Final = re.compile(r"percpu: wasting \d+ pages per chunk", re.I)  # of km alone
-_SETUP: Final = re.compile(r"setup_percpu: NR_CPUS:\d.* nr_cpu_ids:(\d{1,9})\b")
+_WASTING: Final = re.compile(r"percpu: wasting [0-9]+ pages per chunk", re.I)  # of km alone
+_SETUP: Final = re.compile(r"setup_percpu: NR_CPUS:[0-9].* nr_cpu_ids:([0-9]{1,9})\b")
 _CPU_IDS: Final = re.compile(
-    r"RCU restricting CPUs from NR_CPUS=\d+ to nr_cpu_ids=(\d{1,9})\b|SLUB: .*\bCPUs=(\d{1,9})\b"
+    r"RCU restricting CPUs from NR_CPUS=[0-9]+ to nr_cpu_ids=([0-9]{1,9})\b"
+    r"|SLUB: .*\bCPUs=([0-9]{1,9})\b"
 )
-_TABLE: Final = re.compile(r"hash table entries: \d+ \(order: (-?\d{1,2}), (\d{1,18}) bytes\b")
-_BEFORE: Final = re.compile(r"^(?:[>|\s]|<\d+>|\[\s*\d+\.\d+\]|\[\s*[TC]\d+\])*")
+_TABLE: Final = re.compile(
+    r"hash table entries: [0-9]+ \(order: (-?[0-9]{1,2}), ([0-9]{1,18}) bytes\b"
+)
+_BEFORE: Final = re.compile(r"^(?:[>|\s]|<[0-9]+>|\[\s*[0-9]+\.[0-9]+\]|\[\s*[TC][0-9]+\])*")
 _REST: Final = re.compile(  # what the rest of a broken message consists of
-    r"(?:Embedded|\d+K?|pages/cpu|@\S*|\(\w*\)|[srdu]\d+|alloc=\d+\*\d+|\[\d+\]|-+)"
+    r"(?:Embedded|[0-9]+K?|pages/cpu|@\S*|\(\w*\)|[srdu][0-9]+|alloc=[0-9]+\*[0-9]+|\[[0-9]+\]|-+)"
 )
-_COLOUR: Final = re.compile(r"\x1b\[[\d;]*m")
+_COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
 _MOST_BREAKS: Final = 8  # lines that one message takes
 
 

@@ -14,32 +14,33 @@ import re
 from typing import Final, NamedTuple
 
 from percpu_proofs.traces.events import Lost
+from percpu_proofs.traces.functions import is_inside, plain_name
 
 EVENTS: Final = (
     "percpu_(?:alloc_percpu(?:_fail)?|free_percpu|create_chunk|destroy_chunk)"  # of the kernel
 )
 _TRACEFS: Final = re.compile(
-    r"\s*(?P<task>.*\S)\s*-(?P<pid>\d{1,10})"
-    r"(?:\s+\(\s*[-\d]+\))?"  # thread group, with record-tgid
-    r"\s+\[(?P<cpu>\d{1,10})\]"
+    r"\s*(?P<task>.*\S)\s*-(?P<pid>[0-9]{1,10})"
+    r"(?:\s+\(\s*[-0-9]+\))?"  # thread group, with record-tgid
+    r"\s+\[(?P<cpu>[0-9]{1,10})\]"
     r"(?:\s+(?P<flags>[^\s:]{4,6}))?"
-    r"\s+(?P<time>\d{1,20}(?:\.\d{1,9})?):"
+    r"\s+(?P<time>[0-9]{1,20}(?:\.[0-9]{1,9})?):"
     r"\s+(?:(?P<event>[^\s:]+):|(?=<(?:user )?stack trace))\s*(?P<fields>.*)"
 )
 _PERF: Final = re.compile(
-    r"\s*(?P<task>.*\S)\s+(?P<pid>-?\d{1,10})(?:/-?\d{1,10}\s*)?"
-    r"(?:\s+\[(?P<cpu>\d{1,10})\])?"
-    r"\s+(?P<time>\d{1,20}\.\d{1,9}):"
-    r"(?:\s+\d{1,20})?"  # the period
+    r"\s*(?P<task>.*\S)\s+(?P<pid>-?[0-9]{1,10})(?:/-?[0-9]{1,10}\s*)?"
+    r"(?:\s+\[(?P<cpu>[0-9]{1,10})\])?"
+    r"\s+(?P<time>[0-9]{1,20}\.[0-9]{1,9}):"
+    r"(?:\s+[0-9]{1,20})?"  # the period
     r"\s+(?P<event>(?:[\w-]+:)?[\w-]+)(?::|(?<=LOST)|(?<=LOST_SAMPLES))\s*(?P<fields>.*)"
 )
 _PROGRAM: Final = re.compile(
     rf"(?P<task>.*?)(?:\b(?:tracepoint:)?percpu:)?\b(?P<event>{EVENTS})\b[:,]?\s*(?P<fields>.*)"
 )
 _LATENCY: Final = re.compile(  # trace-cmd report -l
-    r"\s*(?P<task>.*\S)\s*-(?P<pid>\d{1,10})"
-    r"\s+(?P<cpu>\d{1,10})(?P<flags>[^\s:\d][^\s:]{3,5})"
-    r"\s+(?P<time>\d{1,20}\.\d{1,9}):"
+    r"\s*(?P<task>.*\S)\s*-(?P<pid>[0-9]{1,10})"
+    r"\s+(?P<cpu>[0-9]{1,10})(?P<flags>[^\s:0-9][^\s:]{3,5})"
+    r"\s+(?P<time>[0-9]{1,20}\.[0-9]{1,9}):"
     r"\s+(?P<event>[^\s:]+):\s*(?P<fields>.*)"
 )
 _DIALECTS: Final = (_TRACEFS, _PERF, _LATENCY, _PROGRAM)
@@ -47,21 +48,22 @@ _PAIR: Final = re.compile(r"(\w+)[=:]\s*(.*?)(?=[\s,]+\w+[=:]|[\s,]*$)")
 _CLOCKS: Final = ("nsecs", "time", "t", "ns")
 _LOST: Final = (
     re.compile(
-        r"CPU:\s*(?P<cpu>\d+) \[(?:LOST (?:(?P<n>\d+) )?EVENTS|(?:(?P<m>\d+) )?EVENTS DROPPED)\]"
+        r"CPU:\s*(?P<cpu>[0-9]+) "
+        r"\[(?:LOST (?:(?P<n>[0-9]+) )?EVENTS|(?:(?P<m>[0-9]+) )?EVENTS DROPPED)\]"
     ),
-    re.compile(r"#{5} CPU (?P<cpu>\d+) buffer started #{4,}"),
-    re.compile(r"(?:WARNING: )?Lost (?P<n>\d+) events?\.?", re.I),
+    re.compile(r"#{5} CPU (?P<cpu>[0-9]+) buffer started #{4,}"),
+    re.compile(r"(?:WARNING: )?Lost (?P<n>[0-9]+) events?\.?", re.I),
     re.compile(r"\[?\s*(?:\.{3,}|…|\[\.\.\.\]|-*8<-*|snip\w*|cut)\s*\]?", re.I),  # left out by hand
 )
-NOWHERE: Final = re.compile(r"Processed \d+ events and lost \d+ chunks", re.I)
+NOWHERE: Final = re.compile(r"Processed [0-9]+ events and lost [0-9]+ chunks", re.I)
 """perf's word about events that are missing somewhere."""
 _HEAD: Final = re.compile(
-    r"version = \d+|cpus=\d+|CPU \d+ is empty|trace-cmd version .*"
-    r"|Attach(?:ing|ed) (?:to )?\d+ probes?\b.*|@\w*(?:\[.*\])?: .*|\^C"
+    r"version = [0-9]+|cpus=[0-9]+|CPU [0-9]+ is empty|trace-cmd version .*"
+    r"|Attach(?:ing|ed) (?:to )?[0-9]+ probes?\b.*|@\w*(?:\[.*\])?: .*|\^C"
 )
 _FRAME: Final = re.compile(
     r"(?:\s+|\s*=>\s*)(?:<?[0-9a-f]{1,16}>?\s+)?"
-    r"(?P<name>[A-Za-z_][\w.$]*)(?P<at>\+(?:0x[0-9a-f]+|\d+)(?:/0x[0-9a-f]+)?)?"
+    r"(?P<name>[A-Za-z_][\w.$]*)(?P<at>\+(?:0x[0-9a-f]+|[0-9]+)(?:/0x[0-9a-f]+)?)?"
     r"(?P<module>\s+\[[^\]]+\])?(?:\s+[(<][^)]*[)>])?\s*"
 )
 _UNNAMED: Final = re.compile(
@@ -69,10 +71,10 @@ _UNNAMED: Final = re.compile(
     r"(?:\s+\(.*\))?\s*"
     r"|\s+[0-9a-f]{1,16}\s+\S.*\s\(.*\)\s*"  # perf: of a program, in its own language
 )
-_ALLOCATOR: Final = re.compile(
-    r"pcpu_\w+|(?:__)?alloc_(?:reserved_)?percpu\w*|trace_event_raw_event_percpu_\w+"
+_RECORDER: Final = re.compile(
+    r"trace_event_raw_event_percpu_\w+"
     r"|(?:perf_trace|trace|__traceiter|__probestub|__bpf_trace)_percpu_\w+|trace_event_buffer_\w+"
-    r"|perf_trace_run_bpf_submit|bpf_trace_run\d+|trace_call_bpf\w*|bpf_prog_[0-9a-f]{16}\w*"
+    r"|perf_trace_run_bpf_submit|bpf_trace_run[0-9]+|trace_call_bpf\w*|bpf_prog_[0-9a-f]{16}\w*"
 )
 
 
@@ -110,11 +112,15 @@ def _line(match: re.Match[str]) -> Line:
 
 def _program(match: re.Match[str]) -> Line:
     told = pairs(f"{match['task']} {match['fields']}")
-    time = next((told[name] for name in _CLOCKS if told.get(name, "").isdigit()), None)
-    cpu, pid = (next((told[n] for n in names if told.get(n, "").isdigit()), None)
+    time = next((told[name] for name in _CLOCKS if _is_number(told.get(name))), None)
+    cpu, pid = (next((told[n] for n in names if _is_number(told.get(n))), None)
                 for names in (("cpu",), ("tid", "pid")))  # fmt: skip
     return Line(time, None if cpu is None else int(cpu), None if pid is None else int(pid),
                 match["event"], match["fields"])  # fmt: skip
+
+
+def _is_number(text: str | None) -> bool:
+    return text is not None and text.isascii() and text.isdigit()
 
 
 def pairs(text: str) -> dict[str, str]:
@@ -173,5 +179,5 @@ def is_callers(place: str) -> bool:
     >>> is_callers("pcpu_alloc+0x3d8"), is_callers("bpf_prog_alloc+0x33")
     (False, True)
     """
-    name = re.split(r"[+. ]", place, maxsplit=1)[0]
-    return bool(name) and _ALLOCATOR.fullmatch(name) is None
+    name = plain_name(place)
+    return bool(name) and not is_inside(name) and _RECORDER.fullmatch(name) is None

@@ -95,8 +95,8 @@ FORMS: tuple[Form, ...] = (
 """Every event but the marks, which have one free text."""
 
 _WRITTEN: dict[Kind, str] = {
-    "number": r"-?\d{1,19}",
-    "natural": r"\d{1,20}",
+    "number": r"-?[0-9]{1,19}",
+    "natural": r"[0-9]{1,20}",
     "flag": r"[01]|true|false",
     "address": r"(?:0x)?[0-9a-fA-F]+|\((?:nil|null|_*ptrval_*)\)",
     "words": r"\S+(?: \[[^\]=]+\])?",  # a place in a module has its name behind it

@@ -11,9 +11,11 @@ from percpu_proofs.traces.dialects import frame, is_callers
 from percpu_proofs.traces.events import TraceError, problem
 from percpu_proofs.traces.source import lines_of
 
-_HEAD: Final = re.compile(r"\[\d\d:\d\d:\d\d\] Top \d+ stacks with outstanding allocations:")
-_GROUP: Final = re.compile(r"\s*(\d{1,18}) bytes in (\d{1,18}) allocations from stack\s*")
-_ADDRESS: Final = re.compile(r"\s*addr = \S+ size = \d+\s*")
+_HEAD: Final = re.compile(
+    r"\[[0-9]{2}(?::[0-9]{2}){2}\] Top [0-9]+ stacks with outstanding allocations:"
+)
+_GROUP: Final = re.compile(r"\s*([0-9]{1,18}) bytes in ([0-9]{1,18}) allocations from stack\s*")
+_ADDRESS: Final = re.compile(r"\s*addr = \S+ size = [0-9]+\s*")
 
 
 class Outstanding(NamedTuple):

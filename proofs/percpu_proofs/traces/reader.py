@@ -151,7 +151,7 @@ def _with_losses(path: Path, trace: Trace) -> Trace:
     counts: Counter[str] = Counter()
     for number, line in lines_of(path) if path.exists() else ():
         name, sep, value = line.partition(":")
-        if sep and value.strip().isdigit():
+        if sep and value.isascii() and value.strip().isdigit():
             counts[name] += int(value)
         if counts["commit overrun"]:
             raise problem(path, number, "no lost events", line)

@@ -12,6 +12,7 @@ from pathlib import Path
 from percpu_proofs.traces.events import problem
 from percpu_proofs.traces.snapshot import BlockSnapshot, ChunkSnapshot, Snapshot, bits_of
 from percpu_proofs.traces.source import text_of
+from percpu_proofs.traces.state_variables import VARIABLES, Variables
 from percpu_spec.geometry import Geometry
 from percpu_spec.views import HINTS
 
@@ -19,12 +20,13 @@ _CHUNK = (
     "slot", "pos", "base_addr", "free_bytes", "immutable", "isolated", "start_offset",
     "end_offset", "nr_pages", "nr_populated", "nr_empty_pop_pages", "md",
 )  # fmt: skip
-_HEX = ("pcpu_nr_populated", "pcpu_chunk_struct_size")
-_POINTERS = ("pcpu_first_chunk", "pcpu_reserved_chunk")
 _SLOTS = ("pcpu_free_slot", "pcpu_sidelined_slot", "pcpu_to_depopulate_slot")
 _ONE_TYPE = (5, 14)  # the first release with those lists, and with one type of chunks
-_NUMBER = re.compile(r"-?\d{1,20}")
-_HINTS_OF_BLOCK = re.compile(r"\d{1,10}(/\d{1,10}){6}")
+_DECIMAL = tuple(name for name in _CHUNK if name not in ("base_addr", "md"))
+_ADDRESS = re.compile(r"[0-9a-f]{1,16}")
+_OWNER = re.compile(r"[0-9]+")
+_NUMBER = re.compile(r"-?[0-9]{1,20}")
+_HINTS_OF_BLOCK = re.compile(r"[0-9]{1,10}(/[0-9]{1,10}){6}")
 _REPEATED = ("stack", "owner")  # lines of which a state may have several
 
 
@@ -101,7 +103,8 @@ class _Reader:
         if "first" not in special:
             raise self._wrong("a chunk under 'first:'", "")
         self._check_layout()
-        self._check_pointers()
+        variables = Variables(self.path, self.globals, self.places)
+        variables.check(self.geometry.page, "reserved" in special)
         types = self._types()
         most = self.geometry.unit.bit_length() + 1
         nr_slots = self._within("pcpu_nr_slots", 1, most)
@@ -140,7 +143,7 @@ class _Reader:
         if name in _REPEATED:
             if name == "owner":
                 number, _, owner = value.partition(" ")
-                if not number.isdecimal() or not owner or number in self.owners:
+                if not _OWNER.fullmatch(number) or not owner or number in self.owners:
                     raise self._wrong("owner=NUMBER NAME, each number once", value)
                 self.owners[number] = owner
                 return
@@ -155,8 +158,7 @@ class _Reader:
         return self.globals.get(name, "?") != "?"
 
     def _global(self, name: str) -> int:
-        base = 16 if name in _HEX else 10
-        return self._number(name, self.globals.get(name, ""), base)
+        return self._number(name, self.globals.get(name, ""), VARIABLES.get(name, 10))
 
     def _number(self, name: str, value: str, base: int = 10) -> int:
         if re.fullmatch(r"-?[0-9a-f]{1,16}" if base == 16 else _NUMBER, value):
@@ -180,7 +182,7 @@ class _Reader:
         A kernel that does so has all the lists that this takes.
         """
         lost = [name for name in _SLOTS if not self._has(name)]
-        release = re.match(r"(\d+)\.(\d+)", self.globals.get("kernel", ""))
+        release = re.match(r"([0-9]+)\.([0-9]+)", self.globals.get("kernel", ""))
         sidelines = release is not None and (int(release[1]), int(release[2])) >= _ONE_TYPE
         if lost and (sidelines or len(lost) < len(_SLOTS)):
             self.line = self.places.get(lost[0], 0)
@@ -195,16 +197,6 @@ class _Reader:
         if number != told or not self.ended:
             found = f"{number} chunks{'' if self.ended else ', no end'}"
             raise self._wrong(f"{told} chunks and a line 'end': the text is cut", found)
-
-    def _check_pointers(self) -> None:
-        """Check that what points to a chunk's struct may do so; 0: there is no reserved one."""
-        for name in _POINTERS:
-            if self._has(name):
-                value = self.globals[name]
-                sound = re.fullmatch(r"[0-9a-f]{1,16}", value)
-                if not sound or 0 < int(value, 16) < self.geometry.page:
-                    self.line = self.places[name]
-                    raise self._wrong(f"{name}= an address in hexadecimal", value or "nothing")
 
     def _floats(self, types: int) -> tuple[int, ...]:
         """Return the floats: one for each type of chunks, or the one that was recorded."""
@@ -231,11 +223,13 @@ class _Reader:
     def _chunk(self, line: str) -> ChunkSnapshot:
         pairs = self._named("a chunk", line.split()[1:], "=", _CHUNK)
         md_pairs = self._named("md", pairs["md"].split(","), ":", (*HINTS, "nr_bits"))
-        try:
-            n = {name: int(pairs[name], 16 if name == "base_addr" else 10) for name in _CHUNK[:-1]}
-            hints = {name: int(md_pairs[name]) for name in (*HINTS, "nr_bits")}
-        except ValueError:
-            raise self._wrong("a chunk: name=number..., md=name:number,...", line) from None
+        if not _ADDRESS.fullmatch(pairs["base_addr"]) or not all(
+            map(_NUMBER.fullmatch, (*(pairs[n] for n in _DECIMAL), *md_pairs.values()))
+        ):
+            raise self._wrong("a chunk: name=number..., md=name:number,...", line)
+        n = {name: int(pairs[name]) for name in _DECIMAL}
+        n["base_addr"] = int(pairs["base_addr"], 16)
+        hints = {name: int(value) for name, value in md_pairs.items()}
         md = BlockSnapshot(**hints)
         nr_pages = n["nr_pages"]
         if not 0 < nr_pages <= self.geometry.unit_pages:
@@ -327,7 +321,7 @@ class _Reader:
         """Return the pairs a:b,c:d of a text as numbers."""
         if not text:
             return []
-        form = re.compile(rf"\d{{1,20}}{between}\d{{1,20}}")
+        form = re.compile(rf"[0-9]{{1,20}}{between}[0-9]{{1,20}}")
         parts = text.split(",")
         wrong = next((part for part in parts if not form.fullmatch(part)), None)
         if wrong is not None:

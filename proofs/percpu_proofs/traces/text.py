@@ -25,7 +25,7 @@ from percpu_proofs.traces.dialects import (
 from percpu_proofs.traces.events import UNKNOWN, Alloc, Event, Lost, Mark, problem
 from percpu_proofs.traces.fields import FORMS, Kind, is_written, shape, text_pattern
 
-_ENTRIES = re.compile(r"#\s*entries-in-buffer/entries-written:\s*(\d{1,20})/(\d{1,20})")
+_ENTRIES = re.compile(r"#\s*entries-in-buffer/entries-written:\s*([0-9]{1,20})/([0-9]{1,20})")
 _QUOTED = re.compile(r"(?:> ?)+")
 _MARKS = ("tracing_mark_write", "print", "bprint")
 _FAILED = "[FAILED TO PARSE]"  # libtraceevent, which then prints all fields as they are
@@ -177,7 +177,7 @@ class _Reader:
         """Take a line that is no event of the kernel's."""
         missing = lost(text, self.newest)
         if line is not None:
-            count = re.search(r"\d+", line.fields)
+            count = re.search(r"[0-9]+", line.fields)
             missing = Lost(self.newest, line.cpu, int(count[0]) if count else None)
         if missing is not None:
             self.add(number, missing)
