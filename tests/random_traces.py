@@ -215,8 +215,9 @@ class Machine:
         chunk, off = area
         atomic, base = not allow_blocking(gfp), chunk.base_addr
         shown = "GFP_NOWAIT" if atomic else "GFP_KERNEL"
-        values = reserved, atomic, size, align, base, off, base + off, size, shown, "x+0x0/0x1"
-        self.out.print(ev.Alloc, *values)
+        place = base, off, base + off
+        said = size * self.cpus, shown, "x+0x0/0x1"
+        self.out.print(ev.Alloc, reserved, atomic, size, align, *place, *said)
 
     def _free(self, area: Area) -> Iterator[None]:
         for _ in self.model.free_percpu(area):

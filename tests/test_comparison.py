@@ -50,7 +50,7 @@ def changed(tmp_path: Path, *bugs: Bug) -> Path:
 
 
 def conform(top: Path, tmp_path: Path, *arguments: str) -> Result:
-    base = ["conform", "kernel", "--source", str(top), "--save", str(tmp_path / "d.jsonl.gz")]
+    base = ["conform", "kernel", "--source", str(top), "--save", str(tmp_path / f"{len(list(tmp_path.iterdir()))}.jsonl.gz")]
     return CliRunner().invoke(main, [*base, *arguments])
 
 

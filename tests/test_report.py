@@ -193,7 +193,7 @@ def test_a_report_is_written_where_it_can_be(tmp_path: Path) -> None:
     done = CliRunner().invoke(main, ["state", saved, "--html", "/dev/full"])
     assert done.exit_code == 2
     assert done.stderr.strip() == (
-        "percpu-spec: /dev/full: expected a file that can be written (No space left on device)"
+        "percpu-spec: /dev/full: expected a place that can be written (No space left on device)"
     )
 
 

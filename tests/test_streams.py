@@ -59,6 +59,7 @@ WORK: dict[str, list[str]] = {  # what each command is asked, to print something
     "conform record": ["--help"], "replay": ["--help"], "review": ["--help"], "state": ["STATE"],
     "workload burst": ["--help"], "workload removal": ["--help"], "workload cost": ["--help"],
     "workload fixes": ["--help"], "bench": ["--help"], "beside": ["--help"],
+    "report": ["--help"], "operations": [], "completion": ["bash"],
 }  # fmt: skip
 
 

@@ -97,11 +97,12 @@ def test_what_is_missing_is_named(words: tuple[str, ...], parameter: click.Param
     given: list[str] = []
     for other in dict(commands())[words].params:
         if other.required and other is not parameter:
-            given += [name_of(other), "x"] if isinstance(other, click.Option) else ["x"]
+            given += [name_of(other), "x"] if isinstance(other, click.Option) else [__file__]
     line = said(*words, *given)
     assert line.startswith(f"{' '.join(words)}: expected "), line
     assert parameter.name is not None
-    shown = (parameter.opts[-1], parameter.name.upper(), parameter.metavar or "")
+    choices = parameter.type.choices if isinstance(parameter.type, click.Choice) else ()
+    shown = (parameter.opts[-1], parameter.name.upper(), parameter.metavar or "", "|".join(choices))
     assert any(name and name in line for name in shown), line
 
 
@@ -117,7 +118,7 @@ def test_what_is_missing_is_named(words: tuple[str, ...], parameter: click.Param
         (("show", "x", "--svg", "/none/x"), "show --svg: no such folder: /none"),
         (("explore", "no-rom"), r"one of no-room \(the nearest of "),
         (("run", "--variant", "linux_6_21"), r"linux_6_15, .* \(the nearest of \d+\)"),
-        (("explain", "HNT-5"), r"HINT-5, .* \(the nearest of "),
+        (("explain", "HNT-5"), "no entry 'HNT-5'; near: HINT-5, "),
         (("prove", "slot-layot"), r"\(the nearest of "),
     ],
 )  # fmt: skip

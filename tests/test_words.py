@@ -188,7 +188,6 @@ def test_names_that_commands_take_are_explained() -> None:
     [("contig_hint", "a word of the glossary"), ("nr_empty_pop_pages", "a word of the glossary"),
      ("PCPU_EMPTY_POP_PAGES_HIGH", "a name of the kernel"), ("chunk->nr_bits", "a field"),
      ("percpu:percpu_free_percpu", "An area was freed."),
-     ("used/empty/hole", "a word of our output"),
      ("hints.hint_is_ordered", "HINT-4"), ("RightEdgeKept", "mends L2"),
      ("L2-right-edge.patch", "mends L2"), ("update-block", "a claim"), ("Gaps", "a word of the")],
 )  # fmt: skip

@@ -398,7 +398,7 @@ def test_removal_as_tables() -> None:
     result = call("removal", SMALL, "--variant", "linux_6_12", "--gap", 0)
     assert result.exit_code == 0
     assert "before +0.0%, created +0.0%, removed +0.0%" in result.output
-    assert "RFC cover letter" in result.output
+    assert "RFC cover" in result.output
 
 
 def test_removal_too_far_from_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:

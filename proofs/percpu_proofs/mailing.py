@@ -25,7 +25,7 @@ def block(text: str, most: int, more: str = "", indent: str = "") -> list[str]:
     Lines behind the first are indented.
 
     >>> block("one two three " * 12, 2, "see there", "  ")[-1]
-    '  (23 more words: see there)'
+    '  (20 more words: see there)'
     """
     lines = wrap(text, indent)
     if len(lines) <= most:

@@ -13,7 +13,7 @@ from typing import Any, TextIO, cast
 
 import click
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
@@ -154,7 +154,7 @@ def write_file(path: Path, text: str) -> None:
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
-    """Return a table; a column whose cells are all numbers is set to the right.
+    """Return a table; a column whose cells are all numbers is set to the right and never folded.
 
     Cells are plain text unless they are rich Text.
     """
@@ -164,7 +164,8 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
     ]
     made = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
     for name, right in zip(columns, numeric, strict=True):
-        made.add_column(name, justify="right" if right else "left", overflow="fold")
+        justify: JustifyMethod = "right" if right else "left"
+        made.add_column(name, justify=justify, overflow="fold", no_wrap=right)
     for row in rows:
         made.add_row(*(cell if isinstance(cell, Text) else Text(_cell(cell)) for cell in row))
     return made

@@ -8,7 +8,6 @@ from itertools import groupby
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from percpu_proofs.commands import output
@@ -60,7 +59,7 @@ def show(
     out.print()
     show_verdicts(out, verdicts, torn=state.rest is Rest.TORN)
     out.print()
-    out.print(_chunk_table(list(chunk_rows(state))))
+    _show_chunks(out, list(chunk_rows(state)))
     show_largest(out, state, stays)
     show_owners(out, state)
     wrong = [v.clause for v in verdicts.values() if v.verdict in (KNOWN, BROKEN)]
@@ -146,19 +145,28 @@ def short(names: Sequence[str]) -> str:
     )
 
 
-def _chunk_table(rows: Sequence[ChunkRow]) -> Table:
-    """Return the chunks, hints beside truth; alike ones share a row where there are many."""
+def _show_chunks(out: Console, rows: Sequence[ChunkRow]) -> None:
+    """Print the chunks, hints beside truth, and below what there is to say of some.
+
+    Alike ones share a row where there are many.
+    """
     shown = rows if len(rows) <= _MOST_ROWS else _merged(rows)
     cells = [
         (
-            row.chunk, row.list, f"{row.used_pages}/{row.empty_pages}/{row.hole_pages}",
-            row.areas, row.used_bytes, row.advertises, row.longest, ", ".join(row.notes),
+            row.chunk, row.list.removeprefix("slot "), row.used_pages, row.empty_pages,
+            row.hole_pages, row.areas, row.used_bytes, row.advertises, row.longest,
         )
         for row in shown
     ]  # fmt: skip
-    columns = ("chunk", "list", "used/empty/hole", "areas", "used bytes", "advertises", "longest",
-               "note")  # fmt: skip
-    return output.table("chunks, pages and bytes of one unit", columns, cells)
+    columns = ("chunk", "slot", "used", "empty", "hole", "areas", "bytes", "hint", "longest")
+    title = "chunks: pages, and of one unit bytes used, advertised (hint), longest free"
+    table = output.table(title, columns, cells)
+    table.collapse_padding = True  # for 76 columns
+    table.columns[1].no_wrap = True
+    out.print(table)
+    for row in shown:
+        if row.notes:
+            _say(out, f"chunk {row.chunk}: {', '.join(row.notes)}")
 
 
 _SUMMED = ("used_pages", "empty_pages", "hole_pages", "areas", "used_bytes", "free_bytes")
