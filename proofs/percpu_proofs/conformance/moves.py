@@ -49,9 +49,7 @@ def moves_for(
     Where steps of another operation were taken before the same event, the moment may lie
     behind any of them too: then these are placed there first.
     """
-    together = _passing_by(replay, found.index)
-    if width == WIDTH:  # not behind other moves, where it would crowd them out
-        together = chain(together, _marked_later(taken, replay, found.index))
+    together = chain(_passing_by(replay, found.index), _marked_later(taken, replay, found.index))
     for rank, moves in enumerate(together, PASSING):
         if rank < most:
             yield rank, moves
