@@ -49,8 +49,7 @@ def moves_for(
     Where steps of another operation were taken before the same event, the moment may lie
     behind any of them too: then these are placed there first.
     """
-    together = chain(_passing_by(replay, found.index), _marked_later(taken, replay, found.index))
-    for rank, moves in enumerate(together, PASSING):
+    for rank, moves in enumerate(_passing_by(replay, found.index), PASSING):
         if rank < most:
             yield rank, moves
     steps: dict[int, list[Moment]] = {}
@@ -84,25 +83,6 @@ def _passing_by(replay: Replay, index: int) -> Iterator[tuple[Move, ...]]:
         if isinstance(event, ev.Relocate) and event.base == chunk.base_addr:
             first = min(place - 1, work.at)
             yield Move(up_to, place - 1, first), Move(behind, place + 1, first)
-
-
-def _marked_later(
-    taken: Mapping[Moment, Choice], replay: Replay, index: int
-) -> Iterator[tuple[Move, ...]]:
-    """Yield orders in which the last marks of failed atomic requests come behind an event.
-
-    One alone makes the work populate as many pages as several do.
-    """
-    past = {**taken, **{choice.moment: choice for choice in replay.choices}}
-    marks = [
-        Move(moment, index + 1, min(before, moment.at))
-        for moment, before, _, until in sorted(past.values(), key=_place)
-        if moment.kind == "call" and moment.nth and before <= index < until
-        and (request := replay.plan.printed.get(moment.at)) is not None
-        and request.atomic and request.expected is None
-    ]  # fmt: skip
-    for count in range(2, min(LAST, len(marks)) + 1):
-        yield tuple(marks[-count:])
 
 
 def _single(
