@@ -50,7 +50,8 @@ def changed(tmp_path: Path, *bugs: Bug) -> Path:
 
 
 def conform(top: Path, tmp_path: Path, *arguments: str) -> Result:
-    base = ["conform", "kernel", "--source", str(top), "--save", str(tmp_path / f"{len(list(tmp_path.iterdir()))}.jsonl.gz")]
+    save = tmp_path / f"{len(list(tmp_path.iterdir()))}.jsonl.gz"  # none is overwritten
+    base = ["conform", "kernel", "--source", str(top), "--save", str(save)]
     return CliRunner().invoke(main, [*base, *arguments])
 
 
@@ -76,6 +77,7 @@ def test_schedules_are_drawn_at_every_count(jobs: str, tmp_path: Path) -> None:
 
 
 @needs_tree
+@pytest.mark.deep
 def test_what_is_equal_is_named(tmp_path: Path) -> None:
     result = conform(tree_of(NEWEST).top, tmp_path, "--count", "600", "--jobs", "1")
     assert result.exit_code == 0, result.output

@@ -418,6 +418,7 @@ def test_probed_run_is_replayed_bit_for_bit() -> None:
     assert ("allocations placed", "[green]12574 of 12574[/green]") in report.rows()
 
 
+@pytest.mark.deep
 def test_contracts_watch_the_replay() -> None:
     report = conform_trace(CGROUPS, contracts="fast")
     assert report.ok and report.checked == 83229

@@ -88,6 +88,7 @@ def test_a_run_of_large_pages_is_placed_whole(tmp_path: Path) -> None:
     assert report.memory[0].pages_all_units == 4 * report.memory[0].pages  # spare units count
 
 
+@pytest.mark.deep
 def test_a_run_of_pages_that_are_not_told(tmp_path: Path) -> None:
     run = written(tmp_path, SINGLE)
     with pytest.raises(TraceError, match="page=4096 or page=8192 or page=16384 or page=32768 fit"):

@@ -13,7 +13,7 @@ from workloads import Scene, boot, scenes
 from percpu_proofs.machine import Machine
 from percpu_reference.chunk import Chunk
 from percpu_reference.fit import Fit
-from percpu_reference.variants import Allocator, with_backing
+from percpu_reference.variants import Allocator, build, with_backing
 from percpu_reference.variants.linux_6_12 import Linux612
 
 STEPS = 350
@@ -95,7 +95,7 @@ def test_rounds_that_skip_nothing_may_be_left_out(data: st.DataObject) -> None:
     bits = bytearray(data.draw(st.lists(st.integers(0, 1), min_size=8, max_size=40)))
     start, size = (data.draw(st.integers(0, len(bits))) for _ in range(2))
     nr, align_mask = data.draw(st.integers(1, 5)), data.draw(st.sampled_from((0, 1, 3, 7)))
-    allocator = Linux612(SMALL)
+    allocator = build(Linux612, SMALL)
     chunk = allocator.first_chunk
     chunk.alloc_map = bits
     index, *largest = Fit.find_zero_area(allocator, chunk, size, start, nr, align_mask)

@@ -401,6 +401,7 @@ def test_removal_as_tables() -> None:
     assert "RFC cover" in result.output
 
 
+@pytest.mark.deep
 def test_removal_too_far_from_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(VARIANTS, "linux_6_12", KeepsEverything)
     result = call("removal", SMALL, "--variant", "linux_6_12")

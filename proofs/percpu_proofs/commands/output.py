@@ -165,7 +165,10 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
     made = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
     for name, right in zip(columns, numeric, strict=True):
         justify: JustifyMethod = "right" if right else "left"
-        made.add_column(name, justify=justify, overflow="fold", no_wrap=right)
+        made.add_column(name, justify=justify, overflow="fold")
+        if right:  # neither numbers nor the words above them are folded
+            cells = [_cell(row[len(made.columns) - 1]) for row in rows]
+            made.columns[-1].min_width = max(map(len, (*cells, *name.split())))
     for row in rows:
         made.add_row(*(cell if isinstance(cell, Text) else Text(_cell(cell)) for cell in row))
     return made
