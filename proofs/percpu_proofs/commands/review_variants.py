@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -149,7 +149,8 @@ def _mail(
         if wanted.clauses or not cell.as_expected or (cell.variant, cell.clause) in new
     ]
     if not chosen:
-        click.echo("percpu-spec: nothing to report: no clause is newly broken", err=True)
+        why = "; ".join(_unreported(wanted, cells))
+        click.echo(f"percpu-spec: nothing to report: {why}", err=True)
         return
     first = min(chosen, key=lambda cell: cell.example.length if cell.example else 0)
     assert first.example is not None
@@ -158,6 +159,22 @@ def _mail(
     c = of_token(first.example.token or "")
     c = replace(c, subject=Path(c.subject).name, bound=f"{more}{first.found_by}")
     show_mail(c, reproducer(c, names))
+
+
+def _unreported(wanted: Wanted, cells: Sequence[Cell]) -> Iterator[str]:
+    """Yield why there is no block: what became of the clauses that were asked for, or of all."""
+    if wanted.clauses:
+        for cell in cells:
+            if cell.variant in wanted.variants and wanted.shows(cell.clause):
+                reason = f" ({cell.reason})" if cell.reason else ""
+                yield f"{cell.clause} of {Path(cell.variant).stem}: {cell.verdict}{reason}"
+        return
+    yield "no clause is newly broken"
+    for name in wanted.variants:
+        known = [cell.clause for cell in cells if cell.variant == name and cell.example]
+        if known:
+            yield (f"{Path(name).stem} breaks {', '.join(known)} as declared, of which --clause ID "
+                   "prints one")  # fmt: skip
 
 
 def _show(
