@@ -158,7 +158,7 @@ def table() -> str:
     """Return the releases as a table in Markdown."""
     heads = (
         "releases", "variant", "brought", "by backport in", "mends",
-        "breaks, after so many operations",
+        "breaks, after so many operations of compiled code",
     )  # fmt: skip
     lines = ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
     for release in RELEASES:
