@@ -41,9 +41,11 @@ actors
   f 20
   a 100 4096 4 A
 expected
-  linux_6_12 87 RCL-3        # 87 different states; without the number only the clauses count
+  linux_6_12 87 RCL-3        # 87 states; or clauses alone
 """
 
+WIDTH: Final = 76
+"""Columns of a text, as of all that is piped."""
 _HEAD: Final = """\
 An operation list is a text, plain or gzip, with one operation a line; # opens a comment. Sizes,
 alignments and offsets are in bytes; numbers are decimal. A handle is a number that stands for what
@@ -65,7 +67,7 @@ An operation stands still in gaps, wherever the kernel releases pcpu_lock; there
 
 
 def text() -> str:
-    """Return the whole language for a reader, at most 100 columns wide."""
+    """Return the whole language for a reader, at most WIDTH columns wide."""
     return "\n".join(_lines())
 
 
@@ -83,17 +85,18 @@ def as_json() -> dict[str, Any]:
 
 
 def _lines() -> Iterator[str]:
-    yield f"OPERATIONS\n\n{_HEAD}"
+    yield f"OPERATIONS\n\n{_filled(_HEAD)}"
     yield from _table({shape: MEANINGS[kind] for kind, shape in SHAPES.items()})
-    yield "\n" + _WRONG.format(wrong=", ".join(kind for kind in SHAPES if kind in WRONG))
+    wrong = ", ".join(kind for kind in SHAPES if kind in WRONG)
+    yield "\n" + _filled(_WRONG.format(wrong=wrong))
     yield "FLAGS of an allocation: - for GFP_KERNEL, or letters, each once\n"
     yield from _table(FLAGS)
     for title, listed in LISTS.items():
         yield f"\nexample: {title}\n"
         yield from (f"    {line}" for line in listed.split("\n"))
     concurrent, kinds = " ".join(CONCURRENT), ", ".join(kind.name for kind in Kind)
-    yield f"\n\nSCENARIOS\n\n{_SCENARIO.format(concurrent=concurrent)}"
-    yield fill(f"Kinds of gaps: {kinds}.", 100) + "\n"
+    yield f"\n\nSCENARIOS\n\n{_filled(_SCENARIO.format(concurrent=concurrent))}"
+    yield fill(f"Kinds of gaps: {kinds}.", WIDTH) + "\n"
     for parts in (FIELDS, SECTIONS):
         yield from _table(parts)
         yield ""
@@ -101,8 +104,13 @@ def _lines() -> Iterator[str]:
     yield from (f"    {line}" for line in SCENARIO.rstrip().split("\n"))
 
 
+def _filled(text: str) -> str:
+    """Return paragraphs, each filled again."""
+    return "\n\n".join(fill(" ".join(part.split()), WIDTH) for part in text.split("\n\n")) + "\n"
+
+
 def _table(rows: Mapping[str, str]) -> Iterator[str]:
     width = max(map(len, rows)) + 4
     for name, meaning in rows.items():
-        yield fill(meaning, 100, initial_indent=f"  {name}".ljust(width),
+        yield fill(meaning, WIDTH, initial_indent=f"  {name}".ljust(width),
                    subsequent_indent=" " * width)  # fmt: skip
