@@ -162,7 +162,7 @@ STEPS: list[tuple[str, Predicate, Make, Break, str]] = [
      setting("", nr_empty_pop_pages=1), "populated 2 pages, the float went from 0 to 1"),
     ("BAL-4", balance.success_asks_when_low,
      lambda s, h: step("a", s, area=Area(s.busy, 32, 8), floats=(1,)),
-     put("asked", False), "float 1 pages, below 2"),
+     put("asked", False), "float 1 page, below 2"),
     ("BAL-6", balance.one_free_chunk_is_spared, second_free, moved("free", -1), "leaves no fully"),
     ("POP-2", population.used_pages_are_kept, doing("b", Deed.RELEASED, "busy", 2),
      lambda s, h, step: replace(step, did=[Did(Deed.RELEASED, s.busy, 1, 3)]),

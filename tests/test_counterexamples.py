@@ -65,8 +65,12 @@ def check(c: Counterexample) -> None:
         lines = lines_of(c, width)
         assert max(map(len, lines)) <= width and not any(line.endswith(" ") for line in lines)
     shown = "\n".join(lines_of(c))
-    behind = {clause for step in c.steps[alone(c) :] for clause, _ in step.broken}
+    folded = {clause for step in c.steps[: alone(c)] for clause, _ in step.broken}
+    behind = {clause for step in c.steps[alone(c) :] for clause, _ in step.broken} - folded
     assert all(f"{clause} broken" in shown for clause in behind)
+    state = " ".join(shown.split("State before:")[-1].partition("chunk ")[0].split())
+    assert all(re.search(rf"{clause}\b.* already broken", state) for clause in folded)
+    assert not any(f"-> {clause} broken" in shown for clause in folded)
     kernel = {name for names in FILES.values() for name in names}
     kernel |= {name for name, _ in OF_PATCHES.values()}
     assert {step.function for step in c.steps} <= kernel
@@ -105,12 +109,16 @@ def test_a_race_is_shown_as_the_kernel_has_it() -> None:
     assert "Kind.RELEASE" in source[int(number) - 1]
     assert [row.pages for row in release.state.chunks] == ["eeeeeee", "#xxx----"]
     assert [row.place for row in c.steps[4].state.chunks if row.name == "1"] == [
-        "slot 14 free of type 0", "no list"
+        "slot 14 free of type 0, also held by work"
     ]  # fmt: skip
+    assert [row.place for row in release.state.chunks if row.name == "1"] == ["held by work"]
     shown = "\n".join(lines_of(c))
     assert "pcpu_alloc_mutex held by work" in shown and "free b: pcpu_lock released" in shown
     assert "pcpu_nr_empty_pop_pages 10 -> 11" in shown and "1..4" not in shown
     assert "no shorter list of operations breaks it" in shown
+    assert "FLT-1" in dict(c.steps[0].broken)
+    assert "FLT-1 already broken" in " ".join(shown.split())
+    assert "FLT-1 broken" not in shown
     head = next(line for line in lines_of(c) if line.split() == ["CPU", "1", "work"])
     columns = {line.lstrip("0123456789 ")[:4]: len(line) - len(line.lstrip("0123456789 "))
                for line in lines_of(c) if line[:1] in ("3", "5")}  # fmt: skip
@@ -204,7 +212,7 @@ def test_steps_are_walked_through_by_lines() -> None:
     assert numbers == [0, 1, 2, 5, 4, 3, 0, 0]
     last = done.output.split("step 5 of 5")[1].split("step 4 of 5")[0]
     assert "ISO-1 broken: a chunk whose pages are being released" in last
-    assert "chunk 1   slot 14 free of type 0   exxx----" in last
+    assert "chunk 1   slot 14 free of type 0, also held by work exxx----" in last
     assert all(len(line) <= WIDTH for line in done.output.splitlines())
     ends = CliRunner().invoke(main, ["replay", str(RACE), "--step"], input="n\n")
     assert ends.exit_code == 0 and ends.output.count("step 1 of 5") == 1

@@ -158,7 +158,7 @@ def test_hints_are_exact_in_every_state(blocks: int, bits: int, states: int) -> 
     ("name", "wrong", "steps"),
     [
         ("L2", "right_free 0, expected 1", "+1/1 +1/2 +1/1"),
-        ("L3", "scan_hint of 1 bits at 1", "+1/1 +1/1 +1/1 -1"),
+        ("L3", "scan_hint of 1 bit at 1", "+1/1 +1/1 +1/1 -1"),
         ("L4", "2 bits free at 1, before a scan_hint of 1", "+1/1 +1/4 +2/1 +1/1 +1/1 -1 -4"),
         ("L5", "contig_hint", "+1/1 +1/1 -1"),
     ],

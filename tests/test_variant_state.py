@@ -281,4 +281,4 @@ def test_work_without_rest_is_found_where_only_a_race_leads_to_it() -> None:
 def test_an_end_with_work_pending_is_run_to_rest() -> None:
     """`reuse` ends with one run of the work spent; the next would show what it leaves behind."""
     found = searched("linux_6_12", scenario="reuse").findings
-    assert "after 1 more runs of the work" in found["RCL-3"].message
+    assert "after 1 more run of the work" in found["RCL-3"].message

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from percpu_contracts.registry import states
+from percpu_spec.counts import counted
 from percpu_spec.definitions import charged_size, live_chunks, served_areas
 from percpu_spec.geometry import Geometry
 from percpu_spec.views import AllocatorView
@@ -62,7 +63,8 @@ def counts_agree(stats: StatsView) -> str | None:
         )
     if stats.nr_max_alloc < stats.nr_cur_alloc or stats.nr_max_chunks < stats.nr_chunks:
         return (
-            f"maxima of {stats.nr_max_alloc} areas, {stats.nr_max_chunks} chunks are below "
+            f"maxima of {counted(stats.nr_max_alloc, 'area')}, "
+            f"{counted(stats.nr_max_chunks, 'chunk')} are below "
             f"the current {stats.nr_cur_alloc} and {stats.nr_chunks}"
         )
     return None
@@ -81,7 +83,7 @@ def counts_are_true(allocator: AllocatorView, stats: StatsView) -> str | None:
         chunks.append(allocator.reserved_chunk)
     areas = sum(1 for chunk in chunks for _ in served_areas(chunk, allocator.geometry))
     if stats.nr_cur_alloc != areas:
-        return f"nr_cur_alloc {stats.nr_cur_alloc}, expected {areas} live areas"
+        return f"nr_cur_alloc {stats.nr_cur_alloc}, expected {counted(areas, 'live area')}"
     return None
 
 

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from percpu_contracts.contract import NOT_ASKED
 from percpu_contracts.history import History
 from percpu_contracts.registry import Scope, When, states
+from percpu_spec.counts import counted
 from percpu_spec.definitions import (
     area_size,
     is_legal,
@@ -27,7 +28,7 @@ def illegal_is_refused(
     if is_legal(geometry, size, align) or not (allocated or changed):
         return None
     what = "was served" if allocated else "changed the state"
-    return f"illegal request of {size} bytes aligned to {align} bytes {what}"
+    return f"illegal request of {counted(size, 'byte')} aligned to {counted(align, 'byte')} {what}"
 
 
 @states("API-2")
@@ -71,7 +72,10 @@ def area_fits_request(
     wanted, step = rounded_size(geometry, size), rounded_align(geometry, align)
     found = area_size(chunk, off, geometry)
     if found != wanted:
-        return f"request of {size} bytes: area of {found} bytes at byte {off}, expected {wanted}"
+        return (
+            f"request of {counted(size, 'byte')}: area of {found} bytes at byte {off}, "
+            f"expected {wanted}"
+        )
     first, behind = served_range(chunk, geometry)
     if off % step or off < first * geometry.granule or off + wanted > behind * geometry.granule:
         return f"area of {wanted} bytes at byte {off}: misaligned for {step} or outside the chunk"
@@ -83,7 +87,10 @@ def atomic_only_takes(may_block: bool, pages_added: int, chunks_added: int) -> s
     """An allocation that may not block populates no page and creates no chunk."""
     if may_block or not (pages_added or chunks_added):
         return None
-    return f"atomic allocation added {pages_added} pages and {chunks_added} chunks"
+    return (
+        f"atomic allocation added {counted(pages_added, 'page')} and "
+        f"{counted(chunks_added, 'chunk')}"
+    )
 
 
 @states("API-6")
@@ -114,4 +121,6 @@ def wait_is_not_given_up(gave_up: bool) -> str | None:
 @states("API-9")
 def failure_has_a_cause(size: int, refused: bool) -> str | None:
     """A legal blocking request that failed was refused memory, a charge, or its wait."""
-    return None if refused else f"a blocking request of {size} bytes failed, refused nothing"
+    if refused:
+        return None
+    return f"a blocking request of {counted(size, 'byte')} failed, refused nothing"

@@ -6,6 +6,7 @@ from percpu_contracts.contract import NOT_ASKED
 from percpu_contracts.history import History
 from percpu_contracts.isolation import LOSING
 from percpu_contracts.registry import Scope, When, states
+from percpu_spec.counts import counted
 from percpu_spec.definitions import (
     chunks_of_type,
     is_fully_free,
@@ -22,7 +23,10 @@ def population_raises_float(before: int, after: int, pages: int) -> str | None:
     """The book-keeping of one population by balance work raises the float by its `pages`."""
     if after - before == pages:
         return None
-    return f"balance work populated {pages} pages, the float went from {before} to {after}"
+    return (
+        f"balance work populated {counted(pages, 'page')}, the float went from {before} to "
+        f"{after}"
+    )
 
 
 @states("BAL-2", Scope.ALLOCATOR, When.QUIESCENT)
@@ -45,7 +49,10 @@ def work_drains(runs: int, chunks: int) -> str | None:
     """With nothing else running, work asks for itself at most once per live chunk, plus once."""
     if runs <= chunks + 1:
         return None
-    return f"balance work still pending after {runs - 1} runs with {chunks} chunks"
+    return (
+        f"balance work still pending after {counted(runs - 1, 'run')} with "
+        f"{counted(chunks, 'chunk')}"
+    )
 
 
 @states("BAL-3", Scope.HISTORY)
@@ -57,7 +64,7 @@ def creations_end(creations: int, types: int, geometry: Geometry) -> str | None:
     """
     if creations <= types * (geometry.empty_high + 1):
         return None
-    return f"one run of the balance work has created {creations} chunks and goes on"
+    return f"one run of the balance work has created {counted(creations, 'chunk')} and goes on"
 
 
 @states("BAL-4")
@@ -65,7 +72,10 @@ def low_float_asks(floating: int, asked: bool, geometry: Geometry) -> str | None
     """A successful allocation that ends with the float below LOW asked for balance work."""
     if asked or floating >= geometry.empty_low:
         return None
-    return f"float {floating} pages, below {geometry.empty_low}, and no balance work asked for"
+    return (
+        f"float {counted(floating, 'page')}, below {geometry.empty_low}, and no balance work "
+        "asked for"
+    )
 
 
 @states("BAL-5")
@@ -139,7 +149,7 @@ def float_is_topped_up(after: int, geometry: Geometry) -> str | None:
     least = min(geometry.empty_high, geometry.unit_pages)
     if after >= least:
         return None
-    return f"balance work leaves {after} empty pages, fewer than {least}"
+    return f"balance work leaves {counted(after, 'empty page')}, fewer than {least}"
 
 
 @states("BAL-7")
@@ -148,7 +158,10 @@ def float_rises_as_wanted(before: int, after: int, marked: bool, geometry: Geome
     most = before + geometry.empty_high if marked else max(before, geometry.empty_high)
     if after <= most:
         return None
-    return f"balance work lifts the float from {before} to {after} pages, {most} were wanted"
+    return (
+        f"balance work lifts the float from {before} to {counted(after, 'page')}, {most} were "
+        "wanted"
+    )
 
 
 @states("BAL-5")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from percpu_contracts.registry import states
+from percpu_spec.counts import counted
 from percpu_spec.definitions import is_populated, longest_run
 from percpu_spec.geometry import Geometry
 from percpu_spec.views import BitMap, ChunkView
@@ -12,7 +13,9 @@ from percpu_spec.views import BitMap, ChunkView
 def miss_is_genuine(chunk: ChunkView, bits: int) -> str | None:
     """A request of `bits` without alignment missed in a chunk where no run fits."""
     longest = longest_run(chunk)
-    return None if longest < bits else f"request of {bits} bits missed a run of {longest} bits"
+    if longest < bits:
+        return None
+    return f"request of {counted(bits, 'bit')} missed a run of {counted(longest, 'bit')}"
 
 
 def zero_area(bits: BitMap, start: int, end: int, nr: int, align: int) -> int:
@@ -37,9 +40,12 @@ def hit_is_genuine(
     end = min(off + bits + geometry.block_bits, len(chunk.alloc_map))
     at = zero_area(chunk.alloc_map, off, end, bits, align)
     if at < 0:
-        return f"no area of {bits} bits aligned to {align} in bits {off}..{end}"
+        return f"no area of {counted(bits, 'bit')} aligned to {align} in bits {off}..{end}"
     if pop_only and not is_populated(chunk, at, at + bits, geometry):
-        return f"atomic request of {bits} bits would get bits {at}.. in an unpopulated page"
+        return (
+            f"atomic request of {counted(bits, 'bit')} would get bits {at}.. in an unpopulated "
+            "page"
+        )
     return None
 
 
@@ -50,4 +56,6 @@ def hit_is_served(
     """No area of `bits` was to be had from bit `off` on, within one block's length."""
     end = min(off + bits + geometry.block_bits, len(chunk.alloc_map))
     at = zero_area(chunk.alloc_map, off, end, bits, align)
-    return None if at < 0 else f"a search from bit {off} gave up, with {bits} bits free at {at}"
+    if at < 0:
+        return None
+    return f"a search from bit {off} gave up, with {counted(bits, 'bit')} free at {at}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from percpu_contracts.registry import Scope, When, states
+from percpu_spec.counts import counted
 from percpu_spec.definitions import chunks_of_type
 from percpu_spec.views import AllocatorView
 
@@ -20,7 +21,7 @@ def float_is_counted(allocator: AllocatorView) -> str | None:
         found = allocator.float_of(kind)
         if found != wanted:
             of = _of(allocator, kind)
-            return f"float {found}{of}, chunks' counters sum to {wanted} pages"
+            return f"float {found}{of}, chunks' counters sum to {counted(wanted, 'page')}"
     return None
 
 

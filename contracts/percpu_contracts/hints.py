@@ -6,6 +6,7 @@ A hint of length 0 says nothing: its start may be stale.
 from __future__ import annotations
 
 from percpu_contracts.registry import Scope, When, in_every_block, states
+from percpu_spec.counts import counted
 from percpu_spec.definitions import (
     first_free,
     left_free,
@@ -28,10 +29,10 @@ def _runs_are_sound(bits: BitMap, base: int, end: int, md: BlockView) -> str | N
     """Check contig_hint, scan_hint and first_free of one block or of a whole chunk."""
     contig = md.contig_hint
     if contig < 0 or (contig and _overclaimed(bits, base, end, md.contig_hint_start, contig)):
-        return f"contig_hint of {contig} bits at {md.contig_hint_start} is not all free"
+        return f"contig_hint of {counted(contig, 'bit')} at {md.contig_hint_start} is not all free"
     scan = md.scan_hint
     if scan < 0 or (scan and _overclaimed(bits, base, end, md.scan_hint_start, scan)):
-        return f"scan_hint of {scan} bits at {md.scan_hint_start} is not all free"
+        return f"scan_hint of {counted(scan, 'bit')} at {md.scan_hint_start} is not all free"
     if md.first_free > 0 and bits.find(0, base, min(base + md.first_free, end)) >= 0:
         return f"first_free {md.first_free} lies behind free bit {first_free(bits, base, end)}"
     return None
@@ -48,9 +49,9 @@ def block_hints_are_sound(chunk: ChunkView, index: int, geometry: Geometry) -> s
         return f"block {index}: {wrong}"
     left, right = md.left_free, md.right_free
     if left > left_free(bits, base, end):
-        return f"block {index}: left_free {left} of {left_free(bits, base, end)} bits"
+        return f"block {index}: left_free {left} of {counted(left_free(bits, base, end), 'bit')}"
     if right > right_free(bits, base, end):
-        return f"block {index}: right_free {right} of {right_free(bits, base, end)} bits"
+        return f"block {index}: right_free {right} of {counted(right_free(bits, base, end), 'bit')}"
     return None
 
 
@@ -70,7 +71,7 @@ def block_left_is_exact(chunk: ChunkView, index: int, geometry: Geometry) -> str
     end = base + geometry.block_bits
     left = left_free(bits, base, end)
     if md.left_free != left:
-        return f"block {index}: left_free {md.left_free}, expected {left} bits"
+        return f"block {index}: left_free {md.left_free}, expected {counted(left, 'bit')}"
     first = left and base
     if not left:
         first = bits.find(0, base, end)
@@ -85,7 +86,9 @@ def block_right_is_exact(chunk: ChunkView, index: int, geometry: Geometry) -> st
     base = index * geometry.block_bits
     right = right_free(chunk.alloc_map, base, base + geometry.block_bits)
     found = chunk.md_blocks[index].right_free
-    return None if found == right else f"block {index}: right_free {found}, expected {right} bits"
+    if found == right:
+        return None
+    return f"block {index}: right_free {found}, expected {counted(right, 'bit')}"
 
 
 def hint_is_ordered(md: BlockView) -> str | None:
@@ -96,8 +99,8 @@ def hint_is_ordered(md: BlockView) -> str | None:
     if (md.scan_hint_start > md.contig_hint_start) == (scan == contig):
         return None
     return (
-        f"scan_hint of {scan} bits at {md.scan_hint_start}, "
-        f"contig_hint of {contig} bits at {md.contig_hint_start}"
+        f"scan_hint of {counted(scan, 'bit')} at {md.scan_hint_start}, "
+        f"contig_hint of {counted(contig, 'bit')} at {md.contig_hint_start}"
     )
 
 
@@ -131,11 +134,17 @@ def contig_is_close(
     """HINT-5 of a chunk whose longest run, and whether one block holds it, are known."""
     contig, bits = chunk.chunk_md.contig_hint, len(chunk.alloc_map)
     if longest == bits != contig:
-        return f"chunk: contig_hint {contig} of {bits} bits, all free"
+        return f"chunk: contig_hint {contig} of {counted(bits, 'bit')}, all free"
     if inside and contig != longest:
-        return f"chunk: contig_hint {contig}, expected {longest} bits, a run inside one block"
+        return (
+            f"chunk: contig_hint {contig}, expected {counted(longest, 'bit')}, a run inside "
+            "one block"
+        )
     if not longest - geometry.block_bits < contig <= longest:
-        return f"chunk: contig_hint {contig} is a page or more off the longest run, {longest} bits"
+        return (
+            f"chunk: contig_hint {contig} is a page or more off the longest run, "
+            f"{counted(longest, 'bit')}"
+        )
     return None
 
 
@@ -147,14 +156,16 @@ def block_hint_is_longest(chunk: ChunkView, index: int, geometry: Geometry) -> s
     contig = chunk.md_blocks[index].contig_hint
     if contig == longest:
         return None
-    return f"block {index}: contig_hint {contig}, longest run {longest} bits"
+    return f"block {index}: contig_hint {contig}, longest run {counted(longest, 'bit')}"
 
 
 @states("HINT-6", Scope.CHUNK, When.ALWAYS)
 def chunk_hint_is_longest(chunk: ChunkView, geometry: Geometry) -> str | None:
     """The chunk's contig_hint equals its longest free run."""
     longest, contig = longest_run(chunk), chunk.chunk_md.contig_hint
-    return None if contig == longest else f"chunk: contig_hint {contig}, longest run {longest} bits"
+    if contig == longest:
+        return None
+    return f"chunk: contig_hint {contig}, longest run {counted(longest, 'bit')}"
 
 
 @states("HINT-7", Scope.CHUNK, When.ALWAYS)

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from percpu_contracts.contract import NOT_ASKED
 from percpu_contracts.history import History
 from percpu_contracts.registry import Scope, When, states
+from percpu_spec.counts import counted
 from percpu_spec.definitions import (
     chunk_slot,
     computed_list,
@@ -97,7 +98,10 @@ def computed_slot_is(
     wanted = chunk_slot(chunk, geometry, free_slot)
     if slot == wanted:
         return None
-    return f"slot {slot} for contig_hint {chunk.chunk_md.contig_hint} bits, expected {wanted}"
+    return (
+        f"slot {slot} for contig_hint {counted(chunk.chunk_md.contig_hint, 'bit')}, expected "
+        f"{wanted}"
+    )
 
 
 @states("SLOT-2", Scope.ALLOCATOR, When.ALWAYS)

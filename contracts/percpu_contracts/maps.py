@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from percpu_contracts.registry import Scope, When, in_every_block, states
+from percpu_spec.counts import counted
 from percpu_spec.definitions import free_bits, served_areas, served_range
 from percpu_spec.geometry import Geometry
 from percpu_spec.views import ChunkView
@@ -23,7 +24,7 @@ def areas_match(
     lost = sorted(set(wanted) - set(found))[:1]
     extra = sorted(set(found) - set(wanted))[:1]
     return (
-        f"{len(found)} areas in the map, {len(wanted)} held (offset, bytes): "
+        f"{counted(len(found), 'area')} in the map, {len(wanted)} held (offset, bytes): "
         f"held but not in the map {lost}, in the map but not held {extra}"
     )
 
@@ -99,7 +100,10 @@ def shape_fits(chunk: ChunkView, geometry: Geometry) -> str | None:
     )
     for name, found, wanted in sizes:
         if found != wanted:
-            return f"{name}: {found}, expected {wanted} for {pages} pages of {block} bits"
+            return (
+                f"{name}: {found}, expected {wanted} for {counted(pages, 'page')} of {block} "
+                "bits"
+            )
     for index, md in enumerate(chunk.md_blocks):
         if md.nr_bits != block:
             return f"md_blocks[{index}].nr_bits: {md.nr_bits}, expected {block}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from percpu_contracts.contract import NOT_ASKED
 from percpu_contracts.history import History
 from percpu_contracts.registry import Scope, When, states
+from percpu_spec.counts import counted
 from percpu_spec.definitions import (
     dynamic_chunks,
     empty_populated_pages,
@@ -22,7 +23,9 @@ from percpu_spec.views import AllocatorView, ChunkView
 def empty_pages_are_counted(chunk: ChunkView, geometry: Geometry) -> str | None:
     """nr_empty_pop_pages equals the populated pages without an allocated bit."""
     found, wanted = chunk.nr_empty_pop_pages, empty_populated_pages(chunk, geometry)
-    return None if found == wanted else f"nr_empty_pop_pages {found}, expected {wanted} pages"
+    if found == wanted:
+        return None
+    return f"nr_empty_pop_pages {found}, expected {counted(wanted, 'page')}"
 
 
 @states("POP-2")
@@ -56,7 +59,7 @@ def populated_pages_are_counted(chunk: ChunkView, geometry: Geometry) -> str | N
     wanted = chunk.populated.count(1)
     if chunk.nr_populated == wanted:
         return None
-    return f"nr_populated {chunk.nr_populated}, expected {wanted} pages"
+    return f"nr_populated {chunk.nr_populated}, expected {counted(wanted, 'page')}"
 
 
 @states("POP-3", Scope.ALLOCATOR, When.ALWAYS)
@@ -67,7 +70,7 @@ def all_populated_pages_are_counted(allocator: AllocatorView) -> str | None:
     wanted += sum(chunk.populated.count(1) for chunk in dynamic_chunks(allocator))
     if allocator.nr_populated == wanted:
         return None
-    return f"allocator nr_populated {allocator.nr_populated}, expected {wanted} pages"
+    return f"allocator nr_populated {allocator.nr_populated}, expected {counted(wanted, 'page')}"
 
 
 @states("POP-5", Scope.ALLOCATOR, When.ALWAYS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from percpu_contracts.contract import NOT_ASKED
 from percpu_contracts.history import History
 from percpu_contracts.registry import Scope, When, states
+from percpu_spec.counts import counted
 from percpu_spec.definitions import (
     dynamic_chunks,
     empty_page_float,
@@ -27,7 +28,7 @@ def float_stays_high(before: int, after: int, geometry: Geometry) -> str | None:
     """One isolation or reclaim step leaves the float, in pages, at HIGH or as it was."""
     if after >= min(before, geometry.empty_high):
         return None
-    return f"float fell from {before} to {after} pages, below {geometry.empty_high}"
+    return f"float fell from {before} to {counted(after, 'page')}, below {geometry.empty_high}"
 
 
 @states("RCL-2", Scope.CHUNK, When.ALWAYS)
@@ -54,12 +55,12 @@ def reclaim_is_done(allocator: AllocatorView) -> str | None:
     for number in lists_of_slot(allocator, allocator.to_depopulate_slot):
         waiting = sum(1 for _ in allocator.slot_chunks(number))
         if waiting:
-            return f"{waiting} chunks wait on to_depopulate and no work is pending"
+            return f"{counted(waiting, 'chunk')} left on to_depopulate and no work is pending"
     for number in lists_of_slot(allocator, allocator.sidelined_slot):
         for chunk in allocator.slot_chunks(number):
             pages = empty_populated_pages(chunk, allocator.geometry)
             if pages:
-                return f"a sidelined chunk keeps {pages} empty populated pages"
+                return f"a sidelined chunk keeps {counted(pages, 'empty populated page')}"
     return None
 
 
@@ -74,7 +75,10 @@ def chunk_is_drained(allocator: AllocatorView, chunk: ChunkView) -> str | None:
     rest -= 0 if chunk.isolated else pages
     if not pages or rest < allocator.geometry.empty_high:
         return None
-    return f"{pages} empty populated pages left after reclaim; the float without them is {rest}"
+    return (
+        f"{counted(pages, 'empty populated page')} left after reclaim; the float without them "
+        f"is {rest}"
+    )
 
 
 @states("RCL-5", Scope.ALLOCATOR, When.ISOLATED)
@@ -133,7 +137,10 @@ def release_is_affordable(step: Step, allocator: AllocatorView, history: History
     high = allocator.geometry.empty_high
     if found >= high:
         return None
-    return f"pages {stand.start}..{stand.end} go; the float is {found} pages, below {high}"
+    return (
+        f"pages {stand.start}..{stand.end} go; the float is {counted(found, 'page')}, below "
+        f"{high}"
+    )
 
 
 @states("RCL-7", Scope.STEP, When.STEP)
@@ -153,6 +160,9 @@ def drained_is_sidelined(step: Step, allocator: AllocatorView, history: History)
     for chunk in ended:
         before = step.floats[allocator.chunk_type(chunk)]
         if before >= allocator.geometry.empty_high and not is_fully_free(chunk, allocator.geometry):
-            return f"reclaim lists a chunk again that holds areas; the float was {before} pages"
+            return (
+                "reclaim lists a chunk again that holds areas; the float was "
+                f"{counted(before, 'page')}"
+            )
     gone = ended or any(n % slots != hidden and c in waited for n, c in listed_chunks(allocator))
     return None if gone else NOT_ASKED

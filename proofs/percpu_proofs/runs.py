@@ -18,21 +18,13 @@ from percpu_reference import build
 from percpu_reference.backing import KmBacking
 from percpu_reference.variants import Allocator
 from percpu_spec.catalogue import REFINE, clauses
+from percpu_spec.counts import counted as counted
 from percpu_spec.geometry import Geometry
 
 Progress = Callable[[int, int], None]
 
 SAMPLES = 100  # moments at which memory is noted, and progress told
 RUNG = "contracted"
-
-
-def counted(count: int, noun: str) -> str:
-    """Return a number of things in words.
-
-    >>> counted(1, "event"), counted(2, "event")
-    ('1 event', '2 events')
-    """
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def bound(contracts: Level, count: int, noun: str = "operation") -> str:

@@ -9,6 +9,7 @@ from percpu_contracts.contract import NOT_ASKED
 from percpu_contracts.functions.operations import refusable
 from percpu_contracts.functions.slots import float_now
 from percpu_contracts.model import LinkedChunk, Model
+from percpu_spec.counts import counted
 from percpu_spec.definitions import chunks_of_type, lists_of_slot, live_chunks, size_to_slot
 
 
@@ -38,14 +39,14 @@ def leaves_one_free(self: Model, empty_only: bool, chunk_type: int) -> str | Non
         return NOT_ASKED
     number = lists_of_slot(self, self.free_slot)[chunk_type]
     free = sum(1 for _ in self.slot_chunks(number))
-    return None if free <= 1 else f"{free} chunks are left on the free list"
+    return None if free <= 1 else f"{counted(free, 'chunk')} left on the free list"
 
 
 def drains_list(self: Model) -> str | None:
     """to_depopulate is empty when reclaim returns (RCL-3)."""
     numbers = lists_of_slot(self, self.to_depopulate_slot)
     waiting = sum(1 for number in numbers for _ in self.slot_chunks(number))
-    return f"{waiting} chunks are left on to_depopulate" if waiting else None
+    return f"{counted(waiting, 'chunk')} left on to_depopulate" if waiting else None
 
 
 def drains_chunk(self: Model, chunk: LinkedChunk) -> str | None:
@@ -148,4 +149,4 @@ def owns_nothing(self: Model) -> str | None:
     if self.monitor.history.concurrent:
         return NOT_ASKED
     left = sum(1 for _ in self.owned_chunks())
-    return f"{left} chunks are still owned after the balance work" if left else None
+    return f"{counted(left, 'chunk')} still owned after the balance work" if left else None

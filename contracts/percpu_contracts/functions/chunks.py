@@ -8,6 +8,7 @@ from percpu_contracts import hints, isolation, locks, maps, population, reclaim,
 from percpu_contracts.contract import NOT_ASKED
 from percpu_contracts.functions.slots import float_now
 from percpu_contracts.model import LinkedChunk, Model
+from percpu_spec.counts import counted
 from percpu_spec.definitions import is_fully_free
 from percpu_spec.steps import Deed
 
@@ -28,7 +29,10 @@ def has_shape(self: Model, result: LinkedChunk | None) -> str | None:
     geometry = self.geometry
     if not result.immutable:
         if result.nr_pages != geometry.unit_pages:
-            return f"a new chunk has {result.nr_pages} pages, a unit {geometry.unit_pages}"
+            return (
+                f"a new chunk has {counted(result.nr_pages, 'page')}, a unit "
+                f"{geometry.unit_pages}"
+            )
         if self.chunk_types == 1 and geometry.memcg != (result.obj_exts is not None):
             return f"a new chunk is {'without an' if geometry.memcg else 'with an'} object vector"
     return maps.shape_fits(result, geometry)
@@ -112,7 +116,7 @@ def moves_empties(
     nr = abs(chunk.nr_empty_pop_pages - OLD.empties)
     if nr == page_end - page_start:
         return None
-    return f"nr_empty_pop_pages moved by {nr} for {page_end - page_start} pages"
+    return f"nr_empty_pop_pages moved by {nr} for {counted(page_end - page_start, 'page')}"
 
 
 def release_keeps_float(self: Model, chunk: LinkedChunk, OLD: Any) -> str | None:
@@ -243,4 +247,4 @@ def spares_float(self: Model, chunk: LinkedChunk, result: bool) -> str | None:
     rest = float_now(self, chunk) - chunk.nr_empty_pop_pages
     if rest >= self.geometry.empty_high:
         return None
-    return f"chunk qualifies for reclaim; the float without it is {rest} pages"
+    return f"chunk qualifies for reclaim; the float without it is {counted(rest, 'page')}"

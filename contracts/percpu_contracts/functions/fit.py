@@ -5,6 +5,7 @@ from __future__ import annotations
 from percpu_contracts import fit
 from percpu_contracts.contract import NOT_ASKED
 from percpu_contracts.model import LinkedChunk, Model
+from percpu_spec.counts import counted
 from percpu_spec.definitions import is_populated
 from percpu_spec.views import BlockView
 
@@ -26,7 +27,10 @@ def region_fits(
         return None
     if fit.zero_area(chunk.alloc_map, off, min(off + bits, size), alloc_bits, align) >= 0:
         return None
-    return f"region of {bits} bits at {off} holds no {alloc_bits} bits aligned to {align}"
+    return (
+        f"region of {counted(bits, 'bit')} at {off} holds no {counted(alloc_bits, 'bit')} "
+        f"aligned to {align}"
+    )
 
 
 def tells_population(
@@ -80,7 +84,7 @@ def skipped_is_free(
     _, off, bits = result
     if not bits or chunk.alloc_map.find(1, off, off + bits) < 0:
         return None
-    return f"skipped run of {bits} bits at {off} is not free"
+    return f"skipped run of {counted(bits, 'bit')} at {off} is not free"
 
 
 def note_examined(self: Model, chunk: LinkedChunk, pop_only: bool) -> None:

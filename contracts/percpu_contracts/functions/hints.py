@@ -6,6 +6,7 @@ from typing import Any
 
 from percpu_contracts import hints
 from percpu_contracts.model import LinkedChunk, Model
+from percpu_spec.counts import counted
 from percpu_spec.definitions import is_free
 from percpu_spec.geometry import Geometry
 from percpu_spec.views import BlockView
@@ -30,11 +31,20 @@ def enters_run(
             first, last = min(first, at), max(last, at + size)
             known.add((last - first, first))
     if (block.contig_hint, block.contig_hint_start) not in known:
-        return f"contig_hint of {block.contig_hint} bits at {block.contig_hint_start} is no run"
+        return (
+            f"contig_hint of {counted(block.contig_hint, 'bit')} at {block.contig_hint_start} "
+            "is no run"
+        )
     if block.scan_hint and (block.scan_hint, block.scan_hint_start) not in known:
-        return f"scan_hint of {block.scan_hint} bits at {block.scan_hint_start} is no run"
+        return (
+            f"scan_hint of {counted(block.scan_hint, 'bit')} at {block.scan_hint_start} is no "
+            "run"
+        )
     if block.contig_hint < max(contig, end - start):
-        return f"contig_hint {block.contig_hint} after a run of {end - start} on {contig} bits"
+        return (
+            f"contig_hint {block.contig_hint} after a run of {end - start} on "
+            f"{counted(contig, 'bit')}"
+        )
     return None
 
 

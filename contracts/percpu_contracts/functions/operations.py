@@ -8,6 +8,7 @@ from typing import Any
 from percpu_contracts import accounting, api, balance, cost
 from percpu_contracts.contract import NOT_ASKED
 from percpu_contracts.model import LinkedChunk, Model
+from percpu_spec.counts import counted
 from percpu_spec.definitions import area_size, dynamic_chunks, first_chunk_pages, is_legal
 from percpu_spec.gfp import ACCOUNT, NOFAIL, may_block
 
@@ -177,7 +178,10 @@ def charges_are_owed(self: Model) -> str | None:
         for bit in chunk.obj_exts or ()
     ]
     if self.env.objcg_refs != len(sizes):
-        return f"{self.env.objcg_refs} references to object cgroups for {len(sizes)} live areas"
+        return (
+            f"{self.env.objcg_refs} references to object cgroups for "
+            f"{counted(len(sizes), 'live area')}"
+        )
     return accounting.charge_is_owed(
         self.env.charged, sizes, self.geometry, vector=self.CHARGES_VECTOR
     )
@@ -228,7 +232,7 @@ def state_holds(self: Model) -> Iterator[tuple[str, str]]:
     yield from self.monitor.broken_state(self, quiescent=self.quiescent and not concurrent)
     live, made = self.monitor.whole_state.live, self.env.creates - self.env.destroys
     if live != made:
-        yield "LIST-1", f"{live} chunks are listed or owned, of {made} that live"
+        yield "LIST-1", f"{counted(live, 'chunk')} listed or owned, of {made} that live"
 
 
 def names_area(self: Model, area: Area | None) -> str | None:

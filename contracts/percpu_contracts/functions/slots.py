@@ -6,6 +6,7 @@ from typing import Any
 
 from percpu_contracts import lists, locks, reclaim
 from percpu_contracts.model import LinkedChunk, Model
+from percpu_spec.counts import counted
 from percpu_spec.definitions import chunk_slot, list_number, size_to_slot
 
 
@@ -95,7 +96,9 @@ def leaves_float(self: Model, chunk: LinkedChunk, OLD: Any) -> str | None:
     lost = 0 if OLD.isolated else chunk.nr_empty_pop_pages
     wanted = OLD.floating - lost
     found = float_now(self, chunk)
-    return None if found == wanted else f"float {found} after isolation, expected {wanted} pages"
+    if found == wanted:
+        return None
+    return f"float {found} after isolation, expected {counted(wanted, 'page')}"
 
 
 def keeps_float_high(self: Model, chunk: LinkedChunk, OLD: Any) -> str | None:
@@ -109,7 +112,7 @@ def rejoins_float(self: Model, chunk: LinkedChunk, OLD: Any) -> str | None:
         return "reintegration left the chunk isolated"
     wanted = OLD.floating + (chunk.nr_empty_pop_pages if OLD.isolated else 0)
     found = float_now(self, chunk)
-    return None if found == wanted else f"float {found}, expected {wanted} pages"
+    return None if found == wanted else f"float {found}, expected {counted(wanted, 'page')}"
 
 
 def is_back(self: Model, chunk: LinkedChunk, OLD: Any) -> str | None:
@@ -127,9 +130,9 @@ def note_back(self: Model, chunk: LinkedChunk, OLD: Any) -> None:
 
 def counts_empties(self: Model, chunk: LinkedChunk, nr: int, OLD: Any) -> str | None:
     """The chunk's counter moves by nr pages, the float too if the chunk counts (FLT-1)."""
-    counted = chunk is not self.reserved_chunk and not chunk.isolated
+    counts = chunk is not self.reserved_chunk and not chunk.isolated
     if chunk.nr_empty_pop_pages != OLD.empties + nr:
         return f"nr_empty_pop_pages {chunk.nr_empty_pop_pages}, expected {OLD.empties + nr}"
-    wanted = OLD.floating + (nr if counted else 0)
+    wanted = OLD.floating + (nr if counts else 0)
     found = float_now(self, chunk)
-    return None if found == wanted else f"float {found}, expected {wanted} pages"
+    return None if found == wanted else f"float {found}, expected {counted(wanted, 'page')}"

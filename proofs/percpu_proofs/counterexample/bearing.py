@@ -54,7 +54,7 @@ def bearing(c: Counterexample, since: int = 0, *, spoken_only: bool = False) -> 
     chunks = set(_changed(states)) | set(re.findall(r"\bchunk (-?\d+)", c.message))
     for list_name in ("sidelined", "to_depopulate"):
         if list_name in said:
-            chunks |= {r.name for s in states for r in s.chunks if r.place.endswith(list_name)}
+            chunks |= {r.name for s in states for r in s.chunks if list_name in r.place}
     if re.search(r"first (and the reserved )?chunk", said):
         chunks.add("0")
     if not chunks and states[-1].chunks:
@@ -70,11 +70,8 @@ def _changed(states: list[State]) -> Iterator[str]:
         yield from (name for name in first.keys() | now.keys() if first.get(name) != now.get(name))
 
 
-def _standing(state: State) -> dict[str, list[object]]:
-    found: dict[str, list[object]] = {}
-    for row in state.chunks:
-        found.setdefault(row.name, []).append((row.place, row.pages, row.areas))
-    return found
+def _standing(state: State) -> dict[str, object]:
+    return {row.name: (row.place, row.pages, row.areas) for row in state.chunks}
 
 
 def alone(c: Counterexample) -> int:

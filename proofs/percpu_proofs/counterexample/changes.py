@@ -26,42 +26,28 @@ def changes(before: State, step: Step, shown: Bearing) -> Iterator[str]:
     ]
     if said:
         yield "; ".join(said)
-    was, now = _by_name(before, shown), _by_name(after, shown)
+    was, now = ({row.name: row for row in shown.rows(state)} for state in (before, after))
     for name in dict.fromkeys([*was, *now]):
-        if _seen(was.get(name, [])) != _seen(now.get(name, [])):
-            yield f"chunk {name}: {_change(was.get(name, []), now.get(name, []))}"
+        change = _change(was.get(name), now.get(name))
+        if change:
+            yield f"chunk {name}: {change}"
 
 
-def _by_name(state: State, shown: Bearing) -> dict[str, list[ChunkRow]]:
-    found: dict[str, list[ChunkRow]] = {}
-    for row in shown.rows(state):
-        found.setdefault(row.name, []).append(row)
-    return found
-
-
-def _seen(rows: list[ChunkRow]) -> list[tuple[object, ...]]:
-    return [(row.place, row.pages, row.areas) for row in rows]
-
-
-def _change(was: list[ChunkRow], now: list[ChunkRow]) -> str:
-    """Return what has become of a chunk; it has several rows where it is on several lists."""
-    if not now:
+def _change(was: ChunkRow | None, now: ChunkRow | None) -> str:
+    """Return what has become of a chunk, empty if nothing has."""
+    if now is None:
         return "is gone"
-    if not was:
-        return f"is new, {_places(now)} {short(now[0].pages)}"
+    if was is None:
+        return f"is new, {now.place} {short(now.pages)}"
     said = []
-    if _places(was) != _places(now):
-        said.append(f"{_places(was)} -> {_places(now)}")
-    old, new = was[0].pages, now[0].pages
+    if was.place != now.place:
+        said.append(f"{was.place} -> {now.place}")
+    old, new = was.pages, now.pages
     if old != new:
         said.append(f"{old} -> {new}" if len(new) <= _SHORT else _pages_changed(old, new))
-    if not said:
-        said.append(_areas_changed(was[0], now[0]))
+    if not said and was.areas != now.areas:
+        said.append(_areas_changed(was, now))
     return ", ".join(said)
-
-
-def _places(rows: list[ChunkRow]) -> str:
-    return " and ".join(row.place for row in rows)
 
 
 def _pages_changed(old: str, new: str) -> str:

@@ -46,7 +46,8 @@ def mail(c: Counterexample, reproducer: str) -> list[str]:
     lines: list[str] = []
     for form in _FORMS:
         shown = bearing(c, since, spoken_only=not form.counters)
-        before = [*_state("State before:", c, since, shown), ""]
+        already = tuple(c.broken_before(since))
+        before = [*_state("State before:", c, since, shown, already=already), ""]
         after = ["", *_state("State after:", c, len(c.steps), shown, counted=False)]
         others = "" if form.counters else " Other counters are left out."
         after += block(legend(c, shown, since) + others, 2)
@@ -98,9 +99,10 @@ def _sized(c: Counterexample) -> str:
 
 
 def _state(
-    heading: str, c: Counterexample, at: int, shown: Bearing, *, counted: bool = True
-) -> list[str]:
-    found = state(heading, c.state_at(at), c, shown, WIDTH, counted=counted)
+    heading: str, c: Counterexample, at: int, shown: Bearing,
+    *, counted: bool = True, already: tuple[str, ...] = (),
+) -> list[str]:  # fmt: skip
+    found = state(heading, c.state_at(at), c, shown, WIDTH, counted=counted, already=already)
     lines = [line for _, line in found]
     if len(lines) <= _STATE:
         return lines

@@ -19,6 +19,7 @@ from percpu_proofs.inputs import InputError
 from percpu_proofs.oplist import WRONG, text_of
 from percpu_proofs.show.rows import State, state_of
 from percpu_proofs.variant_errors import guard
+from percpu_reference.chunk import Chunk
 from percpu_reference.gaps import Kind
 from percpu_reference.kernel_names import origin
 
@@ -46,7 +47,18 @@ class Walk:
             and runner.gap.kind in _RELEASING
             for page in range(runner.gap.start, runner.gap.end)
         }  # fmt: skip
-        return state_of(world.allocator, holder, lambda chunk, page: (chunk.id, page) in losing)
+
+        def took(chunk: Chunk) -> str:
+            """Return who took a chunk off the lists: who stands at it, or else has the mutex."""
+            at_it = [
+                actor for actor, runner in enumerate(world.runners)
+                if not runner.done and runner.gap is not None and runner.gap.chunk is chunk
+            ]  # fmt: skip
+            return self._cpu(at_it[0]) if len(at_it) == 1 else "" if at_it else holder
+
+        return state_of(
+            world.allocator, holder, lambda chunk, page: (chunk.id, page) in losing, holder=took
+        )
 
     def steps(self) -> Iterator[Step]:
         """Take the steps and yield each."""

@@ -116,6 +116,10 @@ class Counterexample:
                 found.setdefault(clause, wrong)
         return found
 
+    def broken_before(self, number: int) -> dict[str, str]:
+        """Return the clauses that the first `number` steps break, with what was wrong last."""
+        return {clause: wrong for step in self.steps[:number] for clause, wrong in step.broken}
+
     def state_at(self, number: int) -> State:
         """Return the state behind the first `number` steps."""
         return self.steps[number - 1].state if number else self.before

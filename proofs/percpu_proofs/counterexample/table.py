@@ -40,11 +40,12 @@ def rows(
 ) -> list[Row]:
     """Return the rows of a counterexample's steps behind the first `since`.
 
-    A clause is named where it is broken first; the counterexample's own wherever it is broken
-    otherwise than before. lines, ahead: as Step.said has it.
+    A clause is named where it is broken first, which for some is before these rows; the
+    counterexample's own wherever it is broken otherwise than before. lines, ahead: as Step.said
+    has it.
     """
     found: list[Row] = []
-    named: dict[str, str] = {}
+    named = c.broken_before(since)
     for before, step in list(c.states())[since:]:
         broken = []
         for clause, wrong in step.broken:

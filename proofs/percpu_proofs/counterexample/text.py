@@ -33,7 +33,8 @@ def text(c: Counterexample, width: int) -> Iterator[Line]:
     yield from setup(c, since, width)
     if c.steps:
         yield "", ""
-        yield from state("State before:", c.state_at(since), c, shown, width)
+        already = tuple(c.broken_before(since))
+        yield from state("State before:", c.state_at(since), c, shown, width, already=already)
         yield "", ""
         yield from table(folded(rows(c, since, shown)), c.cpus_since(since), width)
     if c.stopped:
@@ -117,15 +118,18 @@ def _spoken(who: str, one: Spoken, width: int) -> Iterator[Line]:
 
 
 def state(
-    heading: str, now: State, c: Counterexample, shown: Bearing, width: int, *, counted: bool = True
-) -> Iterator[Line]:
+    heading: str, now: State, c: Counterexample, shown: Bearing, width: int,
+    *, counted: bool = True, already: tuple[str, ...] = (),
+) -> Iterator[Line]:  # fmt: skip
     """Yield a state's counters and chunks, as far as they bear on the clause.
 
-    counted: with how many chunks are not shown.
+    counted: with how many chunks are not shown. already: clauses that were broken on the way to it.
     """
     counters = [f"{name} {value}" for name, value in now.counters if name in shown.counters]
     if now.mutex:
         counters.append(f"pcpu_alloc_mutex held by {now.mutex}")
+    if already:
+        counters.append(f"{', '.join(already)} already broken")
     more = shown.others(now) if counted else 0
     if more:
         counters.append(f"{'one more chunk' if more == 1 else f'{more} more chunks'} unchanged")

@@ -15,6 +15,7 @@ from percpu_proofs.explore.start import Runner
 from percpu_proofs.explore.state_judge import StateJudge, Walk
 from percpu_proofs.explore.world import World
 from percpu_spec.catalogue import REFINE
+from percpu_spec.counts import counted
 from percpu_spec.steps import Kind
 
 if TYPE_CHECKING:
@@ -81,7 +82,8 @@ class Watch:
                 self.result.enter("BAL-3", endless, schedule)
                 return
         for clause, found in judged_at_end(world, Walk(world.allocator)):
-            more = f", after {world.drained} more runs of the work" if world.drained else ""
+            runs = counted(world.drained, "more run")
+            more = f", after {runs} of the work" if world.drained else ""
             self._enter([(clause, found and found + more)], schedule)
 
     def _enter(self, judged: Iterable[Judged], schedule: Schedule) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Any
+from typing import Any, Final
 
 from percpu_reference.chunk import Chunk
 from percpu_reference.own_state import own_fields
@@ -150,13 +150,16 @@ def picture_of_state(
     )
 
 
+HELD: Final = "no list: held by a step"
+
+
 def placed_chunks(allocator: AllocatorView) -> Iterator[tuple[str, Any]]:
     """Yield each chunk with the list that it is on, in words; twice one that is on two."""
     for slot in range(allocator.nr_slots):
         for chunk in allocator.slot_chunks(slot):
             yield list_name(allocator, slot), chunk
     for chunk in allocator.owned_chunks():
-        yield "no list: held by a step", chunk
+        yield HELD, chunk
     if allocator.reserved_chunk is not None:
         yield "no list: reserved", allocator.reserved_chunk
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from percpu_contracts.steps import floats
 from percpu_proofs.show.picture import (
+    HELD,
     ChunkPicture,
     Label,
     by_id,
@@ -29,7 +30,7 @@ class ChunkRow:
     """One chunk in one state."""
 
     name: str  # by number, as chunks are made: 0 the first one, -1 the reserved one
-    place: str  # the list it is on: "slot 14 free"
+    place: str  # the list it is on, or who holds it: "slot 14 free", "held by work"
     pages: str  # a character for each page, one of PAGES
     picture: ChunkPicture  # its areas, hints and counters
 
@@ -62,16 +63,38 @@ def state_of(
     mutex: str = "",
     losing: Callable[[Any, int], bool] = lambda _chunk, _page: False,
     label: Label = by_id,
+    holder: Callable[[Any], str] = lambda _chunk: "",
 ) -> State:
-    """Return the present state. mutex: who holds it. losing: whether a chunk's page is going."""
+    """Return the present state, with a row for each chunk, on however many lists it is.
+
+    mutex: who holds it. losing: whether a chunk's page is going. holder: who took a chunk off the
+    lists, empty where that is not known.
+    """
     bits = allocator.geometry.block_bits
-    rows = []
+    found: dict[int, tuple[Any, list[str]]] = {}
     for place, chunk in placed_chunks(allocator):
+        found.setdefault(id(chunk), (chunk, []))[1].append(place)
+    rows = []
+    for chunk, places in found.values():
         gone = [page for page in range(chunk.nr_pages) if losing(chunk, page)]
+        place = _place(places, holder(chunk) if HELD in places else "")
         picture = picture_of_chunk(allocator, chunk, label(chunk), place)
-        brief = place.removesuffix(": held by a step")
-        rows.append(ChunkRow(picture.name, brief, page_row(chunk, bits, gone), picture))
+        rows.append(ChunkRow(picture.name, place, page_row(chunk, bits, gone), picture))
     return State(tuple(_counters(allocator)), tuple(rows), mutex, floats(allocator))
+
+
+def _place(places: list[str], holder: str) -> str:
+    """Return in words where a chunk is that is at some places; holder: who holds it.
+
+    >>> _place(["slot 2", HELD], "work"), _place([HELD], "work"), _place([HELD], "")
+    ('slot 2, also held by work', 'held by work', 'no list')
+    """
+    listed = " and ".join(place for place in places if place != HELD)
+    if HELD not in places:
+        return listed
+    if listed:
+        return f"{listed}, also held by {holder or 'a step'}"
+    return f"held by {holder}" if holder else "no list"
 
 
 def _counters(allocator: Any) -> Iterator[tuple[str, int]]:
