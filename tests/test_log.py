@@ -518,6 +518,18 @@ REPORTS = {
         "WARNING: CPU: 0 PID: 7 at mm/percpu.c:1964 pcpu_balance_free+0x1/0x2",
         "warning", False, "RCL-2", "its state is damaged",
     ),
+    "warning of a request": (
+        "WARNING: CPU: 0 PID: 0 at mm/percpu.c:1766 pcpu_alloc_noprof+0x1/0x2",
+        "warning", False, "API-1", "look at the next line",
+    ),
+    "newer warning of a request": (
+        "WARNING: mm/percpu.c:1766 at pcpu_alloc_noprof+0x1/0x2, CPU#3: insmod/77\nCall Trace:\n"
+        " foo_init+0x1/0x2",
+        "warning", False, "API-1", "caller's fault",
+    ),
+    "title of a warning": (
+        "[syzbot] WARNING in pcpu_alloc (2)", "warning", False, "API-1", "caller's fault",
+    ),
     "newer warning": (
         "WARNING: mm/percpu.c:2255 at free_percpu+0x1/0x2, CPU#3: insmod/77",
         "warning", False, "API-2", "freed twice",
@@ -576,6 +588,13 @@ def test_reports(name: str) -> None:
     assert (report.kind, report.outside) == (kind, outside)
     assert clause is None or clause in report.clauses
     assert said in " ".join((*report.says, *report.advice))
+
+
+def test_a_warning_of_a_request_asserts_no_damage() -> None:
+    for name in REPORTS:
+        (report, *_) = read_reports(found_in(REPORTS[name][0]))
+        if report.kind == "warning" and "API-1" in report.clauses:
+            assert "damaged" not in " ".join(report.says)
 
 
 def test_others_reports_are_not_ours() -> None:
