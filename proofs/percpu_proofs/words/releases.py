@@ -11,7 +11,7 @@ from percpu_proofs.words import Explanation
 from percpu_reference import UnknownVariantError
 from percpu_reference.variants import MERGED, RELEASES, VARIANTS, Allocator, variant_name
 from percpu_spec.catalogue import clause
-from percpu_spec.releases import compared, of_variant
+from percpu_spec.releases import KM, compared, of_variant, with_commit
 
 _NAMED = VARIANTS | RELEASES
 
@@ -32,6 +32,15 @@ def released(word: str) -> Iterator[Explanation]:
         raise InputError("explain", None, str(error).partition("expected ")[2], word) from None
     if name in _NAMED:
         yield _variant(word, name, _NAMED[name])
+
+
+def committed(word: str) -> Iterator[Explanation]:
+    """Yield what a commit, a tree's or one that brought a variant, or a CVE is of."""
+    for variant in with_commit(word):
+        yield _variant(word.strip().lower(), variant, _NAMED[variant])
+    cve = word.strip().upper()
+    if re.fullmatch(r"CVE-\d+-\d+", cve) and cve in KM:
+        yield {"id": cve, "title": "the km backing with more than one CPU", "says": KM}
 
 
 _ALONE = re.compile(r"v?([0-9]+\.[0-9]+)(?![0-9.])")
