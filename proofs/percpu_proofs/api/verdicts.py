@@ -148,9 +148,10 @@ def _ids(asked: object) -> list[str]:
     if asked is None:
         return []
     given = [asked] if isinstance(asked, str) else asked
-    if not isinstance(given, list | tuple) or not given or not all(isinstance(i, str) for i in given):
+    listed = isinstance(given, list | tuple) and given
+    if not listed or not all(isinstance(one, str) for one in listed):
         raise InputError("check", None, "the id of a clause (HINT-5) or a list of ids", repr(asked))
-    return [clause(entry_id(one)).id for one in given]
+    return [clause(entry_id(one)).id for one in listed]
 
 
 def _verdicts(view: AllocatorView) -> dict[str, Verdict]:
