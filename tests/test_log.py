@@ -650,6 +650,21 @@ def test_what_reads_it_is_said(tmp_path: Path, kind: str) -> None:
     assert said in " ".join(one.says)
 
 
+def test_standard_input_is_read_as_a_file_is(tmp_path: Path) -> None:
+    text = f"{ATOMIC}\n{EVENT}base_addr=1 off=8 ptr=2\n"
+    run = CliRunner().invoke
+    given = run(main, ["log", str(written(tmp_path, text)), "--json"])
+    for raw in (text.encode(), gzip.compress(text.encode())):
+        piped = run(main, ["log", "-", "--json"], input=raw)
+        one, other = json.loads(given.stdout), json.loads(piped.stdout)
+        assert (other.pop("file"), one.pop("file") != "-") == ("-", True)
+        assert one.pop("material") and " FILE" in other.pop("material")[0]["command"]
+        assert one == other and one["failures"]
+    for raw, says in ((b"", "-: expected"), (gzip.compress(b"x" * 99)[:-9], "-:1: expected")):
+        wrong = run(main, ["log", "-"], input=raw)
+        assert wrong.exit_code == 2 and says in wrong.stderr and "/tmp" not in wrong.stderr
+
+
 def test_hashed_addresses_are_told(tmp_path: Path) -> None:
     lines = [
         "x-1 [000] .... 0.4: percpu_create_chunk: base_addr=000000008456b989",
