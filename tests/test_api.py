@@ -83,6 +83,9 @@ def test_an_allocator_is_driven_by_hand() -> None:
         (lambda: ps.allocator().run("a 1 8 8 -\nf 2"), ValueError, "operations:2: handle 2"),
         (lambda: ps.allocator().run("x"), InputError, "operations:1: expected an operation"),
         (lambda: ps.check(ps.allocator(), "HINT-55"), UnknownClauseError, "HINT-5"),
+        (lambda: ps.check(ps.allocator(), ["L1"]), UnknownClauseError, "L1: no such clause"),
+        (lambda: ps.check(ps.allocator(), []), InputError, "a list of ids"),
+        (lambda: ps.check(ps.allocator(), [5]), InputError, "a list of ids"),
         (lambda: ps.check(3), InputError, "any AllocatorView"),
         (lambda: ps.draw(ps.allocator(), 9), InputError, "one of 0 -1"),
         (lambda: ps.read_state("612_4.bot"), InputError, "612_4.boot"),
@@ -96,6 +99,13 @@ def test_what_is_wrong_is_said(call: Any, error: type[Exception], says: str) -> 
     with pytest.raises(error) as raised:
         call()
     assert says in str(raised.value)
+
+
+def test_clauses_are_asked_by_any_spelling_and_several_at_once() -> None:
+    made = ps.allocator()
+    assert ps.check(made, "hint-5").clause == ps.check(made, "HINT_5").clause == "HINT-5"
+    assert list(ps.check(made, ["HINT-5", "flt1"])) == ["HINT-5", "FLT-1"]
+    assert ps.check(made)["hint5"].clause == "HINT-5"
 
 
 def test_contracts_stop_what_a_variant_does_not_declare() -> None:

@@ -179,7 +179,7 @@ def test_a_variants_own_file_is_shown_with_what_it_calls_and_overrides(tmp_path:
     ("word", "says"),
     [
         ("pcpu_twice", "boot-time layout"),
-        ("reintegrate", "one of (pcpu_)?reintegrate_chunk"),
+        ("reintegrate", "near: (pcpu_)?reintegrate_chunk"),
         ("nonsense", "--all lists them"),
         ("quiescent", "ours: a view of the state"),
         ("isolate_chunk", "that Linux 0.1 has in mm/percpu.c"),
@@ -188,6 +188,12 @@ def test_a_variants_own_file_is_shown_with_what_it_calls_and_overrides(tmp_path:
 def test_what_model_or_tree_has_not_is_said(word: str, says: str) -> None:
     with pytest.raises(InputError, match=says):
         compare(own(), word)
+
+
+def test_a_function_may_be_named_as_stacks_print_it() -> None:
+    named = compare(own(), "free_percpu").function
+    for word in ("free_percpu.isra.0", "free_percpu.part.0+0x1f/0x30"):
+        assert compare(own(), word).function == named
 
 
 @pytest.mark.parametrize("width", [76, 100, 160])

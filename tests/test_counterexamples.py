@@ -24,10 +24,11 @@ from percpu_proofs.counterexample.bearing import alone, bearing
 from percpu_proofs.counterexample.mail import mail
 from percpu_proofs.counterexample.text import legend, text
 from percpu_proofs.explore.modes import search
+from percpu_proofs.explore.packing import MODEL
 from percpu_proofs.explore.scenario import KERNEL_32K
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.searches import searches
-from percpu_proofs.explore.token import PREFIX, Token, read_token
+from percpu_proofs.explore.token import Token, read_token
 from percpu_proofs.inputs import InputError
 from percpu_proofs.mailing import LINES, WIDTH
 from percpu_reference.kernel_names import FILES, OF_PATCHES
@@ -256,10 +257,10 @@ TOKENS = st.builds(
 @given(TOKENS, st.integers(0), st.integers(1, 63))
 def test_a_token_says_all_of_its_schedule(token: Token, at: int, by: int) -> None:
     written = str(token)
-    assert written.startswith(PREFIX) and read_token(written) == token._usual()
+    assert written.startswith(MODEL) and read_token(written) == token._usual()
     assert read_token(written).search == token.search
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
-    place = len(PREFIX) + at % (len(written) - len(PREFIX))
+    place = len(MODEL) + at % (len(written) - len(MODEL))
     other = alphabet[(alphabet.index(written[place]) + by) % 64]
     spoilt = written[:place] + other + written[place + 1 :]
     with pytest.raises(InputError):

@@ -191,7 +191,7 @@ def test_events_and_gaps_can_be_asked(word: str, title: str) -> None:
 
 @pytest.mark.parametrize(
     ("word", "near"),
-    [("HINT-55", "HINT-5"), ("hint5", "HINT-5"), ("L9", "L5"), ("isolate_chunks", "isolate_chunk"),
+    [("HINT-55", "HINT-5"), ("hint55", "HINT-5"), ("L9", "L5"), ("isolate_chunks", "isolate_chunk"),
      ("pcpu_isolate", "pcpu_isolate_chunk"), ("refin", "REFINE"), ("xyzzy", "a function")],
 )  # fmt: skip
 def test_an_unknown_word_names_near_ones(word: str, near: str) -> None:

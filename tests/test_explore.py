@@ -173,6 +173,18 @@ def test_counterexample_is_minimal_and_replays_from_its_token() -> None:
     assert [name for step in of_schedule(again).steps for name, _ in step.broken] == ["RCL-3"]
 
 
+def test_a_token_is_taken_from_a_mail_and_what_is_none_names_all_forms() -> None:
+    token = Token("linux_6_12", "RCL-3", SMALL.geometry, SMALL.setup, SMALL.actors, 1, ())
+    assert read_token(f"{token}.") == read_token(f"> {token}\n") == token
+    run = CliRunner().invoke
+    for word in ("R1", "> R1"):
+        said = run(main, ["replay", word]).stderr
+        assert all(form in said for form in ("p2....", "t2....", "NAME@FILE")), said
+    for word in ("x" * 60, f"{token}z", f"t2.{'x' * 60}"):
+        said = run(main, ["replay", word]).stderr
+        assert f"{word[:37]}..." in said and word[:38] not in said, said
+
+
 def test_a_stale_token_is_refused_with_both_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
     token = str(Token("linux_6_12", "RCL-3", SMALL.geometry, SMALL.setup, SMALL.actors, 1, ()))
     then = tokens.variant_hash("linux_6_12")

@@ -518,6 +518,18 @@ REPORTS = {
         "WARNING: CPU: 0 PID: 7 at mm/percpu.c:1964 pcpu_balance_free+0x1/0x2",
         "warning", False, "RCL-2", "its state is damaged",
     ),
+    "warning of a request": (
+        "WARNING: CPU: 0 PID: 0 at mm/percpu.c:1766 pcpu_alloc_noprof+0x1/0x2",
+        "warning", False, "API-1", "look at the next line",
+    ),
+    "newer warning of a request": (
+        "WARNING: mm/percpu.c:1766 at pcpu_alloc_noprof+0x1/0x2, CPU#3: insmod/77\nCall Trace:\n"
+        " foo_init+0x1/0x2",
+        "warning", False, "API-1", "caller's fault",
+    ),
+    "title of a warning": (
+        "[syzbot] WARNING in pcpu_alloc (2)", "warning", False, "API-1", "caller's fault",
+    ),
     "newer warning": (
         "WARNING: mm/percpu.c:2255 at free_percpu+0x1/0x2, CPU#3: insmod/77",
         "warning", False, "API-2", "freed twice",
@@ -578,6 +590,13 @@ def test_reports(name: str) -> None:
     assert said in " ".join((*report.says, *report.advice))
 
 
+def test_a_warning_of_a_request_asserts_no_damage() -> None:
+    for name in REPORTS:
+        (report, *_) = read_reports(found_in(REPORTS[name][0]))
+        if report.kind == "warning" and "API-1" in report.clauses:
+            assert "damaged" not in " ".join(report.says)
+
+
 def test_others_reports_are_not_ours() -> None:
     for name in ("sleeping", "hung", "float", "bad access", "stall", "no pages", "leak"):
         text = re.sub(r"_?_?pcpu_\w+|free_percpu", "ext4_read", REPORTS[name][0])
@@ -629,6 +648,21 @@ def test_what_reads_it_is_said(tmp_path: Path, kind: str) -> None:
     assert one.kind == kind
     assert command in one.command
     assert said in " ".join(one.says)
+
+
+def test_standard_input_is_read_as_a_file_is(tmp_path: Path) -> None:
+    text = f"{ATOMIC}\n{EVENT}base_addr=1 off=8 ptr=2\n"
+    run = CliRunner().invoke
+    given = run(main, ["log", str(written(tmp_path, text)), "--json"])
+    for raw in (text.encode(), gzip.compress(text.encode())):
+        piped = run(main, ["log", "-", "--json"], input=raw)
+        one, other = json.loads(given.stdout), json.loads(piped.stdout)
+        assert (other.pop("file"), one.pop("file") != "-") == ("-", True)
+        assert one.pop("material") and " FILE" in other.pop("material")[0]["command"]
+        assert one == other and one["failures"]
+    for raw, says in ((b"", "-: expected"), (gzip.compress(b"x" * 99)[:-9], "-:1: expected")):
+        wrong = run(main, ["log", "-"], input=raw)
+        assert wrong.exit_code == 2 and says in wrong.stderr and "/tmp" not in wrong.stderr
 
 
 def test_hashed_addresses_are_told(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from percpu_proofs.explore.rerun import broken_by
 from percpu_proofs.explore.token import Token
 from percpu_proofs.live.opening import Kind, opened
 from percpu_proofs.live.verdicts import BROKEN, KNOWN, StateJudge, Verdict
-from percpu_proofs.mailing import LINES, WIDTH, block, command, listing, plain
+from percpu_proofs.mailing import LINES, WIDTH, block, command, listing, plain, quoted
 from percpu_reference.variants import DEFAULT, MERGED, VARIANTS
 from percpu_spec.catalogue import clauses, findings
 
@@ -51,6 +52,23 @@ def test_what_is_long_leaves_room_for_the_counterexample() -> None:
     long = {f"part {n}": "word " * 120 for n in range(9)}
     lines = explain_mail("HINT-5", {"id": "HINT-5", "title": "A title", **long})
     assert "more parts: see the last line" in fits(lines) and "breaks it in 3" in " ".join(lines)
+
+
+def test_a_failure_is_told_in_sentences_and_asked_for_in_full() -> None:
+    lines = explain_mail(FAILED, explain(FAILED))
+    said = fits(lines)
+    assert "atomic: it may not sleep. " in said and ".." not in said.replace("data..percpu", "")
+    command = lines[lines.index("percpu-spec explain \\") :]
+    asked = "".join(line.removesuffix("\\") for line in command)
+    assert shlex.split(asked) == ["percpu-spec", "explain", FAILED]
+    assert "Mended in: " in fits(explain_mail("L1", explain("L1")))
+
+
+@pytest.mark.parametrize("text", ["L1", "a b", "it's " * 40, "x" * 200, "one\ntwo " * 30, "'" * 99])
+def test_a_quoted_command_is_what_the_shell_takes(text: str) -> None:
+    lines = quoted("percpu-spec explain ", text)
+    assert all(len(line) <= WIDTH for line in lines)
+    assert shlex.split("\n".join(lines).replace("\\\n", "")) == ["percpu-spec", "explain", text]
 
 
 def test_a_clause_comes_with_the_kernels_shortest_counterexample() -> None:

@@ -13,7 +13,7 @@ from kernel_trees import FOUND, MISSING, tree_of
 from searched_trees import write_patch
 
 from percpu_proofs.cli import main
-from percpu_proofs.kernel.search.tree_token import PREFIX as OF_A_TREE
+from percpu_proofs.explore.packing import TREE
 
 TOP = Path(__file__).parents[1]
 README = (TOP / "README.md").read_text("utf-8")
@@ -45,7 +45,7 @@ def test_the_block_of_a_patch_stands_as_printed(
     write_patch(tmp_path / "float.patch", lambda text: text.replace(lost, "", 1))
     monkeypatch.chdir(tmp_path)
     shown = block("mail: float.patch")
-    token = next(word for word in shown.split() if word.startswith(OF_A_TREE))
+    token = next(word for word in shown.split() if word.startswith(TREE))
     command = ["replay", token, "--source", str(tree_of(FOUND[-1]).top), "--patch", "float.patch"]
     result = CliRunner().invoke(main, [*command, "--mail"])
     assert result.exit_code == 0, result.output

@@ -19,6 +19,7 @@ from percpu_proofs.kernel.library import USUAL
 from percpu_proofs.kernel.model import Model
 from percpu_proofs.machine import Machine
 from percpu_proofs.oplist import parse_operations
+from percpu_proofs.words.releases import instead
 from percpu_reference import build
 from percpu_reference.variants import (
     RELEASES,
@@ -58,6 +59,11 @@ SMALL = Geometry(unit=32768, static=4096, reserved=0, dyn=28672, cpus=2, memcg=T
 def test_a_release_is_the_newest_variant_that_is_not_newer(release: str, name: str) -> None:
     assert variant_name(release) == of_release(release + "-cloud") == name
     assert variant_class(release) is variant_class(name)
+
+
+def test_a_release_that_is_newer_than_all_is_told_once() -> None:
+    said = "9.9 is newer than what is known (7.1); linux_7_1 stands in for it"
+    assert said in explain("9.9")["says"] and instead("7.1.9") == instead("9.9.py") == ""
 
 
 @pytest.mark.parametrize("release", ["5.2", "4.19.3", "3.0"])
@@ -357,16 +363,23 @@ def test_a_bare_number_is_mainlines_or_it_is_said(word: str, tmp_path: Path) -> 
         f"{word} alone is taken for linux_6_12 (6.1.159, 6.6.117, 6.12.59 and later of each): "
         "mainline's is 6.12.0, linux_5_17"
     )
+    newer = "8.2 is newer than what is known (7.1); linux_7_1 stands in for it"
     if word in BARE and not taken:
         assert variant_name(word) == variant_name(f"{word}.0")
     assert (said in explain(word)["says"]) is taken
     assert ("mainline's is" in explain(word)["says"]) is taken
     listed = tmp_path / "x.ops"
     listed.write_text("a 1 64 8 -\n")
-    for options, tells in (([], taken), (["--json"], False)):
+    for options, tells in (([], True), (["--json"], False)):
         result = CliRunner().invoke(main, ["run", str(listed), "--variant", word, *options])
         assert result.exit_code == 0, result.output
-        assert result.stderr == (f"{said}\n" if tells else "")
+        told = said if taken else newer if word == "8.2" else ""
+        assert result.stderr == (f"{told}\n" if told and tells else "")
+
+
+def test_a_note_on_variants_is_told_once() -> None:
+    given = ["--variant", "9.9", "--variant", "9.9", "--clause", "no-such"]
+    assert CliRunner().invoke(main, ["review", *given]).stderr.count("9.9 is newer than") == 1
 
 
 def test_of_several_variants_each_is_told_once() -> None:

@@ -16,10 +16,10 @@ from percpu_proofs.cli import main
 from percpu_proofs.conformance.vector_file import read_vector
 from percpu_proofs.counterexample import of_schedule
 from percpu_proofs.explore.modes import search
+from percpu_proofs.explore.packing import MODEL, TREE
 from percpu_proofs.explore.scenario_file import parse_scenario
-from percpu_proofs.explore.token import PREFIX, Token
+from percpu_proofs.explore.token import Token
 from percpu_proofs.kernel.search.plans import search_named
-from percpu_proofs.kernel.search.tree_token import PREFIX as TREE_PREFIX
 from percpu_proofs.kernel.search.tree_token import TreeToken
 from percpu_proofs.kernel.search.trees import compiled_trees
 from percpu_proofs.oplist import parse_operations
@@ -376,8 +376,8 @@ def test_a_counterexample_is_drawn_step_by_step() -> None:
         (["reuse", "--step", "3"], "--step: expected a token to draw, found 'a scenario'"),
         (["612_4.boot", "--stats"], "--stats: expected an operation list or a vector"),
         (["612_4.boot", "--chunk", "99"], "--chunk: expected one of 0"),
-        ([f"{TREE_PREFIX}x"], "--source TREE"),
-        ([f"{PREFIX}x"], "a whole token"),
+        ([f"{TREE}x"], "--source TREE"),
+        ([f"{MODEL}x"], "a whole token"),
         (["boot61_2"], "a name of what ships"),
         (["live"], "such as 612_4.boot, 612_4.removed60"),
     ],

@@ -189,7 +189,13 @@ def test_names_that_commands_take_are_explained() -> None:
      ("PCPU_EMPTY_POP_PAGES_HIGH", "a name of the kernel"), ("chunk->nr_bits", "a field"),
      ("percpu:percpu_free_percpu", "An area was freed."),
      ("hints.hint_is_ordered", "HINT-4"), ("RightEdgeKept", "mends L2"),
-     ("L2-right-edge.patch", "mends L2"), ("update-block", "a claim"), ("Gaps", "a word of the")],
+     ("L2-right-edge.patch", "mends L2"), ("update-block", "a claim"), ("Gaps", "a word of the"),
+     ("hint5", "The chunk's contig_hint"), ("HINT_5", "The chunk's contig_hint"),
+     ("hint 5", "The chunk's contig_hint"), ("FLT1", "The float"),
+     ("percpu: allocation failed", "a word of the glossary"),
+     ("allocation failed", "a word of the glossary"), ("/proc/meminfo", "a word of the glossary"),
+     ("depopulation", "a word of the glossary"), ("20d5e570aee7", "The merged form"),
+     ("20d5e570aee7c99d", "The merged form"), ("CVE-2026-80718", "the km backing")],
 )  # fmt: skip
 def test_a_word_has_its_sense(word: str, title: str) -> None:
     assert explain(word)["title"].startswith(title)

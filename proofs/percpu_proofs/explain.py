@@ -28,7 +28,7 @@ from percpu_reference.state import State
 from percpu_reference.stats import Stats
 from percpu_reference.variants import RELEASES, fixes
 from percpu_reference.variants.linux_mm import RegionHints
-from percpu_spec.catalogue import REFINE, clause, clauses, findings
+from percpu_spec.catalogue import REFINE, clause, clauses, entry_id, findings
 from percpu_spec.glossary import kernel_messages
 from percpu_spec.releases import breaking, mending
 
@@ -84,11 +84,13 @@ def _told(senses: Sequence[Explanation]) -> Explanation | None:
 
 def _senses(word: str) -> Iterator[Explanation]:
     """Yield what a word names, the narrowest sense first."""
-    if word.upper() in clauses():
-        yield _clause(word.upper())
-    if word.upper() in findings():
-        yield _finding(word.upper())
+    entry = entry_id(word)
+    if entry in clauses():
+        yield _clause(entry)
+    if entry in findings():
+        yield _finding(entry)
     yield from releases.released(word)
+    yield from releases.committed(word)
     if " " in word:
         yield from pasted(word)
         yield from (_events()[event] for event in dict.fromkeys(_EVENT.findall(word)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 from itertools import groupby
 from typing import Any
@@ -11,7 +10,7 @@ from percpu_proofs.counterexample.words import Names
 from percpu_proofs.explore.alphabet import WORK
 from percpu_proofs.explore.examples import examples_of
 from percpu_proofs.explore.token import Token
-from percpu_proofs.mailing import LINES, block, command, listing, plain
+from percpu_proofs.mailing import LINES, WIDTH, block, command, listing, plain, quoted
 from percpu_proofs.runs import counted
 from percpu_proofs.words import Explanation
 
@@ -25,26 +24,32 @@ _UNTOLD = ("id", "title", "also", "chapter", "code", "expected", "not_applicable
            "state")  # fmt: skip
 """What stands in the head already, or is the project's own business."""
 _APART = ("says", "change", "notes")
-"""Texts of which each line is one statement; the lines of others are those of a paragraph."""
+"""Texts of which each line is a statement or more; the lines of others are a paragraph's."""
 _MOST = 9  # lines of one part
-_LONG = 40  # of a word: a line that a kernel printed
+_LONGEST = 12  # lines of the command at the end
 
 
 def explain_mail(word: str, found: Explanation) -> list[str]:
     """Return the lines of a block for what a word names."""
-    quoted = shlex.quote(word)
-    where = f"percpu-spec explain {quoted if len(quoted) < _LONG else 'LINE'}"
+    asked = quoted("percpu-spec explain ", word)
+    if len(asked) > _LONGEST:
+        asked = ["percpu-spec log FILE, with these lines in FILE"]
+    short = len(asked) == 1 and len(asked[0]) < WIDTH - len("More: ")
+    where = asked[0] if short else "see the last line"
     names = [*(n for n in _FIRST if n in found), *(n for n in found if n not in _FIRST)]
     parts = []
     for name in names:
         said = "" if name in _UNTOLD else _said(name, found[name])
-        label = _LABELS.get(name, name.capitalize())
+        label = _LABELS.get(name, name.capitalize().replace("_", " "))
         if said:
             text, indent = (f"{label}: {said}", "  ") if label else (said, "")
             parts.append(block(text, _MOST, where, indent))
     head = [*block(f"{found['id']}: {found['title']}", 3, where, "  "), ""]
     tail = list(_example(str(found["id"])))
-    tail += ["", f"More: {where}" if tail else where]
+    if short:
+        tail += ["", f"More: {where}" if tail else where]
+    else:
+        tail += ["", *(["More:"] if tail else []), *asked]
     more = "... {} more parts: see the last line"
     return plain([*head, *listing(parts, LINES - len(head) - len(tail), more), *tail])
 
@@ -62,7 +67,9 @@ def _said(name: str, value: Any) -> str:
     if isinstance(value, list):
         return "; ".join(map(_record, value))
     lines = [" ".join(line.split()) for line in str(value or "").split("\n") if line]
-    return ("; " if name in _APART else " ").join(lines)
+    if name in _APART:
+        lines = [line if line[-1] in ".:;!?" else f"{line}." for line in lines]
+    return " ".join(lines)
 
 
 def _record(record: dict[str, str]) -> str:

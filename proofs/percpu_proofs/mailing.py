@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Final
@@ -66,3 +68,25 @@ def command(line: str) -> list[str]:
         return ["Run:", line]
     parts = textwrap.wrap(line, WIDTH - 2, break_long_words=False, break_on_hyphens=False)
     return ["Run:", *(f"{part} \\" for part in parts[:-1]), parts[-1]]
+
+
+def quoted(before: str, text: str) -> list[str]:
+    """Return a command with a text as its last argument, as a shell takes it.
+
+    On one line if there is room, else in pieces that the shell joins. The text's own lines stay.
+
+    >>> print(*quoted("tool ", "one two " * 10), sep="\\n")
+    tool \\
+    'one two one two one two one two one two one two one two one two one two '\\
+    'one two '
+    """
+    whole = before + shlex.quote(text)
+    if len(whole) <= WIDTH and "\n" not in text:
+        return [whole]
+    for room in range(WIDTH - 3, 0, -1):  # a quote in the text takes five characters
+        form = rf"[^\n]{{0,{room}}}\n|[^\n]{{1,{room}}}\Z|[^\n]{{0,{room - 1}}} |[^\n]{{1,{room}}}"
+        pieces = [shlex.quote(piece) for piece in re.findall(form, text)]
+        lines = "\\\n".join([before, *pieces]).split("\n")
+        if all(len(line) <= WIDTH for line in lines):
+            return lines
+    return [whole]

@@ -6,6 +6,7 @@ search that break a clause. What else a tree has by backport its probes tell (`c
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -113,6 +114,24 @@ pcpu_create_chunk()" of July 2026 (CVE-2026-80718) mends it, also in 5.15.216, 6
 def of_variant(variant: str) -> Release | None:
     """Return the row of a variant, None for one that is no release's."""
     return next((release for release in RELEASES if release.variant == variant), None)
+
+
+def with_commit(commit: str) -> list[str]:
+    """Return the variants that a commit brought, or whose trees were searched or compared at it.
+
+    commit: 7 digits of it or more, of which those that are known here count.
+
+    >>> with_commit("20d5e570aee7"), with_commit("9a5b183"), with_commit("20d5")
+    (['linux_5_14'], ['linux_6_12', 'linux_6_15'], [])
+    """
+    asked = commit.strip().lower()
+    if not re.fullmatch(r"[0-9a-f]{7,40}", asked):
+        return []
+    form = re.compile(rf"\b{asked[:12]}")
+    return [
+        row.variant for row in RELEASES
+        if form.search(" ".join((row.commit, row.searched, *compared(row))))
+    ]  # fmt: skip
 
 
 def breaking(clause: str) -> list[dict[str, str]]:

@@ -15,6 +15,7 @@ from percpu_contracts.situations import SITUATIONS
 from percpu_contracts.whole_state import KERNELS, WholeState
 from percpu_proofs.api.shown import Shown
 from percpu_proofs.api.views import kernel_of, view_of
+from percpu_proofs.inputs import InputError
 from percpu_proofs.live.verdicts import (
     BROKEN,
     HOLDS,
@@ -25,7 +26,7 @@ from percpu_proofs.live.verdicts import (
     StateJudge,
     Verdict,
 )
-from percpu_spec.catalogue import clause, clauses, title
+from percpu_spec.catalogue import clause, clauses, entry_id, title
 from percpu_spec.definitions import Listing
 from percpu_spec.views import AllocatorView
 
@@ -44,6 +45,7 @@ class Verdicts(Shown, Mapping[str, Verdict]):
 
     def __getitem__(self, clause_id: str) -> Verdict:
         """Return one verdict. Raises UnknownClauseError, naming ids that look alike."""
+        clause_id = entry_id(clause_id)
         if clause_id not in self._verdicts:
             clause(clause_id)
         return self._verdicts[clause_id]
@@ -119,21 +121,37 @@ class Answer(Shown):
 def check(view: object) -> Verdicts: ...
 @overload
 def check(view: object, clause_id: str) -> Answer: ...
+@overload
+def check(view: object, clause_id: list[str] | tuple[str, ...]) -> Verdicts: ...
 
 
-def check(view: object, clause_id: str | None = None) -> Verdicts | Answer:
-    """Ask the clauses of a state: Verdicts of all of them, or the Answer of one.
+def check(
+    view: object, clause_id: str | list[str] | tuple[str, ...] | None = None
+) -> Verdicts | Answer:
+    """Ask the clauses of a state: Verdicts of all or of several, or the Answer of one.
 
     view: what `allocator` or `read_state` returns, an allocator of the model, or any AllocatorView.
     A state shows nothing of operations: those clauses are answered where the allocator runs under
     contracts, by what these have found so far, and else not asked. Raises InputError for what is
-    no view, UnknownClauseError for an id that is none.
+    no view, or no ids, UnknownClauseError for an id that is none.
     """
-    if clause_id is not None:
-        clause(clause_id)
+    asked = _ids(clause_id)
     kernel = kernel_of(view)
     verdicts = StateJudge().verdicts(kernel) if kernel is not None else _verdicts(view_of(view))
-    return Verdicts(verdicts) if clause_id is None else Answer(verdicts[clause_id])
+    if isinstance(clause_id, str):
+        return Answer(verdicts[asked[0]])
+    return Verdicts({name: verdicts[name] for name in asked or verdicts})
+
+
+def _ids(asked: object) -> list[str]:
+    """Return the ids of clauses that are asked for, none for all."""
+    if asked is None:
+        return []
+    given = [asked] if isinstance(asked, str) else asked
+    listed = isinstance(given, list | tuple) and given
+    if not listed or not all(isinstance(one, str) for one in listed):
+        raise InputError("check", None, "the id of a clause (HINT-5) or a list of ids", repr(asked))
+    return [clause(entry_id(one)).id for one in listed]
 
 
 def _verdicts(view: AllocatorView) -> dict[str, Verdict]:

@@ -19,6 +19,7 @@ from percpu_proofs.beside.model_code import Definition, definitions, steps, word
 from percpu_proofs.beside.step import Role, Step
 from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel.tree import BACKINGS, Tree
+from percpu_proofs.traces.functions import plain_name
 from percpu_reference.kernel_names import FILES, model_name, origin
 from percpu_reference.variants import Allocator, with_backing
 from percpu_spec.geometry import Backing
@@ -138,8 +139,11 @@ def everything(sources: Sources) -> list[Comparison]:
 def compare(sources: Sources, word: str, backing: Backing = "vm") -> Comparison:
     """Return the comparison of a function, by the kernel's name or the model's.
 
+    The kernel's may be as stacks print it (pcpu_isolate_chunk.isra.0+0x1f/0x30).
+
     Raises InputError for one that the model or the kernel has not, with names that are near.
     """
+    word = plain_name(word)
     name = model_name(word)
     source = origin(name)
     if source is None or not source.function:
@@ -178,11 +182,12 @@ def _unknown(sources: Sources, word: str, reason: str) -> InputError:
             )  # fmt: skip
     known = dict.fromkeys(name for names in FILES.values() for name in names)
     near = get_close_matches(word, [*known, *map(model_name, known)])
-    expected = f"one of {', '.join(near)}" if near else (
-        "a function of the kernel's (pcpu_isolate_chunk) or of the model's (isolate_chunk); --all "
-        "lists them"
+    like = f"near: {', '.join(near)}" if near else "--all lists them"
+    return InputError(
+        "beside", None,
+        "a function of the kernel's (pcpu_isolate_chunk) or of the model's (isolate_chunk); "
+        f"{like}", word,
     )  # fmt: skip
-    return InputError("beside", None, expected, word)
 
 
 def _compare(

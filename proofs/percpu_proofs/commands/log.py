@@ -39,6 +39,7 @@ _LINES_SHOWN = 8  # at which failures alike stand
 @output.json_option
 def log(file: Path, geometry: str | None, source: str | None, as_json: bool) -> None:
     """Explain what FILE says of percpu memory: dmesg, a console log, a journal, a mail with either.
+    FILE - is standard input (dmesg | percpu-spec log -).
 
     The layout: how large pages and units are, which CPUs have which, what a populated page costs
     and what Percpu of /proc/meminfo counts for it; the sizes as other commands take them. Each

@@ -36,10 +36,12 @@ PIPED_WIDTH = 76
 def named_variant(context: click.Context, option: click.Parameter, given: Any) -> Any:
     """Return variants by their names where releases that they stand for were given ("6.14").
 
-    A callback of options. A release that is taken for another than mainline's is told behind the
-    results, but for JSON. Raises UnknownVariantError for a release that is too old.
+    A callback of options. A release that is taken for another than mainline's, or is newer than
+    all variants, is told behind the results, but for JSON. Raises UnknownVariantError for a release
+    that is too old.
     """
-    for said in filter(None, map(instead, given if isinstance(given, tuple) else (given or "",))):
+    words = given if isinstance(given, tuple) else (given or "",)
+    for said in filter(None, dict.fromkeys(map(instead, words))):
         context.call_on_close(partial(_tell, context, said))
     if isinstance(given, tuple):
         return tuple(map(variant_name, given))

@@ -14,9 +14,10 @@ from percpu_proofs.commands.tree_options import ChosenTree, tree_options
 from percpu_proofs.commands.trees import replayed_on_tree
 from percpu_proofs.counterexample import Counterexample, of_token
 from percpu_proofs.counterexample.plain import as_json as plain
+from percpu_proofs.explore.packing import MODEL, TREE, cut, no_token
 from percpu_proofs.explore.token_file import token_of
 from percpu_proofs.inputs import InputError
-from percpu_proofs.kernel.search.tree_token import PREFIX, read_tree_token
+from percpu_proofs.kernel.search.tree_token import read_tree_token
 
 
 @click.command()
@@ -57,14 +58,16 @@ def replay(
 
 def _replayed(token: str, tree: ChosenTree | None) -> tuple[Counterexample, dict[str, Any]]:
     """Return what the schedule of a token shows, and the same with plain values."""
-    if not token.startswith(PREFIX) and tree is None:
+    if not token.startswith(TREE) and tree is None:
         found = of_token(token)
         return found, plain(found)
     if tree is None:
-        raise InputError("token", None, "--source TREE to run compiled code", token[:20])
-    if not token.startswith(PREFIX):
+        raise InputError("token", None, "--source TREE to run compiled code", cut(token))
+    if not token.startswith(TREE):
+        if not token.startswith(MODEL):
+            raise no_token(token)
         raise InputError(
-            "token", None, f"a token of compiled code, {PREFIX}...: "
-            "conform kernel --token replays those of the model on a tree", token[:20],
+            "token", None, f"a token of compiled code, {TREE}...: "
+            "conform kernel --token replays those of the model on a tree", cut(token),
         )  # fmt: skip
     return replayed_on_tree(read_tree_token(token), tree)

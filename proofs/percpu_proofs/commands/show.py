@@ -12,11 +12,11 @@ from percpu_proofs.commands import output
 from percpu_proofs.commands.source import Kind, geometry_option, kind_of, read_source
 from percpu_proofs.commands.tree_options import ChosenTree, tree_options
 from percpu_proofs.conformance.state import Recorder, counter_record
-from percpu_proofs.explore.token import PREFIX, read_token
+from percpu_proofs.explore.packing import MODEL, TREE, cut
+from percpu_proofs.explore.token import read_token
 from percpu_proofs.explore.token_file import token_of
 from percpu_proofs.inputs import InputError, read_text
 from percpu_proofs.kernel.search.plans import TreeSearch
-from percpu_proofs.kernel.search.tree_token import PREFIX as TREE_PREFIX
 from percpu_proofs.kernel.search.tree_token import read_tree_token
 from percpu_proofs.live.kernel_state import KernelState
 from percpu_proofs.live.opening import Kind as Source
@@ -91,7 +91,7 @@ def show(
     given = {"--at": at, "--step": step, "--variant": variant, "--geometry": geometry,
              "--source": tree}  # fmt: skip
     what = token_of(what)
-    if what.startswith((PREFIX, TREE_PREFIX)):
+    if what.startswith((MODEL, TREE)):
         _only("a token", given, "--step", "--source")
         moment = _of_token(what, step, tree)
     else:
@@ -119,13 +119,13 @@ def show(
 
 def _of_token(text: str, step: int | None, tree: ChosenTree | None) -> Moment:
     """Return the moment of a schedule that a token holds. Raises InputError."""
-    if not text.startswith(TREE_PREFIX):
+    if not text.startswith(TREE):
         if tree is not None:
-            raise InputError("--source", None, f"a token of compiled code, {TREE_PREFIX}...")
+            raise InputError("--source", None, f"a token of compiled code, {TREE}...")
         with guard():
             return of_token(read_token(text), step)
     if tree is None:
-        raise InputError("token", None, "--source TREE to run compiled code", text[:20])
+        raise InputError("token", None, "--source TREE to run compiled code", cut(text))
     token = read_tree_token(text)
     with tree.compiled() as trees:
         library = trees[-1].library(TreeSearch("token", token.clause, token.plan))

@@ -14,6 +14,10 @@ from typing import Final
 
 from percpu_proofs.inputs import InputError
 
+MODEL: Final = "p2."
+TREE: Final = "t2."
+"""How tokens begin: those of the model, and those of compiled code."""
+_SHOWN: Final = 40  # characters of a token in a message
 _CHECK: Final = 4  # groups of the checksum
 
 
@@ -126,4 +130,32 @@ def _checksum(said: str) -> int:
 def damaged(text: str) -> InputError:
     """Return the error for a token that does not say what one says."""
     expected = "a whole token; this one is damaged, or what it names has changed"
-    return InputError("token", None, expected, text[:40])
+    return InputError("token", None, expected, cut(text))
+
+
+def no_token(text: str) -> InputError:
+    """Return the error for what is no token at all."""
+    expected = (
+        f"a token of the model ({MODEL}...), one of compiled code ({TREE}..., with --source TREE), "
+        "or NAME@FILE"
+    )
+    return InputError("token", None, expected, cut(text))
+
+
+def tidy(text: str) -> str:
+    """Return a token without what a mail has around it.
+
+    >>> tidy("> p2.abc-_."), tidy("names@file.")
+    ('p2.abc-_', 'names@file.')
+    """
+    text = text.strip().lstrip("> ")
+    return text.rstrip(".") if text.startswith((MODEL, TREE)) else text
+
+
+def cut(text: str) -> str:
+    """Return the head of a text that is too long for a message, marked where it is cut.
+
+    >>> cut("x" * 40) == "x" * 40, cut("x" * 41) == "x" * 37 + "..."
+    (True, True)
+    """
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."

@@ -13,7 +13,15 @@ from pathlib import Path
 from typing import Final
 
 from percpu_proofs.explore import short_form
-from percpu_proofs.explore.packing import DamagedError, Reader, Writer, damaged
+from percpu_proofs.explore.packing import (
+    MODEL,
+    DamagedError,
+    Reader,
+    Writer,
+    damaged,
+    no_token,
+    tidy,
+)
 from percpu_proofs.explore.scenario import Scenario
 from percpu_proofs.explore.searches import MARKS, mark_of, search_of
 from percpu_proofs.explore.world import World
@@ -22,7 +30,6 @@ from percpu_proofs.oplist import text_of
 from percpu_reference import chunk, kernel_names
 from percpu_reference.variants import variant_class
 
-PREFIX = "p2."
 _VARIANTS: Final = (
     "linux_7_1", "linux_6_12", "rfc_1", "rfc_series", "rfc_1_reviewed", "reference", "linux_5_12",
     "linux_5_14", "linux_6_13", "linux_6_15", "linux_7_0", "linux_mm",
@@ -79,7 +86,7 @@ class Token:
         short_form.put_schedule(out, self.schedule)
         found_by = mark_of(self.search)
         out.groups(found_by, MARKS)
-        return out.string(PREFIX, f"{usual!r} {found_by}")
+        return out.string(MODEL, f"{usual!r} {found_by}")
 
     def _usual(self) -> Token:
         """Return the token with operations as the operation language writes them."""
@@ -120,11 +127,11 @@ def variant_hash(variant: str) -> str:
 
 def read_token(text: str) -> Token:
     """Return the token that a string stands for. Raises InputError if it is damaged or stale."""
-    text = text.strip()
-    if not text.startswith(PREFIX):
-        raise InputError("token", None, f"a string that begins with {PREFIX}", text[:40])
+    text = tidy(text)
+    if not text.startswith(MODEL):
+        raise no_token(text)
     try:
-        source = Reader(PREFIX, text)
+        source = Reader(MODEL, text)
         token, made_with, found_by = _read(source)
         source.end(f"{token!r} {found_by}")
     except (DamagedError, InputError):

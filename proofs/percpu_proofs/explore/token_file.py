@@ -5,11 +5,13 @@ from __future__ import annotations
 import difflib
 from pathlib import Path
 
+from percpu_proofs.explore.packing import tidy
 from percpu_proofs.inputs import InputError, read_text
 
 
 def token_of(text: str) -> str:
     """Return the token that a text is, or that NAME@FILE names. Raises InputError."""
+    text = tidy(text)
     name, at, file = text.partition("@")
     if not at:
         return text

@@ -267,6 +267,17 @@ def _warning(block: Block) -> Answer:
             False, ("API-9",), ("a chunk was to be made before the slab allocator is there",),
             ("the caller allocates too early in boot for more than the first chunk holds",),
         )  # fmt: skip
+    if re.fullmatch(r"_*pcpu_alloc(?:_noprof)?", next(filter(None, names), "")):
+        return Answer(
+            False, ("API-1", "RCL-2"),
+            ("one of two checks, and which one this line alone does not tell: the size or the "
+             "alignment of the request is illegal, which is the caller's fault and changes nothing "
+             "(API-1); or pages of an immutable chunk, the first or the reserved one, were to be "
+             "populated (RCL-2)",),
+            ("look at the next line: 'illegal size (...) or align (...) for percpu allocation' "
+             "tells the first, and the caller in the stack is to be mended; without it, save a "
+             "core (or percpu-spec state live --save) and judge it",),
+        )  # fmt: skip
     return Answer(
         False, ("RCL-2", "POP-2"),
         ("a check of the allocator itself failed, that pages of the first or the reserved chunk "

@@ -18,7 +18,7 @@ from percpu_proofs.logs.reports import Report, read_reports, without_illegal
 from percpu_proofs.traces.bootlog import is_layout
 from percpu_proofs.traces.events import TraceError, problem
 from percpu_proofs.traces.layout import NO_LINES, Layout
-from percpu_proofs.traces.source import lines_of
+from percpu_proofs.traces.source import lines_of, readable
 
 _SOUGHT: Final = (
     "something of percpu memory: a failure (percpu: allocation failed, ...; up to 6.5 only those "
@@ -121,14 +121,15 @@ def _failure(failure: Failure, explanation: Explanation) -> dict[str, Any]:
 def read_log(
     path: Path, told: Mapping[str, str] | None = None, known: Machine | None = None
 ) -> LogReport:
-    """Return what the log in a file says, plain or gzip; `told` as for `layout`.
+    """Return what the log in a file says, plain or gzip, - standard input; `told` as for `layout`.
 
     known: what is known of the machine from elsewhere, for a log without a layout.
     Raises InputError or TraceError for a file without anything of percpu memory in it, for a core,
     and for messages of the layout that contradict each other where nothing else is there.
     """
-    _is_text(path)
-    lines = list(lines_of(path, errors="replace"))
+    with readable(path) as file:
+        _is_text(path, file)
+        lines = list(lines_of(file, errors="replace", name=path))
     found = messages(lines)
     boots = read_boots(path, lines, found, told)
     failures: list[Failure] = []
@@ -144,7 +145,7 @@ def read_log(
         limit = limit or end
     illegal = [failure.line for failure in failures if failure.reason == ILLEGAL]
     reports = tuple(without_illegal(read_reports(found), illegal))
-    material = tuple(read_material(found, str(path)))
+    material = tuple(read_material(found, _named(path)))
     errors = [boot.error for boot in boots if boot.error is not None]
     if len(errors) == len(boots) and not (failures or reports or material):
         if unread:
@@ -186,9 +187,15 @@ def _of(failure: Failure, machine: Machine) -> Machine:
     return Machine(release=own) if machine.release else replace(machine, release=own)
 
 
-def _is_text(path: Path) -> None:
-    if is_core(path):
-        raise InputError(path, None, f"the text of a log; for a core: percpu-spec state {path}")
+def _is_text(path: Path, file: Path) -> None:
+    if is_core(file):
+        expected = f"the text of a log; for a core: percpu-spec state {_named(path)}"
+        raise InputError(path, None, expected)
+
+
+def _named(path: Path) -> str:
+    """Return a file as commands that are advised name it: standard input has to be saved first."""
+    return "FILE" if path == Path("-") else str(path)
 
 
 def _others(boots: Sequence[Boot], main: Boot) -> list[str]:

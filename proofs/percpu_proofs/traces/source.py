@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import shutil
+import sys
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 from percpu_proofs.inputs import NOT_UTF16, TEXT, is_utf16
 from percpu_proofs.traces.events import TraceError, problem
@@ -22,34 +26,48 @@ def is_gzip(path: Path) -> bool:
         raise TraceError(f"{path}: expected a readable file: {error.strerror}") from None
 
 
-def lines_of(path: Path, *, errors: str = "strict") -> Iterator[tuple[int, str]]:
-    """Yield (line number from 1, line without its end).
+@contextmanager
+def readable(path: Path) -> Iterator[Path]:
+    """Provide a file; for - what standard input holds, kept for the block to be read again."""
+    if path != Path("-"):
+        yield path
+        return
+    with NamedTemporaryFile(prefix="percpu-spec-") as kept:
+        shutil.copyfileobj(sys.stdin.buffer, kept)
+        kept.flush()
+        yield Path(kept.name)
+
+
+def lines_of(
+    path: Path, *, errors: str = "strict", name: Path | None = None
+) -> Iterator[tuple[int, str]]:
+    """Yield (line number from 1, line without its end). name: what messages call the file.
 
     Raises TraceError for a file that cannot be opened, a truncated or damaged gzip stream, and
     bytes that are no text, unless errors has something else done with them (codecs).
     """
-    number = 0
+    name, number = name or path, 0
     try:
         if is_gzip(path):
             with gzip.open(path) as packed:
-                _no_utf16(path, packed.read1(_HEAD))
+                _no_utf16(name, packed.read1(_HEAD))
             with gzip.open(path, "rt", encoding=TEXT, errors=errors, newline="\n") as packed:
                 for number, line in enumerate(packed, 1):
                     yield number, line.rstrip("\r\n")
         else:
             with path.open("rb") as raw:
-                _no_utf16(path, raw.read(_HEAD))
+                _no_utf16(name, raw.read(_HEAD))
             with path.open(encoding=TEXT, errors=errors, newline="\n") as plain:
                 for number, line in enumerate(plain, 1):
                     yield number, line.rstrip("\r\n")
     except EOFError:
-        raise problem(path, number + 1, "more data: the gzip stream ends early") from None
+        raise problem(name, number + 1, "more data: the gzip stream ends early") from None
     except (gzip.BadGzipFile, zlib.error) as error:
-        raise problem(path, number + 1, f"a sound gzip stream ({error})") from None
+        raise problem(name, number + 1, f"a sound gzip stream ({error})") from None
     except UnicodeDecodeError as error:
-        raise problem(path, number + 1, f"UTF-8 text ({error.reason})") from None
+        raise problem(name, number + 1, f"UTF-8 text ({error.reason})") from None
     except OSError as error:
-        raise TraceError(f"{path}: expected a readable file: {error.strerror}") from None
+        raise TraceError(f"{name}: expected a readable file: {error.strerror}") from None
 
 
 def _no_utf16(path: Path, head: bytes) -> None:

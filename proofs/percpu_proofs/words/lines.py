@@ -49,7 +49,7 @@ def pasted(text: str) -> Iterator[Explanation]:
         if one.kind == "operation list":
             continue
         yield {
-            "id": one.kind, "title": "what this line is of", "says": "\n".join(one.says),
+            "id": one.kind, "title": "what this line is of", "says": "\n\n".join(one.says),
             "read_it_with": one.command,
         }  # fmt: skip
     if text.split()[0] in SHAPES and (" " in text.strip()):
@@ -72,9 +72,9 @@ def _failure(failure: Failure) -> Explanation:
     return {
         "id": "failure",
         "title": failure.title,
-        "says": "\n".join(found.says),
+        "says": "\n\n".join(found.says),
         "harmless": found.harm,
-        "change": "\n".join(found.advice),
+        "change": "\n\n".join(found.advice),
         "clauses": _titles(found.clauses),
     }
 
@@ -83,8 +83,8 @@ def _report(report: Report) -> Explanation:
     return {
         "id": report.kind,
         "title": report.title,
-        "says": "\n".join(report.says),
-        "change": "\n".join(report.advice),
+        "says": "\n\n".join(report.says),
+        "change": "\n\n".join(report.advice),
         "nearest" if report.outside else "clauses": _titles(report.clauses),
     }
 
@@ -117,7 +117,7 @@ def _layout(lines: Sequence[tuple[int, str]]) -> Explanation:
     return found | {
         "says": f"{parts} bytes; a unit has {shape.unit} bytes; {page} ({shape.page_by}); first "
                 f"chunk {shape.first_chunk}; chunks backed by percpu-{shape.backing}",
-        "notes": "\n".join(shape.notes),
+        "notes": "\n\n".join(shape.notes),
         "read_it_with": "percpu-spec log FILE",
     }  # fmt: skip
 

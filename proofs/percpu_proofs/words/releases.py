@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 from percpu_proofs.inputs import InputError
 from percpu_proofs.words import Explanation
 from percpu_reference import UnknownVariantError
-from percpu_reference.variants import MERGED, RELEASES, VARIANTS, Allocator, variant_name
+from percpu_reference.variants import MERGED, RELEASES, SINCE, VARIANTS, Allocator, variant_name
 from percpu_spec.catalogue import clause
-from percpu_spec.releases import compared, of_variant
+from percpu_spec.releases import KM, compared, of_variant, with_commit
 
 _NAMED = VARIANTS | RELEASES
 
@@ -34,16 +34,38 @@ def released(word: str) -> Iterator[Explanation]:
         yield _variant(word, name, _NAMED[name])
 
 
+def committed(word: str) -> Iterator[Explanation]:
+    """Yield what a commit, a tree's or one that brought a variant, or a CVE is of."""
+    for variant in with_commit(word):
+        yield _variant(word.strip().lower(), variant, _NAMED[variant])
+    cve = word.strip().upper()
+    if re.fullmatch(r"CVE-\d+-\d+", cve) and cve in KM:
+        yield {"id": cve, "title": "the km backing with more than one CPU", "says": KM}
+
+
 _ALONE = re.compile(r"v?([0-9]+\.[0-9]+)(?![0-9.])")
 """A release without its third number."""
+
+
+_TOLD = re.compile(r"v?([0-9]+)\.([0-9]+)")
+"""A release."""
 
 
 def instead(word: str) -> str:
     """Return what is said of a release that is taken for what mainline's is not; empty for others.
 
+    Such are those that are newer than all variants, and those that stable trees mended.
+
     >>> instead("6.1"), instead("6.12").partition(":")[0]
     ('', '6.12 alone is taken for linux_6_12 (6.1.159, 6.6.117, 6.12.59 and later of each)')
+    >>> instead("v9.9-rc1"), instead("7.1.5")
+    ('v9.9-rc1 is newer than what is known (7.1); linux_7_1 stands in for it', '')
     """
+    told = None if word.endswith(".py") else _TOLD.match(word)
+    last, newest = max((version, name) for name, version in SINCE.items())
+    if told is not None and (int(told[1]), int(told[2])) > last and variant_name(word) == newest:
+        known = ".".join(map(str, last))
+        return f"{word} is newer than what is known ({known}); {newest} stands in for it"
     alone = _ALONE.match(word)
     if alone is None or variant_name(word) != MERGED:
         return ""

@@ -9,13 +9,20 @@ from itertools import groupby
 from typing import Any, Final
 
 from percpu_proofs.explore import short_form
-from percpu_proofs.explore.packing import DamagedError, Reader, Writer, damaged
+from percpu_proofs.explore.packing import (
+    TREE,
+    DamagedError,
+    Reader,
+    Writer,
+    damaged,
+    no_token,
+    tidy,
+)
 from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel.search.compiled import FAULTS, REFUSED, RUNS, SearchPlan
 from percpu_proofs.kernel.search.plans import DRAWN, QUICK, UNNAMED, TreeSearch
 from percpu_spec.geometry import Geometry
 
-PREFIX = "t2."
 _DIGITS: Final = "0123456789.-rc"
 """What releases are mostly written with."""
 _MARKS: Final = 3  # groups of a search's mark
@@ -39,7 +46,7 @@ class TreeToken:
         _put_release(out, self.release)
         _put_plan(out, self.plan)
         _put_labels(out, self.labels)
-        return out.string(PREFIX, repr(self._usual()))
+        return out.string(TREE, repr(self._usual()))
 
     def _usual(self) -> TreeToken:
         """Return the token without what is of no use to a schedule that is given."""
@@ -48,11 +55,11 @@ class TreeToken:
 
 def read_tree_token(text: str) -> TreeToken:
     """Return the token that a string stands for. Raises InputError if it is damaged."""
-    text = text.strip()
-    if not text.startswith(PREFIX):
-        raise InputError("token", None, f"a string that begins with {PREFIX}", text[:40])
+    text = tidy(text)
+    if not text.startswith(TREE):
+        raise no_token(text)
     try:
-        source = Reader(PREFIX, text)
+        source = Reader(TREE, text)
         token = TreeToken(
             short_form.clause(source), _release(source), _plan(source), tuple(_labels(source))
         )
