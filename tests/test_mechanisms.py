@@ -22,7 +22,7 @@ from percpu_proofs.review.jobs import Job, run
 from percpu_proofs.review.matrix import matrix
 from percpu_proofs.review.mechanisms import Mechanism, mechanisms, renumbered
 from percpu_proofs.review.plan import distinguishing
-from percpu_reference.variants import UnknownVariantError, base_of, variant_class
+from percpu_reference.variants import UnknownVariantError, base_of, variant_class, variant_name
 from percpu_reference.variants.composition import findings_in, mended_by
 from percpu_reference.variants.linux_6_12 import Linux612
 
@@ -145,6 +145,8 @@ def test_a_variant_is_named_with_fixes() -> None:
     assert cls.EXPECTED["RCL-3"] == "R2" and cls.EXPECTED["HINT-5"] == "L2, L4"
     assert "BAL-1" not in variant_class("linux_6_12+R2").EXPECTED
     assert base_of("linux_7_1+R1") == "linux_7_1"
+    assert variant_name("6.14+L1") == "linux_6_13+L1"
+    assert variant_name("6.14.0-rc1+") == "linux_6_13"  # as a changed tree calls itself
     assert mended_by("L5") == {"L1", "L5"} and findings_in("no flush") == ()
     for name, says in (("linux_7_1+R9", "R9: expected some of L1"), ("5.2+R1", "from 5.9 on")):
         with pytest.raises(UnknownVariantError, match=says):

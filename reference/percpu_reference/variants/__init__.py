@@ -120,6 +120,9 @@ def variant_name(name: str) -> str:
     A name may be written with hyphens, as trees are ("linux-mm"). A release that is newer than all
     variants has the newest. Raises UnknownVariantError for one that is too old, or that never was.
     """
+    base, fixes = _split(name)
+    if fixes:
+        return "+".join((variant_name(base), *fixes))
     found = None if name.endswith(".py") else _RELEASE.fullmatch(name)
     if found is None:
         written = name.replace("-", "_")
@@ -136,6 +139,17 @@ def variant_name(name: str) -> str:
     return of_release(name)
 
 
+def _split(name: str) -> tuple[str, list[str]]:
+    """Return a name without the fixes behind it, and those; a release may end in + alone.
+
+    >>> _split("6.14+L1+R2"), _split("6.14.0-rc1+")
+    (('6.14', ['L1', 'R2']), ('6.14.0-rc1+', []))
+    """
+    base, *fixes = name.split("+")
+    named = all(re.fullmatch(r"[A-Za-z]\w*", fix) for fix in fixes)
+    return (base, fixes) if named else (name, [])
+
+
 def variant_class(name: str) -> type[Allocator]:
     """Return the class of a named variant, of a release ("6.14"), or of a Python file with one.
 
@@ -144,7 +158,7 @@ def variant_class(name: str) -> type[Allocator]:
     """
     if name.endswith(".py"):
         return variant_from_file(Path(name).resolve())
-    base, *fixes = name.split("+")
+    base, fixes = _split(name)
     if fixes:
         cls = variant_class(base)
         try:
