@@ -190,6 +190,9 @@ def _put_labels(out: Writer, labels: Sequence[int]) -> None:
         runs = [(label, 1) for label in labels]
     out.number(len(runs))
     for label, count in runs:
+        if label < 0:
+            out.numbers((_NEGATIVE, ~label))
+            continue
         what, more = label % REFUSED, label // REFUSED
         usual = more == RUNS // REFUSED  # nothing refused, its actor ran once
         code = _COMMON.index(what) if what in _COMMON else what + len(_COMMON)
@@ -201,11 +204,15 @@ def _put_labels(out: Writer, labels: Sequence[int]) -> None:
 
 
 _UNUSUAL: Final = REFUSED + len(_COMMON)
+_NEGATIVE: Final = _UNUSUAL + 1
 
 
 def _labels(source: Reader) -> Iterator[int]:
     for _ in range(source.number()):
         code, more = source.number(), RUNS // REFUSED
+        if code == _NEGATIVE:
+            yield ~source.number()
+            continue
         if code == _UNUSUAL:
             code, more = source.numbers(2)
         what = _COMMON[code] if code < len(_COMMON) else code - len(_COMMON)
