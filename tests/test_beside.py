@@ -232,7 +232,8 @@ def test_pages_are_escaped_and_linked() -> None:
 
 @needs_tree
 def test_the_command_shows_a_function_of_a_tree(tmp_path: Path) -> None:
-    given = ["beside", "--source", str(tree_of(ARCHIVE).top), "--variant", MERGED]  # type: ignore[arg-type]
+    assert ARCHIVE is not None
+    given = ["beside", "--source", str(tree_of(ARCHIVE).top), "--variant", MERGED]
     run = CliRunner().invoke
     shown = run(main, [*given, "isolate_chunk"]).output
     assert "beside Slots.isolate_chunk" in shown and "requires LOCK-1" in shown

@@ -21,6 +21,7 @@ class _Stream:
     def __init__(self, inner: TextIO | None) -> None:
         self.lost: OSError | None = None  # why nothing can be written any more
         if inner is None:
+            # not closed here: it stands in for the stream as long as that is used
             inner = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
             self.lost = OSError(errno.EBADF, os.strerror(errno.EBADF))
         self._inner = inner
