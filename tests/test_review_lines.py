@@ -333,6 +333,10 @@ def test_a_block_for_a_mail_is_about_what_is_new(
     canned(monkeypatch, outcome(mine, "sequences", "pages"))
     _, printed, told = reviewed("--variant", "linux_7_1", "--search", "limits", "--mail")
     assert not printed and "nothing to report" in told
+    asked = ("--variant", "linux_7_1", "--search", "limits", "--clause", "HINT-6", "--mail")
+    _, printed, told = reviewed(*asked)  # said of that clause alone, and of the variant alone
+    assert not printed and "HINT-6 of linux_7_1: not applicable (" in told
+    assert told.count(" of linux_") == 1
 
 
 # what is kept
