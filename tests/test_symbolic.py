@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 from bugged_classes import PLANTED
 from click.testing import CliRunner
 from crosshair.copyext import CopyMode, deepcopyext
+from crosshair.statespace import AnalysisMessage, MessageType
 from depth import deep_unless
 
 from percpu_contracts.monitor import ClauseViolation
@@ -95,6 +98,20 @@ def test_a_limit_counts_paths(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_guard_that_bites_says_so() -> None:
     found = CLAIMS["chunk-relocate-by-symbols"].check(0.2)
+    assert found.state == "not confirmed"
+    assert "CPU seconds" in found.message
+
+
+def test_a_guard_within_a_path_refutes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CrossHair makes of what the guard raises there a finding of its own."""
+
+    def analyze(self: symbolic.Claimed) -> list[AnalysisMessage]:
+        with suppress(BaseException):
+            signal.raise_signal(signal.SIGPROF)
+        return [AnalysisMessage(MessageType.EXEC_ERR, "NotDeterministic", "", 0, 0, "")]
+
+    monkeypatch.setattr(symbolic.Claimed, "analyze", analyze)
+    found = CLAIMS["chunk-relocate-by-symbols"].check(GUARD)
     assert found.state == "not confirmed"
     assert "CPU seconds" in found.message
 

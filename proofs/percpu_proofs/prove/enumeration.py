@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from percpu_proofs.choices import Replay, VacuousError, every_case
 from percpu_proofs.prove.claim import Result, State
@@ -39,7 +40,7 @@ def enumerate_cases(
         return Result(state, time.process_time() - began, said, message)
 
     try:
-        with time_limit(timeout):
+        with time_limit(timeout) as limit:
             asked_at = sizes or obligation.sizes
             for size, case in ((size, case) for size in asked_at for case in every_case()):
                 if time.process_time() - began > timeout:
@@ -49,8 +50,10 @@ def enumerate_cases(
                 except VacuousError:
                     pass
                 except Exception as error:
+                    limit.check()
                     return result("refuted", f"raises {error!r} (inputs {case.numbers})")
                 else:
+                    limit.check()
                     said += 1
                     if twin and wrong is None:
                         wrong = "a case that says something, and nothing is wrong in it"
@@ -66,24 +69,38 @@ class TimeUpError(BaseException):
     """The time is over; no code under proof may take it for an error of its own."""
 
 
+@dataclass(slots=True)
+class TimeLimit:
+    """Whether a time limit was passed, whatever became of its TimeUpError in what it ended."""
+
+    over: bool = False
+
+    def check(self) -> None:
+        """Raise TimeUpError if it was."""
+        if self.over:
+            raise TimeUpError
+
+
 @contextmanager
-def time_limit(seconds: float) -> Iterator[None]:
+def time_limit(seconds: float) -> Iterator[TimeLimit]:
     """Raise TimeUpError when so much CPU time has passed, even in a loop without end.
 
     Only a main thread can be stopped there: the processes of `spread` have one, a worker of dask
     runs its tasks beside it and looks at the time between cases.
     """
+    limit = TimeLimit()
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield limit
         return
 
     def give_up(number: int, frame: object) -> None:
+        limit.over = True
         raise TimeUpError
 
     before = signal.signal(signal.SIGPROF, give_up)
     signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
-        yield
+        yield limit
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
         signal.signal(signal.SIGPROF, before)

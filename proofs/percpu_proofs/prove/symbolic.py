@@ -107,10 +107,11 @@ def check(cls: type, name: str, guard: float = GUARD, *, twin: bool = False) -> 
     began = time.process_time()
     try:
         # CrossHair looks at the time where it asks the solver, which an endless loop may never do
-        with time_limit(guard):
+        with time_limit(guard) as limit:
             (message,) = claimed.analyze()
+            limit.check()  # within a path CrossHair takes the error for one of the function
     except TimeUpError:
-        state, text = MessageType.CANNOT_CONFIRM, f"a path took more than {guard:.0f} CPU seconds"
+        state, text = MessageType.CANNOT_CONFIRM, f"a path took more than {guard:g} CPU seconds"
     else:
         state, text = message.state, message.message
     return Result(
