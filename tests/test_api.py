@@ -205,7 +205,7 @@ def test_a_review_is_what_the_command_does() -> None:
 def test_the_worked_example_runs_to_its_end(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "percpu_proofs.data.example_api"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=True)
-    assert "linux_7_1 RCL-3 a sidelined chunk keeps 1 empty populated pages" in done.stdout
+    assert "linux_7_1 RCL-3 a sidelined chunk keeps 1 empty populated page" in done.stdout
 
 
 def test_the_worked_example_runs(
