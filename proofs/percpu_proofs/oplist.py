@@ -169,6 +169,21 @@ def text_of(operation: Operation) -> str:
     return f"a {arg} {size} {align} {flags_of(operation)}"
 
 
+def renumbered(operations: Iterable[Operation]) -> list[Operation]:
+    """Return operations with the handles numbered from 1 as they are first named.
+
+    >>> read = parse_operations(Path("x"), ["a 7 8 4 -", "f 7", "a 3 8 4 -"]).operations
+    >>> [text_of(operation) for operation in renumbered(read)]
+    ['a 1 8 4 -', 'f 1', 'a 2 8 4 -']
+    """
+    numbers: dict[int, int] = {}
+    named: list[Operation] = []
+    for kind, arg, *more in operations:
+        number = numbers.setdefault(arg, len(numbers) + 1) if kind in HANDLES else arg
+        named.append((kind, number, *more))
+    return named
+
+
 def flags_of(operation: Operation) -> str:
     """Return the flags of an allocation as the language writes them."""
     *_, reserved, flags = operation

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from percpu_proofs.explore.modes import search
@@ -30,18 +31,25 @@ class Minimum:
         return len(self.scenario.setup) + len(self.scenario.actors)
 
 
-def minimise(scenario: Scenario, variant: str, clause: str) -> Minimum | None:
+def minimise(
+    scenario: Scenario,
+    variant: str,
+    clause: str,
+    candidates: Callable[[Program], Iterable[Program]] = smaller,
+    most: int = MAX_STEPS,
+) -> Minimum | None:
     """Return a counterexample from which no operation can be left out.
 
     Allocations go together with their frees. Of its schedules it has one with the fewest
-    preemptions. None if the scenario has no counterexample within MAX_STEPS. Ctrl-C is raised.
+    preemptions. None if the scenario has no counterexample within `most` steps. Ctrl-C is raised.
+    candidates: as shrink has it.
     """
     known = Known()
 
     def finding(program: Program, preemptions: int | None = None) -> Finding | None:
         result = search(
             scenario.with_program(program).start(variant),
-            max_steps=MAX_STEPS,
+            max_steps=most,
             stop=None if preemptions is not None else lambda found: clause in found.findings,
             preemptions=preemptions,
             refine=clause == REFINE,
@@ -53,7 +61,7 @@ def minimise(scenario: Scenario, variant: str, clause: str) -> Minimum | None:
 
     if finding(scenario.program) is None:
         return None
-    small = shrink(scenario.program, smaller, lambda one: one if finding(one) else None, TRIES)
+    small = shrink(scenario.program, candidates, lambda one: one if finding(one) else None, TRIES)
     for preemptions in range(64):
         found = finding(small.best, preemptions)
         if found is not None:

@@ -9,6 +9,10 @@ from percpu_proofs.explore.alphabets import HUNTS, SEQUENCES, Plan
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.short_form import mark
 
+DRAWN: Final = "drawn"
+"""Programs or lists that were drawn at random, and made small."""
+SMALL: Final = "made small"
+"""What another search found, made small."""
 MARKS: Final = 3  # groups of a search's mark, which no two share
 
 
@@ -22,6 +26,8 @@ def searches() -> dict[str, str]:
         "runs of the work"
         for name, s in SCENARIOS.items()
     }
+    found[DRAWN] = "at random, then made small; there may be shorter ones"
+    found[SMALL] = "nothing more that was tried can be left out; there may be shorter ones"
     return found
 
 

@@ -137,7 +137,7 @@ def _fewer_actors(program: Program) -> Iterator[Program]:
         left = [at for at in range(len(actors)) if at not in gone]
         if not left and not program.setup:
             continue
-        schedule = _without(program.schedule, gone)
+        schedule = without(program.schedule, gone)
         yield replace(program, actors=tuple([actors[at] for at in left]), schedule=schedule)
 
 
@@ -146,7 +146,7 @@ def _fewer_works(program: Program) -> Iterator[Program]:
     count = len(program.actors)
     works = dict.fromkeys(actor_of(s) for s in program.schedule if actor_of(s) >= count)
     for work in reversed(works):
-        schedule = _without(program.schedule, {work})
+        schedule = without(program.schedule, {work})
         yield replace(program, schedule=schedule, works=program.works - 1)
 
 
@@ -162,7 +162,7 @@ def _fewer_switches(program: Program) -> Iterator[Program]:
             yield replace(program, schedule=moved)
 
 
-def _without(schedule: Schedule, gone: set[int]) -> Schedule:
+def without(schedule: Schedule, gone: set[int]) -> Schedule:
     """Return a schedule without some actors, the others numbered anew."""
     left = {actor_of(step) for step in schedule} - gone
     number = {actor: actor - sum(other < actor for other in gone) for actor in left}

@@ -24,9 +24,11 @@ from percpu_proofs.explore.packing import (
 )
 from percpu_proofs.explore.scenario import Scenario
 from percpu_proofs.explore.searches import MARKS, mark_of, search_of
+from percpu_proofs.explore.shrink import without
+from percpu_proofs.explore.system import actor_of
 from percpu_proofs.explore.world import World
 from percpu_proofs.inputs import InputError
-from percpu_proofs.oplist import text_of
+from percpu_proofs.oplist import renumbered, text_of
 from percpu_reference import chunk, kernel_names
 from percpu_reference.variants import variant_class
 
@@ -109,6 +111,25 @@ class Token:
             self.failures,
             self.waiting,
         )
+
+
+def plain(token: Token) -> Token:
+    """Return the same with handles as they are first named, from 1 on, and no actor that is idle.
+
+    Idle are actors of which the schedule has no step.
+    """
+    scenario = token.scenario
+    actors = scenario.concurrent
+    idle = set(range(len(actors))) - {actor_of(step) for step in token.schedule}
+    if not token.schedule:
+        idle = set()
+    named = renumbered(
+        [*scenario.prepared, *(o for actor, o in enumerate(actors) if actor not in idle)]
+    )
+    texts = tuple(map(text_of, named))
+    setup = len(token.setup)
+    schedule = without(token.schedule, idle)
+    return replace(token, setup=texts[:setup], actors=texts[setup:], schedule=schedule)
 
 
 def variant_hash(variant: str) -> str:

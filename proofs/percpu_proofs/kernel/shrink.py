@@ -90,14 +90,4 @@ def shrink(
     small = shrink_by(
         shows(whole) or whole, lambda best: chain(smaller(best), simpler(best)), shows, tries
     )
-    return Small(Case(geometry, _renumbered(small.best.setup)), small.stopped)
-
-
-def _renumbered(operations: Iterable[Operation]) -> list[Operation]:
-    """Return the operations with handles from 1 on."""
-    numbers: dict[int, int] = {}
-    renamed: list[Operation] = []
-    for kind, arg, size, align, reserved, flags in operations:
-        number = numbers.setdefault(arg, len(numbers) + 1) if kind in HANDLES else arg
-        renamed.append((kind, number, size, align, reserved, flags))
-    return renamed
+    return Small(Case(geometry, renumbered(small.best.setup)), small.stopped)

@@ -17,21 +17,21 @@ from typing import Any, Final, NamedTuple
 from percpu_proofs.explore import alphabets, fills
 from percpu_proofs.explore.breadth import Breadth, Caught, Operations
 from percpu_proofs.explore.hunt import Hunt
+from percpu_proofs.explore.minimise import minimise
 from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.rerun import Rerun
 from percpu_proofs.explore.scenario import KERNEL_32K
-from percpu_proofs.explore.schedulers.matching import Known
 from percpu_proofs.explore.schedulers.replay import ImpossibleStepError
 from percpu_proofs.explore.search import EnoughError
+from percpu_proofs.explore.searches import DRAWN, SMALL
 from percpu_proofs.explore.sequences import Sequences
-from percpu_proofs.explore.shrink import Program, shrink, simpler, smaller
-from percpu_proofs.explore.token import Token
-from percpu_proofs.oplist import HANDLES, parse_operations, text_of
+from percpu_proofs.explore.shrink import Program, simpler, smaller
+from percpu_proofs.explore.token import Token, plain
+from percpu_proofs.oplist import text_of
 from percpu_reference.variants import variant_class
 from percpu_reference.variants.composition import FINDINGS, findings_in, mended_by
 
 _STEPS: Final = 20_000  # of a search of the schedules of one counterexample's operations
-_TRIES: Final = 500  # of making a counterexample with a schedule small
 _ACTORS: Final = 4  # at once, at most, in a counterexample all schedules of which are tried
 _FINE: Final = (alphabets.QUARTERS, alphabets.CRUMBS, alphabets.EDGES)
 
@@ -101,7 +101,7 @@ class Mechanism:
         return None, bound
 
     def _told(self, token: Token, how: str, *, shortest: bool) -> Shown:
-        token = replace(renumbered(token), variant=self.variant)
+        token = replace(plain(token), variant=self.variant)
         return Shown(token, _breaks(token, self.variant) or "", how, shortest)
 
     def _shown_by(self, token: Token) -> Shown | None:
@@ -115,21 +115,14 @@ class Mechanism:
     def _small(self, token: Token) -> Token:
         """Return a counterexample with fewer operations, where one with its schedules shows it."""
         scenario = token.scenario
-
-        def shows(program: Program) -> Program | None:
-            start = scenario.with_program(program).start(self.alone)
-            found = search(
-                start, max_steps=_STEPS, known=known, stop=lambda far: self.clause in far.findings
-            ).findings.get(self.clause)
-            return None if found is None else replace(program, schedule=found.schedule)
-
-        known = Known()
-        if not token.schedule or shows(scenario.program) is None:
+        if not token.schedule:
             return token
-        made = shrink(scenario.program, _fewer, shows, _TRIES).best
-        small = Token.of(self.variant, self.clause, scenario.with_program(made), made.schedule)
-        shown = self._shown_by(small)
-        return token if shown is None else shown.token
+        small = minimise(scenario, self.alone, self.clause, _fewer, _STEPS)
+        if small is None:
+            return token
+        made = Token.of(self.variant, self.clause, small.scenario, small.finding.schedule)
+        shown = self._shown_by(made)
+        return token if shown is None else replace(shown.token, search=SMALL)
 
     def _searched(self, engine: type[Breadth[Any]], plan: alphabets.Plan) -> Token | None:
         """Return the first of a search of the variant alone that shows it."""
@@ -199,22 +192,3 @@ def _schedules(token: Token, variant: str, clause: str) -> Iterator[Token]:
         if found is not None:
             yield replace(token, schedule=found.schedule)
 
-
-def renumbered(token: Token) -> Token:
-    """Return a counterexample with the handles numbered from 1 as they are first named."""
-    numbers: dict[int, int] = {}
-
-    def texts(given: tuple[str, ...]) -> tuple[str, ...]:
-        named = []
-        for operation in parse_operations(Path("counterexample"), given).operations:
-            kind, handle = operation[:2]
-            if kind in HANDLES:
-                handle = numbers.setdefault(handle, len(numbers) + 1)
-            named.append(text_of((kind, handle, *operation[2:])))
-        return tuple(named)
-
-    return replace(
-        token,
-        setup=texts(token.setup) if token.setup else (),
-        actors=texts(token.actors) if token.actors else (),
-    )
