@@ -7,14 +7,13 @@ of lists take seconds.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import chain
 from typing import Final
 
 from percpu_contracts.registry import Predicate, Scope, When, asked
 from percpu_proofs.choices import Choices, drawn
 from percpu_proofs.explore.breadth import Operations
 from percpu_proofs.explore.scenario import KERNEL_32K
-from percpu_proofs.explore.shrink import Program, shrink, simpler, smaller
+from percpu_proofs.explore.shrink import Program, fewer, shrink
 from percpu_proofs.machine import Machine
 from percpu_reference import build
 from percpu_reference.variants import variant_class
@@ -24,7 +23,7 @@ from percpu_spec.gfp import KERNEL
 LISTS: Final = 3000
 """That are drawn, at most."""
 LENGTH: Final = 60
-_TRIES: Final = 2000  # of making one small
+_TRIES: Final = 8000  # of making one small
 _ROOM: Final = 28672  # bytes of the first chunk that are free after booting
 _SIZES: Final = (4, 64, 256, 512, 1024, 2048, 3072, 4092, 4096, 8192)
 _SIZE: Final = Geometry().with_changes(KERNEL_32K)
@@ -63,7 +62,7 @@ def small(operations: Operations, shows: Callable[[Operations], bool]) -> Operat
     """Return a smallest list that shows what one does."""
     return shrink(
         Program(operations),
-        lambda program: chain(smaller(program), simpler(program)),
+        fewer,
         lambda program: program if shows(program.setup) else None,
         _TRIES,
     ).best.setup

@@ -13,7 +13,7 @@ from percpu_proofs.explore.shrink import Program, shrink, smaller
 from percpu_spec.catalogue import REFINE
 
 MAX_STEPS = 200_000
-TRIES = 2_000
+TRIES = 4_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ left out for as long as it still shows. Tries are counted, so the result is the 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice, pairwise
 from typing import Final, Generic, TypeVar
@@ -20,6 +20,7 @@ T = TypeVar("T")
 
 GUARD: Final = 600.0  # seconds; tries end before on any machine that is fit for use
 _LARGEST: Final = 32768  # bytes of a request
+_PAGE: Final = 4096  # bytes; other pages only make a size less likely to help
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,39 @@ def simpler(program: Program) -> Iterator[Program]:
     for at, operation in enumerate(setup):
         for plainer in _plainer(operation):
             yield _with(program, setup[:at], plainer, setup[at + 1 :])
+
+
+def fewer(program: Program) -> Iterator[Program]:
+    """Yield all that is smaller or simpler, the search of resized ones last: they are many."""
+    yield from smaller(program)
+    yield from simpler(program)
+    yield from resized(program)
+
+
+def resized(program: Program) -> Iterator[Program]:
+    """Yield programs with an operation less, and an allocation of another size for that.
+
+    Sizes are those that allocations in a row add up to, as they are and in whole pages.
+    """
+    setup = program.setup
+    sizes = _sums([operation[2] for operation in setup if operation[0] == "a"])
+    for gone in reversed(range(len(setup))):
+        left = setup[:gone] + setup[gone + 1 :]
+        for at, operation in enumerate(left):
+            for size in sizes if operation[0] == "a" else ():
+                if size != operation[2]:
+                    yield _with(program, left[:at], _sized(operation, size), left[at + 1 :])
+
+
+def _sums(sizes: Sequence[int]) -> list[int]:
+    """Return what some numbers in a row add up to, in whole pages too, the largest first."""
+    sums = {
+        sum(sizes[first:last])
+        for first in range(len(sizes))
+        for last in range(first + 1, len(sizes) + 1)
+    }
+    sums |= {-(-size // _PAGE) * _PAGE for size in sums}
+    return sorted((size for size in sums if size <= _LARGEST), reverse=True)
 
 
 def _sized(operation: Operation, size: int) -> Operation:

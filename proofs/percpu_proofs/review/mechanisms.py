@@ -7,10 +7,9 @@ not. Where the fix of another contains its own (L5 that of L1), that one is left
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import chain
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -25,7 +24,7 @@ from percpu_proofs.explore.schedulers.replay import ImpossibleStepError
 from percpu_proofs.explore.search import EnoughError
 from percpu_proofs.explore.searches import DRAWN, SMALL
 from percpu_proofs.explore.sequences import Sequences
-from percpu_proofs.explore.shrink import Program, simpler, smaller
+from percpu_proofs.explore.shrink import fewer
 from percpu_proofs.explore.token import Token, plain
 from percpu_proofs.oplist import text_of
 from percpu_reference.variants import variant_class
@@ -117,7 +116,7 @@ class Mechanism:
         scenario = token.scenario
         if not token.schedule:
             return token
-        small = minimise(scenario, self.alone, self.clause, _fewer, _STEPS)
+        small = minimise(scenario, self.alone, self.clause, fewer, _STEPS)
         if small is None:
             return token
         made = Token.of(self.variant, self.clause, small.scenario, small.finding.schedule)
@@ -156,7 +155,8 @@ class Mechanism:
             if last and shows(operations[:last]):
                 setup = tuple(map(text_of, fills.small(operations[:last], shows)))
                 return Token(
-                    self.variant, self.clause, KERNEL_32K, setup[:-1], setup[-1:], 1, ()
+                    self.variant, self.clause, KERNEL_32K, setup[:-1], setup[-1:], 1, (),
+                    search=DRAWN,
                 )
         return None
 
@@ -167,10 +167,6 @@ def mechanisms(variant: str) -> Iterator[Mechanism]:
         names = findings_in(reason)
         if len(names) > 1 and set(names) <= set(FINDINGS):
             yield from (Mechanism(variant, clause, name) for name in names)
-
-
-def _fewer(program: Program) -> Iterable[Program]:
-    return chain(smaller(program), simpler(program))
 
 
 def _breaks(token: Token, variant: str) -> str | None:
