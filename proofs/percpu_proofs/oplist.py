@@ -178,9 +178,9 @@ def renumbered(operations: Iterable[Operation]) -> list[Operation]:
     """
     numbers: dict[int, int] = {}
     named: list[Operation] = []
-    for kind, arg, *more in operations:
+    for kind, arg, size, align, reserved, flags in operations:
         number = numbers.setdefault(arg, len(numbers) + 1) if kind in HANDLES else arg
-        named.append((kind, number, *more))
+        named.append((kind, number, size, align, reserved, flags))
     return named
 
 

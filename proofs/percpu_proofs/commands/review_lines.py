@@ -10,6 +10,7 @@ from typing import Final
 from rich.console import Console
 from rich.text import Text
 
+from percpu_proofs.explore.overlap import listed
 from percpu_proofs.explore.scenario import KERNEL_32K
 from percpu_proofs.kernel.search.job import TreeOutcome
 from percpu_proofs.kernel.search.trees import BASE, PATCHED
@@ -23,6 +24,8 @@ _LISTED: Final = 6
 """Operations of the longest lists that are searched: what has more may get shorter in the end."""
 _MOST_SHOWN: Final = 20
 """Operations of a counterexample that has a line; others are for --clause."""
+UNPROVEN: Final = "~"
+"""Behind a number of operations: there may be a counterexample of fewer, within the bounds too."""
 _TELLING: Final = {"scenario": 0, "sequences": 0, "hunt": 1}
 """Engines that find the shortest, with the stage in which they do."""
 
@@ -32,16 +35,13 @@ def operations_of(example: Example) -> str:
 
     Within an operation blanks are such that no line is broken there.
     """
-    setup, actors = (
-        "; ".join(text.replace(" ", _NO_BREAK) for text in part)
-        for part in (example.setup, example.actors)
-    )
-    at_once = bool(example.schedule) and len(example.actors) > 1
-    if at_once:
-        actors = f"at{_NO_BREAK}once: {actors}"
-    text = (" | " if at_once else "; ").join(part for part in (setup, actors) if part)
+    text = listed(example.parts, _unbroken)
     unusual = _unusual(example.geometry)
     return f"{text} [{unusual}]" if unusual else text
+
+
+def _unbroken(operation: str) -> str:
+    return operation.replace(" ", _NO_BREAK)
 
 
 def wrapped(text: str, width: int, indent: str) -> str:
@@ -64,13 +64,18 @@ def finding_line(clause: str, example: Example, width: int, what: str = "") -> s
 
     what: said before them, such as the finding.
     """
-    text = f"  {clause:6} {example.length:>2} "
+    text = _count(clause, example)
     text += f"{what}: " if what else ""
     if example.length <= _MOST_SHOWN:
         text += operations_of(example)
     else:
         text += f"percpu-spec review --clause {clause.partition(',')[0]} shows them"
     return wrapped(text, width, " " * _INDENT)
+
+
+def _count(clause: str, example: Example) -> str:
+    """Return the beginning of a line: a clause, and how many operations break it."""
+    return f"  {clause:6} {example.length:>2}{'' if example.shortest else UNPROVEN} "
 
 
 class FindingLines:
@@ -269,10 +274,7 @@ class TreeLines:
         for clause in outcome.examples.keys() - known - self._told:
             self._told.add(clause)
             example = outcome.examples[clause]
-            operations = "; ".join(
-                text.replace(" ", _NO_BREAK)
-                for text in (*example.plan.setup_texts, *example.retraced.operations)
-            )
+            operations = listed(example.parts, _unbroken)
             text = (
                 f"{clause} broken {what}, in search {outcome.job.search.name} by "
                 f"{example.length} operations: {operations}"

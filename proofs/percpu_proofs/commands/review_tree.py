@@ -232,7 +232,7 @@ def _mail(
     c = of_tree(broken[first], subject_of(tree.tree.name, tree.tree.patches))
     others = ", ".join(clause for clause in broken if clause != first)
     more = f"{others} broken too (--clause ID); " if others else ""
-    c = replace(c, bound=f"{more}search {broken[first].search}: {c.bound}")
+    c = replace(c, bound=more + (c.bound or f"search {broken[first].search}"))
     show_mail(c, reproducer(c, names, chosen))
 
 

@@ -17,6 +17,7 @@ from percpu_proofs.commands import output
 from percpu_proofs.commands.counterexamples import reproducer, show_mail
 from percpu_proofs.commands.report import write_variants
 from percpu_proofs.commands.review_lines import (
+    UNPROVEN,
     FindingLines,
     finding_line,
     operations_of,
@@ -33,12 +34,14 @@ from percpu_spec.catalogue import clause as clause_of
 
 _HEAD: Final = """\
 Clauses that are broken, with the fewest operations that were found and these in the operation
-language: "a HANDLE SIZE ALIGN FLAGS" allocates, f frees, b runs the balance work, which also runs
-beside what is done at once. percpu-spec explain tells of each clause and finding (L1 to R4).
+language: "a HANDLE SIZE ALIGN FLAGS" allocates, f frees, b runs the balance work. They run one
+after the other, but for those behind "beside the work" or "at once"; ~ there may be fewer.
+percpu-spec explain tells of each clause and finding (L1 to R4).
 Sizes but for those in brackets: {}."""
 _LEGEND: Final = """\
-{}: operations of the shortest counterexample; . holds in every search that judged it, within its
-bound; ? not judged: its situation did not occur; - not asked of this variant; ! not as declared"""
+{}: operations of the shortest counterexample of these searches of the model; ~ there may be a
+shorter one; . holds in every search that judged it, within its bound; ? not judged: its situation
+did not occur; - not asked of this variant; ! not as declared"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,7 +298,7 @@ def _mark(cell: Cell) -> Text:
     """Return the four columns of a cell."""
     word = {"holds": ".", "unchecked": "?", "not applicable": "-"}.get(cell.verdict, "")
     if cell.example is not None:
-        word = str(cell.example.length)
+        word = f"{cell.example.length}{'' if cell.example.shortest else UNPROVEN}"
     if not cell.as_expected:
         return Text(f"{word + '!':>4}", "bold red")
     return Text(f"{word:>4}", {"holds": "green", "violated": "yellow"}.get(cell.verdict, "dim"))

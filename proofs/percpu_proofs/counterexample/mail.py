@@ -76,6 +76,8 @@ def _head(c: Counterexample) -> list[str]:
         lines += block(said, 2, "see the reproducer", "  ")
     if c.mechanism:
         lines += block(f"Known: {c.mechanism}", 3, explain, "  ")
+    if c.others:
+        lines += block(c.others, 3, explain, "  ")
     if c.stopped:
         lines += block(f"The kernel stops: {c.stopped}", 2, "see the reproducer", "  ")
     return lines
@@ -111,8 +113,7 @@ def _state(
 
 
 def _searched(c: Counterexample) -> list[str]:
-    said = c.bound or "this schedule alone was run; percpu-spec review searches others"
-    return block(f"Searched: {said}", _SEARCHED, "see percpu-spec review", "  ")
+    return block(c.reach, _SEARCHED, "see percpu-spec review", "  ")
 
 
 def _brief(found: list[Row]) -> list[Row]:

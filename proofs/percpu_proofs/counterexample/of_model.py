@@ -9,12 +9,13 @@ from percpu_proofs.counterexample.places import ModelPlace, place_of
 from percpu_proofs.counterexample.record import WORK, Counterexample, Step
 from percpu_proofs.counterexample.sentences import kernel_of, sentence_of, title_of
 from percpu_proofs.counterexample.words import Names, standing
+from percpu_proofs.explore.examples import from_record
 from percpu_proofs.explore.rerun import Rerun, Taken
 from percpu_proofs.explore.schedulers.replay import ImpossibleStepError
 from percpu_proofs.explore.searches import bound_of
 from percpu_proofs.explore.start import Runner
 from percpu_proofs.explore.system import actor_of
-from percpu_proofs.explore.token import Token, read_token
+from percpu_proofs.explore.token import Token, read_token, with_handles
 from percpu_proofs.inputs import InputError
 from percpu_proofs.oplist import WRONG, text_of
 from percpu_proofs.show.rows import State, state_of
@@ -131,7 +132,11 @@ def of_token(text: str, bound: str = "") -> Counterexample:
 
 
 def of_schedule(token: Token, bound: str = "") -> Counterexample:
-    """Return what a token shows. Raises InputError for a schedule that is not possible."""
+    """Return what a token shows, with handles from 1 on.
+
+    Raises InputError for a schedule that is not possible.
+    """
+    text, token = str(token), with_handles(from_record(token))
     scenario = token.scenario
     names = Names([*scenario.prepared, *scenario.concurrent])
     try:
@@ -154,6 +159,7 @@ def of_schedule(token: Token, bound: str = "") -> Counterexample:
         tuple(map(names.spoken, scenario.concurrent)),
         before,
         steps,
-        bound or bound_of(token.search),
-        str(token),
+        bound,
+        text,
+        origin=bound_of(token.search),
     )

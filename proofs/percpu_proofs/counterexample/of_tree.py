@@ -13,7 +13,7 @@ from percpu_proofs.kernel.search.compiled import SearchPlan
 from percpu_proofs.kernel.search.example import TreeExample
 from percpu_proofs.kernel.search.retrace import Retraced, TreeStep
 from percpu_proofs.kernel.search.tree_token import bound_of
-from percpu_proofs.oplist import Operation, parse_operations
+from percpu_proofs.oplist import Operation, parse_operations, renumbered, text_of
 from percpu_proofs.show.rows import State
 
 
@@ -27,9 +27,9 @@ def of_tree(
     """
     broken = {example.clause: example.message}
     found = of_retraced(
-        subject, example.clause, broken, example.plan, example.retraced, example.token, bound
+        subject, example.clause, broken, example.plan, example.retraced, example.token
     )
-    return replace(found, mechanism=mechanism)
+    return replace(found, mechanism=mechanism, bound=bound or found.origin)
 
 
 def of_retraced(
@@ -39,12 +39,13 @@ def of_retraced(
     plan: SearchPlan,
     retraced: Retraced,
     token: str,
-    bound: str = "",
 ) -> Counterexample:
     """Return what a schedule shows that was run again; broken: clauses and what is wrong."""
-    begun = _parsed(retraced.operations)
-    names = Names([*plan.setup, *begun])
-    steps = list(_steps(retraced, names))
+    made = [*plan.setup, *_parsed(retraced.operations)]
+    named = renumbered(made)
+    setup, begun = named[: len(plan.setup)], named[len(plan.setup) :]
+    names = Names(named)
+    steps = list(_steps(retraced, dict(zip(map(text_of, made), named, strict=True)), names))
     if steps:
         steps[-1] = replace(steps[-1], broken=tuple(broken.items()))
     return Counterexample(
@@ -56,13 +57,14 @@ def of_retraced(
         "",
         broken.get(clause, ""),
         plan.sizes,
-        tuple(map(names.spoken, plan.setup)),
+        tuple(map(names.spoken, setup)),
         tuple(map(names.spoken, begun)),
         retraced.before or State((), ()),
         tuple(steps),
-        bound or bound_of(plan),
+        "",
         token,
         retraced.stopped,
+        bound_of(plan),
     )
 
 
@@ -72,7 +74,10 @@ def _parsed(operations: tuple[str, ...]) -> list[Operation]:
     return parse_operations(Path("counterexample"), operations).operations
 
 
-def _steps(retraced: Retraced, names: Names) -> Iterator[Step]:
+def _steps(
+    retraced: Retraced, named: Mapping[str, Operation], names: Names
+) -> Iterator[Step]:
+    """Yield the steps; named: operations with handles from 1 on, by what they are in the steps."""
     state = retraced.before or State((), ())
     last: dict[int, TreeStep] = {}  # of each actor
     for number, step in enumerate(retraced.steps, 1):
@@ -85,8 +90,7 @@ def _steps(retraced: Retraced, names: Names) -> Iterator[Step]:
             number,
             step.actor,
             _cpu(step),
-            names.words(_parsed((step.operation,))[0]),
-            step.operation,
+            *_spoken(names, named.get(step.operation) or _parsed((step.operation,))[0]),
             before is None,
             step.refused,
             before.function if before else "",
@@ -103,6 +107,11 @@ def _steps(retraced: Retraced, names: Names) -> Iterator[Step]:
             state,
             (),
         )
+
+
+def _spoken(names: Names, operation: Operation) -> tuple[str, str]:
+    said = names.spoken(operation)
+    return said.words, said.operation
 
 
 def _cpu(step: TreeStep) -> str:

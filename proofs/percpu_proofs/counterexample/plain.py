@@ -19,7 +19,7 @@ def as_json(c: Counterexample) -> dict[str, Any]:
         "mechanism": c.mechanism,
         "message": c.message,
         "geometry": c.geometry,
-        "bound": c.bound,
+        "bound": c.bound or c.origin,
         "broken": sorted(c.broken),
         "setup": [one.operation for one in c.setup],
         "actors": [one.operation for one in c.at_once],

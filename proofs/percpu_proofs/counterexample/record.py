@@ -93,9 +93,19 @@ class Counterexample:
     at_once: tuple[Spoken, ...]  # what the CPUs do, in the order of their numbers
     before: State
     steps: tuple[Step, ...]
-    bound: str  # how far was searched; empty if that is not known
+    bound: str  # how far was searched; empty where a schedule was only run again
     token: str
     stopped: str = ""  # why a compiled kernel went no further
+    origin: str = ""  # of a schedule that is run again: what found it, and how far that went
+    others: str = ""  # by what else the clause is broken, and how that is printed
+
+    @property
+    def reach(self) -> str:
+        """How far was searched, in words; of a schedule that is run again that none was."""
+        if self.bound:
+            return f"Searched: {self.bound}"
+        found = f"it was found by {self.origin}" if self.origin else "what found it is not known"
+        return f"Searched: nothing here, this schedule was run again; {found}"
 
     @property
     def cpus(self) -> tuple[str, ...]:

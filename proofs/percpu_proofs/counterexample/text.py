@@ -10,8 +10,9 @@ from typing import Final
 
 from percpu_proofs.counterexample.bearing import Bearing, alone, bearing
 from percpu_proofs.counterexample.changes import short
-from percpu_proofs.counterexample.record import Counterexample, Spoken
+from percpu_proofs.counterexample.record import WORK, Counterexample, Spoken, Step
 from percpu_proofs.counterexample.table import folded, rows, table
+from percpu_proofs.explore.overlap import Move, spans
 from percpu_proofs.show.picture import Hints
 from percpu_proofs.show.rows import PAGES, ChunkRow, State
 
@@ -44,8 +45,7 @@ def text(c: Counterexample, width: int) -> Iterator[Line]:
         yield from state("State after:", c.state_at(len(c.steps)), c, shown, width, counted=False)
         yield "", ""
         yield from wrapped("dim", f"{legend(c, shown, since)} {LOCKS}", width)
-    if c.bound:
-        yield from wrapped("", f"Searched: {c.bound}.", width)
+    yield from wrapped("", f"{c.reach}.", width)
 
 
 def wrapped(kind: str, said: str, width: int, indent: str = "") -> Iterator[Line]:
@@ -64,6 +64,8 @@ def head(c: Counterexample, width: int) -> Iterator[Line]:
         yield from wrapped("broken", f"Broken: {c.message}.", width, "  ")
     if c.mechanism:
         yield from wrapped("", f"Known: {c.mechanism}.", width, "  ")
+    if c.others:
+        yield from wrapped("", f"{c.others}.", width, "  ")
 
 
 def setup(c: Counterexample, since: int, width: int) -> Iterator[Line]:
@@ -74,11 +76,17 @@ def setup(c: Counterexample, since: int, width: int) -> Iterator[Line]:
         yield "", "Before, one after the other:"
         for one in before:
             yield from _spoken("", one, width)
-    if c.steps:
-        yield "", "Then, as below:" if before else "As below:"
-    for step in c.steps[since:]:
-        if step.begins:
+    for number, span in enumerate(spans(_moves(c, since))):
+        how = f", {span.how}" if span.how else ""
+        yield "", f"{'Then' if before or number else 'First'}{how}, as below:"
+        for step, _ in span.members:
             yield from _spoken(f"{step.cpu:6} ", Spoken(step.words, step.operation), width)
+
+
+def _moves(c: Counterexample, since: int) -> Iterator[Move[Step]]:
+    """Yield the steps behind the first `since`; an actor of compiled code may begin again."""
+    for step in c.steps[since:]:
+        yield Move(step.actor, step, step.cpu == WORK, step.ends)
 
 
 def grouped(c: Counterexample, since: int) -> list[Spoken]:

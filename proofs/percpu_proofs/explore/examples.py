@@ -7,10 +7,11 @@ each still breaks its clause a test says.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import cache
 
 from percpu_proofs.data import folder
-from percpu_proofs.explore.token import Token
+from percpu_proofs.explore.token import Token, plain
 
 
 @cache
@@ -23,6 +24,13 @@ def examples() -> tuple[Token, ...]:
 def examples_of(clause: str) -> list[Token]:
     """Return the counterexamples of a clause, the newest kernel's first."""
     return [token for token in examples() if token.clause == clause]
+
+
+def from_record(token: Token) -> Token:
+    """Return a token with what found it, if it says that itself or is the one of a record."""
+    same = (known for known in examples() if not token.search and known.search)
+    found = next((known for known in same if plain(known) == plain(token)), None)
+    return token if found is None else replace(token, search=found.search)
 
 
 def _token(said: dict[str, str]) -> Token:

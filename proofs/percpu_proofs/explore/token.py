@@ -114,22 +114,20 @@ class Token:
 
 
 def plain(token: Token) -> Token:
-    """Return the same with handles as they are first named, from 1 on, and no actor that is idle.
+    """Return the same with handles from 1 on, and no actor of which its schedule has no step."""
+    if token.schedule:
+        idle = set(range(len(token.actors))) - {actor_of(step) for step in token.schedule}
+        actors = tuple(text for n, text in enumerate(token.actors) if n not in idle)
+        token = replace(token, actors=actors, schedule=without(token.schedule, idle))
+    return with_handles(token)
 
-    Idle are actors of which the schedule has no step.
-    """
+
+def with_handles(token: Token) -> Token:
+    """Return the same with the handles numbered from 1 as they are first named."""
     scenario = token.scenario
-    actors = scenario.concurrent
-    idle = set(range(len(actors))) - {actor_of(step) for step in token.schedule}
-    if not token.schedule:
-        idle = set()
-    named = renumbered(
-        [*scenario.prepared, *(o for actor, o in enumerate(actors) if actor not in idle)]
-    )
-    texts = tuple(map(text_of, named))
+    named = tuple(map(text_of, renumbered([*scenario.prepared, *scenario.concurrent])))
     setup = len(token.setup)
-    schedule = without(token.schedule, idle)
-    return replace(token, setup=texts[:setup], actors=texts[setup:], schedule=schedule)
+    return replace(token, setup=named[:setup], actors=named[setup:])
 
 
 def variant_hash(variant: str) -> str:

@@ -17,11 +17,13 @@ from percpu_proofs.explore.breadth import Breadth, Caught
 from percpu_proofs.explore.fuzz import Fuzz
 from percpu_proofs.explore.hunt import Hunt
 from percpu_proofs.explore.modes import search
+from percpu_proofs.explore.overlap import THEN, parts_of
 from percpu_proofs.explore.scenario import KERNEL_32K
 from percpu_proofs.explore.scenarios import SCENARIOS
+from percpu_proofs.explore.searches import DRAWN
 from percpu_proofs.explore.sequences import Sequences
 from percpu_proofs.explore.shrink import Program
-from percpu_proofs.explore.token import Token, read_token
+from percpu_proofs.explore.token import Token, plain, read_token
 from percpu_proofs.machine import Machine
 from percpu_proofs.oplist import text_of
 from percpu_proofs.review.mechanisms import Mechanism
@@ -67,15 +69,29 @@ class Example:
     geometry: str = KERNEL_32K
 
     @property
+    def parts(self) -> Sequence[tuple[str, Sequence[str]]]:
+        """How its operations run, and these: as `overlap.parts` has it."""
+        if not self.schedule or self.token is None:
+            return (("", (*self.setup, *self.actors)),)
+        return parts_of(read_token(self.token))
+
+    @property
+    def at_once(self) -> list[str]:
+        """The operations that run beside one another or beside the work."""
+        return [text for how, said in self.parts if how not in ("", THEN) for text in said]
+
+    @property
     def counterexample(self) -> tuple[object, ...]:
         """What was done: equal where two variants break a clause by the same."""
-        return self.geometry, self.setup, self.actors
+        return self.geometry, *self.parts
 
     @classmethod
     def of(cls, message: str, token: Token, *, shortest: bool) -> Example:
-        """Return the counterexample that a token replays."""
+        """Return the counterexample that a token replays, its handles and actors as `plain` has."""
+        token = plain(token)
         setup, actors = token.setup, token.actors
         length = sum(operation != "b" for operation in (*setup, *actors))
+        shortest |= length <= 1  # booting alone breaks nothing
         return cls(
             message, setup, actors, token.schedule, length, shortest, str(token), token.geometry
         )
@@ -215,7 +231,9 @@ def _fuzz(job: Job) -> Outcome:
 def _drawn(job: Job, clause: str, message: str, program: Program) -> Example:
     operations = tuple(map(text_of, program.actors))
     geometry, schedule = FUZZED_AT[job.what], program.schedule
-    token = Token(job.variant, clause, geometry, (), operations, program.works, schedule)
+    token = Token(
+        job.variant, clause, geometry, (), operations, program.works, schedule, search=DRAWN
+    )
     return Example.of(message, token, shortest=False)
 
 

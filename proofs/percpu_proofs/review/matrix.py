@@ -73,7 +73,7 @@ def _plain(example: Example | None) -> dict[str, Any] | None:
     return {
         "message": example.message,
         "operations": [*example.setup, *example.actors],
-        "at_once": list(example.actors),
+        "at_once": example.at_once,
         "schedule": list(example.schedule),
         "length": example.length,
         "shortest_within_bound": example.shortest,

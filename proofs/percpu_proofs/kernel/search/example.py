@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from percpu_proofs.explore.overlap import Move, parts, spans
 from percpu_proofs.explore.shrink import shrink, stretches
 from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel.library import Library
@@ -36,6 +37,13 @@ class TreeExample:
     token: str
     search: str
     on_model: OnModel = NOT_TRIED
+
+    @property
+    def parts(self) -> list[tuple[str, list[str]]]:
+        """How its operations run, and these: as `overlap.parts` has it."""
+        steps = self.retraced.steps
+        moves = (Move(s.actor, s.operation, s.operation[0] in "bB", s.ends) for s in steps)
+        return list(parts(self.plan.setup_texts, spans(moves)))
 
     def with_model(self, variant: str) -> TreeExample:
         """Return it with what a variant of the model does with its operations."""
