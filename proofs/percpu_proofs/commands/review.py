@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -12,16 +13,39 @@ from percpu_proofs.commands.review_tree import review_trees, searches_for
 from percpu_proofs.commands.review_variants import Wanted, review_variants
 from percpu_proofs.commands.source import geometry_option
 from percpu_proofs.commands.tree_options import ChosenTree, tree_options
-from percpu_proofs.inputs import InputError
+from percpu_proofs.inputs import InputError, one_of
 from percpu_proofs.review.cache import Cache
 from percpu_proofs.review.plan import jobs_for
 from percpu_proofs.review.results import Workers
 from percpu_proofs.spread import default_jobs
 from percpu_reference.variants import DEFAULT, VARIANTS, variant_class
+from percpu_reference.variants.composition import findings_in
 from percpu_spec.catalogue import clause as clause_of
+from percpu_spec.catalogue import findings as every_finding
 
 SERIES = (DEFAULT, "rfc_1", "rfc_series", "rfc_1_reviewed", "reference")
 """The newest kernel, the series that partial depopulation began with, and what could be."""
+
+
+def require_findings(
+    findings: Sequence[str], variants: Sequence[str], clauses: Sequence[str]
+) -> None:
+    """Raise InputError for a finding that none of these variants declares of these clauses."""
+    declared = {
+        name
+        for variant in variants
+        for clause, reason in variant_class(variant).EXPECTED.items()
+        if not clauses or clause in clauses
+        for name in findings_in(reason)
+    }
+    for name in findings:
+        if name not in every_finding():
+            raise InputError("--finding", None, one_of(name, every_finding()), name)
+        if name not in declared:
+            of = f" of {', '.join(clauses)}" if clauses else ""
+            known = ", ".join(sorted(declared)) or "none"
+            expected = f"a finding that {', '.join(variants)} declare{of} ({known})"
+            raise InputError("--finding", None, expected, name)
 
 
 @click.command()
@@ -36,6 +60,10 @@ SERIES = (DEFAULT, "rfc_1", "rfc_series", "rfc_1_reviewed", "reference")
     metavar="page=N", help="With --source: pages of so many bytes.  [default: 4096]"
 )
 @click.option("--clause", "clauses", metavar="ID", multiple=True, help="Show no other clause.")
+@click.option(
+    "--finding", "findings", metavar="ID", multiple=True,
+    help="Of clauses that are broken by several findings the counterexample of this one.",
+)
 @click.option("--quick", is_flag=True, help="Search lists one operation shorter.")
 @click.option("--jobs", type=click.IntRange(min=1), default=default_jobs, help="Processes.")
 @click.option("--dask", metavar="ADDRESS", help="Run on the dask cluster of this scheduler.")
@@ -52,6 +80,7 @@ def review(
     searches: tuple[str, ...],
     geometry: str | None,
     clauses: tuple[str, ...],
+    findings: tuple[str, ...],
     quick: bool,
     jobs: int,
     dask: str | None,
@@ -84,6 +113,8 @@ def review(
     if tree is not None:
         if chosen:
             raise InputError("--variant", None, "variants, or a tree with --source, not both")
+        if findings:
+            raise InputError("--finding", None, "variants: of a tree no finding is told apart")
         review_trees(
             tree,
             searches=searches_for(searches, quick=quick, deep=deep, geometry=geometry),
@@ -103,8 +134,12 @@ def review(
     for name in variants:
         variant_class(name)
     jobs_for(variants, searches=searches)  # raises for one that is not there
+    if findings and (quick or searches):
+        expected = "the whole review: findings are told apart by what all searches find"
+        raise InputError("--finding", None, expected, "--quick" if quick else "--search")
+    require_findings(findings, variants, clauses)
     review_variants(
-        Wanted(variants, clauses, quick, deep, searches, everything=everything),
+        Wanted(variants, clauses, findings, quick, deep, searches, everything=everything),
         workers,
         names=names if as_mail else None,
         page=page,

@@ -84,14 +84,15 @@ class FindingLines:
     They are the shortest of a stage, so few of them have to be told again, shorter, in the end.
 
     shows: which clauses of which variant are told as they come; the others are for the end.
+    findings: of clauses that several break, only what shows these; all if empty.
     """
 
     def __init__(
-        self, out: Console, shows: Callable[[str, str], bool], clauses: Collection[str] = ()
+        self, out: Console, shows: Callable[[str, str], bool], findings: Collection[str] = ()
     ) -> None:
         self._out = out
         self._shows = shows
-        self._clauses = clauses
+        self._findings = findings
         self._best: dict[tuple[str, str], Example] = {}  # by variant and clause
         self.told: dict[tuple[str, str], Example] = {}
         self._heading = ""
@@ -106,7 +107,7 @@ class FindingLines:
         if job.engine not in _TELLING:
             return  # what is drawn is made small before
         for clause, example in outcome.examples.items():
-            if self._is_shown(job.variant, clause):
+            if self._shows(job.variant, clause):
                 best = self._best.setdefault((job.variant, clause), example)
                 if _rank(example) < _rank(best):
                     self._best[job.variant, clause] = example
@@ -122,14 +123,10 @@ class FindingLines:
                     cell.clause: cell.example
                     for cell in cells
                     if cell.variant == variant and cell.example is not None
-                    if self._is_shown(variant, cell.clause)
+                    if self._shows(variant, cell.clause)
                 },
             )
         self._tell_alike()
-
-    def _is_shown(self, variant: str, clause: str) -> bool:
-        wanted = not self._clauses or clause in self._clauses
-        return wanted and self._shows(variant, clause)
 
     def _close(self, variant: str) -> None:
         """Print what was found in the stage that is done with, but for what may get shorter."""
@@ -150,8 +147,10 @@ class FindingLines:
             known = self.told.get((variant, clause))
             if known is not None and known.length <= example.length:
                 continue
-            self.told[variant, clause] = example
             declared = variant_class(variant).EXPECTED.get(clause)
+            if self._findings and len(findings_in(declared or "")) > 1:
+                continue  # each has a line of its own
+            self.told[variant, clause] = example
             other = self._same(variant, clause, example)
             if known is None and other and declared is not None:
                 self._alike.append((variant, other, f"{clause} {example.length}"))
@@ -201,7 +200,8 @@ class FindingLines:
     def _tell_mechanism(self, outcome: Outcome) -> None:
         variant = outcome.job.variant
         clause, _, finding = outcome.job.what.partition(" ")
-        if not self._is_shown(variant, clause):
+        wanted = not self._findings or finding in self._findings
+        if not (wanted and self._shows(variant, clause)):
             return
         example = outcome.examples.get(clause)
         if example is None:

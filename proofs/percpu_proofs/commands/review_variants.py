@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import click
 from rich.console import Console
@@ -23,13 +24,14 @@ from percpu_proofs.commands.review_lines import (
     operations_of,
     wrapped,
 )
-from percpu_proofs.counterexample import of_token
+from percpu_proofs.counterexample import Counterexample, of_token
 from percpu_proofs.explore.scenario import KERNEL_32K
 from percpu_proofs.review.changes import Changes, bases, changes, lost
-from percpu_proofs.review.jobs import Outcome
+from percpu_proofs.review.jobs import Example, Outcome
 from percpu_proofs.review.matrix import Cell, matrix_json, not_asked
 from percpu_proofs.review.results import Review, Workers
 from percpu_reference.variants import variant_class
+from percpu_reference.variants.composition import findings_in
 from percpu_spec.catalogue import clause as clause_of
 
 _HEAD: Final = """\
@@ -53,14 +55,57 @@ class Wanted:
 
     variants: tuple[str, ...]
     clauses: tuple[str, ...] = ()
+    findings: tuple[str, ...] = ()
     quick: bool = False
     deep: bool = False
     searches: tuple[str, ...] = ()
     everything: bool = False
 
+    @property
+    def named(self) -> bool:
+        """Whether what is shown is asked for by its name."""
+        return bool(self.clauses or self.findings)
+
     def shows(self, clause: str) -> bool:
         """Whether a clause is shown."""
-        return not self.clauses or clause in self.clauses
+        declared = (variant_class(name).EXPECTED.get(clause, "") for name in self.variants)
+        return (not self.clauses or clause in self.clauses) and (
+            not self.findings or any(self.names(reason) for reason in declared)
+        )
+
+    def names(self, reason: str) -> list[str]:
+        """Return those of the findings asked for by which a variant declares a clause broken."""
+        return [name for name in findings_in(reason) if name in self.findings]
+
+    def of(self, cell: Cell) -> list[Shown]:
+        """Return what is shown of a cell: its own counterexample, or those of findings."""
+        if not self.findings:
+            return [Shown(cell, cell.example, cell.found_by)] if cell.example is not None else []
+        reason = variant_class(cell.variant).EXPECTED.get(cell.clause, "")
+        if len(findings_in(reason)) == 1:
+            known = dict.fromkeys(findings_in(reason), (cell.example, cell.found_by))
+        else:
+            known = {
+                name: (example, _sought(cell, name)) for name, example in cell.mechanisms.items()
+            }
+        found = [(name, *known.get(name, (None, ""))) for name in self.names(reason)]
+        return [Shown(cell, one, how, name) for name, one, how in found if one is not None]
+
+
+class Shown(NamedTuple):
+    """A counterexample of a cell, how it was come by, and the finding that it shows if asked."""
+
+    cell: Cell
+    example: Example
+    how: str
+    finding: str = ""
+
+
+def _sought(cell: Cell, finding: str) -> str:
+    """Return how far a finding was looked for alone, in words."""
+    example = cell.mechanisms[finding]
+    small = "" if example is None or example.shortest else ", then made small, maybe not the fewest"
+    return f"{finding} alone, the other findings mended: {cell.sought[finding]}{small}"
 
 
 def review_variants(
@@ -79,7 +124,9 @@ def review_variants(
     out = output.console()
     if not as_json and names is None:
         _wrapped(out, _HEAD.format(KERNEL_32K.replace(",", ", ")))
-        lines = FindingLines(out, lambda *of: _at_once(wanted, compared, *of), wanted.clauses)
+        lines = FindingLines(
+            out, lambda *of: _at_once(wanted, compared, *of), wanted.findings
+        )
         review.on_outcome = lines
     with output.progress_bar("review") as bar:
         review.run(replace(workers, on_done=bar))
@@ -105,7 +152,7 @@ def review_variants(
 
 def _at_once(wanted: Wanted, compared: dict[str, str], variant: str, clause: str) -> bool:
     """Whether a finding is told as it comes; of what is compared with its base what is new."""
-    if variant not in wanted.variants:
+    if variant not in wanted.variants or not wanted.shows(clause):
         return False
     base = compared.get(variant)
     return base is None or clause not in variant_class(base).EXPECTED
@@ -146,29 +193,48 @@ def _mail(
     """Print a block about the clause that is newly broken; of several that by the shortest."""
     new = {(name, clause) for name, one in changed.items() for clause in one.new}
     chosen = [
-        cell
+        shown
         for cell in cells
-        if cell.example is not None and cell.example.token and wanted.shows(cell.clause)
-        if wanted.clauses or not cell.as_expected or (cell.variant, cell.clause) in new
+        if wanted.shows(cell.clause)
+        if wanted.named or not cell.as_expected or (cell.variant, cell.clause) in new
+        for shown in wanted.of(cell)
+        if shown.example.token
     ]
     if not chosen:
         why = "; ".join(_unreported(wanted, cells))
         click.echo(f"percpu-spec: nothing to report: {why}", err=True)
         return
-    first = min(chosen, key=lambda cell: cell.example.length if cell.example else 0)
-    assert first.example is not None
-    others = dict.fromkeys(cell.clause for cell in chosen if cell.clause != first.clause)
+    first = min(chosen, key=lambda shown: shown.example.length)
+    others = dict.fromkeys(s.cell.clause for s in chosen if s.cell.clause != first.cell.clause)
     more = f"{', '.join(others)} broken too (--clause ID); " if others else ""
     c = of_token(first.example.token or "")
-    c = replace(c, subject=Path(c.subject).name, bound=f"{more}{first.found_by}")
+    c = replace(
+        c, subject=Path(c.subject).name, bound=f"{more}{first.how}", others=_by_others(c, first)
+    )
     show_mail(c, reproducer(c, names))
+
+
+def _by_others(c: Counterexample, shown: Shown) -> str:
+    """Return by which other findings the clause is broken, and what prints them."""
+    cell = shown.cell
+    known = re.findall(r"\b[LR]\d+\b", c.mechanism)
+    others = [name for name in cell.mechanisms if name not in known]
+    if not others:
+        return ""
+    line = f"percpu-spec review --variant {cell.variant} --clause {cell.clause}"
+    missing = [name for name in others if cell.mechanisms[name] is None]
+    said = f"Broken by {', '.join(others)} too: {line} --finding {others[0]} --mail"
+    return said + (f" ({', '.join(missing)}: none found)" if missing else "")
 
 
 def _unreported(wanted: Wanted, cells: Sequence[Cell]) -> Iterator[str]:
     """Yield why there is no block: what became of the clauses that were asked for, or of all."""
-    if wanted.clauses:
+    if wanted.named:
         for cell in cells:
             if cell.variant in wanted.variants and wanted.shows(cell.clause):
+                for name in wanted.findings:
+                    if name in cell.sought:
+                        yield f"{name}: no counterexample of it alone: {cell.sought[name]}"
                 reason = f" ({cell.reason})" if cell.reason else ""
                 yield f"{cell.clause} of {Path(cell.variant).stem}: {cell.verdict}{reason}"
         return
@@ -196,10 +262,10 @@ def _show(
     if wanted.everything:
         columns = ("search", "how far", "what")
         out.print(output.table("\nbounds", columns, _searched(review.outcomes)))
-    if wanted.everything or wanted.clauses:
+    if wanted.everything or wanted.named:
         for cell in sorted(of_wanted, key=lambda cell: cell.as_expected):
-            if wanted.shows(cell.clause) and (cell.verdict == "violated" or wanted.clauses):
-                _show_cell(out, cell)
+            if wanted.shows(cell.clause) and (cell.verdict == "violated" or wanted.named):
+                _show_cell(out, cell, wanted.findings)
 
 
 def _show_changes(
@@ -304,13 +370,27 @@ def _mark(cell: Cell) -> Text:
     return Text(f"{word:>4}", {"holds": "green", "violated": "yellow"}.get(cell.verdict, "dim"))
 
 
-def _show_cell(out: Console, cell: Cell) -> None:
-    """Print a verdict with all that it rests on."""
+def _show_cell(out: Console, cell: Cell, findings: Sequence[str]) -> None:
+    """Print a verdict with all that it rests on; findings: of several only these, if any."""
     declared = "as declared" if cell.as_expected else f"declared: {cell.expected}"
     name = Path(cell.variant).stem
     out.print(f"\n{name} {cell.clause} {cell.verdict}, {declared}", style="bold")
     if cell.reason:
         _wrapped(out, f"  {cell.reason}")
+    if not findings or not cell.mechanisms:
+        _show_example(out, cell)
+    for finding, shown in cell.mechanisms.items():
+        if findings and finding not in findings:
+            continue
+        if shown is None:
+            _wrapped(out, f"  by {finding} alone: not shown by {cell.sought[finding]}")
+        else:
+            _wrapped(out, f"  by {finding}, {shown.length} operations: {operations_of(shown)}")
+            out.print(f"  percpu-spec replay {shown.token}", soft_wrap=True, markup=False)
+
+
+def _show_example(out: Console, cell: Cell) -> None:
+    """Print the counterexample of a cell, or how often its clause was judged."""
     example = cell.example
     if example is None:
         for found in cell.evidence:
@@ -326,12 +406,6 @@ def _show_cell(out: Console, cell: Cell) -> None:
         _wrapped(out, f"  broken in {len(others)} searches: {', '.join(others)}")
     if example.token:
         out.print(f"  percpu-spec replay {example.token}", soft_wrap=True, markup=False)
-    for finding, shown in cell.mechanisms.items():
-        if shown is None:
-            _wrapped(out, f"  by {finding} alone: not shown by {cell.sought[finding]}")
-        else:
-            _wrapped(out, f"  by {finding}, {shown.length} operations: {operations_of(shown)}")
-            out.print(f"  percpu-spec replay {shown.token}", soft_wrap=True, markup=False)
 
 
 def _show_end(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Final
@@ -15,7 +15,7 @@ from percpu_proofs.kernel.instance import KernelStopped
 from percpu_proofs.kernel.library import Library
 from percpu_proofs.kernel.model import Model
 from percpu_proofs.kernel.pair import Pair
-from percpu_proofs.oplist import HANDLES, Operation
+from percpu_proofs.oplist import Operation, renumbered
 from percpu_spec.geometry import Geometry
 
 _MOST: Final = 12  # differences that are shown
