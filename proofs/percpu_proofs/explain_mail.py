@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import groupby
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
+from percpu_proofs.counterexample.mechanism import mechanism
 from percpu_proofs.counterexample.words import Names
-from percpu_proofs.explore.alphabet import WORK
 from percpu_proofs.explore.examples import examples_of
-from percpu_proofs.explore.token import Token
+from percpu_proofs.explore.overlap import parts_of
+from percpu_proofs.explore.token import Token, plain
 from percpu_proofs.mailing import LINES, WIDTH, block, command, listing, plain, quoted
+from percpu_proofs.oplist import parse_operations
 from percpu_proofs.runs import counted
 from percpu_proofs.words import Explanation
+from percpu_spec.releases import RELEASES, of_variant
 
-_FIRST = ("statement", "says", "what", "formal", "when", "kernel", "since", "known", "by_release",
+_FIRST = ("statement", "says", "what", "formal", "when", "kernel", "since", "known", "expected",
           "breaks", "fix", "patches", "upstream")  # fmt: skip
 """What is told first, in this order; the rest follows as far as there is room."""
-_LABELS = {"statement": "", "says": "", "what": "", "by_release": "Broken by",
-           "known": "Known on 6.12 as", "not_applicable": "Not asked of",
-           "expected": "Declared broken by"}  # fmt: skip
-_UNTOLD = ("id", "title", "also", "chapter", "code", "expected", "not_applicable", "predicates",
+_LABELS = {"statement": "", "says": "", "what": "", "expected": "Broken",
+           "known": "Known on 6.12 as", "not_applicable": "Not asked of"}  # fmt: skip
+_UNTOLD = ("id", "title", "also", "chapter", "code", "by_release", "not_applicable", "predicates",
            "state")  # fmt: skip
 """What stands in the head already, or is the project's own business."""
 _APART = ("says", "change", "notes")
@@ -39,7 +42,7 @@ def explain_mail(word: str, found: Explanation) -> list[str]:
     names = [*(n for n in _FIRST if n in found), *(n for n in found if n not in _FIRST)]
     parts = []
     for name in names:
-        said = "" if name in _UNTOLD else _said(name, found[name])
+        said = "" if name in _UNTOLD else _said(name, found[name], str(found["id"]))
         label = _LABELS.get(name, name.capitalize().replace("_", " "))
         if said:
             text, indent = (f"{label}: {said}", "  ") if label else (said, "")
@@ -54,14 +57,10 @@ def explain_mail(word: str, found: Explanation) -> list[str]:
     return plain([*head, *listing(parts, LINES - len(head) - len(tail), more), *tail])
 
 
-def _said(name: str, value: Any) -> str:
+def _said(name: str, value: Any, clause: str) -> str:
     """Return a field of an explanation in words."""
-    if name == "by_release":
-        return "; ".join(
-            f"{', '.join(row['releases'] for row in rows)} "
-            + ("not" if breaks == "no" else breaks)
-            for breaks, rows in groupby(value, lambda row: row["breaks it"])
-        )
+    if name == "expected":
+        return _broken(clause, value)
     if isinstance(value, dict):
         return "; ".join(f"{key}: {why}" for key, why in value.items())
     if isinstance(value, list):
@@ -70,6 +69,33 @@ def _said(name: str, value: Any) -> str:
     if name in _APART:
         lines = [line if line[-1] in ".:;!?" else f"{line}." for line in lines]
     return " ".join(lines)
+
+
+def _broken(clause: str, declared: Mapping[str, str]) -> str:
+    """Return by what variants break a clause, those alike together, and releases that do not.
+
+    declared: findings or another reason, by variant.
+    """
+    alike: dict[tuple[str, str], list[str]] = {}
+    for variant, reason in declared.items():
+        row = of_variant(variant)
+        count = row.breaks.get(clause) if row is not None else None
+        after = f" (compiled code: {counted(count, 'operation')})" if count is not None else ""
+        alike.setdefault((reason, after), []).append(_named(variant))
+    said = [
+        f"by {reason} in {', '.join(names)}{after}" for (reason, after), names in alike.items()
+    ]
+    mended = [row for row in RELEASES if declared and row.variant not in declared]
+    known = any(row.variant in declared for row in RELEASES)
+    if known and mended:
+        said.append(f"not in {', '.join(_named(row.variant) for row in mended)}")
+    return "; ".join(said)
+
+
+def _named(variant: str) -> str:
+    """Return a variant, with the releases that do as it does."""
+    row = of_variant(variant)
+    return variant if row is None else f"{variant} ({row.releases})"
 
 
 def _record(record: dict[str, str]) -> str:
@@ -85,21 +111,25 @@ def _example(clause: str) -> Iterator[str]:
     if not known:
         return
     newest = [token for token in known if token.variant == known[0].variant]
-    token = min(newest, key=lambda one: len(one.setup) + len(one.actors))
+    token = min(newest, key=_count)
     yield ""
     yield from block(_operations(token), 6, "see the reproducer", "  ")
     yield from command(f"percpu-spec replay {token}")
 
 
+def _count(token: Token) -> int:
+    """Return how many operations a counterexample has, runs of the work left out."""
+    return sum(text != "b" for text in (*token.setup, *token.actors))
+
+
 def _operations(token: Token) -> str:
-    setup, actors = token.scenario.prepared, token.scenario.concurrent
-    names = Names([*setup, *actors])
-    work = sum(operation == WORK for operation in (*setup, *actors))
-    count = counted(len(setup) + len(actors) - work, "operation")
-    if work:
-        count += f" and {counted(work, 'run')} of the work"
-    said = f"{token.variant} breaks it in {count}: "
-    said += "; ".join(map(names.words, setup))
-    together = "; ".join(map(names.words, actors))
-    at_once = "then at once with the work" if token.schedule else "then"
-    return f"{said}; {at_once}: {together}" if setup else f"{said}{together}"
+    token = plain(token)
+    names = Names([*token.scenario.prepared, *token.scenario.concurrent])
+    found = []
+    for how, texts in parts_of(token):
+        said = "; ".join(map(names.words, parse_operations(Path("token"), texts).operations))
+        found.append(f"{how}: {said}" if how else said)
+    known = re.findall(r"\b[LR]\d+\b", mechanism(token))
+    by = f", by {', '.join(known)}," if known else ""
+    head = f"The model {token.variant} breaks it{by} in {counted(_count(token), 'operation')}: "
+    return head + "; ".join(found)

@@ -10,7 +10,8 @@ import click
 from percpu_proofs.commands import output
 from percpu_proofs.commands.counterexamples import mail_option
 from percpu_proofs.commands.review_tree import review_trees, searches_for
-from percpu_proofs.commands.review_variants import Wanted, review_variants
+from percpu_proofs.commands.review_variants import review_variants
+from percpu_proofs.commands.review_wanted import Wanted
 from percpu_proofs.commands.source import geometry_option
 from percpu_proofs.commands.tree_options import ChosenTree, tree_options
 from percpu_proofs.inputs import InputError, one_of

@@ -25,7 +25,7 @@ _LISTED: Final = 6
 _MOST_SHOWN: Final = 20
 """Operations of a counterexample that has a line; others are for --clause."""
 UNPROVEN: Final = "~"
-"""Behind a number of operations: there may be a counterexample of fewer, within the bounds too."""
+"""Behind a number of operations: no search has shown that there is no counterexample of fewer."""
 _TELLING: Final = {"scenario": 0, "sequences": 0, "hunt": 1}
 """Engines that find the shortest, with the stage in which they do."""
 
@@ -66,16 +66,26 @@ def finding_line(clause: str, example: Example, width: int, what: str = "") -> s
     """
     text = _count(clause, example)
     text += f"{what}: " if what else ""
-    if example.length <= _MOST_SHOWN:
-        text += operations_of(example)
-    else:
-        text += f"percpu-spec review --clause {clause.partition(',')[0]} shows them"
+    text += brief(clause.partition(",")[0], example)
     return wrapped(text, width, " " * _INDENT)
+
+
+def number_of(example: Example) -> str:
+    """Return how many operations a counterexample has, marked where there may be fewer."""
+    return f"{example.length}{'' if example.shortest else UNPROVEN}"
+
+
+def brief(clause: str, example: Example) -> str:
+    """Return a counterexample in the operation language; of a long one what shows it."""
+    if example.length <= _MOST_SHOWN:
+        return operations_of(example)
+    return f"percpu-spec review --clause {clause} shows them"
 
 
 def _count(clause: str, example: Example) -> str:
     """Return the beginning of a line: a clause, and how many operations break it."""
-    return f"  {clause:6} {example.length:>2}{'' if example.shortest else UNPROVEN} "
+    room = 2 if example.shortest else 3
+    return f"  {clause:6} {number_of(example):>{room}} "
 
 
 class FindingLines:
@@ -96,6 +106,7 @@ class FindingLines:
         self._best: dict[tuple[str, str], Example] = {}  # by variant and clause
         self.told: dict[tuple[str, str], Example] = {}
         self._heading = ""
+        self._headed = set[str]()
         self._alike: list[tuple[str, str, str]] = []  # variant, that it is like, in what
         self._mechanisms: dict[str, tuple[str, Example]] = {}  # the first that was told of each
 
@@ -235,7 +246,9 @@ class FindingLines:
     def _head(self, variant: str) -> None:
         if variant != self._heading:
             self._heading = variant
-            self._out.print(Text(Path(variant).stem, "bold"))
+            more = ", more of it" if variant in self._headed else ""
+            self._headed.add(variant)
+            self._out.print(Text(f"{Path(variant).stem}{more}", "bold"))
 
 
 def _stage(job: Job) -> tuple[str, int | None]:

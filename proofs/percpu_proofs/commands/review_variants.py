@@ -2,36 +2,33 @@
 
 from __future__ import annotations
 
-import re
 import textwrap
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
-import click
 from rich.console import Console
 from rich.text import Text
 
 from percpu_proofs.commands import output
-from percpu_proofs.commands.counterexamples import reproducer, show_mail
 from percpu_proofs.commands.report import write_variants
 from percpu_proofs.commands.review_lines import (
-    UNPROVEN,
     FindingLines,
-    finding_line,
+    brief,
+    number_of,
     operations_of,
     wrapped,
 )
-from percpu_proofs.counterexample import Counterexample, of_token
+from percpu_proofs.commands.review_mail import show_review_mail
+from percpu_proofs.commands.review_wanted import Wanted
 from percpu_proofs.explore.scenario import KERNEL_32K
 from percpu_proofs.review.changes import Changes, bases, changes, lost
-from percpu_proofs.review.jobs import Example, Outcome
+from percpu_proofs.review.jobs import Outcome
 from percpu_proofs.review.matrix import Cell, matrix_json, not_asked
 from percpu_proofs.review.results import Review, Workers
 from percpu_reference.variants import variant_class
-from percpu_reference.variants.composition import findings_in
 from percpu_spec.catalogue import clause as clause_of
 
 _HEAD: Final = """\
@@ -44,68 +41,6 @@ _LEGEND: Final = """\
 {}: operations of the shortest counterexample of these searches of the model; ~ there may be a
 shorter one; . holds in every search that judged it, within its bound; ? not judged: its situation
 did not occur; - not asked of this variant; ! not as declared"""
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What is asked for: which variants, which clauses are shown, and how far it goes.
-
-    everything: bounds and every counterexample too.
-    """
-
-    variants: tuple[str, ...]
-    clauses: tuple[str, ...] = ()
-    findings: tuple[str, ...] = ()
-    quick: bool = False
-    deep: bool = False
-    searches: tuple[str, ...] = ()
-    everything: bool = False
-
-    @property
-    def named(self) -> bool:
-        """Whether what is shown is asked for by its name."""
-        return bool(self.clauses or self.findings)
-
-    def shows(self, clause: str) -> bool:
-        """Whether a clause is shown."""
-        declared = (variant_class(name).EXPECTED.get(clause, "") for name in self.variants)
-        return (not self.clauses or clause in self.clauses) and (
-            not self.findings or any(self.names(reason) for reason in declared)
-        )
-
-    def names(self, reason: str) -> list[str]:
-        """Return those of the findings asked for by which a variant declares a clause broken."""
-        return [name for name in findings_in(reason) if name in self.findings]
-
-    def of(self, cell: Cell) -> list[Shown]:
-        """Return what is shown of a cell: its own counterexample, or those of findings."""
-        if not self.findings:
-            return [Shown(cell, cell.example, cell.found_by)] if cell.example is not None else []
-        reason = variant_class(cell.variant).EXPECTED.get(cell.clause, "")
-        if len(findings_in(reason)) == 1:
-            known = dict.fromkeys(findings_in(reason), (cell.example, cell.found_by))
-        else:
-            known = {
-                name: (example, _sought(cell, name)) for name, example in cell.mechanisms.items()
-            }
-        found = [(name, *known.get(name, (None, ""))) for name in self.names(reason)]
-        return [Shown(cell, one, how, name) for name, one, how in found if one is not None]
-
-
-class Shown(NamedTuple):
-    """A counterexample of a cell, how it was come by, and the finding that it shows if asked."""
-
-    cell: Cell
-    example: Example
-    how: str
-    finding: str = ""
-
-
-def _sought(cell: Cell, finding: str) -> str:
-    """Return how far a finding was looked for alone, in words."""
-    example = cell.mechanisms[finding]
-    small = "" if example is None or example.shortest else ", then made small, maybe not the fewest"
-    return f"{finding} alone, the other findings mended: {cell.sought[finding]}{small}"
 
 
 def review_variants(
@@ -139,7 +74,7 @@ def review_variants(
     if as_json:
         _print_json(wanted, review, of_wanted, changed, time.perf_counter() - began)
     elif names is not None:
-        _mail(wanted, of_wanted, changed, names)
+        show_review_mail(wanted, of_wanted, changed, names)
     else:
         assert lines is not None
         _show(out, wanted, review, cells, changed, lines)
@@ -185,65 +120,6 @@ def _print_json(
     found["interrupted"] = review.interrupted
     found["seconds"] = round(seconds, 1)
     output.print_json(found)
-
-
-def _mail(
-    wanted: Wanted, cells: Sequence[Cell], changed: dict[str, Changes], names: Path
-) -> None:
-    """Print a block about the clause that is newly broken; of several that by the shortest."""
-    new = {(name, clause) for name, one in changed.items() for clause in one.new}
-    chosen = [
-        shown
-        for cell in cells
-        if wanted.shows(cell.clause)
-        if wanted.named or not cell.as_expected or (cell.variant, cell.clause) in new
-        for shown in wanted.of(cell)
-        if shown.example.token
-    ]
-    if not chosen:
-        why = "; ".join(_unreported(wanted, cells))
-        click.echo(f"percpu-spec: nothing to report: {why}", err=True)
-        return
-    first = min(chosen, key=lambda shown: shown.example.length)
-    others = dict.fromkeys(s.cell.clause for s in chosen if s.cell.clause != first.cell.clause)
-    more = f"{', '.join(others)} broken too (--clause ID); " if others else ""
-    c = of_token(first.example.token or "")
-    c = replace(
-        c, subject=Path(c.subject).name, bound=f"{more}{first.how}", others=_by_others(c, first)
-    )
-    show_mail(c, reproducer(c, names))
-
-
-def _by_others(c: Counterexample, shown: Shown) -> str:
-    """Return by which other findings the clause is broken, and what prints them."""
-    cell = shown.cell
-    known = re.findall(r"\b[LR]\d+\b", c.mechanism)
-    others = [name for name in cell.mechanisms if name not in known]
-    if not others:
-        return ""
-    line = f"percpu-spec review --variant {cell.variant} --clause {cell.clause}"
-    missing = [name for name in others if cell.mechanisms[name] is None]
-    said = f"Broken by {', '.join(others)} too: {line} --finding {others[0]} --mail"
-    return said + (f" ({', '.join(missing)}: none found)" if missing else "")
-
-
-def _unreported(wanted: Wanted, cells: Sequence[Cell]) -> Iterator[str]:
-    """Yield why there is no block: what became of the clauses that were asked for, or of all."""
-    if wanted.named:
-        for cell in cells:
-            if cell.variant in wanted.variants and wanted.shows(cell.clause):
-                for name in wanted.findings:
-                    if name in cell.sought:
-                        yield f"{name}: no counterexample of it alone: {cell.sought[name]}"
-                reason = f" ({cell.reason})" if cell.reason else ""
-                yield f"{cell.clause} of {Path(cell.variant).stem}: {cell.verdict}{reason}"
-        return
-    yield "no clause is newly broken"
-    for name in wanted.variants:
-        known = [cell.clause for cell in cells if cell.variant == name and cell.example]
-        if known:
-            yield (f"{Path(name).stem} breaks {', '.join(known)} as declared, of which --clause ID "
-                   "prints one")  # fmt: skip
 
 
 def _show(
@@ -305,7 +181,7 @@ def _show_change(out: Console, clause: str, cell: Cell) -> None:
     if cell.example is None:
         return
     _wrapped(out, f"    {cell.example.message}")
-    out.print(Text(finding_line(clause, cell.example, out.width)), soft_wrap=True)
+    _wrapped(out, f"    {number_of(cell.example)} operations: {brief(clause, cell.example)}")
     if cell.example.token:
         out.print(f"    percpu-spec replay {cell.example.token}", soft_wrap=True, markup=False)
 
@@ -364,10 +240,10 @@ def _mark(cell: Cell) -> Text:
     """Return the four columns of a cell."""
     word = {"holds": ".", "unchecked": "?", "not applicable": "-"}.get(cell.verdict, "")
     if cell.example is not None:
-        word = f"{cell.example.length}{'' if cell.example.shortest else UNPROVEN}"
+        word = number_of(cell.example)
     if not cell.as_expected:
-        return Text(f"{word + '!':>4}", "bold red")
-    return Text(f"{word:>4}", {"holds": "green", "violated": "yellow"}.get(cell.verdict, "dim"))
+        return Text(f" {word + '!':>3}", "bold red")
+    return Text(f" {word:>3}", {"holds": "green", "violated": "yellow"}.get(cell.verdict, "dim"))
 
 
 def _show_cell(out: Console, cell: Cell, findings: Sequence[str]) -> None:
