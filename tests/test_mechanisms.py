@@ -17,7 +17,7 @@ from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.schedulers.replay import ImpossibleStepError
 from percpu_proofs.explore.search import EnoughError
 from percpu_proofs.explore.sequences import Sequences
-from percpu_proofs.explore.token import Token, plain
+from percpu_proofs.explore.token import Token, compact
 from percpu_proofs.review.jobs import Job, run
 from percpu_proofs.review.matrix import matrix
 from percpu_proofs.review.mechanisms import Mechanism, mechanisms
@@ -132,7 +132,7 @@ def test_a_mechanism_that_is_not_found_is_told_with_its_bound(
 
 def test_handles_are_numbered_as_they_are_named() -> None:
     token = replace(CRUMBS, setup=("a 7 8 4 -", "f 7"), actors=("a 3 8 4 -", "a 7 8 4 -"))
-    small = plain(token)
+    small = compact(token)
     assert small.setup == ("a 1 8 4 -", "f 1") and small.actors == ("a 2 8 4 -", "a 1 8 4 -")
 
 

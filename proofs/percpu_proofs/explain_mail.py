@@ -11,7 +11,7 @@ from percpu_proofs.counterexample.mechanism import mechanism
 from percpu_proofs.counterexample.words import Names
 from percpu_proofs.explore.examples import examples_of
 from percpu_proofs.explore.overlap import parts_of
-from percpu_proofs.explore.token import Token, plain
+from percpu_proofs.explore.token import Token, compact
 from percpu_proofs.mailing import LINES, WIDTH, block, command, listing, plain, quoted
 from percpu_proofs.oplist import parse_operations
 from percpu_proofs.runs import counted
@@ -21,7 +21,7 @@ from percpu_spec.releases import RELEASES, of_variant
 _FIRST = ("statement", "says", "what", "formal", "when", "kernel", "since", "known", "expected",
           "breaks", "fix", "patches", "upstream")  # fmt: skip
 """What is told first, in this order; the rest follows as far as there is room."""
-_LABELS = {"statement": "", "says": "", "what": "", "expected": "Broken",
+_LABELS = {"statement": "", "says": "", "what": "", "expected": "Broken by",
            "known": "Known on 6.12 as", "not_applicable": "Not asked of"}  # fmt: skip
 _UNTOLD = ("id", "title", "also", "chapter", "code", "by_release", "not_applicable", "predicates",
            "state")  # fmt: skip
@@ -80,15 +80,15 @@ def _broken(clause: str, declared: Mapping[str, str]) -> str:
     for variant, reason in declared.items():
         row = of_variant(variant)
         count = row.breaks.get(clause) if row is not None else None
-        after = f" (compiled code: {counted(count, 'operation')})" if count is not None else ""
+        after = f", {counted(count, 'operation')} of compiled code" if count is not None else ""
         alike.setdefault((reason, after), []).append(_named(variant))
     said = [
-        f"by {reason} in {', '.join(names)}{after}" for (reason, after), names in alike.items()
+        f"{', '.join(names)}: {reason}{after}" for (reason, after), names in alike.items()
     ]
     mended = [row for row in RELEASES if declared and row.variant not in declared]
     known = any(row.variant in declared for row in RELEASES)
     if known and mended:
-        said.append(f"not in {', '.join(_named(row.variant) for row in mended)}")
+        said.append(f"not by {', '.join(_named(row.variant) for row in mended)}")
     return "; ".join(said)
 
 
@@ -123,7 +123,7 @@ def _count(token: Token) -> int:
 
 
 def _operations(token: Token) -> str:
-    token = plain(token)
+    token = compact(token)
     names = Names([*token.scenario.prepared, *token.scenario.concurrent])
     found = []
     for how, texts in parts_of(token):

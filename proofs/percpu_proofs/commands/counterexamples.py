@@ -97,9 +97,7 @@ def show_example(
     c = of_tree(example, subject_of(release, patches))
     out.print()
     show_lines(out, head(c, width_of(out)) if brief else text(c, width_of(out)))
-    out.print(
-        f"{example.length} operations, the fewest of search {example.search}", markup=False
-    )
+    out.print(f"{example.length} operations, {example.rank}", markup=False)
     if example.token:
         tree = "".join([" --source TREE", *(f" --patch {patch}" for patch in patches)])
         out.print(f"percpu-spec replay {example.token}{tree}", markup=False, soft_wrap=True)

@@ -15,9 +15,13 @@ from percpu_spec.catalogue import clauses, findings
 _LABELS = {"statement": "", "says": "", "what": "", "known": "known on 6.12", "state": "asked of",
            "expected": "expected to break it", "not_applicable": "not asked of",
            "reproduced": "reproduced on", "parts": "its other parts here",
-           "by_release": "by release", "mended_in": "mended in",
+           "by_release": "by release, operations of the compiled code of the tree that was searched",
+           "mended_in": "mended in",
            "backports": "in stable trees from", "searched": "searched tree",
            "compared": "equal trees"}  # fmt: skip
+
+_TABLES = {"breaks": "breaks, after so many operations of compiled code"}
+"""Labels of what is a table for some words and a line for others."""
 
 
 @click.command()
@@ -82,6 +86,7 @@ def show_sense(out: Console, found: Explanation) -> None:
             out.print(Text("\n".join((f"\n{name}", *(f"  {line['says']}" for line in value)))))
         elif isinstance(value, list) and value:
             columns = tuple(value[0])
+            label = _TABLES.get(name, label)
             out.print()
             rows = [tuple(record.values()) for record in value]
             out.print(output.table(label, columns, rows))

@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import cache
 
 from percpu_proofs.data import folder
-from percpu_proofs.explore.token import Token, plain
+from percpu_proofs.explore.token import Token, compact
 
 
 @cache
@@ -29,7 +29,7 @@ def examples_of(clause: str) -> list[Token]:
 def from_record(token: Token) -> Token:
     """Return a token with what found it, if it says that itself or is the one of a record."""
     same = (known for known in examples() if not token.search and known.search)
-    found = next((known for known in same if plain(known) == plain(token)), None)
+    found = next((known for known in same if compact(known) == compact(token)), None)
     return token if found is None else replace(token, search=found.search)
 
 

@@ -113,7 +113,7 @@ class Token:
         )
 
 
-def plain(token: Token) -> Token:
+def compact(token: Token) -> Token:
     """Return the same with handles from 1 on, and no actor of which its schedule has no step."""
     if token.schedule:
         idle = set(range(len(token.actors))) - {actor_of(step) for step in token.schedule}

@@ -149,7 +149,7 @@ def _shown(
     if example is None:
         return Exhibit(clause, f"{place}-shown", cell.reason)
     command = f"percpu-spec replay {example.token}{options}" if example.token else ""
-    note = f"{example.length} operations, the fewest of search {example.search}"
+    note = f"{example.length} operations, {example.rank}"
     on_model = example.on_model
     words = "" if on_model.token else f"On the model: {on_model.reason}"
     of = of_tree(example, subject)

@@ -23,7 +23,7 @@ from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.searches import DRAWN
 from percpu_proofs.explore.sequences import Sequences
 from percpu_proofs.explore.shrink import Program
-from percpu_proofs.explore.token import Token, plain, read_token
+from percpu_proofs.explore.token import Token, compact, read_token
 from percpu_proofs.machine import Machine
 from percpu_proofs.oplist import text_of
 from percpu_proofs.review.mechanisms import Mechanism
@@ -87,8 +87,8 @@ class Example:
 
     @classmethod
     def of(cls, message: str, token: Token, *, shortest: bool) -> Example:
-        """Return the counterexample that a token replays, its handles and actors as `plain` has."""
-        token = plain(token)
+        """Return the counterexample that a token replays, as `compact` has it."""
+        token = compact(token)
         setup, actors = token.setup, token.actors
         length = sum(operation != "b" for operation in (*setup, *actors))
         shortest |= length <= 1  # booting alone breaks nothing

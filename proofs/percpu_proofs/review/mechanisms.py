@@ -24,7 +24,7 @@ from percpu_proofs.explore.search import EnoughError
 from percpu_proofs.explore.searches import DRAWN, SMALL
 from percpu_proofs.explore.sequences import Sequences
 from percpu_proofs.explore.shrink import fewer
-from percpu_proofs.explore.token import Token, plain
+from percpu_proofs.explore.token import Token, compact
 from percpu_proofs.oplist import text_of
 from percpu_reference.variants import variant_class
 from percpu_reference.variants.composition import FINDINGS, findings_in, mended_by
@@ -99,7 +99,7 @@ class Mechanism:
         return None, bound
 
     def _told(self, token: Token, how: str, *, shortest: bool) -> Shown:
-        token = replace(plain(token), variant=self.variant)
+        token = replace(compact(token), variant=self.variant)
         return Shown(token, _breaks(token, self.variant) or "", how, shortest)
 
     def _shown_by(self, token: Token) -> Shown | None:

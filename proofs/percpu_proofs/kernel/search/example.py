@@ -13,7 +13,7 @@ from percpu_proofs.kernel.search.accesses import noted
 from percpu_proofs.kernel.search.compiled import RUNS, CompiledSearch, SearchPlan
 from percpu_proofs.kernel.search.judge import CRASH, Broken, Judge
 from percpu_proofs.kernel.search.on_model import NOT_TRIED, OnModel, on_model
-from percpu_proofs.kernel.search.plans import TreeSearch
+from percpu_proofs.kernel.search.plans import DRAWN, TreeSearch
 from percpu_proofs.kernel.search.retrace import Retraced, operations_of, retrace
 from percpu_proofs.kernel.search.system import CompiledSystem
 from percpu_proofs.kernel.search.tree_token import TreeToken
@@ -37,6 +37,13 @@ class TreeExample:
     token: str
     search: str
     on_model: OnModel = NOT_TRIED
+
+    @property
+    def rank(self) -> str:
+        """Whether there may be one of fewer operations within its search, in words."""
+        drawn = self.search in {search.name for search in DRAWN}
+        order = "maybe not the fewest, drawn in" if drawn else "the fewest of"
+        return f"{order} search {self.search} of compiled code"
 
     @property
     def parts(self) -> list[tuple[str, list[str]]]:
