@@ -15,7 +15,7 @@ from percpu_spec.catalogue import clauses, findings
 _LABELS = {"statement": "", "says": "", "what": "", "known": "known on 6.12", "state": "asked of",
            "expected": "expected to break it", "not_applicable": "not asked of",
            "reproduced": "reproduced on", "parts": "its other parts here",
-           "by_release": "by release, operations of the compiled code of the tree that was searched",
+           "by_release": "by release, operations of the compiled code of a tree",
            "mended_in": "mended in",
            "backports": "in stable trees from", "searched": "searched tree",
            "compared": "equal trees"}  # fmt: skip
