@@ -23,6 +23,8 @@ from percpu_proofs.explore.token import Token
 from percpu_proofs.live.opening import Kind, opened
 from percpu_proofs.live.verdicts import BROKEN, KNOWN, StateJudge, Verdict
 from percpu_proofs.mailing import LINES, WIDTH, block, command, listing, plain, quoted
+from percpu_proofs.review.records import RECORDED, records
+from percpu_proofs.review.results import cells
 from percpu_reference.variants import DEFAULT, MERGED, VARIANTS
 from percpu_spec.catalogue import clauses, findings
 
@@ -77,6 +79,31 @@ def test_a_clause_comes_with_the_kernels_shortest_counterexample() -> None:
     token = next(line for line in said.splitlines() if "percpu-spec replay" in line).split()[-1]
     assert CliRunner().invoke(main, ["replay", token, "--mail"]).exit_code == 0
     assert CliRunner().invoke(main, ["explain", "--mail"]).exit_code == 2
+
+
+def test_who_breaks_a_clause_by_what_is_told() -> None:
+    said = fits(explain_mail("RCL-3", explain("RCL-3")))
+    of_findings = said.partition("Broken by: ")[2].partition(" Contracts: ")[0]
+    alike = next(part for part in of_findings.split("; ") if "R1, R2" in part)
+    assert "linux_5_14 (5.14 to 5.16)" in alike and "linux_7_1 (7.1)" in alike
+    assert alike.endswith("R1, R2, 6 operations of compiled code") and "rfc_1_rev" not in alike
+    assert "rfc_1_reviewed: a sidelined chunk keeps" in of_findings
+    said = fits(explain_mail("HINT-5", explain("HINT-5")))
+    assert "linux_mm (linux-mm, May 2026): L2, 4 operations of compiled code" in said
+    said = fits(explain_mail("HINT-4", explain("HINT-4")))
+    assert "not by linux_mm" in said
+    assert "Broken by: rfc_1, rfc_series: a free lists" in fits(
+        explain_mail("ISO-1", explain("ISO-1"))
+    )
+    assert "f 3" not in said and "beside the work: free b" in fits(
+        explain_mail("ISO-1", explain("ISO-1"))
+    )
+
+
+@pytest.mark.deep
+def test_the_record_is_what_the_review_finds() -> None:
+    whole = (data.folder("counterexamples") / "known.jsonl").read_text("utf-8")
+    assert whole.splitlines() == list(records(cells(RECORDED)))
 
 
 def test_known_counterexamples_cover_what_is_declared() -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from depth import deep_unless
 
-from percpu_proofs.explore import breadth, fills
+from percpu_proofs.explore import breadth, fills, minimise
 from percpu_proofs.explore.alphabets import SEQUENCES
 from percpu_proofs.explore.breadth import Caught
 from percpu_proofs.explore.modes import search
@@ -17,6 +17,7 @@ from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.schedulers.replay import ImpossibleStepError
 from percpu_proofs.explore.search import EnoughError
 from percpu_proofs.explore.sequences import Sequences
+from percpu_proofs.explore.shrink import Program, resized, shrink
 from percpu_proofs.explore.token import Token, compact
 from percpu_proofs.review.jobs import Job, run
 from percpu_proofs.review.matrix import matrix
@@ -83,6 +84,8 @@ def test_each_of_the_hints_has_its_own(
     assert found is not None and found.how == how and "1 known counterexamples" in bound
     assert shows(mechanism, found.token)
     assert found.message and found.shortest == (how != "drawn, then made small")
+    most = {"L1": 3, "L2": 4, "L4": 9, "L5": 8}[finding]
+    assert len(found.token.setup) + len(found.token.actors) <= most
 
 
 def test_what_its_own_fix_does_not_mend_is_of_another() -> None:
@@ -109,8 +112,29 @@ def test_what_is_known_of_a_race_is_made_small() -> None:
     found, _ = Mechanism("linux_7_1", "RCL-3", "R1").find([(REJOIN, True), (token, False)])
     assert found is not None and shows(Mechanism("linux_7_1", "RCL-3", "R1"), found.token)
     assert not shows(Mechanism("linux_7_1", "RCL-3", "R2"), found.token)
-    length = len(found.token.setup) + len(found.token.actors)
-    assert length < len(token.setup) + len(token.actors)
+    assert len(found.token.setup) + len(found.token.actors) <= 6 and not found.shortest
+
+
+def test_what_has_a_schedule_is_made_small_by_its_operations(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """All its schedules are tried, so another order of steps alone makes it no smaller."""
+    monkeypatch.setattr(minimise, "TRIES", 60)
+    scenario = SCENARIOS["reclaim-free"]
+    token = Token.of("linux_7_1", "RCL-3", scenario, (1, 0, 0, 1, 1, 2))
+    small = Mechanism("linux_7_1", "RCL-3", "R1")._small(token)
+    assert len(small.setup) + len(small.actors) <= 18 and small.search == "made small"
+
+
+def test_an_operation_less_may_take_another_size() -> None:
+    def shows(program: Program) -> Program | None:
+        taken = sum(operation[2] for operation in program.setup if operation[0] == "a")
+        frees = sum(operation[0] == "f" for operation in program.setup)
+        return program if taken >= 12288 and frees and len(program.setup) >= 2 else None
+
+    setup = (*(("a", n, 4096, 4, False, 0) for n in (1, 2, 3)), ("f", 3, 0, 0, False, 0))
+    small = shrink(Program(setup), resized, shows, 200)
+    assert len(small.best.setup) == 2 and not small.stopped
 
 
 def test_a_mechanism_that_is_not_found_is_told_with_its_bound(

@@ -339,6 +339,83 @@ def test_a_block_for_a_mail_is_about_what_is_new(
     assert told.count(" of linux_") == 1
 
 
+R1 = Token("linux_7_1", "RCL-3", KERNEL_32K,
+           ("a 1 8192 4 -", "a 2 24576 4 -", "a 3 4 4 -", "a 4 4096 4 -", "f 2"), ("f 4",), 2,
+           (1, 0, 0, 1, 1, 2))  # fmt: skip
+R2 = Token("linux_7_1", "RCL-3", KERNEL_32K, ("a 1 8192 4 -", "a 2 28672 4 -", "a 3 4096 4 -"),
+           ("a 4 8192 4 -", "f 2"), 1, (1, 2, 1, 2, 2, 0, 0))  # fmt: skip
+
+
+def two_mechanisms(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have linux_7_1 break RCL-3 by R2 in fewer operations than by R1."""
+    by_r2, by_r1 = Example.of("", R2, shortest=True), Example.of("", R1, shortest=False)
+    hunt = outcome("linux_7_1", "hunt", "race", RCL_3=by_r2)
+    alone = [
+        outcome("linux_7_1", "mechanism", f"RCL-3 {name}", RCL_3=one)
+        for name, one in (("R1", by_r1), ("R2", by_r2))
+    ]
+    canned(monkeypatch, hunt, *(
+        replace(one, reach="known", job=replace(one.job, known=(by_r2,))) for one in alone
+    ))  # fmt: skip
+
+
+def test_each_finding_has_a_block_for_a_mail(monkeypatch: pytest.MonkeyPatch) -> None:
+    two_mechanisms(monkeypatch)
+    asked = ("--variant", "linux_7_1", "--clause", "RCL-3", "--mail")
+    _, shortest, _ = reviewed(*asked)
+    assert "Known: R2," in shortest and "5 operations" not in shortest
+    whole = " ".join(shortest.split())
+    line = "percpu-spec review --variant 7.1 --clause RCL-3 --finding R1"
+    assert f"Also by R1: {line} " in whole
+    _, printed, _ = reviewed(*line.split()[2:], "--mail")
+    assert "Known: R1," in printed and "free d: " in printed and len(printed.splitlines()) <= 40
+    whole = " ".join(printed.split())
+    assert "Also by R2: " in whole and "--finding R2 " in whole and "left out:" not in whole
+    assert "Searched: R1 alone, the others mended: known; made small, maybe not" in whole
+    assert reviewed("--variant", "linux_7_1", "--finding", "R1", "--mail")[1] == printed
+
+
+def test_a_finding_is_shown_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    two_mechanisms(monkeypatch)
+    _, printed, _ = reviewed("--variant", "linux_7_1", "--clause", "RCL-3", "--finding", "R1")
+    assert "by R1, 6 operations" in printed and "| beside the work: f 4 | then: b" in printed
+    assert "RCL-3   6~ R1: a 1 8192" in printed and "R2" not in printed.split("\nlinux_7_1 RCL")[0]
+    assert "a 2 28672" not in printed
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--finding", "R11"], "R1"),
+        (["--finding", "R3", "--clause", "RCL-3"], "(R1, R2)"),
+        (["--finding", "R1", "--variant", "reference"], "(none)"),
+        (["--finding", "R1", "--quick"], "the whole review"),
+        (["--finding", "R1", "--search", "race"], "the whole review"),
+        (["--finding", "R1", "--source", "nowhere"], "of a tree no finding"),
+    ],
+)
+def test_a_finding_that_is_none_is_told(words: list[str], says: str) -> None:
+    code, printed, told = reviewed(*words)
+    (line,) = told.splitlines()
+    assert code == 2 and not printed and says in line
+
+
+def test_a_heading_is_printed_once(mine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    new = example(2, message="float fell")
+    canned(monkeypatch, outcome(mine, "sequences", "pages", RCL_1=new))
+    _, printed, _ = reviewed("--variant", mine)
+    told = printed.partition("NEW in mine")[2].partition("1 mine")[0]
+    assert told.count("RCL-1") == 1 and "    2 operations: a 1 4096" in told
+    out = io.StringIO()
+    lines = FindingLines(Console(file=out, width=76), lambda *of: True)
+    for one in (outcome("rfc_1", "hunt", "race", ISO_1=example(4)),
+                outcome("linux_6_12", "hunt", "race", BAL_1=example(5)),
+                outcome("rfc_1", "hunt", "race", ISO_1=example(3))):  # fmt: skip
+        lines(one, None)
+    heads = [line for line in out.getvalue().splitlines() if line[:1].isalpha()]
+    assert heads == ["rfc_1", "linux_6_12", "rfc_1, more of it"]
+
+
 # what is kept
 
 

@@ -130,6 +130,6 @@ def _operations(token: Token) -> str:
         said = "; ".join(map(names.words, parse_operations(Path("token"), texts).operations))
         found.append(f"{how}: {said}" if how else said)
     known = re.findall(r"\b[LR]\d+\b", mechanism(token))
-    by = f", by {', '.join(known)}," if known else ""
-    head = f"The model {token.variant} breaks it{by} in {counted(_count(token), 'operation')}: "
-    return head + "; ".join(found)
+    by = f" ({', '.join(known)})" if known else ""
+    count = counted(_count(token), "operation")
+    return f"The model {token.variant} breaks it in {count}: {'; '.join(found)}{by}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from percpu_proofs.commands.review_wanted import Shown, Wanted
 from percpu_proofs.counterexample import Counterexample, of_token
 from percpu_proofs.review.changes import Changes
 from percpu_proofs.review.matrix import Cell
+from percpu_reference.variants import UnknownVariantError, variant_name
 
 
 def show_review_mail(
@@ -50,10 +52,23 @@ def _by_others(c: Counterexample, shown: Shown) -> str:
     others = [name for name in cell.mechanisms if name not in known]
     if not others:
         return ""
-    line = f"percpu-spec review --variant {cell.variant} --clause {cell.clause}"
+    line = f"percpu-spec review --variant {_short(cell.variant)} --clause {cell.clause}"
     missing = [name for name in others if cell.mechanisms[name] is None]
-    said = f"Broken by {', '.join(others)} too: {line} --finding {others[0]} --mail"
+    said = f"Also by {', '.join(others)}: {line} --finding {others[0]}"
     return said + (f" ({', '.join(missing)}: none found)" if missing else "")
+
+
+def _short(variant: str) -> str:
+    """Return the shortest name of a variant: a release, if it is mainline's.
+
+    >>> _short("linux_7_1"), _short("rfc_1"), _short("linux_mm")
+    ('7.1', 'rfc_1', 'linux_mm')
+    """
+    release = variant.removeprefix("linux_").replace("_", ".")
+    with suppress(UnknownVariantError):
+        if variant_name(release) == variant:
+            return release
+    return variant
 
 
 def _unreported(wanted: Wanted, cells: Sequence[Cell]) -> Iterator[str]:

@@ -69,5 +69,5 @@ class Shown(NamedTuple):
 def _sought(cell: Cell, finding: str) -> str:
     """Return how far a finding was looked for alone, in words."""
     example = cell.mechanisms[finding]
-    small = "" if example is None or example.shortest else ", then made small, maybe not the fewest"
-    return f"{finding} alone, the other findings mended: {cell.sought[finding]}{small}"
+    small = "" if example is None or example.shortest else "; made small, maybe not the fewest"
+    return f"{finding} alone, the others mended: {cell.sought[finding]}{small}"

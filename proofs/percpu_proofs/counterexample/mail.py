@@ -55,6 +55,9 @@ def mail(c: Counterexample, reproducer: str) -> list[str]:
         steps = _brief(folded(rows(c, since, shown, lines=form.lines, ahead=form.ahead)))
         drawn = _drawn(steps, c.cpus_since(since))
         if len(drawn) > room and form == _FORMS[-1]:
+            after, bottom = after[1:], bottom[1:]  # blank lines, rather than steps
+            room += 2
+        if len(drawn) > room and form == _FORMS[-1]:
             drawn = _middle_left_out(steps, c.cpus_since(since), room)
         lines = [*top, *before, *drawn, *after, *bottom]
         if len(lines) <= LINES:
