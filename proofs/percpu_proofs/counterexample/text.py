@@ -78,7 +78,7 @@ def setup(c: Counterexample, since: int, width: int) -> Iterator[Line]:
             yield from _spoken("", one, width)
     for number, span in enumerate(spans(_moves(c, since))):
         how = f", {span.how}" if span.how else ""
-        yield "", f"{'Then' if before or number else 'First'}{how}, as below:"
+        yield from wrapped("", f"{'Then' if before or number else 'First'}{how}, as below:", width)
         for step, _ in span.members:
             yield from _spoken(f"{step.cpu:6} ", Spoken(step.words, step.operation), width)
 
