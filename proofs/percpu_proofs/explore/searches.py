@@ -13,6 +13,8 @@ DRAWN: Final = "drawn"
 """Programs or lists that were drawn at random, and made small."""
 SMALL: Final = "made small"
 """What another search found, made small."""
+ALONE: Final = "one finding"
+"""Lists on a variant with its other findings mended."""
 MARKS: Final = 3  # groups of a search's mark, which no two share
 
 
@@ -28,6 +30,7 @@ def searches() -> dict[str, str]:
     }
     found[DRAWN] = "at random, then made small; there may be shorter ones"
     found[SMALL] = "nothing more that was tried can be left out; there may be shorter ones"
+    found[ALONE] = "the shortest lists first, on the variant with its other findings mended"
     return found
 
 

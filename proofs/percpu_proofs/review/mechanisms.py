@@ -21,7 +21,7 @@ from percpu_proofs.explore.rerun import Rerun
 from percpu_proofs.explore.scenario import KERNEL_32K
 from percpu_proofs.explore.schedulers.replay import ImpossibleStepError
 from percpu_proofs.explore.search import EnoughError
-from percpu_proofs.explore.searches import DRAWN, SMALL
+from percpu_proofs.explore.searches import ALONE, DRAWN, SMALL
 from percpu_proofs.explore.sequences import Sequences
 from percpu_proofs.explore.shrink import fewer
 from percpu_proofs.explore.token import Token, compact
@@ -129,7 +129,7 @@ class Mechanism:
         def look(caught: Caught) -> None:
             token = Token(
                 self.variant, self.clause, plan.geometry, tuple(map(text_of, caught.setup)),
-                tuple(map(text_of, caught.actors)), 1, caught.schedule,
+                tuple(map(text_of, caught.actors)), 1, caught.schedule, search=ALONE,
             )  # fmt: skip
             shown = self._shown_by(token) if caught.clause == self.clause else None
             if shown is not None:
