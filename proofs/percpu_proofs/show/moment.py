@@ -9,7 +9,7 @@ from pathlib import Path
 from percpu_proofs.explore.scenario_file import FIELDS, SECTIONS, read_scenario
 from percpu_proofs.explore.schedulers.replay import ImpossibleStepError, InTurn, Replay
 from percpu_proofs.explore.system import Scheduler, actor_of, scheduled
-from percpu_proofs.explore.token import Token
+from percpu_proofs.explore.token import Token, with_handles
 from percpu_proofs.explore.world import World
 from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel.library import Library
@@ -71,6 +71,7 @@ def of_token(token: Token, step: int | None) -> Moment:
 
     Raises InputError for a step that there is not.
     """
+    token = with_handles(token)
     world = World(token.scenario.start(token.variant))
     order: Scheduler = InTurn(range(len(token.actors)))
     if token.schedule:
