@@ -123,7 +123,7 @@ def test_what_has_a_schedule_is_made_small_by_its_operations(
     scenario = SCENARIOS["reclaim-free"]
     token = Token.of("linux_7_1", "RCL-3", scenario, (1, 0, 0, 1, 1, 2))
     small = Mechanism("linux_7_1", "RCL-3", "R1")._small(token)
-    assert len(small.setup) + len(small.actors) <= 18 and small.search == "made small"
+    assert len(small.setup) + len(small.actors) <= 18 and small.search == "reduction"
 
 
 def test_an_operation_less_may_take_another_size() -> None:

@@ -104,8 +104,8 @@ class Counterexample:
         """How far was searched, in words; of a schedule that is run again that none was."""
         if self.bound:
             return f"Searched: {self.bound}"
-        found = f"it was found by {self.origin}" if self.origin else "what found it is not known"
-        return f"Searched: nothing here, this schedule was run again; {found}"
+        found = f"Found by {self.origin}" if self.origin else "What found it is not known"
+        return f"Searched: nothing, this is a replay. {found}"
 
     @property
     def cpus(self) -> tuple[str, ...]:

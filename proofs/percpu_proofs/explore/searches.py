@@ -9,11 +9,11 @@ from percpu_proofs.explore.alphabets import HUNTS, SEQUENCES, Plan
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.short_form import mark
 
-DRAWN: Final = "drawn"
+DRAWN: Final = "drawing"
 """Programs or lists that were drawn at random, and made small."""
-SMALL: Final = "made small"
+SMALL: Final = "reduction"
 """What another search found, made small."""
-ALONE: Final = "one finding"
+ALONE: Final = "search of one finding"
 """Lists on a variant with its other findings mended."""
 MARKS: Final = 3  # groups of a search's mark, which no two share
 
@@ -29,7 +29,7 @@ def searches() -> dict[str, str]:
         for name, s in SCENARIOS.items()
     }
     found[DRAWN] = "at random, then made small; there may be shorter ones"
-    found[SMALL] = "nothing more that was tried can be left out; there may be shorter ones"
+    found[SMALL] = "a known one, made small as far as was tried; there may be shorter ones"
     found[ALONE] = "the shortest lists first, on the variant with its other findings mended"
     return found
 
