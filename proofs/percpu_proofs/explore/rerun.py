@@ -40,7 +40,8 @@ class Taken(NamedTuple, Generic[T]):
 class Rerun:
     """A world behind the setup of a token, and the order of what follows.
 
-    What the setup breaks is not told. Without a schedule the actors run one after the other.
+    What the setup breaks is not told. Without a schedule the actors run one after the other. All
+    ends with the step that breaks the token's clause, unless the setup breaks it too.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Rerun:
         self.first = 0  # the number of the first actor that is not of the setup
         self._follower: Follower | None = None
         self._last: int | None = None  # the step at which hints are judged too
+        self._sought = token.clause
         if token.clause == REFINE:
             self._follow(token)
         else:
@@ -85,6 +87,8 @@ class Rerun:
         for step in scheduled(world, InTurn(range(first))):
             with suppress(ClauseViolation):
                 world.step(step)
+        if token.clause in world.monitor.violations:  # by which of the steps is not to be told
+            self._sought = ""
         world.history.concurrent = bool(token.schedule)
         self._order = InTurn(range(len(start.operations)))
         if token.schedule:
@@ -121,7 +125,7 @@ class Rerun:
             }
             broken |= {f.clause: f.message for f in result.findings.values()}
             yield Taken(number, step, left, locked, seen, broken)
-            if endless:
+            if endless or self._sought in broken:
                 return
 
 
