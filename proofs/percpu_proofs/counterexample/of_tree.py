@@ -14,7 +14,7 @@ from percpu_proofs.kernel.search.example import TreeExample
 from percpu_proofs.kernel.search.retrace import Retraced, TreeStep
 from percpu_proofs.kernel.search.tree_token import bound_of
 from percpu_proofs.oplist import Operation, parse_operations
-from percpu_proofs.show.rows import State
+from percpu_proofs.show.rows import NO_LIST, State
 
 
 def of_tree(
@@ -74,13 +74,14 @@ def _parsed(operations: tuple[str, ...]) -> list[Operation]:
 
 def _steps(retraced: Retraced, names: Names) -> Iterator[Step]:
     state = retraced.before or State((), ())
+    holders = _Holders(state)
     last: dict[int, TreeStep] = {}  # of each actor
     for number, step in enumerate(retraced.steps, 1):
         before = None if step.begins else last.get(step.actor)
         last[step.actor] = step
         if step.state is not None:
             holder = "" if step.mutex is None else _cpu(last[step.mutex])
-            state = replace(step.state, mutex=holder)
+            state = holders.seen(replace(step.state, mutex=holder), _cpu(step), ended=step.ends)
         yield Step(
             number,
             step.actor,
@@ -93,7 +94,7 @@ def _steps(retraced: Retraced, names: Names) -> Iterator[Step]:
             before.line if before else "",
             step.function,
             step.line,
-            step.stands,
+            "returns" if step.ends else step.stands,
             "",
             "",
             step.ends,
@@ -103,6 +104,31 @@ def _steps(retraced: Retraced, names: Names) -> Iterator[Step]:
             state,
             (),
         )
+
+
+class _Holders:
+    """Who holds the chunks that are on no list: whose step took them off, until it ends.
+
+    A chunk that is left on no list then nobody holds.
+    """
+
+    def __init__(self, before: State) -> None:
+        self._held = dict.fromkeys(_away(before), "")
+
+    def seen(self, state: State, cpu: str, *, ended: bool) -> State:
+        """Return the state behind a step of a CPU, with the holders; ended: of its operation."""
+        self._held = {name: self._held.get(name, cpu) for name in _away(state)}
+        if ended:
+            self._held = {name: "" if by == cpu else by for name, by in self._held.items()}
+        rows = [
+            row.held_by(self._held[row.name]) if row.name in self._held else row
+            for row in state.chunks
+        ]
+        return replace(state, chunks=tuple(rows))
+
+
+def _away(state: State) -> list[str]:
+    return [row.name for row in state.chunks if row.place == NO_LIST]
 
 
 def _cpu(step: TreeStep) -> str:

@@ -35,6 +35,7 @@ class Taken(NamedTuple, Generic[T]):
     locked: bool  # pcpu_lock was taken in it
     seen: T
     broken: dict[str, str]  # clauses, each with what is wrong
+    stopped: ClauseViolation | None  # what ended it before its end: it would have had none
 
 
 class Rerun:
@@ -107,11 +108,11 @@ class Rerun:
             left = world.runners[actor].gap if actor < len(world.runners) else None
             counts = {c: v.count for c, v in monitor.violations.items()}
             monitor.operation = number
-            endless = False
+            stopped = None
             try:
                 watch.step(world, step, ())
-            except ClauseViolation:
-                endless = True
+            except ClauseViolation as violation:
+                stopped = violation
             seen, locked = look(), monitor.guard.locked
             if not world.enabled():
                 watch.at_end(world, ())
@@ -124,8 +125,8 @@ class Rerun:
                 if violation.count > counts.get(clause, 0)
             }
             broken |= {f.clause: f.message for f in result.findings.values()}
-            yield Taken(number, step, left, locked, seen, broken)
-            if endless or self._sought in broken:
+            yield Taken(number, step, left, locked, seen, broken, stopped)
+            if stopped is not None or self._sought in broken:
                 return
 
 
