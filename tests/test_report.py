@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import time
+import tomllib
 from dataclasses import replace
 from functools import cache
 from importlib.resources import files
@@ -82,6 +83,16 @@ def test_every_kernel_function_leads_to_clauses_and_back() -> None:
 def test_each_clause_is_cited_by_tests() -> None:
     assert clauses().keys() <= citations().keys()
     assert any(one.file == "test_lock_guard.py" for one in citations()["LOCK-1"])
+
+
+def test_an_installed_package_has_no_tests_to_cite(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data, "REPOSITORY", tmp_path)
+    assert citations.__wrapped__() == {}
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8"))
+    shipped = project["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert "tests" not in shipped["only-include"] and "tests" not in shipped["sources"]
 
 
 @pytest.mark.parametrize(
