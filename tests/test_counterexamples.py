@@ -37,7 +37,7 @@ from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel.search.compiled import SearchPlan
 from percpu_proofs.kernel.search.retrace import Retraced, TreeStep
 from percpu_proofs.mailing import LINES, WIDTH
-from percpu_proofs.oplist import parse_operations, text_of
+from percpu_proofs.oplist import parse_operations
 from percpu_proofs.show.rows import State
 from percpu_reference.kernel_names import FILES, OF_PATCHES
 from percpu_reference.variants import RELEASES, VARIANTS
@@ -124,14 +124,13 @@ def test_a_known_counterexample_ends_where_its_clause_breaks(token: Token) -> No
 
 def test_what_is_drawn_ends_where_its_clause_breaks() -> None:
     """The last step of an operation is left out where one before it breaks the clause."""
-    operations = parse_operations(Path("x"), ["a 1 28672 4 -", "a 2 4096 4 -", "f 1"]).operations
-    fuzz = Fuzz("rfc_1", Geometry().with_changes(KERNEL_32K), seed=1, most=1)
-    message, small = fuzz.small("FLT-1", Program((), tuple(operations), (0, 0, 1, 1, 1, 2, 3)))
-    said = tuple(map(text_of, small.actors))
-    token = Token("rfc_1", "FLT-1", KERNEL_32K, (), said, small.works, small.schedule)
-    c = of_schedule(token)
-    assert c.message == message and len(c.steps) == len(small.schedule)
-    check(c)
+    token = next(t for t in examples() if (t.variant, t.clause) == ("rfc_series", "COST-1"))
+    actors = tuple(parse_operations(Path("x"), token.actors).operations)
+    longer = Program((), actors, (*token.schedule, token.schedule[-1]), token.works)
+    fuzz = Fuzz("rfc_series", Geometry().with_changes(token.geometry), seed=1, most=1)
+    cut, broken = fuzz._replay(longer, "COST-1")
+    assert cut.schedule == token.schedule and cut.works == token.works and "COST-1" in broken
+    assert fuzz._replay(longer, "HINT-1")[0].schedule == longer.schedule
 
 
 def test_a_step_is_of_the_function_it_ends_in() -> None:
