@@ -93,6 +93,10 @@ def test_an_allocator_is_driven_by_hand() -> None:
         (lambda: ps.explain("flaot"), UnknownWordError, "no entry 'flaot'; near: float"),
         (lambda: ps.review(), InputError, "at least one variant"),
         (lambda: ps.review("7.1", searches=["crums"]), InputError, "one of crumbs"),
+        (lambda: ps.review(source="x", searches=["crums"]), InputError, "one of crumbs"),
+        (lambda: ps.review(source="missing"), InputError, "missing"),
+        (lambda: ps.review("7.1", source="x"), InputError, "not both"),
+        (lambda: ps.review(patches=["x"]), InputError, "source="),
     ],
 )
 def test_what_is_wrong_is_said(call: Any, error: type[Exception], says: str) -> None:

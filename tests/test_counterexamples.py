@@ -22,18 +22,27 @@ from percpu_proofs.commands.counterexamples import reproducer
 from percpu_proofs.counterexample import Counterexample, of_schedule, of_token
 from percpu_proofs.counterexample.bearing import alone, bearing
 from percpu_proofs.counterexample.mail import mail
+from percpu_proofs.counterexample.of_tree import of_retraced
 from percpu_proofs.counterexample.text import legend, text
+from percpu_proofs.explore.examples import examples
+from percpu_proofs.explore.fuzz import Fuzz
 from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.packing import MODEL
 from percpu_proofs.explore.scenario import KERNEL_32K
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.searches import searches
+from percpu_proofs.explore.shrink import Program
 from percpu_proofs.explore.token import Token, read_token
 from percpu_proofs.inputs import InputError
+from percpu_proofs.kernel.search.compiled import SearchPlan
+from percpu_proofs.kernel.search.retrace import Retraced, TreeStep
 from percpu_proofs.mailing import LINES, WIDTH
+from percpu_proofs.oplist import parse_operations
+from percpu_proofs.show.rows import State
 from percpu_reference.kernel_names import FILES, OF_PATCHES
 from percpu_reference.variants import RELEASES, VARIANTS
 from percpu_spec.catalogue import REFINE, clauses
+from percpu_spec.geometry import Geometry
 
 RACE = Token(
     "rfc_1", "ISO-1", KERNEL_32K, ("a 1 28672 4 -", "b", "a 3 4096 4 -"), ("f 1", "f 3"), 1,
@@ -52,6 +61,8 @@ KM = Token(
     "rfc_1", "POP-5", f"{KERNEL_32K},backing=km",
     ("a 1 4096 4 -", "a 2 4096 4 -", "f 1"), ("b",), 1, (),
 )  # fmt: skip
+ENDS = {("rfc_1", "RCL-4"), ("rfc_series", "COST-1"), ("rfc_series", "BAL-3")}
+"""Known counterexamples whose clause breaks before their last operation ends."""
 SHOWN = {"race": RACE, "populates": POPULATES, "hint": HINT, "km": KM}
 
 
@@ -62,6 +73,8 @@ def lines_of(c: Counterexample, width: int = WIDTH) -> list[str]:
 def check(c: Counterexample) -> None:
     """Check what holds of every counterexample, however it is shown."""
     assert c.clause in c.broken and c.message == dict(c.steps[-1].broken)[c.clause]
+    breaks = [c.clause in dict(step.broken) for step in c.steps]
+    assert sum(breaks) == 1 or all(breaks)  # what the setup breaks is broken behind each step
     for width in (40, WIDTH, 100):
         lines = lines_of(c, width)
         assert max(map(len, lines)) <= width and not any(line.endswith(" ") for line in lines)
@@ -74,7 +87,8 @@ def check(c: Counterexample) -> None:
     assert not any(f"-> {clause} broken" in shown for clause in folded)
     kernel = {name for names in FILES.values() for name in names}
     kernel |= {name for name, _ in OF_PATCHES.values()}
-    assert {step.function for step in c.steps} <= kernel
+    operations = [step for step in c.steps if step.operation[0] in "abfdws"]
+    assert {step.function for step in operations} <= kernel
     check_mail(c)
 
 
@@ -97,6 +111,63 @@ def test_a_counterexample_is_shown(name: str) -> None:
     c = of_schedule(SHOWN[name])
     check(c)
     assert of_token(c.token) == c and lines_of(of_token(c.token)) == lines_of(c)
+
+
+@pytest.mark.parametrize(
+    "token",
+    deep_unless(lambda token: (token.variant, token.clause) in ENDS, examples()),
+    ids=lambda token: f"{token.variant} {token.clause}",
+)
+def test_a_known_counterexample_ends_where_its_clause_breaks(token: Token) -> None:
+    check(of_schedule(token))
+
+
+def test_what_is_drawn_ends_where_its_clause_breaks() -> None:
+    """The last step of an operation is left out where one before it breaks the clause."""
+    token = next(t for t in examples() if (t.variant, t.clause) == ("rfc_series", "COST-1"))
+    actors = tuple(parse_operations(Path("x"), token.actors).operations)
+    longer = Program((), actors, (*token.schedule, token.schedule[-1]), token.works)
+    fuzz = Fuzz("rfc_series", Geometry().with_changes(token.geometry), seed=1, most=1)
+    cut, broken = fuzz._replay(longer, "COST-1")
+    assert cut.schedule == token.schedule and cut.works == token.works and "COST-1" in broken
+    assert fuzz._replay(longer, "HINT-1")[0].schedule == longer.schedule
+
+
+def test_a_step_is_of_the_function_it_ends_in() -> None:
+    endless = next(t for t in examples() if (t.variant, t.clause) == ("rfc_series", "BAL-3"))
+    last = of_schedule(endless).steps[-1]
+    assert last.text == (
+        "stopped, as it would go on without end, in pcpu_balance_populated (two_types.py:128)"
+    )
+    actors = ("P 1", "B", "a 2 4 4 -", "f 1", "d 1")
+    steps = of_schedule(replace(HINT, actors=actors, clause="ISO-1")).steps
+    assert {step.operation: step.function for step in steps if step.ends} == {
+        "P 1": "", "B": "", "a 2 4 4 -": "pcpu_alloc_noprof", "f 1": "free_percpu",
+        "d 1": "free_percpu",
+    }  # fmt: skip
+    assert steps[0].text == "the next 1 page allocations fail: no step of the kernel's"
+
+
+def test_a_chunk_on_no_list_is_held_by_who_took_it_off() -> None:
+    """Of a compiled kernel no more is known than whose step it was."""
+    chunks = of_schedule(RACE).steps[-1].state.chunks[:2]
+    listed, away = (
+        State((), tuple(row.held_by("") if row.name in gone else row for row in chunks))
+        for gone in ("", "1")
+    )
+    taken = [(0, "f 1", listed), (1, "b", away), (0, "f 1", away), (1, "b", listed),
+             (0, "f 1", away), (1, "b", away)]  # fmt: skip
+    steps = [
+        TreeStep(actor, operation, n < 2, n == 4, "", "pcpu_lock released", "", "", None, state)
+        for n, (actor, operation, state) in enumerate(taken)
+    ]
+    plan = SearchPlan(KERNEL_32K, ())
+    c = of_retraced("Linux", "LIST-1", {}, plan, Retraced(("f 1", "b"), tuple(steps)), "")
+    on_list = chunks[1].place
+    assert [step.state.chunks[1].place for step in c.steps] == [
+        on_list, "held by work", "held by work", on_list, "no list", "no list"
+    ]  # fmt: skip
+    assert all(row.picture.place == row.place for step in c.steps for row in step.state.chunks)
 
 
 def test_a_race_is_shown_as_the_kernel_has_it() -> None:

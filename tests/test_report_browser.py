@@ -169,11 +169,23 @@ def test_print_has_all_steps_and_nothing_to_press(opened: Any) -> None:
     page = opened("book")
     walk = page.locator("#walk-RCL-3-linux_6_12")
     assert page.locator("header").is_visible()
-    page.emulate_media(media="print")
+    ink = "one => getComputedStyle(one).color"
+    keyword = page.locator("pre .k").first.evaluate(ink)
+    page.emulate_media(media="print", color_scheme="dark")  # paper is light all the same
+    assert page.locator("pre .k").first.evaluate(ink) == keyword
     assert page.locator("header").is_hidden() and page.locator("nav").is_hidden()
     assert walk.locator(".player").is_hidden()
     assert walk.locator(".panel:visible").count() == walk.locator(".panel").count()
     assert page.pdf(format="A4")[:5] == b"%PDF-"
+
+
+def test_a_number_stands_on_the_line_of_its_clause(opened: Any) -> None:
+    for size in (PHONE, DESK):
+        pairs = opened("book", size).locator("#releases .counted")
+        assert pairs.count() > 20
+        heights = {pair.evaluate("one => one.getClientRects().length") for pair in pairs.all()}
+        lines = {round(pair.bounding_box()["height"] / 20) for pair in pairs.all()}
+        assert heights == {1} and lines == {1}
 
 
 def test_without_scripts_all_is_there(chromium: Any, reports: dict[str, Path]) -> None:

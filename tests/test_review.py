@@ -257,7 +257,7 @@ def test_drawn_programs_find_races_and_are_made_small() -> None:
     for clause, (_, found) in fuzz.caught.items():
         _, drawn = fuzz.small(clause, found)
         assert len(drawn.actors) < fuzz.length
-        again, broken = fuzz._replay(drawn)
+        again, broken = fuzz._replay(drawn, clause)
         assert clause in broken and again == drawn
         operations = tuple(map(text_of, drawn.actors))
         token = Token("rfc_1", clause, KERNEL_32K, (), operations, drawn.works, drawn.schedule)

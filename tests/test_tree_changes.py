@@ -14,8 +14,10 @@ import pytest
 from click.testing import CliRunner
 from test_kernel_input import make_tree
 
+import percpu_spec as ps
+from percpu_proofs import data
 from percpu_proofs.cli import main
-from percpu_proofs.commands import review_tree, tree_options
+from percpu_proofs.commands import tree_options
 from percpu_proofs.explore.scenario import KERNEL_32K
 from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel.library import USUAL, Library
@@ -30,6 +32,7 @@ from percpu_proofs.kernel.search.tree_token import TreeToken, bound_of, read_tre
 from percpu_proofs.kernel.search.trees import CompiledTree
 from percpu_proofs.kernel.tree import read_tree
 from percpu_proofs.oplist import parse_operations
+from percpu_proofs.review import tree_results
 from percpu_proofs.review.trees import TreeCell, changes, verdicts
 
 WHOLE, CUT_OFF = {"pages": inf}, {"pages": 2.0}
@@ -117,13 +120,34 @@ def test_the_exit_status_tells(
     monkeypatch.setattr(CompiledTree, "model", lambda self: Model())
     monkeypatch.setattr(CompiledTree, "library", lambda self, search: outcomes[0].job.library)
     monkeypatch.setattr(tree_options, "compiled_trees", lambda *_: nullcontext(trees))
-    monkeypatch.setattr(review_tree, "jobs_for", lambda *_: [o.job for o in outcomes])
-    monkeypatch.setattr(review_tree, "spread", lambda *_, **__: (outcomes, interrupted))
-    patch = ["--patch", "some.patch"] if len(trees) > 1 else []
+    monkeypatch.setattr(tree_results, "jobs_for", lambda *_: [o.job for o in outcomes])
+    monkeypatch.setattr(tree_results, "spread", lambda *_, **__: (outcomes, interrupted))
+    patches = ["folder/some.patch"] if len(trees) > 1 else []
+    patch = [word for path in patches for word in ("--patch", path)]
     done = CliRunner().invoke(main, ["review", "--source", "tree", *patch, *options])
     assert done.exit_code == code, done.output
+    found = ps.review(source="tree", patches=patches)
+    assert bool(found) == (code == 0) or interrupted
+    assert found.trees == tuple(names) and found.partial == interrupted
     if options:
-        assert json.loads(done.stdout)["interrupted"] == interrupted
+        said = json.loads(done.stdout)
+        assert said["interrupted"] == interrupted and said["changes"] == found.changes
+        broken = {c for c, cell in said["trees"][names[-1]].items() if cell["counterexample"]}
+        assert broken == found.broken.keys() and found[names[0], "FLT-1"] is not None
+    else:
+        first = repr(found).splitlines()
+        assert first and set(first) & set(done.output.splitlines())
+
+
+def test_a_patch_that_ships_goes_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tree_options, "compiled_trees", lambda source, patches, stub: patches)
+    named, other = (
+        tree_options.ChosenTree(Path("tree"), (Path(name),), (), None)
+        for name in ("R2-rejoin", "R2-rejon")
+    )
+    assert named.compiled() == [data.folder("patches") / "R2-rejoin.patch"]
+    with pytest.raises(InputError, match="near: R2-rejoin"):
+        other.compiled()
 
 
 def test_accesses_that_a_patch_adds() -> None:

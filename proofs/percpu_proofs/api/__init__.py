@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from percpu_proofs.api.drawing import Drawing, draw
 from percpu_proofs.api.explanation import Meaning, explain
-from percpu_proofs.api.reviews import Review, review
+from percpu_proofs.api.reviews import Review, TreeReview, review
 from percpu_proofs.api.run import Allocation, Run, allocator
 from percpu_proofs.api.state import State, read_state
 from percpu_proofs.api.verdicts import Answer, Verdicts, check
 
 __all__ = [
-    "Allocation", "Answer", "Drawing", "Meaning", "Review", "Run", "State", "Verdicts", "allocator",
-    "check", "draw", "explain", "read_state", "review",
+    "Allocation", "Answer", "Drawing", "Meaning", "Review", "Run", "State", "TreeReview",
+    "Verdicts", "allocator", "check", "draw", "explain", "read_state", "review",
 ]  # fmt: skip

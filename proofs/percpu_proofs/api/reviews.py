@@ -1,18 +1,24 @@
-"""The review of variants: every clause, searched."""
+"""The review of variants, or of a kernel tree and a patch: every clause, searched."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import overload
 
 from rich.console import Console
 
 from percpu_proofs.api.shown import Shown
+from percpu_proofs.commands import review_tree
+from percpu_proofs.commands.tree_options import ChosenTree
 from percpu_proofs.inputs import InputError
 from percpu_proofs.review import results
-from percpu_proofs.review.changes import bases, changes
+from percpu_proofs.review.changes import Changes, bases, changes
 from percpu_proofs.review.matrix import Cell
 from percpu_proofs.review.plan import jobs_for
+from percpu_proofs.review.tree_results import TreeResults, results_of, searches_for
+from percpu_proofs.review.trees import TreeCell
 from percpu_proofs.spread import default_jobs
 from percpu_reference.variants import variant_class, variant_name
 from percpu_spec.catalogue import title
@@ -89,22 +95,102 @@ def _show(out: Console, cell: Cell) -> None:
     out.print("\n".join(lines), markup=False, soft_wrap=True)
 
 
+class TreeReview(Shown):
+    """The cells of a review of a kernel tree, and of what patches make of it.
+
+    Indexed by a clause (of the patched tree, without patches of the tree), or by "base" or
+    "patched" and a clause. True if the patches newly break nothing; without any, if the tree breaks
+    no more than the model of it declares. If partial, not every search was done.
+    """
+
+    def __init__(self, found: TreeResults, partial: bool) -> None:
+        self._found = found
+        self.trees = tuple(found.cells)
+        self.partial = partial or found.interrupted
+
+    def __getitem__(self, name: str | tuple[str, str]) -> TreeCell:
+        """Return a cell. Raises KeyError."""
+        if isinstance(name, str):
+            return self._found.newest[name]
+        return self._found.cells[name[0]][name[1]]
+
+    def __bool__(self) -> bool:
+        return not self.unexpected
+
+    @property
+    def broken(self) -> dict[str, TreeCell]:
+        """The cells with a counterexample, by clause, the shortest first."""
+        found = {c: cell for c, cell in self._found.newest.items() if cell.example is not None}
+        length = {c: cell.example.length if cell.example else 0 for c, cell in found.items()}
+        return dict(sorted(found.items(), key=lambda one: length[one[0]]))
+
+    @property
+    def unexpected(self) -> list[str]:
+        """What the patches newly break; without any, what the model does not declare."""
+        return self._found.wrong
+
+    @property
+    def changes(self) -> dict[str, list[str]]:
+        """Clauses by what patches do to them: new, mended, shorter, longer and more."""
+        return asdict(self._found.changed or Changes())
+
+    def show(self, out: Console) -> None:
+        """Print what is new, or broken, with how to run its counterexample again."""
+        review_tree.show(out, self._found)
+        if self.partial:
+            out.print("not every search was done: what did not show here may show in others")
+
+
+@overload
 def review(
     *variants: str, searches: Sequence[str] = (), jobs: int | None = None, deep: bool = False
-) -> Review:
-    """Search variants for what breaks each clause: names, releases ("6.14"), files with a variant.
+) -> Review: ...
+@overload
+def review(
+    *,
+    source: str | Path,
+    patches: Sequence[str | Path] = (),
+    fixes: Sequence[str] = (),
+    searches: Sequence[str] = (),
+    jobs: int | None = None,
+    deep: bool = False,
+) -> TreeReview: ...
+def review(
+    *variants: str,
+    source: str | Path | None = None,
+    patches: Sequence[str | Path] = (),
+    fixes: Sequence[str] = (),
+    searches: Sequence[str] = (),
+    jobs: int | None = None,
+    deep: bool = False,
+) -> Review | TreeReview:
+    """Search variants, or a kernel tree and what patches make of it, for what breaks each clause.
 
-    It is what `percpu-spec review --variant` does: about a minute for one variant on two cores,
-    processes of their own (in a script under `if __name__ == "__main__":`). searches: only those,
-    by name (crumbs, race, reclaim-frees: `explain` tells what each is). jobs: processes, one a
-    core unless given. Raises UnknownVariantError, VariantFileError, InputError for a search.
+    variants: names, releases ("6.14"), files with a variant. source: a Linux source tree; patches:
+    files, in their order; fixes: those of `reference` behind them, by name. It is what
+    `percpu-spec review` does with --variant, or with --source and --patch: about a minute for one
+    variant or patch on two cores, processes of their own (in a script under
+    `if __name__ == "__main__":`). searches: only those, by name (crumbs, race, reclaim-frees:
+    `explain` tells what each is). jobs: processes, one a core unless given. Raises
+    UnknownVariantError, VariantFileError, InputError for a search, a tree or a patch.
     """
+    if source is not None:
+        if variants:
+            raise InputError("review", None, "variants, or a tree (source=), not both")
+        given = [patches] if isinstance(patches, str | Path) else patches
+        tree = ChosenTree(Path(source), tuple(map(Path, given)), tuple(fixes), None)
+        chosen = searches_for(searches, deep=deep)
+        with tree.compiled() as trees:
+            found = results_of(trees, chosen, results.Workers(jobs or default_jobs()))
+        return TreeReview(found, bool(searches))
+    if patches or fixes:
+        raise InputError("review", None, "a tree (source=) beside patches and fixes")
     if not variants:
-        raise InputError("review", None, "at least one variant")
+        raise InputError("review", None, "at least one variant, or a tree (source=)")
     named = tuple(dict.fromkeys(map(variant_name, variants)))
     for name in named:
         variant_class(name)
     jobs_for(named, searches=tuple(searches))  # raises for one that is not there
-    found = results.Review(named, deep, searches=tuple(searches))
-    found.run(results.Workers(jobs or default_jobs()))
-    return Review(named, found.cells(), found.partial)
+    done = results.Review(named, deep, searches=tuple(searches))
+    done.run(results.Workers(jobs or default_jobs()))
+    return Review(named, done.cells(), done.partial)

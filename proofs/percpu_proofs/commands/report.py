@@ -12,15 +12,12 @@ from percpu_proofs.beside.comparison import Comparison, everything
 from percpu_proofs.commands import output
 from percpu_proofs.commands.beside import sources_of
 from percpu_proofs.commands.tree_options import ChosenTree, tree_options
-from percpu_proofs.kernel.search.accesses import Noted
-from percpu_proofs.kernel.search.job import TreeOutcome
-from percpu_proofs.kernel.search.trees import CompiledTree, accesses
 from percpu_proofs.live.kernel_state import KernelState
 from percpu_proofs.live.verdicts import Verdict
 from percpu_proofs.review import results
 from percpu_proofs.review.changes import Changes
 from percpu_proofs.review.matrix import Cell
-from percpu_proofs.review.trees import TreeCell
+from percpu_proofs.review.tree_results import TreeResults
 from percpu_proofs.spread import default_jobs
 from percpu_reference.variants import DEFAULT, VARIANTS
 
@@ -34,28 +31,16 @@ def write_variants(
     write(page, report_of_variants(cells, changed))
 
 
-def write_trees(
-    page: Path,
-    chosen: ChosenTree,
-    trees: Sequence[CompiledTree],
-    variant: str,
-    cells: Mapping[str, Mapping[str, TreeCell]],
-    changed: Changes | None,
-    undeclared: Sequence[str],
-    outcomes: Sequence[TreeOutcome],
-    new: Sequence[Noted],
-    lacking: Mapping[str, str],
-    *,
-    interrupted: bool,
-) -> None:
-    """Write the report of a review of a tree and its patches; see TreeReview."""
+def write_trees(page: Path, chosen: ChosenTree, found: TreeResults) -> None:
+    """Write the report of a review of a tree and its patches."""
     from percpu_proofs.report.of_trees import TreeReview, report_of_trees
 
-    newest = trees[-1]
+    newest = found.trees[-1].tree
     options = replace(chosen, patches=(), fixes=()).options(), chosen.options()
     review = TreeReview(
-        newest.tree.name, newest.tree.patches, options, variant, cells, changed, undeclared,
-        outcomes, accesses(outcomes, newest.name), new, lacking, interrupted,
+        newest.name, newest.patches, options, found.variant, found.cells, found.changed,
+        found.undeclared, found.outcomes, found.accesses, found.new, found.lacking,
+        found.interrupted,
     )  # fmt: skip
     write(page, report_of_trees(review))
 

@@ -9,15 +9,16 @@ import click
 
 from percpu_proofs.commands import output
 from percpu_proofs.commands.counterexamples import mail_option
-from percpu_proofs.commands.review_tree import review_trees, searches_for
+from percpu_proofs.commands.review_tree import review_trees
 from percpu_proofs.commands.review_variants import review_variants
 from percpu_proofs.commands.review_wanted import Wanted
-from percpu_proofs.commands.source import geometry_option
+from percpu_proofs.commands.source import geometry_option, page_asked_for
 from percpu_proofs.commands.tree_options import ChosenTree, tree_options
 from percpu_proofs.inputs import InputError, one_of
 from percpu_proofs.review.cache import Cache
 from percpu_proofs.review.plan import jobs_for
 from percpu_proofs.review.results import Workers
+from percpu_proofs.review.tree_results import searches_for
 from percpu_proofs.spread import default_jobs
 from percpu_reference.variants import DEFAULT, VARIANTS, variant_class
 from percpu_reference.variants.composition import findings_in
@@ -118,7 +119,9 @@ def review(
             raise InputError("--finding", None, "variants: of a tree no finding is told apart")
         review_trees(
             tree,
-            searches=searches_for(searches, quick=quick, deep=deep, geometry=geometry),
+            searches=searches_for(
+                searches, quick=quick, deep=deep, page=page_asked_for(geometry)
+            ),
             clauses=clauses,
             workers=workers,
             names=names if as_mail else None,

@@ -14,6 +14,7 @@ import click
 
 from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel.search.trees import CompiledTree, compiled_trees, fix_patch
+from percpu_proofs.shipped import find
 
 _PATH = click.Path(path_type=Path)
 
@@ -41,8 +42,9 @@ class ChosenTree:
 
     def compiled(self) -> AbstractContextManager[list[CompiledTree]]:
         """Give the tree, and behind it the patched one if there are patches. Raises InputError."""
+        patches = [find(path, "patch") for path in self.patches]
         fixes = [path for name in self.fixes for path in fix_patch(name)]
-        return compiled_trees(self.source, [*self.patches, *fixes], self.stub)
+        return compiled_trees(self.source, [*patches, *fixes], self.stub)
 
 
 def tree_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -65,7 +67,8 @@ _SOURCE = functools.partial(
 )  # fmt: skip
 _PATCHES: _Option = click.option(
     "--patch", "patches", type=_PATH, multiple=True,
-    help="Apply a patch to a copy of the tree; several in order.",
+    help="Apply a patch, a file or the name of one that ships, to a copy of the tree; several in "
+    "order.",
 )  # fmt: skip
 _FIXES: _Option = click.option(
     "--fix", "fixes", multiple=True, help="A fix of `reference`, as a patch of the tree."

@@ -6,7 +6,7 @@ import re
 
 from percpu_proofs.explore.rerun import broken_by
 from percpu_proofs.explore.token import Token
-from percpu_reference.variants import fixes, variant_class
+from percpu_reference.variants import Allocator, fixes, variant_class
 from percpu_reference.variants.reference import with_fixes
 from percpu_spec.catalogue import Finding, findings
 
@@ -24,7 +24,13 @@ def mechanism(token: Token) -> str:
     return "; ".join(f"{finding.id}, {finding.title}" for finding in known) or reason
 
 
+_MENDED: dict[tuple[type[Allocator], str], type[Allocator]] = {}
+"""Variants with the fixes of a finding: contracts are put on each once."""
+
+
 def _mends(finding: Finding, token: Token) -> bool:
-    chosen = [getattr(fixes, name) for name in finding.fixes]
-    mended = with_fixes(*chosen, base=variant_class(token.variant))
-    return token.clause not in broken_by(token, mended, lenient=True)
+    base = variant_class(token.variant)
+    if (base, finding.id) not in _MENDED:
+        chosen = [getattr(fixes, name) for name in finding.fixes]
+        _MENDED[base, finding.id] = with_fixes(*chosen, base=base)
+    return token.clause not in broken_by(token, _MENDED[base, finding.id], lenient=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from percpu_proofs.counterexample.mechanism import mechanism
-from percpu_proofs.counterexample.places import ModelPlace, place_of
+from percpu_proofs.counterexample.places import ModelPlace, place_of, place_of_error
 from percpu_proofs.counterexample.record import WORK, Counterexample, Step
 from percpu_proofs.counterexample.sentences import kernel_of, sentence_of, title_of
 from percpu_proofs.counterexample.words import Names, standing
@@ -25,7 +25,8 @@ from percpu_reference.gaps import Kind
 from percpu_reference.kernel_names import origin
 
 _RELEASING = (Kind.RELEASE, Kind.DRAIN)
-_ENTRY = {"a": "alloc_percpu", "f": "free_percpu", "b": "balance_workfn", "B": "balance_workfn"}
+_ENTRY = {"a": "alloc_percpu", "b": "balance_workfn", "B": "balance_workfn"}
+_ENTRY |= dict.fromkeys(("f", *WRONG), "free_percpu")
 
 
 class Walk:
@@ -71,7 +72,9 @@ class Walk:
         runner = self._world.runners[actor]
         before = self._places.get(actor, ModelPlace())
         if runner.done:
-            place = ModelPlace(_entry(runner))
+            place = ModelPlace(_entry(runner, at_once=left is None))
+        elif taken.stopped is not None:
+            place = place_of_error(taken.stopped)
         else:
             place = self._places[actor] = place_of(runner.steps)
         return Step(
@@ -86,11 +89,11 @@ class Walk:
             before.where,
             place.function,
             place.where,
-            *self._stands(runner, locked=taken.locked),
+            *self._stands(runner, taken),
             runner.done,
             taken.locked,
             "begins" if left is None else left.name,
-            "done" if runner.gap is None else runner.gap.name,
+            "done" if runner.gap is None or taken.stopped is not None else runner.gap.name,
             taken.seen,
             tuple(taken.broken.items()),
         )
@@ -99,12 +102,16 @@ class Walk:
         is_work = self._world.runners[actor].operation[0] in "bB"
         return WORK if is_work else f"CPU {actor - self._rerun.first}"
 
-    def _stands(self, runner: Runner, *, locked: bool) -> tuple[str, str, str]:
+    def _stands(self, runner: Runner, taken: Taken[State]) -> tuple[str, str, str]:
         """Return where an actor stands after its step, what it does next, and what came of it."""
+        if taken.stopped is not None:
+            return "stopped, as it would go on without end,", "", ""
         if not runner.done:
             assert runner.gap is not None
-            return *standing(runner.gap, locked=locked), ""
+            return *standing(runner.gap, locked=taken.locked), ""
         kind, handle, *_ = runner.operation
+        if not _entry(runner, at_once=taken.left is None):
+            return "no step of the kernel's", "", ""
         result = ""
         if kind in WRONG and self._world.errors:
             result = f"the caller's error (API-2), {self._world.errors[-1]}"
@@ -116,9 +123,13 @@ class Walk:
         return "ends", "", result
 
 
-def _entry(runner: Runner) -> str:
-    """Return the kernel function that an operation is."""
-    source = origin(_ENTRY.get(runner.operation[0], "free_percpu"))
+def _entry(runner: Runner, *, at_once: bool) -> str:
+    """Return the kernel function that an operation is; none for what prepares a failure.
+
+    at_once: it ended with its first step. The work passes points, unless it was not asked for.
+    """
+    kind = runner.operation[0]
+    source = origin(_ENTRY.get(kind, "")) if kind != "B" or not at_once else None
     return source.function if source is not None else ""
 
 

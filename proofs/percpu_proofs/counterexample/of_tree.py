@@ -14,7 +14,7 @@ from percpu_proofs.kernel.search.example import TreeExample
 from percpu_proofs.kernel.search.retrace import Retraced, TreeStep
 from percpu_proofs.kernel.search.tree_token import bound_of
 from percpu_proofs.oplist import Operation, parse_operations, renumbered, text_of
-from percpu_proofs.show.rows import State
+from percpu_proofs.show.rows import NO_LIST, State
 
 
 def of_tree(
@@ -79,13 +79,14 @@ def _steps(
 ) -> Iterator[Step]:
     """Yield the steps; named: operations with handles from 1 on, by what they are in the steps."""
     state = retraced.before or State((), ())
+    holders = _Holders(state)
     last: dict[int, TreeStep] = {}  # of each actor
     for number, step in enumerate(retraced.steps, 1):
         before = None if step.begins else last.get(step.actor)
         last[step.actor] = step
         if step.state is not None:
             holder = "" if step.mutex is None else _cpu(last[step.mutex])
-            state = replace(step.state, mutex=holder)
+            state = holders.seen(replace(step.state, mutex=holder), _cpu(step), ended=step.ends)
         yield Step(
             number,
             step.actor,
@@ -97,7 +98,7 @@ def _steps(
             before.line if before else "",
             step.function,
             step.line,
-            step.stands,
+            "returns" if step.ends else step.stands,
             "",
             "",
             step.ends,
@@ -112,6 +113,31 @@ def _steps(
 def _spoken(names: Names, operation: Operation) -> tuple[str, str]:
     said = names.spoken(operation)
     return said.words, said.operation
+
+
+class _Holders:
+    """Who holds the chunks that are on no list: whose step took them off, until it ends.
+
+    A chunk that is left on no list then nobody holds.
+    """
+
+    def __init__(self, before: State) -> None:
+        self._held = dict.fromkeys(_away(before), "")
+
+    def seen(self, state: State, cpu: str, *, ended: bool) -> State:
+        """Return the state behind a step of a CPU, with the holders; ended: of its operation."""
+        self._held = {name: self._held.get(name, cpu) for name in _away(state)}
+        if ended:
+            self._held = {name: "" if by == cpu else by for name, by in self._held.items()}
+        rows = [
+            row.held_by(self._held[row.name]) if row.name in self._held else row
+            for row in state.chunks
+        ]
+        return replace(state, chunks=tuple(rows))
+
+
+def _away(state: State) -> list[str]:
+    return [row.name for row in state.chunks if row.place == NO_LIST]
 
 
 def _cpu(step: TreeStep) -> str:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from traceback import walk_tb
 from types import FrameType, GeneratorType
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import percpu_contracts
+import percpu_proofs
 from percpu_reference.kernel_names import origin
 
-_AROUND = str(Path(percpu_contracts.__file__).parent)
+_AROUND: Final = str(Path(percpu_contracts.__file__).parent)
 """Contracts run around the functions of the model; their frames are none of it."""
+_NOT_THE_MODEL: Final = (_AROUND, str(Path(percpu_proofs.__file__).parent), "<")
+"""What else is on the stack of an error: who runs the model, and conditions that are compiled."""
 
 
 class ModelPlace(NamedTuple):
@@ -23,12 +27,24 @@ class ModelPlace(NamedTuple):
 
 def place_of(steps: Any) -> ModelPlace:
     """Return where a generator of the model stands; nothing for one that has ended."""
-    frames = list(_frames(steps))
-    if not frames:
+    return _innermost([(frame, frame.f_lineno) for frame in _frames(steps)])
+
+
+def place_of_error(error: BaseException) -> ModelPlace:
+    """Return where in the model an error arose; nothing for one that arose elsewhere."""
+    stack = walk_tb(error.__traceback__)
+    return _innermost(
+        [one for one in stack if not one[0].f_code.co_filename.startswith(_NOT_THE_MODEL)]
+    )
+
+
+def _innermost(stack: list[tuple[FrameType, int]]) -> ModelPlace:
+    """Return the place of a stack of frames, each with its line, the outermost first."""
+    if not stack:
         return ModelPlace()
-    inner = frames[-1]
-    where = f"{Path(inner.f_code.co_filename).name}:{inner.f_lineno}"
-    return ModelPlace(_kernel_function([frame.f_code.co_name for frame in frames]), where)
+    inner, line = stack[-1]
+    where = f"{Path(inner.f_code.co_filename).name}:{line}"
+    return ModelPlace(_kernel_function([frame.f_code.co_name for frame, _ in stack]), where)
 
 
 def _frames(steps: Any) -> Iterator[FrameType]:

@@ -68,7 +68,7 @@ class Step:
         """Return what it does; lines: with those of the source, ahead: with what comes next."""
         said = self.beginning
         if self.ends:
-            said += f"{self.function} returns".lstrip()
+            said += f"{self.function} returns" if self.function else self.stands
             said += f", {self.result}" if self.result else ""
         else:
             said += self.stands

@@ -10,7 +10,7 @@ REPOSITORY = _HERE.parents[2]
 
 
 def folder(name: str) -> Path:
-    """Return the folder of shipped data: vectors, bench, states or traces; tests, if installed."""
+    """Return the folder of shipped data: vectors, bench, states or traces."""
     return _HERE / name
 
 

@@ -1,7 +1,7 @@
 """Counterexamples that reviews have found, one of each clause that a variant breaks, or more.
 
 They are kept without the hash that a token has, so that they outlive a change of the code; whether
-each still breaks its clause a test says.
+each still breaks its clause a test says. `python -m percpu_proofs.review.records` writes them.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from percpu_proofs.explore.token import Token, compact
 @cache
 def examples() -> tuple[Token, ...]:
     """Return all that is known, the newest kernel's first."""
-    lines = (folder("counterexamples") / "known.jsonl").read_text("utf-8").splitlines()
-    return tuple(_token(json.loads(line)) for line in lines)
+    text = (folder("counterexamples") / "known.jsonl").read_text("utf-8")
+    return tuple(_token(json.loads(line)) for line in text.splitlines())
 
 
 def examples_of(clause: str) -> list[Token]:

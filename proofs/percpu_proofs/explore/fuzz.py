@@ -102,13 +102,21 @@ class Fuzz:
         return Program((), operations, tuple(schedule), works), broken
 
     def _run(
-        self, world: ContractedWorld, scheduler: Scheduler, broken: dict[str, str]
+        self,
+        world: ContractedWorld,
+        scheduler: Scheduler,
+        broken: dict[str, str],
+        sought: str | None = None,
     ) -> list[int]:
-        """Let a world run for as long as it can go on; enter what breaks; return the schedule."""
+        """Let a world run for as long as it can go on; enter what breaks; return the schedule.
+
+        sought: a clause; the schedule ends with the step that breaks it.
+        """
         schedule: list[int] = []
         for step in scheduled(world, scheduler):
             schedule.append(step)
-            if not self._step(world, step, broken) or len(schedule) == MOST_STEPS:
+            goes_on = self._step(world, step, broken) and sought not in broken
+            if not goes_on or len(schedule) == MOST_STEPS:
                 break
         return schedule
 
@@ -142,14 +150,18 @@ class Fuzz:
         rest = world.finished and world.allocator.quiescent
         self.sightings.look(world.allocator, world.history, quiescent=rest)
 
-    def _replay(self, program: Program) -> tuple[Program, dict[str, str]]:
-        """Run a program by those steps of its schedule that are possible; return what breaks."""
+    def _replay(self, program: Program, clause: str) -> tuple[Program, dict[str, str]]:
+        """Run a program by those steps of its schedule that are possible, until a clause breaks.
+
+        Return it with the steps that were taken, and what breaks.
+        """
         count = len(program.actors)
         works = len({step for step in program.schedule if step >= count})
         world = self._begun(program.actors, works)
         broken: dict[str, str] = {}
-        taken = self._run(world, Replay(program.schedule, lenient=True), broken)
+        taken = self._run(world, Replay(program.schedule, lenient=True), broken, clause)
         self._end(world, broken)
+        works = len({step for step in taken if step >= count})
         return replace(program, schedule=tuple(taken), works=works), broken
 
     def small(self, clause: str, found: Program) -> tuple[str, Program]:
@@ -159,11 +171,11 @@ class Fuzz:
         """
 
         def shows(candidate: Program) -> Program | None:
-            program, broken = self._replay(candidate)
+            program, broken = self._replay(candidate, clause)
             return program if clause in broken else None
 
         small = shrink(found, smaller, shows, TRIES).best
-        return self._replay(small)[1][clause], small
+        return self._replay(small, clause)[1][clause], small
 
     @property
     def judged(self) -> Counter[str]:

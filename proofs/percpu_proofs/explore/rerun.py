@@ -35,12 +35,14 @@ class Taken(NamedTuple, Generic[T]):
     locked: bool  # pcpu_lock was taken in it
     seen: T
     broken: dict[str, str]  # clauses, each with what is wrong
+    stopped: ClauseViolation | None  # what ended it before its end: it would have had none
 
 
 class Rerun:
     """A world behind the setup of a token, and the order of what follows.
 
-    What the setup breaks is not told. Without a schedule the actors run one after the other.
+    What the setup breaks is not told. Without a schedule the actors run one after the other. All
+    ends with the step that breaks the token's clause, unless the setup breaks it too.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Rerun:
         self.first = 0  # the number of the first actor that is not of the setup
         self._follower: Follower | None = None
         self._last: int | None = None  # the step at which hints are judged too
+        self._sought = token.clause
         if token.clause == REFINE:
             self._follow(token)
         else:
@@ -85,6 +88,8 @@ class Rerun:
         for step in scheduled(world, InTurn(range(first))):
             with suppress(ClauseViolation):
                 world.step(step)
+        if token.clause in world.monitor.violations:  # by which of the steps is not to be told
+            self._sought = ""
         world.history.concurrent = bool(token.schedule)
         self._order = InTurn(range(len(start.operations)))
         if token.schedule:
@@ -103,11 +108,11 @@ class Rerun:
             left = world.runners[actor].gap if actor < len(world.runners) else None
             counts = {c: v.count for c, v in monitor.violations.items()}
             monitor.operation = number
-            endless = False
+            stopped = None
             try:
                 watch.step(world, step, ())
-            except ClauseViolation:
-                endless = True
+            except ClauseViolation as violation:
+                stopped = violation
             seen, locked = look(), monitor.guard.locked
             if not world.enabled():
                 watch.at_end(world, ())
@@ -120,8 +125,8 @@ class Rerun:
                 if violation.count > counts.get(clause, 0)
             }
             broken |= {f.clause: f.message for f in result.findings.values()}
-            yield Taken(number, step, left, locked, seen, broken)
-            if endless:
+            yield Taken(number, step, left, locked, seen, broken, stopped)
+            if stopped is not None or self._sought in broken:
                 return
 
 

@@ -14,6 +14,7 @@ from percpu_proofs.data import folder
 from percpu_proofs.explore.scenarios import FOLDER, SCENARIOS
 from percpu_proofs.prove.ledger import committed
 from percpu_proofs.report import terms
+from percpu_proofs.report.citations import citations
 from percpu_proofs.report.document import Document, IndexEntry, stated
 from percpu_proofs.report.entries import ClauseEntry, chapters
 from percpu_proofs.report.examples import walks
@@ -99,7 +100,7 @@ def book(
         findings_introduction=text.partition("\n")[2].partition("\n## ")[0],
         algorithms={name: algorithm(cls) for name, cls in (VARIANTS | RELEASES).items()},
         scenarios=[_scenario(name) for name in SCENARIOS], plots=plots(),
-        kernel_functions=kernel, names=names, own_functions=own,
+        kernel_functions=kernel, names=names, own_functions=own, cited=bool(citations()),
         definitions=definitions, claims=committed(), words=words, comparisons=comparisons,
         beside=[beside.html_fragment(one, link=_to_clause, functions=compared)
                 for one in comparisons],

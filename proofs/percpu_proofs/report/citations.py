@@ -1,11 +1,13 @@
-"""Which tests cite a clause or finding: the functions and the tables that name its id."""
+"""Which tests cite a clause or finding: the functions and the tables that name its id.
+
+The tests stand in a clone; an installed package has none, and its report tells of none.
+"""
 
 from __future__ import annotations
 
 import ast
 import re
 from functools import cache
-from pathlib import Path
 from typing import NamedTuple
 
 from percpu_proofs import data
@@ -20,18 +22,11 @@ class Citation(NamedTuple):
     places: tuple[str, ...]
 
 
-def tests_folder() -> Path:
-    """Return the tests: those of the clone, or their copy that an installed package carries."""
-    return next(
-        place for place in (data.folder("tests"), data.REPOSITORY / "tests") if place.is_dir()
-    )
-
-
 @cache
 def citations() -> dict[str, tuple[Citation, ...]]:
-    """Return the tests that name each id, by file."""
+    """Return the tests that name each id, by file; nothing where there are none."""
     found: dict[str, dict[str, list[str]]] = {}
-    for path in sorted(tests_folder().glob("*.py")):
+    for path in sorted((data.REPOSITORY / "tests").glob("*.py")):
         for name, place in _named(path.read_text("utf-8")):
             places = found.setdefault(name, {}).setdefault(path.name, [])
             if place not in places:

@@ -68,6 +68,12 @@ class Walkthrough:
             return self.of.mechanism
         return "; ".join(f"{name}, {known[name].title}" for name in names)
 
+    @property
+    def finding(self) -> str:
+        """The finding that it shows; empty where none is known, or several are."""
+        named = self.mechanism.partition(",")[0]
+        return named if named in findings() and ";" not in self.mechanism else ""
+
 
 def walk(
     of: Counterexample, bars: ChunkBars, place: str, note: str = "", command: str = ""

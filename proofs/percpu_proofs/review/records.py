@@ -21,7 +21,7 @@ RECORDED = tuple(dict.fromkeys((DEFAULT, MERGED, *VARIANTS)))
 def records(found: Iterable[Cell]) -> Iterator[str]:
     """Yield a line for each counterexample that cells have, those of single findings behind."""
     for cell in found:
-        shown = [cell.example, *(cell.mechanisms.values() if cell.variant == DEFAULT else ())]
+        shown = [cell.example, *cell.mechanisms.values()]
         tokens = [example.token for example in shown if example is not None and example.token]
         yield from (_line(read_token(token)) for token in dict.fromkeys(tokens))
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 from percpu_contracts.steps import floats
 from percpu_proofs.show.picture import (
@@ -25,6 +25,10 @@ PAGES = {
 """What the characters of a row say."""
 
 
+NO_LIST: Final = "no list"
+"""The place of a chunk on no list that nobody is known to hold."""
+
+
 @dataclass(frozen=True, slots=True)
 class ChunkRow:
     """One chunk in one state."""
@@ -33,6 +37,11 @@ class ChunkRow:
     place: str  # the list it is on, or who holds it: "slot 14 free", "held by work"
     pages: str  # a character for each page, one of PAGES
     picture: ChunkPicture  # its areas, hints and counters
+
+    def held_by(self, holder: str) -> ChunkRow:
+        """Return the row of a chunk on no list, held by somebody."""
+        place = _place([HELD], holder)
+        return replace(self, place=place, picture=replace(self.picture, place=place))
 
     @property
     def areas(self) -> tuple[tuple[int, int], ...]:
@@ -94,7 +103,7 @@ def _place(places: list[str], holder: str) -> str:
         return listed
     if listed:
         return f"{listed}, also held by {holder or 'a step'}"
-    return f"held by {holder}" if holder else "no list"
+    return f"held by {holder}" if holder else NO_LIST
 
 
 def _counters(allocator: Any) -> Iterator[tuple[str, int]]:
