@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 import percpu_spec as ps
-from percpu_contracts.monitor import ClauseViolation
+from percpu_contracts.violations import ClauseViolation
 from percpu_proofs import api, data
 from percpu_proofs.api.run import Run
 from percpu_proofs.cli import main

@@ -9,9 +9,9 @@ import functools
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
-from percpu_contracts.contract import Mark, marked_names, marks_of
+from percpu_contracts.contract import ContractMark, marked_names, marks_of
 from percpu_contracts.evaluate import enforced
-from percpu_contracts.guard import guarded
+from percpu_contracts.lock_guard import guarded
 
 C = TypeVar("C")
 
@@ -74,7 +74,7 @@ def lock_checked(cls: type[C]) -> type[C]:
     return cast("type[C]", made)
 
 
-def _asking(function: Callable[..., Any], marks: list[Mark]) -> Callable[..., Any]:
+def _asking(function: Callable[..., Any], marks: list[ContractMark]) -> Callable[..., Any]:
     """Return the function with its preconditions asked first; they speak of locks alone."""
     asked = [(m.clause, m.condition) for m in marks]
 

@@ -138,7 +138,7 @@ SITUATIONS: dict[str, Situation] = {
 QUIESCENT = frozenset({"BAL-2", "RCL-3"})
 
 
-class Sightings:
+class SituationCoverage:
     """The clauses whose situation has occurred in a run; cheap once most have."""
 
     def __init__(self, never: Iterable[str] = ()) -> None:

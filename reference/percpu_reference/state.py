@@ -50,7 +50,7 @@ _ID: Callable[[Chunk], int] = attrgetter("id")
 @cache
 def _shared(cls: type) -> tuple[str, ...]:
     """Return the slots of an allocator but for those of a variant's own state."""
-    return tuple(n for base in cls.__mro__ if not is_own(base, State) for n in slots(base))
+    return tuple(n for base in cls.__mro__ if not is_own(base, Globals) for n in slots(base))
 
 
 @cache
@@ -64,7 +64,7 @@ UNLIMITED_WORK: Final = Task(KERNEL | NORETRY | NOWARN, 0)
 """The work before: a request without I/O was atomic, and waited for nobody."""
 
 
-class State:
+class Globals:
     """Globals of mm/percpu.c, without their prefix. Counts of pages are per unit.
 
     Geometry that hot paths read is copied into attributes.
@@ -222,7 +222,7 @@ class State:
 
         Raises UnknownStateError for what cannot be compared.
         """
-        return own_state(self, State, name)
+        return own_state(self, Globals, name)
 
     def set_floats(self, floats: Sequence[int]) -> None:
         """Set the float of each type, in pages: for a state that was recorded."""
@@ -285,7 +285,7 @@ class State:
 
     def _link(self, origin: Self, copies: dict[Chunk, Chunk]) -> None:
         """Take over the lists and what else belongs to one allocator alone."""
-        take_over(origin, self, copies, State)
+        take_over(origin, self, copies, Globals)
         self.env = origin.env.clone()
         self.stats = None if origin.stats is None else origin.stats.clone()
         # one that was destroyed, against LIST-1, has no copy and changes no more

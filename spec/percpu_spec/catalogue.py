@@ -24,7 +24,7 @@ _RELEASE = re.compile(r"[2-9]\.[0-9.]+[ ;](?s:.*)\(mm/percpu[^()]*\)$")
 _FIELD = re.compile(r"\*\*([^*]+)\.\*\*(?: (.*))?")
 
 
-class Form(NamedTuple):
+class EntryForm(NamedTuple):
     """The form of a kind of entries: what an id is, and the fields in order."""
 
     id: str
@@ -32,12 +32,12 @@ class Form(NamedTuple):
     optional: frozenset[str]
 
 
-CLAUSES = Form(
+CLAUSES = EntryForm(
     "[A-Z]+-[1-9][0-9]*",
     ("Statement", "Formal", "When", "Kernel", "Since", "Known on 6.12"),
     frozenset({"Known on 6.12"}),
 )
-FINDINGS = Form(
+FINDINGS = EntryForm(
     "[LR][1-9][0-9]*|REFINE",
     ("What happens", "Function", "Since", "Reproduced on", "Breaks", "Fix", "Cost", "Upstream"),
     frozenset({"Function", "Since", "Reproduced on", "Fix", "Cost", "Upstream"}),
@@ -56,7 +56,7 @@ class UnknownClauseError(KeyError):
         return str(self.args[0])
 
 
-class Entry(NamedTuple):
+class CatalogueEntry(NamedTuple):
     """One entry of a file: its fields by name, and where its heading stands."""
 
     id: str
@@ -124,7 +124,7 @@ class Finding:
         return tuple(re.findall(r"`([\w.-]+\.patch)`", self.fix or ""))
 
 
-def parse(name: str, text: str, form: Form) -> Iterator[Entry]:
+def parse(name: str, text: str, form: EntryForm) -> Iterator[CatalogueEntry]:
     """Yield the entries of a file in order. Raises ClauseError with file and line."""
     lines = text.splitlines()
     if not lines or not lines[0].startswith("# "):
@@ -136,7 +136,7 @@ def parse(name: str, text: str, form: Form) -> Iterator[Entry]:
         yield _parse_entry(name, lines, head, end, form)
 
 
-def _parse_entry(name: str, lines: list[str], head: int, end: int, form: Form) -> Entry:
+def _parse_entry(name: str, lines: list[str], head: int, end: int, form: EntryForm) -> CatalogueEntry:
     """Read the entry whose heading is lines[head]."""
     where = f"{name}.md:{head + 1}"
     heading = re.fullmatch(rf"## ({form.id}) — (\S.*)", lines[head])
@@ -158,7 +158,7 @@ def _parse_entry(name: str, lines: list[str], head: int, end: int, form: Form) -
     wanted = [label for label in form.fields if label in fields or label not in form.optional]
     if list(fields) != wanted or not all(fields.values()):
         raise ClauseError(f"{where}: expected {', '.join(wanted)}, in this order, none empty")
-    return Entry(heading[1], heading[2], fields, where)
+    return CatalogueEntry(heading[1], heading[2], fields, where)
 
 
 def parse_chapter(name: str, text: str) -> list[Clause]:

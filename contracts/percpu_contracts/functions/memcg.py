@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from percpu_contracts.contract import NOT_ASKED
-from percpu_contracts.model import LinkedChunk, Model
+from percpu_contracts.functions.model_view import LinkedChunk, ModelView
 from percpu_spec.definitions import charged_size
 from percpu_spec.gfp import ACCOUNT
 
 
-def _owed(self: Model, size: int) -> int:
+def _owed(self: ModelView, size: int) -> int:
     return charged_size(self.geometry, size, vector=self.CHARGES_VECTOR)
 
 
-def charged_before(self: Model) -> int:
+def charged_before(self: ModelView) -> int:
     """Return the bytes charged at entry."""
     return self.env.charged
 
@@ -38,7 +38,7 @@ def charges_in_full(
 
 
 def settles_charge(
-    self: Model, objcg: object | None, chunk: LinkedChunk | None, off: int, size: int, OLD: Any
+    self: ModelView, objcg: object | None, chunk: LinkedChunk | None, off: int, size: int, OLD: Any
 ) -> str | None:
     """The charge is noted at the area's bit, or undone."""
     if objcg is None and self.env.charged == OLD.charged:
@@ -55,13 +55,13 @@ def settles_charge(
     return None if found == wanted else f"{found} bytes charged, expected {wanted}"
 
 
-def owed_before(self: Model, chunk: LinkedChunk, off: int, size: int) -> int:
+def owed_before(self: ModelView, chunk: LinkedChunk, off: int, size: int) -> int:
     """Return what the area at byte off was charged."""
     noted = (chunk.obj_exts or {}).get(off // self.geometry.granule)
     return _owed(self, size) if noted is not None else 0
 
 
-def uncharges(self: Model, chunk: LinkedChunk, off: int, OLD: Any) -> str | None:
+def uncharges(self: ModelView, chunk: LinkedChunk, off: int, OLD: Any) -> str | None:
     """A free uncharges what its area was charged, once."""
     if off // self.geometry.granule in (chunk.obj_exts or {}):
         return f"the area freed at byte {off} still holds an object cgroup"

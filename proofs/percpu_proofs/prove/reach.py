@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from percpu_contracts import hints
+from percpu_contracts.clauses import hints
 from percpu_proofs.prove.claim import Engine, Result, State
 from percpu_proofs.seeded import BUGS
 from percpu_reference import build, chunk

@@ -1,4 +1,4 @@
-"""The invariant of the machine, clause by clause, and what a single action must keep.
+"""The invariant of the machine, clause by clause, and below it what a single action must keep.
 
 A clause takes the state and is meant for every chunk c, page p and actor a that it names. Ids of
 the design are implied by the clauses of the same name; the others carry the induction. m in the
@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from percpu_spec.protocol.moves import counts
 from percpu_spec.protocol.operators import (
     And,
     If,
     Iff,
     Implies,
+    Min,
     Not,
     Number,
     Or,
@@ -24,6 +24,7 @@ from percpu_spec.protocol.operators import (
     within,
 )
 from percpu_spec.protocol.state import Phase, Place, Position, State, is_immutable
+from percpu_spec.protocol.transitions import counts
 
 RELEASES = (Phase.RELEASING, Phase.RELEASED, Phase.FLUSHING)  # stale pages in reclaim's hands
 RECLAIMS = (*RELEASES, Phase.FLUSHED)
@@ -265,3 +266,34 @@ def sidelined_is_drained(s: State, c: Any) -> Truth:
     """RCL-3, the part that is no matter of rest: a sidelined chunk has no empty page."""
     chunk = s.chunks[c]
     return Implies(chunk.place == Place.SIDELINED, chunk.empties == 0)
+
+
+def float_stays_high(before: State, after: State) -> Truth:
+    """RCL-1: a step of reclaim does not take the float below HIGH, nor lower one below it."""
+    return after.floating >= Min(before.floating, before.world.high)
+
+
+def isolation_stays_high(before: State, after: State) -> Truth:
+    """RCL-1: an isolation leaves the float at HIGH, or as the free left it."""
+    return Or(after.floating >= before.world.high, after.floating >= before.floating)
+
+
+def population_raises_float(before: State, after: State) -> Truth:
+    """BAL-1: pages that the balance work populated raise the float by as many at least.
+
+    A chunk that rejoins brings what it has.
+    """
+    here = holder(before)
+    return after.floating >= before.floating + (here.end - here.start)
+
+
+STEPS: dict[str, tuple[str, Callable[[State, State], Truth]]] = {
+    "release_begin": ("RCL-1", float_stays_high),
+    "release_end": ("RCL-1", float_stays_high),
+    "flush_begin": ("RCL-1", float_stays_high),
+    "flush_end": ("RCL-1", float_stays_high),
+    "sideline": ("RCL-1", float_stays_high),
+    "reintegrate": ("RCL-1", float_stays_high),
+    "free_isolating": ("RCL-1", isolation_stays_high),
+    "fill_fail_isolating": ("RCL-1", isolation_stays_high),
+}

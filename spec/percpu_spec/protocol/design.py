@@ -13,9 +13,9 @@ from percpu_spec.protocol.clauses import (
     is_owned_by_reclaim,
     stale_is_unused,
 )
-from percpu_spec.protocol.moves import is_findable
 from percpu_spec.protocol.operators import And, Iff, Implies, Not, Number, Or, Truth, one_of
 from percpu_spec.protocol.state import Phase, Place, State
+from percpu_spec.protocol.transitions import is_findable
 
 
 def is_in_one_place(s: State, c: Any) -> Truth:

@@ -28,7 +28,7 @@ class LinkedChunk(ChunkView, Protocol):
     obj_exts: dict[int, object] | None
 
 
-class Model(AllocatorView, Protocol):
+class ModelView(AllocatorView, Protocol):
     """A running allocator: locks, requests and the monitor on top of its state."""
 
     BLOCKING: ClassVar[int]

@@ -12,8 +12,8 @@ import functools
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, Final
 
-from percpu_contracts import locks
 from percpu_contracts.callers import caller
+from percpu_contracts.clauses import locks
 from percpu_contracts.index_data import IndexData
 from percpu_contracts.traps import HERE, TWINS
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _LOCKS: Final = frozenset(("lock", "alloc_mutex"))
 
 
-class Guard:
+class LockGuard:
     """What is known of the locks of one allocator while its steps run.
 
     inside: a step of the allocator runs; what others do between steps is their own affair.
