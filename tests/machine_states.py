@@ -53,7 +53,7 @@ def enumerate_states(
                 break
             for name, given, after in machine.successors(s, instance.domain):
                 found.fired[name] += 1
-                wrong = machine.kept(name, s, after)
+                wrong = machine.step_breach(name, s, after)
                 if wrong is not None:
                     steps = [*_path(s, came), Firing(name, given)]
                     found.failure = Failure(wrong, {}, steps)

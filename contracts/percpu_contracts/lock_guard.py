@@ -69,14 +69,14 @@ class LockGuard:
         if self.data is not None and not self.lock:
             self.data.shut()
 
-    def rest(self, chunks: Collection[Any], origin: Any) -> None:
+    def quiesce(self, chunks: Collection[Any], origin: Any) -> None:
         """Let nothing tell until the next step, which finds the state of another allocator.
 
         chunks: what stands for the chunks of that. For those who write a whole state.
         """
         self.lock, self.mutex, self.holder = origin.lock, origin.alloc_mutex, None
         if self.data is not None:
-            self.data.rest(chunks, origin.next_id)
+            self.data.quiesce(chunks, origin.next_id)
 
     def take_lock(self, taken: bool) -> None:
         """Judge the taking or the release of pcpu_lock (LOCK-1)."""

@@ -121,7 +121,7 @@ class WholeState:
 
     def __init__(self, without: Collection[str] = KERNELS) -> None:
         self._seen: dict[ChunkView, _Verdicts] = {}  # as each chunk was when it was last judged
-        self._met: dict[object, _Verdicts] = {}  # states that chunks have had, by hints and counters
+        self._met: dict[object, _Verdicts] = {}  # chunks in states met, by hints and counters
         self.keeps = True  # verdicts by counters; not where these are symbols, which have no hash
         self._asked = _questions(frozenset(without))
         self.evaluations = 0

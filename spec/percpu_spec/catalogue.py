@@ -136,7 +136,9 @@ def parse(name: str, text: str, form: EntryForm) -> Iterator[CatalogueEntry]:
         yield _parse_entry(name, lines, head, end, form)
 
 
-def _parse_entry(name: str, lines: list[str], head: int, end: int, form: EntryForm) -> CatalogueEntry:
+def _parse_entry(
+    name: str, lines: list[str], head: int, end: int, form: EntryForm
+) -> CatalogueEntry:
     """Read the entry whose heading is lines[head]."""
     where = f"{name}.md:{head + 1}"
     heading = re.fullmatch(rf"## ({form.id}) — (\S.*)", lines[head])

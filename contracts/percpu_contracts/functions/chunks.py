@@ -72,7 +72,9 @@ def were_unpopulated(
     return None if page < 0 else f"page {page} is populated twice"
 
 
-def were_populated(self: ModelView, chunk: LinkedChunk, page_start: int, page_end: int) -> str | None:
+def were_populated(
+    self: ModelView, chunk: LinkedChunk, page_start: int, page_end: int
+) -> str | None:
     """Pages being released were populated (POP-3)."""
     page = chunk.populated.find(0, page_start, page_end)
     return None if page < 0 else f"page {page} is released but not populated"

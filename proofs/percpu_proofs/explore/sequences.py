@@ -41,7 +41,7 @@ class Place(Spot):
 
     def rest(self, copies: Mapping[Chunk, Chunk], origin: Allocator) -> None:
         """Let nobody judge what comes: the state of another allocator is written."""
-        self.monitor.guard.rest(copies.values(), origin)
+        self.monitor.guard.quiesce(copies.values(), origin)
 
 
 @dataclass

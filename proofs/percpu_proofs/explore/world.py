@@ -131,7 +131,7 @@ class World:
 
     def load(self, saved: Saved) -> None:
         """Go back to a saved state of this world."""
-        self.monitor.guard.rest(saved.copies.values(), saved.origin)
+        self.monitor.guard.quiesce(saved.copies.values(), saved.origin)
         self.allocator.restore(saved.origin, saved.copies)
         self._take_over(saved)
 

@@ -138,7 +138,7 @@ def _breaks(machine: Machine, domain: Any, clause: str, name: str, s: State, aft
     alone = replace(machine, clauses={k: v for k, v in machine.clauses.items() if k == clause})
     if next(alone.broken(after, domain), None) is not None:
         return next(alone.broken(s, domain), None) is None
-    return machine.kept(name, s, after) == clause
+    return machine.step_breach(name, s, after) == clause
 
 
 def setups() -> Iterator[tuple[tuple[str, ...], tuple[int, ...]]]:

@@ -17,7 +17,6 @@ from percpu_spec.protocol.state import (
     Position,
     State,
     standing,
-    without_chunk,
 )
 from percpu_spec.protocol.transitions import (
     FreeOutcome,
@@ -35,12 +34,8 @@ from percpu_spec.protocol.transitions import (
 
 
 def _enter(s: State, a: Any, phase: Phase) -> Transition:
-    return Transition(
-        {
-            "the mutex is free": s.mutex == s.world.nobody,
-        },
-        lambda: s.with_actor(a, without_chunk(s, phase)).with_mutex(a),
-    )
+    when = {"the mutex is free": s.mutex == s.world.nobody}
+    return Transition(when, lambda: s.with_phase(a, phase).with_mutex(a))
 
 
 @standing_at(Phase.IDLE)
@@ -69,7 +64,7 @@ def leave(s: State, a: Any) -> Transition:
 
 
 def _outside(s: State, a: Any) -> State:
-    return s.with_actor(a, without_chunk(s, Phase.IDLE)).with_mutex(s.world.nobody)
+    return s.with_phase(a, Phase.IDLE).with_mutex(s.world.nobody)
 
 
 @standing_at(Phase.SEARCHING, Phase.WORKING)
@@ -81,9 +76,7 @@ def create(s: State, a: Any, c: Any) -> Transition:
     none = s.world.no_pages
     new = ChunkState(Place.FREE, False, s.world.nobody, none, none, none, 0)
     return Transition(
-        {
-            "the chunk is not live": s.chunks[c].place == Place.NONE,
-        },
+        {"the chunk is not live": s.chunks[c].place == Place.NONE},
         lambda: s.with_chunk(c, new, s.floating),
     )
 
@@ -142,7 +135,7 @@ def area_hole(s: State, a: Any, c: Any, pages: Span, hole: Span) -> Transition:
 
 
 def _filled(s: State, position: Position) -> State:
-    return with_pages(s, position.at, Span(position.start, position.end))
+    return with_pages(s, position.at, position.span)
 
 
 @standing_at(Phase.FILLING)
@@ -167,9 +160,7 @@ def fill_done(s: State, a: Any) -> Transition:
     here = s.actors[a]
     missing = owed(s.chunks[here.at])
     return Transition(
-        {
-            "nothing else is missing": missing.none_in(here.end, s.world.pages(here.at)),
-        },
+        {"nothing else is missing": missing.none_in(here.end, s.world.pages(here.at))},
         lambda: _outside(_filled(s, here), a),
     )
 
@@ -207,9 +198,7 @@ def fill_fail(s: State, a: Any, pages: Span, left: Truth, right: Truth) -> Trans
     when, c, after = _failure(s, a, pages, left, right)
     return Transition(
         when,
-        lambda: s.with_chunk(c, after.chunk, after.floating).with_actor(
-            a, without_chunk(s, Phase.SEARCHING)
-        ),
+        lambda: s.with_chunk(c, after.chunk, after.floating).with_phase(a, Phase.SEARCHING),
     )
 
 
@@ -226,16 +215,16 @@ def fill_fail_isolating(s: State, a: Any, pages: Span, left: Truth, right: Truth
     """As fill_fail, with the checks of a free: here the chunk is isolated."""
     when, c, after = _failure(s, a, pages, left, right)
     when["the chunk qualifies for reclaim"] = qualifies(s, c, after)
-    return Transition(
-        when, lambda: isolated(s, c, after).with_actor(a, without_chunk(s, Phase.SEARCHING))
-    )
+    return Transition(when, lambda: isolated(s, c, after).with_phase(a, Phase.SEARCHING))
 
 
 @standing_at(Phase.FILLING)
-def fill_fail_isolating_chosen(s: State, a: Any, pages: Span, left: Truth, right: Truth) -> Transition:
+def fill_fail_isolating_chosen(
+    s: State, a: Any, pages: Span, left: Truth, right: Truth
+) -> Transition:
     """As fill_fail_isolating, of a chunk that another policy chose."""
     when, c, after = _failure(s, a, pages, left, right)
     return Transition(
         when | may_isolate(s, c, after),
-        lambda: isolated(s, c, after).with_actor(a, without_chunk(s, Phase.SEARCHING)),
+        lambda: isolated(s, c, after).with_phase(a, Phase.SEARCHING),
     )

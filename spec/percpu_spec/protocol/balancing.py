@@ -7,7 +7,7 @@ from typing import Any
 
 from percpu_spec.protocol.operators import And, one_of
 from percpu_spec.protocol.pages import Span
-from percpu_spec.protocol.state import Phase, Place, State, standing, without_chunk
+from percpu_spec.protocol.state import Phase, Place, State, standing
 from percpu_spec.protocol.transitions import (
     Transition,
     reintegrated,
@@ -46,12 +46,7 @@ def drain_begin(s: State, a: Any, c: Any, pages: Span) -> Transition:
 def drain_end(s: State, a: Any) -> Transition:
     """They are released. The flush is left to whoever gets the addresses next."""
     here = s.actors[a]
-    return Transition(
-        {},
-        lambda: without_pages(s, here.at, Span(here.start, here.end)).with_actor(
-            a, without_chunk(s, Phase.WORKING)
-        ),
-    )
+    return Transition({}, lambda: without_pages(s, here.at, here.span).with_phase(a, Phase.WORKING))
 
 
 @standing_at(Phase.WORKING)
@@ -88,12 +83,7 @@ def populate_begin(s: State, a: Any, c: Any, hole: Span) -> Transition:
 def populate_end(s: State, a: Any) -> Transition:
     """The hole is populated. In an isolated chunk it does not raise the float (R2)."""
     here = s.actors[a]
-    return Transition(
-        {},
-        lambda: with_pages(s, here.at, Span(here.start, here.end)).with_actor(
-            a, without_chunk(s, Phase.WORKING)
-        ),
-    )
+    return Transition({}, lambda: with_pages(s, here.at, here.span).with_phase(a, Phase.WORKING))
 
 
 def _next_hole(s: State, a: Any, hole: Span, done: Callable[[], State]) -> Transition:
@@ -121,9 +111,7 @@ def populate_end_rejoining(s: State, a: Any) -> Transition:
 
     def after() -> State:
         joined = reintegrated(s, here.at)
-        return with_pages(joined, here.at, Span(here.start, here.end)).with_actor(
-            a, without_chunk(s, Phase.WORKING)
-        )
+        return with_pages(joined, here.at, here.span).with_phase(a, Phase.WORKING)
 
     return Transition({}, after)
 
@@ -137,7 +125,4 @@ def populate_next_rejoining(s: State, a: Any, hole: Span) -> Transition:
 @standing_at(Phase.POPULATING)
 def populate_fail(s: State, a: Any) -> Transition:
     """The hole could not be populated; nothing has changed."""
-    return Transition(
-        {},
-        lambda: s.with_actor(a, without_chunk(s, Phase.WORKING)),
-    )
+    return Transition({}, lambda: s.with_phase(a, Phase.WORKING))

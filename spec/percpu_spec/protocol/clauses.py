@@ -72,22 +72,29 @@ def pages_are_inside(s: State, c: Any, p: Number) -> Truth:
     return Implies(some, within(0, p, s.world.pages(c)))
 
 
-def owned_by_one(s: State, c: Any) -> Truth:
-    """LIST-1: a live chunk has one place; one that is on no list is held by a running step.
+def is_held_by(s: State, c: Any, *others: Phase) -> Truth:
+    """Return whether a chunk on no list is held by a running step, which stands at none of others.
 
-    That step is the balance work: an allocation lists at once what it made.
+    And whether the reserved chunk, and it alone, is on no list for ever.
     """
     chunk = s.chunks[c]
     is_owned = chunk.place == Place.OWNED
     return And(
         Iff(is_owned, chunk.owner != s.world.nobody),
-        Implies(
-            is_owned,
-            Not(one_of(s.actors[chunk.owner].phase, Phase.IDLE, Phase.SEARCHING, Phase.FILLING)),
-        ),
-        Implies(c == s.world.first, chunk.place == Place.ACTIVE),
+        Implies(is_owned, Not(one_of(s.actors[chunk.owner].phase, *others))),
         Iff(c == s.world.reserved, chunk.place == Place.RESERVED),
     )
+
+
+ALLOCATES = (Phase.IDLE, Phase.SEARCHING, Phase.FILLING)
+"""An allocation lists at once what it made, so the step that holds a chunk is the balance work."""
+
+
+def owned_by_one(s: State, c: Any) -> Truth:
+    """LIST-1: a live chunk has one place; one that is on no list is held by a running step."""
+    place = s.chunks[c].place
+    is_listed = Implies(c == s.world.first, place == Place.ACTIVE)
+    return And(is_held_by(s, c, *ALLOCATES), is_listed)
 
 
 def free_list_exact(s: State, c: Any) -> Truth:

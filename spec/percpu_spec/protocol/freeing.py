@@ -101,4 +101,5 @@ def isolated(s: State, c: Any, after: FreeOutcome) -> State:
 def free_always(s: State, c: Any, pages: Span, left: Truth, right: Truth) -> Transition:
     """An area is freed and its chunk relocated; no chunk is ever isolated (before 5.14)."""
     after = freed(s, c, left_empty(pages, left, right))
-    return Transition(_names_area(s, c, pages), lambda: s.with_chunk(c, after.chunk, after.floating))
+    when = _names_area(s, c, pages)
+    return Transition(when, lambda: s.with_chunk(c, after.chunk, after.floating))

@@ -122,7 +122,8 @@ class Machine:
         @functools.wraps(original)
         def weaker(s: State, *given: Any) -> Transition:
             when, then = original(s, *given)
-            return Transition({name: holds for name, holds in when.items() if name != condition}, then)
+            others = {name: holds for name, holds in when.items() if name != condition}
+            return Transition(others, then)
 
         return self.changed(f"{self.name}, {action} without «{condition}»", {action: weaker})
 
@@ -144,7 +145,7 @@ class Machine:
                         dict(zip((n for n, _ in parameters(clause)), given, strict=True)),
                     )
 
-    def kept(self, action: str, before: State, after: State) -> str | None:
+    def step_breach(self, action: str, before: State, after: State) -> str | None:
         """Return the clause about single steps that an action breaks, None if none."""
         clause, keeps = self.steps.get(action, ("", None))
         return clause if keeps is not None and not keeps(before, after) else None

@@ -9,7 +9,7 @@ from typing import Any
 
 from percpu_spec.protocol.operators import If, Max, Min, Not, Or, Truth
 from percpu_spec.protocol.pages import Span
-from percpu_spec.protocol.state import Phase, Place, Position, State, standing, without_chunk
+from percpu_spec.protocol.state import Phase, Place, Position, State, standing
 from percpu_spec.protocol.transitions import (
     Transition,
     is_whole,
@@ -52,7 +52,7 @@ def release_end(s: State, a: Any) -> Transition:
     here = s.actors[a]
     return Transition(
         {},
-        lambda: without_pages(s, here.at, Span(here.start, here.end)).with_actor(
+        lambda: without_pages(s, here.at, here.span).with_actor(
             a,
             Position(
                 Phase.RELEASED, here.at, 0, 0, Min(here.lo, here.start), Max(here.hi, here.end)
@@ -65,10 +65,7 @@ def release_end(s: State, a: Any) -> Transition:
 def flush_begin(s: State, a: Any) -> Transition:
     """Reclaim is done with the chunk's pages and is about to flush the TLB for their span."""
     here = s.actors[a]
-    return Transition(
-        {},
-        lambda: s.with_actor(a, here._replace(phase=Phase.FLUSHING)),
-    )
+    return Transition({}, lambda: s.with_actor(a, here._replace(phase=Phase.FLUSHING)))
 
 
 @standing_at(Phase.FLUSHING)
@@ -101,21 +98,14 @@ def sideline(s: State, a: Any, c: Any) -> Transition:
     chunk = s.chunks[c]
     when = settles(s, a, c)
     when["the chunk is not fully free"] = Not(is_whole(s, c, chunk.used))
-    return Transition(
-        when,
-        lambda: s.with_chunk(c, chunk._replace(place=Place.SIDELINED), s.floating).with_actor(
-            a, without_chunk(s, Phase.WORKING)
-        ),
-    )
+    aside = chunk._replace(place=Place.SIDELINED)
+    return Transition(when, lambda: s.with_chunk(c, aside, s.floating).with_phase(a, Phase.WORKING))
 
 
 @standing_at(Phase.WORKING, Phase.FLUSHED)
 def reintegrate(s: State, a: Any, c: Any) -> Transition:
     """A chunk is put back: it is fully free, or the float was below HIGH when it was scanned."""
-    return Transition(
-        settles(s, a, c),
-        lambda: reintegrated(s, c).with_actor(a, without_chunk(s, Phase.WORKING)),
-    )
+    return Transition(settles(s, a, c), lambda: reintegrated(s, c).with_phase(a, Phase.WORKING))
 
 
 @standing_at(Phase.WORKING, Phase.FLUSHED)
@@ -136,5 +126,5 @@ def rescan(s: State, a: Any, c: Any) -> Transition:
             "the chunk has empty pages": chunk.empties != 0,
             "the chunk is not fully free": Not(is_whole(s, c, chunk.used)),
         },
-        lambda: s.with_actor(a, without_chunk(s, Phase.WORKING)),
+        lambda: s.with_phase(a, Phase.WORKING),
     )

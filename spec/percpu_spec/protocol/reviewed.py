@@ -26,7 +26,7 @@ from percpu_spec.protocol.operators import (
 )
 from percpu_spec.protocol.pages import Span
 from percpu_spec.protocol.shrinking import free_list_is_free, shrink_begin
-from percpu_spec.protocol.state import Phase, Place, State, is_immutable, without_chunk
+from percpu_spec.protocol.state import Phase, Place, State, is_immutable
 from percpu_spec.protocol.transitions import Transition, standing_at
 
 
@@ -70,7 +70,7 @@ def sideline_shrunk(s: State, a: Any, c: Any) -> Transition:
     aside = s.chunks[c]._replace(place=Place.SIDELINED, owner=s.world.nobody)
     return Transition(
         {"shrinking has released pages of this chunk": s.actors[a].at == c},
-        lambda: s.with_chunk(c, aside, s.floating).with_actor(a, without_chunk(s, Phase.WORKING)),
+        lambda: s.with_chunk(c, aside, s.floating).with_phase(a, Phase.WORKING),
     )
 
 

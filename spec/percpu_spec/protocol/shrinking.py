@@ -10,11 +10,11 @@ from typing import Any
 
 from percpu_spec.protocol.allocation import fill_fail
 from percpu_spec.protocol.balancing import populate_fail
-from percpu_spec.protocol.clauses import RECLAIMS, is_owned_by_reclaim
+from percpu_spec.protocol.clauses import ALLOCATES, RECLAIMS, is_held_by, is_owned_by_reclaim
 from percpu_spec.protocol.freeing import free_always
-from percpu_spec.protocol.operators import And, If, Iff, Implies, Not, Or, Truth, one_of
+from percpu_spec.protocol.operators import And, If, Implies, Not, Or, Truth, one_of
 from percpu_spec.protocol.pages import Span
-from percpu_spec.protocol.state import Phase, Place, State, standing, without_chunk
+from percpu_spec.protocol.state import Phase, Place, State, standing
 from percpu_spec.protocol.transitions import Transition, standing_at, without_pages
 
 
@@ -46,7 +46,7 @@ def shrink_end(s: State, a: Any) -> Transition:
     here = s.actors[a]
     return Transition(
         {},
-        lambda: without_pages(s, here.at, Span(here.start, here.end)).with_actor(
+        lambda: without_pages(s, here.at, here.span).with_actor(
             a, standing(Phase.RELEASED, here.at)
         ),
     )
@@ -62,7 +62,7 @@ def relist(s: State, a: Any, c: Any, to_free: Truth) -> Transition:
     )
     return Transition(
         {"shrinking has released pages of this chunk": s.actors[a].at == c},
-        lambda: s.with_chunk(c, back, s.floating).with_actor(a, without_chunk(s, Phase.WORKING)),
+        lambda: s.with_chunk(c, back, s.floating).with_phase(a, Phase.WORKING),
     )
 
 
@@ -117,20 +117,9 @@ def shrunk_is_owned(s: State, a: Any) -> Truth:
 
 def has_one_place(s: State, c: Any) -> Truth:
     """LIST-1: a live chunk is listed or owned, not both; the first is owned only to be shrunk."""
-    chunk = s.chunks[c]
-    is_owned = chunk.place == Place.OWNED
-    return And(
-        Iff(is_owned, chunk.owner != s.world.nobody),
-        Implies(
-            is_owned,
-            Not(one_of(s.actors[chunk.owner].phase, Phase.IDLE, Phase.SEARCHING, Phase.FILLING)),
-        ),
-        Implies(
-            c == s.world.first,
-            Or(one_of(chunk.place, Place.ACTIVE, Place.SIDELINED), is_owned_by_reclaim(s, c)),
-        ),
-        Iff(c == s.world.reserved, chunk.place == Place.RESERVED),
-    )
+    is_listed = one_of(s.chunks[c].place, Place.ACTIVE, Place.SIDELINED)
+    is_placed = Implies(c == s.world.first, Or(is_listed, is_owned_by_reclaim(s, c)))
+    return And(is_held_by(s, c, *ALLOCATES), is_placed)
 
 
 def free_list_is_free(s: State, c: Any) -> Truth:

@@ -10,6 +10,7 @@ from enum import IntEnum
 from typing import Any, NamedTuple, Protocol
 
 from percpu_spec.protocol.operators import Number, Or, Truth
+from percpu_spec.protocol.pages import Span
 
 
 class Place(IntEnum):
@@ -71,6 +72,11 @@ class Position(NamedTuple):
     end: Number
     lo: Number
     hi: Number
+
+    @property
+    def span(self) -> Span:
+        """The pages held."""
+        return Span(self.start, self.end)
 
 
 class MachineWorld(Protocol):
@@ -139,6 +145,10 @@ class State(NamedTuple):
             self.world, self.chunks, self.actors.put(a, position), self.mutex, self.floating
         )
 
+    def with_phase(self, a: Any, phase: Phase) -> State:
+        """Return the state with one actor at a phase in which it holds no chunk."""
+        return self.with_actor(a, standing(phase, self.world.nowhere))
+
     def with_mutex(self, holder: Any) -> State:
         """Return the state with the mutex in other hands."""
         return State(self.world, self.chunks, self.actors, holder, self.floating)
@@ -147,11 +157,6 @@ class State(NamedTuple):
 def standing(phase: Phase, at: Any, start: Number = 0, end: Number = 0) -> Position:
     """Return a position without a span."""
     return Position(phase, at, start, end, 0, 0)
-
-
-def without_chunk(s: State, phase: Phase) -> Position:
-    """Return a position that holds no chunk."""
-    return Position(phase, s.world.nowhere, 0, 0, 0, 0)
 
 
 def is_immutable(s: State, c: Any) -> Truth:
@@ -173,9 +178,7 @@ def start_state(world: MachineWorld, first: Any, reserved: Any) -> State:
     )
     if world.has_reserved:
         nr = world.pages(world.reserved)
-        whole, empties = none.add(0, nr), nr - reserved.size
-        chunks = chunks.put(
-            world.reserved, ChunkState(Place.RESERVED, False, nobody, reserved, whole, none, empties)
-        )
-    idle = Position(Phase.IDLE, world.nowhere, 0, 0, 0, 0)
-    return State(world, chunks, world.table(idle), nobody, floating)
+        whole = none.add(0, nr)
+        apart = ChunkState(Place.RESERVED, False, nobody, reserved, whole, none, nr - reserved.size)
+        chunks = chunks.put(world.reserved, apart)
+    return State(world, chunks, world.table(standing(Phase.IDLE, world.nowhere)), nobody, floating)
