@@ -119,7 +119,6 @@ class Globals:
     chunk_types: ClassVar[int] = 1  # types of chunks kept on lists of their own
     BLOCKING: ClassVar[int] = DIRECT_RECLAIM  # flags a request needs, all of them, to sleep (API-3)
     CHARGES_VECTOR: ClassVar[bool] = True  # an area pays for its share of the object vector (ACC-1)
-    ENTERS_EVERY_RUN: ClassVar[bool] = False  # a refresh, not only runs that contig_hint is behind
     CHECKS_FREES: ClassVar[bool] = False  # a free that names no live area is refused (API-2)
     # flags that areas of addresses, page tables and the array of pages are asked for with; None:
     # those handed on
