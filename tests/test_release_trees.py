@@ -40,6 +40,7 @@ from percpu_proofs.kernel.model import Model, probe
 from percpu_proofs.kernel.shrink import run_case
 from percpu_proofs.machine import Machine
 from percpu_reference import Allocator, build
+from percpu_reference.chunk import Chunk
 from percpu_reference.variants.linux_mm import LinuxMm
 from percpu_spec.views import HINTS
 

@@ -14,7 +14,7 @@ class Fit(Hints):
     __slots__ = ()
 
     def check_block_hint(self, block: Block, bits: int, align: int) -> bool:
-        """Return whether `bits` bits aligned to align lie in a block's, or a chunk's, contig_hint."""
+        """Return whether so many bits, aligned to align bits, lie in contig_hint."""
         return (-block.contig_hint_start & (align - 1)) + bits <= block.contig_hint
 
     @ensure("HINT-2", must.starts_inside)

@@ -55,7 +55,8 @@ UNLIKE: list[Row] = [
      "scan_hint may know less (HINT-1 is a bound): the largest run skipped is not told"),
     ("chunk_refresh_hint", "not full_scan and chunk_md.scan_hint", "False",
      "how much a refresh reads is cost only: a partial one is a full one"),
-    ("chunk_refresh_hint", "if hint >= contig and hint:", "if hint > contig:",
+    ("chunk_refresh_hint", "self.block_update(chunk_md, bit_off, bit_off + bits)",
+     "bits == chunk_md.contig_hint or self.block_update(chunk_md, bit_off, bit_off + bits)",
      "which of equal runs is contig_hint is placement policy: those of later blocks are not "
      "entered"),
     ("block_refresh_hint", "find(0, base + start, limit)", "find(0, base, limit)",
@@ -154,7 +155,7 @@ EQUAL: list[Row] = [
      "a block covered whole by one allocation keeps its first_free, which was 0"),
     ("block_update_hint_free", "block.contig_hint_start = 0", "pass",
      "a block covered whole by one allocation keeps its contig_hint_start, which was 0"),
-    ("block_update_hint_alloc", "s_block.scan_hint:", "s_block.scan_hint + 1:",
+    ("block_update_hint_alloc", "+ s_block.scan_hint,", "+ s_block.scan_hint + 1,",
      "a run ends at a used bit, so no allocation starts just behind it"),
     ("depopulate_empty", "freed_start = min(freed_start, i + 1)", "freed_start = i + 1",
      "pages are visited downwards"),
@@ -170,8 +171,10 @@ EQUAL: list[Row] = [
 # Level fast sees the first block of an area and, after balance work, the counters.
 FAST: list[Row] = [
     ("alloc", "size, align, reserved, gfp", "size - self.granule, align, reserved, gfp", "MAP-1"),
-    ("alloc", "return area", "return area and (area[0], area[1] + self.granule)", "MAP-1"),
-    ("free", "for _ in self.free_percpu(area):\n        pass",
+    ("alloc", "return run(self.alloc_percpu(",
+     "return (lambda steps: (area := run(steps)) and (area[0], area[1] + self.granule))("
+     "self.alloc_percpu(", "MAP-1"),
+    ("free", "run(self.free_percpu(area))",
      "area and area[0].alloc_map.__setitem__(area[1] // self.granule, 0)", "HINT-1"),
     ("balance", "run(self.balance_workfn())",
      "run(self.balance_workfn()); self.nr_empty_pop_pages += 1", "FLT-1"),
