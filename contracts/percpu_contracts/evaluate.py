@@ -65,24 +65,21 @@ class Contract:
         """Ask what is required; return the old values."""
         if self._entry is None:
             return None
-        monitor: Monitor | None = values[0].monitor
-        if self._required and monitor is not None:
-            monitor.evaluated[self._required] += 1
-        return _looking(monitor, self._entry, values)
+        return _looking(self._entry, values, self._required)
 
     def leave(self, values: Values, old: Any, result: Any) -> None:
         """Ask what is promised."""
         if self._ensure is not None:
-            monitor: Monitor | None = values[0].monitor
-            if monitor is not None:
-                monitor.evaluated[self._ensured] += 1
-            _looking(monitor, self._ensure, (*values, old, result))
+            _looking(self._ensure, (*values, old, result), self._ensured)
 
 
-def _looking(monitor: Monitor | None, ask: Callable[..., Any], values: Values) -> Any:
-    """Ask, with the guard looking away: a contract may look anywhere, and call what it likes."""
+def _looking(ask: Callable[..., Any], values: Values, clauses: str) -> Any:
+    """Ask clauses with the guard looking away: a contract may look anywhere, call what it likes."""
+    monitor: Monitor | None = values[0].monitor
     if monitor is None:
         return ask(None, *values)
+    if clauses:
+        monitor.evaluated[clauses] += 1
     guard = monitor.guard
     was, guard.inside, monitor.asking = guard.inside, False, True
     try:

@@ -16,6 +16,7 @@ from percpu_contracts.contract import NOT_ASKED
 from percpu_contracts.history import History
 from percpu_contracts.registry import Scope, When, asked
 from percpu_spec import gfp
+from percpu_spec.definitions import rounded_size
 from percpu_spec.steps import AreaExtent, Deed, Kind, Step
 from percpu_spec.views import HINTS, AllocatorView, ChunkView
 
@@ -109,8 +110,7 @@ def handed_out(allocator: AllocatorView, result: Any, size: int) -> AreaExtent |
     """Return the area that an allocation of `size` bytes has returned, rounded up."""
     if result is None:
         return None
-    granule = allocator.geometry.granule
-    return AreaExtent(result[0], result[1], -(-size // granule) * granule)
+    return AreaExtent(result[0], result[1], rounded_size(allocator.geometry, size))
 
 
 def books(allocator: Any) -> tuple[Any, ...]:

@@ -173,5 +173,3 @@ SEARCH = JudgeCoverage(
 COMPILED = JudgeCoverage(
     "compiled kernel", (*STATES, Scope.STEP), "the compiled code has no contracts on its functions"
 )
-JUDGES = (CONTRACTS, STATE, RECORDED, SEARCH, COMPILED)
-"""`prove` is one too: it asks what it has a claim about (percpu_proofs.prove.catalogue)."""

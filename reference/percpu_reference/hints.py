@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from percpu_contracts.contract import ensure, old
 from percpu_contracts.functions import hints as must
+from percpu_contracts.functions.slots import empties_before
 from percpu_reference.chunk import Block, Chunk
 from percpu_reference.slots import Slots
 
@@ -161,7 +162,7 @@ class Hints(Slots):
             self.block_update(block, start - base, end - base)
             start = find(0, end + 1, limit)
 
-    @old("empties", must.empties_before)
+    @old("empties", empties_before)
     @ensure("HINT-1", must.blocks_are_sound)
     @ensure("HINT-1", must.chunk_is_sound)
     @ensure("HINT-2", must.lefts_are_exact)
@@ -249,7 +250,7 @@ class Hints(Slots):
         if self.region_overlap(start, start + chunk_md.contig_hint, bit_off, end):
             self.chunk_refresh_hint(chunk, False)
 
-    @old("empties", must.empties_before)
+    @old("empties", empties_before)
     @ensure("HINT-1", must.blocks_are_sound)
     @ensure("HINT-1", must.chunk_is_sound)
     @ensure("HINT-2", must.lefts_are_exact)

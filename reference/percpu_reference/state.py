@@ -8,10 +8,11 @@ from operator import attrgetter
 from typing import Any, ClassVar, Final, Self
 
 from percpu_contracts.monitor import Monitor
+from percpu_contracts.traps import slots
 from percpu_reference.chunk import Chunk, ListHead
 from percpu_reference.environment import WARN_LIMIT, Environment, Task
 from percpu_reference.events import Event
-from percpu_reference.own_state import Name, chunk_class, is_own, own_state, slots, take_over
+from percpu_reference.own_state import Name, chunk_class, is_own, own_state, take_over
 from percpu_reference.stats import Stats
 from percpu_spec.geometry import Geometry
 from percpu_spec.gfp import DIRECT_RECLAIM, FS, IO, KERNEL, NORETRY, NOWARN
@@ -21,27 +22,11 @@ _OWN = frozenset(
 )
 """Slots whose values belong to one allocator alone."""
 
-_FIXED = frozenset(
-    (
-        "block_bits",
-        "block_mask",
-        "block_shift",
-        "empty_low",
-        "free_slot",
-        "geometry",
-        "granule",
-        "largest",
-        "nr_slots",
-        "page",
-        "place_chunk",
-        "relegation_slot",
-        "sidelined_slot",
-        "slot_of_bits",
-        "to_depopulate_slot",
-        "trace",
-        "unit_size",
-    )
-)
+_FIXED = frozenset((
+    "block_bits", "block_mask", "block_shift", "empty_low", "free_slot", "geometry", "granule",
+    "largest", "nr_slots", "page", "place_chunk", "relegation_slot", "sidelined_slot",
+    "slot_of_bits", "to_depopulate_slot", "trace", "unit_size",
+))  # fmt: skip
 """Slots that do not change after boot."""
 
 _ID: Callable[[Chunk], int] = attrgetter("id")
@@ -71,43 +56,13 @@ class Globals:
     """
 
     __slots__ = (
-        "alloc_mutex",
-        "async_enabled",
-        "atomic_alloc_failed",
-        "block_bits",
-        "block_mask",
-        "block_shift",
-        "chunk_lists",
-        "empty_low",
-        "env",
-        "first_chunk",
-        "free_slot",
-        "geometry",
-        "granule",
-        "largest",
-        "lock",
-        "monitor",
-        "next_id",
-        "nr_empty_pop_pages",
-        "nr_populated",
-        "nr_slots",
-        "owned",
-        "page",
-        "pages_array",
-        "place_chunk",
-        "relegation_slot",
-        "reserved_chunk",
-        "search_lists",
-        "sidelined_slot",
-        "slot_of_bits",
-        "stats",
-        "to_depopulate_slot",
-        "trace",
-        "unit_size",
-        "warn_limit",
-        "work_owed",
-        "work_pending",
-    )
+        "alloc_mutex", "async_enabled", "atomic_alloc_failed", "block_bits", "block_mask",
+        "block_shift", "chunk_lists", "empty_low", "env", "first_chunk", "free_slot", "geometry",
+        "granule", "largest", "lock", "monitor", "next_id", "nr_empty_pop_pages", "nr_populated",
+        "nr_slots", "owned", "page", "pages_array", "place_chunk", "relegation_slot",
+        "reserved_chunk", "search_lists", "sidelined_slot", "slot_of_bits", "stats",
+        "to_depopulate_slot", "trace", "unit_size", "warn_limit", "work_owed", "work_pending",
+    )  # fmt: skip
 
     # clauses a variant is expected to break, and those not asked of it, each with the reason
     EXPECTED: ClassVar[dict[str, str]] = {}

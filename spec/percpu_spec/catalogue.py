@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 REFINE = "REFINE"
 """Stands where a clause id does for a step that is no action of the abstract machine."""
@@ -63,6 +63,10 @@ class CatalogueEntry(NamedTuple):
     title: str
     fields: dict[str, str]
     where: str
+
+    def texts(self, form: EntryForm) -> list[Any]:
+        """Return the text of each field of its form, None for one that is left out."""
+        return [self.fields.get(label) for label in form.fields]
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,28 +178,17 @@ def parse_chapter(name: str, text: str) -> list[Clause]:
         known = entry.fields.get("Known on 6.12")
         if known is not None and not re.fullmatch(r"[LR]\d+(, [LR]\d+)*", known):
             raise ClauseError(f"{entry.where}: Known on 6.12 names findings, with ', ' between")
-        statement, formal, when, kernel, since = list(entry.fields.values())[:5]
-        found.append(
-            Clause(entry.id, entry.title, statement, formal, when, kernel, since, known, name)
-        )
+        texts = [entry.id, entry.title, *entry.texts(CLAUSES), name]
+        found.append(Clause(*texts))
     return found
 
 
 def parse_findings(text: str) -> list[Finding]:
     """Return the findings in order. Raises ClauseError with file and line."""
-    found = []
-    for entry in parse("findings", text, FINDINGS):
-        texts = entry.fields
-        what, breaks = texts.pop("What happens"), texts.pop("Breaks")
-        function, since, reproduced, fix, cost, upstream = (
-            texts.get(label)
-            for label in ("Function", "Since", "Reproduced on", "Fix", "Cost", "Upstream")
-        )
-        found.append(
-            Finding(entry.id, entry.title, what, function, since, reproduced, breaks,
-                    fix, cost, upstream)
-        )  # fmt: skip
-    return found
+    return [
+        Finding(entry.id, entry.title, *entry.texts(FINDINGS))
+        for entry in parse("findings", text, FINDINGS)
+    ]
 
 
 def collect(chapters: Iterable[tuple[str, str]]) -> dict[str, Clause]:

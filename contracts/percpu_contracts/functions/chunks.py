@@ -93,10 +93,7 @@ def are_populated(
     """The pages are counted as populated, in the chunk and in all (POP-3)."""
     if chunk.populated.find(0, page_start, page_end) >= 0:
         return "a page just populated is not marked"
-    wanted = OLD.nr_populated + page_end - page_start
-    if self.nr_populated != wanted:
-        return f"allocator nr_populated {self.nr_populated}, expected {wanted}"
-    return population.populated_pages_are_counted(chunk, self.geometry)
+    return _counts_populated(self, chunk, OLD.nr_populated + page_end - page_start)
 
 
 def are_unpopulated(
@@ -105,7 +102,10 @@ def are_unpopulated(
     """The pages are no longer counted as populated (POP-3)."""
     if chunk.populated.find(1, page_start, page_end) >= 0:
         return "a page just released is marked populated"
-    wanted = OLD.nr_populated - (page_end - page_start)
+    return _counts_populated(self, chunk, OLD.nr_populated - (page_end - page_start))
+
+
+def _counts_populated(self: ModelView, chunk: LinkedChunk, wanted: int) -> str | None:
     if self.nr_populated != wanted:
         return f"allocator nr_populated {self.nr_populated}, expected {wanted}"
     return population.populated_pages_are_counted(chunk, self.geometry)
@@ -136,15 +136,23 @@ def live_pages_before(self: ModelView) -> int:
     return self.env.live_pages
 
 
+def _copies(self: ModelView) -> int:
+    """Return how many backing pages come and go with a page of a chunk; km's do with the chunk."""
+    return self.geometry.cpus if self.geometry.backing == "vm" else 0
+
+
+def holds_pages(self: ModelView, wanted: int) -> str | None:
+    """So many backing pages are held, of all units."""
+    found = self.env.live_pages
+    return None if found == wanted else f"{found} backing pages held, expected {wanted}"
+
+
 def all_or_nothing(
     self: ModelView, page_start: int, page_end: int, result: bool, OLD: Any
 ) -> str | None:
     """A population backs every page of every unit, or none (POP-4)."""
-    geometry = self.geometry
-    nr = geometry.cpus * (page_end - page_start) if geometry.backing == "vm" else 0
-    wanted = OLD.live_pages + (nr if result else 0)
-    found = self.env.live_pages
-    return None if found == wanted else f"{found} backing pages held, expected {wanted}"
+    nr = (page_end - page_start) * _copies(self) if result else 0
+    return holds_pages(self, OLD.live_pages + nr)
 
 
 def mapping_before(self: Any) -> tuple[int, int, int]:
@@ -165,10 +173,7 @@ def gives_pages_back(
     self: ModelView, page_start: int, page_end: int, OLD: Any
 ) -> str | None:
     """A release gives back every page of every unit (POP-4)."""
-    geometry = self.geometry
-    nr = geometry.cpus * (page_end - page_start) if geometry.backing == "vm" else 0
-    wanted, found = OLD.live_pages - nr, self.env.live_pages
-    return None if found == wanted else f"{found} backing pages held, expected {wanted}"
+    return holds_pages(self, OLD.live_pages - (page_end - page_start) * _copies(self))
 
 
 def is_hidden(self: ModelView, chunk: LinkedChunk) -> str | None:

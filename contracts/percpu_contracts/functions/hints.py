@@ -6,6 +6,7 @@ from typing import Any
 
 from percpu_contracts.clauses import hints
 from percpu_contracts.functions.model_view import LinkedChunk, ModelView
+from percpu_contracts.registry import Predicate
 from percpu_spec.counts import counted
 from percpu_spec.definitions import is_free
 from percpu_spec.geometry import Geometry
@@ -81,36 +82,26 @@ def touched(geometry: Geometry, bit_off: int, bits: int) -> range:
     return range(bit_off // size, (bit_off + bits - 1) // size + 1)
 
 
+def _first_wrong(
+    holds: Predicate, self: ModelView, chunk: LinkedChunk, bit_off: int, bits: int
+) -> str | None:
+    asked = (holds(chunk, i, self.geometry) for i in touched(self.geometry, bit_off, bits))
+    return next((wrong for wrong in asked if wrong is not None), None)
+
+
 def blocks_are_sound(self: ModelView, chunk: LinkedChunk, bit_off: int, bits: int) -> str | None:
     """Every block touched claims only free runs (HINT-1)."""
-    for index in touched(self.geometry, bit_off, bits):
-        wrong = hints.block_hints_are_sound(chunk, index, self.geometry)
-        if wrong is not None:
-            return wrong
-    return None
+    return _first_wrong(hints.block_hints_are_sound, self, chunk, bit_off, bits)
 
 
 def lefts_are_exact(self: ModelView, chunk: LinkedChunk, bit_off: int, bits: int) -> str | None:
     """left_free and first_free of every block touched are exact (HINT-2)."""
-    for index in touched(self.geometry, bit_off, bits):
-        wrong = hints.block_left_is_exact(chunk, index, self.geometry)
-        if wrong is not None:
-            return wrong
-    return None
+    return _first_wrong(hints.block_left_is_exact, self, chunk, bit_off, bits)
 
 
 def rights_are_exact(self: ModelView, chunk: LinkedChunk, bit_off: int, bits: int) -> str | None:
     """right_free of every block touched is exact (HINT-3)."""
-    for index in touched(self.geometry, bit_off, bits):
-        wrong = hints.block_right_is_exact(chunk, index, self.geometry)
-        if wrong is not None:
-            return wrong
-    return None
-
-
-def empties_before(chunk: LinkedChunk) -> int:
-    """Return the chunk's count of empty pages at entry."""
-    return chunk.nr_empty_pop_pages
+    return _first_wrong(hints.block_right_is_exact, self, chunk, bit_off, bits)
 
 
 def free_under(self: ModelView, chunk: LinkedChunk, bit_off: int, bits: int) -> int:

@@ -14,6 +14,11 @@ def _owed(self: ModelView, size: int) -> int:
     return charged_size(self.geometry, size, vector=self.CHARGES_VECTOR)
 
 
+def _is_charged(self: ModelView, wanted: int) -> str | None:
+    found = self.env.charged
+    return None if found == wanted else f"{found} bytes charged, expected {wanted}"
+
+
 def charged_before(self: ModelView) -> int:
     """Return the bytes charged at entry."""
     return self.env.charged
@@ -32,9 +37,7 @@ def charges_in_full(
         return f"a request that is {'' if due else 'not '}to be charged goes on {'un' * due}charged"
     if objcg is None and self.env.charged == OLD.charged:
         return NOT_ASKED
-    wanted = OLD.charged + (_owed(self, size) if objcg is not None else 0)
-    found = self.env.charged
-    return None if found == wanted else f"{found} bytes charged, expected {wanted}"
+    return _is_charged(self, OLD.charged + (_owed(self, size) if objcg is not None else 0))
 
 
 def settles_charge(
@@ -44,15 +47,12 @@ def settles_charge(
     if objcg is None and self.env.charged == OLD.charged:
         return NOT_ASKED
     if objcg is None:
-        wanted = OLD.charged
-    elif chunk is not None and chunk.obj_exts is not None:
-        if chunk.obj_exts.get(off // self.geometry.granule) is not objcg:
-            return f"no object cgroup noted for the area at byte {off}"
-        wanted = OLD.charged
-    else:
-        wanted = OLD.charged - _owed(self, size)
-    found = self.env.charged
-    return None if found == wanted else f"{found} bytes charged, expected {wanted}"
+        return _is_charged(self, OLD.charged)
+    if chunk is None or chunk.obj_exts is None:
+        return _is_charged(self, OLD.charged - _owed(self, size))
+    if chunk.obj_exts.get(off // self.geometry.granule) is not objcg:
+        return f"no object cgroup noted for the area at byte {off}"
+    return _is_charged(self, OLD.charged)
 
 
 def owed_before(self: ModelView, chunk: LinkedChunk, off: int, size: int) -> int:
@@ -67,5 +67,4 @@ def uncharges(self: ModelView, chunk: LinkedChunk, off: int, OLD: Any) -> str | 
         return f"the area freed at byte {off} still holds an object cgroup"
     if not OLD.owed and self.env.charged == OLD.charged:
         return NOT_ASKED
-    wanted, found = OLD.charged - OLD.owed, self.env.charged
-    return None if found == wanted else f"{found} bytes charged, expected {wanted}"
+    return _is_charged(self, OLD.charged - OLD.owed)

@@ -48,9 +48,6 @@ class ModelView(AllocatorView, Protocol):
     def is_atomic(self, gfp: int) -> bool:
         """Return whether a request with these flags must not sleep."""
 
-    def request_type(self, gfp: int) -> int:
-        """Return the type of chunks that serves a request with these flags."""
-
     def chunk_slot(self, chunk: Any) -> int:
         """Return the slot that a chunk's hints ask for."""
 

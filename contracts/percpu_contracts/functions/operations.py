@@ -7,6 +7,7 @@ from typing import Any
 
 from percpu_contracts.clauses import accounting, api, balance, cost
 from percpu_contracts.contract import NOT_ASKED
+from percpu_contracts.functions.chunks import holds_pages
 from percpu_contracts.functions.model_view import LinkedChunk, ModelView
 from percpu_spec.counts import counted
 from percpu_spec.definitions import area_size, dynamic_chunks, first_chunk_pages, is_legal
@@ -200,8 +201,7 @@ def counts_pages(self: Any) -> str | None:
     else:
         pages = 1 << (geometry.units * geometry.unit_pages - 1).bit_length()
         wanted = pages * sum(1 for _ in dynamic_chunks(self))
-    found = self.env.live_pages
-    return None if found == wanted else f"{found} backing pages held, expected {wanted}"
+    return holds_pages(self, wanted)
 
 
 def counts_areas(self: Any, result: Area | None) -> str | None:
