@@ -39,7 +39,7 @@ def filled(variant: str = "linux_7_1", **given: Any) -> Run:
 
 
 def test_the_specification_forwards_and_imports_nothing() -> None:
-    assert set(ps.__all__) <= set(dir(ps)) and set(ps._API) < set(api.__all__)
+    assert set(ps.__all__) <= set(dir(ps)) and set(ps.__all__) < set(api.__all__)
     assert all(getattr(ps, name) is getattr(api, name) for name in ps.__all__)
     with pytest.raises(AttributeError, match="no attribute 'alocator'"):
         ps.alocator  # type: ignore[attr-defined]  # noqa: B018
