@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 
 from percpu_contracts.history import History
+from percpu_contracts.registry import When, state_clauses
 from percpu_spec.definitions import (
     Listing,
     dynamic_chunks,
@@ -108,10 +109,9 @@ SITUATIONS: dict[str, Situation] = {
     "RCL-5": _isolated,
     "SLOT-2": _two_places,
 }
-"""By clause. RCL-3 and BAL-2 are asked of quiescent states only, and so is their situation."""
+"""By clause. What is asked of quiescent states only has its situation there, too."""
 
-
-QUIESCENT = frozenset({"BAL-2", "RCL-3"})
+QUIESCENT = frozenset(state_clauses(When.QUIESCENT))
 
 
 class SituationCoverage:
