@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from percpu_contracts import hints
+from percpu_contracts.clauses import hints
 from percpu_reference import build
 from percpu_reference.chunk import Chunk
 from percpu_reference.variants import Allocator

@@ -5,7 +5,7 @@ from __future__ import annotations
 from plain_state import SMALL as G
 from plain_state import allocator
 
-from percpu_contracts import (
+from percpu_contracts.clauses import (
     accounting,
     api,
     balance,
@@ -17,17 +17,17 @@ from percpu_contracts import (
     reclaim,
     tlb,
 )
-from percpu_contracts.cost import Examined
+from percpu_contracts.clauses.cost import SearchVisit
 from percpu_contracts.registry import Predicate
 from percpu_spec.gfp import FS, KERNEL, NOFS
-from percpu_spec.steps import PAGES, Request
+from percpu_spec.steps import PAGES, MemoryRequest
 
 THREE = G.with_changes("unit=96,dyn=32")
 """Units of three pages."""
 
 
-def examined(*kinds: str) -> list[Examined]:
-    return [Examined(k == "depopulated", k == "free") for k in kinds]
+def examined(*kinds: str) -> list[SearchVisit]:
+    return [SearchVisit(k == "depopulated", k == "free") for k in kinds]
 
 
 OPERATIONS: list[tuple[str, Predicate, tuple[object, ...], tuple[object, ...], str]] = [
@@ -35,7 +35,8 @@ OPERATIONS: list[tuple[str, Predicate, tuple[object, ...], tuple[object, ...], s
     ("API-1", api.illegal_is_refused, (G, 4, 4, True, True), (G, 4, 24, False, True), "changed"),
     ("API-2", api.wrong_free_is_refused, (False, True), (True, True), "changed the state"),
     ("API-2", api.wrong_free_is_refused, (False, True), (False, False), "without a warning"),
-    ("GFP-1", limits.request_keeps_to, (FS, Request(PAGES, NOFS)), (FS, Request(PAGES, KERNEL)),
+    ("GFP-1", limits.request_keeps_to, (FS, MemoryRequest(PAGES, NOFS)),
+     (FS, MemoryRequest(PAGES, KERNEL)),
      "pages: asked for with KERNEL by who must do without FS"),
     ("API-3", api.flags_decide_blocking, (True, True), (True, False), "allow blocking"),
     ("API-3", api.flags_decide_blocking, (False, False), (False, True), "forbid"),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from plain_state import SMALL as G
 from plain_state import Allocator, Chunk
 
-from percpu_contracts import (
+from percpu_contracts.clauses import (
     accounting,
     api,
     balance,

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from percpu_contracts.monitor import ClauseViolation
+from percpu_contracts.violations import ClauseViolation
 from percpu_reference import build
 from percpu_reference.gaps import MUTEX, Gap
 from percpu_reference.variants import Allocator

@@ -8,7 +8,7 @@ from typing import Any
 
 from plain_state import Allocator, Chunk
 
-from percpu_contracts import (
+from percpu_contracts.clauses import (
     api,
     balance,
     isolation,
@@ -23,7 +23,7 @@ from percpu_contracts.history import History
 from percpu_contracts.registry import Predicate
 from percpu_reference.gaps import Gap, Kind
 from percpu_spec import gfp
-from percpu_spec.steps import AREAS, PAGES, TABLES, Area, Deed, Did, Request, Step
+from percpu_spec.steps import AREAS, PAGES, TABLES, AreaExtent, Deed, DeedRange, MemoryRequest, Step
 
 Make = Callable[[Allocator, History], Step]
 """Return a good step that has led to the state. It and the history may be changed."""
@@ -32,7 +32,7 @@ Break = Callable[[Allocator, History, Step], Step]
 """Return the step as a bug would have it; the state and the history may be changed."""
 
 
-def step(kind: str, s: Allocator, *did: Did, **known: Any) -> Step:
+def step(kind: str, s: Allocator, *did: DeedRange, **known: Any) -> Step:
     """Return a step of an operation that found the chunks where they are."""
     places = {chunk: number for number in s.lists for chunk in s.lists[number]}
     fields = {"left": None, "stand": None, "floats": (4,), "places": places}
@@ -46,7 +46,7 @@ def stand(chunk: Chunk, kind: Kind, start: int = 1, end: int = 3) -> Any:
 def doing(operation: str, deed: Deed, name: str, start: int = 1, **known: Any) -> Make:
     """Return the making of a step that has done something to two pages or bits of a chunk."""
     return lambda s, history: step(
-        operation, s, Did(deed, getattr(s, name), start, start + 2), **known
+        operation, s, DeedRange(deed, getattr(s, name), start, start + 2), **known
     )
 
 
@@ -88,13 +88,13 @@ def found(name: str, number: int) -> Break:
 
 def asking(operation: str, denied: int, flags: int) -> Make:
     """Return the making of a step that asks for pages, and must do without some flags."""
-    return lambda s, h: step(operation, s, denied=denied, requests=[Request(PAGES, flags)])
+    return lambda s, h: step(operation, s, denied=denied, requests=[MemoryRequest(PAGES, flags)])
 
 
 def handing_out(s: Allocator, history: History) -> Step:
     """A busy chunk's page 1, released and flushed before, is handed out."""
     history.given_back.add((s.busy, 1))
-    return step("a", s, area=Area(s.busy, 32, 8))
+    return step("a", s, area=AreaExtent(s.busy, 32, 8))
 
 
 def draining(s: Allocator, history: History) -> Step:
@@ -125,7 +125,7 @@ def isolating(s: Allocator, history: History) -> Step:
 def filling(s: Allocator, history: History) -> Step:
     """A blocking allocation is about to populate page 3 of the busy chunk."""
     s.busy.alloc_map[24] = 1
-    return step("a", s, waiting=[(Area(s.busy, 96, 8), True)])
+    return step("a", s, waiting=[(AreaExtent(s.busy, 96, 8), True)])
 
 
 def second_free(s: Allocator, history: History) -> Step:
@@ -153,19 +153,19 @@ STEPS: list[tuple[str, Predicate, Make, Break, str]] = [
     ("API-2", api.refusal_is_clean, lambda s, h: step("f", s, refusal=(False, True)),
      put("refusal", (False, False)), "without a warning"),
     ("GFP-1", limits.callers_limits_reach_backing, asking("a", gfp.FS, gfp.NOFS),
-     put("requests", [Request(AREAS, gfp.KERNEL)]), "vm areas: asked for with KERNEL by who"),
+     put("requests", [MemoryRequest(AREAS, gfp.KERNEL)]), "vm areas: asked for with KERNEL by who"),
     ("GFP-1", limits.callers_limits_reach_backing, asking("a", gfp.IO | gfp.FS, gfp.NOIO),
-     put("requests", [Request(TABLES, gfp.NOFS)]), "page tables: asked for with NOFS by who"),
+     put("requests", [MemoryRequest(TABLES, gfp.NOFS)]), "page tables: asked for with NOFS by who"),
     ("GFP-2", limits.work_is_limited, asking("b", gfp.IO | gfp.FS, gfp.NOIO | gfp.NORETRY),
-     put("requests", [Request(PAGES, gfp.KERNEL)]), "pages: asked for with KERNEL by who"),
+     put("requests", [MemoryRequest(PAGES, gfp.KERNEL)]), "pages: asked for with KERNEL by who"),
     ("BAL-1", balance.work_raises_float, doing("b", Deed.POPULATED, "busy", floats=(0,)),
      setting("", nr_empty_pop_pages=1), "populated 2 pages, the float went from 0 to 1"),
     ("BAL-4", balance.success_asks_when_low,
-     lambda s, h: step("a", s, area=Area(s.busy, 32, 8), floats=(1,)),
+     lambda s, h: step("a", s, area=AreaExtent(s.busy, 32, 8), floats=(1,)),
      put("asked", False), "float 1 page, below 2"),
     ("BAL-6", balance.one_free_chunk_is_spared, second_free, moved("free", -1), "leaves no fully"),
     ("POP-2", population.used_pages_are_kept, doing("b", Deed.RELEASED, "busy", 2),
-     lambda s, h, step: replace(step, did=[Did(Deed.RELEASED, s.busy, 1, 3)]),
+     lambda s, h, step: replace(step, did=[DeedRange(Deed.RELEASED, s.busy, 1, 3)]),
      "page 1 was released with allocated bit 8"),
     ("POP-2", population.used_pages_are_kept, handing_out,
      lambda s, h, step: replace(step, standing=[stand(s.busy, Kind.RELEASE)]),

@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 import percpu_spec as ps
-from percpu_contracts.monitor import ClauseViolation
+from percpu_contracts.violations import ClauseViolation
 from percpu_proofs import api, data
 from percpu_proofs.api.run import Run
 from percpu_proofs.cli import main
@@ -39,8 +39,8 @@ def filled(variant: str = "linux_7_1", **given: Any) -> Run:
 
 
 def test_the_specification_forwards_and_imports_nothing() -> None:
-    assert set(ps._API) <= set(dir(ps)) and set(ps._API) < set(api.__all__)
-    assert all(getattr(ps, name) is getattr(api, name) for name in ps._API)
+    assert set(ps.__all__) <= set(dir(ps)) and set(ps.__all__) < set(api.__all__)
+    assert all(getattr(ps, name) is getattr(api, name) for name in ps.__all__)
     with pytest.raises(AttributeError, match="no attribute 'alocator'"):
         ps.alocator  # type: ignore[attr-defined]  # noqa: B018
     text = "import sys, percpu_spec, percpu_spec.views; print(*sys.modules)"

@@ -12,7 +12,8 @@ from icontract._checkers import find_checker
 
 from percpu_contracts.contract import ensure, marked_names, marks_of, old, require, sentence
 from percpu_contracts.evaluate import enforced
-from percpu_contracts.monitor import ClauseViolation, MisuseError, Monitor
+from percpu_contracts.monitor import Monitor
+from percpu_contracts.violations import ClauseViolation, MisuseError
 from percpu_reference import VARIANTS, build, checked
 from percpu_reference.gaps import Gap
 from percpu_spec.geometry import Geometry

@@ -18,7 +18,7 @@ from page_states import (
 )
 from workloads import SMALL
 
-from percpu_contracts.balance import one_free_chunk
+from percpu_contracts.clauses.balance import one_free_chunk
 from percpu_contracts.whole_state import WholeState
 from percpu_reference.variants import variant_class
 from percpu_reference.variants.linux_5_12 import Linux512

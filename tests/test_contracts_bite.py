@@ -18,8 +18,9 @@ from workloads import KM as KM_GEOMETRY
 import percpu_contracts
 from percpu_contracts.attach import checked
 from percpu_contracts.contract import ensure, marked_names, marks_of
-from percpu_contracts.monitor import ClauseViolation, MisuseError, Monitor
+from percpu_contracts.monitor import Monitor
 from percpu_contracts.registry import CONTRACTS
+from percpu_contracts.violations import ClauseViolation, MisuseError
 from percpu_proofs import data
 from percpu_proofs.conformance.state import Recorder, counter_record
 from percpu_proofs.conformance.vector_file import Vector, find_vectors, read_vector

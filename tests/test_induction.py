@@ -21,10 +21,10 @@ from percpu_spec.protocol import balancing, freeing, reclaiming
 from percpu_spec.protocol.clauses import INVARIANT
 from percpu_spec.protocol.design import DESIGN
 from percpu_spec.protocol.machine import Machine
-from percpu_spec.protocol.moves import Move, freed, left_empty
 from percpu_spec.protocol.operators import Truth
 from percpu_spec.protocol.pages import Span
 from percpu_spec.protocol.state import Place, State
+from percpu_spec.protocol.transitions import Transition, freed, left_empty
 from percpu_spec.protocol.variants import LINUX_6_12, MACHINES, REFERENCE, RFC_1_REVIEWED
 
 CHANGED = [
@@ -109,42 +109,42 @@ def test_where_the_posting_fails(action: str) -> None:
     assert failing(MACHINES["rfc_1"], action) == POSTED[action]
 
 
-def relisting(s: State, c: Any, pages: Span, left: Truth, right: Truth) -> Move:
+def relisting(s: State, c: Any, pages: Span, left: Truth, right: Truth) -> Transition:
     """A free puts its chunk on an active list, isolated or not."""
     move = freeing.free(s, c, pages, left, right)
     after = freed(s, c, left_empty(pages, left, right))
     bare = after.chunk._replace(place=Place.ACTIVE)
-    return Move(move.when, lambda: s.with_chunk(c, bare, after.floating))
+    return Transition(move.when, lambda: s.with_chunk(c, bare, after.floating))
 
 
-def uncounted(s: State, c: Any, pages: Span, left: Truth, right: Truth) -> Move:
+def uncounted(s: State, c: Any, pages: Span, left: Truth, right: Truth) -> Transition:
     """Isolation leaves the float alone."""
     move = freeing.free_isolating(s, c, pages, left, right)
     after = freed(s, c, left_empty(pages, left, right))
-    return Move(move.when, lambda: move.then()._replace(floating=after.floating))
+    return Transition(move.when, lambda: move.then()._replace(floating=after.floating))
 
 
-def unflushed(s: State, a: Any) -> Move:
+def unflushed(s: State, a: Any) -> Transition:
     """The flush covers nothing."""
     move = reclaiming.flush_end(s, a)
-    return Move(move.when, lambda: s.with_actor(a, move.then().actors[a]))
+    return Transition(move.when, lambda: s.with_actor(a, move.then().actors[a]))
 
 
-def unmarked(s: State, a: Any, c: Any) -> Move:
+def unmarked(s: State, a: Any, c: Any) -> Transition:
     """A sidelined chunk is no longer isolated."""
     move = reclaiming.sideline(s, a, c)
     bare = s.chunks[c]._replace(place=Place.SIDELINED, isolated=False)
-    return Move(move.when, lambda: s.with_chunk(c, bare, s.floating))
+    return Transition(move.when, lambda: s.with_chunk(c, bare, s.floating))
 
 
-def low_threshold(s: State, a: Any, c: Any, pages: Span) -> Move:
+def low_threshold(s: State, a: Any, c: Any, pages: Span) -> Transition:
     """Reclaim releases what an area uses."""
     move = reclaiming.release_begin(s, a, c, pages)
     kept = {name: holds for name, holds in move.when.items() if name != "they are not used"}
-    return Move(kept, move.then)
+    return Transition(kept, move.then)
 
 
-def uncounted_release(s: State, a: Any) -> Move:
+def uncounted_release(s: State, a: Any) -> Transition:
     """Releasing pages of a free chunk leaves its counter alone."""
     move = balancing.drain_end(s, a)
 
@@ -155,20 +155,20 @@ def uncounted_release(s: State, a: Any) -> Move:
             c, done.chunks[c]._replace(empties=s.chunks[c].empties), done.floating
         )
 
-    return Move(move.when, after)
+    return Transition(move.when, after)
 
 
-def early_leave(s: State, a: Any) -> Move:
+def early_leave(s: State, a: Any) -> Transition:
     """The work releases the mutex while it releases pages."""
     move = reclaiming.release_end(s, a)
-    return Move(move.when, lambda: move.then().with_mutex(s.world.nobody))
+    return Transition(move.when, lambda: move.then().with_mutex(s.world.nobody))
 
 
-def eager(s: State, c: Any, pages: Span, left: Truth, right: Truth) -> Move:
+def eager(s: State, c: Any, pages: Span, left: Truth, right: Truth) -> Transition:
     """A free isolates whatever the float."""
     move = freeing.free_isolating(s, c, pages, left, right)
     kept = {n: holds for n, holds in move.when.items() if n != "the chunk qualifies for reclaim"}
-    return Move(kept, move.then)
+    return Transition(kept, move.then)
 
 
 BUGS: dict[str, tuple[str, Any, str]] = {

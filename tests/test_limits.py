@@ -35,7 +35,7 @@ from percpu_reference.variants.linux_6_12 import Linux612
 from percpu_reference.variants.linux_7_1 import Linux71
 from percpu_spec import gfp
 from percpu_spec.gfp import FS, IO, KERNEL, NOFS, NOIO, NORETRY, NOWARN
-from percpu_spec.steps import AREAS, CHARGE, METADATA, PAGES, TABLES, Request
+from percpu_spec.steps import AREAS, CHARGE, METADATA, PAGES, TABLES, MemoryRequest
 
 HERE = Path("x.ops")
 TREE = pytest.mark.skipif(not FOUND, reason=MISSING)
@@ -137,7 +137,7 @@ def test_a_charge_is_asked_for_with_the_callers_flags() -> None:
 
 
 def test_flags_in_words() -> None:
-    assert [gfp.shown(f) for f in (NOIO, WORK, gfp.ATOMIC, gfp.ACCOUNT)] == [
+    assert [gfp.flag_words(f) for f in (NOIO, WORK, gfp.ATOMIC, gfp.ACCOUNT)] == [
         "NOIO", "NOIO NOWARN NORETRY", "HIGH KSWAPD_RECLAIM", "ACCOUNT",
     ]  # fmt: skip
 
@@ -226,7 +226,7 @@ class InScope(LimitsInScope, Linux71):
     __slots__ = ()
 
 
-def seen_of(cls: type[Allocator]) -> list[dict[Request, int]]:
+def seen_of(cls: type[Allocator]) -> list[dict[MemoryRequest, int]]:
     return [after(cls, *lines).env.requests for lines in ASKING]
 
 

@@ -12,8 +12,8 @@ from click.testing import CliRunner
 from depth import deep_unless
 
 from percpu_contracts.index_data import OWNERS, UNLOCKED
-from percpu_contracts.monitor import ClauseViolation
 from percpu_contracts.traps import slots_of
+from percpu_contracts.violations import ClauseViolation
 from percpu_proofs.cli import main
 from percpu_proofs.explore.alphabet import Alphabet
 from percpu_proofs.explore.alphabets import Plan

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from seeded_allocators import Doubled, KeptFloat
 from seeded_bugs import plant
 
-from percpu_contracts.guard import Guard
+from percpu_contracts.lock_guard import LockGuard
 from percpu_proofs.cli import main
 from percpu_proofs.counterexample import of_token
 from percpu_proofs.explore.minimise import minimise
@@ -105,7 +105,7 @@ def test_a_world_come_back_to_is_watched_as_before(monkeypatch: pytest.MonkeyPat
 
 def test_a_guard_tells_the_actors_apart() -> None:
     said: list[tuple[str, str]] = []
-    guard = Guard(lambda *misuse: said.append(misuse))
+    guard = LockGuard(lambda *misuse: said.append(misuse))
     guard.begin(SimpleNamespace(lock=False, alloc_mutex=True), actor=1, holder=0)
     guard.take_mutex(False)
     guard.begin(SimpleNamespace(lock=False, alloc_mutex=True), actor=0, holder=0)

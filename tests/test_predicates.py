@@ -10,7 +10,7 @@ from predicate_rows import CASES, Break, Call, move
 from step_rows import STEPS, Make
 from step_rows import Break as BreakStep
 
-from percpu_contracts import hints, lists, maps, population
+from percpu_contracts.clauses import hints, lists, maps, population
 from percpu_contracts.history import History
 from percpu_contracts.registry import Predicate, predicates
 

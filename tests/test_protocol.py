@@ -8,14 +8,15 @@ from typing import Any
 
 import pytest
 from depth import deep_unless
+from machine_states import Enumeration, enumerate_states
 
 from percpu_spec.protocol import balancing, reclaiming
-from percpu_spec.protocol.enumeration import INSTANCES, Enumeration, enumerate_states
+from percpu_spec.protocol.instances import INSTANCES
 from percpu_spec.protocol.machine import Machine
-from percpu_spec.protocol.moves import Move
 from percpu_spec.protocol.operators import And, If, Iff, Implies, Max, Min, Not, Or, one_of
 from percpu_spec.protocol.pages import NO_PAGES, Pages
 from percpu_spec.protocol.state import Place, State
+from percpu_spec.protocol.transitions import Transition
 from percpu_spec.protocol.variants import LINUX_6_12, MACHINES, on_km
 
 STATES = {
@@ -66,19 +67,19 @@ def test_km_keeps_the_invariant() -> None:
     assert not {"release_begin", "sideline"} & set(found.fired)
 
 
-def no_flush(s: State, a: Any) -> Move:
+def no_flush(s: State, a: Any) -> Transition:
     """Reclaim goes on as if it had flushed."""
     move = reclaiming.flush_end(s, a)
-    return Move(
+    return Transition(
         move.when,
         lambda: s.with_actor(a, move.then().actors[a]),
     )
 
 
-def lazy_drain(s: State, a: Any) -> Move:
+def lazy_drain(s: State, a: Any) -> Transition:
     """The float keeps what a free chunk gave back."""
     move = balancing.drain_end(s, a)
-    return Move(move.when, lambda: move.then()._replace(floating=s.floating))
+    return Transition(move.when, lambda: move.then()._replace(floating=s.floating))
 
 
 SEEDED: dict[str, tuple[Machine, str]] = {

@@ -96,7 +96,7 @@ def test_a_loop_without_end_is_stopped() -> None:
 
 def test_waiting_for_ones_own_lock_is_refuted() -> None:
     obligation = OBLIGATIONS["charged-round-trip-reference"]
-    bugged = BUGS["alloc_percpu-26"]
+    bugged = BUGS["alloc_percpu-24"]
     assert "balance_workfn" in bugged.instead  # which waits for the mutex that its caller holds
     found = enumerate_cases(obligation, GUARD, cls=bugged.planted(obligation.variant))
     assert found.state == "refuted"

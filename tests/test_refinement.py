@@ -27,10 +27,10 @@ from percpu_spec.geometry import Geometry
 from percpu_spec.gfp import KERNEL
 from percpu_spec.protocol import freeing, shrinking
 from percpu_spec.protocol.machine import Machine
-from percpu_spec.protocol.moves import Move
 from percpu_spec.protocol.operators import Truth
 from percpu_spec.protocol.pages import Span
 from percpu_spec.protocol.state import State
+from percpu_spec.protocol.transitions import Transition
 from percpu_spec.protocol.variants import LINUX_6_12, MACHINES, RFC_1_REVIEWED, on_km
 
 VECTORS = find_vectors([folder("vectors")])[:3]
@@ -149,10 +149,10 @@ def test_creation_and_area_are_one_stretch() -> None:
     assert ("miss",) in taken
 
 
-def wrong_free(s: State, c: Any, pages: Span, left: Truth, right: Truth) -> Move:
+def wrong_free(s: State, c: Any, pages: Span, left: Truth, right: Truth) -> Transition:
     """A free that the float never hears of."""
     move = freeing.free(s, c, pages, left, right)
-    return Move(move.when, lambda: move.then()._replace(floating=s.floating))
+    return Transition(move.when, lambda: move.then()._replace(floating=s.floating))
 
 
 MACHINE_BUGS: dict[str, tuple[Machine, str]] = {

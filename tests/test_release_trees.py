@@ -40,6 +40,7 @@ from percpu_proofs.kernel.model import Model, probe
 from percpu_proofs.kernel.shrink import run_case
 from percpu_proofs.machine import Machine
 from percpu_reference import Allocator, build
+from percpu_reference.chunk import Chunk
 from percpu_reference.variants.linux_mm import LinuxMm
 from percpu_spec.views import HINTS
 
@@ -88,7 +89,11 @@ class EntersTheLongest(LinuxMm):
 
     __slots__ = ()
 
-    ENTERS_EVERY_RUN = False
+    def next_md_free_region(self, chunk: Chunk, bit_off: int) -> tuple[int, int]:
+        bit_off, bits = super().next_md_free_region(chunk, bit_off)
+        while bits < chunk.chunk_md.contig_hint and bit_off + bits < chunk.map_bits:
+            bit_off, bits = super().next_md_free_region(chunk, bit_off + bits + 1)
+        return bit_off, bits
 
 
 def _chunk_hints(variant: type[Allocator], case: Case) -> Iterator[list[tuple[int, ...]]]:

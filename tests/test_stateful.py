@@ -25,8 +25,8 @@ from hypothesis.stateful import (
 from seeded_bugs import plant
 from workloads import EARLY, HIDDEN, KERNEL, KM, SMALL
 
-from percpu_contracts import accounting, lists, maps
-from percpu_contracts.monitor import MisuseError
+from percpu_contracts.clauses import accounting, lists, maps
+from percpu_contracts.violations import MisuseError
 from percpu_reference import build
 from percpu_reference.chunk import Area
 from percpu_reference.variants import Allocator

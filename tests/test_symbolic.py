@@ -18,7 +18,7 @@ from crosshair.copyext import CopyMode, deepcopyext
 from crosshair.statespace import AnalysisMessage, MessageType
 from depth import deep_unless
 
-from percpu_contracts.monitor import ClauseViolation
+from percpu_contracts.violations import ClauseViolation
 from percpu_contracts.whole_state import WholeState
 from percpu_proofs.choices import Drawn
 from percpu_proofs.cli import main

@@ -9,9 +9,9 @@ import functools
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
-from percpu_contracts.contract import Mark, marked_names, marks_of
+from percpu_contracts.contract import ContractMark, marked_names, marks_of
 from percpu_contracts.evaluate import enforced
-from percpu_contracts.guard import guarded
+from percpu_contracts.lock_guard import guarded
 
 C = TypeVar("C")
 
@@ -27,17 +27,10 @@ def checked(cls: type[C], level: str) -> type[C]:
     every function. Instances have a `monitor` (percpu_contracts.monitor.Monitor); where it is None
     no violation is expected.
     """
-    if (cls, level) in _CHECKED:
-        return cast("type[C]", _CHECKED[cls, level])
-    namespace: dict[str, Any] = {"__slots__": (), "__module__": cls.__module__}
-    for name in marked_names(cls):
-        marks = [m for m in marks_of(cls, name) if m.level == level]
-        if marks:
-            namespace[name] = enforced(getattr(cls, name), marks)
-    if level == "full":
-        namespace = guarded(cls, namespace)
-    made = _CHECKED[cls, level] = type(f"{cls.__name__}{level.title()}", (cls,), namespace)
-    return cast("type[C]", made)
+    name = f"{cls.__name__}{level.title()}"
+    return _subclass(
+        cls, level, name, lambda mark: mark.level == level, enforced, guard=level == "full"
+    )
 
 
 def observed(cls: type[C]) -> type[C]:
@@ -47,14 +40,7 @@ def observed(cls: type[C]) -> type[C]:
     """
     if cls in [made for (_, level), made in _CHECKED.items() if level in ("full", "deeds")]:
         return cls
-    if (cls, "deeds") not in _CHECKED:
-        namespace: dict[str, Any] = {"__slots__": (), "__module__": cls.__module__}
-        for name in marked_names(cls):
-            deeds = [mark for mark in marks_of(cls, name) if mark.is_deed]
-            if deeds:
-                namespace[name] = enforced(getattr(cls, name), deeds)
-        _CHECKED[cls, "deeds"] = type(cls.__name__, (cls,), namespace)
-    return cast("type[C]", _CHECKED[cls, "deeds"])
+    return _subclass(cls, "deeds", cls.__name__, lambda mark: mark.is_deed, enforced, guard=False)
 
 
 def lock_checked(cls: type[C]) -> type[C]:
@@ -63,18 +49,34 @@ def lock_checked(cls: type[C]) -> type[C]:
     Its layout is that of cls. What is broken goes to the guard of the allocator's monitor, which
     must be there.
     """
-    if (cls, "locks") in _CHECKED:
-        return cast("type[C]", _CHECKED[cls, "locks"])
-    namespace: dict[str, Any] = {"__slots__": (), "__module__": cls.__module__}
-    for name in marked_names(cls):
-        marks = [m for m in marks_of(cls, name) if m.kind == "require" and m.clause in _LOCKS]
-        if marks:
-            namespace[name] = _asking(getattr(cls, name), marks)
-    made = _CHECKED[cls, "locks"] = type(f"Guarded{cls.__name__}", (cls,), guarded(cls, namespace))
-    return cast("type[C]", made)
+    def asks(mark: ContractMark) -> bool:
+        return mark.kind == "require" and mark.clause in _LOCKS
+
+    return _subclass(cls, "locks", f"Guarded{cls.__name__}", asks, _asking, guard=True)
 
 
-def _asking(function: Callable[..., Any], marks: list[Mark]) -> Callable[..., Any]:
+def _subclass(
+    cls: type[C],
+    key: str,
+    name: str,
+    asks: Callable[[ContractMark], bool],
+    enforce: Callable[[Callable[..., Any], list[ContractMark]], Callable[..., Any]],
+    *,
+    guard: bool,
+) -> type[C]:
+    """Return the subclass of a key, in which functions with marks that it asks are others."""
+    if (cls, key) not in _CHECKED:
+        namespace: dict[str, Any] = {"__slots__": (), "__module__": cls.__module__}
+        for function in marked_names(cls):
+            marks = [mark for mark in marks_of(cls, function) if asks(mark)]
+            if marks:
+                namespace[function] = enforce(getattr(cls, function), marks)
+        namespace = guarded(cls, namespace) if guard else namespace
+        _CHECKED[cls, key] = type(name, (cls,), namespace)
+    return cast("type[C]", _CHECKED[cls, key])
+
+
+def _asking(function: Callable[..., Any], marks: list[ContractMark]) -> Callable[..., Any]:
     """Return the function with its preconditions asked first; they speak of locks alone."""
     asked = [(m.clause, m.condition) for m in marks]
 

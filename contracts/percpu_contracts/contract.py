@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 Level = Literal["off", "fast", "full"]
-Kind = Literal["require", "ensure", "old"]
+MarkKind = Literal["require", "ensure", "old"]
 Condition = Callable[..., Any]
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -27,14 +27,14 @@ that no clause is called holding for want of a situation in which it could have 
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class ContractMark:
     """One line of a contract; clause is the id it answers for, or the name of an old value.
 
     A condition that answers for several clauses names them all, and returns what is broken as an
     iterable of (clause, message).
     """
 
-    kind: Kind
+    kind: MarkKind
     clause: str
     condition: Condition
     level: Level
@@ -59,13 +59,13 @@ ON_FUNCTIONS: dict[str, list[str]] = {}
 """The functions whose contracts ask a clause, by its id; filled as functions are marked."""
 
 
-def _mark(kind: Kind, clause: str, condition: Condition, level: Level) -> Callable[[F], F]:
+def _mark(kind: MarkKind, clause: str, condition: Condition, level: Level) -> Callable[[F], F]:
     def annotate(function: F) -> F:
-        marks: tuple[Mark, ...] = getattr(function, MARKS, ())
+        marks: tuple[ContractMark, ...] = getattr(function, MARKS, ())
         for asked in clause.split() if kind != "old" else ():
             ON_FUNCTIONS.setdefault(asked, []).append(function.__qualname__)
         # decorators run from the bottom up; keep the order in which they are read
-        setattr(function, MARKS, (Mark(kind, clause, condition, level), *marks))
+        setattr(function, MARKS, (ContractMark(kind, clause, condition, level), *marks))
         return function
 
     return annotate
@@ -100,7 +100,7 @@ def record(note: Condition, *, deed: bool = False) -> Callable[[F], F]:
     return _mark("ensure", "", noted, "full")
 
 
-def sentence(mark: Mark) -> str:
+def sentence(mark: ContractMark) -> str:
     """Return what a line of a contract says: its clauses, and its condition's docstring.
 
     >>> def held(self): "Index data change under pcpu_lock (LOCK-1)."
@@ -112,9 +112,9 @@ def sentence(mark: Mark) -> str:
     return f"{mark.clause}: {says}" if mark.clause else says
 
 
-def marks_of(cls: type, name: str) -> tuple[Mark, ...]:
+def marks_of(cls: type, name: str) -> tuple[ContractMark, ...]:
     """Return the contract of a method: the marks of every definition of it, base first."""
-    found: list[Mark] = []
+    found: list[ContractMark] = []
     for base in reversed(cls.__mro__):
         for mark in getattr(base.__dict__.get(name), MARKS, ()):
             if mark not in found:

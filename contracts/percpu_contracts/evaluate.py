@@ -16,10 +16,11 @@ from typing import Any, cast
 import icontract
 from icontract._checkers import find_checker
 
-from percpu_contracts.contract import NOT_ASKED, Condition, Mark, sentence
-from percpu_contracts.guard import gap_misuse
-from percpu_contracts.monitor import ClauseViolation, MisuseError, Monitor
-from percpu_contracts.steps import KINDS, Actor, after, before, handed_out, judged_step
+from percpu_contracts.contract import NOT_ASKED, Condition, ContractMark, sentence
+from percpu_contracts.lock_guard import gap_misuse
+from percpu_contracts.monitor import Monitor
+from percpu_contracts.operation_steps import KINDS, Actor, after, before, handed_out, judged_step
+from percpu_contracts.violations import ClauseViolation, MisuseError
 from percpu_spec.definitions import area_size
 from percpu_spec.steps import Step
 
@@ -37,7 +38,7 @@ class Contract:
     __slots__ = ("_count", "_ensure", "_ensured", "_entry", "_required", "_signature",
                  "function")  # fmt: skip
 
-    def __init__(self, function: Callable[..., Any], marks: Sequence[Mark]) -> None:
+    def __init__(self, function: Callable[..., Any], marks: Sequence[ContractMark]) -> None:
         self.function = function
         self._signature = inspect.signature(function)
         self._count = len(self._signature.parameters)
@@ -64,24 +65,21 @@ class Contract:
         """Ask what is required; return the old values."""
         if self._entry is None:
             return None
-        monitor: Monitor | None = values[0].monitor
-        if self._required and monitor is not None:
-            monitor.evaluated[self._required] += 1
-        return _looking(monitor, self._entry, values)
+        return _looking(self._entry, values, self._required)
 
     def leave(self, values: Values, old: Any, result: Any) -> None:
         """Ask what is promised."""
         if self._ensure is not None:
-            monitor: Monitor | None = values[0].monitor
-            if monitor is not None:
-                monitor.evaluated[self._ensured] += 1
-            _looking(monitor, self._ensure, (*values, old, result))
+            _looking(self._ensure, (*values, old, result), self._ensured)
 
 
-def _looking(monitor: Monitor | None, ask: Callable[..., Any], values: Values) -> Any:
-    """Ask, with the guard looking away: a contract may look anywhere, and call what it likes."""
+def _looking(ask: Callable[..., Any], values: Values, clauses: str) -> Any:
+    """Ask clauses with the guard looking away: a contract may look anywhere, call what it likes."""
+    monitor: Monitor | None = values[0].monitor
     if monitor is None:
         return ask(None, *values)
+    if clauses:
+        monitor.evaluated[clauses] += 1
     guard = monitor.guard
     was, guard.inside, monitor.asking = guard.inside, False, True
     try:
@@ -90,7 +88,7 @@ def _looking(monitor: Monitor | None, ask: Callable[..., Any], values: Values) -
         guard.inside, monitor.asking = was, False
 
 
-def _compiled(marks: Sequence[Mark], names: Sequence[str]) -> Callable[..., Any] | None:
+def _compiled(marks: Sequence[ContractMark], names: Sequence[str]) -> Callable[..., Any] | None:
     """Return a function of the monitor and these values that asks all the marks in turn.
 
     It returns what old values they keep. None if there is nothing to ask.
@@ -114,7 +112,7 @@ def _compiled(marks: Sequence[Mark], names: Sequence[str]) -> Callable[..., Any]
     return cast("Callable[..., Any]", known["ask"])
 
 
-def _enter(monitor: Monitor | None, mark: Mark, wrong: Any) -> None:
+def _enter(monitor: Monitor | None, mark: ContractMark, wrong: Any) -> None:
     """Enter what a condition found; raise where the run may not go on."""
     if wrong == NOT_ASKED:
         if monitor is not None:
@@ -137,7 +135,7 @@ def _error(monitor: Monitor) -> Exception:
     return ClauseViolation(clause, wrong, monitor.operation)
 
 
-def enforced(function: Callable[..., Any], marks: Sequence[Mark]) -> Callable[..., Any]:
+def enforced(function: Callable[..., Any], marks: Sequence[ContractMark]) -> Callable[..., Any]:
     """Return a function that asks a contract at every call.
 
     That of a generator function speaks of its first step and of its return; in every gap the
@@ -278,7 +276,7 @@ def judge_gap(allocator: Any, gap: Any) -> None:
         monitor.judge(allocator, quiescent=False)
 
 
-def _visible(run: Callable[..., Any], marks: Sequence[Mark]) -> Callable[..., Any]:
+def _visible(run: Callable[..., Any], marks: Sequence[ContractMark]) -> Callable[..., Any]:
     """Give what runs a function the contract that tools look for, as icontract's decorators would.
 
     The function itself, without its contract, is `__wrapped__`.
@@ -304,7 +302,7 @@ def without_contract(function: Callable[..., Any]) -> Callable[..., Any]:
     return plain if hasattr(function, "__postconditions__") else function
 
 
-class Broken(str):
+class FalseMessage(str):
     """What is wrong, as a condition that does not hold: it counts as false."""
 
     __slots__ = ()
@@ -326,12 +324,12 @@ def _holds(condition: Condition) -> Callable[..., Any]:
             monitor = given["self"].monitor
             declared = monitor.expected | monitor.not_applicable
             wrong = next((f"{c}: {said}" for c, said in wrong if c not in declared), None)
-        return Broken(wrong) if wrong else True
+        return FalseMessage(wrong) if wrong else True
 
     return holds
 
 
-def _lines(marks: Sequence[Mark]) -> list[str]:
+def _lines(marks: Sequence[ContractMark]) -> list[str]:
     """Return a contract in sentences, for a docstring."""
     lines = []
     for kind, title in (("require", "requires"), ("ensure", "ensures")):

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from percpu_contracts.cost import Examined
-from percpu_spec.steps import Deed, Did
+from percpu_contracts.clauses.cost import SearchVisit
+from percpu_spec.steps import Deed, DeedRange
 from percpu_spec.views import ChunkView
 
 
@@ -27,9 +27,9 @@ class History:
         self.cleared: dict[tuple[ChunkView, int], list[tuple[int, int, int]]] = {}
         self.runs = 0  # of the balance work, since anything else ran (BAL-3)
         self.creations = 0  # of chunks by the run under way (BAL-3)
-        self.examined: list[Examined] = []  # by the search under way
+        self.examined: list[SearchVisit] = []  # by the search under way
         self.concurrent = False  # more than one actor runs
-        self.did: list[Did] = []  # by the step under way
+        self.did: list[DeedRange] = []  # by the step under way
 
     def copy(self, copies: Mapping[Any, ChunkView] | None = None) -> History:
         """Return an independent history, of the copies of its chunks if there are any.
@@ -51,7 +51,7 @@ class History:
 
     def tell(self, deed: Deed, chunk: ChunkView, start: int = 0, end: int = 0) -> None:
         """The step under way has done something to a chunk."""
-        self.did.append(Did(deed, chunk, start, end))
+        self.did.append(DeedRange(deed, chunk, start, end))
 
     def released(self, chunk: ChunkView, pages: Iterable[int]) -> None:
         """Pages of a chunk were unmapped and given back."""
@@ -75,7 +75,7 @@ class History:
 
     def examine(self, chunk: ChunkView, fully_free: bool) -> None:
         """A search looked at the chunk."""
-        self.examined.append(Examined(chunk in self.depopulated, fully_free))
+        self.examined.append(SearchVisit(chunk in self.depopulated, fully_free))
 
     def begin_area(self, chunk: ChunkView) -> None:
         """An allocation took an area and has yet to populate it."""

@@ -86,7 +86,7 @@ class IndexData:
         self._fixed = False  # the allocator holds the same ones in every state, but for chunks
         self._up_to = 0  # chunks with an id below are known; 0 if anything is to be looked for
 
-    def rest(self, chunks: Collection[Any], next_id: int) -> None:
+    def quiesce(self, chunks: Collection[Any], next_id: int) -> None:
         """Let all objects be plain until the next `shut`: many are about to be written.
 
         The allocator becomes that of a state with these chunks, and this next_id.

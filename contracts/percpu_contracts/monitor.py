@@ -7,42 +7,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from percpu_contracts.guard import Guard
 from percpu_contracts.history import History
+from percpu_contracts.lock_guard import LockGuard
 from percpu_contracts.registry import When, state_clauses
-from percpu_contracts.whole_state import Broken, WholeState
+from percpu_contracts.violations import Breach, ClauseViolation, Violation
+from percpu_contracts.whole_state import WholeState
 from percpu_spec.views import AllocatorView
 
 if TYPE_CHECKING:
-    from percpu_contracts.steps import Actor
-
-
-class ClauseViolation(AssertionError):
-    """A clause was broken that the variant does not declare as one it breaks."""
-
-    def __init__(self, clause: str, message: str, operation: int) -> None:
-        super().__init__(f"{clause} violated at operation {operation}: {message}")
-        self.clause = clause
-        self.message = message
-        self.operation = operation
-
-
-class MisuseError(ValueError):
-    """The caller broke a precondition (API-2): its error, not the allocator's."""
-
-
-@dataclass(slots=True)
-class Violation:
-    """A broken clause: how often it was found broken, and the first time."""
-
-    clause: str
-    expected: bool
-    count: int = 0
-    first_operation: int = 0
-    first_message: str = ""
+    from percpu_contracts.operation_steps import Actor
 
 
 class Monitor:
@@ -70,7 +45,7 @@ class Monitor:
         self.asking = False  # a contract is evaluated; what it calls is not asked for its own
         self.history = History()
         self.whole_state = WholeState(self.not_applicable)
-        self.guard = Guard(self.misused)
+        self.guard = LockGuard(self.misused)
         self.actors: list[Actor] = []  # operations under contracts that are under way
         self.holder: Actor | None = None  # of these, of pcpu_alloc_mutex
         self.alone = True  # no other was under way since the one that took the last step began
@@ -114,7 +89,7 @@ class Monitor:
         if not self.broken(clause, message):
             raise ClauseViolation(clause, message, self.operation)
 
-    def broken_state(self, allocator: AllocatorView, *, quiescent: bool) -> Iterator[Broken]:
+    def broken_state(self, allocator: AllocatorView, *, quiescent: bool) -> Iterator[Breach]:
         """Yield the clauses that the present state breaks."""
         return self.whole_state.broken(
             allocator,

@@ -14,7 +14,7 @@ from enum import Enum
 from functools import cache
 from typing import Any, TypeVar
 
-import percpu_contracts
+import percpu_contracts.clauses as clauses_package
 from percpu_contracts.contract import ON_FUNCTIONS
 from percpu_spec.catalogue import clause, clauses
 from percpu_spec.geometry import Geometry
@@ -97,8 +97,8 @@ def in_every_block(holds: Predicate, of_chunk: Predicate | None = None) -> Predi
 @cache
 def statements() -> tuple[Statement, ...]:
     """Return every statement, all chapters imported."""
-    for module in pkgutil.iter_modules(percpu_contracts.__path__):
-        importlib.import_module(f"percpu_contracts.{module.name}")
+    for module in pkgutil.iter_modules(clauses_package.__path__):
+        importlib.import_module(f"{clauses_package.__name__}.{module.name}")
     return tuple(STATEMENTS)
 
 
@@ -136,7 +136,7 @@ def state_clauses(*moments: When) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Judge:
+class JudgeCoverage:
     """One who asks clauses: of what, and why not of the rest."""
 
     name: str
@@ -162,16 +162,14 @@ class Judge:
         return reasons
 
 
-CONTRACTS = Judge("contracts", frozenset(Scope), "")
-STATE = Judge("whole state", STATES, "a state shows no operation")
-RECORDED = Judge("recorded state", STATES, "a recorded state shows no operation")
-SEARCH = Judge(
+CONTRACTS = JudgeCoverage("contracts", frozenset(Scope), "")
+STATE = JudgeCoverage("whole state", STATES, "a state shows no operation")
+RECORDED = JudgeCoverage("recorded state", STATES, "a recorded state shows no operation")
+SEARCH = JudgeCoverage(
     "explorer",
     (*STATES, Scope.STEP, Scope.LOCK, Scope.HISTORY),
     "contracts at full ask it (sequences, fuzz, workload)",
 )
-COMPILED = Judge(
+COMPILED = JudgeCoverage(
     "compiled kernel", (*STATES, Scope.STEP), "the compiled code has no contracts on its functions"
 )
-JUDGES = (CONTRACTS, STATE, RECORDED, SEARCH, COMPILED)
-"""`prove` is one too: it asks what it has a claim about (percpu_proofs.prove.catalogue)."""

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 
 from percpu_contracts.history import History
+from percpu_contracts.registry import When, state_clauses
 from percpu_spec.definitions import (
     Listing,
     dynamic_chunks,
@@ -24,57 +25,34 @@ from percpu_spec.views import AllocatorView, ChunkView
 Situation = Callable[[AllocatorView, History], bool]
 
 
-def _some(chunks: Iterable[ChunkView], is_so: Callable[[ChunkView], bool]) -> bool:
-    return any(map(is_so, chunks))
+def _live(is_so: Callable[[ChunkView], object]) -> Situation:
+    """Return the situation that some live chunk is so."""
+    return lambda allocator, _: any(map(is_so, live_chunks(allocator)))
 
 
-def _area_lives(allocator: AllocatorView, history: History) -> bool:
-    return _some(dynamic_chunks(allocator), lambda c: c.alloc_map.find(1) >= 0)
+def _dynamic(is_so: Callable[[ChunkView], object]) -> Situation:
+    """Return the situation that some chunk created since boot is so."""
+    return lambda allocator, _: any(map(is_so, dynamic_chunks(allocator)))
 
 
-def _partly_used_block(allocator: AllocatorView, history: History) -> bool:
-    return _some(
-        live_chunks(allocator),
-        lambda c: any(b.contig_hint and b.contig_hint < b.nr_bits for b in c.md_blocks),
-    )
-
-
-def _scan_hint(allocator: AllocatorView, history: History) -> bool:
-    return _some(
-        live_chunks(allocator),
-        lambda c: c.chunk_md.scan_hint > 0 or any(b.scan_hint for b in c.md_blocks),
-    )
-
-
-def _holes_in_used_chunk(allocator: AllocatorView, history: History) -> bool:
-    """A chunk has two free runs at least."""
-    return _some(
-        live_chunks(allocator),
-        lambda c: 0 <= c.alloc_map.find(0) < c.alloc_map.find(1) < c.alloc_map.rfind(0),
-    )
-
-
-def _empty_page(allocator: AllocatorView, history: History) -> bool:
-    return _some(dynamic_chunks(allocator), lambda c: c.nr_empty_pop_pages > 0)
-
-
-def _hole_beside_use(allocator: AllocatorView, history: History) -> bool:
-    return _some(
-        dynamic_chunks(allocator),
-        lambda c: c.alloc_map.find(1) >= 0 and c.populated.find(0, 0, c.nr_pages) >= 0,
-    )
-
-
-def _populated(allocator: AllocatorView, history: History) -> bool:
-    return _some(dynamic_chunks(allocator), lambda c: c.nr_populated > 0)
+_area_lives = _dynamic(lambda c: c.alloc_map.find(1) >= 0)
+_partly_used_block = _live(
+    lambda c: any(b.contig_hint and b.contig_hint < b.nr_bits for b in c.md_blocks)
+)
+_scan_hint = _live(lambda c: c.chunk_md.scan_hint > 0 or any(b.scan_hint for b in c.md_blocks))
+_two_free_runs = _live(
+    lambda c: 0 <= c.alloc_map.find(0) < c.alloc_map.find(1) < c.alloc_map.rfind(0)
+)
+_empty_page = _dynamic(lambda c: c.nr_empty_pop_pages > 0)
+_hole_beside_use = _dynamic(
+    lambda c: c.alloc_map.find(1) >= 0 and c.populated.find(0, 0, c.nr_pages) >= 0
+)
+_populated = _dynamic(lambda c: c.nr_populated > 0)
+_isolated = _live(lambda c: c.isolated)
 
 
 def _pages_went(allocator: AllocatorView, history: History) -> bool:
     return bool(history.given_back)
-
-
-def _isolated(allocator: AllocatorView, history: History) -> bool:
-    return _some(live_chunks(allocator), lambda c: c.isolated)
 
 
 def _sidelined(allocator: AllocatorView, history: History) -> bool:
@@ -83,8 +61,7 @@ def _sidelined(allocator: AllocatorView, history: History) -> bool:
 
 
 def _free_chunk(allocator: AllocatorView, history: History) -> bool:
-    geometry = allocator.geometry
-    return _some(dynamic_chunks(allocator), lambda c: is_fully_free(c, geometry))
+    return any(is_fully_free(chunk, allocator.geometry) for chunk in dynamic_chunks(allocator))
 
 
 def _each_type(allocator: AllocatorView, history: History) -> bool:
@@ -112,8 +89,8 @@ SITUATIONS: dict[str, Situation] = {
     "HINT-2": _partly_used_block,
     "HINT-3": _partly_used_block,
     "HINT-4": _scan_hint,
-    "HINT-5": _holes_in_used_chunk,
-    "HINT-6": _holes_in_used_chunk,
+    "HINT-5": _two_free_runs,
+    "HINT-6": _two_free_runs,
     "HINT-7": _partly_used_block,
     "HINT-8": _empty_page,
     "ISO-2": _isolated,
@@ -132,13 +109,12 @@ SITUATIONS: dict[str, Situation] = {
     "RCL-5": _isolated,
     "SLOT-2": _two_places,
 }
-"""By clause. RCL-3 and BAL-2 are asked of quiescent states only, and so is their situation."""
+"""By clause. What is asked of quiescent states only has its situation there, too."""
+
+QUIESCENT = frozenset(state_clauses(When.QUIESCENT))
 
 
-QUIESCENT = frozenset({"BAL-2", "RCL-3"})
-
-
-class Sightings:
+class SituationCoverage:
     """The clauses whose situation has occurred in a run; cheap once most have."""
 
     def __init__(self, never: Iterable[str] = ()) -> None:

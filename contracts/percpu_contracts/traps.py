@@ -127,14 +127,17 @@ def _reading(method: Callable[..., Any], plain: type) -> Callable[..., Any]:
     return reading
 
 
+def slots(cls: type) -> tuple[str, ...]:
+    """Return the names of the slots that a class itself adds."""
+    names: str | Iterable[str] = vars(cls).get("__slots__", ())
+    names = (names,) if isinstance(names, str) else names
+    return tuple(name for name in names if name not in ("__dict__", "__weakref__"))
+
+
 @cache
 def slots_of(cls: type) -> tuple[str, ...]:
     """Return the names of the slots of a class and its bases."""
-    found: list[str] = []
-    for base in cls.__mro__:
-        names: str | Iterable[str] = vars(base).get("__slots__", ())
-        found += [names] if isinstance(names, str) else names
-    return tuple(name for name in found if name not in ("__dict__", "__weakref__"))
+    return tuple(name for base in cls.__mro__ for name in slots(base))
 
 
 @cache

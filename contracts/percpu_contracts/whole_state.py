@@ -14,8 +14,9 @@ from functools import cache
 from operator import attrgetter
 from typing import Any
 
-from percpu_contracts.hints import contig_is_close
+from percpu_contracts.clauses.hints import contig_is_close
 from percpu_contracts.registry import Scope, When, asked
+from percpu_contracts.violations import Breach
 from percpu_spec.definitions import (
     Listing,
     left_free,
@@ -26,9 +27,6 @@ from percpu_spec.definitions import (
 )
 from percpu_spec.geometry import Geometry
 from percpu_spec.views import HINTS, AllocatorView, ChunkView
-
-Broken = tuple[str, str]
-"""A clause id and what is wrong."""
 
 Facts = tuple[int, tuple[int, int, int]]
 """Of a block: free bits, and the left, the longest and the right free run."""
@@ -44,19 +42,19 @@ _BY_FACTS = frozenset({"MAP-2", "HINT-5"})
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
+class _Verdicts:
     """A chunk's state that was judged, and the verdicts."""
 
     hints: tuple[object, ...]  # of the blocks, of the chunk, and its counters
     alloc_map: bytes
     bound_map: bytes
-    block_broken: list[list[Broken]]
+    block_broken: list[list[Breach]]
     facts: list[Facts]  # of each block
-    broken: list[Broken]
+    broken: list[Breach]
 
 
 def _changed(
-    seen: _Seen, blocks: Sequence[tuple[int, ...]], now: bytes, bounds: bytes, size: int
+    seen: _Verdicts, blocks: Sequence[tuple[int, ...]], now: bytes, bounds: bytes, size: int
 ) -> list[int]:
     """Return the blocks whose hints or bits differ from those last seen.
 
@@ -122,8 +120,8 @@ class WholeState:
     """Judges states of one geometry, one after the other; of clauses in `without` none."""
 
     def __init__(self, without: Collection[str] = KERNELS) -> None:
-        self._seen: dict[ChunkView, _Seen] = {}  # as each chunk was when it was last judged
-        self._met: dict[object, _Seen] = {}  # states that chunks have had, by hints and counters
+        self._seen: dict[ChunkView, _Verdicts] = {}  # as each chunk was when it was last judged
+        self._met: dict[object, _Verdicts] = {}  # chunks in states met, by hints and counters
         self.keeps = True  # verdicts by counters; not where these are symbols, which have no hash
         self._asked = _questions(frozenset(without))
         self.evaluations = 0
@@ -142,7 +140,7 @@ class WholeState:
         *,
         quiescent: bool = False,
         unsettled: Iterable[ChunkView] = (),
-    ) -> Iterator[Broken]:
+    ) -> Iterator[Breach]:
         """Yield every broken clause of the state with what is wrong.
 
         unsettled: chunks with an area not populated yet, for which POP-1 and POP-2 wait.
@@ -170,7 +168,7 @@ class WholeState:
 
     def broken_by(
         self, chunk: ChunkView, geometry: Geometry, settled: bool
-    ) -> Iterable[Broken]:
+    ) -> Iterable[Breach]:
         """Return the clauses that a chunk breaks; settled: none of its areas awaits its pages."""
         blocks = tuple(map(_hints_of, chunk.md_blocks))
         rest = (_counters_of(chunk), bytes(chunk.populated), settled)
@@ -189,8 +187,8 @@ class WholeState:
         return met.broken
 
     def _judged(
-        self, chunk: ChunkView, geometry: Geometry, hints: tuple[Any, ...], last: _Seen | None
-    ) -> _Seen:
+        self, chunk: ChunkView, geometry: Geometry, hints: tuple[Any, ...], last: _Verdicts | None
+    ) -> _Verdicts:
         """Judge a chunk; last: the same one earlier, for the blocks that are still the same."""
         blocks, _, (_, _, settled) = hints
         now, bounds = bytes(chunk.alloc_map), bytes(chunk.bound_map)
@@ -224,11 +222,11 @@ class WholeState:
             wrong = state(chunk, geometry)
             if wrong is not None:
                 broken.append((clause, wrong))
-        return _Seen(hints, now, bounds, block_broken, facts, broken)
+        return _Verdicts(hints, now, bounds, block_broken, facts, broken)
 
     def _block(
         self, chunk: ChunkView, geometry: Geometry, index: int, key: object
-    ) -> tuple[Facts, list[Broken]]:
+    ) -> tuple[Facts, list[Breach]]:
         """Return the facts about a block, and what it breaks; key: all that decides these."""
         holding = self._asked.holding
         facts = holding.get(key)
@@ -249,10 +247,10 @@ class WholeState:
 
 
 _NO_FACTS: Facts = (0, (0, 0, 0))
-_NOTHING: list[Broken] = []
+_NOTHING: list[Breach] = []
 
 
-def _is(seen: _Seen, hints: tuple[object, ...], chunk: ChunkView) -> bool:
+def _is(seen: _Verdicts, hints: tuple[object, ...], chunk: ChunkView) -> bool:
     """Return whether a chunk is in a state that was judged."""
     return (
         seen.hints == hints

@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from functools import cache
 from typing import Any, get_type_hints
 
-from percpu_contracts.contract import Mark, marked_names, marks_of, sentence
+from percpu_contracts.contract import ContractMark, marked_names, marks_of, sentence
 from percpu_contracts.registry import When, predicates, state_clauses
 from percpu_proofs.data import folder
 from percpu_proofs.inputs import InputError
@@ -24,7 +24,7 @@ from percpu_reference import VARIANTS, Allocator, events
 from percpu_reference.backing import KmBacking
 from percpu_reference.environment import Environment
 from percpu_reference.kernel_names import FILES, PART_OF, model_name, origin
-from percpu_reference.state import State
+from percpu_reference.state import Globals
 from percpu_reference.stats import Stats
 from percpu_reference.variants import RELEASES, fixes
 from percpu_reference.variants.linux_mm import RegionHints
@@ -211,7 +211,7 @@ def _functions() -> dict[str, list[type]]:
     found: dict[str, list[type]] = {}
     for cls in (*reversed(Allocator.__mro__[:-1]), *_CLASSES, Stats, Environment):
         for name, value in vars(cls).items():
-            apart = not issubclass(cls, State) and name in found
+            apart = not issubclass(cls, Globals) and name in found
             if inspect.isfunction(value) and not name.startswith("__") and not apart:
                 found.setdefault(name, []).append(cls)
     return found
@@ -247,7 +247,7 @@ def _spellings(function: str) -> list[str]:
     return [function, function.removesuffix("_noprof")] if function else []
 
 
-def _line(mark: Mark) -> dict[str, str]:
+def _line(mark: ContractMark) -> dict[str, str]:
     """Return a line of a contract as a record."""
     return {
         "kind": mark.kind,

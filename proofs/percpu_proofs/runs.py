@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from percpu_contracts.contract import Level
-from percpu_contracts.monitor import ClauseViolation, Monitor
+from percpu_contracts.monitor import Monitor
+from percpu_contracts.violations import ClauseViolation
 from percpu_proofs.conformance.state import Recorder, checksum
 from percpu_proofs.failed import Failed, allocations
 from percpu_proofs.machine import CallersError, Machine

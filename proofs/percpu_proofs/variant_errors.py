@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 import click
 
-from percpu_contracts.monitor import ClauseViolation
+from percpu_contracts.violations import ClauseViolation
 from percpu_proofs.inputs import InputError
 from percpu_proofs.refinement import StepMismatch
 from percpu_proofs.traces.events import TraceError

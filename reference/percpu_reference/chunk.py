@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from operator import attrgetter
 from typing import Any, Final
 
 from percpu_spec.geometry import Geometry
+from percpu_spec.views import HINTS
 
 FREE: Final = bytearray(b"\0")
 USED: Final = bytearray(b"\1")
 """A bit of a map, to be repeated. A bytearray as maps are: a slice of a map that is assigned
 anything else copies that into one first."""
+
+
+_hints_of: Callable[[object], tuple[int, ...]] = attrgetter(*HINTS)
 
 
 class Block:
@@ -19,18 +24,10 @@ class Block:
     All in bits, positions relative to the block. A hint of size 0 says nothing: its start is stale.
     """
 
-    __slots__ = (
-        "contig_hint",
-        "contig_hint_start",
-        "first_free",
-        "left_free",
-        "nr_bits",
-        "right_free",
-        "scan_hint",
-        "scan_hint_start",
-    )
+    __slots__ = (*HINTS, "nr_bits")
 
     def __init__(self, nr_bits: int) -> None:
+        """Make a block of nr_bits bits that is free throughout."""
         self.scan_hint = 0
         self.scan_hint_start = 0
         self.contig_hint = nr_bits
@@ -59,15 +56,7 @@ class Block:
 
     def as_list(self) -> list[int]:
         """Return the seven hints in the order of the recorded vectors."""
-        return [
-            self.scan_hint,
-            self.scan_hint_start,
-            self.contig_hint,
-            self.contig_hint_start,
-            self.left_free,
-            self.right_free,
-            self.first_free,
-        ]
+        return list(_hints_of(self))
 
     def __repr__(self) -> str:
         return f"Block{tuple(self.as_list())}"
@@ -108,28 +97,11 @@ class Chunk:
     """
 
     __slots__ = (
-        "alloc_map",
-        "base_addr",
-        "bound_map",
-        "chunk_md",
-        "end_offset",
-        "free_bytes",
-        "id",
-        "immutable",
-        "isolated",
-        "map_bits",
-        "max_alloc_size",
-        "md_blocks",
-        "next",
-        "nr_alloc",
-        "nr_empty_pop_pages",
-        "nr_pages",
-        "nr_populated",
-        "obj_exts",
-        "populated",
-        "prev",
+        "alloc_map", "base_addr", "bound_map", "chunk_md", "end_offset", "free_bytes", "id",
+        "immutable", "isolated", "map_bits", "max_alloc_size", "md_blocks", "next", "nr_alloc",
+        "nr_empty_pop_pages", "nr_pages", "nr_populated", "obj_exts", "populated", "prev",
         "start_offset",
-    )
+    )  # fmt: skip
 
     next: Any
     prev: Any

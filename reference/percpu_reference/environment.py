@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from percpu_spec.steps import Request
+from percpu_spec.steps import MemoryRequest
 
 WARN_LIMIT = 10  # failed allocations that are printed, since boot
 
@@ -74,13 +74,13 @@ class Environment:
 
     caller: Task | None = None  # who holds pcpu_alloc_mutex to allocate; None: the balance work
     # how often each request was made; one like that before it does not count
-    requests: dict[Request, int] = field(default_factory=dict)
-    last_request: Request | None = None
-    lately: set[Request] = field(default_factory=set)  # since who describes steps emptied it
+    requests: dict[MemoryRequest, int] = field(default_factory=dict)
+    last_request: MemoryRequest | None = None
+    lately: set[MemoryRequest] = field(default_factory=set)  # since who describes steps emptied it
 
     def note(self, kind: str, gfp: int) -> None:
         """Note that memory of a kind is asked for with these flags."""
-        request = Request(kind, gfp)
+        request = MemoryRequest(kind, gfp)
         if request != self.last_request:
             self.requests[request] = self.requests.get(request, 0) + 1
             self.last_request = request

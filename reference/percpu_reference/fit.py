@@ -13,6 +13,10 @@ class Fit(Hints):
 
     __slots__ = ()
 
+    def check_block_hint(self, block: Block, bits: int, align: int) -> bool:
+        """Return whether so many bits, aligned to align bits, lie in contig_hint."""
+        return (-block.contig_hint_start & (align - 1)) + bits <= block.contig_hint
+
     @ensure("HINT-2", must.starts_inside)
     def next_hint(self, block: Block, alloc_bits: int) -> int:
         """Return where to start scanning: first_free, or behind a scan_hint that is too short."""
@@ -82,11 +86,10 @@ class Fit(Hints):
         """Return the bit from which a fit is certain within a block's length, or -1.
 
         Only the hints are read: a chunk whose contig_hint is too short or badly aligned is skipped
-        (pcpu_check_block_hint, FIT-1). With pop_only the region found lies in populated pages
-        (POP-2).
+        (FIT-1). With pop_only the region found lies in populated pages (POP-2).
         """
         chunk_md = chunk.chunk_md
-        if (-chunk_md.contig_hint_start & (align - 1)) + alloc_bits > chunk_md.contig_hint:
+        if not self.check_block_hint(chunk_md, alloc_bits, align):
             return -1
 
         bit_off, bits = self.next_fit_region(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from percpu_contracts.contract import ensure, old
 from percpu_contracts.functions import hints as must
+from percpu_contracts.functions.slots import empties_before
 from percpu_reference.chunk import Block, Chunk
 from percpu_reference.slots import Slots
 
@@ -15,6 +16,10 @@ class Hints(Slots):
     """Keeping the hints up to date over scans, allocations and frees. Bits throughout."""
 
     __slots__ = ()
+
+    def region_overlap(self, a: int, b: int, x: int, y: int) -> bool:
+        """Return whether [a, b) and [x, y) overlap."""
+        return a < y and x < b
 
     @old("hints", must.hints_before)
     @ensure("HINT-1", must.enters_run)
@@ -79,13 +84,37 @@ class Hints(Slots):
         s_off = s_off - base if s_off else 0
         self.block_update(chunk.md_blocks[bit_off >> self.block_shift], s_off, e_off)
 
+    def next_md_free_region(self, chunk: Chunk, bit_off: int) -> tuple[int, int]:
+        """Return offset and length of the next free run, from bit_off on, that blocks' hints tell.
+
+        Runs across blocks are put together from right_free and left_free; of the runs inside a
+        block only contig_hint is seen. The offset is the map's end or more when there is none.
+        """
+        index = bit_off >> self.block_shift
+        block_off = bit_off & self.block_mask
+        bits = 0
+        for block in chunk.md_blocks[index:]:
+            if bits:
+                bits += block.left_free
+                if block.left_free == self.block_bits:
+                    continue
+                return bit_off, bits
+
+            start, bits = block.contig_hint_start, block.contig_hint
+            # one that ends the block goes on as right_free
+            if bits and start >= block_off and start + bits < self.block_bits:
+                return (index << self.block_shift) + start, bits
+            block_off = 0
+            index += 1
+            bits = block.right_free
+            bit_off = (index << self.block_shift) - bits
+        return bit_off, bits
+
     @ensure("HINT-1", must.chunk_is_sound)
     def chunk_refresh_hint(self, chunk: Chunk, full_scan: bool) -> None:
         """Recompute a chunk's hints from those of its blocks.
 
-        Runs across blocks are put together from right_free and left_free; of the runs inside a
-        block only contig_hint is seen (pcpu_for_each_md_free_region, in one pass). Without
-        full_scan a scan_hint is promoted and only what lies behind it is visited (L4).
+        Without full_scan a scan_hint is promoted and only what lies behind it is visited (L4).
         """
         chunk_md = chunk.chunk_md
         if not full_scan and chunk_md.scan_hint:
@@ -97,34 +126,10 @@ class Hints(Slots):
             bit_off = chunk_md.first_free
             chunk_md.contig_hint = 0
 
-        block_bits = self.block_bits
-        base = bit_off & ~self.block_mask
-        every = self.ENTERS_EVERY_RUN  # else a shorter run further on changes nothing
-        contig = 0 if every else chunk_md.contig_hint
-        bits = 0
-        for block in chunk.md_blocks[bit_off >> self.block_shift :]:
-            if bits:
-                start = base - bits
-                left_free = block.left_free
-                bits += left_free
-                if left_free == block_bits:
-                    base += block_bits
-                    continue
-                if bits >= contig:
-                    self.block_update(chunk_md, start, start + bits)
-                    contig = 0 if every else chunk_md.contig_hint
-                bit_off = base + left_free + 1
-
-            hint = block.contig_hint
-            if hint >= contig and hint:
-                start = base + block.contig_hint_start
-                if start >= bit_off and start + hint < base + block_bits:
-                    self.block_update(chunk_md, start, start + hint)
-                    contig = 0 if every else chunk_md.contig_hint
-            base += block_bits
-            bits = block.right_free
-        if bits:
-            self.block_update(chunk_md, base - bits, base)  # right_free counts at any length
+        bit_off, bits = self.next_md_free_region(chunk, bit_off)
+        while bit_off < chunk.map_bits:
+            self.block_update(chunk_md, bit_off, bit_off + bits)
+            bit_off, bits = self.next_md_free_region(chunk, bit_off + bits + 1)
 
     @ensure("HINT-1", must.block_is_sound)
     def block_refresh_hint(self, chunk: Chunk, index: int) -> None:
@@ -154,12 +159,10 @@ class Hints(Slots):
             if end < 0:
                 self.block_update(block, start - base, self.block_bits)
                 return
-            longest = end - start >= block.contig_hint  # a shorter one further on changes nothing
-            if longest or self.ENTERS_EVERY_RUN:
-                self.block_update(block, start - base, end - base)
+            self.block_update(block, start - base, end - base)
             start = find(0, end + 1, limit)
 
-    @old("empties", must.empties_before)
+    @old("empties", empties_before)
     @ensure("HINT-1", must.blocks_are_sound)
     @ensure("HINT-1", must.chunk_is_sound)
     @ensure("HINT-2", must.lefts_are_exact)
@@ -187,11 +190,11 @@ class Hints(Slots):
             s_block.first_free = block_bits if first < 0 else first - limit + block_bits
 
         start = s_block.scan_hint_start
-        if start < s_end and s_off < start + s_block.scan_hint:
+        if self.region_overlap(start, start + s_block.scan_hint, s_off, s_end):
             s_block.scan_hint = 0
 
         start = s_block.contig_hint_start
-        if start < s_end and s_off < start + s_block.contig_hint:
+        if self.region_overlap(start, start + s_block.contig_hint, s_off, s_end):
             # the block's longest known run is broken
             if not s_off:
                 s_block.left_free = 0
@@ -240,14 +243,14 @@ class Hints(Slots):
             self.update_empty_pages(chunk, -nr_empty_pages)
 
         start = chunk_md.scan_hint_start
-        if start < end and bit_off < start + chunk_md.scan_hint:
+        if self.region_overlap(start, start + chunk_md.scan_hint, bit_off, end):
             chunk_md.scan_hint = 0
 
         start = chunk_md.contig_hint_start
-        if start < end and bit_off < start + chunk_md.contig_hint:
+        if self.region_overlap(start, start + chunk_md.contig_hint, bit_off, end):
             self.chunk_refresh_hint(chunk, False)
 
-    @old("empties", must.empties_before)
+    @old("empties", empties_before)
     @ensure("HINT-1", must.blocks_are_sound)
     @ensure("HINT-1", must.chunk_is_sound)
     @ensure("HINT-2", must.lefts_are_exact)

@@ -13,12 +13,13 @@ _NAMES = {
         __pcpu_chunk_move __pcpu_size_to_slot free_percpu pcpu_alloc_area pcpu_alloc_chunk
         pcpu_alloc_first_chunk pcpu_alloc_noprof pcpu_balance_free pcpu_balance_populated
         pcpu_balance_workfn pcpu_block_refresh_hint pcpu_block_update pcpu_block_update_hint_alloc
-        pcpu_block_update_hint_free pcpu_block_update_scan pcpu_chunk_depopulated pcpu_chunk_move
-        pcpu_chunk_populated pcpu_chunk_refresh_hint pcpu_chunk_relocate pcpu_chunk_slot
-        pcpu_find_block_fit pcpu_find_zero_area pcpu_free_area pcpu_is_populated pcpu_isolate_chunk
-        pcpu_memcg_free_hook pcpu_memcg_post_alloc_hook pcpu_memcg_pre_alloc_hook
-        pcpu_next_fit_region pcpu_next_hint pcpu_reclaim_populated pcpu_reintegrate_chunk
-        pcpu_schedule_balance_work pcpu_setup_first_chunk pcpu_size_to_slot pcpu_update_empty_pages
+        pcpu_block_update_hint_free pcpu_block_update_scan pcpu_check_block_hint
+        pcpu_chunk_depopulated pcpu_chunk_move pcpu_chunk_populated pcpu_chunk_refresh_hint
+        pcpu_chunk_relocate pcpu_chunk_slot pcpu_find_block_fit pcpu_find_zero_area pcpu_free_area
+        pcpu_is_populated pcpu_isolate_chunk pcpu_memcg_free_hook pcpu_memcg_post_alloc_hook
+        pcpu_memcg_pre_alloc_hook pcpu_next_fit_region pcpu_next_hint pcpu_next_md_free_region
+        pcpu_reclaim_populated pcpu_region_overlap pcpu_reintegrate_chunk pcpu_schedule_balance_work
+        pcpu_setup_first_chunk pcpu_size_to_slot pcpu_update_empty_pages
     """,
     "mm/percpu-vm.c": """
         pcpu_alloc_pages pcpu_create_chunk pcpu_depopulate_chunk pcpu_destroy_chunk pcpu_free_pages

@@ -6,10 +6,9 @@ from percpu_contracts.contract import ensure, old
 from percpu_contracts.functions import memcg as must
 from percpu_reference.backing import VmBacking
 from percpu_reference.chunk import Chunk
+from percpu_spec.definitions import OBJECT_POINTER
 from percpu_spec.gfp import ACCOUNT
 from percpu_spec.steps import CHARGE
-
-OBJCG_POINTER = 8  # bytes of the object vector per granule, charged with the area
 
 
 class Memcg(VmBacking):
@@ -20,7 +19,7 @@ class Memcg(VmBacking):
     def obj_full_size(self, size: int) -> int:
         """Return what an area of size bytes costs: every unit, and its part of the vector."""
         vector = self.geometry.memcg and self.CHARGES_VECTOR
-        extra = size // self.geometry.granule * OBJCG_POINTER if vector else 0
+        extra = size // self.geometry.granule * OBJECT_POINTER if vector else 0
         return size * self.geometry.cpus + extra
 
     @old("charged", must.charged_before)

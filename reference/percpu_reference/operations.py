@@ -8,7 +8,7 @@ from percpu_contracts.functions import operations as must
 from percpu_reference.chunk import Area, Chunk
 from percpu_reference.environment import Task
 from percpu_reference.events import AllocPercpu, AllocPercpuFail, FreePercpu
-from percpu_reference.gaps import ASK, CREATE, DONE, FAILED, FREE_LIST, MUTEX, Gap, Kind, Steps
+from percpu_reference.gaps import ASK, CREATE, DONE, FAILED, FREE_LIST, MUTEX, Gap, Kind, Steps, run
 from percpu_reference.memcg import Memcg
 from percpu_spec.gfp import (
     ACCOUNT,
@@ -31,20 +31,13 @@ class Operations(Memcg):
         self, size: int, align: int, *, reserved: bool = False, gfp: int = KERNEL
     ) -> Area | None:
         """Allocate with nothing else running; see alloc_percpu."""
-        steps = self.alloc_percpu(size, align, reserved, gfp)
-        try:  # gaps.run(), without its call
-            while True:
-                next(steps)
-        except StopIteration as stop:
-            area: Area | None = stop.value
-            return area
+        return run(self.alloc_percpu(size, align, reserved, gfp))
 
     @ensure(fast.FREE, fast.free_holds, "fast")
     @ensure("LIST-2", fast.freed_chunk_is_listed, "fast")
     def free(self, area: Area | None) -> None:
         """Free with nothing else running; see free_percpu."""
-        for _ in self.free_percpu(area):
-            pass  # run() takes longer: it asks for a result
+        run(self.free_percpu(area))
 
     def is_atomic(self, gfp: int) -> bool:
         """Return whether a request with these flags must not sleep (API-3)."""
@@ -173,8 +166,8 @@ class Operations(Memcg):
             return None
 
         yield DONE
-        if not self.TESTS_FLOAT_LOCKED and self.float_of(chunk_type) < self.empty_low:
-            self.schedule_balance_work()
+        if not self.TESTS_FLOAT_LOCKED:
+            self.ask_when_low(chunk_type)
         self.clear_area(chunk, off, size)
         if self.trace is not None:
             base = chunk.base_addr
@@ -189,7 +182,7 @@ class Operations(Memcg):
         return chunk, off
 
     def ask_when_low(self, chunk_type: int) -> None:
-        """Ask for balance work, from 6.13 on under pcpu_lock, if a type's float is low (BAL-4)."""
+        """Ask for balance work if a type's float is low (BAL-4); from 6.13 on under pcpu_lock."""
         if self.float_of(chunk_type) < self.empty_low:
             self.schedule_balance_work()
 

@@ -8,11 +8,12 @@ copied and compared here.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum
 from functools import cache
 from typing import Any
 
+from percpu_contracts.traps import slots
 from percpu_reference.chunk import Block, Chunk, OpenChunk
 
 _OURS = frozenset(("builtins", "percpu_contracts", "percpu_proofs", "percpu_reference"))
@@ -58,13 +59,6 @@ def is_own(cls: type, base: type) -> bool:
     What percpu_proofs adds only watches: it is no part of the state.
     """
     return cls not in base.__mro__ and not cls.__module__.startswith("percpu_proofs.")
-
-
-def slots(cls: type) -> tuple[str, ...]:
-    """Return the slots that a class itself adds."""
-    names: str | Iterable[str] = vars(cls).get("__slots__", ())
-    names = (names,) if isinstance(names, str) else names
-    return tuple(name for name in names if name not in ("__dict__", "__weakref__"))
 
 
 @cache

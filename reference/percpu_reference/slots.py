@@ -9,10 +9,10 @@ from __future__ import annotations
 from percpu_contracts.contract import ensure, old, record, require
 from percpu_contracts.functions import slots as must
 from percpu_reference.chunk import Chunk, ListHead
-from percpu_reference.state import State
+from percpu_reference.state import Globals
 
 
-class Slots(State):
+class Slots(Globals):
     """Slot arithmetic, list moves, isolation and the empty page counters."""
 
     __slots__ = ()

@@ -8,10 +8,11 @@ from operator import attrgetter
 from typing import Any, ClassVar, Final, Self
 
 from percpu_contracts.monitor import Monitor
+from percpu_contracts.traps import slots
 from percpu_reference.chunk import Chunk, ListHead
 from percpu_reference.environment import WARN_LIMIT, Environment, Task
 from percpu_reference.events import Event
-from percpu_reference.own_state import Name, chunk_class, is_own, own_state, slots, take_over
+from percpu_reference.own_state import Name, chunk_class, is_own, own_state, take_over
 from percpu_reference.stats import Stats
 from percpu_spec.geometry import Geometry
 from percpu_spec.gfp import DIRECT_RECLAIM, FS, IO, KERNEL, NORETRY, NOWARN
@@ -21,27 +22,11 @@ _OWN = frozenset(
 )
 """Slots whose values belong to one allocator alone."""
 
-_FIXED = frozenset(
-    (
-        "block_bits",
-        "block_mask",
-        "block_shift",
-        "empty_low",
-        "free_slot",
-        "geometry",
-        "granule",
-        "largest",
-        "nr_slots",
-        "page",
-        "place_chunk",
-        "relegation_slot",
-        "sidelined_slot",
-        "slot_of_bits",
-        "to_depopulate_slot",
-        "trace",
-        "unit_size",
-    )
-)
+_FIXED = frozenset((
+    "block_bits", "block_mask", "block_shift", "empty_low", "free_slot", "geometry", "granule",
+    "largest", "nr_slots", "page", "place_chunk", "relegation_slot", "sidelined_slot",
+    "slot_of_bits", "to_depopulate_slot", "trace", "unit_size",
+))  # fmt: skip
 """Slots that do not change after boot."""
 
 _ID: Callable[[Chunk], int] = attrgetter("id")
@@ -50,7 +35,7 @@ _ID: Callable[[Chunk], int] = attrgetter("id")
 @cache
 def _shared(cls: type) -> tuple[str, ...]:
     """Return the slots of an allocator but for those of a variant's own state."""
-    return tuple(n for base in cls.__mro__ if not is_own(base, State) for n in slots(base))
+    return tuple(n for base in cls.__mro__ if not is_own(base, Globals) for n in slots(base))
 
 
 @cache
@@ -64,50 +49,20 @@ UNLIMITED_WORK: Final = Task(KERNEL | NORETRY | NOWARN, 0)
 """The work before: a request without I/O was atomic, and waited for nobody."""
 
 
-class State:
+class Globals:
     """Globals of mm/percpu.c, without their prefix. Counts of pages are per unit.
 
     Geometry that hot paths read is copied into attributes.
     """
 
     __slots__ = (
-        "alloc_mutex",
-        "async_enabled",
-        "atomic_alloc_failed",
-        "block_bits",
-        "block_mask",
-        "block_shift",
-        "chunk_lists",
-        "empty_low",
-        "env",
-        "first_chunk",
-        "free_slot",
-        "geometry",
-        "granule",
-        "largest",
-        "lock",
-        "monitor",
-        "next_id",
-        "nr_empty_pop_pages",
-        "nr_populated",
-        "nr_slots",
-        "owned",
-        "page",
-        "pages_array",
-        "place_chunk",
-        "relegation_slot",
-        "reserved_chunk",
-        "search_lists",
-        "sidelined_slot",
-        "slot_of_bits",
-        "stats",
-        "to_depopulate_slot",
-        "trace",
-        "unit_size",
-        "warn_limit",
-        "work_owed",
-        "work_pending",
-    )
+        "alloc_mutex", "async_enabled", "atomic_alloc_failed", "block_bits", "block_mask",
+        "block_shift", "chunk_lists", "empty_low", "env", "first_chunk", "free_slot", "geometry",
+        "granule", "largest", "lock", "monitor", "next_id", "nr_empty_pop_pages", "nr_populated",
+        "nr_slots", "owned", "page", "pages_array", "place_chunk", "relegation_slot",
+        "reserved_chunk", "search_lists", "sidelined_slot", "slot_of_bits", "stats",
+        "to_depopulate_slot", "trace", "unit_size", "warn_limit", "work_owed", "work_pending",
+    )  # fmt: skip
 
     # clauses a variant is expected to break, and those not asked of it, each with the reason
     EXPECTED: ClassVar[dict[str, str]] = {}
@@ -119,7 +74,6 @@ class State:
     chunk_types: ClassVar[int] = 1  # types of chunks kept on lists of their own
     BLOCKING: ClassVar[int] = DIRECT_RECLAIM  # flags a request needs, all of them, to sleep (API-3)
     CHARGES_VECTOR: ClassVar[bool] = True  # an area pays for its share of the object vector (ACC-1)
-    ENTERS_EVERY_RUN: ClassVar[bool] = False  # a refresh, not only runs that contig_hint is behind
     CHECKS_FREES: ClassVar[bool] = False  # a free that names no live area is refused (API-2)
     # flags that areas of addresses, page tables and the array of pages are asked for with; None:
     # those handed on
@@ -222,7 +176,7 @@ class State:
 
         Raises UnknownStateError for what cannot be compared.
         """
-        return own_state(self, State, name)
+        return own_state(self, Globals, name)
 
     def set_floats(self, floats: Sequence[int]) -> None:
         """Set the float of each type, in pages: for a state that was recorded."""
@@ -285,7 +239,7 @@ class State:
 
     def _link(self, origin: Self, copies: dict[Chunk, Chunk]) -> None:
         """Take over the lists and what else belongs to one allocator alone."""
-        take_over(origin, self, copies, State)
+        take_over(origin, self, copies, Globals)
         self.env = origin.env.clone()
         self.stats = None if origin.stats is None else origin.stats.clone()
         # one that was destroyed, against LIST-1, has no copy and changes no more

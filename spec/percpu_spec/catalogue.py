@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 REFINE = "REFINE"
 """Stands where a clause id does for a step that is no action of the abstract machine."""
@@ -24,7 +24,7 @@ _RELEASE = re.compile(r"[2-9]\.[0-9.]+[ ;](?s:.*)\(mm/percpu[^()]*\)$")
 _FIELD = re.compile(r"\*\*([^*]+)\.\*\*(?: (.*))?")
 
 
-class Form(NamedTuple):
+class EntryForm(NamedTuple):
     """The form of a kind of entries: what an id is, and the fields in order."""
 
     id: str
@@ -32,12 +32,12 @@ class Form(NamedTuple):
     optional: frozenset[str]
 
 
-CLAUSES = Form(
+CLAUSES = EntryForm(
     "[A-Z]+-[1-9][0-9]*",
     ("Statement", "Formal", "When", "Kernel", "Since", "Known on 6.12"),
     frozenset({"Known on 6.12"}),
 )
-FINDINGS = Form(
+FINDINGS = EntryForm(
     "[LR][1-9][0-9]*|REFINE",
     ("What happens", "Function", "Since", "Reproduced on", "Breaks", "Fix", "Cost", "Upstream"),
     frozenset({"Function", "Since", "Reproduced on", "Fix", "Cost", "Upstream"}),
@@ -56,13 +56,17 @@ class UnknownClauseError(KeyError):
         return str(self.args[0])
 
 
-class Entry(NamedTuple):
+class CatalogueEntry(NamedTuple):
     """One entry of a file: its fields by name, and where its heading stands."""
 
     id: str
     title: str
     fields: dict[str, str]
     where: str
+
+    def texts(self, form: EntryForm) -> list[Any]:
+        """Return the text of each field of its form, None for one that is left out."""
+        return [self.fields.get(label) for label in form.fields]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +128,7 @@ class Finding:
         return tuple(re.findall(r"`([\w.-]+\.patch)`", self.fix or ""))
 
 
-def parse(name: str, text: str, form: Form) -> Iterator[Entry]:
+def parse(name: str, text: str, form: EntryForm) -> Iterator[CatalogueEntry]:
     """Yield the entries of a file in order. Raises ClauseError with file and line."""
     lines = text.splitlines()
     if not lines or not lines[0].startswith("# "):
@@ -136,7 +140,9 @@ def parse(name: str, text: str, form: Form) -> Iterator[Entry]:
         yield _parse_entry(name, lines, head, end, form)
 
 
-def _parse_entry(name: str, lines: list[str], head: int, end: int, form: Form) -> Entry:
+def _parse_entry(
+    name: str, lines: list[str], head: int, end: int, form: EntryForm
+) -> CatalogueEntry:
     """Read the entry whose heading is lines[head]."""
     where = f"{name}.md:{head + 1}"
     heading = re.fullmatch(rf"## ({form.id}) — (\S.*)", lines[head])
@@ -158,7 +164,7 @@ def _parse_entry(name: str, lines: list[str], head: int, end: int, form: Form) -
     wanted = [label for label in form.fields if label in fields or label not in form.optional]
     if list(fields) != wanted or not all(fields.values()):
         raise ClauseError(f"{where}: expected {', '.join(wanted)}, in this order, none empty")
-    return Entry(heading[1], heading[2], fields, where)
+    return CatalogueEntry(heading[1], heading[2], fields, where)
 
 
 def parse_chapter(name: str, text: str) -> list[Clause]:
@@ -172,28 +178,17 @@ def parse_chapter(name: str, text: str) -> list[Clause]:
         known = entry.fields.get("Known on 6.12")
         if known is not None and not re.fullmatch(r"[LR]\d+(, [LR]\d+)*", known):
             raise ClauseError(f"{entry.where}: Known on 6.12 names findings, with ', ' between")
-        statement, formal, when, kernel, since = list(entry.fields.values())[:5]
-        found.append(
-            Clause(entry.id, entry.title, statement, formal, when, kernel, since, known, name)
-        )
+        texts = [entry.id, entry.title, *entry.texts(CLAUSES), name]
+        found.append(Clause(*texts))
     return found
 
 
 def parse_findings(text: str) -> list[Finding]:
     """Return the findings in order. Raises ClauseError with file and line."""
-    found = []
-    for entry in parse("findings", text, FINDINGS):
-        texts = entry.fields
-        what, breaks = texts.pop("What happens"), texts.pop("Breaks")
-        function, since, reproduced, fix, cost, upstream = (
-            texts.get(label)
-            for label in ("Function", "Since", "Reproduced on", "Fix", "Cost", "Upstream")
-        )
-        found.append(
-            Finding(entry.id, entry.title, what, function, since, reproduced, breaks,
-                    fix, cost, upstream)
-        )  # fmt: skip
-    return found
+    return [
+        Finding(entry.id, entry.title, *entry.texts(FINDINGS))
+        for entry in parse("findings", text, FINDINGS)
+    ]
 
 
 def collect(chapters: Iterable[tuple[str, str]]) -> dict[str, Clause]:

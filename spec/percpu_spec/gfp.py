@@ -66,7 +66,7 @@ def denied(gfp: int) -> int:
     return (IO | FS) & ~current_gfp_context(gfp)
 
 
-def shown(gfp: int) -> str:
+def flag_words(gfp: int) -> str:
     """Return flags in words.
 
     >>> shown(KERNEL | NOWARN), shown(NOFS), shown(0)

@@ -34,7 +34,7 @@ class Kind(Enum):
     DESTROY = auto()  # a chunk goes back to the kernel
 
 
-class Stand(Protocol):
+class GapView(Protocol):
     """A gap in which an operation stands, with the chunk and the pages that it holds."""
 
     @property
@@ -61,7 +61,7 @@ class Deed(Enum):
     DESTROYED = auto()
 
 
-class Did(NamedTuple):
+class DeedRange(NamedTuple):
     """A deed, and the range of the chunk that it was done to."""
 
     deed: Deed
@@ -70,7 +70,7 @@ class Did(NamedTuple):
     end: int = 0
 
 
-class Area(NamedTuple):
+class AreaExtent(NamedTuple):
     """An area by its chunk, byte offset and size in bytes."""
 
     chunk: ChunkView
@@ -87,7 +87,7 @@ HANDED: Final = frozenset({PAGES, CHARGE})
 """Those that a caller's own flags are handed on to in every release."""
 
 
-class Request(NamedTuple):
+class MemoryRequest(NamedTuple):
     """What is asked for, one of REQUESTS, and the flags with the task's scope applied (gfp)."""
 
     kind: str
@@ -105,23 +105,23 @@ class Step:
     """
 
     kind: str
-    left: Stand | None  # None for an operation that begins
-    stand: Stand | None  # None for one that has ended
+    left: GapView | None  # None for an operation that begins
+    stand: GapView | None  # None for one that has ended
     floats: Sequence[int]
     places: Mapping[ChunkView, int]
-    did: Sequence[Did]
-    standing: Sequence[Stand] = ()
-    waiting: Sequence[tuple[Area, bool]] = ()
+    did: Sequence[DeedRange]
+    standing: Sequence[GapView] = ()
+    waiting: Sequence[tuple[AreaExtent, bool]] = ()
     freed: ChunkView | None = None  # what a free that begins frees into
-    area: Area | None = None  # handed out at the end of the operation
+    area: AreaExtent | None = None  # handed out at the end of the operation
     asked: bool = True  # the operation has asked for balance work, could not or need not (BAL-4)
     exposed: str | None = None  # the chunk of the gap left could be found meanwhile, and where
     # of a free that names no live area, where that is refused: it changed the state; it warned
     refusal: tuple[bool, bool] | None = None
-    requests: Collection[Request] = ()  # made in the step
+    requests: Collection[MemoryRequest] = ()  # made in the step
     denied: int = 0  # which of I/O and file systems all of them must do without (gfp)
     handed: int = 0  # and those of them that the caller's own flags are handed on to, HANDED
 
-    def deeds(self, deed: Deed) -> list[Did]:
+    def deeds(self, deed: Deed) -> list[DeedRange]:
         """Return what of one sort the step did."""
         return [done for done in self.did if done.deed is deed] if self.did else []

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from percpu_contracts import fit, hints, lists, maps
+from percpu_contracts.clauses import fit, hints, lists, maps
 from percpu_contracts.contract import NOT_ASKED
-from percpu_contracts.model import LinkedChunk, Model
+from percpu_contracts.functions.model_view import LinkedChunk, ModelView
 from percpu_spec.definitions import area_size
 from percpu_spec.steps import Deed
 
@@ -21,13 +21,13 @@ def free_bytes_before(chunk: LinkedChunk) -> int:
     return chunk.free_bytes
 
 
-def size_before(self: Model, chunk: LinkedChunk, off: int) -> int | None:
+def size_before(self: ModelView, chunk: LinkedChunk, off: int) -> int | None:
     """Return the size in bytes of the live area at byte off."""
     return area_size(chunk, off, self.geometry)
 
 
 def area_is_taken(
-    self: Model, chunk: LinkedChunk, alloc_bits: int, align: int, result: int, OLD: Any
+    self: ModelView, chunk: LinkedChunk, alloc_bits: int, align: int, result: int, OLD: Any
 ) -> str | None:
     """Just the bits of a free, aligned area were set, or none at all (MAP-1)."""
     granule = self.geometry.granule
@@ -44,7 +44,7 @@ def area_is_taken(
 
 
 def hit_is_served(
-    self: Model, chunk: LinkedChunk, alloc_bits: int, align: int, start: int, result: int
+    self: ModelView, chunk: LinkedChunk, alloc_bits: int, align: int, start: int, result: int
 ) -> str | None:
     """A search by hints is followed as far as its hit reaches (FIT-3)."""
     if result >= 0:
@@ -52,7 +52,7 @@ def hit_is_served(
     return fit.hit_is_served(chunk, start, alloc_bits, align, self.geometry)
 
 
-def note_placed(self: Model, chunk: LinkedChunk, alloc_bits: int, result: int) -> None:
+def note_placed(self: ModelView, chunk: LinkedChunk, alloc_bits: int, result: int) -> None:
     """An area was taken."""
     if result >= 0:
         at = result // self.geometry.granule
@@ -60,7 +60,7 @@ def note_placed(self: Model, chunk: LinkedChunk, alloc_bits: int, result: int) -
 
 
 def area_is_bounded(
-    self: Model, chunk: LinkedChunk, alloc_bits: int, result: int
+    self: ModelView, chunk: LinkedChunk, alloc_bits: int, result: int
 ) -> str | None:
     """Boundary bits delimit the area taken (MAP-3)."""
     if result < 0:
@@ -71,19 +71,19 @@ def area_is_bounded(
 
 
 def free_bytes_fall(
-    self: Model, chunk: LinkedChunk, alloc_bits: int, result: int, OLD: Any
+    self: ModelView, chunk: LinkedChunk, alloc_bits: int, result: int, OLD: Any
 ) -> str | None:
     """free_bytes falls by the area's bytes (MAP-2)."""
     wanted = OLD.free_bytes - (alloc_bits * self.geometry.granule if result >= 0 else 0)
     return None if chunk.free_bytes == wanted else f"free_bytes {chunk.free_bytes}, not {wanted}"
 
 
-def first_free_is_exact(self: Model, chunk: LinkedChunk) -> str | None:
+def first_free_is_exact(self: ModelView, chunk: LinkedChunk) -> str | None:
     """The chunk's first_free is its first free bit (HINT-7)."""
     return hints.chunk_first_free_is_exact(chunk, self.geometry)
 
 
-def area_is_returned(self: Model, result: int, OLD: Any) -> str | None:
+def area_is_returned(self: ModelView, result: int, OLD: Any) -> str | None:
     """A free returns what the allocation took (MAP-4); one that is refused is none (API-2)."""
     if OLD.size is None and self.CHECKS_FREES and not result:
         return NOT_ASKED
@@ -91,7 +91,7 @@ def area_is_returned(self: Model, result: int, OLD: Any) -> str | None:
 
 
 def bits_are_cleared(
-    self: Model, chunk: LinkedChunk, off: int, result: int, OLD: Any
+    self: ModelView, chunk: LinkedChunk, off: int, result: int, OLD: Any
 ) -> str | None:
     """Just the area's bits were cleared (MAP-1)."""
     granule = self.geometry.granule
@@ -101,7 +101,7 @@ def bits_are_cleared(
     return None if chunk.alloc_map == wanted else f"other bits than {at}..{end} changed"
 
 
-def free_bytes_rise(self: Model, chunk: LinkedChunk, result: int, OLD: Any) -> str | None:
+def free_bytes_rise(self: ModelView, chunk: LinkedChunk, result: int, OLD: Any) -> str | None:
     """free_bytes rises by the area's bytes (MAP-2)."""
     wanted = OLD.free_bytes + result
     return None if chunk.free_bytes == wanted else f"free_bytes {chunk.free_bytes}, not {wanted}"
@@ -119,7 +119,7 @@ def list_of(chunk: LinkedChunk) -> int:
     return -1
 
 
-def freed_chunk_is_listed(self: Model, chunk: LinkedChunk, result: int) -> str | None:
+def freed_chunk_is_listed(self: ModelView, chunk: LinkedChunk, result: int) -> str | None:
     """After a free the chunk is on the list computed from its hints (LIST-2)."""
     if not result:
         return NOT_ASKED

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from percpu_contracts import balance, reclaim
+from percpu_contracts.clauses import balance, reclaim
 from percpu_contracts.contract import NOT_ASKED
+from percpu_contracts.functions.model_view import LinkedChunk, ModelView
 from percpu_contracts.functions.operations import refusable
 from percpu_contracts.functions.slots import float_now
-from percpu_contracts.model import LinkedChunk, Model
 from percpu_spec.counts import counted
 from percpu_spec.definitions import chunks_of_type, lists_of_slot, live_chunks, size_to_slot
 
 
-def float_and_pages(self: Model, chunk: LinkedChunk) -> tuple[int, int]:
+def float_and_pages(self: ModelView, chunk: LinkedChunk) -> tuple[int, int]:
     """Return the float at entry, and the chunk's empty pages if it is isolated: they may rejoin."""
     return float_now(self, chunk), chunk.nr_empty_pop_pages if chunk.isolated else 0
 
 
 def raises_float(
-    self: Model, chunk: LinkedChunk, page_start: int, page_end: int, OLD: Any
+    self: ModelView, chunk: LinkedChunk, page_start: int, page_end: int, OLD: Any
 ) -> str | None:
     """Pages that the balance work populates raise the float (BAL-1)."""
     before, own = OLD.floating
@@ -28,12 +28,12 @@ def raises_float(
     return balance.population_raises_float(before, float_now(self, chunk), page_end - page_start)
 
 
-def release_keeps_float(self: Model, chunk: LinkedChunk, OLD: Any) -> str | None:
+def release_keeps_float(self: ModelView, chunk: LinkedChunk, OLD: Any) -> str | None:
     """Pages that reclaim releases leave the float at HIGH (RCL-1)."""
     return reclaim.float_stays_high(OLD.floating, float_now(self, chunk), self.geometry)
 
 
-def leaves_one_free(self: Model, empty_only: bool, chunk_type: int) -> str | None:
+def leaves_one_free(self: ModelView, empty_only: bool, chunk_type: int) -> str | None:
     """With nothing else running, at most one chunk is left on the free list (BAL-2)."""
     if empty_only or self.monitor.history.concurrent:
         return NOT_ASKED
@@ -42,21 +42,21 @@ def leaves_one_free(self: Model, empty_only: bool, chunk_type: int) -> str | Non
     return None if free <= 1 else f"{counted(free, 'chunk')} left on the free list"
 
 
-def drains_list(self: Model) -> str | None:
+def drains_list(self: ModelView) -> str | None:
     """to_depopulate is empty when reclaim returns (RCL-3)."""
     numbers = lists_of_slot(self, self.to_depopulate_slot)
     waiting = sum(1 for number in numbers for _ in self.slot_chunks(number))
     return f"{counted(waiting, 'chunk')} left on to_depopulate" if waiting else None
 
 
-def drains_chunk(self: Model, chunk: LinkedChunk) -> str | None:
+def drains_chunk(self: ModelView, chunk: LinkedChunk) -> str | None:
     """With nothing else running, no empty populated page is left, float allowing (RCL-4)."""
     if self.monitor.history.concurrent:
         return NOT_ASKED
     return reclaim.chunk_is_drained(self, chunk)
 
 
-def drains(self: Model) -> str | None:
+def drains(self: ModelView) -> str | None:
     """With nothing else running, the work soon asks for no more of itself (BAL-3)."""
     history = self.monitor.history
     if history.concurrent:
@@ -68,7 +68,7 @@ def drains(self: Model) -> str | None:
     return balance.work_drains(history.runs + 1, len(live_chunks(self)))
 
 
-def creates_few(self: Model, result: bool) -> str | None:
+def creates_few(self: ModelView, result: bool) -> str | None:
     """With nothing else running, the work does not create one chunk after the other (BAL-3)."""
     history = self.monitor.history
     if history.concurrent or not result:
@@ -77,7 +77,7 @@ def creates_few(self: Model, result: bool) -> str | None:
     return balance.creations_end(history.creations, self.chunk_types, self.geometry)
 
 
-def tops_up(self: Model, OLD: Any) -> str | None:
+def tops_up(self: ModelView, OLD: Any) -> str | None:
     """With nothing else running and nothing refused, HIGH empty pages are there (BAL-7)."""
     if not self.monitor.alone or OLD.refusable:
         return NOT_ASKED
@@ -85,13 +85,13 @@ def tops_up(self: Model, OLD: Any) -> str | None:
     return balance.float_is_topped_up(found, self.geometry)
 
 
-def _available(self: Model, chunk_type: int) -> int:
+def _available(self: ModelView, chunk_type: int) -> int:
     """Return the float and the empty pages of isolated chunks, which BAL-1 misses in the float."""
     apart = [c.nr_empty_pop_pages for c in chunks_of_type(self, chunk_type) if c.isolated]
     return self.float_of(chunk_type) + sum(apart)
 
 
-class Wanted(NamedTuple):
+class PopulationTarget(NamedTuple):
     """What population by the balance work finds."""
 
     floating: int
@@ -101,7 +101,7 @@ class Wanted(NamedTuple):
     refusable: bool
 
 
-def wanted_before(self: Model, chunk_type: int) -> Wanted:
+def wanted_before(self: ModelView, chunk_type: int) -> PopulationTarget:
     """Return what population of a type finds."""
     least = size_to_slot(self.geometry, self.geometry.page, self.free_slot)
     holes = any(
@@ -109,7 +109,7 @@ def wanted_before(self: Model, chunk_type: int) -> Wanted:
         for slot in range(least, self.free_slot)
         for chunk in self.slot_chunks(lists_of_slot(self, slot)[chunk_type])
     )
-    return Wanted(
+    return PopulationTarget(
         self.float_of(chunk_type),
         _available(self, chunk_type),
         self.atomic_alloc_failed,
@@ -118,33 +118,33 @@ def wanted_before(self: Model, chunk_type: int) -> Wanted:
     )
 
 
-def rises_as_wanted(self: Model, chunk_type: int, OLD: Any) -> str | None:
+def rises_as_wanted(self: ModelView, chunk_type: int, OLD: Any) -> str | None:
     """Population lifts the float no further than wanted (BAL-7); a chunk of km comes whole."""
     if not self.monitor.alone or self.geometry.backing != "vm":
         return NOT_ASKED
-    wanted: Wanted = OLD.wanted
+    wanted: PopulationTarget = OLD.wanted
     return balance.float_rises_as_wanted(
         wanted.floating, self.float_of(chunk_type), wanted.marked, self.geometry
     )
 
 
-def answers_mark(self: Model, chunk_type: int, OLD: Any) -> str | None:
+def answers_mark(self: ModelView, chunk_type: int, OLD: Any) -> str | None:
     """The mark of a failed atomic request is taken back, and pages are populated (BAL-5)."""
-    wanted: Wanted = OLD.wanted
+    wanted: PopulationTarget = OLD.wanted
     if not self.monitor.alone or not wanted.marked or wanted.refusable:
         return NOT_ASKED
     after, marked = _available(self, chunk_type), self.atomic_alloc_failed
     return balance.mark_is_answered(wanted.available, after, wanted.holes, marked)
 
 
-def holds_locks(self: Model) -> str | None:
+def holds_locks(self: ModelView) -> str | None:
     """The parts of the balance work run under both locks (LOCK-1)."""
     if self.lock and self.alloc_mutex:
         return None
     return "a part of the balance work without both locks"
 
 
-def owns_nothing(self: Model) -> str | None:
+def owns_nothing(self: ModelView) -> str | None:
     """No chunk is left in nobody's hands (LIST-1)."""
     if self.monitor.history.concurrent:
         return NOT_ASKED

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from percpu_contracts import balance, floats, hints, lists, population, reclaim
+from percpu_contracts.clauses import balance, floats, hints, lists, population, reclaim
 from percpu_contracts.contract import NOT_ASKED
+from percpu_contracts.violations import Breach
 from percpu_spec.definitions import is_free
-
-Broken = tuple[str, str]
 
 ALLOC = "MAP-1 MAP-3 POP-2 HINT-1 HINT-2 HINT-3 HINT-4"
 FREE = "HINT-1 HINT-2 HINT-3 HINT-4"
@@ -22,7 +21,7 @@ BALANCE = "FLT-1 BAL-2 RCL-3"
 LINKS = 16  # how far along its list a chunk's list is looked for
 
 
-def alloc_holds(self: Any, size: int, result: tuple[Any, int] | None) -> Iterable[Broken]:
+def alloc_holds(self: Any, size: int, result: tuple[Any, int] | None) -> Iterable[Breach]:
     """The area is set, bounded and populated; its first block's hints are right."""
     if result is None:
         return ()
@@ -43,7 +42,7 @@ def alloc_holds(self: Any, size: int, result: tuple[Any, int] | None) -> Iterabl
     return ()
 
 
-def free_holds(self: Any, area: tuple[Any, int] | None) -> Iterable[Broken]:
+def free_holds(self: Any, area: tuple[Any, int] | None) -> Iterable[Breach]:
     """The hints of the block that the freed area began in are right."""
     if area is None:
         return ()
@@ -72,7 +71,7 @@ def freed_chunk_is_listed(self: Any, area: tuple[Any, int] | None) -> str | None
     return NOT_ASKED
 
 
-def balance_holds(self: Any) -> Iterator[Broken]:
+def balance_holds(self: Any) -> Iterator[Breach]:
     """The float is the sum of the chunks' counters; quiescent, nothing is left to do."""
     wrong = floats.float_is_counted(self)
     if wrong is not None:
@@ -106,7 +105,7 @@ def _is_suspect(chunk: Any, index: int, block_bits: int) -> bool:
     )
 
 
-def _block_breaks(self: Any, chunk: Any, index: int) -> Iterator[Broken]:
+def _block_breaks(self: Any, chunk: Any, index: int) -> Iterator[Breach]:
     for clause, state in (
         ("HINT-1", hints.block_hints_are_sound),
         ("HINT-2", hints.block_left_is_exact),
@@ -120,7 +119,7 @@ def _block_breaks(self: Any, chunk: Any, index: int) -> Iterator[Broken]:
         yield "HINT-4", f"block {index}: {wrong}"
 
 
-def _alloc_breaks(self: Any, chunk: Any, at: int, end: int) -> Iterator[Broken]:
+def _alloc_breaks(self: Any, chunk: Any, at: int, end: int) -> Iterator[Breach]:
     if is_free(chunk.alloc_map, at, at + 1) or chunk.alloc_map.find(0, at, end) >= 0:
         yield "MAP-1", f"bits {at}..{end} of an area handed out are not all set"
     if not chunk.bound_map[at] or chunk.bound_map.find(1, at + 1, end + 1) != end:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from percpu_contracts import fit
+from percpu_contracts.clauses import fit
 from percpu_contracts.contract import NOT_ASKED
-from percpu_contracts.model import LinkedChunk, Model
+from percpu_contracts.functions.model_view import LinkedChunk, ModelView
 from percpu_spec.counts import counted
 from percpu_spec.definitions import is_populated
 from percpu_spec.views import BlockView
 
 
-def starts_inside(self: Model, block: BlockView, result: int) -> str | None:
+def starts_inside(self: ModelView, block: BlockView, result: int) -> str | None:
     """A scan starts within the block, at or behind first_free (HINT-2)."""
     if block.first_free <= result <= block.nr_bits:
         return None
@@ -18,7 +18,7 @@ def starts_inside(self: Model, block: BlockView, result: int) -> str | None:
 
 
 def region_fits(
-    self: Model, chunk: LinkedChunk, alloc_bits: int, align: int, result: tuple[int, int]
+    self: ModelView, chunk: LinkedChunk, alloc_bits: int, align: int, result: tuple[int, int]
 ) -> str | None:
     """A region found by hints holds the request (FIT-2)."""
     off, bits = result
@@ -34,7 +34,7 @@ def region_fits(
 
 
 def tells_population(
-    self: Model, chunk: LinkedChunk, bit_off: int, bits: int, result: int
+    self: ModelView, chunk: LinkedChunk, bit_off: int, bits: int, result: int
 ) -> str | None:
     """0 exactly if the pages are populated; else a place further on (POP-2)."""
     if (result == 0) != is_populated(chunk, bit_off, bit_off + bits, self.geometry):
@@ -45,7 +45,7 @@ def tells_population(
 
 
 def hit_is_genuine(
-    self: Model, chunk: LinkedChunk, alloc_bits: int, align: int, pop_only: bool, result: int
+    self: ModelView, chunk: LinkedChunk, alloc_bits: int, align: int, pop_only: bool, result: int
 ) -> str | None:
     """A place named by the hints has room, populated if asked (FIT-2)."""
     if result < 0:
@@ -54,7 +54,7 @@ def hit_is_genuine(
 
 
 def miss_is_genuine(
-    self: Model, chunk: LinkedChunk, alloc_bits: int, align: int, pop_only: bool, result: int
+    self: ModelView, chunk: LinkedChunk, alloc_bits: int, align: int, pop_only: bool, result: int
 ) -> str | None:
     """An unaligned request that may populate misses only where nothing fits (FIT-1)."""
     if result >= 0 or align > 1 or pop_only:
@@ -63,7 +63,7 @@ def miss_is_genuine(
 
 
 def area_is_first(
-    self: Model,
+    self: ModelView,
     chunk: LinkedChunk,
     size: int,
     start: int,
@@ -78,7 +78,7 @@ def area_is_first(
 
 
 def skipped_is_free(
-    self: Model, chunk: LinkedChunk, result: tuple[int, int, int]
+    self: ModelView, chunk: LinkedChunk, result: tuple[int, int, int]
 ) -> str | None:
     """The largest run skipped is free (HINT-1)."""
     _, off, bits = result
@@ -87,7 +87,7 @@ def skipped_is_free(
     return f"skipped run of {counted(bits, 'bit')} at {off} is not free"
 
 
-def note_examined(self: Model, chunk: LinkedChunk, pop_only: bool) -> None:
+def note_examined(self: ModelView, chunk: LinkedChunk, pop_only: bool) -> None:
     """An atomic search of the lists looked at this chunk (COST-1)."""
     self.monitor.history.pop_only = pop_only
     if not pop_only or chunk is self.reserved_chunk:

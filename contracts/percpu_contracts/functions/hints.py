@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from percpu_contracts import hints
-from percpu_contracts.model import LinkedChunk, Model
+from percpu_contracts.clauses import hints
+from percpu_contracts.functions.model_view import LinkedChunk, ModelView
+from percpu_contracts.registry import Predicate
 from percpu_spec.counts import counted
 from percpu_spec.definitions import is_free
 from percpu_spec.geometry import Geometry
@@ -18,7 +19,7 @@ def hints_before(block: BlockView) -> tuple[int, int, int, int]:
 
 
 def enters_run(
-    self: Model, block: BlockView, start: int, end: int, OLD: Any
+    self: ModelView, block: BlockView, start: int, end: int, OLD: Any
 ) -> str | None:
     """Every hint is a run known before, or the one entered, alone or with the hints that it meets;
     none is forgotten for a shorter (HINT-1).
@@ -48,29 +49,29 @@ def enters_run(
     return None
 
 
-def is_ordered(self: Model, block: BlockView) -> str | None:
+def is_ordered(self: ModelView, block: BlockView) -> str | None:
     """The scan hint lies behind the contig hint exactly when they are equal (HINT-4)."""
     return hints.hint_is_ordered(block)
 
 
-def moves_first_free(self: Model, block: BlockView, start: int) -> str | None:
+def moves_first_free(self: ModelView, block: BlockView, start: int) -> str | None:
     """first_free is not behind the run entered (HINT-2)."""
     if block.first_free <= start:
         return None
     return f"first_free {block.first_free} behind a free run at {start}"
 
 
-def block_is_sound(self: Model, chunk: LinkedChunk, index: int) -> str | None:
+def block_is_sound(self: ModelView, chunk: LinkedChunk, index: int) -> str | None:
     """The rescanned block claims only free runs (HINT-1)."""
     return hints.block_hints_are_sound(chunk, index, self.geometry)
 
 
-def scanned_block_is_sound(self: Model, chunk: LinkedChunk, bit_off: int) -> str | None:
+def scanned_block_is_sound(self: ModelView, chunk: LinkedChunk, bit_off: int) -> str | None:
     """The block that the run was entered into claims only free runs (HINT-1)."""
     return hints.block_hints_are_sound(chunk, bit_off // self.geometry.block_bits, self.geometry)
 
 
-def chunk_is_sound(self: Model, chunk: LinkedChunk) -> str | None:
+def chunk_is_sound(self: ModelView, chunk: LinkedChunk) -> str | None:
     """The chunk's hints claim only free runs (HINT-1)."""
     return hints.chunk_hint_is_sound(chunk, self.geometry)
 
@@ -81,39 +82,29 @@ def touched(geometry: Geometry, bit_off: int, bits: int) -> range:
     return range(bit_off // size, (bit_off + bits - 1) // size + 1)
 
 
-def blocks_are_sound(self: Model, chunk: LinkedChunk, bit_off: int, bits: int) -> str | None:
+def _first_wrong(
+    holds: Predicate, self: ModelView, chunk: LinkedChunk, bit_off: int, bits: int
+) -> str | None:
+    asked = (holds(chunk, i, self.geometry) for i in touched(self.geometry, bit_off, bits))
+    return next((wrong for wrong in asked if wrong is not None), None)
+
+
+def blocks_are_sound(self: ModelView, chunk: LinkedChunk, bit_off: int, bits: int) -> str | None:
     """Every block touched claims only free runs (HINT-1)."""
-    for index in touched(self.geometry, bit_off, bits):
-        wrong = hints.block_hints_are_sound(chunk, index, self.geometry)
-        if wrong is not None:
-            return wrong
-    return None
+    return _first_wrong(hints.block_hints_are_sound, self, chunk, bit_off, bits)
 
 
-def lefts_are_exact(self: Model, chunk: LinkedChunk, bit_off: int, bits: int) -> str | None:
+def lefts_are_exact(self: ModelView, chunk: LinkedChunk, bit_off: int, bits: int) -> str | None:
     """left_free and first_free of every block touched are exact (HINT-2)."""
-    for index in touched(self.geometry, bit_off, bits):
-        wrong = hints.block_left_is_exact(chunk, index, self.geometry)
-        if wrong is not None:
-            return wrong
-    return None
+    return _first_wrong(hints.block_left_is_exact, self, chunk, bit_off, bits)
 
 
-def rights_are_exact(self: Model, chunk: LinkedChunk, bit_off: int, bits: int) -> str | None:
+def rights_are_exact(self: ModelView, chunk: LinkedChunk, bit_off: int, bits: int) -> str | None:
     """right_free of every block touched is exact (HINT-3)."""
-    for index in touched(self.geometry, bit_off, bits):
-        wrong = hints.block_right_is_exact(chunk, index, self.geometry)
-        if wrong is not None:
-            return wrong
-    return None
+    return _first_wrong(hints.block_right_is_exact, self, chunk, bit_off, bits)
 
 
-def empties_before(chunk: LinkedChunk) -> int:
-    """Return the chunk's count of empty pages at entry."""
-    return chunk.nr_empty_pop_pages
-
-
-def free_under(self: Model, chunk: LinkedChunk, bit_off: int, bits: int) -> int:
+def free_under(self: ModelView, chunk: LinkedChunk, bit_off: int, bits: int) -> int:
     """Return how many blocks under the bits would be free but for these bits."""
     size = self.geometry.block_bits
     end = bit_off + bits
@@ -125,7 +116,7 @@ def free_under(self: Model, chunk: LinkedChunk, bit_off: int, bits: int) -> int:
 
 
 def counts_used_pages(
-    self: Model, chunk: LinkedChunk, bit_off: int, bits: int, OLD: Any
+    self: ModelView, chunk: LinkedChunk, bit_off: int, bits: int, OLD: Any
 ) -> str | None:
     """The count of empty pages fell by those that the allocation began to use (POP-1)."""
     wanted = OLD.empties - free_under(self, chunk, bit_off, bits)
@@ -134,7 +125,7 @@ def counts_used_pages(
 
 
 def counts_emptied_pages(
-    self: Model, chunk: LinkedChunk, bit_off: int, bits: int, OLD: Any
+    self: ModelView, chunk: LinkedChunk, bit_off: int, bits: int, OLD: Any
 ) -> str | None:
     """The count of empty pages rose by those that the free emptied (POP-1)."""
     wanted = OLD.empties + free_under(self, chunk, bit_off, bits)

@@ -5,16 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 from percpu_contracts.contract import NOT_ASKED
-from percpu_contracts.model import LinkedChunk, Model
+from percpu_contracts.functions.model_view import LinkedChunk, ModelView
 from percpu_spec.definitions import charged_size
 from percpu_spec.gfp import ACCOUNT
 
 
-def _owed(self: Model, size: int) -> int:
+def _owed(self: ModelView, size: int) -> int:
     return charged_size(self.geometry, size, vector=self.CHARGES_VECTOR)
 
 
-def charged_before(self: Model) -> int:
+def _is_charged(self: ModelView, wanted: int) -> str | None:
+    found = self.env.charged
+    return None if found == wanted else f"{found} bytes charged, expected {wanted}"
+
+
+def charged_before(self: ModelView) -> int:
     """Return the bytes charged at entry."""
     return self.env.charged
 
@@ -32,40 +37,34 @@ def charges_in_full(
         return f"a request that is {'' if due else 'not '}to be charged goes on {'un' * due}charged"
     if objcg is None and self.env.charged == OLD.charged:
         return NOT_ASKED
-    wanted = OLD.charged + (_owed(self, size) if objcg is not None else 0)
-    found = self.env.charged
-    return None if found == wanted else f"{found} bytes charged, expected {wanted}"
+    return _is_charged(self, OLD.charged + (_owed(self, size) if objcg is not None else 0))
 
 
 def settles_charge(
-    self: Model, objcg: object | None, chunk: LinkedChunk | None, off: int, size: int, OLD: Any
+    self: ModelView, objcg: object | None, chunk: LinkedChunk | None, off: int, size: int, OLD: Any
 ) -> str | None:
     """The charge is noted at the area's bit, or undone."""
     if objcg is None and self.env.charged == OLD.charged:
         return NOT_ASKED
     if objcg is None:
-        wanted = OLD.charged
-    elif chunk is not None and chunk.obj_exts is not None:
-        if chunk.obj_exts.get(off // self.geometry.granule) is not objcg:
-            return f"no object cgroup noted for the area at byte {off}"
-        wanted = OLD.charged
-    else:
-        wanted = OLD.charged - _owed(self, size)
-    found = self.env.charged
-    return None if found == wanted else f"{found} bytes charged, expected {wanted}"
+        return _is_charged(self, OLD.charged)
+    if chunk is None or chunk.obj_exts is None:
+        return _is_charged(self, OLD.charged - _owed(self, size))
+    if chunk.obj_exts.get(off // self.geometry.granule) is not objcg:
+        return f"no object cgroup noted for the area at byte {off}"
+    return _is_charged(self, OLD.charged)
 
 
-def owed_before(self: Model, chunk: LinkedChunk, off: int, size: int) -> int:
+def owed_before(self: ModelView, chunk: LinkedChunk, off: int, size: int) -> int:
     """Return what the area at byte off was charged."""
     noted = (chunk.obj_exts or {}).get(off // self.geometry.granule)
     return _owed(self, size) if noted is not None else 0
 
 
-def uncharges(self: Model, chunk: LinkedChunk, off: int, OLD: Any) -> str | None:
+def uncharges(self: ModelView, chunk: LinkedChunk, off: int, OLD: Any) -> str | None:
     """A free uncharges what its area was charged, once."""
     if off // self.geometry.granule in (chunk.obj_exts or {}):
         return f"the area freed at byte {off} still holds an object cgroup"
     if not OLD.owed and self.env.charged == OLD.charged:
         return NOT_ASKED
-    wanted, found = OLD.charged - OLD.owed, self.env.charged
-    return None if found == wanted else f"{found} bytes charged, expected {wanted}"
+    return _is_charged(self, OLD.charged - OLD.owed)

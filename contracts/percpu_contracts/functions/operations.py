@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from percpu_contracts import accounting, api, balance, cost
+from percpu_contracts.clauses import accounting, api, balance, cost
 from percpu_contracts.contract import NOT_ASKED
-from percpu_contracts.model import LinkedChunk, Model
+from percpu_contracts.functions.chunks import holds_pages
+from percpu_contracts.functions.model_view import LinkedChunk, ModelView
 from percpu_spec.counts import counted
 from percpu_spec.definitions import area_size, dynamic_chunks, first_chunk_pages, is_legal
 from percpu_spec.gfp import ACCOUNT, NOFAIL, may_block
@@ -15,7 +16,7 @@ from percpu_spec.gfp import ACCOUNT, NOFAIL, may_block
 Area = tuple[LinkedChunk, int]
 
 
-def state_before(self: Model) -> tuple[object, ...]:
+def state_before(self: ModelView) -> tuple[object, ...]:
     """Return what an illegal request must leave alone, and counters at entry."""
     return (
         self.nr_empty_pop_pages,
@@ -29,7 +30,7 @@ def state_before(self: Model) -> tuple[object, ...]:
 
 
 def refuses_illegal(
-    self: Model, size: int, align: int, result: Area | None, OLD: Any
+    self: ModelView, size: int, align: int, result: Area | None, OLD: Any
 ) -> str | None:
     """An illegal size or alignment is refused without a change of state (API-1)."""
     if is_legal(self.geometry, size, align):
@@ -39,7 +40,7 @@ def refuses_illegal(
     return api.illegal_is_refused(self.geometry, size, align, result is not None, changed)
 
 
-def classifies(self: Model, gfp: int) -> str | None:
+def classifies(self: ModelView, gfp: int) -> str | None:
     """A request was searched for as atomic exactly if its flags forbid blocking (API-3)."""
     history = self.monitor.history
     if history.concurrent or history.pop_only is None:
@@ -47,7 +48,7 @@ def classifies(self: Model, gfp: int) -> str | None:
     return api.flags_decide_blocking(may_block(gfp, self.BLOCKING), not history.pop_only)
 
 
-def only_takes(self: Model, gfp: int, OLD: Any) -> str | None:
+def only_takes(self: ModelView, gfp: int, OLD: Any) -> str | None:
     """An atomic allocation populates no page and creates no chunk (API-5)."""
     if self.monitor.history.concurrent or may_block(gfp, self.BLOCKING):
         return NOT_ASKED
@@ -55,7 +56,7 @@ def only_takes(self: Model, gfp: int, OLD: Any) -> str | None:
     return api.atomic_only_takes(may_block(gfp, self.BLOCKING), pages, chunks)
 
 
-def fits_request(self: Model, size: int, align: int, result: Area | None) -> str | None:
+def fits_request(self: ModelView, size: int, align: int, result: Area | None) -> str | None:
     """The area has the rounded size and the alignment asked for (API-4)."""
     if result is None:
         return NOT_ASKED
@@ -63,13 +64,13 @@ def fits_request(self: Model, size: int, align: int, result: Area | None) -> str
     return api.area_fits_request(chunk, off, size, align, self.geometry)
 
 
-def note_cleared(self: Model, chunk: LinkedChunk, off: int, size: int, result: int) -> None:
+def note_cleared(self: ModelView, chunk: LinkedChunk, off: int, size: int, result: int) -> None:
     """These bytes were zeroed in the first `result` units (API-6)."""
     cpus = range(result)
     self.monitor.history.cleared[chunk, off] = [(cpu, off, size) for cpu in cpus]
 
 
-def is_cleared(self: Model, size: int, result: Area | None) -> str | None:
+def is_cleared(self: ModelView, size: int, result: Area | None) -> str | None:
     """The area was zeroed on every CPU before it was handed out (API-6)."""
     if result is None:
         return NOT_ASKED
@@ -78,7 +79,7 @@ def is_cleared(self: Model, size: int, result: Area | None) -> str | None:
 
 
 def asks_when_failed(
-    self: Model, size: int, align: int, gfp: int, result: Area | None, OLD: Any
+    self: ModelView, size: int, align: int, gfp: int, result: Area | None, OLD: Any
 ) -> str | None:
     """A failed atomic request left its mark and asked for work (BAL-5); a failed charge not."""
     if result is not None or not self.is_atomic(gfp) or self.monitor.history.concurrent:
@@ -111,7 +112,7 @@ def goes_on_waiting(self: Any, gfp: int, OLD: Any) -> str | None:
     return api.wait_is_not_given_up(self.env.killed_waits < OLD.killed_waits)
 
 
-def keeps_reserve(self: Model, reserved: bool, result: Area | None) -> str | None:
+def keeps_reserve(self: ModelView, reserved: bool, result: Area | None) -> str | None:
     """Reserved requests, and no others, are served from the reserved chunk (API-7)."""
     if result is None or self.reserved_chunk is None:
         return NOT_ASKED
@@ -119,7 +120,7 @@ def keeps_reserve(self: Model, reserved: bool, result: Area | None) -> str | Non
 
 
 def fails_for_a_cause(
-    self: Model, size: int, align: int, reserved: bool, gfp: int, result: Area | None, OLD: Any
+    self: ModelView, size: int, align: int, reserved: bool, gfp: int, result: Area | None, OLD: Any
 ) -> str | None:
     """A blocking request that fails was refused something (API-9); reserved memory may run out."""
     if self.is_atomic(gfp) or not self.monitor.alone:
@@ -142,7 +143,7 @@ def may_charge(self: Any) -> bool:
     return not self.env.charge_fault.armed
 
 
-def is_ordered(self: Model, pop_only: bool) -> str | None:
+def is_ordered(self: ModelView, pop_only: bool) -> str | None:
     """An atomic search met depopulated chunks late and fully free ones last (COST-1)."""
     examined = self.monitor.history.examined
     if not pop_only or not any(e.depopulated or e.fully_free for e in examined):
@@ -150,24 +151,24 @@ def is_ordered(self: Model, pop_only: bool) -> str | None:
     return cost.depopulated_come_late(examined)
 
 
-def end_search(self: Model, result: tuple[LinkedChunk | None, int]) -> None:
+def end_search(self: ModelView, result: tuple[LinkedChunk | None, int]) -> None:
     """A search is over; the chunk found counts as ordinary again (COST-1)."""
     self.monitor.history.examined.clear()
     if result[0] is not None:
         self.monitor.history.back_in_use(result[0])
 
 
-def begin_area(self: Model, chunk: LinkedChunk) -> None:
+def begin_area(self: ModelView, chunk: LinkedChunk) -> None:
     """An area was taken and is about to be populated (POP-1)."""
     self.monitor.history.begin_area(chunk)
 
 
-def end_area(self: Model, chunk: LinkedChunk) -> None:
+def end_area(self: ModelView, chunk: LinkedChunk) -> None:
     """Population of the area has ended (POP-1)."""
     self.monitor.history.end_area(chunk)
 
 
-def charges_are_owed(self: Model) -> str | None:
+def charges_are_owed(self: ModelView) -> str | None:
     """Bytes charged are those of the live areas that hold an object cgroup (ACC-1)."""
     if self.monitor.history.concurrent or not self.geometry.memcg:
         return NOT_ASKED
@@ -200,8 +201,7 @@ def counts_pages(self: Any) -> str | None:
     else:
         pages = 1 << (geometry.units * geometry.unit_pages - 1).bit_length()
         wanted = pages * sum(1 for _ in dynamic_chunks(self))
-    found = self.env.live_pages
-    return None if found == wanted else f"{found} backing pages held, expected {wanted}"
+    return holds_pages(self, wanted)
 
 
 def counts_areas(self: Any, result: Area | None) -> str | None:
@@ -215,13 +215,13 @@ def counts_areas(self: Any, result: Area | None) -> str | None:
     return None if size is None else accounting.sizes_bracket(self.stats, size)
 
 
-def note_other(self: Model) -> None:
+def note_other(self: ModelView) -> None:
     """Something other than the balance work ran (BAL-3); its search is over (API-3)."""
     self.monitor.history.runs = 0
     self.monitor.history.pop_only = None
 
 
-def state_holds(self: Model) -> Iterator[tuple[str, str]]:
+def state_holds(self: ModelView) -> Iterator[tuple[str, str]]:
     """Every clause about states, and those about quiescence if nothing is pending.
 
     Alone, an operation that has ended does not hold pcpu_alloc_mutex (LOCK-2).
@@ -235,7 +235,7 @@ def state_holds(self: Model) -> Iterator[tuple[str, str]]:
         yield "LIST-1", f"{counted(live, 'chunk')} listed or owned, of {made} that live"
 
 
-def names_area(self: Model, area: Area | None) -> str | None:
+def names_area(self: ModelView, area: Area | None) -> str | None:
     """The caller frees nothing, or the start of a live area (API-2), or it is refused that."""
     if area is None or self.CHECKS_FREES:
         return NOT_ASKED

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from rich.console import Console
 
 from percpu_contracts.contract import Level
-from percpu_contracts.monitor import Violation
+from percpu_contracts.violations import Violation
 from percpu_proofs.api.drawing import Drawing, draw
 from percpu_proofs.api.shown import Shown
 from percpu_proofs.commands.source import asked_for

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import UnionType
 
 from percpu_contracts.contract import Level
-from percpu_contracts.monitor import ClauseViolation
+from percpu_contracts.violations import ClauseViolation
 from percpu_proofs.conformance.actors import Call
 from percpu_proofs.conformance.charges import unchecked_charges, wrong_charges
 from percpu_proofs.conformance.failed_events import failed_events

@@ -14,8 +14,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from percpu_contracts.monitor import ClauseViolation
-from percpu_contracts.situations import Sightings
+from percpu_contracts.situations import SituationCoverage
+from percpu_contracts.violations import ClauseViolation
 from percpu_proofs.choices import Choices, drawn
 from percpu_proofs.explore.contracted import ContractedWorld
 from percpu_proofs.explore.schedulers.bursts import Bursts
@@ -53,7 +53,7 @@ class Fuzz:
     sought: frozenset[str] = frozenset()
     prefixes: Sequence[tuple[Operation, ...]] = ()  # what programs may begin with
     caught: dict[str, tuple[str, Program]] = field(default_factory=dict)  # message, what broke it
-    sightings: Sightings = field(default_factory=Sightings)
+    sightings: SituationCoverage = field(default_factory=SituationCoverage)
     programs: int = 0
     callers_errors: int = 0  # frees that API-2 forbids
     steps: int = 0

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Generic, NamedTuple, TypeVar
 
-from percpu_contracts.monitor import ClauseViolation
+from percpu_contracts.violations import ClauseViolation
 from percpu_contracts.whole_state import WholeState
 from percpu_proofs.explore.contracted import ContractedWorld
 from percpu_proofs.explore.follower import Follower

@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from percpu_contracts.monitor import ClauseViolation
-from percpu_contracts.situations import Sightings
+from percpu_contracts.situations import SituationCoverage
+from percpu_contracts.violations import ClauseViolation
 from percpu_proofs.explore.alphabet import state_key
 from percpu_proofs.explore.breadth import Breadth, Operations, Spot
 from percpu_proofs.explore.contracted import passing_monitor
@@ -41,14 +41,14 @@ class Place(Spot):
 
     def rest(self, copies: Mapping[Chunk, Chunk], origin: Allocator) -> None:
         """Let nobody judge what comes: the state of another allocator is written."""
-        self.monitor.guard.rest(copies.values(), origin)
+        self.monitor.guard.quiesce(copies.values(), origin)
 
 
 @dataclass
 class Sequences(Breadth[Place]):
     """The search of operation lists under contracts."""
 
-    sightings: Sightings = field(default_factory=Sightings)
+    sightings: SituationCoverage = field(default_factory=SituationCoverage)
 
     def start(self) -> Place:
         """Return the place after booting."""

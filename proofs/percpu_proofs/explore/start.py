@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from percpu_contracts.history import History
-from percpu_contracts.steps import Actor
+from percpu_contracts.operation_steps import Actor
 from percpu_proofs.explore.twins import Handles
 from percpu_proofs.oplist import Operation
 from percpu_proofs.wrong_free import Place

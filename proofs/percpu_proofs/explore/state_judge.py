@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from percpu_contracts.operation_steps import Judged
 from percpu_contracts.registry import Scope, When, asked, statements
-from percpu_contracts.situations import SITUATIONS, Sightings
-from percpu_contracts.steps import Judged
+from percpu_contracts.situations import SITUATIONS, SituationCoverage
 from percpu_contracts.whole_state import WholeState
 from percpu_proofs.explore.fingerprint import ids
 from percpu_proofs.explore.world import World
@@ -49,7 +49,7 @@ class StateJudge:
     def __init__(self, variant: type[Allocator]) -> None:
         self.whole = WholeState(variant.NOT_APPLICABLE)
         self._of_chunks = _OF_CHUNKS - variant.NOT_APPLICABLE.keys()
-        self._sightings = Sightings(never=SITUATIONS.keys() - self._of_chunks)
+        self._sightings = SituationCoverage(never=SITUATIONS.keys() - self._of_chunks)
         self._states: dict[object, list[Judged]] = {}  # what is broken in those met
         self._records: dict[object, list[Judged]] = {}  # the same of chunks
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from percpu_contracts.guard import gap_misuse
-from percpu_contracts.monitor import ClauseViolation
+from percpu_contracts.lock_guard import gap_misuse
+from percpu_contracts.operation_steps import Judged, judged_step
 from percpu_contracts.registry import Scope, When, asked
 from percpu_contracts.situations import SITUATIONS
-from percpu_contracts.steps import Judged, judged_step
+from percpu_contracts.violations import ClauseViolation
 from percpu_proofs.explore.schedulers.drain import drain
 from percpu_proofs.explore.start import Runner
 from percpu_proofs.explore.state_judge import StateJudge, Walk

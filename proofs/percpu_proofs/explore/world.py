@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Any
 
-from percpu_contracts import balance
 from percpu_contracts.attach import lock_checked, observed
+from percpu_contracts.clauses import balance
 from percpu_contracts.history import History
 from percpu_contracts.monitor import Monitor
-from percpu_contracts.steps import Actor, after, before, handed_out, is_seen, waiting
+from percpu_contracts.operation_steps import Actor, after, before, handed_out, is_seen, waiting
 from percpu_proofs.explore.fingerprint import Fingerprints, standing
 from percpu_proofs.explore.start import MOST_STEPS, Runner, Saved, Start
 from percpu_proofs.explore.system import Need, Place, Shared, enabled
@@ -23,7 +23,7 @@ from percpu_proofs.oplist import WRONG, Operation
 from percpu_proofs.wrong_free import WrongFree, aim, place_of
 from percpu_reference.chunk import Chunk
 from percpu_reference.gaps import Kind, Steps
-from percpu_spec.steps import Area, Step
+from percpu_spec.steps import AreaExtent, Step
 
 _CREATING = frozenset((Kind.CREATE, Kind.GROW))
 _FREE, _NOTHING_LEFT, _MUTEX = Need(), Need(more=False), Need(mutex=True)
@@ -131,7 +131,7 @@ class World:
 
     def load(self, saved: Saved) -> None:
         """Go back to a saved state of this world."""
-        self.monitor.guard.rest(saved.copies.values(), saved.origin)
+        self.monitor.guard.quiesce(saved.copies.values(), saved.origin)
         self.allocator.restore(saved.origin, saved.copies)
         self._take_over(saved)
 
@@ -239,7 +239,7 @@ class World:
         runner.arrive(allocator, runners)
         return runner
 
-    def waiting(self) -> list[tuple[Area, bool]]:
+    def waiting(self) -> list[tuple[AreaExtent, bool]]:
         """Return the areas of blocking allocations under way, and who of them holds the mutex."""
         return waiting(self.allocator, self.runners, self._holder())
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol, cast
 
-from percpu_contracts.cost import depopulated_come_late
+from percpu_contracts.clauses.cost import depopulated_come_late
 from percpu_contracts.history import History
 from percpu_proofs.headline.interleaving import Player, Schedule
 from percpu_proofs.headline.workload import Workload

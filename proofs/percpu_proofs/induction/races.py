@@ -23,7 +23,7 @@ from percpu_proofs.explore.world import World
 from percpu_proofs.induction.prove import SECONDS, Proof
 from percpu_proofs.induction.symbolic import z3
 from percpu_proofs.refinement import RefinementChecker
-from percpu_spec.protocol.enumeration import INSTANCES, Step
+from percpu_spec.protocol.instances import INSTANCES, Firing
 from percpu_spec.protocol.machine import Machine, parameters
 from percpu_spec.protocol.operators import Not, Or
 from percpu_spec.protocol.state import Phase, Place, State
@@ -51,7 +51,7 @@ class Race:
 
     clause: str
     kind: Kind
-    run: tuple[Step, ...]  # of the machine, the failing action last
+    run: tuple[Firing, ...]  # of the machine, the failing action last
     token: Token  # replays it on the allocator
     taken: tuple[str, ...]  # the machine's actions along the schedule
     message: str
@@ -98,7 +98,7 @@ def kinds_of_failure(machine: Machine, action: str, clause: str) -> list[Kind]:
     return found
 
 
-def kind_of(machine: Machine, s: State, step: Step) -> Kind:
+def kind_of(machine: Machine, s: State, step: Firing) -> Kind:
     """Return the kind of a state of the machine, as a step finds it."""
     holder = s.actors[s.mutex]
     names = [name for name, _ in parameters(machine.actions[step.action])]
@@ -108,7 +108,7 @@ def kind_of(machine: Machine, s: State, step: Step) -> Kind:
 
 def runs_to(
     machine: Machine, action: str, clause: str, kinds: list[Kind]
-) -> Iterator[tuple[Kind, tuple[Step, ...]]]:
+) -> Iterator[tuple[Kind, tuple[Firing, ...]]]:
     """Yield shortest runs of the machine in which an action breaks a clause.
 
     One run for each of the kinds of states that is reached, shortest first.
@@ -116,13 +116,13 @@ def runs_to(
     wanted = set(kinds)
     for instance in INSTANCES.values():
         start = instance.start()
-        came: dict[State, tuple[Step, ...]] = {start: ()}
+        came: dict[State, tuple[Firing, ...]] = {start: ()}
         layer = [start]
         while layer and wanted and len(came) < MOST_STATES:
             following: list[State] = []
             for s in layer:
                 for name, given, after in machine.successors(s, instance.domain):
-                    step = Step(name, given)
+                    step = Firing(name, given)
                     kind = kind_of(machine, s, step) if name == action else None
                     if kind in wanted and _breaks(machine, instance.domain, clause, name, s, after):
                         wanted.discard(kind)
@@ -138,7 +138,7 @@ def _breaks(machine: Machine, domain: Any, clause: str, name: str, s: State, aft
     alone = replace(machine, clauses={k: v for k, v in machine.clauses.items() if k == clause})
     if next(alone.broken(after, domain), None) is not None:
         return next(alone.broken(s, domain), None) is None
-    return machine.kept(name, s, after) == clause
+    return machine.step_breach(name, s, after) == clause
 
 
 def setups() -> Iterator[tuple[tuple[str, ...], tuple[int, ...]]]:
@@ -156,7 +156,7 @@ def setups() -> Iterator[tuple[tuple[str, ...], tuple[int, ...]]]:
         yield (*fill(1, 8 * chunks - 1, PAGE), *free(*gone)), held
 
 
-def operations_of(run: tuple[Step, ...], held: tuple[int, ...]) -> Iterator[tuple[str, ...]]:
+def operations_of(run: tuple[Firing, ...], held: tuple[int, ...]) -> Iterator[tuple[str, ...]]:
     """Yield what callers do at the same time in a run: as many frees and atomic allocations.
 
     A run that begins with empty pages has taken areas first; those are part of the setup.
@@ -201,7 +201,7 @@ def race(variant: str, action: str, clause: str) -> Race:
     )
 
 
-def on_the_allocator(variant: str, clause: str, kind: Kind, run: tuple[Step, ...]) -> Race | None:
+def on_the_allocator(variant: str, clause: str, kind: Kind, run: tuple[Firing, ...]) -> Race | None:
     """Return a race like a run of the machine, None if none of the setups has one."""
     for setup, held in setups():
         tried: set[tuple[str, ...]] = set()

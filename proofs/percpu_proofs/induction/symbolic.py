@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import Any
 
 from percpu_spec.protocol.operators import And, If, Implies, Not, Or, Truth, within
-from percpu_spec.protocol.state import Chunk, Position, State
+from percpu_spec.protocol.state import ChunkState, Position, State
 
 z3: Any = import_module("z3")
 
@@ -189,7 +189,7 @@ class SymbolicWorld:
         """Return the empty pages from which on a free lets a chunk be reclaimed."""
         return self._least(c)
 
-    def every_chunk(self, s: State, holds: Callable[[Chunk], Truth]) -> Truth:
+    def every_chunk(self, s: State, holds: Callable[[ChunkState], Truth]) -> Truth:
         """Return whether a property holds of every chunk; to be assumed only."""
         return And(*[holds(s.chunks[c]) for c in self.session.chunks])
 
@@ -265,9 +265,9 @@ class Before:
             z3.Int("float"),
         )
 
-    def _chunk(self, c: Any) -> Chunk:
+    def _chunk(self, c: Any) -> ChunkState:
         used, populated, stale = (self._set(name, c) for name in self._sets)
-        return Chunk(
+        return ChunkState(
             self._place(c),
             self._isolated(c),
             self._owner(c),

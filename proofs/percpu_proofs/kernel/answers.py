@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from percpu_contracts import accounting, api, balance, maps
+from percpu_contracts.clauses import accounting, api, balance, maps
 from percpu_proofs.kernel.instance import Kernel, Result
 from percpu_proofs.kernel.views import KernelChunk, KernelState
 from percpu_proofs.oplist import Operation

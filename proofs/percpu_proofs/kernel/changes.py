@@ -27,7 +27,7 @@ from percpu_reference.variants.fixes import ChunkRelativeEnd
 from percpu_reference.variants.linux_mm import RegionHints
 from percpu_spec.geometry import Geometry
 from percpu_spec.gfp import DIRECT_RECLAIM, IO, KERNEL
-from percpu_spec.steps import Request
+from percpu_spec.steps import MemoryRequest
 
 SMALL: Final = Geometry(unit=32768, static=4096, reserved=0, dyn=28672, cpus=2, memcg=True)
 """A first chunk of seven pages behind the static one."""
@@ -42,7 +42,7 @@ class Seen(NamedTuple):
     env: Any  # counters
     chunk: Callable[[int], Any]  # by its number
     ok: bool  # whether the last operation succeeded
-    requests: Mapping[Request, int]  # for memory
+    requests: Mapping[MemoryRequest, int]  # for memory
 
 
 Value = int | tuple[int, int]

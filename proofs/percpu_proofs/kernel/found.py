@@ -23,7 +23,7 @@ from percpu_proofs.oplist import OperationList, text_of
 from percpu_proofs.show.picture import StatePicture, picture_of_state
 from percpu_proofs.show.text import chunk_text, state_text
 from percpu_reference.variants.reference import FIXES
-from percpu_spec.gfp import NORETRY, NOWARN, shown
+from percpu_spec.gfp import NORETRY, NOWARN, flag_words
 
 _CHUNK = re.compile(r"chunks\[(-?\d+)\]")
 _MOVED: Final = {
@@ -32,7 +32,7 @@ _MOVED: Final = {
     "md": ("mm 1/4", "mm 4/4"), "blk": ("mm 4/4",),
 }  # fmt: skip
 """The changes of releases, by the field that shows them first."""
-_OF_WORK: Final = shown(NOWARN | NORETRY)
+_OF_WORK: Final = flag_words(NOWARN | NORETRY)
 """Ends the flags with which the balance work, which 6.15 took I/O from, asks for pages."""
 
 

@@ -19,7 +19,7 @@ from percpu_proofs.kernel.messages import STUBS
 from percpu_proofs.machine import HandleError
 from percpu_proofs.oplist import HANDLES, WRONG, Operation
 from percpu_spec.geometry import Geometry
-from percpu_spec.steps import REQUESTS, Request
+from percpu_spec.steps import REQUESTS, MemoryRequest
 
 DONE: Final = 0
 UNLOCKED, MEMORY, RELEASED, FAILED, RESCHED, WAITING, ACCESS = range(1, 8)
@@ -153,11 +153,11 @@ class Kernel:
         return entry
 
     @property
-    def requests(self) -> dict[Request, int]:
+    def requests(self) -> dict[MemoryRequest, int]:
         """What was asked for so far, as the model's environment counts it."""
         entries = self.lib.percpu_requests
         return {
-            Request(REQUESTS[entries[n].kind], entries[n].gfp): entries[n].count
+            MemoryRequest(REQUESTS[entries[n].kind], entries[n].gfp): entries[n].count
             for n in range(self.lib.percpu_nr_requests)
         }
 

@@ -36,8 +36,17 @@ from percpu_reference.variants import MERGED, Allocator, variant_class, variant_
 from percpu_reference.variants.fixes import ChunkRelativeEnd
 from percpu_reference.variants.reference import FIXES, with_fixes
 from percpu_spec.geometry import Geometry
-from percpu_spec.gfp import DIRECT_RECLAIM, KERNEL, NOFAIL, NOIO, NORETRY, NOWARN, denied, shown
-from percpu_spec.steps import Request
+from percpu_spec.gfp import (
+    DIRECT_RECLAIM,
+    KERNEL,
+    NOFAIL,
+    NOIO,
+    NORETRY,
+    NOWARN,
+    denied,
+    flag_words,
+)
+from percpu_spec.steps import MemoryRequest
 
 PRINTED: Final = ("prwarn", "stacks")
 """Counters that are not compared where a kernel does not print failed atomic allocations."""
@@ -189,7 +198,7 @@ def probe(library: Library, name: str | None = None, fixes: tuple[str, ...] = ()
 
 ASKING: Final = tuple((_FILLED, f"a 2 4096 4 {flags}") for flags in ("Y", "SY", "OY"))
 """Each creates a chunk and populates a page: without limits, without file systems, without I/O."""
-Requests = Mapping[Request, int]
+Requests = Mapping[MemoryRequest, int]
 
 
 def form_of(seen: Sequence[Requests], model: Model, source: Path | None = None) -> str:
@@ -234,7 +243,7 @@ def _more(asked: Requests, other: Requests) -> str:
     for request in sorted(asked):
         if asked[request] > other.get(request, 0):
             kinds.setdefault(request.gfp, []).append(request.kind)
-    words = [f"{shown(flags)} for {', '.join(named)}" for flags, named in kinds.items()]
+    words = [f"{flag_words(flags)} for {', '.join(named)}" for flags, named in kinds.items()]
     return "; ".join(words) or "nothing more"
 
 

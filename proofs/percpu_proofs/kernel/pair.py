@@ -9,8 +9,9 @@ from itertools import chain
 from operator import attrgetter
 from typing import Final
 
-from percpu_contracts.lists import computed_slot_is
-from percpu_contracts.whole_state import Broken, WholeState
+from percpu_contracts.clauses.lists import computed_slot_is
+from percpu_contracts.violations import Breach
+from percpu_contracts.whole_state import WholeState
 from percpu_proofs.conformance.difference import Difference, differences, first_difference
 from percpu_proofs.conformance.state import Record, Recorder, StateRecord, counter_record
 from percpu_proofs.kernel.answers import Answers
@@ -23,8 +24,8 @@ from percpu_proofs.oplist import WRONG, Operation
 from percpu_reference import build
 from percpu_reference.chunk import Chunk
 from percpu_spec.geometry import Geometry
-from percpu_spec.gfp import shown
-from percpu_spec.steps import Request
+from percpu_spec.gfp import flag_words
+from percpu_spec.steps import MemoryRequest
 from percpu_spec.views import HINTS, ChunkView
 
 WHOLE: Final = 16
@@ -300,9 +301,9 @@ def _whole(state: StateRecord, counters: Record) -> Record:
     return {"g": state.g, "slots": lists, "chunks": state.chunks, "x": counters}
 
 
-def _said(requests: Mapping[Request, int]) -> Record:
+def _said(requests: Mapping[MemoryRequest, int]) -> Record:
     """Return requests in words, each with how often it was made."""
-    return {f"{r.kind} with {shown(r.gfp)}": count for r, count in sorted(requests.items())}
+    return {f"{r.kind} with {flag_words(r.gfp)}": count for r, count in sorted(requests.items())}
 
 
 class _WholeKernel(WholeState):
@@ -311,9 +312,9 @@ class _WholeKernel(WholeState):
     def __init__(self, without: Collection[str], free_slot: int) -> None:
         super().__init__(without)
         self._free_slot = free_slot
-        self._verdicts: dict[ChunkView, tuple[int, list[Broken]]] = {}
+        self._verdicts: dict[ChunkView, tuple[int, list[Breach]]] = {}
 
-    def broken_by(self, chunk: ChunkView, geometry: Geometry, settled: bool) -> Iterable[Broken]:
+    def broken_by(self, chunk: ChunkView, geometry: Geometry, settled: bool) -> Iterable[Breach]:
         """Return the clauses that a chunk of a KernelState breaks."""
         assert isinstance(chunk, KernelChunk)
         known = self._verdicts.get(chunk)

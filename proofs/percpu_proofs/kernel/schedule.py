@@ -12,8 +12,8 @@ from collections.abc import Container
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
+from percpu_contracts.operation_steps import judged_step
 from percpu_contracts.registry import Scope, When, asked
-from percpu_contracts.steps import judged_step
 from percpu_contracts.whole_state import WholeState
 from percpu_proofs.conformance.difference import Difference
 from percpu_proofs.explore.scenario import Scenario
@@ -35,7 +35,7 @@ from percpu_proofs.machine import HandleError
 from percpu_reference.gaps import DONE, FAILED, Gap, Kind
 from percpu_reference.variants.fixes.free_chunks import AGAIN
 from percpu_spec.definitions import Listing
-from percpu_spec.steps import Area, Step
+from percpu_spec.steps import AreaExtent, Step
 
 _STATES: Final = asked(Scope.ALLOCATOR, When.ALWAYS, When.ISOLATED)
 _AT_REST: Final = asked(Scope.ALLOCATOR, When.QUIESCENT)
@@ -281,7 +281,7 @@ class Stage:
         def stand(gap: Any) -> Any:
             return gap and gap._replace(chunk=mine(gap.chunk))
 
-        def area(ours: Area) -> Any:
+        def area(ours: AreaExtent) -> Any:
             return ours._replace(chunk=mine(ours.chunk))
 
         did = [done._replace(chunk=mine(done.chunk)) for done in step.did]

@@ -23,14 +23,15 @@ from percpu_proofs.refinement.firing import fired
 from percpu_spec import protocol
 from percpu_spec.protocol.clauses import (
     float_is_sum,
+    float_stays_high,
     immutable_is_whole,
+    population_raises_float,
     sidelined_is_drained,
     stale_is_unused,
 )
 from percpu_spec.protocol.design import DESIGN
 from percpu_spec.protocol.machine import Machine
-from percpu_spec.protocol.moves import Move
-from percpu_spec.protocol.steps import float_stays_high, population_raises_float
+from percpu_spec.protocol.transitions import Transition
 from percpu_spec.protocol.variants import LINUX_6_12, MACHINES, REFERENCE, RFC_1_REVIEWED
 
 ANY_NUMBER = "any number of chunks, pages and actors"
@@ -139,9 +140,9 @@ def without_effect(machine: Machine, action: str, part: str) -> Machine:
     original = machine.actions[action]
 
     @functools.wraps(original)
-    def weaker(s: Any, *given: Any) -> Move:
+    def weaker(s: Any, *given: Any) -> Transition:
         when, then = original(s, *given)
-        return Move(when, lambda: then()._replace(**{part: getattr(s, part)}))
+        return Transition(when, lambda: then()._replace(**{part: getattr(s, part)}))
 
     return machine.changed(f"{machine.name}, {action} leaves {part}", {action: weaker})
 

@@ -251,8 +251,8 @@ AREAS = (
         seeded={
             "a broken scan_hint stays": _bug(
                 "block_update_hint_alloc",
-                "if start < s_end and s_off < start + s_block.scan_hint:",
-                "if start < s_end and s_off < start:",
+                "start + s_block.scan_hint, s_off, s_end",
+                "start, s_off, s_end",
             ),
             "contig_hint is cut": _bug(
                 "block_update_hint_alloc",

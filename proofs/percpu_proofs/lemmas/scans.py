@@ -196,8 +196,9 @@ SCANS = (
         seeded={
             "longer runs are skipped": _bug(
                 "block_refresh_hint",
-                "longest = end - start >= block.contig_hint",
-                "longest = end - start > block.contig_hint + 1",
+                "self.block_update(block, start - base, end - base)",
+                "end - start > block.contig_hint + 1 and self.block_update("
+                "block, start - base, end - base)",
             ),
             "a run is cut": _bug(
                 "block_refresh_hint",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from percpu_contracts.guard import gap_misuse
+from percpu_contracts.lock_guard import gap_misuse
 from percpu_proofs.prove.judging import Wrong, walk
 from percpu_proofs.prove.scene import Scene
 from percpu_reference.chunk import Chunk

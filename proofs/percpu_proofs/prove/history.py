@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from percpu_contracts.contract import marked_names, marks_of
 from percpu_contracts.evaluate import without_contract
-from percpu_contracts.guard import guarded
+from percpu_contracts.lock_guard import guarded
 from percpu_proofs.prove.keeping import kept
 from percpu_reference.variants import Allocator
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from itertools import product
 
-from percpu_contracts import hints
+from percpu_contracts.clauses import hints
 from percpu_proofs.choices import assume
 from percpu_proofs.prove.scene import Scene
 from percpu_reference.chunk import Block, Chunk

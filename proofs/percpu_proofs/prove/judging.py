@@ -12,7 +12,7 @@ import types
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from percpu_contracts.contract import NOT_ASKED, Mark, marks_of
+from percpu_contracts.contract import NOT_ASKED, ContractMark, marks_of
 from percpu_proofs.choices import VacuousError
 from percpu_proofs.prove.keeping import kept
 from percpu_reference.gaps import Gap, Steps
@@ -23,7 +23,7 @@ _MOST_GAPS = 200  # in one call at the sizes searched; the right ones pass throu
 
 
 @kept
-def _marks(cls: type, name: str) -> tuple[tuple[Mark, tuple[str, ...]], ...]:
+def _marks(cls: type, name: str) -> tuple[tuple[ContractMark, tuple[str, ...]], ...]:
     """Return a method's contract at level full, each condition with the names it takes.
 
     Notes that keep the history of a run are left out.
@@ -36,7 +36,7 @@ def _marks(cls: type, name: str) -> tuple[tuple[Mark, tuple[str, ...]], ...]:
 
 
 @kept
-def _notes(cls: type, name: str) -> tuple[tuple[Mark, tuple[str, ...]], ...]:
+def _notes(cls: type, name: str) -> tuple[tuple[ContractMark, tuple[str, ...]], ...]:
     """Return what keeps history when a method is left."""
     return tuple(
         (mark, tuple(inspect.signature(mark.condition).parameters))
@@ -89,7 +89,7 @@ class Call:
     def _pick(self, names: tuple[str, ...]) -> list[Any]:
         return [self._given[name] for name in names]
 
-    def _asked(self, mark: Mark) -> bool:
+    def _asked(self, mark: ContractMark) -> bool:
         if self._only:
             return mark.clause in self._only
         allocator = self._allocator

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from percpu_contracts import hints
+from percpu_contracts.clauses import hints
 from percpu_proofs.prove.claim import Engine, Result, State
 from percpu_proofs.seeded import BUGS
 from percpu_reference import build, chunk
@@ -44,8 +44,8 @@ _JUDGES: dict[str, Judge] = {
 
 _BUGS = {
     "HINT-3": ("block_refresh_hint-3", "block_update_hint_free-11"),
-    "HINT-4": ("block_refresh_hint-6", "chunk_refresh_hint-7"),
-    "HINT-5": ("chunk_refresh_hint-8", "chunk_refresh_hint-9"),
+    "HINT-4": ("block_refresh_hint-6", "chunk_refresh_hint-4"),
+    "HINT-5": ("next_md_free_region-4", "next_md_free_region-5"),
 }
 """Bugs that break `reference` again within three operations."""
 

@@ -32,7 +32,7 @@ from crosshair.util import IgnoreAttempt
 from percpu_contracts.contract import marks_of
 from percpu_contracts.evaluate import Contract, without_contract
 from percpu_contracts.functions.operations import counts_pages
-from percpu_contracts.guard import gap_misuse
+from percpu_contracts.lock_guard import gap_misuse
 from percpu_proofs.choices import Drawn, Symbols, VacuousError, assume
 from percpu_proofs.prove.claim import Result, State
 from percpu_proofs.prove.enumeration import TimeUpError, time_limit

@@ -20,9 +20,9 @@ from percpu_proofs.refinement.positions import UnknownGap, position_of
 from percpu_proofs.refinement.stretch import Choice, Stretch
 from percpu_reference.gaps import Gap
 from percpu_reference.variants import Allocator
-from percpu_spec.protocol.concrete import ABSENT, IDLE, NOBODY, Table
+from percpu_spec.protocol.concrete import ABSENT, IDLE, NOBODY, TotalMap
 from percpu_spec.protocol.machine import Machine
-from percpu_spec.protocol.state import Chunk, Phase, Place, Position, State
+from percpu_spec.protocol.state import ChunkState, Phase, Place, Position, State
 
 
 class RefinementChecker:
@@ -59,8 +59,8 @@ class RefinementChecker:
         chunks, _ = self._observer.look(self._unmapped, NOBODY, {})
         self.state = State(
             self._world,
-            Table(chunks, ABSENT),
-            Table({}, IDLE),
+            TotalMap(chunks, ABSENT),
+            TotalMap({}, IDLE),
             NOBODY,
             float_of(self.allocator),
         )
@@ -102,12 +102,12 @@ class RefinementChecker:
         taken: list[str] = []
         predicted = self._follow(Stretch(actor, position, chunks, touched), s, name, taken)
 
-        actors = Table(s.actors, IDLE)
+        actors = TotalMap(s.actors, IDLE)
         if position is IDLE:
             actors.pop(actor, None)
         else:
             actors[actor] = position
-        table = Table(chunks, ABSENT)
+        table = TotalMap(chunks, ABSENT)
         found = State(self._world, table, actors, mutex, float_of(allocator))
         if predicted is not s or found != s:
             predicted = _without_gone(predicted)
@@ -129,7 +129,7 @@ class RefinementChecker:
             self._gaps[actor] = name
         return taken
 
-    def _position(self, gap: Gap | None, inside: bool, chunks: dict[int, Chunk]) -> Position:
+    def _position(self, gap: Gap | None, inside: bool, chunks: dict[int, ChunkState]) -> Position:
         if gap is None or gap.chunk is None or not inside:
             return position_of(gap, inside)
         chunk = chunks.get(gap.chunk.id, ABSENT)
@@ -173,16 +173,16 @@ def _without_gone(s: State) -> State:
     chunks, actors = s.chunks, s.actors
     if any(chunk.place is Place.NONE for chunk in chunks.values()):
         live = {c: chunk for c, chunk in chunks.items() if chunk.place is not Place.NONE}
-        chunks = Table(live, ABSENT)
+        chunks = TotalMap(live, ABSENT)
     if any(position == IDLE for position in actors.values()):
         inside = {a: position for a, position in actors.items() if position != IDLE}
-        actors = Table(inside, IDLE)
+        actors = TotalMap(inside, IDLE)
     return State(s.world, chunks, actors, s.mutex, s.floating)
 
 
 def _with_stale(found: State, predicted: State, actor: Any) -> State:
     """Return the state with its stale pages, and a span that rests on them, as predicted."""
-    chunks = Table(
+    chunks = TotalMap(
         {c: chunk._replace(stale=predicted.chunks[c].stale) for c, chunk in found.chunks.items()},
         ABSENT,
     )

@@ -13,7 +13,7 @@ from percpu_contracts.history import History
 from percpu_reference.variants import Allocator
 from percpu_spec.protocol.concrete import NOBODY, NOWHERE, PlainWorld
 from percpu_spec.protocol.pages import NO_PAGES, Pages, Span
-from percpu_spec.protocol.state import Chunk, Place
+from percpu_spec.protocol.state import ChunkState, Place
 
 _LONGEST = 100_000  # chunks on a list that is still believed to have an end
 
@@ -39,7 +39,7 @@ class _Seen:
         self.alloc_map = b""
         self.populated = b""
         self.free_bytes = 0
-        self.record: Chunk | None = None
+        self.record: ChunkState | None = None
 
 
 def world_of(allocator: Allocator) -> PlainWorld:
@@ -119,14 +119,14 @@ class Observer:
             yield chunk, Place.OWNED
 
     def look(
-        self, history: History | None, owner: Any, was: dict[Any, Chunk]
-    ) -> tuple[dict[int, Chunk], list[Touched]]:
+        self, history: History | None, owner: Any, was: dict[Any, ChunkState]
+    ) -> tuple[dict[int, ChunkState], list[Touched]]:
         """Return every live chunk by its id, and the areas touched since the last look.
 
         owner: who owns a chunk that no one owned in `was`. Without a history stale pages are
         those in `was`. Raises CorruptLists.
         """
-        found: dict[int, Chunk] = {}
+        found: dict[int, ChunkState] = {}
         touched: list[Touched] = []
         all_stale = history.stale if history is not None else None
         for chunk, place in self.where():
@@ -165,7 +165,7 @@ class Observer:
             if place is Place.OWNED:
                 held = before is not None and before.owner != NOBODY
                 holder = before.owner if before is not None and held else owner
-            new = Chunk(
+            new = ChunkState(
                 place, chunk.isolated, holder, used, populated, stale, chunk.nr_empty_pop_pages
             )
             if new != old:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from percpu_contracts.history import History
-from percpu_contracts.monitor import ClauseViolation
+from percpu_contracts.violations import ClauseViolation
 from percpu_proofs.refinement.checker import RefinementChecker
 from percpu_proofs.refinement.machines import may_depart
 from percpu_proofs.refinement.mismatch import StepMismatch

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from percpu_proofs.refinement.observation import Touched
 from percpu_spec.protocol.pages import Span
-from percpu_spec.protocol.state import Chunk, Phase, Place, Position, State
+from percpu_spec.protocol.state import ChunkState, Phase, Place, Position, State
 
 
 class Choice(NamedTuple):
@@ -63,7 +63,7 @@ class Stretch(NamedTuple):
 
     actor: Any
     after: Position
-    chunks: dict[int, Chunk]
+    chunks: dict[int, ChunkState]
     touched: list[Touched]
 
     def plan(self, s: State) -> Plan:

@@ -10,7 +10,7 @@ from math import inf
 from pathlib import Path
 from typing import Any, Literal
 
-from percpu_contracts.situations import Sightings
+from percpu_contracts.situations import SituationCoverage
 from percpu_proofs.conformance.vector_file import read_vector
 from percpu_proofs.explore import alphabets
 from percpu_proofs.explore.breadth import Breadth, Caught
@@ -270,7 +270,7 @@ def _workload(job: Job) -> Outcome:
     monitor = allocator.monitor
     assert monitor is not None
     operations = vector.listed.operations
-    sightings = Sightings()
+    sightings = SituationCoverage()
     done = 0
     with suppress(KeyboardInterrupt):
         for number, operation in enumerate(operations, 1):

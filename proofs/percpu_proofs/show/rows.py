@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from percpu_contracts.steps import floats
+from percpu_contracts.operation_steps import floats
 from percpu_proofs.show.picture import (
     HELD,
     ChunkPicture,

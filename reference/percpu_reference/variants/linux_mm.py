@@ -20,13 +20,10 @@ class RegionHints(Hints):
 
     A hint is a region, set if it has a size (struct pcpu_region). What overlaps a hint or meets it
     on the border makes one run with it, so that a hint that grew does not stay behind as another
-    hint, and scan_hint is behind contig_hint exactly when the two are equally long (HINT-4). As a
-    run of any length may make a hint longer, refreshes enter every run.
+    hint, and scan_hint is behind contig_hint exactly when the two are equally long (HINT-4).
     """
 
     __slots__ = ()
-
-    ENTERS_EVERY_RUN: ClassVar[bool] = True
 
     def block_update(self, block: Block, start: int, end: int) -> None:
         """Enter the free run [start, end) into a block's hints, with those that it meets."""

@@ -13,6 +13,7 @@ from percpu_reference.chunk import Chunk
 from percpu_reference.environment import Task
 from percpu_reference.gaps import BALANCE_CREATE, MUTEX, Gap, Kind, Steps
 from percpu_reference.state import UNLIMITED_WORK
+from percpu_reference.variants.linux_6_12 import Linux612
 from percpu_spec.gfp import ACCOUNT, KERNEL, NOWARN
 
 PLAIN, MEMCG = 0, 1
@@ -22,19 +23,13 @@ NEXT_LIST = Gap("balance: look at a list", kind=Kind.WORK)
 NEXT_TYPE = Gap("balance: go on with the next chunk type", kind=Kind.WORK)
 
 ENDURING: dict[str, str] = {
-    "HINT-3": "L2",
-    "HINT-4": "L3",
-    "HINT-5": "L1, L2, L4, L5",
-    "LIST-2": "R3",
+    **{clause: Linux612.EXPECTED[clause] for clause in ("HINT-3", "HINT-4", "HINT-5", "LIST-2")},
     "BAL-2": "the mark of a failed atomic request is one for all chunks: the work may answer it by "
     "creating a chunk beside a fully free one; and a failed population frees a chunk unseen (R4)",
 }
 """Clauses that all of these kernels break: the hints and R3 as since 5.2."""
 
-REFERENCE_ONLY: dict[str, str] = {
-    "HINT-6": "asked of reference only",
-    "FIT-1": "asked of reference only",
-}
+REFERENCE_ONLY = Linux612.NOT_APPLICABLE
 
 
 class TwoTypes(Balance):

@@ -8,9 +8,19 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from percpu_spec.protocol.freeing import isolated, may_isolate, qualifies
-from percpu_spec.protocol.moves import (
-    Freed,
-    Move,
+from percpu_spec.protocol.operators import And, Not, Or, Truth
+from percpu_spec.protocol.pages import Span
+from percpu_spec.protocol.state import (
+    ChunkState,
+    Phase,
+    Place,
+    Position,
+    State,
+    standing,
+)
+from percpu_spec.protocol.transitions import (
+    FreeOutcome,
+    Transition,
     freed,
     fresh,
     is_findable,
@@ -21,44 +31,29 @@ from percpu_spec.protocol.moves import (
     with_area,
     with_pages,
 )
-from percpu_spec.protocol.operators import And, Not, Or, Truth
-from percpu_spec.protocol.pages import Span
-from percpu_spec.protocol.state import (
-    Chunk,
-    Phase,
-    Place,
-    Position,
-    State,
-    standing,
-    without_chunk,
-)
 
 
-def _enter(s: State, a: Any, phase: Phase) -> Move:
-    return Move(
-        {
-            "the mutex is free": s.mutex == s.world.nobody,
-        },
-        lambda: s.with_actor(a, without_chunk(s, phase)).with_mutex(a),
-    )
+def _enter(s: State, a: Any, phase: Phase) -> Transition:
+    when = {"the mutex is free": s.mutex == s.world.nobody}
+    return Transition(when, lambda: s.with_phase(a, phase).with_mutex(a))
 
 
 @standing_at(Phase.IDLE)
-def miss(s: State, a: Any) -> Move:
+def miss(s: State, a: Any) -> Transition:
     """A blocking allocation takes pcpu_alloc_mutex and finds no room."""
     return _enter(s, a, Phase.SEARCHING)
 
 
 @standing_at(Phase.IDLE)
-def work(s: State, a: Any) -> Move:
+def work(s: State, a: Any) -> Transition:
     """The balance work takes pcpu_alloc_mutex."""
     return _enter(s, a, Phase.WORKING)
 
 
 @standing_at(Phase.SEARCHING, Phase.WORKING)
-def leave(s: State, a: Any) -> Move:
+def leave(s: State, a: Any) -> Transition:
     """An actor releases pcpu_alloc_mutex."""
-    return Move(
+    return Transition(
         {
             "it owns no chunk": s.world.every_chunk(
                 s, lambda chunk: Not(And(chunk.place == Place.OWNED, chunk.owner == a))
@@ -69,32 +64,30 @@ def leave(s: State, a: Any) -> Move:
 
 
 def _outside(s: State, a: Any) -> State:
-    return s.with_actor(a, without_chunk(s, Phase.IDLE)).with_mutex(s.world.nobody)
+    return s.with_phase(a, Phase.IDLE).with_mutex(s.world.nobody)
 
 
 @standing_at(Phase.SEARCHING, Phase.WORKING)
-def create(s: State, a: Any, c: Any) -> Move:
+def create(s: State, a: Any, c: Any) -> Transition:
     """A chunk is made and put at the head of the free list.
 
     Its addresses were purged before (TLB-1).
     """
     none = s.world.no_pages
-    new = Chunk(Place.FREE, False, s.world.nobody, none, none, none, 0)
-    return Move(
-        {
-            "the chunk is not live": s.chunks[c].place == Place.NONE,
-        },
+    new = ChunkState(Place.FREE, False, s.world.nobody, none, none, none, 0)
+    return Transition(
+        {"the chunk is not live": s.chunks[c].place == Place.NONE},
         lambda: s.with_chunk(c, new, s.floating),
     )
 
 
 @standing_at(Phase.SEARCHING, Phase.WORKING)
-def create_populated(s: State, a: Any, c: Any) -> Move:
+def create_populated(s: State, a: Any, c: Any) -> Transition:
     """A chunk is made with all its pages (km) and put at the head of the free list."""
     none, nr = s.world.no_pages, s.world.pages(c)
-    new = Chunk(Place.FREE, False, s.world.nobody, none, none.add(0, nr), none, nr)
+    new = ChunkState(Place.FREE, False, s.world.nobody, none, none.add(0, nr), none, nr)
     move = create(s, a, c)
-    return Move(move.when, lambda: s.with_chunk(c, new, s.floating + nr))
+    return Transition(move.when, lambda: s.with_chunk(c, new, s.floating + nr))
 
 
 def _area_fits(s: State, c: Any, pages: Span) -> dict[str, Truth]:
@@ -107,24 +100,24 @@ def _area_fits(s: State, c: Any, pages: Span) -> dict[str, Truth]:
     }
 
 
-def area(s: State, c: Any, pages: Span) -> Move:
+def area(s: State, c: Any, pages: Span) -> Transition:
     """An atomic allocation takes an area in populated pages."""
     when = _area_fits(s, c, pages)
     when["its pages are populated"] = s.chunks[c].populated.all_in(*pages)
-    return Move(when, lambda: with_area(s, c, pages))
+    return Transition(when, lambda: with_area(s, c, pages))
 
 
 @standing_at(Phase.IDLE, Phase.SEARCHING)
-def area_ready(s: State, a: Any, c: Any, pages: Span) -> Move:
+def area_ready(s: State, a: Any, c: Any, pages: Span) -> Transition:
     """A blocking allocation takes an area whose pages are all populated."""
     when = _area_fits(s, c, pages)
     when["the mutex is free or its own"] = is_free_or_own(s, a)
     when["its pages are populated"] = s.chunks[c].populated.all_in(*pages)
-    return Move(when, lambda: _outside(with_area(s, c, pages), a))
+    return Transition(when, lambda: _outside(with_area(s, c, pages), a))
 
 
 @standing_at(Phase.IDLE, Phase.SEARCHING)
-def area_hole(s: State, a: Any, c: Any, pages: Span, hole: Span) -> Move:
+def area_hole(s: State, a: Any, c: Any, pages: Span, hole: Span) -> Transition:
     """A blocking allocation takes an area and is to populate its first hole."""
     populated = s.chunks[c].populated
     when = _area_fits(s, c, pages)
@@ -133,7 +126,7 @@ def area_hole(s: State, a: Any, c: Any, pages: Span, hole: Span) -> Move:
     when["it is the first"] = populated.all_in(pages.lo, hole.lo)
     when["it is not populated"] = populated.none_in(*hole)
     when["it ends there"] = Or(hole.hi == pages.hi, populated.has(hole.hi))
-    return Move(
+    return Transition(
         when,
         lambda: (
             with_area(s, c, pages).with_actor(a, standing(Phase.FILLING, c, *hole)).with_mutex(a)
@@ -142,15 +135,15 @@ def area_hole(s: State, a: Any, c: Any, pages: Span, hole: Span) -> Move:
 
 
 def _filled(s: State, position: Position) -> State:
-    return with_pages(s, position.at, Span(position.start, position.end))
+    return with_pages(s, position.at, position.span)
 
 
 @standing_at(Phase.FILLING)
-def fill_next(s: State, a: Any, hole: Span) -> Move:
+def fill_next(s: State, a: Any, hole: Span) -> Transition:
     """A hole under the area is populated and there is another."""
     here = s.actors[a]
     missing = owed(s.chunks[here.at])
-    return Move(
+    return Transition(
         {
             "the next hole is behind": here.end <= hole.lo,
             "nothing is missing in between": missing.none_in(here.end, hole.lo),
@@ -162,14 +155,12 @@ def fill_next(s: State, a: Any, hole: Span) -> Move:
 
 
 @standing_at(Phase.FILLING)
-def fill_done(s: State, a: Any) -> Move:
+def fill_done(s: State, a: Any) -> Transition:
     """The last hole under the area is populated: the area is handed out."""
     here = s.actors[a]
     missing = owed(s.chunks[here.at])
-    return Move(
-        {
-            "nothing else is missing": missing.none_in(here.end, s.world.pages(here.at)),
-        },
+    return Transition(
+        {"nothing else is missing": missing.none_in(here.end, s.world.pages(here.at))},
         lambda: _outside(_filled(s, here), a),
     )
 
@@ -179,7 +170,7 @@ class _Failure(NamedTuple):
 
     when: dict[str, Truth]
     at: Any
-    after: Freed
+    after: FreeOutcome
 
 
 def _failure(s: State, a: Any, pages: Span, left: Truth, right: Truth) -> _Failure:
@@ -202,40 +193,38 @@ def _failure(s: State, a: Any, pages: Span, left: Truth, right: Truth) -> _Failu
 
 
 @standing_at(Phase.FILLING)
-def fill_fail(s: State, a: Any, pages: Span, left: Truth, right: Truth) -> Move:
+def fill_fail(s: State, a: Any, pages: Span, left: Truth, right: Truth) -> Transition:
     """Populating a hole fails: the area is freed, what was populated stays (POP-4)."""
     when, c, after = _failure(s, a, pages, left, right)
-    return Move(
+    return Transition(
         when,
-        lambda: s.with_chunk(c, after.chunk, after.floating).with_actor(
-            a, without_chunk(s, Phase.SEARCHING)
-        ),
+        lambda: s.with_chunk(c, after.chunk, after.floating).with_phase(a, Phase.SEARCHING),
     )
 
 
 @standing_at(Phase.FILLING)
-def fill_fail_listed(s: State, a: Any, pages: Span, left: Truth, right: Truth) -> Move:
+def fill_fail_listed(s: State, a: Any, pages: Span, left: Truth, right: Truth) -> Transition:
     """As fill_fail, with the checks of a free: here the chunk does not qualify for reclaim."""
     when, c, after = _failure(s, a, pages, left, right)
     when["the chunk does not qualify for reclaim"] = Not(qualifies(s, c, after))
-    return Move(when, fill_fail(s, a, pages, left, right).then)
+    return Transition(when, fill_fail(s, a, pages, left, right).then)
 
 
 @standing_at(Phase.FILLING)
-def fill_fail_isolating(s: State, a: Any, pages: Span, left: Truth, right: Truth) -> Move:
+def fill_fail_isolating(s: State, a: Any, pages: Span, left: Truth, right: Truth) -> Transition:
     """As fill_fail, with the checks of a free: here the chunk is isolated."""
     when, c, after = _failure(s, a, pages, left, right)
     when["the chunk qualifies for reclaim"] = qualifies(s, c, after)
-    return Move(
-        when, lambda: isolated(s, c, after).with_actor(a, without_chunk(s, Phase.SEARCHING))
-    )
+    return Transition(when, lambda: isolated(s, c, after).with_phase(a, Phase.SEARCHING))
 
 
 @standing_at(Phase.FILLING)
-def fill_fail_isolating_chosen(s: State, a: Any, pages: Span, left: Truth, right: Truth) -> Move:
+def fill_fail_isolating_chosen(
+    s: State, a: Any, pages: Span, left: Truth, right: Truth
+) -> Transition:
     """As fill_fail_isolating, of a chunk that another policy chose."""
     when, c, after = _failure(s, a, pages, left, right)
-    return Move(
+    return Transition(
         when | may_isolate(s, c, after),
-        lambda: isolated(s, c, after).with_actor(a, without_chunk(s, Phase.SEARCHING)),
+        lambda: isolated(s, c, after).with_phase(a, Phase.SEARCHING),
     )

@@ -1,4 +1,4 @@
-"""The invariant of the machine, clause by clause, and what a single action must keep.
+"""The invariant of the machine, clause by clause, and below it what a single action must keep.
 
 A clause takes the state and is meant for every chunk c, page p and actor a that it names. Ids of
 the design are implied by the clauses of the same name; the others carry the induction. m in the
@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from percpu_spec.protocol.moves import counts
 from percpu_spec.protocol.operators import (
     And,
     If,
     Iff,
     Implies,
+    Min,
     Not,
     Number,
     Or,
@@ -24,6 +24,7 @@ from percpu_spec.protocol.operators import (
     within,
 )
 from percpu_spec.protocol.state import Phase, Place, Position, State, is_immutable
+from percpu_spec.protocol.transitions import counts
 
 RELEASES = (Phase.RELEASING, Phase.RELEASED, Phase.FLUSHING)  # stale pages in reclaim's hands
 RECLAIMS = (*RELEASES, Phase.FLUSHED)
@@ -71,22 +72,29 @@ def pages_are_inside(s: State, c: Any, p: Number) -> Truth:
     return Implies(some, within(0, p, s.world.pages(c)))
 
 
-def owned_by_one(s: State, c: Any) -> Truth:
-    """LIST-1: a live chunk has one place; one that is on no list is held by a running step.
+def is_held_by(s: State, c: Any, *others: Phase) -> Truth:
+    """Return whether a chunk on no list is held by a running step, which stands at none of others.
 
-    That step is the balance work: an allocation lists at once what it made.
+    And whether the reserved chunk, and it alone, is on no list for ever.
     """
     chunk = s.chunks[c]
     is_owned = chunk.place == Place.OWNED
     return And(
         Iff(is_owned, chunk.owner != s.world.nobody),
-        Implies(
-            is_owned,
-            Not(one_of(s.actors[chunk.owner].phase, Phase.IDLE, Phase.SEARCHING, Phase.FILLING)),
-        ),
-        Implies(c == s.world.first, chunk.place == Place.ACTIVE),
+        Implies(is_owned, Not(one_of(s.actors[chunk.owner].phase, *others))),
         Iff(c == s.world.reserved, chunk.place == Place.RESERVED),
     )
+
+
+ALLOCATES = (Phase.IDLE, Phase.SEARCHING, Phase.FILLING)
+"""An allocation lists at once what it made, so the step that holds a chunk is the balance work."""
+
+
+def owned_by_one(s: State, c: Any) -> Truth:
+    """LIST-1: a live chunk has one place; one that is on no list is held by a running step."""
+    place = s.chunks[c].place
+    is_listed = Implies(c == s.world.first, place == Place.ACTIVE)
+    return And(is_held_by(s, c, *ALLOCATES), is_listed)
 
 
 def free_list_exact(s: State, c: Any) -> Truth:
@@ -265,3 +273,34 @@ def sidelined_is_drained(s: State, c: Any) -> Truth:
     """RCL-3, the part that is no matter of rest: a sidelined chunk has no empty page."""
     chunk = s.chunks[c]
     return Implies(chunk.place == Place.SIDELINED, chunk.empties == 0)
+
+
+def float_stays_high(before: State, after: State) -> Truth:
+    """RCL-1: a step of reclaim does not take the float below HIGH, nor lower one below it."""
+    return after.floating >= Min(before.floating, before.world.high)
+
+
+def isolation_stays_high(before: State, after: State) -> Truth:
+    """RCL-1: an isolation leaves the float at HIGH, or as the free left it."""
+    return Or(after.floating >= before.world.high, after.floating >= before.floating)
+
+
+def population_raises_float(before: State, after: State) -> Truth:
+    """BAL-1: pages that the balance work populated raise the float by as many at least.
+
+    A chunk that rejoins brings what it has.
+    """
+    here = holder(before)
+    return after.floating >= before.floating + (here.end - here.start)
+
+
+STEPS: dict[str, tuple[str, Callable[[State, State], Truth]]] = {
+    "release_begin": ("RCL-1", float_stays_high),
+    "release_end": ("RCL-1", float_stays_high),
+    "flush_begin": ("RCL-1", float_stays_high),
+    "flush_end": ("RCL-1", float_stays_high),
+    "sideline": ("RCL-1", float_stays_high),
+    "reintegrate": ("RCL-1", float_stays_high),
+    "free_isolating": ("RCL-1", isolation_stays_high),
+    "fill_fail_isolating": ("RCL-1", isolation_stays_high),
+}

@@ -7,18 +7,18 @@ from typing import Any, Generic, TypeVar
 
 from percpu_spec.protocol.operators import Number, Truth
 from percpu_spec.protocol.pages import NO_PAGES, Pages
-from percpu_spec.protocol.state import Chunk, Phase, Place, Position, State, start_state
+from percpu_spec.protocol.state import ChunkState, Phase, Place, Position, State, start_state
 
 NOBODY = -1
 NOWHERE = -2
 
 V = TypeVar("V")
 
-ABSENT = Chunk(Place.NONE, False, NOBODY, NO_PAGES, NO_PAGES, NO_PAGES, 0)
+ABSENT = ChunkState(Place.NONE, False, NOBODY, NO_PAGES, NO_PAGES, NO_PAGES, 0)
 IDLE = Position(Phase.IDLE, NOWHERE, 0, 0, 0, 0)
 
 
-class Table(dict[Any, V], Generic[V]):
+class TotalMap(dict[Any, V], Generic[V]):
     """A value for every key; keys not entered have the default. Not changed once made."""
 
     __slots__ = ("default",)
@@ -30,9 +30,9 @@ class Table(dict[Any, V], Generic[V]):
     def __missing__(self, key: Any) -> V:
         return self.default
 
-    def put(self, key: Any, value: V) -> Table[V]:
+    def put(self, key: Any, value: V) -> TotalMap[V]:
         """Return the table with another value for a key."""
-        new = Table(self, self.default)
+        new = TotalMap(self, self.default)
         new[key] = value
         return new
 
@@ -78,7 +78,7 @@ class PlainWorld:
 
     def table(self, default: Any) -> Any:
         """Return a table in which every key has the default."""
-        return Table({}, default)
+        return TotalMap({}, default)
 
     def pages(self, c: int) -> int:
         """Return how many pages a chunk has."""
@@ -88,7 +88,7 @@ class PlainWorld:
         """Return the empty pages from which on a free lets a chunk be reclaimed."""
         return self.pages(c) // self.divisor
 
-    def every_chunk(self, s: State, holds: Callable[[Chunk], Truth]) -> Truth:
+    def every_chunk(self, s: State, holds: Callable[[ChunkState], Truth]) -> Truth:
         """Return whether a property holds of every chunk."""
         return all(holds(chunk) for chunk in s.chunks.values())
 

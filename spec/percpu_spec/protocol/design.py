@@ -10,23 +10,18 @@ from percpu_spec.protocol.clauses import (
     float_is_sum,
     holder,
     immutable_is_whole,
+    is_held_by,
     is_owned_by_reclaim,
     stale_is_unused,
 )
-from percpu_spec.protocol.moves import is_findable
 from percpu_spec.protocol.operators import And, Iff, Implies, Not, Number, Or, Truth, one_of
 from percpu_spec.protocol.state import Phase, Place, State
+from percpu_spec.protocol.transitions import is_findable
 
 
 def is_in_one_place(s: State, c: Any) -> Truth:
     """LIST-1: a live chunk is listed or held by a running step; the reserved one is on no list."""
-    chunk = s.chunks[c]
-    is_owned = chunk.place == Place.OWNED
-    return And(
-        Iff(is_owned, chunk.owner != s.world.nobody),
-        Implies(is_owned, s.actors[chunk.owner].phase != Phase.IDLE),
-        Iff(c == s.world.reserved, chunk.place == Place.RESERVED),
-    )
+    return is_held_by(s, c, Phase.IDLE)
 
 
 def isolated_is_apart(s: State, c: Any) -> Truth:

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from percpu_spec.protocol.moves import Move
 from percpu_spec.protocol.operators import Truth
 from percpu_spec.protocol.pages import Span
 from percpu_spec.protocol.state import State
+from percpu_spec.protocol.transitions import Transition
 
-ActionFunction = Callable[..., Move]
+ActionFunction = Callable[..., Transition]
 ClauseFunction = Callable[..., Truth]
 StepFunction = Callable[[State, State], Truth]
 Sort = Literal["actor", "chunk", "page", "span", "flag"]
@@ -76,7 +76,7 @@ def _instances(domain: Domain, named: tuple[tuple[str, Sort], ...]) -> tuple[tup
     return tuple(itertools.product(*(domain.values(sort) for _, sort in named)))
 
 
-class Broken(NamedTuple):
+class InvariantBreach(NamedTuple):
     """A clause that does not hold, and for which chunk, page or actor."""
 
     clause: str
@@ -120,9 +120,10 @@ class Machine:
         original = self.actions[action]
 
         @functools.wraps(original)
-        def weaker(s: State, *given: Any) -> Move:
+        def weaker(s: State, *given: Any) -> Transition:
             when, then = original(s, *given)
-            return Move({name: holds for name, holds in when.items() if name != condition}, then)
+            others = {name: holds for name, holds in when.items() if name != condition}
+            return Transition(others, then)
 
         return self.changed(f"{self.name}, {action} without «{condition}»", {action: weaker})
 
@@ -134,17 +135,17 @@ class Machine:
                 if False not in when.values():
                     yield name, given, then()
 
-    def broken(self, s: State, domain: Domain) -> Iterator[Broken]:
+    def broken(self, s: State, domain: Domain) -> Iterator[InvariantBreach]:
         """Yield the clauses that do not hold in a state."""
         for name, clause in self.clauses.items():
             for given in domain.instances(clause):
                 if not clause(s, *given):
-                    yield Broken(
+                    yield InvariantBreach(
                         name,
                         dict(zip((n for n, _ in parameters(clause)), given, strict=True)),
                     )
 
-    def kept(self, action: str, before: State, after: State) -> str | None:
+    def step_breach(self, action: str, before: State, after: State) -> str | None:
         """Return the clause about single steps that an action breaks, None if none."""
         clause, keeps = self.steps.get(action, ("", None))
         return clause if keeps is not None and not keeps(before, after) else None

@@ -7,24 +7,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from percpu_spec.protocol.moves import (
-    Move,
+from percpu_spec.protocol.operators import If, Max, Min, Not, Or, Truth
+from percpu_spec.protocol.pages import Span
+from percpu_spec.protocol.state import Phase, Place, Position, State, standing
+from percpu_spec.protocol.transitions import (
+    Transition,
     is_whole,
     reintegrated,
     standing_at,
     without_pages,
 )
-from percpu_spec.protocol.operators import If, Max, Min, Not, Or, Truth
-from percpu_spec.protocol.pages import Span
-from percpu_spec.protocol.state import Phase, Place, Position, State, standing, without_chunk
 
 
 @standing_at(Phase.WORKING, Phase.RELEASED)
-def release_begin(s: State, a: Any, c: Any, pages: Span) -> Move:
+def release_begin(s: State, a: Any, c: Any, pages: Span) -> Transition:
     """A range of empty populated pages of a chunk on to_depopulate is about to be released."""
     chunk, here = s.chunks[c], s.actors[a]
     starts = here.phase == Phase.WORKING
-    return Move(
+    return Transition(
         {
             "reclaim is at the chunk, or at none": Or(starts, here.at == c),
             "the chunk is on to_depopulate": chunk.place == Place.TO_DEPOPULATE,
@@ -47,12 +47,12 @@ def release_begin(s: State, a: Any, c: Any, pages: Span) -> Move:
 
 
 @standing_at(Phase.RELEASING)
-def release_end(s: State, a: Any) -> Move:
+def release_end(s: State, a: Any) -> Transition:
     """The range is released; CPUs may still translate its addresses."""
     here = s.actors[a]
-    return Move(
+    return Transition(
         {},
-        lambda: without_pages(s, here.at, Span(here.start, here.end)).with_actor(
+        lambda: without_pages(s, here.at, here.span).with_actor(
             a,
             Position(
                 Phase.RELEASED, here.at, 0, 0, Min(here.lo, here.start), Max(here.hi, here.end)
@@ -62,21 +62,18 @@ def release_end(s: State, a: Any) -> Move:
 
 
 @standing_at(Phase.RELEASED)
-def flush_begin(s: State, a: Any) -> Move:
+def flush_begin(s: State, a: Any) -> Transition:
     """Reclaim is done with the chunk's pages and is about to flush the TLB for their span."""
     here = s.actors[a]
-    return Move(
-        {},
-        lambda: s.with_actor(a, here._replace(phase=Phase.FLUSHING)),
-    )
+    return Transition({}, lambda: s.with_actor(a, here._replace(phase=Phase.FLUSHING)))
 
 
 @standing_at(Phase.FLUSHING)
-def flush_end(s: State, a: Any) -> Move:
+def flush_end(s: State, a: Any) -> Transition:
     """No CPU translates the span's addresses any more."""
     here = s.actors[a]
     chunk = s.chunks[here.at]
-    return Move(
+    return Transition(
         {},
         lambda: s.with_chunk(
             here.at, chunk._replace(stale=chunk.stale.clear(here.lo, here.hi)), s.floating
@@ -96,45 +93,38 @@ def settles(s: State, a: Any, c: Any) -> dict[str, Truth]:
 
 
 @standing_at(Phase.WORKING, Phase.FLUSHED)
-def sideline(s: State, a: Any, c: Any) -> Move:
+def sideline(s: State, a: Any, c: Any) -> Transition:
     """A chunk is put behind the active ones, whatever was emptied in it meanwhile (R1)."""
     chunk = s.chunks[c]
     when = settles(s, a, c)
     when["the chunk is not fully free"] = Not(is_whole(s, c, chunk.used))
-    return Move(
-        when,
-        lambda: s.with_chunk(c, chunk._replace(place=Place.SIDELINED), s.floating).with_actor(
-            a, without_chunk(s, Phase.WORKING)
-        ),
-    )
+    aside = chunk._replace(place=Place.SIDELINED)
+    return Transition(when, lambda: s.with_chunk(c, aside, s.floating).with_phase(a, Phase.WORKING))
 
 
 @standing_at(Phase.WORKING, Phase.FLUSHED)
-def reintegrate(s: State, a: Any, c: Any) -> Move:
+def reintegrate(s: State, a: Any, c: Any) -> Transition:
     """A chunk is put back: it is fully free, or the float was below HIGH when it was scanned."""
-    return Move(
-        settles(s, a, c),
-        lambda: reintegrated(s, c).with_actor(a, without_chunk(s, Phase.WORKING)),
-    )
+    return Transition(settles(s, a, c), lambda: reintegrated(s, c).with_phase(a, Phase.WORKING))
 
 
 @standing_at(Phase.WORKING, Phase.FLUSHED)
-def sideline_drained(s: State, a: Any, c: Any) -> Move:
+def sideline_drained(s: State, a: Any, c: Any) -> Transition:
     """A chunk without empty pages is put behind the active ones."""
     when, then = sideline(s, a, c)
     when["the chunk has no empty page"] = s.chunks[c].empties == 0
-    return Move(when, then)
+    return Transition(when, then)
 
 
 @standing_at(Phase.FLUSHED)
-def rescan(s: State, a: Any, c: Any) -> Move:
+def rescan(s: State, a: Any, c: Any) -> Transition:
     """A chunk in which pages were emptied meanwhile stays where it is, to be scanned again."""
     here, chunk = s.actors[a], s.chunks[c]
-    return Move(
+    return Transition(
         {
             "reclaim has flushed this chunk": here.at == c,
             "the chunk has empty pages": chunk.empties != 0,
             "the chunk is not fully free": Not(is_whole(s, c, chunk.used)),
         },
-        lambda: s.with_actor(a, without_chunk(s, Phase.WORKING)),
+        lambda: s.with_phase(a, Phase.WORKING),
     )

@@ -12,7 +12,6 @@ from typing import Any
 
 from percpu_spec.protocol.clauses import is_owned_by_reclaim
 from percpu_spec.protocol.machine import parameters
-from percpu_spec.protocol.moves import Move, standing_at
 from percpu_spec.protocol.operators import (
     And,
     If,
@@ -27,15 +26,16 @@ from percpu_spec.protocol.operators import (
 )
 from percpu_spec.protocol.pages import Span
 from percpu_spec.protocol.shrinking import free_list_is_free, shrink_begin
-from percpu_spec.protocol.state import Phase, Place, State, is_immutable, without_chunk
+from percpu_spec.protocol.state import Phase, Place, State, is_immutable
+from percpu_spec.protocol.transitions import Transition, standing_at
 
 
-def counted(action: Callable[..., Move]) -> Callable[..., Move]:
+def with_full_float(action: Callable[..., Transition]) -> Callable[..., Transition]:
     """Return the action with a float that follows its chunk's counter, isolated or not."""
     names = [name for name, _ in parameters(action)]
 
     @functools.wraps(action)
-    def counting(s: State, *given: Any) -> Move:
+    def counting(s: State, *given: Any) -> Transition:
         when, then = action(s, *given)
         named = dict(zip(names, given, strict=True))
         c = named["c"] if "c" in named else s.actors[named["a"]].at
@@ -45,13 +45,13 @@ def counted(action: Callable[..., Move]) -> Callable[..., Move]:
             change = done.chunks[c].empties - s.chunks[c].empties
             return done._replace(floating=s.floating + If(c == s.world.reserved, 0, change))
 
-        return Move(when, after)
+        return Transition(when, after)
 
     return counting
 
 
 @standing_at(Phase.WORKING, Phase.RELEASED)
-def shrink_begin_marking(s: State, a: Any, c: Any, pages: Span) -> Move:
+def shrink_begin_marking(s: State, a: Any, c: Any, pages: Span) -> Transition:
     """As shrink_begin, of sidelined chunks too; the chunk is marked, the float left alone."""
     when, then = shrink_begin(s, a, c, pages)
     chunk, listed = s.chunks[c], "the chunk is listed, or in its hands"
@@ -61,16 +61,16 @@ def shrink_begin_marking(s: State, a: Any, c: Any, pages: Span) -> Move:
         done = then()
         return done.with_chunk(c, done.chunks[c]._replace(isolated=True), done.floating)
 
-    return Move(when, after)
+    return Transition(when, after)
 
 
 @standing_at(Phase.RELEASED)
-def sideline_shrunk(s: State, a: Any, c: Any) -> Move:
+def sideline_shrunk(s: State, a: Any, c: Any) -> Transition:
     """A chunk that has given pages back is put behind the active ones, whatever it is by then."""
     aside = s.chunks[c]._replace(place=Place.SIDELINED, owner=s.world.nobody)
-    return Move(
+    return Transition(
         {"shrinking has released pages of this chunk": s.actors[a].at == c},
-        lambda: s.with_chunk(c, aside, s.floating).with_actor(a, without_chunk(s, Phase.WORKING)),
+        lambda: s.with_chunk(c, aside, s.floating).with_phase(a, Phase.WORKING),
     )
 
 

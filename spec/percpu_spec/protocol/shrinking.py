@@ -10,21 +10,21 @@ from typing import Any
 
 from percpu_spec.protocol.allocation import fill_fail
 from percpu_spec.protocol.balancing import populate_fail
-from percpu_spec.protocol.clauses import RECLAIMS, is_owned_by_reclaim
+from percpu_spec.protocol.clauses import ALLOCATES, RECLAIMS, is_held_by, is_owned_by_reclaim
 from percpu_spec.protocol.freeing import free_always
-from percpu_spec.protocol.moves import Move, standing_at, without_pages
-from percpu_spec.protocol.operators import And, If, Iff, Implies, Not, Or, Truth, one_of
+from percpu_spec.protocol.operators import And, If, Implies, Not, Or, Truth, one_of
 from percpu_spec.protocol.pages import Span
-from percpu_spec.protocol.state import Phase, Place, State, standing, without_chunk
+from percpu_spec.protocol.state import Phase, Place, State, standing
+from percpu_spec.protocol.transitions import Transition, standing_at, without_pages
 
 
 @standing_at(Phase.WORKING, Phase.RELEASED)
-def shrink_begin(s: State, a: Any, c: Any, pages: Span) -> Move:
+def shrink_begin(s: State, a: Any, c: Any, pages: Span) -> Transition:
     """A range of empty populated pages of any listed chunk is about to be released."""
     chunk, here = s.chunks[c], s.actors[a]
     again = here.phase == Phase.RELEASED
     off = chunk._replace(place=Place.OWNED, owner=a)
-    return Move(
+    return Transition(
         {
             "shrinking is at the chunk, or at none": Implies(again, here.at == c),
             "the chunk is listed, or in its hands": Or(
@@ -41,32 +41,32 @@ def shrink_begin(s: State, a: Any, c: Any, pages: Span) -> Move:
 
 
 @standing_at(Phase.RELEASING)
-def shrink_end(s: State, a: Any) -> Move:
+def shrink_end(s: State, a: Any) -> Transition:
     """The range is released."""
     here = s.actors[a]
-    return Move(
+    return Transition(
         {},
-        lambda: without_pages(s, here.at, Span(here.start, here.end)).with_actor(
+        lambda: without_pages(s, here.at, here.span).with_actor(
             a, standing(Phase.RELEASED, here.at)
         ),
     )
 
 
 @standing_at(Phase.RELEASED)
-def relist(s: State, a: Any, c: Any, to_free: Truth) -> Move:
+def relist(s: State, a: Any, c: Any, to_free: Truth) -> Transition:
     """A chunk still on no list is put where it was found: on the free list or an active one."""
     chunk = s.chunks[c]
     found = If(to_free, Place.FREE, Place.ACTIVE)
     back = chunk._replace(
         place=If(chunk.place == Place.OWNED, found, chunk.place), owner=s.world.nobody
     )
-    return Move(
+    return Transition(
         {"shrinking has released pages of this chunk": s.actors[a].at == c},
-        lambda: s.with_chunk(c, back, s.floating).with_actor(a, without_chunk(s, Phase.WORKING)),
+        lambda: s.with_chunk(c, back, s.floating).with_phase(a, Phase.WORKING),
     )
 
 
-def free_unmoved(s: State, c: Any, pages: Span, left: Truth, right: Truth) -> Move:
+def free_unmoved(s: State, c: Any, pages: Span, left: Truth, right: Truth) -> Transition:
     """An area is freed and its chunk stays: its computed slot is unchanged, wherever it is."""
     move = free_always(s, c, pages, left, right)
 
@@ -74,10 +74,10 @@ def free_unmoved(s: State, c: Any, pages: Span, left: Truth, right: Truth) -> Mo
         done = move.then()
         return done.with_chunk(c, done.chunks[c]._replace(place=s.chunks[c].place), done.floating)
 
-    return Move(move.when, after)
+    return Transition(move.when, after)
 
 
-def _flushed(s: State, a: Any, move: Move) -> Move:
+def _flushed(s: State, a: Any, move: Transition) -> Transition:
     """Return the move of a failure that flushes the hole."""
     here = s.actors[a]
 
@@ -87,11 +87,11 @@ def _flushed(s: State, a: Any, move: Move) -> Move:
         clean = chunk._replace(stale=chunk.stale.clear(here.start, here.end))
         return done.with_chunk(here.at, clean, done.floating)
 
-    return Move(move.when, after)
+    return Transition(move.when, after)
 
 
 @standing_at(Phase.FILLING)
-def fill_fail_flushing(s: State, a: Any, pages: Span, left: Truth, right: Truth) -> Move:
+def fill_fail_flushing(s: State, a: Any, pages: Span, left: Truth, right: Truth) -> Transition:
     """As fill_fail: mapping failed, and what was mapped of the hole is flushed.
 
     No matter where no page under an allocation can be stale.
@@ -100,7 +100,7 @@ def fill_fail_flushing(s: State, a: Any, pages: Span, left: Truth, right: Truth)
 
 
 @standing_at(Phase.POPULATING)
-def populate_fail_flushing(s: State, a: Any) -> Move:
+def populate_fail_flushing(s: State, a: Any) -> Transition:
     """As populate_fail: mapping failed, and what was mapped of the hole is flushed."""
     return _flushed(s, a, populate_fail(s, a))
 
@@ -117,20 +117,9 @@ def shrunk_is_owned(s: State, a: Any) -> Truth:
 
 def has_one_place(s: State, c: Any) -> Truth:
     """LIST-1: a live chunk is listed or owned, not both; the first is owned only to be shrunk."""
-    chunk = s.chunks[c]
-    is_owned = chunk.place == Place.OWNED
-    return And(
-        Iff(is_owned, chunk.owner != s.world.nobody),
-        Implies(
-            is_owned,
-            Not(one_of(s.actors[chunk.owner].phase, Phase.IDLE, Phase.SEARCHING, Phase.FILLING)),
-        ),
-        Implies(
-            c == s.world.first,
-            Or(one_of(chunk.place, Place.ACTIVE, Place.SIDELINED), is_owned_by_reclaim(s, c)),
-        ),
-        Iff(c == s.world.reserved, chunk.place == Place.RESERVED),
-    )
+    is_listed = one_of(s.chunks[c].place, Place.ACTIVE, Place.SIDELINED)
+    is_placed = Implies(c == s.world.first, Or(is_listed, is_owned_by_reclaim(s, c)))
+    return And(is_held_by(s, c, *ALLOCATES), is_placed)
 
 
 def free_list_is_free(s: State, c: Any) -> Truth:

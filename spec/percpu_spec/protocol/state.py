@@ -10,6 +10,7 @@ from enum import IntEnum
 from typing import Any, NamedTuple, Protocol
 
 from percpu_spec.protocol.operators import Number, Or, Truth
+from percpu_spec.protocol.pages import Span
 
 
 class Place(IntEnum):
@@ -43,7 +44,7 @@ class Phase(IntEnum):
     POPULATING = 9  # the balance work populates a hole
 
 
-class Chunk(NamedTuple):
+class ChunkState(NamedTuple):
     """One chunk. Page sets: used (an area touches it), populated, stale.
 
     Stale: released, and some CPU may still translate its address. empties is the chunk's
@@ -72,8 +73,13 @@ class Position(NamedTuple):
     lo: Number
     hi: Number
 
+    @property
+    def span(self) -> Span:
+        """The pages held."""
+        return Span(self.start, self.end)
 
-class World(Protocol):
+
+class MachineWorld(Protocol):
     """What never changes in a run, and what ranges over all chunks."""
 
     @property
@@ -113,7 +119,7 @@ class World(Protocol):
     def least_empty(self, c: Any, /) -> Number:
         """Return the empty pages from which on a free lets a chunk be reclaimed."""
 
-    def every_chunk(self, s: State, holds: Callable[[Chunk], Truth], /) -> Truth:
+    def every_chunk(self, s: State, holds: Callable[[ChunkState], Truth], /) -> Truth:
         """Return whether a property holds of every chunk. Only for guards, not negated."""
 
     def total(self, s: State, weight: Callable[[State, Any], Number], /) -> Number:
@@ -123,13 +129,13 @@ class World(Protocol):
 class State(NamedTuple):
     """The whole machine: tables of chunks and actors, the mutex's holder, the float."""
 
-    world: World
+    world: MachineWorld
     chunks: Any
     actors: Any
     mutex: Any
     floating: Number
 
-    def with_chunk(self, c: Any, chunk: Chunk, floating: Number) -> State:
+    def with_chunk(self, c: Any, chunk: ChunkState, floating: Number) -> State:
         """Return the state with one chunk and the float replaced."""
         return State(self.world, self.chunks.put(c, chunk), self.actors, self.mutex, floating)
 
@@ -138,6 +144,10 @@ class State(NamedTuple):
         return State(
             self.world, self.chunks, self.actors.put(a, position), self.mutex, self.floating
         )
+
+    def with_phase(self, a: Any, phase: Phase) -> State:
+        """Return the state with one actor at a phase in which it holds no chunk."""
+        return self.with_actor(a, standing(phase, self.world.nowhere))
 
     def with_mutex(self, holder: Any) -> State:
         """Return the state with the mutex in other hands."""
@@ -149,33 +159,26 @@ def standing(phase: Phase, at: Any, start: Number = 0, end: Number = 0) -> Posit
     return Position(phase, at, start, end, 0, 0)
 
 
-def without_chunk(s: State, phase: Phase) -> Position:
-    """Return a position that holds no chunk."""
-    return Position(phase, s.world.nowhere, 0, 0, 0, 0)
-
-
 def is_immutable(s: State, c: Any) -> Truth:
     """Return whether a chunk is the first or the reserved one."""
     return Or(c == s.world.first, c == s.world.reserved)
 
 
-def start_state(world: World, first: Any, reserved: Any) -> State:
+def start_state(world: MachineWorld, first: Any, reserved: Any) -> State:
     """Return the state at boot; first and reserved: the pages that each of the two has in use.
 
     Both are populated whole. Nobody runs.
     """
     none, nobody = world.no_pages, world.nobody
-    chunks = world.table(Chunk(Place.NONE, False, nobody, none, none, none, 0))
+    chunks = world.table(ChunkState(Place.NONE, False, nobody, none, none, none, 0))
     nr = world.pages(world.first)
     floating = nr - first.size
     chunks = chunks.put(
-        world.first, Chunk(Place.ACTIVE, False, nobody, first, none.add(0, nr), none, floating)
+        world.first, ChunkState(Place.ACTIVE, False, nobody, first, none.add(0, nr), none, floating)
     )
     if world.has_reserved:
         nr = world.pages(world.reserved)
-        whole, empties = none.add(0, nr), nr - reserved.size
-        chunks = chunks.put(
-            world.reserved, Chunk(Place.RESERVED, False, nobody, reserved, whole, none, empties)
-        )
-    idle = Position(Phase.IDLE, world.nowhere, 0, 0, 0, 0)
-    return State(world, chunks, world.table(idle), nobody, floating)
+        whole = none.add(0, nr)
+        apart = ChunkState(Place.RESERVED, False, nobody, reserved, whole, none, nr - reserved.size)
+        chunks = chunks.put(world.reserved, apart)
+    return State(world, chunks, world.table(standing(Phase.IDLE, world.nowhere)), nobody, floating)

@@ -12,9 +12,14 @@ from percpu_spec.protocol import (
     reviewed,
     shrinking,
 )
-from percpu_spec.protocol.clauses import INVARIANT, sidelined_is_drained
+from percpu_spec.protocol.clauses import (
+    INVARIANT,
+    STEPS,
+    isolation_stays_high,
+    population_raises_float,
+    sidelined_is_drained,
+)
 from percpu_spec.protocol.machine import ActionFunction, Machine
-from percpu_spec.protocol.steps import STEPS, isolation_stays_high, population_raises_float
 
 _ACTIONS: tuple[Any, ...] = (
     allocation.miss,
@@ -108,13 +113,13 @@ RFC_1_REVIEWED = RFC_1.changed(
         "release_begin": reviewed.shrink_begin_marking,
         "sideline": reviewed.sideline_shrunk,
         # the float counts isolated chunks: what can befall one
-        "area": reviewed.counted(allocation.area),
-        "area_ready": reviewed.counted(allocation.area_ready),
-        "area_hole": reviewed.counted(allocation.area_hole),
-        "free": reviewed.counted(freeing.free_always),
-        "release_end": reviewed.counted(shrinking.shrink_end),
-        "populate_next": reviewed.counted(balancing.populate_next),
-        "populate_end": reviewed.counted(balancing.populate_end),
+        "area": reviewed.with_full_float(allocation.area),
+        "area_ready": reviewed.with_full_float(allocation.area_ready),
+        "area_hole": reviewed.with_full_float(allocation.area_hole),
+        "free": reviewed.with_full_float(freeing.free_always),
+        "release_end": reviewed.with_full_float(shrinking.shrink_end),
+        "populate_next": reviewed.with_full_float(balancing.populate_next),
+        "populate_end": reviewed.with_full_float(balancing.populate_end),
     },
     without=("free_unmoved", "relist"),
     clauses={

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from percpu_contracts.accounting import charge_is_owed
-from percpu_contracts.isolation import released_is_hidden
+from percpu_contracts.clauses.accounting import charge_is_owed
+from percpu_contracts.clauses.isolation import released_is_hidden
 from percpu_proofs.kernel.search.records import State
 from percpu_spec.definitions import served_areas
 

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
+from percpu_contracts.clauses.lists import computed_slot_is
 from percpu_contracts.history import History
-from percpu_contracts.lists import computed_slot_is
+from percpu_contracts.operation_steps import Judged
 from percpu_contracts.registry import Scope, When, asked, statements
-from percpu_contracts.situations import Sightings
-from percpu_contracts.steps import Judged
+from percpu_contracts.situations import SituationCoverage
 from percpu_contracts.whole_state import KERNELS, WholeState
 from percpu_proofs.kernel.search.compiled import LOCKS, CompiledSearch
 from percpu_proofs.kernel.search.ground_truth import broken_at_rest, broken_below
@@ -81,7 +81,7 @@ class Judge:
         self._states: dict[int, State] = {}
         self._of_chunks: dict[tuple[int, bool], list[tuple[str, str]]] = {}
         self._whole = WholeState()
-        self._sightings = Sightings()
+        self._sightings = SituationCoverage()
         self._looked = 0
         self._history = History()
         self._history.concurrent = True

@@ -10,17 +10,17 @@ from collections.abc import Iterator
 from copy import copy
 from typing import Any, Final, NamedTuple
 
-from percpu_contracts import accounting, api, balance, maps, reclaim
+from percpu_contracts.clauses import accounting, api, balance, maps, reclaim
+from percpu_contracts.clauses.isolation import released_is_hidden
 from percpu_contracts.contract import NOT_ASKED
 from percpu_contracts.history import History
-from percpu_contracts.isolation import released_is_hidden
-from percpu_contracts.steps import Judged, denied, handed_out, judged_step
+from percpu_contracts.operation_steps import Judged, denied_flags, handed_out, judged_step
 from percpu_proofs.kernel.search.records import Record, State
 from percpu_proofs.oplist import WRONG
 from percpu_spec import gfp
 from percpu_spec.definitions import area_size, is_legal
 from percpu_spec.geometry import Geometry
-from percpu_spec.steps import REQUESTS, Area, Deed, Did, Kind, Request, Step
+from percpu_spec.steps import REQUESTS, AreaExtent, Deed, DeedRange, Kind, MemoryRequest, Step
 
 
 class Stop(NamedTuple):
@@ -103,25 +103,25 @@ class Move:
         self.origin = list(entry.origin[0 : len(after.chunks)])
         self.did = list(self._deeds(differences))
         self.requests = [
-            Request(kind, flags)
+            MemoryRequest(kind, flags)
             for kind, flags in zip(REQUESTS, entry.requests, strict=True)
             if flags != _NOTHING
         ]
 
-    def _deeds(self, differences: Differences) -> Iterator[Did]:
+    def _deeds(self, differences: Differences) -> Iterator[DeedRange]:
         before, places = self.before.chunks, self.kind == "a"
         for chunk, origin in zip(self.after.chunks, self.origin, strict=True):
             was = before[origin] if origin >= 0 else None
             if was is not None and was.number == chunk.number:
                 continue
             for deed, start, end in differences.between(was, chunk, places=places):
-                yield Did(deed, chunk, start, end)
+                yield DeedRange(deed, chunk, start, end)
         if len(before) > len(self.origin) - self.created:
             for number in set(range(len(before))).difference(self.origin):
                 gone = copy(before[number])
                 for start, end in _ranges(gone.mapped):
-                    yield Did(Deed.RELEASED, gone, start, end)
-                yield Did(Deed.DESTROYED, gone)
+                    yield DeedRange(Deed.RELEASED, gone, start, end)
+                yield DeedRange(Deed.DESTROYED, gone)
 
     def judged_step(self, history: History) -> Iterator[Judged]:
         """Yield the verdicts of the judge of steps, if the step can raise any question."""
@@ -132,7 +132,7 @@ class Move:
             yield from judged_step(self.step(), self.after, history)
 
     @property
-    def released(self) -> list[Did]:
+    def released(self) -> list[DeedRange]:
         """What was unmapped and given back."""
         return [done for done in self.did if done.deed is Deed.RELEASED]
 
@@ -142,7 +142,7 @@ class Move:
         return self.origin.count(-1)
 
     @property
-    def area(self) -> Area | None:
+    def area(self) -> AreaExtent | None:
         """The area that an allocation has handed out."""
         e = self.entry
         if e.chunk < 0:
@@ -175,11 +175,11 @@ class Move:
             asked=bool(e.asked),
         )
         if e.placed >= 0:
-            placed = Area(after.chunks[e.placed], e.placed_off, e.placed_size)
+            placed = AreaExtent(after.chunks[e.placed], e.placed_off, e.placed_size)
             step.waiting = [(placed, bool(e.holds))]
         step.exposed = self._exposed()
         step.requests = self.requests
-        step.denied, step.handed = denied(self.kind, e.operation.gfp, self.needed)
+        step.denied, step.handed = denied_flags(self.kind, e.operation.gfp, self.needed)
         step.refusal = self._refusal
         return step
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from percpu_contracts import maps
+from percpu_contracts.clauses import maps
 from percpu_proofs.choices import Choices, assume
 from percpu_proofs.prove.invariant import (
     ANY_BLOCK,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from percpu_contracts import balance, reclaim
+from percpu_contracts.clauses import balance, reclaim
 from percpu_contracts.functions import fast
 from percpu_proofs.choices import Choices, assume
 from percpu_proofs.prove.adversary import IN_GAPS, Adversary

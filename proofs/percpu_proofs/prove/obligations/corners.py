@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from percpu_contracts import hints, reclaim
+from percpu_contracts.clauses import hints, reclaim
 from percpu_proofs.choices import Choices, assume
 from percpu_proofs.prove.judging import Call, Wrong
 from percpu_proofs.prove.obligation import Size, obligation

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from percpu_contracts import hints
+from percpu_contracts.clauses import hints
 from percpu_proofs.choices import Choices, assume
 from percpu_proofs.prove.invariant import (
     ANY_BLOCK,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from percpu_contracts import hints
+from percpu_contracts.clauses import hints
 from percpu_proofs.choices import Choices, assume
 from percpu_proofs.prove.invariant import (
     ANY_BLOCK,

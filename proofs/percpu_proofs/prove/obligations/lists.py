@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from percpu_contracts import lists
+from percpu_contracts.clauses import lists
 from percpu_proofs.choices import Choices, assume
 from percpu_proofs.prove.judging import Call, Wrong, first_wrong
 from percpu_proofs.prove.obligation import Size, obligation

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from percpu_contracts import balance, cost
+from percpu_contracts.clauses import balance, cost
 from percpu_contracts.functions import fast
 from percpu_proofs.choices import Choices, assume
 from percpu_proofs.prove.adversary import Adversary

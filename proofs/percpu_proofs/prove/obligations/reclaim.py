@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from percpu_contracts import reclaim
+from percpu_contracts.clauses import reclaim
 from percpu_proofs.choices import Choices
 from percpu_proofs.prove.adversary import IN_GAPS, Adversary
 from percpu_proofs.prove.judging import Call, Wrong

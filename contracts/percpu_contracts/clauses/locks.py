@@ -7,7 +7,7 @@ from percpu_contracts.history import History
 from percpu_contracts.registry import Scope, When, states
 from percpu_spec.definitions import is_populated
 from percpu_spec.geometry import Geometry
-from percpu_spec.steps import Area, Step
+from percpu_spec.steps import AreaExtent, Step
 from percpu_spec.views import AllocatorView
 
 
@@ -86,7 +86,7 @@ def placed_area_keeps_mutex(step: Step, allocator: AllocatorView, history: Histo
     return None if waiting else NOT_ASKED
 
 
-def area_is_settled(area: Area, geometry: Geometry) -> bool:
+def area_is_settled(area: AreaExtent, geometry: Geometry) -> bool:
     """Return whether an area that was placed has all its pages, or was given up."""
     at, end = area.off // geometry.granule, (area.off + area.size) // geometry.granule
     return not area.chunk.alloc_map[at] or is_populated(area.chunk, at, end, geometry)

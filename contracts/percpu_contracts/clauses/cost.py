@@ -8,7 +8,7 @@ from typing import NamedTuple
 from percpu_contracts.registry import states
 
 
-class Examined(NamedTuple):
+class SearchVisit(NamedTuple):
     """A chunk as an allocation met it, recorded at that moment.
 
     `depopulated`: since its last depopulation it has neither served an allocation nor been
@@ -20,7 +20,7 @@ class Examined(NamedTuple):
 
 
 @states("COST-1")
-def depopulated_come_late(examined: Iterable[Examined]) -> str | None:
+def depopulated_come_late(examined: Iterable[SearchVisit]) -> str | None:
     """Ordinary chunks are examined first, then depopulated ones, fully free ones last."""
     names = ("an ordinary", "a depopulated", "a fully free")
     last = 0

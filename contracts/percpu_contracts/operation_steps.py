@@ -11,12 +11,13 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Any
 
-from percpu_contracts import isolation
+from percpu_contracts.clauses import isolation
 from percpu_contracts.contract import NOT_ASKED
 from percpu_contracts.history import History
 from percpu_contracts.registry import Scope, When, asked
 from percpu_spec import gfp
-from percpu_spec.steps import Area, Deed, Kind, Step
+from percpu_spec.definitions import rounded_size
+from percpu_spec.steps import AreaExtent, Deed, Kind, Step
 from percpu_spec.views import HINTS, AllocatorView, ChunkView
 
 Judged = tuple[str, str | None]
@@ -50,7 +51,7 @@ class Actor:
         self.blocking = blocking
         self.alone = True
         self.asked = False
-        self.placed: Area | None = None
+        self.placed: AreaExtent | None = None
         self.exposed: str | None = None
         self.gap: Any = None
         self.left_alone: Any = None  # what a free that is to be refused must not change
@@ -72,7 +73,7 @@ class Actor:
             for done in allocator.monitor.history.did:
                 if done.deed is Deed.PLACED:
                     size = (done.end - done.start) * granule
-                    self.placed = Area(done.chunk, done.start * granule, size)
+                    self.placed = AreaExtent(done.chunk, done.start * granule, size)
                     kind = allocator.chunk_type(done.chunk)
                     if allocator.TESTS_FLOAT_LOCKED and (
                         allocator.float_of(kind) >= allocator.geometry.empty_low
@@ -105,12 +106,11 @@ def places(allocator: Any) -> dict[ChunkView, int]:
     return found
 
 
-def handed_out(allocator: AllocatorView, result: Any, size: int) -> Area | None:
+def handed_out(allocator: AllocatorView, result: Any, size: int) -> AreaExtent | None:
     """Return the area that an allocation of `size` bytes has returned, rounded up."""
     if result is None:
         return None
-    granule = allocator.geometry.granule
-    return Area(result[0], result[1], -(-size // granule) * granule)
+    return AreaExtent(result[0], result[1], rounded_size(allocator.geometry, size))
 
 
 def books(allocator: Any) -> tuple[Any, ...]:
@@ -148,7 +148,7 @@ def before(
     return Step(actor.kind, left, None, *where, (), freed=freed, exposed=actor.exposed)
 
 
-def denied(kind: str, flags: int, needed: int) -> tuple[int, int]:
+def denied_flags(kind: str, flags: int, needed: int) -> tuple[int, int]:
     """Return which of I/O and file systems an operation must do without: GFP-1, GFP-2.
 
     The first for all that it asks for, the second where its own flags are handed on. flags: of an
@@ -162,7 +162,7 @@ def denied(kind: str, flags: int, needed: int) -> tuple[int, int]:
 
 def waiting(
     allocator: Any, actors: Iterable[Actor], holder: Actor | None
-) -> list[tuple[Area, bool]]:
+) -> list[tuple[AreaExtent, bool]]:
     """Return the areas that blocking allocations may still populate, and who holds the mutex."""
     return [
         (actor.placed, allocator.alloc_mutex and actor is holder)
@@ -180,7 +180,7 @@ def after(
     actor: Actor,
     actors: Iterable[Actor],
     holder: Actor | None,
-    area: Area | None,
+    area: AreaExtent | None,
 ) -> Step:
     """Complete the description of a step that an actor has taken.
 
@@ -194,7 +194,7 @@ def after(
     step.asked = actor.asked
     if allocator.env.lately:
         step.requests = frozenset(allocator.env.lately)
-        step.denied, step.handed = denied(actor.kind, actor.gfp, allocator.BLOCKING)
+        step.denied, step.handed = denied_flags(actor.kind, actor.gfp, allocator.BLOCKING)
     if actor.left_alone is not None:
         was, warnings = actor.left_alone
         step.refusal = books(allocator) != was, allocator.env.warnings > warnings

@@ -28,7 +28,7 @@ class LinkedChunk(ChunkView, Protocol):
     obj_exts: dict[int, object] | None
 
 
-class Model(AllocatorView, Protocol):
+class ModelView(AllocatorView, Protocol):
     """A running allocator: locks, requests and the monitor on top of its state."""
 
     BLOCKING: ClassVar[int]
@@ -47,9 +47,6 @@ class Model(AllocatorView, Protocol):
 
     def is_atomic(self, gfp: int) -> bool:
         """Return whether a request with these flags must not sleep."""
-
-    def request_type(self, gfp: int) -> int:
-        """Return the type of chunks that serves a request with these flags."""
 
     def chunk_slot(self, chunk: Any) -> int:
         """Return the slot that a chunk's hints ask for."""

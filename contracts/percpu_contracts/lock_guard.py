@@ -12,8 +12,8 @@ import functools
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, Final
 
-from percpu_contracts import locks
 from percpu_contracts.callers import caller
+from percpu_contracts.clauses import locks
 from percpu_contracts.index_data import IndexData
 from percpu_contracts.traps import HERE, TWINS
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _LOCKS: Final = frozenset(("lock", "alloc_mutex"))
 
 
-class Guard:
+class LockGuard:
     """What is known of the locks of one allocator while its steps run.
 
     inside: a step of the allocator runs; what others do between steps is their own affair.
@@ -69,14 +69,14 @@ class Guard:
         if self.data is not None and not self.lock:
             self.data.shut()
 
-    def rest(self, chunks: Collection[Any], origin: Any) -> None:
+    def quiesce(self, chunks: Collection[Any], origin: Any) -> None:
         """Let nothing tell until the next step, which finds the state of another allocator.
 
         chunks: what stands for the chunks of that. For those who write a whole state.
         """
         self.lock, self.mutex, self.holder = origin.lock, origin.alloc_mutex, None
         if self.data is not None:
-            self.data.rest(chunks, origin.next_id)
+            self.data.quiesce(chunks, origin.next_id)
 
     def take_lock(self, taken: bool) -> None:
         """Judge the taking or the release of pcpu_lock (LOCK-1)."""

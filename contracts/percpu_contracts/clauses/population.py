@@ -15,7 +15,7 @@ from percpu_spec.definitions import (
     pages_of,
 )
 from percpu_spec.geometry import Geometry
-from percpu_spec.steps import Area, Deed, Kind, Step
+from percpu_spec.steps import AreaExtent, Deed, Kind, Step
 from percpu_spec.views import AllocatorView, ChunkView
 
 
@@ -109,7 +109,7 @@ def used_pages_are_kept(step: Step, allocator: AllocatorView, history: History) 
     return wrong
 
 
-def area_pages(area: Area, geometry: Geometry) -> tuple[int, int]:
+def area_pages(area: AreaExtent, geometry: Geometry) -> tuple[int, int]:
     """Return the pages [first, behind) of its chunk that an area lies in."""
     granule = geometry.granule
     return pages_of(geometry, area.off // granule, (area.off + area.size) // granule)

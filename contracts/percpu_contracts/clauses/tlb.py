@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
+from percpu_contracts.clauses.population import area_pages
 from percpu_contracts.contract import NOT_ASKED
 from percpu_contracts.history import History
-from percpu_contracts.population import area_pages
 from percpu_contracts.registry import Scope, When, states
 from percpu_spec.steps import Step
 from percpu_spec.views import AllocatorView

@@ -6,18 +6,18 @@ from percpu_contracts.contract import NOT_ASKED
 from percpu_contracts.history import History
 from percpu_contracts.registry import Scope, When, states
 from percpu_spec import gfp
-from percpu_spec.steps import HANDED, Request, Step
+from percpu_spec.steps import HANDED, MemoryRequest, Step
 from percpu_spec.views import AllocatorView
 
 
 @states("GFP-1")
-def request_keeps_to(denied: int, request: Request) -> str | None:
+def request_keeps_to(denied: int, request: MemoryRequest) -> str | None:
     """A request carries none of the flags that who makes it must do without."""
     if not request.gfp & denied:
         return None
     return (
-        f"{request.kind}: asked for with {gfp.shown(request.gfp)} by who must do without "
-        f"{gfp.shown(denied)}"
+        f"{request.kind}: asked for with {gfp.flag_words(request.gfp)} by who must do without "
+        f"{gfp.flag_words(denied)}"
     )
 
 

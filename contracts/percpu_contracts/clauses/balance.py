@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from percpu_contracts.clauses.isolation import LOSING
 from percpu_contracts.contract import NOT_ASKED
 from percpu_contracts.history import History
-from percpu_contracts.isolation import LOSING
 from percpu_contracts.registry import Scope, When, states
 from percpu_spec.counts import counted
 from percpu_spec.definitions import (

@@ -8,17 +8,17 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 from percpu_spec.protocol.operators import And, If, Not, Number, Or, Truth, one_of
 from percpu_spec.protocol.pages import Span
-from percpu_spec.protocol.state import Chunk, Phase, Place, State, is_immutable
+from percpu_spec.protocol.state import ChunkState, Phase, Place, State, is_immutable
 
 
-class Move(NamedTuple):
+class Transition(NamedTuple):
     """An action at given parameters: named conditions, all needed, and the state that follows."""
 
     when: dict[str, Truth]
     then: Callable[[], State]
 
 
-Action = TypeVar("Action", bound=Callable[..., Move])
+Action = TypeVar("Action", bound=Callable[..., Transition])
 
 STANDING = "the actor stands there"
 
@@ -28,9 +28,9 @@ def standing_at(*phases: Phase) -> Callable[[Action], Action]:
 
     def annotate(function: Action) -> Action:
         @functools.wraps(function)
-        def action(s: State, a: Any, *given: Any) -> Move:
+        def action(s: State, a: Any, *given: Any) -> Transition:
             when, then = function(s, a, *given)
-            return Move({STANDING: one_of(s.actors[a].phase, *phases), **when}, then)
+            return Transition({STANDING: one_of(s.actors[a].phase, *phases), **when}, then)
 
         return cast("Action", action)
 
@@ -42,12 +42,12 @@ def is_free_or_own(s: State, a: Any) -> Truth:
     return Or(s.mutex == s.world.nobody, s.actors[a].phase == Phase.SEARCHING)
 
 
-def is_findable(chunk: Chunk) -> Truth:
+def is_findable(chunk: ChunkState) -> Truth:
     """Return whether an allocation's search can find a chunk (ISO-1)."""
     return one_of(chunk.place, Place.ACTIVE, Place.FREE, Place.SIDELINED, Place.RESERVED)
 
 
-def counts(s: State, c: Any, chunk: Chunk) -> Truth:
+def counts(s: State, c: Any, chunk: ChunkState) -> Truth:
     """Return whether a chunk's empty pages are part of the float (FLT-1)."""
     return And(Not(chunk.isolated), c != s.world.reserved)
 
@@ -57,18 +57,18 @@ def is_whole(s: State, c: Any, used: Any) -> Truth:
     return And(used.size == 0, Not(is_immutable(s, c)))
 
 
-def listed(s: State, c: Any, chunk: Chunk) -> Any:
+def listed(s: State, c: Any, chunk: ChunkState) -> Any:
     """Return where relocation puts a chunk that is not isolated."""
     active = If(is_whole(s, c, chunk.used), Place.FREE, Place.ACTIVE)
     return If(chunk.place == Place.RESERVED, Place.RESERVED, active)
 
 
-def owed(chunk: Chunk) -> Any:
+def owed(chunk: ChunkState) -> Any:
     """Return the used pages that are not populated: those of an area not handed out yet."""
     return chunk.used.minus(chunk.populated)
 
 
-def fresh(chunk: Chunk, pages: Span) -> Span:
+def fresh(chunk: ChunkState, pages: Span) -> Span:
     """Return the pages of a new area that no area touched before.
 
     Only its first and last page can be shared.
@@ -108,20 +108,20 @@ def with_area(s: State, c: Any, pages: Span) -> State:
     return s.with_chunk(c, taken, floating)
 
 
-class Freed(NamedTuple):
+class FreeOutcome(NamedTuple):
     """A chunk after a free, before any decision about it, and the float."""
 
-    chunk: Chunk
+    chunk: ChunkState
     floating: Number
 
 
-def freed(s: State, c: Any, empty: Span) -> Freed:
+def freed(s: State, c: Any, empty: Span) -> FreeOutcome:
     """Return a chunk whose pages `empty` no area touches any more, relocated."""
     chunk = s.chunks[c]
     nr = empty.hi - empty.lo
     bare = chunk._replace(used=chunk.used.remove(empty.lo, empty.hi), empties=chunk.empties + nr)
     bare = bare._replace(place=If(chunk.isolated, chunk.place, listed(s, c, bare)))
-    return Freed(bare, s.floating + If(counts(s, c, chunk), nr, 0))
+    return FreeOutcome(bare, s.floating + If(counts(s, c, chunk), nr, 0))
 
 
 def with_pages(s: State, c: Any, pages: Span) -> State:

@@ -1,0 +1,1 @@
+"""The clauses as predicates over views, a module for each chapter of the catalogue."""
