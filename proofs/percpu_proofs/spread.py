@@ -26,7 +26,7 @@ R = TypeVar("R")
 
 _CONNECT = 5.0  # seconds that a cluster has to answer
 _PATIENCE = 3.0  # seconds that a task has to come to an end after Ctrl-C
-_COLLECTED = (100_000, 20, 100)
+COLLECTED = (100_000, 20, 100)
 """When a worker collects garbage: seldom, for a search keeps most of what it makes. With Python's
 own thresholds it spends a quarter of its time on that."""
 _ATTEMPTS = 3  # worker processes lost before a run is given up
@@ -119,7 +119,7 @@ def start_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=end_with_parent, daemon=True).start()
     gc.freeze()
-    gc.set_threshold(*_COLLECTED)
+    gc.set_threshold(*COLLECTED)
 
 
 def end_with_parent() -> None:
