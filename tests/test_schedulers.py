@@ -186,7 +186,14 @@ def fewer(numbers: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
 
 
 def test_what_shows_it_is_left_and_no_more() -> None:
-    small = shrink.shrink(tuple(range(20)), fewer, lambda n: n if {3, 17} <= set(n) else None, 1000)
+    tried = []
+
+    def shows(numbers: tuple[int, ...]) -> tuple[int, ...] | None:
+        tried.append(numbers)
+        return numbers if {3, 17} <= set(numbers) else None
+
+    small = shrink.shrink(tuple(range(20)), fewer, shows, 1000)
+    assert len(set(tried)) == len(tried)
     assert small.best == (3, 17) and not small.stopped
 
 
