@@ -25,7 +25,7 @@ def started(*command: object) -> Iterator[subprocess.Popen[str]]:
     ) as run:
         try:
             yield run
-            run.wait(timeout=20)
+            run.wait(timeout=60)
             assert is_gone(run.pid)
         finally:
             for process in members(run.pid):
@@ -46,7 +46,7 @@ def members(session: int) -> list[int]:
 
 def is_gone(session: int) -> bool:
     """Say whether all processes of a session end within some seconds."""
-    for _ in range(100):
+    for _ in range(300):
         if not members(session):
             return True
         time.sleep(0.1)

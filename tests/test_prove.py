@@ -19,6 +19,7 @@ from depth import deep_unless
 from distributed import LocalCluster
 
 from percpu_contracts.contract import marked_names
+from percpu_proofs import spread
 from percpu_proofs.choices import Choices, Drawn, assume, every_case
 from percpu_proofs.cli import main
 from percpu_proofs.prove import assignment, ledger
@@ -478,7 +479,8 @@ def test_prove_says_what_was_proved(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert all(line["cached"] for line in again["claims"])
 
 
-def test_prove_fails_at_once_without_its_cluster() -> None:
+def test_prove_fails_at_once_without_its_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spread, "_CONNECT", 0.5)
     found = CliRunner().invoke(
         main, ["prove", "slot-layout", "--no-cache", "--dask", "tcp://127.0.0.1:1"]
     )

@@ -190,6 +190,18 @@ def test_what_shows_it_is_left_and_no_more() -> None:
     assert small.best == (3, 17) and not small.stopped
 
 
+def test_what_did_not_show_is_not_tried_again() -> None:
+    tried = []
+
+    def shows(numbers: tuple[int, ...]) -> tuple[int, ...] | None:
+        tried.append(numbers)
+        return numbers if numbers.count(3) == 2 else None
+
+    twins = tuple(n // 2 for n in range(20))
+    assert shrink.shrink(twins, fewer, shows, 1000).best == (3, 3)
+    assert len(set(tried)) == len(tried)
+
+
 def test_tries_are_counted_and_a_guard_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     few = shrink.shrink(tuple(range(20)), fewer, lambda n: n, 5)
     assert len(few.best) == 15 and few.stopped == "stopped after 5 tries"

@@ -17,6 +17,7 @@ from distributed import LocalCluster
 from processes import COMMAND, IN_BACKGROUND, is_ready, started
 
 from percpu_proofs import data
+from percpu_proofs import spread as spreading
 from percpu_proofs.inputs import InputError
 from percpu_proofs.spread import spread
 
@@ -87,7 +88,8 @@ def test_what_a_task_raises_is_raised(where: dict[str, Any]) -> None:
         spread([1], refuse, **where)
 
 
-def test_a_cluster_that_does_not_answer_is_named_at_once() -> None:
+def test_a_cluster_that_does_not_answer_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spreading, "_CONNECT", 0.5)
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         address = f"tcp://127.0.0.1:{unused.getsockname()[1]}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,10 +18,17 @@ from percpu_proofs.kernel.record import Recording, write_vector
 from percpu_proofs.oplist import Operation, OperationList, text_of
 from percpu_spec.geometry import Geometry
 
+
+def has_page(path: Path, size: int) -> bool:
+    """Say whether a vector is of a kernel with pages of so many bytes, from its first line."""
+    with gzip.open(path, "rt") as lines:
+        return bool(json.loads(next(lines))["geom"].get("page", 4096) == size)
+
+
 OF_4K = [
     path
     for path in find_vectors([*data.shared("vectors"), data.folder("vectors")][:1])
-    if read_vector(path).geometry.page == 4096
+    if has_page(path, 4096)
 ]
 
 

@@ -1,7 +1,7 @@
 """Spreading independent tasks over processes, of this machine or of a dask cluster.
 
-Both are concurrent.futures executors, so the same loop serves both. Ctrl-C ends a run early with
-what is done.
+Both take tasks and give futures, so the same loop serves both. Ctrl-C ends a run early with what is
+done.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed, wait
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -26,7 +26,7 @@ R = TypeVar("R")
 
 _CONNECT = 5.0  # seconds that a cluster has to answer
 _PATIENCE = 3.0  # seconds that a task has to come to an end after Ctrl-C
-_COLLECTED = (100_000, 20, 100)
+COLLECTED = (100_000, 20, 100)
 """When a worker collects garbage: seldom, for a search keeps most of what it makes. With Python's
 own thresholds it spends a quarter of its time on that."""
 _ATTEMPTS = 3  # worker processes lost before a run is given up
@@ -62,13 +62,13 @@ def spread(
     while len(results) < len(tasks) and not interrupted:
         try:
             with _executor(jobs, dask) as executor:
-                numbers: dict[Future[R], int] = {
+                numbers: dict[Any, int] = {
                     _submit(executor, run, task): number
                     for number, task in enumerate(tasks)
                     if number not in results
                 }
                 try:
-                    for future in as_completed(numbers):
+                    for future in _completed(executor, numbers):
                         results[numbers[future]] = future.result()
                         keep(results[numbers[future]])
                         on_done(len(results), len(tasks))
@@ -86,11 +86,11 @@ def spread(
 
 
 @contextmanager
-def _executor(jobs: int, dask: str | None) -> Iterator[Executor]:
-    """Give an executor whose work ends with the block, finished or not."""
+def _executor(jobs: int, dask: str | None) -> Iterator[Any]:
+    """Give a pool, or a cluster's client, whose work ends with the block, finished or not."""
     if dask is not None:
         with _client(dask) as client:
-            yield client.get_executor(pure=False)
+            yield client
         return
     before = {child.pid for child in multiprocessing.active_children()}
     threads = set(threading.enumerate())
@@ -119,7 +119,7 @@ def start_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=end_with_parent, daemon=True).start()
     gc.freeze()
-    gc.set_threshold(*_COLLECTED)
+    gc.set_threshold(*COLLECTED)
 
 
 def end_with_parent() -> None:
@@ -130,11 +130,24 @@ def end_with_parent() -> None:
         os._exit(1)
 
 
-def _submit(executor: Executor, run: Callable[[T], R], task: T) -> Future[R]:
+def _submit(executor: Any, run: Callable[[T], R], task: T) -> Any:
+    """Return the future of a task."""
     limit = variant_errors.LIMIT
     if isinstance(executor, ProcessPoolExecutor):
         return executor.submit(_interruptible, limit, run, task)
-    return executor.submit(variant_errors.run_guarded, limit, run, task)
+    return executor.submit(variant_errors.run_guarded, limit, run, task, pure=False)
+
+
+def _completed(executor: Any, futures: Iterable[Any]) -> Iterator[Any]:
+    """Yield futures as they complete.
+
+    A cluster's own ones: those of its executor fail where a result is lost with its worker.
+    """
+    if isinstance(executor, ProcessPoolExecutor):
+        return as_completed(futures)
+    from distributed import as_completed as completed_by_cluster
+
+    return iter(completed_by_cluster(futures, loop=executor.loop))
 
 
 def _interruptible(limit: float, run: Callable[[T], R], task: T) -> R:
@@ -143,7 +156,7 @@ def _interruptible(limit: float, run: Callable[[T], R], task: T) -> R:
         return variant_errors.run_guarded(limit, run, task)
 
 
-def _broken_off(executor: Executor, futures: Iterable[Future[R]]) -> Iterator[Future[R]]:
+def _broken_off(executor: Any, futures: Iterable[Future[R]]) -> Iterator[Future[R]]:
     """Interrupt the tasks under way in processes of this machine; yield those with a result."""
     if not isinstance(executor, ProcessPoolExecutor):
         return

@@ -7,7 +7,7 @@ left out for as long as it still shows. Tries are counted, so the result is the 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice, pairwise
 from typing import Final, Generic, TypeVar
@@ -16,7 +16,7 @@ from percpu_proofs.explore.system import Schedule, actor_of
 from percpu_proofs.oplist import HANDLES, Operation
 from percpu_spec import gfp
 
-T = TypeVar("T")
+T = TypeVar("T", bound=Hashable)
 
 GUARD: Final = 600.0  # seconds; tries end before on any machine that is fit for use
 _LARGEST: Final = 32768  # bytes of a request
@@ -37,13 +37,16 @@ def shrink(
     """Return the smallest in the neighbourhood that still shows what the first one shows.
 
     candidates: smaller ones, the smallest first. shows: returns what of a candidate it takes for it
-    to show, None if it does not.
+    to show, None if it does not. What did not show is not tried twice.
     """
     began = time.monotonic()
+    in_vain: set[T] = set()
     first = 0  # candidates before this one have helped already; they have another go at the end
     tried = 0
     while True:
         for number, candidate in islice(enumerate(candidates(best)), first, None):
+            if candidate in in_vain:
+                continue
             if tried == tries:
                 return Small(best, f"stopped after {tries} tries")
             if time.monotonic() - began > GUARD:
@@ -53,6 +56,7 @@ def shrink(
             if smaller is not None:
                 best, first = smaller, number
                 break
+            in_vain.add(candidate)
         else:
             if not first:
                 return Small(best)

@@ -14,7 +14,6 @@ from percpu_proofs.live.reader import Copy, Reader
 from percpu_proofs.live.recorded_reads import is_reads, memory_of_reads
 from percpu_proofs.live.sample import is_samples, stable_copy
 from percpu_proofs.live.saved import is_state, state_of
-from percpu_proofs.live.source import DrgnMemory, open_core, open_live
 from percpu_proofs.live.stacks import stand
 from percpu_proofs.live.stats_text import is_stats
 
@@ -64,6 +63,8 @@ def is_core(path: Path) -> bool:
 
 def reader_of(what: str, kind: Kind, debug: Path | None) -> Reader:
     """Return a reader of a core, the running kernel or recorded reads. Raises InputError."""
+    from percpu_proofs.live.source import open_core, open_live  # drgn takes long to load
+
     try:
         if kind is Kind.LIVE:
             return Reader(open_live(debug))
@@ -85,6 +86,8 @@ def state_in(reader: Reader, copy: Copy, source: str, *, owners: bool) -> Kernel
 
     Raises UnreadableError.
     """
+    from percpu_proofs.live.source import DrgnMemory
+
     state = reader.state(copy, source)
     if owners:
         snapshot = state.snapshot
