@@ -68,7 +68,7 @@ contig 4096@2048  scan 16@226  left 6144  right 4096  first free 226
     1#|[===============================|    1       -       -     0     0  1024
   2-5e|................................|       1024@0       -  1024  1024     0
 page  - unpopulated  e populated and empty  # populated and in use
-map   [ an area begins  = in use  + partly in use  . free  x outside the chunk
+map   [ an area begins  = in use  + partly in use  . free  x outside of it
 hints length@start in map bits, from the page's first bit or the chunk's"""
 
 SECOND = """\
@@ -83,7 +83,7 @@ contig 3192@5000  scan -  left 8192  right 3192  first free 5000
     4#|============================+...|      120@904       -     0   120   904
   5-7-|                                |       1024@0       -  1024  1024     0
 page  - unpopulated  e populated and empty  # populated and in use
-map   [ an area begins  = in use  + partly in use  . free  x outside the chunk
+map   [ an area begins  = in use  + partly in use  . free  x outside of it
 hints length@start in map bits, from the page's first bit or the chunk's"""
 
 STATS = """\
