@@ -366,7 +366,7 @@ def test_a_moment_of_a_trace_is_the_model_there() -> None:
     who = CliRunner().invoke(main, ["conform", "trace", "boot61_2", "--who", "--at", "400"])
     shown = CliRunner().invoke(main, ["show", text, "--at", "400"]).stdout
     areas = sum(int(count) for count in re.findall(r"^  .* (\d+) areas?, ", shown, re.M))
-    assert f"after 400 events (line 402): {areas} areas in use" in who.stdout
+    assert f"after 400 events (line 400): {areas} areas in use" in who.stdout
     last = drawn("boot61_2")
     report = conform_trace(data.folder("boot61_2"))
     assert (last["operations"], last["final_checksum"]) == (469, report.final_checksum)

@@ -22,6 +22,7 @@ from rich.text import Text
 from percpu_proofs.inputs import writing
 from percpu_proofs.words.releases import instead
 from percpu_reference.variants import UnknownVariantError, variant_name
+from percpu_spec.catalogue import entry_id
 
 PROGRAM = "percpu-spec"
 AS_EXPECTED = 0
@@ -49,6 +50,13 @@ def named_variant(context: click.Context, option: click.Parameter, given: Any) -
     if given == "":
         raise UnknownVariantError("variant '': expected a name, a release or a Python file")
     return given and variant_name(given)
+
+
+def entry_ids(
+    context: click.Context, option: click.Parameter, given: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Return the ids of clauses as the catalogue has them, however they are spelled (hint5)."""
+    return tuple(map(entry_id, given))
 
 
 def _tell(context: click.Context, said: str) -> None:

@@ -35,7 +35,10 @@ SERIES = (DEFAULT, "rfc_1", "rfc_series", "rfc_1_reviewed", "reference")
 @geometry_option(
     metavar="page=N", help="With --source: pages of so many bytes.  [default: 4096]"
 )
-@click.option("--clause", "clauses", metavar="ID", multiple=True, help="Show no other clause.")
+@click.option(
+    "--clause", "clauses", metavar="ID", multiple=True, callback=output.entry_ids,
+    help="Show no other clause.",
+)
 @click.option("--quick", is_flag=True, help="Search lists one operation shorter.")
 @click.option("--jobs", type=click.IntRange(min=1), default=default_jobs, help="Processes.")
 @click.option("--dask", metavar="ADDRESS", help="Run on the dask cluster of this scheduler.")
