@@ -29,11 +29,13 @@ _HOLE: Final = "\0"
 _ONE_OR_MORE: Final = "\1"  # behind a word that is one or many
 _LETTERS: Final = 10  # of a message that say what it is, in two words at least
 _SHARE: Final = 4  # the part of a line that its message has to be
+_WORDS: Final = 2  # of a line that can be one
 _PART: Final = 3  # words of a part of a message
 _TOLD: Final = 3  # messages of one line
 _PAIR: Final = 6  # letters of two words that say where to look
 _PREFIX: Final = re.compile(r"^[a-z]+: ")  # whose number is told on the screen
-_PATTERN: Final = re.compile(r"\\|\(\?|\.[*+]|\[\^|\+0x")  # it is no text; nor is a stack's frame
+_PATTERN: Final = re.compile(r"\\|\(\?|\.[*+]|\[\^|\+0x|\.[ch]:\d|-->")
+"""In what is no text for people, or a stack's frame, or a chain of locks."""
 _ID: Final = re.compile(r"[A-Z]+-[1-9][0-9]*")
 
 
@@ -67,32 +69,37 @@ class Message(NamedTuple):
 def printed(line: str) -> Iterator[Explanation]:
     """Yield what makes a line that commands print, or a part of one: the most telling first."""
     line = " ".join(line.split())
-    if _PATTERN.search(line):
+    if _PATTERN.search(line) or len(re.findall(r"[A-Za-z_]{2,}", line)) < _WORDS:
         return
-    known = [message for path in _sources(line) for message in _of_file(path) if message.letters]
+    words = re.findall(r"[\w'-]+", line)
+    pairs = [f"{one} {two}" for one, two in pairwise(words) if len(one + two) >= _PAIR]
+    pairs += [word for word in words if "_" in word]
+    single = [word for word in words if len(word) >= _PAIR]
+    of_contracts = [path for path in _texts_of() if percpu_contracts.__name__ in path.parts]
+    others = [path for path in _texts_of() if path not in of_contracts]
+    for paths, sought in ((of_contracts, [""]), (others, pairs), (others, single)):
+        found = _found(line, [p for p in paths if any(word in _texts_of()[p] for word in sought)])
+        ranks = [(bool(message.clauses), message.letters) for message in found]
+        if any(one for one, _ in ranks) or (found and paths is others):
+            best = [m for m, rank in zip(found, ranks, strict=True) if rank == max(ranks)]
+            yield from map(_explained, best[:_TOLD])
+            return
+
+
+def _found(line: str, paths: list[Path]) -> list[Message]:
+    """Return the messages of some sources that stand in a line, or that it is a part of."""
+    known = [message for path in paths for message in _of_file(path) if message.letters]
     room = len(re.findall(r"[A-Za-z]", line)) // _SHARE
     found = [message for message in known if message.letters > room and message.stands_in(line)]
     part = _plain(line)
     if not found and len(re.findall(r"[a-z]{2,}", part)) >= _PART:
         found = [message for message in known if f" {part} " in f" {_plain(message.text)} "]
-    ranks = [(bool(message.clauses), message.letters) for message in found]
-    best = [message for message, rank in zip(found, ranks, strict=True) if rank == max(ranks)]
-    yield from map(_explained, best[:_TOLD])
+    return found
 
 
 def messages() -> Iterator[Message]:
     """Yield all messages that say enough to be known by."""
     yield from (message for path in _texts_of() for message in _of_file(path) if message.letters)
-
-
-def _sources(line: str) -> Iterator[Path]:
-    """Yield the files in which two words of a line stand side by side, or a name that it has."""
-    words = re.findall(r"[\w'-]+", line)
-    sought = [f"{one} {two}" for one, two in pairwise(words) if len(one + two) >= _PAIR]
-    sought += [word for word in words if "_" in word]
-    for path, text in _texts_of().items():
-        if any(words in text for words in sought):
-            yield path
 
 
 @cache
@@ -135,7 +142,7 @@ def _of_file(path: Path) -> tuple[Message, ...]:
     for function in _functions(tree):
         says = (ast.get_docstring(function) or "").split("\n\n")[0].replace("\n", " ")
         for text, near in _texts(function):
-            ids = {word for word in near if word in clauses()} or asking.get(function.name, ())
+            ids = {word for word in near if word in clauses()} or asking.get(function.name, set())
             found.append(Message(text, function.name, says, module, tuple(sorted(ids))))
     return tuple(found)
 
@@ -178,9 +185,10 @@ def _joined(node: ast.JoinedStr) -> str:
 
 def _value(value: ast.expr) -> str:
     """Return what stands in a text for a value: a hole, with the word that is counted."""
-    counts = isinstance(value, ast.Call) and getattr(value.func, "id", "") == "counted"
-    if counts and isinstance(word := value.args[-1], ast.Constant):
-        return f"{_HOLE} {word.value}{_ONE_OR_MORE}"
+    if isinstance(value, ast.Call) and getattr(value.func, "id", "") == "counted":
+        word = value.args[-1]
+        if isinstance(word, ast.Constant) and isinstance(word.value, str):
+            return f"{_HOLE} {word.value}{_ONE_OR_MORE}"
     return _HOLE
 
 
@@ -191,7 +199,8 @@ def _asking() -> Mapping[str, set[str]]:
     found: dict[str, set[str]] = defaultdict(set)
     for statement in statements():
         found[statement.predicate.__name__].add(statement.clause)
-    for cls in (Allocator, *VARIANTS.values()):
+    classes: tuple[type, ...] = (Allocator, *VARIANTS.values())
+    for cls in classes:
         for name in marked_names(cls):
             for mark in marks_of(cls, name):
                 if mark.kind != "old":
