@@ -28,6 +28,7 @@ from percpu_spec.catalogue import clauses, title
 _HOLE: Final = "\0"
 _ONE_OR_MORE: Final = "\1"  # behind a word that is one or many
 _LETTERS: Final = 10  # of a message that say what it is, in two words at least
+_LONGEST: Final = 600  # characters of a line that may be one
 _SHARE: Final = 4  # the part of a line that its message has to be
 _WORDS: Final = 2  # of a line that can be one
 _PART: Final = 3  # words of a part of a message
@@ -60,7 +61,7 @@ class Message(NamedTuple):
     def stands_in(self, line: str) -> bool:
         """Return whether a line, its blanks single, has it with whatever values."""
         text = _PREFIX.sub("", self.text).strip(f"{_HOLE} ")
-        form = re.escape(text).replace(_HOLE, ".{0,300}?").replace(_ONE_OR_MORE, "s?")
+        form = re.escape(text).replace(_HOLE, ".{0,150}?").replace(_ONE_OR_MORE, "s?")
         begin = r"(?<!\w)" if text[:1].isalnum() else ""
         end = r"(?!\w)" if text[-1:].isalnum() else ""
         return re.search(f"{begin}{form}{end}", line) is not None
@@ -69,7 +70,9 @@ class Message(NamedTuple):
 def printed(line: str) -> Iterator[Explanation]:
     """Yield what makes a line that commands print, or a part of one: the most telling first."""
     line = " ".join(line.split())
-    if _PATTERN.search(line) or len(re.findall(r"[A-Za-z_]{2,}", line)) < _WORDS:
+    if len(line) > _LONGEST or _PATTERN.search(line):
+        return
+    if len(re.findall(r"[A-Za-z_]{2,}", line)) < _WORDS:
         return
     words = re.findall(r"[\w'-]+", line)
     pairs = [f"{one} {two}" for one, two in pairwise(words) if len(one + two) >= _PAIR]
@@ -77,7 +80,8 @@ def printed(line: str) -> Iterator[Explanation]:
     single = [word for word in words if len(word) >= _PAIR]
     of_contracts = [path for path in _texts_of() if percpu_contracts.__name__ in path.parts]
     others = [path for path in _texts_of() if path not in of_contracts]
-    for paths, sought in ((of_contracts, [""]), (others, pairs), (others, single)):
+    every = [""]  # few, and what clauses print is asked most
+    for paths, sought in ((of_contracts, every), (others, pairs), (others, single)):
         found = _found(line, [p for p in paths if any(word in _texts_of()[p] for word in sought)])
         ranks = [(bool(message.clauses), message.letters) for message in found]
         if any(one for one, _ in ranks) or (found and paths is others):
