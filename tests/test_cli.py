@@ -437,7 +437,6 @@ def test_a_geometry_that_no_kernel_boots_with(tmp_path: Path) -> None:
         ("bench", "/no/such/list"),
         ("bench", "c10", "--rounds", "0"),
         ("explain", "HINT-55"),
-        ("show", data.default_trace()),
         ("run", data.default_trace(), "--geometry", "cpus=2"),
         ("run", "--geometry", "cpus=2"),
         ("no-such-command",),
