@@ -79,7 +79,7 @@ def test_run_says_what_its_verdicts_rest_on(short: Path) -> None:
     assert result.exit_code == 0
     assert (
         "contracted: 3000 operations checked at level fast, of each area its first block: "
-        in result.output
+        in " ".join(result.output.split())
     )
     assert "violated, expected" in result.output
     assert "verified" not in result.output
@@ -204,9 +204,8 @@ def forgetful(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 def test_unexpected_violation_is_a_verdict(short: Path, forgetful: str) -> None:
     result = call("run", short, "--variant", forgetful, "--contracts", "full")
     assert result.exit_code == 1
-    line = next(line for line in result.output.split("\n") if " violated at operation " in line)
-    assert line.startswith("FLT-1 violated at operation ")
-    assert f"({short}:" in line
+    assert "FLT-1 violated at operation " in result.output
+    assert f"  ({short}:" in result.output  # folded: the path is long, and whole
     assert "page |map, 128 bytes a character" in result.output
     assert "unexpectedly" in result.output
 
@@ -438,7 +437,6 @@ def test_a_geometry_that_no_kernel_boots_with(tmp_path: Path) -> None:
         ("bench", "/no/such/list"),
         ("bench", "c10", "--rounds", "0"),
         ("explain", "HINT-55"),
-        ("show", data.default_trace()),
         ("run", data.default_trace(), "--geometry", "cpus=2"),
         ("run", "--geometry", "cpus=2"),
         ("no-such-command",),

@@ -14,6 +14,7 @@ import pytest
 from click.shell_completion import ShellComplete
 from click.testing import CliRunner
 from kernel_trees import FOUND, MISSING
+from widths import PROGRAMS, unfit
 
 from percpu_proofs import grammar
 from percpu_proofs.cli import commands, main
@@ -70,6 +71,12 @@ def run(line: str, **own: str) -> click.testing.Result:
     return CliRunner().invoke(main, [own.get(word, word) for word in words])
 
 
+def fits(example: Example, printed: str) -> bool:
+    """Return whether what an example prints fits a mail, or is no text."""
+    program = example.line.removeprefix("percpu-spec ").startswith(PROGRAMS)
+    return program or "--json" in example.line or unfit(printed) == []
+
+
 def test_every_command_ends_with_two_examples() -> None:
     every = dict(commands())
     assert every.keys() == EXAMPLES.keys() | OF_GROUPS.keys()
@@ -82,6 +89,16 @@ def test_every_command_ends_with_two_examples() -> None:
         assert [line.startswith(f"percpu-spec {path}") for line in lines[::2]] == [True, True]
 
 
+def test_help_fits_a_mail(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    for path, _ in commands():
+        with pytest.raises(SystemExit):
+            main.main([*path.split(), "--help"])
+        assert unfit(capsys.readouterr().out) == []
+
+
 @pytest.mark.parametrize("example", each(""), ids=lambda one: one.line[12:50])
 @pytest.mark.usefixtures("folder")
 def test_an_example_runs(example: Example) -> None:
@@ -89,6 +106,7 @@ def test_an_example_runs(example: Example) -> None:
     result = run(example.line, TOKEN=made)
     assert (result.exit_code, result.stderr) == (0, ""), result.output
     assert result.stdout
+    assert fits(example, result.stdout)
 
 
 @pytest.mark.deep
@@ -99,6 +117,7 @@ def test_an_example_that_takes_more_runs(example: Example) -> None:
         pytest.skip(MISSING)
     result = run(example.line, TREE=str(FOUND[-1]) if FOUND else "")
     assert result.exit_code == 0, result.output
+    assert fits(example, result.stdout)
 
 
 # completion

@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 
 from percpu_proofs import data, reasons
 from percpu_proofs.cli import main
+from percpu_proofs.explain import explain
 from percpu_proofs.headline.served import GEOMETRY
 from percpu_proofs.inputs import InputError, read_text
 from percpu_proofs.live.stats_text import ChunkStats, PercpuStats, stats_of
@@ -1075,3 +1076,37 @@ def test_the_test_of_bounds_sees_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 RIGHT = there._chunk
+
+
+# lines of failures that are damaged
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "illegal size (abc) or align (8) for percpu allocation",
+        "illegal size (abc)",
+        "illegal size (12",
+        "illegal size (0) or align (",
+        "percpu: allocation failed, size= align=8 atomic=1, atomic alloc failed",
+        "allocation failed, size= align=8",
+        "scsi_mod: Could not allocate x bytes percpu data",
+        "percpu_alloc_percpu_fail: reserved= is_atomic=1 size=8 align=8",
+    ],
+)
+def test_a_damaged_failure_is_named_with_its_line(line: str, tmp_path: Path) -> None:
+    log = tmp_path / "dmesg"
+    boot = "percpu: Embedded 56 pages/cpu s188440 r8192 d32744 u262144"
+    log.write_text(f"{boot}\n{line}\nhello\n")
+    found = read_log(log)
+    assert not found.failures
+    assert f"line 2: a failure that is not whole: {line}" in found.notes
+    exit_code = CliRunner().invoke(main, ["log", str(log)]).exit_code
+    assert exit_code == (0 if "trace" in str(found.material) else 2)
+    known = explain(line)
+    assert "a failure that is not whole" in [one["title"] for one in (known, *known["also"])]
+
+
+@pytest.mark.parametrize("line", ["mtd: illegal size (12)", "illegal size (12) for a partition"])
+def test_other_drivers_sizes_are_no_failures_of_percpu(line: str) -> None:
+    assert read_failures([Message(1, line)])[:2] == ([], [])

@@ -127,8 +127,17 @@ def test_search_finds_a_clause_by_its_words(opened: Any) -> None:
     assert head - 1 <= top < DESK["height"] / 2  # below what sticks to the top
     page.locator("#search").fill("pcpu_isolate")
     assert first.inner_text().startswith("pcpu_isolate_chunk")
-    page.locator("#search").fill("sidelined nosuchword")
-    assert page.locator("#hits").inner_text() == "nothing has all of these words"
+    for spelled in ("hint5", "HINT_5", "Hint 5", "hint-05"):
+        page.locator("#search").fill(spelled)
+        assert first.inner_text().startswith("HINT-5: ")
+    for suffix in (".isra.0", ".constprop.0.isra.1", ".part.0+0x12/0x40", ".cold", "()"):
+        page.locator("#search").fill(f"pcpu_isolate_chunk{suffix}")
+        assert first.inner_text().startswith("pcpu_isolate_chunk")
+    page.locator("#search").fill("pcpu_isolat_chnk")
+    assert page.locator("#hits").inner_text().startswith("no match; nearest:")
+    assert first.inner_text().startswith("pcpu_isolate_chunk")
+    page.locator("#search").fill("qqqqq")
+    assert page.locator("#hits").inner_text() == "no match, and nothing is near"
 
 
 def test_a_counterexample_is_walked_through(opened: Any) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import re
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -13,6 +15,7 @@ from kernel_trees import FOUND, MISSING
 
 from percpu_proofs import data, grammar
 from percpu_proofs.cli import main
+from percpu_proofs.conformance.trace import conform_trace
 from percpu_proofs.conformance.vector_file import read_vector
 from percpu_proofs.counterexample import of_schedule
 from percpu_proofs.explore.modes import search
@@ -22,9 +25,11 @@ from percpu_proofs.explore.token import Token
 from percpu_proofs.kernel.search.plans import search_named
 from percpu_proofs.kernel.search.tree_token import TreeToken
 from percpu_proofs.kernel.search.trees import compiled_trees
+from percpu_proofs.live import opening
+from percpu_proofs.live.recorded_reads import RecordedMemory, memory_of_reads
 from percpu_proofs.oplist import parse_operations
 from percpu_proofs.runs import state_after
-from percpu_proofs.shipped import Kind, names
+from percpu_proofs.shipped import DRAWN, Kind, names
 from percpu_proofs.show.moment import of_token, of_tree_token
 from percpu_proofs.show.picture import PageState, StatePicture, picture_of_state
 from percpu_proofs.show.rows import page_row
@@ -68,7 +73,7 @@ contig 4096@2048  scan 16@226  left 6144  right 4096  first free 226
     1#|[===============================|    1       -       -     0     0  1024
   2-5e|................................|       1024@0       -  1024  1024     0
 page  - unpopulated  e populated and empty  # populated and in use
-map   [ an area begins  = in use  + partly in use  . free  x outside the chunk
+map   [ an area begins  = in use  + partly in use  . free  x outside of it
 hints length@start in map bits, from the page's first bit or the chunk's"""
 
 SECOND = """\
@@ -83,7 +88,7 @@ contig 3192@5000  scan -  left 8192  right 3192  first free 5000
     4#|============================+...|      120@904       -     0   120   904
   5-7-|                                |       1024@0       -  1024  1024     0
 page  - unpopulated  e populated and empty  # populated and in use
-map   [ an area begins  = in use  + partly in use  . free  x outside the chunk
+map   [ an area begins  = in use  + partly in use  . free  x outside of it
 hints length@start in map bits, from the page's first bit or the chunk's"""
 
 STATS = """\
@@ -318,10 +323,11 @@ def drawn(*arguments: str) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("kind", ["state", "vector", "operation list", "scenario"])
+@pytest.mark.parametrize("kind", DRAWN)
 def test_what_ships_is_drawn_by_its_name(kind: Kind) -> None:
     name = names(kind)[0] if kind != "operation list" else "c10"
-    found = drawn(name, *(["--at", "50"] if kind == "operation list" else []))
+    assert name != "boot61_2" or kind == "recorded run"
+    found = drawn(name, *(["--at", "50"] if kind in ("operation list", "recorded run") else []))
     assert name in found["title"] and found["map"].startswith(f"chunk {found['chunk']}")
     assert sum(map(len, found["lists"].values())) == len(found["chunks"])
 
@@ -330,6 +336,40 @@ def test_recorded_reads_are_drawn_as_the_state_that_was_saved_of_them() -> None:
     reads, saved = drawn("reads612_4.removed60"), drawn("612_4.removed60")
     assert reads["float"] == saved["float"] == 80
     assert reads["chunks"] == saved["chunks"] and reads["lists"] == saved["lists"]
+
+
+def test_a_core_is_drawn_as_state_reads_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads = memory_of_reads(data.folder("states") / "reads612_4.removed60.json.gz")
+    asked: list[tuple[Path | None, ...]] = []
+
+    def opens(*given: Path | None) -> RecordedMemory:
+        asked.append(given)
+        return reads
+
+    monkeypatch.setattr(opening, "open_core", opens)
+    monkeypatch.setattr(opening, "open_live", opens)
+    core = tmp_path / "vmcore"
+    core.write_bytes(b"KDUMP   ")
+    assert drawn(str(core), "--debug", str(core))["chunks"] == drawn("612_4.removed60")["chunks"]
+    assert drawn("live")["chunks"] == drawn("612_4.removed60")["chunks"]
+    assert asked == [(core, core), (None,)]
+
+
+def test_a_moment_of_a_trace_is_the_model_there() -> None:
+    """What the trace's text and its jsonl lead to is the same; each event changes what it says."""
+    text = str(data.folder("boot61_2") / "trace.txt.gz")
+    before, after = drawn("boot61_2", "--at", "399"), drawn(text, "--at", "400")
+    assert (before["operations"], after["operations"], after["of"]) == (399, 400, 469)
+    assert drawn("boot61_2", "--at", "400")["chunks"] == after["chunks"] != before["chunks"]
+    who = CliRunner().invoke(main, ["conform", "trace", "boot61_2", "--who", "--at", "400"])
+    shown = CliRunner().invoke(main, ["show", text, "--at", "400"]).stdout
+    areas = sum(int(count) for count in re.findall(r"^  .* (\d+) areas?, ", shown, re.M))
+    assert f"after 400 events (line 400): {areas} areas in use" in who.stdout
+    last = drawn("boot61_2")
+    report = conform_trace(data.folder("boot61_2"))
+    assert (last["operations"], last["final_checksum"]) == (469, report.final_checksum)
 
 
 def test_all_chunks_are_on_one_page(tmp_path: Path) -> None:
@@ -371,19 +411,38 @@ def test_a_counterexample_is_drawn_step_by_step() -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["c11"], "what ships (state, vector, operation list, scenario), near: c10"),
-        (["612_4.boot", "--at", "3"], "--at: expected an operation list or a vector to draw"),
+        (["c11"], "what ships (state, vector, operation list, scenario, recorded run), near: c10"),
+        (["612_4.boot", "--at", "3"], "--at: expected an operation list, a vector or a trace to d"),
         (["reuse", "--step", "3"], "--step: expected a token to draw, found 'a scenario'"),
         (["612_4.boot", "--stats"], "--stats: expected an operation list or a vector"),
         (["612_4.boot", "--chunk", "99"], "--chunk: expected one of 0"),
         ([f"{TREE}x"], "--source TREE"),
         ([f"{MODEL}x"], "a whole token"),
-        (["boot61_2"], "a name of what ships"),
-        (["live"], "such as 612_4.boot, 612_4.removed60"),
+        (["boot61_2", "--at", "470"], "--at: expected at most 469, the trace's events"),
+        (["boot61_2", "--step", "3"], "--step: expected a token to draw, found 'a trace'"),
+        (["live", "--at", "3"], "--at: expected an operation list, a vector or a trace to draw"),
+        (["CORE"], "a core of a kernel"),
+        (["STATS"], "a state, which has maps; what percpu_stats tell: percpu-spec state"),
+        (["STACKS"], "what memleak tells: percpu-spec conform trace --who"),
+        (["ALONE"], "boot messages or a state (--state) tell where it begins"),
+        (["FOLDER"], "the folder of a recorded run with its trace"),
     ],
 )
-def test_what_cannot_be_drawn_is_told(arguments: list[str], says: str) -> None:
-    result = CliRunner().invoke(main, ["show", *arguments])
+def test_what_cannot_be_drawn_is_told(arguments: list[str], says: str, tmp_path: Path) -> None:
+    if "CORE" in arguments:
+        pytest.importorskip("drgn")
+    trace = data.folder("boot61_2") / "trace.txt.gz"
+    files = {
+        "CORE": b"\x7fELF" + bytes(64),
+        "STATS": STATS.encode(),
+        "STACKS": b"[00:00:01] Top 1 stacks with outstanding allocations:\n",
+        "ALONE": b"\n".join(gzip.decompress(trace.read_bytes()).splitlines()[99:120]),
+    }
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "FOLDER").mkdir()
+    given = {name: str(tmp_path / name) for name in (*files, "FOLDER")}
+    result = CliRunner().invoke(main, ["show", *(given.get(word, word) for word in arguments)])
     assert (result.exit_code, result.stdout) == (2, "")
     (said,) = result.stderr.splitlines()
     assert says in said

@@ -20,7 +20,7 @@ from percpu_proofs.live.reader import Reader
 from percpu_proofs.live.recorded_reads import memory_of_reads
 from percpu_proofs.live.saved import read_state, save_state, state_lines, state_of
 from percpu_proofs.live.standing import Rest, Standing
-from percpu_proofs.live.verdicts import BROKEN, HOLDS, KNOWN, NOT_ASKED, NOTHING, StateJudge
+from percpu_proofs.live.verdicts import BROKEN, HOLDS, KNOWN, NO_OPERATION, NOT_ASKED, StateJudge
 from percpu_proofs.traces.events import TraceError
 from percpu_proofs.traces.snapshot import BlockSnapshot, ChunkSnapshot, Snapshot
 
@@ -58,10 +58,18 @@ def test_verdicts_are_those_that_were_measured(path: Path) -> None:
     assert verdicts["HINT-1"].verdict == HOLDS
 
 
-def test_nothing_is_called_holding_where_nothing_could_break() -> None:
-    verdicts = StateJudge().verdicts(read_state(STATES / "612_4.boot.txt.gz"))
-    idle = {v.clause for v in verdicts.values() if v.reason == NOTHING}
-    assert {"ISO-2", "RCL-3", "POP-2", "HINT-5", "MAP-2"} <= idle
+@pytest.mark.parametrize("path", state_paths(), ids=lambda path: path.name)
+def test_a_clause_that_is_answered_holds_trivially_too(path: Path) -> None:
+    """Not asked are those of operations, and those that speak of what is not there."""
+    state = read_state(path)
+    verdicts = StateJudge().verdicts(state)
+    unasked = {v.clause: v.reason for v in verdicts.values() if v.verdict == NOT_ASKED}
+    missing = {clause: why for clause, why in unasked.items() if why != NO_OPERATION}
+    blocks = [md for c in state.snapshot.chunks() for md in (c.chunk_md, *c.md_blocks)]
+    of_two = set() if any(md.contig_hint and md.scan_hint for md in blocks) else {"HINT-4"}
+    waits = {"BAL-2", "RCL-3"} if state.rest is Rest.BUSY else set()
+    assert missing.keys() == {"HINT-6", "FIT-1", "MAP-3", "POP-5"} | of_two | waits
+    assert missing["POP-5"] == "chunks are of percpu-vm"
 
 
 def of_reads(path: Path = READS) -> KernelState:
@@ -356,7 +364,7 @@ def test_what_waits_while_not_at_rest(
     state = replace(sound[0], standing=standing)
     assert state.rest is rest
     verdicts = StateJudge().verdicts(state)
-    asked = {c for c, v in verdicts.items() if v.verdict != NOT_ASKED or v.reason == NOTHING}
+    asked = {c for c, v in verdicts.items() if v.verdict != NOT_ASKED}
     assert not waiting & asked
     assert {"POP-1", "POP-2", "RCL-3", "BAL-2"} - waiting <= asked
     assert ("RCL-3" in {v.clause for v in verdicts.values() if v.verdict == KNOWN}) == (

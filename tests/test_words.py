@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterator
 from functools import cache
+from itertools import takewhile
 from pathlib import Path
 from typing import get_args
 
@@ -28,7 +29,7 @@ from percpu_proofs.oplist import FLAGS, SHAPES
 from percpu_proofs.prove import claim
 from percpu_proofs.review import jobs, matrix
 from percpu_proofs.shipped import shipped
-from percpu_proofs.words import terms
+from percpu_proofs.words import printed, terms
 from percpu_reference.kernel_names import FILES
 from percpu_reference.variants import RELEASES, VARIANTS
 from percpu_spec.catalogue import MOMENTS, clauses, findings
@@ -82,6 +83,52 @@ def test_a_whole_report_is_one_answer() -> None:
             "failed, size=8 align=8 atomic=1, atomic alloc failed, no space left")
     found = explain(text)
     assert (found["id"], [one["id"] for one in found["also"]]) == ("failure", ["data race"])
+
+
+def on_screen(message: printed.Message) -> str:
+    """Return a message as it is printed, with other values than it ever had."""
+    return message.text.replace("\0", "7").replace("\1", "s").strip()
+
+
+def of_clauses() -> list[printed.Message]:
+    """Return the messages of the contracts, whose sources come first."""
+    own = takewhile(lambda m: m.module.startswith("percpu_contracts"), printed.messages())
+    return [message for message in own if message.clauses]
+
+
+def test_what_a_clause_prints_is_explained_by_it() -> None:
+    """A part of the messages: the rest is asked with the deep tests."""
+    for message in of_clauses()[::8]:
+        if " " in on_screen(message):
+            found = explain(f"broken {message.clauses[0]} {on_screen(message)}")
+            told = [one for one in (found, *found["also"]) if one["id"] == "printed"]
+            assert set(message.clauses) & {c["clause"] for one in told for c in one["clauses"]}
+
+
+@pytest.mark.deep
+def test_what_clauses_and_commands_print_is_explained() -> None:
+    folders = ("live", "logs", "commands", "review")
+    of_ours = [m for m in printed.messages() if m.module.split(".")[1] in folders]
+    texts = {on_screen(m) for m in (*of_clauses(), *of_ours) if " " in on_screen(m)}
+    assert len(texts) > 900
+    assert unknown(set(sorted(texts)[::20])) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "clause"),
+    [
+        ("a sidelined chunk keeps 1 empty populated page", "RCL-3"),
+        ("sidelined chunk keeps", "RCL-3"),
+        ("chunks' counters sum to", "FLT-1"),
+        ("  known     RCL-3    a sidelined chunk\n  keeps 9 empty populated pages  [R1]", "RCL-3"),
+        ("chunk 3: contig_hint 9, expected 66 bits, a run inside one block", "HINT-5"),
+        ("float 4, chunks' counters sum to 1 page", "FLT-1"),
+        ("the reserved chunk is on list 7", "LIST-1"),
+    ],
+)
+def test_a_message_is_known_with_other_numbers_or_in_part(line: str, clause: str) -> None:
+    found = explain(line)
+    assert (found["id"], found["clauses"][0]["clause"]) == ("printed", clause)
 
 
 # words

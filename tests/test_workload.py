@@ -397,7 +397,7 @@ def test_removal_as_json(tmp_path: Path) -> None:
 def test_removal_as_tables() -> None:
     result = call("removal", SMALL, "--variant", "linux_6_12", "--gap", 0)
     assert result.exit_code == 0
-    assert "before +0.0%, created +0.0%, removed +0.0%" in result.output
+    assert "before +0.0%, created +0.0%, removed +0.0%" in " ".join(result.output.split())
     assert "RFC cover" in result.output
 
 

@@ -2,7 +2,8 @@
 
 A state clause can be asked of any state, also of one in which it has nothing to say. No clause is
 called holding before its situation has occurred in a run that asked it ("sometimes" properties).
-Contracts of functions need no entry here: they say NOT_ASKED themselves.
+Contracts of functions need no entry here: they say NOT_ASKED themselves. Of one state alone that is
+judged a clause holds also out of its situation, unless the state has nothing that it speaks of.
 """
 
 from __future__ import annotations
@@ -112,6 +113,26 @@ SITUATIONS: dict[str, Situation] = {
 """By clause. What is asked of quiescent states only has its situation there, too."""
 
 QUIESCENT = frozenset(state_clauses(When.QUIESCENT))
+
+
+def subjectless(allocator: AllocatorView) -> dict[str, str]:
+    """Return the clauses that speak of nothing that is there in a state, each with what is missing.
+
+    The others are answered by their predicates, trivially too: a chunk without holes advertises its
+    longest run.
+    """
+    reasons = {}
+    if not any(map(_has_two_hints, live_chunks(allocator))):
+        reasons["HINT-4"] = "no block or chunk has both a contig_hint and a scan_hint"
+    if allocator.geometry.backing != "km":
+        reasons["POP-5"] = "chunks are of percpu-vm"
+    if allocator.sidelined_slot < 0 and allocator.to_depopulate_slot < 0:
+        reasons["RCL-3"] = "neither a sidelined nor a to_depopulate list"
+    return reasons
+
+
+def _has_two_hints(chunk: ChunkView) -> bool:
+    return any(md.contig_hint and md.scan_hint for md in (chunk.chunk_md, *chunk.md_blocks))
 
 
 class SituationCoverage:

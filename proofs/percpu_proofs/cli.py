@@ -36,6 +36,10 @@ from percpu_proofs.interruption import interruptible
 from percpu_proofs.variant_errors import BAD_INPUT, guard
 
 NAME: Final = "percpu-spec"
+_SETTINGS: Final = {
+    "help_option_names": ["-h", "--help"],
+    "max_content_width": output.PIPED_WIDTH + 2,  # of which click leaves two columns free
+}
 
 
 class _Cli(click.Group):
@@ -94,7 +98,7 @@ def _version(context: click.Context, option: click.Parameter, asked: bool) -> No
         context.exit()
 
 
-@click.group(name=NAME, cls=_Cli, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(name=NAME, cls=_Cli, context_settings=_SETTINGS)
 @click.option(
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version,
     help="Show the version and exit.",

@@ -19,7 +19,8 @@ from percpu_proofs.data import folder
 from percpu_proofs.inputs import InputError
 from percpu_proofs.words import Explanation, code, names, releases, terms, unwrapped
 from percpu_proofs.words.gaps import gaps
-from percpu_proofs.words.lines import letter, pasted
+from percpu_proofs.words.lines import damaged, letter, pasted
+from percpu_proofs.words.printed import printed
 from percpu_reference import VARIANTS, Allocator, events
 from percpu_reference.backing import KmBacking
 from percpu_reference.environment import Environment
@@ -74,7 +75,8 @@ def explain(word: str) -> Explanation:
 
 def known(word: str) -> Explanation | None:
     """Return what a word or a line is known as itself, not by names that stand in it."""
-    return _told(list(_senses(word.strip())))
+    word = word.strip()
+    return _told(list(_senses(word)) or (list(printed(word)) if " " in word else []))
 
 
 def _told(senses: Sequence[Explanation]) -> Explanation | None:
@@ -104,6 +106,8 @@ def _senses(word: str) -> Iterator[Explanation]:
     for term in filter(None, of_list.groups()) if of_list else [word]:
         yield from terms.terms(term)
     yield from letter(word)
+    if " " in word:
+        yield from damaged(word)
     yield from names.named(word)
     yield from code.code(word)
 

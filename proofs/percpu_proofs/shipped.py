@@ -17,7 +17,7 @@ from percpu_proofs.inputs import InputError
 
 Kind = Literal["state", "vector", "operation list", "scenario", "recorded run", "patch"]
 
-DRAWN: tuple[Kind, ...] = "state", "vector", "operation list", "scenario"
+DRAWN: tuple[Kind, ...] = "state", "vector", "operation list", "scenario", "recorded run"
 """What can be drawn as a state (show)."""
 
 _SOME = 4  # names that are told where none is near

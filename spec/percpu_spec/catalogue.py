@@ -240,11 +240,11 @@ def findings() -> dict[str, Finding]:
 def entry_id(written: str) -> str:
     """Return the id of the clause or the finding that somebody wrote; what is none as it is.
 
-    >>> [entry_id(word) for word in ("hint5", "HINT_5", "hint 5", "l-1", "refine", "HINT-55")]
+    >>> [entry_id(word) for word in ("hint5", "HINT_05", "hint 5", "l-1", "refine", "HINT-55")]
     ['HINT-5', 'HINT-5', 'HINT-5', 'L1', 'REFINE', 'HINT-55']
     """
     word = written.strip().upper()
-    parts = re.fullmatch(r"([A-Z]+)[-_ ]?(\d+)", word)
+    parts = re.fullmatch(r"([A-Z]+)[-_ ]?0*(\d+)", word)
     forms = [mark.join(parts.groups()) for mark in ("-", "")] if parts else [word]
     return next((form for form in forms if form in _catalogue() or form in _findings()), written)
 

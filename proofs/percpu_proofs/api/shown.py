@@ -8,7 +8,7 @@ from io import StringIO
 
 from rich.console import Console
 
-_WIDTH = 120  # columns of a repr, as where a command is piped
+_WIDTH = 120  # columns of a repr
 
 
 class Shown(ABC):

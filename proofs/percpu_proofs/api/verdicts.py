@@ -8,10 +8,9 @@ from typing import overload
 from rich.console import Console
 from rich.text import Text
 
-from percpu_contracts.history import History
 from percpu_contracts.monitor import Monitor
 from percpu_contracts.registry import RECORDED, When, state_clauses
-from percpu_contracts.situations import SITUATIONS
+from percpu_contracts.situations import subjectless
 from percpu_contracts.whole_state import KERNELS, WholeState
 from percpu_proofs.api.shown import Shown
 from percpu_proofs.api.views import kernel_of, view_of
@@ -22,16 +21,12 @@ from percpu_proofs.live.verdicts import (
     KNOWN,
     NO_OPERATION,
     NOT_ASKED,
-    NOTHING,
     StateJudge,
     Verdict,
 )
 from percpu_spec.catalogue import clause, clauses, entry_id, title
 from percpu_spec.definitions import Listing
 from percpu_spec.views import AllocatorView
-
-_BY_SITUATION = frozenset({"RCL-2"})
-"""Clauses whose situation is one of a history: they are asked of every state all the same."""
 
 
 class Verdicts(Shown, Mapping[str, Verdict]):
@@ -163,17 +158,14 @@ def _verdicts(view: AllocatorView) -> dict[str, Verdict]:
     }
     for verdict in _by_contracts(view):
         found.setdefault(verdict.clause, verdict)
-    reasons = _not_asked(view)
-    listing = Listing(view)
+    reasons = subjectless(Listing(view)) | _not_asked(view)
     for name in clauses():
         if name in found:
             continue
         if name in reasons:
             found[name] = Verdict(name, NOT_ASKED, (), reasons[name])
-        elif name in _BY_SITUATION or SITUATIONS[name](listing, History()):
-            found[name] = Verdict(name, HOLDS)
         else:
-            found[name] = Verdict(name, NOT_ASKED, (), NOTHING)
+            found[name] = Verdict(name, HOLDS)
     return {name: found[name] for name in clauses()}
 
 

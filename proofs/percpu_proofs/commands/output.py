@@ -13,6 +13,7 @@ from typing import Any, TextIO, cast
 
 import click
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.console import Console, JustifyMethod
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -21,6 +22,7 @@ from rich.text import Text
 from percpu_proofs.inputs import writing
 from percpu_proofs.words.releases import instead
 from percpu_reference.variants import UnknownVariantError, variant_name
+from percpu_spec.catalogue import entry_id
 
 PROGRAM = "percpu-spec"
 AS_EXPECTED = 0
@@ -48,6 +50,13 @@ def named_variant(context: click.Context, option: click.Parameter, given: Any) -
     if given == "":
         raise UnknownVariantError("variant '': expected a name, a release or a Python file")
     return given and variant_name(given)
+
+
+def entry_ids(
+    context: click.Context, option: click.Parameter, given: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Return the ids of clauses as the catalogue has them, however they are spelled (hint5)."""
+    return tuple(map(entry_id, given))
 
 
 def _tell(context: click.Context, said: str) -> None:
@@ -85,13 +94,62 @@ def echo(text: str, *, nl: bool = True) -> None:
 def console(*, stderr: bool = False) -> Console:
     """Return a console for standard output or error; no colour and no bars when piped.
 
-    It is as wide as the terminal. What is printed is there at once, piped too, and no line ends
-    with blanks then.
+    It is as wide as the terminal, and folds what is longer. What is printed is there at once, piped
+    too, and no line ends with blanks then.
     """
     file = sys.stderr if stderr else _stdout()
     if file.isatty():
-        return Console(file=file, highlight=False)
-    return Console(file=trimmed(file), highlight=False, width=PIPED_WIDTH)
+        return _Console(file=file, highlight=False)
+    return _Console(file=trimmed(file), highlight=False, width=PIPED_WIDTH)
+
+
+class _Console(Console):
+    """A console that folds also the lines that are not wrapped by rich, which breaks words."""
+
+    def print(self, *objects: Any, soft_wrap: bool | None = None, **how: Any) -> None:
+        """Print objects; a text with soft_wrap is folded between words."""
+        if soft_wrap and len(objects) == 1 and isinstance(objects[0], str | Text):
+            text = objects[0]
+            if isinstance(text, str):
+                text = self.render_str(text, markup=how.get("markup"), highlight=False)
+            objects = (folded(text, self.width),)
+        super().print(*objects, soft_wrap=soft_wrap, **how)
+
+
+def folded(text: Text, width: int) -> Text:
+    """Return a text with none of its lines over a width, those behind a line's first indented.
+
+    They begin where the column behind a line's label does, or two blanks behind the line itself.
+    Words are whole, also those longer than a line: paths, tokens. So are commands, to be pasted.
+
+    >>> print(folded(Text("  holds     MAP-1 MAP-2 POP-1"), 24))
+      holds     MAP-1 MAP-2
+                POP-1
+    """
+    return Text("\n").join(piece for line in text.split("\n") for piece in _pieces(line, width))
+
+
+def _pieces(line: Text, width: int) -> Iterator[Text]:
+    """Yield the pieces of one line."""
+    plain = line.plain
+    if cell_len(plain) <= width or _COMMAND.match(plain):
+        yield line
+        return
+    blank = len(plain) - len(plain.lstrip()) + 2
+    label = _LABEL.match(plain)
+    if label and label.end() <= width // 3:
+        blank = label.end()
+    indent, begin, end = Text(""), 0, 0
+    for word in re.finditer(r"\S+", plain):
+        if end and len(indent) + cell_len(plain[begin : word.end()]) > width:
+            yield indent + line[begin:end]
+            indent, begin = Text(" " * blank), word.start()
+        end = word.end()
+    yield indent + line[begin:end]
+
+
+_COMMAND = re.compile(r"\s*(?:[\w ]+: )?(?:percpu-spec |--)\S")
+_LABEL = re.compile(r"\s*\S+(?: \S+)*\s{2,}(?=\S)")
 
 
 def trimmed(file: TextIO) -> TextIO:

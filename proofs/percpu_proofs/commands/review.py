@@ -61,7 +61,10 @@ def require_findings(
 @geometry_option(
     metavar="page=N", help="With --source: pages of so many bytes.  [default: 4096]"
 )
-@click.option("--clause", "clauses", metavar="ID", multiple=True, help="Show no other clause.")
+@click.option(
+    "--clause", "clauses", metavar="ID", multiple=True, callback=output.entry_ids,
+    help="Show no other clause.",
+)
 @click.option(
     "--finding", "findings", metavar="ID", multiple=True,
     help="Of clauses that are broken by several findings the counterexample of this one.",

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from percpu_proofs.commands import output
-from percpu_proofs.commands.source import Kind, geometry_option, kind_of, read_source
+from percpu_proofs.commands.source import Kind, geometry_option, kind_of, read_source, sizes
 from percpu_proofs.commands.tree_options import ChosenTree, tree_options
 from percpu_proofs.conformance.state import Recorder, counter_record
 from percpu_proofs.explore.packing import MODEL, TREE, cut
@@ -18,11 +18,12 @@ from percpu_proofs.explore.token_file import token_of
 from percpu_proofs.inputs import InputError, read_text
 from percpu_proofs.kernel.search.plans import TreeSearch
 from percpu_proofs.kernel.search.tree_token import read_tree_token
-from percpu_proofs.live.kernel_state import KernelState
+from percpu_proofs.live.opening import LIVE, is_core, opened
 from percpu_proofs.live.opening import Kind as Source
-from percpu_proofs.live.opening import is_core, opened
+from percpu_proofs.live.reader import TornError
 from percpu_proofs.live.recorded_reads import is_reads
-from percpu_proofs.live.saved import is_state, state_of
+from percpu_proofs.live.sample import UnstableError, is_samples
+from percpu_proofs.live.saved import is_state
 from percpu_proofs.live.stats_text import is_stats
 from percpu_proofs.runs import state_after
 from percpu_proofs.shipped import DRAWN, find
@@ -31,6 +32,7 @@ from percpu_proofs.show.moment import (
     is_scenario,
     of_kernel,
     of_token,
+    of_trace,
     of_tree_token,
     scenario_start,
 )
@@ -39,6 +41,8 @@ from percpu_proofs.show.picture import StatePicture, picture_of_state
 from percpu_proofs.show.stats import stats_text
 from percpu_proofs.show.svg import chunk_svg
 from percpu_proofs.show.text import chunk_text, state_text
+from percpu_proofs.traces.memleak import is_memleak
+from percpu_proofs.traces.reader import is_run
 from percpu_proofs.variant_errors import guard
 from percpu_reference import DEFAULT
 from percpu_reference.variants import Allocator
@@ -46,7 +50,9 @@ from percpu_reference.variants import Allocator
 
 @click.command()
 @click.argument("what", metavar="FILE")
-@click.option("--at", type=click.IntRange(min=0), help="Stop after so many operations.")
+@click.option(
+    "--at", type=click.IntRange(min=0), help="Stop after so many operations, or events of a trace."
+)
 @click.option(
     "--step", type=click.IntRange(min=0),
     help="Of a token: stop after so many steps; 0 draws the state in which its actors begin.",
@@ -55,6 +61,14 @@ from percpu_reference.variants import Allocator
 @click.option("--map", "--all", "whole", is_flag=True, help="Draw all chunks on one page.")
 @click.option(
     "--svg", type=output.NewFile(), help="Write the chunk's map, or that of all, there as SVG."
+)
+@click.option(
+    "--debug", type=click.Path(path_type=Path, exists=True),
+    help="Of a core: vmlinux with debug information.",
+)
+@click.option(
+    "--state", "begin", type=click.Path(path_type=Path, dir_okay=False),
+    help="Of a trace: a saved state taken while it ran.",
 )
 @click.option("--stats", is_flag=True, help="Print the kernel's percpu_stats instead.")
 @click.option(
@@ -71,6 +85,8 @@ def show(
     name: str | None,
     whole: bool,
     svg: Path | None,
+    debug: Path | None,
+    begin: Path | None,
     stats: bool,
     variant: str | None,
     geometry: str | None,
@@ -80,22 +96,23 @@ def show(
     """Draw a state: its lists, and a chunk page by page, or all chunks.
 
     FILE is one of: an operation list or a recorded vector, drawn where it leads, --at an operation
-    before its end; a scenario, drawn where its actors begin; the token of a counterexample, drawn
-    --step by step (one of compiled code with --source); a kernel's state that `state --save` wrote,
-    or recorded reads. What ships with the package goes by its name alone: 612_4.removed60, c10,
-    33-frag-u32-c4-odd, reclaim-frees. A core and `live` are for `state --map`, a trace for
-    `conform trace`.
+    before its end; a trace or the folder of a recorded run, drawn where the model stands behind its
+    last event, or --at another; a scenario, drawn where its actors begin; the token of a
+    counterexample, drawn --step by step (one of compiled code with --source); a kernel's state as
+    for `state`: a core or `live` (with drgn), what `state --save` wrote, recorded reads. What ships
+    with the package goes by its name alone: 612_4.removed60, c10, 33-frag-u32-c4-odd, boot61_2,
+    reclaim-frees.
 
-    Without --chunk, the chunk that the last operation or step changed.
+    Without --chunk, the chunk that the last operation, event or step changed.
     """
     given = {"--at": at, "--step": step, "--variant": variant, "--geometry": geometry,
-             "--source": tree}  # fmt: skip
+             "--source": tree, "--debug": debug, "--state": begin}  # fmt: skip
     what = token_of(what)
     if what.startswith((MODEL, TREE)):
         _only("a token", given, "--step", "--source")
         moment = _of_token(what, step, tree)
     else:
-        moment = _of_file(find(Path(what), *DRAWN), at, variant, geometry, given)
+        moment = _of_file(what, given)
     if stats:
         _print_stats(moment, as_json)
         return
@@ -132,37 +149,61 @@ def _of_token(text: str, step: int | None, tree: ChosenTree | None) -> Moment:
         return of_tree_token(token, library, step)
 
 
-def _of_file(
-    path: Path, at: int | None, variant: str | None, geometry: str | None, given: dict[str, Any]
-) -> Moment:
+def _of_file(what: str, given: dict[str, Any]) -> Moment:
     """Return the moment that a file holds, or leads to. Raises InputError."""
-    if not path.is_dir() and not is_core(path):
-        text = read_text(path)
-        if is_state(text) or is_reads(text):
-            _only("a kernel's state", given)
-            return of_kernel(_kernel_state(path, text))
-        if is_scenario(text):
-            _only("a scenario", given, "--variant")
-            return scenario_start(path, variant)
-        if is_stats(text):
-            raise InputError(path, None, "a state; for percpu_stats: percpu-spec state FILE")
-    elif not path.is_dir():
-        raise InputError(path, None, "a text; for a core: percpu-spec state FILE --map")
+    if what == LIVE:
+        return _of_kernel(what, Source.LIVE, given, "--debug")
+    path = find(Path(what), *DRAWN)
+    if path.is_dir():
+        return _of_trace(path, given)
+    if is_core(path):
+        return _of_kernel(what, Source.CORE, given, "--debug")
+    text = read_text(path)
+    for kind, is_so in ((Source.STATE, is_state), (Source.READS, is_reads)):
+        if is_so(text):
+            return _of_kernel(str(path), kind, given)
+    if is_scenario(text):
+        _only("a scenario", given, "--variant")
+        return scenario_start(path, given["--variant"])
+    for is_so, name in ((is_stats, "percpu_stats"), (is_samples, "samples")):
+        if is_so(text):
+            told = f"a state, which has maps; what {name} tell: percpu-spec state {what}"
+            raise InputError(path, None, told)
+    if is_memleak(path) or kind_of(path) is Kind.TRACE:
+        return _of_trace(path, given)
     _only("an operation list or a vector", given, "--at", "--variant", "--geometry")
-    return _of_list(path, at, variant, geometry)
+    return _of_list(path, given["--at"], given["--variant"], given["--geometry"])
 
 
-def _kernel_state(path: Path, text: str) -> KernelState:
-    if is_state(text):
-        return state_of(path, text.splitlines())
-    return opened(str(path), Source.READS, None, owners=False)
+def _of_kernel(what: str, kind: Source, given: dict[str, Any], *taken: str) -> Moment:
+    _only("a kernel's state", given, *taken)
+    try:
+        return of_kernel(opened(what, kind, given["--debug"], owners=False))
+    except (TornError, UnstableError) as error:
+        output.echo(f"torn: {error}; there is no one moment to draw")
+        raise SystemExit(output.TORN) from None
+
+
+def _of_trace(path: Path, given: dict[str, Any]) -> Moment:
+    if is_memleak(path):
+        told = f"a trace of events; what memleak tells: percpu-spec conform trace --who {path}"
+        raise InputError(path, None, told)
+    if path.is_dir() and not is_run(path):
+        raise InputError(path, None, "a file, or the folder of a recorded run with its trace")
+    _only("a trace", given, "--at", "--variant", "--geometry", "--state")
+    with output.progress_bar(path.name) as bar:
+        return of_trace(
+            path, given["--at"], variant=given["--variant"], told=sizes(given["--geometry"]),
+            state=given["--state"], progress=bar,
+        )  # fmt: skip
 
 
 def _only(what: str, given: dict[str, Any], *taken: str) -> None:
     """Raise InputError for an option that is given and means nothing for what is drawn."""
     for option, value in given.items():
         if value is not None and option not in taken:
-            kinds = {"--at": "an operation list or a vector", "--step": "a token"}
+            kinds = {"--at": "an operation list, a vector or a trace", "--step": "a token",
+                     "--debug": "a core", "--state": "a trace"}  # fmt: skip
             expected = kinds.get(option, "an operation list, a vector or a token")
             raise InputError(option, None, f"{expected} to draw", what)
 
@@ -170,8 +211,6 @@ def _only(what: str, given: dict[str, Any], *taken: str) -> None:
 def _of_list(
     path: Path, at: int | None, variant: str | None, geometry: str | None
 ) -> Moment:
-    if kind_of(path) is Kind.TRACE:
-        raise InputError(path, None, "an operation list or a vector")
     source = read_source(path, geometry)
     variant = variant or source.variant
     operations = len(source.listed.operations)

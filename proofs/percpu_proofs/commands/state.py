@@ -157,7 +157,7 @@ def state(
     verdicts = StateJudge().verdicts(found)
     wrong = broken(verdicts)
     _check_requests(asked, found.snapshot.geometry)
-    picture = _picture(found, what, name, whole)
+    picture = _picture(found, Path(what).name, name, whole)
     if svg is not None and picture is not None:
         drawn = overview_svg(picture) if name is None else chunk_svg(picture, name)
         output.write_file(svg, drawn)

@@ -40,8 +40,9 @@ from percpu_proofs.conformance.search import Search
 from percpu_proofs.conformance.state import checksum
 from percpu_proofs.conformance.undetermined import nearest, summed, timing, undetermined
 from percpu_proofs.conformance.unmarked import with_marks
+from percpu_proofs.inputs import InputError
 from percpu_proofs.runs import Sample, merged, verdicts
-from percpu_proofs.traces.events import Alloc, CreateChunk, Free, Lost
+from percpu_proofs.traces.events import Alloc, CreateChunk, Free, Lost, Mark
 from percpu_proofs.traces.losses import between_losses
 from percpu_proofs.traces.reader import Run, Trace, read_run
 from percpu_proofs.traces.snapshot import Snapshot
@@ -49,6 +50,8 @@ from percpu_reference.variants import DEFAULT, Allocator, of_release, variant_cl
 from percpu_spec.gfp import allow_blocking
 
 Progress = Callable[[int, int], None]
+Look = Callable[[int, int, Allocator], None]
+"""Is given behind how many events of how many (holders.py) an allocator stands, and it."""
 
 _INPUTS = (
     "the order in which areas were taken and freed",
@@ -70,6 +73,7 @@ def conform_trace(
     told: Mapping[str, str] | None = None,
     state: Path | None = None,
     at: int | None = None,
+    look: Look | None = None,
     progress: Progress | None = None,
 ) -> TraceReport:
     """Replay a recorded run and compare every outcome with the kernel's.
@@ -78,10 +82,13 @@ def conform_trace(
     they do not stand beside it; `told` are sizes for what these leave open; `state` a state taken
     while the trace ran. Without variant it is that of the recorded kernel. With contracts the run
     found is replayed once more under them. `at`: who holds memory is told as of so many events.
-    `progress` is called with events done and events in all.
+    `look` is called with what the replay stands at behind these events (all, without `at`), and
+    before that behind one event less; not at all where no replay gets there. `progress` is called
+    with events done and events in all.
 
     A replay begins at boot or in a state, and after lost events in the next state. Of events that
-    none comes before, those are checked alone (partly.py). Raises TraceError for input that cannot
+    none comes before, those are checked alone (partly.py). Raises InputError for an `at` to look at
+    that is behind the trace's end, TraceError for input that cannot
     be read whole and for a given state of another boot (given.py), UnknownVariantError for a name
     that no variant has.
     """
@@ -97,6 +104,8 @@ def conform_trace(
         run = replace(run, sizes=replace(run.sizes, memcg=True))
     comparison = _Comparison(run, allocator, name, contracts, progress)
     comparison.holders = Holders(run, at)
+    if look is not None:
+        comparison.look, comparison.at = look, at
     report = comparison.report()
     check_vouched(run, report)
     report.seconds = time.perf_counter() - began
@@ -123,6 +132,8 @@ class _Comparison:
         self.memory: dict[int, int] = {}  # populated pages of a unit, by event
         self.alone: list[range] = []  # events that no state comes before
         self.holders = Holders(run, None)
+        self.look: Look | None = None
+        self.at: int | None = None
         self._begin_anew(0)
 
     def _begin_anew(self, offset: int) -> None:
@@ -206,6 +217,8 @@ class _Comparison:
         out.frees += _count(trace, Free)
         out.allocations += _count(trace, Alloc)
         self._conclude(plan, search)
+        if self.look is not None:
+            self._look(plan, search, self.look)
         if out.contracts != "off":
             self._check(plan, search)
         return end
@@ -298,6 +311,22 @@ class _Comparison:
         self.memory[self.offset + replay.index] = replay.model.nr_populated
         if self.progress is not None and self.out.contracts == "off":
             self.progress(self.offset + replay.index, len(self.run.trace.events))
+
+    def _look(self, plan: Plan, search: Search, look: Look) -> None:
+        """Replay the run that was found up to the wanted event, and show what stands there."""
+        numbers = [i for i, e in enumerate(self.run.trace.events) if not isinstance(e, Mark | Lost)]
+        at = len(numbers) if self.at is None else self.at
+        if at > len(numbers):
+            raise InputError("--at", None, f"at most {len(numbers)}, the trace's events", str(at))
+        last = numbers[at - 1] if at else -1
+        if not self.offset <= last + 1 <= self.offset + self.until:
+            return
+        replay = Replay(self._first_model("off"), plan, 0, search.order)
+        while self.offset + replay.index <= last:
+            if self.offset + replay.index == last:
+                look(at - 1, len(numbers), replay.model)
+            replay.step()
+        look(at, len(numbers), replay.model)
 
     def _check(self, plan: Plan, search: Search) -> None:
         """Replay the run that was found under contracts; it is the same, event for event."""

@@ -17,6 +17,9 @@ from percpu_proofs.live.saved import is_state, state_of
 from percpu_proofs.live.stacks import stand
 from percpu_proofs.live.stats_text import is_stats
 
+LIVE = "live"
+"""The word for the running kernel."""
+
 _CORES = (b"\x7fELF", b"KDUMP   ", b"makedumpfile")
 
 
@@ -34,7 +37,7 @@ class Kind(Enum):
 def kind_of(what: str) -> Kind:
     """Return what `what` names. Raises InputError for a file that is none of it."""
     path = Path(what)
-    if what == "live":
+    if what == LIVE:
         return Kind.LIVE
     if is_core(path):
         return Kind.CORE

@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from percpu_proofs.live.stats_text import GRANULE, ChunkStats, PercpuStats
-from percpu_proofs.live.verdicts import BROKEN, HOLDS, KNOWN, NOT_ASKED, NOTHING, Verdict
+from percpu_proofs.live.verdicts import BROKEN, HOLDS, KNOWN, NOT_ASKED, Verdict
 from percpu_proofs.runs import counted
 from percpu_spec.catalogue import clauses
 from percpu_spec.geometry import PAGE_SIZES
@@ -53,10 +53,8 @@ def stats_verdicts(stats: PercpuStats) -> dict[str, Verdict]:
             verdicts[clause] = Verdict(clause, NOT_ASKED, (), reason)
         elif clause == "POP-1":
             verdicts[clause] = Verdict(clause, NOT_ASKED, (), UNTOLD)
-        elif _is_there(clause, stats):
-            verdicts[clause] = Verdict(clause, HOLDS)
         else:
-            verdicts[clause] = Verdict(clause, NOT_ASKED, (), NOTHING)
+            verdicts[clause] = Verdict(clause, HOLDS)
     return verdicts
 
 
@@ -210,19 +208,6 @@ def _may_be_behind(stats: PercpuStats) -> list[int]:
         if (short := chunk.longest - chunk.rows["contig_bytes"]) > 0
         and (chunk.longest <= page or short >= least)
     ]  # fmt: skip
-
-
-def _is_there(clause: str, stats: PercpuStats) -> bool:
-    """Return whether the situation of a clause is there."""
-    if clause == "RCL-3":
-        return any(chunk.isolated for chunk in stats.chunks)
-    if clause == "BAL-2":
-        return bool(_fully_free(stats))
-    if clause == "FLT-1":
-        return any(floats(stats))
-    if clause == "HINT-5":
-        return any(chunk.rows["max_frag"] for chunk in stats.chunks)
-    return True
 
 
 @dataclass(frozen=True, slots=True)

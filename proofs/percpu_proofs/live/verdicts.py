@@ -8,9 +8,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from percpu_contracts.history import History
 from percpu_contracts.registry import RECORDED, STATES, Scope, When, asked, statements
-from percpu_contracts.situations import SITUATIONS
+from percpu_contracts.situations import subjectless
 from percpu_contracts.whole_state import WholeState
 from percpu_proofs.live.kernel_state import KernelState
 from percpu_proofs.live.standing import waiting
@@ -20,13 +19,9 @@ from percpu_spec.definitions import Listing
 from percpu_spec.releases import RELEASES
 
 HOLDS, KNOWN, BROKEN, NOT_ASKED = "holds", "known", "broken", "not asked"
-NOTHING = "nothing to judge"
 NO_BOUNDS = "the text has no boundary bits"
 MAYBE_CUT = "the text does not tell how many chunks there are: it may be cut"
 NO_OPERATION = "speaks of operations; a state shows none"
-
-_HISTORIC = frozenset({"RCL-2"})
-"""Clauses whose situation is one of a history: they are asked of every state all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +56,7 @@ class StateJudge:
             found[clause].append(wrong)
         known = variant_class(state.variant).EXPECTED if state.variant else {}
         releases = _releases(state.variant)
-        listing = Listing(state.snapshot)
-        reasons = _not_asked(state, waits)
+        reasons = subjectless(Listing(state.snapshot)) | _not_asked(state, waits)
         verdicts = {}
         for clause in clauses():
             messages = tuple(found[clause])
@@ -74,10 +68,8 @@ class StateJudge:
                 verdicts[clause] = Verdict(clause, BROKEN, messages, reason)
             elif clause in reasons:
                 verdicts[clause] = Verdict(clause, NOT_ASKED, (), reasons[clause])
-            elif clause in _HISTORIC or SITUATIONS[clause](listing, History()):
-                verdicts[clause] = Verdict(clause, HOLDS)
             else:
-                verdicts[clause] = Verdict(clause, NOT_ASKED, (), NOTHING)
+                verdicts[clause] = Verdict(clause, HOLDS)
         return verdicts
 
     def _found(self, state: KernelState, waits: Mapping[str, str]) -> Iterator[tuple[str, str]]:

@@ -16,20 +16,28 @@ ILLEGAL: Final = "illegal size or align"
 UNKNOWN: Final = "not told"
 
 _N: Final = r"([0-9]{1,1000})"  # also what no kernel prints: it is told as that, not left out
-_BEGINS: Final = re.compile(r"\bpercpu: allocation failed\b", re.I)
+_BEGINS: Final = re.compile(
+    r"\bpercpu: allocation failed\b|\ballocation failed,\s*size=\S*\s*align=", re.I
+)
 _FAILED: Final = re.compile(
-    rf"\bpercpu: allocation failed,\s+size={_N}\s+align={_N}(?:\s+atomic=([01]))?,\s*(.*)$", re.I
+    rf"\b(?:percpu: )?allocation failed,\s+size={_N}\s+align={_N}(?:\s+atomic=([01]))?,\s*(.*)$",
+    re.I,
 )
 _REASON: Final = re.compile("|".join(re.escape(words) for words in reasons.WORDS))
 _ILLEGAL: Final = re.compile(rf"illegal size \({_N}\) or align \({_N}\) for percpu allocation")
-_ILLEGAL_BEGINS: Final = re.compile(rf"illegal size \({_N}\) or align\b")
+_ILLEGAL_BEGINS: Final = re.compile(
+    r"illegal size \([^()]*\) or align\b|illegal size \(.*for percpu allocation"
+    r"|^illegal size \([^()]*\)?$"  # cut off; of other drivers it stands behind their name
+)
 _MODULE: Final = re.compile(
     rf"(?:\b([\w-]{{1,64}}): |^)[Cc]ould not allocate {_N} bytes percpu data"
 )
+_MODULE_BEGINS: Final = re.compile(r"\b[Cc]ould not allocate\b.*\bpercpu data")
 _LIMIT: Final = re.compile(r"\bpercpu: limit reached, disable warning", re.I)
 _EVENT: Final = re.compile(
     rf"percpu_alloc_percpu_fail: reserved=([01]) is_atomic=([01]) size={_N} align={_N}"
 )
+_EVENT_BEGINS: Final = re.compile(r"\bpercpu_alloc_percpu_fail:")
 _TELLS: Final = 12  # characters of a reason that is cut off
 _WRAPPED: Final = 3  # lines over which a mail breaks a message
 _NEAR: Final = 60  # lines from a failure to what the module loader says of it
@@ -115,6 +123,8 @@ def read_failures(found: Sequence[Message]) -> tuple[list[Failure], list[Message
             if reserved:
                 reason = reasons.RESERVED
             failures.append(_new(message, size, align, bool(atomic), reason, source="event"))
+        elif _MODULE_BEGINS.search(text) or _EVENT_BEGINS.search(text):
+            torn.append(message)
         elif _LIMIT.search(text):
             limit = limit or message.line
     return failures, torn, limit

@@ -21,6 +21,7 @@ from percpu_proofs.prove.reach import REACHED
 from percpu_proofs.prove.subjects import ENTRIES, why_not
 from percpu_proofs.seeded import BUGS, Bug
 from percpu_reference.variants.linux_6_12 import Linux612
+from percpu_spec.catalogue import entry_id
 
 
 def all_obligations() -> list[Obligation]:
@@ -65,7 +66,7 @@ def chosen(wanted: Sequence[str]) -> tuple[Claim, ...]:
         for name in {claim.id, *claim.clause.split(", ")}:
             by_name.setdefault(name.lower(), []).append(claim)
     found: dict[str, Claim] = {}
-    for name in wanted:
+    for name in (n if n.lower() in by_name else entry_id(n) for n in wanted):
         if name.lower() not in by_name:
             near = get_close_matches(name.lower(), by_name, n=5, cutoff=0.5) or list(by_name)[:5]
             expected = f"one of {', '.join(near)}{the_nearest(near, by_name)}, or a clause"

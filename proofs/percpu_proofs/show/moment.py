@@ -1,11 +1,13 @@
-"""The moments that can be drawn: after operations, in a schedule of a token, a kernel's state."""
+"""The moments that can be drawn: after operations or events, in a token's schedule, of a kernel."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from percpu_proofs.conformance.report import TraceReport
+from percpu_proofs.conformance.trace import Progress, conform_trace
 from percpu_proofs.explore.scenario_file import FIELDS, SECTIONS, read_scenario
 from percpu_proofs.explore.schedulers.replay import ImpossibleStepError, InTurn, Replay
 from percpu_proofs.explore.system import Scheduler, actor_of, scheduled
@@ -64,6 +66,49 @@ def scenario_start(path: Path, variant: str | None) -> Moment:
     title = f"scenario {scenario.name}, {variant}, before its actors begin"
     picture = picture_of_state(allocator, title=title, pending=allocator.work_pending)
     return Moment(picture, None, allocator)
+
+
+def of_trace(
+    path: Path,
+    at: int | None,
+    *,
+    variant: str | None,
+    told: Mapping[str, str] | None,
+    state: Path | None,
+    progress: Progress | None,
+) -> Moment:
+    """Return the moment after so many events of a trace, or of the folder of a run; all without at.
+
+    The model stands there as a replay finds it; variant, told, state: as for `conform trace`.
+    Raises TraceError, InputError for a moment that no replay reaches.
+    """
+    seen: list[Moment] = []
+
+    def look(events: int, of: int, model: Allocator) -> None:
+        title = f"{path.name}, after event {events} of {of}"
+        picture = picture_of_state(model, title=title, pending=model.work_pending)
+        seen.append(Moment(picture, None, model, events, of))
+
+    report = conform_trace(
+        path, variant=variant, told=told, state=state, at=at, look=look, progress=progress
+    )
+    if not seen:
+        reason = report.waiting or _reached(report)
+        which = "its end" if at is None else f"event {at}"
+        raise InputError(path, None, f"a trace that a replay explains up to {which}: {reason}")
+    moment = seen[-1]
+    changed = _changed(seen[0].picture, moment.picture) if seen[1:] else None
+    title = f"{report.variant}, {moment.picture.title}"
+    return replace(moment, picture=replace(moment.picture, title=title), changed=changed)
+
+
+def _reached(report: TraceReport) -> str:
+    """Return how far a replay of a trace gets."""
+    if not report.stretches:
+        return f"{report.start}; boot messages or a state (--state) tell where it begins"
+    lines = ", ".join(f"{one.first_line} to {one.last_line}" for one in report.stretches)
+    wrong = [f"line {one.line}: {one.what}: {one.detail}" for one in report.mismatches[:1]]
+    return "; ".join([f"replayed are lines {lines}", *wrong])
 
 
 def of_token(token: Token, step: int | None) -> Moment:

@@ -12,7 +12,8 @@ _CELLS = 64  # of a row of text, at most
 _DIGITS = "0123456789"  # tenths of the pages of a cell that areas take
 
 LEGEND = """\
-a cell is {pages}: - unpopulated  e an empty populated page  0..9 tenths in use  # full"""
+a cell is {pages}: - unpopulated  e an empty populated page
+  0..9 tenths in use  # full"""
 
 _PAGE = 900.0  # as wide as a page of text is shown
 _MARGIN = 20.0

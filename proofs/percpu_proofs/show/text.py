@@ -1,4 +1,4 @@
-"""A memory map as text, at most 79 columns wide."""
+"""A memory map as text, at most 76 columns wide but for a chunk's pages, up to 81."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from percpu_proofs.show.picture import (
     sameness,
 )
 
-WIDTH = 79
+WIDTH = 76
 CELLS = 32  # characters of a page's map, at most
 LISTED = 40  # chunks that have a line of their own
 
 LEGEND = """\
 page  - unpopulated  e populated and empty  # populated and in use
-map   [ an area begins  = in use  + partly in use  . free  x outside the chunk
+map   [ an area begins  = in use  + partly in use  . free  x outside of it
 hints length@start in map bits, from the page's first bit or the chunk's"""
 
 

@@ -152,8 +152,13 @@ def is_head(text: str) -> bool:
     return _HEAD.match(text) is not None
 
 
+_LONGEST = 1 << 16
+
+
 def looks_like_text(text: str) -> bool:
-    """Return whether a line could begin a trace in text."""
+    """Return whether a line could begin a trace in text; no tool prints one of 64 KiB."""
+    if len(text) >= _LONGEST:
+        return False
     return text.startswith("#") or is_head(text) or lost(text, 0) is not None or (
         Heads().read(text) is not None
     )  # fmt: skip

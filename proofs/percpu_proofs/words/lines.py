@@ -26,6 +26,11 @@ from percpu_spec.catalogue import title
 from percpu_spec.glossary import Term, kernel_messages
 
 _PASTED = Path("the pasted line")
+_NOT_WHOLE = (
+    "Size, align or the reason are cut off or damaged, so nothing can be said of it: whole are "
+    "'percpu: allocation failed, size=N align=N atomic=0, REASON', 'illegal size (N) or align (N) "
+    "for percpu allocation' and 'MODULE: Could not allocate N bytes percpu data'."
+)
 _HOLDERS = {"d": r"(-?\d+)", "x": r"(0x[0-9a-f]+)", "s": r"(\S+)", "t": r"(.*)"}
 _HOLDER = re.compile("%([dxst])")
 
@@ -54,6 +59,15 @@ def pasted(text: str) -> Iterator[Explanation]:
         }  # fmt: skip
     if text.split()[0] in SHAPES and (" " in text.strip()):
         yield from _operations(text)
+
+
+def damaged(text: str) -> Iterator[Explanation]:
+    """Yield what lines of failures say that are cut off or damaged."""
+    if read_failures(messages(list(enumerate(text.split("\n"), 1))))[1]:
+        yield {
+            "id": "failure", "title": "a failure that is not whole", "says": _NOT_WHOLE,
+            "read_it_with": "percpu-spec log FILE, with the lines around",
+        }  # fmt: skip
 
 
 def letter(word: str) -> Iterator[Explanation]:

@@ -1,13 +1,29 @@
 "use strict";
-// Search: every word must begin a word of an entry; its title counts before its text.
+// Search: every word must begin a word of an entry; its title counts before its text. Words are
+// taken in any spelling: hint5 and HINT_5 for HINT-5, symbols without what compilers and stacks put
+// behind them, one or many of a thing.
 {
   const box = document.getElementById("search"), hits = document.getElementById("hits");
   const entries = JSON.parse(document.getElementById("index").textContent).map(([place, kind, title, text]) =>
     ({ place, kind, title, text, low: ` ${title} ${text}`.toLowerCase(), head: ` ${title}`.toLowerCase() }));
   const begins = (text, word) => text.search(new RegExp("[^a-z0-9]" + word.replace(/[^a-z0-9]/g, "\\$&")));
+  const ids = new Map(entries.map((one) => one.head.match(/^ ([a-z]+-?\d+): /)?.[1]).filter(Boolean)
+    .map((id) => [id.replace("-", ""), id]));
+  const spelled = (text) => text.toLowerCase()
+    .replace(/(\.(isra|constprop|part|cold|llvm)(\.\d+)*)+/g, "").replace(/\+0x[0-9a-f]+(\/0x[0-9a-f]+)?/g, "")
+    .replace(/(?<![a-z0-9])([a-z]+)[-_ ]?0*(\d+)(?![a-z0-9.])/g, (as, letters, number) => ids.get(letters + number) ?? as)
+    .split(/\s+/).filter(Boolean).map((word) => word.replace(/\(\)$|[,;:]$/, ""));
+  const alike = (one, other) => { // the part of pairs of letters that two words share
+    const pairs = (word) => [...word.slice(1)].map((_, at) => word.slice(at, at + 2));
+    const left = new Set(pairs(one)), right = new Set(pairs(other));
+    return 2 * [...left].filter((pair) => right.has(pair)).length / (left.size + right.size || 1);
+  };
+  const names = new Map(entries.map((one) => [one.head.split(/[: (]/)[1], one]));
+  const near = (words) => [...names.keys()].map((name) => [Math.max(...words.map((word) => alike(word, name))), name])
+    .filter(([share]) => share >= 0.5).sort(([a], [b]) => b - a).slice(0, 5).map(([, name]) => names.get(name));
   let chosen = 0;
   const find = () => {
-    const words = box.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const words = spelled(box.value);
     hits.replaceChildren();
     hits.hidden = !words.length;
     if (!words.length) return;
@@ -15,7 +31,10 @@
     const rank = (one) => words.filter((word) => begins(one.head, word) < 0).length
       + (one.head === " " + words.join(" ") || one.head.startsWith(` ${words[0]} `) ? -1 : 0);
     found.sort((a, b) => rank(a) - rank(b));
-    for (const one of found.slice(0, 30)) {
+    const nearest = found.length ? [] : near(words);
+    if (!found.length) hits.append(Object.assign(document.createElement("li"),
+      { textContent: nearest.length ? "no match; nearest:" : "no match, and nothing is near" }));
+    for (const one of [...found.slice(0, 30), ...nearest]) {
       const item = document.createElement("li"), link = document.createElement("a"), small = document.createElement("small");
       link.href = "#" + one.place;
       const at = Math.max(0, one.text.toLowerCase().indexOf(words.find((word) => begins(one.head, word) < 0) ?? "") - 40);
@@ -24,7 +43,6 @@
       item.append(link);
       hits.append(item);
     }
-    if (!found.length) hits.append(Object.assign(document.createElement("li"), { textContent: "nothing has all of these words" }));
     choose(0);
   };
   const choose = (number) => {

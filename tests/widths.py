@@ -1,0 +1,22 @@
+"""Lines that are wider than a mail's, or end with blanks, with the few that may."""
+
+from __future__ import annotations
+
+import re
+
+WIDTH = 76
+PROGRAMS = ("completion", "conform recorder")  # what they print is for shells and bpftrace
+_MAY_BE_WIDER = re.compile(
+    r"\s*(?:[\w ]+: )?(?:percpu-spec |--geometry )\S.*"  # a command, or a part of one, to paste
+    r"|\s*\S+"  # a path or a token
+    r"|(?=.{,81}$) *(?:page |[\d-]+[-e#])\|.{32}\|[-@ \w]*"  # the pages of a chunk
+)
+
+
+def unfit(text: str) -> list[str]:
+    """Return the lines of a text that do not fit a mail."""
+    return [
+        line
+        for line in text.split("\n")
+        if line != line.rstrip() or (len(line) > WIDTH and not _MAY_BE_WIDER.fullmatch(line))
+    ]
