@@ -143,7 +143,7 @@ def test_on_the_command_line(tmp_path: Path) -> None:
     assert "716 of 3000 served, 2284 failed" in result.output
     assert "operation 717" in result.output
     assert "burst.ops:718, a 717 40 8 A): atomic alloc failed, no space left" in (
-        result.output.replace("\n", "")
+        " ".join(result.output.split())
     )
     found = json.loads(invoke("run", path, "--geometry", SIZES, "--every", 200, "--json").output)
     assert found["failed"] == {"count": 0, "first": None, "by_size": []}

@@ -25,7 +25,7 @@ from percpu_proofs.explore.token import Token
 from percpu_proofs.kernel.search.plans import search_named
 from percpu_proofs.kernel.search.tree_token import TreeToken
 from percpu_proofs.kernel.search.trees import compiled_trees
-from percpu_proofs.live import opening
+from percpu_proofs.live import source
 from percpu_proofs.live.recorded_reads import RecordedMemory, memory_of_reads
 from percpu_proofs.oplist import parse_operations
 from percpu_proofs.runs import state_after
@@ -348,8 +348,8 @@ def test_a_core_is_drawn_as_state_reads_it(
         asked.append(given)
         return reads
 
-    monkeypatch.setattr(opening, "open_core", opens)
-    monkeypatch.setattr(opening, "open_live", opens)
+    monkeypatch.setattr(source, "open_core", opens)
+    monkeypatch.setattr(source, "open_live", opens)
     core = tmp_path / "vmcore"
     core.write_bytes(b"KDUMP   ")
     assert drawn(str(core), "--debug", str(core))["chunks"] == drawn("612_4.removed60")["chunks"]

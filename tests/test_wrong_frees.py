@@ -126,7 +126,7 @@ def test_run_says_so(tmp_path: Path, level: str) -> None:
     assert result.exit_code == 0, result.output
     errors = json.loads(result.stdout)["callers_errors"]
     assert [error["operation"] for error in errors] == [3, 4, 6, 8, 9, 10, 12]
-    text = CliRunner().invoke(main, options).output
+    text = " ".join(CliRunner().invoke(main, options).output.split())
     assert f"{listed}:3, w 2 8): a free of 8 bytes into" in text
 
 

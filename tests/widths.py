@@ -8,7 +8,7 @@ WIDTH = 76
 PROGRAMS = ("completion", "conform recorder")  # what they print is for shells and bpftrace
 _MAY_BE_WIDER = re.compile(
     r"\s*(?:[\w ]+: )?(?:percpu-spec |--geometry )\S.*"  # a command, or a part of one, to paste
-    r"|\s*\S+"  # a path or a token
+    r"|\s*(?:[\w ,]+\s{2,})?\S+"  # a path or a token, behind its label
     r"|(?=.{,81}$) *(?:page |[\d-]+[-e#])\|.{32}\|[-@ \w]*"  # the pages of a chunk
 )
 

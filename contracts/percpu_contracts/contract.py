@@ -104,7 +104,7 @@ def sentence(mark: ContractMark) -> str:
     """Return what a line of a contract says: its clauses, and its condition's docstring.
 
     >>> def held(self): "Index data change under pcpu_lock (LOCK-1)."
-    >>> sentence(Mark("require", "LOCK-1", held, "full"))
+    >>> sentence(ContractMark("require", "LOCK-1", held, "full"))
     'LOCK-1: Index data change under pcpu_lock.'
     """
     says = (inspect.getdoc(mark.condition) or "").split("\n\n")[0].replace("\n", " ")

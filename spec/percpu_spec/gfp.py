@@ -69,7 +69,7 @@ def denied(gfp: int) -> int:
 def flag_words(gfp: int) -> str:
     """Return flags in words.
 
-    >>> shown(KERNEL | NOWARN), shown(NOFS), shown(0)
+    >>> flag_words(KERNEL | NOWARN), flag_words(NOFS), flag_words(0)
     ('KERNEL NOWARN', 'NOFS', '0')
     """
     words = []

@@ -156,7 +156,7 @@ class Comparison:
 
     def show(self, out: Console) -> None:
         """Print the run: what was done, what differs, and at the end what was not run."""
-        out.print(output.pairs(list(self._rows())))
+        output.show_pairs(out, list(self._rows()))
         for warned in self.shop.warnings():
             out.print(Text(f"compiler warning: {warned}", "yellow"), soft_wrap=True)
         for one in self.confirmed:

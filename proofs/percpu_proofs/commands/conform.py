@@ -62,7 +62,7 @@ def _show(out: Console, report: VectorReport, interrupted: bool) -> None:
     ]
     if report.not_compared:
         rows.append(("not compared", report.not_compared))
-    out.print(output.pairs(rows))
+    output.show_pairs(out, rows)
     for note in report.notes:
         out.print(Text(note, "yellow"), soft_wrap=True)
     if report.first_mismatch is not None:

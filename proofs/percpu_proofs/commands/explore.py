@@ -286,22 +286,21 @@ def _show(
     tokens: dict[str, Token],
     as_expected: bool,
 ) -> None:
-    out.print(
-        output.pairs(
-            [
-                ("scenario", f"{scenario.name}: {scenario.what}"),
-                ("variant", variant),
-                ("bound", _bound(result)),
-                ("schedules", f"{result.schedules:,}"),
-                ("states", f"{result.states:,}" if result.states else "not counted"),
-                ("steps judged", f"{result.steps:,} of {result.covered:,} in all schedules"),
-                ("refinement", _refined(result)),
-                ("depth", result.depth),
-                ("seconds", result.seconds),
-                ("gaps met", ", ".join(f"{k} {n}" for k, n in sorted(result.situations.items()))),
-                ("asked", ", ".join(f"{k} {n}" for k, n in sorted(result.witnessed.items()))),
-            ]
-        )
+    output.show_pairs(
+        out,
+        [
+            ("scenario", f"{scenario.name}: {scenario.what}"),
+            ("variant", variant),
+            ("bound", _bound(result)),
+            ("schedules", f"{result.schedules:,}"),
+            ("states", f"{result.states:,}" if result.states else "not counted"),
+            ("steps judged", f"{result.steps:,} of {result.covered:,} in all schedules"),
+            ("refinement", _refined(result)),
+            ("depth", result.depth),
+            ("seconds", result.seconds),
+            ("gaps met", ", ".join(f"{k} {n}" for k, n in sorted(result.situations.items()))),
+            ("asked", ", ".join(f"{k} {n}" for k, n in sorted(result.witnessed.items()))),
+        ],
     )
     silent = [name for name in SEARCH.asks() if name not in result.witnessed]
     if silent:

@@ -82,7 +82,7 @@ def show(
             rows.append(("kernel", boot.release))
         if boot.layout is not None:
             rows += _rows(boot.layout)
-    out.print(output.pairs(rows))
+    output.show_pairs(out, rows)
     said: set[str] = set()
     for failure, explanation in found.kinds:
         there = found.machine_of(failure) if several else None

@@ -122,9 +122,9 @@ def folded(text: Text, width: int) -> Text:
     They begin where the column behind a line's label does, or two blanks behind the line itself.
     Words are whole, also those longer than a line: paths, tokens. So are commands, to be pasted.
 
-    >>> print(folded(Text("  holds     MAP-1 MAP-2 POP-1"), 24))
-      holds     MAP-1 MAP-2
-                POP-1
+    >>> print(folded(Text("holds  MAP-1 MAP-2 POP-1"), 21))
+    holds  MAP-1 MAP-2
+           POP-1
     """
     return Text("\n").join(piece for line in text.split("\n") for piece in _pieces(line, width))
 
@@ -140,8 +140,9 @@ def _pieces(line: Text, width: int) -> Iterator[Text]:
     if label and label.end() <= width // 3:
         blank = label.end()
     indent, begin, end = Text(""), 0, 0
+    named = label.end("name") if label else 0
     for word in re.finditer(r"\S+", plain):
-        if end and len(indent) + cell_len(plain[begin : word.end()]) > width:
+        if end > named and len(indent) + cell_len(plain[begin : word.end()]) > width:
             yield indent + line[begin:end]
             indent, begin = Text(" " * blank), word.start()
         end = word.end()
@@ -149,7 +150,7 @@ def _pieces(line: Text, width: int) -> Iterator[Text]:
 
 
 _COMMAND = re.compile(r"\s*(?:[\w ]+: )?(?:percpu-spec |--)\S")
-_LABEL = re.compile(r"\s*\S+(?: \S+)*\s{2,}(?=\S)")
+_LABEL = re.compile(r"(?P<name>\s*\S+(?: \S+)*)\s{2,}(?=\S)")
 
 
 def trimmed(file: TextIO) -> TextIO:
@@ -234,14 +235,12 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
     return made
 
 
-def pairs(rows: Sequence[tuple[str, object]]) -> Table:
-    """Return names with their values, a line each."""
-    made = Table.grid(padding=(0, 2))
-    made.add_column(style="bold")
-    made.add_column(overflow="fold")
+def show_pairs(out: Console, rows: Sequence[tuple[str, object]]) -> None:
+    """Print names with their values, a line each."""
+    width = max(len(name) for name, _ in rows) + 2
     for name, value in rows:
-        made.add_row(name, value if isinstance(value, Text) else Text(_cell(value)))
-    return made
+        line = Text(name.ljust(width), "bold")
+        out.print(line + (value if isinstance(value, Text) else Text(_cell(value))), soft_wrap=True)
 
 
 def show_not_asked(out: Console, reasons: Mapping[str, str]) -> None:

@@ -190,7 +190,7 @@ def show(out: Console, report: RunReport, source: Source) -> None:
                 f"{report.final_checksum}{agreed[report.checksum_agrees if known else None]}",
             )
         )
-    out.print(output.pairs(rows))
+    output.show_pairs(out, rows)
     for note in report.notes:
         out.print(Text(note, "yellow"), soft_wrap=True)
     _show_failed(out, report)

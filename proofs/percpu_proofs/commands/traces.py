@@ -50,7 +50,7 @@ def show(out: Console, report: TraceReport) -> None:
     if pages:
         rows.append(("pages, all units", Text(f"{min(pages)} to {max(pages)}")))
         rows.append(("over time", Text(output.sparkline(pages))))
-    out.print(output.pairs(rows))
+    output.show_pairs(out, rows)
     if report.contracts != "off":
         bounds = bound(report.contracts, report.checked, "event")
         show_verdicts(out, report.clauses, report.variant, bounds, "event")

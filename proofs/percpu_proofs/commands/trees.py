@@ -69,19 +69,18 @@ def explore_tree(scenario: Scenario, chosen: ChosenTree, as_json: bool) -> None:
     else:
         out = output.console()
         schedules = f"{outcome.schedules:,.0f}" if outcome.schedules >= 0 else "not counted"
-        out.print(
-            output.pairs(
-                [
-                    ("scenario", f"{scenario.name}: {scenario.what}"),
-                    ("tree", f"Linux {release}, its own mm/percpu.c"),
-                    ("bound", outcome.bound),
-                    ("schedules", schedules),
-                    ("states", f"{outcome.states:,}, {outcome.edges:,} steps between them"),
-                    ("depth", outcome.depth),
-                    ("seconds", outcome.seconds),
-                    ("asked", ", ".join(f"{k} {n}" for k, n in sorted(outcome.asked.items()))),
-                ]
-            )
+        output.show_pairs(
+            out,
+            [
+                ("scenario", f"{scenario.name}: {scenario.what}"),
+                ("tree", f"Linux {release}, its own mm/percpu.c"),
+                ("bound", outcome.bound),
+                ("schedules", schedules),
+                ("states", f"{outcome.states:,}, {outcome.edges:,} steps between them"),
+                ("depth", outcome.depth),
+                ("seconds", outcome.seconds),
+                ("asked", ", ".join(f"{k} {n}" for k, n in sorted(outcome.asked.items()))),
+            ],
         )
         for cell in broken.values():
             assert cell.example is not None
