@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 from percpu_contracts.attach import checked
+from percpu_proofs.bugs import BUGS
 from percpu_proofs.prove.catalogue import claims
-from percpu_proofs.prove.claims import SymbolicClaim
-from percpu_proofs.seeded import BUGS
+from percpu_proofs.prove.small.claims import SymbolicClaim
 
 PLANTED: dict[str, str] = {}
 

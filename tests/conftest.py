@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from percpu_proofs.spread import COLLECTED
+from percpu_proofs.run.processes import COLLECTED
 
 DEEP_SECONDS = 900
 LONGEST = (

@@ -8,8 +8,8 @@ from shutil import rmtree
 from tempfile import gettempdir, mkdtemp
 
 from percpu_proofs.kernel.build import compile_tree
-from percpu_proofs.kernel.library import USUAL, Form, Library
-from percpu_proofs.kernel.model import Model, probe
+from percpu_proofs.kernel.library import USUAL, BuildForm, Library
+from percpu_proofs.kernel.model import ModelVariant, probe
 from percpu_proofs.kernel.tree import Tree, read_tree, unpack
 
 PATCHES = Path(__file__).parents[1] / "proofs/percpu_proofs/data/patches"
@@ -40,12 +40,12 @@ def tree_of(archive: Path) -> Tree:
 
 
 @cache
-def library_of(archive: Path, folder: Path, form: Form = USUAL) -> Library:
+def library_of(archive: Path, folder: Path, form: BuildForm = USUAL) -> Library:
     """Return an archive's allocator, compiled into a folder."""
     return compile_tree(tree_of(archive), folder, form)
 
 
 @cache
-def model_of(library: Library) -> Model:
+def model_of(library: Library) -> ModelVariant:
     """Return the model for a library."""
     return probe(library)

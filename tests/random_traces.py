@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from percpu_proofs.traces import events as ev
-from percpu_proofs.traces.fields import FORMS
+from percpu_proofs.recorded.traces import events as ev
+from percpu_proofs.recorded.traces.fields import FORMS
 from percpu_reference.chunk import Area, Chunk
 from percpu_reference.events import FreePercpu
 from percpu_reference.gaps import FAILED, Gap, Kind
@@ -38,7 +38,7 @@ def recording(variant: type[Allocator], out: Recorder) -> type[Allocator]:
         __slots__ = ()
 
         def alloc_area(self, chunk: Chunk, alloc_bits: int, align: int, start: int) -> int:
-            out.probe(ev.Area, chunk.base_addr, alloc_bits, align, start)
+            out.probe(ev.AllocArea, chunk.base_addr, alloc_bits, align, start)
             off: int = super().alloc_area(chunk, alloc_bits, align, start)
             out.probe(ev.AreaReturn, off)
             return off
@@ -203,7 +203,7 @@ class Machine:
                 env.vm_fault.next = 1
             else:
                 self.base -= 0x200000
-                out.print(ev.CreateChunk, self.base)
+                out.print(ev.CreateChunkEvent, self.base)
                 yield
         elif gap.kind is filling:
             assert gap.chunk is not None
@@ -227,7 +227,7 @@ class Machine:
         model, out = self.model, self.out
         model.work_pending = False
         yield
-        out.probe(ev.Balance)
+        out.probe(ev.BalanceEntry)
         yield
         asked = model.work_pending
         steps = model.balance_workfn()
@@ -245,7 +245,7 @@ class Machine:
             yield from self._asks(gap, Kind.GROW, Kind.POPULATE)
             if gap.kind is Kind.DESTROY:
                 assert gap.chunk is not None
-                out.print(ev.DestroyChunk, gap.chunk.base_addr)
+                out.print(ev.DestroyChunkEvent, gap.chunk.base_addr)
                 yield
         yield
         out.probe(ev.BalanceReturn)

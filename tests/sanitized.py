@@ -8,9 +8,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from percpu_proofs.kernel.differential import Task, draw_task
-from percpu_proofs.kernel.library import Form, Library
-from percpu_proofs.kernel.model import Model
+from percpu_proofs.kernel.differential import CaseTask, draw_task
+from percpu_proofs.kernel.library import BuildForm, Library
+from percpu_proofs.kernel.model import ModelVariant
 from percpu_proofs.kernel.search.job import TreeJob, searched
 from percpu_proofs.kernel.search.plans import TreeSearch, search_named, shallower
 from percpu_reference.variants import variant_class
@@ -23,10 +23,10 @@ SEARCHES = {
 
 def compared(library: Library) -> bool:
     """Return whether a library does what the model does."""
-    model = Model(prints_atomic="source-6.1." not in str(library.path))
-    tally = draw_task(Task(library, model, 1, True, cases=4, operations=300))
+    model = ModelVariant(prints_atomic="source-6.1." not in str(library.path))
+    tally = draw_task(CaseTask(library, model, 1, True, cases=4, operations=300))
     if library.form.backing == "vm":
-        tally.add(draw_task(Task(library, model, 1, True, schedules=30)))
+        tally.add(draw_task(CaseTask(library, model, 1, True, schedules=30)))
     return not tally.differs
 
 
@@ -43,7 +43,7 @@ def _short(search: TreeSearch) -> TreeSearch:
     return shallower(search) if search.plan.longest > 4 else search
 
 
-FORMS = (Form("km", smp=False), Form("km"), Form("vm", 65536), Form("vm"))
+FORMS = (BuildForm("km", smp=False), BuildForm("km"), BuildForm("vm", 65536), BuildForm("vm"))
 """What is sanitized; a name that another begins with comes last."""
 
 

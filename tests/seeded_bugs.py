@@ -1,4 +1,4 @@
-"""Hunting seeded bugs (percpu_proofs.seeded) with the contracts, in every scene."""
+"""Hunting seeded bugs (percpu_proofs.bugs) with the contracts, in every scene."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from percpu_contracts.attach import checked
 from percpu_contracts.contract import Level
 from percpu_contracts.monitor import Monitor
 from percpu_contracts.violations import ClauseViolation
-from percpu_proofs.seeded.planting import KM, Row, plant, repaired
+from percpu_proofs.bugs.planting import KM, Row, plant, repaired
 from percpu_reference.backing import KmBacking
 from percpu_reference.variants import Allocator, with_backing
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
-from percpu_proofs.live.kernel_state import KernelState
-from percpu_proofs.traces.snapshot import ChunkSnapshot, Snapshot
+from percpu_proofs.recorded.states.kernel_state import KernelState
+from percpu_proofs.recorded.states.snapshot import ChunkSnapshot, Snapshot
 from percpu_spec.views import HINTS
 
 COUNTS = ("free_bytes", "nr_populated", "nr_empty_pop_pages", "start_offset", "end_offset")

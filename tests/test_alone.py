@@ -12,7 +12,7 @@ from workloads import Scene, in_scopes, play, scenes
 from percpu_contracts.attach import checked
 from percpu_contracts.monitor import Monitor
 from percpu_contracts.registry import CONTRACTS
-from percpu_proofs.seeded import BUGS
+from percpu_proofs.bugs import BUGS
 from percpu_reference.variants import Allocator
 from percpu_reference.variants.reference import without
 

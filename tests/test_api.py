@@ -17,10 +17,10 @@ from click.testing import CliRunner
 import percpu_spec as ps
 from percpu_contracts.violations import ClauseViolation
 from percpu_proofs import api, data
-from percpu_proofs.api.run import Run
+from percpu_proofs.api.model import AllocatorRun
 from percpu_proofs.cli import main
-from percpu_proofs.explain import UnknownWordError
-from percpu_proofs.inputs import InputError
+from percpu_proofs.explain.lookup import UnknownWordError
+from percpu_proofs.run.inputs import InputError
 from percpu_reference.variants import VARIANTS, UnknownVariantError
 from percpu_reference.variants.linux_7_1 import Linux71
 from percpu_spec.catalogue import UnknownClauseError, clauses
@@ -29,7 +29,7 @@ from percpu_spec.geometry import Geometry
 SMALL = "unit=32768,static=4096,reserved=0,dyn=28672,cpus=2"
 
 
-def filled(variant: str = "linux_7_1", **given: Any) -> Run:
+def filled(variant: str = "linux_7_1", **given: Any) -> AllocatorRun:
     """An allocator with one full chunk, one of empty pages beside a used one, and one sidelined."""
     made = ps.allocator(variant, geometry=SMALL, **given)
     areas = [made.alloc(4096) for _ in range(22)]

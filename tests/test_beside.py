@@ -12,13 +12,19 @@ from click.testing import CliRunner
 from kernel_trees import FOUND, MISSING, PATCHES, tree_of
 
 from percpu_proofs.beside.alignment import align
-from percpu_proofs.beside.comparison import Comparison, Sources, compare, everything, texts_of
+from percpu_proofs.beside.comparison import (
+    Comparison,
+    ComparisonSources,
+    compare,
+    everything,
+    texts_of,
+)
 from percpu_proofs.beside.html import html_fragment, page
 from percpu_proofs.beside.kernel_code import functions
 from percpu_proofs.beside.model_code import steps
 from percpu_proofs.beside.text import lines_of
 from percpu_proofs.cli import main
-from percpu_proofs.inputs import InputError
+from percpu_proofs.run.inputs import InputError
 from percpu_reference.kernel_names import FILES, model_name
 from percpu_reference.variants import MERGED, variant_class
 
@@ -28,15 +34,17 @@ ARCHIVE = next((path for path in FOUND if "6.12" in path.name), None)
 needs_tree = pytest.mark.skipif(ARCHIVE is None, reason=MISSING)
 
 
-def own(variant: str = MERGED) -> Sources:
-    return Sources("0.1", {"mm/percpu.c": OWN.read_text()}, variant_class(variant), variant)
+def own(variant: str = MERGED) -> ComparisonSources:
+    return ComparisonSources(
+        "0.1", {"mm/percpu.c": OWN.read_text()}, variant_class(variant), variant
+    )
 
 
 @cache
-def linux() -> Sources:
+def linux() -> ComparisonSources:
     assert ARCHIVE is not None
     tree = tree_of(ARCHIVE)
-    return Sources(tree.name, texts_of(tree), LINUX, MERGED)
+    return ComparisonSources(tree.name, texts_of(tree), LINUX, MERGED)
 
 
 def code(one: Comparison, words: str) -> tuple[str, bool]:

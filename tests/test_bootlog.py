@@ -11,9 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from percpu_proofs.cli import main
-from percpu_proofs.inputs import InputError
-from percpu_proofs.traces import TraceError, layout
-from percpu_proofs.traces.layout import Layout
+from percpu_proofs.recorded.boot.layout import Layout, layout
+from percpu_proofs.run.inputs import InputError, TraceError
 
 UP = "pcpu-alloc: s0 r0 d32768 u32768 alloc=1*32768\npcpu-alloc: [0] 0 "
 ARM = """\

@@ -8,7 +8,14 @@ from random import Random
 
 import pytest
 
-from percpu_proofs.choices import Choices, Drawn, Replay, Symbols, VacuousError, every_case
+from percpu_proofs.run.choices import (
+    ChoiceReplay,
+    Choices,
+    Drawn,
+    Symbols,
+    VacuousError,
+    every_case,
+)
 
 
 def _case(choose: Choices) -> tuple[object, ...]:
@@ -25,13 +32,13 @@ def test_cases_are_all_tried_once() -> None:
 def test_what_was_drawn_replays(seed: int) -> None:
     drawn = Drawn(Random(seed).randrange)
     found = _case(drawn)
-    assert _case(Replay(drawn.numbers)) == found
+    assert _case(ChoiceReplay(drawn.numbers)) == found
     assert len(drawn.taken) == len(found)
 
 
 def test_numbers_too_few_or_too_large_replay_all_the_same() -> None:
-    assert _case(Replay([1])) == (2, False, 0)
-    assert _case(Replay([2, 1, 9])) == (4, True, 3)
+    assert _case(ChoiceReplay([1])) == (2, False, 0)
+    assert _case(ChoiceReplay([2, 1, 9])) == (4, True, 3)
 
 
 @pytest.mark.parametrize("count", range(1, 10))

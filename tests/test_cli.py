@@ -13,12 +13,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from percpu_proofs import data
-from percpu_proofs.bench import prepare
+from percpu_proofs.bench.throughput import prepare
 from percpu_proofs.cli import main
 from percpu_proofs.commands import run as run_command
 from percpu_proofs.commands.source import expand
-from percpu_proofs.conformance import vectors as vectors_module
-from percpu_proofs.runs import bound, counted
+from percpu_proofs.recorded.vectors import comparison as vectors_module
+from percpu_proofs.run.runner import bound, counted
 from percpu_reference.chunk import Chunk
 from percpu_reference.gaps import Steps
 from percpu_reference.variants import DEFAULT, VARIANTS

@@ -15,10 +15,10 @@ from kernel_bugs import BUGS, Bug, seeded
 from kernel_trees import FOUND, MISSING, PATCHES, tree_of
 
 from percpu_proofs.cli import main
-from percpu_proofs.conformance.difference import Difference
 from percpu_proofs.kernel import differential
 from percpu_proofs.kernel.fields import MEANINGS, OPERATION, meaning, sentence
 from percpu_proofs.kernel.tree import BACKINGS, FILES, copy_tree
+from percpu_proofs.run.difference import Difference
 from percpu_reference.kernel_names import FILES as FUNCTIONS
 from percpu_spec.catalogue import clauses
 

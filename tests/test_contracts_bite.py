@@ -22,12 +22,12 @@ from percpu_contracts.monitor import Monitor
 from percpu_contracts.registry import CONTRACTS
 from percpu_contracts.violations import ClauseViolation, MisuseError
 from percpu_proofs import data
-from percpu_proofs.conformance.state import Recorder, counter_record
-from percpu_proofs.conformance.vector_file import Vector, find_vectors, read_vector
-from percpu_proofs.machine import Machine
-from percpu_proofs.seeded.maps import AREAS, HINTS, SLOTS
-from percpu_proofs.seeded.quiet import EQUAL, FAST, LIMITS, PROMISED, REPAIRED, UNLIKE
-from percpu_proofs.seeded.work import BACKING, BALANCE, CHUNKS, MEMCG, OPERATIONS, STEPS
+from percpu_proofs.bugs.maps import AREAS, HINTS, SLOTS
+from percpu_proofs.bugs.undetected import EQUAL, FAST, LIMITS, PROMISED, REPAIRED, UNLIKE
+from percpu_proofs.bugs.work import BACKING, BALANCE, CHUNKS, MEMCG, OPERATIONS, STEPS
+from percpu_proofs.recorded.vectors.file import Vector, find_vectors, read_vector
+from percpu_proofs.run.driver import Driver
+from percpu_proofs.run.state_record import Recorder, counter_record
 from percpu_reference import build
 from percpu_reference.backing import KmBacking
 from percpu_reference.chunk import Area, Chunk
@@ -111,7 +111,7 @@ def difference(bugged: type[Allocator]) -> tuple[str, int] | None:
     """Return file and operation after which a state differs from the recorded one."""
     for vector in vectors():
         allocator = build(bugged, vector.geometry)
-        machine, recorder = Machine(allocator), Recorder(allocator)
+        machine, recorder = Driver(allocator), Recorder(allocator)
         for n, record in enumerate(vector.records[1:]):
             machine.run(vector.listed, n, n + 1)
             if recorder.read().crc != record["crc"] or (

@@ -10,15 +10,10 @@ from random import Random
 import pytest
 from click.testing import CliRunner
 
-from percpu_proofs import data, reasons
+from percpu_proofs import data
 from percpu_proofs.cli import main
-from percpu_proofs.conformance.report import TraceReport
-from percpu_proofs.conformance.trace import conform_trace
-from percpu_proofs.inputs import InputError
 from percpu_proofs.live.memory import memory_of
-from percpu_proofs.live.saved import read_state, state_of
 from percpu_proofs.live.stacks import stand
-from percpu_proofs.live.stats_text import stats_of
 from percpu_proofs.live.stats_verdicts import (
     isolated_words,
     stats_rows,
@@ -28,10 +23,15 @@ from percpu_proofs.live.stats_verdicts import (
 )
 from percpu_proofs.live.verdicts import BROKEN, HOLDS, NOT_ASKED
 from percpu_proofs.logs.stacks import Stack
+from percpu_proofs.recorded.replay.comparison import conform_trace
+from percpu_proofs.recorded.replay.report import TraceReport
+from percpu_proofs.recorded.source import text_of
+from percpu_proofs.recorded.states.saved_state import read_state, state_of
+from percpu_proofs.recorded.states.stats_text import stats_of
+from percpu_proofs.recorded.traces.dialects import is_callers
+from percpu_proofs.run import reasons
+from percpu_proofs.run.inputs import InputError, TraceError
 from percpu_proofs.show.stats import stats_text
-from percpu_proofs.traces import TraceError
-from percpu_proofs.traces.dialects import is_callers
-from percpu_proofs.traces.source import text_of
 from percpu_reference.variants import build
 from percpu_spec.geometry import Geometry
 from percpu_spec.gfp import ATOMIC, KERNEL

@@ -25,8 +25,8 @@ from percpu_proofs.counterexample.bearing import alone, bearing
 from percpu_proofs.counterexample.mail import mail
 from percpu_proofs.counterexample.of_tree import of_retraced
 from percpu_proofs.counterexample.text import legend, text
-from percpu_proofs.explore.examples import examples
 from percpu_proofs.explore.fuzz import Fuzz
+from percpu_proofs.explore.known_counterexamples import examples
 from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.packing import MODEL
 from percpu_proofs.explore.scenario import KERNEL_32K
@@ -34,12 +34,12 @@ from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.searches import searches
 from percpu_proofs.explore.shrink import Program
 from percpu_proofs.explore.token import Token, read_token
-from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel.search.compiled import SearchPlan
 from percpu_proofs.kernel.search.retrace import Retraced, TreeStep
-from percpu_proofs.mailing import LINES, WIDTH
-from percpu_proofs.oplist import parse_operations
-from percpu_proofs.show.rows import State
+from percpu_proofs.run.inputs import InputError
+from percpu_proofs.run.operations import parse_operations
+from percpu_proofs.show.mail import LINES, WIDTH
+from percpu_proofs.show.rows import StateRows
 from percpu_reference.kernel_names import FILES, OF_PATCHES
 from percpu_reference.variants import RELEASES, VARIANTS, two_types
 from percpu_spec.catalogue import REFINE, clauses
@@ -154,7 +154,7 @@ def test_a_chunk_on_no_list_is_held_by_who_took_it_off() -> None:
     """Of a compiled kernel no more is known than whose step it was."""
     chunks = of_schedule(RACE).steps[-1].state.chunks[:2]
     listed, away = (
-        State((), tuple(row.held_by("") if row.name in gone else row for row in chunks))
+        StateRows((), tuple(row.held_by("") if row.name in gone else row for row in chunks))
         for gone in ("", "1")
     )
     taken = [(0, "f 1", listed), (1, "b", away), (0, "f 1", away), (1, "b", listed),
@@ -205,7 +205,7 @@ def test_only_what_bears_on_the_clause_is_shown() -> None:
     c = of_schedule(POPULATES)
     assert bearing(c, alone(c)).chunks == {"1"}
     shown = "\n".join(lines_of(c))
-    assert "one more chunk unchanged" in shown and "chunk 0" not in shown.partition("State")[2]
+    assert "one more chunk unchanged" in shown and "chunk 0" not in shown.partition("StateRows")[2]
     assert "R2, Balance work populates an isolated chunk" in shown and "R1" not in shown
     assert "md_blocks" not in shown
     hint = "\n".join(lines_of(of_schedule(HINT)))

@@ -12,11 +12,11 @@ from kernel_trees import FOUND, MISSING, tree_of
 from searched_trees import changed, first_in_work, write_patch
 
 from percpu_proofs.cli import main
-from percpu_proofs.headline.examined import GEOMETRY, SHAPES, Burst, piles, piles_on
-from percpu_proofs.inputs import InputError
-from percpu_proofs.kernel.examined import ExaminedKernel, compile_examined
 from percpu_proofs.kernel.instance import KernelStopped
+from percpu_proofs.kernel.search_cost import ExaminedKernel, compile_examined
 from percpu_proofs.kernel.tree import Tree
+from percpu_proofs.run.inputs import InputError
+from percpu_proofs.workload.search_cost import GEOMETRY, SHAPES, Burst, piles, piles_on
 
 pytestmark = pytest.mark.skipif(not FOUND, reason=MISSING)
 PILES = (0, 1, 5)

@@ -16,7 +16,6 @@ from click.testing import CliRunner
 from kernel_trees import FOUND, MISSING
 from widths import PROGRAMS, unfit
 
-from percpu_proofs import grammar
 from percpu_proofs.cli import commands, main
 from percpu_proofs.commands.examples import (
     EXAMPLES,
@@ -26,6 +25,7 @@ from percpu_proofs.commands.examples import (
     Example,
     examples_of,
 )
+from percpu_proofs.explain import grammar
 from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.scenario_file import parse_scenario
 from percpu_proofs.explore.token import Token

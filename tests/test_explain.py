@@ -157,7 +157,7 @@ def test_every_public_method_says_what_it_is_of() -> None:
 
 
 def test_no_name_is_said_of_nothing() -> None:
-    from percpu_proofs.explain import _functions
+    from percpu_proofs.explain.lookup import _functions
 
     own = {name for _, name in methods()} | _functions().keys()
     assert not (NAMED.keys() | PART_OF.keys() | OURS.keys()) - own

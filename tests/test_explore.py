@@ -15,13 +15,12 @@ from click.testing import CliRunner
 from depth import deep_unless
 
 from percpu_contracts.registry import SEARCH
-from percpu_proofs import bench_explore
+from percpu_proofs.bench import explorers
 from percpu_proofs.cli import main
 from percpu_proofs.counterexample import of_schedule
 from percpu_proofs.explore import footprint, parallel
 from percpu_proofs.explore import token as tokens
 from percpu_proofs.explore.crosscheck import cross_check
-from percpu_proofs.explore.minimise import minimise
 from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.parallel import Spread
 from percpu_proofs.explore.sampling import Strategy, sample
@@ -29,9 +28,10 @@ from percpu_proofs.explore.scenario import Scenario
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.schedulers import dpor
 from percpu_proofs.explore.search import Explored
+from percpu_proofs.explore.shrink_schedule import minimise
 from percpu_proofs.explore.token import Token, read_token
 from percpu_proofs.explore.world import World
-from percpu_proofs.inputs import InputError
+from percpu_proofs.run.inputs import InputError
 from percpu_reference import VARIANTS
 from percpu_reference.balance import Balance
 from percpu_reference.gaps import Gap
@@ -151,7 +151,7 @@ def test_reduction_knows_what_every_step_touches() -> None:
         world, chance = World(start), random.Random(seed)
         while enabled := world.enabled():
             actor = chance.choice(enabled)
-            before = footprint.Standing(world, actor)
+            before = footprint.StepContext(world, actor)
             world.step(actor)
             touched = footprint.touched(world, actor, before)
             assert touched & ~before.footprint == 0
@@ -267,10 +267,10 @@ def test_only_what_has_parts_is_shared() -> None:
 
 
 def test_rates_say_what_was_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench_explore, "STEPS", 3000)
-    monkeypatch.setattr(bench_explore, "SHARED_STEPS", 3000)
-    monkeypatch.setattr(bench_explore, "_frontrun", lambda variant: None)
-    every, shared, matched, small = (r.as_json() for r in bench_explore.measure("linux_6_12"))
+    monkeypatch.setattr(explorers, "STEPS", 3000)
+    monkeypatch.setattr(explorers, "SHARED_STEPS", 3000)
+    monkeypatch.setattr(explorers, "_frontrun", lambda variant: None)
+    every, shared, matched, small = (r.as_json() for r in explorers.measure("linux_6_12"))
     assert every["steps"] == 3001 and every["schedules"] > 500
     assert "processes" in shared["way"] and shared["schedules"] > 300
     assert every["states"] == 0 and matched["states"] > 500

@@ -11,12 +11,13 @@ import pytest
 from click.testing import CliRunner, Result
 
 from percpu_contracts.contract import Level
-from percpu_proofs import data, reasons
+from percpu_proofs import data
 from percpu_proofs.cli import main
-from percpu_proofs.failed import Failed, telling
-from percpu_proofs.machine import Machine
-from percpu_proofs.oplist import parse_operations
-from percpu_proofs.runs import RunReport, run_list
+from percpu_proofs.run import reasons
+from percpu_proofs.run.driver import Driver
+from percpu_proofs.run.failures import Failed, telling
+from percpu_proofs.run.operations import parse_operations
+from percpu_proofs.run.runner import RunReport, run_list
 from percpu_reference.chunk import Chunk
 from percpu_reference.gaps import Steps
 from percpu_reference.variants import VARIANTS, build
@@ -187,7 +188,7 @@ class KeepsCauses(Failed):
 
 @pytest.fixture(params=[ForgetsPopulation, KeepsCauses])
 def bugged(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr("percpu_proofs.runs.Failed", request.param)
+    monkeypatch.setattr("percpu_proofs.run.runner.Failed", request.param)
     yield
 
 
@@ -203,5 +204,5 @@ def test_telling_changes_nothing() -> None:
     listed = parse_operations(HERE, [line for lines, _ in CAUSES[3:10:3] for line in lines[:1]])
     plain, told = build(Linux612, SMALL), build(Linux612, SMALL, around=lambda c: telling(c, []))
     for allocator in (plain, told):
-        Machine(allocator).run(listed)
+        Driver(allocator).run(listed)
     assert cast("Any", told).env == plain.env

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from percpu_proofs import grammar
 from percpu_proofs.cli import main
+from percpu_proofs.explain import grammar
 from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.scenario_file import CONCURRENT, FIELDS, SECTIONS, parse_scenario
-from percpu_proofs.inputs import InputError
-from percpu_proofs.machine import Machine
-from percpu_proofs.oplist import FLAG_LETTERS, MEANINGS, SHAPES, parse_operations
+from percpu_proofs.run.driver import Driver
+from percpu_proofs.run.inputs import InputError
+from percpu_proofs.run.operations import FLAG_LETTERS, MEANINGS, SHAPES, parse_operations
 from percpu_reference import DEFAULT, build
 from percpu_spec.geometry import Geometry
 
@@ -75,7 +75,7 @@ def test_every_field_section_and_actor_is_printed() -> None:
 @pytest.mark.parametrize("title", grammar.LISTS)
 def test_every_example_list_runs(title: str) -> None:
     listed = parse_operations(Path(title), grammar.LISTS[title].split("\n"))
-    machine = Machine(build(DEFAULT, Geometry(memcg=True), contracts="fast"))
+    machine = Driver(build(DEFAULT, Geometry(memcg=True), contracts="fast"))
     machine.run(listed)
     assert machine.operation == len(listed.operations)
     assert grammar.LISTS[title].split("\n")[0] in PRINTED.output

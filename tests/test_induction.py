@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from depth import deep_unless
 
-from percpu_proofs.induction import (
-    Obligation,
+from percpu_proofs.prove.protocol import (
+    InductionQuery,
     prove_action,
     prove_implications,
     prove_initial,
 )
-from percpu_proofs.induction.counting import LEMMAS, is_proved
-from percpu_proofs.induction.prove import LIMITS, is_enabled_somewhere
+from percpu_proofs.prove.protocol.counting import LEMMAS, is_proved
+from percpu_proofs.prove.protocol.induction import LIMITS, is_enabled_somewhere
 from percpu_spec.protocol import balancing, freeing, reclaiming
 from percpu_spec.protocol.clauses import INVARIANT
 from percpu_spec.protocol.design import DESIGN
@@ -33,11 +33,11 @@ CHANGED = [
 
 
 @cache
-def proved(machine: str, action: str) -> list[Obligation]:
+def proved(machine: str, action: str) -> list[InductionQuery]:
     return prove_action(MACHINES[machine], action)
 
 
-def not_proved(found: list[Obligation]) -> list[str]:
+def not_proved(found: list[InductionQuery]) -> list[str]:
     return [str(obligation) for obligation in found if obligation.state != "proved"]
 
 

@@ -22,8 +22,6 @@ from search_bugs import EDITS
 from percpu_contracts.whole_state import WholeState
 from percpu_proofs import data
 from percpu_proofs.cli import main
-from percpu_proofs.conformance.vector_file import find_vectors, read_vector
-from percpu_proofs.conformance.vectors import conform_vectors
 from percpu_proofs.explore.alphabets import SEQUENCES
 from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.scenario import Scenario
@@ -31,22 +29,25 @@ from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.sequences import Sequences
 from percpu_proofs.explore.token import Token, read_token
 from percpu_proofs.explore.world import World
-from percpu_proofs.inputs import InputError
-from percpu_proofs.kernel import differential, found
+from percpu_proofs.kernel import difference_report as found
+from percpu_proofs.kernel import differential
 from percpu_proofs.kernel.build import compile_tree
-from percpu_proofs.kernel.differential import Tally, Task, run_task, run_tasks
+from percpu_proofs.kernel.differential import CaseTask, Tally, run_task, run_tasks
 from percpu_proofs.kernel.draws import Case
 from percpu_proofs.kernel.instance import Kernel, KernelStopped
-from percpu_proofs.kernel.library import Form, Library
-from percpu_proofs.kernel.model import Model
+from percpu_proofs.kernel.library import BuildForm, Library
+from percpu_proofs.kernel.model import ModelVariant
 from percpu_proofs.kernel.pair import WHOLE, Pair
 from percpu_proofs.kernel.patch import apply_patch
-from percpu_proofs.kernel.record import Recording, write_vector
+from percpu_proofs.kernel.record import VectorRecording, write_vector
 from percpu_proofs.kernel.schedule import confirm, replay
 from percpu_proofs.kernel.shrink import run_case
 from percpu_proofs.kernel.tree import copy_tree
-from percpu_proofs.kernel.views import KernelState
-from percpu_proofs.oplist import parse_operations, text_of
+from percpu_proofs.kernel.views import CompiledState
+from percpu_proofs.recorded.vectors.comparison import conform_vectors
+from percpu_proofs.recorded.vectors.file import find_vectors, read_vector
+from percpu_proofs.run.inputs import InputError
+from percpu_proofs.run.operations import parse_operations, text_of
 from percpu_reference.chunk import Chunk
 from percpu_reference.variants.reference import FIXES
 from percpu_spec.geometry import Geometry
@@ -90,17 +91,20 @@ def patched(tmp_path: Path, *names: str) -> Library:
     return compile_tree(tree, tmp_path, flags=("-O1",))
 
 
-def drawn(library: Library, model: Model, seeds: range, **task: int) -> Tally:
+def drawn(library: Library, model: ModelVariant, seeds: range, **task: int) -> Tally:
     """Run tasks until one shows a difference."""
     tally = Tally()
     for seed in seeds:
         if not tally.differs:
-            tally.add(run_task(Task(library, model, seed, False, **task)))
+            tally.add(run_task(CaseTask(library, model, seed, False, **task)))
     return tally
 
 
 def test_interrupted_run_keeps_what_was_compared(library: Library) -> None:
-    tasks = (Task(library, Model(), seed, False, cases=4, operations=400) for seed in range(99))
+    tasks = (
+        CaseTask(library, ModelVariant(), seed, False, cases=4, operations=400)
+        for seed in range(99)
+    )
 
     def progress(done: int, total: int) -> None:
         if done:
@@ -116,7 +120,7 @@ def test_interrupted_run_keeps_what_was_compared(library: Library) -> None:
 # recording
 
 
-UP = Form("km", smp=False)
+UP = BuildForm("km", smp=False)
 
 
 @pytest.mark.deep
@@ -128,8 +132,8 @@ def test_recorded_vectors_are_written_again(
     paths = find_vectors([data.folder("vectors")])
     for path in (*paths[:2], paths[-2], paths[-1]):  # pages of 64 KiB, a kernel without SMP
         vector = read_vector(path)
-        library = library_of(archive, folder(archive), Form.of(vector.geometry))
-        recording = Recording(
+        library = library_of(archive, folder(archive), BuildForm.of(vector.geometry))
+        recording = VectorRecording(
             path.name, vector.geometry, vector.listed, [r["in"] for r in vector.records[1:]]
         )
         write_vector(tmp_path / path.name, library, model.version, recording)
@@ -148,15 +152,19 @@ def test_recorded_vectors_are_written_again(
 @pytest.mark.parametrize(
     ("archive", "form"),
     deep_unless(
-        lambda archive, form: (archive, form) == (NEWEST, Form()),
-        [(archive, form) for archive in FOUND or [NEWEST] for form in (Form(), Form("km"))],
+        lambda archive, form: (archive, form) == (NEWEST, BuildForm()),
+        [
+            (archive, form)
+            for archive in FOUND or [NEWEST]
+            for form in (BuildForm(), BuildForm("km"))
+        ],
     ),
     ids=lambda part: getattr(part, "stem", str(part)),
 )
-def test_drawn_cases_agree(archive: Path, form: Form, folder: Callable[[Path], Path]) -> None:
+def test_drawn_cases_agree(archive: Path, form: BuildForm, folder: Callable[[Path], Path]) -> None:
     library = library_of(archive, folder(archive), form)
     model = model_of(library_of(archive, folder(archive)))
-    tally = run_task(Task(library, model, 7, True, cases=8, operations=500))
+    tally = run_task(CaseTask(library, model, 7, True, cases=8, operations=500))
     assert not tally.differs, tally.found
     assert tally.operations > 2000
     assert len(tally.geometries) >= 8
@@ -165,7 +173,13 @@ def test_drawn_cases_agree(archive: Path, form: Form, folder: Callable[[Path], P
     assert set(tally.broken) <= set(model.variant().EXPECTED)
 
 
-PAGED = [Form("vm", 65536), Form("km", 65536), Form("vm", 16384), Form("vm", 8192), UP]
+PAGED = [
+    BuildForm("vm", 65536),
+    BuildForm("km", 65536),
+    BuildForm("vm", 16384),
+    BuildForm("vm", 8192),
+    UP,
+]
 
 
 @pytest.mark.parametrize(
@@ -173,17 +187,17 @@ PAGED = [Form("vm", 65536), Form("km", 65536), Form("vm", 16384), Form("vm", 819
     ids=str,
 )  # fmt: skip
 def test_other_pages_and_kernels_without_smp_agree(
-    form: Form, library: Library, folder: Callable[[Path], Path]
+    form: BuildForm, library: Library, folder: Callable[[Path], Path]
 ) -> None:
     model = model_of(library)
     other = library_of(NEWEST, folder(NEWEST), form)
-    tally = run_task(Task(other, model, 5, True, cases=5, operations=200))
+    tally = run_task(CaseTask(other, model, 5, True, cases=5, operations=200))
     assert not tally.differs, tally.found
     assert {g.page for g in tally.geometries} == {form.page}
     assert all(g.smp == form.smp for g in tally.geometries)
     assert tally.chunks > 2
     if form.backing == "vm":
-        tally = run_task(Task(other, model, 3, True, schedules=20))
+        tally = run_task(CaseTask(other, model, 3, True, schedules=20))
         assert not tally.differs, tally.found_schedule
         assert tally.steps > 100
 
@@ -192,7 +206,7 @@ def test_a_kernel_of_large_pages_is_told_from_one_of_small(
     library: Library, folder: Callable[[Path], Path]
 ) -> None:
     """What only the page size tells: the largest request, and where pages end."""
-    other = library_of(NEWEST, folder(NEWEST), Form("vm", 65536))
+    other = library_of(NEWEST, folder(NEWEST), BuildForm("vm", 65536))
     sizes = Geometry(unit=131072, static=4096, reserved=0, dyn=61440, cpus=2, page=65536)
     lines = ["a 1 65536 65536 -", "a 2 65540 4 W", "a 3 4096 131072 W", "f 1", "b"]
     operations = parse_operations(Path("large"), lines).operations
@@ -210,7 +224,9 @@ def test_a_kernel_without_smp_destroys_a_first_chunk_that_is_wholly_free(
     sizes = Geometry(unit=32768, static=0, reserved=0, dyn=32768, cpus=1, backing="km")
     lines = ["a 1 32768 4 -", "a 2 32768 4 -", "f 1", "b", "f 2", "b"]
     *operations, last = parse_operations(Path("free"), lines).operations
-    assert run_case(single, Case(sizes, operations), Model()) is None  # warnings are compared
+    assert (
+        run_case(single, Case(sizes, operations), ModelVariant()) is None
+    )  # warnings are compared
     with Kernel(single, sizes) as kernel:
         for operation in operations:
             kernel.apply(operation)
@@ -222,7 +238,7 @@ def test_a_kernel_without_smp_destroys_a_first_chunk_that_is_wholly_free(
 @each_tree
 def test_drawn_schedules_agree(archive: Path, folder: Callable[[Path], Path]) -> None:
     library = library_of(archive, folder(archive))
-    tally = run_task(Task(library, model_of(library), 3, True, schedules=150))
+    tally = run_task(CaseTask(library, model_of(library), 3, True, schedules=150))
     assert not tally.differs, tally.found_schedule
     assert tally.steps > 1500
     assert {"BAL-1", "BAL-2", "RCL-3"} <= set(tally.broken)
@@ -272,8 +288,8 @@ def test_two_kernels_have_states_of_their_own(library: Library) -> None:
     (operation,) = parse_operations(Path("one"), ["a 1 4096 4 -"]).operations
     with Kernel(library, SMALL) as one, Kernel(library, SMALL) as other:
         one.apply(operation)
-        assert KernelState(one).first_chunk.free_bytes == SMALL.dyn - 4096
-        assert KernelState(other).first_chunk.free_bytes == SMALL.dyn
+        assert CompiledState(one).first_chunk.free_bytes == SMALL.dyn - 4096
+        assert CompiledState(other).first_chunk.free_bytes == SMALL.dyn
 
 
 def spoil_block(chunk: Chunk) -> None:
@@ -301,7 +317,7 @@ def test_what_only_the_model_changes_is_seen(
 ) -> None:
     lines = ["a 1 28672 4 -", *(f"a {n} 32768 4 -" for n in range(2, 5)), *["U 1"] * WHOLE]
     operations = parse_operations(Path("lines"), lines).operations
-    pair = Pair(library, SMALL, Model())
+    pair = Pair(library, SMALL, ModelVariant())
     try:
         for number, operation in enumerate(operations[:4], 1):
             assert pair.step(number, operation) is None
@@ -315,7 +331,7 @@ def test_what_only_the_model_changes_is_seen(
 def test_predicates_run_on_the_kernels_state(library: Library) -> None:
     lines = ["a 1 1024 4 -", "a 2 2048 2048 -", "f 1"]  # leaves HINT-3 broken in 6.12
     with Kernel(library, SMALL) as kernel:
-        state, whole = KernelState(kernel), WholeState()
+        state, whole = CompiledState(kernel), WholeState()
         assert list(whole.broken(state)) == []
         for operation in parse_operations(Path("three"), lines).operations:
             kernel.apply(operation)
@@ -323,7 +339,7 @@ def test_predicates_run_on_the_kernels_state(library: Library) -> None:
         found_broken = {clause for clause, _ in whole.broken(state)}
         state.chunk(0).alloc_map[5] = 1
         assert {"MAP-2", "HINT-1"} <= {clause for clause, _ in whole.broken(state)}
-    assert found_broken <= set(Model().variant().EXPECTED)
+    assert found_broken <= set(ModelVariant().variant().EXPECTED)
 
 
 # schedules found in the model
@@ -391,7 +407,7 @@ FIRST_SEED = {"R4 creation": 5, "R4 failure": 39}  # which tells the fix, where 
 def test_patched_kernel_is_the_model_with_the_fix(
     name: str, library: Library, tmp_path: Path
 ) -> None:
-    model = Model(fixes=(name,))
+    model = ModelVariant(fixes=(name,))
     size = {"schedules": 200} if name in IN_GAPS else {"cases": 4, "operations": 600}
     unpatched = drawn(library, model, range(FIRST_SEED.get(name, 0), 60), **size)
     assert unpatched.differs, "no draw tells the fix from 6.12"
@@ -403,8 +419,8 @@ def test_patched_kernel_is_the_model_with_the_fix(
 @pytest.mark.deep
 def test_kernel_with_all_fixes_is_reference(tmp_path: Path) -> None:
     library = patched(tmp_path, *FIX_NAMES)
-    tally = run_task(Task(library, Model("reference"), 2, True, cases=6, operations=600))
-    tally.add(run_task(Task(library, Model("reference"), 2, True, schedules=100)))
+    tally = run_task(CaseTask(library, ModelVariant("reference"), 2, True, cases=6, operations=600))
+    tally.add(run_task(CaseTask(library, ModelVariant("reference"), 2, True, schedules=100)))
     assert not tally.differs, (tally.found, tally.found_schedule)
     assert not tally.broken
 
@@ -434,18 +450,20 @@ def test_seeded_bug_is_found(
     monkeypatch.setattr(differential, "TRIES", 2000)
     library = bugged(bug, tmp_path)
     if bug.gaps or bug.clause:
-        tally = drawn(library, Model(), range(5), schedules=100)
+        tally = drawn(library, ModelVariant(), range(5), schedules=100)
         # behind a difference a schedule is not judged: a search of the edit names its clause
         assert not bug.clause or bug.clause in tally.broken or tally.found_schedule is not None
         assert tally.differs
         return
     unseen = bug.name in NOT_IN_LISTS
-    found = drawn(library, Model(), range(2 if unseen else 30), cases=4, operations=1000).found
+    found = drawn(
+        library, ModelVariant(), range(2 if unseen else 30), cases=4, operations=1000
+    ).found
     assert (found is None) is unseen
     if found is not None:  # what is shown is short, repeats, and shows at its last operation
         assert len(found.case.operations) <= (30 if bug.name == TAKES_MANY_CHUNKS else 20)
         assert not found.stopped
-        again = run_case(library, found.case, Model())
+        again = run_case(library, found.case, ModelVariant())
         assert again is not None
         assert again.operations == found.case.operations
 
@@ -454,7 +472,7 @@ def test_seeded_bug_is_found(
     "bug", deep_unless(lambda bug: bug == EQUIVALENT[0], EQUIVALENT), ids=lambda bug: bug.name
 )
 def test_equivalent_change_makes_no_difference(bug: Bug, tmp_path: Path) -> None:
-    tally = drawn(bugged(bug, tmp_path), Model(), range(2), cases=6, operations=500)
+    tally = drawn(bugged(bug, tmp_path), ModelVariant(), range(2), cases=6, operations=500)
     assert not tally.differs
 
 
@@ -464,13 +482,13 @@ def test_difference_is_shrunk_saved_and_drawn(
     monkeypatch.setattr(differential, "TRIES", 2000)
     bug = next(bug for bug in BUGS if bug.name == "wrong list end")
     library = bugged(bug, tmp_path)
-    tally = drawn(library, Model(), range(6), cases=6, operations=500)
+    tally = drawn(library, ModelVariant(), range(6), cases=6, operations=500)
     assert tally.found is not None
     assert len(tally.found.case.operations) <= 12
-    path = found.save(tally.found, Model(), tmp_path / "difference.jsonl.gz")
+    path = found.save(tally.found, ModelVariant(), tmp_path / "difference.jsonl.gz")
     report = conform_vectors([path])
     assert report.mismatches
-    kernel, model = found.maps(tally.found, Model())
+    kernel, model = found.maps(tally.found, ModelVariant())
     assert kernel != model
     assert "slot" in kernel
 
@@ -478,11 +496,11 @@ def test_difference_is_shrunk_saved_and_drawn(
 def test_difference_in_a_schedule_has_a_token(tmp_path: Path) -> None:
     bug = next(bug for bug in BUGS if bug.gaps)
     library = bugged(bug, tmp_path)
-    tally = drawn(library, Model(), range(5), schedules=100)
+    tally = drawn(library, ModelVariant(), range(5), schedules=100)
     assert tally.found_schedule is not None
     assert tally.found_schedule.token.startswith("p2.")
     assert "differs at step" in found.schedule_text(tally.found_schedule)
-    again = confirm(library, Model(), read_token(tally.found_schedule.token))
+    again = confirm(library, ModelVariant(), read_token(tally.found_schedule.token))
     assert again.difference == tally.found_schedule.difference
 
 

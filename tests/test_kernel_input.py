@@ -14,16 +14,16 @@ import pytest
 from click.testing import CliRunner, Result
 
 from percpu_proofs.cli import main
-from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel.build import compile_tree
 from percpu_proofs.kernel.draws import expand
-from percpu_proofs.kernel.interleaved import draw
 from percpu_proofs.kernel.messages import STUBS
-from percpu_proofs.kernel.model import Model
-from percpu_proofs.kernel.search.source_lines import Place, places_of
+from percpu_proofs.kernel.model import ModelVariant
+from percpu_proofs.kernel.random_schedules import draw
+from percpu_proofs.kernel.search.source_lines import SourceLocation, places_of
 from percpu_proofs.kernel.shrink import shrink
 from percpu_proofs.kernel.tree import FILES, LANDMARKS, read_tree, spoilt
-from percpu_proofs.oplist import parse_operations, text_of
+from percpu_proofs.run.inputs import InputError
+from percpu_proofs.run.operations import parse_operations, text_of
 from percpu_spec.geometry import Geometry
 from percpu_spec.gfp import KERNEL, NOIO
 
@@ -214,7 +214,7 @@ def test_a_return_address_is_of_the_line_of_its_call(tmp_path: Path) -> None:
     call = next(n for n, line in enumerate(listed) if re.search(r"\b(call|bl)\b", line))
     behind = next(line for line in listed[call + 1 :] if re.match(r"\s+[0-9a-f]+:", line))
     address = int(behind.split(":")[0], 16)
-    assert places_of(made, [address])[address] == (Place("f", "mm/percpu.c", 4),)
+    assert places_of(made, [address])[address] == (SourceLocation("f", "mm/percpu.c", 4),)
 
 
 @needs_compiler
@@ -234,8 +234,8 @@ def test_unknown_fix_and_variant(tmp_path: Path) -> None:
 
 
 def test_older_kernels_count_requests_without_io_as_atomic() -> None:
-    older = Model(noio_sleeps=False).variant()
-    assert "requests without I/O count as atomic" in Model(noio_sleeps=False).declared
+    older = ModelVariant(noio_sleeps=False).variant()
+    assert "requests without I/O count as atomic" in ModelVariant(noio_sleeps=False).declared
     assert older.is_atomic(older.__new__(older), NOIO)
     assert not older.is_atomic(older.__new__(older), KERNEL)
 

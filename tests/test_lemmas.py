@@ -10,11 +10,17 @@ from typing import Any
 import pytest
 from depth import deep_unless
 
-from percpu_proofs.lemmas.catalogue import LEMMAS, claims
-from percpu_proofs.lemmas.code import Bug, NoSuchTextError, reassembled, source_of, twin_of
-from percpu_proofs.lemmas.lemma import Lemma
-from percpu_proofs.lemmas.reached import NotReachedError, reached, run_entered
-from percpu_proofs.lemmas.tie import tie
+from percpu_proofs.prove.any_size.catalogue import LEMMAS, claims
+from percpu_proofs.prove.any_size.code import (
+    NoSuchTextError,
+    TextChange,
+    reassembled,
+    source_of,
+    twin_of,
+)
+from percpu_proofs.prove.any_size.formula_check import check_formula
+from percpu_proofs.prove.any_size.from_boot import NotReachedError, from_boot, run_entered
+from percpu_proofs.prove.any_size.lemma import Lemma
 from percpu_reference import build
 from percpu_reference.balance import Balance
 from percpu_reference.chunk import Block
@@ -89,7 +95,7 @@ def test_bug_is_refuted(name: str, bug: str) -> None:
 
 @quick_lemmas
 def test_formula_and_function_agree(name: str) -> None:
-    tied = tie(BY_NAME[name], tries=300, most_paths=SOME_PATHS)
+    tied = check_formula(BY_NAME[name], tries=300, most_paths=SOME_PATHS)
     assert tied.wrong == []
     assert tied.enumerated + tied.drawn + tied.chosen > 3
 
@@ -100,8 +106,8 @@ def test_formula_and_function_agree(name: str) -> None:
 def test_mutation_breaks_the_tie(name: str, bug: str) -> None:
     lemma = BY_NAME[name]
     seeded = lemma.seeded[bug]
-    assert tie(lemma, tries=1, function_bug=seeded).wrong
-    assert tie(lemma, tries=1, formula_bug=seeded).wrong
+    assert check_formula(lemma, tries=1, function_bug=seeded).wrong
+    assert check_formula(lemma, tries=1, formula_bug=seeded).wrong
 
 
 @pytest.mark.parametrize(
@@ -127,12 +133,12 @@ def test_what_holds_is_refuted_by_no_call() -> None:
     """The same calls do not refute what the fixed functions keep."""
     ordered = BY_NAME["block-update-sound"]
     with pytest.raises(NotReachedError, match="HINT-4"):
-        reached("HINT-4", "block_update", run_entered, longest=3)(ordered)
+        from_boot("HINT-4", "block_update", run_entered, longest=3)(ordered)
 
 
 def test_what_is_not_reached_is_not_refuted() -> None:
     lemma = BY_NAME["linux-alloc-right-edge"]
-    nowhere = reached("HINT-3", "isolate_chunk", lambda *given: None, longest=2)
+    nowhere = from_boot("HINT-3", "isolate_chunk", lambda *given: None, longest=2)
     unreached = replace(lemma, reached=nowhere)
     assert unreached.check(SECONDS).state == "not confirmed"
 
@@ -164,11 +170,13 @@ def test_false_lemma_is_refuted_with_a_case() -> None:
 
 
 def test_bug_must_match_its_function() -> None:
-    gone = Bug(Hints, "block_update", "no such text", "")
+    gone = TextChange(Hints, "block_update", "no such text", "")
     with pytest.raises(NoSuchTextError, match="is not there once"):
         source_of(Hints, "block_update", gone)
     with pytest.raises(NoSuchTextError, match="no base of"):
-        twin_of(Linux612, Bug(WholeFreedRun, "chunk_update_hint_free", "edge = end", "edge = 0"))
+        twin_of(
+            Linux612, TextChange(WholeFreedRun, "chunk_update_hint_free", "edge = end", "edge = 0")
+        )
 
 
 UNIT = Geometry(unit=256, static=24, reserved=0, dyn=232, cpus=1, page=32)
@@ -248,7 +256,9 @@ def test_cut_scan_is_the_function(seed: int, bug: bool) -> None:
                 except StopIteration as stop:
                     return stop.value, released
         changed = (
-            Bug(Balance, "depopulate_empty", "while i >= 0:", "while i >= 8:") if bug else None
+            TextChange(Balance, "depopulate_empty", "while i >= 0:", "while i >= 8:")
+            if bug
+            else None
         )
         given = {"self": allocator, "chunk": chunk}
         return reassembled(Balance, "depopulate_empty", given, changed), released

@@ -13,19 +13,19 @@ from kernel_trees import FOUND, MISSING, library_of, model_of, tree_of
 from searched_trees import FEWEST, SEARCHES, changed, outcome_of, search_library
 from workloads import EIGHT
 
-from percpu_proofs.conformance.difference import Difference
-from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel.build import compile_tree
 from percpu_proofs.kernel.changes import SCOPE as SCOPED_SINCE
 from percpu_proofs.kernel.changes import SCOPED
-from percpu_proofs.kernel.differential import Task, run_task
-from percpu_proofs.kernel.found import moved_by
-from percpu_proofs.kernel.model import ASKING, FORMS, LimitsInScope, Model, form_of, probe
+from percpu_proofs.kernel.difference_report import moved_by
+from percpu_proofs.kernel.differential import CaseTask, run_task
+from percpu_proofs.kernel.model import ASKING, FORMS, LimitsInScope, ModelVariant, form_of, probe
 from percpu_proofs.kernel.pair import Pair
 from percpu_proofs.kernel.search.job import TreeJob, searched
 from percpu_proofs.kernel.tree import copy_tree
-from percpu_proofs.machine import Machine
-from percpu_proofs.oplist import parse_operations
+from percpu_proofs.run.difference import Difference
+from percpu_proofs.run.driver import Driver
+from percpu_proofs.run.inputs import InputError
+from percpu_proofs.run.operations import parse_operations
 from percpu_reference import build
 from percpu_reference.chunk import Chunk
 from percpu_reference.environment import Task as Asking
@@ -49,7 +49,7 @@ def after(cls: type[Allocator], *lines: str, **changes: Any) -> Allocator:
     """Return an allocator, whose violations are let pass, after operations."""
     geometry = EIGHT.with_changes("memcg=1") if changes.get("memcg") else EIGHT
     allocator = build(cls, geometry, contracts="full", strict=False)
-    Machine(allocator).run(parse_operations(HERE, lines))
+    Driver(allocator).run(parse_operations(HERE, lines))
     return allocator
 
 
@@ -236,7 +236,7 @@ def seen_of(cls: type[Allocator]) -> list[dict[MemoryRequest, int]]:
 )
 def test_all_requests_show_one_form(cls: type[Allocator] | None, form: str) -> None:
     made = cls or type("Made", (Linux71,), {"__slots__": (), **FORMS[form]})
-    assert form_of(seen_of(made), Model("linux_7_1")) == form
+    assert form_of(seen_of(made), ModelVariant("linux_7_1")) == form
 
 
 BETWEEN = [
@@ -257,14 +257,14 @@ BETWEEN = [
 @pytest.mark.parametrize(("cls", "said"), BETWEEN, ids=[cls.__name__ for cls, _ in BETWEEN])
 def test_what_is_of_no_form_is_between_two(cls: type[Allocator], said: str) -> None:
     with pytest.raises(InputError, match=f"^x.ops: a tree between two .*{said}") as caught:
-        form_of(seen_of(cls), Model("linux_7_1"), HERE)
+        form_of(seen_of(cls), ModelVariant("linux_7_1"), HERE)
     assert "..." not in str(caught.value)
 
 
 @pytest.mark.parametrize("cls", [cls for cls, _ in BETWEEN])
 def test_where_limits_make_requests_atomic_only_others_are_seen(cls: type[Allocator]) -> None:
     atomic = type("Atomic", (cls,), {"__slots__": (), "BLOCKING": KERNEL})
-    model = Model("linux_7_1", noio_sleeps=False)
+    model = ModelVariant("linux_7_1", noio_sleeps=False)
     if cls in (Everyone, Retrying):
         with pytest.raises(InputError, match="4096 4 Y: expected"):
             form_of(seen_of(atomic), model)
@@ -281,7 +281,7 @@ def test_where_limits_make_requests_atomic_only_others_are_seen(cls: type[Alloca
     ],
 )
 def test_a_difference_of_requests_names_what_moved_it(field: str, asks: str, said: str) -> None:
-    found = moved_by(Difference(field, 1, 2), Model("linux_7_1", asks=asks))
+    found = moved_by(Difference(field, 1, 2), ModelVariant("linux_7_1", asks=asks))
     assert len(found) == 1 and re.match(said, found[0])
 
 
@@ -334,7 +334,7 @@ def test_the_comparison_tells_an_edit(bug: Bug, tmp_path: Path) -> None:
     tree = changed(tmp_path / "tree", lambda text: seeded(text, bug), bug.file)
     library = compile_tree(tree, tmp_path)
     model = probe(library, MERGED)  # as its base is: alone it is between two known behaviours
-    found = run_task(Task(library, model, 1, False, cases=4, operations=400)).found
+    found = run_task(CaseTask(library, model, 1, False, cases=4, operations=400)).found
     assert found is not None and found.difference.field.startswith("asked for")
     assert len(found.case.operations) <= 4
 
@@ -427,5 +427,5 @@ def test_how_a_tree_asks_is_found_by_trying(form: str, tmp_path: Path) -> None:
     model = probe(library)
     assert (SCOPED_SINCE in model.changes) is (form == SCOPED)
     assert model.asks == form and any(form in said for said in model.declared)
-    done = run_task(Task(library, model, 1, False, cases=3, operations=400))
+    done = run_task(CaseTask(library, model, 1, False, cases=3, operations=400))
     assert done.found is None

@@ -16,15 +16,15 @@ from percpu_contracts.traps import slots_of
 from percpu_contracts.violations import ClauseViolation
 from percpu_proofs.cli import main
 from percpu_proofs.explore.alphabet import Alphabet
-from percpu_proofs.explore.alphabets import Plan
-from percpu_proofs.explore.contracted import ContractedWorld
+from percpu_proofs.explore.alphabets import AlphabetPlan
+from percpu_proofs.explore.contracted_world import ContractedWorld
 from percpu_proofs.explore.fuzz import Fuzz
 from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.sequences import Sequences
 from percpu_proofs.explore.start import Start
 from percpu_proofs.explore.world import World
-from percpu_proofs.machine import Machine
+from percpu_proofs.run.driver import Driver
 from percpu_reference import VARIANTS, VariantFileError, build
 from percpu_reference.chunk import Area, Block, Chunk, ListHead
 from percpu_reference.gaps import Steps
@@ -131,7 +131,9 @@ def run(variant: type[Allocator], monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 def reviewed(variant: type[Allocator], monkeypatch: pytest.MonkeyPatch, _: Path) -> str:
     """Return how the review's sequences find LOCK-1 broken."""
     monkeypatch.setitem(VARIANTS, "seeded", variant)
-    plan = Plan("free", "an area that is freed", Alphabet(("4096 4 -",)), 2, 2, SCENARIO.geometry)
+    plan = AlphabetPlan(
+        "free", "an area that is freed", Alphabet(("4096 4 -",)), 2, 2, SCENARIO.geometry
+    )
     sequences = Sequences("seeded", plan)
     sequences.run()
     return sequences.caught["LOCK-1"].message
@@ -213,7 +215,7 @@ def test_a_container_changed_in_place_is_named(
 def misuse(variant: type[Allocator], geometry: Geometry = SIZES) -> set[str]:
     """Return what a few operations, the work among them, break of LOCK-1."""
     root = build(variant, geometry, contracts="full", stats=True, strict=False)
-    machine = Machine(root)
+    machine = Driver(root)
     listed = [("a", n, size, 4, False, gfp) for n, (size, gfp) in enumerate(REQUESTS)]
     listed += [("f", n, 0, 0, False, 0) for n in range(len(REQUESTS))]
     if geometry.backing == "vm" or "BAL-3" not in variant.EXPECTED:

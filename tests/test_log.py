@@ -14,22 +14,22 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from percpu_proofs import data, reasons
+from percpu_proofs import data
 from percpu_proofs.cli import main
-from percpu_proofs.explain import explain
-from percpu_proofs.headline.served import GEOMETRY
-from percpu_proofs.inputs import InputError, read_text
-from percpu_proofs.live.stats_text import ChunkStats, PercpuStats, stats_of
+from percpu_proofs.explain.lookup import explain
 from percpu_proofs.logs import failures as failing
 from percpu_proofs.logs import reading, stacks, there
 from percpu_proofs.logs.failures import ILLEGAL, UNKNOWN, read_failures
 from percpu_proofs.logs.prefixes import Message, bare, messages
 from percpu_proofs.logs.reading import read_log
 from percpu_proofs.logs.reports import read_reports
-from percpu_proofs.room import Bound, ChunkRoom, Demand, room_of, why
+from percpu_proofs.recorded.source import text_of
+from percpu_proofs.recorded.states.stats_text import ChunkStats, PercpuStats, stats_of
+from percpu_proofs.run import reasons
+from percpu_proofs.run.inputs import InputError, TraceError, read_text
+from percpu_proofs.run.room import Bound, ChunkRoom, Demand, room_of, why
 from percpu_proofs.show.stats import stats_text
-from percpu_proofs.traces import TraceError
-from percpu_proofs.traces.source import text_of
+from percpu_proofs.workload.burst import GEOMETRY
 from percpu_reference.variants import Allocator, build
 from percpu_spec.catalogue import clauses
 from percpu_spec.geometry import Geometry
@@ -899,7 +899,7 @@ BUGS: dict[str, tuple[str, Any, Callable[[Path], None]]] = {
     "failures are not told together": (
         "percpu_proofs.logs.reading.alike", list, test_alike_are_told_once_and_the_limit),
     "pages are always of 4 KiB": (
-        "percpu_proofs.logs.boots.Boot.machine", reading.Machine(),
+        "percpu_proofs.logs.boots.Boot.machine", reading.MachineFacts(),
         test_pages_of_64_kib_change_the_numbers),
     "reclaim is seen nowhere": (
         "percpu_proofs.logs.answers._RECLAIM", re.compile("nothing"),

@@ -16,19 +16,19 @@ from percpu_proofs.cli import main
 from percpu_proofs.commands.state_mail import state_mail
 from percpu_proofs.counterexample import of_schedule
 from percpu_proofs.counterexample.mail import mail
-from percpu_proofs.explain import explain
-from percpu_proofs.explain_mail import explain_mail
-from percpu_proofs.explore.examples import examples, from_record
+from percpu_proofs.explain.lookup import explain
+from percpu_proofs.explain.mail import explain_mail
+from percpu_proofs.explore.known_counterexamples import examples, from_record
 from percpu_proofs.explore.rerun import broken_by
 from percpu_proofs.explore.searches import searches
 from percpu_proofs.explore.token import Token, compact
-from percpu_proofs.live.opening import Kind, opened
-from percpu_proofs.live.verdicts import BROKEN, KNOWN, StateJudge, Verdict
-from percpu_proofs.mailing import LINES, WIDTH, block, command, listing, plain, quoted
-from percpu_proofs.review.jobs import Example
+from percpu_proofs.live.subject import SubjectKind, opened
+from percpu_proofs.live.verdicts import BROKEN, KNOWN, KernelStateJudge, Verdict
+from percpu_proofs.review.jobs import ReviewExample
 from percpu_proofs.review.matrix import Cell
 from percpu_proofs.review.records import RECORDED, records
 from percpu_proofs.review.results import cells
+from percpu_proofs.show.mail import LINES, WIDTH, block, command, listing, plain, quoted
 from percpu_reference.variants import DEFAULT, MERGED, VARIANTS
 from percpu_spec.catalogue import clauses, findings
 
@@ -124,7 +124,7 @@ def test_records_say_what_found_them() -> None:
     assert all(token == compact(token) for token in examples())
     r1 = next(t for t in examples() if t.clause == "RCL-3" and t.search == "reduction")
     assert from_record(replace(r1, search="")).search == "reduction"
-    found = [Example.of("", token, shortest=False) for token in examples()[:9]]
+    found = [ReviewExample.of("", token, shortest=False) for token in examples()[:9]]
     cell = Cell(DEFAULT, "RCL-3", "violated", "violated", example=found[0])
     cell.mechanisms = {"R1": found[1], "R2": found[0], "L4": None}
     lines = list(records([cell]))
@@ -157,13 +157,13 @@ def test_a_state_fits(path: Path) -> None:
     assert done.exit_code == 0 and lines[-1].endswith(path.name)
     said = fits(lines)
     assert "Percpu " in said and "HIGH 4" in said
-    verdicts = StateJudge().verdicts(opened(str(path), Kind.STATE, None, owners=False))
+    verdicts = KernelStateJudge().verdicts(opened(str(path), SubjectKind.STATE, None, owners=False))
     known = [v.clause for v in verdicts.values() if v.verdict == KNOWN]
     assert all(f"{clause}, " in said for clause in known)
 
 
 def test_all_that_is_broken_is_told_or_counted() -> None:
-    found = opened(str(STATES[0]), Kind.STATE, None, owners=False)
+    found = opened(str(STATES[0]), SubjectKind.STATE, None, owners=False)
     wrong = tuple(f"chunk {n}: something is wrong of it, in words" for n in range(9))
     verdicts = {clause: Verdict(clause, BROKEN, wrong) for clause in clauses()}
     said = fits(state_mail(found, verdicts, "core", ""))

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from depth import deep_unless
 
-from percpu_proofs.explore import breadth, fills, minimise
+from percpu_proofs.explore import breadth, fills, shrink_schedule
 from percpu_proofs.explore.alphabets import SEQUENCES
 from percpu_proofs.explore.breadth import Caught
 from percpu_proofs.explore.modes import search
@@ -119,7 +119,7 @@ def test_what_has_a_schedule_is_made_small_by_its_operations(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """All its schedules are tried, so another order of steps alone makes it no smaller."""
-    monkeypatch.setattr(minimise, "TRIES", 60)
+    monkeypatch.setattr(shrink_schedule, "TRIES", 60)
     scenario = SCENARIOS["reclaim-free"]
     token = Token.of("linux_7_1", "RCL-3", scenario, (1, 0, 0, 1, 1, 2))
     small = Mechanism("linux_7_1", "RCL-3", "R1")._small(token)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from percpu_proofs.inputs import InputError
-from percpu_proofs.machine import Machine
-from percpu_proofs.oplist import Operation, parse_operations, read_operations, text_of
+from percpu_proofs.run.driver import Driver
+from percpu_proofs.run.inputs import InputError
+from percpu_proofs.run.operations import Operation, parse_operations, read_operations, text_of
 from percpu_reference import build
 from percpu_spec import gfp
 from percpu_spec.geometry import Geometry
@@ -161,7 +161,7 @@ MISUSES = [
 def test_misuse_is_the_callers_error(
     contracts: str, lines: list[str], line: int, message: str
 ) -> None:
-    machine = Machine(build("linux_6_12", Geometry(), contracts=contracts))  # type: ignore[arg-type]
+    machine = Driver(build("linux_6_12", Geometry(), contracts=contracts))  # type: ignore[arg-type]
     with pytest.raises(InputError) as caught:
         machine.run(parse_operations(HERE, lines))
     assert str(caught.value).startswith(f"x.ops:{line}: ")
@@ -169,7 +169,7 @@ def test_misuse_is_the_callers_error(
 
 
 def test_failed_allocation_may_be_freed_and_repeated() -> None:
-    machine = Machine(build("linux_6_12", Geometry()))
+    machine = Driver(build("linux_6_12", Geometry()))
     machine.run(parse_operations(HERE, ["a 1 0 8 W", "a 1 8 8 -", "a 2 0 8 W", "f 2", "f 1"]))
     assert machine.handles == {}
     assert machine.operation == 5
@@ -178,7 +178,7 @@ def test_failed_allocation_may_be_freed_and_repeated() -> None:
 def test_parts_of_a_run_count_on() -> None:
     listed = parse_operations(HERE, [f"a {n} 8 8 -" for n in range(10)])
     allocator = build("linux_6_12", Geometry(), contracts="fast")
-    machine = Machine(allocator)
+    machine = Driver(allocator)
     machine.run(listed, 0, 4)
     assert machine.operation == 4
     machine.run(listed, 4)
@@ -203,11 +203,11 @@ SCRIPTS = [
 @pytest.mark.parametrize(("line", "read", "value"), SCRIPTS)
 def test_failures_are_scripted(line: str, read, value: object) -> None:  # type: ignore[no-untyped-def]
     allocator = build("linux_6_12", Geometry())
-    Machine(allocator).run(parse_operations(HERE, [line]))
+    Driver(allocator).run(parse_operations(HERE, [line]))
     assert read(allocator.env) == value
 
 
 def test_asynchronous_work_becomes_available() -> None:
     allocator = build("linux_6_12", Geometry(async_enabled=False))
-    Machine(allocator).run(parse_operations(HERE, ["E"]))
+    Driver(allocator).run(parse_operations(HERE, ["E"]))
     assert allocator.async_enabled

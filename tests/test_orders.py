@@ -9,11 +9,11 @@ import pytest
 from depth import deep_unless
 from random_traces import Machine, write_run
 
-from percpu_proofs.conformance import trace
-from percpu_proofs.conformance.report import TraceReport
-from percpu_proofs.conformance.trace import conform_trace
-from percpu_proofs.traces import events as ev
-from percpu_proofs.traces.reader import Trace, read_run
+from percpu_proofs.recorded.replay import comparison
+from percpu_proofs.recorded.replay.comparison import conform_trace
+from percpu_proofs.recorded.replay.report import TraceReport
+from percpu_proofs.recorded.traces import events as ev
+from percpu_proofs.recorded.traces.reader import Trace, read_run
 
 LATER_PROBES = frozenset((ev.BalanceFree, ev.Depopulated))  # that not every recording has
 KERNELS = [
@@ -88,15 +88,15 @@ def test_what_was_under_way_at_a_loss_is_left_out(
     """An area is being taken, and the events that would tell who takes it are lost."""
     events = drawn(1, 2, "linux_6_12", frozenset())
     folder = write_run(tmp_path / "run", events, 2, "linux_6_12")
-    at = next(i for i in range(300, 600) if isinstance(events[i], ev.Area))
+    at = next(i for i in range(300, 600) if isinstance(events[i], ev.AllocArea))
     whole = read_run(folder)
     kept = [*whole.trace.events[: at + 2], ev.Lost(events[at].t, events[at].cpu, 9)]
     cut = Trace(whole.trace.path, kept, whole.trace.lines[: at + 3])
-    monkeypatch.setattr(trace, "read_run", lambda *_: replace(whole, trace=cut))
+    monkeypatch.setattr(comparison, "read_run", lambda *_: replace(whole, trace=cut))
     report = conform_trace(folder)
     assert report.ok and report.placed == report.allocations, report.mismatches
     assert report.stretches[0].events == at + 1
-    monkeypatch.setattr(trace, "TAIL", 0)
+    monkeypatch.setattr(comparison, "TAIL", 0)
     assert not conform_trace(folder).ok
 
 
@@ -110,7 +110,7 @@ def test_a_changed_placement_is_refused(seed: int, tmp_path: Path) -> None:
     events = drawn(seed, 2, "linux_6_12", frozenset())
     at = nth(events, ev.AreaReturn, 40)
     taken = events[at]
-    assert isinstance(taken, ev.AreaReturn) and isinstance(events[at - 2], ev.Area)
+    assert isinstance(taken, ev.AreaReturn) and isinstance(events[at - 2], ev.AllocArea)
     base, off = events[at - 2].base, taken.off
     events[at] = taken._replace(off=off + 40000)  # no other area lies there
     for later in range(at + 1, len(events)):
@@ -131,7 +131,7 @@ def test_a_changed_placement_is_refused(seed: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.deep
-@pytest.mark.parametrize("kind", [ev.Populated, ev.Relocate, ev.CreateChunk])
+@pytest.mark.parametrize("kind", [ev.Populated, ev.Relocate, ev.CreateChunkEvent])
 def test_a_lost_event_is_named(kind: type[ev.Event], tmp_path: Path) -> None:
     events = drawn(1, 2, "linux_6_12", frozenset())
     at = nth(events, kind, -2)

@@ -16,8 +16,8 @@ from percpu_proofs.explore.scenario import KERNEL_32K
 from percpu_proofs.explore.token import Token, compact
 from percpu_proofs.kernel.search.compiled import SearchPlan
 from percpu_proofs.kernel.search.retrace import Retraced, TreeStep
-from percpu_proofs.oplist import parse_operations, text_of
-from percpu_proofs.review.jobs import Example
+from percpu_proofs.review.jobs import ReviewExample
+from percpu_proofs.run.operations import parse_operations, text_of
 
 RACE_FILE = Path("setup")
 RACE = Token(
@@ -61,7 +61,7 @@ def test_what_overlaps_is_told_apart(moves: str, says: str) -> None:
 def test_a_token_tells_what_ran_alone() -> None:
     assert listed(parts_of(RACE)) == "a 1 28672 4 -; b; a 3 4096 4 -; f 1 | beside the work: f 3"
     assert listed(parts_of(BESIDE)).endswith("a 9 8192 4 - | beside the work: f 5; f 6")
-    example = Example.of("wrong", RACE, shortest=True)
+    example = ReviewExample.of("wrong", RACE, shortest=True)
     assert example.at_once == ["f 2"] and example.length == 4
     in_turn = replace(RACE, actors=("f 1", "f 3", "a 8 4 4 -"), schedule=(0, 0, 1))
     assert len(compact(in_turn).actors) == 2  # what never begins is none of it

@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 from depth import deep_unless
 
-from percpu_proofs.choices import drawn
 from percpu_proofs.kernel.draws import draw_case
-from percpu_proofs.kernel.library import Form
-from percpu_proofs.oplist import OperationList
-from percpu_proofs.runs import RunReport, run_list
+from percpu_proofs.kernel.library import BuildForm
+from percpu_proofs.run.choices import drawn
+from percpu_proofs.run.operations import OperationList
+from percpu_proofs.run.runner import RunReport, run_list
 from percpu_spec.geometry import Geometry, GeometryError
 
 FORMS = [
-    Form("vm", 65536), Form("vm", 16384), Form("vm", 8192), Form("km", 65536),
-    Form("km", smp=False), Form("km", 65536, smp=False),
+    BuildForm("vm", 65536), BuildForm("vm", 16384), BuildForm("vm", 8192), BuildForm("km", 65536),
+    BuildForm("km", smp=False), BuildForm("km", 65536, smp=False),
 ]  # fmt: skip
 QUICK = {("reference", FORMS[1]), ("linux_6_12", FORMS[0]), ("linux_6_12", FORMS[4])}
 EACH = [(variant, form) for variant in ("linux_6_12", "reference") for form in FORMS]
@@ -25,7 +25,7 @@ EACH = [(variant, form) for variant in ("linux_6_12", "reference") for form in F
 @pytest.mark.parametrize(
     ("variant", "form"), deep_unless(lambda variant, form: (variant, form) in QUICK, EACH), ids=str
 )
-def test_variants_break_nothing_else_at_other_pages(variant: str, form: Form) -> None:
+def test_variants_break_nothing_else_at_other_pages(variant: str, form: BuildForm) -> None:
     asked = 0
     for seed in range(3):
         case = draw_case(drawn(f"{seed}x"), form, 60)

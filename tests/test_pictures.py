@@ -11,18 +11,18 @@ from click.testing import CliRunner
 
 from percpu_proofs import data
 from percpu_proofs.cli import main
-from percpu_proofs.headline.examined import Burst
-from percpu_proofs.headline.interleaving import USUAL
-from percpu_proofs.headline.plots import cost_svg, removal_svg
-from percpu_proofs.headline.removal import Curve
-from percpu_proofs.headline.workload import Workload, load
-from percpu_proofs.machine import Machine
-from percpu_proofs.oplist import parse_operations
+from percpu_proofs.run.driver import Driver
+from percpu_proofs.run.operations import parse_operations
 from percpu_proofs.show.canvas import PAPER, STRANDED, Canvas
 from percpu_proofs.show.chart import Bar, Bars, Panel, Series, Style, chart_svg
 from percpu_proofs.show.overview import overview_svg
 from percpu_proofs.show.picture import StatePicture, picture_of_state
 from percpu_proofs.show.svg import chunk_svg
+from percpu_proofs.workload.interleaving import USUAL
+from percpu_proofs.workload.plots import cost_svg, removal_svg
+from percpu_proofs.workload.removal import Curve
+from percpu_proofs.workload.requests import Workload, load
+from percpu_proofs.workload.search_cost import Burst
 from percpu_reference.variants import VARIANTS, build
 from percpu_spec.geometry import Geometry
 
@@ -38,7 +38,7 @@ PICTURES = {
 def state(title: str = "a state") -> StatePicture:
     """Return a state with an isolated chunk that has an empty page, and one on a list that has."""
     sizes = Geometry(unit=32768, static=4096, reserved=0, dyn=28672)
-    machine = Machine(build("linux_6_12", sizes))
+    machine = Driver(build("linux_6_12", sizes))
     lines = [f"a {n} 4096 4 -" for n in range(1, 23)] + ["f 12", "f 21"]
     machine.run(parse_operations(Path("x"), lines))
     chunk = next(c for c in machine.allocator.chunks() if c.id == 1)

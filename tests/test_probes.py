@@ -35,15 +35,15 @@ from release_edits import (
 )
 
 from percpu_proofs.cli import main
-from percpu_proofs.conformance.difference import Difference
-from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel.build import compile_tree
 from percpu_proofs.kernel.changes import CHANGES, SLEEPABLE, Value, on_model
-from percpu_proofs.kernel.differential import Task, run_task
-from percpu_proofs.kernel.found import moved_by
-from percpu_proofs.kernel.model import Model, probe
+from percpu_proofs.kernel.difference_report import moved_by
+from percpu_proofs.kernel.differential import CaseTask, run_task
+from percpu_proofs.kernel.model import ModelVariant, probe
 from percpu_proofs.kernel.search.trees import CompiledTree
 from percpu_proofs.kernel.tree import MEMCONTROL, copy_tree, read_tree
+from percpu_proofs.run.difference import Difference
+from percpu_proofs.run.inputs import InputError
 from percpu_reference.environment import Task as Asking
 from percpu_reference.state import UNLIMITED_WORK
 from percpu_reference.variants import Allocator, variant_class
@@ -175,11 +175,11 @@ def test_one_patch_of_a_series_alone_is_known(
     ],
 )
 def test_a_difference_names_the_change_that_moved_it(field: str, name: str, said: str) -> None:
-    assert any(said in one for one in moved_by(Difference(field, 1, 2), Model(name)))
+    assert any(said in one for one in moved_by(Difference(field, 1, 2), ModelVariant(name)))
 
 
 def test_a_difference_that_no_release_moved_names_none() -> None:
-    assert moved_by(Difference("slots[3]", 1, 2), Model("linux_7_1")) == []
+    assert moved_by(Difference("slots[3]", 1, 2), ModelVariant("linux_7_1")) == []
 
 
 # compiled trees
@@ -260,8 +260,8 @@ def test_one_change_more_or_less_is_a_backport(name: str, tmp_path: Path) -> Non
     library = compile_tree(edited(tmp_path / "tree", *edits), tmp_path, flags=("-O1",))
     model = probe(library)
     assert (model.name, set(model.backports)) == (variant, more)
-    tally = run_task(Task(library, model, 3, True, cases=1, operations=300))
-    tally.add(run_task(Task(library, model, 3, True, schedules=20)))
+    tally = run_task(CaseTask(library, model, 3, True, cases=1, operations=300))
+    tally.add(run_task(CaseTask(library, model, 3, True, schedules=20)))
     assert not tally.differs, (tally.found, tally.found_schedule)
 
 

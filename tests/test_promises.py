@@ -11,11 +11,11 @@ from depth import deep_unless
 from workloads import EIGHT, WAITING
 
 from percpu_proofs.cli import main
-from percpu_proofs.machine import Machine
-from percpu_proofs.oplist import parse_operations
 from percpu_proofs.review.changes import changes
 from percpu_proofs.review.jobs import Job, run
 from percpu_proofs.review.matrix import matrix
+from percpu_proofs.run.driver import Driver
+from percpu_proofs.run.operations import parse_operations
 from percpu_reference import build
 
 HEAD = """\
@@ -160,7 +160,7 @@ def test_contracts_name_the_clause(tmp_path: Path, name: str) -> None:
     assert allocator.monitor is not None
     allocator.monitor.strict = False
     lines = [*WAITING.split("|"), "a 50 8192 4 -", "f 31", "b", "a 52 32768 4 -", "f 52", "b"]
-    Machine(allocator).run(parse_operations(Path("planted"), lines))
+    Driver(allocator).run(parse_operations(Path("planted"), lines))
     broken = allocator.monitor.violations.keys() - allocator.EXPECTED.keys()
     assert clause in broken
     assert allocator.monitor.asked()[clause]

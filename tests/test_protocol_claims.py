@@ -9,12 +9,10 @@ from depth import deep_unless
 from workloads import SMALL
 
 from percpu_proofs.explore.search import Explored
+from percpu_proofs.explore.step_judge import Watch
 from percpu_proofs.explore.token import read_token
-from percpu_proofs.explore.watch import Watch
 from percpu_proofs.explore.world import World
-from percpu_proofs.induction.prove import prove_action
-from percpu_proofs.induction.races import NoRaceError, kinds_of_failure, race
-from percpu_proofs.lemmas.actions import (
+from percpu_proofs.prove.protocol.claims import (
     BROKEN_ALONE,
     FAILING,
     NEEDED,
@@ -24,9 +22,11 @@ from percpu_proofs.lemmas.actions import (
     action_claims,
     conditions,
 )
-from percpu_proofs.lemmas.machines import whole_claims
-from percpu_proofs.refinement import StepMismatch, refined
-from percpu_proofs.refinement.firing import run_randomly
+from percpu_proofs.prove.protocol.induction import prove_action
+from percpu_proofs.prove.protocol.machine_claims import whole_claims
+from percpu_proofs.prove.protocol.races import NoRaceError, kinds_of_failure, race
+from percpu_proofs.refine import StepMismatch, refined
+from percpu_proofs.refine.firing import run_randomly
 from percpu_reference.variants.linux_6_12 import Linux612
 from percpu_spec.protocol.variants import LINUX_6_12, MACHINES, REFERENCE, RFC_1_REVIEWED
 

@@ -19,8 +19,7 @@ from depth import deep_unless
 from distributed import LocalCluster
 
 from percpu_contracts.contract import marked_names
-from percpu_proofs import spread
-from percpu_proofs.choices import Choices, Drawn, assume, every_case
+from percpu_proofs.bugs import BUGS
 from percpu_proofs.cli import main
 from percpu_proofs.prove import assignment, ledger
 from percpu_proofs.prove.catalogue import (
@@ -31,13 +30,14 @@ from percpu_proofs.prove.catalogue import (
     without_claim,
 )
 from percpu_proofs.prove.claim import Result
-from percpu_proofs.prove.claims import EnumeratedClaim, SymbolicClaim
 from percpu_proofs.prove.dependencies import reachable, source_hash, sources_of
-from percpu_proofs.prove.enumeration import enumerate_cases
-from percpu_proofs.prove.obligation import Obligation, Size
-from percpu_proofs.prove.reach import GEOMETRY, REACHED
-from percpu_proofs.prove.scene import Scene
-from percpu_proofs.seeded import BUGS
+from percpu_proofs.prove.from_boot import GEOMETRY, REACHED
+from percpu_proofs.prove.small.claims import EnumeratedClaim, SymbolicClaim
+from percpu_proofs.prove.small.enumeration import enumerate_cases
+from percpu_proofs.prove.small.obligation import Obligation, Size
+from percpu_proofs.prove.small.scene import Scene
+from percpu_proofs.run import processes as spread
+from percpu_proofs.run.choices import Choices, Drawn, assume, every_case
 from percpu_reference import build
 from percpu_reference.variants import Allocator
 from percpu_reference.variants.linux_6_12 import Linux612
@@ -288,9 +288,9 @@ def test_every_obligation_has_a_bug_and_every_function_three() -> None:
 # the ledger and its cache
 
 
-def _entry(name: str, **changes: Any) -> ledger.Entry:
+def _entry(name: str, **changes: Any) -> ledger.LedgerEntry:
     claim = next(claim for claim in claims() if claim.id == name)
-    entry = ledger.Entry(
+    entry = ledger.LedgerEntry(
         claim.id, claim.clause, claim.variant, claim.functions, claim.engine, claim.bound,
         claim.expected, "confirmed", 5, 0.1, "", "refuted",
         dict.fromkeys(claim.bugs, "refuted"), 0.2, source_hash(claim.sources),
@@ -300,7 +300,7 @@ def _entry(name: str, **changes: Any) -> ledger.Entry:
 
 def test_an_entry_is_kept_until_its_source_changes(tmp_path: Path) -> None:
     claim = next(claim for claim in claims() if claim.id == "slot-layout")
-    cache = ledger.Cache(tmp_path)
+    cache = ledger.EntryCache(tmp_path)
     assert cache.find(claim) is None
     cache.keep(_entry("slot-layout"))
     found = cache.find(claim)
@@ -322,7 +322,7 @@ def test_an_entry_is_kept_until_its_source_changes(tmp_path: Path) -> None:
 def test_what_is_not_as_expected_is_not_kept(tmp_path: Path, changes: dict[str, Any]) -> None:
     entry = _entry("slot-layout", **changes)
     assert not entry.as_expected
-    ledger.Cache(tmp_path).keep(entry)
+    ledger.EntryCache(tmp_path).keep(entry)
     assert not list(tmp_path.iterdir())
 
 
@@ -398,7 +398,7 @@ def test_an_entry_has_what_the_checks_say(monkeypatch: pytest.MonkeyPatch) -> No
             return Result("confirmed", 0.0)
 
     monkeypatch.setattr(ledger, "claims", lambda: [Vacuous()])
-    entry = ledger.prove(ledger.Task("none", 1.0))
+    entry = ledger.prove(ledger.ClaimTask("none", 1.0))
     assert (entry.twin, entry.bugs) == ("confirmed", {"one": "confirmed"})
     assert not entry.as_expected
 
@@ -436,7 +436,7 @@ def test_entries_that_cannot_be_kept_are_told_once(
     entries = [_entry("slot-layout", paths=446), _entry("size-to-slot-by-symbols")]
     proving = sys.modules["percpu_proofs.commands.prove"]
 
-    def spread(*_: object, keep: Callable[[ledger.Entry], None], **__: object) -> Any:
+    def spread(*_: object, keep: Callable[[ledger.LedgerEntry], None], **__: object) -> Any:
         for entry in entries:
             keep(entry)
         return entries, False

@@ -13,7 +13,7 @@ from tool_texts import Sequence, tracefs, write
 
 from percpu_proofs import data
 from percpu_proofs.cli import main
-from percpu_proofs.conformance.trace import conform_trace
+from percpu_proofs.recorded.replay.comparison import conform_trace
 
 SCRIPT = data.folder("recorder") / "record.sh"
 EVENTS = ("alloc_percpu", "free_percpu", "alloc_percpu_fail", "create_chunk", "destroy_chunk")

@@ -19,11 +19,11 @@ from scripted import broken_by
 from workloads import ALIGNED, EARLY, HIDDEN, KERNEL, KM, SMALL, Scene, scenes
 
 from percpu_proofs import data
-from percpu_proofs.conformance.state import checksum
-from percpu_proofs.conformance.vector_file import find_vectors, read_vector
-from percpu_proofs.fix_cost import Counting, combinations, measure
-from percpu_proofs.machine import Machine
-from percpu_proofs.oplist import OperationList, read_operations
+from percpu_proofs.recorded.vectors.file import find_vectors, read_vector
+from percpu_proofs.run.driver import Driver
+from percpu_proofs.run.operations import OperationList, read_operations
+from percpu_proofs.run.state_record import checksum
+from percpu_proofs.workload.fix_cost import Counting, combinations, measure
 from percpu_reference import build
 from percpu_reference.chunk import Block
 from percpu_reference.variants import Allocator
@@ -99,7 +99,7 @@ def run(
 ) -> Counter[str]:
     """Run operations under full contracts; return how often each clause was asked."""
     allocator = build(cls, geometry, contracts="full", stats=True)
-    Machine(allocator).run(listed, 0, limit)
+    Driver(allocator).run(listed, 0, limit)
     assert allocator.monitor is not None
     allocator.monitor.judge(allocator, quiescent=allocator.quiescent)
     return allocator.monitor.asked()
@@ -196,7 +196,7 @@ def test_no_free_refreshes_a_chunk() -> None:
             super().chunk_refresh_hint(chunk, full_scan)
 
     scene = scenes()[0]
-    Machine(build(NoFullScan, scene.geometry)).run(scene.listed)
+    Driver(build(NoFullScan, scene.geometry)).run(scene.listed)
 
 
 def test_cost_is_counted() -> None:
@@ -218,6 +218,6 @@ def test_counting_changes_nothing() -> None:
         for cls in (Linux612, type("Counted", (Counting, Linux612), {"__slots__": ()}))
     )
     for allocator in (plain, counted):
-        Machine(allocator).run(scene.listed)
+        Driver(allocator).run(scene.listed)
     assert checksum(plain) == checksum(counted)
     assert counted.cost.chunks > 100

@@ -13,12 +13,12 @@ from workloads import KM, SMALL, Scene, boot, play, scenes
 
 from percpu_contracts.attach import checked
 from percpu_contracts.monitor import Monitor
-from percpu_proofs.conformance.vector_file import find_vectors, read_vector
 from percpu_proofs.data import folder
-from percpu_proofs.lemmas.actions import NEVER_SEEN
-from percpu_proofs.machine import Machine as OperationMachine
-from percpu_proofs.refinement import RefinementChecker, StepMismatch, refined
-from percpu_proofs.refinement.firing import fired, run_randomly
+from percpu_proofs.prove.protocol.claims import NEVER_SEEN
+from percpu_proofs.recorded.vectors.file import find_vectors, read_vector
+from percpu_proofs.refine import RefinementChecker, StepMismatch, refined
+from percpu_proofs.refine.firing import fired, run_randomly
+from percpu_proofs.run.driver import Driver as OperationMachine
 from percpu_reference.chunk import Chunk
 from percpu_reference.gaps import MUTEX, Gap
 from percpu_reference.variants import VARIANTS, build, with_backing

@@ -28,17 +28,17 @@ from release_edits import (
     replaced,
 )
 
-from percpu_proofs.choices import drawn
 from percpu_proofs.cli import main
-from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel.build import compile_tree
 from percpu_proofs.kernel.changes import counts_every_unit
-from percpu_proofs.kernel.differential import Tally, Task, run_task
+from percpu_proofs.kernel.differential import CaseTask, Tally, run_task
 from percpu_proofs.kernel.draws import Case, draw_case
-from percpu_proofs.kernel.library import Form
-from percpu_proofs.kernel.model import Model, probe
+from percpu_proofs.kernel.library import BuildForm
+from percpu_proofs.kernel.model import ModelVariant, probe
 from percpu_proofs.kernel.shrink import run_case
-from percpu_proofs.machine import Machine
+from percpu_proofs.run.choices import drawn
+from percpu_proofs.run.driver import Driver
+from percpu_proofs.run.inputs import InputError
 from percpu_reference import Allocator, build
 from percpu_reference.chunk import Chunk
 from percpu_reference.variants.linux_mm import LinuxMm
@@ -50,12 +50,12 @@ if not FOUND:
     warnings.warn(MISSING, stacklevel=1)
 
 
-def compared(into: Path, *edits: Change) -> tuple[Model, Tally]:
+def compared(into: Path, *edits: Change) -> tuple[ModelVariant, Tally]:
     """Return the model that an edited tree chooses, and how the two compare."""
     library = compile_tree(edited(into / "tree", *edits), into, flags=("-O1",))
     model = probe(library)
-    tally = run_task(Task(library, model, 3, True, cases=2, operations=300))
-    tally.add(run_task(Task(library, model, 3, True, schedules=60)))
+    tally = run_task(CaseTask(library, model, 3, True, cases=2, operations=300))
+    tally.add(run_task(CaseTask(library, model, 3, True, schedules=60)))
     return model, tally
 
 
@@ -80,7 +80,7 @@ def test_a_tree_differs_from_the_variant_before(name: str, other: str, tmp_path:
     tally = Tally()
     for seed in range(12):
         if not tally.differs:
-            tally.add(run_task(Task(library, model, seed, False, cases=3, operations=500)))
+            tally.add(run_task(CaseTask(library, model, seed, False, cases=3, operations=500)))
     assert tally.differs
 
 
@@ -97,7 +97,7 @@ class EntersTheLongest(LinuxMm):
 
 
 def _chunk_hints(variant: type[Allocator], case: Case) -> Iterator[list[tuple[int, ...]]]:
-    machine = Machine(build(variant, case.geometry))
+    machine = Driver(build(variant, case.geometry))
     for number, operation in enumerate(case.operations, 1):
         machine.apply(number, operation)
         yield [hints_of(chunk.chunk_md) for chunk in machine.allocator.chunks()]
@@ -106,7 +106,7 @@ def _chunk_hints(variant: type[Allocator], case: Case) -> Iterator[list[tuple[in
 @pytest.mark.deep
 def test_linux_mm_enters_runs_of_any_length(tmp_path: Path) -> None:
     """Which shows where a promoted hint goes on behind its end: the tree says what is right."""
-    cases = [draw_case(drawn(seed), Form(), 1500) for seed in range(10, 20)]
+    cases = [draw_case(drawn(seed), BuildForm(), 1500) for seed in range(10, 20)]
     telling = [
         case
         for case in cases
@@ -194,7 +194,7 @@ def test_charges_of_whole_pages_and_counters_of_nodes_compile(tmp_path: Path) ->
     library = compile_tree(edited(tmp_path / "tree", *PRECHARGED), tmp_path, flags=("-O1",))
     model = probe(library)
     assert (model.name, model.declared) == ("linux_6_12", [])
-    tally = run_task(Task(library, model, 3, False, cases=2, operations=300))
+    tally = run_task(CaseTask(library, model, 3, False, cases=2, operations=300))
     assert not tally.differs, tally.found
 
 
@@ -208,7 +208,7 @@ def test_a_named_variant_is_taken_without_probes(tmp_path: Path) -> None:
 @pytest.mark.deep
 def test_km_that_counts_every_unit_is_compared_on_one_cpu(tmp_path: Path) -> None:
     tree = edited(tmp_path / "tree", EVERY_UNIT)
-    assert counts_every_unit(compile_tree(tree, tmp_path, Form("km"), flags=("-O1",)))
+    assert counts_every_unit(compile_tree(tree, tmp_path, BuildForm("km"), flags=("-O1",)))
     options = ["--backing", "km", "--count", "1200", "--jobs", "1", "--json"]  # of both forms
     result = CliRunner().invoke(main, ["conform", "kernel", "--source", str(tree.top), *options])
     found = json.loads(result.output)

@@ -9,17 +9,17 @@ import pytest
 from click.testing import CliRunner
 
 from percpu_contracts.whole_state import WholeState
-from percpu_proofs.choices import drawn
 from percpu_proofs.cli import main
 from percpu_proofs.commands.source import asked_for
-from percpu_proofs.explain import explain
+from percpu_proofs.explain.lookup import explain
+from percpu_proofs.explain.releases import instead
 from percpu_proofs.kernel.changes import CHANGES, HAS, SLEEPABLE, WORDS, nearest, with_changes
 from percpu_proofs.kernel.draws import draw_case
 from percpu_proofs.kernel.library import USUAL
-from percpu_proofs.kernel.model import Model
-from percpu_proofs.machine import Machine
-from percpu_proofs.oplist import parse_operations
-from percpu_proofs.words.releases import instead
+from percpu_proofs.kernel.model import ModelVariant
+from percpu_proofs.run.choices import drawn
+from percpu_proofs.run.driver import Driver
+from percpu_proofs.run.operations import parse_operations
 from percpu_reference import build
 from percpu_reference.variants import (
     RELEASES,
@@ -128,8 +128,8 @@ def test_every_variant_of_a_release_is_known_and_dated() -> None:
 # what tells one release from the next
 
 
-def after(name: str, *lines: str) -> Machine:
-    machine = Machine(build(variant_class(name), SMALL, contracts="full"))
+def after(name: str, *lines: str) -> Driver:
+    machine = Driver(build(variant_class(name), SMALL, contracts="full"))
     for number, operation in enumerate(parse_operations(Path("x"), lines).operations, 1):
         machine.apply(number, operation)
     return machine
@@ -210,7 +210,7 @@ def broken(cls: type, seeds: range) -> set[str]:
     found: set[str] = set()
     for seed in seeds:
         case = draw_case(drawn(f"release {seed}"), USUAL, 300)
-        machine = Machine(build(cls, case.geometry))
+        machine = Driver(build(cls, case.geometry))
         whole = WholeState(cls.NOT_APPLICABLE)
         for number, operation in enumerate(case.operations, 1):
             machine.apply(number, operation)
@@ -237,7 +237,7 @@ def test_a_variant_of_a_release_holds_its_contracts(name: str) -> None:
     cls = variant_class(name)
     for seed in range(2):
         case = draw_case(drawn(f"{name} {seed}"), USUAL, 120)
-        machine = Machine(build(cls, case.geometry, contracts="full"))
+        machine = Driver(build(cls, case.geometry, contracts="full"))
         for number, operation in enumerate(case.operations, 1):
             machine.apply(number, operation)  # raises for what is not declared
 
@@ -268,7 +268,7 @@ def test_a_kernel_with_a_variants_changes_is_that_variant(name: str) -> None:
 def test_later_changes_are_backports(found: set[str], name: str, later: set[str]) -> None:
     assert nearest(frozenset(found)) == name
     assert found - HAS[name] - {SLEEPABLE} == later
-    model = Model(name, noio_sleeps=SLEEPABLE in found, backports=frozenset(later))
+    model = ModelVariant(name, noio_sleeps=SLEEPABLE in found, backports=frozenset(later))
     cls = model.variant()
     assert ("5.17" in found) == cls.CHARGES_VECTOR
     assert ("6.13" in found) == cls.TESTS_FLOAT_LOCKED
@@ -279,8 +279,8 @@ def test_later_changes_are_backports(found: set[str], name: str, later: set[str]
 
 def test_a_class_without_more_changes_is_itself() -> None:
     assert with_changes(Linux612, frozenset()) is Linux612
-    assert Model("linux_6_13", noio_sleeps=False).variant() is variant_class("6.13")
-    assert Model("linux_6_13", noio_sleeps=False).declared == []
+    assert ModelVariant("linux_6_13", noio_sleeps=False).variant() is variant_class("6.13")
+    assert ModelVariant("linux_6_13", noio_sleeps=False).declared == []
 
 
 # what is written down of them

@@ -18,24 +18,24 @@ from depth import deep_unless
 from percpu_contracts.history import History
 from percpu_contracts.registry import STATE
 from percpu_contracts.situations import SITUATIONS, SituationCoverage
+from percpu_proofs.bugs import BUGS
 from percpu_proofs.cli import main
-from percpu_proofs.conformance.vector_file import read_vector
 from percpu_proofs.counterexample import of_schedule, of_token
 from percpu_proofs.explore import alphabets, breadth
 from percpu_proofs.explore.alphabet import WORK, Alphabet, state_key
 from percpu_proofs.explore.breadth import Breadth, Operations
+from percpu_proofs.explore.concurrent_endings import Hunt
 from percpu_proofs.explore.fuzz import Fuzz
-from percpu_proofs.explore.hunt import Hunt
 from percpu_proofs.explore.scenario import KERNEL_32K
 from percpu_proofs.explore.sequences import Sequences
 from percpu_proofs.explore.shrink import Program
 from percpu_proofs.explore.token import Token, variant_hash
-from percpu_proofs.oplist import text_of
+from percpu_proofs.recorded.vectors.file import read_vector
 from percpu_proofs.review import results
-from percpu_proofs.review.jobs import Engine, Example, Job, Outcome, run
+from percpu_proofs.review.jobs import Engine, Job, JobOutcome, ReviewExample, run
 from percpu_proofs.review.matrix import matrix
 from percpu_proofs.review.plan import enter_small, shrinking, workloads
-from percpu_proofs.seeded import BUGS
+from percpu_proofs.run.operations import text_of
 from percpu_reference import VARIANTS, VariantFileError, build
 from percpu_reference.variants import variant_class
 from percpu_reference.variants.linux_6_12 import Linux612
@@ -267,14 +267,14 @@ def test_drawn_programs_find_races_and_are_made_small() -> None:
 def test_only_what_has_no_shortest_example_is_made_small() -> None:
     long = replace(EXAMPLE, length=24, shortest=False)
     found = dict.fromkeys(("HINT-5", "LIST-3"), Program(()))
-    drawn = Outcome(Job("rfc_1", "fuzz", "pages"), "fuzzed", "", "")
+    drawn = JobOutcome(Job("rfc_1", "fuzz", "pages"), "fuzzed", "", "")
     drawn.examples, drawn.programs = dict.fromkeys(found, long), found
-    listed = Outcome(Job("rfc_1", "sequences", "pages"), "explored", "", "")
+    listed = JobOutcome(Job("rfc_1", "sequences", "pages"), "explored", "", "")
     listed.examples = {"HINT-5": replace(EXAMPLE, shortest=True)}
     (job,) = shrinking([drawn, listed])
     assert job == replace(drawn.job, found=("LIST-3", Program(())))
     small = replace(long, length=9)
-    enter_small([drawn, listed], [Outcome(job, "fuzzed", "", "", {}, {"LIST-3": small})])
+    enter_small([drawn, listed], [JobOutcome(job, "fuzzed", "", "", {}, {"LIST-3": small})])
     assert drawn.examples == {"HINT-5": long, "LIST-3": small} and "LIST-3" not in listed.examples
 
 
@@ -305,11 +305,11 @@ def test_a_seeded_bug_is_hunted_down(monkeypatch: pytest.MonkeyPatch) -> None:
 
 # verdicts
 
-EXAMPLE = Example("wrong", ("a 1 4 4 -",), ("f 1",), (), 2, True, None)
+EXAMPLE = ReviewExample("wrong", ("a 1 4 4 -",), ("f 1",), (), 2, True, None)
 JOB = Job("linux_6_12", "hunt", "race")
 
 
-def cell_of(clause: str, *outcomes: Outcome) -> tuple[str, str, bool]:
+def cell_of(clause: str, *outcomes: JobOutcome) -> tuple[str, str, bool]:
     cells = {cell.clause: cell for cell in matrix(["linux_6_12"], outcomes)}
     cell = cells[clause]
     return cell.verdict, cell.rung, cell.as_expected
@@ -327,18 +327,18 @@ def cell_of(clause: str, *outcomes: Outcome) -> tuple[str, str, bool]:
     ],
 )
 def test_verdicts(
-    clause: str, judged: int, example: Example | None, verdict: tuple[str, str, bool]
+    clause: str, judged: int, example: ReviewExample | None, verdict: tuple[str, str, bool]
 ) -> None:
     examples = {clause: example} if example else {}
-    outcome = Outcome(JOB, "fuzzed", "so far", "so", {clause: judged}, examples)
+    outcome = JobOutcome(JOB, "fuzzed", "so far", "so", {clause: judged}, examples)
     assert cell_of(clause, outcome) == verdict
 
 
 def test_the_shortest_counterexample_is_given() -> None:
     longer = replace(EXAMPLE, length=9)
     outcomes = [
-        Outcome(JOB, "fuzzed", "", "", {"HINT-5": 1}, {"HINT-5": longer}),
-        Outcome(JOB, "contracted", "", "", {"HINT-5": 1}, {"HINT-5": EXAMPLE}),
+        JobOutcome(JOB, "fuzzed", "", "", {"HINT-5": 1}, {"HINT-5": longer}),
+        JobOutcome(JOB, "contracted", "", "", {"HINT-5": 1}, {"HINT-5": EXAMPLE}),
     ]
     cell = next(c for c in matrix(["linux_6_12"], outcomes) if c.clause == "HINT-5")
     assert cell.example is EXAMPLE and cell.rung == "fuzzed" and len(cell.evidence) == 2
@@ -362,7 +362,7 @@ def test_what_is_declared_broken_must_be_asked() -> None:
 )
 @pytest.mark.parametrize("options", [["--json"], []])
 def test_the_exit_status_tells(
-    spoil: Callable[[dict[str, int], dict[str, Example]], object],
+    spoil: Callable[[dict[str, int], dict[str, ReviewExample]], object],
     interrupted: bool,
     code: int,
     options: list[str],
@@ -371,7 +371,7 @@ def test_the_exit_status_tells(
     judged = dict.fromkeys(clauses(), 1)
     broken = dict.fromkeys(Linux612.EXPECTED, EXAMPLE)
     spoil(judged, broken)
-    outcome = Outcome(JOB, "fuzzed", "so far", "so", judged, broken)
+    outcome = JobOutcome(JOB, "fuzzed", "so far", "so", judged, broken)
     monkeypatch.setattr(
         results, "spread", lambda todo, *_, **__: ([outcome] if todo else [], interrupted)
     )
@@ -382,7 +382,7 @@ def test_the_exit_status_tells(
 
 def test_an_interrupted_review_accuses_nobody() -> None:
     job = Job("linux_6_12", "fuzz", "pages")
-    done = [Outcome(job, "fuzzed", "1 program", "drawn", {"HINT-5": 3})]
+    done = [JobOutcome(job, "fuzzed", "1 program", "drawn", {"HINT-5": 3})]
     cells = matrix(["linux_6_12"], done, partial=True)
     assert all(cell.as_expected for cell in cells)
     cell = next(c for c in cells if c.clause == "HINT-5")

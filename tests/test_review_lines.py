@@ -22,12 +22,12 @@ from percpu_proofs.commands.review_lines import FindingLines
 from percpu_proofs.explore.scenario import KERNEL_32K
 from percpu_proofs.explore.token import Token
 from percpu_proofs.review import cache, results
-from percpu_proofs.review.cache import Cache
+from percpu_proofs.review.cache import OutcomeCache
 from percpu_proofs.review.changes import changes, lost
-from percpu_proofs.review.jobs import Engine, Example, Job, Outcome
+from percpu_proofs.review.jobs import Engine, Job, JobOutcome, ReviewExample
 from percpu_proofs.review.matrix import Cell, matrix
 from percpu_proofs.review.plan import jobs_for
-from percpu_proofs.review.sources import Sources
+from percpu_proofs.review.sources import OutcomeSources
 from percpu_reference.variants import variant_class
 from percpu_spec.catalogue import clauses
 
@@ -45,17 +45,17 @@ class Mine(Linux612):
 """
 
 
-def example(length: int = 3, *, shortest: bool = True, **changed: Any) -> Example:
+def example(length: int = 3, *, shortest: bool = True, **changed: Any) -> ReviewExample:
     """Return a counterexample of so many operations."""
     setup = tuple(f"a {n} 4096 4 -" for n in range(1, length))
-    return replace(Example("wrong", setup, ("f 1",), (), length, shortest, None), **changed)
+    return replace(ReviewExample("wrong", setup, ("f 1",), (), length, shortest, None), **changed)
 
 
-def outcome(variant: str, engine: Engine, what: str, **examples: Example) -> Outcome:
+def outcome(variant: str, engine: Engine, what: str, **examples: ReviewExample) -> JobOutcome:
     """Return what a job found; `HINT_5=` for HINT-5."""
     found = {clause.replace("_", "-"): one for clause, one in examples.items()}
     judged = dict.fromkeys(clauses(), 1)
-    return Outcome(Job(variant, engine, what), "fuzzed", "so far", "so", judged, found)
+    return JobOutcome(Job(variant, engine, what), "fuzzed", "so far", "so", judged, found)
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def mine(tmp_path: Path) -> str:
     return str(path)
 
 
-def canned(monkeypatch: pytest.MonkeyPatch, *outcomes: Outcome) -> None:
+def canned(monkeypatch: pytest.MonkeyPatch, *outcomes: JobOutcome) -> None:
     """Have jobs found to be what these say, each in turn as it is planned, the rest nothing."""
     known = {one.job: one for one in outcomes}
 
@@ -85,7 +85,7 @@ def reviewed(*words: str) -> tuple[int, str, str]:
     return done.exit_code, done.stdout, done.stderr
 
 
-def declared(variant: str, length: int = 6) -> Outcome:
+def declared(variant: str, length: int = 6) -> JobOutcome:
     """Return a search that finds all that a variant declares."""
     broken = variant_class(variant).EXPECTED
     found = {clause.replace("-", "_"): example(length) for clause in broken}
@@ -141,7 +141,7 @@ def test_findings_are_told_when_a_stage_is_done() -> None:
     out = io.StringIO()
     lines = FindingLines(Console(file=out, width=76), lambda *of: True)
 
-    def told(one: Outcome, following: Outcome | None) -> str:
+    def told(one: JobOutcome, following: JobOutcome | None) -> str:
         at = out.tell()
         lines(one, following and following.job)
         return out.getvalue()[at:]
@@ -225,7 +225,7 @@ def test_mechanisms_of_a_variant_begin_with_those_of_its_base(
 ) -> None:
     """So that what the base shows and the variant does not is none of its searches' chance."""
     token = Token("linux_6_12", "RCL-3", KERNEL_32K, ("a 1 4096 4 -",), ("f 1",), 1, ())
-    base = Example.of("wrong", token, shortest=True)
+    base = ReviewExample.of("wrong", token, shortest=True)
     canned(monkeypatch, outcome("linux_6_12", "mechanism", "RCL-3 R1", RCL_3=base))
     rounds: list[list[Job]] = []
     spread = results.spread
@@ -235,7 +235,7 @@ def test_mechanisms_of_a_variant_begin_with_those_of_its_base(
         return spread(tasks, *given, **options)
 
     monkeypatch.setattr(results, "spread", recording)
-    results.Review((mine, "linux_6_12")).run(results.Workers(1))
+    results.ReviewRun((mine, "linux_6_12")).run(results.Workers(1))
     _, second, third = rounds
     assert {job.variant for job in second} == {"linux_6_12"}
     known = {job.what: job.known for job in third if job.variant == mine}
@@ -243,7 +243,7 @@ def test_mechanisms_of_a_variant_begin_with_those_of_its_base(
     assert list(lost(mine, {"RCL-3": shown(None)}, {"RCL-3": shown(base)})) == ["RCL-3"]
 
 
-def shown(found: Example | None) -> Cell:
+def shown(found: ReviewExample | None) -> Cell:
     """Return a cell with what was found of R1."""
     return Cell("", "RCL-3", "violated", "violated", mechanisms={"R1": found})
 
@@ -322,7 +322,7 @@ def test_a_block_for_a_mail_is_about_what_is_new(
 ) -> None:
     token = Token(mine, "RCL-1", KERNEL_32K, ("a 1 28672 4 -", "a 2 28672 4 -", "a 3 4096 4 -"),
                   ("f 2",), 1, ())  # fmt: skip
-    new = Example.of("float fell", token, shortest=True)
+    new = ReviewExample.of("float fell", token, shortest=True)
     known = replace(new, length=2)
     canned(monkeypatch, outcome(mine, "sequences", "pages", RCL_1=new, RCL_5=new, HINT_5=known))
     monkeypatch.chdir(tmp_path)  # where names of tokens are entered
@@ -348,7 +348,7 @@ R2 = Token("linux_7_1", "RCL-3", KERNEL_32K, ("a 1 8192 4 -", "a 2 28672 4 -", "
 
 def two_mechanisms(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have linux_7_1 break RCL-3 by R2 in fewer operations than by R1."""
-    by_r2, by_r1 = Example.of("", R2, shortest=True), Example.of("", R1, shortest=False)
+    by_r2, by_r1 = ReviewExample.of("", R2, shortest=True), ReviewExample.of("", R1, shortest=False)
     hunt = outcome("linux_7_1", "hunt", "race", RCL_3=by_r2)
     alone = [
         outcome("linux_7_1", "mechanism", f"RCL-3 {name}", RCL_3=one)
@@ -423,27 +423,27 @@ def test_outcomes_are_kept_while_nothing_changes(
     mine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = Job(mine, "hunt", "race")
-    kept = Outcome(job, "fuzzed", "so far", "so")
+    kept = JobOutcome(job, "fuzzed", "so far", "so")
     folder = tmp_path / "kept"
-    Cache(folder).keep(kept)
-    assert Cache(folder).find(job) == kept
-    assert Cache(folder).find(replace(job, quick=True)) is None
-    Cache(folder).keep(replace(kept, job=replace(job, what="pages"), complete=False))
-    assert Cache(folder).find(replace(job, what="pages")) is None
+    OutcomeCache(folder).keep(kept)
+    assert OutcomeCache(folder).find(job) == kept
+    assert OutcomeCache(folder).find(replace(job, quick=True)) is None
+    OutcomeCache(folder).keep(replace(kept, job=replace(job, what="pages"), complete=False))
+    assert OutcomeCache(folder).find(replace(job, what="pages")) is None
     (file,) = folder.glob("*/*")
     whole = file.read_bytes()
     file.write_bytes(whole[:-1])
-    assert Cache(folder).find(job) is None  # cut off
+    assert OutcomeCache(folder).find(job) is None  # cut off
     file.write_bytes(whole)
     Path(mine).write_text(MINE.replace("LIMIT = 2", "LIMIT = 3"))
-    assert Cache(folder).find(job) is None
+    assert OutcomeCache(folder).find(job) is None
     Path(mine).write_text(MINE)
-    monkeypatch.setattr(cache.Sources, "unchanged", False)
+    monkeypatch.setattr(cache.OutcomeSources, "unchanged", False)
     other = replace(kept, job=replace(job, what="window"))
-    Cache(folder).keep(other)
-    assert Cache(folder).find(other.job) is None  # the packages were written to while it ran
+    OutcomeCache(folder).keep(other)
+    assert OutcomeCache(folder).find(other.job) is None  # the packages were written to while it ran
     monkeypatch.setattr(cache, "_DAYS", -1)
-    Cache(folder)._drop_old()
+    OutcomeCache(folder)._drop_old()
     assert not list(folder.iterdir())
 
 
@@ -453,18 +453,18 @@ def test_what_a_file_imports_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     (tmp_path / "outer_limits.py").write_text("from inner_limits import LIMIT\n")
     path = tmp_path / "mine.py"
     path.write_text("from outer_limits import LIMIT\n" + MINE.replace("LIMIT = 2\n", ""))
-    sources = Sources()
+    sources = OutcomeSources()
     before = sources.hash_of(str(path))
     assert sources.unchanged and before != sources.hash_of(f"{path}+R1")
     (tmp_path / "inner_limits.py").write_text("LIMIT = 3\n")
-    assert Sources().hash_of(str(path)) != before
+    assert OutcomeSources().hash_of(str(path)) != before
 
 
 def test_kept_outcomes_are_not_searched_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     canned(monkeypatch, declared("linux_7_1"))
-    kept = Cache(tmp_path)
+    kept = OutcomeCache(tmp_path)
     found = results.cells(["linux_7_1"], cache=kept)
     monkeypatch.setattr(results, "spread", lambda tasks, *_, **__: ([], bool(tasks)))
     assert results.cells(["linux_7_1"], cache=kept) == found

@@ -20,7 +20,7 @@ from kernel_trees import FOUND, MISSING, tree_of
 from sanitized import FORMS
 
 from percpu_proofs.kernel.build import SANITIZE, compile_search, compile_tree
-from percpu_proofs.kernel.library import USUAL, Form, Library
+from percpu_proofs.kernel.library import USUAL, BuildForm, Library
 from percpu_proofs.kernel.tree import Tree, copy_tree
 
 pytestmark = pytest.mark.skipif(
@@ -50,12 +50,12 @@ def run(*libraries: Library) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-def compared(tree: Tree, into: Path, form: Form = USUAL) -> Library:
+def compared(tree: Tree, into: Path, form: BuildForm = USUAL) -> Library:
     into.mkdir()
     return compile_tree(tree, into, form, flags=SANITIZE)
 
 
-def searched(tree: Tree, into: Path, form: Form = USUAL) -> Library:
+def searched(tree: Tree, into: Path, form: BuildForm = USUAL) -> Library:
     into.mkdir()
     return compile_search(tree, into, form, sanitized=True)
 
@@ -64,9 +64,9 @@ def searched(tree: Tree, into: Path, form: Form = USUAL) -> Library:
 @pytest.mark.parametrize("archive", FOUND or [NEWEST], ids=lambda path: path.stem)
 @pytest.mark.parametrize(
     ("build", "form"),
-    [*((compared, form) for form in FORMS), (searched, USUAL), (searched, Form("km"))],
+    [*((compared, form) for form in FORMS), (searched, USUAL), (searched, BuildForm("km"))],
 )
-def test_clean(build: object, archive: Path, form: Form, tmp_path: Path) -> None:
+def test_clean(build: object, archive: Path, form: BuildForm, tmp_path: Path) -> None:
     done = run(build(tree_of(archive), tmp_path / archive.name, form))  # type: ignore[operator]
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.split() == ["clean"]

@@ -8,23 +8,23 @@ from typing import Any
 
 import pytest
 
-from percpu_proofs.choices import Replay as Written
-from percpu_proofs.choices import drawn
 from percpu_proofs.explore import cursor, shrink
 from percpu_proofs.explore.crosscheck import cross_check
-from percpu_proofs.explore.minimise import minimise
 from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.schedulers.bursts import Bursts
-from percpu_proofs.explore.schedulers.drain import drain
-from percpu_proofs.explore.schedulers.matching import Known
+from percpu_proofs.explore.schedulers.matching import StepFacts
 from percpu_proofs.explore.schedulers.pct import Pct
-from percpu_proofs.explore.schedulers.replay import ImpossibleStepError, InTurn, Replay
+from percpu_proofs.explore.schedulers.quiesce import drain
+from percpu_proofs.explore.schedulers.replay import ImpossibleStepError, InTurn, ScheduleReplay
 from percpu_proofs.explore.schedulers.uniform import Uniform
 from percpu_proofs.explore.shrink import Program, simpler, smaller
-from percpu_proofs.explore.system import Place, Scheduler, Shared, System, scheduled
+from percpu_proofs.explore.shrink_schedule import minimise
+from percpu_proofs.explore.system import ActorPosition, Scheduler, SharedState, System, scheduled
 from percpu_proofs.explore.world import World
-from percpu_proofs.oplist import parse_operations, text_of
+from percpu_proofs.run.choices import ChoiceReplay as Written
+from percpu_proofs.run.choices import drawn
+from percpu_proofs.run.operations import parse_operations, text_of
 
 SMALL = SCENARIOS["reclaim-free"].start("linux_6_12")
 FAILING = SCENARIOS["no-memory"].start("linux_6_12")
@@ -54,7 +54,7 @@ def test_what_is_drawn_repeats_and_replays(
     schedules = [run(scheduler(f"{n}"), start) for n in range(30)]
     assert schedules == [run(scheduler(f"{n}"), start) for n in range(30)]
     assert len({tuple(schedule) for schedule in schedules}) > 5
-    assert all(run(Replay(schedule), start) == schedule for schedule in schedules)
+    assert all(run(ScheduleReplay(schedule), start) == schedule for schedule in schedules)
 
 
 def test_pct_runs_the_highest_until_it_drops() -> None:
@@ -74,8 +74,8 @@ def test_bursts_begin_operations_in_order() -> None:
 
 def test_replay_is_strict_or_lenient() -> None:
     with pytest.raises(ImpossibleStepError, match="step 2, of actor 7"):
-        run(Replay([0, 7, 0]))
-    assert run(Replay([0, 7, 0], lenient=True)) == run(Replay([0, 0]))
+        run(ScheduleReplay([0, 7, 0]))
+    assert run(ScheduleReplay([0, 7, 0], lenient=True)) == run(ScheduleReplay([0, 0]))
 
 
 def test_actors_in_turn_run_to_their_ends() -> None:
@@ -105,11 +105,11 @@ def test_an_endless_drain_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 # matching
 
 
-def forget_where(place: Place) -> Place:
+def forget_where(place: ActorPosition) -> ActorPosition:
     return place._replace(key=place.need)
 
 
-def forget_the_mutex(place: Place) -> Place:
+def forget_the_mutex(place: ActorPosition) -> ActorPosition:
     return place._replace(need=place.need._replace(mutex=False))
 
 
@@ -117,7 +117,7 @@ def forget_the_mutex(place: Place) -> Place:
     ("name", "forget"), [("reclaim-free", forget_where), ("two-waiters", forget_the_mutex)]
 )
 def test_matching_that_forgets_a_place_is_told(
-    monkeypatch: pytest.MonkeyPatch, name: str, forget: Callable[[Place], Place]
+    monkeypatch: pytest.MonkeyPatch, name: str, forget: Callable[[ActorPosition], ActorPosition]
 ) -> None:
     """Taking different places for the same covers less, or more; the other ways tell."""
     place = World.place
@@ -141,7 +141,7 @@ def test_what_is_known_changes_nothing_but_the_cost(monkeypatch: pytest.MonkeyPa
         return watched(self, step)
 
     monkeypatch.setattr(World, "watched_step", count)
-    known = Known()
+    known = StepFacts()
     first = search(SMALL, known=known)
     once, taken = taken, 0
     again = search(SMALL, known=known)
@@ -156,7 +156,7 @@ def test_what_is_known_changes_nothing_but_the_cost(monkeypatch: pytest.MonkeyPa
 
 def test_worlds_are_systems() -> None:
     world: System = World(SMALL)
-    assert isinstance(world.shared(), Shared) and isinstance(world.place(0), Place)
+    assert isinstance(world.shared(), SharedState) and isinstance(world.place(0), ActorPosition)
 
 
 def test_a_cursor_comes_to_the_end_of_any_schedule() -> None:

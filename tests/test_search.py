@@ -32,16 +32,16 @@ from percpu_proofs.kernel.library import Library
 from percpu_proofs.kernel.patch import apply_patch
 from percpu_proofs.kernel.search.compiled import CompiledSearch
 from percpu_proofs.kernel.search.job import TreeJob, searched
-from percpu_proofs.kernel.search.judge import Judge
+from percpu_proofs.kernel.search.judge import SearchJudge
 from percpu_proofs.kernel.search.plans import (
     TreeSearch,
     deeper,
     of_scenario,
     shallower,
 )
-from percpu_proofs.kernel.search.records import State
+from percpu_proofs.kernel.search.records import SearchState
 from percpu_proofs.kernel.tree import Tree, copy_tree
-from percpu_proofs.mailing import LINES, WIDTH
+from percpu_proofs.show.mail import LINES, WIDTH
 from percpu_reference.variants.linux_6_12 import Linux612
 
 pytestmark = pytest.mark.skipif(not FOUND, reason=MISSING)
@@ -88,13 +88,13 @@ def test_states_edges_and_schedules_are_those_of_the_model(name: str, built: Pat
 def _states(library: Library, search: TreeSearch) -> set[tuple[object, ...]]:
     """Return the states of the allocator that a search meets, chunks by content."""
     with CompiledSearch(library, search.plan) as compiled:
-        judge = Judge(compiled)
+        judge = SearchJudge(compiled)
         while compiled.go(50_000):
             pass
         list(judge.look())
         found = set()
         for number in range(compiled.tally.allocator_states):
-            state: State = judge.state(number)
+            state: SearchState = judge.state(number)
             chunks = [
                 (s, c.alloc_map, c.populated, c.isolated)
                 for s, c in zip(state.slots, state.chunks, strict=True)

@@ -9,7 +9,6 @@ import pytest
 from kernel_trees import FOUND, MISSING, tree_of
 from searched_trees import FEWEST, SEARCHES, changed, freeing, search_library
 
-from percpu_proofs.choices import drawn
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.schedulers.pct import Pct
 from percpu_proofs.explore.schedulers.uniform import Uniform
@@ -17,10 +16,11 @@ from percpu_proofs.explore.system import Restorable, Scheduler, scheduled
 from percpu_proofs.kernel.search.compiled import CompiledSearch
 from percpu_proofs.kernel.search.example import broken_by, follow
 from percpu_proofs.kernel.search.job import TreeJob, TreeOutcome, searched
-from percpu_proofs.kernel.search.judge import Judge
+from percpu_proofs.kernel.search.judge import SearchJudge
 from percpu_proofs.kernel.search.plans import deeper, of_scenario, shallower
 from percpu_proofs.kernel.search.system import CompiledSystem
 from percpu_proofs.kernel.search.trees import CompiledTree, crosses
+from percpu_proofs.run.choices import drawn
 
 pytestmark = pytest.mark.skipif(not FOUND, reason=MISSING)
 DRAWN = SEARCHES["drawn"]
@@ -47,7 +47,7 @@ def test_a_bug_that_comes_late_is_found_and_made_small(late: TreeOutcome) -> Non
     for left_out in range(len(example.labels)):
         labels = example.labels[:left_out] + example.labels[left_out + 1 :]
         with CompiledSearch(library, example.plan) as search:
-            judge = Judge(search)
+            judge = SearchJudge(search)
             follow(search, labels)
             assert "FLT-1" not in {broken.clause for broken in judge.look()}, left_out
 
@@ -85,7 +85,7 @@ def test_schedulers_of_the_model_drive_the_compiled_kernel(strategy: str, built:
     """They are one interface; a state that was saved is come back to."""
     plan = of_scenario(SCENARIOS["reclaim-frees"]).plan
     with CompiledSearch(search_library(FOUND[-1], built / FOUND[-1].name), plan) as search:
-        judge = Judge(search)
+        judge = SearchJudge(search)
         system: Restorable = CompiledSystem(search)
         begin, first = system.save(), system.enabled()
         broken = set()

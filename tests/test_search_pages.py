@@ -11,11 +11,11 @@ from searched_trees import FEWEST, SEARCHES, outcome_of
 
 from percpu_proofs.commands.source import page_asked_for
 from percpu_proofs.explore.scenario_file import parse_scenario
-from percpu_proofs.inputs import InputError
-from percpu_proofs.kernel.search.paged import at_page
+from percpu_proofs.kernel.search.page_sizes import at_page
 from percpu_proofs.kernel.search.plans import of_scenario, shallower
-from percpu_proofs.oplist import text_of
 from percpu_proofs.review.tree_results import searches_for
+from percpu_proofs.run.inputs import InputError
+from percpu_proofs.run.operations import text_of
 
 
 def requests(name: str, page: int) -> list[str]:

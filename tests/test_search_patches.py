@@ -28,10 +28,10 @@ from searched_trees import (
 )
 
 from percpu_proofs.cli import main
-from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel.build import compile_tree
 from percpu_proofs.kernel.search.job import TreeJob, TreeOutcome, run, searched
 from percpu_proofs.kernel.search.trees import CompiledTree
+from percpu_proofs.run.inputs import InputError
 
 pytestmark = pytest.mark.skipif(not FOUND, reason=MISSING)
 

@@ -16,9 +16,9 @@ from percpu_proofs.kernel.build import compile_search
 from percpu_proofs.kernel.library import USUAL, Library
 from percpu_proofs.kernel.search.compiled import LOCKS, CompiledSearch, SearchPlan
 from percpu_proofs.kernel.search.job import TreeJob, searched
-from percpu_proofs.kernel.search.judge import Judge
+from percpu_proofs.kernel.search.judge import SearchJudge
 from percpu_proofs.kernel.search.plans import QUICK, TreeSearch, of_scenario, search_named
-from percpu_proofs.oplist import parse_operations
+from percpu_proofs.run.operations import parse_operations
 
 pytestmark = pytest.mark.skipif(not FOUND, reason=MISSING)
 
@@ -60,7 +60,7 @@ def _said(library: Library, plan: SearchPlan) -> set[tuple[str, str]]:
     with CompiledSearch(library, plan) as search:
         while search.go(10_000):
             pass
-        return {(broken.clause, broken.wrong) for broken in Judge(search).look()}
+        return {(broken.clause, broken.wrong) for broken in SearchJudge(search).look()}
 
 
 @pytest.mark.parametrize("name", [n for n, p in PLANTS.items() if ": writes" not in p.found])

@@ -14,12 +14,12 @@ from click.testing import CliRunner, Result
 
 from percpu_proofs import data
 from percpu_proofs.cli import main
-from percpu_proofs.headline import served
-from percpu_proofs.headline.plots import served_svg
-from percpu_proofs.headline.served import GEOMETRY, Served, measure
-from percpu_proofs.live.opening import kind_of, opened
-from percpu_proofs.oplist import parse_operations
-from percpu_proofs.room import Demand, capacity, room_of, why
+from percpu_proofs.live.subject import kind_of, opened
+from percpu_proofs.run.operations import parse_operations
+from percpu_proofs.run.room import Demand, capacity, room_of, why
+from percpu_proofs.workload import burst
+from percpu_proofs.workload.burst import GEOMETRY, Served, measure
+from percpu_proofs.workload.plots import served_svg
 from percpu_reference.variants import VARIANTS, Allocator, build
 from percpu_spec.geometry import Geometry
 from percpu_spec.gfp import ATOMIC
@@ -29,7 +29,7 @@ KNOWN = {200: 0, 400: 84, 500: 1188, 800: 2427}  # of 6000 requests of 40 bytes,
 
 def booted(size: int = 40, variant: str = "linux_6_12", geometry: Geometry = GEOMETRY) -> Served:
     return measure(
-        variant, "boot", served.booted(variant, geometry), size, 8, periods=list(KNOWN)
+        variant, "boot", burst.booted(variant, geometry), size, 8, periods=list(KNOWN)
     )
 
 
@@ -46,7 +46,7 @@ def test_from_boot(variant: str) -> None:
 @pytest.mark.parametrize("size", [8, 40, 1000, 4096, 8192])
 def test_a_round_is_what_has_room(size: int) -> None:
     """Nothing is populated within a round, so it ends with what fitted, whatever the size."""
-    start = served.booted("linux_6_12", GEOMETRY)
+    start = burst.booted("linux_6_12", GEOMETRY)
     found = measure("linux_6_12", "boot", start, size, 8, periods=[])
     assert found.rounds[0] == found.room
     assert all(n * size <= 4 * 4096 + size for n in found.rounds[1:])
@@ -60,7 +60,7 @@ def test_pages_of_64_kib() -> None:
 
 
 def test_states_are_left_as_they_are() -> None:
-    start = served.after_wave("linux_6_12", GEOMETRY, 40, 8)
+    start = burst.after_wave("linux_6_12", GEOMETRY, 40, 8)
     before = capacity(start, 40, 8), start.nr_empty_pop_pages, start.nr_populated
     first = measure("linux_6_12", "wave", start, 40, 8, periods=[5000], requests=100)
     again = measure("linux_6_12", "wave", start, 40, 8, periods=[5000], requests=100)
@@ -71,7 +71,7 @@ def test_states_are_left_as_they_are() -> None:
 def test_a_wave_leaves_room_and_depopulation_takes_some_of_it() -> None:
     rooms = {}
     for variant in ("linux_5_12", "linux_6_12"):
-        start = served.after_wave(variant, GEOMETRY, 40, 8)
+        start = burst.after_wave(variant, GEOMETRY, 40, 8)
         assert not start.work_pending
         rooms[variant] = measure(variant, "wave", start, 40, 8, periods=[]).rounds[0]
     assert rooms["linux_5_12"] > rooms["linux_6_12"] > booted().rounds[0]
@@ -79,15 +79,15 @@ def test_a_wave_leaves_room_and_depopulation_takes_some_of_it() -> None:
 
 def test_after_a_list() -> None:
     listed = parse_operations(Path("x.ops"), [f"a {n} 40 8 A" for n in range(1, 801)])
-    start = served.after_list("linux_6_12", GEOMETRY, listed)
+    start = burst.after_list("linux_6_12", GEOMETRY, listed)
     assert measure("linux_6_12", "list", start, 40, 8, periods=[]).rounds[0] == 409
 
 
 def test_in_a_kernels_state() -> None:
     path = next((data.folder("boot61_2") / "state").glob("*"))
     state = opened(str(path), kind_of(str(path)), None, owners=False)
-    assert served.in_state("linux_5_12", state.snapshot) is None  # of two types of chunks
-    start = served.in_state("linux_6_12", state.snapshot)
+    assert burst.in_state("linux_5_12", state.snapshot) is None  # of two types of chunks
+    start = burst.in_state("linux_6_12", state.snapshot)
     assert start is not None
     found = measure("linux_6_12", "state", start, 40, 8, periods=[])
     assert found.float_pages == state.snapshot.nr_empty_pop_pages
@@ -108,9 +108,9 @@ def test_why_it_ends() -> None:
 
 
 def test_a_round_without_end_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(served, "MOST", 50)
+    monkeypatch.setattr(burst, "MOST", 50)
     found = measure(
-        "linux_6_12", "boot", served.booted("linux_6_12", GEOMETRY), 40, 8, requests=50, periods=[]
+        "linux_6_12", "boot", burst.booted("linux_6_12", GEOMETRY), 40, 8, requests=50, periods=[]
     )
     assert (found.rounds, found.cut) == ([50], True)
     assert "no end was seen" in found.ends[0]
@@ -121,7 +121,7 @@ def test_a_round_without_end_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @cache
 def waved() -> Allocator:
-    return served.after_wave("reference", GEOMETRY, 64, 8)
+    return burst.after_wave("reference", GEOMETRY, 64, 8)
 
 
 @cache
@@ -132,7 +132,7 @@ def drawn() -> Allocator:
     for number, area in enumerate(areas):
         if number % 3:
             allocator.free(area)
-    return served.settle(allocator)
+    return burst.settle(allocator)
 
 
 @pytest.mark.parametrize("size", [4, 40, 777, 4096, 32768])
@@ -196,8 +196,8 @@ def test_svg_has_a_line_a_variant() -> None:
 @pytest.mark.parametrize("size", [40, 32768])
 def test_requests_before_the_work_is_asked_for_are_made_once(size: int) -> None:
     """The same counts as with every period from the beginning; 32768: the first fails."""
-    start = served.booted("linux_6_12", served.GEOMETRY)
-    found = served.measure("linux_6_12", "", start, size, 8, requests=900, periods=(100, 450))
+    start = burst.booted("linux_6_12", burst.GEOMETRY)
+    found = burst.measure("linux_6_12", "", start, size, 8, requests=900, periods=(100, 450))
     for period, failed in found.failed.items():
         allocator, _ = start.clone()
         count = 0
@@ -225,22 +225,22 @@ def may_sleep(allocator: Allocator, size: int, align: int) -> object:
 def test_these_tests_see_bugs(
     name: str, bug: Callable[..., object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(served, name, bug)
-    monkeypatch.setattr(served, "MOST", 2000)
+    monkeypatch.setattr(burst, name, bug)
+    monkeypatch.setattr(burst, "MOST", 2000)
     with pytest.raises(AssertionError):
         test_from_boot("linux_6_12")
 
 
 def test_the_test_of_room_sees_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
     """A hole in pages that are not populated is taken for room."""
-    monkeypatch.setattr("percpu_proofs.room._longest", whole)
+    monkeypatch.setattr("percpu_proofs.run.room._longest", whole)
     with pytest.raises(AssertionError):
         for size in (4, 40, 777, 4096, 32768):
             test_why_is_what_happens(drawn, size, 4)
 
 
 def whole(chunk: object, geometry: Geometry, align: int, backed: bool) -> int:
-    from percpu_proofs.room import _holes
+    from percpu_proofs.run.room import _holes
 
     holes = _holes(chunk, geometry, align, backed=False)  # type: ignore[arg-type]
     return max((end - start for start, end in holes), default=0)

@@ -13,11 +13,12 @@ import pytest
 from click.testing import CliRunner
 from kernel_trees import FOUND, MISSING
 
-from percpu_proofs import data, grammar
+from percpu_proofs import data
 from percpu_proofs.cli import main
-from percpu_proofs.conformance.trace import conform_trace
-from percpu_proofs.conformance.vector_file import read_vector
+from percpu_proofs.commands.moment import of_token, of_tree_token
 from percpu_proofs.counterexample import of_schedule
+from percpu_proofs.explain import grammar
+from percpu_proofs.explain.shipped import DRAWN, Kind, names
 from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.packing import MODEL, TREE
 from percpu_proofs.explore.scenario_file import parse_scenario
@@ -26,11 +27,11 @@ from percpu_proofs.kernel.search.plans import search_named
 from percpu_proofs.kernel.search.tree_token import TreeToken
 from percpu_proofs.kernel.search.trees import compiled_trees
 from percpu_proofs.live import source
-from percpu_proofs.live.recorded_reads import RecordedMemory, memory_of_reads
-from percpu_proofs.oplist import parse_operations
-from percpu_proofs.runs import state_after
-from percpu_proofs.shipped import DRAWN, Kind, names
-from percpu_proofs.show.moment import of_token, of_tree_token
+from percpu_proofs.live.memory_reads import RecordedMemory, memory_of_reads
+from percpu_proofs.recorded.replay.comparison import conform_trace
+from percpu_proofs.recorded.vectors.file import read_vector
+from percpu_proofs.run.operations import parse_operations
+from percpu_proofs.run.runner import state_after
 from percpu_proofs.show.picture import PageState, StatePicture, picture_of_state
 from percpu_proofs.show.rows import page_row
 from percpu_proofs.show.stats import fragments, stats_text

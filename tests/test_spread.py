@@ -17,9 +17,9 @@ from distributed import LocalCluster
 from processes import COMMAND, IN_BACKGROUND, is_ready, started
 
 from percpu_proofs import data
-from percpu_proofs import spread as spreading
-from percpu_proofs.inputs import InputError
-from percpu_proofs.spread import spread
+from percpu_proofs.run import processes as spreading
+from percpu_proofs.run.inputs import InputError
+from percpu_proofs.run.processes import spread
 
 
 def squared(number: int) -> int:

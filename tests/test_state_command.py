@@ -17,13 +17,13 @@ from percpu_proofs import data
 from percpu_proofs.cli import main
 from percpu_proofs.commands import state_samples
 from percpu_proofs.commands.source import read_source
-from percpu_proofs.inputs import InputError
+from percpu_proofs.live.memory_reads import memory_of_reads
 from percpu_proofs.live.reader import Reader
-from percpu_proofs.live.recorded_reads import memory_of_reads
-from percpu_proofs.live.stats_text import read_stats, stats_of
 from percpu_proofs.live.stats_verdicts import floats, stats_verdicts
 from percpu_proofs.live.verdicts import BROKEN, HOLDS, KNOWN, NOT_ASKED
-from percpu_proofs.runs import state_after
+from percpu_proofs.recorded.states.stats_text import read_stats, stats_of
+from percpu_proofs.run.inputs import InputError
+from percpu_proofs.run.runner import state_after
 from percpu_proofs.show.stats import stats_text
 
 STATES = data.folder("states")

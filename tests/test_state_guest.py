@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from guest.machine import Machine, Missing, initrd, kernel
 
-from percpu_proofs.live.opening import Kind, opened
-from percpu_proofs.live.standing import Rest
-from percpu_proofs.live.verdicts import BROKEN, HOLDS, StateJudge
+from percpu_proofs.live.subject import SubjectKind, opened
+from percpu_proofs.live.verdicts import BROKEN, HOLDS, KernelStateJudge
+from percpu_proofs.recorded.states.quiescence import Stability
 
 FOLDER = os.environ.get("PERCPU_SPEC_GUEST", "")
 
@@ -50,13 +50,13 @@ def test_a_booted_kernel_is_judged_from_its_core_and_from_within() -> None:
 
     assert len(cores) == 2
     for core in cores:
-        state = opened(core, Kind.CORE, None, owners=True)
-        verdicts = StateJudge().verdicts(state)
+        state = opened(core, SubjectKind.CORE, None, owners=True)
+        verdicts = KernelStateJudge().verdicts(state)
         assert not [v for v in verdicts.values() if v.verdict == BROKEN]
         assert state.types == "the kernel's own BTF" and verdicts["MAP-3"].verdict != BROKEN
     removed = state
-    assert removed.rest in (Rest.AT_REST, Rest.BUSY)
-    assert StateJudge().verdicts(removed)["ISO-2"].verdict == HOLDS
+    assert removed.rest in (Stability.AT_REST, Stability.BUSY)
+    assert KernelStateJudge().verdicts(removed)["ISO-2"].verdict == HOLDS
     owners = {name for chunk in removed.chunks for name in (chunk.owners or {}).values()}
     assert "/percpu_test" in owners
 

@@ -12,17 +12,29 @@ from typing import Any
 import pytest
 
 from percpu_proofs import data
-from percpu_proofs.inputs import InputError
-from percpu_proofs.live.going_on import Request, after_work, ask, cannot_go_on, largest
-from percpu_proofs.live.kernel_state import KernelState
+from percpu_proofs.live.continuation import (
+    AllocationRequest,
+    after_work,
+    ask,
+    cannot_go_on,
+    largest,
+)
 from percpu_proofs.live.memory import chunk_rows, memory_of
+from percpu_proofs.live.memory_reads import memory_of_reads
 from percpu_proofs.live.reader import Reader
-from percpu_proofs.live.recorded_reads import memory_of_reads
-from percpu_proofs.live.saved import read_state, save_state, state_lines, state_of
-from percpu_proofs.live.standing import Rest, Standing
-from percpu_proofs.live.verdicts import BROKEN, HOLDS, KNOWN, NO_OPERATION, NOT_ASKED, StateJudge
-from percpu_proofs.traces.events import TraceError
-from percpu_proofs.traces.snapshot import BlockSnapshot, ChunkSnapshot, Snapshot
+from percpu_proofs.live.verdicts import (
+    BROKEN,
+    HOLDS,
+    KNOWN,
+    NO_OPERATION,
+    NOT_ASKED,
+    KernelStateJudge,
+)
+from percpu_proofs.recorded.states.kernel_state import KernelState
+from percpu_proofs.recorded.states.quiescence import Quiescence, Stability
+from percpu_proofs.recorded.states.saved_state import read_state, save_state, state_lines, state_of
+from percpu_proofs.recorded.states.snapshot import BlockSnapshot, ChunkSnapshot, Snapshot
+from percpu_proofs.run.inputs import InputError, TraceError
 
 STATES = data.folder("states")
 SHARED = [path for folder in data.shared("states") for path in folder.glob("*.txt.gz")]
@@ -48,7 +60,7 @@ def state_paths() -> list[Path]:
 @pytest.mark.parametrize("path", state_paths(), ids=lambda path: path.name)
 def test_verdicts_are_those_that_were_measured(path: Path) -> None:
     state = read_state(path)
-    verdicts = StateJudge().verdicts(state)
+    verdicts = KernelStateJudge().verdicts(state)
     assert {v.clause for v in verdicts.values() if v.verdict == KNOWN} == KNOWN_OF[
         path.name.removesuffix(".txt.gz")
     ]
@@ -62,12 +74,12 @@ def test_verdicts_are_those_that_were_measured(path: Path) -> None:
 def test_a_clause_that_is_answered_holds_trivially_too(path: Path) -> None:
     """Not asked are those of operations, and those that speak of what is not there."""
     state = read_state(path)
-    verdicts = StateJudge().verdicts(state)
+    verdicts = KernelStateJudge().verdicts(state)
     unasked = {v.clause: v.reason for v in verdicts.values() if v.verdict == NOT_ASKED}
     missing = {clause: why for clause, why in unasked.items() if why != NO_OPERATION}
     blocks = [md for c in state.snapshot.chunks() for md in (c.chunk_md, *c.md_blocks)]
     of_two = set() if any(md.contig_hint and md.scan_hint for md in blocks) else {"HINT-4"}
-    waits = {"BAL-2", "RCL-3"} if state.rest is Rest.BUSY else set()
+    waits = {"BAL-2", "RCL-3"} if state.rest is Stability.BUSY else set()
     assert missing.keys() == {"HINT-6", "FIT-1", "MAP-3", "POP-5"} | of_two | waits
     assert missing["POP-5"] == "chunks are of percpu-vm"
 
@@ -92,10 +104,10 @@ def test_memory_and_chunks_are_told() -> None:
 
 def test_the_model_goes_on() -> None:
     state = read_state(STATES / "612_4.removed60.txt.gz")
-    served = ask(state, Request(4096, 8, True))
+    served = ask(state, AllocationRequest(4096, 8, True))
     assert (served.chunk, served.off) == ("1", 64)
-    assert ask(state, Request(32768, 8, True)).chunk is None
-    assert ask(state, Request(32768, 8, False)).populated == 8
+    assert ask(state, AllocationRequest(32768, 8, True)).chunk is None
+    assert ask(state, AllocationRequest(32768, 8, False)).populated == 8
     kernel, fixed = after_work(state)
     assert (kernel.variant, kernel.percpu_kb, kernel.stranded_kb) == ("linux_6_12", 10512, 48)
     assert fixed.variant == "reference"
@@ -109,9 +121,9 @@ def test_the_largest_request_is_served_and_no_larger_one(name: str, atomic: bool
     state = read_state(STATES / f"{name}.txt.gz")
     most = largest(state)["atomic" if atomic else "blocking"].served
     if most:
-        assert ask(state, Request(most, 4, atomic)).chunk not in (None, "new")
+        assert ask(state, AllocationRequest(most, 4, atomic)).chunk not in (None, "new")
     if most < state.snapshot.geometry.largest:
-        assert ask(state, Request(most + 4, 4, atomic)).chunk in (None, "new")
+        assert ask(state, AllocationRequest(most + 4, 4, atomic)).chunk in (None, "new")
 
 
 # one changed value
@@ -290,14 +302,14 @@ NOT_JUDGED = {
 
 
 def findings(state: KernelState) -> set[tuple[str, str]]:
-    verdicts = StateJudge().verdicts(state).values()
+    verdicts = KernelStateJudge().verdicts(state).values()
     return {(v.clause, wrong) for v in verdicts for wrong in v.found}
 
 
 @pytest.fixture(scope="module")
 def sound() -> tuple[KernelState, set[tuple[str, str]]]:
     state = of_reads()
-    assert state.rest is Rest.AT_REST
+    assert state.rest is Stability.AT_REST
     return state, findings(state)
 
 
@@ -331,7 +343,7 @@ def test_every_boundary_bit_at_an_end_counts(
     used = bytes(chunk.alloc_map)
     ends = [at for at in range(len(used) + 1)
             if (used[at : at + 1] or b"\0") != (used[at - 1 : at] if at else b"\0")]  # fmt: skip
-    judge = StateJudge()
+    judge = KernelStateJudge()
     assert len(ends) > 100
     for end in ends[:: len(ends) // 50]:
         seed = bit("bound_map", lambda _, end=end: end)  # type: ignore[misc]
@@ -341,29 +353,33 @@ def test_every_boundary_bit_at_an_end_counts(
 
 # how far at rest
 
-EMPTY = Standing(0, "", False, False, False)
-WAITING: list[tuple[Standing, Rest, set[str]]] = [
-    (EMPTY, Rest.AT_REST, set()),
-    (replace(EMPTY, lock=1), Rest.TORN, set()),
-    (replace(EMPTY, lock=1, owner="a[1]"), Rest.TORN, {"POP-1", "POP-2", "RCL-3", "BAL-2"}),
-    (replace(EMPTY, owner="kworker/0:1[9]"), Rest.BUSY, {"POP-1", "POP-2", "RCL-3", "BAL-2"}),
-    (replace(EMPTY, owner="a[1]", running=True), Rest.BUSY, {"POP-1", "POP-2", "RCL-3", "BAL-2"}),
-    (replace(EMPTY, pending=True), Rest.BUSY, {"RCL-3", "BAL-2"}),
-    (replace(EMPTY, running=True), Rest.BUSY, {"RCL-3", "BAL-2"}),
-    (replace(EMPTY, waiters=True), Rest.BUSY, {"RCL-3", "BAL-2"}),
-    (replace(EMPTY, running=None), Rest.AT_REST, set()),
-    (Standing(), Rest.NOT_TOLD, set()),
+EMPTY = Quiescence(0, "", False, False, False)
+WAITING: list[tuple[Quiescence, Stability, set[str]]] = [
+    (EMPTY, Stability.AT_REST, set()),
+    (replace(EMPTY, lock=1), Stability.TORN, set()),
+    (replace(EMPTY, lock=1, owner="a[1]"), Stability.TORN, {"POP-1", "POP-2", "RCL-3", "BAL-2"}),
+    (replace(EMPTY, owner="kworker/0:1[9]"), Stability.BUSY, {"POP-1", "POP-2", "RCL-3", "BAL-2"}),
+    (
+        replace(EMPTY, owner="a[1]", running=True),
+        Stability.BUSY,
+        {"POP-1", "POP-2", "RCL-3", "BAL-2"},
+    ),
+    (replace(EMPTY, pending=True), Stability.BUSY, {"RCL-3", "BAL-2"}),
+    (replace(EMPTY, running=True), Stability.BUSY, {"RCL-3", "BAL-2"}),
+    (replace(EMPTY, waiters=True), Stability.BUSY, {"RCL-3", "BAL-2"}),
+    (replace(EMPTY, running=None), Stability.AT_REST, set()),
+    (Quiescence(), Stability.NOT_TOLD, set()),
 ]
 
 
 @pytest.mark.parametrize(("standing", "rest", "waiting"), WAITING)
 def test_what_waits_while_not_at_rest(
-    standing: Standing, rest: Rest, waiting: set[str],
+    standing: Quiescence, rest: Stability, waiting: set[str],
     sound: tuple[KernelState, set[tuple[str, str]]],
 ) -> None:  # fmt: skip
     state = replace(sound[0], standing=standing)
     assert state.rest is rest
-    verdicts = StateJudge().verdicts(state)
+    verdicts = KernelStateJudge().verdicts(state)
     asked = {c for c, v in verdicts.items() if v.verdict != NOT_ASKED}
     assert not waiting & asked
     assert {"POP-1", "POP-2", "RCL-3", "BAL-2"} - waiting <= asked
@@ -378,9 +394,9 @@ def test_sums_over_all_chunks_wait_for_the_mutex(
     state, _ = sound
     held = replace(EMPTY, owner="kworker/0:1[9]")
     fewer = replace(state, snapshot=glob("nr_populated", 1)(state.snapshot), standing=held)
-    assert StateJudge().verdicts(fewer)["POP-3"].verdict == NOT_ASKED
+    assert KernelStateJudge().verdicts(fewer)["POP-3"].verdict == NOT_ASKED
     wrong = replace(state, snapshot=counter(18, "nr_populated", 1)(state.snapshot), standing=held)
-    assert StateJudge().verdicts(wrong)["POP-3"].verdict == BROKEN  # of one chunk
+    assert KernelStateJudge().verdicts(wrong)["POP-3"].verdict == BROKEN  # of one chunk
 
 
 def test_a_chunk_that_the_work_holds_may_account_for_the_float(
@@ -390,12 +406,12 @@ def test_a_chunk_that_the_work_holds_may_account_for_the_float(
     state, _ = sound
     held = replace(EMPTY, owner="kworker/0:1[9]", running=True)
     taken = glob("nr_populated", 3)(glob("nr_empty_pop_pages", 3)(state.snapshot))
-    assert StateJudge().verdicts(replace(state, snapshot=taken))["FLT-1"].verdict == BROKEN
+    assert KernelStateJudge().verdicts(replace(state, snapshot=taken))["FLT-1"].verdict == BROKEN
     busy = replace(state, snapshot=taken, standing=held)
-    assert StateJudge().verdicts(busy)["FLT-1"].verdict != BROKEN
+    assert KernelStateJudge().verdicts(busy)["FLT-1"].verdict != BROKEN
     low = glob("nr_populated", 3)(glob("nr_empty_pop_pages", -1)(state.snapshot))
     busy = replace(state, snapshot=low, standing=held)
-    assert StateJudge().verdicts(busy)["FLT-1"].verdict == BROKEN
+    assert KernelStateJudge().verdicts(busy)["FLT-1"].verdict == BROKEN
 
 
 # texts
@@ -422,7 +438,7 @@ def test_a_saved_state_is_read_back_field_for_field(name: str, tmp_path: Path) -
     state = of_reads()
     first = replace(state.snapshot.first_chunk, owners={0: "/a b", 32: "mm/x.c:1 f"})
     stacks = {"CPU 1": "pcpu_alloc (mm/percpu.c:1825) < f [alloc: populate]", "mutex owner": "g"}
-    standing = Standing(1, "kworker/0:1[9]", True, True, None, stacks)
+    standing = Quiescence(1, "kworker/0:1[9]", True, True, None, stacks)
     snapshot = with_chunk(state.snapshot, state.snapshot.first_chunk, first)
     state = replace(state, snapshot=snapshot, standing=standing)
     save_state(state, tmp_path / name)
@@ -432,7 +448,7 @@ def test_a_saved_state_is_read_back_field_for_field(name: str, tmp_path: Path) -
 @pytest.mark.parametrize("name", ["612_4.removed60", "612_4.storm3", "61_2.removed"])
 def test_old_texts_are_read_as_they_are(name: str, tmp_path: Path) -> None:
     state = read_state(STATES / f"{name}.txt.gz")
-    assert state.standing == Standing()
+    assert state.standing == Quiescence()
     save_state(state, tmp_path / "again.txt")
     same(read_state(tmp_path / "again.txt"), state)
 
@@ -547,10 +563,10 @@ def test_an_old_text_with_too_few_pages_may_be_cut() -> None:
     last = max(i for i, line in enumerate(lines) if line.startswith("chunk "))
     while not populated_in(lines[last]):
         last -= 4
-    found = StateJudge().verdicts(state_of(Path("x"), lines[:last]))["POP-3"]
+    found = KernelStateJudge().verdicts(state_of(Path("x"), lines[:last]))["POP-3"]
     assert found.verdict == BROKEN and "may be cut" in found.reason
     more = [line.replace("pcpu_nr_populated=291", "pcpu_nr_populated=290") for line in lines]
-    found = StateJudge().verdicts(state_of(Path("x"), more))["POP-3"]
+    found = KernelStateJudge().verdicts(state_of(Path("x"), more))["POP-3"]
     assert found.verdict == BROKEN and not found.reason
 
 
@@ -560,7 +576,7 @@ def test_hints_of_the_reserved_chunk_are_judged(hint: int) -> None:
     lines = lines_of("612_4.boot.txt.gz")
     at = next(i for i, line in enumerate(lines) if line.startswith("chunk slot=-1"))
     lines[at] = lines[at].replace("contig_hint:2048", f"contig_hint:{hint}")
-    broken = [v for v in StateJudge().verdicts(state_of(Path("x"), lines)).values()
+    broken = [v for v in KernelStateJudge().verdicts(state_of(Path("x"), lines)).values()
               if v.verdict in (BROKEN, KNOWN)]  # fmt: skip
     assert broken and "chunk -1" in broken[0].found[0]
 
@@ -590,7 +606,7 @@ def test_what_is_known_depends_on_the_release() -> None:
         ("4.19.0", "RCL-3", ""),
     ):
         state = state_of(Path("x"), [f"kernel {release}", *lines[1:]])
-        found = StateJudge().verdicts(state)[clause]
+        found = KernelStateJudge().verdicts(state)[clause]
         assert (found.verdict, found.reason) == (KNOWN if known else BROKEN, known)
 
 
@@ -623,7 +639,7 @@ def populated_in(line: str) -> int:
 def test_a_thousand_chunks_are_judged() -> None:
     """In 2 s on a quiet machine; here only that it is done, as others share the processors."""
     state = state_of(Path("x"), copies(1000))
-    verdicts = StateJudge().verdicts(state)
+    verdicts = KernelStateJudge().verdicts(state)
     assert len(state.chunks) == 1002
     assert {v.clause for v in verdicts.values() if v.verdict == KNOWN} == {"HINT-5", "RCL-3"}
     assert not cannot_go_on(state, [v.clause for v in verdicts.values() if v.verdict == BROKEN])
@@ -637,11 +653,11 @@ def two_types(names: Sequence[str] = ("boot",)) -> list[Path]:
 @pytest.mark.parametrize("path", two_types(["boot", "cg_removed30"]), ids=lambda path: path.name)
 def test_a_kernel_with_two_types_of_chunks(path: Path) -> None:
     state = read_state(path)
-    verdicts = StateJudge().verdicts(state)
+    verdicts = KernelStateJudge().verdicts(state)
     assert state.variant == "linux_5_12" and state.snapshot.chunk_types == 2
     assert verdicts["FLT-1"].verdict == HOLDS
     assert not [v for v in verdicts.values() if v.verdict == BROKEN]
-    assert ask(state, Request(64, 8, True)).chunk is not None
+    assert ask(state, AllocationRequest(64, 8, True)).chunk is not None
     assert [after.variant for after in after_work(state)] == ["linux_5_12"]
 
 

@@ -14,10 +14,10 @@ from state_mutations import Mutation, of_state
 from test_state_judged import STATES, of_reads, state_paths
 
 from percpu_proofs import data
-from percpu_proofs.live.kernel_state import KernelState
-from percpu_proofs.live.saved import read_state
-from percpu_proofs.live.verdicts import StateJudge
-from percpu_proofs.traces.snapshot import BlockSnapshot, ChunkSnapshot
+from percpu_proofs.live.verdicts import KernelStateJudge
+from percpu_proofs.recorded.states.kernel_state import KernelState
+from percpu_proofs.recorded.states.saved_state import read_state
+from percpu_proofs.recorded.states.snapshot import BlockSnapshot, ChunkSnapshot
 
 README = data.folder("") / "README.md"
 
@@ -100,7 +100,7 @@ def change_of(state: KernelState, mutation: Mutation) -> Change:
 
 def unseen(state: KernelState, most: int) -> tuple[int, list[Mutation]]:
     """Judge up to so many changes of each field; return how many, and those that none sees."""
-    judge = StateJudge()
+    judge = KernelStateJudge()
 
     def findings(one: KernelState) -> set[tuple[str, str]]:
         return {(v.clause, w) for v in judge.verdicts(one).values() for w in v.found}

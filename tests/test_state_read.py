@@ -14,20 +14,17 @@ from fake_kernel import FakeKernel
 from test_state_judged import READS, STATES, of_reads, same
 
 from percpu_proofs import data
-from percpu_proofs.conformance.compare import differences
-from percpu_proofs.inputs import InputError
 from percpu_proofs.live import source
 from percpu_proofs.live.btf import Btf
 from percpu_proofs.live.kernel_memory import (
     KernelMemory,
+    MemoryRecording,
     RecordedMemory,
-    Recording,
     UnreadableError,
 )
-from percpu_proofs.live.opening import Kind, kind_of, opened, state_in
+from percpu_proofs.live.memory_reads import memory_of_reads, write_reads
 from percpu_proofs.live.owners import held_by, pinned_pages
 from percpu_proofs.live.reader import Reader, TornError
-from percpu_proofs.live.recorded_reads import memory_of_reads, write_reads
 from percpu_proofs.live.sample import (
     TRIES,
     UnstableError,
@@ -37,10 +34,13 @@ from percpu_proofs.live.sample import (
     stable_copy,
     watch,
 )
-from percpu_proofs.live.saved import read_state
-from percpu_proofs.live.standing import Rest
-from percpu_proofs.live.still_chunks import equal_chunks
-from percpu_proofs.live.verdicts import BROKEN, HOLDS, StateJudge
+from percpu_proofs.live.stable_chunks import equal_chunks
+from percpu_proofs.live.subject import SubjectKind, kind_of, opened, state_in
+from percpu_proofs.live.verdicts import BROKEN, HOLDS, KernelStateJudge
+from percpu_proofs.recorded.states.comparison import differences
+from percpu_proofs.recorded.states.quiescence import Stability
+from percpu_proofs.recorded.states.saved_state import read_state
+from percpu_proofs.run.inputs import InputError
 from percpu_reference.variants import Allocator, build
 from percpu_spec.geometry import Geometry
 from percpu_spec.gfp import ACCOUNT, KERNEL
@@ -53,8 +53,8 @@ OTHERS = [path for folder in data.shared("states") for path in folder.glob("read
 @pytest.mark.parametrize("path", [READS, READS_61, READS_72, *OTHERS], ids=lambda path: path.name)
 def test_recorded_reads_replay(path: Path) -> None:
     state = of_reads(path)
-    assert state.rest is Rest.AT_REST
-    verdicts = StateJudge().verdicts(state)
+    assert state.rest is Stability.AT_REST
+    verdicts = KernelStateJudge().verdicts(state)
     assert not [v for v in verdicts.values() if v.verdict == BROKEN]
     assert verdicts["MAP-3"].verdict == HOLDS
 
@@ -115,11 +115,11 @@ def test_drgn_is_needed_for_cores_alone(monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.setattr(source, "drgn", None)
     core = tmp_path / "vmcore"
     core.write_bytes(b"\x7fELF" + bytes(64))
-    for what, kind in ((str(core), Kind.CORE), ("live", Kind.LIVE)):
+    for what, kind in ((str(core), SubjectKind.CORE), ("live", SubjectKind.LIVE)):
         assert kind_of(what) is kind
         with pytest.raises(InputError, match=r"pip install 'percpu-spec\[drgn\]'"):
             opened(what, kind, None, owners=False)
-    assert opened(str(READS), Kind.READS, None, owners=False).release.startswith("6.12.117")
+    assert opened(str(READS), SubjectKind.READS, None, owners=False).release.startswith("6.12.117")
 
 
 def test_cores_that_are_none_are_refused(tmp_path: Path) -> None:
@@ -229,7 +229,7 @@ def test_structures_are_found_by_name(
     model = worked(variant, geometry)
     reader = Reader(FakeKernel(model, release, **how).memory())
     state = reader.state(reader.copy(), "fake")
-    assert (state.release, state.rest) == (release, Rest.AT_REST)
+    assert (state.release, state.rest) == (release, Stability.AT_REST)
     odd = -geometry.static % 4  # by so much the dynamic part is smaller
     expected = replace(geometry, static=geometry.static + odd, dyn=geometry.dyn - odd)
     assert replace(state.snapshot.geometry, early=geometry.early) == expected
@@ -238,7 +238,7 @@ def test_structures_are_found_by_name(
     assert bounds == [bytes(c.bound_map) for c in state.snapshot.chunks()]
     floats = [model.float_of(kind) for kind in range(model.chunk_types)]
     assert floats == [state.snapshot.float_of(kind) for kind in range(model.chunk_types)]
-    verdicts = StateJudge().verdicts(state)
+    verdicts = KernelStateJudge().verdicts(state)
     assert not [v for v in verdicts.values() if v.verdict == BROKEN]
 
 
@@ -251,9 +251,9 @@ def test_one_float_for_two_types() -> None:
     kernel.number(kernel.symbols["pcpu_nr_empty_pop_pages"], sum(floats))
     kernel.sizes["pcpu_nr_empty_pop_pages"] = 4
     state = read(kernel)
-    assert StateJudge().verdicts(state)["FLT-1"].verdict == HOLDS
+    assert KernelStateJudge().verdicts(state)["FLT-1"].verdict == HOLDS
     kernel.number(kernel.symbols["pcpu_nr_empty_pop_pages"], sum(floats) + 1)
-    assert StateJudge().verdicts(read(kernel))["FLT-1"].verdict == BROKEN
+    assert KernelStateJudge().verdicts(read(kernel))["FLT-1"].verdict == BROKEN
 
 
 @pytest.fixture
@@ -269,19 +269,19 @@ def read(kernel: FakeKernel) -> Any:
 def test_locks_and_work_are_told(kernel: FakeKernel) -> None:
     symbols = kernel.symbols
     kernel.number(symbols["pcpu_balance_work"], 1, 8)
-    assert read(kernel).standing.pending and read(kernel).rest is Rest.BUSY
+    assert read(kernel).standing.pending and read(kernel).rest is Stability.BUSY
     kernel.number(symbols["pcpu_balance_work"], 0, 8)
     kernel.busy_worker(symbols["pcpu_balance_work"] + 8)  # of another work
-    assert read(kernel).standing.running is False and read(kernel).rest is Rest.AT_REST
+    assert read(kernel).standing.running is False and read(kernel).rest is Stability.AT_REST
     kernel.busy_worker(symbols["pcpu_balance_work"])
-    assert read(kernel).standing.running and read(kernel).rest is Rest.BUSY
+    assert read(kernel).standing.running and read(kernel).rest is Stability.BUSY
     mutex = symbols["pcpu_alloc_mutex"]
     kernel.number(mutex, kernel.task("kworker/1:2", 77) | 1, 8)
     assert read(kernel).standing.owner == "kworker/1:2[77]"
     kernel.number(mutex + 16, kernel.take(32), 8)
     assert read(kernel).standing.waiters
     kernel.number(symbols["pcpu_lock"], 0x101)
-    assert read(kernel).standing.lock == 0x101 and read(kernel).rest is Rest.TORN
+    assert read(kernel).standing.lock == 0x101 and read(kernel).rest is Stability.TORN
 
 
 def test_locks_of_preempt_rt_are_told() -> None:
@@ -352,12 +352,12 @@ def test_structures_that_differ_are_refused(
 
 
 def test_what_is_read_can_be_recorded(kernel: FakeKernel, tmp_path: Path) -> None:
-    recording = Recording(kernel.memory())
+    recording = MemoryRecording(kernel.memory())
     first = state_in(reader := Reader(recording), reader.copy(), "x", owners=False)
     path = tmp_path / "reads.json.gz"
     write_reads(path, recording.recorded())
-    assert kind_of(str(path)) is Kind.READS
-    again = opened(str(path), Kind.READS, None, owners=False)
+    assert kind_of(str(path)) is SubjectKind.READS
+    again = opened(str(path), SubjectKind.READS, None, owners=False)
     same(replace(again, types=first.types), first)
 
 

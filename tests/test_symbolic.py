@@ -20,13 +20,13 @@ from depth import deep_unless
 
 from percpu_contracts.violations import ClauseViolation
 from percpu_contracts.whole_state import WholeState
-from percpu_proofs.choices import Drawn
 from percpu_proofs.cli import main
-from percpu_proofs.crosshair_arguments import OPTION, PLUGIN, plugin_last
-from percpu_proofs.prove import symbolic
 from percpu_proofs.prove.catalogue import claims
-from percpu_proofs.prove.claims import SymbolicClaim
-from percpu_proofs.prove.subjects import ENTRIES
+from percpu_proofs.prove.crosshair_arguments import OPTION, PLUGIN, plugin_last
+from percpu_proofs.prove.small import symbolic
+from percpu_proofs.prove.small.claims import SymbolicClaim
+from percpu_proofs.prove.small.subjects import ENTRIES
+from percpu_proofs.run.choices import Drawn
 from percpu_reference import build, checked
 from percpu_spec.geometry import Geometry
 
@@ -260,7 +260,7 @@ def test_the_command_of_the_readme(tmp_path: Path) -> None:
     folder = tmp_path / "percpu_spec-0.dist-info"
     folder.mkdir()
     (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: percpu-spec\nVersion: 0\n")
-    entry = "[crosshair.plugin]\npercpu-spec = percpu_proofs.crosshair_arguments\n"
+    entry = "[crosshair.plugin]\npercpu-spec = percpu_proofs.prove.crosshair_arguments\n"
     (folder / "entry_points.txt").write_text(entry)
     path = os.pathsep.join([*sys.path, str(tmp_path)])
     run = subprocess.run(

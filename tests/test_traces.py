@@ -14,9 +14,12 @@ import pytest
 from depth import deep_unless
 
 import percpu_proofs
-from percpu_proofs.conformance.trace import conform_trace
-from percpu_proofs.traces import TraceError, layout, read_run, read_snapshot, read_trace
-from percpu_proofs.traces import events as ev
+from percpu_proofs.recorded.boot.layout import layout
+from percpu_proofs.recorded.replay.comparison import conform_trace
+from percpu_proofs.recorded.states.text import read_snapshot
+from percpu_proofs.recorded.traces import events as ev
+from percpu_proofs.recorded.traces.reader import read_run, read_trace
+from percpu_proofs.run.inputs import TraceError
 from percpu_reference.chunk import Chunk
 from percpu_reference.variants import VARIANTS
 from percpu_reference.variants.linux_6_12 import Linux612
@@ -89,10 +92,10 @@ def test_probes_in_text(tmp_path: Path) -> None:
     path.write_text(PROBES)
     base = 0xFFD1FFFFFFC00000
     assert read_trace(path).events == [
-        ev.Area(428, 1, base, 1, 1, 388, 136),
+        ev.AllocArea(428, 1, base, 1, 1, 388, 136),
         ev.Relocate(429, 1, base, 17, 136),
         ev.AreaReturn(430, 1, 1552, 136),
-        ev.Balance(472, 0, 51),
+        ev.BalanceEntry(472, 0, 51),
         ev.BalanceFree(473, 0, False, 51),
         ev.PopulateCall(474, 0, base, 3, 7, 51),
         ev.Populated(475, 0, base, 3, 7, 51),
@@ -109,7 +112,7 @@ def test_seconds_become_whole_numbers(tmp_path: Path) -> None:
         "ptr=(nil)\n"
     )
     assert read_trace(path).events == [
-        ev.CreateChunk(12345678, 0, 0xFF00, 1),
+        ev.CreateChunkEvent(12345678, 0, 0xFF00, 1),
         ev.Free(12345679, 0, 0xFF00, 4, 0, 0),
     ]
 

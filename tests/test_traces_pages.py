@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from percpu_proofs.choices import drawn
 from percpu_proofs.cli import main
-from percpu_proofs.conformance.trace import conform_trace
-from percpu_proofs.traces import TraceError, read_run
+from percpu_proofs.recorded.replay.comparison import conform_trace
+from percpu_proofs.recorded.traces.reader import read_run
+from percpu_proofs.run.choices import drawn
+from percpu_proofs.run.inputs import TraceError
 from percpu_reference import build
 from percpu_reference import events as made
 from percpu_spec.geometry import Geometry

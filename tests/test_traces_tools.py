@@ -15,19 +15,20 @@ from random_traces import FIRST, Machine
 from tool_texts import GEOMETRY, Sequence, bpftrace, hashed, perf, trace_cmd, tracefs, write
 
 from percpu_proofs.cli import main
-from percpu_proofs.commands.source import Kind, kind_of
-from percpu_proofs.conformance import search
-from percpu_proofs.conformance.given import FEW, _vouched
-from percpu_proofs.conformance.restore import restored
-from percpu_proofs.conformance.trace import conform_trace
-from percpu_proofs.conformance.unmarked import with_marks
-from percpu_proofs.inputs import InputError
-from percpu_proofs.traces import TraceError, read_run, read_snapshot, read_trace
-from percpu_proofs.traces import events as ev
-from percpu_proofs.traces.losses import between_losses
+from percpu_proofs.commands.source import InputKind, kind_of
+from percpu_proofs.recorded.replay import search
+from percpu_proofs.recorded.replay.comparison import conform_trace
+from percpu_proofs.recorded.replay.placement import with_marks
+from percpu_proofs.recorded.replay.restore import restored
+from percpu_proofs.recorded.replay.start_state import FEW, _vouched
+from percpu_proofs.recorded.states.text import read_snapshot
+from percpu_proofs.recorded.traces import events as ev
+from percpu_proofs.recorded.traces.losses import between_losses
+from percpu_proofs.recorded.traces.reader import read_run, read_trace
+from percpu_proofs.run.inputs import InputError, TraceError
 from percpu_reference.variants import variant_class
 
-PRINTED = (ev.Alloc, ev.Free, ev.Fail, ev.CreateChunk, ev.DestroyChunk)
+PRINTED = (ev.Alloc, ev.Free, ev.Fail, ev.CreateChunkEvent, ev.DestroyChunkEvent)
 TOOLS: dict[str, Callable[[list[ev.Event]], str]] = {
     "trace.txt": tracefs,
     "trace-cmd.txt": trace_cmd,
@@ -73,7 +74,7 @@ def test_every_tool_tells_the_same(name: str, tmp_path: Path) -> None:
     events = drawn(5)
     (tmp_path / name).write_text(TOOLS[name](events))
     assert bare(list(read_trace(tmp_path / name).events)) == bare(events)
-    assert kind_of(tmp_path / name) is Kind.TRACE
+    assert kind_of(tmp_path / name) is InputKind.TRACE
 
 
 @pytest.mark.parametrize("name", STACKS)
@@ -276,7 +277,7 @@ def test_nothing_vouches_for_a_given_state(
     """A trace that begins with a new chunk has nothing in common with any state."""
     base = 0xFF5511110000
     events = [
-        ev.CreateChunk(1, 0, base, 7),
+        ev.CreateChunkEvent(1, 0, base, 7),
         ev.Alloc(2, 0, False, False, 48, 8, base, 17920, 1, 96, "GFP_KERNEL", "x+0x1/0x2", 7),
     ]
     given, path = tmp_path / "mine.txt", tmp_path / "perf.txt"
@@ -503,7 +504,7 @@ def test_without_a_state_what_can_be_is_checked(run: Sequence, tmp_path: Path) -
     assert report.partly.frees == counts[ev.Free] > report.partly.frees_known > 0
     assert report.partly.undetermined and not report.partly.hashed
     origins = {int(base, 16): said for base, said in report.partly.chunks.items()}
-    created = {event.base for event in run.events if isinstance(event, ev.CreateChunk)}
+    created = {event.base for event in run.events if isinstance(event, ev.CreateChunkEvent)}
     assert {base for base, said in origins.items() if said.startswith("created")} == (
         created & origins.keys()
     ) != set()
@@ -531,7 +532,7 @@ def twice(kind: type[ev.Event]) -> Callable[[list[ev.Event]], list[ev.Event]]:
 
 def destroyed(events: list[ev.Event]) -> list[ev.Event]:
     last = [event for event in events if isinstance(event, ev.Alloc)][-1]
-    return [*events, ev.DestroyChunk(events[-1].t, last.cpu, last.base, 7)]
+    return [*events, ev.DestroyChunkEvent(events[-1].t, last.cpu, last.base, 7)]
 
 
 def repointed(events: list[ev.Event]) -> list[ev.Event]:
@@ -575,9 +576,10 @@ def test_what_contradicts_itself_is_found(
 def test_addresses_that_are_not_told_are_the_first_chunks(tmp_path: Path) -> None:
     """Until a chunk is created; then a chunk that is not told ends what can be replayed."""
     run = Sequence(2).save("before1").go(200)
-    created = next(i for i, e in enumerate(run.events) if isinstance(e, ev.CreateChunk))
+    created = next(i for i, e in enumerate(run.events) if isinstance(e, ev.CreateChunkEvent))
     events = [
-        event._replace(base=ev.UNKNOWN) if isinstance(event, ev.Alloc | ev.Free | ev.CreateChunk)
+        event._replace(base=ev.UNKNOWN)
+        if isinstance(event, ev.Alloc | ev.Free | ev.CreateChunkEvent)
         else event
         for event in run.events
     ]  # fmt: skip

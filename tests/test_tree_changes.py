@@ -19,9 +19,8 @@ from percpu_proofs import data
 from percpu_proofs.cli import main
 from percpu_proofs.commands import tree_options
 from percpu_proofs.explore.scenario import KERNEL_32K
-from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel.library import USUAL, Library
-from percpu_proofs.kernel.model import Model
+from percpu_proofs.kernel.model import ModelVariant
 from percpu_proofs.kernel.search.accesses import Access, added
 from percpu_proofs.kernel.search.compiled import RUNS, SearchPlan
 from percpu_proofs.kernel.search.example import TreeExample
@@ -31,9 +30,10 @@ from percpu_proofs.kernel.search.retrace import Retraced
 from percpu_proofs.kernel.search.tree_token import TreeToken, bound_of, read_tree_token
 from percpu_proofs.kernel.search.trees import CompiledTree
 from percpu_proofs.kernel.tree import read_tree
-from percpu_proofs.oplist import parse_operations
 from percpu_proofs.review import tree_results
 from percpu_proofs.review.trees import TreeCell, changes, verdicts
+from percpu_proofs.run.inputs import InputError
+from percpu_proofs.run.operations import parse_operations
 
 WHOLE, CUT_OFF = {"pages": inf}, {"pages": 2.0}
 
@@ -117,7 +117,7 @@ def test_the_exit_status_tells(
     names = list(dict.fromkeys(outcome.job.tree for outcome in outcomes))
     tree = read_tree(make_tree(tmp_path))
     trees = [CompiledTree(name, tree, tmp_path / name, None) for name in names]
-    monkeypatch.setattr(CompiledTree, "model", lambda self: Model())
+    monkeypatch.setattr(CompiledTree, "model", lambda self: ModelVariant())
     monkeypatch.setattr(CompiledTree, "library", lambda self, search: outcomes[0].job.library)
     monkeypatch.setattr(tree_options, "compiled_trees", lambda *_: nullcontext(trees))
     monkeypatch.setattr(tree_results, "jobs_for", lambda *_: [o.job for o in outcomes])

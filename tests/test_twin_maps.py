@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from plain_state import SMALL, Bools
 from workloads import Scene, boot, scenes
 
-from percpu_proofs.machine import Machine
+from percpu_proofs.run.driver import Driver
 from percpu_reference.chunk import Chunk
 from percpu_reference.fit import Fit
 from percpu_reference.variants import Allocator, build, with_backing
@@ -53,7 +53,7 @@ class Twin(Linux612):
 
 def states(scene: Scene, cls: type[Allocator], kind: type[Chunk]) -> list[list[object]]:
     """Return the contents after each of the first operations of a scene; chunks are of a kind."""
-    machine = Machine(boot(with_backing(cls, scene.geometry.backing), scene.geometry))
+    machine = Driver(boot(with_backing(cls, scene.geometry.backing), scene.geometry))
     found = []
     for n in range(STEPS):
         machine.run(scene.listed, n, n + 1)

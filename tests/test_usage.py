@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from percpu_proofs.cli import main
-from percpu_proofs.inputs import one_of
+from percpu_proofs.run.inputs import one_of
 
 Command = tuple[tuple[str, ...], click.Command]
 

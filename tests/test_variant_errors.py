@@ -11,11 +11,12 @@ import pytest
 from click.testing import CliRunner, Result
 from kernel_trees import FOUND, MISSING, tree_of
 
-from percpu_proofs import data, variant_errors
+from percpu_proofs import data
 from percpu_proofs.cli import main
 from percpu_proofs.explore import world
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.token import Token
+from percpu_proofs.run import variant_errors
 from percpu_reference.variants.from_file import variant_from_file
 
 HEAD = """

@@ -24,9 +24,9 @@ from workloads import ALIGNED, HIDDEN, KM, SMALL, Scene, scenes
 
 from percpu_proofs import data
 from percpu_proofs.commands.source import Source, read_source
-from percpu_proofs.conformance.vector_file import find_vectors
-from percpu_proofs.machine import Machine
+from percpu_proofs.recorded.vectors.file import find_vectors
 from percpu_proofs.review.jobs import KM_MEMORY
+from percpu_proofs.run.driver import Driver
 from percpu_reference import VARIANTS, Allocator, build
 from percpu_spec.catalogue import clauses
 from percpu_spec.gfp import ACCOUNT, ATOMIC, KERNEL, NOFS, NOIO, NOWAIT
@@ -99,7 +99,7 @@ def playing(variant: str, scene: Scene | Source) -> Allocator:
     allocator = build(variant, scene.geometry, contracts="full", stats=True)
     if scene.geometry.backing == "km":
         allocator.env.memory = KM_MEMORY
-    Machine(allocator).run(scene.listed)
+    Driver(allocator).run(scene.listed)
     return allocator
 
 

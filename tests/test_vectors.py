@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from percpu_proofs import data
-from percpu_proofs.conformance.difference import differing_bits
-from percpu_proofs.conformance.state import Recorder, checksum
-from percpu_proofs.conformance.vector_file import read_vector
-from percpu_proofs.conformance.vectors import VectorReport, conform_vectors
-from percpu_proofs.inputs import InputError
-from percpu_proofs.machine import Machine
-from percpu_proofs.oplist import OperationList, read_operations
+from percpu_proofs.recorded.vectors.comparison import VectorReport, conform_vectors
+from percpu_proofs.recorded.vectors.file import read_vector
+from percpu_proofs.run.difference import differing_bits
+from percpu_proofs.run.driver import Driver
+from percpu_proofs.run.inputs import InputError
+from percpu_proofs.run.operations import OperationList, read_operations
+from percpu_proofs.run.state_record import Recorder, checksum
 from percpu_reference import build
 from percpu_spec.geometry import Geometry
 
@@ -49,7 +49,7 @@ def test_all_vectors() -> None:
 
 
 def test_c10_ends_in_the_known_state() -> None:
-    machine = Machine(build("linux_6_12", Geometry()))
+    machine = Driver(build("linux_6_12", Geometry()))
     machine.run(read_operations(C10))
     assert checksum(machine.allocator) == 299521483
 
@@ -57,7 +57,7 @@ def test_c10_ends_in_the_known_state() -> None:
 def test_every_state_on_the_way_has_its_checksum() -> None:
     """A slip in a hint update often heals within a few operations: compare after each."""
     allocator = build("linux_6_12", Geometry())
-    machine, recorder, listed = Machine(allocator), Recorder(allocator), read_operations(C10)
+    machine, recorder, listed = Driver(allocator), Recorder(allocator), read_operations(C10)
     rolling = 0
     # chunks are created, and the first areas freed
     machine.run(listed, 0, 2000)
@@ -72,7 +72,7 @@ def test_a_repeated_reading_sees_every_change() -> None:
     """The recorder keeps what has not changed; nothing may look unchanged that is not."""
     vector = read_vector(MEMCG)
     allocator = build("linux_6_12", vector.geometry)
-    machine, recorder = Machine(allocator), Recorder(allocator)
+    machine, recorder = Driver(allocator), Recorder(allocator)
     for n in range(300):
         machine.run(vector.listed, n, n + 1)
         kept, fresh = recorder.read(), Recorder(allocator).read()

@@ -11,11 +11,11 @@ import pytest
 from kernel_trees import FOUND, MISSING, library_of
 
 from percpu_proofs import data
-from percpu_proofs.conformance.vector_file import find_vectors, read_vector
-from percpu_proofs.conformance.vectors import conform_vectors
-from percpu_proofs.kernel.library import Form
-from percpu_proofs.kernel.record import Recording, write_vector
-from percpu_proofs.oplist import Operation, OperationList, text_of
+from percpu_proofs.kernel.library import BuildForm
+from percpu_proofs.kernel.record import VectorRecording, write_vector
+from percpu_proofs.recorded.vectors.comparison import conform_vectors
+from percpu_proofs.recorded.vectors.file import find_vectors, read_vector
+from percpu_proofs.run.operations import Operation, OperationList, text_of
 from percpu_spec.geometry import Geometry
 
 
@@ -61,12 +61,12 @@ def enlarged(operation: Operation, times: int) -> Operation:
 def test_recorded_again_at_larger_pages(
     path: Path, page: int, built: Path, tmp_path: Path
 ) -> None:
-    library = library_of(FOUND[-1], built, Form("vm", page))
+    library = library_of(FOUND[-1], built, BuildForm("vm", page))
     vector = read_vector(path)
     operations = [enlarged(o, page // 4096) for o in vector.listed.operations]
     listed = OperationList(path, operations, vector.listed.lines)
     geometry = scaled(vector.geometry, page // 4096)
-    recording = Recording(path.name, geometry, listed, [text_of(o) for o in operations])
+    recording = VectorRecording(path.name, geometry, listed, [text_of(o) for o in operations])
     again = tmp_path / path.name
     write_vector(again, library, "6.12", recording)
     report = conform_vectors([again])

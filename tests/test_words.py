@@ -19,17 +19,17 @@ import percpu_reference
 from percpu_contracts.contract import Level
 from percpu_proofs import commands, data
 from percpu_proofs.cli import main
-from percpu_proofs.explain import UnknownWordError, explain
+from percpu_proofs.explain import messages, terms
+from percpu_proofs.explain.lookup import UnknownWordError, explain
+from percpu_proofs.explain.shipped import shipped
 from percpu_proofs.explore.modes import MODES
 from percpu_proofs.explore.scenarios import SCENARIOS
-from percpu_proofs.fix_cost import COLUMNS
 from percpu_proofs.live import verdicts
-from percpu_proofs.live.standing import Rest
-from percpu_proofs.oplist import FLAGS, SHAPES
 from percpu_proofs.prove import claim
+from percpu_proofs.recorded.states.quiescence import Stability
 from percpu_proofs.review import jobs, matrix
-from percpu_proofs.shipped import shipped
-from percpu_proofs.words import printed, terms
+from percpu_proofs.run.operations import FLAGS, SHAPES
+from percpu_proofs.workload.fix_cost import COLUMNS
 from percpu_reference.kernel_names import FILES
 from percpu_reference.variants import RELEASES, VARIANTS
 from percpu_spec.catalogue import MOMENTS, clauses, findings
@@ -85,14 +85,14 @@ def test_a_whole_report_is_one_answer() -> None:
     assert (found["id"], [one["id"] for one in found["also"]]) == ("failure", ["data race"])
 
 
-def on_screen(message: printed.Message) -> str:
+def on_screen(message: messages.PrintedMessage) -> str:
     """Return a message as it is printed, with other values than it ever had."""
     return message.text.replace("\0", "7").replace("\1", "s").strip()
 
 
-def of_clauses() -> list[printed.Message]:
+def of_clauses() -> list[messages.PrintedMessage]:
     """Return the messages of the contracts, whose sources come first."""
-    own = takewhile(lambda m: m.module.startswith("percpu_contracts"), printed.messages())
+    own = takewhile(lambda m: m.module.startswith("percpu_contracts"), messages.messages())
     return [message for message in own if message.clauses]
 
 
@@ -108,7 +108,7 @@ def test_what_a_clause_prints_is_explained_by_it() -> None:
 @pytest.mark.deep
 def test_what_clauses_and_commands_print_is_explained() -> None:
     folders = ("live", "logs", "commands", "review")
-    of_ours = [m for m in printed.messages() if m.module.split(".")[1] in folders]
+    of_ours = [m for m in messages.messages() if m.module.split(".")[1] in folders]
     texts = {on_screen(m) for m in (*of_clauses(), *of_ours) if " " in on_screen(m)}
     assert len(texts) > 900
     assert unknown(set(sorted(texts)[::20])) == []
@@ -214,7 +214,7 @@ def test_what_commands_print_as_words_of_ours_is_explained() -> None:
     values = [matrix.Verdict, jobs.Engine, claim.Engine, claim.State, Level]
     words: set[str] = {word for literal in values for word in get_args(literal)}
     words |= {*matrix.RUNGS, *MODES, *MOMENTS, *shipped(), *(kind.name for kind in Kind)}
-    words |= {rest.value for rest in Rest}
+    words |= {rest.value for rest in Stability}
     words |= gaps_met()
     words |= {verdicts.HOLDS, verdicts.KNOWN, verdicts.BROKEN, verdicts.NOT_ASKED}
     words |= {"new", "mended", "shorter", "longer", "stranded", "lane", "float", "quiescent"}

@@ -1,4 +1,4 @@
-"""The headline workload and the cost of a search: figures, order, and what the checks catch."""
+"""The workload of the series and the cost of a search: figures, order, and what the checks catch."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from click.testing import CliRunner, Result
 from percpu_proofs import data
 from percpu_proofs.cli import main
 from percpu_proofs.commands import workload as command
-from percpu_proofs.conformance.state import checksum
-from percpu_proofs.headline import ship
-from percpu_proofs.headline.examined import SHAPES, Burst, piles
-from percpu_proofs.headline.interleaving import USUAL, Player, Schedule
-from percpu_proofs.headline.plots import cost_svg, removal_svg
-from percpu_proofs.headline.removal import BANDS, Curve, run_workload
-from percpu_proofs.headline.workload import Workload, derive, load, shipped
-from percpu_proofs.machine import Machine
-from percpu_proofs.oplist import parse_operations
-from percpu_proofs.traces.reader import read_run
+from percpu_proofs.recorded.traces.reader import read_run
+from percpu_proofs.run.driver import Driver
+from percpu_proofs.run.operations import parse_operations
+from percpu_proofs.run.state_record import checksum
+from percpu_proofs.workload import packaging
+from percpu_proofs.workload.interleaving import USUAL, Player, Schedule
+from percpu_proofs.workload.plots import cost_svg, removal_svg
+from percpu_proofs.workload.removal import BANDS, Curve, run_workload
+from percpu_proofs.workload.requests import Workload, derive, load, shipped
+from percpu_proofs.workload.search_cost import SHAPES, Burst, piles
 from percpu_reference.gaps import Steps
 from percpu_reference.variants import VARIANTS, build
 from percpu_reference.variants.linux_6_12 import Linux612
@@ -91,7 +91,7 @@ def test_shipped_workloads_are_1000_times_11_cgroups(
 
 
 def test_the_package_ships_what_a_run_would_give(small: Workload) -> None:
-    text = ship.text(small)
+    text = packaging.text(small)
     assert parse_operations(Path("x"), text.split("\n")).operations == small.operations
     lines = text.split("\n")
     for phase in small.phases:
@@ -169,7 +169,7 @@ def test_a_seed_repeats_and_another_differs(small: Workload) -> None:
 def test_a_player_without_gaps_is_the_machine(small: Workload) -> None:
     played, plain = (build("linux_6_12", small.geometry) for _ in range(2))
     Player(played, QUIET).play(small.operations)
-    machine = Machine(plain)
+    machine = Driver(plain)
     for number, operation in enumerate(small.operations, 1):
         machine.apply(number, operation)
         machine.apply(number, ("B", 0, 0, 0, False, 0))

@@ -18,19 +18,19 @@ from searched_trees import SOURCE, changed, outcome_of
 from seeded_bugs import plant
 
 from percpu_proofs.cli import main
-from percpu_proofs.conformance.state import Recorder
 from percpu_proofs.explore.fuzz import Fuzz
 from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.scenario_file import parse_scenario
-from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel.build import compile_search, compile_tree
-from percpu_proofs.kernel.differential import Task, run_task
+from percpu_proofs.kernel.differential import CaseTask, run_task
 from percpu_proofs.kernel.model import probe
 from percpu_proofs.kernel.search.plans import UNNAMED
 from percpu_proofs.kernel.search.refusal import refuses
-from percpu_proofs.machine import Machine
-from percpu_proofs.oplist import parse_operations
-from percpu_proofs.wrong_free import HandleError
+from percpu_proofs.run.driver import Driver
+from percpu_proofs.run.inputs import InputError
+from percpu_proofs.run.invalid_frees import HandleError
+from percpu_proofs.run.operations import parse_operations
+from percpu_proofs.run.state_record import Recorder
 from percpu_reference import build
 from percpu_reference.variants import Allocator
 from percpu_reference.variants.linux_6_12 import Linux612
@@ -65,8 +65,8 @@ SAID = [
 """What LINES frees wrongly; what no kernel refuses is never carried out."""
 
 
-def machine_after(cls: type[Allocator], lines: Sequence[str], **more: Any) -> Machine:
-    machine = Machine(build(cls, EIGHT, contracts="full", stats=True, **more))
+def machine_after(cls: type[Allocator], lines: Sequence[str], **more: Any) -> Driver:
+    machine = Driver(build(cls, EIGHT, contracts="full", stats=True, **more))
     machine.run(parse_operations(HERE, lines))
     return machine
 
@@ -246,14 +246,14 @@ def test_a_tree_that_refuses_is_compared_and_searched(tmp_path: Path) -> None:
     model = probe(library)
     assert model.variant().CHECKS_FREES
     assert "a free that names no live area is refused (7.0, by backport)" in model.declared
-    done = run_task(Task(library, model, 1, False, schedules=40))
+    done = run_task(CaseTask(library, model, 1, False, schedules=40))
     assert done.found_schedule is None
-    done = run_task(Task(library, model, 1, False, cases=4, operations=600))
+    done = run_task(CaseTask(library, model, 1, False, cases=4, operations=600))
     assert done.found is None
     assert all(done.kinds[kind] for kind in "dws")
     plain = compile_tree(tree_of(FOUND[-1]), tmp_path)
     assert not probe(plain).variant().CHECKS_FREES
-    done = run_task(Task(plain, probe(plain), 1, False, cases=2, operations=600))
+    done = run_task(CaseTask(plain, probe(plain), 1, False, cases=2, operations=600))
     assert done.found is None and done.kinds["d"]
 
 
@@ -310,6 +310,6 @@ def test_a_tree_without_a_refusal_is_not_asked(tmp_path: Path) -> None:
 
 
 def test_handles_named_wrongly_are_callers_errors() -> None:
-    machine = Machine(build(Linux612, EIGHT))
+    machine = Driver(build(Linux612, EIGHT))
     with pytest.raises(HandleError):
         machine.apply(1, ("d", 1, 0, 0, False, 0))

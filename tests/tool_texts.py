@@ -8,8 +8,8 @@ from pathlib import Path
 
 from random_traces import DYN, FIRST, PAGES, RELEASES, RESERVED, SIZES, STATIC, UNIT
 
-from percpu_proofs.conformance.restore import booted
-from percpu_proofs.traces import events as ev
+from percpu_proofs.recorded.replay.restore import booted
+from percpu_proofs.recorded.traces import events as ev
 from percpu_reference import events as made
 from percpu_reference.chunk import Area, Block, Chunk
 from percpu_reference.variants import Allocator, variant_class
@@ -59,9 +59,9 @@ class Sequence:
                 100 + cpu,
             ))  # fmt: skip
         elif isinstance(event, made.CreateChunk):
-            self.events.append(ev.CreateChunk(t, cpu, event.base_addr, 100 + cpu))
+            self.events.append(ev.CreateChunkEvent(t, cpu, event.base_addr, 100 + cpu))
         elif isinstance(event, made.DestroyChunk):
-            self.events.append(ev.DestroyChunk(t, cpu, event.base_addr, 100 + cpu))
+            self.events.append(ev.DestroyChunkEvent(t, cpu, event.base_addr, 100 + cpu))
 
     def go(self, operations: int, target: int = 40) -> Sequence:
         """Run so many operations more."""
@@ -154,7 +154,7 @@ def hashed(events: list[ev.Event]) -> list[ev.Event]:
     for event in events:
         if isinstance(event, ev.Alloc | ev.Free):
             event = event._replace(base=one(event.base), ptr=one(event.ptr))
-        elif isinstance(event, ev.CreateChunk | ev.DestroyChunk):
+        elif isinstance(event, ev.CreateChunkEvent | ev.DestroyChunkEvent):
             event = event._replace(base=one(event.base))
         found.append(event)
     return found
@@ -183,8 +183,8 @@ def fields(event: ev.Event, address: Address, *, old: bool = False) -> tuple[str
             ("reserved", f"{event.reserved:d}"), ("is_atomic", f"{event.atomic:d}"),
             ("size", f"{event.size}"), ("align", f"{event.align}"),
         ]  # fmt: skip
-    if isinstance(event, ev.CreateChunk | ev.DestroyChunk):
-        name = "create" if isinstance(event, ev.CreateChunk) else "destroy"
+    if isinstance(event, ev.CreateChunkEvent | ev.DestroyChunkEvent):
+        name = "create" if isinstance(event, ev.CreateChunkEvent) else "destroy"
         return f"percpu_{name}_chunk", [("base_addr", address(event.base))]
     assert isinstance(event, ev.Mark)
     return "tracing_mark_write", []

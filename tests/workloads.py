@@ -13,8 +13,8 @@ from random import Random
 from typing import NamedTuple, TypeVar
 
 from percpu_contracts.monitor import Monitor
-from percpu_proofs.machine import Machine
-from percpu_proofs.oplist import OperationList, parse_operations
+from percpu_proofs.run.driver import Driver
+from percpu_proofs.run.operations import OperationList, parse_operations
 from percpu_reference.variants import Allocator
 from percpu_spec.geometry import Geometry
 
@@ -164,8 +164,8 @@ def boot(cls: type[Allocator], geometry: Geometry, monitor: Monitor | None = Non
     return allocator
 
 
-def play(cls: type[Allocator], scene: Scene, monitor: Monitor | None = None) -> Machine:
+def play(cls: type[Allocator], scene: Scene, monitor: Monitor | None = None) -> Driver:
     """Run a scene to its end on a class; what the allocator raises passes through."""
-    machine = Machine(boot(cls, scene.geometry, monitor))
+    machine = Driver(boot(cls, scene.geometry, monitor))
     machine.run(scene.listed)
     return machine

@@ -31,9 +31,9 @@ from percpu_proofs.commands.state import state
 from percpu_proofs.commands.streams import any_streams
 from percpu_proofs.commands.usage import usage_line
 from percpu_proofs.commands.workload import workload
-from percpu_proofs.inputs import unusable
-from percpu_proofs.interruption import interruptible
-from percpu_proofs.variant_errors import BAD_INPUT, guard
+from percpu_proofs.run.inputs import unusable
+from percpu_proofs.run.interruption import interruptible
+from percpu_proofs.run.variant_errors import BAD_INPUT, guard
 
 NAME: Final = "percpu-spec"
 _SETTINGS: Final = {

@@ -8,10 +8,10 @@ from typing import Any
 
 from rich.console import Console
 
-from percpu_proofs.api.shown import Shown
+from percpu_proofs.api.display import Display
 from percpu_proofs.api.views import kernel_of, view_of
 from percpu_proofs.commands.output import write_file
-from percpu_proofs.inputs import InputError
+from percpu_proofs.run.inputs import InputError
 from percpu_proofs.show.overview import overview_svg, overview_text
 from percpu_proofs.show.picture import StatePicture, picture_of_state
 from percpu_proofs.show.svg import chunk_svg
@@ -19,7 +19,7 @@ from percpu_proofs.show.text import chunk_text
 from percpu_spec.views import AllocatorView
 
 
-class Drawing(Shown):
+class Drawing(Display):
     """A memory map: `text` for a mail, at most 79 columns of one chunk, and `svg` for a page."""
 
     def __init__(self, picture: StatePicture, chunk: str | None) -> None:

@@ -8,12 +8,12 @@ from typing import Any
 
 from rich.console import Console
 
-from percpu_proofs import explain as explaining
-from percpu_proofs.api.shown import Shown
+from percpu_proofs.api.display import Display
 from percpu_proofs.commands.explain import show_sense
+from percpu_proofs.explain import lookup as explaining
 
 
-class Meaning(Shown, Mapping[str, Any]):
+class Meaning(Display, Mapping[str, Any]):
     """What `percpu-spec explain WORD --json` prints, and as text what it prints without."""
 
     def __init__(self, found: Mapping[str, Any]) -> None:

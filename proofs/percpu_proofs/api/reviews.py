@@ -9,22 +9,22 @@ from typing import overload
 
 from rich.console import Console
 
-from percpu_proofs.api.shown import Shown
+from percpu_proofs.api.display import Display
 from percpu_proofs.commands import review_tree
 from percpu_proofs.commands.tree_options import ChosenTree
-from percpu_proofs.inputs import InputError
 from percpu_proofs.review import results
 from percpu_proofs.review.changes import Changes, bases, changes
 from percpu_proofs.review.matrix import Cell
 from percpu_proofs.review.plan import jobs_for
 from percpu_proofs.review.tree_results import TreeResults, results_of, searches_for
 from percpu_proofs.review.trees import TreeCell
-from percpu_proofs.spread import default_jobs
+from percpu_proofs.run.inputs import InputError
+from percpu_proofs.run.processes import default_jobs
 from percpu_reference.variants import variant_class, variant_name
 from percpu_spec.catalogue import title
 
 
-class Review(Shown):
+class Review(Display):
     """The cells of a review: for each variant and clause the verdict, its evidence, its example.
 
     Indexed by a clause, or by a variant and a clause where there are several. True if every verdict
@@ -95,7 +95,7 @@ def _show(out: Console, cell: Cell) -> None:
     out.print("\n".join(lines), markup=False, soft_wrap=True)
 
 
-class TreeReview(Shown):
+class TreeReview(Display):
     """The cells of a review of a kernel tree, and of what patches make of it.
 
     Indexed by a clause (of the patched tree, without patches of the tree), or by "base" or
@@ -191,6 +191,6 @@ def review(
     for name in named:
         variant_class(name)
     jobs_for(named, searches=tuple(searches))  # raises for one that is not there
-    done = results.Review(named, deep, searches=tuple(searches))
+    done = results.ReviewRun(named, deep, searches=tuple(searches))
     done.run(results.Workers(jobs or default_jobs()))
     return Review(named, done.cells(), done.partial)

@@ -6,17 +6,17 @@ from pathlib import Path
 
 from rich.console import Console
 
-from percpu_proofs import shipped
+from percpu_proofs.api.display import Display
 from percpu_proofs.api.drawing import draw
-from percpu_proofs.api.shown import Shown
-from percpu_proofs.inputs import InputError
-from percpu_proofs.live.kernel_state import KernelState
+from percpu_proofs.explain import shipped
 from percpu_proofs.live.memory import memory_of
-from percpu_proofs.live.opening import Kind, kind_of, opened
-from percpu_proofs.traces.snapshot import Snapshot
+from percpu_proofs.live.subject import SubjectKind, kind_of, opened
+from percpu_proofs.recorded.states.kernel_state import KernelState
+from percpu_proofs.recorded.states.snapshot import Snapshot
+from percpu_proofs.run.inputs import InputError
 
 
-class State(Shown):
+class StateReport(Display):
     """A state of a kernel; `kernel` has all of it, `allocator` is a view."""
 
     def __init__(self, kernel: KernelState) -> None:
@@ -49,7 +49,7 @@ class State(Shown):
         return draw(self).svg
 
 
-def read_state(what: str | Path, *, debug: str | Path | None = None) -> State:
+def read_state(what: str | Path, *, debug: str | Path | None = None) -> StateReport:
     """Read a kernel's state: a file that `state --save` wrote, the name of a shipped one, a core
     or `live`.
 
@@ -59,6 +59,6 @@ def read_state(what: str | Path, *, debug: str | Path | None = None) -> State:
     """
     path = str(what) if str(what) == "live" else str(shipped.find(Path(what), "state"))
     kind = kind_of(path)
-    if kind in (Kind.STATS, Kind.SAMPLES):
+    if kind in (SubjectKind.STATS, SubjectKind.SAMPLES):
         raise InputError(path, None, f"a state; for {kind.value}: percpu-spec state FILE")
-    return State(opened(path, kind, None if debug is None else Path(debug), owners=False))
+    return StateReport(opened(path, kind, None if debug is None else Path(debug), owners=False))

@@ -12,24 +12,24 @@ from percpu_contracts.monitor import Monitor
 from percpu_contracts.registry import RECORDED, When, state_clauses
 from percpu_contracts.situations import subjectless
 from percpu_contracts.whole_state import KERNELS, WholeState
-from percpu_proofs.api.shown import Shown
+from percpu_proofs.api.display import Display
 from percpu_proofs.api.views import kernel_of, view_of
-from percpu_proofs.inputs import InputError
 from percpu_proofs.live.verdicts import (
     BROKEN,
     HOLDS,
     KNOWN,
     NO_OPERATION,
     NOT_ASKED,
-    StateJudge,
+    KernelStateJudge,
     Verdict,
 )
+from percpu_proofs.run.inputs import InputError
 from percpu_spec.catalogue import clause, clauses, entry_id, title
 from percpu_spec.definitions import Listing
 from percpu_spec.views import AllocatorView
 
 
-class Verdicts(Shown, Mapping[str, Verdict]):
+class Verdicts(Display, Mapping[str, Verdict]):
     """The verdict of each clause by id: holds, known, broken or not asked, with what was found.
 
     True if nothing is broken; known is what the variant declares, or the release is known for.
@@ -94,7 +94,7 @@ class Verdicts(Shown, Mapping[str, Verdict]):
             out.print(f"not asked  {some}: {why}", markup=False)
 
 
-class Answer(Shown):
+class Answer(Display):
     """The verdict of one clause; true unless it is broken."""
 
     def __init__(self, verdict: Verdict) -> None:
@@ -132,7 +132,9 @@ def check(
     """
     asked = _ids(clause_id)
     kernel = kernel_of(view)
-    verdicts = StateJudge().verdicts(kernel) if kernel is not None else _verdicts(view_of(view))
+    verdicts = (
+        KernelStateJudge().verdicts(kernel) if kernel is not None else _verdicts(view_of(view))
+    )
     if isinstance(clause_id, str):
         return Answer(verdicts[asked[0]])
     return Verdicts({name: verdicts[name] for name in asked or verdicts})

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from percpu_proofs.inputs import InputError
-from percpu_proofs.live.kernel_state import KernelState
+from percpu_proofs.recorded.states.kernel_state import KernelState
+from percpu_proofs.run.inputs import InputError
 from percpu_spec.views import AllocatorView
 
 _SOME = ("geometry", "slot_chunks", "owned_chunks", "nr_empty_pop_pages", "first_chunk")

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from percpu_proofs.beside.step import KINDS, Role, Step
+from percpu_proofs.beside.step import KINDS, FunctionStep, Role
 
 LIKE: Final = 0.3
 """How alike two steps must be to be one, from 0 (no word in common) to 1 (the same words)."""
@@ -44,7 +44,7 @@ class Likeness:
 
 
 @dataclass(slots=True)
-class Row:
+class AlignmentRow:
     """Numbers of steps on the left and on the right, aligned if there are some on both sides.
 
     elsewhere: those on the right stand at another place in their order.
@@ -56,7 +56,7 @@ class Row:
     elsewhere: bool = False
 
 
-def align(left: Sequence[Step], right: Sequence[Step]) -> list[Row]:
+def align(left: Sequence[FunctionStep], right: Sequence[FunctionStep]) -> list[AlignmentRow]:
     """Return rows in the order of the left side; every step is in one of them.
 
     The sum of likenesses is the greatest that is possible with the order kept on both sides. Of
@@ -89,14 +89,14 @@ def _rows(
     pairs: Sequence[tuple[int, int]],
     moved: Mapping[int, int],
     width: int,
-) -> list[Row]:
+) -> list[AlignmentRow]:
     """Return the pairs, with what joins them and what is between them."""
     gone = set(moved.values())
-    rows = [Row([i], [j], aligned=True) for i, j in pairs]
-    found: list[Row] = []
+    rows = [AlignmentRow([i], [j], aligned=True) for i, j in pairs]
+    found: list[AlignmentRow] = []
     i = j = 0
     for before, behind in zip([None, *rows], [*rows, None], strict=True):
-        free = Row(
+        free = AlignmentRow(
             list(range(i, behind.left[0] if behind else len(like))),
             [n for n in range(j, behind.right[0] if behind else width) if n not in gone],
         )
@@ -120,17 +120,17 @@ def _joins(like: Sequence[Sequence[float]], left: list[int], right: list[int]) -
     return all(like[i][j] >= LIKE for i in left for j in right)
 
 
-def _apart(free: Row, moved: Mapping[int, int]) -> Iterator[Row]:
+def _apart(free: AlignmentRow, moved: Mapping[int, int]) -> Iterator[AlignmentRow]:
     """Yield what has no counterpart here, and the rows of what has one elsewhere."""
-    rest = Row(right=free.right)
+    rest = AlignmentRow(right=free.right)
     for i in free.left:
         if i not in moved:
             rest.left.append(i)
             continue
         if rest.left:
             yield rest
-            rest = Row()
-        yield Row([i], [moved[i]], aligned=True, elsewhere=True)
+            rest = AlignmentRow()
+        yield AlignmentRow([i], [moved[i]], aligned=True, elsewhere=True)
     if rest.left or rest.right:
         yield rest
 

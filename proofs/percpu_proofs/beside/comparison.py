@@ -13,13 +13,13 @@ from functools import cache
 from typing import Any, Final, NamedTuple
 
 from percpu_contracts.contract import Condition, marks_of, sentence
-from percpu_proofs.beside.alignment import Likeness, Row, align
+from percpu_proofs.beside.alignment import AlignmentRow, Likeness, align
 from percpu_proofs.beside.kernel_code import Function, functions
 from percpu_proofs.beside.model_code import Definition, definitions, steps, words_of
-from percpu_proofs.beside.step import Role, Step
-from percpu_proofs.inputs import InputError
+from percpu_proofs.beside.step import FunctionStep, Role
 from percpu_proofs.kernel.tree import BACKINGS, Tree
-from percpu_proofs.traces.functions import plain_name
+from percpu_proofs.recorded.traces.functions import plain_name
+from percpu_proofs.run.inputs import InputError
 from percpu_reference.kernel_names import FILES, model_name, origin
 from percpu_reference.variants import Allocator, with_backing
 from percpu_spec.geometry import Backing
@@ -30,7 +30,7 @@ _SPEAKS_OF: Final = 0.1
 """How like a step a condition must be to stand beside it; else it stands at the end."""
 
 
-class Line(NamedTuple):
+class SourceLine(NamedTuple):
     """A line of a file; part: the model function that it is of, where that is not the one shown."""
 
     number: int
@@ -39,11 +39,11 @@ class Line(NamedTuple):
     part: str = ""
 
 
-class Pair(NamedTuple):
+class StepPair(NamedTuple):
     """Steps beside one another, or of one side alone; and what the contract says of them."""
 
-    kernel: tuple[Line, ...]
-    model: tuple[Line, ...]
+    kernel: tuple[SourceLine, ...]
+    model: tuple[SourceLine, ...]
     aligned: bool
     elsewhere: bool  # the model takes this step at another place in its order
     contract: tuple[str, ...]
@@ -62,7 +62,7 @@ class Comparison:
     model_line: int
     variant: str
     because: str  # of the variant
-    pairs: tuple[Pair, ...]
+    pairs: tuple[StepPair, ...]
     kernel_steps: int
     model_steps: int
     aligned: int  # steps of the kernel's
@@ -102,7 +102,7 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True)
-class Sources:
+class ComparisonSources:
     """The allocator's files of a kernel, and the model that stands beside it.
 
     base: the same files before they were patched.
@@ -125,7 +125,7 @@ def texts_of(tree: Tree) -> dict[str, str]:
     return {name: tree.text(name) for name in tree.files if name.startswith("mm/")}
 
 
-def everything(sources: Sources) -> list[Comparison]:
+def everything(sources: ComparisonSources) -> list[Comparison]:
     """Return all functions that the model follows and the kernel has, in the order of its files."""
     found = [
         compare(sources, name, "km" if file == BACKINGS["km"] else "vm")
@@ -136,7 +136,7 @@ def everything(sources: Sources) -> list[Comparison]:
     return sorted(found, key=lambda one: (order.index(one.file), one.line))
 
 
-def compare(sources: Sources, word: str, backing: Backing = "vm") -> Comparison:
+def compare(sources: ComparisonSources, word: str, backing: Backing = "vm") -> Comparison:
     """Return the comparison of a function, by the kernel's name or the model's.
 
     The kernel's may be as stacks print it (pcpu_isolate_chunk.isra.0+0x1f/0x30).
@@ -160,7 +160,7 @@ def compare(sources: Sources, word: str, backing: Backing = "vm") -> Comparison:
     )
 
 
-def _in_file(sources: Sources, file: str, name: str) -> Function | None:
+def _in_file(sources: ComparisonSources, file: str, name: str) -> Function | None:
     defined = _functions(sources.texts.get(file, ""))
     return defined.get(name) or defined.get(_EARLIER.get(name, ""))
 
@@ -170,7 +170,7 @@ def _functions(text: str) -> dict[str, Function]:
     return functions(text)
 
 
-def _unknown(sources: Sources, word: str, reason: str) -> InputError:
+def _unknown(sources: ComparisonSources, word: str, reason: str) -> InputError:
     """Return what is said of a word that is no function of both."""
     if reason:
         return InputError("beside", None, "a function of the kernel", f"{word}, ours: {reason}")
@@ -191,7 +191,7 @@ def _unknown(sources: Sources, word: str, reason: str) -> InputError:
 
 
 def _compare(
-    sources: Sources, file: str, kernel: Function, name: str, variant: type[Allocator]
+    sources: ComparisonSources, file: str, kernel: Function, name: str, variant: type[Allocator]
 ) -> Comparison:
     definition = definitions(variant, name)[0]
     followed = "pcpu_alloc_noprof" if kernel.name == "pcpu_alloc" else kernel.name
@@ -201,7 +201,7 @@ def _compare(
     m_lines = _model_lines(definition, model_steps)
     says = _contract(variant, name, kernel.steps, model_steps, rows)
     pairs = [
-        Pair(
+        StepPair(
             tuple(line for i in row.left for line in c_lines[i]),
             tuple(line for j in row.right for line in m_lines[j]),
             row.aligned, row.elsewhere, tuple(said),
@@ -217,16 +217,18 @@ def _compare(
 
 
 def _bare(
-    sources: Sources, file: str, kernel: Function, definition: Definition
-) -> tuple[Pair, ...]:
+    sources: ComparisonSources, file: str, kernel: Function, definition: Definition
+) -> tuple[StepPair, ...]:
     """Return the one pair of two functions that do nothing."""
     lines = sources.texts[file].split("\n")
-    left = tuple(Line(n, lines[n - 1]) for n in range(kernel.first, kernel.last + 1))
+    left = tuple(SourceLine(n, lines[n - 1]) for n in range(kernel.first, kernel.last + 1))
     right = _source(definition.file)[definition.tree.lineno - 1]
-    return (Pair(left, (Line(definition.tree.lineno, right),), True, False, ()),)
+    return (StepPair(left, (SourceLine(definition.tree.lineno, right),), True, False, ()),)
 
 
-def _kernel_lines(sources: Sources, file: str, kernel: Function) -> list[tuple[Line, ...]]:
+def _kernel_lines(
+    sources: ComparisonSources, file: str, kernel: Function
+) -> list[tuple[SourceLine, ...]]:
     """Return the lines of each step with what leads to it; together they are the function."""
     lines = sources.texts[file].split("\n")
     added = _added(sources, file)
@@ -238,7 +240,7 @@ def _kernel_lines(sources: Sources, file: str, kernel: Function) -> list[tuple[L
             while end + 1 < kernel.steps[at + 1].first and lines[end].strip() == "}":
                 end += 1
         found.append(_trimmed([
-            Line(number, lines[number - 1].rstrip(), number in added)
+            SourceLine(number, lines[number - 1].rstrip(), number in added)
             for number in range(begin, end + 1)
         ]))  # fmt: skip
         begin = max(begin, end + 1)
@@ -255,7 +257,7 @@ def _added_lines(before: str, after: str) -> frozenset[int]:
     )  # fmt: skip
 
 
-def _added(sources: Sources, file: str) -> frozenset[int]:
+def _added(sources: ComparisonSources, file: str) -> frozenset[int]:
     if sources.base is None or sources.base.get(file) == sources.texts[file]:
         return frozenset()
     return _added_lines(sources.base.get(file, ""), sources.texts[file])
@@ -266,7 +268,9 @@ def _source(module: str) -> list[str]:
     return inspect.getsource(importlib.import_module(module)).split("\n")
 
 
-def _model_lines(definition: Definition, model: Sequence[Step]) -> list[tuple[Line, ...]]:
+def _model_lines(
+    definition: Definition, model: Sequence[FunctionStep]
+) -> list[tuple[SourceLine, ...]]:
     """Return the lines of each step, with the comments in front of it."""
     found = []
     for step in model:
@@ -275,13 +279,13 @@ def _model_lines(definition: Definition, model: Sequence[Step]) -> list[tuple[Li
         while lines[begin - 2].strip().startswith("#"):
             begin -= 1
         found.append(_trimmed([
-            Line(number, lines[number - 1].rstrip(), part=step.part)
+            SourceLine(number, lines[number - 1].rstrip(), part=step.part)
             for number in range(begin, step.last + 1)
         ]))  # fmt: skip
     return found
 
 
-def _trimmed(lines: list[Line]) -> tuple[Line, ...]:
+def _trimmed(lines: list[SourceLine]) -> tuple[SourceLine, ...]:
     """Return lines without the blank ones at either end."""
     while lines and not lines[0].text.strip():
         lines = lines[1:]
@@ -293,9 +297,9 @@ def _trimmed(lines: list[Line]) -> tuple[Line, ...]:
 def _contract(
     variant: type,
     name: str,
-    kernel: Sequence[Step],
-    model: Sequence[Step],
-    rows: Sequence[Row],
+    kernel: Sequence[FunctionStep],
+    model: Sequence[FunctionStep],
+    rows: Sequence[AlignmentRow],
 ) -> list[list[str]]:
     """Return the sentences of the contract that stand beside each row.
 
@@ -319,7 +323,7 @@ def _contract(
     return says
 
 
-def _deeds(of: Iterable[Step]) -> dict[str, Role]:
+def _deeds(of: Iterable[FunctionStep]) -> dict[str, Role]:
     """Return what steps assign and call."""
     return {w: role for step in of for w, role in step.words.items() if role > Role.READ}
 

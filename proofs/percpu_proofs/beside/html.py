@@ -10,7 +10,7 @@ from typing import Final
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup, escape
 
-from percpu_proofs.beside.comparison import Comparison, Line
+from percpu_proofs.beside.comparison import Comparison, SourceLine
 from percpu_proofs.beside.text import labelled, places, summary
 
 Link = Callable[[str], str | None]
@@ -73,7 +73,7 @@ def _templates() -> Environment:
     return Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
 
 
-def _code(lines: Iterable[Line], known: frozenset[str]) -> Markup:
+def _code(lines: Iterable[SourceLine], known: frozenset[str]) -> Markup:
     """Return lines of code with their numbers; calls of functions on the page lead there."""
     shown = []
     for line in lines:

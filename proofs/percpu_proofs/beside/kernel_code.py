@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from pygments.lexers import get_lexer_by_name
 from pygments.token import Comment, Keyword, Operator, Punctuation, Whitespace, _TokenType
 
-from percpu_proofs.beside.step import Role, Step, collected
+from percpu_proofs.beside.step import FunctionStep, Role, collected
 
 _DIRECTIVE: Final = re.compile(r"^[ \t]*#[ \t]*(\w*)((?:\\\n|[^\n])*)", re.MULTILINE)
 _HEADS: Final = {"if": "if", "switch": "if", "while": "loop", "for": "loop"}
@@ -26,7 +26,7 @@ _WORD: Final = re.compile(r"[A-Za-z_]\w*")
 _OPENS, _CLOSES = "([{", ")]}"
 
 
-class Token(NamedTuple):
+class CToken(NamedTuple):
     """A token that is neither blank nor comment."""
 
     text: str
@@ -42,7 +42,7 @@ class Function:
     name: str
     first: int
     last: int
-    steps: tuple[Step, ...]
+    steps: tuple[FunctionStep, ...]
 
 
 def functions(text: str) -> dict[str, Function]:
@@ -104,7 +104,7 @@ def _without_directives(text: str) -> tuple[str, dict[int, int]]:
     return _DIRECTIVE.sub(lambda m: re.sub(r"[^\n]", " ", m[0]), text), other
 
 
-def _tokens(code: str) -> Iterator[Token]:
+def _tokens(code: str) -> Iterator[CToken]:
     line = 1
     run = ""  # of punctuation, which the lexer gives by characters
     lexer = get_lexer_by_name("c", stripnl=False, ensurenl=False)
@@ -112,11 +112,11 @@ def _tokens(code: str) -> Iterator[Token]:
         if _is(kind, Operator, Punctuation):
             run += value
             continue
-        yield from (Token(piece, line, False, False) for piece in _OPERATOR.findall(run))
+        yield from (CToken(piece, line, False, False) for piece in _OPERATOR.findall(run))
         run = ""
         if not _is(kind, Comment, Whitespace) and value.strip():
             is_word = _WORD.fullmatch(value) is not None
-            yield Token(value, line, is_word and not _is(kind, Keyword), is_word)
+            yield CToken(value, line, is_word and not _is(kind, Keyword), is_word)
         line += value.count("\n")
 
 
@@ -126,14 +126,14 @@ def _is(kind: _TokenType, *wanted: _TokenType) -> bool:
 
 
 def _block(
-    tokens: Sequence[Token], at: int, other_branch: Mapping[int, int]
-) -> tuple[list[Token], int]:
+    tokens: Sequence[CToken], at: int, other_branch: Mapping[int, int]
+) -> tuple[list[CToken], int]:
     """Return what stands between the brace at a token and its closing one, and where that is.
 
     Without other branches of what begins behind the brace; their braces need not balance.
     """
     opens = tokens[at].line
-    body: list[Token] = []
+    body: list[CToken] = []
     depth = 0
     for here in range(at, len(tokens)):
         token = tokens[here]
@@ -146,7 +146,7 @@ def _block(
     return body[1:], len(tokens)
 
 
-def _closing(tokens: Sequence[Token], at: int) -> int:
+def _closing(tokens: Sequence[CToken], at: int) -> int:
     """Return where what opens at a token closes; the end if it does not."""
     depth = 0
     for here in range(at, len(tokens)):
@@ -160,7 +160,7 @@ def _closing(tokens: Sequence[Token], at: int) -> int:
     return len(tokens)
 
 
-def _defined(head: Sequence[Token]) -> str:
+def _defined(head: Sequence[CToken]) -> str:
     """Return the function that tokens in front of a brace define, or nothing."""
     for at, token in enumerate(head[:-1]):
         if token.text == "=":
@@ -171,9 +171,9 @@ def _defined(head: Sequence[Token]) -> str:
     return ""
 
 
-def _steps(body: Sequence[Token]) -> Iterator[Step]:
+def _steps(body: Sequence[CToken]) -> Iterator[FunctionStep]:
     """Yield the steps of a function's body; a jump belongs to the step before it."""
-    last: Step | None = None
+    last: FunctionStep | None = None
     at = 0
     while at < len(body):
         token = body[at]
@@ -198,37 +198,37 @@ def _steps(body: Sequence[Token]) -> Iterator[Step]:
         at = end + 1
         if token.text in _JUMPS:
             if last is not None:
-                last = Step(last.first, statement[-1].line, last.words)
+                last = FunctionStep(last.first, statement[-1].line, last.words)
             continue
         if kind not in ("if", "loop", "return") and _is_declaration(statement):
             continue
         if last is not None:
             yield last
         words = collected(_words(statement), kind)
-        last = Step(statement[0].line, statement[-1].line, words)
+        last = FunctionStep(statement[0].line, statement[-1].line, words)
     if last is not None:
         yield last
 
 
-def _is_head(body: Sequence[Token], end: int) -> bool:
+def _is_head(body: Sequence[CToken], end: int) -> bool:
     """Return whether what closes at `end` is the head of a block: a macro that loops."""
     follows = body[end + 1] if end + 1 < len(body) else None
     return follows is not None and (follows.text == "{" or follows.is_word)
 
 
-def _semicolon(body: Sequence[Token], at: int) -> int:
+def _semicolon(body: Sequence[CToken], at: int) -> int:
     while at < len(body) and body[at].text != ";":
         at = _closing(body, at) if body[at].text in _OPENS else at
         at += 1
     return min(at, len(body) - 1)
 
 
-def _is_declaration(statement: Sequence[Token]) -> bool:
+def _is_declaration(statement: Sequence[CToken]) -> bool:
     """Return whether a statement only names variables."""
     return not any(t.text in _ASSIGNS or t.text in _STEPS or t.text == "(" for t in statement)
 
 
-def _words(statement: Sequence[Token]) -> Iterator[tuple[str, Role]]:
+def _words(statement: Sequence[CToken]) -> Iterator[tuple[str, Role]]:
     """Yield the names of a statement with what is done with them."""
     texts = [token.text for token in statement] + [""]
     for at, token in enumerate(statement):

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Final
 
-from percpu_proofs.beside.step import Role, Step, collected
-from percpu_proofs.inputs import InputError
+from percpu_proofs.beside.step import FunctionStep, Role, collected
+from percpu_proofs.run.inputs import InputError
 from percpu_reference.environment import Environment
 from percpu_reference.kernel_names import PART_OF, origin
 from percpu_reference.stats import Stats
@@ -84,7 +84,7 @@ def _parsed(source: str) -> ast.AST:
         return ast.Module([], [])
 
 
-def steps(variant: type, name: str, kernel_function: str) -> list[Step]:
+def steps(variant: type, name: str, kernel_function: str) -> list[FunctionStep]:
     """Return the steps of a function of a variant.
 
     Where it first calls a function that is cut out of the same kernel function, or the definition
@@ -102,15 +102,15 @@ class _Reading:
         self._kernel_function = kernel_function
         self._read: set[str] = set()
 
-    def steps(self, one: Definition, overridden: list[Definition], part: str) -> list[Step]:
-        found: list[Step] = [
-            Step(d.lineno, d.end_lineno or d.lineno, collected([("locked", Role.CALLED)]))
+    def steps(self, one: Definition, overridden: list[Definition], part: str) -> list[FunctionStep]:
+        found: list[FunctionStep] = [
+            FunctionStep(d.lineno, d.end_lineno or d.lineno, collected([("locked", Role.CALLED)]))
             for d in one.tree.decorator_list
             if isinstance(d, ast.Call) and isinstance(d.args[0], ast.Constant)
             if d.args[0].value == _HELD
         ]
         for made in self._block(one.body, overridden):
-            if isinstance(made, Step):
+            if isinstance(made, FunctionStep):
                 found.append(made)
             elif found:  # a jump: it belongs to the step before it
                 found[-1] = replace(found[-1], last=max(found[-1].last, made))
@@ -118,13 +118,13 @@ class _Reading:
 
     def _block(
         self, body: list[ast.stmt], overridden: list[Definition]
-    ) -> Iterator[Step | int]:
+    ) -> Iterator[FunctionStep | int]:
         for statement in body:
             yield from self._statement(statement, overridden)
 
     def _statement(
         self, statement: ast.stmt, overridden: list[Definition]
-    ) -> Iterator[Step | int]:
+    ) -> Iterator[FunctionStep | int]:
         end = statement.end_lineno or statement.lineno
         if isinstance(statement, _JUMPS) or _is_gap(statement):
             yield end
@@ -138,7 +138,7 @@ class _Reading:
         ]  # fmt: skip
         last = max((e.end_lineno or e.lineno for e in head), default=statement.lineno)
         found = [pair for expression in head for pair in _words(expression)]
-        yield Step(statement.lineno, last, collected(found, kind))
+        yield FunctionStep(statement.lineno, last, collected(found, kind))
         for definition, more in called:
             overrides = bool(overridden) and definition == overridden[0]
             whole = f"{definition.owner.__name__}.{definition.name}"

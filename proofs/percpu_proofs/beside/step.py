@@ -18,7 +18,7 @@ class Role(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class FunctionStep:
     """A statement, or the head of an `if` or a loop, with the lines it stands in.
 
     first to last are lines of the file; words are names in the model's spelling with what is done

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import zip_longest
 from typing import Final
 
-from percpu_proofs.beside.comparison import Comparison, Line, Pair
+from percpu_proofs.beside.comparison import Comparison, SourceLine, StepPair
 
 ABREAST: Final = 100
 """Columns from which on the two stand side by side."""
@@ -59,7 +59,7 @@ def places(comparison: Comparison) -> tuple[str, str]:
     return f"{kernel}Linux {comparison.release})", f"{model}variant {comparison.variant})"
 
 
-def mark(pair: Pair) -> str:
+def mark(pair: StepPair) -> str:
     """Return the mark between the sides: aligned, aligned across the order, or not.
 
     >>> mark(Pair((), (), True, True, ()))
@@ -68,7 +68,7 @@ def mark(pair: Pair) -> str:
     return "~" if pair.elsewhere else "=" if pair.aligned else " "
 
 
-def labelled(comparison: Comparison) -> Iterator[Pair]:
+def labelled(comparison: Comparison) -> Iterator[StepPair]:
     """Yield the pairs; of the model's lines those name their function that begin one."""
     whole = was = comparison.model.rpartition(".")[2]
     for pair in comparison.pairs:
@@ -90,7 +90,7 @@ def _below(comparison: Comparison, width: int) -> Iterator[str]:
     yield from textwrap.wrap(_LEGEND, width)
 
 
-def _side(name: str, lines: Sequence[Line], width: int, sign: str) -> Iterator[str]:
+def _side(name: str, lines: Sequence[SourceLine], width: int, sign: str) -> Iterator[str]:
     for part, number, text in _laid_out(lines, width - 11):
         if part:
             yield f"{name} {sign}      | # in {part}"
@@ -128,7 +128,7 @@ def _abreast(comparison: Comparison, width: int) -> Iterator[str]:
     yield from textwrap.wrap(_LEGEND, width)
 
 
-def _laid_out(lines: Sequence[Line], width: int) -> Iterator[tuple[str, str, str]]:
+def _laid_out(lines: Sequence[SourceLine], width: int) -> Iterator[tuple[str, str, str]]:
     """Yield lines cut to a width, with the function that begins in them and their numbers."""
     for line in lines:
         text = line.text.expandtabs(_TAB)

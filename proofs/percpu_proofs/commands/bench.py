@@ -10,9 +10,9 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from percpu_proofs.bench import BenchReport, Work, measure, prepare
-from percpu_proofs.bench_explore import Rate, of_tree
-from percpu_proofs.bench_explore import measure as measure_explorer
+from percpu_proofs.bench.explorers import Rate, of_tree
+from percpu_proofs.bench.explorers import measure as measure_explorer
+from percpu_proofs.bench.throughput import BenchmarkWork, BenchReport, measure, prepare
 from percpu_proofs.commands import output
 from percpu_proofs.kernel.library import USUAL
 from percpu_proofs.kernel.search.trees import compiled_trees
@@ -149,7 +149,7 @@ _COLUMNS = (
 )
 
 
-def _row(work: Work) -> tuple[object, ...]:
+def _row(work: BenchmarkWork) -> tuple[object, ...]:
     found = work.as_json()
     rates = found["operations_per_second"]
     slower = found["times_slower_than_off"]

@@ -8,12 +8,18 @@ from pathlib import Path
 import click
 
 from percpu_proofs.beside import html
-from percpu_proofs.beside.comparison import Comparison, Sources, compare, everything, texts_of
+from percpu_proofs.beside.comparison import (
+    Comparison,
+    ComparisonSources,
+    compare,
+    everything,
+    texts_of,
+)
 from percpu_proofs.beside.text import NARROW, lines_of
 from percpu_proofs.commands import output
 from percpu_proofs.commands.tree_options import ChosenTree, needed_tree
-from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel.search.trees import CompiledTree
+from percpu_proofs.run.inputs import InputError
 from percpu_reference.variants import variant_class
 from percpu_spec.geometry import Backing
 
@@ -71,7 +77,7 @@ def beside(
         output.echo(f"{page}: {len(found)} function{'s'[:len(found) != 1]}")
 
 
-def sources_of(trees: Sequence[CompiledTree], variant: str | None = None) -> Sources:
+def sources_of(trees: Sequence[CompiledTree], variant: str | None = None) -> ComparisonSources:
     """Return the newest tree beside a variant: the one that the first tree is, unless named."""
     shown, base = trees[-1].tree, trees[0].tree
     if variant is None:
@@ -80,7 +86,7 @@ def sources_of(trees: Sequence[CompiledTree], variant: str | None = None) -> Sou
     else:
         chosen, name, because = variant_class(variant), variant, ""
     before = texts_of(base) if shown is not base else None
-    return Sources(shown.name, texts_of(shown), chosen, name, because, before)
+    return ComparisonSources(shown.name, texts_of(shown), chosen, name, because, before)
 
 
 def _table(found: list[Comparison]) -> None:

@@ -9,21 +9,16 @@ from pathlib import Path
 import click
 
 from percpu_proofs.commands import figures, output
-from percpu_proofs.commands.headline_options import (
-    after_option,
-    end,
-    svg_option,
-    variants_option,
-)
 from percpu_proofs.commands.source import SIZES, asked_for
-from percpu_proofs.headline import served
-from percpu_proofs.headline.plots import served_svg
-from percpu_proofs.headline.workload import load
-from percpu_proofs.inputs import InputError
-from percpu_proofs.live import opening
-from percpu_proofs.live.going_on import cannot_go_on
-from percpu_proofs.live.verdicts import StateJudge, broken
-from percpu_proofs.oplist import read_operations
+from percpu_proofs.commands.workload_options import after_option, end, svg_option, variants_option
+from percpu_proofs.live import subject
+from percpu_proofs.live.continuation import cannot_go_on
+from percpu_proofs.live.verdicts import KernelStateJudge, broken
+from percpu_proofs.run.inputs import InputError
+from percpu_proofs.run.operations import read_operations
+from percpu_proofs.workload import burst as served
+from percpu_proofs.workload.plots import served_svg
+from percpu_proofs.workload.requests import load
 from percpu_reference.variants import VARIANTS, Allocator, variant_class
 from percpu_spec.definitions import is_legal
 from percpu_spec.geometry import Geometry
@@ -137,11 +132,11 @@ def burst(
 
 def _in_state(what: str) -> Callable[[str, Geometry], Allocator | None]:
     """Return what puts a variant into a kernel's state. Raises InputError where it cannot go on."""
-    kind = opening.kind_of(what)
-    if kind is opening.Kind.STATS:
+    kind = subject.kind_of(what)
+    if kind is subject.SubjectKind.STATS:
         raise InputError("--state", None, "a saved state or a core: percpu_stats has no maps", what)
-    state = opening.opened(what, kind, None, owners=False)
-    if stays := cannot_go_on(state, broken(StateJudge().verdicts(state))):
+    state = subject.opened(what, kind, None, owners=False)
+    if stays := cannot_go_on(state, broken(KernelStateJudge().verdicts(state))):
         expected = f"a state that the model goes on from, not this: {stays}"
         raise InputError("--state", None, expected, what)
     return lambda name, _: served.in_state(name, state.snapshot)

@@ -13,16 +13,16 @@ from rich.text import Text
 
 from percpu_contracts.registry import COMPILED
 from percpu_proofs.commands import output
-from percpu_proofs.kernel import found as differences
+from percpu_proofs.kernel import difference_report as differences
 from percpu_proofs.kernel.answers import ASKED
-from percpu_proofs.kernel.differential import Found, Tally
+from percpu_proofs.kernel.continuation import Parting
+from percpu_proofs.kernel.differential import DifferingCase, Tally
 from percpu_proofs.kernel.fields import meaning, sentence
-from percpu_proofs.kernel.library import Form
-from percpu_proofs.kernel.parting import Parting
+from percpu_proofs.kernel.library import BuildForm
 from percpu_proofs.kernel.schedule import Confirmed
 from percpu_proofs.kernel.tree import BACKINGS
 from percpu_proofs.kernel.workshop import Workshop
-from percpu_proofs.oplist import WRONG
+from percpu_proofs.run.operations import WRONG
 from percpu_reference.gaps import Kind
 from percpu_spec.geometry import Backing
 
@@ -33,7 +33,7 @@ NOT_COVERED: Final = (
 
 
 @dataclass(slots=True)
-class Comparison:
+class ConformanceRun:
     """A run of `conform kernel`: what was wanted, and what was seen."""
 
     shop: Workshop
@@ -41,7 +41,7 @@ class Comparison:
     confirmed: list[Confirmed] = field(default_factory=list)
     saved: Path | None = None
     wanted: int | None = None  # operations to draw
-    forms: tuple[Form, ...] = ()  # of kernels to draw cases for; none are
+    forms: tuple[BuildForm, ...] = ()  # of kernels to draw cases for; none are
 
     @property
     def differs(self) -> bool:
@@ -238,7 +238,7 @@ class Comparison:
                 out.print(output.callers_error(f"{wrong:,} of the operations, {by}"))
             out.print(Text(f"every field of every state is equal: {done}", "bold"), soft_wrap=True)
 
-    def _show_found(self, out: Console, found: Found) -> None:
+    def _show_found(self, out: Console, found: DifferingCase) -> None:
         model = self.shop.model
         text = f"differs {differences.where(found)}: {sentence(found.difference)}"
         out.print(Text(text, "bold red"), soft_wrap=True)

@@ -10,13 +10,12 @@ import click
 from click.shell_completion import CompletionItem, get_completion_class
 from click.types import StringParamType
 
-from percpu_proofs import explain, shipped
 from percpu_proofs.commands import output
+from percpu_proofs.explain import code, lookup, shipped
+from percpu_proofs.explain.shipped import DRAWN, Kind
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.kernel.search.plans import DRAWN as DRAWN_SEARCHES
 from percpu_proofs.kernel.search.plans import QUICK
-from percpu_proofs.shipped import DRAWN, Kind
-from percpu_proofs.words import code
 from percpu_reference.variants import RELEASES, VARIANTS
 from percpu_spec.catalogue import clauses, findings
 
@@ -82,7 +81,7 @@ _ARGUMENTS: dict[str, click.ParamType[Any]] = {
     "conform record": File("vector", "operation list"),
     "state": File("state", made=str),
     "explore": Words(lambda: [*SCENARIOS], files=True),
-    "explain": Words(lambda: [*explain.every_word().values()]),
+    "explain": Words(lambda: [*lookup.every_word().values()]),
     "prove": Words(lambda: [*clauses(), *code.claims()]),
 }
 

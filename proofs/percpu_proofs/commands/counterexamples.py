@@ -16,7 +16,7 @@ from percpu_proofs.counterexample.mail import mail
 from percpu_proofs.counterexample.text import Line, head, text
 from percpu_proofs.explore.token_file import name_in
 from percpu_proofs.kernel.search.example import TreeExample
-from percpu_proofs.mailing import LINES, WIDTH
+from percpu_proofs.show.mail import LINES, WIDTH
 
 _WIDEST: Final = 110
 _NARROWEST: Final = 40

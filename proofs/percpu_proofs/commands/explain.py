@@ -6,10 +6,10 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from percpu_proofs import explain as explaining
 from percpu_proofs.commands import output
-from percpu_proofs.explain_mail import explain_mail
-from percpu_proofs.words import Explanation
+from percpu_proofs.explain import Explanation
+from percpu_proofs.explain import lookup as explaining
+from percpu_proofs.explain.mail import explain_mail
 from percpu_spec.catalogue import clauses, findings
 
 _LABELS = {"statement": "", "says": "", "what": "", "known": "known on 6.12", "state": "asked of",

@@ -15,19 +15,19 @@ from percpu_proofs.commands.tree_options import ChosenTree, tree_options
 from percpu_proofs.commands.trees import explore_tree
 from percpu_proofs.counterexample import of_schedule
 from percpu_proofs.explore.crosscheck import cross_check
-from percpu_proofs.explore.minimise import Minimum, minimise
 from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.parallel import Spread
 from percpu_proofs.explore.sampling import Strategy
-from percpu_proofs.explore.scenario import Scenario, Verdict
+from percpu_proofs.explore.scenario import Scenario, ScenarioVerdict
 from percpu_proofs.explore.scenario_file import read_scenario
 from percpu_proofs.explore.scenarios import FOLDER, SCENARIOS
-from percpu_proofs.explore.search import Explored, Finding, Mode
+from percpu_proofs.explore.search import Explored, Mode, ScheduleFinding
+from percpu_proofs.explore.shrink_schedule import Minimum, minimise
 from percpu_proofs.explore.start import Start
 from percpu_proofs.explore.token import Token
-from percpu_proofs.inputs import InputError, one_of
-from percpu_proofs.refinement import DEPARTURE, may_depart
-from percpu_proofs.spread import default_jobs
+from percpu_proofs.refine import DEPARTURE, may_depart
+from percpu_proofs.run.inputs import InputError, one_of
+from percpu_proofs.run.processes import default_jobs
 from percpu_reference import DEFAULT
 from percpu_reference.variants import variant_class
 from percpu_spec.catalogue import REFINE, title
@@ -165,7 +165,7 @@ def explore(
         raise SystemExit(output.DIFFERS)
 
 
-def _departure(variant: str, result: Explored) -> Finding | None:
+def _departure(variant: str, result: Explored) -> ScheduleFinding | None:
     """Take from the findings a step that is no action of the machine where that is but a note."""
     return result.findings.pop(REFINE, None) if may_depart(variant_class(variant)) else None
 
@@ -203,9 +203,11 @@ def _chosen(scenario: str) -> Scenario:
         raise InputError("SCENARIO", None, expected, scenario) from None
 
 
-def _expected(scenario: Scenario, variant: str) -> Verdict:
+def _expected(scenario: Scenario, variant: str) -> ScenarioVerdict:
     """Return what is expected of a variant: what the scenario says, else what it declares."""
-    return scenario.expected(variant) or Verdict(None, frozenset(variant_class(variant).EXPECTED))
+    return scenario.expected(variant) or ScenarioVerdict(
+        None, frozenset(variant_class(variant).EXPECTED)
+    )
 
 
 def _is_expected(scenario: Scenario, variant: str, result: Explored) -> bool:

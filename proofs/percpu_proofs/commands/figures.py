@@ -1,4 +1,4 @@
-"""How the headline figures are printed."""
+"""How the figures of workloads are printed."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from rich.console import Console
 from rich.text import Text
 
 from percpu_proofs.commands import output
-from percpu_proofs.headline.examined import Burst
-from percpu_proofs.headline.interleaving import USUAL
-from percpu_proofs.headline.plots import examined
-from percpu_proofs.headline.removal import BANDS, Curve
-from percpu_proofs.headline.served import Served
-from percpu_proofs.headline.workload import STAGES, Workload, published
+from percpu_proofs.workload.burst import Served
+from percpu_proofs.workload.interleaving import USUAL
+from percpu_proofs.workload.plots import examined
+from percpu_proofs.workload.removal import BANDS, Curve
+from percpu_proofs.workload.requests import STAGES, Workload, published
+from percpu_proofs.workload.search_cost import Burst
 
 
 def show_removal(out: Console, one: Workload, curves: Sequence[Curve]) -> None:

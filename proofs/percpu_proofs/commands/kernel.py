@@ -12,10 +12,10 @@ from typing import Any, Literal
 import click
 
 from percpu_proofs.commands import output
-from percpu_proofs.commands.comparison import Comparison
+from percpu_proofs.commands.comparison import ConformanceRun
 from percpu_proofs.commands.source import (
     SIZES,
-    Kind,
+    InputKind,
     expand,
     geometry_option,
     kind_of,
@@ -23,28 +23,28 @@ from percpu_proofs.commands.source import (
     read_source,
 )
 from percpu_proofs.commands.tree_options import ChosenTree, needed_tree
-from percpu_proofs.conformance.vector_file import SUFFIX, read_vector
 from percpu_proofs.explore.token import read_token
 from percpu_proofs.explore.token_file import token_of
-from percpu_proofs.inputs import InputError, read_text, writing
-from percpu_proofs.kernel import found as differences
+from percpu_proofs.kernel import difference_report as differences
 from percpu_proofs.kernel.differential import (
     CASES,
     OPERATIONS,
     SCHEDULES,
+    CaseTask,
     Tally,
-    Task,
     run_one,
     run_tasks,
     shrink_found,
 )
 from percpu_proofs.kernel.draws import Case
 from percpu_proofs.kernel.instance import KernelStopped
-from percpu_proofs.kernel.library import Form
-from percpu_proofs.kernel.record import Recording, write_manifest, write_vector
+from percpu_proofs.kernel.library import BuildForm
+from percpu_proofs.kernel.record import VectorRecording, write_manifest, write_vector
 from percpu_proofs.kernel.schedule import Confirmed, confirm
 from percpu_proofs.kernel.workshop import Workshop, workshop
-from percpu_proofs.machine import HandleError, Machine
+from percpu_proofs.recorded.vectors.file import SUFFIX, read_vector
+from percpu_proofs.run.driver import Driver, HandleError
+from percpu_proofs.run.inputs import InputError, read_text, writing
 from percpu_reference import build
 
 _geometry = geometry_option(
@@ -122,7 +122,7 @@ def kernel(
     with workshop(
         tree.source, patches=tree.patches, stub=tree.stub, variant=variant, fixes=fixes
     ) as shop:
-        run = Comparison(shop)
+        run = ConformanceRun(shop)
         try:
             if tokens:
                 run.confirmed += [_confirm(shop, text) for text in tokens]
@@ -172,17 +172,17 @@ def _cpus() -> int:
 def _confirm(shop: Workshop, text: str) -> Confirmed:
     """Replay a token on the kernel that it is for."""
     token = read_token(token_of(text))
-    return confirm(shop.library(Form.of(token.scenario.sizes)), shop.model, token)
+    return confirm(shop.library(BuildForm.of(token.scenario.sizes)), shop.model, token)
 
 
 def _forms(
     shop: Workshop, backing: Literal["vm", "km", "both"], page: int
-) -> tuple[Form, ...]:
+) -> tuple[BuildForm, ...]:
     """Return the forms of the kernels that cases are drawn for, in turn; km without SMP too.
 
     Of both backings those that the tree has.
     """
-    vm, km, single = Form("vm", page), Form("km", page), Form("km", page, smp=False)
+    vm, km, single = BuildForm("vm", page), BuildForm("km", page), BuildForm("km", page, smp=False)
     if backing == "both":
         return (vm, km, vm, vm, single) if shop.tree.has("km") else (vm,)
     return (vm,) if backing == "vm" else (km, single)
@@ -190,11 +190,11 @@ def _forms(
 
 def _tasks(
     shop: Workshop,
-    forms: tuple[Form, ...],
+    forms: tuple[BuildForm, ...],
     seed: int,
     clauses: bool,
     operations: int | None,
-) -> Iterator[Task]:
+) -> Iterator[CaseTask]:
     """Yield tasks without end: every fourth, the first too, draws schedules; only vm has some."""
     cases, of_case = CASES, OPERATIONS
     if operations is not None:
@@ -205,10 +205,10 @@ def _tasks(
         start = seed * 1_000_003 + number
         if number % 4 == 3 and forms[0].backing == "vm":
             schedules = SCHEDULES * cases // CASES
-            yield Task(shop.library(forms[0]), shop.model, start, clauses, schedules=schedules)
+            yield CaseTask(shop.library(forms[0]), shop.model, start, clauses, schedules=schedules)
         else:
             library = shop.library(forms[number % len(forms)])
-            yield Task(library, shop.model, start, clauses, cases, of_case)
+            yield CaseTask(library, shop.model, start, clauses, cases, of_case)
 
 
 def _run_files(
@@ -216,13 +216,13 @@ def _run_files(
 ) -> None:
     for path in files:
         read = read_source(path, geometry)
-        if read.kind is Kind.TRACE:
+        if read.kind is InputKind.TRACE:
             raise InputError(path, None, "an operation list or a vector")
-        task = Task(shop.library(Form.of(read.geometry)), shop.model, 0, clauses)
+        task = CaseTask(shop.library(BuildForm.of(read.geometry)), shop.model, 0, clauses)
         try:
             tally.add(run_one(task, Case(read.geometry, read.listed.operations)))
         except HandleError:  # run by the model alone, the list says at which line
-            Machine(build(shop.model.variant(), read.geometry)).run(read.listed)
+            Driver(build(shop.model.variant(), read.geometry)).run(read.listed)
             raise
     shrink_found(tally)
 
@@ -258,7 +258,7 @@ def record(
         with output.progress_bar("vectors") as bar:
             for number, path in enumerate(files, 1):
                 recording = _recording(path, geometry)
-                library = shop.library(Form.of(recording.geometry))
+                library = shop.library(BuildForm.of(recording.geometry))
                 try:
                     entry = write_vector(
                         out / recording.name, library, shop.model.version, recording
@@ -277,13 +277,13 @@ def record(
         )
 
 
-def _recording(path: Path, changes: str | None) -> Recording:
+def _recording(path: Path, changes: str | None) -> VectorRecording:
     """Return what is to be recorded of a file, the texts of its operations as they stand there."""
     read = read_source(path, changes)
-    if kind_of(path) is Kind.VECTOR:
+    if kind_of(path) is InputKind.VECTOR:
         texts = [str(line["in"]) for line in read_vector(path).records[1:]]
-        return Recording(path.name, read.geometry, read.listed, texts)
+        return VectorRecording(path.name, read.geometry, read.listed, texts)
     lines = read_text(path).split("\n")
     texts = [" ".join(lines[n - 1].partition("#")[0].split()) for n in read.listed.lines]
     name = path.name.removesuffix(".gz").removesuffix(".ops") + SUFFIX
-    return Recording(name, read.geometry, read.listed, texts)
+    return VectorRecording(name, read.geometry, read.listed, texts)

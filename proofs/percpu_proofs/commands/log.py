@@ -12,14 +12,14 @@ from rich.text import Text
 
 from percpu_proofs.commands import output
 from percpu_proofs.commands.source import geometry_option, sizes
-from percpu_proofs.logs.advice import Explanation, Machine
+from percpu_proofs.logs.advice import Explanation, MachineFacts
 from percpu_proofs.logs.failures import Failure
 from percpu_proofs.logs.reading import LogReport, read_log, unread_failures
 from percpu_proofs.logs.reports import Report
-from percpu_proofs.logs.there import Place, open_place, place_record, why_there
-from percpu_proofs.room import Why
-from percpu_proofs.runs import counted
-from percpu_proofs.traces.layout import Layout
+from percpu_proofs.logs.there import FailureSite, open_place, place_record, why_there
+from percpu_proofs.recorded.boot.layout import Layout
+from percpu_proofs.run.room import Why
+from percpu_proofs.run.runner import counted
 
 _LINES_SHOWN = 8  # at which failures alike stand
 
@@ -70,7 +70,10 @@ def log(file: Path, geometry: str | None, source: str | None, as_json: bool) -> 
 
 
 def show(
-    out: Console, found: LogReport, place: Place | None, whys: Mapping[tuple[Any, ...], Why | None]
+    out: Console,
+    found: LogReport,
+    place: FailureSite | None,
+    whys: Mapping[tuple[Any, ...], Why | None],
 ) -> None:
     """Print what a log says, and why its failures happened in a place, if there is one."""
     rows = [("log", str(found.file))]
@@ -111,7 +114,7 @@ def _show_failure(
     failure: Failure,
     explanation: Explanation,
     said: set[str],
-    where_failed: Machine | None,
+    where_failed: MachineFacts | None,
 ) -> None:
     """Print one failure, or several alike, and of what it means all that was not said before.
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from percpu_proofs import grammar
 from percpu_proofs.commands import output
+from percpu_proofs.explain import grammar
 
 
 @click.command()

@@ -19,8 +19,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-from percpu_proofs.inputs import writing
-from percpu_proofs.words.releases import instead
+from percpu_proofs.explain.releases import instead
+from percpu_proofs.run.inputs import writing
 from percpu_reference.variants import UnknownVariantError, variant_name
 from percpu_spec.catalogue import entry_id
 
@@ -267,7 +267,7 @@ def _cell(value: object) -> str:
     return f"{value:.2f}" if isinstance(value, float) else str(value)
 
 
-class Bar:
+class ProgressBar:
     """A progress bar on standard error, there only while someone watches."""
 
     def __init__(self, progress: Progress, title: str) -> None:
@@ -283,7 +283,7 @@ class Bar:
 
 
 @contextmanager
-def progress_bar(title: str) -> Iterator[Bar]:
+def progress_bar(title: str) -> Iterator[ProgressBar]:
     """Show a bar while the block runs, and take it away after."""
     out = console(stderr=True)
     columns = (
@@ -293,7 +293,7 @@ def progress_bar(title: str) -> Iterator[Bar]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as progress:
-        yield Bar(progress, title)
+        yield ProgressBar(progress, title)
 
 
 def sparkline(values: Sequence[int], width: int = 40) -> str:

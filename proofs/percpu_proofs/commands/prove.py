@@ -15,13 +15,13 @@ from rich.console import Console
 from rich.text import Text
 
 from percpu_proofs.commands import output
-from percpu_proofs.crosshair_arguments import PLUGIN
-from percpu_proofs.inputs import InputError
 from percpu_proofs.prove import ledger
 from percpu_proofs.prove.catalogue import chosen, not_by_symbols, set_aside, without_claim
 from percpu_proofs.prove.claim import Claim
+from percpu_proofs.prove.crosshair_arguments import PLUGIN
 from percpu_proofs.prove.dependencies import source_hash
-from percpu_proofs.spread import default_jobs, spread
+from percpu_proofs.run.inputs import InputError
+from percpu_proofs.run.processes import default_jobs, spread
 
 _GUARD = 1800.0  # CPU seconds for one check; its limits are of cases, paths and solver steps
 
@@ -77,14 +77,14 @@ def prove(
     under contract has no claim, or the ledger differs from the committed one.
     """
     wanted = chosen(names)
-    cache = ledger.Cache()
+    cache = ledger.EntryCache()
     began = time.perf_counter()
     known = [] if no_cache else [e for c in wanted if (e := cache.find(c)) is not None]
     ready = {entry.id for entry in known}
-    tasks = [ledger.Task(claim.id, timeout) for claim in wanted if claim.id not in ready]
+    tasks = [ledger.ClaimTask(claim.id, timeout) for claim in wanted if claim.id not in ready]
     refuse = _from_same_source(wanted, dask)
 
-    def keep(entry: ledger.Entry) -> None:
+    def keep(entry: ledger.LedgerEntry) -> None:
         refuse(entry)
         cache.keep(entry)
 
@@ -126,7 +126,7 @@ def prove(
 
 def _show(
     out: Console,
-    entries: Sequence[ledger.Entry],
+    entries: Sequence[ledger.LedgerEntry],
     planned: int,
     missing: Sequence[str],
     changed: Sequence[str],
@@ -189,7 +189,7 @@ def _from_same_source(claims: Sequence[Claim], address: str | None) -> Callable[
     """Return what refuses an entry that a worker made from other sources than are here."""
     by_id = {claim.id: claim for claim in claims}
 
-    def refuse(entry: ledger.Entry) -> None:
+    def refuse(entry: ledger.LedgerEntry) -> None:
         if entry.source != source_hash(by_id[entry.id].sources):
             raise InputError(
                 f"--dask {address}",
@@ -200,12 +200,12 @@ def _from_same_source(claims: Sequence[Claim], address: str | None) -> Callable[
     return refuse
 
 
-def _mark(entry: ledger.Entry) -> Text:
+def _mark(entry: ledger.LedgerEntry) -> Text:
     text = entry.state if entry.state == entry.expected else f"{entry.state} !"
     return Text(text, "green" if entry.as_expected else "bold red")
 
 
-def _show_entry(out: Console, entry: ledger.Entry) -> None:
+def _show_entry(out: Console, entry: ledger.LedgerEntry) -> None:
     out.print(f"\n{entry.id}: {entry.state}, expected {entry.expected}", style="bold red")
     if entry.message:
         out.print(f"  {entry.message}", markup=False)

@@ -16,8 +16,8 @@ from percpu_proofs.counterexample import Counterexample, of_token
 from percpu_proofs.counterexample.plain import as_json as plain
 from percpu_proofs.explore.packing import MODEL, TREE, cut, no_token
 from percpu_proofs.explore.token_file import token_of
-from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel.search.tree_token import read_tree_token
+from percpu_proofs.run.inputs import InputError
 
 
 @click.command()

@@ -12,13 +12,13 @@ from percpu_proofs.beside.comparison import Comparison, everything
 from percpu_proofs.commands import output
 from percpu_proofs.commands.beside import sources_of
 from percpu_proofs.commands.tree_options import ChosenTree, tree_options
-from percpu_proofs.live.kernel_state import KernelState
 from percpu_proofs.live.verdicts import Verdict
+from percpu_proofs.recorded.states.kernel_state import KernelState
 from percpu_proofs.review import results
 from percpu_proofs.review.changes import Changes
 from percpu_proofs.review.matrix import Cell
 from percpu_proofs.review.tree_results import TreeResults
-from percpu_proofs.spread import default_jobs
+from percpu_proofs.run.processes import default_jobs
 from percpu_reference.variants import DEFAULT, VARIANTS
 
 
@@ -33,11 +33,11 @@ def write_variants(
 
 def write_trees(page: Path, chosen: ChosenTree, found: TreeResults) -> None:
     """Write the report of a review of a tree and its patches."""
-    from percpu_proofs.report.of_trees import TreeReview, report_of_trees
+    from percpu_proofs.report.of_trees import TreeReviewReport, report_of_trees
 
     newest = found.trees[-1].tree
     options = replace(chosen, patches=(), fixes=()).options(), chosen.options()
-    review = TreeReview(
+    review = TreeReviewReport(
         newest.name, newest.patches, options, found.variant, found.cells, found.changed,
         found.undeclared, found.outcomes, found.accesses, found.new, found.lacking,
         found.interrupted,

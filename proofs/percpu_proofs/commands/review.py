@@ -9,17 +9,17 @@ import click
 
 from percpu_proofs.commands import output
 from percpu_proofs.commands.counterexamples import mail_option
+from percpu_proofs.commands.review_request import ReviewRequest
 from percpu_proofs.commands.review_tree import review_trees
 from percpu_proofs.commands.review_variants import review_variants
-from percpu_proofs.commands.review_wanted import Wanted
 from percpu_proofs.commands.source import geometry_option, page_asked_for
 from percpu_proofs.commands.tree_options import ChosenTree, tree_options
-from percpu_proofs.inputs import InputError, one_of
-from percpu_proofs.review.cache import Cache
+from percpu_proofs.review.cache import OutcomeCache
 from percpu_proofs.review.plan import jobs_for
 from percpu_proofs.review.results import Workers
 from percpu_proofs.review.tree_results import searches_for
-from percpu_proofs.spread import default_jobs
+from percpu_proofs.run.inputs import InputError, one_of
+from percpu_proofs.run.processes import default_jobs
 from percpu_reference.variants import DEFAULT, VARIANTS, variant_class
 from percpu_reference.variants.composition import findings_in
 from percpu_spec.catalogue import clause as clause_of
@@ -114,7 +114,7 @@ def review(
         clause_of(clause)  # raises for one that is not there
     if quick and deep:
         raise InputError("--quick, --deep", None, "one of them")
-    workers = Workers(jobs, dask, None if no_cache else Cache())
+    workers = Workers(jobs, dask, None if no_cache else OutcomeCache())
     if tree is not None:
         if chosen:
             raise InputError("--variant", None, "variants, or a tree with --source, not both")
@@ -146,7 +146,7 @@ def review(
         raise InputError("--finding", None, expected, "--quick" if quick else "--search")
     require_findings(findings, variants, clauses)
     review_variants(
-        Wanted(variants, clauses, findings, quick, deep, searches, everything=everything),
+        ReviewRequest(variants, clauses, findings, quick, deep, searches, everything=everything),
         workers,
         names=names if as_mail else None,
         page=page,

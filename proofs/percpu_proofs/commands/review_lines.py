@@ -14,7 +14,7 @@ from percpu_proofs.explore.overlap import listed
 from percpu_proofs.explore.scenario import KERNEL_32K
 from percpu_proofs.kernel.search.job import TreeOutcome
 from percpu_proofs.kernel.search.trees import BASE, PATCHED
-from percpu_proofs.review.jobs import Example, Job, Outcome
+from percpu_proofs.review.jobs import Job, JobOutcome, ReviewExample
 from percpu_proofs.review.matrix import Cell
 from percpu_reference.variants import variant_class
 from percpu_reference.variants.composition import findings_in
@@ -30,7 +30,7 @@ _TELLING: Final = {"scenario": 0, "sequences": 0, "hunt": 1}
 """Engines that find the shortest, with the stage in which they do."""
 
 
-def operations_of(example: Example) -> str:
+def operations_of(example: ReviewExample) -> str:
     """Return a counterexample in the operation language, with what of its sizes is unusual.
 
     Within an operation blanks are such that no line is broken there.
@@ -59,7 +59,7 @@ def _unusual(geometry: str) -> str:
     return ",".join(part for part in geometry.split(",") if part not in usual)
 
 
-def finding_line(clause: str, example: Example, width: int, what: str = "") -> str:
+def finding_line(clause: str, example: ReviewExample, width: int, what: str = "") -> str:
     """Return a clause, or several, how many operations break it, and these, in lines of a width.
 
     what: said before them, such as the finding.
@@ -70,19 +70,19 @@ def finding_line(clause: str, example: Example, width: int, what: str = "") -> s
     return wrapped(text, width, " " * _INDENT)
 
 
-def number_of(example: Example) -> str:
+def number_of(example: ReviewExample) -> str:
     """Return how many operations a counterexample has, marked where there may be fewer."""
     return f"{example.length}{'' if example.shortest else UNPROVEN}"
 
 
-def brief(clause: str, example: Example) -> str:
+def brief(clause: str, example: ReviewExample) -> str:
     """Return a counterexample in the operation language; of a long one what shows it."""
     if example.length <= _MOST_SHOWN:
         return operations_of(example)
     return f"percpu-spec review --clause {clause} shows them"
 
 
-def _count(clause: str, example: Example) -> str:
+def _count(clause: str, example: ReviewExample) -> str:
     """Return the beginning of a line: a clause, and how many operations break it."""
     room = 2 if example.shortest else 3
     return f"  {clause:6} {number_of(example):>{room}} "
@@ -103,14 +103,16 @@ class FindingLines:
         self._out = out
         self._shows = shows
         self._findings = findings
-        self._best: dict[tuple[str, str], Example] = {}  # by variant and clause
-        self.told: dict[tuple[str, str], Example] = {}
+        self._best: dict[tuple[str, str], ReviewExample] = {}  # by variant and clause
+        self.told: dict[tuple[str, str], ReviewExample] = {}
         self._heading = ""
         self._headed = set[str]()
         self._alike: list[tuple[str, str, str]] = []  # variant, that it is like, in what
-        self._mechanisms: dict[str, tuple[str, Example]] = {}  # the first that was told of each
+        self._mechanisms: dict[
+            str, tuple[str, ReviewExample]
+        ] = {}  # the first that was told of each
 
-    def __call__(self, outcome: Outcome, following: Job | None) -> None:
+    def __call__(self, outcome: JobOutcome, following: Job | None) -> None:
         """Take in an outcome, the next in the order of the plan; following: the job behind it."""
         job = outcome.job
         if job.engine == "mechanism":
@@ -151,7 +153,7 @@ class FindingLines:
         )
         self._tell_alike()
 
-    def _tell(self, variant: str, examples: Mapping[str, Example]) -> None:
+    def _tell(self, variant: str, examples: Mapping[str, ReviewExample]) -> None:
         """Print the counterexamples of a variant that are not told yet, equal ones together."""
         lines: dict[tuple[object, str, bool], list[str]] = {}
         for clause, example in examples.items():
@@ -175,7 +177,7 @@ class FindingLines:
                 variant, ", ".join(clauses), examples[clauses[0]], what, undeclared=undeclared
             )
 
-    def _same(self, variant: str, clause: str, example: Example) -> str:
+    def _same(self, variant: str, clause: str, example: ReviewExample) -> str:
         """Return the first variant for which the same was told."""
         return next(
             (
@@ -208,7 +210,7 @@ class FindingLines:
     def _wrapped(self, text: str) -> None:
         self._out.print(Text(wrapped(text, self._out.width, " " * _INDENT)), soft_wrap=True)
 
-    def _tell_mechanism(self, outcome: Outcome) -> None:
+    def _tell_mechanism(self, outcome: JobOutcome) -> None:
         variant = outcome.job.variant
         clause, _, finding = outcome.job.what.partition(" ")
         wanted = not self._findings or finding in self._findings
@@ -234,7 +236,7 @@ class FindingLines:
         self._print(variant, clause, example, finding, undeclared=False)
 
     def _print(
-        self, variant: str, clause: str, example: Example, what: str, *, undeclared: bool
+        self, variant: str, clause: str, example: ReviewExample, what: str, *, undeclared: bool
     ) -> None:
         self._head(variant)
         if undeclared:
@@ -255,7 +257,7 @@ def _stage(job: Job) -> tuple[str, int | None]:
     return job.variant, _TELLING.get(job.engine)
 
 
-def _rank(example: Example) -> tuple[int, bool, int]:
+def _rank(example: ReviewExample) -> tuple[int, bool, int]:
     return example.length, not example.shortest, len(example.schedule)
 
 

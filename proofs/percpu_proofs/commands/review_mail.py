@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from percpu_proofs.commands.counterexamples import reproducer, show_mail
-from percpu_proofs.commands.review_wanted import Shown, Wanted
+from percpu_proofs.commands.review_request import ReviewRequest, Shown
 from percpu_proofs.counterexample import Counterexample, of_token
 from percpu_proofs.review.changes import Changes
 from percpu_proofs.review.matrix import Cell
@@ -19,7 +19,7 @@ from percpu_reference.variants import UnknownVariantError, variant_name
 
 
 def show_review_mail(
-    wanted: Wanted, cells: Sequence[Cell], changed: dict[str, Changes], names: Path
+    wanted: ReviewRequest, cells: Sequence[Cell], changed: dict[str, Changes], names: Path
 ) -> None:
     """Print a block about the clause that is newly broken; of several that by the shortest."""
     new = {(name, clause) for name, one in changed.items() for clause in one.new}
@@ -71,7 +71,7 @@ def _short(variant: str) -> str:
     return variant
 
 
-def _unreported(wanted: Wanted, cells: Sequence[Cell]) -> Iterator[str]:
+def _unreported(wanted: ReviewRequest, cells: Sequence[Cell]) -> Iterator[str]:
     """Yield why there is no block: what became of the clauses that were asked for, or of all."""
     if wanted.named:
         for cell in cells:

@@ -23,8 +23,7 @@ from percpu_proofs.commands.report import write_trees
 from percpu_proofs.commands.review_lines import TreeLines
 from percpu_proofs.commands.tree_options import ChosenTree
 from percpu_proofs.counterexample import of_tree
-from percpu_proofs.inputs import InputError
-from percpu_proofs.kernel.search.accesses import Noted
+from percpu_proofs.kernel.search.accesses import AccessSite
 from percpu_proofs.kernel.search.job import TreeOutcome
 from percpu_proofs.kernel.search.plans import TreeSearch
 from percpu_proofs.kernel.search.trees import BASE, CompiledTree
@@ -33,6 +32,7 @@ from percpu_proofs.review.changes import Changes
 from percpu_proofs.review.results import Workers
 from percpu_proofs.review.tree_results import MOST_STOPS, TreeResults, results_of
 from percpu_proofs.review.trees import KM_COUNTS, TreeCell, not_asked
+from percpu_proofs.run.inputs import InputError
 
 
 def review_trees(
@@ -195,7 +195,7 @@ def _bounds(trees: Sequence[CompiledTree], outcomes: Sequence[TreeOutcome]) -> T
     return output.table("\nbounds", columns, rows)
 
 
-def _show_accesses(out: Console, new: Sequence[Noted], every: Sequence[Noted]) -> None:
+def _show_accesses(out: Console, new: Sequence[AccessSite], every: Sequence[AccessSite]) -> None:
     """List accesses without pcpu_lock, those that the patch adds first."""
     if new:
         places = len({entry.pc for entry in new})

@@ -22,12 +22,12 @@ from percpu_proofs.commands.review_lines import (
     wrapped,
 )
 from percpu_proofs.commands.review_mail import show_review_mail
-from percpu_proofs.commands.review_wanted import Wanted
+from percpu_proofs.commands.review_request import ReviewRequest
 from percpu_proofs.explore.scenario import KERNEL_32K
 from percpu_proofs.review.changes import Changes, bases, changes, lost
-from percpu_proofs.review.jobs import Outcome
+from percpu_proofs.review.jobs import JobOutcome
 from percpu_proofs.review.matrix import Cell, matrix_json, not_asked
-from percpu_proofs.review.results import Review, Workers
+from percpu_proofs.review.results import ReviewRun, Workers
 from percpu_reference.variants import variant_class
 from percpu_spec.catalogue import clause as clause_of
 
@@ -44,7 +44,7 @@ did not occur; - not asked of this variant; ! not as declared"""
 
 
 def review_variants(
-    wanted: Wanted, workers: Workers, *, names: Path | None, page: Path | None, as_json: bool
+    wanted: ReviewRequest, workers: Workers, *, names: Path | None, page: Path | None, as_json: bool
 ) -> None:
     """Review variants, those of files beside what they extend; exit 1 for what is not declared.
 
@@ -54,7 +54,7 @@ def review_variants(
     began = time.perf_counter()
     compared = bases(wanted.variants)
     every = tuple(dict.fromkeys((*wanted.variants, *compared.values())))
-    review = Review(every, wanted.deep, wanted.quick, wanted.searches)
+    review = ReviewRun(every, wanted.deep, wanted.quick, wanted.searches)
     lines = None
     out = output.console()
     if not as_json and names is None:
@@ -85,7 +85,7 @@ def review_variants(
         raise SystemExit(output.DIFFERS)
 
 
-def _at_once(wanted: Wanted, compared: dict[str, str], variant: str, clause: str) -> bool:
+def _at_once(wanted: ReviewRequest, compared: dict[str, str], variant: str, clause: str) -> bool:
     """Whether a finding is told as it comes; of what is compared with its base what is new."""
     if variant not in wanted.variants or not wanted.shows(clause):
         return False
@@ -100,8 +100,8 @@ def _wrapped(out: Console, text: str, style: str = "") -> None:
 
 
 def _print_json(
-    wanted: Wanted,
-    review: Review,
+    wanted: ReviewRequest,
+    review: ReviewRun,
     cells: Sequence[Cell],
     changed: dict[str, Changes],
     seconds: float,
@@ -124,8 +124,8 @@ def _print_json(
 
 def _show(
     out: Console,
-    wanted: Wanted,
-    review: Review,
+    wanted: ReviewRequest,
+    review: ReviewRun,
     cells: Sequence[Cell],
     changed: dict[str, Changes],
     lines: FindingLines,
@@ -145,7 +145,7 @@ def _show(
 
 
 def _show_changes(
-    out: Console, wanted: Wanted, cells: Sequence[Cell], name: str, changed: Changes
+    out: Console, wanted: ReviewRequest, cells: Sequence[Cell], name: str, changed: Changes
 ) -> None:
     """Print what a variant changes of its base, the new first."""
     base = bases([name])[name]
@@ -186,7 +186,7 @@ def _show_change(out: Console, clause: str, cell: Cell) -> None:
         out.print(f"    percpu-spec replay {cell.example.token}", soft_wrap=True, markup=False)
 
 
-def _show_matrix(out: Console, wanted: Wanted, cells: Sequence[Cell]) -> None:
+def _show_matrix(out: Console, wanted: ReviewRequest, cells: Sequence[Cell]) -> None:
     """Print a row for each clause that is broken somewhere, and the ids of the others."""
     columns = list(dict.fromkeys(cell.variant for cell in cells))
     rows: dict[str, dict[str, Cell]] = {}
@@ -286,7 +286,7 @@ def _show_example(out: Console, cell: Cell) -> None:
 
 def _show_end(
     out: Console,
-    review: Review,
+    review: ReviewRun,
     cells: Sequence[Cell],
     changed: dict[str, Changes],
     seconds: float,
@@ -304,7 +304,7 @@ def _show_end(
     _wrapped(out, text, "bold red" if wrong else "bold")
 
 
-def _searched(outcomes: Sequence[Outcome]) -> list[tuple[str, str, str]]:
+def _searched(outcomes: Sequence[JobOutcome]) -> list[tuple[str, str, str]]:
     """Return each search, how far it came for which variants, and what it did."""
     by_search: dict[tuple[str, str], dict[str, list[str]]] = {}
     for outcome in outcomes:

@@ -15,7 +15,7 @@ from percpu_proofs import data
 from percpu_proofs.commands import output, traces
 from percpu_proofs.commands.source import (
     SIZES,
-    Kind,
+    InputKind,
     Source,
     expand,
     geometry_option,
@@ -23,10 +23,10 @@ from percpu_proofs.commands.source import (
     read_source,
 )
 from percpu_proofs.commands.verdicts import show_verdicts
-from percpu_proofs.conformance.report import TraceReport
-from percpu_proofs.inputs import InputError
-from percpu_proofs.oplist import text_of
-from percpu_proofs.runs import ClauseVerdict, RunReport, counted, run_list, state_after
+from percpu_proofs.recorded.replay.report import TraceReport
+from percpu_proofs.run.inputs import InputError
+from percpu_proofs.run.operations import text_of
+from percpu_proofs.run.runner import ClauseVerdict, RunReport, counted, run_list, state_after
 from percpu_proofs.show.picture import picture_of_state
 from percpu_proofs.show.text import chunk_text
 from percpu_reference import DEFAULT
@@ -84,7 +84,7 @@ def run(
     interrupted = False
     try:
         for path in paths:
-            if kind_of(path) is Kind.TRACE:
+            if kind_of(path) is InputKind.TRACE:
                 if every is not None:
                     expected = "an operation list or a vector: a trace has work of its own"
                     raise InputError("--every", None, expected, str(path))

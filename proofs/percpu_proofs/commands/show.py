@@ -9,26 +9,8 @@ from typing import Any
 import click
 
 from percpu_proofs.commands import output
-from percpu_proofs.commands.source import Kind, geometry_option, kind_of, read_source, sizes
-from percpu_proofs.commands.tree_options import ChosenTree, tree_options
-from percpu_proofs.conformance.state import Recorder, counter_record
-from percpu_proofs.explore.packing import MODEL, TREE, cut
-from percpu_proofs.explore.token import read_token
-from percpu_proofs.explore.token_file import token_of
-from percpu_proofs.inputs import InputError, read_text
-from percpu_proofs.kernel.search.plans import TreeSearch
-from percpu_proofs.kernel.search.tree_token import read_tree_token
-from percpu_proofs.live.opening import LIVE, is_core, opened
-from percpu_proofs.live.opening import Kind as Source
-from percpu_proofs.live.reader import TornError
-from percpu_proofs.live.recorded_reads import is_reads
-from percpu_proofs.live.sample import UnstableError, is_samples
-from percpu_proofs.live.saved import is_state
-from percpu_proofs.live.stats_text import is_stats
-from percpu_proofs.runs import state_after
-from percpu_proofs.shipped import DRAWN, find
-from percpu_proofs.show.moment import (
-    Moment,
+from percpu_proofs.commands.moment import (
+    StateDrawing,
     is_scenario,
     of_kernel,
     of_token,
@@ -36,14 +18,32 @@ from percpu_proofs.show.moment import (
     of_tree_token,
     scenario_start,
 )
+from percpu_proofs.commands.source import InputKind, geometry_option, kind_of, read_source, sizes
+from percpu_proofs.commands.tree_options import ChosenTree, tree_options
+from percpu_proofs.explain.shipped import DRAWN, find
+from percpu_proofs.explore.packing import MODEL, TREE, cut
+from percpu_proofs.explore.token import read_token
+from percpu_proofs.explore.token_file import token_of
+from percpu_proofs.kernel.search.plans import TreeSearch
+from percpu_proofs.kernel.search.tree_token import read_tree_token
+from percpu_proofs.live.memory_reads import is_reads
+from percpu_proofs.live.reader import TornError
+from percpu_proofs.live.sample import UnstableError, is_samples
+from percpu_proofs.live.subject import LIVE, is_core, opened
+from percpu_proofs.live.subject import SubjectKind as Source
+from percpu_proofs.recorded.states.saved_state import is_state
+from percpu_proofs.recorded.states.stats_text import is_stats
+from percpu_proofs.recorded.traces.memleak import is_memleak
+from percpu_proofs.recorded.traces.reader import is_run
+from percpu_proofs.run.inputs import InputError, read_text
+from percpu_proofs.run.runner import state_after
+from percpu_proofs.run.state_record import Recorder, counter_record
+from percpu_proofs.run.variant_errors import guard
 from percpu_proofs.show.overview import overview_svg, overview_text
 from percpu_proofs.show.picture import StatePicture, picture_of_state
 from percpu_proofs.show.stats import stats_text
 from percpu_proofs.show.svg import chunk_svg
 from percpu_proofs.show.text import chunk_text, state_text
-from percpu_proofs.traces.memleak import is_memleak
-from percpu_proofs.traces.reader import is_run
-from percpu_proofs.variant_errors import guard
 from percpu_reference import DEFAULT
 from percpu_reference.variants import Allocator
 
@@ -134,7 +134,7 @@ def show(
         output.echo(f"\nwritten: {svg}")
 
 
-def _of_token(text: str, step: int | None, tree: ChosenTree | None) -> Moment:
+def _of_token(text: str, step: int | None, tree: ChosenTree | None) -> StateDrawing:
     """Return the moment of a schedule that a token holds. Raises InputError."""
     if not text.startswith(TREE):
         if tree is not None:
@@ -149,7 +149,7 @@ def _of_token(text: str, step: int | None, tree: ChosenTree | None) -> Moment:
         return of_tree_token(token, library, step)
 
 
-def _of_file(what: str, given: dict[str, Any]) -> Moment:
+def _of_file(what: str, given: dict[str, Any]) -> StateDrawing:
     """Return the moment that a file holds, or leads to. Raises InputError."""
     if what == LIVE:
         return _of_kernel(what, Source.LIVE, given, "--debug")
@@ -169,13 +169,13 @@ def _of_file(what: str, given: dict[str, Any]) -> Moment:
         if is_so(text):
             told = f"a state, which has maps; what {name} tell: percpu-spec state {what}"
             raise InputError(path, None, told)
-    if is_memleak(path) or kind_of(path) is Kind.TRACE:
+    if is_memleak(path) or kind_of(path) is InputKind.TRACE:
         return _of_trace(path, given)
     _only("an operation list or a vector", given, "--at", "--variant", "--geometry")
     return _of_list(path, given["--at"], given["--variant"], given["--geometry"])
 
 
-def _of_kernel(what: str, kind: Source, given: dict[str, Any], *taken: str) -> Moment:
+def _of_kernel(what: str, kind: Source, given: dict[str, Any], *taken: str) -> StateDrawing:
     _only("a kernel's state", given, *taken)
     try:
         return of_kernel(opened(what, kind, given["--debug"], owners=False))
@@ -184,7 +184,7 @@ def _of_kernel(what: str, kind: Source, given: dict[str, Any], *taken: str) -> M
         raise SystemExit(output.TORN) from None
 
 
-def _of_trace(path: Path, given: dict[str, Any]) -> Moment:
+def _of_trace(path: Path, given: dict[str, Any]) -> StateDrawing:
     if is_memleak(path):
         told = f"a trace of events; what memleak tells: percpu-spec conform trace --who {path}"
         raise InputError(path, None, told)
@@ -210,7 +210,7 @@ def _only(what: str, given: dict[str, Any], *taken: str) -> None:
 
 def _of_list(
     path: Path, at: int | None, variant: str | None, geometry: str | None
-) -> Moment:
+) -> StateDrawing:
     source = read_source(path, geometry)
     variant = variant or source.variant
     operations = len(source.listed.operations)
@@ -221,10 +221,10 @@ def _of_list(
         allocator, changed = state_after(source.listed, source.geometry, variant, last, bar)
     title = f"{path.name}, {variant}, after operation {last} of {operations}"
     picture = picture_of_state(allocator, title=title, pending=allocator.work_pending)
-    return Moment(picture, str(changed[0]) if changed else None, allocator, last, operations)
+    return StateDrawing(picture, str(changed[0]) if changed else None, allocator, last, operations)
 
 
-def _print_stats(moment: Moment, as_json: bool) -> None:
+def _print_stats(moment: StateDrawing, as_json: bool) -> None:
     allocator = moment.allocator
     if allocator is None or allocator.stats is None:
         expected = "an operation list or a vector: states and tokens carry no statistics"
@@ -236,7 +236,7 @@ def _print_stats(moment: Moment, as_json: bool) -> None:
         output.echo(text, nl=False)
 
 
-def _as_json(moment: Moment, name: str) -> dict[str, Any]:
+def _as_json(moment: StateDrawing, name: str) -> dict[str, Any]:
     """Return the state, in the terms of recorded vectors where the model has it."""
     picture = moment.picture
     return {

@@ -10,12 +10,12 @@ from typing import Any, TypeVar
 
 import click
 
-from percpu_proofs.conformance.vector_file import SUFFIX, find_vectors, read_vector
-from percpu_proofs.conformance.vectors import NOT_VOUCHED
-from percpu_proofs.inputs import InputError, read_json, read_text
-from percpu_proofs.oplist import SHAPES, OperationList, parse_operations
-from percpu_proofs.traces.dialects import looks_like_text
-from percpu_proofs.traces.reader import is_run
+from percpu_proofs.recorded.traces.dialects import looks_like_text
+from percpu_proofs.recorded.traces.reader import is_run
+from percpu_proofs.recorded.vectors.comparison import NOT_VOUCHED
+from percpu_proofs.recorded.vectors.file import SUFFIX, find_vectors, read_vector
+from percpu_proofs.run.inputs import InputError, read_json, read_text
+from percpu_proofs.run.operations import SHAPES, OperationList, parse_operations
 from percpu_reference.variants import DEFAULT, MERGED
 from percpu_spec.geometry import PAGE_SIZES, PAGES_ARE, Geometry, GeometryError, number_of
 
@@ -29,7 +29,7 @@ FC = TypeVar("FC", bound=Callable[..., Any])
 _SWITCHES = ("memcg", "async")
 
 
-class Kind(Enum):
+class InputKind(Enum):
     """The kinds of input."""
 
     OPERATIONS = "operation list"
@@ -45,7 +45,7 @@ class Source:
     notes say what of the input was not used, or is not known.
     """
 
-    kind: Kind
+    kind: InputKind
     listed: OperationList
     geometry: Geometry
     variant: str = DEFAULT
@@ -71,25 +71,25 @@ def expand(paths: Iterable[Path]) -> list[Path]:
     return found
 
 
-def kind_of(path: Path) -> Kind:
+def kind_of(path: Path) -> InputKind:
     """Return what a file holds, by its first lines whatever its name; a folder is a trace's.
 
     What looks like none of the three is taken for an operation list, whose reader says what is
     wrong. Raises InputError for a file that cannot be read.
     """
     if path.is_dir():
-        return Kind.TRACE
+        return InputKind.TRACE
     for line in read_text(path).split("\n"):
         text = line.strip()
         if text.startswith("# tracer:"):
-            return Kind.TRACE
+            return InputKind.TRACE
         if not text or text.startswith("#"):
             continue
         if text.startswith("{"):
-            return Kind.VECTOR if _is_vector(path, text) else Kind.TRACE
+            return InputKind.VECTOR if _is_vector(path, text) else InputKind.TRACE
         is_trace = text.split()[0] not in SHAPES and looks_like_text(line)
-        return Kind.TRACE if is_trace else Kind.OPERATIONS
-    return Kind.OPERATIONS
+        return InputKind.TRACE if is_trace else InputKind.OPERATIONS
+    return InputKind.OPERATIONS
 
 
 def _is_vector(path: Path, line: str) -> bool:
@@ -108,7 +108,7 @@ def read_source(path: Path, changes: str | None) -> Source:
     Raises InputError for input that cannot be used, GeometryError for sizes asked for that mean
     nothing.
     """
-    if kind_of(path) is Kind.VECTOR:
+    if kind_of(path) is InputKind.VECTOR:
         vector = read_vector(path)
         notes: tuple[str, ...] = () if vector.vouched else (NOT_VOUCHED,)
         geometry = asked_for(changes, vector.geometry)
@@ -116,9 +116,9 @@ def read_source(path: Path, changes: str | None) -> Source:
         if geometry != vector.geometry:
             recorded = None
             notes += ("recorded checksum not compared: --geometry changes the recorded sizes",)
-        return Source(Kind.VECTOR, vector.listed, geometry, MERGED, recorded, notes)
+        return Source(InputKind.VECTOR, vector.listed, geometry, MERGED, recorded, notes)
     listed = parse_operations(path, read_text(path).split("\n"))
-    return Source(Kind.OPERATIONS, listed, asked_for(changes, Geometry()))
+    return Source(InputKind.OPERATIONS, listed, asked_for(changes, Geometry()))
 
 
 def asked_for(changes: str | None, geometry: Geometry) -> Geometry:

@@ -14,16 +14,17 @@ from percpu_proofs.commands import output, state_report
 from percpu_proofs.commands.report import write_state
 from percpu_proofs.commands.state_mail import state_mail, stats_mail
 from percpu_proofs.commands.state_samples import show_samples, show_watch
-from percpu_proofs.inputs import InputError
-from percpu_proofs.live.going_on import Request, after_work, ask, cannot_go_on, largest
-from percpu_proofs.live.kernel_state import KernelState
+from percpu_proofs.live.continuation import (
+    AllocationRequest,
+    after_work,
+    ask,
+    cannot_go_on,
+    largest,
+)
 from percpu_proofs.live.memory import memory_of
-from percpu_proofs.live.opening import Kind, kind_of, opened
 from percpu_proofs.live.reader import TornError
 from percpu_proofs.live.sample import UnstableError, read_samples
-from percpu_proofs.live.saved import save_state
-from percpu_proofs.live.standing import Rest
-from percpu_proofs.live.stats_text import read_stats
+from percpu_proofs.live.stable_chunks import StillChunks
 from percpu_proofs.live.stats_verdicts import (
     NOT_DETERMINED,
     floats,
@@ -32,8 +33,13 @@ from percpu_proofs.live.stats_verdicts import (
     stranded,
     waiting_pages,
 )
-from percpu_proofs.live.still_chunks import StillChunks
-from percpu_proofs.live.verdicts import StateJudge, Verdict, broken
+from percpu_proofs.live.subject import SubjectKind, kind_of, opened
+from percpu_proofs.live.verdicts import KernelStateJudge, Verdict, broken
+from percpu_proofs.recorded.states.kernel_state import KernelState
+from percpu_proofs.recorded.states.quiescence import Stability
+from percpu_proofs.recorded.states.saved_state import save_state
+from percpu_proofs.recorded.states.stats_text import read_stats
+from percpu_proofs.run.inputs import InputError
 from percpu_proofs.show.overview import overview_svg, overview_text
 from percpu_proofs.show.picture import StatePicture, picture_of_state
 from percpu_proofs.show.svg import chunk_svg
@@ -46,18 +52,18 @@ _FORM = "SIZE[,ALIGN][,atomic]"
 
 def _requests(
     context: click.Context, option: click.Parameter, given: tuple[str, ...]
-) -> tuple[Request, ...]:
+) -> tuple[AllocationRequest, ...]:
     """Return requests in bytes; alignment 8, as most callers have it, unless given."""
     return tuple(map(_request, given))
 
 
-def _request(given: str) -> Request:
+def _request(given: str) -> AllocationRequest:
     parts = given.split(",")
     atomic = parts[-1] == "atomic"
     numbers = parts[: len(parts) - atomic]
     if not 1 <= len(numbers) <= 2 or not all(n.isdecimal() and len(n) < 10 for n in numbers):
         raise click.BadParameter(f"{given!r}: expected {_FORM}, sizes in bytes")
-    return Request(int(numbers[0]), int(numbers[1]) if numbers[1:] else 8, atomic)
+    return AllocationRequest(int(numbers[0]), int(numbers[1]) if numbers[1:] else 8, atomic)
 
 
 def _seconds(
@@ -107,7 +113,7 @@ def state(
     whole: bool,
     svg: Path | None,
     who: bool,
-    asked: tuple[Request, ...],
+    asked: tuple[AllocationRequest, ...],
     what_if: str | None,
     save: Path | None,
     every: float | None,
@@ -126,23 +132,23 @@ def state(
     """
     kind = kind_of(what)
     for path in filter(None, (save, svg, page)):
-        if kind is not Kind.LIVE and path.exists() and path.samefile(what):
+        if kind is not SubjectKind.LIVE and path.exists() and path.samefile(what):
             raise click.UsageError(f"{path} is what is read: it is not overwritten")
     if count is not None and every is None:
         raise click.UsageError("--count counts the samples of --every")
-    if as_mail and (as_json or every is not None or kind is Kind.SAMPLES):
+    if as_mail and (as_json or every is not None or kind is SubjectKind.SAMPLES):
         raise click.UsageError("--mail is of one state, and no JSON")
     if every is not None:
-        if kind is not Kind.LIVE:
+        if kind is not SubjectKind.LIVE:
             raise click.UsageError("--every samples the running kernel: WHAT is live")
         show_watch(debug, every, count, save, svg, as_json=as_json)
         return
-    if kind is Kind.SAMPLES:
+    if kind is SubjectKind.SAMPLES:
         show_samples(read_samples(Path(what)), what, svg, None, as_json=as_json)
         return
     if svg is not None and name is None and not whole:
         raise click.UsageError("--svg draws what --chunk N or --map asks for")
-    if kind is Kind.STATS:
+    if kind is SubjectKind.STATS:
         if debug or name or whole or who or asked or what_if or save or page:
             raise click.UsageError("percpu_stats tells too little for this: give a state or a core")
         _stats(context, Path(what), as_json=as_json, as_mail=as_mail)
@@ -154,7 +160,7 @@ def state(
         return
     if save is not None:
         save_state(found, save)
-    verdicts = StateJudge().verdicts(found)
+    verdicts = KernelStateJudge().verdicts(found)
     wrong = broken(verdicts)
     _check_requests(asked, found.snapshot.geometry)
     picture = _picture(found, Path(what).name, name, whole)
@@ -209,16 +215,18 @@ def state_record(
 
 
 def _torn(
-    context: click.Context, kind: Kind, why: str, still: StillChunks | None, *, as_json: bool
+    context: click.Context, kind: SubjectKind, why: str, still: StillChunks | None, *, as_json: bool
 ) -> None:
     """Say that there is no one moment to judge, what stood still meanwhile, and exit."""
-    word = "unstable" if kind is Kind.LIVE else "torn"
+    word = "unstable" if kind is SubjectKind.LIVE else "torn"
     if as_json:
         rest = {"state": word, "why": why, "hints_only": True}
         by_chunk = still and still.as_json()
         output.print_json({"rest": rest, "clauses": {}, "by_chunk": by_chunk})
     else:
-        again = "try again, or --every" if kind is Kind.LIVE else "damaged, or not of one moment"
+        again = (
+            "try again, or --every" if kind is SubjectKind.LIVE else "damaged, or not of one moment"
+        )
         output.echo(f"{word}: {why}; no verdict ({again})")
         if still is not None:
             state_report.show_still(output.console(), still)
@@ -249,7 +257,7 @@ def _stats(context: click.Context, path: Path, *, as_json: bool, as_mail: bool) 
     context.exit(output.DIFFERS if wrong else output.AS_EXPECTED)
 
 
-def _check_requests(asked: Sequence[Request], geometry: Geometry) -> None:
+def _check_requests(asked: Sequence[AllocationRequest], geometry: Geometry) -> None:
     """Raise InputError for a request that the kernel would not take (API-1)."""
     for request in asked:
         align = request.align
@@ -262,7 +270,7 @@ def _check_requests(asked: Sequence[Request], geometry: Geometry) -> None:
 
 def exit_status(found: KernelState, wrong: list[str]) -> int:
     """Return the exit status of one state's verdicts."""
-    if found.rest is Rest.TORN:
+    if found.rest is Stability.TORN:
         return output.TORN
     return output.DIFFERS if wrong else output.AS_EXPECTED
 
@@ -274,7 +282,7 @@ def rest_record(found: KernelState) -> dict[str, Any]:
         "state": found.rest.value, "why": found.signs or standing.words,
         "lock": standing.lock, "mutex_owner": standing.owner, "mutex_waiters": standing.waiters,
         "work_pending": standing.pending, "work_running": standing.running,
-        "stacks": dict(standing.stacks), "hints_only": found.rest is Rest.TORN,
+        "stacks": dict(standing.stacks), "hints_only": found.rest is Stability.TORN,
     }  # fmt: skip
 
 

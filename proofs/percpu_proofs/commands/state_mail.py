@@ -7,15 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from percpu_proofs.counterexample.sentences import first_sentence, kernel_of
-from percpu_proofs.live.going_on import largest
-from percpu_proofs.live.kernel_state import KernelState
+from percpu_proofs.live.continuation import largest
 from percpu_proofs.live.memory import Memory, isolated_kb, memory_of
-from percpu_proofs.live.standing import Rest
-from percpu_proofs.live.stats_text import PercpuStats
 from percpu_proofs.live.stats_verdicts import NOT_DETERMINED, floats, isolated_words
 from percpu_proofs.live.verdicts import BROKEN, HOLDS, KNOWN, NOT_ASKED, Verdict
-from percpu_proofs.mailing import LINES, WIDTH, block, command, listing, plain
-from percpu_proofs.runs import counted
+from percpu_proofs.recorded.states.kernel_state import KernelState
+from percpu_proofs.recorded.states.quiescence import Stability
+from percpu_proofs.recorded.states.stats_text import PercpuStats
+from percpu_proofs.run.runner import counted
+from percpu_proofs.show.mail import LINES, WIDTH, block, command, listing, plain
 from percpu_spec.catalogue import clause, findings
 
 
@@ -35,7 +35,7 @@ def state_mail(
         served = largest(state).items()
         told = ", ".join(f"{kind} {found.served}" for kind, found in served)
         top += block(f"Largest request that the chunks as they are serve, in bytes: {told}", 2)
-    torn = state.rest is Rest.TORN
+    torn = state.rest is Stability.TORN
     bottom = ["", *_counts(verdicts), "", *_advice(verdicts, memory, torn=torn)]
     return _whole(top, verdicts, bottom, what)
 
@@ -68,9 +68,9 @@ def _whole(
 
 
 def _at_rest(state: KernelState) -> str:
-    if state.rest is Rest.TORN:
+    if state.rest is Stability.TORN:
         return f"torn, verdicts are hints only ({state.standing.words})"
-    if state.rest is Rest.NOT_TOLD:
+    if state.rest is Stability.NOT_TOLD:
         return "the text does not say whether at rest, judged as if it were"
     return state.signs or f"{state.rest.value} ({state.standing.words})"
 

@@ -11,13 +11,11 @@ from rich.console import Console
 from rich.text import Text
 
 from percpu_proofs.commands import output
-from percpu_proofs.live.going_on import After, Answer, largest
-from percpu_proofs.live.kernel_state import KernelState
-from percpu_proofs.live.memory import WAITS, ChunkRow, chunk_rows, isolated_kb, memory_of
+from percpu_proofs.live.continuation import After, RequestOutcome, largest
+from percpu_proofs.live.memory import WAITS, ChunkMemory, chunk_rows, isolated_kb, memory_of
 from percpu_proofs.live.owners import held_by, pinned_pages
+from percpu_proofs.live.stable_chunks import StillChunks
 from percpu_proofs.live.stacks import changing
-from percpu_proofs.live.standing import Rest
-from percpu_proofs.live.stats_text import PercpuStats
 from percpu_proofs.live.stats_verdicts import (
     NOT_DETERMINED,
     UNTOLD,
@@ -25,7 +23,6 @@ from percpu_proofs.live.stats_verdicts import (
     isolated_words,
     stats_rows,
 )
-from percpu_proofs.live.still_chunks import StillChunks
 from percpu_proofs.live.verdicts import (
     BROKEN,
     HOLDS,
@@ -34,7 +31,10 @@ from percpu_proofs.live.verdicts import (
     NOT_ASKED,
     Verdict,
 )
-from percpu_proofs.runs import counted
+from percpu_proofs.recorded.states.kernel_state import KernelState
+from percpu_proofs.recorded.states.quiescence import Stability
+from percpu_proofs.recorded.states.stats_text import PercpuStats
+from percpu_proofs.run.runner import counted
 from percpu_spec.views import HINTS
 
 _MOST_ROWS = 40  # chunks that have a row of their own
@@ -57,7 +57,7 @@ def show(
     show_rest(out, state)
     show_memory(out, state)
     out.print()
-    show_verdicts(out, verdicts, torn=state.rest is Rest.TORN)
+    show_verdicts(out, verdicts, torn=state.rest is Stability.TORN)
     out.print()
     _show_chunks(out, list(chunk_rows(state)))
     show_largest(out, state, stays)
@@ -70,11 +70,11 @@ def show(
 def show_rest(out: Console, state: KernelState) -> None:
     """Say how far at rest a state is, and who stands where."""
     rest, words = state.rest, state.standing.words
-    if rest is Rest.TORN:
+    if rest is Stability.TORN:
         who = " or ".join(changing(state.standing.stacks)) or "a CPU"
         torn = f"torn: {words}: {who} was changing this; verdicts are hints only"
         out.print(Text(torn, "red"), soft_wrap=True)
-    elif rest is Rest.NOT_TOLD:
+    elif rest is Stability.NOT_TOLD:
         _say(out, "at rest or not: the text does not say; judged as if at rest")
     elif state.signs:
         _say(out, f"busy: {state.signs}")
@@ -145,7 +145,7 @@ def short(names: Sequence[str]) -> str:
     )
 
 
-def _show_chunks(out: Console, rows: Sequence[ChunkRow]) -> None:
+def _show_chunks(out: Console, rows: Sequence[ChunkMemory]) -> None:
     """Print the chunks, hints beside truth, and below what there is to say of some.
 
     Alike ones share a row where there are many.
@@ -173,7 +173,7 @@ _SUMMED = ("used_pages", "empty_pages", "hole_pages", "areas", "used_bytes", "fr
 _LARGEST = ("advertises", "longest")
 
 
-def _merged(rows: Sequence[ChunkRow]) -> list[ChunkRow]:
+def _merged(rows: Sequence[ChunkMemory]) -> list[ChunkMemory]:
     """Return a row for each run of chunks on one list, sums and the longest of them."""
     merged = []
     for _, members in groupby(rows, key=lambda row: (row.list, "first" in row.notes)):
@@ -278,7 +278,7 @@ def who_record(state: KernelState) -> dict[str, Any]:
     }
 
 
-def show_answers(out: Console, answers: Sequence[Answer]) -> None:
+def show_answers(out: Console, answers: Sequence[RequestOutcome]) -> None:
     """Say what each request would get."""
     for answer in answers:
         _say(out, answer.words)

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from percpu_proofs.commands import output
-from percpu_proofs.live.opening import Kind, reader_of, state_in
 from percpu_proofs.live.sample import Sample, changes, read_samples, samples_svg, watch
+from percpu_proofs.live.subject import SubjectKind, reader_of, state_in
 
 
 def show_watch(
@@ -20,7 +20,7 @@ def show_watch(
     as_json: bool,
 ) -> None:
     """Sample the running kernel until Ctrl-C, or so often; then draw what was kept."""
-    reader = reader_of("live", Kind.LIVE, debug)
+    reader = reader_of("live", SubjectKind.LIVE, debug)
     show_samples(
         watch(
             reader,

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final, TextIO, cast
 
-from percpu_proofs.inputs import InputError
+from percpu_proofs.run.inputs import InputError
 
 CUT_OFF: Final = 141
 """The exit code where a reader of the output has left: 128 + SIGPIPE, as a shell has it."""

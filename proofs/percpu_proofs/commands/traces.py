@@ -12,10 +12,10 @@ from percpu_contracts.contract import Level
 from percpu_proofs.commands import output
 from percpu_proofs.commands.source import sizes
 from percpu_proofs.commands.verdicts import show_verdicts
-from percpu_proofs.conformance.holders import WhoReport
-from percpu_proofs.conformance.report import TraceReport
-from percpu_proofs.conformance.trace import conform_trace
-from percpu_proofs.runs import bound, counted
+from percpu_proofs.recorded.replay.comparison import conform_trace
+from percpu_proofs.recorded.replay.holders import WhoReport
+from percpu_proofs.recorded.replay.report import TraceReport
+from percpu_proofs.run.runner import bound, counted
 
 _SHOWN = 20  # call sites, and pages
 

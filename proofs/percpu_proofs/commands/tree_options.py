@@ -12,9 +12,9 @@ from typing import Any
 
 import click
 
-from percpu_proofs.inputs import InputError
+from percpu_proofs.explain.shipped import find
 from percpu_proofs.kernel.search.trees import CompiledTree, compiled_trees, fix_patch
-from percpu_proofs.shipped import find
+from percpu_proofs.run.inputs import InputError
 
 _PATH = click.Path(path_type=Path)
 

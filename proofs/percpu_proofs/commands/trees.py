@@ -11,7 +11,6 @@ from percpu_proofs.commands.tree_options import ChosenTree
 from percpu_proofs.counterexample import Counterexample
 from percpu_proofs.counterexample.of_tree import of_retraced
 from percpu_proofs.explore.scenario import Scenario
-from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel.instance import KernelStopped
 from percpu_proofs.kernel.search.compiled import CompiledSearch
 from percpu_proofs.kernel.search.example import broken_by
@@ -21,8 +20,9 @@ from percpu_proofs.kernel.search.plans import TreeSearch, of_scenario
 from percpu_proofs.kernel.search.refusal import refuses
 from percpu_proofs.kernel.search.retrace import retrace
 from percpu_proofs.kernel.search.tree_token import TreeToken
-from percpu_proofs.oplist import WRONG, text_of
 from percpu_proofs.review.trees import undeclared, verdicts
+from percpu_proofs.run.inputs import InputError
+from percpu_proofs.run.operations import WRONG, text_of
 from percpu_reference.variants import MERGED
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 import click
 
-from percpu_proofs.inputs import InputError, one_of
+from percpu_proofs.run.inputs import InputError, one_of
 
 _NUMBER: Final = re.compile(r"'(.*)' is not a valid (integer|float)(?: range)?\.", re.DOTALL)
 _RANGE: Final = re.compile(r"(\S+) is not in the range (.*)\.")

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from percpu_proofs.commands import output
-from percpu_proofs.runs import ClauseVerdict, counted
+from percpu_proofs.run.runner import ClauseVerdict, counted
 from percpu_spec.catalogue import title as title_of
 
 _COLUMNS = ("clause", "what", "verdict", "evidence")

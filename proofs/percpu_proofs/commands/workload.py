@@ -12,22 +12,22 @@ from typing import Any
 import click
 from rich.text import Text
 
-from percpu_proofs.bench import find_list
+from percpu_proofs.bench.throughput import find_list
 from percpu_proofs.commands import figures, output
 from percpu_proofs.commands.burst import burst
-from percpu_proofs.commands.headline_options import after_option, end, svg_option, variants_option
 from percpu_proofs.commands.tree_options import ChosenTree, tree_options
-from percpu_proofs.fix_cost import COLUMNS, combinations, measure, rows
-from percpu_proofs.headline.examined import GEOMETRY, Burst, after, piles, piles_on
-from percpu_proofs.headline.interleaving import TIMINGS, USUAL, Schedule
-from percpu_proofs.headline.plots import cost_svg, removal_svg
-from percpu_proofs.headline.removal import BANDS, Curve, run_workload
-from percpu_proofs.headline.workload import Workload, load, published, shipped
-from percpu_proofs.inputs import InputError
-from percpu_proofs.kernel.examined import ExaminedKernel, compile_examined
+from percpu_proofs.commands.workload_options import after_option, end, svg_option, variants_option
 from percpu_proofs.kernel.instance import KernelStopped
 from percpu_proofs.kernel.search.trees import PATCHED
-from percpu_proofs.oplist import read_operations
+from percpu_proofs.kernel.search_cost import ExaminedKernel, compile_examined
+from percpu_proofs.run.inputs import InputError
+from percpu_proofs.run.operations import read_operations
+from percpu_proofs.workload.fix_cost import COLUMNS, combinations, measure, rows
+from percpu_proofs.workload.interleaving import TIMINGS, USUAL, Schedule
+from percpu_proofs.workload.plots import cost_svg, removal_svg
+from percpu_proofs.workload.removal import BANDS, Curve, run_workload
+from percpu_proofs.workload.requests import Workload, load, published, shipped
+from percpu_proofs.workload.search_cost import GEOMETRY, Burst, after, piles, piles_on
 from percpu_reference.variants import VARIANTS, variant_class
 from percpu_spec.geometry import Geometry
 

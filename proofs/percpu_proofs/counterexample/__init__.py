@@ -2,10 +2,18 @@
 
 from percpu_proofs.counterexample.of_model import of_schedule, of_token
 from percpu_proofs.counterexample.of_tree import of_tree
-from percpu_proofs.counterexample.record import WORK, Counterexample, Spoken, Step
-from percpu_proofs.show.rows import PAGES, ChunkRow, State
+from percpu_proofs.counterexample.record import WORK, Counterexample, CpuStep, Spoken
+from percpu_proofs.show.rows import PAGES, ChunkRow, StateRows
 
 __all__ = [
-    "PAGES", "WORK", "ChunkRow", "Counterexample", "Spoken", "State", "Step", "of_schedule",
-    "of_token", "of_tree",
+    "PAGES",
+    "WORK",
+    "ChunkRow",
+    "Counterexample",
+    "CpuStep",
+    "Spoken",
+    "StateRows",
+    "of_schedule",
+    "of_token",
+    "of_tree",
 ]  # fmt: skip

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from percpu_proofs.counterexample.record import Counterexample
-from percpu_proofs.show.rows import ChunkRow, State
+from percpu_proofs.show.rows import ChunkRow, StateRows
 
 _OF_HINTS: Final = ("HINT", "SLOT", "FIT", "MAP")
 """Chapters of which a row of pages does not show the point: areas and hints do."""
@@ -29,11 +29,11 @@ class Bearing:
     chunks: frozenset[str]
     hints: bool  # areas and hints are shown too
 
-    def rows(self, state: State) -> list[ChunkRow]:
+    def rows(self, state: StateRows) -> list[ChunkRow]:
         """Return the chunks of a state to be shown."""
         return [row for row in state.chunks if row.name in self.chunks]
 
-    def others(self, state: State) -> int:
+    def others(self, state: StateRows) -> int:
         """Return how many chunks of a state are not shown."""
         return len({row.name for row in state.chunks} - self.chunks)
 
@@ -62,7 +62,7 @@ def bearing(c: Counterexample, since: int = 0, *, spoken_only: bool = False) -> 
     return Bearing(frozenset(counters), frozenset(chunks), c.clause.startswith(_OF_HINTS))
 
 
-def _changed(states: list[State]) -> Iterator[str]:
+def _changed(states: list[StateRows]) -> Iterator[str]:
     """Yield the chunks that do not stand the same in all states."""
     first = _standing(states[0])
     for state in states[1:]:
@@ -70,7 +70,7 @@ def _changed(states: list[State]) -> Iterator[str]:
         yield from (name for name in first.keys() | now.keys() if first.get(name) != now.get(name))
 
 
-def _standing(state: State) -> dict[str, object]:
+def _standing(state: StateRows) -> dict[str, object]:
     return {row.name: (row.place, row.pages, row.areas) for row in state.chunks}
 
 

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from typing import Final
 
 from percpu_proofs.counterexample.bearing import Bearing
-from percpu_proofs.counterexample.record import Step
+from percpu_proofs.counterexample.record import CpuStep
 from percpu_proofs.counterexample.words import pages
-from percpu_proofs.show.rows import ChunkRow, State
+from percpu_proofs.show.rows import ChunkRow, StateRows
 
 _SHORT: Final = 18  # pages whose rows stand beside one another
 
 
-def changes(before: State, step: Step, shown: Bearing) -> Iterator[str]:
+def changes(before: StateRows, step: CpuStep, shown: Bearing) -> Iterator[str]:
     """Yield what a step changed, as far as it is to be shown."""
     after, known = step.state, dict(before.counters)
     said = []

@@ -12,16 +12,16 @@ from typing import Final, NamedTuple
 from percpu_proofs.counterexample.bearing import Bearing, alone, bearing
 from percpu_proofs.counterexample.record import Counterexample
 from percpu_proofs.counterexample.sentences import first_sentence, subject_of
-from percpu_proofs.counterexample.table import Row, folded, rows, table
+from percpu_proofs.counterexample.table import TableRow, folded, rows, table
 from percpu_proofs.counterexample.text import grouped, legend, state
-from percpu_proofs.mailing import LINES, WIDTH, block, command, plain, wrap
-from percpu_proofs.runs import counted
+from percpu_proofs.run.runner import counted
+from percpu_proofs.show.mail import LINES, WIDTH, block, command, plain, wrap
 
 _SENTENCE, _SETUP, _STATE, _SEARCHED = 4, 4, 6, 3
 """Lines that parts take at most; the table has what is left."""
 
 
-class Form(NamedTuple):
+class MailForm(NamedTuple):
     """How rich a block is."""
 
     counters: bool  # those that change and that the clause does not speak of
@@ -30,8 +30,8 @@ class Form(NamedTuple):
 
 
 _FORMS: Final = (
-    Form(True, True, True), Form(True, False, True), Form(False, True, True),
-    Form(False, False, True), Form(False, False, False),
+    MailForm(True, True, True), MailForm(True, False, True), MailForm(False, True, True),
+    MailForm(False, False, True), MailForm(False, False, False),
 )  # fmt: skip
 """The richest first."""
 
@@ -119,7 +119,7 @@ def _searched(c: Counterexample) -> list[str]:
     return block(c.reach, _SEARCHED, "see percpu-spec review", "  ")
 
 
-def _brief(found: list[Row]) -> list[Row]:
+def _brief(found: list[TableRow]) -> list[TableRow]:
     """Return rows that name the clauses they break and leave what is wrong to the head."""
     return [
         replace(row, broken=(f"{', '.join(said.split()[0] for said in row.broken)} broken",))
@@ -129,11 +129,11 @@ def _brief(found: list[Row]) -> list[Row]:
     ]
 
 
-def _drawn(wanted: Sequence[Row], cpus: tuple[str, ...]) -> list[str]:
+def _drawn(wanted: Sequence[TableRow], cpus: tuple[str, ...]) -> list[str]:
     return [line for _, line in table(list(wanted), cpus, WIDTH)]
 
 
-def _middle_left_out(wanted: list[Row], cpus: tuple[str, ...], room: int) -> list[str]:
+def _middle_left_out(wanted: list[TableRow], cpus: tuple[str, ...], room: int) -> list[str]:
     """Return as many of the first and last rows as there is room for, the others counted."""
     for left_out in range(1, len(wanted)):
         kept = len(wanted) - left_out

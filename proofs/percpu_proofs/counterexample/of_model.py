@@ -6,20 +6,20 @@ from collections.abc import Iterator
 
 from percpu_proofs.counterexample.mechanism import mechanism
 from percpu_proofs.counterexample.places import ModelPlace, place_of, place_of_error
-from percpu_proofs.counterexample.record import WORK, Counterexample, Step
+from percpu_proofs.counterexample.record import WORK, Counterexample, CpuStep
 from percpu_proofs.counterexample.sentences import kernel_of, sentence_of, title_of
-from percpu_proofs.counterexample.words import Names, standing
-from percpu_proofs.explore.examples import from_record
-from percpu_proofs.explore.rerun import Rerun, Taken
+from percpu_proofs.counterexample.words import Names, position_of
+from percpu_proofs.explore.known_counterexamples import from_record
+from percpu_proofs.explore.rerun import Rerun, StepRecord
 from percpu_proofs.explore.schedulers.replay import ImpossibleStepError
 from percpu_proofs.explore.searches import bound_of
 from percpu_proofs.explore.start import Runner
 from percpu_proofs.explore.system import actor_of
 from percpu_proofs.explore.token import Token, read_token, with_handles
-from percpu_proofs.inputs import InputError
-from percpu_proofs.oplist import WRONG, text_of
-from percpu_proofs.show.rows import State, state_of
-from percpu_proofs.variant_errors import guard
+from percpu_proofs.run.inputs import InputError
+from percpu_proofs.run.operations import WRONG, text_of
+from percpu_proofs.run.variant_errors import guard
+from percpu_proofs.show.rows import StateRows, state_of
 from percpu_reference.chunk import Chunk
 from percpu_reference.gaps import Kind
 from percpu_reference.kernel_names import origin
@@ -29,7 +29,7 @@ _ENTRY = {"a": "alloc_percpu", "b": "balance_workfn", "B": "balance_workfn"}
 _ENTRY |= dict.fromkeys(("f", *WRONG), "free_percpu")
 
 
-class Walk:
+class ScheduleWalk:
     """A schedule run again, each step as a record."""
 
     def __init__(self, rerun: Rerun, names: Names) -> None:
@@ -38,7 +38,7 @@ class Walk:
         self._names = names
         self._places: dict[int, ModelPlace] = {}  # where actors stand
 
-    def state(self) -> State:
+    def state(self) -> StateRows:
         """Return the present state."""
         world = self._world
         holder = "" if world.holder is None else self._cpu(world.holder)
@@ -62,12 +62,12 @@ class Walk:
             world.allocator, holder, lambda chunk, page: (chunk.id, page) in losing, holder=took
         )
 
-    def steps(self) -> Iterator[Step]:
+    def steps(self) -> Iterator[CpuStep]:
         """Take the steps and yield each."""
         for taken in self._rerun.steps(self.state):
             yield self._step(taken)
 
-    def _step(self, taken: Taken[State]) -> Step:
+    def _step(self, taken: StepRecord[StateRows]) -> CpuStep:
         actor, left = actor_of(taken.step), taken.left
         runner = self._world.runners[actor]
         before = self._places.get(actor, ModelPlace())
@@ -77,7 +77,7 @@ class Walk:
             place = place_of_error(taken.stopped)
         else:
             place = self._places[actor] = place_of(runner.steps)
-        return Step(
+        return CpuStep(
             taken.number,
             actor - self._rerun.first,
             self._cpu(actor),
@@ -102,13 +102,13 @@ class Walk:
         is_work = self._world.runners[actor].operation[0] in "bB"
         return WORK if is_work else f"CPU {actor - self._rerun.first}"
 
-    def _stands(self, runner: Runner, taken: Taken[State]) -> tuple[str, str, str]:
+    def _stands(self, runner: Runner, taken: StepRecord[StateRows]) -> tuple[str, str, str]:
         """Return where an actor stands after its step, what it does next, and what came of it."""
         if taken.stopped is not None:
             return "stopped, as it would go on without end,", "", ""
         if not runner.done:
             assert runner.gap is not None
-            return *standing(runner.gap, locked=taken.locked), ""
+            return *position_of(runner.gap, locked=taken.locked), ""
         kind, handle, *_ = runner.operation
         if not _entry(runner, at_once=taken.left is None):
             return "no step of the kernel's", "", ""
@@ -152,7 +152,7 @@ def of_schedule(token: Token, bound: str = "") -> Counterexample:
     names = Names([*scenario.prepared, *scenario.concurrent])
     try:
         with guard():
-            walk = Walk(Rerun(token), names)
+            walk = ScheduleWalk(Rerun(token), names)
             before, steps = walk.state(), tuple(walk.steps())
     except (ImpossibleStepError, KeyError) as error:
         raise InputError("token", None, f"a schedule of its actors ({error})") from None

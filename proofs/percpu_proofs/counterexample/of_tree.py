@@ -6,15 +6,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from percpu_proofs.counterexample.record import WORK, Counterexample, Step
+from percpu_proofs.counterexample.record import WORK, Counterexample, CpuStep
 from percpu_proofs.counterexample.sentences import kernel_of, sentence_of, title_of
 from percpu_proofs.counterexample.words import Names
 from percpu_proofs.kernel.search.compiled import SearchPlan
 from percpu_proofs.kernel.search.example import TreeExample
 from percpu_proofs.kernel.search.retrace import Retraced, TreeStep
 from percpu_proofs.kernel.search.tree_token import bound_of
-from percpu_proofs.oplist import Operation, parse_operations, renumbered, text_of
-from percpu_proofs.show.rows import NO_LIST, State
+from percpu_proofs.run.operations import Operation, parse_operations, renumbered, text_of
+from percpu_proofs.show.rows import NO_LIST, StateRows
 
 
 def of_tree(
@@ -59,7 +59,7 @@ def of_retraced(
         plan.sizes,
         tuple(map(names.spoken, setup)),
         tuple(map(names.spoken, begun)),
-        retraced.before or State((), ()),
+        retraced.before or StateRows((), ()),
         tuple(steps),
         "",
         token,
@@ -76,9 +76,9 @@ def _parsed(operations: tuple[str, ...]) -> list[Operation]:
 
 def _steps(
     retraced: Retraced, named: Mapping[str, Operation], names: Names
-) -> Iterator[Step]:
+) -> Iterator[CpuStep]:
     """Yield the steps; named: operations with handles from 1 on, by what they are in the steps."""
-    state = retraced.before or State((), ())
+    state = retraced.before or StateRows((), ())
     holders = _Holders(state)
     last: dict[int, TreeStep] = {}  # of each actor
     for number, step in enumerate(retraced.steps, 1):
@@ -87,7 +87,7 @@ def _steps(
         if step.state is not None:
             holder = "" if step.mutex is None else _cpu(last[step.mutex])
             state = holders.seen(replace(step.state, mutex=holder), _cpu(step), ended=step.ends)
-        yield Step(
+        yield CpuStep(
             number,
             step.actor,
             _cpu(step),
@@ -121,10 +121,10 @@ class _Holders:
     A chunk that is left on no list then nobody holds.
     """
 
-    def __init__(self, before: State) -> None:
+    def __init__(self, before: StateRows) -> None:
         self._held = dict.fromkeys(_away(before), "")
 
-    def seen(self, state: State, cpu: str, *, ended: bool) -> State:
+    def seen(self, state: StateRows, cpu: str, *, ended: bool) -> StateRows:
         """Return the state behind a step of a CPU, with the holders; ended: of its operation."""
         self._held = {name: self._held.get(name, cpu) for name in _away(state)}
         if ended:
@@ -136,7 +136,7 @@ class _Holders:
         return replace(state, chunks=tuple(rows))
 
 
-def _away(state: State) -> list[str]:
+def _away(state: StateRows) -> list[str]:
     return [row.name for row in state.chunks if row.place == NO_LIST]
 
 

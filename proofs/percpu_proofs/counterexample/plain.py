@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from percpu_proofs.counterexample.record import Counterexample, Step
-from percpu_proofs.show.rows import State
+from percpu_proofs.counterexample.record import Counterexample, CpuStep
+from percpu_proofs.show.rows import StateRows
 
 
 def as_json(c: Counterexample) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def _steps(c: Counterexample) -> Iterator[dict[str, Any]]:
         yield _step(step, numbers)
 
 
-def _step(step: Step, numbers: dict[str, int]) -> dict[str, Any]:
+def _step(step: CpuStep, numbers: dict[str, int]) -> dict[str, Any]:
     return {
         "step": step.number,
         "actor": step.actor,
@@ -59,7 +59,7 @@ def _step(step: Step, numbers: dict[str, int]) -> dict[str, Any]:
     } | _state(step.state)
 
 
-def _state(state: State) -> dict[str, Any]:
+def _state(state: StateRows) -> dict[str, Any]:
     return {
         "counters": dict(state.counters),
         "memory": [f"{row.place:13} {row.name}: {row.pages}" for row in state.chunks],

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from percpu_proofs.show.rows import State
+from percpu_proofs.show.rows import StateRows
 
 WORK = "work"
 """Names the column of the balance work, which runs on a CPU of its own."""
@@ -23,7 +23,7 @@ class Spoken:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class CpuStep:
     """What one CPU does from where it stood to where pcpu_lock is released next."""
 
     number: int
@@ -44,7 +44,7 @@ class Step:
     locked: bool | None  # pcpu_lock was taken in it; None where that is not known
     left_gap: str  # what the model calls the two points; "begins", "done"
     gap: str
-    state: State  # behind it
+    state: StateRows  # behind it
     broken: tuple[tuple[str, str], ...]  # clauses, and what is wrong
 
     @property
@@ -91,8 +91,8 @@ class Counterexample:
     geometry: str
     setup: tuple[Spoken, ...]  # runs alone, before
     at_once: tuple[Spoken, ...]  # what the CPUs do, in the order of their numbers
-    before: State
-    steps: tuple[Step, ...]
+    before: StateRows
+    steps: tuple[CpuStep, ...]
     bound: str  # how far was searched; empty where a schedule was only run again
     token: str
     stopped: str = ""  # why a compiled kernel went no further
@@ -130,11 +130,11 @@ class Counterexample:
         """Return the clauses that the first `number` steps break, with what was wrong last."""
         return {clause: wrong for step in self.steps[:number] for clause, wrong in step.broken}
 
-    def state_at(self, number: int) -> State:
+    def state_at(self, number: int) -> StateRows:
         """Return the state behind the first `number` steps."""
         return self.steps[number - 1].state if number else self.before
 
-    def states(self) -> Iterator[tuple[State, Step]]:
+    def states(self) -> Iterator[tuple[StateRows, CpuStep]]:
         """Yield each step with the state before it."""
         before = self.before
         for step in self.steps:

@@ -19,7 +19,7 @@ _NARROW: Final = 16  # the fewest columns for the text of the last CPU
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TableRow:
     """Some steps of one CPU, one if they are not folded."""
 
     numbers: str
@@ -37,14 +37,14 @@ class Row:
 
 def rows(
     c: Counterexample, since: int, shown: Bearing, *, lines: bool = True, ahead: bool = True
-) -> list[Row]:
+) -> list[TableRow]:
     """Return the rows of a counterexample's steps behind the first `since`.
 
     A clause is named where it is broken first, which for some is before these rows; the
     counterexample's own wherever it is broken otherwise than before. lines, ahead: as Step.said
     has it.
     """
-    found: list[Row] = []
+    found: list[TableRow] = []
     named = c.broken_before(since)
     for before, step in list(c.states())[since:]:
         broken = []
@@ -54,13 +54,15 @@ def rows(
             named[clause] = wrong
         text = step.said(lines=lines, ahead=ahead).removeprefix(step.beginning)
         changed = tuple(changes(before, step, shown))
-        found.append(Row(str(step.number), step.cpu, step.beginning, text, changed, tuple(broken)))
+        found.append(
+            TableRow(str(step.number), step.cpu, step.beginning, text, changed, tuple(broken))
+        )
     return found
 
 
-def folded(found: list[Row]) -> list[Row]:
+def folded(found: list[TableRow]) -> list[TableRow]:
     """Return the rows with those in which nothing changes put to the next one of the same CPU."""
-    kept: list[Row] = []
+    kept: list[TableRow] = []
     for row in found:
         if kept and kept[-1].quiet and kept[-1].cpu == row.cpu and not row.words:
             last = kept.pop()
@@ -71,7 +73,7 @@ def folded(found: list[Row]) -> list[Row]:
     return kept
 
 
-def table(found: list[Row], cpus: tuple[str, ...], width: int) -> Iterator[tuple[str, str]]:
+def table(found: list[TableRow], cpus: tuple[str, ...], width: int) -> Iterator[tuple[str, str]]:
     """Yield the lines of rows, each with what it is: "head", "step", "change" or "broken".
 
     Where there is no room for a column each, all CPUs share one and are named in it.

@@ -10,11 +10,11 @@ from typing import Final
 
 from percpu_proofs.counterexample.bearing import Bearing, alone, bearing
 from percpu_proofs.counterexample.changes import short
-from percpu_proofs.counterexample.record import WORK, Counterexample, Spoken, Step
+from percpu_proofs.counterexample.record import WORK, Counterexample, CpuStep, Spoken
 from percpu_proofs.counterexample.table import folded, rows, table
 from percpu_proofs.explore.overlap import Move, spans
-from percpu_proofs.show.picture import Hints
-from percpu_proofs.show.rows import PAGES, ChunkRow, State
+from percpu_proofs.show.picture import HintPicture
+from percpu_proofs.show.rows import PAGES, ChunkRow, StateRows
 
 Line = tuple[str, str]
 """What a line is, for those who colour it, and its text."""
@@ -83,7 +83,7 @@ def setup(c: Counterexample, since: int, width: int) -> Iterator[Line]:
             yield from _spoken(f"{step.cpu:6} ", Spoken(step.words, step.operation), width)
 
 
-def _moves(c: Counterexample, since: int) -> Iterator[Move[Step]]:
+def _moves(c: Counterexample, since: int) -> Iterator[Move[CpuStep]]:
     """Yield the steps behind the first `since`; an actor of compiled code may begin again."""
     for step in c.steps[since:]:
         yield Move(step.actor, step, step.cpu == WORK, step.ends)
@@ -126,7 +126,7 @@ def _spoken(who: str, one: Spoken, width: int) -> Iterator[Line]:
 
 
 def state(
-    heading: str, now: State, c: Counterexample, shown: Bearing, width: int,
+    heading: str, now: StateRows, c: Counterexample, shown: Bearing, width: int,
     *, counted: bool = True, already: tuple[str, ...] = (),
 ) -> Iterator[Line]:  # fmt: skip
     """Yield a state's counters and chunks, as far as they bear on the clause.
@@ -167,7 +167,7 @@ def hint_lines(row: ChunkRow, message: str) -> Iterator[str]:
         yield f"chunk_md: {_hints(row.picture.hints)}"
 
 
-def _hints(hints: Hints) -> str:
+def _hints(hints: HintPicture) -> str:
     return (
         f"contig_hint {hints.contig} at {hints.contig_start}, scan_hint {hints.scan} at "
         f"{hints.scan_start}, left_free {hints.left}, right_free {hints.right}, first_free "

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from percpu_proofs.counterexample.record import Spoken
-from percpu_proofs.oplist import HANDLES, Operation, flags_of, text_of
+from percpu_proofs.run.operations import HANDLES, Operation, flags_of, text_of
 from percpu_reference.gaps import Gap, Kind
 
 _FLAGS: Final = {
@@ -60,7 +60,7 @@ class Names:
         """Return an operation in words.
 
         >>> from pathlib import Path
-        >>> from percpu_proofs.oplist import parse_operations
+        >>> from percpu_proofs.run.operations import parse_operations
         >>> read = parse_operations(Path("x"), ["a 7 64 32 AG", "f 7"]).operations
         >>> [Names(read).words(operation) for operation in read]
         ['allocate 64 bytes aligned to 32, GFP_ATOMIC, __GFP_ACCOUNT (a)', 'free a']
@@ -93,7 +93,7 @@ def pages(start: int, end: int) -> str:
     return f"page {start}" if end == start + 1 else f"pages [{start}, {end - 1}]"
 
 
-def standing(gap: Gap, *, locked: bool) -> tuple[str, str]:
+def position_of(gap: Gap, *, locked: bool) -> tuple[str, str]:
     """Return where a running operation stands, and what it does next.
 
     locked: pcpu_lock was taken on the way there.

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from percpu_contracts.history import History
-from percpu_proofs.oplist import Operation, parse_operations
+from percpu_proofs.run.operations import Operation, parse_operations
 from percpu_reference.chunk import Chunk
 from percpu_reference.own_state import Name, own_state
 from percpu_reference.variants import Allocator

@@ -13,7 +13,7 @@ from percpu_spec.geometry import Geometry
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class AlphabetPlan:
     """One search: its alphabet and how far it goes."""
 
     name: str
@@ -52,10 +52,12 @@ EDGES = ("24576 4 -", "1024 4 -", "1024 2048 -")
 PAGES = ("28672 4 -", "4096 4 -", "4096 4 A")
 
 SEQUENCES = (
-    Plan("quarters", "quarters of a page, some aligned to half a page", Alphabet(QUARTERS), 5, 5),
-    Plan("crumbs", "a chunk filled but for a few bytes", Alphabet(CRUMBS), 4, 4),
-    Plan("edges", "a chunk filled but for quarters of a page", Alphabet(EDGES), 4, 4),
-    Plan(
+    AlphabetPlan(
+        "quarters", "quarters of a page, some aligned to half a page", Alphabet(QUARTERS), 5, 5
+    ),
+    AlphabetPlan("crumbs", "a chunk filled but for a few bytes", Alphabet(CRUMBS), 4, 4),
+    AlphabetPlan("edges", "a chunk filled but for quarters of a page", Alphabet(EDGES), 4, 4),
+    AlphabetPlan(
         "pages",
         "whole pages, some for requests that must not sleep",
         Alphabet(PAGES),
@@ -63,7 +65,7 @@ SEQUENCES = (
         6,
         sought=frozenset({"COST-1"}),
     ),
-    Plan(
+    AlphabetPlan(
         "types",
         "accounted requests beside others",
         Alphabet(("28672 4 -", "28672 4 G", "4096 4 AG")),
@@ -71,14 +73,14 @@ SEQUENCES = (
         4,
         f"{KERNEL_32K},memcg=1",
     ),
-    Plan(
+    AlphabetPlan(
         "faults",
         "pages that run out",
         Alphabet(("28672 4 -", "8192 4 -", "4096 4 A"), ("P 1",)),
         4,
         4,
     ),
-    Plan(
+    AlphabetPlan(
         "reserve",
         "reserved requests, some that must not fail, mappings that fail and waits that are killed",
         Alphabet(("20480 4 -", "8192 4 F", "4096 4 R"), ("M 1", "K 1")),
@@ -86,14 +88,14 @@ SEQUENCES = (
         4,
         "unit=32768,static=4096,reserved=8192,dyn=20480,cpus=2",
     ),
-    Plan(
+    AlphabetPlan(
         "limits",
         "requests without I/O or file systems, by their flags and by their task's scope",
         Alphabet(("28672 4 -", "4096 4 S", "4096 4 O", "4096 4 o")),
         2,
         2,
     ),
-    Plan(
+    AlphabetPlan(
         "km",
         "chunks born populated",
         Alphabet(("28672 4 -", "28672 4 A", "4096 4 -")),
@@ -108,7 +110,7 @@ WINDOW = frozenset({"ISO-1", "LIST-1", "POP-2"})
 """What can go wrong while pages are being released."""
 
 HUNTS = (
-    Plan(
+    AlphabetPlan(
         "race",
         "pairs of pages, asked for by requests that may sleep and by others that may not",
         Alphabet(("8192 4 -", "8192 4 A")),
@@ -118,7 +120,7 @@ HUNTS = (
         together=2,
         most=600_000,
     ),
-    Plan(
+    AlphabetPlan(
         "pages",
         "whole pages, a full first chunk, and requests that must not sleep",
         Alphabet(("28672 4 -", "8192 4 -", "4096 4 -", "4096 4 A")),
@@ -128,7 +130,7 @@ HUNTS = (
         together=2,
         most=600_000,
     ),
-    Plan(
+    AlphabetPlan(
         "window",
         "what fits between one step of the work and its next",
         Alphabet(PAGES),

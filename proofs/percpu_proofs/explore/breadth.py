@@ -17,11 +17,11 @@ from typing import Final, Generic, NamedTuple, TypeVar
 
 from percpu_contracts.history import History
 from percpu_proofs.explore.alphabet import WORK
-from percpu_proofs.explore.alphabets import Plan
+from percpu_proofs.explore.alphabets import AlphabetPlan
+from percpu_proofs.explore.equivalent_chunks import Handles, Twins, moved
 from percpu_proofs.explore.search import EnoughError
-from percpu_proofs.explore.twins import Handles, Twins, moved
-from percpu_proofs.machine import Machine
-from percpu_proofs.oplist import Operation
+from percpu_proofs.run.driver import Driver
+from percpu_proofs.run.operations import Operation
 from percpu_reference.chunk import Chunk
 from percpu_reference.variants import Allocator
 
@@ -53,7 +53,7 @@ GUARD: Final = 3600.0
 that is fit for use."""
 
 
-class Saved(NamedTuple):
+class AllocatorCopy(NamedTuple):
     """An allocator at rest, what its callers hold and what happened, to come back to."""
 
     allocator: Allocator
@@ -61,12 +61,12 @@ class Saved(NamedTuple):
     history: History
 
 
-class Spot:
+class AllocatorSpot:
     """An allocator at rest, and the areas that its callers hold."""
 
     def __init__(self, allocator: Allocator) -> None:
         self.allocator = allocator
-        self.machine = Machine(allocator)
+        self.machine = Driver(allocator)
         self.history = History()
         self._twins = Twins(allocator.chunks())
 
@@ -75,13 +75,13 @@ class Spot:
         self.machine.apply(1, operation)
         return True
 
-    def save(self) -> Saved:
+    def save(self) -> AllocatorCopy:
         """Return what `load` comes back to."""
         allocator, copies = self.allocator.clone()
         history = self.history.copy(copies)
-        return Saved(allocator, moved(self.machine.handles, copies), history)
+        return AllocatorCopy(allocator, moved(self.machine.handles, copies), history)
 
-    def load(self, saved: Saved) -> None:
+    def load(self, saved: AllocatorCopy) -> None:
         """Come to a state that was saved."""
         copies = self._twins.of(saved.allocator)
         self.rest(copies, saved.allocator)
@@ -93,7 +93,7 @@ class Spot:
         """Let nobody judge what comes: the state of another allocator is written."""
 
 
-S = TypeVar("S", bound=Spot)
+S = TypeVar("S", bound=AllocatorSpot)
 _MOST_SAVED: Final = 2000  # states after lists, of some 50 kB each; others are come to again
 
 
@@ -102,7 +102,7 @@ class Breadth(ABC, Generic[S]):
     """A search through one variant; `run` fills what has a default."""
 
     variant: str
-    plan: Plan
+    plan: AlphabetPlan
     wanted: frozenset[str] = frozenset()  # clauses that are looked for beyond the plan's least
     on_broken: Callable[[Caught], None] = lambda caught: None  # may raise EnoughError
     caught: dict[str, Caught] = field(default_factory=dict)
@@ -113,7 +113,9 @@ class Breadth(ABC, Generic[S]):
     seconds: float = 0.0
     levels: list[list[Operations]] = field(default_factory=list)  # lists by number of operations
     _began: float = 0.0
-    _saved: dict[Operations, Saved] = field(default_factory=dict)  # states after lists, the latest
+    _saved: dict[Operations, AllocatorCopy] = field(
+        default_factory=dict
+    )  # states after lists, the latest
 
     @property
     def complete(self) -> bool:
@@ -193,7 +195,7 @@ class Breadth(ABC, Generic[S]):
     def judge(self, operations: Operations, operation: Operation, ended: bool) -> None:
         """Judge what an operation after a list has led the spot to."""
 
-    def _save(self, operations: Operations) -> Saved:
+    def _save(self, operations: Operations) -> AllocatorCopy:
         """Keep the present state as that after a list, in the place of an old one.
 
         That after no operation stays: from it all others can be come to again.
@@ -203,7 +205,7 @@ class Breadth(ABC, Generic[S]):
         saved = self._saved[operations] = self.spot.save()
         return saved
 
-    def after(self, operations: Operations) -> Saved:
+    def after(self, operations: Operations) -> AllocatorCopy:
         """Return the state after a list."""
         if operations not in self._saved:
             self.spot.load(self.after(operations[:-1]))
@@ -224,7 +226,9 @@ class Breadth(ABC, Generic[S]):
             if ended:
                 yield operation, self.key()
 
-    def choices(self, here: Saved, operations: Operations, further: bool) -> Iterable[Operation]:
+    def choices(
+        self, here: AllocatorCopy, operations: Operations, further: bool
+    ) -> Iterable[Operation]:
         """Yield the operations that can come after a list."""
         if further:
             yield from self.plan.alphabet.operations(here.handles, len(operations) + 1)

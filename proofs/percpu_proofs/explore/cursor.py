@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from percpu_proofs.explore.follower import Follower
-from percpu_proofs.explore.start import Saved, Start
+from percpu_proofs.explore.refinement import RefinementJudge
+from percpu_proofs.explore.start import Start, WorldCopy
 from percpu_proofs.explore.system import actor_of
 from percpu_proofs.explore.world import World
-from percpu_proofs.refinement import machine_of
+from percpu_proofs.refine import machine_of
 
 _FAR: Final = 2  # steps from a saved world on that are rather taken again than saved as well
 
@@ -29,10 +29,12 @@ class Cursor:
             world.restart(start)
         allocator = start.allocator
         machine = machine_of(type(allocator), allocator.geometry.backing) if refine else None
-        self.follower = None if machine is None else Follower(machine, self.world)
+        self.follower = None if machine is None else RefinementJudge(machine, self.world)
         self._taken: list[int] = []  # the steps to where the world is
         self._used_up = False  # it is elsewhere
-        self._saved: list[tuple[int, Saved]] = [(0, self.world.begin)]  # each after so many steps
+        self._saved: list[tuple[int, WorldCopy]] = [
+            (0, self.world.begin)
+        ]  # each after so many steps
         self._followed: list[Any] = [self.follower and self.follower.mark()]  # after each step
 
     def come_to(self, schedule: Sequence[int]) -> None:

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from percpu_contracts.registry import Predicate, Scope, When, asked
-from percpu_proofs.choices import Choices, drawn
 from percpu_proofs.explore.breadth import Operations
 from percpu_proofs.explore.scenario import KERNEL_32K
 from percpu_proofs.explore.shrink import Program, fewer, shrink
-from percpu_proofs.machine import Machine
+from percpu_proofs.run.choices import Choices, drawn
+from percpu_proofs.run.driver import Driver
 from percpu_reference import build
 from percpu_reference.variants import variant_class
 from percpu_spec.geometry import Geometry
@@ -49,7 +49,7 @@ def breaks(variant: str, clause: str, operations: Operations) -> int:
     """Return the number of the first operation that breaks a clause about a chunk; 0 if none."""
     predicates = about_a_chunk(clause)
     allocator = build(variant_class(variant), _SIZE)
-    machine = Machine(allocator)
+    machine = Driver(allocator)
     for number, operation in enumerate(operations, 1):
         machine.apply(number, operation)
         for chunk in allocator.chunks():

@@ -95,7 +95,7 @@ def _pages(pages: Iterable[tuple[Any, int]]) -> frozenset[tuple[int, int]]:
     return frozenset([(chunk.id, page) for chunk, page in pages])
 
 
-def standing(steps: Any) -> tuple[Any, ...]:
+def position_of(steps: Any) -> tuple[Any, ...]:
     """Return where a generator stands, and those that it waits for.
 
     What it iterates over is among its referents only, not among its local variables.
@@ -152,7 +152,7 @@ def _value(value: Any, steps: Any, name: str) -> Any:
         if isinstance(value, _SAME):
             return None
         if isinstance(value, GeneratorType):
-            return standing(value)
+            return position_of(value)
         if type(value) in _ITERATORS:
             return _value(value.__reduce__()[1:], steps, name)
         raise UnknownStateError.of(

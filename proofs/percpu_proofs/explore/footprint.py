@@ -62,13 +62,13 @@ def commute(one: int, other: int) -> bool:
     return not CONFLICTS[one] & other
 
 
-def touched(world: World, actor: int, before: Standing) -> int:
+def touched(world: World, actor: int, before: StepContext) -> int:
     """Return what a step has touched, by the state that it found and the one that it left.
 
     Reading leaves no trace, so what may have been read counts. Gaps that hold a chunk are judged
     with the state, so coming to one, or leaving it, counts as a change.
     """
-    after = Standing(world, actor)
+    after = StepContext(world, actor)
     found = before.footprint & (READS | MARKS | UNMARKS)
     if before.holds or after.holds or before.protected != after.protected:
         found |= WRITES
@@ -81,7 +81,7 @@ def touched(world: World, actor: int, before: Standing) -> int:
     return found
 
 
-class Standing:
+class StepContext:
     """What is to be known of a world before a step of an actor, to tell what the step touched."""
 
     __slots__ = ("begins_work", "footprint", "holds", "marked", "protected", "requests")

@@ -16,16 +16,16 @@ from functools import cached_property
 
 from percpu_contracts.situations import SituationCoverage
 from percpu_contracts.violations import ClauseViolation
-from percpu_proofs.choices import Choices, drawn
-from percpu_proofs.explore.contracted import ContractedWorld
+from percpu_proofs.explore.contracted_world import ContractedWorld
 from percpu_proofs.explore.schedulers.bursts import Bursts
-from percpu_proofs.explore.schedulers.replay import InTurn, Replay
+from percpu_proofs.explore.schedulers.replay import InTurn, ScheduleReplay
 from percpu_proofs.explore.search import Explored
 from percpu_proofs.explore.shrink import Program, shrink, smaller
 from percpu_proofs.explore.start import Start
+from percpu_proofs.explore.step_judge import Watch
 from percpu_proofs.explore.system import Scheduler, scheduled
-from percpu_proofs.explore.watch import Watch
-from percpu_proofs.oplist import Operation
+from percpu_proofs.run.choices import Choices, drawn
+from percpu_proofs.run.operations import Operation
 from percpu_reference import build
 from percpu_reference.variants import Allocator
 from percpu_spec.geometry import Geometry
@@ -159,7 +159,7 @@ class Fuzz:
         works = len({step for step in program.schedule if step >= count})
         world = self._begun(program.actors, works)
         broken: dict[str, str] = {}
-        taken = self._run(world, Replay(program.schedule, lenient=True), broken, clause)
+        taken = self._run(world, ScheduleReplay(program.schedule, lenient=True), broken, clause)
         self._end(world, broken)
         works = len({step for step in taken if step >= count})
         return replace(program, schedule=tuple(taken), works=works), broken

@@ -10,7 +10,7 @@ from typing import Generic, NamedTuple, TypeVar
 from percpu_proofs.explore.rerun import Rerun
 from percpu_proofs.explore.system import actor_of
 from percpu_proofs.explore.token import Token
-from percpu_proofs.oplist import text_of
+from percpu_proofs.run.operations import text_of
 
 T = TypeVar("T")
 
@@ -28,7 +28,7 @@ class Move(NamedTuple, Generic[T]):
 
 
 @dataclass(slots=True)
-class Span(Generic[T]):
+class OperationSpan(Generic[T]):
     """Operations and runs of the work from one moment at which none is under way to the next.
 
     members: as they begin, each with whether it is a run of the work. apart: no two operations are
@@ -51,9 +51,9 @@ class Span(Generic[T]):
         return [what for what, work in self.members if not work or len(self.members) == 1]
 
 
-def spans(moves: Iterable[Move[T]]) -> Iterator[Span[T]]:
+def spans(moves: Iterable[Move[T]]) -> Iterator[OperationSpan[T]]:
     """Yield the spans of a schedule."""
-    now: Span[T] = Span()
+    now: OperationSpan[T] = OperationSpan()
     under_way: dict[int, bool] = {}  # actors, each with whether it is a run of the work
     for move in moves:
         if move.actor not in under_way:
@@ -64,12 +64,12 @@ def spans(moves: Iterable[Move[T]]) -> Iterator[Span[T]]:
             del under_way[move.actor]
         if not under_way:
             yield now
-            now = Span()
+            now = OperationSpan()
     if now.members:
         yield now
 
 
-def parts(setup: Sequence[T], found: Iterable[Span[T]]) -> Iterator[tuple[str, list[T]]]:
+def parts(setup: Sequence[T], found: Iterable[OperationSpan[T]]) -> Iterator[tuple[str, list[T]]]:
     """Yield how operations run and these: one after the other (an empty text, and THEN), or not."""
     alone, began = list(setup), False
     for span in found:

@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Iterable
 from typing import Final
 
-from percpu_proofs.inputs import InputError
+from percpu_proofs.run.inputs import InputError
 
 MODEL: Final = "p2."
 TREE: Final = "t2."
@@ -63,7 +63,7 @@ class Writer:
         return prefix + _text(raw)
 
 
-class Reader:
+class TokenReader:
     """Reads what a Writer wrote, in the same order. Raises DamagedError where that is not there."""
 
     def __init__(self, prefix: str, text: str) -> None:

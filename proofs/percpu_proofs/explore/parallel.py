@@ -17,7 +17,7 @@ from percpu_proofs.explore.sampling import sample
 from percpu_proofs.explore.scenario import Scenario
 from percpu_proofs.explore.search import Explored
 from percpu_proofs.explore.start import Start
-from percpu_proofs.spread import spread
+from percpu_proofs.run.processes import spread
 
 _PARTS = 32  # at least, so that no process waits long for the last
 _DEEPEST = 16  # steps of the tree that are searched to cut it into parts

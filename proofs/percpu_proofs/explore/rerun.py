@@ -8,16 +8,16 @@ from typing import Generic, NamedTuple, TypeVar
 
 from percpu_contracts.violations import ClauseViolation
 from percpu_contracts.whole_state import WholeState
-from percpu_proofs.explore.contracted import ContractedWorld
-from percpu_proofs.explore.follower import Follower
-from percpu_proofs.explore.schedulers.replay import InTurn, Replay
+from percpu_proofs.explore.contracted_world import ContractedWorld
+from percpu_proofs.explore.refinement import RefinementJudge
+from percpu_proofs.explore.schedulers.replay import InTurn, ScheduleReplay
 from percpu_proofs.explore.search import Explored
 from percpu_proofs.explore.start import Start
+from percpu_proofs.explore.step_judge import Watch
 from percpu_proofs.explore.system import Scheduler, actor_of, scheduled
 from percpu_proofs.explore.token import Token
-from percpu_proofs.explore.watch import Watch
 from percpu_proofs.explore.world import World
-from percpu_proofs.refinement import machine_of
+from percpu_proofs.refine import machine_of
 from percpu_reference import build
 from percpu_reference.gaps import Gap
 from percpu_reference.variants import Allocator
@@ -26,7 +26,7 @@ from percpu_spec.catalogue import REFINE
 T = TypeVar("T")
 
 
-class Taken(NamedTuple, Generic[T]):
+class StepRecord(NamedTuple, Generic[T]):
     """A step that was taken: what it was, what was seen behind it, and what it broke."""
 
     number: int
@@ -54,7 +54,7 @@ class Rerun:
         and what has not ended behind the schedule goes on in turn.
         """
         self.first = 0  # the number of the first actor that is not of the setup
-        self._follower: Follower | None = None
+        self._follower: RefinementJudge | None = None
         self._last: int | None = None  # the step at which hints are judged too
         self._sought = token.clause
         if token.clause == REFINE:
@@ -67,9 +67,9 @@ class Rerun:
         self.world = World(token.scenario.start(token.variant))
         allocator = self.world.allocator
         machine = machine_of(type(allocator), allocator.geometry.backing)
-        self._follower = None if machine is None else Follower(machine, self.world)
+        self._follower = None if machine is None else RefinementJudge(machine, self.world)
         self._last = len(token.schedule)
-        self._order: Scheduler = Replay(token.schedule)
+        self._order: Scheduler = ScheduleReplay(token.schedule)
 
     def _under_contracts(self, token: Token, variant: str | type[Allocator], lenient: bool) -> None:
         scenario = token.scenario
@@ -94,11 +94,11 @@ class Rerun:
         self._order = InTurn(range(len(start.operations)))
         if token.schedule:
             schedule = [s + first if s >= 0 else ~(~s + first) for s in token.schedule]
-            self._order = Replay(schedule, lenient=lenient)
+            self._order = ScheduleReplay(schedule, lenient=lenient)
             if lenient:
                 self._order = _Then(self._order, InTurn(range(first, len(start.operations) * 9)))
 
-    def steps(self, look: Callable[[], T]) -> Iterator[Taken[T]]:
+    def steps(self, look: Callable[[], T]) -> Iterator[StepRecord[T]]:
         """Take the steps; look: what is to be seen behind each. Raises ImpossibleStepError."""
         world, monitor = self.world, self.world.monitor
         for number, step in enumerate(scheduled(world, self._order), 1):
@@ -125,7 +125,7 @@ class Rerun:
                 if violation.count > counts.get(clause, 0)
             }
             broken |= {f.clause: f.message for f in result.findings.values()}
-            yield Taken(number, step, left, locked, seen, broken, stopped)
+            yield StepRecord(number, step, left, locked, seen, broken, stopped)
             if stopped is not None or self._sought in broken:
                 return
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from typing import Literal
 
-from percpu_proofs.choices import drawn
 from percpu_proofs.explore.schedulers.pct import Pct
 from percpu_proofs.explore.schedulers.uniform import Uniform
 from percpu_proofs.explore.search import Explored
 from percpu_proofs.explore.start import Start
+from percpu_proofs.explore.step_judge import Watch
 from percpu_proofs.explore.system import Schedule, scheduled
-from percpu_proofs.explore.watch import Watch
 from percpu_proofs.explore.world import World
+from percpu_proofs.run.choices import drawn
 
 Strategy = Literal["uniform", "pct"]
 

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from percpu_proofs.explore.shrink import Program
 from percpu_proofs.explore.start import Start
-from percpu_proofs.machine import Machine
-from percpu_proofs.oplist import WRONG, Operation, OperationList, parse_operations, text_of
+from percpu_proofs.run.driver import Driver
+from percpu_proofs.run.operations import WRONG, Operation, OperationList, parse_operations, text_of
 from percpu_reference import build
 from percpu_reference.variants import DEFAULT, SINCE
 from percpu_spec.geometry import Geometry
@@ -19,7 +19,7 @@ KERNEL_32K = "unit=32768,static=4096,reserved=0,dyn=28672,cpus=2"
 """The smallest unit that a kernel accepts: 8 pages; the first chunk has 7 of them."""
 
 
-class Verdict(NamedTuple):
+class ScenarioVerdict(NamedTuple):
     """What a search of a scenario finds: different worlds, and the clauses broken in some."""
 
     states: int | None  # None: not stated
@@ -42,9 +42,9 @@ class Scenario:
     works: int = 2  # runs of the balance work that was asked for, at most
     failures: int = 0  # steps that ask for memory in vain, at most
     waiting: bool = False  # actors may begin while pcpu_alloc_mutex is held
-    verdicts: Mapping[str, Verdict] = field(default_factory=dict, hash=False)
+    verdicts: Mapping[str, ScenarioVerdict] = field(default_factory=dict, hash=False)
 
-    def expected(self, variant: str) -> Verdict | None:
+    def expected(self, variant: str) -> ScenarioVerdict | None:
         """Return what is expected of a variant, if that is stated."""
         name = str(Path(variant).resolve()) if variant.endswith(".py") else variant
         return self.verdicts.get(name)
@@ -57,7 +57,7 @@ class Scenario:
     def start(self, variant: str) -> Start:
         """Return the start: the setup done by a variant, nothing of the actors begun."""
         again = {operation[1] for operation in self.concurrent if operation[0] in WRONG}
-        machine = Machine(build(variant, self.sizes), again)
+        machine = Driver(build(variant, self.sizes), again)
         if self.setup:
             machine.run(self._parsed("setup", self.setup))
         return Start(

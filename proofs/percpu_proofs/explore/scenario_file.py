@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from itertools import chain, repeat
 from pathlib import Path
 
-from percpu_proofs.explore.scenario import KERNEL_32K, Scenario, Verdict
-from percpu_proofs.inputs import InputError, one_of, read_text
-from percpu_proofs.oplist import Operation, parse_operations, text_of
+from percpu_proofs.explore.scenario import KERNEL_32K, Scenario, ScenarioVerdict
+from percpu_proofs.run.inputs import InputError, one_of, read_text
+from percpu_proofs.run.operations import Operation, parse_operations, text_of
 from percpu_reference.variants import RELEASES, VARIANTS, UnknownVariantError, variant_name
 from percpu_spec.catalogue import REFINE, clauses
 from percpu_spec.geometry import Geometry, GeometryError
@@ -173,9 +173,9 @@ def _variant(path: Path, number: int, word: str) -> str:
     return name
 
 
-def _verdicts(path: Path, lines: list[Line]) -> dict[str, Verdict]:
+def _verdicts(path: Path, lines: list[Line]) -> dict[str, ScenarioVerdict]:
     """Return what is expected of each variant."""
-    verdicts: dict[str, Verdict] = {}
+    verdicts: dict[str, ScenarioVerdict] = {}
     for number, text in lines:
         variant, *words = text.split()
         if variant.endswith(".py"):
@@ -191,5 +191,5 @@ def _verdicts(path: Path, lines: list[Line]) -> dict[str, Verdict]:
         for word in broken:
             if word != REFINE and word not in clauses():
                 raise InputError(path, number, f"a clause, {one_of(word, clauses())}", word)
-        verdicts[variant] = Verdict(states, frozenset(broken))
+        verdicts[variant] = ScenarioVerdict(states, frozenset(broken))
     return verdicts

@@ -15,15 +15,15 @@ from typing import Literal
 from percpu_proofs.explore.cursor import Cursor
 from percpu_proofs.explore.start import Start
 from percpu_proofs.explore.state_judge import StateJudge
+from percpu_proofs.explore.step_judge import Watch
 from percpu_proofs.explore.system import Schedule
-from percpu_proofs.explore.watch import Watch
 from percpu_proofs.explore.world import World
 
 Mode = Literal["all", "commuting", "dpor", "matching", "drawn"]
 
 
 @dataclass(slots=True)
-class Finding:
+class ScheduleFinding:
     """A clause broken by a schedule, at its last step."""
 
     clause: str
@@ -45,7 +45,7 @@ class Explored:
     complete: bool = True
     interrupted: bool = False  # by Ctrl-C
     refined: int = 0  # steps compared with the abstract machine
-    findings: dict[str, Finding] = field(default_factory=dict)
+    findings: dict[str, ScheduleFinding] = field(default_factory=dict)
     uncovered: list[Schedule] = field(default_factory=list)  # that go on where a search was cut off
     situations: Counter[str] = field(default_factory=Counter)  # gaps reached, by name
     witnessed: Counter[str] = field(default_factory=Counter)  # how often a clause's question arose
@@ -70,7 +70,7 @@ class Explored:
         """Keep the shortest schedule of each clause."""
         found = self.findings.get(clause)
         if found is None or len(schedule) < len(found.schedule):
-            self.findings[clause] = Finding(clause, message, schedule)
+            self.findings[clause] = ScheduleFinding(clause, message, schedule)
 
 
 class Search(ABC):

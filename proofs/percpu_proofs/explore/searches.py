@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Final
 
-from percpu_proofs.explore.alphabets import HUNTS, SEQUENCES, Plan
+from percpu_proofs.explore.alphabets import HUNTS, SEQUENCES, AlphabetPlan
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.short_form import mark
 
@@ -34,7 +34,7 @@ def searches() -> dict[str, str]:
     return found
 
 
-def _shorter(plan: Plan) -> str:
+def _shorter(plan: AlphabetPlan) -> str:
     return f"no shorter list of operations breaks it: {plan.how}; {plan.alphabet}"
 
 

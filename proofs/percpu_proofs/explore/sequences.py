@@ -13,15 +13,15 @@ from dataclasses import dataclass, field
 from percpu_contracts.situations import SituationCoverage
 from percpu_contracts.violations import ClauseViolation
 from percpu_proofs.explore.alphabet import state_key
-from percpu_proofs.explore.breadth import Breadth, Operations, Spot
-from percpu_proofs.explore.contracted import passing_monitor
-from percpu_proofs.oplist import Operation
+from percpu_proofs.explore.breadth import AllocatorSpot, Breadth, Operations
+from percpu_proofs.explore.contracted_world import passing_monitor
+from percpu_proofs.run.operations import Operation
 from percpu_reference import build
 from percpu_reference.chunk import Chunk
 from percpu_reference.variants import Allocator
 
 
-class Place(Spot):
+class ContractSpot(AllocatorSpot):
     """A spot under contracts at full.
 
     Every violation is let pass and entered, but for that of ENDLESS.
@@ -45,14 +45,14 @@ class Place(Spot):
 
 
 @dataclass
-class Sequences(Breadth[Place]):
+class Sequences(Breadth[ContractSpot]):
     """The search of operation lists under contracts."""
 
     sightings: SituationCoverage = field(default_factory=SituationCoverage)
 
-    def start(self) -> Place:
+    def start(self) -> ContractSpot:
         """Return the place after booting."""
-        return Place(build(self.variant, self.plan.sizes, contracts="full"))
+        return ContractSpot(build(self.variant, self.plan.sizes, contracts="full"))
 
     def key(self) -> bytes:
         """Return a digest of the allocator's state and its history."""

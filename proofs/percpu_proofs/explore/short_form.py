@@ -12,8 +12,14 @@ from itertools import groupby
 from pathlib import Path
 from typing import Final
 
-from percpu_proofs.explore.packing import DamagedError, Reader, Writer
-from percpu_proofs.oplist import FLAG_LETTERS, HANDLES, Operation, flags_of, parse_operations
+from percpu_proofs.explore.packing import DamagedError, TokenReader, Writer
+from percpu_proofs.run.operations import (
+    FLAG_LETTERS,
+    HANDLES,
+    Operation,
+    flags_of,
+    parse_operations,
+)
 
 _CHAPTERS: Final = (
     "FLT", "HINT", "ISO", "LIST", "POP", "RCL", "BAL", "COST", "TLB", "MAP", "LOCK", "FIT", "ACC",
@@ -51,7 +57,7 @@ def put_choice(out: Writer, value: str, known: Sequence[str]) -> None:
         out.text(value)
 
 
-def choice(source: Reader, known: Sequence[str]) -> str:
+def choice(source: TokenReader, known: Sequence[str]) -> str:
     """Return one of some texts, or any other."""
     number = source.number()
     if number > len(known):
@@ -69,7 +75,7 @@ def put_clause(out: Writer, clause: str) -> None:
         out.number(int(number))
 
 
-def clause(source: Reader) -> str:
+def clause(source: TokenReader) -> str:
     """Return a clause's id."""
     chapter = choice(source, _CHAPTERS)
     return f"{chapter}-{source.number()}" if chapter in _CHAPTERS else chapter
@@ -98,7 +104,7 @@ def _value(text: str) -> int | None:
     return int(text) if text.isdecimal() and str(int(text)) == text else None
 
 
-def sizes(source: Reader) -> str:
+def sizes(source: TokenReader) -> str:
     """Return a geometry."""
     number = source.number()
     if number == 0:
@@ -110,7 +116,7 @@ def sizes(source: Reader) -> str:
     return _SIZES[number - 2]
 
 
-def _size(source: Reader) -> str:
+def _size(source: TokenReader) -> str:
     number, value = source.number(), _round(source)
     if number >= len(_NAMES):
         raise DamagedError("a number that no table has")
@@ -125,7 +131,7 @@ def _put_round(out: Writer, value: int) -> None:
     out.number(value >> shift)
 
 
-def _round(source: Reader) -> int:
+def _round(source: TokenReader) -> int:
     shift = source.number()
     if shift > 64:
         raise DamagedError("a number beyond all sizes")
@@ -136,7 +142,7 @@ Request = tuple[int, int, str]
 """Size, alignment, flags as the operation language writes them."""
 
 
-class Operations:
+class OperationCoder:
     """Writes and reads operations of one token, one list or several in order.
 
     Requests that come again are told by their number, handles by the one before.
@@ -199,14 +205,14 @@ class Operations:
         out.number(0 if align == _USUAL else align + 1)
         out.number(sum(1 << _LETTERS.index(letter) for letter in flags if letter != "-"))
 
-    def take(self, source: Reader) -> tuple[Operation, ...]:
+    def take(self, source: TokenReader) -> tuple[Operation, ...]:
         """Return a list of operations."""
         lines: list[str] = []
         for _ in range(source.number()):
             lines += self._lines(source, lines)
         return tuple(parse_operations(Path("token"), lines).operations) if lines else ()
 
-    def _lines(self, source: Reader, before: Sequence[str]) -> list[str]:
+    def _lines(self, source: TokenReader, before: Sequence[str]) -> list[str]:
         """Return the operations that the next code stands for."""
         number = source.number()
         if number >= len(_KINDS):
@@ -231,7 +237,7 @@ class Operations:
             self._freed = arg
         return [f"w {arg} {source.number()}" if code == "w" else f"{code} {arg}"]
 
-    def _request(self, source: Reader) -> str:
+    def _request(self, source: TokenReader) -> str:
         number = source.number()
         if number > len(self._requests):
             raise DamagedError("a request that there is none of")
@@ -257,7 +263,7 @@ def put_schedule(out: Writer, schedule: Sequence[int]) -> None:
         out.numbers((2 * step if step >= 0 else 2 * ~step + 1, count - 1))
 
 
-def schedule(source: Reader) -> tuple[int, ...]:
+def schedule(source: TokenReader) -> tuple[int, ...]:
     """Return the steps of a schedule."""
     steps: list[int] = []
     for _ in range(source.number()):

@@ -13,7 +13,7 @@ from itertools import islice, pairwise
 from typing import Final, Generic, TypeVar
 
 from percpu_proofs.explore.system import Schedule, actor_of
-from percpu_proofs.oplist import HANDLES, Operation
+from percpu_proofs.run.operations import HANDLES, Operation
 from percpu_spec import gfp
 
 T = TypeVar("T", bound=Hashable)

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 from percpu_contracts.history import History
 from percpu_contracts.operation_steps import Actor
-from percpu_proofs.explore.twins import Handles
-from percpu_proofs.oplist import Operation
-from percpu_proofs.wrong_free import Place
+from percpu_proofs.explore.equivalent_chunks import Handles
+from percpu_proofs.run.invalid_frees import Place
+from percpu_proofs.run.operations import Operation
 from percpu_reference.chunk import Chunk
 from percpu_reference.gaps import Steps
 from percpu_reference.variants import Allocator
@@ -51,7 +51,7 @@ class Runner(Actor):
         self.result: Any = None
 
 
-class Saved(NamedTuple):
+class WorldCopy(NamedTuple):
     """A world in which no operation is under way, to come back to."""
 
     origin: Allocator

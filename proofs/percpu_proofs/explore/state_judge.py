@@ -18,7 +18,7 @@ _ISOLATED = asked(Scope.ALLOCATOR, When.ISOLATED)
 _OF_CHUNKS = frozenset(s.clause for s in statements() if s.scope in (Scope.BLOCK, Scope.CHUNK))
 
 
-class Walk(Listing):
+class ChunkListing(Listing):
     """The listing of a model's state, made for each of very many of them."""
 
     def walk(self, allocator: AllocatorView, /) -> list[tuple[int, ChunkView]]:
@@ -60,7 +60,7 @@ class StateJudge:
         broken = self._states.get(key)
         if broken is not None:
             return broken
-        walk = Walk(world.allocator)
+        walk = ChunkListing(world.allocator)
         judged: list[Judged] = [(clause, state(walk)) for clause, state in _OF_ALL]
         if walk.has_isolated:
             judged += [(clause, state(walk)) for clause, state in _ISOLATED]

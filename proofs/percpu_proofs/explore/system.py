@@ -25,7 +25,7 @@ class Need(NamedTuple):
     memory: bool = False  # it asks for memory, and may be refused it
 
 
-class Shared(NamedTuple):
+class SharedState(NamedTuple):
     """What all actors share: a value that is equal where steps do the same, and what steps need."""
 
     key: Hashable
@@ -36,7 +36,7 @@ class Shared(NamedTuple):
     handles: frozenset[int]  # areas that are there, of those that actors allocate and free; ~: gone
 
 
-class Place(NamedTuple):
+class ActorPosition(NamedTuple):
     """Where an actor stands: a value equal where its next step does the same, and what it needs."""
 
     key: Hashable
@@ -77,10 +77,10 @@ class System(Restorable, Protocol):
     or follow a schedule drive it.
     """
 
-    def shared(self) -> Shared:
+    def shared(self) -> SharedState:
         """Return what all actors share."""
 
-    def place(self, actor: int) -> Place:
+    def place(self, actor: int) -> ActorPosition:
         """Return where one actor stands."""
 
 
@@ -102,7 +102,7 @@ def actor_of(step: int) -> int:
     return max(step, ~step)
 
 
-def enabled(shared: Shared, needs: Sequence[Need]) -> list[int]:
+def enabled(shared: SharedState, needs: Sequence[Need]) -> list[int]:
     """Return the steps that can be taken; a new run of the work counts as an actor."""
     if shared.stopped:
         return []

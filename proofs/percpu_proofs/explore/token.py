@@ -16,7 +16,7 @@ from percpu_proofs.explore import short_form
 from percpu_proofs.explore.packing import (
     MODEL,
     DamagedError,
-    Reader,
+    TokenReader,
     Writer,
     damaged,
     no_token,
@@ -27,8 +27,8 @@ from percpu_proofs.explore.searches import MARKS, mark_of, search_of
 from percpu_proofs.explore.shrink import without
 from percpu_proofs.explore.system import actor_of
 from percpu_proofs.explore.world import World
-from percpu_proofs.inputs import InputError
-from percpu_proofs.oplist import renumbered, text_of
+from percpu_proofs.run.inputs import InputError
+from percpu_proofs.run.operations import renumbered, text_of
 from percpu_reference import chunk, kernel_names
 from percpu_reference.variants import variant_class
 
@@ -73,7 +73,7 @@ class Token:
         )
 
     def __str__(self) -> str:
-        out, operations = Writer(), short_form.Operations()
+        out, operations = Writer(), short_form.OperationCoder()
         usual = self._usual()
         base, _, fixes = self.variant.partition("+")
         short_form.put_choice(out, base, _VARIANTS)
@@ -150,7 +150,7 @@ def read_token(text: str) -> Token:
     if not text.startswith(MODEL):
         raise no_token(text)
     try:
-        source = Reader(MODEL, text)
+        source = TokenReader(MODEL, text)
         token, made_with, found_by = _read(source)
         source.end(f"{token!r} {found_by}")
     except (DamagedError, InputError):
@@ -163,9 +163,9 @@ def read_token(text: str) -> Token:
     return token
 
 
-def _read(source: Reader) -> tuple[Token, str, int]:
+def _read(source: TokenReader) -> tuple[Token, str, int]:
     """Return a token, the hash of the variant that it was made with, and its search's number."""
-    operations = short_form.Operations()
+    operations = short_form.OperationCoder()
     base, fixes = short_form.choice(source, _VARIANTS), source.text()
     variant = f"{base}+{fixes}" if fixes else base
     made_with = f"{source.groups(_HASH):0{_HASH}x}"

@@ -6,7 +6,7 @@ import difflib
 from pathlib import Path
 
 from percpu_proofs.explore.packing import tidy
-from percpu_proofs.inputs import InputError, read_text
+from percpu_proofs.run.inputs import InputError, read_text
 
 
 def token_of(text: str) -> str:

@@ -14,13 +14,13 @@ from percpu_contracts.clauses import balance
 from percpu_contracts.history import History
 from percpu_contracts.monitor import Monitor
 from percpu_contracts.operation_steps import Actor, after, before, handed_out, is_seen, waiting
-from percpu_proofs.explore.fingerprint import Fingerprints, standing
-from percpu_proofs.explore.start import MOST_STEPS, Runner, Saved, Start
-from percpu_proofs.explore.system import Need, Place, Shared, enabled
-from percpu_proofs.explore.twins import Twins, moved
-from percpu_proofs.machine import script
-from percpu_proofs.oplist import WRONG, Operation
-from percpu_proofs.wrong_free import WrongFree, aim, place_of
+from percpu_proofs.explore.equivalent_chunks import Twins, moved
+from percpu_proofs.explore.fingerprint import Fingerprints, position_of
+from percpu_proofs.explore.start import MOST_STEPS, Runner, Start, WorldCopy
+from percpu_proofs.explore.system import ActorPosition, Need, SharedState, enabled
+from percpu_proofs.run.driver import script
+from percpu_proofs.run.invalid_frees import WrongFree, aim, place_of
+from percpu_proofs.run.operations import WRONG, Operation
 from percpu_reference.chunk import Chunk
 from percpu_reference.gaps import Kind, Steps
 from percpu_spec.steps import AreaExtent, Step
@@ -94,7 +94,7 @@ class World:
         copies = self._twins.of(start.allocator)
         history = History()
         history.concurrent = True
-        self.begin = Saved(
+        self.begin = WorldCopy(
             start.allocator,
             copies,
             moved(start.handles, copies),
@@ -113,10 +113,10 @@ class World:
         """Whether no operation is under way."""
         return all(runner.gap is None for runner in self.runners)
 
-    def save(self) -> Saved:
+    def save(self) -> WorldCopy:
         """Return what `load` comes back to; only for a world at rest."""
         origin, copies = self.allocator.clone()
-        return Saved(
+        return WorldCopy(
             origin,
             {copy: chunk for chunk, copy in copies.items()},
             self.handles.copy(),
@@ -129,13 +129,13 @@ class World:
             self.freed.copy(),
         )
 
-    def load(self, saved: Saved) -> None:
+    def load(self, saved: WorldCopy) -> None:
         """Go back to a saved state of this world."""
         self.monitor.guard.quiesce(saved.copies.values(), saved.origin)
         self.allocator.restore(saved.origin, saved.copies)
         self._take_over(saved)
 
-    def _take_over(self, saved: Saved) -> None:
+    def _take_over(self, saved: WorldCopy) -> None:
         """Set all but the allocator's state."""
         self.handles = saved.handles.copy()
         self.freed = saved.freed.copy()
@@ -319,7 +319,7 @@ class World:
         """Whether every actor has run to its end."""
         return all(runner.done for runner in self.runners)
 
-    def shared(self) -> Shared:
+    def shared(self) -> SharedState:
         """Return all that a step depends on, but for where its actor stands."""
         allocator = self.allocator
         # an allocation that failed leaves a handle too, one that is under way does not
@@ -342,14 +342,14 @@ class World:
             )
         )
 
-    def _shared(self, key: Hashable) -> Shared:
+    def _shared(self, key: Hashable) -> SharedState:
         mutex, waiting = self.allocator.alloc_mutex, self._start.waiting
         begins = self.allocator.work_pending and self.works > 0 and (waiting or not mutex)
         handles = frozenset(self._passed & self.handles.keys()) | {~h for h in self.freed}
         stopped = self.alone > 0 and self.runaway is not None
-        return Shared(key, stopped, mutex, begins, self.failures, handles)
+        return SharedState(key, stopped, mutex, begins, self.failures, handles)
 
-    def place(self, actor: int) -> Place:
+    def place(self, actor: int) -> ActorPosition:
         """Return where an actor stands: the gaps and local values of its functions under way."""
         runner = self.runners[actor]
         need = self._need(runner)
@@ -359,7 +359,7 @@ class World:
             rest.append(handle)
         if runner.done:
             done = runner.result and _area(runner.result) if kind == "a" else kind == "b"
-            return Place((True, kind, done), need, None, False, kind == "b")
+            return ActorPosition((True, kind, done), need, None, False, kind == "b")
         gap = runner.gap
         if gap is None:
             if kind == "f" and handle not in self._passed:
@@ -367,14 +367,14 @@ class World:
                 rest = [area and _area(area)]
             elif kind not in "ab":
                 rest = [handle, request[0]]
-            return Place((False, kind, need, tuple(rest)), need, None, False, False)
+            return ActorPosition((False, kind, need, tuple(rest)), need, None, False, False)
         placed = None
         if runner.placed is not None and runner.blocking and gap.kind is not Kind.FLAGS:
             chunk: Any = runner.placed.chunk
             placed = chunk.id, runner.placed.off, self.holder == actor
         seen = _held(gap), placed
-        key = (kind, tuple(rest), seen, runner.asked, standing(runner.steps))
-        return Place(key, need, seen, is_seen(gap) or placed is not None, kind)
+        key = (kind, tuple(rest), seen, runner.asked, position_of(runner.steps))
+        return ActorPosition(key, need, seen, is_seen(gap) or placed is not None, kind)
 
     def protected(self) -> tuple[Any, ...]:
         """Return all that the two locks protect, and what was unmapped and is not flushed yet."""

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from percpu_contracts.clauses import accounting, api, balance, maps
-from percpu_proofs.kernel.instance import Kernel, Result
-from percpu_proofs.kernel.views import KernelChunk, KernelState
-from percpu_proofs.oplist import Operation
+from percpu_proofs.kernel.instance import Kernel, OperationResult
+from percpu_proofs.kernel.views import CompiledState, KernelChunk
+from percpu_proofs.run.operations import Operation
 from percpu_spec import gfp
 from percpu_spec.definitions import area_size, is_legal
 
@@ -29,7 +29,7 @@ class Answers:
     """Asks the clauses of operations; the state is as read last, before and after each."""
 
     def __init__(
-        self, kernel: Kernel, state: KernelState, is_atomic: Callable[[int], bool]
+        self, kernel: Kernel, state: CompiledState, is_atomic: Callable[[int], bool]
     ) -> None:
         """is_atomic: whether a request with such flags may not sleep, by the kernel's own rule."""
         self.state, self.geometry = state, state.geometry
@@ -64,7 +64,7 @@ class Answers:
         chunks = [(chunk.id, chunk.changes) for chunk in state.chunks()]
         return state.order, chunks, state.nr_populated, state.nr_empty_pop_pages
 
-    def after(self, operation: Operation, result: Result) -> Iterator[Judged]:
+    def after(self, operation: Operation, result: OperationResult) -> Iterator[Judged]:
         """Yield the verdicts on an operation that has ended."""
         kind = operation[0]
         refused = self._faults[:] != self._before[0]
@@ -86,7 +86,7 @@ class Answers:
             yield "BAL-7", balance.float_is_topped_up(floating, self.geometry)
 
     def _allocation(
-        self, operation: Operation, result: Result, refused: bool
+        self, operation: Operation, result: OperationResult, refused: bool
     ) -> Iterator[Judged]:
         _, _, size, align, reserved, flags = operation
         state, geometry, environment = self.state, self.geometry, self._environment

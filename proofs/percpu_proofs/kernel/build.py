@@ -8,10 +8,10 @@ import subprocess
 from pathlib import Path
 from typing import Final
 
-from percpu_proofs.inputs import InputError, read_text
-from percpu_proofs.kernel.library import USUAL, Form, Library
+from percpu_proofs.kernel.library import USUAL, BuildForm, Library
 from percpu_proofs.kernel.messages import STUBS, Warned, compile_error, warnings_of
 from percpu_proofs.kernel.tree import BACKINGS, FILES, Tree
+from percpu_proofs.run.inputs import InputError, read_text
 from percpu_spec.geometry import Backing
 
 SOURCES: Final = ("library.c", "memory.c", "heap.c", "actors.c")
@@ -70,7 +70,7 @@ _VARIABLE: Final = re.compile(
 def compile_tree(
     tree: Tree,
     into: Path,
-    form: Form = USUAL,
+    form: BuildForm = USUAL,
     *,
     stub: Path | None = None,
     flags: tuple[str, ...] = (),
@@ -93,7 +93,7 @@ def compile_tree(
 def compile_search(
     tree: Tree,
     into: Path,
-    form: Form = USUAL,
+    form: BuildForm = USUAL,
     *,
     stub: Path | None = None,
     noted: bool = False,
@@ -189,7 +189,7 @@ def _gather(tree: Tree, made: Path) -> None:
             )
 
 
-def _options(tree: Tree, into: Path, form: Form, stub: Path | None) -> list[str]:
+def _options(tree: Tree, into: Path, form: BuildForm, stub: Path | None) -> list[str]:
     """Return the compiler's options that a tree needs; its headers are made in the folder."""
     headers = into / f"include-{form}"
     if not (tree.top / BACKINGS[form.backing]).is_file():

@@ -13,13 +13,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from percpu_proofs.conformance.state import Recorder
-from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel.instance import Kernel, KernelStopped
 from percpu_proofs.kernel.library import Library
-from percpu_proofs.kernel.views import KernelState
-from percpu_proofs.machine import Machine
-from percpu_proofs.oplist import OperationList, parse_operations
+from percpu_proofs.kernel.views import CompiledState
+from percpu_proofs.run.driver import Driver
+from percpu_proofs.run.inputs import InputError
+from percpu_proofs.run.operations import OperationList, parse_operations
+from percpu_proofs.run.state_record import Recorder
 from percpu_reference import build
 from percpu_reference.state import LIMITED_WORK
 from percpu_reference.variants import MERGED, Allocator, variant_class
@@ -36,7 +36,7 @@ SLEEPABLE: Final = "6.15"
 BETWEEN: Final = "a tree between two known behaviours"
 
 
-class Seen(NamedTuple):
+class ProbeView(NamedTuple):
     """What a probe may look at once its operations are done."""
 
     env: Any  # counters
@@ -54,7 +54,7 @@ class Probe(NamedTuple):
 
     lines: tuple[str, ...]
     unit: str
-    look: Callable[[Seen], Value]
+    look: Callable[[ProbeView], Value]
 
     @property
     def listed(self) -> OperationList:
@@ -68,7 +68,7 @@ class Probe(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class BehaviourChange:
     """A change of behaviour: the release that brought it, and how a kernel shows it.
 
     before, since: variants that differ in it, as far as the probes see. gives: class attributes,
@@ -133,20 +133,20 @@ def on_kernel(library: Library, probe: Probe) -> Value:
     with Kernel(library, SMALL) as kernel:
         for operation in probe.listed.operations:
             ok = kernel.apply(operation).ok
-        state = KernelState(kernel)
+        state = CompiledState(kernel)
         state.read()
-        return probe.look(Seen(kernel.environment, state.chunk, ok, kernel.requests))
+        return probe.look(ProbeView(kernel.environment, state.chunk, ok, kernel.requests))
 
 
 def on_model(variant: type[Allocator], probe: Probe) -> Value:
     """Return the number of a probe on a variant."""
-    machine = Machine(build(variant, SMALL))
+    machine = Driver(build(variant, SMALL))
     ok = False
     for number, operation in enumerate(probe.listed.operations, 1):
         ok = bool(machine.apply(number, operation).ok)
     chunks = {chunk.id: chunk for chunk in machine.allocator.chunks()}
     env = machine.allocator.env
-    return probe.look(Seen(env, chunks.__getitem__, ok, env.requests))
+    return probe.look(ProbeView(env, chunks.__getitem__, ok, env.requests))
 
 
 def _charged(*lines: str) -> Probe:
@@ -163,7 +163,7 @@ def _served(*lines: str) -> Probe:
     return Probe(lines, "such requests served", lambda seen: int(seen.ok))
 
 
-def _with_io(seen: Seen) -> int:
+def _with_io(seen: ProbeView) -> int:
     return sum(bool(request.gfp & IO) for request in seen.requests)
 
 
@@ -172,7 +172,7 @@ def _hints(*lines: str) -> Probe:
     return Probe(lines, "as contig_hint and scan_hint of block 0, in bits", _hints_of_block)
 
 
-def _hints_of_block(seen: Seen) -> tuple[int, int]:
+def _hints_of_block(seen: ProbeView) -> tuple[int, int]:
     block = seen.chunk(0).md_blocks[0]
     return int(block.contig_hint), int(block.scan_hint)
 
@@ -187,7 +187,7 @@ _FILLED: Final = "a 1 28672 4 -"
 # every field equal in 33,324 operations each. A start of a hint that is not set decided at most
 # whether to set the hint's size to 0, which it was. 3/4 changes types.
 CHANGES: Final = (
-    Change(
+    BehaviourChange(
         "5.17", "an accounted area pays for its part of the object vector",
         "linux_5_14", "linux_5_17",
         (
@@ -197,7 +197,7 @@ CHANGES: Final = (
         ),
         {"CHARGES_VECTOR": True},
     ),
-    Change(
+    BehaviourChange(
         "6.13", "the float is tested as soon as an area is found, before its pages are populated",
         "linux_5_17", "linux_6_13",
         (
@@ -207,7 +207,7 @@ CHANGES: Final = (
         ),
         {"TESTS_FLOAT_LOCKED": True},
     ),
-    Change(
+    BehaviourChange(
         SLEEPABLE, "requests without I/O may sleep",
         "linux_6_13", "linux_6_15",
         (
@@ -218,7 +218,7 @@ CHANGES: Final = (
         ),
         {"BLOCKING": DIRECT_RECLAIM, "WORK": LIMITED_WORK},
     ),
-    Change(
+    BehaviourChange(
         "mm 1/4", "the chunk is told where a run freed inside a block ends (L1)",
         "linux_7_1", "linux_mm",
         (
@@ -230,7 +230,7 @@ CHANGES: Final = (
         ),
         mixins=(ChunkRelativeEnd,),
     ),
-    Change(
+    BehaviourChange(
         "mm 4/4", "scan_hint stays on its side of an equal contig_hint (L3)",
         "linux_7_1", "linux_mm",
         (
@@ -324,7 +324,7 @@ def _after_frees(library: Library, *more: str) -> int | None:
         with Kernel(library, SMALL, refuses=True) as kernel:
             for operation in parse_operations(Path("probe"), lines).operations:
                 kernel.apply(operation)
-            return Recorder(KernelState(kernel)).read().crc
+            return Recorder(CompiledState(kernel)).read().crc
     except KernelStopped:
         return None
 
@@ -351,7 +351,7 @@ def counts_every_unit(library: Library) -> bool:
 
 
 def _populated(kernel: Kernel) -> int:
-    state = KernelState(kernel)
+    state = CompiledState(kernel)
     state.read()
     return int(state.nr_populated)
 

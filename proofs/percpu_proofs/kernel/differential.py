@@ -12,21 +12,21 @@ from multiprocessing import get_context
 from multiprocessing.synchronize import Event
 from typing import Any, Final, TypeVar
 
-from percpu_proofs import variant_errors
-from percpu_proofs.choices import drawn
-from percpu_proofs.conformance.difference import Difference
-from percpu_proofs.inputs import InputError
-from percpu_proofs.kernel import interleaved
+from percpu_proofs.kernel import random_schedules
+from percpu_proofs.kernel.continuation import Parting, go_on
 from percpu_proofs.kernel.draws import Case, draw_case
 from percpu_proofs.kernel.instance import KernelStopped
-from percpu_proofs.kernel.interleaved import FoundSchedule
 from percpu_proofs.kernel.library import Library
-from percpu_proofs.kernel.model import Model
+from percpu_proofs.kernel.model import ModelVariant
 from percpu_proofs.kernel.pair import Pair
-from percpu_proofs.kernel.parting import Parting, go_on
+from percpu_proofs.kernel.random_schedules import FoundSchedule
 from percpu_proofs.kernel.shrink import run_case, shrink
-from percpu_proofs.machine import HandleError
-from percpu_proofs.spread import start_worker
+from percpu_proofs.run import variant_errors
+from percpu_proofs.run.choices import drawn
+from percpu_proofs.run.difference import Difference
+from percpu_proofs.run.driver import HandleError
+from percpu_proofs.run.inputs import InputError
+from percpu_proofs.run.processes import start_worker
 from percpu_spec.geometry import Geometry
 
 _R = TypeVar("_R")
@@ -47,11 +47,11 @@ GRACE: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class CaseTask:
     """Some cases, or some schedules, given by their seed."""
 
     library: Library
-    model: Model
+    model: ModelVariant
     seed: int
     judge: bool
     cases: int = CASES
@@ -60,10 +60,10 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class DifferingCase:
     """A case that shows a difference at its last operation."""
 
-    task: Task
+    task: CaseTask
     case: Case
     difference: Difference
     parting: Parting | None = None  # what became of the case as drawn
@@ -75,7 +75,7 @@ class Found:
         """What shows it."""
         return self.task.library
 
-    def __lt__(self, other: Found) -> bool:
+    def __lt__(self, other: DifferingCase) -> bool:
         """Return whether it takes fewer operations than another, and so less to be made small."""
         return len(self.case.operations) < len(other.case.operations)
 
@@ -99,7 +99,7 @@ class Tally:
     gaps: Counter[str] = field(default_factory=Counter)  # in which an actor stood, others ran
     schedules_parted: int = 0
     found_schedule: FoundSchedule | None = None
-    found: Found | None = None
+    found: DifferingCase | None = None
     stopped: str = ""  # why the kernel could not go on; nothing more was drawn then
     seconds: float = 0.0
     interrupted: bool = False
@@ -141,7 +141,7 @@ class Tally:
         return self.found is not None or self.found_schedule is not None
 
 
-def run_task(task: Task, into: Tally | None = None) -> Tally:
+def run_task(task: CaseTask, into: Tally | None = None) -> Tally:
     """Draw and run the cases or schedules of a task; make small what first shows a difference.
 
     Fills `into` as it goes on and returns it.
@@ -151,7 +151,7 @@ def run_task(task: Task, into: Tally | None = None) -> Tally:
     return tally
 
 
-def draw_task(task: Task, into: Tally | None = None) -> Tally:
+def draw_task(task: CaseTask, into: Tally | None = None) -> Tally:
     """Draw and run the cases or schedules of a task; go on to the next one behind a difference."""
     tally = Tally() if into is None else into
     if task.schedules:
@@ -167,13 +167,13 @@ def draw_task(task: Task, into: Tally | None = None) -> Tally:
     return tally
 
 
-def _run_schedules(task: Task, tally: Tally) -> Tally:
+def _run_schedules(task: CaseTask, tally: Tally) -> Tally:
     expected = task.model.variant().EXPECTED
     for number in range(task.seed * task.schedules, (task.seed + 1) * task.schedules):
         if tally.stopped or _stopped():
             break
-        plan = interleaved.draw(number, task.library.form.page)
-        done, schedule = interleaved.run_drawn(task.library, task.model, plan, number)
+        plan = random_schedules.draw(number, task.library.form.page)
+        done, schedule = random_schedules.run_drawn(task.library, task.model, plan, number)
         tally.schedules += 1
         tally.steps += done.steps
         tally.gaps.update(done.gaps)
@@ -192,7 +192,7 @@ def _run_schedules(task: Task, tally: Tally) -> Tally:
     return tally
 
 
-def run_one(task: Task, case: Case) -> Tally:
+def run_one(task: CaseTask, case: Case) -> Tally:
     """Run one case on both; behind a difference both go on, and the kernel is judged by itself."""
     tally = Tally(cases=1, geometries={case.geometry})
     tally.kinds.update(operation[0] for operation in case.operations)
@@ -201,7 +201,7 @@ def run_one(task: Task, case: Case) -> Tally:
         pair = Pair(task.library, case.geometry, task.model, judge=task.judge)
     except KernelStopped as stopped:
         difference = Difference("stopped", str(stopped), "boots")
-        tally.found = Found(task, Case(case.geometry, []), difference)
+        tally.found = DifferingCase(task, Case(case.geometry, []), difference)
         tally.stopped = str(stopped)
         return tally
     try:
@@ -222,7 +222,7 @@ def run_one(task: Task, case: Case) -> Tally:
                 tally.stopped = parting.stopped
             tally.partings = [parting]
             shown = Case(case.geometry, case.operations[:at])
-            tally.found = Found(task, shown, difference, parting)
+            tally.found = DifferingCase(task, shown, difference, parting)
         tally.chunks = sum(1 for _ in pair.machine.allocator.chunks())
         tally.broken += pair.broken
         tally.new = pair.new
@@ -241,16 +241,16 @@ def shrink_found(tally: Tally) -> None:
 
 
 def _small(
-    found: Found | None, schedule: FoundSchedule | None
-) -> tuple[Found | None, FoundSchedule | None]:
+    found: DifferingCase | None, schedule: FoundSchedule | None
+) -> tuple[DifferingCase | None, FoundSchedule | None]:
     if found is not None:
         found = shrunk(found)
     elif schedule is not None:
-        schedule = interleaved.shrunk(schedule, TRIES_OF_SCHEDULES)
+        schedule = random_schedules.shrunk(schedule, TRIES_OF_SCHEDULES)
     return found, schedule
 
 
-def shrunk(found: Found) -> Found:
+def shrunk(found: DifferingCase) -> DifferingCase:
     """Return a difference made small."""
     task, case = found.task, found.case
     judge = task.judge and run_case(task.library, case, task.model) is None
@@ -301,7 +301,7 @@ def _stopped() -> bool:
 
 
 def run_tasks(
-    tasks: Iterator[Task],
+    tasks: Iterator[CaseTask],
     into: Tally,
     *,
     jobs: int,

@@ -12,9 +12,9 @@ from itertools import count
 from pathlib import Path
 from typing import Final
 
-from percpu_proofs.choices import Choices, drawn
-from percpu_proofs.kernel.library import Form
-from percpu_proofs.oplist import Operation, parse_operations
+from percpu_proofs.kernel.library import BuildForm
+from percpu_proofs.run.choices import Choices, drawn
+from percpu_proofs.run.operations import Operation, parse_operations
 from percpu_spec.geometry import LEAST_UNIT, Geometry
 
 _SEEDS: Final = 1 << 32
@@ -50,7 +50,7 @@ and the kernel goes on with what is gone. Areas from boot keep every such kernel
 
 
 @dataclass(frozen=True, slots=True)
-class Phase:
+class DrawPhase:
     """A stretch of operations and its chances, of 100."""
 
     length: int
@@ -72,7 +72,7 @@ class Case:
     operations: list[Operation]
 
 
-def draw_case(choices: Choices, form: Form, operations: int) -> Case:
+def draw_case(choices: Choices, form: BuildForm, operations: int) -> Case:
     """Draw a case of about so many operations, for a kernel of a form."""
     geometry = _draw_geometry(choices, form) if form.smp else _draw_single(choices, form)
     longest = max(operations // 4, 8)
@@ -84,7 +84,7 @@ def draw_case(choices: Choices, form: Form, operations: int) -> Case:
     return Case(geometry, operations_drawn if form.smp else [*_PIN, *operations_drawn])
 
 
-def paged(phase: Phase, geometry: Geometry) -> Phase:
+def paged(phase: DrawPhase, geometry: Geometry) -> DrawPhase:
     """Return a phase for pages of other sizes: its sizes and alignments by pages are of those.
 
     Every second phase stays as it is, so that areas lie within a page.
@@ -103,7 +103,7 @@ def _draw_unit(choices: Choices, page: int) -> int:
     return max(page * choices.pick(_PAGES_OF_UNIT), -(-LEAST_UNIT // page) * page)
 
 
-def _draw_single(choices: Choices, form: Form) -> Geometry:
+def _draw_single(choices: Choices, form: BuildForm) -> Geometry:
     """Draw sizes of a kernel without SMP: its unit is a power of two, and all of it dynamic."""
     unit = 1 << (_draw_unit(choices, form.page) - 1).bit_length()
     return Geometry(
@@ -112,7 +112,7 @@ def _draw_single(choices: Choices, form: Form) -> Geometry:
     )  # fmt: skip
 
 
-def _draw_geometry(choices: Choices, form: Form) -> Geometry:
+def _draw_geometry(choices: Choices, form: BuildForm) -> Geometry:
     """Draw sizes that a kernel boots with, part by part. Units of odd CPUs come in pairs."""
     pick, number = choices.pick, choices.number
     unit = _draw_unit(choices, form.page)
@@ -130,26 +130,26 @@ def _draw_geometry(choices: Choices, form: Form) -> Geometry:
     )  # fmt: skip
 
 
-def _draw_phase(choices: Choices, longest: int) -> Phase:
+def _draw_phase(choices: Choices, longest: int) -> DrawPhase:
     pick, number = choices.pick, choices.number
     length = longest // 4 + number(longest - longest // 4 + 1)
-    return Phase(
+    return DrawPhase(
         length, number(_SEEDS), pick((5, 25, 40, 50, 55, 65, 80, 95)), pick((0, 2, 10, 30, 100)),
         pick((0, 0, 3, 12)), number(4), pick(_SIZES), pick(_ALIGNS), pick(_FLAGS),
     )  # fmt: skip
 
 
-def _draw_wave(choices: Choices, longest: int) -> list[Phase]:
+def _draw_wave(choices: Choices, longest: int) -> list[DrawPhase]:
     """Draw phases that fill chunks and drain them again, with the balance work at their heels."""
     pick, number = choices.pick, choices.number
     length, seed = longest // 2 + number(longest - longest // 2 + 1), number(_SEEDS)
     order = pick((0, 0, 3, 1))
-    fill = Phase(length, seed, 96, 5, 0, order, pick(_STRADDLING), (4,), ("-",))
+    fill = DrawPhase(length, seed, 96, 5, 0, order, pick(_STRADDLING), (4,), ("-",))
     work = pick((30, 100, 100))
     return [fill, replace(fill, seed=seed + 1, length=length * 5 // 6, grow=4, work=work)]
 
 
-def expand(chosen: Sequence[Phase], geometry: Geometry) -> list[Operation]:
+def expand(chosen: Sequence[DrawPhase], geometry: Geometry) -> list[Operation]:
     """Return the operations of phases, one after the other."""
     lines: list[str] = []
     live: list[int] = []
@@ -196,7 +196,7 @@ class Aside:
 
 
 def _lines(
-    phase: Phase, live: list[int], handles: Iterator[int], geometry: Geometry
+    phase: DrawPhase, live: list[int], handles: Iterator[int], geometry: Geometry
 ) -> Iterator[str]:
     choices, aside = drawn(phase.seed), Aside(f"{phase.seed}/aside", geometry)
     pick, number = choices.pick, choices.number

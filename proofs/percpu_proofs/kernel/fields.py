@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
-from percpu_proofs.conformance.difference import Difference
+from percpu_proofs.run.difference import Difference
 from percpu_spec.views import HINTS
 
 
-class Meaning(NamedTuple):
+class FieldMeaning(NamedTuple):
     """A field in words, the kernel functions that set it, and the clauses that speak of it."""
 
     words: str
@@ -25,67 +25,67 @@ _COUNTS: Final = "pcpu_chunk_populated pcpu_chunk_depopulated"
 _CHARGES: Final = "pcpu_memcg_pre_alloc_hook pcpu_memcg_post_alloc_hook pcpu_memcg_free_hook"
 
 MEANINGS: Final = {
-    "stopped": Meaning("the kernel stops"),
-    "id": Meaning("the number of the chunk", "pcpu_create_chunk"),
-    "slot": Meaning("the list that it is on", _MOVES, "LIST-1 LIST-2 LIST-3 LIST-4"),
-    "slots": Meaning("chunks, head to tail", _MOVES, "LIST-1 LIST-2 LIST-3 LIST-4"),
-    "cslot": Meaning("the list that its hints ask for", "pcpu_chunk_slot", "SLOT-1"),
-    "iso": Meaning("isolated", "pcpu_isolate_chunk pcpu_reintegrate_chunk", "ISO-2 ISO-3"),
-    "imm": Meaning("immutable", "pcpu_alloc_first_chunk", "RCL-2"),
-    "free": Meaning("free_bytes", "pcpu_alloc_area pcpu_free_area", "MAP-2 MAP-4"),
-    "npages": Meaning("nr_pages", "pcpu_alloc_chunk pcpu_alloc_first_chunk"),
-    "npop": Meaning("nr_populated, its populated pages", _COUNTS, "POP-3"),
-    "nempty": Meaning(
+    "stopped": FieldMeaning("the kernel stops"),
+    "id": FieldMeaning("the number of the chunk", "pcpu_create_chunk"),
+    "slot": FieldMeaning("the list that it is on", _MOVES, "LIST-1 LIST-2 LIST-3 LIST-4"),
+    "slots": FieldMeaning("chunks, head to tail", _MOVES, "LIST-1 LIST-2 LIST-3 LIST-4"),
+    "cslot": FieldMeaning("the list that its hints ask for", "pcpu_chunk_slot", "SLOT-1"),
+    "iso": FieldMeaning("isolated", "pcpu_isolate_chunk pcpu_reintegrate_chunk", "ISO-2 ISO-3"),
+    "imm": FieldMeaning("immutable", "pcpu_alloc_first_chunk", "RCL-2"),
+    "free": FieldMeaning("free_bytes", "pcpu_alloc_area pcpu_free_area", "MAP-2 MAP-4"),
+    "npages": FieldMeaning("nr_pages", "pcpu_alloc_chunk pcpu_alloc_first_chunk"),
+    "npop": FieldMeaning("nr_populated, its populated pages", _COUNTS, "POP-3"),
+    "nempty": FieldMeaning(
         "nr_empty_pop_pages, its empty populated pages", "pcpu_update_empty_pages", "POP-1"
     ),
-    "so": Meaning("start_offset, in bytes", "pcpu_alloc_first_chunk"),
-    "eo": Meaning("end_offset, in bytes", "pcpu_alloc_first_chunk"),
-    "pop": Meaning("populated, the bitmap of its pages", _COUNTS, "POP-2 POP-3"),
-    "amap": Meaning("alloc_map", f"{_PLACES} pcpu_free_area", "MAP-1 FIT-1 FIT-2"),
-    "bmap": Meaning("bound_map", "pcpu_alloc_area pcpu_free_area", "MAP-3"),
-    "md": Meaning(
+    "so": FieldMeaning("start_offset, in bytes", "pcpu_alloc_first_chunk"),
+    "eo": FieldMeaning("end_offset, in bytes", "pcpu_alloc_first_chunk"),
+    "pop": FieldMeaning("populated, the bitmap of its pages", _COUNTS, "POP-2 POP-3"),
+    "amap": FieldMeaning("alloc_map", f"{_PLACES} pcpu_free_area", "MAP-1 FIT-1 FIT-2"),
+    "bmap": FieldMeaning("bound_map", "pcpu_alloc_area pcpu_free_area", "MAP-3"),
+    "md": FieldMeaning(
         "of its own hints", f"{_HINTS_SET} pcpu_chunk_refresh_hint", "HINT-1 HINT-5 HINT-7"
     ),
-    "blk": Meaning(
+    "blk": FieldMeaning(
         "of the hints", f"{_HINTS_SET} pcpu_block_refresh_hint", "HINT-1 HINT-2 HINT-3 HINT-4"
     ),
-    "objcg": Meaning("bits at which charged areas begin", _CHARGES, "ACC-1 ACC-2"),
-    "nr_pop": Meaning("pcpu_nr_populated, in pages", _COUNTS, "POP-3"),
-    "nr_empty": Meaning(
+    "objcg": FieldMeaning("bits at which charged areas begin", _CHARGES, "ACC-1 ACC-2"),
+    "nr_pop": FieldMeaning("pcpu_nr_populated, in pages", _COUNTS, "POP-3"),
+    "nr_empty": FieldMeaning(
         "the float, pcpu_nr_empty_pop_pages",
         "pcpu_update_empty_pages pcpu_isolate_chunk pcpu_reintegrate_chunk", "FLT-1 BAL-1",
     ),
-    "atomic_failed": Meaning(
+    "atomic_failed": FieldMeaning(
         "pcpu_atomic_alloc_failed", "pcpu_alloc pcpu_balance_populated", "BAL-5"
     ),
-    "live_pages": Meaning(
+    "live_pages": FieldMeaning(
         "pages held for all units", "pcpu_alloc_pages pcpu_free_pages", "POP-4"
     ),
-    "page_allocs": Meaning("pages allocated since boot", "pcpu_alloc_pages"),
-    "creates": Meaning("chunks created since boot", "pcpu_create_chunk", "BAL-3 API-5"),
-    "destroys": Meaning("chunks destroyed since boot", "pcpu_balance_free", "BAL-6"),
-    "tlb": Meaning("flushes of translations", "pcpu_post_unmap_tlb_flush", "TLB-1 ISO-1"),
-    "charged": Meaning("bytes charged", _CHARGES, "ACC-1 ACC-2"),
-    "objrefs": Meaning("references to the cgroup", _CHARGES, "ACC-1"),
-    "sched": Meaning("balance work is pending", _ASKS, "BAL-4 BAL-5"),
-    "nsched": Meaning("requests for balance work", _ASKS, "BAL-4 BAL-5"),
-    "chunk": Meaning("the chunk of the area handed out", _PLACES, "FIT-1 FIT-2 LIST-4"),
-    "off": Meaning("the offset of the area handed out, in bytes", _PLACES, "FIT-1 FIT-2 API-4"),
-    "ok": Meaning("success", "pcpu_alloc", "FIT-1 API-9"),
-    "ran": Meaning("the balance work runs", _ASKS, "BAL-4"),
-    "warn": Meaning("warnings", "pcpu_alloc", "API-1"),
-    "prwarn": Meaning("failures printed", "pcpu_alloc"),
-    "stacks": Meaning("stacks printed", "pcpu_alloc"),
-    "async": Meaning("pcpu_async_enabled", "percpu_enable_async"),
-    "memory touched or freed wrongly": Meaning(
+    "page_allocs": FieldMeaning("pages allocated since boot", "pcpu_alloc_pages"),
+    "creates": FieldMeaning("chunks created since boot", "pcpu_create_chunk", "BAL-3 API-5"),
+    "destroys": FieldMeaning("chunks destroyed since boot", "pcpu_balance_free", "BAL-6"),
+    "tlb": FieldMeaning("flushes of translations", "pcpu_post_unmap_tlb_flush", "TLB-1 ISO-1"),
+    "charged": FieldMeaning("bytes charged", _CHARGES, "ACC-1 ACC-2"),
+    "objrefs": FieldMeaning("references to the cgroup", _CHARGES, "ACC-1"),
+    "sched": FieldMeaning("balance work is pending", _ASKS, "BAL-4 BAL-5"),
+    "nsched": FieldMeaning("requests for balance work", _ASKS, "BAL-4 BAL-5"),
+    "chunk": FieldMeaning("the chunk of the area handed out", _PLACES, "FIT-1 FIT-2 LIST-4"),
+    "off": FieldMeaning("offset of the area handed out, in bytes", _PLACES, "FIT-1 FIT-2 API-4"),
+    "ok": FieldMeaning("success", "pcpu_alloc", "FIT-1 API-9"),
+    "ran": FieldMeaning("the balance work runs", _ASKS, "BAL-4"),
+    "warn": FieldMeaning("warnings", "pcpu_alloc", "API-1"),
+    "prwarn": FieldMeaning("failures printed", "pcpu_alloc"),
+    "stacks": FieldMeaning("stacks printed", "pcpu_alloc"),
+    "async": FieldMeaning("pcpu_async_enabled", "percpu_enable_async"),
+    "memory touched or freed wrongly": FieldMeaning(
         "memory touched or freed wrongly", "", "ISO-1 POP-2"
     ),
-    "blocks of memory left behind": Meaning("blocks of memory left behind", "pcpu_free_chunk"),
-    "locks taken wrongly": Meaning("locks taken or released wrongly", "", "LOCK-1 LOCK-2"),
-    "asked for": Meaning(
+    "blocks of memory left behind": FieldMeaning("blocks of memory left behind", "pcpu_free_chunk"),
+    "locks taken wrongly": FieldMeaning("locks taken or released wrongly", "", "LOCK-1 LOCK-2"),
+    "asked for": FieldMeaning(
         "requests since boot", "pcpu_alloc pcpu_create_chunk pcpu_populate_chunk", "GFP-1 GFP-2"
     ),
-    "repeat": Meaning("the code does not do the same twice"),
+    "repeat": FieldMeaning("the code does not do the same twice"),
 }  # fmt: skip
 
 _PART: Final = re.compile(r"\.?([a-z_][a-z_ ]*)|\[(-?\d+)\]")
@@ -96,11 +96,11 @@ OPERATION: Final = {
 """The kernel function that an operation calls."""
 
 
-def meaning(difference: Difference) -> Meaning:
+def meaning(difference: Difference) -> FieldMeaning:
     """Return what differs in words, with where: the chunk, the block, the hint."""
     clause = difference.field.removeprefix("clause ")
     if clause != difference.field:
-        return Meaning(f"{clause} is broken", "", clause)
+        return FieldMeaning(f"{clause} is broken", "", clause)
     names: list[str] = []
     numbers: list[int] = []
     for name, number in _PART.findall(difference.field):
@@ -111,9 +111,9 @@ def meaning(difference: Difference) -> Meaning:
     if names[0] == "chunks":
         at, *inner = numbers
         if len(names) == 1:
-            return Meaning(f"chunk {at}", "pcpu_create_chunk pcpu_destroy_chunk", "LIST-1")
+            return FieldMeaning(f"chunk {at}", "pcpu_create_chunk pcpu_destroy_chunk", "LIST-1")
         name = names[-1]
-        what = MEANINGS.get(name, Meaning(name))
+        what = MEANINGS.get(name, FieldMeaning(name))
         words = f"chunk {at}: {what.words}"
         if inner and name == "md":
             words = f"chunk {at}: {HINTS[inner[0]]} {what.words}"
@@ -125,7 +125,7 @@ def meaning(difference: Difference) -> Meaning:
         return asked._replace(words=f"{asked.words} of {difference.field.partition('.')[2]}")
     if names[0] == "slots" and numbers:
         return MEANINGS["slots"]._replace(words=f"list {numbers[0]}: {MEANINGS['slots'].words}")
-    return MEANINGS.get(names[-1], Meaning(difference.field))
+    return MEANINGS.get(names[-1], FieldMeaning(difference.field))
 
 
 def sentence(difference: Difference) -> str:

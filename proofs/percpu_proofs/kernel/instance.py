@@ -13,11 +13,11 @@ from typing import Any, Final, NamedTuple
 
 from cffi import FFI
 
-from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel.library import Library
 from percpu_proofs.kernel.messages import STUBS
-from percpu_proofs.machine import HandleError
-from percpu_proofs.oplist import HANDLES, WRONG, Operation
+from percpu_proofs.run.driver import HandleError
+from percpu_proofs.run.inputs import InputError
+from percpu_proofs.run.operations import HANDLES, WRONG, Operation
 from percpu_spec.geometry import Geometry
 from percpu_spec.steps import REQUESTS, MemoryRequest
 
@@ -33,7 +33,7 @@ class KernelStopped(Exception):
     """The compiled kernel ran into a BUG, a bad address or a loop that does not end."""
 
 
-class Result(NamedTuple):
+class OperationResult(NamedTuple):
     """What an operation did, and for an allocation where: chunk number, offset in bytes."""
 
     ok: bool
@@ -117,14 +117,14 @@ class Kernel:
             raise KernelStopped(reason or "refused")
         return code
 
-    def apply(self, operation: Operation) -> Result:
+    def apply(self, operation: Operation) -> OperationResult:
         """Apply one operation. Raises HandleError for a handle named wrongly, KernelStopped."""
         outcome = self._outcome
         self.check(self.lib.percpu_apply(self.enter(operation), outcome))
         ok = bool(outcome.ok)
         if operation[0] == "a":
             self._held[operation[1]] = ok
-        return Result(ok, outcome.chunk, outcome.off, outcome.warned)
+        return OperationResult(ok, outcome.chunk, outcome.off, outcome.warned)
 
     def enter(self, operation: Operation) -> Any:
         """Return an operation as the library takes it, its handle checked and noted."""
@@ -183,11 +183,11 @@ class Kernel:
         """Begin an operation of its own, not run yet; return its number."""
         return self.check(self.lib.percpu_actor(self.enter(operation)))
 
-    def step(self, actor: int) -> tuple[int, Result]:
+    def step(self, actor: int) -> tuple[int, OperationResult]:
         """Run an actor to its next point; return that and, once DONE, what it did."""
         outcome = self._outcome
         point = self.check(self.lib.percpu_step(actor, outcome))
-        return point, Result(bool(outcome.ok), outcome.chunk, outcome.off, outcome.warned)
+        return point, OperationResult(bool(outcome.ok), outcome.chunk, outcome.off, outcome.warned)
 
 
 def load(ffi: Any, path: Path) -> Any:

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel.messages import Warned
+from percpu_proofs.run.inputs import InputError
 from percpu_spec.geometry import Backing, Geometry
 
 
-class Form(NamedTuple):
+class BuildForm(NamedTuple):
     """What of a geometry is fixed when a kernel is compiled: backing, bytes of a page, SMP."""
 
     backing: Backing = "vm"
@@ -19,13 +19,13 @@ class Form(NamedTuple):
     smp: bool = True
 
     @classmethod
-    def of(cls, geometry: Geometry) -> Form:
+    def of(cls, geometry: Geometry) -> BuildForm:
         """Return the form of a kernel with this geometry."""
         return cls(geometry.backing, geometry.page, geometry.smp)
 
     def require(self, geometry: Geometry) -> None:
         """Raise InputError for a geometry that a kernel of this form cannot have."""
-        wanted = Form.of(geometry)
+        wanted = BuildForm.of(geometry)
         if wanted != self:
             raise InputError("geometry", None, str(self), str(wanted))
 
@@ -43,7 +43,7 @@ class Form(NamedTuple):
         return found
 
 
-USUAL: Final = Form()
+USUAL: Final = BuildForm()
 """The form of most kernels: vm, pages of 4096 bytes, several CPUs."""
 
 
@@ -53,7 +53,7 @@ class Library:
 
     path: Path
     release: str  # of the tree, as vectors name it
-    form: Form
+    form: BuildForm
     # variables of the kernel's that no description of a state shows: name, offset, size in bytes
     undescribed: tuple[tuple[str, int, int], ...] = ()
     variables: tuple[tuple[str, int, int], ...] = ()  # all of the kernel's

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel.patch import shown_line
 from percpu_proofs.kernel.tree import FILES, Tree, spoilt
+from percpu_proofs.run.inputs import InputError
 
 STUBS: Final = Path(__file__).parent / "stubs"
 """Our headers, against which a tree is compiled."""

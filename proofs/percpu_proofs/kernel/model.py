@@ -11,7 +11,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final, cast
 
-from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel.changes import (
     HAS,
     SCOPE,
@@ -26,8 +25,9 @@ from percpu_proofs.kernel.changes import (
 )
 from percpu_proofs.kernel.instance import Kernel
 from percpu_proofs.kernel.library import Library
-from percpu_proofs.machine import Machine
-from percpu_proofs.oplist import parse_operations
+from percpu_proofs.run.driver import Driver
+from percpu_proofs.run.inputs import InputError
+from percpu_proofs.run.operations import parse_operations
 from percpu_reference import build
 from percpu_reference.environment import Task
 from percpu_reference.operations import Operations
@@ -56,7 +56,7 @@ _FILLED: Final = "a 1 28672 4 -"  # the whole first chunk
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
+class ModelVariant:
     """A variant, perhaps with fixes, and the declared differences of a kernel from it."""
 
     name: str = MERGED
@@ -148,7 +148,7 @@ SLEEPS_NOT: Final = {"BLOCKING": KERNEL, "WORK": UNLIMITED_WORK}
 
 
 @cache
-def _variant(model: Model) -> type[Allocator]:
+def _variant(model: ModelVariant) -> type[Allocator]:
     """Return a model's class: a variant with fixes, and what its tree does by design."""
     base = variant_class(model.name)
     if model.fixes:
@@ -168,7 +168,7 @@ def _variant(model: Model) -> type[Allocator]:
     return cast("type[Allocator]", type(base.__name__, bases, {"__slots__": (), **names}))
 
 
-def probe(library: Library, name: str | None = None, fixes: tuple[str, ...] = ()) -> Model:
+def probe(library: Library, name: str | None = None, fixes: tuple[str, ...] = ()) -> ModelVariant:
     """Return the model for a library with vm backing: the variant named, or what its probes say.
 
     Raises KernelStopped, and InputError for a kernel between two known behaviours.
@@ -176,7 +176,7 @@ def probe(library: Library, name: str | None = None, fixes: tuple[str, ...] = ()
     atomic = _after(library, _FILLED, "a 2 8192 4 A")
     mapping = _after(library, _FILLED, "M 1", "a 2 4096 4 -")
     sleeping = _after(library, _FILLED, "a 2 8192 4 O")
-    model = Model(name or MERGED, fixes, atomic[1] > 0, mapping[2] > 0, bool(sleeping[0]))
+    model = ModelVariant(name or MERGED, fixes, atomic[1] > 0, mapping[2] > 0, bool(sleeping[0]))
     if name is not None:
         model = replace(model, name=variant_name(name))
     else:
@@ -201,7 +201,7 @@ ASKING: Final = tuple((_FILLED, f"a 2 4096 4 {flags}") for flags in ("Y", "SY", 
 Requests = Mapping[MemoryRequest, int]
 
 
-def form_of(seen: Sequence[Requests], model: Model, source: Path | None = None) -> str:
+def form_of(seen: Sequence[Requests], model: ModelVariant, source: Path | None = None) -> str:
     """Return how a kernel asks for a caller's memory, the one of FORMS that all of ASKING show.
 
     seen: what it asked for in each. Raises InputError if there is none, with what the nearest two
@@ -254,8 +254,8 @@ def _asked_by_kernel(library: Library, lines: tuple[str, ...]) -> Requests:
         return kernel.requests
 
 
-def _asked_by_model(model: Model, lines: tuple[str, ...]) -> Requests:
-    machine = Machine(build(model.variant(), _SMALL))
+def _asked_by_model(model: ModelVariant, lines: tuple[str, ...]) -> Requests:
+    machine = Driver(build(model.variant(), _SMALL))
     machine.run(parse_operations(Path("probe"), lines))
     return machine.allocator.env.requests
 

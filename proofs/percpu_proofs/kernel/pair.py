@@ -12,15 +12,15 @@ from typing import Final
 from percpu_contracts.clauses.lists import computed_slot_is
 from percpu_contracts.violations import Breach
 from percpu_contracts.whole_state import WholeState
-from percpu_proofs.conformance.difference import Difference, differences, first_difference
-from percpu_proofs.conformance.state import Record, Recorder, StateRecord, counter_record
 from percpu_proofs.kernel.answers import Answers
-from percpu_proofs.kernel.instance import Kernel, KernelStopped, Result
+from percpu_proofs.kernel.instance import Kernel, KernelStopped, OperationResult
 from percpu_proofs.kernel.library import Library
-from percpu_proofs.kernel.model import Model
-from percpu_proofs.kernel.views import RESERVED, KernelChunk, KernelState
-from percpu_proofs.machine import Machine, Outcome
-from percpu_proofs.oplist import WRONG, Operation
+from percpu_proofs.kernel.model import ModelVariant
+from percpu_proofs.kernel.views import RESERVED, CompiledState, KernelChunk
+from percpu_proofs.run.difference import Difference, differences, first_difference
+from percpu_proofs.run.driver import Driver, Outcome
+from percpu_proofs.run.operations import WRONG, Operation
+from percpu_proofs.run.state_record import Record, Recorder, StateRecord, counter_record
 from percpu_reference import build
 from percpu_reference.chunk import Chunk
 from percpu_spec.geometry import Geometry
@@ -53,7 +53,7 @@ class Pair:
         self,
         library: Library,
         geometry: Geometry,
-        model: Model,
+        model: ModelVariant,
         *,
         judge: bool = False,
         hasty: bool = False,
@@ -65,9 +65,9 @@ class Pair:
         """
         variant = model.variant()
         self.kernel = Kernel(library, geometry, refuses=variant.CHECKS_FREES, hasty=hasty)
-        self.machine = Machine(build(variant, geometry))
+        self.machine = Driver(build(variant, geometry))
         self.skip = model.skip
-        self.state = KernelState(self.kernel)
+        self.state = CompiledState(self.kernel)
         self.broken: Counter[str] = Counter()  # clauses that states of the kernel break
         self.new: dict[str, str] = {}  # of these, which the variant does not, and what was wrong
         self.areas: dict[int, tuple[int, int] | None] = {}  # the kernel's: chunk number, offset
@@ -77,7 +77,7 @@ class Pair:
         if judge:
             self._whole = _WholeKernel(allocator.NOT_APPLICABLE, self.state.free_slot)
             self._answers = Answers(self.kernel, self.state, allocator.is_atomic)
-        self._last: tuple[Operation, Result]  # what was done last, and how it ended
+        self._last: tuple[Operation, OperationResult]  # what was done last, and how it ended
         self.declared = 0  # operations that print otherwise
         self._more_printed = 0, 0  # by the model
         self._compared = 0
@@ -329,7 +329,7 @@ class _WholeKernel(WholeState):
         return known[1]
 
 
-def outcome_record(operation: Operation, result: Result) -> Record:
+def outcome_record(operation: Operation, result: OperationResult) -> Record:
     """Return the result fields of an operation as the vectors write them, from the kernel."""
     kind, arg = operation[:2]
     if kind == "a":
@@ -348,4 +348,4 @@ def outcome_record(operation: Operation, result: Result) -> Record:
 def model_record(operation: Operation, outcome: Outcome, warned: int) -> Record:
     """Return the same fields from the model."""
     chunk, off = (outcome.area[0].id, outcome.area[1]) if outcome.area else (0, 0)
-    return outcome_record(operation, Result(outcome.ok, chunk, off, warned))
+    return outcome_record(operation, OperationResult(outcome.ok, chunk, off, warned))

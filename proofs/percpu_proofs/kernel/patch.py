@@ -14,8 +14,8 @@ from unidiff.constants import DEV_NULL, LINE_TYPE_EMPTY
 from unidiff.errors import UnidiffParseError
 from unidiff.patch import Hunk, PatchedFile, PatchSet
 
-from percpu_proofs.inputs import InputError, read_text
 from percpu_proofs.kernel.tree import FILES, Tree
+from percpu_proofs.run.inputs import InputError, read_text
 
 PATCHED: Final = FILES[1:]
 """The files that patches are applied to, by name below a tree's top."""
@@ -26,7 +26,7 @@ _CHANGE: Final = re.compile(r"[+-](?!(\+\+|--?)( |$))")
 """A line that is added or taken away; no name of a file, and not what a signature begins with."""
 
 
-class Change(NamedTuple):
+class FileChange(NamedTuple):
     """What a patch does to a file; the lines of the hunks know theirs in the patch."""
 
     name: str  # of a file of the allocator, below the tree's top
@@ -76,7 +76,7 @@ def shown_line(
     return min(shown)[1] if shown else None
 
 
-def read_patch(path: Path) -> list[Change]:
+def read_patch(path: Path) -> list[FileChange]:
     """Return what a patch does to files of the allocator, in its order.
 
     Raises InputError if it cannot be read, is malformed, makes, moves or removes one of them, or
@@ -117,7 +117,7 @@ def _parse(path: Path, lines: Sequence[str]) -> PatchSet:
         raise InputError(path, read, expected, lines[read - 1]) from None
 
 
-def _change(path: Path, lines: Sequence[str], file: PatchedFile) -> Change | None:
+def _change(path: Path, lines: Sequence[str], file: PatchedFile) -> FileChange | None:
     """Return what a diff does, None if nothing to the allocator. Raises InputError."""
     source, name = _name(file.source_file), _name(file.target_file)
     renames = any(line.startswith("rename from ") for line in file.patch_info or ())
@@ -131,7 +131,7 @@ def _change(path: Path, lines: Sequence[str], file: PatchedFile) -> Change | Non
         end = max(line.diff_line_no or 0 for line in hunk)
         if end < len(lines) and _CHANGE.match(lines[end]):
             raise _malformed(path, lines, end + 1, _line(hunk))
-    return Change(name, hunks) if name and hunks else None
+    return FileChange(name, hunks) if name and hunks else None
 
 
 def _name(path: str) -> str | None:

@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from percpu_proofs.conformance.state import Record, Recorder, StateRecord, counter_record, dump
-from percpu_proofs.conformance.vector_file import MANIFEST
-from percpu_proofs.inputs import writing
 from percpu_proofs.kernel.instance import Kernel
 from percpu_proofs.kernel.library import Library
 from percpu_proofs.kernel.pair import outcome_record
-from percpu_proofs.kernel.views import KernelState
-from percpu_proofs.machine import HandleError, handle_problem
-from percpu_proofs.oplist import OperationList
+from percpu_proofs.kernel.views import CompiledState
+from percpu_proofs.recorded.vectors.file import MANIFEST
+from percpu_proofs.run.driver import HandleError, handle_problem
+from percpu_proofs.run.inputs import writing
+from percpu_proofs.run.operations import OperationList
+from percpu_proofs.run.state_record import Record, Recorder, StateRecord, counter_record, dump
 from percpu_spec.geometry import Geometry
 
 LEVEL: Final = 9
@@ -27,7 +27,7 @@ LEVEL: Final = 9
 
 
 @dataclass(frozen=True, slots=True)
-class Recording:
+class VectorRecording:
     """What one vector is made from: a geometry, operations and their texts."""
 
     name: str
@@ -36,14 +36,14 @@ class Recording:
     texts: Sequence[str]
 
 
-def records(library: Library, version: str, recording: Recording) -> Iterator[Record]:
+def records(library: Library, version: str, recording: VectorRecording) -> Iterator[Record]:
     """Yield the lines of a vector: the boot state, then one operation a line.
 
     Raises InputError for a handle named wrongly, KernelStopped.
     """
     geometry = recording.geometry
     with Kernel(library, geometry) as kernel:
-        state = KernelState(kernel)
+        state = CompiledState(kernel)
         recorder = Recorder(state)
         before = recorder.read()
         yield {
@@ -83,7 +83,7 @@ def _sizes(geometry: Geometry) -> Record:
     }  # fmt: skip
 
 
-def _state(record: StateRecord, state: KernelState) -> Record:
+def _state(record: StateRecord, state: CompiledState) -> Record:
     return {
         "crc": record.crc,
         "x": counter_record(state),
@@ -92,7 +92,7 @@ def _state(record: StateRecord, state: KernelState) -> Record:
     }
 
 
-def write_vector(path: Path, library: Library, version: str, recording: Recording) -> Record:
+def write_vector(path: Path, library: Library, version: str, recording: VectorRecording) -> Record:
     """Write a vector file and return its entry of a manifest."""
     text = io.StringIO()
     last: Record = {}

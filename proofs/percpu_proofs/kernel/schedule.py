@@ -15,23 +15,23 @@ from typing import Any, Final
 from percpu_contracts.operation_steps import judged_step
 from percpu_contracts.registry import Scope, When, asked
 from percpu_contracts.whole_state import WholeState
-from percpu_proofs.conformance.difference import Difference
 from percpu_proofs.explore.scenario import Scenario
-from percpu_proofs.explore.schedulers.drain import Drain
-from percpu_proofs.explore.schedulers.replay import ImpossibleStepError, Replay
+from percpu_proofs.explore.schedulers.quiesce import Drain
+from percpu_proofs.explore.schedulers.replay import ImpossibleStepError, ScheduleReplay
 from percpu_proofs.explore.start import Runner, Start
 from percpu_proofs.explore.system import Schedule, Scheduler, actor_of, scheduled
 from percpu_proofs.explore.token import Token
 from percpu_proofs.explore.world import World
-from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel import instance as points
 from percpu_proofs.kernel.fields import sentence
-from percpu_proofs.kernel.instance import KernelStopped, Result
+from percpu_proofs.kernel.instance import KernelStopped, OperationResult
 from percpu_proofs.kernel.library import Library
-from percpu_proofs.kernel.model import Model
+from percpu_proofs.kernel.model import ModelVariant
 from percpu_proofs.kernel.pair import Pair
 from percpu_proofs.kernel.views import OWNED
-from percpu_proofs.machine import HandleError
+from percpu_proofs.run.difference import Difference
+from percpu_proofs.run.driver import HandleError
+from percpu_proofs.run.inputs import InputError
 from percpu_reference.gaps import DONE, FAILED, Gap, Kind
 from percpu_reference.variants.fixes.free_chunks import AGAIN
 from percpu_spec.definitions import Listing
@@ -75,18 +75,18 @@ class Confirmed:
         return f"{self.clause}: broken on the compiled kernel too, at step {step}: {wrong}"
 
 
-def confirm(library: Library, model: Model, token: Token) -> Confirmed:
+def confirm(library: Library, model: ModelVariant, token: Token) -> Confirmed:
     """Replay a token on a compiled kernel. Raises InputError for a token that cannot be used."""
     if token.variant != model.name:
         raise InputError("token", None, f"a token of {model.name}", f"one of {token.variant}")
     return replay(library, model, token)
 
 
-def replay(library: Library, model: Model, token: Token) -> Confirmed:
+def replay(library: Library, model: ModelVariant, token: Token) -> Confirmed:
     """Replay a schedule that was read; stop at the first difference."""
     done = Confirmed(token.clause)
     try:
-        follow(library, model, token.scenario, Replay(token.schedule), done)
+        follow(library, model, token.scenario, ScheduleReplay(token.schedule), done)
     except ImpossibleStepError as error:
         raise InputError("token", None, f"steps that are possible ({error})") from None
     except HandleError as error:
@@ -96,7 +96,7 @@ def replay(library: Library, model: Model, token: Token) -> Confirmed:
 
 def follow(
     library: Library,
-    model: Model,
+    model: ModelVariant,
     scenario: Scenario,
     scheduler: Scheduler,
     done: Confirmed,
@@ -108,7 +108,7 @@ def follow(
     """
     taken: list[int] = []
     try:
-        stage = Stage(library, model, scenario, done)
+        stage = LockstepWorld(library, model, scenario, done)
         try:
             for step in scheduled(stage, scheduler):
                 taken.append(step)
@@ -127,10 +127,12 @@ def follow(
     return tuple(taken)
 
 
-class Stage:
+class LockstepWorld:
     """A world of the model and the kernel's actors, after the same steps."""
 
-    def __init__(self, library: Library, model: Model, plan: Scenario, done: Confirmed) -> None:
+    def __init__(
+        self, library: Library, model: ModelVariant, plan: Scenario, done: Confirmed
+    ) -> None:
         """Boot both and do the setup. Raises KernelStopped, HandleError."""
         self.done = done
         self.pair = Pair(library, plan.sizes, model)
@@ -200,7 +202,9 @@ class Stage:
                 name = runner.gap.kind.name.lower()
                 self.done.gaps[name] = self.done.gaps.get(name, 0) + 1
 
-    def _follow(self, actor: int, runner: Runner, left: Gap | None) -> tuple[int | None, Result]:
+    def _follow(
+        self, actor: int, runner: Runner, left: Gap | None
+    ) -> tuple[int | None, OperationResult]:
         """Run the kernel's actor to the point that is the gap its model stands at."""
         kernel = self.pair.kernel
         if actor not in self._actors:

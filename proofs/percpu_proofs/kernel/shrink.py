@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Final
 
-from percpu_proofs.conformance.difference import Difference
 from percpu_proofs.explore.shrink import Program, Small, simpler, smaller
 from percpu_proofs.explore.shrink import shrink as shrink_by
 from percpu_proofs.kernel.draws import Case
 from percpu_proofs.kernel.instance import KernelStopped
 from percpu_proofs.kernel.library import Library
-from percpu_proofs.kernel.model import Model
+from percpu_proofs.kernel.model import ModelVariant
 from percpu_proofs.kernel.pair import Pair
-from percpu_proofs.oplist import Operation, renumbered
+from percpu_proofs.run.difference import Difference
+from percpu_proofs.run.operations import Operation, renumbered
 from percpu_spec.geometry import Geometry
 
 _MOST: Final = 12  # differences that are shown
@@ -25,7 +25,7 @@ Trial = Callable[[list[Operation]], int | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class DifferenceCase:
     """Operations of which the last shows differences; the first of these, then those beside it."""
 
     operations: list[Operation]
@@ -35,12 +35,12 @@ class Shown:
 def run_case(
     library: Library,
     case: Case,
-    model: Model,
+    model: ModelVariant,
     *,
     judge: bool = False,
     every: bool = True,
     hasty: bool = False,
-) -> Shown | None:
+) -> DifferenceCase | None:
     """Run a case on both up to the first difference; return None if there is none.
 
     Without `every` states are compared after the last operation only, which is much faster.
@@ -49,16 +49,16 @@ def run_case(
     try:
         pair = Pair(library, case.geometry, model, judge=judge, hasty=hasty)
     except KernelStopped as stopped:
-        return Shown([], (Difference("stopped", str(stopped), "boots"),))
+        return DifferenceCase([], (Difference("stopped", str(stopped), "boots"),))
     try:
         found = pair.boot_difference()
         if found is not None:
-            return Shown([], (found,))
+            return DifferenceCase([], (found,))
         for number, operation in enumerate(case.operations, 1):
             states = every or number == len(case.operations)
             found = pair.step(number, operation, states=states)
             if found is not None:
-                return Shown(case.operations[:number], (found, *_beside(pair, found)))
+                return DifferenceCase(case.operations[:number], (found, *_beside(pair, found)))
     finally:
         pair.close()
     return None

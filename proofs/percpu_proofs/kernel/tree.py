@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from percpu_proofs.inputs import InputError, read_text
+from percpu_proofs.run.inputs import InputError, read_text
 from percpu_spec.geometry import Backing
 
 OLDEST: Final = (5, 14)

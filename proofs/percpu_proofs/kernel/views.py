@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from percpu_proofs.conformance.state import Recorder
 from percpu_proofs.kernel.instance import Kernel, as_compiled
+from percpu_proofs.run.state_record import Recorder
 from percpu_reference.chunk import Block
 from percpu_spec.geometry import Geometry
 from percpu_spec.views import HINTS, ChunkView
@@ -111,7 +111,7 @@ def _enter(block: Block, was: tuple[int, ...], now: tuple[int, ...]) -> tuple[in
     return now
 
 
-class KernelState:
+class CompiledState:
     """A compiled kernel's allocator as it stood when read last (AllocatorView).
 
     Chunks keep their identity from one reading to the next. order: the list and the number of each
@@ -211,7 +211,7 @@ class KernelState:
 
 def kernel_checksum(kernel: Kernel) -> int:
     """Return the vectors' checksum of a kernel's state."""
-    return Recorder(KernelState(kernel)).read().crc
+    return Recorder(CompiledState(kernel)).read().crc
 
 
 class Counters:

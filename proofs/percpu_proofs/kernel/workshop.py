@@ -12,9 +12,9 @@ from typing import Final
 from percpu_proofs.kernel.build import compile_tree
 from percpu_proofs.kernel.changes import WORDS, counts_every_unit
 from percpu_proofs.kernel.instance import KernelStopped
-from percpu_proofs.kernel.library import Form, Library
+from percpu_proofs.kernel.library import BuildForm, Library
 from percpu_proofs.kernel.messages import Warned, all_warnings
-from percpu_proofs.kernel.model import Model, probe
+from percpu_proofs.kernel.model import ModelVariant, probe
 from percpu_proofs.kernel.patch import apply_patch
 from percpu_proofs.kernel.tree import Tree, copy_tree, open_tree
 from percpu_reference.variants import MERGED
@@ -29,10 +29,10 @@ class Workshop:
     tree: Tree
     folder: Path
     stub: Path | None
-    libraries: dict[Form, Library]
-    model: Model
+    libraries: dict[BuildForm, Library]
+    model: ModelVariant
 
-    def library(self, form: Form) -> Library:
+    def library(self, form: BuildForm) -> Library:
         """Return the library of a form, compiled when first asked for. Raises InputError."""
         if form not in self.libraries:
             library = compile_tree(self.tree, self.folder, form, stub=self.stub)
@@ -52,7 +52,7 @@ class Workshop:
         )
 
 
-def missed(model: Model, tree: Tree) -> list[str]:
+def missed(model: ModelVariant, tree: Tree) -> list[str]:
     """Return what a tree does not do though its version is not older, in words."""
     return [
         f"not as since {release}, though this is {tree.name}: {what}"
@@ -84,7 +84,7 @@ def workshop(
     Patches are applied to a copy; what the tree does without them chooses the variant. Raises
     InputError for what cannot be used.
     """
-    model = Model(variant or MERGED, fixes)
+    model = ModelVariant(variant or MERGED, fixes)
     model.variant()
     with tempfile.TemporaryDirectory(prefix="percpu-spec-") as name:
         folder = Path(name)

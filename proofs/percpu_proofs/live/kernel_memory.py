@@ -98,7 +98,7 @@ class RecordedMemory:
         raise UnreadableError(f"{count} bytes at {address:#x} were not recorded")
 
 
-class Recording:
+class MemoryRecording:
     """Memory that keeps what is read of it."""
 
     def __init__(self, memory: KernelMemory) -> None:

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from percpu_proofs.live.kernel_state import KernelState
-from percpu_proofs.runs import counted
+from percpu_proofs.recorded.states.kernel_state import KernelState
+from percpu_proofs.recorded.states.snapshot import ChunkSnapshot, Snapshot
+from percpu_proofs.run.runner import counted
 from percpu_proofs.show.picture import list_name
-from percpu_proofs.traces.snapshot import ChunkSnapshot, Snapshot
 from percpu_spec.definitions import empty_populated_pages, longest_run, served_areas
 from percpu_spec.geometry import Geometry
 
@@ -86,7 +86,7 @@ def used_bytes(chunk: ChunkSnapshot, geometry: Geometry) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class ChunkRow:
+class ChunkMemory:
     """One chunk: its number and list, its pages, bytes of one unit, what it says and has."""
 
     chunk: str
@@ -108,7 +108,7 @@ class ChunkRow:
         return asdict(self) | {"notes": list(self.notes)}
 
 
-def chunk_rows(state: KernelState) -> Iterator[ChunkRow]:
+def chunk_rows(state: KernelState) -> Iterator[ChunkMemory]:
     """Yield a row a chunk, list by list, the reserved one last."""
     snapshot, geometry = state.snapshot, state.snapshot.geometry
     for chunk, name in state.names.items():
@@ -118,7 +118,7 @@ def chunk_rows(state: KernelState) -> Iterator[ChunkRow]:
         longest = longest_run(chunk) * geometry.granule
         advertised = chunk.chunk_md.contig_hint * geometry.granule
         reserved = chunk is snapshot.reserved_chunk
-        yield ChunkRow(
+        yield ChunkMemory(
             chunk=name,
             address=f"{chunk.base_addr:x}",
             list="reserved" if reserved else list_name(snapshot, chunk.slot),

@@ -12,7 +12,7 @@ from dataclasses import replace
 from percpu_proofs.live.kernel_memory import UnreadableError
 from percpu_proofs.live.reader import Copy, Reader
 from percpu_proofs.live.structures import Structures
-from percpu_proofs.traces.snapshot import ChunkSnapshot, Snapshot
+from percpu_proofs.recorded.states.snapshot import ChunkSnapshot, Snapshot
 
 NOT_ACCOUNTED = "not accounted"
 _MOST_DEEP = 64  # of a tree of cgroups

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from percpu_proofs.live.kernel_memory import KernelMemory, UnreadableError, reading
-from percpu_proofs.live.kernel_state import KernelState, with_floats
-from percpu_proofs.live.shape import BootChunk, ShapeError, geometry_of
-from percpu_proofs.live.standing import Standing
 from percpu_proofs.live.structures import DIFFERS, Structures
-from percpu_proofs.traces.snapshot import BlockSnapshot, ChunkSnapshot, Snapshot, unpacked
-from percpu_proofs.traces.state_variables import VARIABLES
+from percpu_proofs.recorded.states.kernel_state import KernelState, with_floats
+from percpu_proofs.recorded.states.quiescence import Quiescence
+from percpu_proofs.recorded.states.shape import BootChunk, ShapeError, geometry_of
+from percpu_proofs.recorded.states.snapshot import BlockSnapshot, ChunkSnapshot, Snapshot, unpacked
+from percpu_proofs.recorded.states.variables import VARIABLES
 from percpu_spec.definitions import served_areas
 from percpu_spec.geometry import LARGEST_UNIT, PAGE_SIZES, Geometry
 from percpu_spec.views import HINTS
@@ -237,10 +237,10 @@ class Reader:
         """Return whether chunks have vectors of who holds their areas."""
         return any(map(self.kernel.has, ["pcpu_chunk"] * 2, ("obj_exts", "obj_cgroups")))
 
-    def _standing(self, copy: Copy) -> Standing:
+    def _standing(self, copy: Copy) -> Quiescence:
         owner = self.kernel.task_name(copy.owner) if copy.owner else ""
         running = self.kernel.work_running()
-        return Standing(copy.lock, owner, copy.waiters, copy.pending, running)
+        return Quiescence(copy.lock, owner, copy.waiters, copy.pending, running)
 
     def _texts(self, copy: Copy) -> Iterator[tuple[str, str]]:
         """Yield the variables as the text of a state has them."""

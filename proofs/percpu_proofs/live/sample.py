@@ -10,13 +10,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from percpu_proofs.inputs import InputError, read_json, read_text, writing
 from percpu_proofs.live.kernel_memory import UnreadableError
-from percpu_proofs.live.kernel_state import KernelState
 from percpu_proofs.live.memory import memory_of
 from percpu_proofs.live.reader import Copy, Reader, TornError
-from percpu_proofs.live.still_chunks import StillChunks, equal_chunks, still_chunks
-from percpu_proofs.live.verdicts import BROKEN, KNOWN, StateJudge
+from percpu_proofs.live.stable_chunks import StillChunks, equal_chunks, still_chunks
+from percpu_proofs.live.verdicts import BROKEN, KNOWN, KernelStateJudge
+from percpu_proofs.recorded.states.kernel_state import KernelState
+from percpu_proofs.run.inputs import InputError, read_json, read_text, writing
 from percpu_proofs.show.chart import Panel, Series, Style, chart_svg
 
 TRIES = 40  # copies, until two that follow one another agree
@@ -66,7 +66,7 @@ def stable_copy(reader: Reader, tries: int = TRIES) -> Copy:
     raise UnstableError(f"no two of {tries} copies agree{lists}", still)
 
 
-def sample_of(state: KernelState, judge: StateJudge, moment: str) -> dict[str, Any]:
+def sample_of(state: KernelState, judge: KernelStateJudge, moment: str) -> dict[str, Any]:
     """Return what is kept of a state at a moment."""
     memory, verdicts = memory_of(state), judge.verdicts(state)
     of = {kind: [v.clause for v in verdicts.values() if v.verdict == kind]
@@ -93,7 +93,7 @@ def watch(
 
     count: how many, without end unless given. Raises InputError if the file cannot be written.
     """
-    judge = StateJudge()
+    judge = KernelStateJudge()
     taken = 0
     while count is None or taken < count:
         if taken:

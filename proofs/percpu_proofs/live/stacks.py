@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from percpu_proofs.traces.functions import is_inside
+from percpu_proofs.recorded.traces.functions import is_inside
 from percpu_reference.gaps import BALANCE_CREATE, CREATE, MUTEX
 
 SPINS, RELEASES = "waits for pcpu_lock", "releases pcpu_lock"

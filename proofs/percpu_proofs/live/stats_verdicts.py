@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
 
-from percpu_proofs.live.stats_text import GRANULE, ChunkStats, PercpuStats
 from percpu_proofs.live.verdicts import BROKEN, HOLDS, KNOWN, NOT_ASKED, Verdict
-from percpu_proofs.runs import counted
+from percpu_proofs.recorded.states.stats_text import GRANULE, ChunkStats, PercpuStats
+from percpu_proofs.run.runner import counted
 from percpu_spec.catalogue import clauses
 from percpu_spec.geometry import PAGE_SIZES
 from percpu_spec.releases import RELEASES

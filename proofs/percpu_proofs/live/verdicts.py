@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from percpu_contracts.registry import RECORDED, STATES, Scope, When, asked, statements
 from percpu_contracts.situations import subjectless
 from percpu_contracts.whole_state import WholeState
-from percpu_proofs.live.kernel_state import KernelState
-from percpu_proofs.live.standing import waiting
+from percpu_proofs.recorded.states.kernel_state import KernelState
+from percpu_proofs.recorded.states.quiescence import waiting
 from percpu_reference.variants import SINCE, variant_class
 from percpu_spec.catalogue import clauses
 from percpu_spec.definitions import Listing
@@ -39,7 +39,7 @@ def broken(verdicts: Mapping[str, Verdict]) -> list[str]:
     return [clause for clause, verdict in verdicts.items() if verdict.verdict == BROKEN]
 
 
-class StateJudge:
+class KernelStateJudge:
     """Judges states of one kernel, one after the other: what has not changed costs little."""
 
     def __init__(self) -> None:

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from percpu_proofs import reasons
 from percpu_proofs.logs.failures import ILLEGAL, UNKNOWN, Failure
 from percpu_proofs.logs.impossible import impossible
-from percpu_proofs.runs import counted
+from percpu_proofs.run import reasons
+from percpu_proofs.run.runner import counted
 from percpu_reference.variants import of_release, variant_class
 from percpu_spec.geometry import LEAST_UNIT, Geometry
 from percpu_spec.gfp import DIRECT_RECLAIM
@@ -37,7 +37,7 @@ _DONE_IN: Final = "9a5b183941b5"
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class MachineFacts:
     """What is known of the machine of a log. Sizes in bytes; None: not known."""
 
     page: int | None = None
@@ -87,7 +87,7 @@ class Explanation:
         }  # fmt: skip
 
 
-def explain(failure: Failure, machine: Machine) -> Explanation:
+def explain(failure: Failure, machine: MachineFacts) -> Explanation:
     """Return what a failure means on a machine."""
     page, known = _page(machine)
     wrong = impossible(failure, page, machine.version)
@@ -107,7 +107,7 @@ def explain(failure: Failure, machine: Machine) -> Explanation:
     )
 
 
-def _atomic(failure: Failure, machine: Machine) -> Explanation:
+def _atomic(failure: Failure, machine: MachineFacts) -> Explanation:
     page, known = _page(machine)
     step = _step(failure)
     says = [_size(failure)]
@@ -147,7 +147,7 @@ def _atomic(failure: Failure, machine: Machine) -> Explanation:
     )
 
 
-def _advice_atomic(failure: Failure, machine: Machine, page: int, step: int) -> Iterator[str]:
+def _advice_atomic(failure: Failure, machine: MachineFacts, page: int, step: int) -> Iterator[str]:
     pages = -(-step // page)
     enough = ""
     if pages >= HIGH:
@@ -191,7 +191,7 @@ def _noio_sleeps(release: str | None) -> bool:
     return bool(variant) and variant_class(variant).BLOCKING == DIRECT_RECLAIM
 
 
-def _reserved(failure: Failure, machine: Machine) -> Explanation:
+def _reserved(failure: Failure, machine: MachineFacts) -> Explanation:
     reserve, known = machine.reserved or _RESERVE, machine.reserved is not None
     where = "as the layout says"
     if not known:
@@ -239,7 +239,7 @@ def _reserved(failure: Failure, machine: Machine) -> Explanation:
     return Explanation(tuple(says), tuple(clauses), False, effect, tuple(advice))
 
 
-def _create(failure: Failure, machine: Machine) -> Explanation:
+def _create(failure: Failure, machine: MachineFacts) -> Explanation:
     space = ""
     if machine.unit and machine.units:
         space = f" ({machine.units} units of {machine.unit} bytes here)"
@@ -266,7 +266,7 @@ def _create(failure: Failure, machine: Machine) -> Explanation:
     )  # fmt: skip
 
 
-def _populate(failure: Failure, machine: Machine) -> Explanation:
+def _populate(failure: Failure, machine: MachineFacts) -> Explanation:
     page, known = _page(machine)
     pages = max(-(-failure.size // page), 1)
     cost = "one on every possible CPU"
@@ -294,7 +294,7 @@ def _populate(failure: Failure, machine: Machine) -> Explanation:
     )  # fmt: skip
 
 
-def _extend(failure: Failure, machine: Machine) -> Explanation:
+def _extend(failure: Failure, machine: MachineFacts) -> Explanation:
     return Explanation(
         (
             _size(failure),
@@ -308,7 +308,7 @@ def _extend(failure: Failure, machine: Machine) -> Explanation:
     )
 
 
-def _illegal(failure: Failure, machine: Machine) -> Explanation:
+def _illegal(failure: Failure, machine: MachineFacts) -> Explanation:
     page, known = _page(machine)
     largest = -(-LEAST_UNIT // page) * page
     size, align = failure.size, failure.align or _GRANULE
@@ -349,7 +349,7 @@ def _illegal(failure: Failure, machine: Machine) -> Explanation:
     )  # fmt: skip
 
 
-def _unknown(failure: Failure, machine: Machine) -> Explanation:
+def _unknown(failure: Failure, machine: MachineFacts) -> Explanation:
     says = [_size(failure)]
     if failure.source == "event":
         says.append(
@@ -368,7 +368,7 @@ def _unknown(failure: Failure, machine: Machine) -> Explanation:
     )  # fmt: skip
 
 
-_BY_REASON: Final[dict[str, Callable[[Failure, Machine], Explanation]]] = {
+_BY_REASON: Final[dict[str, Callable[[Failure, MachineFacts], Explanation]]] = {
     reasons.ATOMIC: _atomic,
     reasons.RESERVED: _reserved,
     reasons.CREATE: _create,
@@ -380,7 +380,7 @@ _BY_REASON: Final[dict[str, Callable[[Failure, Machine], Explanation]]] = {
 }
 
 
-def _page(machine: Machine) -> tuple[int, str]:
+def _page(machine: MachineFacts) -> tuple[int, str]:
     """Return the size of a page, and in words that it is a guess if it is one."""
     return machine.page or _USUAL_PAGE, "" if machine.page else " (4 KiB are assumed)"
 

@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
-from percpu_proofs.logs.block import AT, OUR_LOCKS, Answer, Block, lock_name
-from percpu_proofs.traces.functions import plain_name
+from percpu_proofs.logs.block import AT, OUR_LOCKS, ReportAnswer, ReportBlock, lock_name
+from percpu_proofs.recorded.traces.functions import plain_name
 
 _HELD: Final = re.compile(r"already holding lock|takes? .*lock.* while holding|is holding", re.I)
 _WANTED: Final = re.compile(r"trying to (?:acquire )?lock|wants? to acquire", re.I)
@@ -16,21 +16,21 @@ _RECLAIM: Final = re.compile(r"fs_reclaim|reclaim|mmu_notifier_invalidate")
 _HUNG: Final = re.compile(r"task (\S+):(\d+) blocked for more than (\d+) seconds")
 
 
-def _lockdep(block: Block) -> Answer:
+def _lockdep(block: ReportBlock) -> ReportAnswer:
     others = [lock for lock in block.locks if lock not in OUR_LOCKS]
     wanted, held = block.lock_after(_WANTED), block.lock_after(_HELD)
     said = "an order of locks"
     if wanted is not None and held is not None:
         said = f"{wanted} is wanted while {held} is held"
     if not block.locks:
-        return Answer(
+        return ReportAnswer(
             True, ("LOCK-1", "LOCK-2"),
             ("the report itself is not in this text: outside of the specification, unless the "
              "cycle is of pcpu_alloc_mutex and pcpu_lock alone",),
             ("give the whole report, with 'is trying to acquire lock' and the chain below it",),
         )  # fmt: skip
     if not others:
-        return Answer(
+        return ReportAnswer(
             False, ("LOCK-1", "LOCK-2"),
             (f"{said}: percpu's own two locks, of which pcpu_alloc_mutex comes first, and "
              "pcpu_lock is released before anything sleeps: the code of this kernel breaks that",),
@@ -43,7 +43,7 @@ def _lockdep(block: Block) -> Answer:
     mutex = "pcpu_alloc_mutex" in block.locks
     if mutex and any(map(_RECLAIM.search, others)):
         callers = _held_for_mutex(block, wanted, held) or "the caller's lock"
-        return Answer(
+        return ReportAnswer(
             True, ("GFP-1", "GFP-2", "LOCK-2"),
             (said,
              "pcpu_alloc_mutex -> fs_reclaim: whoever allocates with GFP_KERNEL creates chunks and "
@@ -59,7 +59,7 @@ def _lockdep(block: Block) -> Answer:
     if mutex and wanted == "pcpu_alloc_mutex" and not any("->" in name for name in others):
         return _sleeps_in(others)
     if mutex:
-        return Answer(
+        return ReportAnswer(
             True, ("LOCK-2", "API-3"),
             (said, f"pcpu_alloc_mutex with {', '.join(others[:4])}", outside),
             ("a request that may sleep takes the mutex: allocate before taking the other lock, or "
@@ -68,7 +68,7 @@ def _lockdep(block: Block) -> Answer:
     with_them = f"pcpu_lock with {', '.join(others[:4])}"
     if "pcpu_lock" not in block.locks:
         with_them = f"{', '.join(others[:4])}, with percpu functions in the stacks"
-    return Answer(
+    return ReportAnswer(
         True, ("LOCK-1",), (said, with_them, outside),
         ("pcpu_lock is taken with interrupts off and is meant to be innermost: nothing that takes "
          "another lock (printk, wakeups, frees) belongs under it; on PREEMPT_RT it sleeps, so it "
@@ -76,7 +76,7 @@ def _lockdep(block: Block) -> Answer:
     )  # fmt: skip
 
 
-def _held_for_mutex(block: Block, wanted: str | None, held: str | None) -> str | None:
+def _held_for_mutex(block: ReportBlock, wanted: str | None, held: str | None) -> str | None:
     """Return the lock under which somebody takes pcpu_alloc_mutex.
 
     lockdep lists a chain backwards: each lock was taken with the next one held.
@@ -88,7 +88,7 @@ def _held_for_mutex(block: Block, wanted: str | None, held: str | None) -> str |
     return next((lock for lock in after if not _RECLAIM.search(lock)), None)
 
 
-def _context(block: Block) -> Answer:
+def _context(block: ReportBlock) -> ReportAnswer:
     """Answer for a lock that may sleep, taken where nobody may."""
     others = [lock for lock in block.locks if lock not in OUR_LOCKS]
     if "pcpu_alloc_mutex" in block.locks:
@@ -96,17 +96,17 @@ def _context(block: Block) -> Answer:
     return _lockdep(block)
 
 
-def _rcu(block: Block) -> Answer:
-    return Answer(
+def _rcu(block: ReportBlock) -> ReportAnswer:
+    return ReportAnswer(
         True, ("LOCK-1",), ("a use of RCU around percpu memory: outside of the specification",),
         ("RCU is the caller's: percpu's own state is under its two locks",),
     )  # fmt: skip
 
 
-def _sleeps_in(others: Sequence[str]) -> Answer:
+def _sleeps_in(others: Sequence[str]) -> ReportAnswer:
     """Answer for a request that may sleep, made with other locks held."""
     where = f" inside of {', '.join(others[:3])}" if others else ""
-    return Answer(
+    return ReportAnswer(
         True, ("API-3", "LOCK-2"),
         (f"a request that may sleep was made{where}, where nobody may: it takes pcpu_alloc_mutex, "
          "as its flags alone decide (API-3), not where the caller is",
@@ -116,18 +116,18 @@ def _sleeps_in(others: Sequence[str]) -> Answer:
     )  # fmt: skip
 
 
-def _sleeping(block: Block) -> Answer:
+def _sleeping(block: ReportBlock) -> ReportAnswer:
     spinning = [lock for lock in block.locks if lock not in OUR_LOCKS and "wq_" not in lock
                 and not lock.endswith("_work")]  # fmt: skip
     if "pcpu_lock" in block.locks:
-        return Answer(
+        return ReportAnswer(
             False, ("LOCK-2",),
             ("something sleeps with pcpu_lock held: percpu code that must not",),
             ("percpu-spec review --source TREE asks the clauses of that code",),
         )  # fmt: skip
     if block.in_(r"_*pcpu_balance_workfn|pcpu_get_vm_areas|pcpu_populate_chunk|pcpu_create_chunk"):
         under = f" ({', '.join(spinning[:3])})" if spinning else ""
-        return Answer(
+        return ReportAnswer(
             True, ("LOCK-2",),
             (f"percpu's own work sleeps below a lock of a function that it calls{under}: percpu "
              "itself holds pcpu_alloc_mutex alone there, under which it may sleep (LOCK-2)",
@@ -138,12 +138,12 @@ def _sleeping(block: Block) -> Answer:
     return _sleeps_in(spinning)
 
 
-def _hung(block: Block) -> Answer:
+def _hung(block: ReportBlock) -> ReportAnswer:
     match = _HUNG.search(block.title)
     who = f"{match[1]} ({match[2]}) waits for more than {match[3]} s" if match else "a task waits"
     if block.in_(r"pcpu_balance_workfn|__pcpu_balance_workfn|pcpu_balance_\w+"):
         who += ", the balance work among the stacks"
-    return Answer(
+    return ReportAnswer(
         True, ("LOCK-2", "API-8", "BAL-3"),
         (f"{who}: requests that may sleep wait for pcpu_alloc_mutex, whose holder allocates pages "
          "and so may be in reclaim (LOCK-2)",
@@ -190,25 +190,25 @@ _RACES: Final = (
 )  # fmt: skip
 
 
-def _kcsan(block: Block) -> Answer:
+def _kcsan(block: ReportBlock) -> ReportAnswer:
     race = next((r for r in _RACES if block.in_(r.functions)), None)
     outside = (
         "races of plain reads are outside of the specification: its steps read and write whole "
         "values; what is read without the lock is listed in LOCK-1, and each such read is a step"
     )
     if race is None:
-        return Answer(
+        return ReportAnswer(
             True, ("LOCK-1",), ("a value that percpu code reads or writes without a lock", outside),
             ("see whether LOCK-1 lists the value among those that change without pcpu_lock",),
         )  # fmt: skip
-    return Answer(
+    return ReportAnswer(
         True, race.clauses, (f"{race.value}: {race.says}", outside),
         ("READ_ONCE/WRITE_ONCE or data_race() at the plain access says that it is meant",),
     )  # fmt: skip
 
 
-def _memory(block: Block) -> Answer:
-    return Answer(
+def _memory(block: ReportBlock) -> ReportAnswer:
+    return ReportAnswer(
         True, ("API-2", "MAP-1", "POP-2"),
         ("a bad access in percpu memory or in the allocator's own data; contents of memory are "
          "outside of the specification",
@@ -221,8 +221,8 @@ def _memory(block: Block) -> Answer:
     )  # fmt: skip
 
 
-def _stall(block: Block) -> Answer:
-    return Answer(
+def _stall(block: ReportBlock) -> ReportAnswer:
+    return ReportAnswer(
         True, ("COST-1", "BAL-3"),
         ("a CPU is busy in percpu code for long: a search that examines very many chunks (COST-1), "
          "or spins on pcpu_lock",
@@ -233,8 +233,8 @@ def _stall(block: Block) -> Answer:
     )  # fmt: skip
 
 
-def _no_pages(block: Block) -> Answer:
-    return Answer(
+def _no_pages(block: ReportBlock) -> ReportAnswer:
+    return ReportAnswer(
         False, ("API-9", "POP-4"),
         ("pages for percpu memory were refused: this is the cause of 'failed to populate' or "
          "'failed to allocate new chunk'; the area is freed again and nothing leaks (POP-4)",),
@@ -243,32 +243,32 @@ def _no_pages(block: Block) -> Answer:
     )  # fmt: skip
 
 
-def _no_addresses(block: Block) -> Answer:
-    return Answer(
+def _no_addresses(block: ReportBlock) -> ReportAnswer:
+    return ReportAnswer(
         False, ("API-9",),
         ("vmalloc space ran out: new chunks of percpu memory need areas in it",),
         ("vmalloc=SIZE on 32 bits; fewer possible CPUs",),
     )  # fmt: skip
 
 
-def _warning(block: Block) -> Answer:
+def _warning(block: ReportBlock) -> ReportAnswer:
     match = AT.search(block.title)
     function = plain_name(match[3]) if match and match[3] else ""
     names = (function, *block.functions[:2])
     if any(re.fullmatch(r"free_percpu|pcpu_free_area", name) for name in names):
-        return Answer(
+        return ReportAnswer(
             False, ("API-2",),
             ("a free that names no live area was refused: freed twice, or another pointer (API-2); "
              "told once, from 7.0 on, and nothing changed",),
             ("the caller of free_percpu in the stack is at fault: find its second free",),
         )  # fmt: skip
     if any(re.fullmatch(r"pcpu_mem_zalloc", name) for name in names):
-        return Answer(
+        return ReportAnswer(
             False, ("API-9",), ("a chunk was to be made before the slab allocator is there",),
             ("the caller allocates too early in boot for more than the first chunk holds",),
         )  # fmt: skip
     if re.fullmatch(r"_*pcpu_alloc(?:_noprof)?", next(filter(None, names), "")):
-        return Answer(
+        return ReportAnswer(
             False, ("API-1", "RCL-2"),
             ("one of two checks, and which one this line alone does not tell: the size or the "
              "alignment of the request is illegal, which is the caller's fault and changes nothing "
@@ -278,7 +278,7 @@ def _warning(block: Block) -> Answer:
              "tells the first, and the caller in the stack is to be mended; without it, save a "
              "core (or percpu-spec state live --save) and judge it",),
         )  # fmt: skip
-    return Answer(
+    return ReportAnswer(
         False, ("RCL-2", "POP-2"),
         ("a check of the allocator itself failed, that pages of the first or the reserved chunk "
          "are to be populated or given back, or that a page to unmap is not there: its state is "
@@ -288,8 +288,8 @@ def _warning(block: Block) -> Answer:
     )  # fmt: skip
 
 
-def _boot(block: Block) -> Answer:
-    return Answer(
+def _boot(block: ReportBlock) -> ReportAnswer:
+    return ReportAnswer(
         False, ("MAP-5",),
         ("the layout of the first chunk is refused at boot: "
          f"{block.title.partition('failed to initialize,')[2].strip() or block.title}",),
@@ -298,16 +298,16 @@ def _boot(block: Block) -> Answer:
     )  # fmt: skip
 
 
-def _unknown_allocator(block: Block) -> Answer:
-    return Answer(
+def _unknown_allocator(block: ReportBlock) -> ReportAnswer:
+    return ReportAnswer(
         False, (), ("percpu_alloc= names no way to set up the first chunk; it is ignored",),
         ("percpu_alloc=embed (linear memory, large pages) or percpu_alloc=page (vmalloc space, "
          "page by page), where the architecture has both",),
     )  # fmt: skip
 
 
-def _leak(block: Block) -> Answer:
-    return Answer(
+def _leak(block: ReportBlock) -> ReportAnswer:
+    return ReportAnswer(
         True, ("API-2", "ACC-1"),
         ("an area that nobody seems to point to: whether it is a leak is its owner's question, "
          "outside of the specification",),
@@ -316,8 +316,8 @@ def _leak(block: Block) -> Answer:
     )  # fmt: skip
 
 
-def _reference(block: Block) -> Answer:
-    return Answer(
+def _reference(block: ReportBlock) -> ReportAnswer:
+    return ReportAnswer(
         True, ("API-2",),
         ("percpu_ref (lib/percpu-refcount.c) is a user of percpu memory: its count went wrong, "
          "outside of the specification",),
@@ -325,12 +325,12 @@ def _reference(block: Block) -> Answer:
     )  # fmt: skip
 
 
-class Kind(NamedTuple):
+class ReportKind(NamedTuple):
     """A kind of report: how it begins, and what is said of one. always: ours by its words."""
 
     name: str
     begins: re.Pattern[str]
-    answer: Callable[[Block], Answer]
+    answer: Callable[[ReportBlock], ReportAnswer]
     always: bool = False
 
 
@@ -339,36 +339,38 @@ def _starts(*forms: str) -> re.Pattern[str]:
 
 
 KINDS: Final = (
-    Kind("lock order", _starts(
-        r"possible (?:circular locking dependency|recursive locking|irq lock inversion)",
-        r"inconsistent lock state", r"SAFE -> \w+-unsafe lock order", r"bad unlock balance",
-        r"possible deadlock in \w"), _lockdep),
-    Kind("RCU", _starts(r"suspicious RCU usage"), _rcu),
-    Kind("wait context", _starts(r"invalid wait context"), _context),
-    Kind("sleeping in atomic context", _starts(
+    ReportKind("lock order", _starts(
+              r"possible (?:circular locking dependency|recursive locking|irq lock inversion)",
+              r"inconsistent lock state", r"SAFE -> \w+-unsafe lock order", r"bad unlock balance",
+              r"possible deadlock in \w"), _lockdep),
+    ReportKind("RCU", _starts(r"suspicious RCU usage"), _rcu),
+    ReportKind("wait context", _starts(r"invalid wait context"), _context),
+    ReportKind("sleeping in atomic context", _starts(
         r"BUG: sleeping function called from invalid context", r"BUG: scheduling while atomic"),
         _sleeping),
-    Kind("hung task", _starts(r"INFO: task .* blocked for more than \d+ seconds",
-                              r"INFO: task hung in"), _hung),
-    Kind("data race", _starts(r"KCSAN: data-race in"), _kcsan),
-    Kind("bad access", _starts(
+    ReportKind("hung task", _starts(r"INFO: task .* blocked for more than \d+ seconds",
+                                    r"INFO: task hung in"), _hung),
+    ReportKind("data race", _starts(r"KCSAN: data-race in"), _kcsan),
+    ReportKind("bad access", _starts(
         r"BUG: K[AM]SAN:", r"BUG: unable to handle (?:kernel )?(?:page fault|paging|NULL)",
         r"Unable to handle kernel (?:paging|NULL|read|write|access)", r"general protection fault",
         r"Oops:", r"kernel BUG at "), _memory),
-    Kind("stall", _starts(r"soft lockup", r"hard lockup", r"self-detected stall",
-                          r"detected stalls? on CPU", r"detected expedited stalls"), _stall),
-    Kind("no pages", _starts(r"page allocation failure: order", r"invoked oom-killer"), _no_pages),
-    Kind("no addresses", _starts(r"vmap allocation for size \d+ failed"), _no_addresses),
-    Kind("refused layout", _starts(r"percpu: failed to initialize,",
-                                   r"Failed to (?:initialize|allocate memory for) percpu areas",
-                                   r"percpu: failed to allocate \S+ page for cpu"), _boot, True),
-    Kind("boot parameter", _starts(r"percpu: unknown allocator .* specified"),
-         _unknown_allocator, True),
-    Kind("leak", _starts(r"unreferenced percpu object", r"unreferenced object 0x"), _leak),
-    Kind("warning", _starts(r"WARNING: (?:.*\bat )?(?:\S*/)?mm/percpu[\w-]*\.[ch]:\d+",
-                            r"WARNING in (?:_*pcpu_\w+|free_percpu)"), _warning),
-    Kind("percpu_ref", _starts(r"percpu ref \(.*\) <= 0", r"percpu_ref_\w+ called more than once"),
-         _reference, True),
+    ReportKind("stall", _starts(r"soft lockup", r"hard lockup", r"self-detected stall",
+                                r"detected stalls? on CPU", r"detected expedited stalls"), _stall),
+    ReportKind("no pages", _starts(r"page allocation failure: order", r"invoked oom-killer"),
+               _no_pages),
+    ReportKind("no addresses", _starts(r"vmap allocation for size \d+ failed"), _no_addresses),
+    ReportKind("refused layout", _starts(
+        r"percpu: failed to initialize,", r"percpu: failed to allocate \S+ page for cpu",
+        r"Failed to (?:initialize|allocate memory for) percpu areas"), _boot, True),
+    ReportKind("boot parameter", _starts(r"percpu: unknown allocator .* specified"),
+               _unknown_allocator, True),
+    ReportKind("leak", _starts(r"unreferenced percpu object", r"unreferenced object 0x"), _leak),
+    ReportKind("warning", _starts(r"WARNING: (?:.*\bat )?(?:\S*/)?mm/percpu[\w-]*\.[ch]:\d+",
+                                  r"WARNING in (?:_*pcpu_\w+|free_percpu)"), _warning),
+    ReportKind("percpu_ref", _starts(r"percpu ref \(.*\) <= 0",
+                                     r"percpu_ref_\w+ called more than once"),
+               _reference, True),
 )  # fmt: skip
 
 
@@ -379,7 +381,7 @@ _WORDS: Final = (
 """In every line that begins a report stands one of these; logs are long, and few lines have one."""
 
 
-def kind_of(text: str) -> Kind | None:
+def kind_of(text: str) -> ReportKind | None:
     """Return the kind of the report that a line begins, None if it begins none."""
     small = text.lower()
     if not any(word in small for word in _WORDS):

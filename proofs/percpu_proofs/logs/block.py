@@ -6,7 +6,7 @@ import re
 from typing import Final, NamedTuple
 
 from percpu_proofs.logs.stacks import frame
-from percpu_proofs.traces.functions import plain_name
+from percpu_proofs.recorded.traces.functions import plain_name
 
 _LOCK: Final = re.compile(r"\(((?:[^(){}]|\([^(){}]*\)){1,80})\)\{[^{}]{2,12}\}")
 _CHAIN: Final = re.compile(r"^\s*(\S.* --> .*)$")
@@ -19,7 +19,7 @@ AT: Final = re.compile(
 )
 
 
-class Answer(NamedTuple):
+class ReportAnswer(NamedTuple):
     """What is said of a report."""
 
     outside: bool
@@ -28,7 +28,7 @@ class Answer(NamedTuple):
     advice: tuple[str, ...]
 
 
-class Block(NamedTuple):
+class ReportBlock(NamedTuple):
     """The lines of a report and what stands in them."""
 
     title: str
@@ -67,7 +67,7 @@ def lock_name(printed: str) -> str:
     return re.sub(r"(?:#\d+)?(?:/\d+)?$", "", printed)
 
 
-def block_of(texts: list[str]) -> Block:
+def block_of(texts: list[str]) -> ReportBlock:
     """Return a report of its lines; what its first names is a function of it too."""
     title = texts[0]
     named = [match[1] for match in [_FUNCTION.search(title)] if match]
@@ -81,4 +81,4 @@ def block_of(texts: list[str]) -> Block:
             locks += [lock_name(part.strip()) for part in match[1].split("-->")]
     functions = (*map(plain_name, named), *frames)
     bare = not (frames or locks)
-    return Block(title.strip(), tuple(texts), functions, tuple(dict.fromkeys(locks)), bare)
+    return ReportBlock(title.strip(), tuple(texts), functions, tuple(dict.fromkeys(locks)), bare)

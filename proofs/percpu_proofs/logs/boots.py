@@ -9,12 +9,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
-from percpu_proofs.logs.advice import Machine
+from percpu_proofs.logs.advice import MachineFacts
 from percpu_proofs.logs.prefixes import Message
 from percpu_proofs.logs.stacks import release_in
-from percpu_proofs.traces.bootlog import is_layout
-from percpu_proofs.traces.events import TraceError
-from percpu_proofs.traces.layout import Layout, layout
+from percpu_proofs.recorded.boot.layout import Layout, layout
+from percpu_proofs.recorded.boot.log import is_layout
+from percpu_proofs.run.inputs import TraceError
 
 _BOOT: Final = "Linux version "
 _TIME: Final = re.compile(r"\[\s*(\d{1,9})\.\d{3,9}\]")
@@ -39,12 +39,12 @@ class Boot:
     guess: str = ""
 
     @property
-    def machine(self) -> Machine:
+    def machine(self) -> MachineFacts:
         """What the boot tells of its machine."""
         shape = self.layout
         if shape is None:
-            return Machine(release=self.release)
-        return Machine(
+            return MachineFacts(release=self.release)
+        return MachineFacts(
             shape.page, shape.unit, shape.units, shape.cpus, shape.reserved, shape.backing,
             self.release, shape.as_json()["geometry"],
         )  # fmt: skip

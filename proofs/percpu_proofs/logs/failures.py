@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from percpu_proofs import reasons
 from percpu_proofs.logs.prefixes import Message
 from percpu_proofs.logs.stacks import NO_STACK, Stack, stack_below
+from percpu_proofs.run import reasons
 
 ILLEGAL: Final = "illegal size or align"
 """Stands for a reason where the kernel warns of the request itself."""

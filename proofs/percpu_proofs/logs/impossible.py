@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from percpu_proofs import reasons
 from percpu_proofs.logs.failures import ILLEGAL, Failure
+from percpu_proofs.run import reasons
 from percpu_spec.geometry import LEAST_UNIT
 
 _BITS: Final = 64  # of the longest size_t

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from percpu_proofs.logs.prefixes import Message
-from percpu_proofs.oplist import parse_operations
-from percpu_proofs.runs import counted
+from percpu_proofs.run.operations import parse_operations
+from percpu_proofs.run.runner import counted
 
 """How cores begin."""
 _PERCPU: Final = re.compile(r"^\s*Percpu:\s+(\d{1,15}) kB")

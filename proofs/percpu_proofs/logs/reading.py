@@ -7,18 +7,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from percpu_proofs.inputs import InputError
-from percpu_proofs.live.opening import is_core
-from percpu_proofs.logs.advice import Explanation, Machine, explain
+from percpu_proofs.live.subject import is_core
+from percpu_proofs.logs.advice import Explanation, MachineFacts, explain
 from percpu_proofs.logs.boots import Boot, boot_notes, read_boots
 from percpu_proofs.logs.failures import ILLEGAL, Failure, alike, read_failures
 from percpu_proofs.logs.material import Material, read_material
 from percpu_proofs.logs.prefixes import Message, messages
 from percpu_proofs.logs.reports import Report, read_reports, without_illegal
-from percpu_proofs.traces.bootlog import is_layout
-from percpu_proofs.traces.events import TraceError, problem
-from percpu_proofs.traces.layout import NO_LINES, Layout
-from percpu_proofs.traces.source import lines_of, readable
+from percpu_proofs.recorded.boot.layout import NO_LINES, Layout
+from percpu_proofs.recorded.boot.log import is_layout
+from percpu_proofs.recorded.source import lines_of, problem, readable
+from percpu_proofs.run.inputs import InputError, TraceError
 
 _SOUGHT: Final = (
     "something of percpu memory: a failure (percpu: allocation failed, ...; up to 6.5 only those "
@@ -40,7 +39,7 @@ class LogReport:
     file: Path
     release: str | None
     layout: Layout | None
-    machine: Machine
+    machine: MachineFacts
     failures: tuple[tuple[Failure, Explanation], ...]
     reports: tuple[Report, ...]
     material: tuple[Material, ...]
@@ -59,12 +58,12 @@ class LogReport:
         return sorted(kinds.values(), key=lambda boot: boot.start)
 
     @property
-    def machines(self) -> list[Machine]:
+    def machines(self) -> list[MachineFacts]:
         """The machines that failures happened on; those of all boots where there are none."""
         of_failures = [self.machine_of(failure) for failure, _ in self.failures]
         return of_failures or [boot.machine for boot in self.boots]
 
-    def machine_of(self, failure: Failure) -> Machine:
+    def machine_of(self, failure: Failure) -> MachineFacts:
         """Return what is known of the machine that a failure happened on."""
         if len(self.boots) == 1:
             return _of(failure, self.machine)
@@ -119,7 +118,7 @@ def _failure(failure: Failure, explanation: Explanation) -> dict[str, Any]:
 
 
 def read_log(
-    path: Path, told: Mapping[str, str] | None = None, known: Machine | None = None
+    path: Path, told: Mapping[str, str] | None = None, known: MachineFacts | None = None
 ) -> LogReport:
     """Return what the log in a file says, plain or gzip, - standard input; `told` as for `layout`.
 
@@ -179,12 +178,12 @@ def unread_failures(path: Path, first: Message) -> TraceError:
     return problem(path, first.line, f"{expected}this log's are cut or damaged", first.text.strip())
 
 
-def _of(failure: Failure, machine: Machine) -> Machine:
+def _of(failure: Failure, machine: MachineFacts) -> MachineFacts:
     """Return the machine of a failure: its stack may name another kernel than its boot does."""
     own = failure.release
     if own is None or own == machine.release:
         return machine
-    return Machine(release=own) if machine.release else replace(machine, release=own)
+    return MachineFacts(release=own) if machine.release else replace(machine, release=own)
 
 
 def _is_text(path: Path, file: Path) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from percpu_proofs.logs.prefixes import Message
-from percpu_proofs.traces.functions import asks, is_inside, plain_name
+from percpu_proofs.recorded.traces.functions import asks, is_inside, plain_name
 
 _NAME: Final = r"\.?([A-Za-z_][\w.$]*)"
 _FRAMES: Final = (

@@ -7,16 +7,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from percpu_proofs import reasons
-from percpu_proofs.live.going_on import Request, ask, cannot_go_on
-from percpu_proofs.live.kernel_state import KernelState
-from percpu_proofs.live.opening import Kind, kind_of, opened
-from percpu_proofs.live.stats_text import ChunkStats, PercpuStats, read_stats
-from percpu_proofs.live.verdicts import StateJudge, broken
-from percpu_proofs.logs.advice import Machine
+from percpu_proofs.live.continuation import AllocationRequest, ask, cannot_go_on
+from percpu_proofs.live.subject import SubjectKind, kind_of, opened
+from percpu_proofs.live.verdicts import KernelStateJudge, broken
+from percpu_proofs.logs.advice import MachineFacts
 from percpu_proofs.logs.failures import ILLEGAL, Failure
 from percpu_proofs.logs.impossible import impossible
-from percpu_proofs.room import Bound, ChunkRoom, Demand, Room, Why, capacity, room_of, why
+from percpu_proofs.recorded.states.kernel_state import KernelState
+from percpu_proofs.recorded.states.stats_text import ChunkStats, PercpuStats, read_stats
+from percpu_proofs.run import reasons
+from percpu_proofs.run.room import Bound, ChunkRoom, Demand, Room, Why, capacity, room_of, why
 from percpu_spec.definitions import is_legal
 from percpu_spec.geometry import Geometry
 
@@ -31,7 +31,7 @@ _NOTHING = "no conclusion is drawn from it"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class FailureSite:
     """Where a log's failures are looked at: a state, or percpu_stats of the same machine."""
 
     source: str
@@ -40,18 +40,18 @@ class Place:
     stays: str = ""  # why the model does not go on from the state; empty: it does
 
     @property
-    def machine(self) -> Machine:
+    def machine(self) -> MachineFacts:
         """What it tells of the machine."""
         if isinstance(self.what, PercpuStats):
             page = self.what.pages[0] if len(self.what.pages) == 1 else None
             layout = self.what.layout
-            return Machine(page, layout["unit_size"], reserved=layout["reserved_size"])
+            return MachineFacts(page, layout["unit_size"], reserved=layout["reserved_size"])
         g = self.what.snapshot.geometry
-        return Machine(
+        return MachineFacts(
             g.page, g.unit, g.units, g.cpus, g.reserved, g.backing, self.what.release, g.text
         )
 
-    def differs(self, log: Machine) -> str:
+    def differs(self, log: MachineFacts) -> str:
         """Return in words what it has other than the machine of a log, empty if nothing is."""
         own = self.machine
         return ", ".join(
@@ -61,7 +61,7 @@ class Place:
             and (here := getattr(own, name)) is not None and here != there
         )  # fmt: skip
 
-    def against(self, logs: Iterable[Machine]) -> tuple[str, ...]:
+    def against(self, logs: Iterable[MachineFacts]) -> tuple[str, ...]:
         """Return the notes, with one for each machine of the log that is another one."""
         others = dict.fromkeys(filter(None, map(self.differs, logs)))
         return (*self.notes, *(f"{_ANOTHER}: {words}; {_NOTHING}" for words in others))
@@ -74,23 +74,23 @@ class Place:
         return self.what.snapshot.reserved_chunk is not None
 
 
-def open_place(source: str) -> Place:
+def open_place(source: str) -> FailureSite:
     """Return what a file, a core or `live` holds. Raises InputError or TraceError."""
     kind = kind_of(source)
     moment = f"{source} is of a moment of its own, before the failure or after it"
-    if kind is Kind.STATS:
+    if kind is SubjectKind.STATS:
         more = (
             "percpu_stats has no maps: which pages are populated, and what lies where, is open; "
             "a state tells it (percpu-spec state live --save)"
         )
-        return Place(source, read_stats(Path(source)), (moment, more))
+        return FailureSite(source, read_stats(Path(source)), (moment, more))
     state = opened(source, kind, None, owners=False)
-    stays = cannot_go_on(state, broken(StateJudge().verdicts(state)))
+    stays = cannot_go_on(state, broken(KernelStateJudge().verdicts(state)))
     notes = (moment, f"the model does not go on from it: {stays}") if stays else (moment,)
-    return Place(source, state, notes, stays)
+    return FailureSite(source, state, notes, stays)
 
 
-def why_there(place: Place, failure: Failure, machine: Machine) -> Why | None:
+def why_there(place: FailureSite, failure: Failure, machine: MachineFacts) -> Why | None:
     """Return why a failure happened in that state, or what it would get; machine: of the failure.
 
     None for illegal ones, those that no kernel prints, and those of another machine or boot.
@@ -113,7 +113,7 @@ def why_there(place: Place, failure: Failure, machine: Machine) -> Why | None:
     found = why(room_of(state.snapshot, demand))
     if demand.reserved or place.stays:
         return _concluded(found, demand)
-    answer = ask(state, Request(demand.size, demand.align, demand.atomic))
+    answer = ask(state, AllocationRequest(demand.size, demand.align, demand.atomic))
     served = answer.chunk is not None
     says = [*found.lines, f"asked of the model in this state: {answer.words}"]
     if served and demand.atomic:
@@ -129,7 +129,7 @@ def why_there(place: Place, failure: Failure, machine: Machine) -> Why | None:
     return Why(served, "" if served else found.reason, tuple(says), clauses)
 
 
-def _no_reserve(place: Place) -> Why:
+def _no_reserve(place: FailureSite) -> Why:
     size = place.machine.reserved
     told = "" if size is None else f" (r{size})"
     line = (
@@ -177,7 +177,7 @@ def _chunk(stats: PercpuStats, chunk: ChunkStats, demand: Demand) -> ChunkRoom:
     )  # fmt: skip
 
 
-def place_record(place: Place, logs: Iterable[Machine]) -> dict[str, Any]:
+def place_record(place: FailureSite, logs: Iterable[MachineFacts]) -> dict[str, Any]:
     """Return where failures of a log were looked at, with plain values."""
     return {
         "source": place.source, "notes": list(place.against(logs)),

@@ -13,11 +13,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from percpu_proofs.bugs import BUGS, Bug
 from percpu_proofs.prove.catalogue import claims
 from percpu_proofs.prove.claim import Claim
-from percpu_proofs.prove.claims import EnumeratedClaim, SymbolicClaim
-from percpu_proofs.seeded import BUGS, Bug
-from percpu_proofs.spread import default_jobs, spread
+from percpu_proofs.prove.small.claims import EnumeratedClaim, SymbolicClaim
+from percpu_proofs.run.processes import default_jobs, spread
 
 _PATIENCE = 6  # seconds for one bug on one claim; with some the program never ends
 _ENOUGH = 3  # bugs of a claim by symbols; those are the enumerated claims' too

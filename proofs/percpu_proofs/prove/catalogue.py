@@ -11,15 +11,15 @@ from difflib import get_close_matches
 from importlib import resources
 
 from percpu_contracts.contract import marked_names
-from percpu_proofs.inputs import InputError, the_nearest
-from percpu_proofs.lemmas import catalogue as lemmas
-from percpu_proofs.prove import obligations
+from percpu_proofs.bugs import BUGS, Bug
+from percpu_proofs.prove import claims as obligations
+from percpu_proofs.prove.any_size import catalogue as lemmas
 from percpu_proofs.prove.claim import Claim
-from percpu_proofs.prove.claims import VARIANTS, EnumeratedClaim, SymbolicClaim
-from percpu_proofs.prove.obligation import OBLIGATIONS, Obligation
-from percpu_proofs.prove.reach import REACHED
-from percpu_proofs.prove.subjects import ENTRIES, why_not
-from percpu_proofs.seeded import BUGS, Bug
+from percpu_proofs.prove.from_boot import REACHED
+from percpu_proofs.prove.small.claims import VARIANTS, EnumeratedClaim, SymbolicClaim
+from percpu_proofs.prove.small.obligation import OBLIGATIONS, Obligation
+from percpu_proofs.prove.small.subjects import ENTRIES, why_not
+from percpu_proofs.run.inputs import InputError, the_nearest
 from percpu_reference.variants.linux_6_12 import Linux612
 from percpu_spec.catalogue import entry_id
 

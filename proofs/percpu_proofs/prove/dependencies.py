@@ -19,10 +19,10 @@ from typing import Any
 import percpu_contracts
 import percpu_reference
 import percpu_spec
-from percpu_proofs import choices
-from percpu_proofs.prove import enumeration
-from percpu_proofs.prove.obligation import Obligation
-from percpu_proofs.seeded import planting
+from percpu_proofs.bugs import planting
+from percpu_proofs.prove.small import enumeration
+from percpu_proofs.prove.small.obligation import Obligation
+from percpu_proofs.run import choices
 from percpu_reference import chunk, environment, gaps
 from percpu_reference.variants import variant_class, with_backing
 

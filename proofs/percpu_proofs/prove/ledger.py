@@ -12,14 +12,14 @@ from typing import Any
 
 import platformdirs
 
-from percpu_proofs.inputs import InputError, writing
 from percpu_proofs.prove.catalogue import claims
 from percpu_proofs.prove.claim import Claim
 from percpu_proofs.prove.dependencies import source_hash
+from percpu_proofs.run.inputs import InputError, writing
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class LedgerEntry:
     """One line of the ledger. seconds is CPU time of the claim alone, cost of all of it."""
 
     id: str
@@ -51,20 +51,20 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class ClaimTask:
     """A claim to be proved, by name, so that it travels to any worker."""
 
     id: str
     timeout: float
 
 
-def prove(task: Task) -> Entry:
+def prove(task: ClaimTask) -> LedgerEntry:
     """Check a claim, its twin and its seeded bugs."""
     claim = next(claim for claim in claims() if claim.id == task.id)
     found = claim.check(task.timeout)
     twin = claim.check_twin(task.timeout)
     bugs = {bug: claim.check_bug(bug, task.timeout) for bug in claim.bugs}
-    return Entry(
+    return LedgerEntry(
         claim.id,
         claim.clause,
         claim.variant,
@@ -83,7 +83,7 @@ def prove(task: Task) -> Entry:
     )
 
 
-class Cache:
+class EntryCache:
     """Entries of earlier runs, in the user's cache directory unless told.
 
     `unusable`: why entries cannot be kept, once that was tried; the work goes on without.
@@ -93,11 +93,11 @@ class Cache:
         self.unusable: InputError | None = None
         self._folder = folder or platformdirs.user_cache_path("percpu-spec") / "prove"
 
-    def find(self, claim: Claim) -> Entry | None:
+    def find(self, claim: Claim) -> LedgerEntry | None:
         """Return the entry of a claim whose sources, bound and bugs are still the same."""
         try:
             kept = json.loads(self._path(claim.id).read_text("utf-8"))
-            entry = Entry(**(kept | {"functions": tuple(kept["functions"])}))
+            entry = LedgerEntry(**(kept | {"functions": tuple(kept["functions"])}))
         except (OSError, ValueError, TypeError, KeyError):
             return None
         same = (
@@ -108,7 +108,7 @@ class Cache:
         )
         return replace(entry, cached=True) if same else None
 
-    def keep(self, entry: Entry) -> None:
+    def keep(self, entry: LedgerEntry) -> None:
         """Keep an entry, where one can; one that is not as expected is worth another try."""
         if not entry.as_expected or self.unusable is not None:
             return
@@ -128,7 +128,7 @@ class Cache:
         return self._folder / f"{claim_id}.json"
 
 
-def summary(entries: Iterable[Entry]) -> dict[str, dict[str, Any]]:
+def summary(entries: Iterable[LedgerEntry]) -> dict[str, dict[str, Any]]:
     """Return what of a ledger must not shrink, by id: no times, and paths where they are cases."""
     return {
         entry.id: {
@@ -153,7 +153,7 @@ def committed() -> dict[str, dict[str, Any]]:
     return found
 
 
-def differences(entries: Sequence[Entry], *, complete: bool) -> list[str]:
+def differences(entries: Sequence[LedgerEntry], *, complete: bool) -> list[str]:
     """Return where a ledger differs from the committed one; complete: nothing may be missing."""
     now, then = summary(entries), committed()
     found = []

@@ -3,6 +3,6 @@
 CrossHair runs this text where it has read its command line into `options`.
 """
 
-from percpu_proofs.prove.crosshair_command import install
+from percpu_proofs.prove.small.crosshair_command import install
 
 install(locals().get("options"))

@@ -10,7 +10,7 @@ from typing import Any
 from markupsafe import Markup
 
 from percpu_contracts.registry import COMPILED, statements
-from percpu_proofs.explain import explain
+from percpu_proofs.explain.lookup import explain
 from percpu_proofs.prove.ledger import committed
 from percpu_proofs.report.citations import Citation, citations
 from percpu_proofs.report.code import Code

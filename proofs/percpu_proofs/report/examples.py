@@ -9,7 +9,7 @@ from pathlib import Path
 from percpu_proofs.counterexample import of_token
 from percpu_proofs.report.bars import ChunkBars
 from percpu_proofs.report.walks import Walkthrough, walk
-from percpu_proofs.review.jobs import Example
+from percpu_proofs.review.jobs import ReviewExample
 from percpu_proofs.review.matrix import Cell
 
 
@@ -34,7 +34,7 @@ def walks(cell: Cell, bars: ChunkBars) -> Iterator[Walkthrough]:
 
 
 def _walk(
-    cell: Cell, example: Example, bars: ChunkBars, place: str, how: str, why: str
+    cell: Cell, example: ReviewExample, bars: ChunkBars, place: str, how: str, why: str
 ) -> Walkthrough:
     """Return one counterexample; why: the finding that it shows, if one is known."""
     of = of_token(example.token or "", how)

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from percpu_proofs.explain import explain
-from percpu_proofs.inputs import InputError
+from percpu_proofs.explain.lookup import explain
 from percpu_proofs.prove.ledger import committed
 from percpu_proofs.report.places import followed, kernel_names, model_functions
+from percpu_proofs.run.inputs import InputError
 from percpu_reference.kernel_names import OURS
 from percpu_spec import definitions
 from percpu_spec.catalogue import clauses, findings

@@ -9,16 +9,16 @@ from typing import Any
 
 from markupsafe import Markup
 
-from percpu_proofs.live.going_on import largest
-from percpu_proofs.live.kernel_state import KernelState
-from percpu_proofs.live.memory import ChunkRow, chunk_rows, memory_of
+from percpu_proofs.live.continuation import largest
+from percpu_proofs.live.memory import ChunkMemory, chunk_rows, memory_of
 from percpu_proofs.live.owners import held_by
-from percpu_proofs.live.standing import Rest
 from percpu_proofs.live.verdicts import BROKEN, HOLDS, KNOWN, NOT_ASKED, Verdict
+from percpu_proofs.recorded.states.kernel_state import KernelState
+from percpu_proofs.recorded.states.quiescence import Stability
 from percpu_proofs.report.document import Document, IndexEntry, stated
 from percpu_proofs.report.pictures import part
 from percpu_proofs.report.places import Places
-from percpu_proofs.runs import counted
+from percpu_proofs.run.runner import counted
 from percpu_proofs.show.overview import overview_svg
 from percpu_proofs.show.picture import StatePicture, picture_of_state
 from percpu_proofs.show.svg import chunk_svg
@@ -69,7 +69,7 @@ def report_of_state(
     index = [IndexEntry(f"chunk-{one.name}", "chunk", one.title, "") for one in maps]
     return into.render(
         "state.html", f"Percpu state of {state.release}: {what}", [*stated(), *index],
-        state=state, rest=_rest(state), torn=state.rest is Rest.TORN, memory=memory_of(state),
+        state=state, rest=_rest(state), torn=state.rest is Stability.TORN, memory=memory_of(state),
         by_kind=by_kind, titles={c.id: c.title for c in clauses().values()}, most=_MESSAGES,
         rows=rows, maps=maps, drawn=drawn,
         undrawn=[row.chunk for row in rows if row.chunk not in drawn],
@@ -81,9 +81,9 @@ def report_of_state(
 
 def _rest(state: KernelState) -> str:
     """Return how far at rest a state is, in words."""
-    if state.rest is Rest.TORN:
+    if state.rest is Stability.TORN:
         return f"torn: {state.standing.words}: verdicts are hints only"
-    if state.rest is Rest.NOT_TOLD:
+    if state.rest is Stability.NOT_TOLD:
         return "at rest or not: the text does not say; judged as if at rest"
     return f"{state.rest.value}: {state.signs or state.standing.words}"
 
@@ -97,12 +97,12 @@ def _owners(state: KernelState) -> list[Owner]:
     return [Owner(name, held[name]) for name in sorted(held, key=lambda n: (-held[n], n))]
 
 
-def _order(rows: Sequence[ChunkRow], verdicts: Mapping[str, Verdict]) -> list[str]:
+def _order(rows: Sequence[ChunkMemory], verdicts: Mapping[str, Verdict]) -> list[str]:
     """Return the chunks in the order in which they are worth a drawing."""
     said = " ".join(text for one in verdicts.values() for text in one.found)
     named = set(re.findall(r"\bchunk (-?\d+)", said))
 
-    def rank(row: ChunkRow) -> int:
+    def rank(row: ChunkMemory) -> int:
         if row.chunk in named:
             return 0
         return 1 if row.isolated and row.empty_pages else 2 if "first" in row.notes else 3

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from percpu_proofs.counterexample import of_tree
-from percpu_proofs.kernel.search.accesses import Noted
+from percpu_proofs.kernel.search.accesses import AccessSite
 from percpu_proofs.kernel.search.job import TreeOutcome
 from percpu_proofs.report.document import Document
 from percpu_proofs.report.reviews import (
@@ -15,8 +15,8 @@ from percpu_proofs.report.reviews import (
     ClauseLine,
     Exhibit,
     Group,
-    Reach,
     ReviewReport,
+    SearchBound,
     Sign,
     document,
     render,
@@ -29,7 +29,7 @@ Cells = Mapping[str, TreeCell]
 
 
 @dataclass(frozen=True, slots=True)
-class TreeReview:
+class TreeReviewReport:
     """What a review of a tree came to.
 
     options: those of a command that choose the base, and the newest tree. variant: the model of
@@ -47,8 +47,8 @@ class TreeReview:
     changed: Changes | None
     undeclared: Sequence[str]
     outcomes: Sequence[TreeOutcome]
-    accesses: Sequence[Noted]
-    new_accesses: Sequence[Noted]
+    accesses: Sequence[AccessSite]
+    new_accesses: Sequence[AccessSite]
     lacking: Mapping[str, str]
     interrupted: bool
 
@@ -64,15 +64,15 @@ class TreeReview:
         return f"{self.base} with {names}" if names else self.base
 
 
-def report_of_trees(of: TreeReview) -> str:
+def report_of_trees(of: TreeReviewReport) -> str:
     """Return the report as HTML."""
     into = document()
     names = dict(zip(of.cells, dict.fromkeys((of.base, of.newest)), strict=True))
     fresh = {entry.access for entry in of.new_accesses}
     every = dict.fromkeys(entry.access for entry in (*of.new_accesses, *of.accesses))
     bounds = [
-        Reach(one.job.search.name, names[one.job.tree], one.bound) for one in of.outcomes
-    ] + [Reach(name, of.newest, f"not searched: {why}") for name, why in of.lacking.items()]
+        SearchBound(one.job.search.name, names[one.job.tree], one.bound) for one in of.outcomes
+    ] + [SearchBound(name, of.newest, f"not searched: {why}") for name, why in of.lacking.items()]
     review = ReviewReport(
         f"Review of {of.newest}",
         _summary(of),
@@ -86,7 +86,7 @@ def report_of_trees(of: TreeReview) -> str:
     return render(into, review)
 
 
-def _summary(of: TreeReview) -> list[str]:
+def _summary(of: TreeReviewReport) -> list[str]:
     if of.changed is None:
         said = [f"Not declared of {of.variant}: {', '.join(of.undeclared) or 'nothing'}."]
     else:
@@ -99,7 +99,7 @@ def _summary(of: TreeReview) -> list[str]:
     return said
 
 
-def _groups(of: TreeReview, into: Document) -> Iterator[Group]:
+def _groups(of: TreeReviewReport, into: Document) -> Iterator[Group]:
     """Yield what is to be shown, what is new first."""
     first, *others = of.cells.values()
     last = others[-1] if others else first

@@ -11,8 +11,8 @@ from percpu_proofs.report.reviews import (
     ClauseLine,
     Exhibit,
     Group,
-    Reach,
     ReviewReport,
+    SearchBound,
     Sign,
     document,
     render,
@@ -105,11 +105,11 @@ def _reason(cells: Sequence[Cell]) -> str:
     return "; ".join(dict.fromkeys(reasons)) if len(reasons) == len(cells) else ""
 
 
-def _bounds(cells: Iterable[Cell]) -> list[Reach]:
+def _bounds(cells: Iterable[Cell]) -> list[SearchBound]:
     """Return how far each search came on each variant."""
     return list(
         dict.fromkeys(
-            Reach(one["engine"], Path(cell.variant).stem, one["bound"])
+            SearchBound(one["engine"], Path(cell.variant).stem, one["bound"])
             for cell in cells
             for one in cell.evidence
         )

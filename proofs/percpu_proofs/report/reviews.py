@@ -66,7 +66,7 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
+class SearchBound:
     """How far a search came."""
 
     search: str
@@ -91,7 +91,7 @@ class ReviewReport:
     subjects: list[str]
     groups: list[Group] = field(default_factory=list)
     rows: list[ClauseLine] = field(default_factory=list)
-    bounds: list[Reach] = field(default_factory=list)
+    bounds: list[SearchBound] = field(default_factory=list)
     accesses: Sequence[AccessLine] = ()
     patches: Mapping[str, str] = field(default_factory=dict)
 

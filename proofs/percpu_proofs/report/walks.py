@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from percpu_proofs.counterexample import ChunkRow, Counterexample, State, Step
+from percpu_proofs.counterexample import ChunkRow, Counterexample, CpuStep, StateRows
 from percpu_proofs.counterexample.bearing import Bearing, bearing
 from percpu_proofs.counterexample.changes import changes
 from percpu_proofs.report.bars import ChunkBars
-from percpu_proofs.runs import counted
+from percpu_proofs.run.runner import counted
 from percpu_proofs.show.text import chunk_text
 from percpu_spec.catalogue import findings
 
@@ -41,7 +41,7 @@ class StepPanel:
     """What is shown of one step, or of the state before the first."""
 
     number: int
-    step: Step | None
+    step: CpuStep | None
     changes: tuple[str, ...]
     counters: tuple[CounterChange, ...]
     mutex: str
@@ -88,7 +88,12 @@ def walk(
 
 
 def _panel(
-    step: Step | None, before: State | None, now: State, shown: Bearing, bars: ChunkBars, most: int
+    step: CpuStep | None,
+    before: StateRows | None,
+    now: StateRows,
+    shown: Bearing,
+    bars: ChunkBars,
+    most: int,
 ) -> StepPanel:
     counted = dict(before.counters) if before is not None else {}
     were = {row.name: row for row in before.chunks} if before is not None else {}

@@ -13,28 +13,28 @@ from typing import Any
 
 import platformdirs
 
-from percpu_proofs.review.jobs import Job, Outcome
-from percpu_proofs.review.sources import Sources
+from percpu_proofs.review.jobs import Job, JobOutcome
+from percpu_proofs.review.sources import OutcomeSources
 
 _DIGEST = hashlib.sha256().digest_size
 _DAYS = 30  # that outcomes of other versions of the packages stay
 
 
-class Cache:
+class OutcomeCache:
     """Outcomes of earlier runs, in the user's cache directory unless told."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        self._sources = Sources()
+        self._sources = OutcomeSources()
         self._versions = folder or platformdirs.user_cache_path("percpu-spec") / "review"
         self._folder = self._versions / self._sources.packages[:16]
         self._hashes: dict[str, str] = {}
 
-    def find(self, job: Job) -> Outcome | None:
+    def find(self, job: Job) -> JobOutcome | None:
         """Return the outcome of a job that was run before, by the same sources."""
-        found: Outcome | None = self.read(self._key(job))
+        found: JobOutcome | None = self.read(self._key(job))
         return found
 
-    def keep(self, outcome: Outcome) -> None:
+    def keep(self, outcome: JobOutcome) -> None:
         """Keep an outcome that is complete; not where a variant's file was changed meanwhile."""
         job = outcome.job
         if outcome.complete and self._hash(job) == self._sources.hash_of(job.variant):

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from percpu_contracts.situations import SituationCoverage
-from percpu_proofs.conformance.vector_file import read_vector
 from percpu_proofs.explore import alphabets
 from percpu_proofs.explore.breadth import Breadth, Caught
+from percpu_proofs.explore.concurrent_endings import Hunt
 from percpu_proofs.explore.fuzz import Fuzz
-from percpu_proofs.explore.hunt import Hunt
 from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.overlap import THEN, parts_of
 from percpu_proofs.explore.scenario import KERNEL_32K
@@ -24,9 +23,10 @@ from percpu_proofs.explore.searches import DRAWN
 from percpu_proofs.explore.sequences import Sequences
 from percpu_proofs.explore.shrink import Program
 from percpu_proofs.explore.token import Token, compact, read_token
-from percpu_proofs.machine import Machine
-from percpu_proofs.oplist import text_of
+from percpu_proofs.recorded.vectors.file import read_vector
 from percpu_proofs.review.mechanisms import Mechanism
+from percpu_proofs.run.driver import Driver
+from percpu_proofs.run.operations import text_of
 from percpu_reference import build
 from percpu_reference.variants import RELEASES, VARIANTS, base_of, variant_class
 from percpu_spec.geometry import Geometry
@@ -56,7 +56,7 @@ _SOUGHT = frozenset({"COST-1", "LIST-3", "LIST-4"})
 
 
 @dataclass(frozen=True, slots=True)
-class Example:
+class ReviewExample:
     """A counterexample: operations one after the other, those at once, and the schedule."""
 
     message: str
@@ -86,7 +86,7 @@ class Example:
         return self.geometry, *self.parts
 
     @classmethod
-    def of(cls, message: str, token: Token, *, shortest: bool) -> Example:
+    def of(cls, message: str, token: Token, *, shortest: bool) -> ReviewExample:
         """Return the counterexample that a token replays, as `compact` has it."""
         token = compact(token)
         setup, actors = token.setup, token.actors
@@ -108,7 +108,7 @@ class Job:
     quick: bool = False  # lists one operation shorter than the plan's least, and fewer programs
     most: int | None = None  # steps or programs, in the place of the plan's bound
     found: tuple[str, Program] | None = None  # a clause, and what broke it: to be made small only
-    known: tuple[Example, ...] = ()  # counterexamples of the clause of a mechanism
+    known: tuple[ReviewExample, ...] = ()  # counterexamples of the clause of a mechanism
 
     @property
     def name(self) -> str:
@@ -117,7 +117,7 @@ class Job:
 
 
 @dataclass(slots=True)
-class Outcome:
+class JobOutcome:
     """What a job found: how often each clause was judged in its situation, and what broke."""
 
     job: Job
@@ -125,7 +125,7 @@ class Outcome:
     reach: str  # how far it came
     how: str  # what was done, the same for every variant
     judged: dict[str, int] = field(default_factory=dict)
-    examples: dict[str, Example] = field(default_factory=dict)
+    examples: dict[str, ReviewExample] = field(default_factory=dict)
     programs: dict[str, Program] = field(default_factory=dict)  # of examples that may be made small
     covered: float = inf  # operations of the longest lists that were all tried
     complete: bool = True
@@ -142,7 +142,7 @@ class Outcome:
         return f"{self.reach}: {self.how}"
 
 
-def run(job: Job) -> Outcome:
+def run(job: Job) -> JobOutcome:
     """Run a job to its end."""
     began = time.perf_counter()
     outcome = _RUNS[job.engine](job)
@@ -158,7 +158,7 @@ def _wanted(variant: str) -> frozenset[str]:
     return frozenset(declared)
 
 
-def _breadth(job: Job) -> Outcome:
+def _breadth(job: Job) -> JobOutcome:
     plans, engine = _BREADTH[job.engine]
     plan = next(p for p in plans if p.name == job.what)
     wanted = _wanted(job.variant) & plan.sought
@@ -172,7 +172,7 @@ def _breadth(job: Job) -> Outcome:
     search = engine(job.variant, plan, wanted)
     search.run()
     short = "" if search.complete else f" of {plan.longest}, {search.stopped or 'interrupted'}"
-    return Outcome(
+    return JobOutcome(
         job,
         EXHAUSTIVE,
         f"all lists of up to {search.covered} operations{short}",
@@ -184,17 +184,17 @@ def _breadth(job: Job) -> Outcome:
     )
 
 
-def _example(job: Job, caught: Caught, geometry: str) -> Example:
+def _example(job: Job, caught: Caught, geometry: str) -> ReviewExample:
     setup = tuple(map(text_of, caught.setup))
     actors = tuple(map(text_of, caught.actors))
     token = Token(
         job.variant, caught.clause, geometry, setup, actors, 1, caught.schedule,
         search=f"{job.engine} {job.what}",
     )  # fmt: skip
-    return Example.of(caught.message, token, shortest=True)
+    return ReviewExample.of(caught.message, token, shortest=True)
 
 
-def _fuzz(job: Job) -> Outcome:
+def _fuzz(job: Job) -> JobOutcome:
     geometry = FUZZED_AT[job.what]
     fuzz = Fuzz(
         job.variant,
@@ -216,7 +216,7 @@ def _fuzz(job: Job) -> Outcome:
         fuzz.run()
     else:
         fuzz.caught[job.found[0]] = fuzz.small(*job.found)
-    return Outcome(
+    return JobOutcome(
         job,
         FUZZED,
         f"{fuzz.programs:,} programs, {fuzz.callers_errors:,} frees in them the caller's errors",
@@ -228,19 +228,19 @@ def _fuzz(job: Job) -> Outcome:
     )
 
 
-def _drawn(job: Job, clause: str, message: str, program: Program) -> Example:
+def _drawn(job: Job, clause: str, message: str, program: Program) -> ReviewExample:
     operations = tuple(map(text_of, program.actors))
     geometry, schedule = FUZZED_AT[job.what], program.schedule
     token = Token(
         job.variant, clause, geometry, (), operations, program.works, schedule, search=DRAWN
     )
-    return Example.of(message, token, shortest=False)
+    return ReviewExample.of(message, token, shortest=False)
 
 
-def _scenario(job: Job) -> Outcome:
+def _scenario(job: Job) -> JobOutcome:
     scenario = SCENARIOS[job.what]
     result = search(scenario.start(job.variant), refine=job.deep)
-    return Outcome(
+    return JobOutcome(
         job,
         EXHAUSTIVE,
         f"{result.schedules:,} schedules",
@@ -248,7 +248,7 @@ def _scenario(job: Job) -> Outcome:
         "work",
         dict(result.witnessed),
         {
-            clause: Example.of(
+            clause: ReviewExample.of(
                 found.message,
                 Token.of(job.variant, clause, scenario, found.schedule),
                 shortest=False,
@@ -259,14 +259,14 @@ def _scenario(job: Job) -> Outcome:
     )
 
 
-def _workload(job: Job) -> Outcome:
+def _workload(job: Job) -> JobOutcome:
     vector = read_vector(Path(job.what))
     allocator = build(
         job.variant, vector.geometry, contracts="full", strict=False, stats=True
     )
     if vector.geometry.backing == "km":
         allocator.env.memory = KM_MEMORY
-    machine = Machine(allocator)
+    machine = Driver(allocator)
     monitor = allocator.monitor
     assert monitor is not None
     operations = vector.listed.operations
@@ -278,7 +278,7 @@ def _workload(job: Job) -> Outcome:
             done = number
             if done % 16 == 0:
                 sightings.look(allocator, monitor.history, quiescent=allocator.quiescent)
-    outcome = Outcome(
+    outcome = JobOutcome(
         job,
         CONTRACTED,
         f"{done:,} of {len(operations):,} operations",
@@ -289,28 +289,30 @@ def _workload(job: Job) -> Outcome:
     for clause, violation in monitor.violations.items():
         first = violation.first_operation
         setup = tuple(text_of(operation) for operation in operations[:first])
-        outcome.examples[clause] = Example(
+        outcome.examples[clause] = ReviewExample(
             violation.first_message, setup, (), (), first, False, None, vector.geometry.text
         )
     return outcome
 
 
-def _mechanism(job: Job) -> Outcome:
+def _mechanism(job: Job) -> JobOutcome:
     clause, _, finding = job.what.partition(" ")
     known = [(read_token(example.token or ""), example.shortest) for example in job.known]
     shown, bound = Mechanism(job.variant, clause, finding).find(known)
-    outcome = Outcome(job, FUZZED, bound, "the variant with the fixes of the other mechanisms")
+    outcome = JobOutcome(job, FUZZED, bound, "the variant with the fixes of the other mechanisms")
     if shown is not None:
         outcome.how = shown.how
-        outcome.examples[clause] = Example.of(shown.message, shown.token, shortest=shown.shortest)
+        outcome.examples[clause] = ReviewExample.of(
+            shown.message, shown.token, shortest=shown.shortest
+        )
     return outcome
 
 
-_BREADTH: dict[Engine, tuple[Sequence[alphabets.Plan], type[Breadth[Any]]]] = {
+_BREADTH: dict[Engine, tuple[Sequence[alphabets.AlphabetPlan], type[Breadth[Any]]]] = {
     "sequences": (alphabets.SEQUENCES, Sequences),
     "hunt": (alphabets.HUNTS, Hunt),
 }
-_RUNS: dict[Engine, Callable[[Job], Outcome]] = {
+_RUNS: dict[Engine, Callable[[Job], JobOutcome]] = {
     "sequences": _breadth,
     "hunt": _breadth,
     "scenario": _scenario,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from percpu_proofs.review.jobs import Example, Outcome
+from percpu_proofs.review.jobs import JobOutcome, ReviewExample
 from percpu_reference.variants import variant_class
 from percpu_spec.catalogue import clauses
 
@@ -26,12 +26,12 @@ class Cell:
     expected: Verdict
     reason: str = ""
     evidence: list[dict[str, Any]] = field(default_factory=list)
-    example: Example | None = None
+    example: ReviewExample | None = None
     engine: str = ""  # that found the example
     found_by: str = ""  # engine and bound of the example
     partial: bool = False  # not every job was done
     reach: Mapping[str, float] = field(default_factory=dict)  # of each engine, in operations
-    mechanisms: dict[str, Example | None] = field(default_factory=dict)  # by finding
+    mechanisms: dict[str, ReviewExample | None] = field(default_factory=dict)  # by finding
     sought: dict[str, str] = field(default_factory=dict)  # how far mechanisms were looked for
 
     @property
@@ -67,7 +67,7 @@ class Cell:
         }
 
 
-def _plain(example: Example | None) -> dict[str, Any] | None:
+def _plain(example: ReviewExample | None) -> dict[str, Any] | None:
     if example is None:
         return None
     return {
@@ -82,13 +82,13 @@ def _plain(example: Example | None) -> dict[str, Any] | None:
 
 
 def matrix(
-    variants: Sequence[str], outcomes: Iterable[Outcome], *, partial: bool = False
+    variants: Sequence[str], outcomes: Iterable[JobOutcome], *, partial: bool = False
 ) -> list[Cell]:
     """Return a cell for every variant and clause, in the catalogue's order.
 
     partial: not every job was done.
     """
-    mine: dict[str, list[Outcome]] = {variant: [] for variant in variants}
+    mine: dict[str, list[JobOutcome]] = {variant: [] for variant in variants}
     for outcome in outcomes:
         if outcome.job.variant in mine:
             mine[outcome.job.variant].append(outcome)
@@ -117,7 +117,7 @@ def evidence_of(outcome: Bounded, count: int, *, violated: bool) -> dict[str, An
     }
 
 
-def _cell(variant: str, clause: str, outcomes: list[Outcome], partial: bool) -> Cell:
+def _cell(variant: str, clause: str, outcomes: list[JobOutcome], partial: bool) -> Cell:
     cls = variant_class(variant)
     if clause in cls.NOT_APPLICABLE:
         reason = cls.NOT_APPLICABLE[clause]

@@ -14,8 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from percpu_proofs.explore import alphabets, fills
 from percpu_proofs.explore.breadth import Breadth, Caught, Operations
-from percpu_proofs.explore.hunt import Hunt
-from percpu_proofs.explore.minimise import minimise
+from percpu_proofs.explore.concurrent_endings import Hunt
 from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.rerun import Rerun
 from percpu_proofs.explore.scenario import KERNEL_32K
@@ -24,8 +23,9 @@ from percpu_proofs.explore.search import EnoughError
 from percpu_proofs.explore.searches import ALONE, DRAWN, SMALL
 from percpu_proofs.explore.sequences import Sequences
 from percpu_proofs.explore.shrink import fewer
+from percpu_proofs.explore.shrink_schedule import minimise
 from percpu_proofs.explore.token import Token, compact
-from percpu_proofs.oplist import text_of
+from percpu_proofs.run.operations import text_of
 from percpu_reference.variants import variant_class
 from percpu_reference.variants.composition import FINDINGS, findings_in, mended_by
 
@@ -34,7 +34,7 @@ _ACTORS: Final = 4  # at once, at most, in a counterexample all schedules of whi
 _FINE: Final = (alphabets.QUARTERS, alphabets.CRUMBS, alphabets.EDGES)
 
 
-class Shown(NamedTuple):
+class MechanismExample(NamedTuple):
     """A counterexample of a mechanism on the variant, what is wrong, and how it was come by."""
 
     token: Token
@@ -70,7 +70,7 @@ class Mechanism:
         """The same with the fix of this finding."""
         return f"{self.alone}+{self.finding}"
 
-    def find(self, known: Sequence[tuple[Token, bool]]) -> tuple[Shown | None, str]:
+    def find(self, known: Sequence[tuple[Token, bool]]) -> tuple[MechanismExample | None, str]:
         """Return a counterexample, if there is one within the bound, and the bound in words.
 
         known: those of the clause that are known, each with whether it is the shortest.
@@ -98,16 +98,18 @@ class Mechanism:
                 return self._told(drawn, "drawn, then made small", shortest=False), bound
         return None, bound
 
-    def _told(self, token: Token, how: str, *, shortest: bool) -> Shown:
+    def _told(self, token: Token, how: str, *, shortest: bool) -> MechanismExample:
         token = replace(compact(token), variant=self.variant)
-        return Shown(token, _breaks(token, self.variant) or "", how, shortest)
+        return MechanismExample(token, _breaks(token, self.variant) or "", how, shortest)
 
-    def _shown_by(self, token: Token) -> Shown | None:
+    def _shown_by(self, token: Token) -> MechanismExample | None:
         """Return what of these operations shows it: the schedule may be another."""
         for one in _schedules(token, self.alone, self.clause):
             message = _breaks(one, self.variant)
             if message is not None and not any(_schedules(one, self.mended, self.clause)):
-                return Shown(replace(one, variant=self.variant), message, "", shortest=False)
+                return MechanismExample(
+                    replace(one, variant=self.variant), message, "", shortest=False
+                )
         return None
 
     def _small(self, token: Token) -> Token:
@@ -122,7 +124,7 @@ class Mechanism:
         shown = self._shown_by(made)
         return token if shown is None else replace(shown.token, search=SMALL)
 
-    def _searched(self, engine: type[Breadth[Any]], plan: alphabets.Plan) -> Token | None:
+    def _searched(self, engine: type[Breadth[Any]], plan: alphabets.AlphabetPlan) -> Token | None:
         """Return the first of a search of the variant alone that shows it."""
         found: list[Token] = []
 

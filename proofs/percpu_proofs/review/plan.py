@@ -9,9 +9,9 @@ from pathlib import Path
 from percpu_proofs import data
 from percpu_proofs.explore import alphabets
 from percpu_proofs.explore.scenarios import SCENARIOS
-from percpu_proofs.inputs import InputError, one_of
-from percpu_proofs.review.jobs import FUZZED_AT, Engine, Job, Outcome
+from percpu_proofs.review.jobs import FUZZED_AT, Engine, Job, JobOutcome
 from percpu_proofs.review.mechanisms import mechanisms
+from percpu_proofs.run.inputs import InputError, one_of
 from percpu_reference.variants import RELEASES, VARIANTS
 
 
@@ -76,7 +76,7 @@ def workloads() -> list[Path]:
     return sorted(data.folder("vectors").glob("*.jsonl.gz"))
 
 
-def shrinking(outcomes: Sequence[Outcome]) -> list[Job]:
+def shrinking(outcomes: Sequence[JobOutcome]) -> list[Job]:
     """Return the jobs that make small what was drawn, where no shortest example is known."""
     short = {
         (outcome.job.variant, clause)
@@ -92,7 +92,7 @@ def shrinking(outcomes: Sequence[Outcome]) -> list[Job]:
     ]
 
 
-def distinguishing(outcomes: Sequence[Outcome]) -> list[Job]:
+def distinguishing(outcomes: Sequence[JobOutcome]) -> list[Job]:
     """Return the jobs that look for each mechanism of the clauses that variants break by several.
 
     They begin with the counterexamples that are known, those of that mechanism on other variants
@@ -119,7 +119,7 @@ def distinguishing(outcomes: Sequence[Outcome]) -> list[Job]:
     return jobs
 
 
-def enter_small(outcomes: Sequence[Outcome], small: Sequence[Outcome]) -> None:
+def enter_small(outcomes: Sequence[JobOutcome], small: Sequence[JobOutcome]) -> None:
     """Put smaller examples in the place of those of the jobs that found them."""
     for outcome in outcomes:
         for smaller in small:

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
-from percpu_proofs.review.cache import Cache
-from percpu_proofs.review.jobs import Job, Outcome, run
+from percpu_proofs.review.cache import OutcomeCache
+from percpu_proofs.review.jobs import Job, JobOutcome, run
 from percpu_proofs.review.matrix import Cell, matrix
 from percpu_proofs.review.plan import distinguishing, enter_small, jobs_for, shrinking
-from percpu_proofs.spread import default_jobs, spread
+from percpu_proofs.run.processes import default_jobs, spread
 from percpu_reference.variants import RELEASES, VARIANTS
 
 Progress = Callable[[int, int], None]
@@ -24,12 +24,12 @@ class Workers:
 
     jobs: int
     dask: str | None = None
-    cache: Cache | None = None
+    cache: OutcomeCache | None = None
     on_done: Progress = lambda done, total: None
 
 
 @dataclass(slots=True)
-class Review:
+class ReviewRun:
     """The jobs of a review of variants, round by round; `run` fills the rest.
 
     quick, searches: not everything is done, so what does not show is no verdict.
@@ -39,8 +39,8 @@ class Review:
     deep: bool = False
     quick: bool = False
     searches: tuple[str, ...] = ()
-    on_outcome: Callable[[Outcome, Job | None], None] = lambda outcome, following: None
-    outcomes: list[Outcome] = field(default_factory=list)
+    on_outcome: Callable[[JobOutcome, Job | None], None] = lambda outcome, following: None
+    outcomes: list[JobOutcome] = field(default_factory=list)
     planned: int = 0
     done: int = 0
     kept: int = 0  # of the outcomes, from earlier runs
@@ -83,7 +83,7 @@ class Review:
         chosen = [name for name in self.variants if not variants or name in variants]
         return matrix(chosen, self.outcomes, partial=self.partial)
 
-    def _round(self, planned: Sequence[Job], workers: Workers) -> list[Outcome]:
+    def _round(self, planned: Sequence[Job], workers: Workers) -> list[JobOutcome]:
         """Return the outcomes of jobs that depend on none of each other."""
         find = workers.cache.find if workers.cache is not None else lambda job: None
         found = {job: outcome for job in planned if (outcome := find(job)) is not None}
@@ -96,7 +96,7 @@ class Review:
                 outcome = found[waiting.pop(0)]
                 self.on_outcome(outcome, waiting[0] if waiting else None)
 
-        def keep(outcome: Outcome) -> None:
+        def keep(outcome: JobOutcome) -> None:
             if workers.cache is not None:
                 workers.cache.keep(outcome)
             found[outcome.job] = outcome
@@ -122,7 +122,7 @@ def cells(
     *,
     deep: bool = False,
     jobs: int | None = None,
-    cache: Cache | None = None,
+    cache: OutcomeCache | None = None,
     on_done: Progress = lambda done, total: None,
 ) -> list[Cell]:
     """Return a cell for every variant and clause: what `percpu-spec review` says of them.
@@ -130,8 +130,8 @@ def cells(
     What is not known from earlier runs is run. Raises KeyboardInterrupt where Ctrl-C came before
     all was known; what was done is kept.
     """
-    workers = Workers(jobs or default_jobs(), cache=cache or Cache(), on_done=on_done)
-    review = Review(tuple(variants), deep=deep)
+    workers = Workers(jobs or default_jobs(), cache=cache or OutcomeCache(), on_done=on_done)
+    review = ReviewRun(tuple(variants), deep=deep)
     review.run(workers)
     if review.interrupted:
         raise KeyboardInterrupt

@@ -31,7 +31,7 @@ _INSTALLED = tuple(Path(sysconfig.get_path(name)) for name in ("stdlib", "platst
 _FILE = re.compile(r".*\.py(?=$|\+)")  # with fixes on it or not
 
 
-class Sources:
+class OutcomeSources:
     """The files that outcomes depend on, as they are when this is made."""
 
     def __init__(self) -> None:

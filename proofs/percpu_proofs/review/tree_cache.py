@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from percpu_proofs.kernel.search.job import TreeJob, TreeOutcome
 from percpu_proofs.kernel.search.trees import CompiledTree
-from percpu_proofs.review.cache import Cache
+from percpu_proofs.review.cache import OutcomeCache
 
 
 class TreeCache:
@@ -22,7 +22,7 @@ class TreeCache:
     A tree with a header of stubs of the caller's is not kept: it may include any other.
     """
 
-    def __init__(self, cache: Cache | None, trees: Sequence[CompiledTree]) -> None:
+    def __init__(self, cache: OutcomeCache | None, trees: Sequence[CompiledTree]) -> None:
         self._cache = cache if all(tree.stub is None for tree in trees) else None
         self._hashes = {} if self._cache is None else {tree.name: _hash_of(tree) for tree in trees}
         self.kept = 0  # outcomes that were found

@@ -6,10 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from percpu_proofs.inputs import InputError, one_of
-from percpu_proofs.kernel.search.accesses import Noted, added
+from percpu_proofs.kernel.search.accesses import AccessSite, added
 from percpu_proofs.kernel.search.job import TreeJob, TreeOutcome, run
-from percpu_proofs.kernel.search.paged import at_page
+from percpu_proofs.kernel.search.page_sizes import at_page
 from percpu_proofs.kernel.search.plans import (
     DRAWN,
     QUICK,
@@ -36,7 +35,8 @@ from percpu_proofs.review.changes import Changes
 from percpu_proofs.review.results import Workers
 from percpu_proofs.review.tree_cache import TreeCache
 from percpu_proofs.review.trees import TreeCell, broken_on_both, changes, undeclared, verdicts
-from percpu_proofs.spread import spread
+from percpu_proofs.run.inputs import InputError, one_of
+from percpu_proofs.run.processes import spread
 
 REFUSES_NOTHING: Final = (
     "refuses no free that names no live area: such a free is its caller's error"
@@ -63,7 +63,7 @@ class TreeResults:
     changed: Changes | None
     undeclared: list[str]
     outcomes: Sequence[TreeOutcome]
-    new: Sequence[Noted]
+    new: Sequence[AccessSite]
     lacking: dict[str, str]
     planned: int  # searches
     kept: int  # of the outcomes, from earlier runs
@@ -75,7 +75,7 @@ class TreeResults:
         return self.cells[self.trees[-1].name]
 
     @property
-    def accesses(self) -> list[Noted]:
+    def accesses(self) -> list[AccessSite]:
         """The accesses without pcpu_lock of the newest tree."""
         return accesses(self.outcomes, self.trees[-1].name)
 
@@ -192,7 +192,7 @@ def _second_round(
     ] + stopping
 
 
-def added_accesses(outcomes: Sequence[TreeOutcome]) -> list[Noted]:
+def added_accesses(outcomes: Sequence[TreeOutcome]) -> list[AccessSite]:
     """Return the accesses without pcpu_lock that only the patched tree makes."""
     base = [entry.access for entry in accesses(outcomes, BASE)]
     patched = {entry.access: entry for entry in accesses(outcomes, PATCHED)}

@@ -31,7 +31,7 @@ def page_fill(chunk: ChunkPicture, state: PageState) -> str:
     return _FILL[state]
 
 
-class Entry(NamedTuple):
+class LegendEntry(NamedTuple):
     """A colour, how it is shown, and what it means."""
 
     shape: str  # box, lane or marker
@@ -40,25 +40,25 @@ class Entry(NamedTuple):
 
 
 PAGES: Final = (
-    Entry("box", UNPOPULATED, "unpopulated"),
-    Entry("box", EMPTY, "populated, empty"),
-    Entry("box", STRANDED, "the same in an isolated chunk: stranded (RCL-3)"),
-    Entry("box", USED, "free part of a page in use"),
+    LegendEntry("box", UNPOPULATED, "unpopulated"),
+    LegendEntry("box", EMPTY, "populated, empty"),
+    LegendEntry("box", STRANDED, "the same in an isolated chunk: stranded (RCL-3)"),
+    LegendEntry("box", USED, "free part of a page in use"),
 )
-AREA: Final = Entry("box", AREAS[0], "areas")
-RUN: Final = Entry("lane", CONTIG, "the run that the chunk advertises")
+AREA: Final = LegendEntry("box", AREAS[0], "areas")
+RUN: Final = LegendEntry("lane", CONTIG, "the run that the chunk advertises")
 MAP: Final = (
-    Entry("box", AREAS[0], "area (shades alternate)"),
-    Entry("box", HIDDEN, "outside the chunk"),
-    Entry("lane", CONTIG, "contig hint"),
-    Entry("lane", SCAN, "scan hint"),
-    Entry("lane", EDGE, "left free, right free (of a page)"),
-    Entry("marker", FIRST, "first free"),
+    LegendEntry("box", AREAS[0], "area (shades alternate)"),
+    LegendEntry("box", HIDDEN, "outside the chunk"),
+    LegendEntry("lane", CONTIG, "contig hint"),
+    LegendEntry("lane", SCAN, "scan hint"),
+    LegendEntry("lane", EDGE, "left free, right free (of a page)"),
+    LegendEntry("marker", FIRST, "first free"),
 )
 
 
 def draw_legend(
-    canvas: Canvas, entries: Iterable[Entry], left: float, right: float, y: float
+    canvas: Canvas, entries: Iterable[LegendEntry], left: float, right: float, y: float
 ) -> float:
     """Draw entries in lines between left and right; return the y below them."""
     x = left

@@ -34,7 +34,7 @@ class PageState(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Hints:
+class HintPicture:
     """One block's hints, or a chunk's; bits, starts relative to it. None where a hint is absent."""
 
     contig: int
@@ -46,7 +46,7 @@ class Hints:
     first: int
 
     @classmethod
-    def of(cls, md: BlockView) -> Hints:
+    def of(cls, md: BlockView) -> HintPicture:
         """Return the hints of a block or chunk."""
         return cls(
             md.contig_hint,
@@ -77,7 +77,7 @@ class PagePicture:
     index: int
     state: PageState
     pieces: tuple[Piece, ...]
-    hints: Hints
+    hints: HintPicture
 
     @property
     def areas(self) -> int:
@@ -97,7 +97,7 @@ class ChunkPicture:
     served_bytes: int
     populated: int
     empty: int
-    hints: Hints
+    hints: HintPicture
     pages: tuple[PagePicture, ...]
     page_bits: int
     granule: int
@@ -201,7 +201,7 @@ def picture_of_chunk(
         (behind - first) * geometry.granule,
         chunk.nr_populated,
         chunk.nr_empty_pop_pages,
-        Hints.of(chunk.chunk_md),
+        HintPicture.of(chunk.chunk_md),
         tuple(_pages(chunk, geometry)),
         geometry.block_bits,
         geometry.granule,
@@ -232,7 +232,7 @@ def _pages(chunk: ChunkView, geometry: Geometry) -> Iterable[PagePicture]:
             state = PageState.USED
         else:
             state = PageState.EMPTY
-        yield PagePicture(page, state, tuple(pieces[page]), Hints.of(chunk.md_blocks[page]))
+        yield PagePicture(page, state, tuple(pieces[page]), HintPicture.of(chunk.md_blocks[page]))
 
 
 def sameness(page: PagePicture) -> tuple[object, ...]:

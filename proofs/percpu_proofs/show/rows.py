@@ -58,7 +58,7 @@ class ChunkRow:
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class StateRows:
     """What stands where pcpu_lock is free: between two steps, or at rest."""
 
     counters: tuple[tuple[str, int], ...]  # under the kernel's names
@@ -73,7 +73,7 @@ def state_of(
     losing: Callable[[Any, int], bool] = lambda _chunk, _page: False,
     label: Label = by_id,
     holder: Callable[[Any], str] = lambda _chunk: "",
-) -> State:
+) -> StateRows:
     """Return the present state, with a row for each chunk, on however many lists it is.
 
     mutex: who holds it. losing: whether a chunk's page is going. holder: who took a chunk off the
@@ -89,7 +89,7 @@ def state_of(
         place = _place(places, holder(chunk) if HELD in places else "")
         picture = picture_of_chunk(allocator, chunk, label(chunk), place)
         rows.append(ChunkRow(picture.name, place, page_row(chunk, bits, gone), picture))
-    return State(tuple(_counters(allocator)), tuple(rows), mutex, floats(allocator))
+    return StateRows(tuple(_counters(allocator)), tuple(rows), mutex, floats(allocator))
 
 
 def _place(places: list[str], holder: str) -> str:

@@ -18,7 +18,7 @@ from percpu_proofs.show.canvas import (
 from percpu_proofs.show.legend import MAP, PAGES, draw_legend, page_fill
 from percpu_proofs.show.picture import (
     ChunkPicture,
-    Hints,
+    HintPicture,
     PagePicture,
     StatePicture,
     sameness,
@@ -124,7 +124,14 @@ def _page(canvas: Canvas, page: PagePicture, last: int, chunk: ChunkPicture, y: 
 
 
 def _hint_lanes(
-    canvas: Canvas, hints: Hints, bits: int, scale: float, y: float, height: float, *, edges: bool
+    canvas: Canvas,
+    hints: HintPicture,
+    bits: int,
+    scale: float,
+    y: float,
+    height: float,
+    *,
+    edges: bool,
 ) -> None:
     """Draw the runs that hints name under a bar, and first free above it."""
     lane = y + height + 2
@@ -142,7 +149,7 @@ def _hint_lanes(
         canvas.marker(_LEFT + hints.first * scale, y, 5, FIRST)
 
 
-def _hint_words(canvas: Canvas, hints: Hints, y: float) -> None:
+def _hint_words(canvas: Canvas, hints: HintPicture, y: float) -> None:
     """Write the runs that hints name, length@start, and first free."""
     contig = f"{hints.contig}@{hints.contig_start}" if hints.contig else "-"
     scan = f"{hints.scan}@{hints.scan_start}" if hints.scan else "-"

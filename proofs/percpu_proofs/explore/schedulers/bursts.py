@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from percpu_proofs.choices import Choices
+from percpu_proofs.run.choices import Choices
 
 
 class Bursts:

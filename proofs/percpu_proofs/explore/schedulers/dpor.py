@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from percpu_proofs.explore.footprint import CONFLICTS, Standing, commute, footprint, touched
+from percpu_proofs.explore.footprint import CONFLICTS, StepContext, commute, footprint, touched
 from percpu_proofs.explore.search import Mode, Search
 from percpu_proofs.explore.system import Schedule, actor_of
 from percpu_proofs.explore.world import World
@@ -72,7 +72,7 @@ class Reduction(Search):
             for step in enabled[actor]:
                 longer = (*schedule, step)
                 self.cursor.come_to(schedule)
-                before = Standing(world, actor)
+                before = StepContext(world, actor)
                 self.step(longer)
                 here.actor, here.touched = actor, touched(world, actor, before)
                 here.clock = self._clock(actor, here.touched)

@@ -17,7 +17,7 @@ from percpu_proofs.explore.fingerprint import number_of
 from percpu_proofs.explore.search import EnoughError, Explored, Mode, Search
 from percpu_proofs.explore.start import Start
 from percpu_proofs.explore.state_judge import StateJudge
-from percpu_proofs.explore.system import Need, Place, Shared, actor_of, enabled
+from percpu_proofs.explore.system import ActorPosition, Need, SharedState, actor_of, enabled
 from percpu_proofs.explore.world import World
 from percpu_spec.catalogue import REFINE
 
@@ -25,7 +25,7 @@ _NOBODY: Final = -1
 _BEGINNING: Final = -1  # the place of a run of the work that is not begun
 
 
-class State(NamedTuple):
+class MatchState(NamedTuple):
     """What all actors share, who holds pcpu_alloc_mutex, and where each stands, by number."""
 
     shared: int
@@ -35,7 +35,7 @@ class State(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Said:
+class StepVerdict:
     """What was said of a step or an end."""
 
     situations: tuple[str, ...]
@@ -44,15 +44,15 @@ class Said:
     compared: int = 0  # steps that were compared with the abstract machine
 
 
-class Outcome(NamedTuple):
+class StepOutcome(NamedTuple):
     """What a step leads to, and what was said of it."""
 
     shared: int
     place: int
-    said: Said
+    said: StepVerdict
 
 
-class Spot(NamedTuple):
+class SpotFacts(NamedTuple):
     """What is to be known of a place: numbers of what others see, with and without a chunk held."""
 
     need: Need
@@ -62,34 +62,34 @@ class Spot(NamedTuple):
 
 
 @dataclass(slots=True)
-class Known:
+class StepFacts:
     """What is known of steps and ends.
 
     Searches of one variant in one geometry may share it, if all let actors wait for the mutex or
     none does, and all or none are compared with the abstract machine.
     """
 
-    shared: dict[int, Shared] = field(default_factory=dict)
-    spots: dict[int, Spot] = field(default_factory=dict)
-    outcomes: dict[Hashable, Outcome] = field(default_factory=dict)
-    ends: dict[Hashable, Said] = field(default_factory=dict)
+    shared: dict[int, SharedState] = field(default_factory=dict)
+    spots: dict[int, SpotFacts] = field(default_factory=dict)
+    outcomes: dict[Hashable, StepOutcome] = field(default_factory=dict)
+    ends: dict[Hashable, StepVerdict] = field(default_factory=dict)
     of_states: StateJudge | None = None
     world: World | None = None
     met: dict[object, tuple[int, int] | None] = field(default_factory=dict)
 
-    def share(self, shared: Shared) -> int:
+    def share(self, shared: SharedState) -> int:
         """Return the number of what actors share."""
         number = number_of(shared.key)
         if number not in self.shared:
             self.shared[number] = shared._replace(key=number)
         return number
 
-    def place(self, place: Place) -> int:
+    def place(self, place: ActorPosition) -> int:
         """Return the number of a place."""
         number = number_of(place.key)
         if number not in self.spots:
             seen = None if place.seen is None else number_of(place.seen)
-            self.spots[number] = Spot(
+            self.spots[number] = SpotFacts(
                 place.need, seen if place.holds else None, seen, number_of(place.role)
             )
         return number
@@ -110,11 +110,11 @@ class Matching(Search):
         start: Start,
         *,
         preemptions: int | None = None,
-        known: Known | None = None,
+        known: StepFacts | None = None,
         once: bool = False,
         **bounds: Any,
     ) -> None:
-        self.known = Known() if known is None else known
+        self.known = StepFacts() if known is None else known
         if self.known.of_states is None:
             self.known.of_states = StateJudge(type(start.allocator))
         known = self.known
@@ -126,14 +126,14 @@ class Matching(Search):
         self._met = self.known.met if once else {}
         self._before = len(self._met)
         self._path: list[int] = []  # the steps to the state that the search is at
-        self._said: Counter[Said] = Counter()
+        self._said: Counter[StepVerdict] = Counter()
 
     def search(self) -> None:
         """Search from the start on."""
         known, world = self.known, self.world
         places = tuple([known.place(world.place(n)) for n in range(len(world.runners))])
         try:
-            start = State(known.share(world.shared()), _NOBODY, places, False)
+            start = MatchState(known.share(world.shared()), _NOBODY, places, False)
             self._search(start, self.preemptions or 0)
         finally:
             self._sum_up()
@@ -152,7 +152,7 @@ class Matching(Search):
         if self.follower is not None:
             self.follower.steps = compared
 
-    def _search(self, state: State, left: int) -> tuple[int, int]:
+    def _search(self, state: MatchState, left: int) -> tuple[int, int]:
         """Search on from a state, the end of the path.
 
         Return how many schedules go on from it to an end, and the steps of their tree. left:
@@ -199,7 +199,7 @@ class Matching(Search):
         self.result.enter("BAL-3", wrong, tuple(self._path))
         return 1, 0
 
-    def _after(self, state: State, step: int) -> State:
+    def _after(self, state: MatchState, step: int) -> MatchState:
         """Return the state that a step leads to, and enter what is said of it."""
         self.count()
         shared, holder, places, lost = state
@@ -231,9 +231,9 @@ class Matching(Search):
             holder = _NOBODY
         elif holder == _NOBODY:
             holder = actor
-        return State(outcome.shared, holder, places, lost or _loses(said))
+        return MatchState(outcome.shared, holder, places, lost or _loses(said))
 
-    def _enter(self, said: Said, schedule: Sequence[int]) -> None:
+    def _enter(self, said: StepVerdict, schedule: Sequence[int]) -> None:
         self._said[said] += 1
         for clause, wrong in said.broken:
             self.result.enter(clause, wrong, tuple(schedule))
@@ -242,17 +242,17 @@ class Matching(Search):
 
     # the world, which is brought only where something is not known
 
-    def _taken(self, step: int) -> Outcome:
+    def _taken(self, step: int) -> StepOutcome:
         """Let the world take a step from the end of the path, and return its outcome."""
         known, world = self.known, self.world
         self.cursor.come_to(self._path)
         said = self._judge(lambda: self.watch.step(world, step, ()))
         self.cursor.took(step)
-        return Outcome(
+        return StepOutcome(
             known.share(world.shared()), known.place(world.place(actor_of(step))), said
         )
 
-    def _end(self, state: State) -> None:
+    def _end(self, state: MatchState) -> None:
         """Judge a state from which nobody can go on."""
         spots = self.known.spots
         key = state.shared, *sorted([spots[place].role for place in state.places])
@@ -264,14 +264,14 @@ class Matching(Search):
             self.known.ends[key] = said
         self._enter(said, self._path)
 
-    def _judge(self, judging: Callable[[], object]) -> Said:
+    def _judge(self, judging: Callable[[], object]) -> StepVerdict:
         """Return what the watch says."""
         before = 0 if self.follower is None else self.follower.steps
         heard = self.watch.result = Explored(self.mode)
         judging()
         self.watch.result = self.result
         self.result.callers_errors |= heard.callers_errors
-        return Said(
+        return StepVerdict(
             tuple(heard.situations.elements()),
             tuple(heard.witnessed.elements()),
             tuple([(found.clause, found.message) for found in heard.findings.values()]),
@@ -279,6 +279,6 @@ class Matching(Search):
         )
 
 
-def _loses(said: Said) -> bool:
+def _loses(said: StepVerdict) -> bool:
     """Return whether the abstract machine does not follow any more."""
     return any(clause == REFINE for clause, _ in said.broken)

@@ -7,7 +7,7 @@ does not shrink with the actors' lengths.
 
 from __future__ import annotations
 
-from percpu_proofs.choices import Choices
+from percpu_proofs.run.choices import Choices
 
 _PRIORITIES = 1 << 30
 

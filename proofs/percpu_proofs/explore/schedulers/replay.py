@@ -9,7 +9,7 @@ class ImpossibleStepError(ValueError):
     """A schedule has a step that cannot be taken."""
 
 
-class Replay:
+class ScheduleReplay:
     """The steps of a schedule. Raises ImpossibleStepError at one that cannot be taken.
 
     lenient: such a step is left out.

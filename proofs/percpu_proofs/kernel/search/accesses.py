@@ -70,7 +70,7 @@ class Access:
 
 
 @dataclass(frozen=True, slots=True)
-class Noted:
+class AccessSite:
     """An access and where in the library it is made."""
 
     access: Access
@@ -79,7 +79,7 @@ class Noted:
     label: int
 
 
-def noted(search: CompiledSearch, library: Library) -> list[Noted]:
+def access_sites(search: CompiledSearch, library: Library) -> list[AccessSite]:
     """Return what a search has met: accesses without a lock, of what somebody writes."""
     lib = search.lib
     base = lib.percpu_base()
@@ -98,7 +98,7 @@ def noted(search: CompiledSearch, library: Library) -> list[Noted]:
             bool(entry.write), bool(entry.locked), bool(entry.mutex),
         )  # fmt: skip
         if not entry.locked or access.clause is not None:
-            found.append(Noted(access, entry.pc - base, entry.node, entry.label))
+            found.append(AccessSite(access, entry.pc - base, entry.node, entry.label))
     return found
 
 

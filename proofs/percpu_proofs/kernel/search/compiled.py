@@ -9,7 +9,6 @@ from typing import Any, Final
 
 from cffi import FFI
 
-from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel.instance import (
     FAILED,
     MEMORY,
@@ -24,7 +23,8 @@ from percpu_proofs.kernel.instance import (
 )
 from percpu_proofs.kernel.library import Library
 from percpu_proofs.kernel.messages import STUBS
-from percpu_proofs.oplist import HANDLES, WRONG, Operation, text_of
+from percpu_proofs.run.inputs import InputError
+from percpu_proofs.run.operations import HANDLES, WRONG, Operation, text_of
 from percpu_spec.geometry import Geometry
 
 LOCKS: Final = (UNLOCKED, RELEASED)

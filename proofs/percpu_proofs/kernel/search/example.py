@@ -7,16 +7,16 @@ from dataclasses import dataclass, replace
 
 from percpu_proofs.explore.overlap import Move, parts, spans
 from percpu_proofs.explore.shrink import shrink, stretches
-from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel.library import Library
-from percpu_proofs.kernel.search.accesses import noted
+from percpu_proofs.kernel.search.accesses import access_sites
 from percpu_proofs.kernel.search.compiled import RUNS, CompiledSearch, SearchPlan
-from percpu_proofs.kernel.search.judge import CRASH, Broken, Judge
+from percpu_proofs.kernel.search.judge import CRASH, BrokenClause, SearchJudge
 from percpu_proofs.kernel.search.on_model import NOT_TRIED, OnModel, on_model
 from percpu_proofs.kernel.search.plans import DRAWN, TreeSearch
 from percpu_proofs.kernel.search.retrace import Retraced, operations_of, retrace
 from percpu_proofs.kernel.search.system import CompiledSystem
 from percpu_proofs.kernel.search.tree_token import TreeToken
+from percpu_proofs.run.inputs import InputError
 
 Labels = tuple[int, ...]
 
@@ -63,7 +63,9 @@ def of_process(search: TreeSearch, message: str) -> TreeExample:
     return TreeExample(CRASH, message, 0, (), search.plan, Retraced((), ()), "", search.name)
 
 
-def example(library: Library, search: TreeSearch, broken: Broken, labels: Labels) -> TreeExample:
+def example(
+    library: Library, search: TreeSearch, broken: BrokenClause, labels: Labels
+) -> TreeExample:
     """Return the counterexample of a clause that a schedule breaks; made small if it was drawn."""
     plan, wrong = replace(search.plan, programs=0), broken.wrong
     if search.plan.programs:
@@ -76,7 +78,7 @@ def example(library: Library, search: TreeSearch, broken: Broken, labels: Labels
 
 
 def _small(
-    library: Library, plan: SearchPlan, broken: Broken, labels: Labels
+    library: Library, plan: SearchPlan, broken: BrokenClause, labels: Labels
 ) -> tuple[Labels, str]:
     """Return a schedule of which no step can be left out, and what is wrong behind it."""
     wrong = {labels: broken.wrong}
@@ -99,7 +101,7 @@ def _fewer(labels: Labels) -> Iterator[Labels]:
 
 def _followed(library: Library, plan: SearchPlan, labels: Labels) -> tuple[Labels, dict[str, str]]:
     with CompiledSearch(library, plan) as compiled:
-        judge = Judge(compiled)
+        judge = SearchJudge(compiled)
         taken = follow(compiled, labels)
         return taken, {broken.clause: broken.wrong for broken in judge.look()}
 
@@ -120,7 +122,7 @@ def broken_by(
     search: CompiledSearch, library: Library, labels: Labels, *, accesses: bool
 ) -> dict[str, str]:
     """Return what a schedule breaks, each clause with what is wrong; of a search not begun."""
-    judge = Judge(search)
+    judge = SearchJudge(search)
     taken = follow(search, labels)
     stops = any(search.lib.percpu_troubles[i].stopped for i in range(search.tally.troubles))
     if taken != labels and not stops:
@@ -128,7 +130,7 @@ def broken_by(
         expected = "a schedule that is possible on this tree"
         raise InputError("token", None, expected, f"step {step + 1}")
     found = {broken.clause: broken.wrong for broken in judge.look()}
-    for entry in noted(search, library) if accesses else ():
+    for entry in access_sites(search, library) if accesses else ():
         if entry.access.clause is not None:
             found.setdefault(entry.access.clause, str(entry.access))
     return found

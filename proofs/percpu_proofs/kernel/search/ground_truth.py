@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 from percpu_contracts.clauses.accounting import charge_is_owed
 from percpu_contracts.clauses.isolation import released_is_hidden
-from percpu_proofs.kernel.search.records import State
+from percpu_proofs.kernel.search.records import SearchState
 from percpu_spec.definitions import served_areas
 
 Found = tuple[str, str]
 """A clause, and what is wrong."""
 
 
-def broken_below(state: State, settled: bool) -> Iterator[Found]:
+def broken_below(state: SearchState, settled: bool) -> Iterator[Found]:
     """Yield what the page tables contradict in any state.
 
     A page that is counted but not mapped, or whose old translation may be seen, belongs to a chunk
@@ -35,7 +35,7 @@ def broken_below(state: State, settled: bool) -> Iterator[Found]:
                 yield "POP-2", f"page {page} holds an area and is not mapped"
 
 
-def broken_at_rest(state: State) -> Iterator[Found]:
+def broken_at_rest(state: SearchState) -> Iterator[Found]:
     """Yield what page tables, pages and charges contradict where nothing is under way.
 
     A mark of a failed atomic allocation is there with the work that it asked for, or not at all.
@@ -58,7 +58,7 @@ def broken_at_rest(state: State) -> Iterator[Found]:
         yield from _charges(state)
 
 
-def _charges(state: State) -> Iterator[Found]:
+def _charges(state: SearchState) -> Iterator[Found]:
     """Yield whether areas are charged for other bytes than they owe.
 
     A tree charges for the share of the object vector, or it does not, as trees before 6.1.

@@ -16,13 +16,13 @@ from typing import Any, Final, NamedTuple
 
 from percpu_proofs.kernel.instance import KernelStopped
 from percpu_proofs.kernel.library import Library
-from percpu_proofs.kernel.search.accesses import Noted, noted
+from percpu_proofs.kernel.search.accesses import AccessSite, access_sites
 from percpu_proofs.kernel.search.compiled import BEGIN, CompiledSearch
-from percpu_proofs.kernel.search.drawn import draw
 from percpu_proofs.kernel.search.example import TreeExample, example, follow, of_process
-from percpu_proofs.kernel.search.judge import CRASH, Broken, Judge
+from percpu_proofs.kernel.search.judge import CRASH, BrokenClause, SearchJudge
 from percpu_proofs.kernel.search.plans import TreeSearch
-from percpu_proofs.spread import end_with_parent
+from percpu_proofs.kernel.search.random_programs import draw
+from percpu_proofs.run.processes import end_with_parent
 
 _SLICE: Final = 20_000  # steps between two looks of the judge
 
@@ -63,7 +63,7 @@ class TreeOutcome:
     ended: bool = False  # with its process, so that nothing is known of it
     killed: bool = False  # that process, as Linux does when memory ends
     seconds: float = 0.0
-    accesses: list[Noted] = field(default_factory=list)
+    accesses: list[AccessSite] = field(default_factory=list)
 
     @property
     def bound(self) -> str:
@@ -157,7 +157,7 @@ def searched(job: TreeJob, on_slice: Callable[[Any], None] = lambda tally: None)
         return outcome
     best: dict[str, _Best] = {}
     with search:
-        judge = Judge(search, noted=job.search.noted)
+        judge = SearchJudge(search, noted=job.search.noted)
         try:
             for _ in _slices(search, job):
                 for broken in judge.look():
@@ -170,11 +170,15 @@ def searched(job: TreeJob, on_slice: Callable[[Any], None] = lambda tally: None)
         _count(search, outcome, cut_off="BAL-3" in best)
         outcome.asked = judge.asked()
         if job.search.noted:
-            outcome.accesses = noted(search, job.library)
+            outcome.accesses = access_sites(search, job.library)
             for entry in outcome.accesses:
                 clause = entry.access.clause
                 if clause is not None:
-                    _enter(search, best, Broken(clause, str(entry.access), entry.node, entry.label))
+                    _enter(
+                        search,
+                        best,
+                        BrokenClause(clause, str(entry.access), entry.node, entry.label),
+                    )
         labels = {clause: _labels(search, found.broken) for clause, found in best.items()}
     for clause in labels.keys() - job.known:
         broken = best[clause].broken
@@ -216,10 +220,10 @@ class _Best(NamedTuple):
 
     operations: int
     steps: int
-    broken: Broken
+    broken: BrokenClause
 
 
-def _enter(search: CompiledSearch, best: dict[str, _Best], broken: Broken) -> None:
+def _enter(search: CompiledSearch, best: dict[str, _Best], broken: BrokenClause) -> None:
     node = search.lib.percpu_nodes[broken.node]
     begins = broken.label is not None and search.plan.longest and (broken.label & 0xFF) >= BEGIN
     found = _Best(node.operations + bool(begins), node.depth + (broken.label is not None), broken)
@@ -228,6 +232,6 @@ def _enter(search: CompiledSearch, best: dict[str, _Best], broken: Broken) -> No
         best[broken.clause] = found
 
 
-def _labels(search: CompiledSearch, broken: Broken) -> tuple[int, ...]:
+def _labels(search: CompiledSearch, broken: BrokenClause) -> tuple[int, ...]:
     last = () if broken.label is None else (broken.label,)
     return (*search.path(broken.node), *last)

@@ -17,12 +17,12 @@ from percpu_proofs.kernel.search.compiled import LOCKS, CompiledSearch
 from percpu_proofs.kernel.search.ground_truth import broken_at_rest, broken_below
 from percpu_proofs.kernel.search.moves import (
     Differences,
-    Move,
+    KernelMove,
     judged_operation,
     judged_reclaim,
     judged_run,
 )
-from percpu_proofs.kernel.search.records import RESERVED, Layout, Record, State
+from percpu_proofs.kernel.search.records import RESERVED, Record, RecordLayout, SearchState
 from percpu_spec.catalogue import clauses
 
 QUIESCENT: Final = 1
@@ -40,7 +40,7 @@ CRASH: Final = "BUG"
 """In the place of a clause: the kernel stopped, or warned of itself."""
 
 
-class Broken(NamedTuple):
+class BrokenClause(NamedTuple):
     """A clause broken in a state of the search: the state it was left from, and by which step.
 
     label None: in the state itself, or with rest, by the work that goes on from there alone.
@@ -54,7 +54,7 @@ class Broken(NamedTuple):
 
 
 @dataclass(slots=True)
-class Place:
+class JudgeProgress:
     """How far the judge has come in what the search has met."""
 
     states: int = 0
@@ -63,7 +63,7 @@ class Place:
     troubles: int = 0
 
 
-class Judge:
+class SearchJudge:
     """Asks the clauses of what a search meets. `judged` counts how often each was asked.
 
     noted: accesses without pcpu_lock are, so that LOCK-1 and LOCK-2 are asked.
@@ -73,12 +73,12 @@ class Judge:
         self.search = search
         self.noted = noted
         self.geometry = search.geometry
-        self.layout = Layout(search.lib, self.geometry)
+        self.layout = RecordLayout(search.lib, self.geometry)
         self.judged: Counter[str] = Counter()
-        self._place = Place()
+        self._place = JudgeProgress()
         self._records: list[Record] = []
         self._differences = Differences()
-        self._states: dict[int, State] = {}
+        self._states: dict[int, SearchState] = {}
         self._of_chunks: dict[tuple[int, bool], list[tuple[str, str]]] = {}
         self._whole = WholeState()
         self._sightings = SituationCoverage()
@@ -86,19 +86,19 @@ class Judge:
         self._history = History()
         self._history.concurrent = True
 
-    def look(self) -> Iterator[Broken]:
+    def look(self) -> Iterator[BrokenClause]:
         """Yield what is broken in what the search has met since it was looked at last."""
         lib, place, tally = self.search.lib, self._place, self.search.tally
         self._read_records(tally.records)
         for number in range(place.states, tally.allocator_states):
             entry = lib.percpu_states[number]
             for clause, wrong in self._state(self.state(number), entry.flags):
-                yield Broken(clause, wrong, entry.node, None)
+                yield BrokenClause(clause, wrong, entry.node, None)
         place.states = tally.allocator_states
         for number in range(place.moves, tally.moves):
             move = lib.percpu_moves[number]
             for clause, wrong in self._move(move):
-                yield Broken(clause, wrong, move.node, None if move.whole else move.label)
+                yield BrokenClause(clause, wrong, move.node, None if move.whole else move.label)
         place.moves = tally.moves
         for number in range(place.troubles, tally.troubles):
             trouble = lib.percpu_troubles[number]
@@ -108,10 +108,10 @@ class Judge:
                 clause, wrong = CRASH, text
             self.judged[clause] += 1
             rest = trouble.label < 0
-            yield Broken(clause, wrong, trouble.node, None if rest else trouble.label, rest)
+            yield BrokenClause(clause, wrong, trouble.node, None if rest else trouble.label, rest)
         place.troubles = tally.troubles
 
-    def state(self, number: int) -> State:
+    def state(self, number: int) -> SearchState:
         """Return a state of the allocator that the search has met."""
         known = self._states.get(number)
         if known is None:
@@ -119,7 +119,7 @@ class Judge:
                 self._states.clear()
             entry = self.search.lib.percpu_states[number]
             words = self.search.ffi.unpack(entry.words, entry.length)
-            known = self._states[number] = State(self.layout, words, self._records)
+            known = self._states[number] = SearchState(self.layout, words, self._records)
         return known
 
     def _read_records(self, count: int) -> None:
@@ -129,7 +129,7 @@ class Judge:
             words = memoryview(ffi.buffer(at, at[0] * 4)).cast("i")
             self._records.append(Record(words, number, bits))
 
-    def _state(self, state: State, flags: int) -> Iterator[tuple[str, str]]:
+    def _state(self, state: SearchState, flags: int) -> Iterator[tuple[str, str]]:
         settled = bool(flags & SETTLED)
         for chunk in (*state.live, *([state.reserved_chunk] if state.reserved_chunk else ())):
             yield from self._chunk(chunk, settled)
@@ -167,7 +167,7 @@ class Judge:
         return known
 
     def _move(self, entry: Any) -> Iterator[tuple[str, str]]:
-        move = Move(
+        move = KernelMove(
             entry, self.state(entry.before), self.state(entry.after), self._differences,
             self.search.needed,
         )  # fmt: skip
@@ -177,7 +177,7 @@ class Judge:
             if wrong is not None:
                 yield clause, wrong
 
-    def _step(self, move: Move) -> Iterator[Judged]:
+    def _step(self, move: KernelMove) -> Iterator[Judged]:
         if move.released:
             self._history.given_back.add((move.released[0].chunk, 0))
         yield from move.judged_step(self._history)
@@ -186,7 +186,7 @@ class Judge:
             yield from judged_reclaim(move)
         yield from self._watched(move)
 
-    def _watched(self, move: Move) -> Iterator[Judged]:
+    def _watched(self, move: KernelMove) -> Iterator[Judged]:
         """Yield what the stubs watch in a step; what they see is a trouble of its own."""
         if self.noted:
             yield "LOCK-1", None

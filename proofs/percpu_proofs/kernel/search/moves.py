@@ -15,8 +15,8 @@ from percpu_contracts.clauses.isolation import released_is_hidden
 from percpu_contracts.contract import NOT_ASKED
 from percpu_contracts.history import History
 from percpu_contracts.operation_steps import Judged, denied_flags, handed_out, judged_step
-from percpu_proofs.kernel.search.records import Record, State
-from percpu_proofs.oplist import WRONG
+from percpu_proofs.kernel.search.records import Record, SearchState
+from percpu_proofs.run.operations import WRONG
 from percpu_spec import gfp
 from percpu_spec.definitions import area_size, is_legal
 from percpu_spec.geometry import Geometry
@@ -90,11 +90,16 @@ class Differences:
             yield Deed.FLUSHED, start, end
 
 
-class Move:
+class KernelMove:
     """One step of one operation (struct percpu_move)."""
 
     def __init__(
-        self, entry: Any, before: State, after: State, differences: Differences, needed: int
+        self,
+        entry: Any,
+        before: SearchState,
+        after: SearchState,
+        differences: Differences,
+        needed: int,
     ) -> None:
         self.needed = needed  # flags that a request needs to sleep
         self.entry, self.before, self.after = entry, before, after
@@ -203,7 +208,7 @@ class Move:
         return None
 
 
-def judged_reclaim(move: Move) -> Iterator[Judged]:
+def judged_reclaim(move: KernelMove) -> Iterator[Judged]:
     """Yield verdicts on what reclaim decides, of a step that follows on its actor's one before."""
     if move.kind != "b" or not move.entry.straight:
         return
@@ -220,7 +225,7 @@ def judged_reclaim(move: Move) -> Iterator[Judged]:
         yield "RCL-7", wrong
 
 
-def judged_run(move: Move) -> Iterator[Judged]:
+def judged_run(move: KernelMove) -> Iterator[Judged]:
     """Yield verdicts on a whole run of the work that nothing ran beside and was refused nothing."""
     before, after = move.before, move.after
     if after.geometry.backing != "vm" or before.atomic_alloc_failed:
@@ -232,7 +237,7 @@ def judged_run(move: Move) -> Iterator[Judged]:
             yield "RCL-4", reclaim.chunk_is_drained(after, chunk)
 
 
-def judged_operation(move: Move, refusals: tuple[str, ...]) -> Iterator[Judged]:
+def judged_operation(move: KernelMove, refusals: tuple[str, ...]) -> Iterator[Judged]:
     """Yield verdicts that an operation's last step, or its only one, gives.
 
     refusals: what may have been refused to it.
@@ -277,7 +282,7 @@ def judged_operation(move: Move, refusals: tuple[str, ...]) -> Iterator[Judged]:
         yield "API-9", api.failure_has_a_cause(size, False)
 
 
-def _judged_free(move: Move) -> Iterator[Judged]:
+def _judged_free(move: KernelMove) -> Iterator[Judged]:
     """Yield the verdict on what a free gives back: the area that began where it points, whole."""
     chunk = move.freed
     assert chunk is not None

@@ -8,10 +8,10 @@ from typing import Final
 from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.scenario import Scenario
 from percpu_proofs.explore.token import Token
-from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel.search.compiled import SearchPlan
 from percpu_proofs.kernel.search.retrace import TreeStep
-from percpu_proofs.machine import HandleError
+from percpu_proofs.run.driver import HandleError
+from percpu_proofs.run.inputs import InputError
 from percpu_reference.variants import variant_class
 
 _MOST_STEPS: Final = 200_000

@@ -14,9 +14,9 @@ from percpu_proofs.explore.alphabets import CRUMBS, EDGES, PAGES, QUARTERS
 from percpu_proofs.explore.scenario import KERNEL_32K, Scenario
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.kernel.instance import ACCESS
-from percpu_proofs.kernel.library import Form
+from percpu_proofs.kernel.library import BuildForm
 from percpu_proofs.kernel.search.compiled import ALL_POINTS, LOCKS, SearchPlan
-from percpu_proofs.oplist import Operation, parse_operations
+from percpu_proofs.run.operations import Operation, parse_operations
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +29,9 @@ class TreeSearch:
     noted: bool = False  # accesses without pcpu_lock are noted
 
     @property
-    def form(self) -> Form:
+    def form(self) -> BuildForm:
         """The form that the tree is compiled in."""
-        return Form.of(self.plan.geometry)
+        return BuildForm.of(self.plan.geometry)
 
     @property
     def bound(self) -> str:

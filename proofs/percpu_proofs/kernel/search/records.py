@@ -80,7 +80,7 @@ class Record:
         return f"<chunk of {self.nr_pages} pages, record {self.number}>"
 
 
-class Layout:
+class RecordLayout:
     """What is the same in all states of a search."""
 
     def __init__(self, lib: Any, geometry: Geometry) -> None:
@@ -89,13 +89,13 @@ class Layout:
         self.nr_slots, self.sidelined_slot, self.free_slot, self.to_depopulate_slot = slots
 
 
-class State(Listing):
+class SearchState(Listing):
     """The allocator in one state (AllocatorView). `chunks` are in the order of its description.
 
     slots: the list of each chunk, by number, OWNED or -1.
     """
 
-    def __init__(self, layout: Layout, words: list[int], records: list[Record]) -> None:
+    def __init__(self, layout: RecordLayout, words: list[int], records: list[Record]) -> None:
         self.geometry = layout.geometry
         self.source = self
         self.chunk_types = 1

@@ -9,7 +9,7 @@ from percpu_proofs.explore.scenario import KERNEL_32K
 from percpu_proofs.kernel.instance import KernelStopped
 from percpu_proofs.kernel.library import Library
 from percpu_proofs.kernel.search.compiled import CompiledSearch, SearchPlan
-from percpu_proofs.oplist import Operation
+from percpu_proofs.run.operations import Operation
 from percpu_spec.gfp import KERNEL
 
 _FREED: Final[tuple[Operation, ...]] = (

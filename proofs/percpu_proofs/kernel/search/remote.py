@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel.search.job import TreeJob, TreeOutcome, run, without_result
+from percpu_proofs.run.inputs import InputError
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,10 @@ from percpu_proofs.kernel.instance import KernelStopped
 from percpu_proofs.kernel.library import Library
 from percpu_proofs.kernel.search import records
 from percpu_proofs.kernel.search.compiled import BEGIN, FAULTS, WORK, CompiledSearch
-from percpu_proofs.kernel.search.records import COUNTERS, Layout, Record
-from percpu_proofs.kernel.search.source_lines import Place, places_of
-from percpu_proofs.oplist import HANDLES, Operation, text_of
-from percpu_proofs.show.rows import State, state_of
+from percpu_proofs.kernel.search.records import COUNTERS, Record, RecordLayout
+from percpu_proofs.kernel.search.source_lines import SourceLocation, places_of
+from percpu_proofs.run.operations import HANDLES, Operation, text_of
+from percpu_proofs.show.rows import StateRows, state_of
 
 _STANDS: Final = {
     points.DONE: "ends",
@@ -42,7 +42,7 @@ class TreeStep:
     function: str  # of the tree, where it stands; empty at its end
     line: str
     mutex: int | None  # who holds pcpu_alloc_mutex
-    state: State | None  # None where the kernel stops, or its lists are corrupt
+    state: StateRows | None  # None where the kernel stops, or its lists are corrupt
 
     def as_json(self) -> dict[str, Any]:
         """Return the step with plain values only."""
@@ -68,7 +68,7 @@ class Retraced:
     operations: tuple[str, ...]
     steps: tuple[TreeStep, ...]
     stopped: str = ""  # why the kernel went no further than this
-    before: State | None = None  # the state behind the setup
+    before: StateRows | None = None  # the state behind the setup
 
 
 def retrace(
@@ -79,7 +79,7 @@ def retrace(
     rest: what is wrong is how the work goes on from there, alone.
     """
     numbers = dict(search.handles)
-    layout = Layout(search.lib, search.geometry)
+    layout = RecordLayout(search.lib, search.geometry)
     operations: list[str] = []
     under_way: dict[int, str] = {}
     rows: list[tuple[Any, ...]] = []
@@ -127,7 +127,9 @@ def _began(search: CompiledSearch, actor: int, numbers: dict[int, int]) -> str:
 
 
 def _steps(
-    search: CompiledSearch, rows: list[tuple[Any, ...]], places: dict[int, tuple[Place, ...]]
+    search: CompiledSearch,
+    rows: list[tuple[Any, ...]],
+    places: dict[int, tuple[SourceLocation, ...]],
 ) -> Iterator[TreeStep]:
     known: set[int] = set()
     for actor, operation, label, point, addresses, seen in rows:
@@ -145,7 +147,7 @@ def _steps(
         )  # fmt: skip
 
 
-def _state(search: CompiledSearch, layout: Layout) -> tuple[int | None, State] | None:
+def _state(search: CompiledSearch, layout: RecordLayout) -> tuple[int | None, StateRows] | None:
     """Return the mutex's holder and the present state; None if lists are corrupt."""
     try:
         words, raw = search.look()
@@ -159,7 +161,7 @@ def _state(search: CompiledSearch, layout: Layout) -> tuple[int | None, State] |
     def losing(chunk: Record, page: int) -> bool:
         return bool(chunk.populated[page] and not chunk.mapped[page])
 
-    view = records.State(layout, words[:COUNTERS] + pairs, chunks)
+    view = records.SearchState(layout, words[:COUNTERS] + pairs, chunks)
     state = state_of(view, "", losing, lambda chunk: str(ids[chunk.number]))
     holder = search.lib.percpu_search_holder()
     return None if holder < 0 else holder, state

@@ -13,7 +13,7 @@ from percpu_proofs.kernel.tree import FILES
 _NAMES = frozenset(Path(name).name for name in FILES)
 
 
-class Place(NamedTuple):
+class SourceLocation(NamedTuple):
     """A line of the tree and the function that it stands in."""
 
     function: str
@@ -24,7 +24,7 @@ class Place(NamedTuple):
         return f"{self.function} ({self.file}:{self.line})"
 
 
-def places_of(library: Path, addresses: Iterable[int]) -> dict[int, tuple[Place, ...]]:
+def places_of(library: Path, addresses: Iterable[int]) -> dict[int, tuple[SourceLocation, ...]]:
     """Return the places in the tree of each return address in a library, the innermost first.
 
     Without addr2line, none.
@@ -36,7 +36,7 @@ def places_of(library: Path, addresses: Iterable[int]) -> dict[int, tuple[Place,
         ["addr2line", "-a", "-f", "-i", "-e", str(library), *(hex(a - 1) for a in wanted)],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
-    found: dict[int, tuple[Place, ...]] = {}
+    found: dict[int, tuple[SourceLocation, ...]] = {}
     lines = done.stdout.splitlines()
     at = 0
     for address in wanted:
@@ -49,9 +49,9 @@ def places_of(library: Path, addresses: Iterable[int]) -> dict[int, tuple[Place,
     return found
 
 
-def _places(lines: Sequence[str]) -> Iterable[Place]:
+def _places(lines: Sequence[str]) -> Iterable[SourceLocation]:
     for function, where in zip(lines[::2], lines[1::2], strict=False):
         path, _, number = where.partition(" ")[0].rpartition(":")
         name = Path(path).name
         if name in _NAMES and number.isdecimal():
-            yield Place(function, f"{Path(path).parent.name}/{name}", int(number))
+            yield SourceLocation(function, f"{Path(path).parent.name}/{name}", int(number))

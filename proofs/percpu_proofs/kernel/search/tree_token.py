@@ -12,15 +12,15 @@ from percpu_proofs.explore import short_form
 from percpu_proofs.explore.packing import (
     TREE,
     DamagedError,
-    Reader,
+    TokenReader,
     Writer,
     damaged,
     no_token,
     tidy,
 )
-from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel.search.compiled import FAULTS, REFUSED, RUNS, SearchPlan
 from percpu_proofs.kernel.search.plans import DRAWN, QUICK, UNNAMED, TreeSearch
+from percpu_proofs.run.inputs import InputError
 from percpu_spec.geometry import Geometry
 
 _DIGITS: Final = "0123456789.-rc"
@@ -59,7 +59,7 @@ def read_tree_token(text: str) -> TreeToken:
     if not text.startswith(TREE):
         raise no_token(text)
     try:
-        source = Reader(TREE, text)
+        source = TokenReader(TREE, text)
         token = TreeToken(
             short_form.clause(source), _release(source), _plan(source), tuple(_labels(source))
         )
@@ -105,7 +105,7 @@ def _put_release(out: Writer, release: str) -> None:
         out.text(release)
 
 
-def _release(source: Reader) -> str:
+def _release(source: TokenReader) -> str:
     count = source.number()
     if not count:
         return source.text()
@@ -123,7 +123,7 @@ def _put_plan(out: Writer, plan: SearchPlan) -> None:
     differences = _differences(plan, base)
     out.groups(mark, _MARKS)
     out.number(len(differences))
-    operations = short_form.Operations()
+    operations = short_form.OperationCoder()
     for number in differences:
         out.number(number)
         _put_field(out, getattr(plan, _FIELDS[number]), _FIELDS[number], operations)
@@ -138,7 +138,7 @@ def _differences(plan: SearchPlan, base: SearchPlan) -> list[int]:
     return [n for n, name in enumerate(_FIELDS) if getattr(plan, name) != getattr(base, name)]
 
 
-def _put_field(out: Writer, value: Any, name: str, operations: short_form.Operations) -> None:
+def _put_field(out: Writer, value: Any, name: str, operations: short_form.OperationCoder) -> None:
     if name == "sizes":
         short_form.put_sizes(out, value)
     elif name in ("operations", "setup"):
@@ -153,11 +153,11 @@ def _put_field(out: Writer, value: Any, name: str, operations: short_form.Operat
         out.number(int(value))
 
 
-def _plan(source: Reader) -> SearchPlan:
+def _plan(source: TokenReader) -> SearchPlan:
     mark = source.groups(_MARKS)
     bases = [_replayable(s.plan) for s in _searches() if _mark(s) == mark]
     base = bases[0] if bases else SearchPlan("", ())
-    operations = short_form.Operations()
+    operations = short_form.OperationCoder()
     changes: dict[str, Any] = {}
     for _ in range(source.number()):
         number = source.number()
@@ -167,7 +167,7 @@ def _plan(source: Reader) -> SearchPlan:
     return replace(base, **changes)
 
 
-def _field(source: Reader, name: str, operations: short_form.Operations) -> Any:
+def _field(source: TokenReader, name: str, operations: short_form.OperationCoder) -> Any:
     if name == "sizes":
         return short_form.sizes(source)
     if name in ("operations", "setup"):
@@ -207,7 +207,7 @@ _UNUSUAL: Final = REFUSED + len(_COMMON)
 _NEGATIVE: Final = _UNUSUAL + 1
 
 
-def _labels(source: Reader) -> Iterator[int]:
+def _labels(source: TokenReader) -> Iterator[int]:
     for _ in range(source.number()):
         code, more = source.number(), RUNS // REFUSED
         if code == _NEGATIVE:

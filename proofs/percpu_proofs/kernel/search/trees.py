@@ -13,20 +13,20 @@ from typing import Final
 
 from percpu_proofs import data
 from percpu_proofs.explore.scenario import KERNEL_32K
-from percpu_proofs.inputs import InputError
 from percpu_proofs.kernel.build import compile_search, compile_tree
 from percpu_proofs.kernel.changes import BetweenError, counts_every_unit
 from percpu_proofs.kernel.instance import KernelStopped
-from percpu_proofs.kernel.library import Form, Library
-from percpu_proofs.kernel.model import Model, probe
+from percpu_proofs.kernel.library import BuildForm, Library
+from percpu_proofs.kernel.model import ModelVariant, probe
 from percpu_proofs.kernel.patch import apply_patch
-from percpu_proofs.kernel.search.accesses import Access, Noted
+from percpu_proofs.kernel.search.accesses import Access, AccessSite
 from percpu_proofs.kernel.search.compiled import SearchPlan
 from percpu_proofs.kernel.search.example import TreeExample
 from percpu_proofs.kernel.search.job import TreeJob, TreeOutcome
 from percpu_proofs.kernel.search.plans import TreeSearch
 from percpu_proofs.kernel.search.refusal import refuses
 from percpu_proofs.kernel.tree import BACKINGS, Tree, copy_tree, open_tree
+from percpu_proofs.run.inputs import InputError
 from percpu_reference.variants import of_release
 
 BASE: Final = "base"
@@ -41,9 +41,9 @@ class CompiledTree:
     tree: Tree
     folder: Path
     stub: Path | None
-    libraries: dict[tuple[Form, bool], Library] = field(default_factory=dict)
+    libraries: dict[tuple[BuildForm, bool], Library] = field(default_factory=dict)
     between: str = ""  # why its version tells the variant, where its probes do not
-    _model: Model | None = None
+    _model: ModelVariant | None = None
     _km_counts: bool | None = None
 
     def library(self, search: TreeSearch) -> Library:
@@ -57,7 +57,7 @@ class CompiledTree:
             )  # fmt: skip
         return self.libraries[wanted]
 
-    def model(self) -> Model:
+    def model(self) -> ModelVariant:
         """Return the variant that the tree is, tried when asked for first. Raises InputError.
 
         One between two known behaviours is taken for that of its version: clauses are asked of any.
@@ -65,7 +65,7 @@ class CompiledTree:
         if self._model is None:
             self.folder.mkdir(parents=True, exist_ok=True)
             library = compile_tree(self.tree, self.folder, stub=self.stub)
-            self._model = Model()
+            self._model = ModelVariant()
             with suppress(KernelStopped):  # a search shows it
                 try:
                     self._model = probe(library)
@@ -77,7 +77,7 @@ class CompiledTree:
     def km_counts(self) -> bool:
         """Return whether km counts a chunk's pages once for each unit. Raises InputError."""
         if self._km_counts is None:
-            km = compile_tree(self.tree, self.folder, Form("km"), stub=self.stub)
+            km = compile_tree(self.tree, self.folder, BuildForm("km"), stub=self.stub)
             self._km_counts = counts_every_unit(km)
         return self._km_counts
 
@@ -177,9 +177,9 @@ def schedules(tree: CompiledTree, examples: Mapping[str, TreeExample | None]) ->
     return jobs
 
 
-def accesses(outcomes: Sequence[TreeOutcome], tree: str) -> list[Noted]:
+def accesses(outcomes: Sequence[TreeOutcome], tree: str) -> list[AccessSite]:
     """Return the accesses without pcpu_lock that the searches of a tree have noted."""
-    found: dict[Access, Noted] = {}
+    found: dict[Access, AccessSite] = {}
     for outcome in outcomes:
         if outcome.job.tree == tree:
             for entry in outcome.accesses:

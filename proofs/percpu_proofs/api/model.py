@@ -1,0 +1,148 @@
+"""An allocator of the model, driven by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from rich.console import Console
+
+from percpu_contracts.contract import Level
+from percpu_contracts.violations import Violation
+from percpu_proofs.api.display import Display
+from percpu_proofs.api.drawing import Drawing, draw
+from percpu_proofs.commands.source import asked_for
+from percpu_proofs.run.driver import Driver, HandleError
+from percpu_proofs.run.operations import Operation, parse_operations
+from percpu_reference.chunk import Chunk
+from percpu_reference.variants import DEFAULT, Allocator, build, variant_class, variant_name
+from percpu_spec.definitions import rounded_size
+from percpu_spec.geometry import Geometry
+
+_ASKED = Path("alloc")
+
+
+class Allocation(NamedTuple):
+    """An area that was handed out: its chunk, the byte offset in it, and its size in bytes."""
+
+    chunk: Chunk
+    off: int
+    size: int
+
+    def __repr__(self) -> str:
+        return f"<area of {self.size} bytes at byte {self.off} of chunk {self.chunk.id}>"
+
+
+class AllocatorRun(Display):
+    """One allocator and what was done to it. `allocator` is the model's own, a view of the state.
+
+    Nothing runs beside an operation: schedules are for `percpu-spec explore`. With contracts a
+    violation that the variant does not declare raises ClauseViolation; declared ones are counted.
+    """
+
+    def __init__(self, model: Allocator, variant: str) -> None:
+        self.allocator = model
+        self.variant = variant
+        self._machine = Driver(model)
+        self._done = 0
+
+    def alloc(
+        self, size: int, align: int = 8, *, atomic: bool = False, flags: str = ""
+    ) -> Allocation | None:
+        """Allocate `size` bytes aligned to `align` bytes; None if that fails.
+
+        flags: letters of the operation language (`percpu-spec operations`), such as AG; atomic
+        adds A. Raises InputError for letters that mean nothing.
+        """
+        letters = flags.replace("-", "") + ("A" if atomic and "A" not in flags else "")
+        line = f"a 0 {size} {align} {letters or '-'}"
+        (operation,) = parse_operations(_ASKED, [line]).operations
+        _, _, size, align, reserved, gfp = operation
+        self._begin()
+        area = self.allocator.alloc(size, align, reserved=reserved, gfp=gfp)
+        rounded = rounded_size(self.allocator.geometry, size)
+        return None if area is None else Allocation(*area, rounded)
+
+    def free(self, area: Allocation | None) -> None:
+        """Free an area, once; None has no effect (API-2)."""
+        self._begin()
+        self.allocator.free(None if area is None else (area.chunk, area.off))
+
+    def balance(self) -> None:
+        """Run the balance work from begin to end, whether it was asked for or not."""
+        self._begin()
+        self.allocator.balance()
+
+    def run(self, operations: str) -> AllocatorRun:
+        """Do what a text in the operation language says; lines or `;` part operations.
+
+        Handles are those of earlier texts. Returns itself. Raises InputError with the line.
+        """
+        lines = operations.replace(";", "\n").split("\n")
+        listed = parse_operations(Path("operations"), lines)
+        for number, operation in enumerate(listed.operations):
+            self._apply(operation, listed.lines[number])
+        return self
+
+    def _apply(self, operation: Operation, line: int) -> None:
+        self._done += 1
+        try:
+            self._machine.apply(self._done, operation)
+        except HandleError as error:
+            raise HandleError(f"operations:{line}: {error}") from None
+
+    def _begin(self) -> None:
+        self._done += 1
+        if self.allocator.monitor is not None:
+            self.allocator.monitor.operation = self._done
+
+    @property
+    def title(self) -> str:
+        """What it is and how far it has come."""
+        return f"{Path(self.variant).stem}, after operation {self._done}"
+
+    @property
+    def operations(self) -> int:
+        """How many operations were done."""
+        return self._done
+
+    @property
+    def violations(self) -> Mapping[str, Violation]:
+        """The clauses that contracts found broken, by id; empty without contracts."""
+        monitor = self.allocator.monitor
+        return {} if monitor is None else dict(monitor.violations)
+
+    def draw(self, chunk: int | str | None = None) -> Drawing:
+        """Return the memory map, of one chunk or of all."""
+        return draw(self, chunk)
+
+    def show(self, out: Console) -> None:
+        """Print what contracts found, and all chunks."""
+        for clause, found in self.violations.items():
+            how = "as declared" if found.expected else "not declared"
+            where = f"at {found.count} operations, first {found.first_operation}"
+            out.print(f"{clause} broken, {how}, {where}: {found.first_message}", markup=False)
+        out.print(self.draw().text, markup=False, soft_wrap=True)
+
+    def _repr_html_(self) -> str:
+        return self.draw()._repr_html_()
+
+
+def allocator(
+    variant: str | type[Allocator] = DEFAULT,
+    *,
+    contracts: Level = "off",
+    geometry: str | Geometry = "",
+    strict: bool = True,
+) -> AllocatorRun:
+    """Boot an allocator: a variant's name, a release ("6.14"), a file with a variant, or a class.
+
+    contracts: off, fast or full. geometry: sizes as for --geometry ("unit=32768,cpus=2"), over
+    those of the benchmark lists, or a Geometry. With strict=False no violation raises. Raises
+    UnknownVariantError, VariantFileError, and InputError for sizes that no kernel boots with.
+    """
+    sizes = asked_for(geometry, Geometry()) if isinstance(geometry, str) else geometry
+    cls = variant if isinstance(variant, type) else variant_class(variant)
+    name = variant_name(variant) if isinstance(variant, str) else cls.__name__
+    return AllocatorRun(build(cls, sizes, contracts=contracts, strict=strict, stats=True), name)

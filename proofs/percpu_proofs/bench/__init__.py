@@ -1,0 +1,1 @@
+"""How fast the allocator and the searches are."""

@@ -1,1 +1,0 @@
-"""Is the model the kernel: comparison with recorded kernel runs and with compiled kernel code."""

@@ -1,0 +1,109 @@
+"""What names the specification's own code: predicates, definitions, actions, fixes, claims."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+import sys
+from collections.abc import Iterator, Mapping
+from functools import cache
+from types import ModuleType
+from typing import Any
+
+import percpu_contracts
+import percpu_spec
+from percpu_proofs import data
+from percpu_proofs.explain import Explanation
+from percpu_reference.variants import fixes
+from percpu_spec.catalogue import findings, title
+
+
+def code(word: str) -> Iterator[Explanation]:
+    """Yield what a word names in the code: `hint_is_ordered`, `RightEdgeKept`, `update-block`."""
+    for finding in findings().values():
+        if word in (*finding.fixes, *finding.patches):
+            yield _fix(word, finding.id)
+    if thing := _defined().get(word.removesuffix("()")):
+        yield _function(thing)
+    if (claim := claims().get(word)) is not None:
+        yield {"id": word, "title": "a claim that `percpu-spec prove` checks"} | claim
+
+
+def names() -> list[str]:
+    """Return every name of this kind."""
+    fixing = [name for f in findings().values() for name in (*f.fixes, *f.patches)]
+    return [*fixing, *_defined(), *claims()]
+
+
+def _fix(word: str, finding: str) -> Explanation:
+    found: Explanation = {"id": word, "title": f"mends {finding}: {title(finding)}"}
+    if word.endswith(".patch"):
+        found["code"] = (data.folder("patches") / word).read_text("utf-8")
+    else:
+        cls = getattr(fixes, word)
+        found["says"] = inspect.getdoc(cls) or ""
+        found["file"] = cls.__module__
+        found["code"] = inspect.getsource(cls)
+    return found
+
+
+def _function(thing: Any) -> Explanation:
+    first, _, rest = (inspect.getdoc(thing) or "").partition("\n\n")
+    given = inspect.signature(thing) if inspect.isfunction(thing) else ""
+    return {
+        "id": f"{thing.__name__}{given}",
+        "title": first.replace("\n", " ") or f"of {thing.__module__}",
+        "says": rest,
+        "file": thing.__module__,
+        "code": inspect.getsource(thing),
+    }
+
+
+@cache
+def _defined() -> Mapping[str, Any]:
+    """Return what the specification and the clauses define, as `f` and `module.f`.
+
+    The name alone stands for the first of its name, specification before clauses.
+    """
+    found: dict[str, Any] = {}
+    for module in (*_modules(percpu_spec), *_modules(percpu_contracts)):
+        for name, value in vars(module).items():
+            public = callable(value) and not name.startswith("_")
+            if public and _is_of(module, name, value):
+                found.setdefault(name, value)
+                found.setdefault(f"{module.__name__.rpartition('.')[2]}.{name}", value)
+    return found
+
+
+def _is_of(module: ModuleType, name: str, value: Any) -> bool:
+    """Return whether a module defines what it calls so, and has not imported it.
+
+    What one function makes of another is of the module that keeps it.
+    """
+    origin = getattr(value, "__module__", "")
+    if origin == module.__name__:
+        return True
+    made = inspect.isfunction(value) and origin.startswith(("percpu_spec", "percpu_contracts"))
+    return made and getattr(sys.modules[origin], name, None) is not value
+
+
+def _modules(package: ModuleType) -> Iterator[ModuleType]:
+    for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        yield importlib.import_module(found.name)
+
+
+@cache
+def claims() -> Mapping[str, Explanation]:
+    """Return the claims of the committed ledger by name, texts alone."""
+    from percpu_proofs.prove.ledger import committed  # z3 takes as long as all other imports
+
+    return {
+        name: {
+            "result" if key == "state" else key: (
+                ", ".join(value) if isinstance(value, list) else str(value)
+            )
+            for key, value in entry.items()
+        }
+        for name, entry in committed().items()
+    }

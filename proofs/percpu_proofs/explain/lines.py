@@ -1,0 +1,185 @@
+"""Lines that somebody pastes: what the kernel prints, from whatever log, and operations."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+
+from percpu_proofs.explain import Explanation
+from percpu_proofs.logs.advice import MachineFacts
+from percpu_proofs.logs.advice import explain as meaning
+from percpu_proofs.logs.answers import kind_of
+from percpu_proofs.logs.block import block_of
+from percpu_proofs.logs.failures import Failure, alike, read_failures
+from percpu_proofs.logs.material import read_material
+from percpu_proofs.logs.prefixes import Message, messages
+from percpu_proofs.logs.reports import Report, read_reports, without_illegal
+from percpu_proofs.recorded.boot.layout import layout
+from percpu_proofs.recorded.boot.log import is_layout
+from percpu_proofs.run.inputs import InputError, TraceError
+from percpu_proofs.run.operations import FLAGS, MEANINGS, SHAPES, parse_operations
+from percpu_spec.catalogue import title
+from percpu_spec.glossary import Term, kernel_messages
+
+_PASTED = Path("the pasted line")
+_NOT_WHOLE = (
+    "Size, align or the reason are cut off or damaged, so nothing can be said of it: whole are "
+    "'percpu: allocation failed, size=N align=N atomic=0, REASON', 'illegal size (N) or align (N) "
+    "for percpu allocation' and 'MODULE: Could not allocate N bytes percpu data'."
+)
+_HOLDERS = {"d": r"(-?\d+)", "x": r"(0x[0-9a-f]+)", "s": r"(\S+)", "t": r"(.*)"}
+_HOLDER = re.compile("%([dxst])")
+
+
+def pasted(text: str) -> Iterator[Explanation]:
+    """Yield what lines of a log, a trace or an operation list say, in their order by kind."""
+    lines = list(enumerate(text.split("\n"), 1))
+    found = messages(lines)
+    failures, _, _ = read_failures(found)
+    for failure in alike(failures):
+        yield _failure(failure)
+    if any(is_layout(message.text) for message in found):
+        yield _layout(lines)
+    reports = list(without_illegal(_reports(found), [failure.line for failure in failures]))
+    for report in reports:
+        yield _report(report)
+    if not (failures or reports):
+        for message in found:
+            yield from _printed(message.text.strip())
+    for one in read_material(found, "FILE"):
+        if one.kind == "operation list":
+            continue
+        yield {
+            "id": one.kind, "title": "what this line is of", "says": "\n\n".join(one.says),
+            "read_it_with": one.command,
+        }  # fmt: skip
+    if text.split()[0] in SHAPES and (" " in text.strip()):
+        yield from _operations(text)
+
+
+def damaged(text: str) -> Iterator[Explanation]:
+    """Yield what lines of failures say that are cut off or damaged."""
+    if read_failures(messages(list(enumerate(text.split("\n"), 1))))[1]:
+        yield {
+            "id": "failure", "title": "a failure that is not whole", "says": _NOT_WHOLE,
+            "read_it_with": "percpu-spec log FILE, with the lines around",
+        }  # fmt: skip
+
+
+def letter(word: str) -> Iterator[Explanation]:
+    """Yield what a letter stands for in the operation language: an operation, a flag."""
+    read = {"read_it_with": "percpu-spec operations prints the language"}
+    if word in SHAPES:
+        says = f"{SHAPES[word]}: {MEANINGS[word]}"
+        yield {"id": word, "title": "an operation of a list", "says": says} | read
+    if word in FLAGS:
+        yield {"id": word, "title": "a flag of an allocation", "says": FLAGS[word]} | read
+
+
+def _failure(failure: Failure) -> Explanation:
+    """Return what a line that the kernel prints of a failed allocation means."""
+    found = meaning(failure, MachineFacts())
+    return {
+        "id": "failure",
+        "title": failure.title,
+        "says": "\n\n".join(found.says),
+        "harmless": found.harm,
+        "change": "\n\n".join(found.advice),
+        "clauses": _titles(found.clauses),
+    }
+
+
+def _report(report: Report) -> Explanation:
+    return {
+        "id": report.kind,
+        "title": report.title,
+        "says": "\n\n".join(report.says),
+        "change": "\n\n".join(report.advice),
+        "nearest" if report.outside else "clauses": _titles(report.clauses),
+    }
+
+
+def _reports(found: Sequence[Message]) -> list[Report]:
+    """Return the reports; of a heading alone what would be said if percpu has a part in it."""
+    reports = read_reports(found)
+    if not reports and len(found) == 1 and (kind := kind_of(found[0].text)) is not None:
+        block = block_of([found[0].text])
+        reports.append(Report(1, kind.name, block.title, *kind.answer(block)))
+    return reports
+
+
+def _titles(clause_ids: Sequence[str]) -> list[dict[str, str]]:
+    return [{"clause": c, "what": title(c)} for c in clause_ids]
+
+
+def _layout(lines: Sequence[tuple[int, str]]) -> Explanation:
+    """Return what lines of the boot's layout say, so far as these alone tell it."""
+    found: Explanation = {"id": "layout", "title": "the percpu layout, as boot prints it"}
+    try:
+        shape = layout(_PASTED, lines)
+    except TraceError as error:
+        says = "A line of the layout, which says little without the others: units of CPUs by group."
+        if not str(error).startswith(f"{_PASTED}: expected the percpu layout"):
+            says = str(error)
+        return found | {"says": says, "read_it_with": "percpu-spec log FILE, or -"}
+    page = f"pages of {shape.page} bytes" if shape.page else shape.open_page
+    parts = f"static {shape.static}, reserved {shape.reserved}, dynamic {shape.dyn}"
+    return found | {
+        "says": f"{parts} bytes; a unit has {shape.unit} bytes; {page} ({shape.page_by}); first "
+                f"chunk {shape.first_chunk}; chunks backed by percpu-{shape.backing}",
+        "notes": "\n\n".join(shape.notes),
+        "read_it_with": "percpu-spec log FILE",
+    }  # fmt: skip
+
+
+@cache
+def _forms() -> list[tuple[re.Pattern[str], Term]]:
+    """Return the messages of the kernel as patterns; what stands before one does not count."""
+    found = []
+    for term in kernel_messages():
+        pieces = _HOLDER.split(term.names[0])
+        form = "".join(
+            _HOLDERS[piece] if number % 2 else re.escape(piece)
+            for number, piece in enumerate(pieces)
+        )
+        found.append((re.compile(f"(?:^|\\b){form}$", re.I), term))
+    return found
+
+
+def _printed(text: str) -> Iterator[Explanation]:
+    for form, term in _forms():
+        if form.search(text):
+            yield {"id": "message", "title": text, "says": term.text}
+            return
+
+
+def _operations(text: str) -> Iterator[Explanation]:
+    """Yield what lines of an operation list ask for, if they are some."""
+    lines = [line.strip() for line in text.replace(";", "\n").split("\n") if line.strip()]
+    with suppress(InputError):
+        parse_operations(_PASTED, lines)
+        yield {
+            "id": "operations" if len(lines) > 1 else "operation",
+            "title": "of the operation language",
+            "says": "\n".join(f"{line}: {_asked(line)}" for line in lines if line[0] != "#"),
+            "read_it_with": "percpu-spec run FILE; percpu-spec operations prints the language",
+        }
+
+
+def _asked(line: str) -> str:
+    """Return an operation in words.
+
+    >>> _asked("a 1 40 8 AG")
+    'allocate 40 bytes aligned to 8 into handle 1; atomic (GFP_ATOMIC), accounted to the memory \
+cgroup (__GFP_ACCOUNT)'
+    """
+    kind, *given = line.partition("#")[0].split()
+    names = SHAPES[kind].partition(" or ")[0].split()[1:]
+    said = MEANINGS[kind].partition("; FLAGS")[0]
+    for name, value in zip(names, given, strict=True):
+        said = said.replace(name, f"handle {value}" if name == "HANDLE" else value)
+    flags = ", ".join(FLAGS[letter] for letter in given[3] if letter != "-") if kind == "a" else ""
+    return f"{said}; {flags}" if flags else said

@@ -1,0 +1,108 @@
+"""Words with an entry in the glossary, in the names of the kernel, or in those of our output."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from pathlib import Path
+
+from percpu_proofs.explain import Explanation
+from percpu_spec import views
+from percpu_spec.catalogue import clauses, findings
+from percpu_spec.glossary import Term, glossary, kernel_names, parse_terms
+
+_VIEWS = {
+    "block": views.BlockView, "chunk": views.ChunkView, "allocator": views.AllocatorView
+}  # fmt: skip
+
+
+@cache
+def output_words() -> Mapping[str, Term]:
+    """Return the columns and lines that commands print, where the glossary has no entry."""
+    text = (Path(__file__).parent / "outputs.md").read_text(encoding="utf-8")
+    return {name: term for term in parse_terms("outputs.md", text) for name in term.names}
+
+
+def terms(word: str) -> Iterator[Explanation]:
+    """Yield the entries that a word has, in any case, one or many of the thing."""
+    for kind, known in _lower().items():
+        for form in _forms(word):
+            if form in known:
+                yield _explained(known[form], kind, form)
+                break
+
+
+@cache
+def _lower() -> Mapping[str, Mapping[str, Term]]:
+    """Return the entries of each kind by their names in lower case."""
+    return {
+        kind: {name.lower(): term for name, term in entries().items()}
+        for kind, entries in _KINDS.items()
+    }
+
+
+def names() -> list[str]:
+    """Return every name that has an entry."""
+    return [name for entries in _KINDS.values() for name in entries()]
+
+
+def named_by(*words: str) -> dict[str, str]:
+    """Return the clauses and findings whose text on the kernel names one of these, with titles."""
+    if not words:
+        return {}
+    form = re.compile(rf"\b(?:{'|'.join(map(re.escape, words))})\b")
+    return {entry: title for entry, (title, text) in _on_kernel().items() if form.search(text)}
+
+
+@cache
+def _on_kernel() -> Mapping[str, tuple[str, str]]:
+    """Return the title of each clause and finding, and what it says of the kernel."""
+    texts = {c.id: (c.title, f"{c.kernel} {c.when}") for c in clauses().values()}
+    return texts | {f.id: (f.title, f.function or "") for f in findings().values()}
+
+
+def _forms(word: str) -> list[str]:
+    """Return a word as headings may have it.
+
+    >>> _forms("Empty-Pages")
+    ['empty-pages', 'empty pages', 'empty-page', 'empty page']
+    """
+    lower = " ".join(word.lower().split()).removesuffix("()").rstrip(":")
+    forms = dict.fromkeys([lower, re.sub(r"(?<=\w)[-_](?=\w)", " ", lower)])
+    return [*forms, *(form.removesuffix("s") for form in forms if form.endswith("s"))]
+
+
+def _explained(term: Term, kind: str, asked: str) -> Explanation:
+    asked_for = next(name for name in term.names if name.lower() == asked)
+    others = [name for name in term.names if name != asked_for]
+    found: Explanation = {"id": asked_for, "title": kind, "says": term.text}
+    if others:
+        found["other_names"] = ", ".join(others)
+    if named := named_by(*(name for name in term.names if "_" in name or "." in name)):
+        found["named_by"] = named
+    return found
+
+
+@cache
+def _fields() -> Mapping[str, Term]:
+    """Return the fields of the kernel's structures that views have, by name."""
+    found: dict[str, Term] = {}
+    for whose, view in _VIEWS.items():
+        for name, value in vars(view).items():
+            if isinstance(value, property):
+                says = " ".join((inspect.getdoc(value) or "").split())
+                text = f"Of the {whose}: {says}"
+                if name in found:
+                    text = f"{found[name].text} {text}"
+                found[name] = Term((name,), text)
+    return found
+
+
+_KINDS: dict[str, Callable[[], Mapping[str, Term]]] = {
+    "a word of the glossary": glossary,
+    "a field, as the views have it": _fields,
+    "a name of the kernel": kernel_names,
+    "a word of our output": output_words,
+}

@@ -1,0 +1,119 @@
+"""What a word on the command line names: a core, the running kernel, or one of the texts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from enum import Enum
+from pathlib import Path
+
+from percpu_proofs.live.kernel_memory import UnreadableError
+from percpu_proofs.live.memory_reads import is_reads, memory_of_reads
+from percpu_proofs.live.owners import Owners
+from percpu_proofs.live.reader import Copy, Reader
+from percpu_proofs.live.sample import is_samples, stable_copy
+from percpu_proofs.live.stacks import stand
+from percpu_proofs.recorded.states.kernel_state import KernelState
+from percpu_proofs.recorded.states.saved_state import is_state, state_of
+from percpu_proofs.recorded.states.stats_text import is_stats
+from percpu_proofs.run.inputs import InputError, read_text
+
+LIVE = "live"
+"""The word for the running kernel."""
+
+_CORES = (b"\x7fELF", b"KDUMP   ", b"makedumpfile")
+
+
+class SubjectKind(Enum):
+    """What can be judged."""
+
+    LIVE = "the running kernel"
+    CORE = "a core"
+    STATE = "a saved state"
+    READS = "recorded reads of a kernel's memory"
+    STATS = "the text of percpu_stats"
+    SAMPLES = "samples of a running kernel"
+
+
+def kind_of(what: str) -> SubjectKind:
+    """Return what `what` names. Raises InputError for a file that is none of it."""
+    path = Path(what)
+    if what == LIVE:
+        return SubjectKind.LIVE
+    if is_core(path):
+        return SubjectKind.CORE
+    text = read_text(path)
+    for kind, is_so in (
+        (SubjectKind.STATE, is_state), (SubjectKind.STATS, is_stats), (SubjectKind.READS, is_reads),
+        (SubjectKind.SAMPLES, is_samples),
+    ):  # fmt: skip
+        if is_so(text):
+            return kind
+    expected = (
+        "a core (ELF or kdump-compressed), a saved state ('kernel RELEASE' first) or percpu_stats; "
+        "boot messages and failures are for percpu-spec log"
+    )
+    raise InputError(path, 1, expected, text.split("\n", 1)[0])
+
+
+def is_core(path: Path) -> bool:
+    """Return whether a file is a core. Raises InputError for one that cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(16).startswith(_CORES)
+    except OSError as error:
+        raise InputError(path, None, f"a readable file ({error.strerror})") from None
+
+
+def reader_of(what: str, kind: SubjectKind, debug: Path | None) -> Reader:
+    """Return a reader of a core, the running kernel or recorded reads. Raises InputError."""
+    from percpu_proofs.live.source import open_core, open_live  # drgn takes long to load
+
+    try:
+        if kind is SubjectKind.LIVE:
+            return Reader(open_live(debug))
+        if kind is SubjectKind.CORE:
+            return Reader(open_core(Path(what), debug))
+        return Reader(memory_of_reads(Path(what)))
+    except UnreadableError as error:
+        raise refusal(what, error) from None
+
+
+def refusal(what: str, error: UnreadableError) -> InputError:
+    """Return what is told of memory that cannot be read."""
+    advice = f"; {error.advice}" if error.advice else ""
+    return InputError(what, None, f"percpu structures that can be read: {error}{advice}")
+
+
+def state_in(reader: Reader, copy: Copy, source: str, *, owners: bool) -> KernelState:
+    """Return the state that a copy holds, with who stands where, and with owners if wanted.
+
+    Raises UnreadableError.
+    """
+    from percpu_proofs.live.source import DrgnMemory
+
+    state = reader.state(copy, source)
+    if owners:
+        snapshot = state.snapshot
+        named = Owners(reader).named(snapshot, copy, snapshot.geometry.granule)
+        state = replace(state, snapshot=named)
+    memory = reader.kernel.memory
+    if isinstance(memory, DrgnMemory):
+        stacks = {who: stand(frames) for who, frames in memory.stacks(copy.owner)}
+        told = {who: where for who, where in stacks.items() if where}
+        state = replace(state, standing=replace(state.standing, stacks=told))
+    return state
+
+
+def opened(what: str, kind: SubjectKind, debug: Path | None, *, owners: bool) -> KernelState:
+    """Return the state that a core or a text holds; owners: also who holds the memory.
+
+    Raises InputError, TraceError; TornError and UnstableError for what is not one moment.
+    """
+    if kind is SubjectKind.STATE:
+        return state_of(Path(what), read_text(Path(what)).splitlines())
+    reader = reader_of(what, kind, debug)
+    try:
+        copy = stable_copy(reader) if kind is SubjectKind.LIVE else reader.copy()
+        return state_in(reader, copy, what, owners=owners)
+    except UnreadableError as error:
+        raise refusal(what, error) from None

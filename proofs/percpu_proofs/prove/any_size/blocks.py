@@ -1,0 +1,253 @@
+"""Lemmas about one block: what entering, taking and freeing a run does to its hints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from percpu_proofs.prove.any_size.code import TextChange
+from percpu_proofs.prove.any_size.invariants import (
+    FIRST,
+    LEFT,
+    LONGEST,
+    ORDER,
+    PASSES_NOTHING,
+    RIGHT,
+    SOUND,
+    WHOLE,
+    Invariant,
+    arbitrary_block,
+)
+from percpu_proofs.prove.any_size.lemma import Lemma
+from percpu_proofs.prove.any_size.scene import HintTerms as Seen
+from percpu_proofs.prove.any_size.scene import LemmaScene
+from percpu_reference.hints import Hints
+from percpu_reference.variants.fixes import OrderedScanHint, UnseededScanHint
+from percpu_reference.variants.linux_6_12 import Linux612
+from percpu_reference.variants.reference import Reference
+from percpu_spec.protocol.operators import And, Not, Or, within
+from percpu_spec.views import HINTS
+
+ANY_BLOCK = "any block or chunk size, any map, any hints of which this holds"
+
+
+def freed_run(s: LemmaScene, n: Any) -> tuple[Any, Any, Any, Any]:
+    """Return an arbitrary map, it with some bits freed, and the whole run they lie in then."""
+    old = s.bits("used", n)
+    start, end = s.number("start", 0, n), s.number("end", 1, n + 1)
+    first, behind = s.number("first freed", 0, n), s.number("freed behind", 1, n + 1)
+    s.assume(And(start <= first, first < behind, behind <= end))
+    s.everywhere(first, behind, old)
+
+    def used(i: Any) -> Any:
+        return And(old(i), Not(within(first, i, behind)))
+
+    s.everywhere(start, end, lambda i: Not(used(i)))
+    s.point(start - 1, end, first - 1, behind)
+    s.run(start, first)
+    s.run(behind, end)
+    s.assume(Or(start == 0, used(start - 1)))
+    s.assume(Or(end == n, used(end)))
+    return old, used, start, end
+
+
+def entering(
+    cls: type, assumed: Sequence[Invariant], claimed: Sequence[Invariant]
+) -> Callable[[LemmaScene], None]:
+    """Return the lemma that a freed run, entered into a block, keeps statements."""
+
+    def scenario(s: LemmaScene) -> None:
+        n = s.size("n")
+        old, used, start, end = freed_run(s, n)
+        block = arbitrary_block(s, old, n)
+        for invariant in assumed:
+            invariant.assume(s, Seen(block), old, n)
+        claims = [invariant.claim(s, used, n) for invariant in claimed]
+        s.allocator(cls).block_update(block, s.code(start), s.code(end))
+        after = Seen(block)
+        s.outcome.update({name: getattr(after, name) for name in HINTS})
+        s.point(*[getattr(after, name) for name in HINTS])
+        for claim in claims:
+            claim(after)
+
+    return scenario
+
+
+_UPDATE = ("percpu_reference.hints.Hints.block_update",)
+
+
+def _bug(function: str, old: str, new: str, owner: type = Hints) -> TextChange:
+    return TextChange(owner, function, old, new)
+
+
+ENTERING = (
+    Lemma(
+        "block-update-sound",
+        "HINT-1",
+        "a run entered into a block leaves contig_hint and scan_hint free and inside",
+        _UPDATE,
+        ANY_BLOCK,
+        entering(Linux612, (SOUND,), (SOUND,)),
+        seeded={
+            "the start stays": _bug(
+                "block_update",
+                "block.contig_hint_start = start\n        block.contig_hint = contig\n",
+                "block.contig_hint = contig\n",
+            ),
+            "a bit too long": _bug(
+                "block_update", "contig = end - start", "contig = end - start + 1"
+            ),
+            "scan_hint keeps its start": _bug(
+                "block_update", "block.scan_hint_start = block.contig_hint_start\n", "pass\n"
+            ),
+        },
+    ),
+    Lemma(
+        "block-update-edges",
+        "HINT-2",
+        "a run entered into a block leaves left_free, right_free and first_free exact",
+        _UPDATE,
+        ANY_BLOCK,
+        entering(Linux612, (LEFT, RIGHT, FIRST), (LEFT, RIGHT, FIRST)),
+        seeded={
+            "left edge forgotten": _bug("block_update", "if start == 0:", "if start == 1:"),
+            "right edge forgotten": _bug(
+                "block_update", "if end == block.nr_bits:", "if end > block.nr_bits:"
+            ),
+            "first_free stays": _bug(
+                "block_update", "if start < block.first_free:", "if start > block.first_free:"
+            ),
+        },
+    ),
+    Lemma(
+        "block-update-longest",
+        "HINT-6",
+        "a run entered into a block leaves contig_hint the longest run",
+        _UPDATE,
+        ANY_BLOCK,
+        entering(Linux612, (LONGEST,), (LONGEST,)),
+        seeded={
+            "a longer run is passed over": _bug(
+                "block_update", "if contig > hint:", "if contig > hint + 1:"
+            ),
+            "contig_hint stays": _bug(
+                "block_update",
+                "        block.contig_hint = contig\n    elif contig == hint",
+                "    elif contig == hint",
+            ),
+        },
+    ),
+)
+"""A freed run, on linux_6_12: what holds although HINT-4 does not."""
+
+_FIXED = (
+    *_UPDATE,
+    "percpu_reference.variants.fixes.scan_order.OrderedScanHint.block_update",
+    "percpu_reference.variants.fixes.scan_seed.UnseededScanHint.block_update",
+)
+_RUNS = (SOUND, ORDER, LONGEST, PASSES_NOTHING, WHOLE)
+ANY_RUNS = (
+    "any block or chunk size, any map, any hints that are whole free runs and of which HINT-4 and "
+    "HINT-6 hold, with no longer run before scan_hint"
+)
+
+
+def _inductive(
+    name: str,
+    clause: str,
+    says: str,
+    claimed: Invariant,
+    seeded: dict[str, TextChange],
+    assumed: Sequence[Invariant] = _RUNS,
+) -> Lemma:
+    return Lemma(
+        f"block-update-{name}",
+        clause,
+        f"a run entered into a block leaves {says}, if all that these lemmas claim held before",
+        _FIXED,
+        ANY_RUNS,
+        entering(Reference, assumed, (claimed,)),
+        variant="reference",
+        seeded=seeded,
+    )
+
+
+INDUCTIVE = (
+    _inductive(
+        "ordered",
+        "HINT-4",
+        "scan_hint behind contig_hint exactly if as long",
+        ORDER,
+        {
+            "a scan_hint behind stays": _bug(
+                "block_update",
+                "if hint > scan or scan_start >= start:",
+                "if hint > scan:",
+                OrderedScanHint,
+            ),
+            "the better aligned run drops nothing": _bug(
+                "block_update",
+                "elif scan == hint and scan_start <= start:",
+                "elif scan_start > start + 1 and False:",
+                OrderedScanHint,
+            ),
+        },
+    ),
+    _inductive(
+        "keeps-runs",
+        "HINT-1",
+        "contig_hint and scan_hint free and inside",
+        SOUND,
+        {
+            "contig_hint begins late": _bug(
+                "block_update",
+                "start\n        block.contig_hint = contig",
+                "start + 1\n        block.contig_hint = contig",
+            ),
+            "scan_hint begins elsewhere": _bug(
+                "block_update",
+                "scan, scan_start = contig, start",
+                "scan, scan_start = contig, hint_start + 1",
+                OrderedScanHint,
+            ),
+        },
+        (SOUND,),
+    ),
+    _inductive(
+        "keeps-longest",
+        "HINT-6",
+        "contig_hint the longest run",
+        LONGEST,
+        {
+            "a longer run is passed over": _bug(
+                "block_update", "if contig > hint:", "if contig > hint + 1:"
+            ),
+        },
+    ),
+    _inductive(
+        "passes-nothing",
+        "HINT-6",
+        "no run before scan_hint longer than it",
+        PASSES_NOTHING,
+        {
+            "a shorter run seeds scan_hint": _bug(
+                "block_update", "not (scan and start <= scan_start)", "scan", UnseededScanHint
+            ),
+        },
+    ),
+    _inductive(
+        "keeps-whole",
+        "HINT-6",
+        "contig_hint and scan_hint whole runs",
+        WHOLE,
+        {
+            "a former self stays": _bug(
+                "block_update",
+                "if hint > scan or scan_start >= start:",
+                "if hint > scan:",
+                OrderedScanHint,
+            ),
+        },
+    ),
+)
+"""All of them together are one invariant of `reference`, assumed and re-established."""

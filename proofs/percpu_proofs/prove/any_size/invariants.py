@@ -1,0 +1,250 @@
+"""What the hints of a block say, as statements that a lemma assumes and claims again.
+
+All of a block of n bits with map `used`; offsets in bits from its start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from percpu_proofs.prove.any_size.scene import HintTerms, LemmaScene
+from percpu_reference.chunk import Block
+from percpu_spec.definitions.runs import free_runs
+from percpu_spec.protocol.operators import And, Iff, Implies, Not, Or, Truth, within
+from percpu_spec.views import HINTS
+
+Used = Callable[[Any], Truth]
+Claimed = Callable[[Any], None]
+
+
+@dataclass(frozen=True)
+class Invariant:
+    """A statement about hints: to assume it, and to claim it of hints still to come.
+
+    To claim it is to name arbitrary bits and runs first, and to say of them what is to hold.
+    """
+
+    name: str
+    assume: Callable[[LemmaScene, Any, Used, Any], None]
+    claim: Callable[[LemmaScene, Used, Any], Claimed]
+
+
+def run_is_free(s: LemmaScene, used: Used, n: Any, start: Any, length: Any) -> None:
+    """Assume that a hint is a free run within the block."""
+    s.assume(And(length >= 0, Implies(length > 0, And(start >= 0, start + length <= n))))
+    s.everywhere(start, start + length, lambda i: Not(used(i)))
+
+
+def _run_claimed(s: LemmaScene, used: Used, n: Any, what: str) -> Claimed:
+    p = s.number(f"bit of {what}", 0, n)
+
+    def claim(h: Any) -> None:
+        start, length = getattr(h, f"{what}_start"), getattr(h, what)
+        inside = And(length >= 0, Implies(length > 0, And(start >= 0, start + length <= n)))
+        s.claim(f"{what} lies in the block", inside)
+        s.claim(f"{what} is free", Not(used(p)), given=within(start, p, start + length))
+
+    return claim
+
+
+def _sound(s: LemmaScene, h: Any, used: Used, n: Any) -> None:
+    run_is_free(s, used, n, h.contig_hint_start, h.contig_hint)
+    run_is_free(s, used, n, h.scan_hint_start, h.scan_hint)
+
+
+def _sound_claimed(s: LemmaScene, used: Used, n: Any) -> Claimed:
+    claims = [_run_claimed(s, used, n, what) for what in ("contig_hint", "scan_hint")]
+
+    def claim(h: Any) -> None:
+        for one in claims:
+            one(h)
+
+    return claim
+
+
+def _left(s: LemmaScene, h: Any, used: Used, n: Any) -> None:
+    s.assume(And(within(0, h.left_free, n + 1), Implies(h.left_free < n, used(h.left_free))))
+    s.everywhere(0, h.left_free, lambda i: Not(used(i)))
+
+
+def _left_claimed(s: LemmaScene, used: Used, n: Any) -> Claimed:
+    p = s.number("bit at the left", 0, n)
+
+    def claim(h: Any) -> None:
+        s.claim("left_free is no longer than the block", within(0, h.left_free, n + 1))
+        s.claim("left_free is free", Not(used(p)), given=p < h.left_free)
+        s.point(h.left_free)
+        s.claim("left_free ends at a used bit", used(h.left_free), given=h.left_free < n)
+
+    return claim
+
+
+def _right(s: LemmaScene, h: Any, used: Used, n: Any) -> None:
+    before = n - h.right_free - 1
+    s.point(before)
+    s.assume(And(within(0, h.right_free, n + 1), Implies(h.right_free < n, used(before))))
+    s.everywhere(before + 1, n, lambda i: Not(used(i)))
+
+
+def _right_claimed(s: LemmaScene, used: Used, n: Any) -> Claimed:
+    p = s.number("bit at the right", 0, n)
+
+    def claim(h: Any) -> None:
+        before = n - h.right_free - 1
+        s.claim("right_free is no longer than the block", within(0, h.right_free, n + 1))
+        s.claim("right_free is free", Not(used(p)), given=p > before)
+        s.point(before)
+        s.claim("right_free begins behind a used bit", used(before), given=h.right_free < n)
+
+    return claim
+
+
+def _first(s: LemmaScene, h: Any, used: Used, n: Any) -> None:
+    s.assume(
+        And(within(0, h.first_free, n + 1), Implies(h.first_free < n, Not(used(h.first_free))))
+    )
+    s.everywhere(0, h.first_free, used)
+
+
+def _first_claimed(s: LemmaScene, used: Used, n: Any) -> Claimed:
+    p = s.number("bit before first_free", 0, n)
+
+    def claim(h: Any) -> None:
+        s.claim("no bit before first_free is free", used(p), given=p < h.first_free)
+        s.point(h.first_free)
+        s.claim("first_free is free", Not(used(h.first_free)), given=h.first_free < n)
+
+    return claim
+
+
+def order(h: Any) -> Truth:
+    """HINT-4."""
+    return Implies(
+        And(h.scan_hint > 0, h.contig_hint > 0),
+        Iff(h.scan_hint_start > h.contig_hint_start, h.scan_hint == h.contig_hint),
+    )
+
+
+def _longest(s: LemmaScene, h: Any, used: Used, n: Any) -> None:
+    s.every_run(0, n, lambda x, y: Implies(y - x > h.contig_hint, s.some(used, x, y)))
+
+
+def any_free_run(s: LemmaScene, used: Used, n: Any, name: str) -> tuple[Any, Any]:
+    """Return an arbitrary free run [x, y), not empty, within n bits."""
+    x = s.number(f"{name} begins", 0, n)
+    y = s.number(f"{name} ends", 1, n + 1)
+    s.assume(x < y)
+    s.everywhere(x, y, lambda i: Not(used(i)))
+    s.run(x, y)
+    s.point(x - 1, y - 1)
+    return x, y
+
+
+def _longest_claimed(s: LemmaScene, used: Used, n: Any) -> Claimed:
+    x, y = any_free_run(s, used, n, "a run")
+    return lambda h: s.claim("no run is longer than contig_hint", y - x <= h.contig_hint)
+
+
+def _passes_nothing(s: LemmaScene, h: Any, used: Used, n: Any) -> None:
+    s.every_run(
+        0,
+        n,
+        lambda x, y: Implies(
+            And(h.scan_hint > 0, y <= h.scan_hint_start, y - x > h.scan_hint), s.some(used, x, y)
+        ),
+    )
+
+
+def _passes_nothing_claimed(s: LemmaScene, used: Used, n: Any) -> Claimed:
+    x, y = any_free_run(s, used, n, "a run before")
+    return lambda h: s.claim(
+        "no run before scan_hint is longer",
+        y - x <= h.scan_hint,
+        given=And(h.scan_hint > 0, y <= h.scan_hint_start),
+    )
+
+
+def is_whole(used: Used, n: Any, start: Any, length: Any) -> Truth:
+    """A run of which no neighbour is free."""
+    return Implies(
+        length > 0,
+        And(
+            Or(start <= 0, used(start - 1)),
+            Or(start + length >= n, used(start + length)),
+        ),
+    )
+
+
+def _whole_of(h: Any, used: Used, n: Any) -> Truth:
+    return And(
+        is_whole(used, n, h.contig_hint_start, h.contig_hint),
+        is_whole(used, n, h.scan_hint_start, h.scan_hint),
+    )
+
+
+def _ends(s: LemmaScene, h: Any) -> None:
+    for start, length in (
+        (h.contig_hint_start, h.contig_hint),
+        (h.scan_hint_start, h.scan_hint),
+    ):
+        s.point(start, start - 1, start + length, start + length - 1)
+        s.run(start, start + length)
+
+
+SOUND = Invariant("hints are free", _sound, _sound_claimed)
+LEFT = Invariant("left_free is exact", _left, _left_claimed)
+RIGHT = Invariant("right_free is exact", _right, _right_claimed)
+FIRST = Invariant("first_free is exact", _first, _first_claimed)
+ORDER = Invariant(
+    "scan_hint lies behind contig_hint exactly if as long",
+    lambda s, h, used, n: s.assume(order(h)),
+    lambda s, used, n: lambda h: s.claim("HINT-4", order(h)),
+)
+LONGEST = Invariant("contig_hint is the longest run", _longest, _longest_claimed)
+PASSES_NOTHING = Invariant(
+    "no run before scan_hint is longer", _passes_nothing, _passes_nothing_claimed
+)
+WHOLE = Invariant(
+    "hints are whole runs",
+    lambda s, h, used, n: s.assume(_whole_of(h, used, n)),
+    lambda s, used, n: lambda h: s.claim("hints are whole runs", _whole_of(h, used, n)),
+)
+EXACT = (SOUND, LEFT, RIGHT, FIRST, ORDER, LONGEST, PASSES_NOTHING, WHOLE)
+"""What `reference` keeps of every block, all of it together."""
+
+
+def arbitrary_block(s: LemmaScene, used: Used, n: Any, *, ends: bool = True) -> Any:
+    """Return a block with arbitrary hints; plain ones are drawn from what they may well be.
+
+    ends: facts about every bit and run are used where the hints begin and end.
+    """
+    plain = isinstance(n, int)
+
+    def runs() -> list[tuple[int, int]]:
+        return list(free_runs(s.map_of(n, used)))
+
+    def edge(first: bool) -> list[int]:
+        bits = s.map_of(n, used)
+        length = bits.find(1) if first else n - 1 - bits.rfind(1)
+        return [0, n if length < 0 else length]
+
+    block = Block.__new__(Block)
+    block.nr_bits = s.code(n)
+    lengths = {b - a for a, b in runs()} if plain else set()
+    starts = {a for a, _ in runs()} if plain else set()
+    among: dict[str, Callable[[], Any]] = {
+        "contig_hint": lambda: {0} | lengths,
+        "scan_hint": lambda: {0} | lengths,
+        "contig_hint_start": lambda: {0} | starts,
+        "scan_hint_start": lambda: {0} | starts,
+        "left_free": lambda: edge(True),
+        "right_free": lambda: edge(False),
+        "first_free": lambda: [min(starts, default=n)],
+    }
+    for name in HINTS:
+        setattr(block, name, s.code(s.number(name, 0, n + 1, among[name])))
+    if ends:
+        _ends(s, HintTerms(block))
+    return block

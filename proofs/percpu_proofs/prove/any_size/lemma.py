@@ -1,0 +1,243 @@
+"""A lemma: a claim about functions of the allocator, proved by z3 for numbers of any size.
+
+Every path of the functions is taken, and on each z3 is asked for a case in which a claim fails.
+None on any path is a proof. A case is believed only when it is found again among small sizes, where
+facts about every index are facts about each, and when the functions themselves, run on it, break
+the claim.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import percpu_contracts
+import percpu_reference
+import percpu_spec
+from percpu_proofs.prove import any_size, from_boot
+from percpu_proofs.prove.any_size.code import TextChange
+from percpu_proofs.prove.any_size.paths import Path, PathContext, TooManyPathsError, all_paths
+from percpu_proofs.prove.any_size.plain_scene import PlainScene, UnmetError
+from percpu_proofs.prove.any_size.scene import SceneClaim
+from percpu_proofs.prove.any_size.term_scene import SymbolicScene
+from percpu_proofs.prove.any_size.terms import z3
+from percpu_proofs.prove.claim import Engine, Result, State
+from percpu_spec.protocol.operators import And, Not, Or, Truth
+
+SMALL = 8  # bits or pages of a counterexample
+QUERY = 600.0  # seconds for one query: a guard, the limit is of steps
+CASE_STEPS = 5_000_000  # of z3, for a case of one size
+
+
+@dataclass(frozen=True)
+class Lemma:
+    """One unbounded lemma. scenario: what it says, of a scene (see scene)."""
+
+    id: str
+    clause: str
+    says: str
+    functions: tuple[str, ...]
+    bound: str
+    scenario: Callable[[Any], None]
+    variant: str = "linux_6_12"
+    expected: State = "confirmed"
+    seeded: Mapping[str, TextChange] = field(default_factory=dict)
+    reached: Callable[[Lemma], str] | None = None  # finds a counterexample from boot
+    small: int = SMALL
+    engine: Engine = "z3"
+
+    @property
+    def sources(self) -> tuple[Any, ...]:
+        """What the result depends on."""
+        return (percpu_reference, percpu_spec, percpu_contracts, any_size, from_boot)
+
+    @property
+    def bugs(self) -> tuple[str, ...]:
+        """Names of the seeded bugs."""
+        return tuple(self.seeded)
+
+    def check(self, timeout: float) -> Result:
+        """Prove the lemma, or find a counterexample; then look for it on the allocator."""
+        result = self.prove(None, timeout)
+        if result.state == "refuted" and self.expected == "refuted" and self.reached is not None:
+            try:
+                reached = self.reached(self)
+            except LookupError as wrong:
+                return Result("not confirmed", result.seconds, result.paths, str(wrong))
+            return Result(
+                "refuted", result.seconds, result.paths, f"{result.message}; reached: {reached}"
+            )
+        return result
+
+    def check_twin(self, timeout: float) -> Result:
+        """Refute that some claim presupposes what never comes about."""
+        began = time.process_time()
+        open_: set[str] = set()
+        seen: set[str] = set()
+        paths = 0
+        for scene in self._scenes(None, timeout, began, None):
+            paths += 1
+            for said in scene.said:
+                if said.what in seen:
+                    continue
+                open_.add(said.what)
+                case = self._case(scene, (said,), None, twin=True)
+                if case is not None:
+                    seen.add(said.what)
+        seconds = time.process_time() - began
+        if open_ and open_ == seen:
+            return Result("refuted", seconds, paths, "each claim's premise comes about")
+        return Result("confirmed", seconds, paths, f"never comes about: {sorted(open_ - seen)}")
+
+    def check_bug(self, bug: str, timeout: float) -> Result:
+        """Prove the lemma of functions with a bug in them."""
+        return self.prove(self.seeded[bug], timeout)
+
+    def prove(self, bug: TextChange | None, timeout: float) -> Result:
+        """Prove the lemma on every path; seconds are of CPU time."""
+        return self.search(bug, timeout)[0]
+
+    def search(self, bug: TextChange | None, timeout: float) -> tuple[Result, PlainScene | None]:
+        """Prove the lemma on every path, or return a case in which it does not hold."""
+        began = time.process_time()
+        paths = 0
+        open_: set[str] = set()
+        try:
+            for scene in self._scenes(bug, timeout, began, None):
+                paths += 1
+                wrong = self._failing(scene)
+                if wrong is None:
+                    continue
+                case = self._case(scene, wrong, bug)
+                if case is None:
+                    open_.update(said.what for said in wrong)
+                    continue
+                seconds = time.process_time() - began
+                text = f"{case.broken[0]}: not so at {shown(case.inputs)}"
+                return Result("refuted", seconds, paths, text), case
+        except (TooManyPathsError, _TimeUpError) as wrong_end:
+            seconds = time.process_time() - began
+            return Result("not confirmed", seconds, paths, str(wrong_end)), None
+        seconds = time.process_time() - began
+        if open_:
+            message = f"no proof: {'; '.join(sorted(open_))}"
+            return Result("not confirmed", seconds, paths, message), None
+        return Result("confirmed", seconds, paths), None
+
+    def _scenes(
+        self, bug: TextChange | None, timeout: float, began: float, small: int | None
+    ) -> Any:
+        """Yield the scene of each path, run to its end."""
+        scenes: list[SymbolicScene] = []
+
+        def run(path: Path) -> None:
+            if time.process_time() - began > timeout:
+                raise _TimeUpError(f"no proof within {timeout:.0f} s")
+            scenes.append(SymbolicScene(path, bug))
+            self.scenario(scenes[-1])
+
+        shared = PathContext(min(QUERY, timeout))
+        for _path in all_paths(run, lambda prefix: Path(prefix, QUERY, small, shared)):
+            yield scenes.pop()
+
+    def _failing(self, scene: SymbolicScene) -> tuple[SceneClaim, ...] | None:
+        """Return the claims that z3 does not prove on a path, None if all are."""
+        path = scene.path
+        path.assume(And(*path.instances()))
+        wrong = [And(said.given, Not(said.holds)) for said in scene.said]
+        if not scene.said or path.check(Or(*wrong)) == z3.unsat:
+            return None
+        return tuple(
+            said
+            for said, negated in zip(scene.said, wrong, strict=True)
+            if path.check(negated) != z3.unsat
+        )
+
+    def _case(
+        self,
+        scene: SymbolicScene,
+        said: tuple[SceneClaim, ...],
+        bug: TextChange | None,
+        *,
+        twin: bool = False,
+    ) -> PlainScene | None:
+        """Return a case in which a claim fails when the function is run, None if z3 has none.
+
+        twin: one in which its premise holds, and it too.
+        """
+        for wanted in said:
+            case = self.case_of(scene, bug, partial(_goal, what=wanted.what, twin=twin))
+            if case is not None and (wanted.what in case.broken or (twin and not case.broken)):
+                return case
+        return None
+
+    def case_of(
+        self, scene: SymbolicScene, bug: TextChange | None, goal: Callable[[SymbolicScene], Truth]
+    ) -> PlainScene | None:
+        """Return a run of the functions on plain values on a path, so that a goal holds."""
+        path = Path(tuple(scene.path.taken), QUERY, self.small)
+        small = SymbolicScene(path, bug)
+        self.scenario(small)
+        model = _model(path, small, goal(small))
+        if model is None:
+            return None
+        case = inputs_of(small, model, self.small)
+        plain = PlainScene(lambda name, values: case[name], bug, self.small)
+        try:
+            self.scenario(plain)
+        except (UnmetError, KeyError):
+            return None
+        return plain
+
+
+def _model(path: Path, scene: SymbolicScene, goal: Truth) -> Any:
+    """Return a model of a case, None if there is none; products of sizes are tried size by size."""
+    instances = path.instances()
+    truths = [*path.solver.assertions(), *instances, goal]
+    sizes = scene.inputs.get("n")
+    for size in (None,) if sizes is None else (4, 2, 8, 1, 3, 5, 6, 7):
+        solver = z3.Solver()
+        solver.set("rlimit", CASE_STEPS)
+        solver.add(*[t for t in truths if t is not True])
+        if size is not None:
+            solver.add(sizes == size)
+        if solver.check() == z3.sat:
+            return solver.model()
+    return None
+
+
+class _TimeUpError(RuntimeError):
+    """The time for a proof is over."""
+
+
+def inputs_of(scene: SymbolicScene, model: Any, small: int) -> dict[str, Any]:
+    """Return the plain values of a model, by name; maps element by element."""
+    case: dict[str, Any] = {}
+    for name, term in scene.inputs.items():
+        value = model.eval(term, model_completion=True)
+        case[name] = z3.is_true(value) if z3.is_bool(term) else value.as_long()
+    for name, (function, _) in scene.maps.items():
+        for index in range(small + 1):
+            value = model.eval(function(index), model_completion=True)
+            case[f"{name}[{index}]"] = z3.is_true(value) if z3.is_bool(value) else value.as_long()
+    return case
+
+
+def shown(inputs: Mapping[str, Any]) -> str:
+    """Return a case as text; a map as a character per element."""
+    parts = []
+    for name, value in inputs.items():
+        if name.endswith("]") and isinstance(value, bool):
+            continue
+        text = "".join("#" if v else "." for v in value) if isinstance(value, list) else value
+        parts.append(f"{name} {text}")
+    return ", ".join(parts)
+
+
+def _goal(s: SymbolicScene, *, what: str, twin: bool) -> Truth:
+    """Return that a claim of a scene is broken though its premise holds; twin: that both hold."""
+    meant = [one for one in s.said if one.what == what]
+    return Or(*[And(one.given, one.holds if twin else Not(one.holds)) for one in meant])

@@ -1,0 +1,210 @@
+"""Lemmas about the scan of a block, turn by turn."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from percpu_proofs.prove.any_size.areas import OneBlock
+from percpu_proofs.prove.any_size.code import TextChange
+from percpu_proofs.prove.any_size.invariants import (
+    FIRST,
+    PASSES_NOTHING,
+    RIGHT,
+    any_free_run,
+    arbitrary_block,
+    is_whole,
+    run_is_free,
+)
+from percpu_proofs.prove.any_size.lemma import Lemma
+from percpu_proofs.prove.any_size.scene import HintTerms as Seen
+from percpu_proofs.prove.any_size.scene import LemmaScene
+from percpu_proofs.prove.any_size.terms import raw
+from percpu_reference.hints import Hints
+from percpu_reference.variants.linux_6_12 import Linux612
+from percpu_spec.protocol.operators import And, If, Implies, Not, Or
+
+
+def _scan(s: LemmaScene, n: Any, used: Any) -> tuple[Any, Any, Any]:
+    """Return an arbitrary scan at its loop's head: the block, where it looked from, its find."""
+    block = arbitrary_block(s, used, n, ends=False)
+    begin = s.number("scanned to", 0, n + 1)
+    start = s.number("found free", -1, n)
+    s.assume(Or(start == -1, And(start >= begin, Not(used(start)))))
+    s.everywhere(begin, n, lambda i: Implies(Or(start == -1, i < start), used(i)))
+    s.point(begin - 1, start - 1, n - 1)
+    s.assume(Implies(start > 0, used(start - 1)))
+    return block, begin, start
+
+
+def _turn(s: LemmaScene, cls: type, n: Any, used: Any, block: Any, start: Any) -> Any:
+    """Take one turn of the scan of block 0."""
+    chunk = SimpleNamespace(alloc_map=s.map_of(n, used))
+    return s.turn(
+        Hints,
+        "block_refresh_hint",
+        0,
+        {
+            "self": s.allocator(cls, None, block_bits=n),
+            "chunk": chunk,
+            "block": block,
+            "find": chunk.alloc_map.find,
+            "base": 0,
+            "limit": n,
+            "start": start,
+        },
+    )
+
+
+def beginning(s: LemmaScene) -> None:
+    """What comes before a block's scan leaves what its turns assume."""
+    n = s.size("n")
+    used = s.bits("used", n)
+    block = arbitrary_block(s, used, n)
+    h = Seen(block)
+    run_is_free(s, used, n, h.scan_hint_start, h.scan_hint)
+    s.assume(is_whole(used, n, h.scan_hint_start, h.scan_hint))
+    FIRST.assume(s, h, used, n)
+    PASSES_NOTHING.assume(s, h, used, n)
+    s.run(0, h.scan_hint_start)
+    begin = If(h.scan_hint > 0, h.scan_hint_start + h.scan_hint, h.first_free)
+    x, y = any_free_run(s, used, n, "a run")
+    p = s.number("bit", 0, n)
+    chunk = SimpleNamespace(md_blocks=OneBlock(block), alloc_map=s.map_of(n, used))
+    allocator = s.allocator(Linux612, None, **s.blocks_of(n))
+    now = s.entry(Hints, "block_refresh_hint", 0, {"self": allocator, "chunk": chunk, "index": 0})
+    start, after = raw(now["start"]), Seen(block)
+    s.outcome.update(start=start, contig_hint=after.contig_hint, right_free=after.right_free)
+    s.point(start - 1)
+    s.claim("right_free is 0", after.right_free == 0)
+    s.claim("the scan begins at a free bit", Not(used(start)), given=start != -1)
+    s.claim("at none before the hint's end", start >= begin, given=start != -1)
+    s.claim("a run begins there", used(start - 1), given=start > 0)
+    passed = And(begin <= p, Or(start == -1, p < start))
+    s.claim("no free bit is passed over", used(p), given=passed)
+    s.claim("no run before it is longer", y - x <= after.contig_hint, given=y <= begin)
+    s.point(begin, begin - 1)
+    edge = Or(begin == 0, begin == n, used(begin), used(begin - 1))
+    s.claim("no run goes on over where it begins to look", edge)
+
+
+def scanning_edge(s: LemmaScene) -> None:
+    """A turn of a block's scan: right_free is 0 until the last run is met, and exact then."""
+    n = s.size("n")
+    used = s.bits("used", n)
+    block, begin, start = _scan(s, n, used)
+    s.assume(Seen(block).right_free == 0)
+    right = RIGHT.claim(s, used, n)
+    how, now = _turn(s, Linux612, n, used, block, start)
+    h = Seen(block)
+    s.outcome.update(how=how, right_free=h.right_free)
+    if how == "return":
+        right(h)
+    elif how == "next":
+        found = raw(now["start"])
+        behind = raw(now["end"])
+        s.outcome.update(start=found)
+        s.point(found - 1, behind, behind - 1)
+        s.claim("right_free is still 0", h.right_free == 0)
+        s.claim("the scan goes on", behind > start)
+        s.claim("the run ends there", used(behind), given=behind < n)
+        s.claim("the next run is met where it begins", used(found - 1), given=found > 0)
+    else:
+        s.claim("the last bit is used, or was not looked at", used(n - 1), given=begin < n)
+        s.claim("right_free is 0", h.right_free == 0)
+
+
+def scanning_longest(s: LemmaScene) -> None:
+    """A turn of a block's scan: no run that ends before it is longer than contig_hint."""
+    n = s.size("n")
+    used = s.bits("used", n)
+    block, begin, start = _scan(s, n, used)
+    h = Seen(block)
+    s.assume(Or(begin == 0, begin == n, used(begin), used(begin - 1)))
+    s.every_run(0, begin, lambda x, y: Implies(y - x > h.contig_hint, s.some(used, x, y)))
+    x, y = any_free_run(s, used, n, "a run")
+    s.run(x, begin)
+    s.point(x, y, begin)
+    how, now = _turn(s, Linux612, n, used, block, start)
+    after = Seen(block)
+    s.outcome.update(how=how, contig_hint=after.contig_hint)
+    limit = n
+    if how == "next":
+        limit = raw(now["end"])
+        s.point(limit, limit - 1)
+    s.claim(
+        "no run scanned is longer than contig_hint", y - x <= after.contig_hint, given=y <= limit
+    )
+
+
+_HINTS = "percpu_reference.hints.Hints."
+
+
+def _bug(function: str, old: str, new: str, owner: type = Hints) -> TextChange:
+    return TextChange(owner, function, old, new)
+
+
+SCANS = (
+    Lemma(
+        "scan-begins",
+        "HINT-6",
+        "a refresh begins its scan at a run, with no run before that is longer than contig_hint",
+        (_HINTS + "block_refresh_hint",),
+        "any block size, any map, any scan_hint that is a whole run without a longer one before",
+        beginning,
+        seeded={
+            "right_free stays": _bug("block_refresh_hint", "block.right_free = 0", "pass"),
+            "a bit is passed over": _bug(
+                "block_refresh_hint",
+                "start = block.first_free",
+                "start = block.first_free + 1",
+            ),
+            "the promoted hint is cut": _bug(
+                "block_refresh_hint",
+                "block.contig_hint = block.scan_hint",
+                "block.contig_hint = block.scan_hint - 1",
+            ),
+        },
+    ),
+    Lemma(
+        "scan-meets-the-edge",
+        "HINT-3",
+        "a block's scan leaves right_free exact, unless a promoted hint ends the block",
+        (_HINTS + "block_refresh_hint",),
+        "any block size, any map, any turn of the scan",
+        scanning_edge,
+        seeded={
+            "the last run is cut": _bug(
+                "block_refresh_hint",
+                "self.block_update(block, start - base, self.block_bits)",
+                "self.block_update(block, start - base, self.block_bits - 1)",
+            ),
+            "a bit is skipped": _bug(
+                "block_refresh_hint",
+                "start = find(0, end + 1, limit)",
+                "start = find(0, end + 2, limit)",
+            ),
+        },
+    ),
+    Lemma(
+        "scan-finds-the-longest",
+        "HINT-6",
+        "a block's scan leaves no run behind it that is longer than contig_hint",
+        (_HINTS + "block_refresh_hint",),
+        "any block size, any map, any turn of the scan",
+        scanning_longest,
+        seeded={
+            "longer runs are skipped": _bug(
+                "block_refresh_hint",
+                "self.block_update(block, start - base, end - base)",
+                "end - start > block.contig_hint + 1 and self.block_update("
+                "block, start - base, end - base)",
+            ),
+            "a run is cut": _bug(
+                "block_refresh_hint",
+                "self.block_update(block, start - base, end - base)",
+                "self.block_update(block, start - base, end - base - 1)",
+            ),
+        },
+    ),
+)

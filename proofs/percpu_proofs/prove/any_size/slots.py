@@ -1,0 +1,100 @@
+"""Lemmas about slot numbers."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from percpu_proofs.prove.any_size.code import TextChange
+from percpu_proofs.prove.any_size.lemma import Lemma
+from percpu_proofs.prove.any_size.scene import LemmaScene
+from percpu_proofs.prove.any_size.terms import raw
+from percpu_reference.slots import Slots
+from percpu_reference.variants.linux_6_12 import Linux612
+from percpu_spec.protocol.operators import And
+
+
+def _slots(s: LemmaScene) -> tuple[Any, Any]:
+    unit = s.number("unit", 4, None)
+    shift = s.number("shift", 1, None)
+    allocator = s.allocator(
+        Linux612,
+        {"setup_lists": lambda self, last: None},
+        unit_size=unit,
+        geometry=SimpleNamespace(slot_base_shift=s.code(shift)),
+    )
+    allocator.setup_slots()
+    return allocator, unit
+
+
+def layout(s: LemmaScene) -> None:
+    """Where the slots are, and that a size's slot is one of the active ones or the free slot."""
+    size = s.number("size", 1, None)
+    allocator, unit = _slots(s)
+    s.assume(size <= unit)
+    slot = raw(allocator.size_to_slot(s.code(size)))
+    sidelined, free = raw(allocator.sidelined_slot), raw(allocator.free_slot)
+    last, slots = raw(allocator.to_depopulate_slot), raw(allocator.nr_slots)
+    s.outcome.update(slot=slot, sidelined=sidelined, free=free, last=last, slots=slots)
+    s.claim(
+        "a part of a unit has an active slot", And(slot >= 1, slot < sidelined), given=size < unit
+    )
+    s.claim("a whole unit has the free slot", slot == free, given=size == unit)
+    s.claim("sidelined, free, to_depopulate", And(sidelined < free, free < last, last + 1 == slots))
+
+
+def ascending(s: LemmaScene) -> None:
+    """A larger run has no lower slot; one of twice the size has a higher one, above the lowest."""
+    small, large = s.number("small", 1, None), s.number("large", 1, None)
+    allocator, unit = _slots(s)
+    s.assume(And(small <= large, large <= unit))
+    low = raw(allocator.size_to_slot(s.code(small)))
+    high = raw(allocator.size_to_slot(s.code(large)))
+    s.outcome.update(low=low, high=high)
+    s.claim("slots ascend", low <= high)
+    s.claim("twice the size is a slot higher", low < high, given=And(low > 1, large >= 2 * small))
+
+
+_SLOTS = "percpu_reference.slots.Slots."
+
+
+def _bug(function: str, old: str, new: str, owner: type = Slots) -> TextChange:
+    return TextChange(owner, function, old, new)
+
+
+SLOTS = (
+    Lemma(
+        "slot-layout-any-unit",
+        "SLOT-2",
+        "a size has an active slot, a unit the free one; sidelined, free and to_depopulate follow",
+        (_SLOTS + "setup_slots", _SLOTS + "size_to_slot"),
+        "any unit size, any lowest slot",
+        layout,
+        seeded={
+            "sidelined is the last active slot": _bug(
+                "setup_slots",
+                "self._size_to_slot(self.unit_size) + 1",
+                "self._size_to_slot(self.unit_size)",
+                Slots,
+            ),
+            "a unit has an active slot": _bug(
+                "size_to_slot", "return self.free_slot", "return self._size_to_slot(size)", Slots
+            ),
+            "small sizes have slot 0": _bug("_size_to_slot", "+ 2, 1)", "+ 2, 0)", Slots),
+        },
+    ),
+    Lemma(
+        "slots-ascend",
+        "SLOT-1",
+        "a larger run has no lower slot, one of twice the size a higher one",
+        (_SLOTS + "size_to_slot",),
+        "any unit size, any two sizes",
+        ascending,
+        seeded={
+            "turned round": _bug(
+                "_size_to_slot", "max(size.bit_length()", "max(9 - size.bit_length()", Slots
+            ),
+            "all alike": _bug("size_to_slot", "return self._size_to_slot(size)", "return 2", Slots),
+        },
+    ),
+)

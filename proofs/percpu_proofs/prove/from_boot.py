@@ -1,0 +1,189 @@
+"""From the initial state: operations that really lead linux_6_12 to what symbols refuted.
+
+An obligation starts from any valid state, so what refutes it might be out of reach. Here the
+allocator is booted at a small geometry and every list of allocations and frees is run, shortest
+first, until a state breaks the clause.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from percpu_contracts.clauses import hints
+from percpu_proofs.bugs import BUGS
+from percpu_proofs.prove.claim import Engine, Result, State
+from percpu_reference import build, chunk
+from percpu_reference.variants import Allocator, variant_class, with_backing
+from percpu_spec import gfp
+from percpu_spec.geometry import Geometry
+
+PAGES, BITS = 2, 8
+GEOMETRY = Geometry(
+    page=BITS * 4,
+    unit=PAGES * BITS * 4,
+    static=0,
+    reserved=0,
+    dyn=PAGES * BITS * 4,
+    least_unit=PAGES * BITS * 4,
+    cpus=1,
+    reclaim_divisor=1,
+    async_enabled=False,
+)
+
+Areas = tuple[tuple[Any, int], ...]
+Judge = Callable[[Any, Geometry], str | None]
+
+_JUDGES: dict[str, Judge] = {
+    "HINT-3": hints.right_is_exact,
+    "HINT-4": hints.hints_are_ordered,
+    "HINT-5": hints.chunk_hint_is_close,
+}
+
+_BUGS = {
+    "HINT-3": ("block_refresh_hint-3", "block_update_hint_free-11"),
+    "HINT-4": ("block_refresh_hint-6", "chunk_refresh_hint-4"),
+    "HINT-5": ("next_md_free_region-4", "next_md_free_region-5"),
+}
+"""Bugs that break `reference` again within three operations."""
+
+
+@dataclass(frozen=True, slots=True)
+class FromBoot:
+    """A claim that no list of operations breaks a clause: refuted for what the variant breaks."""
+
+    clause: str
+    variant: str
+    longest: int  # operations
+
+    engine: Engine = "enumeration"
+
+    @property
+    def id(self) -> str:
+        """The clause and the variant."""
+        return f"{self.clause.lower()}-from-boot-{self.variant}"
+
+    @property
+    def says(self) -> str:
+        """What is claimed."""
+        return f"No list of operations from the initial state breaks {self.clause}."
+
+    @property
+    def functions(self) -> tuple[str, ...]:
+        """The functions that the operations run."""
+        return (
+            "areas.Areas.alloc_area",
+            "areas.Areas.free_area",
+            "hints.Hints.block_update_hint_alloc",
+            "hints.Hints.block_update_hint_free",
+        )
+
+    @property
+    def bound(self) -> str:
+        """How long the lists are."""
+        return (
+            f"every list of up to {self.longest} allocations and frees from boot, {PAGES} pages of "
+            f"{BITS} map bits, every size, aligned to 1 bit up to a page"
+        )
+
+    @property
+    def expected(self) -> State:
+        """Refuted for a variant that declares it."""
+        broken = self.clause in variant_class(self.variant).EXPECTED
+        return "refuted" if broken else "confirmed"
+
+    @property
+    def sources(self) -> tuple[Any, ...]:
+        """Everything the operations run, and what judges."""
+        import percpu_reference
+        import percpu_spec
+
+        seeded = (str(BUGS[bug]) for bug in self.bugs)
+        return (
+            percpu_reference, percpu_spec, hints, chunk, FromBoot, successors, state_key, *seeded
+        )  # fmt: skip
+
+    @property
+    def bugs(self) -> tuple[str, ...]:
+        """Those of `reference`; linux_6_12 breaks the clause without one."""
+        return () if self.expected == "refuted" else _BUGS[self.clause]
+
+    def check(self, timeout: float) -> Result:
+        """Run every list, shortest first."""
+        return self._search(_JUDGES[self.clause], timeout)
+
+    def check_twin(self, timeout: float) -> Result:
+        """Look for a state at all in which some run is known."""
+        return self._search(
+            lambda chunk, geometry: "" if chunk.chunk_md.contig_hint < chunk.map_bits else None,
+            timeout,
+        )
+
+    def check_bug(self, bug: str, timeout: float) -> Result:
+        """Run every list on the bugged allocator."""
+        cls = with_backing(BUGS[bug].planted(self.variant), GEOMETRY.backing)
+        return self._search(_JUDGES[self.clause], timeout, cls)
+
+    def _search(
+        self, judge: Judge, timeout: float, cls: type[Allocator] | None = None
+    ) -> Result:
+        began = time.process_time()
+        root = build(self.variant, GEOMETRY)
+        if cls is not None:
+            root.__class__ = cls  # what booted it was the right one
+        level: list[tuple[Allocator, Areas, tuple[str, ...]]] = [(root, (), ())]
+        known = {state_key(root)}
+        for _ in range(self.longest):
+            behind = []
+            for state, areas, steps in level:
+                for after, left, step in successors(state, areas):
+                    key = state_key(after)
+                    if key in known:
+                        continue
+                    known.add(key)
+                    wrong = judge(after.first_chunk, after.geometry)
+                    if wrong is not None:
+                        message = f"{wrong} after {', '.join((*steps, step))}"
+                        seconds = time.process_time() - began
+                        return Result("refuted", seconds, len(known), message)
+                    behind.append((after, left, (*steps, step)))
+                if time.process_time() - began > timeout:
+                    message = f"not every list was tried within {timeout:.0f} s"
+                    return Result("not confirmed", timeout, len(known), message)
+            level = behind
+        return Result("confirmed", time.process_time() - began, len(known))
+
+
+def successors(state: Allocator, areas: Areas) -> Iterator[tuple[Allocator, Areas, str]]:
+    """Yield the states after every operation, atomic, so that it has no gap that matters."""
+    for bits in range(1, PAGES * BITS + 1):
+        for shift in range(BITS.bit_length()):
+            after, copies = state.clone()
+            area = after.alloc(bits * 4, 4 << shift, gfp=gfp.ATOMIC | gfp.NOWARN)
+            if area is not None:
+                held = tuple((copies[c], off) for c, off in areas)
+                yield after, (*held, area), f"take {bits} aligned to {1 << shift}"
+    for number, (_, off) in enumerate(areas):
+        after, copies = state.clone()
+        moved = tuple((copies[c], o) for c, o in areas)
+        after.free(moved[number])
+        yield after, moved[:number] + moved[number + 1 :], f"free bit {off // 4}"
+
+
+def state_key(state: Allocator) -> object:
+    """Return what two states have in common that no operation tells apart."""
+    first = state.first_chunk
+    return (
+        bytes(first.alloc_map),
+        bytes(first.bound_map),
+        tuple(first.chunk_md.as_list()),
+        tuple(tuple(block.as_list()) for block in first.md_blocks),
+    )
+
+
+REACHED = tuple(FromBoot(clause, "linux_6_12", 8) for clause in _JUDGES) + tuple(
+    FromBoot(clause, "reference", 4) for clause in _JUDGES
+)
+"""What linux_6_12 breaks, reached; and `reference`, as far as the same search goes."""

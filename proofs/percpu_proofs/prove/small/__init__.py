@@ -1,0 +1,1 @@
+"""Claims asked of every small case, and by symbols of CrossHair."""

@@ -1,0 +1,106 @@
+"""The plain engine: every case of an obligation in turn."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from percpu_proofs.prove.claim import Result, State
+from percpu_proofs.prove.small.obligation import Obligation, Size
+from percpu_proofs.run.choices import ChoiceReplay, VacuousError, every_case
+from percpu_reference.variants import Allocator, variant_class
+
+
+def enumerate_cases(
+    obligation: Obligation,
+    timeout: float,
+    *,
+    sizes: Sequence[Size] = (),
+    cls: type[Allocator] | None = None,
+    twin: bool = False,
+) -> Result:
+    """Ask an obligation in every case of its sizes, or of these.
+
+    It stops at the first that refutes it, or when the time, a guard, is up.
+
+    paths counts the cases that say something. The twin is refuted by the first of these. cls, a
+    bugged class, stands in place of the variant's own. A case in which the function raises refutes
+    it, as CrossHair has it; one that does not end leaves it open.
+    """
+    asked = cls or variant_class(obligation.variant)
+    began = time.process_time()
+    said = 0
+    case = ChoiceReplay()
+
+    def result(state: State, message: str = "") -> Result:
+        return Result(state, time.process_time() - began, said, message)
+
+    try:
+        with time_limit(timeout) as limit:
+            asked_at = sizes or obligation.sizes
+            for size, case in ((size, case) for size in asked_at for case in every_case()):
+                if time.process_time() - began > timeout:
+                    raise TimeUpError
+                try:
+                    wrong = obligation.judge(asked, case, size)
+                except VacuousError:
+                    pass
+                except Exception as error:
+                    limit.check()
+                    return result("refuted", f"raises {error!r} (inputs {case.numbers})")
+                else:
+                    limit.check()
+                    said += 1
+                    if twin and wrong is None:
+                        wrong = "a case that says something, and nothing is wrong in it"
+                    if wrong is not None:
+                        return result("refuted", f"{wrong} (inputs {case.numbers})")
+    except TimeUpError:
+        guard = f"the guard of {timeout:.0f} CPU seconds ended it"
+        return result("not confirmed", f"{guard} after {said} cases, at {case.numbers}")
+    return result("confirmed")
+
+
+class TimeUpError(BaseException):
+    """The time is over; no code under proof may take it for an error of its own."""
+
+
+@dataclass(slots=True)
+class TimeLimit:
+    """Whether a time limit was passed, whatever became of its TimeUpError in what it ended."""
+
+    over: bool = False
+
+    def check(self) -> None:
+        """Raise TimeUpError if it was."""
+        if self.over:
+            raise TimeUpError
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[TimeLimit]:
+    """Raise TimeUpError when so much CPU time has passed, even in a loop without end.
+
+    Only a main thread can be stopped there: the processes of `spread` have one, a worker of dask
+    runs its tasks beside it and looks at the time between cases.
+    """
+    limit = TimeLimit()
+    if threading.current_thread() is not threading.main_thread():
+        yield limit
+        return
+
+    def give_up(number: int, frame: object) -> None:
+        limit.over = True
+        raise TimeUpError
+
+    before = signal.signal(signal.SIGPROF, give_up)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    try:
+        yield limit
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)

@@ -1,0 +1,139 @@
+"""The invariant of the hints, variant by variant, and every state of hints that it allows.
+
+Of every variant: hints name whole free runs, left_free and first_free are exact, a free block shows
+as one. A variant that is held to more adds it: right_free exact (HINT-3), scan_hint in order
+(HINT-4), contig_hint the longest run (HINT-6), with the statement that makes that inductive: no
+run before a scan_hint is longer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import product
+
+from percpu_contracts.clauses import hints
+from percpu_proofs.prove.small.scene import Scene
+from percpu_proofs.run.choices import assume
+from percpu_reference.chunk import Block, Chunk
+from percpu_spec.definitions import free_runs, longest_free_run
+
+ANY_BLOCK = (
+    "a block of {bits} map bits, any bits used, any valid hints, of {pages} in a chunk; the others "
+    "free, full or used at one end"
+)
+"""The bound of an obligation on a scene's `chunk_with_block` and `choose_block_hints`."""
+
+
+def hints_wrong(
+    scene: Scene, chunk: Chunk, *, blocks: Iterable[int], whole: bool
+) -> str | None:
+    """Return what the variant's invariant finds wrong with some blocks and with the chunk."""
+    with scene.choose.plain():
+        return next(_broken(scene, chunk, blocks, whole), None)
+
+
+def _broken(scene: Scene, chunk: Chunk, blocks: Iterable[int], whole: bool) -> Iterator[str]:
+    geometry, allocator = scene.geometry, scene.allocator
+    gone = {*allocator.EXPECTED, *allocator.NOT_APPLICABLE}
+    for index in blocks:
+        for clause, found in (
+            ("HINT-1", hints.block_hints_are_sound(chunk, index, geometry)),
+            ("HINT-2", hints.block_left_is_exact(chunk, index, geometry)),
+            ("HINT-3", hints.block_right_is_exact(chunk, index, geometry)),
+            ("HINT-4", hints.hint_is_ordered(chunk.md_blocks[index])),
+            ("HINT-6", hints.block_hint_is_longest(chunk, index, geometry)),
+            ("HINT-8", hints.block_emptiness_shows(chunk, index, geometry)),
+        ):
+            if found and clause not in gone:
+                yield f"{clause}: {found}"
+        block = chunk.md_blocks[index]
+        if block.left_free == block.nr_bits != block.right_free:
+            yield f"HINT-8: block {index} is free, its right_free {block.right_free}"
+        if "HINT-6" not in gone:
+            start = index * geometry.block_bits
+            yield from _passed_over(chunk, chunk.md_blocks[index], start)
+    if whole:
+        for clause, found in (
+            ("HINT-1", hints.chunk_hint_is_sound(chunk, geometry)),
+            ("HINT-4", hints.hint_is_ordered(chunk.chunk_md)),
+            ("HINT-6", hints.chunk_hint_is_longest(chunk, geometry)),
+        ):
+            if found and clause not in gone:
+                yield f"{clause}: {found}"
+        if "HINT-6" not in gone:
+            yield from _passed_over(chunk, chunk.chunk_md, 0)
+
+
+def _passed_over(chunk: Chunk, md: Block, base: int) -> Iterator[str]:
+    """Yield where a run before a scan_hint is longer, so that a refresh would pass it over."""
+    if md.scan_hint:
+        at, length = longest_free_run(chunk.alloc_map, base, base + md.scan_hint_start)
+        if length > md.scan_hint:
+            yield f"HINT-6: {length} bits free at {at}, before a scan_hint of {md.scan_hint} bits"
+
+
+Run = tuple[int, int]  # first bit and length
+
+
+def choose_block_hints(
+    scene: Scene, chunk: Chunk, index: int, *, exact_right: bool = False
+) -> None:
+    """Give a block any hints that the invariant allows."""
+    with scene.choose.plain():
+        bits = scene.size.bits
+        block = chunk.md_blocks[index]
+        used = bytes(chunk.alloc_map[index * bits : (index + 1) * bits])
+        key = type(scene.allocator), used, exact_right
+        if key not in _ALLOWED:  # the same block is met in very many cases
+            _ALLOWED[key] = _allowed_hints(scene, chunk, index, exact_right)
+        allowed = _ALLOWED[key]
+    assume(allowed)
+    contig, scan, block.right_free = allowed[scene.choose.number(len(allowed))]
+    _enter(block, contig, scan)
+
+
+_ALLOWED: dict[object, list[tuple[Run, Run, int]]] = {}
+"""Hints that a block may have, by variant, its bits, and whether right_free is exact."""
+
+
+def _allowed_hints(
+    scene: Scene, chunk: Chunk, index: int, exact_right: bool
+) -> list[tuple[Run, Run, int]]:
+    """Return the contig_hint, scan_hint and right_free that the invariant allows a block."""
+    bits = scene.size.bits
+    base = index * bits
+    block = chunk.md_blocks[index]
+    runs = [(at - base, end - at) for at, end in free_runs(chunk.alloc_map, base, base + bits)]
+    exact = block.right_free
+    allowed = []
+    for contig, scan, right in product(
+        runs or [(0, 0)], [(0, 0), *runs], {exact} if exact_right else {exact, 0}
+    ):
+        _enter(block, contig, scan)
+        block.right_free = right
+        if scan[1] <= contig[1] and not any(_broken(scene, chunk, (index,), False)):
+            allowed.append((contig, scan, right))
+    return allowed
+
+
+def choose_chunk_hints(scene: Scene, chunk: Chunk) -> None:
+    """Give a chunk any hints that the invariant allows: whole runs, or their part in a block."""
+    with scene.choose.plain():
+        md, bits = chunk.chunk_md, scene.size.bits
+        runs = {(at, end - at) for at, end in free_runs(chunk.alloc_map)}
+        if "HINT-6" in scene.allocator.NOT_APPLICABLE:
+            for base in range(0, chunk.map_bits, bits):
+                inside = free_runs(chunk.alloc_map, base, base + bits)
+                runs |= {(at, end - at) for at, end in inside}
+        allowed = []
+        for contig, scan in product(sorted(runs) or [(0, 0)], [(0, 0), *sorted(runs)]):
+            _enter(md, contig, scan)
+            if scan[1] <= contig[1] and not any(_broken(scene, chunk, (), True)):
+                allowed.append((contig, scan))
+    assume(allowed)
+    _enter(md, *allowed[scene.choose.number(len(allowed))])
+
+
+def _enter(block: Block, contig: tuple[int, int], scan: tuple[int, int]) -> None:
+    block.contig_hint_start, block.contig_hint = contig
+    block.scan_hint_start, block.scan_hint = scan

@@ -1,0 +1,1 @@
+"""What real kernels left behind, read and replayed: traces, states, boot logs, vectors."""

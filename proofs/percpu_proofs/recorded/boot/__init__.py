@@ -1,0 +1,1 @@
+"""What a kernel printed of its percpu layout at boot."""

@@ -1,0 +1,226 @@
+"""What events alone tell, where no state says what was allocated before them."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import Enum
+
+from percpu_proofs.recorded.replay.report import EventMismatch, PartReport
+from percpu_proofs.recorded.traces.events import (
+    HASHES,
+    UNKNOWN,
+    Alloc,
+    CreateChunkEvent,
+    DestroyChunkEvent,
+    Fail,
+    Free,
+    Lost,
+)
+from percpu_proofs.recorded.traces.losses import between_losses
+from percpu_proofs.recorded.traces.reader import Trace
+from percpu_proofs.run.runner import counted
+from percpu_spec.geometry import Geometry
+
+_IMAGE = 1 << 31  # where percpu symbols begin at 0 (x86-64), these are pointers into the image
+BEFORE = "there before these events"
+UNSEEN = "its creation is missing"
+CREATED = "created in the trace: vmalloc memory, not the kernel's linear map"
+FIRST = "the first chunk: pointers into it are offsets in the unit of boot"
+RESERVED = "the reserved chunk"
+_GRANULE = 4  # bytes: what sizes and offsets are multiples of
+_SHOWN = 3  # chunks told of that had one address after another
+
+
+class _Life(Enum):
+    """What is known of a chunk's life. CREATED: all its areas were allocated in the events."""
+
+    UNTOLD = 0
+    CREATED = 1
+    DESTROYED = 2
+
+
+@dataclass(slots=True)
+class _Chunk:
+    """What is known of a chunk: areas in use by offset, and offsets known to be freed."""
+
+    life: _Life = _Life.UNTOLD
+    sizes: dict[int, tuple[int, int]] = field(default_factory=dict)  # off: (bytes, pointer)
+    offsets: list[int] = field(default_factory=list)  # of areas in use, in order
+    freed: set[int] = field(default_factory=set)
+
+    def over(self, off: int, size: int) -> int | None:
+        """Return the offset of an area in use that some of these bytes lie in, if there is one."""
+        place = bisect_left(self.offsets, off)
+        near = self.offsets[max(place - 1, 0) : place + 1]
+        return next((o for o in near if o < off + size and off < o + self.sizes[o][0]), None)
+
+
+@dataclass(slots=True)
+class _Told:
+    """What is reported of one chunk; a loss takes nothing of it."""
+
+    origin: str = BEFORE
+    allocations: int = 0
+    lowest: int = 0  # offset of them
+    ended: bool = False  # destroyed
+
+    def __str__(self) -> str:
+        lowest = "the lowest " if self.allocations > 1 else ""
+        return (
+            f"{self.origin}; {counted(self.allocations, 'allocation')}, {lowest}at offset "
+            f"{self.lowest}"
+        )
+
+
+class Partly:
+    """Checks events that follow one another, nothing of them missing, without a state."""
+
+    def __init__(self, trace: Trace, geometry: Geometry | None, out: PartReport) -> None:
+        self.trace = trace
+        self.unit = geometry.unit if geometry is not None else None
+        self.out = out
+        self.problems: list[EventMismatch] = []
+        self.chunks: defaultdict[int, _Chunk] = defaultdict(_Chunk)
+        self.told: dict[int, list[_Told]] = {}  # by address: the chunks that had it, in order
+
+    def check(self, indexes: Iterable[int]) -> list[EventMismatch]:
+        """Return what contradicts the events before it.
+
+        Where events may be missing, as around a loss and behind those that are compared otherwise,
+        all is unknown again.
+        """
+        whole = {
+            index: start
+            for start, end in between_losses(self.trace.events) for index in range(start, end)
+        }  # fmt: skip
+        before = -1
+        for index in indexes:
+            event = self.trace.events[index]
+            if index != before + 1 or index not in whole or whole[index] != whole.get(before):
+                self.chunks.clear()
+            before = index
+            self.out.events += not isinstance(event, Lost)
+            match event:
+                case Alloc():
+                    self._allocated(index, event)
+                case Free():
+                    self._freed(index, event)
+                case Fail():
+                    self.out.failures += 1
+                case CreateChunkEvent() if event.base != UNKNOWN:
+                    self._created(index, event.base)
+                case DestroyChunkEvent() if event.base != UNKNOWN:
+                    self._destroyed(index, event.base)
+                case _:
+                    pass
+        for base, told in self.told.items():
+            if used := [one for one in told if one.allocations]:
+                self.out.chunks[f"{base:x}"] = _in_order(used)
+        return self.problems
+
+    def _wrong(self, index: int, kind: str, detail: str) -> None:
+        t = self.trace.events[index].t
+        self.problems.append(EventMismatch(self.trace.lines[index], t, kind, detail))
+
+    def _of(self, base: int) -> _Told:
+        """Return what is to be reported of the chunk that has an address now."""
+        told = self.told.setdefault(base, [_Told()])
+        if told[-1].ended:
+            told.append(_Told(UNSEEN))
+        return told[-1]
+
+    def _created(self, index: int, base: int) -> None:
+        chunk = self.chunks[base]
+        if chunk.sizes:
+            detail = f"chunk {base:x} created with {counted(len(chunk.sizes), 'area')} in it"
+            self._wrong(index, "chunk", detail)
+        elif chunk.life is _Life.CREATED:
+            self._wrong(index, "chunk", f"chunk {base:x} created, and is there since its creation")
+        self.chunks[base] = _Chunk(_Life.CREATED)
+        self.told.setdefault(base, []).append(_Told(CREATED))
+
+    def _destroyed(self, index: int, base: int) -> None:
+        chunk, told = self.chunks[base], self._of(base)
+        if chunk.life is _Life.DESTROYED:
+            self._wrong(index, "chunk", f"chunk {base:x} destroyed, and is gone already")
+        elif chunk.sizes:
+            detail = f"chunk {base:x} destroyed with {counted(len(chunk.sizes), 'area')} in it"
+            self._wrong(index, "chunk", detail)
+        elif told.origin in (FIRST, RESERVED):
+            what = told.origin.partition(":")[0]
+            detail = f"chunk {base:x} destroyed: it is {what}, which stays (RCL-2, RCL-5)"
+            self._wrong(index, "chunk", detail)
+        told.ended = True
+        self.chunks[base] = _Chunk(_Life.DESTROYED)
+
+    def _there(self, index: int, base: int, done: str) -> _Chunk:
+        """Return the chunk of an area, after a report if it is gone: then nothing is known."""
+        chunk = self.chunks[base]
+        if chunk.life is _Life.DESTROYED:
+            detail = f"{done} in chunk {base:x}, which is destroyed and not created again"
+            self._wrong(index, "chunk", detail)
+            chunk = self.chunks[base] = _Chunk()
+        return chunk
+
+    def _allocated(self, index: int, event: Alloc) -> None:
+        self.out.allocations += 1
+        off, size = event.off, event.size
+        if off % max(event.align, _GRANULE):
+            self._wrong(index, "alignment", f"offset {off} is no multiple of {event.align}")
+        if size <= 0 or size % _GRANULE or (self.unit and off + size > self.unit):
+            bound = f" in a unit of {self.unit}" if self.unit else ""
+            self._wrong(index, "bounds", f"{size} bytes at offset {off}{bound}")
+        if event.base == UNKNOWN:
+            return
+        self.out.hashed |= 0 < event.base < HASHES
+        chunk = self._there(index, event.base, "an allocation")
+        told = self._of(event.base)
+        of_boot = event.base >= HASHES and event.ptr < (self.unit or _IMAGE)
+        if of_boot and told.origin != CREATED:
+            told.origin = RESERVED if event.reserved else FIRST
+        told.lowest = min(told.lowest, off) if told.allocations else off
+        told.allocations += 1
+        over = chunk.over(off, size)
+        if over is not None:
+            detail = f"{event.base:x}+{off}, {size} bytes: in use since an allocation at +{over}"
+            self._wrong(index, "double placement", detail)
+        if off not in chunk.sizes:
+            chunk.offsets.insert(bisect_left(chunk.offsets, off), off)
+        chunk.sizes[off] = size, event.ptr
+        if size < _GRANULE * len(chunk.freed):
+            chunk.freed.difference_update(range(off, off + size, _GRANULE))
+        else:
+            chunk.freed = {o for o in chunk.freed if not off <= o < off + size}
+
+    def _freed(self, index: int, event: Free) -> None:
+        self.out.frees += 1
+        if event.base == UNKNOWN:
+            return
+        chunk, off = self._there(index, event.base, "a free"), event.off
+        place = f"{event.base:x}+{off}"
+        known = chunk.sizes.pop(off, None)
+        if known is not None:
+            self.out.frees_known += 1
+            del chunk.offsets[bisect_left(chunk.offsets, off)]
+            if event.ptr != known[1]:
+                detail = f"{place} has pointer {event.ptr:x}, allocated {known[1]:x}"
+                self._wrong(index, "pointer", detail)
+        elif off in chunk.freed:
+            self._wrong(index, "free", f"{place}: free already, or events are lost")
+        elif (over := chunk.over(off, 1)) is not None:
+            self._wrong(index, "free", f"{place}: inside an area in use, allocated at +{over}")
+        elif chunk.life is _Life.CREATED:
+            detail = f"{place}: never allocated in this chunk, whose creation was seen"
+            self._wrong(index, "free", detail)
+        chunk.freed.add(off)
+
+
+def _in_order(told: list[_Told]) -> str:
+    """Return what is told of the chunks that had an address, one after the other."""
+    shown = [str(one) for one in told[-_SHOWN:]]
+    more = len(told) - len(shown)
+    first = [f"{counted(more, 'earlier chunk')} of this address"] if more else []
+    return "; then ".join([*first, *shown])

@@ -1,0 +1,187 @@
+"""Who holds percpu memory at a moment of a trace, by the place that asked for it and by page."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from percpu_proofs.recorded.states.snapshot import Snapshot
+from percpu_proofs.recorded.traces.events import Alloc, DestroyChunkEvent, Free, Lost, Mark
+from percpu_proofs.recorded.traces.memleak import read_memleak
+from percpu_proofs.recorded.traces.reader import TraceRun
+
+BEFORE: Final = "(allocated before the trace)"
+UNTOLD: Final = "(call site not printed)"
+_PAGE: Final = 4096  # bytes, where no layout tells
+
+_SIZE_BEHIND: Final = re.compile(r"(?<=[0-9a-f])/0x[0-9a-f]+")
+
+PageOf = tuple[int, int]  # chunk address and page number
+
+
+@dataclass(slots=True)
+class Holder:
+    """One place that asked for memory, and what of it is in use. Bytes are those of one unit."""
+
+    call_site: str
+    areas: int = 0
+    bytes: int = 0
+    pages: int = 0  # that its areas touch
+    chunks: int = 0
+    pins_pages: int = 0  # of them those where no one else has an area: freed if it frees
+    pins_chunks: list[str] = field(default_factory=list)  # likewise, by address
+
+
+@dataclass(slots=True)
+class HeldPage:
+    """One page in use: by how many areas and bytes, and whose they are."""
+
+    chunk: str
+    page: int
+    areas: int
+    bytes: int
+    call_sites: list[str]
+
+
+@dataclass(slots=True)
+class WhoReport:
+    """The areas in use after so many events. `complete` tells whether they are all there are."""
+
+    at: int = 0
+    line: int = 0
+    complete: bool = True
+    why: str = ""  # what may be missing
+    areas: int = 0
+    bytes: int = 0
+    page: int = _PAGE
+    call_sites: list[Holder] = field(default_factory=list)  # who holds most bytes first
+    pages: list[HeldPage] = field(default_factory=list)  # by chunk and page
+
+
+@dataclass(slots=True)
+class _Held:
+    size: int
+    site: str
+
+
+class Holders:
+    """Follows the areas in use through a run; a replay says where it knows all of them."""
+
+    def __init__(self, run: TraceRun, at: int | None) -> None:
+        """`at`: how many events, marks not counted, are taken; None: all."""
+        self.run = run
+        self.at = at
+        self.known: dict[int, dict[PageOf, int]] = {}  # by event: sizes of all areas in use
+        self.live: dict[tuple[int, int], _Held] = {}
+        self.out = WhoReport()
+
+    def begins(self, index: int, state: Snapshot | None) -> None:
+        """Note that before event `index` all areas in use are known: none, or those of a state."""
+        self.known[index] = {
+            (chunk.base_addr, off): size
+            for chunk in (state.chunks() if state is not None else ())
+            for off, size in chunk.areas.items()
+        }
+
+    def report(self) -> WhoReport:
+        """Return who holds what at the moment asked for."""
+        out, trace = self.out, self.run.trace
+        if 0 not in self.known:
+            self._incomplete("areas allocated before the first event are not known")
+        for index, event in enumerate(trace.events):
+            if index in self.known:
+                self._all_known(self.known[index])
+            if isinstance(event, Mark):
+                continue
+            if self.at is not None and out.at >= self.at:
+                break
+            if isinstance(event, Lost):
+                self._incomplete("events are lost: areas freed meanwhile may still be listed, "
+                                 "areas allocated then are missing")  # fmt: skip
+                continue
+            out.at += 1
+            out.line = trace.lines[index]
+            match event:
+                case Alloc():
+                    # some tools print the function's size behind the offset, others not
+                    site = _SIZE_BEHIND.sub("", event.call_site or UNTOLD)
+                    held = _Held(event.size, site)
+                    self.live[event.base, event.off] = held
+                case Free():
+                    self.live.pop((event.base, event.off), None)
+                case DestroyChunkEvent():
+                    self.live = {k: v for k, v in self.live.items() if k[0] != event.base}
+                case _:
+                    pass
+        else:
+            if len(trace.events) in self.known:
+                self._all_known(self.known[len(trace.events)])
+        self._group()
+        return out
+
+    def _incomplete(self, why: str) -> None:
+        self.out.complete, self.out.why = False, why
+
+    def _all_known(self, sizes: dict[PageOf, int]) -> None:
+        """Take over all areas in use; whose they are stays known where events told."""
+        self.out.complete, self.out.why = True, ""
+        before = self.live
+        self.live = {}
+        for place, size in sizes.items():
+            held = before.get(place)
+            same = held is not None and held.size == size
+            self.live[place] = held if held is not None and same else _Held(size, BEFORE)
+
+    def _group(self) -> None:
+        out = self.out
+        if self.run.sizes is not None:
+            out.page = self.run.sizes.page
+        of_page: defaultdict[PageOf, list[str]] = defaultdict(list)
+        inside: Counter[PageOf] = Counter()  # bytes
+        of_site: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
+        of_chunk: defaultdict[int, set[str]] = defaultdict(set)
+        for (base, off), held in self.live.items():
+            of_site[held.site].append((base, off))
+            of_chunk[base].add(held.site)
+            end = off + held.size
+            for page in range(off // out.page, -(-end // out.page)):
+                of_page[base, page].append(held.site)
+                first, last = page * out.page, (page + 1) * out.page
+                inside[base, page] += min(end, last) - max(off, first)
+        out.areas, out.bytes = len(self.live), sum(held.size for held in self.live.values())
+        holders = {site: Holder(site) for site in of_site}
+        for site, places in of_site.items():
+            one = holders[site]
+            one.areas = len(places)
+            one.bytes = sum(self.live[place].size for place in places)
+            one.chunks = len({base for base, _ in places})
+            alone = sorted(b for b in {base for base, _ in places} if of_chunk[b] == {site})
+            one.pins_chunks = [f"{base:x}" for base in alone]
+        for (base, page), areas in sorted(of_page.items()):
+            sites = sorted(set(areas))
+            for site in sites:
+                holders[site].pages += 1
+                holders[site].pins_pages += len(sites) == 1
+            out.pages.append(
+                HeldPage(f"{base:x}", page, len(areas), inside[base, page], sites)
+            )
+        out.call_sites = sorted(holders.values(), key=lambda one: (-one.bytes, one.call_site))
+
+
+def of_memleak(path: Path) -> WhoReport:
+    """Return who holds memory by what bcc's memleak printed. Raises TraceError."""
+    out = WhoReport(complete=False, why="memleak tells neither chunks nor pages, and the first "
+                    "stacks alone; a trace with its state does (conform recorder)")  # fmt: skip
+    sites: dict[str, Holder] = {}
+    for one in read_memleak(path):
+        holder = sites.setdefault(one.call_site or UNTOLD, Holder(one.call_site or UNTOLD))
+        holder.areas += one.areas
+        holder.bytes += one.bytes
+        out.line = max(out.line, one.line)
+    out.call_sites = sorted(sites.values(), key=lambda one: (-one.bytes, one.call_site))
+    out.areas = sum(holder.areas for holder in sites.values())
+    out.bytes = sum(holder.bytes for holder in sites.values())
+    return out

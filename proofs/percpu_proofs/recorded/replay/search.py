@@ -1,0 +1,300 @@
+"""Finds an order of steps under which the model produces a recorded run.
+
+A trace leaves some moments open (timing.py). The replay places each where its rule guesses. When an
+event then cannot be produced, one moment is placed elsewhere, wherever locks and events allow it,
+then another one besides, the likeliest first, until an order gets past the event; positions
+between which no step changed the state count as one. Each attempt begins at a state that was kept
+shortly before the moment moved, so that it costs what lies in between, however long the run. What
+is found is a legal run of the model: between the same events, under the same locks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from heapq import heapify, heappop, heappush, nsmallest
+from itertools import chain
+from typing import NamedTuple
+
+from percpu_proofs.recorded.replay.actors import Work
+from percpu_proofs.recorded.replay.moves import (
+    NO_BOUND,
+    UNSET,
+    WIDTH,
+    MomentMove,
+    cost_of,
+    moves_for,
+)
+from percpu_proofs.recorded.replay.replay import Replay
+from percpu_proofs.recorded.replay.requests import TracePlan
+from percpu_proofs.recorded.replay.timing import Contradiction, Moment, MomentChoice, Order
+from percpu_proofs.recorded.replay.work import UNASKED, Asking
+from percpu_reference.variants import Allocator
+
+SPACING = 1000  # events between kept states
+KEPT = 16  # states kept
+BUDGET = 500_000  # events replayed for one contradiction
+AGAIN = 4  # the part of it that is left for each further one, once one was not resolved
+QUEUE = 3000  # orders that wait to be tried; the budget is not enough for more
+START = 100  # and what it counts for to begin an attempt
+CLOSE = (512, 128, 32, 8)  # events before a contradiction at which states are kept for it
+EASY = 8  # attempts before such states are made
+UNDONE = 3  # orders found for contradictions before that may have been the wrong ones
+UNDO = 8  # what it costs, in places, to do without one of them
+TWICE = 24  # what it costs, in places, to move the same operation's steps once more
+
+
+@dataclass(slots=True)
+class Checkpoint:
+    """A state with nothing in progress, before event `index`."""
+
+    index: int
+    model: Allocator
+    work: Work
+    finished: set[int]
+    low: set[int]
+    asking: list[Asking]
+    answered: int
+    ended: int
+    unheld: int
+
+
+@dataclass(frozen=True, slots=True)
+class Inferred:
+    """A moment that another event made known: it lay before event `before`, not where assumed."""
+
+    moment: Moment
+    before: int
+    because: str
+
+
+class Attempt(NamedTuple):
+    """An order that did not get past an event, and where it ended instead."""
+
+    moves: tuple[MomentMove, ...]
+    found: Contradiction
+
+
+class Adopted(NamedTuple):
+    """What got past a contradiction: the earliest event changed, and the order until then."""
+
+    first: int
+    before: Order
+
+
+class OrderSearch:
+    """A replay with its kept states."""
+
+    def __init__(
+        self,
+        plan: TracePlan,
+        start: Callable[[Replay], None],
+        done: Callable[[Replay], None],
+    ) -> None:
+        """`start` is called on every replay before it runs, to attach what observes it.
+
+        `done` is called on the way, at the start and at the end.
+        """
+        self.plan = plan
+        self.start = start
+        self.done = done
+        self.final: Replay | None = None  # the replay that reached the end
+        self.kept: list[Checkpoint] = []
+        self.order: Order = {}
+        self.adopted: list[Adopted] = []
+        self.inferred: dict[Moment, Inferred] = {}
+        self.taken: dict[Moment, MomentChoice] = {}  # the moments of the run that no event showed
+        self.replays = 0  # further replays that were needed
+        self.attempts: list[Attempt] = []  # those for the last contradiction
+        self.reported = -1
+        self.failed = False  # a contradiction was not resolved
+
+    def run(self, model: Allocator, index: int = 0) -> Contradiction | None:
+        """Replay from event `index` to the end; return what could not be explained, if anything."""
+        self.kept.clear()
+        self.keep(Replay(model, self.plan, index, self.order))
+        replay = self.resume(self.kept[-1], self.order)
+        self.done(replay)
+        while True:
+            try:
+                self.advance(replay, len(self.plan.trace.events))
+                self._note(replay)
+                self.done(replay)
+                self.final = replay
+                return None
+            except Contradiction as contradiction:
+                self._note(replay)
+                other = self.resolve(replay, contradiction)
+                if other is None:
+                    if contradiction.kind != UNASKED:
+                        return contradiction
+                    self.plan.unasked.add(contradiction.index)  # the report tells of it
+                    other = self.resume(self.kept[-1], self.order)
+                replay = other
+
+    def _note(self, replay: Replay) -> None:
+        self.taken.update((choice.moment, choice) for choice in replay.choices)
+
+    def keep(self, replay: Replay) -> None:
+        """Keep a state; of too many the one goes that is closest to its neighbours, for its age."""
+        self.kept.append(
+            Checkpoint(
+                replay.index,
+                replay.model.clone()[0],
+                replace(replay.work),
+                set(replay.finished),
+                set(replay.low),
+                list(replay.asking),
+                replay.answered,
+                replay.ended,
+                replay.unheld,
+            )
+        )
+        if len(self.kept) > KEPT:
+            now = replay.index + 1
+            ages = [
+                ((after.index - before.index) / (now - one.index), number)
+                for number, (before, one, after) in enumerate(
+                    zip(self.kept, self.kept[1:], self.kept[2:], strict=False), 1
+                )
+            ]
+            del self.kept[min(ages)[1]]
+
+    def resume(self, state: Checkpoint, order: Order) -> Replay:
+        """Return a replay that begins in a kept state, which stays as it is."""
+        model, _ = state.model.clone()
+        replay = Replay(model, self.plan, state.index, order)
+        replay.work = replace(state.work)
+        replay.finished = set(state.finished)
+        replay.low = set(state.low)
+        replay.asking = list(state.asking)
+        replay.answered, replay.ended = state.answered, state.ended
+        replay.unheld = state.unheld
+        self.start(replay)
+        return replay
+
+    def advance(self, replay: Replay, end: int, keep: bool = True) -> None:
+        """Step to event `end`; raises Contradiction."""
+        step = replay.step
+        last = self.kept[-1].index if keep else end
+        while replay.index < end:
+            step()
+            if replay.index - last >= SPACING and replay.idle:
+                last = replay.index
+                self.keep(replay)
+                if last > self.reported:
+                    self.reported = last
+                    self.done(replay)
+
+    # other orders
+
+    def resolve(self, replay: Replay, found: Contradiction) -> Replay | None:
+        """Return a replay that got past the contradiction, or None."""
+        self.attempts = []
+        queue: list[tuple[int, int, tuple[MomentMove, ...]]] = []
+        serial = 0
+        for rank, first_moves in chain(
+            moves_for(self.taken, replay, found), self._undone(found.index)
+        ):
+            queue.append((rank, serial, first_moves))
+            serial += 1
+        heapify(queue)
+        tried = {frozenset(self.order.items())}
+        spent = 0
+        most = NO_BOUND  # what a further order may cost
+        while queue and spent < (BUDGET // AGAIN if self.failed else BUDGET):
+            cost, _, moves = heappop(queue)
+            order = self._moved(moves)
+            key = frozenset(order.items())
+            if key in tried:
+                continue
+            tried.add(key)
+            if len(self.attempts) == EASY:
+                spent += self._keep_close(found.index)
+            first = min(move.first for move in moves)
+            state = next((s for s in reversed(self.kept) if s.index <= first), None)
+            if state is None:
+                continue
+            self.replays += 1
+            other = self.resume(state, order)
+            try:
+                self.advance(other, found.index + 1, keep=False)
+            except Contradiction as again:
+                spent += other.index - state.index + START
+                self.attempts.append(Attempt(moves, again))
+                moved = {move.moment for move in moves if move.before != UNSET}
+                width = WIDTH >> 2 * len(moved)
+                own = {moment[:2] for moment in moved}
+                for rank, more in moves_for(self.taken, other, again, width, most - cost):
+                    if not moved.isdisjoint(move.moment for move in more):
+                        continue
+                    # an operation that passes others by takes two: up to them, and behind them
+                    same = len(own) == 1 and own == {move.moment[:2] for move in more}
+                    further = TWICE if same else cost_of(again, found)
+                    total = cost + rank + (further if moved else 0)
+                    if total < most:
+                        heappush(queue, (total, serial, (*moves, *more)))
+                        serial += 1
+                if len(queue) > 2 * QUEUE:
+                    queue = nsmallest(QUEUE, queue)
+                    most = queue[-1][0]
+                continue
+            self._adopt(moves, found, state)
+            return other
+        self.failed = True
+        return None
+
+    def nearest(self, count: int) -> list[Attempt]:
+        """Return the orders tried for the last contradiction that came furthest."""
+        return sorted(self.attempts, key=lambda a: (-a.found.index, len(a.moves)))[:count]
+
+    def _moved(self, moves: tuple[MomentMove, ...]) -> Order:
+        order = dict(self.order)
+        for moment, before, _ in moves:
+            order.pop(moment, None)  # the last one placed before an event comes last there
+            if before != UNSET:
+                order[moment] = before
+        return order
+
+    def _undone(self, index: int) -> Iterator[tuple[int, tuple[MomentMove, ...]]]:
+        """Yield the orders before those that got past the last contradictions before an event."""
+        first = len(self.plan.trace.events)
+        for number, adopted in enumerate(self.adopted[: -UNDONE - 1 : -1], 1):
+            first, before = min(first, adopted.first), adopted.before
+            moments = [m for m in {**self.order, **before} if self.order.get(m) != before.get(m)]
+            if moments and index - first <= SPACING:
+                yield (
+                    UNDO * number,
+                    tuple(MomentMove(m, before.get(m, UNSET), first) for m in moments),
+                )
+
+    def _keep_close(self, index: int) -> int:
+        """Keep states shortly before an event; return how many events were replayed for it."""
+        start = self.kept[-1]
+        replay = self.resume(start, self.order)
+        for distance in CLOSE:
+            target = index - distance
+            if target <= replay.index:
+                continue
+            try:
+                while replay.index < index and (replay.index < target or not replay.idle):
+                    replay.step()
+            except Contradiction:
+                break
+            if replay.index < index:
+                self.keep(replay)
+        return replay.index - start.index
+
+    def _adopt(
+        self, moves: tuple[MomentMove, ...], found: Contradiction, state: Checkpoint
+    ) -> None:
+        because = f"{found.kind}: {found.detail}"
+        for moment, before, _ in moves:
+            self.inferred.pop(moment, None)
+            if before != UNSET:
+                self.inferred[moment] = Inferred(moment, before, because)
+        self.adopted.append(Adopted(min(move.first for move in moves), self.order))
+        self.order = self._moved(moves)
+        self.taken = {m: c for m, c in self.taken.items() if c.before <= state.index}
+        while self.kept[-1] is not state:
+            self.kept.pop()

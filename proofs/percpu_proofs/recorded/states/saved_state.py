@@ -1,0 +1,267 @@
+"""Saved states: the text that anybody can send, and judge without the kernel or drgn.
+
+Its form is told in `data/README.md`; traces/state_text.py reads the allocator's part of it.
+"""
+
+from __future__ import annotations
+
+import gzip
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from percpu_proofs.recorded.source import problem
+from percpu_proofs.recorded.states.kernel_state import KernelState, with_floats
+from percpu_proofs.recorded.states.quiescence import Quiescence
+from percpu_proofs.recorded.states.shape import BootChunk, ShapeError, geometry_of
+from percpu_proofs.recorded.states.snapshot import ChunkSnapshot
+from percpu_proofs.recorded.states.text import snapshot_of
+from percpu_proofs.run.inputs import InputError, TraceError, read_text, writing
+from percpu_proofs.run.runner import counted
+from percpu_proofs.run.state_record import bitmap_text
+from percpu_spec.views import HINTS, BlockView
+
+_LAYOUT = {"pcpu_unit_size": 10, "pcpu_unit_pages": 10, "pcpu_nr_groups": 10, "pcpu_base_addr": 16}
+_OPTIONAL = {"pcpu_nr_units": 10, "cpus": 10, "memcg": 10}
+_OWN = ("pcpu_lock", "mutex_owner", "mutex_waiters", "work", "stack", "types", "owner", "chunks")
+"""Lines that KernelState keeps elsewhere than among the allocator's variables."""
+_OF_CHUNK = (" populated=", " areas=", " blocks=")
+"""The lines that every chunk has behind its first."""
+_WORK = ("idle", "pending", "running", "pending,running")
+_COUNTS = (
+    "free_bytes", "immutable", "isolated", "start_offset", "end_offset", "nr_pages",
+    "nr_populated", "nr_empty_pop_pages",
+)  # fmt: skip
+
+
+def is_state(text: str) -> bool:
+    """Return whether a text begins as a saved state does."""
+    return text.startswith("kernel ") or re.match(r"pcpu_\w+=", text) is not None
+
+
+def read_state(path: Path) -> KernelState:
+    """Return the state that a file holds, plain or gzip.
+
+    Raises InputError or TraceError with the line for what is malformed or no kernel can have.
+    """
+    return state_of(path, read_text(path).splitlines())
+
+
+def state_of(path: Path, lines: Sequence[str]) -> KernelState:
+    """Return the state that the lines of `path` hold; raises as read_state does."""
+    _check_end(path, lines)
+    values, places = _variables(lines)
+    wanted = {name: _value(path, values, places, name, base) for name, base in _LAYOUT.items()}
+    for name, base in _OPTIONAL.items():
+        if values.get(name, "?") != "?":
+            wanted[name] = _value(path, values, places, name, base)
+    if wanted.get("memcg", 0) > 1:
+        raise InputError(path, places["memcg"], "memcg=0 or 1", values["memcg"])
+    try:
+        first, reserved = (_boot_chunk(path, lines, role) for role in ("first", "reserved"))
+        if first is None:
+            expected = "a chunk under 'first:', behind which the others stand: the text may be cut"
+            raise problem(path, len(lines), expected, lines[-1] if lines else "")
+        geometry = geometry_of(wanted, first, reserved)
+    except ShapeError as error:
+        of_first = lines.index("first:") + 2 if "first:" in lines else None
+        line = places.get(error.name, of_first)
+        expected = f"{error.name}: {error.expected}"
+        raise InputError(path, line, expected, error.found) from None
+    try:
+        snapshot = snapshot_of(path, lines, geometry)
+    except TraceError as error:
+        if not str(error).startswith(f"{path}:{len(lines)}: ") or lines[-1] == "end":
+            raise
+        raise TraceError(f"{error}: it is the last line, the text may be cut in it") from None
+    told = snapshot.globals
+    snapshot = with_floats(replace(snapshot, globals=variables(told)))
+    release = values.get("kernel", "")
+    if not re.match(r"[0-9]+\.[0-9]+", release):
+        found = release if "kernel" in places else "none"
+        raise InputError(path, places.get("kernel"), "a line 'kernel RELEASE'", found)
+    standing = _standing(path, told, places)
+    types, counts = values.get("types", "not told"), "chunks" in told
+    return KernelState(str(path), release, snapshot, standing, types, counts)
+
+
+def _check_end(path: Path, lines: Sequence[str]) -> None:
+    """Raise TraceError for a text that ends before its end: where, and what is missing."""
+    told = next((line[7:] for line in lines if re.fullmatch(r"chunks=[0-9]{1,9}", line)), None)
+    starts = [number for number, line in enumerate(lines, 1) if line.startswith("chunk ")]
+    if "end" in lines[-1:] or (not starts and told is None):
+        return
+    last = starts[-1] if starts else len(lines)
+    missing = [f"'{name}'" for name in _OF_CHUNK
+               if starts and not any(line.startswith(name) for line in lines[last:])]  # fmt: skip
+    if told is None and not missing:
+        return  # an older text, which has no end
+    lost = [f"the lines {', '.join(missing)} of the chunk in line {last}"] if missing else []
+    if told is not None:
+        few = int(told) - len(starts)
+        lost += [f"{few} of {counted(int(told), 'chunk')}"] if few > 0 else []
+        lost += ["the line 'end'"]
+    expected = f"more behind it: the text is cut, {' and '.join(lost)} missing"
+    raise problem(path, len(lines), expected, lines[-1])
+
+
+def variables(values: Mapping[str, str]) -> dict[str, str]:
+    """Return the allocator's own variables among the lines of a state."""
+    apart = {*_OWN, *_OPTIONAL, "kernel"} - {"pcpu_nr_units"}
+    return {name: value for name, value in values.items() if name not in apart}
+
+
+def _variables(lines: Sequence[str]) -> tuple[dict[str, str], dict[str, int]]:
+    """Return the lines name=value, and where each stands."""
+    values: dict[str, str] = {}
+    places: dict[str, int] = {}
+    for number, line in enumerate(lines, 1):
+        if line.startswith("kernel "):
+            name, value = "kernel", line[7:]
+        elif not line.startswith((" ", "chunk ")) and "=" in line:
+            name, value = line.split("=", 1)
+        else:
+            continue
+        values.setdefault(name, value)
+        places.setdefault(name, number)
+    return values, places
+
+
+def _value(
+    path: Path, values: Mapping[str, str], places: Mapping[str, int], name: str, base: int
+) -> int:
+    value = values.get(name, "")
+    if re.fullmatch(r"[0-9a-f]{1,16}" if base == 16 else r"[0-9]{1,18}", value):
+        return int(value, base)
+    what = "hexadecimal number" if base == 16 else "number"
+    if name not in places:
+        raise InputError(path, None, f"a line {name}={what}", "none")
+    raise InputError(path, places.get(name), f"{name}={what}", value)
+
+
+def _boot_chunk(path: Path, lines: Sequence[str], role: str) -> BootChunk | None:
+    """Return where a chunk of boot lies; None if there is none."""
+    if f"{role}:" not in lines:
+        return None
+    number = lines.index(f"{role}:") + 1
+    line = lines[number] if number < len(lines) else ""
+    fields = dict(re.findall(r"(\w+)=(-?[0-9a-f]{1,20})(?!\S)", line))
+    sizes = "start_offset", "end_offset", "nr_pages"
+    try:
+        chunk = BootChunk(int(fields["base_addr"], 16), *(int(fields[name]) for name in sizes))
+    except (KeyError, ValueError):
+        raise InputError(path, number + 1, "a chunk: name=number...", line) from None
+    for name in sizes[:2]:
+        if getattr(chunk, name) % 4 or getattr(chunk, name) < 0:
+            raise InputError(path, number + 1, f"{name} of whole granules of 4 bytes", fields[name])
+    return chunk
+
+
+def _standing(path: Path, values: Mapping[str, str], places: Mapping[str, int]) -> Quiescence:
+    """Return who held what, as far as the text tells."""
+
+    def wrong(name: str, expected: str) -> InputError:
+        return InputError(path, places[name], f"{name}={expected}", values[name])
+
+    lock = owner = waiters = pending = running = None
+    if values.get("pcpu_lock", "?") != "?":
+        if not re.fullmatch(r"[0-9a-f]{1,16}", values["pcpu_lock"]):
+            raise wrong("pcpu_lock", "hexadecimal number, 0 where it is free")
+        lock = int(values["pcpu_lock"], 16)
+    if values.get("mutex_owner", "?") != "?":
+        owner = values["mutex_owner"]
+        owner = "" if owner in ("free", "0") else owner
+    if values.get("mutex_waiters", "?") != "?":
+        if values["mutex_waiters"] not in ("0", "1"):
+            raise wrong("mutex_waiters", "0 or 1")
+        waiters = values["mutex_waiters"] == "1"
+    if values.get("work", "?") != "?":
+        work, unknown, _ = values["work"].partition(",running?")
+        if work not in _WORK:
+            raise wrong("work", f"one of {', '.join(_WORK)}")
+        pending, running = "pending" in work, None if unknown else "running" in work
+    stacks = {}
+    for line in values["stack"].split("\n") if "stack" in values else ():
+        who, between, stack = line.partition(": ")
+        if not between:
+            raise wrong("stack", "WHO: inner < outer")
+        stacks[who] = stack
+    return Quiescence(lock, owner, waiters, pending, running, stacks)
+
+
+def save_state(state: KernelState, path: Path) -> None:
+    """Write a state, packed if the file is called so. Raises InputError if it cannot be written."""
+    text = "\n".join(state_lines(state)) + "\n"
+    data = text.encode()
+    if path.suffix == ".gz":
+        data = gzip.compress(data, mtime=0)
+    with writing(path):
+        path.write_bytes(data)
+
+
+def state_lines(state: KernelState) -> Iterator[str]:
+    """Yield the lines of a state: what read_state reads."""
+    snapshot, standing = state.snapshot, state.standing
+    yield f"kernel {state.release}"
+    for name, value in snapshot.globals.items():
+        yield f"{name}={value}"
+    yield f"cpus={snapshot.geometry.cpus}"
+    yield f"memcg={int(snapshot.geometry.memcg)}"
+    yield f"types={state.types}"
+    yield f"chunks={sum(1 for _ in snapshot.chunks())}"
+    yield from _standing_lines(standing)
+    names = sorted({name for c in snapshot.chunks() for name in (c.owners or {}).values()})
+    owners = {name: number for number, name in enumerate(names, 1)}
+    for name, number in owners.items():
+        yield f"owner={number} {name}"
+    if snapshot.reserved_chunk is not None:
+        yield "reserved:"
+        yield from _chunk_lines(snapshot.reserved_chunk, owners)
+    for chunk in state.chunks:
+        if chunk is snapshot.first_chunk:
+            yield "first:"
+        yield from _chunk_lines(chunk, owners)
+    yield "end"
+
+
+def _standing_lines(standing: Quiescence) -> Iterator[str]:
+    if standing.lock is not None:
+        yield f"pcpu_lock={standing.lock:x}"
+    if standing.owner is not None:
+        yield f"mutex_owner={standing.owner or 'free'}"
+    if standing.waiters is not None:
+        yield f"mutex_waiters={int(standing.waiters)}"
+    if standing.pending is not None:
+        work = _WORK[standing.pending + 2 * bool(standing.running)]
+        yield f"work={work}{',running?' if standing.running is None else ''}"
+    for who, stack in standing.stacks.items():
+        yield f"stack={who}: {stack}"
+
+
+def _chunk_lines(chunk: ChunkSnapshot, owners: Mapping[str, int]) -> Iterator[str]:
+    hints = ",".join(f"{name}:{getattr(chunk.chunk_md, name)}" for name in (*HINTS, "nr_bits"))
+    place = f"slot={chunk.slot} pos={chunk.pos} base_addr={chunk.base_addr:016x}"
+    counts = " ".join(f"{name}={int(getattr(chunk, name))}" for name in _COUNTS)
+    yield f"chunk {place} {counts} md={hints}"
+    yield f" populated={','.join(f'{a}-{b - 1}' for a, b in _runs(chunk.populated))}"
+    yield f" areas={','.join(f'{off}:{size}' for off, size in chunk.areas.items())}"
+    yield f" blocks={';'.join(map(_hints, chunk.md_blocks))}"
+    if chunk.has_bounds:
+        yield f" bmap={bitmap_text(chunk.bound_map)}"
+    if chunk.owners is not None:
+        yield f" owners={','.join(f'{off}:{owners[name]}' for off, name in chunk.owners.items())}"
+
+
+def _hints(block: BlockView) -> str:
+    return "/".join(str(getattr(block, name)) for name in HINTS)
+
+
+def _runs(bits: bytearray) -> Iterator[tuple[int, int]]:
+    """Yield each run of set elements as (first, behind)."""
+    at = bits.find(1)
+    while at >= 0:
+        behind = bits.find(0, at)
+        behind = len(bits) if behind < 0 else behind
+        yield at, behind
+        at = bits.find(1, behind)

@@ -1,0 +1,1 @@
+"""Traces of kernels, read whole or not at all, however they were written."""

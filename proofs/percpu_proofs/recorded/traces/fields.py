@@ -1,0 +1,135 @@
+"""How each event is written: one table, from which the jsonl and the text readers are made."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+from percpu_proofs.recorded.traces import events as ev
+
+Kind = Literal["number", "natural", "flag", "address", "words"]
+
+
+class Field(NamedTuple):
+    """One field of an event: its name in jsonl, in the kernel's text, and how it is written."""
+
+    json: str
+    text: str
+    kind: Kind
+    optional: bool = False
+
+
+class EventForm(NamedTuple):
+    """One kind of event: its name in jsonl and in text, its record type, fields in text order."""
+
+    op: str
+    name: str
+    record: Callable[..., ev.Event]
+    fields: tuple[Field, ...]
+    order: tuple[str, ...]  # the same fields by jsonl name, in the order of the record
+
+
+_BASE = Field("base_addr", "base_addr", "address")
+_PROBED = Field("base_addr", "base", "address")
+_RESERVED = Field("reserved", "reserved", "flag")
+_ATOMIC = Field("is_atomic", "is_atomic", "flag")
+_SIZE = Field("size", "size", "natural")
+_ALIGN = Field("align", "align", "natural")
+_OFF = Field("off", "off", "natural")
+_FOUND = Field("off", "off", "number")  # negative: nothing was found
+_PTR = Field("ptr", "ptr", "address")
+_START = Field("start", "start", "natural")
+_END = Field("end", "end", "natural")
+
+
+def _form(op: str, name: str, record: Callable[..., ev.Event], *fields: Field) -> EventForm:
+    return EventForm(op, name, record, fields, tuple(f.json for f in fields))
+
+
+FORMS: tuple[EventForm, ...] = (
+    EventForm(
+        "alloc",
+        "percpu_alloc_percpu",
+        ev.Alloc,
+        (
+            Field("call_site", "call_site", "words", optional=True),
+            _RESERVED,
+            _ATOMIC,
+            _SIZE,
+            _ALIGN,
+            _BASE,
+            _OFF,
+            _PTR,
+            Field("bytes_alloc", "bytes_alloc", "natural", optional=True),
+            Field("gfp_flags", "gfp_flags", "words", optional=True),
+        ),
+        (
+            "reserved",
+            "is_atomic",
+            "size",
+            "align",
+            "base_addr",
+            "off",
+            "ptr",
+            "bytes_alloc",
+            "gfp_flags",
+            "call_site",
+        ),
+    ),
+    _form("free", "percpu_free_percpu", ev.Free, _BASE, _OFF, _PTR),
+    _form("fail", "percpu_alloc_percpu_fail", ev.Fail, _RESERVED, _ATOMIC, _SIZE, _ALIGN),
+    _form("create_chunk", "percpu_create_chunk", ev.CreateChunkEvent, _BASE),
+    _form("destroy_chunk", "percpu_destroy_chunk", ev.DestroyChunkEvent, _BASE),
+    _form(
+        "k_area", "area", ev.AllocArea, _PROBED, Field("bits", "bits", "natural"), _ALIGN, _START
+    ),
+    _form("k_area_ret", "area_ret", ev.AreaReturn, _FOUND),
+    _form("k_farea", "farea", ev.AreaFree, _PROBED, _OFF),
+    _form("k_populated", "populated", ev.Populated, _PROBED, _START, _END),
+    _form("k_depopulated", "depopulated", ev.Depopulated, _PROBED, _START, _END),
+    _form("k_popcall", "popcall", ev.PopulateCall, _PROBED, _START, _END),
+    _form("k_balance", "balance", ev.BalanceEntry),
+    _form("k_balance_ret", "balance_ret", ev.BalanceReturn),
+    _form("k_bfree", "bfree", ev.BalanceFree, Field("empty_only", "empty_only", "flag")),
+    _form("k_relocate", "relocate", ev.Relocate, _PROBED, Field("oslot", "oslot", "number")),
+)
+"""Every event but the marks, which have one free text."""
+
+_WRITTEN: dict[Kind, str] = {
+    "number": r"-?[0-9]{1,19}",
+    "natural": r"[0-9]{1,20}",
+    "flag": r"[01]|true|false",
+    "address": r"(?:0x)?[0-9a-fA-F]+|\((?:nil|null|_*ptrval_*)\)",
+    "words": r"\S+(?: \[[^\]=]+\])?",  # a place in a module has its name behind it
+}
+
+
+def is_written(kind: Kind, text: str) -> bool:
+    """Return whether a text is how values of a kind are written.
+
+    >>> is_written("address", "(____ptrval____)"), is_written("natural", "-1")
+    (True, False)
+    """
+    return re.fullmatch(_WRITTEN[kind], text) is not None
+
+
+def text_pattern(form: EventForm) -> re.Pattern[str]:
+    """Return a pattern for what follows an event's name in text, a group per field, named."""
+    parts = []
+    for f in form.fields:
+        value = f"(?P<{f.json}>{_WRITTEN[f.kind]})"
+        # tracefs leaves gfp_flags= empty for flags whose names it does not know
+        parts.append(rf"(?:{f.text}={value}?\s*)?" if f.optional else rf"{f.text}={value}\s*")
+    # kprobe events print where they sit, in brackets, before their fields
+    return re.compile(r"(?:\([^()]*(?:\([^()]*\)[^()]*)*\)\s*)?" + "".join(parts))
+
+
+def shape(form: EventForm) -> str:
+    """Return the fields of an event in words, for messages.
+
+    >>> shape(FORMS[1])
+    'percpu_free_percpu: base_addr= off= ptr='
+    """
+    names = " ".join(f"[{f.text}=]" if f.optional else f"{f.text}=" for f in form.fields)
+    return f"{form.name}: {names}".rstrip()

@@ -1,0 +1,160 @@
+"""Reads `trace.jsonl`: one event a line, in order, numbered by `seq` from 0."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from percpu_proofs.recorded.source import problem
+from percpu_proofs.recorded.traces.events import Event, Mark
+from percpu_proofs.recorded.traces.fields import FORMS, Field, Kind
+
+_OPS = {form.op: form for form in FORMS}
+
+
+class _Wrong(ValueError):
+    """A field that does not hold what it should; the message says what was expected."""
+
+
+def _number(value: Any) -> int:
+    if type(value) is not int:
+        raise _Wrong("a whole number")
+    return value
+
+
+def _natural(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise _Wrong("a whole number, 0 or more")
+    return value
+
+
+def _flag(value: Any) -> bool:
+    if value not in (0, 1) or isinstance(value, float):
+        raise _Wrong("0 or 1")
+    return bool(value)
+
+
+def _address(value: Any) -> int:
+    if not isinstance(value, str):
+        raise _Wrong("a hexadecimal address in quotes")
+    try:
+        address = int(value, 16)
+    except ValueError:
+        address = -1
+    if not 0 <= address < 1 << 64:
+        raise _Wrong("a hexadecimal address")
+    return address
+
+
+def _words(value: Any) -> str:
+    if not isinstance(value, str):
+        raise _Wrong("text in quotes")
+    return value
+
+
+_READ: dict[Kind, Callable[[Any], Any]] = {
+    "number": _number,
+    "natural": _natural,
+    "flag": _flag,
+    "address": _address,
+    "words": _words,
+}
+
+
+def _fields_in_order(op: str) -> tuple[tuple[str, Callable[[Any], Any], Field], ...]:
+    form = _OPS[op]
+    named = {field.json: field for field in form.fields}
+    return tuple((name, _READ[named[name].kind], named[name]) for name in form.order)
+
+
+_ORDERED = {op: _fields_in_order(op) for op in _OPS}
+
+
+def read_jsonl(path: Path, lines: Iterable[tuple[int, str]]) -> tuple[list[Event], list[int]]:
+    """Return the events and the line each stands on.
+
+    Raises TraceError for a line that is no event, a `seq` that leaves a gap (lost lines), a clock
+    that runs backwards.
+    """
+    events: list[Event] = []
+    numbers: list[int] = []
+    last = -1
+    decode = json.JSONDecoder().decode
+    for number, line in lines:
+        try:
+            entry = decode(line)
+        except (ValueError, RecursionError):  # the latter: nested without end
+            raise problem(path, number, "one JSON object", line) from None
+        if not isinstance(entry, dict):
+            raise problem(path, number, "one JSON object", line)
+        seq = entry.get("seq", len(events))
+        if seq != len(events):
+            raise problem(path, number, f"seq {len(events)} (events are lost)", str(seq))
+        try:
+            event = _event(entry)
+        except _Wrong as wrong:
+            raise problem(path, number, str(wrong), line) from None
+        if event.t is None:
+            if last >= 0:
+                raise problem(path, number, "t (only lines with pre come without)", line)
+        elif event.t < last:
+            raise problem(path, number, f"t of at least {last}: events in order", str(event.t))
+        else:
+            last = event.t
+        events.append(event)
+        numbers.append(number)
+    return events, numbers
+
+
+def is_bpftrace_json(line: str) -> bool:
+    """Return whether a line is one that `bpftrace -f json` prints."""
+    return line.startswith('{"type":')
+
+
+def unpacked(path: Path, lines: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]]:
+    """Yield the lines that a bpftrace program printed, out of those of `bpftrace -f json`.
+
+    Raises TraceError for a line that is none of these.
+    """
+    for number, line in lines:
+        try:
+            entry: dict[str, Any] = json.loads(line) if line.strip() else {"type": "", "data": {}}
+            kind, data = entry["type"], entry["data"]
+            if kind == "printf":
+                yield from ((number, text) for text in str(data).splitlines())
+            elif kind == "lost_events":
+                yield number, f"Lost {int(data['events'])} events"
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            raise problem(path, number, "a line of bpftrace -f json", line) from None
+
+
+def _event(entry: dict[str, Any]) -> Event:
+    op = entry.get("op")
+    t = entry.get("t")
+    pre = entry.get("pre", 0)
+    if t is None and not pre:
+        raise _Wrong("t (only lines with pre come without)")
+    cpu = entry.get("cpu")
+    if (t is not None and type(t) is not int) or (cpu is not None and type(cpu) is not int):
+        raise _Wrong("whole numbers for t and cpu")
+    if op == "mark":
+        return Mark(t, cpu, _words(entry.get("text")))
+    if op not in _ORDERED:
+        raise _Wrong("op: one of " + ", ".join([*_OPS, "mark"]))
+    values: list[Any] = []
+    for name, read, field in _ORDERED[op]:
+        if name in entry:
+            try:
+                value = read(entry[name])
+            except _Wrong as wrong:
+                raise _Wrong(f"{name}: {wrong}") from None
+            # kernels before 5.19 print no such field; their jsonl holds nothing there
+            values.append(None if field.optional and not value else value)
+        elif field.optional:
+            raw = entry.get("gfp_raw") if name == "gfp_flags" else None
+            values.append(raw)
+        else:
+            raise _Wrong(f"a field {name} in op {op}")
+    return _OPS[op].record(t, cpu, *values)

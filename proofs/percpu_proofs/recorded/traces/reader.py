@@ -1,0 +1,242 @@
+"""Finds out how a trace is written and reads it; gathers the files of a recorded run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+from percpu_proofs.recorded.boot.layout import has_layout, read_layout
+from percpu_proofs.recorded.source import lines_of, problem
+from percpu_proofs.recorded.traces.dialects import looks_like_text
+from percpu_proofs.recorded.traces.events import Alloc, Event, Lost
+from percpu_proofs.recorded.traces.fields import FORMS
+from percpu_proofs.recorded.traces.jsonl import is_bpftrace_json, read_jsonl, unpacked
+from percpu_proofs.recorded.traces.losses import between_losses, with_first_chunk
+from percpu_proofs.recorded.traces.probes import check_probes
+from percpu_proofs.recorded.traces.text import read_text
+from percpu_proofs.run.inputs import TraceError, read_json
+from percpu_spec.geometry import Geometry
+
+_TOOLS = ("trace", "trace-cmd", "report", "perf", "perf-script", "bpftrace")
+_ENDS = (".txt.gz", ".txt", ".gz", "")
+_TRACES = ("trace.jsonl.gz", "trace.jsonl", *(tool + end for tool in _TOOLS for end in _ENDS))
+_BOOTS = ("dmesg.txt.gz", "dmesg.txt", "dmesg.gz", "dmesg")
+_PRETRACE = ("pretrace_gdb.jsonl.gz", "pretrace_gdb.jsonl")
+_AHEAD = 8  # trace events that must match the earlier log where the two are joined
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """The events of one trace, each with the line it stands on (0: in another file)."""
+
+    path: Path
+    events: Sequence[Event]
+    lines: Sequence[int]
+
+    def problem(self, index: int, expected: str, got: str = "") -> TraceError:
+        """Return the error for event `index`."""
+        return problem(self.path, self.lines[index] or None, expected, got)
+
+
+@dataclass(frozen=True, slots=True)
+class TraceRun:
+    """A recorded run: its events, the machine's layout, and the state files by phase."""
+
+    name: str
+    trace: Trace
+    sizes: Geometry | None  # None: no boot messages tell them
+    boot: Path | None  # the boot messages
+    states: dict[str, Path]
+    given: str | None = None  # the phase of a state that was given beside the run
+    unplaced: tuple[str, ...] = ()  # phases of states that fit at no moment of the trace
+
+    @property
+    def geometry(self) -> Geometry:
+        """The machine's layout. Raises TraceError if no boot messages tell it."""
+        if self.sizes is None:
+            raise TraceError(
+                f"{self.trace.path.parent}: expected the boot messages with the percpu layout, "
+                "one of " + ", ".join(_BOOTS)
+            )
+        return self.sizes
+
+
+def is_run(path: Path) -> bool:
+    """Return whether a path is the folder of a recorded run: a trace stands in it."""
+    return path.is_dir() and _first(path, _TRACES) is not None
+
+
+def read_trace(path: Path) -> Trace:
+    """Return the events of a trace, plain or gzip: jsonl, or the text of any tool (text.py).
+
+    The format is known by the first line that is no comment. Raises TraceError for anything not
+    read whole.
+    """
+    lines = lines_of(path)
+    head: list[tuple[int, str]] = []
+    for line in lines:
+        head.append(line)
+        if line[1].strip() and not line[1].startswith("#"):
+            break
+    if not head:
+        raise problem(path, 1, "a trace, found an empty file")
+    number, first = head[-1]
+    if is_bpftrace_json(first):
+        events, numbers = read_text(path, unpacked(path, chain(head, lines)))
+    elif first.lstrip().startswith("{"):
+        events, numbers = read_jsonl(path, chain(head[-1:], lines))
+    elif looks_like_text(first):
+        events, numbers = read_text(path, chain(head, lines))
+    else:
+        expected = "jsonl, or a trace in text (tracefs, trace-cmd report, perf script, bpftrace)"
+        raise problem(path, number, expected, first)
+    if not events:
+        raise problem(path, None, "at least one percpu event")
+    return Trace(path, events, numbers)
+
+
+def read_run(
+    path: Path,
+    boot: Path | None = None,
+    told: Mapping[str, str] | None = None,
+    state: Path | None = None,
+) -> TraceRun:
+    """Return the run in folder `path`, or of the trace file `path` with what stands beside it.
+
+    `boot` are the boot messages, if they do not stand there; `told` are sizes by name, for what
+    they leave open; `state` is a state taken at any moment of the trace, as a rule its beginning.
+    Where the trace's own statistics tell of lost events it has an event Lost.
+
+    Raises TraceError if the trace is missing, or where boot messages and states have no layout.
+    """
+    folder, trace_path = (path, _first(path, _TRACES)) if path.is_dir() else (path.parent, path)
+    if trace_path is None or not trace_path.exists():
+        raise TraceError(f"{path}: expected a trace, one of " + ", ".join(_TRACES))
+    boot = boot or _first(folder, _BOOTS)
+    trace = _with_losses(folder / "buffer_stats.txt", read_trace(trace_path))
+    if trace.events[0].t is not None:
+        trace = _with_pretrace(folder, trace)
+    _check_counts(folder / "manifest.json", trace)
+    for start, end in between_losses(trace.events):
+        check_probes(trace.path, trace.events[start:end], trace.lines[start:end])
+    states = {
+        file.name.split(".")[0]: file
+        for file in sorted((folder / "state").glob("*.txt*"))
+        if not file.name.startswith("phase.")
+    }
+    given = None
+    if state is not None:
+        given = state.name.split(".")[0]
+        states[given] = state
+    name = path.name if path.is_dir() else f"{folder.name}/{path.name}"
+    sizes = None
+    if boot is not None and (not states or has_layout(boot)):
+        sizes = read_layout(boot, told).geometry
+    return TraceRun(name, trace, sizes, boot, states, given)
+
+
+def _first(folder: Path, names: Sequence[str]) -> Path | None:
+    return next((folder / name for name in names if (folder / name).exists()), None)
+
+
+def _with_losses(path: Path, trace: Trace) -> Trace:
+    """Return a trace with the events that the tracer's own counts say it lost.
+
+    Overwritten events (overrun) lie before all others; dropped ones behind. Raises TraceError for
+    those lost amid the others (commit overrun), which nothing places.
+    """
+    counts: Counter[str] = Counter()
+    for number, line in lines_of(path) if path.exists() else ():
+        name, sep, value = line.partition(":")
+        if sep and value.isascii() and value.strip().isdigit():
+            counts[name] += int(value)
+        if counts["commit overrun"]:
+            raise problem(path, number, "no lost events", line)
+    told = any(isinstance(event, Lost) for event in trace.events)
+    events, lines = list(trace.events), list(trace.lines)
+    if counts["overrun"] and not told:
+        events.insert(0, Lost(events[0].t, None, counts["overrun"]))
+        lines.insert(0, lines[0])
+    if counts["dropped events"] and not told:
+        events.append(Lost(events[-1].t, None, counts["dropped events"]))
+        lines.append(lines[-1])
+    return Trace(trace.path, with_first_chunk(events), lines)
+
+
+def _check_counts(path: Path, trace: Trace) -> None:
+    """Raise if a manifest counts other numbers of events than the trace has."""
+    if not path.exists():
+        return
+    try:
+        counts = dict(read_json(path.read_text(encoding="utf-8")).get("counts", {}))
+    except (ValueError, TypeError, AttributeError):
+        raise problem(path, None, "one JSON object, with counts by event") from None
+    found_of: Counter[object] = Counter(
+        type(event) for event in trace.events if event.t is not None
+    )
+    for form in FORMS:
+        op, found = form.op, found_of[form.record]
+        if counts.get(op, found) != found:
+            raise problem(
+                trace.path, None, f"{counts[op]} events {op}, as {path.name} says", str(found)
+            )
+
+
+def _with_pretrace(folder: Path, trace: Trace) -> Trace:
+    """Put the allocations made before tracing began in front, if they were logged.
+
+    The log is of another boot of the same machine and runs on into the time of the trace: it is
+    joined where the trace's first allocations follow.
+    """
+    log = _first(folder, _PRETRACE)
+    opening = [e for e in trace.events[: 4 * _AHEAD] if isinstance(e, Alloc)][:_AHEAD]
+    if log is None or not opening:
+        return trace
+    start = opening[0].ptr - opening[0].off  # the first chunk's base as a percpu pointer
+    earlier = [entry for entry in _log_entries(log) if entry[0] == "alloc"]
+    wanted = [(e.size, e.align, e.ptr) for e in opening]
+    for cut in range(len(earlier) - len(wanted) + 1):
+        if [entry[1:4] for entry in earlier[cut : cut + len(wanted)]] == wanted:
+            break
+    else:
+        raise problem(log, None, "the first allocations of the trace somewhere in this log")
+    before: list[Event] = [
+        Alloc(
+            None,
+            None,
+            reserved,
+            False,
+            size,
+            align,
+            opening[0].base,
+            ptr - start,
+            ptr,
+            None,
+            gfp,
+            call_site,
+        )
+        for _, size, align, ptr, reserved, gfp, call_site in earlier[:cut]
+    ]
+    return Trace(trace.path, [*before, *trace.events], [*[0] * cut, *trace.lines])
+
+
+def _log_entries(path: Path) -> Iterator[tuple[str, int, int, int, bool, str, str]]:
+    """Yield (op, size, align, ptr, reserved, gfp, caller) of each allocation or free logged."""
+    for number, line in lines_of(path):
+        try:
+            entry = read_json(line)
+            if entry["op"] == "reached":
+                continue
+            sizes = (entry.get("size", 0), entry.get("align", 0), int(entry["ptr"], 16))
+            yield (
+                entry["op"],
+                *sizes,
+                bool(entry.get("reserved", 0)),
+                entry.get("gfp", ""),
+                (entry.get("bt") or [""])[0],
+            )
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise problem(path, number, "op, size, align and ptr of an allocation", line) from None

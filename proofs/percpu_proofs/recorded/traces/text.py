@@ -1,0 +1,228 @@
+"""Reads a trace as text: tracefs, `trace-cmd report`, `perf script`, what bpftrace printed.
+
+The tools differ in the head of a line and in how they write numbers (dialects.py). Events of other
+systems are passed over. Where a recorder lost events an event Lost stands. Where an allocation's
+event names no call site, the call stack behind it does.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from percpu_proofs.recorded.source import problem
+from percpu_proofs.recorded.traces.dialects import (
+    NOWHERE,
+    EventLine,
+    Heads,
+    frame,
+    is_callers,
+    is_head,
+    lost,
+    pairs,
+)
+from percpu_proofs.recorded.traces.events import UNKNOWN, Alloc, Event, Lost, Mark
+from percpu_proofs.recorded.traces.fields import FORMS, Kind, is_written, shape, text_pattern
+
+_ENTRIES = re.compile(r"#\s*entries-in-buffer/entries-written:\s*([0-9]{1,20})/([0-9]{1,20})")
+_QUOTED = re.compile(r"(?:> ?)+")
+_MARKS = ("tracing_mark_write", "print", "bprint")
+_FAILED = "[FAILED TO PARSE]"  # libtraceevent, which then prints all fields as they are
+
+
+def _address(text: str) -> int:
+    if text.startswith("("):
+        return UNKNOWN if "ptrval" in text else 0
+    return int(text, 16)
+
+
+_READ: dict[Kind, Callable[[str], Any]] = {
+    "number": int,
+    "natural": int,
+    "flag": lambda text: text in ("1", "true"),
+    "address": _address,
+    "words": str,
+}
+
+
+class _Parser:
+    """One kind of event: how to make its record from the text behind its name."""
+
+    def __init__(self, index: int) -> None:
+        self.form = form = FORMS[index]
+        self.record = form.record
+        self.pattern = text_pattern(form)
+        self.expected = shape(form)
+        groups = self.pattern.groupindex
+        self.kinds = {field.json: field.kind for field in form.fields}
+        self.order = tuple((groups[name], _READ[self.kinds[name]]) for name in form.order)
+
+    def parse(self, t: int, cpu: int | None, pid: int | None, fields: str) -> Event | None:
+        """Return the event, or None if the text does not fit."""
+        match = self.pattern.fullmatch(fields)
+        if match is None:
+            values = self._in_any_order(pairs(fields.removeprefix(_FAILED)))
+            return None if values is None else self.record(t, cpu, *values, pid)
+        got = match.group
+        values = []
+        for group, read in self.order:
+            text = got(group)
+            values.append(None if text is None else read(text))
+        return self.record(t, cpu, *values, pid)
+
+    def _in_any_order(self, told: dict[str, str]) -> list[Any] | None:
+        """Return the values for the record; None if one is missing or written wrongly."""
+        values: dict[str, Any] = {}
+        for field in self.form.fields:
+            text = told.get(field.text)
+            if not text and field.optional:
+                values[field.json] = None
+            elif text is None or not is_written(field.kind, text):
+                return None
+            else:
+                values[field.json] = _READ[field.kind](text)
+        flags = values.get("gfp_flags")
+        if flags is not None and re.fullmatch(r"[0-9a-f]+", flags):
+            values["gfp_flags"] = hex(int(flags)) if flags.isdigit() else f"0x{flags}"
+        return [values[name] for name in self.form.order]
+
+
+_PARSERS = {form.name: _Parser(index) for index, form in enumerate(FORMS)}
+
+
+def read_text(path: Path, lines: Iterable[tuple[int, str]]) -> tuple[list[Event], list[int]]:
+    """Return the percpu events, in the order of their times, and the line each stands on.
+
+    Time stamps with a fraction become whole numbers in units of their last digit; events without
+    one are numbered. Raises TraceError for a malformed line, a CPU whose clock runs backwards, and
+    when the head counts other numbers of events than there are.
+    """
+    reader = _TraceReader(path)
+    for number, line in lines:
+        reader.take(number, line)
+    return reader.end()
+
+
+class _TraceReader:
+    """What is known of a trace as far as it was read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.heads = Heads()
+        self.events: list[Event] = []
+        self.numbers: list[int] = []
+        self.entries: tuple[int, int] | None = None  # promised, on which line
+        self.seen = 0  # events, those of other systems included
+        self.clock: dict[int | None, int] = {}  # of each CPU
+        self.late = False  # an event of one CPU stands behind a later one of another
+        self.newest = 0
+        self.last: dict[int | None, int] = {}  # by CPU: its last event, if that is a percpu event
+        self.stack = -1  # the event that lines of a stack belong to
+
+    def take(self, number: int, text: str) -> None:
+        """Read one line."""
+        text = text.rstrip()
+        if text.startswith("# ") or text in ("", "#"):
+            self.comment(number, text)
+            return
+        line = self.heads.read(text)
+        if line is None and (quoted := _QUOTED.match(text)):
+            text = text[quoted.end() :]
+            line = self.heads.read(text)
+        if line is not None and not line.event.startswith("PERF_RECORD_LOST"):
+            self.event(number, text, line)
+        else:
+            self.other(number, text, line)
+
+    def comment(self, number: int, text: str) -> None:
+        counts = _ENTRIES.match(text)
+        if counts:
+            self.entries = int(counts[1]), number
+            if missing := int(counts[2]) - int(counts[1]):
+                self.add(number, Lost(0, None, missing))
+
+    def event(self, number: int, text: str, line: EventLine) -> None:
+        if not line.event:  # tracefs prints a stack as an entry of its own
+            self.seen += 1
+            self.stack = self.last.get(line.cpu, -1)
+            return
+        if line.event == "kernel_stack":
+            self.stack = self.last.get(line.cpu, -1)
+            return
+        self.seen += 1
+        t = self.time(number, line)
+        event = _event(line, t)
+        if isinstance(event, str):
+            raise problem(self.path, number, event, text)
+        self.stack = self.last[line.cpu] = -1
+        if event is not None:
+            self.stack = self.last[line.cpu] = len(self.events)
+            self.add(number, event)
+
+    def time(self, number: int, line: EventLine) -> int:
+        if line.time is None:
+            return self.seen
+        t = int(line.time.replace(".", ""))
+        before = self.clock.get(line.cpu, 0)
+        if t < before:
+            expected = f"a time of at least {before}: events in order"
+            raise problem(self.path, number, expected, line.time)
+        self.clock[line.cpu] = t
+        self.late |= t < self.newest
+        self.newest = max(self.newest, t)
+        return t
+
+    def other(self, number: int, text: str, line: EventLine | None) -> None:
+        """Take a line that is no event of the kernel's."""
+        missing = lost(text, self.newest)
+        if line is not None:
+            count = re.search(r"[0-9]+", line.fields)
+            missing = Lost(self.newest, line.cpu, int(count[0]) if count else None)
+        if missing is not None:
+            self.add(number, missing)
+            return
+        if NOWHERE.search(text):
+            expected = "no lost events, or their places: perf script --show-lost-events"
+            raise problem(self.path, number, expected, text)
+        place = frame(text)
+        if place is not None:
+            self.called(place)
+        elif not (is_head(text) or (self.seen == 0 and text.startswith("#"))):
+            expected = "task-pid [cpu] flags time: event: fields"
+            raise problem(self.path, number, expected, text)
+
+    def called(self, place: str) -> None:
+        """Take one place of a call stack: the first outside the allocator is the caller's."""
+        event = self.events[self.stack] if self.stack >= 0 else None
+        if isinstance(event, Alloc) and event.call_site is None and is_callers(place):
+            self.events[self.stack] = event._replace(call_site=place)
+
+    def add(self, number: int, event: Event) -> None:
+        self.events.append(event)
+        self.numbers.append(number)
+
+    def end(self) -> tuple[list[Event], list[int]]:
+        if self.entries is not None and self.entries[0] != self.seen:
+            count, number = self.entries
+            expected = f"as many lines as entries in the buffer, {count}"
+            raise problem(self.path, number, expected, str(self.seen))
+        if not self.late:
+            return self.events, self.numbers
+        # buffers of CPUs printed as they came (trace_pipe, bpftrace)
+        order = sorted(range(len(self.events)), key=lambda i: self.events[i].t or 0)
+        return [self.events[i] for i in order], [self.numbers[i] for i in order]
+
+
+def _event(line: EventLine, t: int) -> Event | str | None:
+    """Return the event, None for one of another system, or what was expected."""
+    parser = _PARSERS.get(line.event)
+    if parser is not None:
+        return parser.parse(t, line.cpu, line.pid, line.fields.strip()) or parser.expected
+    if line.event in _MARKS:
+        text = line.fields.removeprefix("tracing_mark_write:").strip()
+        return Mark(t, line.cpu, text, line.pid)
+    if line.event.startswith("percpu_"):
+        return "one of " + ", ".join(n for n in _PARSERS if n.startswith("percpu_"))
+    return None

@@ -1,0 +1,94 @@
+"""A variant of an allocator class that is followed by its machine all the time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from percpu_contracts.history import History
+from percpu_contracts.violations import ClauseViolation
+from percpu_proofs.refine.checker import RefinementChecker
+from percpu_proofs.refine.mismatch import StepMismatch
+from percpu_proofs.refine.selection import may_depart
+from percpu_reference.chunk import Area, Chunk
+from percpu_reference.gaps import Steps
+from percpu_reference.variants import Allocator
+from percpu_spec.catalogue import REFINE
+from percpu_spec.protocol.machine import Machine
+
+
+def refined(variant: type[Allocator], machine: Machine) -> type[Any]:
+    """Return the class with every operation checked against the machine.
+
+    An instance has a `checker` from its first operation on. It keeps the history of stale pages
+    itself, so contracts may be on or off. A step that is no action raises StepMismatch, with a
+    monitor ClauseViolation unless that expects it or the variant may depart; the allocator is not
+    followed beyond it.
+    """
+
+    # A class to mix in will not do: its slots and a variant's own are two layouts (linux_5_12,
+    # rfc_series); mypy takes no class from a variable for a base.
+    class Refined(variant):  # type: ignore[valid-type, misc]
+        """The variant, followed by its machine."""
+
+        __slots__ = ("checker", "history", "next_actor")
+
+        def setup_first_chunk(self) -> None:
+            super().setup_first_chunk()
+            self.history = History()
+            self.checker = RefinementChecker(machine, self, self.history)
+            self.next_actor = 0
+
+        def alloc_percpu(
+            self, size: int, align: int, reserved: bool, gfp: int
+        ) -> Steps[Area | None]:
+            return self._driven(super().alloc_percpu(size, align, reserved, gfp))
+
+        def free_percpu(self, area: Area | None) -> Steps[None]:
+            return self._driven(super().free_percpu(area))
+
+        def balance_workfn(self) -> Steps[None]:
+            return self._driven(super().balance_workfn())
+
+        def _driven(self, steps: Steps[Any]) -> Steps[Any]:
+            self.next_actor += 1
+            actor = self.next_actor
+            while True:
+                self._compare(self.checker.before, actor)
+                try:
+                    gap = next(steps)
+                except StopIteration as stop:
+                    self._compare(self.checker.after, actor, None)
+                    return stop.value
+                self._compare(self.checker.after, actor, gap)
+                yield gap
+
+        def _compare(self, ask: Callable[..., object], *given: Any) -> None:
+            """Ask the checker, unless the allocator has left the machine before."""
+            monitor = self.monitor
+            if monitor is not None and REFINE in monitor.violations:
+                return
+            try:
+                ask(*given)
+            except StepMismatch as wrong:
+                if monitor is None:
+                    raise
+                monitor.judge(self, quiescent=False)  # a broken clause says more
+                if not monitor.broken(REFINE, str(wrong)) and not may_depart(variant):
+                    raise ClauseViolation(REFINE, str(wrong), monitor.operation) from wrong
+
+        def depopulate_chunk(self, chunk: Chunk, page_start: int, page_end: int) -> None:
+            super().depopulate_chunk(chunk, page_start, page_end)
+            self.history.released(chunk, range(page_start, page_end))
+
+        def post_unmap_tlb_flush(self, chunk: Chunk, page_start: int, page_end: int) -> None:
+            super().post_unmap_tlb_flush(chunk, page_start, page_end)
+            self.history.flushed(chunk, range(page_start, page_end))
+
+        def destroy_chunk(self, chunk: Chunk) -> None:
+            super().destroy_chunk(chunk)
+            self.history.destroyed(chunk)
+
+    Refined.__name__ = variant.__name__
+    Refined.__qualname__ = variant.__qualname__
+    return Refined

@@ -1,0 +1,215 @@
+"""The abstraction function: from the allocator's bitmaps, lists and flags to the machine's state.
+
+Pages are judged by the allocation map itself, never by a hint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from copy import copy
+from typing import Any, NamedTuple
+
+from percpu_contracts.history import History
+from percpu_reference.variants import Allocator
+from percpu_spec.protocol.concrete import NOBODY, NOWHERE, PlainWorld
+from percpu_spec.protocol.pages import NO_PAGES, Pages, Span
+from percpu_spec.protocol.state import ChunkState, Place
+
+_LONGEST = 100_000  # chunks on a list that is still believed to have an end
+
+
+class CorruptLists(ValueError):
+    """A chunk is on two lists, or on a list and owned: it has no one place (LIST-1)."""
+
+
+class Touched(NamedTuple):
+    """An area that was taken or freed, as the pages whose bits changed."""
+
+    c: int
+    pages: Span
+    taken: bool
+
+
+class _ChunkObservation:
+    """A chunk's maps when last looked at, and what they came to."""
+
+    __slots__ = ("alloc_map", "free_bytes", "populated", "record")
+
+    def __init__(self) -> None:
+        self.alloc_map = b""
+        self.populated = b""
+        self.free_bytes = 0
+        self.record: ChunkState | None = None
+
+
+def world_of(allocator: Allocator) -> PlainWorld:
+    """Return the constants of an allocator's machine."""
+    geometry = allocator.geometry
+    reserved, first = allocator.reserved_chunk, allocator.first_chunk
+    sizes = {first.id: first.nr_pages}
+    if reserved is not None:
+        sizes[reserved.id] = reserved.nr_pages
+    return PlainWorld(
+        high=geometry.empty_high,
+        unit_pages=geometry.unit_pages,
+        divisor=geometry.reclaim_divisor,
+        first=first.id,
+        reserved=NOWHERE if reserved is None else reserved.id,
+        sizes=sizes,
+    )
+
+
+def float_of(allocator: Allocator) -> int:
+    """Return the float, of all types of chunks together."""
+    floating: int = allocator.nr_empty_pop_pages
+    return floating + getattr(allocator, "nr_empty_pop_memcg", 0)
+
+
+class Observer:
+    """Looks at one allocator again and again; only what changed is read anew.
+
+    relists: a free may list a chunk that a step owns; its place is then that list.
+    """
+
+    def __init__(self, allocator: Allocator, *, relists: bool = False) -> None:
+        self.allocator = allocator
+        self.relists = relists
+        self.block_bits = allocator.geometry.block_bits
+        self.places = self._places()
+        self.seen: dict[int, _ChunkObservation] = {}
+
+    def _places(self) -> list[Place]:
+        """Return what each list stands for; a variant without a list has no slot for it."""
+        allocator = self.allocator
+        slots = allocator.nr_slots // allocator.chunk_types
+        one_type = [Place.ACTIVE] * slots
+        for slot, place in (
+            (allocator.sidelined_slot, Place.SIDELINED),
+            (allocator.to_depopulate_slot, Place.TO_DEPOPULATE),
+            (allocator.free_slot, Place.FREE),
+        ):
+            if 0 <= slot < slots:
+                one_type[slot] = place
+        return one_type * allocator.chunk_types
+
+    def mark(self) -> dict[int, _ChunkObservation]:
+        """Return what was seen so far, to come back to."""
+        return {c: copy(seen) for c, seen in self.seen.items()}
+
+    def back_to(self, mark: dict[int, _ChunkObservation]) -> None:
+        """Forget what was seen since a mark; chunks are told apart by their ids."""
+        self.seen = {c: copy(seen) for c, seen in mark.items()}
+
+    def where(self) -> Iterator[tuple[Any, Place]]:
+        """Yield every chunk with its place."""
+        allocator = self.allocator
+        if allocator.reserved_chunk is not None:
+            yield allocator.reserved_chunk, Place.RESERVED
+        for place, head in zip(self.places, allocator.chunk_lists, strict=True):
+            chunk = head.next
+            steps = 0
+            while chunk is not head:
+                # boot's are never as the free ones, which are destroyed
+                yield chunk, Place.ACTIVE if chunk.immutable and place is Place.FREE else place
+                chunk = chunk.next
+                steps += 1
+                if steps > _LONGEST:
+                    raise CorruptLists(f"list {head.slot} has no end")
+        for chunk in allocator.owned:
+            yield chunk, Place.OWNED
+
+    def look(
+        self, history: History | None, owner: Any, was: dict[Any, ChunkState]
+    ) -> tuple[dict[int, ChunkState], list[Touched]]:
+        """Return every live chunk by its id, and the areas touched since the last look.
+
+        owner: who owns a chunk that no one owned in `was`. Without a history stale pages are
+        those in `was`. Raises CorruptLists.
+        """
+        found: dict[int, ChunkState] = {}
+        touched: list[Touched] = []
+        all_stale = history.stale if history is not None else None
+        for chunk, place in self.where():
+            c = chunk.id
+            if c in found and self.relists and place is Place.OWNED:
+                holder = was[c].owner if c in was and was[c].owner != NOBODY else owner
+                found[c] = found[c]._replace(owner=holder)
+                continue
+            if c in found:
+                raise CorruptLists(f"chunk {c} is at {found[c].place.name} and {place.name}")
+            seen = self.seen.get(c)
+            if seen is None:
+                seen = self.seen[c] = _ChunkObservation()
+            old = seen.record
+            before = was.get(c)
+            if (
+                old is not None
+                and old.place is place
+                and old.empties == chunk.nr_empty_pop_pages
+                and old.isolated == chunk.isolated
+                and old.owner == NOBODY
+                and not (old.stale or all_stale or (before is not None and before.stale))
+                and seen.populated == chunk.populated
+                and seen.alloc_map == chunk.alloc_map
+            ):
+                found[c] = old
+                continue
+            used, populated = self._maps(chunk, c, seen, touched)
+            if all_stale is None:
+                stale = before.stale if before is not None else NO_PAGES
+            elif all_stale:
+                stale = Pages(sum(1 << page for held, page in all_stale if held is chunk))
+            else:
+                stale = NO_PAGES
+            holder = NOBODY
+            if place is Place.OWNED:
+                held = before is not None and before.owner != NOBODY
+                holder = before.owner if before is not None and held else owner
+            new = ChunkState(
+                place, chunk.isolated, holder, used, populated, stale, chunk.nr_empty_pop_pages
+            )
+            if new != old:
+                seen.record = old = new
+            found[c] = old
+        if len(self.seen) > len(found):
+            self.seen = {c: self.seen[c] for c in found}
+        return found, touched
+
+    def _maps(
+        self, chunk: Any, c: int, seen: _ChunkObservation, touched: list[Touched]
+    ) -> tuple[Pages, Pages]:
+        old = seen.record
+        if old is None:
+            used = self._used(chunk, NO_PAGES, range(chunk.nr_pages))
+            populated = Pages.of(chunk.populated)
+            seen.alloc_map, seen.populated = bytes(chunk.alloc_map), bytes(chunk.populated)
+            seen.free_bytes = chunk.free_bytes
+            if used and not chunk.immutable:
+                changed = used.members()
+                touched.append(Touched(c, Span(changed[0], changed[-1] + 1), True))
+            return used, populated
+        used, populated = old.used, old.populated
+        if seen.alloc_map != chunk.alloc_map:
+            now, was, size = bytes(chunk.alloc_map), seen.alloc_map, self.block_bits
+            changed = [
+                page
+                for page in range(chunk.nr_pages)
+                if now[page * size : page * size + size] != was[page * size : page * size + size]
+            ]
+            used = self._used(chunk, used, changed)
+            taken = chunk.free_bytes < seen.free_bytes
+            touched.append(Touched(c, Span(changed[0], changed[-1] + 1), taken))
+            seen.alloc_map, seen.free_bytes = now, chunk.free_bytes
+        if seen.populated != chunk.populated:
+            seen.populated = bytes(chunk.populated)
+            populated = Pages.of(chunk.populated)
+        return used, populated
+
+    def _used(self, chunk: Any, used: int, pages: range | list[int]) -> Pages:
+        find, size = chunk.alloc_map.find, self.block_bits
+        for page in pages:
+            if find(1, page * size, page * size + size) >= 0:
+                used |= 1 << page
+            else:
+                used &= ~(1 << page)
+        return Pages(used)

@@ -1,0 +1,1 @@
+"""Operations applied to an allocator: the language, the driver, verdicts, processes."""

@@ -1,0 +1,186 @@
+"""Applies operations to an allocator and keeps the handles that stand for its areas."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from percpu_proofs.run.inputs import InputError
+from percpu_proofs.run.invalid_frees import HandleError as HandleError  # its users meet it
+from percpu_proofs.run.invalid_frees import Place, aim, place_of
+from percpu_proofs.run.operations import RULES, WRONG, Operation, OperationList
+from percpu_reference.chunk import Area
+from percpu_reference.gaps import run
+from percpu_reference.variants import Allocator
+
+
+class Outcome(NamedTuple):
+    """What an operation did: an area was handed out or freed, or the work ran."""
+
+    ok: bool
+    area: Area | None = None
+
+
+class CallersError(NamedTuple):
+    """A free that API-2 forbids: the number of its operation, from 1, and what became of it."""
+
+    operation: int
+    said: str
+
+
+class _Position:
+    """Stands in for the monitor of an allocator without one."""
+
+    __slots__ = ("operation",)
+
+    def __init__(self) -> None:
+        self.operation = 0
+
+
+class Driver:
+    """One allocator and the handles of its callers.
+
+    again: handles of which `freed` is wanted, beyond those that the lists run free wrongly.
+    failed: told of each allocation of a list that fails, the operation and its number from 1.
+    """
+
+    def __init__(
+        self,
+        allocator: Allocator,
+        again: Iterable[int] = (),
+        failed: Callable[[int, Operation], None] | None = None,
+    ) -> None:
+        self.allocator = allocator
+        self._failed = failed
+        self.handles: dict[int, Area | None] = {}  # None: the allocation failed
+        self.freed: dict[int, Place | None] = {}  # what handles held last that a list names again
+        self.errors: list[CallersError] = []
+        self._listed: OperationList | None = None
+        self._wanted = frozenset(again)
+        self._again = self._wanted  # with the handles that the list frees wrongly
+        self._position = allocator.monitor or _Position()
+
+    @property
+    def operation(self) -> int:
+        """Number of the operation begun last, from 1; 0 before the first."""
+        return self._position.operation
+
+    def run(self, listed: OperationList, start: int = 0, stop: int | None = None) -> None:
+        """Apply operations [start, stop) of a list in order.
+
+        Raises InputError with file and line for a caller's error; what the allocator raises passes
+        through, and `operation` is then the one at fault.
+        """
+        allocator = self.allocator
+        position = self._position
+        handles = self.handles
+        if listed is not self._listed:
+            self._listed = listed
+            self._again = self._wanted.union(o[1] for o in listed.operations if o[0] in WRONG)
+        again = self._again
+        alloc, free = allocator.alloc, allocator.free
+        held, take = handles.get, handles.pop
+        try:
+            # plain operations inline: this loop must cost little beside the allocator's work
+            for number, operation in enumerate(listed.operations[start:stop], start + 1):
+                position.operation = number
+                kind, arg, size, align, reserved, gfp = operation
+                if kind == "f" and arg in handles and not again:
+                    free(take(arg))
+                elif kind == "a" and held(arg) is None:
+                    area = handles[arg] = alloc(size, align, reserved=reserved, gfp=gfp)
+                    if area is None and self._failed is not None:
+                        self._failed(number, operation)
+                else:
+                    self._apply(operation)
+        except HandleError as error:
+            raise handle_problem(listed, self.operation - 1, error) from None
+
+    def apply(self, number: int, operation: Operation) -> Outcome:
+        """Apply one operation and return its outcome. Raises HandleError."""
+        self._position.operation = number
+        return self._apply(operation)
+
+    def _apply(self, operation: Operation) -> Outcome:
+        kind, arg, size, align, reserved, gfp = operation
+        allocator = self.allocator
+        if kind == "a":
+            if self.handles.get(arg) is not None:
+                raise HandleError(f"handle {arg} is in use")
+            area = allocator.alloc(size, align, reserved=reserved, gfp=gfp)
+            self.handles[arg] = area
+            return Outcome(area is not None, area)
+        if kind == "f":
+            if arg not in self.handles:
+                raise HandleError(f"handle {arg} holds nothing")
+            area = self.handles.pop(arg)
+            allocator.free(area)
+            self.freed[arg] = place_of(area)
+            return Outcome(area is not None)
+        if kind in WRONG:
+            return Outcome(self._free_wrongly(operation))
+        if kind == "b" or (kind == "B" and allocator.work_pending):
+            allocator.balance()
+            return Outcome(True)
+        if kind == "B":
+            return Outcome(False)
+        script(allocator, kind, arg)
+        return Outcome(True)
+
+    def _free_wrongly(self, operation: Operation) -> bool:
+        """Do what API-2 forbids where the allocator refuses it; return whether it was asked."""
+        wrong = aim(self.allocator, operation, self.handles, self.freed)
+        if wrong is None:
+            return False
+        self.errors.append(CallersError(self.operation, str(wrong)))
+        if wrong.area is not None:
+            run(self.allocator.free_percpu(wrong.area))
+        return wrong.area is not None
+
+
+def script(allocator: Allocator, kind: str, arg: int) -> None:
+    """Set up failures to come, or change the callers' circumstances."""
+    env = allocator.env
+    match kind:
+        case "P":
+            env.page_fault.next = arg
+        case "Q":
+            env.page_fault.kth = arg
+        case "M":
+            env.map_fault.next = arg
+        case "m":
+            env.map_fault.kth = arg
+        case "C":
+            env.vm_fault.next = arg
+        case "Z":
+            env.metadata_fault.kth = arg
+        case "K":
+            env.killed_waits = arg
+        case "H":
+            env.charge_fault.next = arg
+        case "U":
+            env.has_objcg = arg == 1
+        case "E":
+            allocator.async_enabled = True
+        case _:
+            raise AssertionError(f"operation {kind!r} is not in the language")
+
+
+def handle_problem(
+    listed: OperationList, index: int, error: HandleError | None = None
+) -> InputError:
+    """Return the error for operation `index`, which names a handle wrongly, and say how."""
+    kind, handle = listed.operations[index][:2]
+    if kind in WRONG:
+        return listed.problem(index, RULES[kind], str(error))
+    for earlier in range(index - 1, -1, -1):
+        if listed.operations[earlier][1] == handle and listed.operations[earlier][0] in "af":
+            break
+    else:
+        return listed.problem(index, "a handle allocated before", f"handle {handle}")
+    line = listed.lines[earlier]
+    if kind == "a":
+        expected, found = "a handle not in use", f"handle {handle}, allocated at line {line}"
+    else:
+        expected, found = "a handle not freed yet", f"handle {handle}, freed at line {line}"
+    return listed.problem(index, expected, found)

@@ -1,0 +1,145 @@
+"""What a recorded run asked of the allocator, in order, and how much memory its kernel held."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from percpu_proofs import data
+from percpu_proofs.recorded.replay.marks import kernel_release, phase_begun, types_of_chunks
+from percpu_proofs.recorded.replay.requests import AreaAddress, make_plan
+from percpu_proofs.recorded.states.text import read_snapshot
+from percpu_proofs.recorded.traces.events import Alloc, Free
+from percpu_proofs.recorded.traces.reader import TraceRun, is_run, read_run
+from percpu_proofs.run.inputs import InputError, read_json, read_text
+from percpu_proofs.run.operations import Operation, read_operations
+from percpu_reference.variants import of_release, variant_class
+from percpu_spec.geometry import Geometry
+from percpu_spec.gfp import ACCOUNT
+
+STAGES = ("before", "created", "removed")
+FACTS = "workloads.json"  # what is known of the shipped workloads, beside them
+
+_SIZES = ("unit", "static", "reserved", "dyn", "cpus", "groups", "spare", "page")
+"""That machines differ in."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadMark:
+    """A marked moment of a run, and what the kernel held then, in kB of all units."""
+
+    name: str
+    operation: int  # operations before it
+    percpu_kb: int  # populated pages: what /proc/meminfo calls Percpu
+    stranded_kb: int  # of it in empty pages of isolated chunks
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """Allocations and frees of a run, and its phases."""
+
+    name: str
+    kernel: str  # release of the kernel that was recorded
+    geometry: Geometry
+    operations: list[Operation]
+    phases: tuple[WorkloadMark, ...]
+
+    @property
+    def variant(self) -> str:
+        """The variant that stands for the recorded kernel; empty if there is none."""
+        return of_release(self.kernel)
+
+    def facts(self) -> dict[str, Any]:
+        """Return all but the operations as JSON types."""
+        return {
+            "kernel": self.kernel,
+            "geometry": {size: getattr(self.geometry, size) for size in _SIZES},
+            "phases": [
+                {name: getattr(phase, name) for name in WorkloadMark.__slots__}
+                for phase in self.phases
+            ],
+        }
+
+
+def shipped() -> list[str]:
+    """Return the names of the workloads that ship with the package."""
+    return sorted(_facts())
+
+
+def published() -> list[dict[str, Any]]:
+    """Return figures of other machines: source, kernel, and kB before, created and removed."""
+    return list(read_json(read_text(data.folder("workload") / "published.json")))
+
+
+def load(name: str) -> Workload:
+    """Return a workload by its name, or that of the recorded run in a folder.
+
+    Raises InputError for what is neither, TraceError for a run that cannot be read whole.
+    """
+    if name in shipped():
+        listed = read_operations(data.folder("workload") / f"{name}.ops.gz")
+        facts = _facts()[name]
+        return Workload(
+            name,
+            facts["kernel"],
+            Geometry(memcg=True, **facts["geometry"]),
+            listed.operations,
+            tuple(WorkloadMark(**phase) for phase in facts["phases"]),
+        )
+    if not is_run(Path(name)):
+        expected = f"one of {', '.join(shipped())}, or the folder of a recorded run"
+        raise InputError("WORKLOAD", None, expected, name)
+    return derive(read_run(Path(name)))
+
+
+def derive(run: TraceRun) -> Workload:
+    """Return what a recorded run asked for, in the order in which its events were printed.
+
+    A request is an accounted one if its flags say so; where a kernel with two types of chunks
+    prints no flags, if it was given an area in a memcg chunk. That is all that is taken from the
+    outcomes. Raises InputError if no state was recorded.
+    """
+    kernel = kernel_release(run)
+    variant = of_release(kernel)
+    two_types = bool(variant) and variant_class(variant).chunk_types > 1
+    types = types_of_chunks(run) if two_types else {}
+    plan = make_plan(run.trace, set(), types)
+    operations: list[Operation] = []
+    phases: list[WorkloadMark] = []
+    handles: dict[AreaAddress, int] = {}
+    spare: list[int] = []  # a handle is used again, as small numbers keep the list small
+    for index, event in enumerate(run.trace.events):
+        request = plan.printed.get(index)
+        if request is not None:
+            handle = spare.pop() if spare else len(handles) + 1
+            accounted = isinstance(event, Alloc) and "ACCOUNT" in (event.gfp or "")
+            gfp = request.gfp | (ACCOUNT if accounted else 0)
+            operations.append(("a", handle, request.size, request.align, request.reserved, gfp))
+            if request.expected is not None:
+                handles[request.expected] = handle
+            else:  # no caller has what the kernel refused
+                operations.append(("f", handle, 0, 0, False, 0))
+                spare.append(handle)
+        elif isinstance(event, Free):
+            handle = handles.pop(AreaAddress(event.base, event.off))
+            operations.append(("f", handle, 0, 0, False, 0))
+            spare.append(handle)
+        elif (name := phase_begun(event)) in run.states:
+            phases.append(_phase(run, name, len(operations)))
+    if not phases:
+        raise InputError(run.trace.path, None, "a mark at which a state was recorded")
+    geometry = replace(run.geometry, memcg=True)  # so that accounted requests are told apart
+    return Workload(run.name, kernel, geometry, operations, tuple(phases))
+
+
+def _phase(run: TraceRun, name: str, operation: int) -> WorkloadMark:
+    snapshot = read_snapshot(run.states[name], run.geometry)
+    stranded = sum(chunk.nr_empty_pop_pages for chunk in snapshot.chunks() if chunk.isolated)
+    kb = run.geometry.units * run.geometry.page // 1024  # of one populated page
+    return WorkloadMark(name, operation, snapshot.nr_populated * kb, stranded * kb)
+
+
+def _facts() -> dict[str, Any]:
+    facts: dict[str, Any] = read_json(read_text(data.folder("workload") / FACTS))
+    return facts
