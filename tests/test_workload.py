@@ -1,4 +1,4 @@
-"""The workload of the series and the cost of a search: figures, order, and what the checks catch."""
+"""The workload of the series and what a search costs: figures, order, what the checks catch."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def compile_examined(tree: Tree, into: Path, stub: Path | None = None) -> Librar
 
 
 class ExaminedKernel:
-    """A compiled allocator with the history that COST-1 speaks of (workload.search_cost.BurstSubject)."""
+    """A compiled allocator with the history that COST-1 speaks of (a BurstSubject)."""
 
     def __init__(self, library: Library, geometry: Geometry) -> None:
         self.geometry = geometry
