@@ -66,9 +66,8 @@ def bench(
     ../shared/vectors.
     """
     report = prepare(lists, [folder] if folder else [], variant, rounds)
-    interrupted = False
     rates: list[Rate] = []
-    try:
+    with output.interruption() as stop:
         with ExitStack() as stack:
             if source is not None:
                 report.library = stack.enter_context(workshop(source)).library(USUAL)
@@ -79,19 +78,15 @@ def bench(
                 with compiled_trees(source) as trees:
                     rates = of_tree(trees[0])
             rates += measure_explorer(variant)
-    except KeyboardInterrupt:
-        interrupted = True
     if as_json:
         output.print_json(report.as_json() | {"explore": [rate.as_json() for rate in rates]})
     else:
         _show(output.console(), report)
         if rates:
             _show_explorer(output.console(), rates)
-    if interrupted:
+    if stop.came:
         click.echo("interrupted: shown is what was measured so far", err=True)
-        raise SystemExit(output.INTERRUPTED)
-    if not report.agree:
-        raise SystemExit(output.DIFFERS)
+    output.end(interrupted=stop.came, ok=report.agree)
 
 
 def _show(out: Console, report: BenchReport) -> None:
@@ -104,7 +99,7 @@ def _show(out: Console, report: BenchReport) -> None:
         out.print(f"growth: c1000 runs at {growth:.0%} of c10's rate, contracts off")
     for work in report.works:
         if work.files:
-            out.print(f"{work.name}: {_by_folder(work.files)}", soft_wrap=True)
+            output.say(out, f"{work.name}: {_by_folder(work.files)}")
     for name in report.missing:
         out.print(f"not measured: {name}, not found here or in ../shared/bench; --lists says where")
     if not report.agree:

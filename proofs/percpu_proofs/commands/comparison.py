@@ -158,23 +158,23 @@ class ConformanceRun:
         """Print the run: what was done, what differs, and at the end what was not run."""
         output.show_pairs(out, list(self._rows()))
         for warned in self.shop.warnings():
-            out.print(Text(f"compiler warning: {warned}", "yellow"), soft_wrap=True)
+            output.say(out, f"compiler warning: {warned}", "yellow")
         for one in self.confirmed:
             style = "bold" if one.agrees else "bold red"
-            out.print(Text(str(one), style), soft_wrap=True)
+            output.say(out, str(one), style)
         self._show_result(out)
         for clause, wrong in self.newly_broken().items():
             count = self.tally.broken[clause]
             text = f"newly broken, not by {self.shop.model.name}: {clause}, {count} times: {wrong}"
-            out.print(Text(text, "bold red"), soft_wrap=True)
+            output.say(out, text, "bold red")
         if self.tally.differs:
-            out.print(
+            output.say(
+                out,
                 "a difference may be right or wrong: percpu-spec review --source TREE --patch FILE "
                 "judges the kernel's code by the clauses",
-                soft_wrap=True,
             )
         for what in (*self.not_run(), NOT_COVERED):
-            out.print(Text(f"not run: {what}"), soft_wrap=True)
+            output.say(out, f"not run: {what}")
         if self.tally.judged:
             output.show_not_asked(out, self.not_asked())
 
@@ -217,7 +217,7 @@ class ConformanceRun:
             self._show_found(out, tally.found)
         elif tally.found_schedule is not None:
             text = differences.schedule_text(tally.found_schedule)
-            out.print(Text(text, "bold red"), soft_wrap=True)
+            output.say(out, text, "bold red")
         if tally.differs:
             return
         if tally.interrupted:
@@ -236,14 +236,14 @@ class ConformanceRun:
                 refused = self.shop.model.variant().CHECKS_FREES
                 by = "refused by both" if refused else "carried out by neither"
                 out.print(output.callers_error(f"{wrong:,} of the operations, {by}"))
-            out.print(Text(f"every field of every state is equal: {done}", "bold"), soft_wrap=True)
+            output.say(out, f"every field of every state is equal: {done}", "bold")
 
     def _show_found(self, out: Console, found: DifferingCase) -> None:
         model = self.shop.model
         text = f"differs {differences.where(found)}: {sentence(found.difference)}"
-        out.print(Text(text, "bold red"), soft_wrap=True)
+        output.say(out, text, "bold red")
         for other in found.others:
-            out.print(Text(f"  and {sentence(other)}"), soft_wrap=True)
+            output.say(out, f"  and {sentence(other)}")
         all_of_it = (found.difference, *found.others)
         for title, of in (
             ("set by", lambda one: meaning(one).functions.split()),
@@ -251,21 +251,21 @@ class ConformanceRun:
         ):
             names = ", ".join(dict.fromkeys(name for one in all_of_it for name in of(one)))
             if names:
-                out.print(f"{title}: {names}", soft_wrap=True)
+                output.say(out, f"{title}: {names}")
         for said in differences.moved_by(found.difference, model):
-            out.print(Text(f"{self.shop.tree.source}: {said}"), soft_wrap=True)
+            output.say(out, f"{self.shop.tree.source}: {said}")
         for name in differences.mending(found, model):
             out.print(f"the model with --fix {name!r} does here what the kernel does")
-        out.print(f"geometry {differences.geometry_text(found)}", soft_wrap=True)
+        output.say(out, f"geometry {differences.geometry_text(found)}")
         for number, line in enumerate(differences.texts(found), 1):
             out.print(f"{number:5}  {line}")
         if found.stopped:
             out.print(f"more of it may be left out: {found.stopped}")
         theirs, ours = differences.maps(found, model)
         out.print(Text(f"\nkernel\n{theirs}\n\nmodel\n{ours}"))
-        out.print(f"saved as {self.saved}", soft_wrap=True)
+        output.say(out, f"saved as {self.saved}")
         for parting in self._partings():
-            out.print(parting_text(parting), soft_wrap=True)
+            output.say(out, parting_text(parting))
 
 
 def parting_text(parting: Parting) -> str:

@@ -37,7 +37,7 @@ def show(out: Console, c: Counterexample) -> None:
 def show_lines(out: Console, lines: Iterable[Line]) -> None:
     """Print lines as they are, in the styles of what they are."""
     for kind, line in lines:
-        out.print(line, style=_STYLES.get(kind), markup=False, soft_wrap=True)
+        output.say(out, line, _STYLES.get(kind))
 
 
 def mail_option(command: Callable[..., None]) -> Callable[..., None]:
@@ -100,8 +100,8 @@ def show_example(
     out.print(f"{example.length} operations, {example.rank}", markup=False)
     if example.token:
         tree = "".join([" --source TREE", *(f" --patch {patch}" for patch in patches)])
-        out.print(f"percpu-spec replay {example.token}{tree}", markup=False, soft_wrap=True)
+        output.say(out, f"percpu-spec replay {example.token}{tree}")
     if example.on_model.token:
-        out.print(f"on the model: percpu-spec replay {example.on_model.token}", soft_wrap=True)
+        output.say(out, f"on the model: percpu-spec replay {example.on_model.token}")
     else:
         out.print(f"on the model: {example.on_model.reason}", markup=False)

@@ -94,6 +94,6 @@ def show_sense(out: Console, found: Explanation) -> None:
             pairs = ", ".join(f"{key} ({why})" for key, why in value.items())
             out.print(Text(f"\n{label}: {pairs}"))
         elif name == "code":
-            out.print(Text(f"\n{value.rstrip()}"), soft_wrap=True)
+            output.say(out, f"\n{value.rstrip()}")
         elif isinstance(value, str) and value:
             out.print(Text(f"\n{label}: {value}" if label else f"\n{value}"))

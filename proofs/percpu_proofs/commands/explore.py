@@ -158,11 +158,8 @@ def explore(
         if departure is not None:
             token = Token.of(variant, REFINE, chosen, departure.schedule)
             said = f"note: it {DEPARTURE} (percpu-spec explain {REFINE}); {departure.message}"
-            output.console().print(f"{said}\nreplay: percpu-spec replay {token}", soft_wrap=True)
-    if interrupted:
-        raise SystemExit(output.INTERRUPTED)
-    if not as_expected:
-        raise SystemExit(output.DIFFERS)
+            output.say(output.console(), f"{said}\nreplay: percpu-spec replay {token}")
+    output.end(interrupted=interrupted, ok=as_expected)
 
 
 def _departure(variant: str, result: Explored) -> ScheduleFinding | None:
@@ -225,7 +222,7 @@ def _list(as_json: bool) -> None:
     rows = [(s.name, s.what, len(s.setup) + len(s.actors)) for s in SCENARIOS.values()]
     out = output.console()
     out.print(output.table("scenarios", ("name", "what", "operations"), rows))
-    out.print(f"each a file of {FOLDER}", soft_wrap=True, markup=False)
+    output.say(out, f"each a file of {FOLDER}")
 
 
 def _bound(result: Explored) -> str:
@@ -275,8 +272,7 @@ def _cross(start: Start, max_steps: int | None, as_json: bool) -> None:
         output.console().print(output.table("the same start, every mode", names, rows))
         for line in compared.differences:
             output.console().print(line, style="bold red")
-    if compared.differences:
-        raise SystemExit(output.DIFFERS)
+    output.end(ok=not compared.differences)
 
 
 def _show(
@@ -313,7 +309,7 @@ def _show(
         out.print(f"\n{name} is broken: {title(name)}", style="bold red")
         if counterexample is None:
             out.print(f"{result.findings[name].message}; as it was found, not made small")
-            out.print(f"replay: percpu-spec replay {token}", soft_wrap=True)
+            output.say(out, f"replay: percpu-spec replay {token}")
             continue
         least = counterexample.stopped or "none of which can be left out"
         out.print(
@@ -321,9 +317,9 @@ def _show(
             f"{counterexample.preemptions} preemptions, the fewest that do it"
         )
         show(out, of_schedule(token))
-        out.print(f"replay: percpu-spec replay {token}", soft_wrap=True)
+        output.say(out, f"replay: percpu-spec replay {token}")
     for said in sorted(result.callers_errors):
-        out.print(output.callers_error(said), soft_wrap=True)
+        output.say(out, output.callers_error(said))
     if not found:
         out.print("no clause that was asked is broken within this bound", style="bold")
     if not as_expected:

@@ -41,7 +41,7 @@ def show_removal(out: Console, one: Workload, curves: Sequence[Curve]) -> None:
     for curve in curves:
         if curve.variant == one.variant:
             for line in _remains(curve):
-                out.print(line, soft_wrap=True)
+                output.say(out, line)
 
 
 def _remains(curve: Curve) -> list[str]:
@@ -112,16 +112,16 @@ def show_cost(
         for burst in later:
             if burst.most > 1:
                 said = f"{burst.variant}: chunks examined, at most {examined(burst)}"
-                out.print(said, soft_wrap=True)
+                output.say(out, said)
     for burst in {b.variant: b for b in (*later, *bursts) if b.broken}.values():
         said = "not expected" if burst.variant in unexpected else "as it declares"
         colour = "bold red" if burst.variant in unexpected else "yellow"
         out.print(Text(f"{burst.variant} breaks COST-1, {said}: {burst.message}", colour))
-    out.print(
+    output.say(
+        out,
         "COST-1 puts depopulated chunks last; it does not keep them from being searched. The last "
         "request, for which nothing is populated, examines all that have room, in any variant. "
         "Pages that stay populated in depopulated chunks (RCL-3, RCL-4) are found by walking too.",
-        soft_wrap=True,
     )
 
 
@@ -159,13 +159,13 @@ def show_served(out: Console, found: Sequence[Served]) -> None:
         for one in rows:
             by_end.setdefault(one.ends, []).append(one.variant)
         for ends, names in by_end.items():
-            out.print(f"{', '.join(names)}: {'; '.join(ends)}", soft_wrap=True, markup=False)
-    out.print(
+            output.say(out, f"{', '.join(names)}: {'; '.join(ends)}")
+    output.say(
+        out,
         "float: empty populated pages at the start; room: requests that would fit into what is "
         "populated then; at once: served before the work runs; a run: served between two runs; "
         "safe N: none fails with the work after so many. Nothing is freed meanwhile, and the work "
         "runs where it was asked for.",
-        soft_wrap=True,
     )
 
 

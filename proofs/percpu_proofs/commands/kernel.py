@@ -146,10 +146,8 @@ def kernel(
             output.print_json(run.as_json())
         else:
             run.show(output.console())
-    if run.differs:
-        raise SystemExit(output.DIFFERS)
-    if run.tally.interrupted:
-        raise SystemExit(output.INTERRUPTED)
+    output.end(ok=not run.differs)
+    output.end(interrupted=run.tally.interrupted)
 
 
 def _there(paths: tuple[Path, ...]) -> tuple[Path, ...]:

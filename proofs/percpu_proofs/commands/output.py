@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TextIO, cast
@@ -14,7 +15,7 @@ from typing import Any, TextIO, cast
 import click
 from rich.box import SIMPLE_HEAD
 from rich.cells import cell_len
-from rich.console import Console, JustifyMethod
+from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
@@ -175,6 +176,36 @@ class _Trimmed:
 _BLANKS = re.compile(r"[ \t]+(?=\n)")
 
 
+def say(out: Console, text: str | Text, style: str = "") -> None:
+    """Print a text as it stands, neither markup nor emoji in it, its lines folded between words."""
+    out.print(text if isinstance(text, Text) else Text(text, style), soft_wrap=True)
+
+
+@dataclass(slots=True)
+class Interruption:
+    """Whether Ctrl-C came."""
+
+    came: bool = False
+
+
+@contextmanager
+def interruption() -> Iterator[Interruption]:
+    """Let Ctrl-C end the block, and no more than that: what was done is shown."""
+    found = Interruption()
+    try:
+        yield found
+    except KeyboardInterrupt:
+        found.came = True
+
+
+def end(*, interrupted: bool = False, ok: bool = True) -> None:
+    """End a command: with exit code 130 after Ctrl-C, 1 where something is not as expected."""
+    if interrupted:
+        raise SystemExit(INTERRUPTED)
+    if not ok:
+        raise SystemExit(DIFFERS)
+
+
 def print_json(value: object) -> None:
     """Print one JSON document."""
     echo(json.dumps(value, indent=2))
@@ -219,17 +250,15 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
 
     Cells are plain text unless they are rich Text.
     """
-    numeric = [
-        bool(rows) and all(isinstance(row[i], int | float) for row in rows)
-        for i in range(len(columns))
-    ]
     made = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
-    for name, right in zip(columns, numeric, strict=True):
-        justify: JustifyMethod = "right" if right else "left"
-        made.add_column(name, justify=justify, overflow="fold")
-        if right:  # neither numbers nor the words above them are folded
-            cells = [_cell(row[len(made.columns) - 1]) for row in rows]
-            made.columns[-1].min_width = max(map(len, (*cells, *name.split())))
+    for number, name in enumerate(columns):
+        cells = [row[number] for row in rows]
+        if cells and all(isinstance(cell, int | float) for cell in cells):
+            # neither numbers nor the words above them are folded
+            least = max(map(len, (*map(_cell, cells), *name.split())))
+            made.add_column(name, justify="right", overflow="fold", min_width=least)
+        else:
+            made.add_column(name, overflow="fold")
     for row in rows:
         made.add_row(*(cell if isinstance(cell, Text) else Text(_cell(cell)) for cell in row))
     return made
@@ -276,10 +305,7 @@ class ProgressBar:
 
     def __call__(self, done: int, total: int, title: str | None = None) -> None:
         """Show that `done` of `total` is done."""
-        if title is None:
-            self._progress.update(self._task, completed=done, total=total)
-        else:
-            self._progress.update(self._task, completed=done, total=total, description=title)
+        self._progress.update(self._task, completed=done, total=total, description=title)
 
 
 @contextmanager
@@ -307,7 +333,6 @@ def sparkline(values: Sequence[int], width: int = 40) -> str:
         return ""
     low, high = min(values), max(values)
     span = max(high - low, 1)
-    chosen = [values[i * len(values) // width] for i in range(width)]
-    if len(values) <= width:
-        chosen = list(values)
+    shown = min(len(values), width)
+    chosen = [values[i * len(values) // shown] for i in range(shown)]
     return "".join(marks[(value - low) * (len(marks) - 1) // span] for value in chosen)

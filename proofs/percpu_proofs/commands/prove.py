@@ -118,10 +118,8 @@ def prove(
         if not names:
             _show_set_aside(output.console())
             _show_not_by_symbols(output.console())
-    if interrupted:
-        raise SystemExit(output.INTERRUPTED)
-    if missing or changed or not all(entry.as_expected for entry in entries):
-        raise SystemExit(output.DIFFERS)
+    as_expected = all(entry.as_expected for entry in entries)
+    output.end(interrupted=interrupted, ok=as_expected and not missing and not changed)
 
 
 def _show(
@@ -163,12 +161,12 @@ def _show(
     states = Counter((entry.engine, entry.state) for entry in entries)
     told = ", ".join(f"{n} {state} by {engine}" for (engine, state), n in states.items())
     rate = 100 * killed / len(bugs) if bugs else 100.0
-    out.print(
+    output.say(
+        out,
         f"{len(entries)} of {planned} claims in {seconds:.0f} s: {told}; "
         f"{killed} of {len(bugs)} checks with a seeded bug refuted ({rate:.1f}%), "
         f"{len(different)} bugs",
-        style="bold",
-        soft_wrap=True,
+        "bold",
     )
 
 

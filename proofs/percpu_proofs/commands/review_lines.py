@@ -208,7 +208,7 @@ class FindingLines:
             self._wrapped(f"{', '.join(Path(variant).stem for variant in variants)} {text}")
 
     def _wrapped(self, text: str) -> None:
-        self._out.print(Text(wrapped(text, self._out.width, " " * _INDENT)), soft_wrap=True)
+        output.say(self._out, wrapped(text, self._out.width, " " * _INDENT))
 
     def _tell_mechanism(self, outcome: JobOutcome) -> None:
         variant = outcome.job.variant
@@ -243,7 +243,7 @@ class FindingLines:
             what = f"NOT DECLARED, {what}" if what else "NOT DECLARED"
         text = finding_line(clause, example, self._out.width, what)
         style = "bold red" if undeclared else ""
-        self._out.print(Text(text, style), soft_wrap=True)
+        output.say(self._out, text, style)
 
     def _head(self, variant: str) -> None:
         if variant != self._heading:
@@ -295,4 +295,4 @@ class TreeLines:
                 f"{example.length} operations: {operations}"
             )
             shown = wrapped(text, self._out.width, " " * _INDENT)
-            self._out.print(Text(shown, "bold red"), soft_wrap=True)
+            output.say(self._out, shown, "bold red")

@@ -71,10 +71,7 @@ def review_trees(
         out = output.console()
         show(out, found, clauses)
         _show_end(out, found, time.perf_counter() - began)
-    if found.interrupted:
-        raise SystemExit(output.INTERRUPTED)
-    if found.wrong:
-        raise SystemExit(output.DIFFERS)
+    output.end(interrupted=found.interrupted, ok=not found.wrong)
     for outcome in found.outcomes:
         if outcome.killed:
             name = outcome.job.search.name

@@ -79,10 +79,9 @@ def review_variants(
         assert lines is not None
         _show(out, wanted, review, cells, changed, lines)
         _show_end(out, review, of_wanted, changed, time.perf_counter() - began)
-    if review.interrupted:
-        raise SystemExit(output.INTERRUPTED)
-    if not all(cell.as_expected for cell in of_wanted):
-        raise SystemExit(output.DIFFERS)
+    output.end(
+        interrupted=review.interrupted, ok=all(cell.as_expected for cell in of_wanted)
+    )
 
 
 def _at_once(wanted: ReviewRequest, compared: dict[str, str], variant: str, clause: str) -> bool:
@@ -96,7 +95,7 @@ def _at_once(wanted: ReviewRequest, compared: dict[str, str], variant: str, clau
 def _wrapped(out: Console, text: str, style: str = "") -> None:
     """Print a text in as many lines as it takes, those behind the first as far to the right."""
     indent = " " * (len(text) - len(text.lstrip()))
-    out.print(Text(wrapped(text, out.width, indent), style), soft_wrap=True)
+    output.say(out, wrapped(text, out.width, indent), style)
 
 
 def _print_json(
@@ -183,7 +182,7 @@ def _show_change(out: Console, clause: str, cell: Cell) -> None:
     _wrapped(out, f"    {cell.example.message}")
     _wrapped(out, f"    {number_of(cell.example)} operations: {brief(clause, cell.example)}")
     if cell.example.token:
-        out.print(f"    percpu-spec replay {cell.example.token}", soft_wrap=True, markup=False)
+        output.say(out, f"    percpu-spec replay {cell.example.token}")
 
 
 def _show_matrix(out: Console, wanted: ReviewRequest, cells: Sequence[Cell]) -> None:
@@ -211,7 +210,7 @@ def _show_matrix(out: Console, wanted: ReviewRequest, cells: Sequence[Cell]) -> 
         line = Text(f"{clause:8} {title:{room}}")
         for name in columns:
             line.append_text(_mark(row[name]))
-        out.print(line, soft_wrap=True)
+        output.say(out, line)
     kept = {clause: row for clause, row in rows.items() if clause not in broken}
     for what, verdicts in _KEPT.items():
         names = [
@@ -262,7 +261,7 @@ def _show_cell(out: Console, cell: Cell, findings: Sequence[str]) -> None:
             _wrapped(out, f"  by {finding} alone: not shown by {cell.sought[finding]}")
         else:
             _wrapped(out, f"  by {finding}, {shown.length} operations: {operations_of(shown)}")
-            out.print(f"  percpu-spec replay {shown.token}", soft_wrap=True, markup=False)
+            output.say(out, f"  percpu-spec replay {shown.token}")
 
 
 def _show_example(out: Console, cell: Cell) -> None:
@@ -281,7 +280,7 @@ def _show_example(out: Console, cell: Cell) -> None:
     if len(others) > 1:
         _wrapped(out, f"  broken in {len(others)} searches: {', '.join(others)}")
     if example.token:
-        out.print(f"  percpu-spec replay {example.token}", soft_wrap=True, markup=False)
+        output.say(out, f"  percpu-spec replay {example.token}")
 
 
 def _show_end(

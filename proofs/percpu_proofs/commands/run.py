@@ -81,8 +81,7 @@ def run(
     paths = expand(files) or [data.default_trace()]
     out = output.console()
     reports: list[RunReport | TraceReport] = []
-    interrupted = False
-    try:
+    with output.interruption() as stop:
         for path in paths:
             if kind_of(path) is InputKind.TRACE:
                 if every is not None:
@@ -96,30 +95,19 @@ def run(
             source = read_source(path, geometry)
             report = _report(path, source, variant or source.variant, contracts, every or 0)
             reports.append(report)
-            try:
-                with output.progress_bar(path.name) as bar:
-                    run_list(source.listed, report, bar)
-            except KeyboardInterrupt:
-                interrupted = True
+            with output.interruption() as within, output.progress_bar(path.name) as bar:
+                run_list(source.listed, report, bar)
             if not as_json:
                 show(out, report, source)
-            if interrupted:
-                break
-    except KeyboardInterrupt:
-        interrupted = True
+            if within.came:
+                raise KeyboardInterrupt
 
     if as_json:
-        output.print_json(_merged(reports, interrupted))
-    if interrupted:
-        done = len(reports) - (bool(reports) and not _is_complete(reports[-1]))
+        output.print_json(_merged(reports, stop.came))
+    if stop.came:
+        done = sum(isinstance(report, TraceReport) or report.complete for report in reports)
         output.console(stderr=True).print(f"interrupted: {done} of {len(paths)} inputs done")
-        raise SystemExit(output.INTERRUPTED)
-    if not all(report.ok for report in reports):
-        raise SystemExit(output.DIFFERS)
-
-
-def _is_complete(report: RunReport | TraceReport) -> bool:
-    return isinstance(report, TraceReport) or report.complete
+    output.end(interrupted=stop.came, ok=all(report.ok for report in reports))
 
 
 def _report(
@@ -182,22 +170,19 @@ def show(out: Console, report: RunReport, source: Source) -> None:
         ("over time", output.sparkline(pages)),
     ]
     if report.final_checksum is not None:
-        agreed = {None: "", True: ", as recorded", False: f", recorded {report.recorded_checksum}"}
-        known = report.recorded_checksum is not None
-        rows.append(
-            (
-                "final checksum",
-                f"{report.final_checksum}{agreed[report.checksum_agrees if known else None]}",
-            )
-        )
+        recorded = ""
+        if report.recorded_checksum is not None:
+            other = f"recorded {report.recorded_checksum}"
+            recorded = ", as recorded" if report.checksum_agrees else f", {other}"
+        rows.append(("final checksum", f"{report.final_checksum}{recorded}"))
     output.show_pairs(out, rows)
     for note in report.notes:
-        out.print(Text(note, "yellow"), soft_wrap=True)
+        output.say(out, note, "yellow")
     _show_failed(out, report)
     for number, said in report.callers_errors[:_ERRORS_SHOWN]:
         line, words = source.listed.lines[number - 1], source.listed.operations[number - 1]
         where = f"operation {number} ({source.listed.path}:{line}, {text_of(words)})"
-        out.print(output.callers_error(f"{where}: {said}"), soft_wrap=True)
+        output.say(out, output.callers_error(f"{where}: {said}"))
     if len(report.callers_errors) > _ERRORS_SHOWN:
         out.print(f"and {len(report.callers_errors) - _ERRORS_SHOWN} more, all in --json")
     show_verdicts(out, report.clauses, report.variant, report.bound)
@@ -207,12 +192,10 @@ def show(out: Console, report: RunReport, source: Source) -> None:
 
 def _served(report: RunReport) -> list[tuple[str, str]]:
     failed = report.failed.count if report.failed is not None else 0
-    if not report.allocations:
-        return []
     text = f"{report.allocations}, all served"
     if failed:
         text = f"{report.allocations - failed} of {report.allocations} served, {failed} failed"
-    return [("allocations", text)]
+    return [("allocations", text)] if report.allocations else []
 
 
 def _show_failed(out: Console, report: RunReport) -> None:
@@ -221,20 +204,18 @@ def _show_failed(out: Console, report: RunReport) -> None:
     if failed is None or failed.first is None:
         return
     first = failed.first
-    out.print(
+    output.say(
+        out,
         f"first failure: operation {first.operation} ({failed.listed.path}:{first.line}, "
         f"{first.text}): {first.reason}",
-        soft_wrap=True,
-        markup=False,
     )
     rows = [
         (size, align, flags, count, asked, reason)
         for (size, align, flags, reason), count, asked in failed.rows(report.operations)
     ]
-    shown = rows[:_KINDS_SHOWN]
-    out.print(output.table("failed allocations", _FAILED, shown))
-    if len(rows) > len(shown):
-        out.print(f"and {len(rows) - len(shown)} more kinds, all in --json")
+    out.print(output.table("failed allocations", _FAILED, rows[:_KINDS_SHOWN]))
+    if len(rows) > _KINDS_SHOWN:
+        out.print(f"and {len(rows) - _KINDS_SHOWN} more kinds, all in --json")
 
 
 def _show_violation(
@@ -244,13 +225,11 @@ def _show_violation(
     listed = source.listed
     index = report.operations - 1
     words = text_of(listed.operations[index])
-    out.print(
-        Text(
-            f"{verdict.clause} violated at operation {report.operations} ({listed.path}:"
-            f"{listed.lines[index]}, {words}): {verdict.message}",
-            "bold red",
-        ),
-        soft_wrap=True,
+    output.say(
+        out,
+        f"{verdict.clause} violated at operation {report.operations} ({listed.path}:"
+        f"{listed.lines[index]}, {words}): {verdict.message}",
+        "bold red",
     )
     allocator, ids = state_after(listed, report.geometry, report.variant, report.operations)
     picture = picture_of_state(allocator)

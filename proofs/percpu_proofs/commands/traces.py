@@ -65,7 +65,7 @@ def show_holders(out: Console, who: WhoReport) -> None:
         highlight=False,
     )
     if not who.complete:
-        out.print(Text(f"not all is known: {who.why}", "yellow"), soft_wrap=True)
+        output.say(out, f"not all is known: {who.why}", "yellow")
     rows = [
         (one.call_site, one.areas, one.bytes, one.pages, one.pins_pages, one.chunks,
          " ".join(one.pins_chunks))

@@ -86,13 +86,10 @@ def explore_tree(scenario: Scenario, chosen: ChosenTree, as_json: bool) -> None:
             assert cell.example is not None
             show_example(out, release, cell.example, tree.tree.patches)
         for said in errors:
-            out.print(output.callers_error(said), soft_wrap=True)
+            output.say(out, output.callers_error(said))
         if not broken:
             out.print("no clause that was asked is broken within this bound", style="bold")
-    if outcome.interrupted:
-        raise SystemExit(output.INTERRUPTED)
-    if wrong:
-        raise SystemExit(output.DIFFERS)
+    output.end(interrupted=outcome.interrupted, ok=not wrong)
 
 
 def replayed_on_tree(

@@ -36,7 +36,7 @@ def show_verdicts(
             names = [v.clause for v in verdicts if v.verdict == word]
             if names:
                 out.print(f"{word} {why}: {', '.join(names)}")
-    out.print(_summary(verdicts, bound) if asked else bound, soft_wrap=True)
+    output.say(out, _summary(verdicts, bound) if asked else bound)
 
 
 def _row(verdict: ClauseVerdict, noun: str) -> tuple[object, ...]:
