@@ -15,12 +15,11 @@ from percpu_proofs.commands.tree_options import ChosenTree
 from percpu_proofs.review import results
 from percpu_proofs.review.changes import Changes, bases, changes
 from percpu_proofs.review.matrix import Cell
-from percpu_proofs.review.plan import jobs_for
 from percpu_proofs.review.tree_results import TreeResults, results_of, searches_for
 from percpu_proofs.review.trees import TreeCell
 from percpu_proofs.run.inputs import InputError
 from percpu_proofs.run.processes import default_jobs
-from percpu_reference.variants import variant_class, variant_name
+from percpu_reference.variants import variant_name
 from percpu_spec.catalogue import title
 
 
@@ -188,9 +187,6 @@ def review(
     if not variants:
         raise InputError("review", None, "at least one variant, or a tree (source=)")
     named = tuple(dict.fromkeys(map(variant_name, variants)))
-    for name in named:
-        variant_class(name)
-    jobs_for(named, searches=tuple(searches))  # raises for one that is not there
     done = results.ReviewRun(named, deep, searches=tuple(searches))
     done.run(results.Workers(jobs or default_jobs()))
     return Review(named, done.cells(), done.partial)

@@ -37,7 +37,7 @@ def show(out: Console, c: Counterexample) -> None:
 def show_lines(out: Console, lines: Iterable[Line]) -> None:
     """Print lines as they are, in the styles of what they are."""
     for kind, line in lines:
-        output.say(out, line, _STYLES.get(kind))
+        output.say(out, line, _STYLES.get(kind, ""))
 
 
 def mail_option(command: Callable[..., None]) -> Callable[..., None]:

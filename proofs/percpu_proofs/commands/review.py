@@ -15,14 +15,12 @@ from percpu_proofs.commands.review_variants import review_variants
 from percpu_proofs.commands.source import geometry_option, page_asked_for
 from percpu_proofs.commands.tree_options import ChosenTree, tree_options
 from percpu_proofs.review.cache import OutcomeCache
-from percpu_proofs.review.plan import jobs_for
 from percpu_proofs.review.results import Workers
 from percpu_proofs.review.tree_results import searches_for
 from percpu_proofs.run.inputs import InputError, one_of
 from percpu_proofs.run.processes import default_jobs
 from percpu_reference.variants import DEFAULT, VARIANTS, variant_class
 from percpu_reference.variants.composition import findings_in
-from percpu_spec.catalogue import clause as clause_of
 from percpu_spec.catalogue import findings as every_finding
 
 SERIES = (DEFAULT, "rfc_1", "rfc_series", "rfc_1_reviewed", "reference")
@@ -62,7 +60,7 @@ def require_findings(
     metavar="page=N", help="With --source: pages of so many bytes.  [default: 4096]"
 )
 @click.option(
-    "--clause", "clauses", metavar="ID", multiple=True, callback=output.entry_ids,
+    "--clause", "clauses", metavar="ID", multiple=True, callback=output.clause_ids,
     help="Show no other clause.",
 )
 @click.option(
@@ -110,8 +108,6 @@ def review(
     --patch, what the patch makes of it too. Exit 1 for what the patch newly breaks, or, without
     one, what the tree breaks and the model of it does not declare.
     """
-    for clause in clauses:
-        clause_of(clause)  # raises for one that is not there
     if quick and deep:
         raise InputError("--quick, --deep", None, "one of them")
     workers = Workers(jobs, dask, None if no_cache else OutcomeCache())
@@ -138,9 +134,6 @@ def review(
     variants = tuple(dict.fromkeys(chosen)) or SERIES
     if everything and not chosen:
         variants = (DEFAULT, *(name for name in VARIANTS if name != DEFAULT))
-    for name in variants:
-        variant_class(name)
-    jobs_for(variants, searches=searches)  # raises for one that is not there
     if findings and (quick or searches):
         expected = "the whole review: findings are told apart by what all searches find"
         raise InputError("--finding", None, expected, "--quick" if quick else "--search")

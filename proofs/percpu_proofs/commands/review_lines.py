@@ -10,6 +10,7 @@ from typing import Final
 from rich.console import Console
 from rich.text import Text
 
+from percpu_proofs.commands.output import say
 from percpu_proofs.explore.overlap import listed
 from percpu_proofs.explore.scenario import KERNEL_32K
 from percpu_proofs.kernel.search.job import TreeOutcome
@@ -208,7 +209,7 @@ class FindingLines:
             self._wrapped(f"{', '.join(Path(variant).stem for variant in variants)} {text}")
 
     def _wrapped(self, text: str) -> None:
-        output.say(self._out, wrapped(text, self._out.width, " " * _INDENT))
+        say(self._out, wrapped(text, self._out.width, " " * _INDENT))
 
     def _tell_mechanism(self, outcome: JobOutcome) -> None:
         variant = outcome.job.variant
@@ -243,7 +244,7 @@ class FindingLines:
             what = f"NOT DECLARED, {what}" if what else "NOT DECLARED"
         text = finding_line(clause, example, self._out.width, what)
         style = "bold red" if undeclared else ""
-        output.say(self._out, text, style)
+        say(self._out, text, style)
 
     def _head(self, variant: str) -> None:
         if variant != self._heading:
@@ -295,4 +296,4 @@ class TreeLines:
                 f"{example.length} operations: {operations}"
             )
             shown = wrapped(text, self._out.width, " " * _INDENT)
-            output.say(self._out, shown, "bold red")
+            say(self._out, shown, "bold red")

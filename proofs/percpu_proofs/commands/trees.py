@@ -20,7 +20,7 @@ from percpu_proofs.kernel.search.plans import TreeSearch, of_scenario
 from percpu_proofs.kernel.search.refusal import refuses
 from percpu_proofs.kernel.search.retrace import retrace
 from percpu_proofs.kernel.search.tree_token import TreeToken
-from percpu_proofs.review.trees import undeclared, verdicts
+from percpu_proofs.review.trees import example_record, undeclared, verdicts
 from percpu_proofs.run.inputs import InputError
 from percpu_proofs.run.operations import WRONG, text_of
 from percpu_reference.variants import MERGED
@@ -47,7 +47,7 @@ def explore_tree(scenario: Scenario, chosen: ChosenTree, as_json: bool) -> None:
         cells = verdicts([outcome], tree.name, variant)
         wrong = undeclared(cells, variant, trees[0].km_counts)
         release = tree.tree.name
-    broken = {c: cell for c, cell in cells.items() if cell.example is not None}
+    broken = {c: cell.example for c, cell in cells.items() if cell.example is not None}
     if as_json:
         output.print_json(
             {
@@ -61,7 +61,7 @@ def explore_tree(scenario: Scenario, chosen: ChosenTree, as_json: bool) -> None:
                 "depth": outcome.depth,
                 "seconds": round(outcome.seconds, 3),
                 "witnessed": outcome.asked,
-                "violations": {c: cell.as_json()["counterexample"] for c, cell in broken.items()},
+                "violations": {c: example_record(example) for c, example in broken.items()},
                 "undeclared": wrong,
                 "callers_errors": errors,
             }
@@ -82,9 +82,8 @@ def explore_tree(scenario: Scenario, chosen: ChosenTree, as_json: bool) -> None:
                 ("asked", ", ".join(f"{k} {n}" for k, n in sorted(outcome.asked.items()))),
             ],
         )
-        for cell in broken.values():
-            assert cell.example is not None
-            show_example(out, release, cell.example, tree.tree.patches)
+        for example in broken.values():
+            show_example(out, release, example, tree.tree.patches)
         for said in errors:
             output.say(out, output.callers_error(said))
         if not broken:

@@ -13,7 +13,7 @@ from percpu_proofs.review.jobs import Job, JobOutcome, run
 from percpu_proofs.review.matrix import Cell, matrix
 from percpu_proofs.review.plan import distinguishing, enter_small, jobs_for, shrinking
 from percpu_proofs.run.processes import default_jobs, spread
-from percpu_reference.variants import RELEASES, VARIANTS
+from percpu_reference.variants import RELEASES, VARIANTS, variant_class
 
 Progress = Callable[[int, int], None]
 
@@ -32,7 +32,8 @@ class Workers:
 class ReviewRun:
     """The jobs of a review of variants, round by round; `run` fills the rest.
 
-    quick, searches: not everything is done, so what does not show is no verdict.
+    quick, searches: not everything is done, so what does not show is no verdict. Raises InputError
+    for a search that is none, UnknownVariantError, VariantFileError.
     """
 
     variants: tuple[str, ...]
@@ -45,6 +46,14 @@ class ReviewRun:
     done: int = 0
     kept: int = 0  # of the outcomes, from earlier runs
     interrupted: bool = False
+    _jobs: list[Job] = field(init=False)  # of the first round
+
+    def __post_init__(self) -> None:
+        for name in self.variants:
+            variant_class(name)
+        self._jobs = jobs_for(
+            self.variants, deep=self.deep, quick=self.quick, searches=self.searches
+        )
 
     @property
     def partial(self) -> bool:
@@ -58,10 +67,7 @@ class ReviewRun:
         there, with the job that follows in its round. What is drawn is made small in the end, and
         each mechanism of a clause looked for.
         """
-        jobs = jobs_for(
-            self.variants, deep=self.deep, quick=self.quick, searches=self.searches
-        )
-        self.outcomes = self._round(jobs, workers)
+        self.outcomes = self._round(self._jobs, workers)
         if self.interrupted:
             return
         small = shrinking(self.outcomes)

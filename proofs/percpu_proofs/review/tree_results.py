@@ -31,9 +31,9 @@ from percpu_proofs.kernel.search.trees import (
     left_out,
     schedules,
 )
+from percpu_proofs.review.cache import TreeCache
 from percpu_proofs.review.changes import Changes
 from percpu_proofs.review.results import Workers
-from percpu_proofs.review.tree_cache import TreeCache
 from percpu_proofs.review.trees import TreeCell, broken_on_both, changes, undeclared, verdicts
 from percpu_proofs.run.inputs import InputError, one_of
 from percpu_proofs.run.processes import spread
