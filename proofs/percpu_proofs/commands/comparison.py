@@ -196,8 +196,7 @@ class ConformanceRun:
             yield "chunks at most", tally.chunks
         if tally.schedules:
             yield "schedules", f"{tally.schedules} of {tally.steps} steps"
-            gaps = sorted(tally.gaps.items())
-            yield "gaps entered", ", ".join(f"{kind} {n}" for kind, n in gaps) or "none"
+            yield "gaps entered", output.counts(tally.gaps) or "none"
         if tally.partings:
             yield "cases that differ", f"{len(tally.partings)} of {tally.cases}"
             again = sum(parting.again is not None for parting in tally.partings)
@@ -206,9 +205,9 @@ class ConformanceRun:
         if tally.schedules_parted:
             yield "schedules that differ", tally.schedules_parted
         if tally.judged:
-            known = [(c, n) for c, n in sorted(tally.broken.items()) if c not in tally.new]
+            known = {c: n for c, n in tally.broken.items() if c not in tally.new}
             yield "states judged", tally.judged
-            yield "known to break", ", ".join(f"{clause} {n}" for clause, n in known) or "none"
+            yield "known to break", output.counts(known) or "none"
         yield "seconds", tally.seconds
 
     def _show_result(self, out: Console) -> None:

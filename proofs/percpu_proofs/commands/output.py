@@ -209,6 +209,11 @@ def end(*, interrupted: bool = False, ok: bool = True) -> None:
         raise SystemExit(DIFFERS)
 
 
+def record(of: object, *names: str) -> dict[str, Any]:
+    """Return attributes by their names, for JSON."""
+    return {name: getattr(of, name) for name in names}
+
+
 def print_json(value: object) -> None:
     """Print one JSON document."""
     echo(json.dumps(value, indent=2))
@@ -267,6 +272,11 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
     return made
 
 
+def counts(of: Mapping[str, int]) -> str:
+    """Return how often each of some names was met, in one line."""
+    return ", ".join(f"{name} {count}" for name, count in sorted(of.items()))
+
+
 def show_pairs(out: Console, rows: Sequence[tuple[str, object]]) -> None:
     """Print names with their values, a line each."""
     width = max(len(name) for name, _ in rows) + 2
@@ -278,8 +288,8 @@ def show_pairs(out: Console, rows: Sequence[tuple[str, object]]) -> None:
 def show_not_asked(out: Console, reasons: Mapping[str, str]) -> None:
     """Name the clauses that were not asked, a line for each reason."""
     by_reason: dict[str, list[str]] = {}
-    for clause, reason in reasons.items():
-        by_reason.setdefault(reason, []).append(clause)
+    for name, reason in reasons.items():
+        by_reason.setdefault(reason, []).append(name)
     for reason, names in by_reason.items():
         out.print(f"not asked: {', '.join(names)}: {reason}", markup=False)
 

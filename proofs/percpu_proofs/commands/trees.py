@@ -53,12 +53,8 @@ def explore_tree(scenario: Scenario, chosen: ChosenTree, as_json: bool) -> None:
             {
                 "scenario": scenario.name,
                 "source": release,
-                "bound": outcome.bound,
-                "complete": outcome.complete,
-                "states": outcome.states,
-                "edges": outcome.edges,
+                **output.record(outcome, "bound", "complete", "states", "edges", "depth"),
                 "schedules": int(outcome.schedules) if outcome.schedules >= 0 else None,
-                "depth": outcome.depth,
                 "seconds": round(outcome.seconds, 3),
                 "witnessed": outcome.asked,
                 "violations": {c: example_record(example) for c, example in broken.items()},
@@ -79,7 +75,7 @@ def explore_tree(scenario: Scenario, chosen: ChosenTree, as_json: bool) -> None:
                 ("states", f"{outcome.states:,}, {outcome.edges:,} steps between them"),
                 ("depth", outcome.depth),
                 ("seconds", outcome.seconds),
-                ("asked", ", ".join(f"{k} {n}" for k, n in sorted(outcome.asked.items()))),
+                ("asked", output.counts(outcome.asked)),
             ],
         )
         for example in broken.values():
