@@ -11,7 +11,7 @@ from rich.console import Console
 
 from percpu_proofs.api.display import Display
 from percpu_proofs.commands import review_tree
-from percpu_proofs.commands.tree_options import ChosenTree
+from percpu_proofs.commands.options import ChosenTree
 from percpu_proofs.review import results
 from percpu_proofs.review.changes import Changes, bases, changes
 from percpu_proofs.review.matrix import Cell

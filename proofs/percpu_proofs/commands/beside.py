@@ -17,7 +17,7 @@ from percpu_proofs.beside.comparison import (
 )
 from percpu_proofs.beside.text import NARROW, lines_of
 from percpu_proofs.commands import output
-from percpu_proofs.commands.tree_options import ChosenTree, needed_tree
+from percpu_proofs.commands.options import ChosenTree, needed_tree
 from percpu_proofs.kernel.search.trees import CompiledTree
 from percpu_proofs.run.inputs import InputError
 from percpu_reference.variants import variant_class

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
-import click
 from rich.console import Console
 
 from percpu_proofs.commands import output
-from percpu_proofs.commands.tree_options import ChosenTree
+from percpu_proofs.commands.options import ChosenTree
 from percpu_proofs.counterexample import Counterexample, of_tree
 from percpu_proofs.counterexample.mail import mail
 from percpu_proofs.counterexample.text import Line, head, text
 from percpu_proofs.explore.token_file import name_in
 from percpu_proofs.kernel.search.example import TreeExample
-from percpu_proofs.show.mail import LINES, WIDTH
+from percpu_proofs.show.mail import WIDTH
 
 _WIDEST: Final = 110
 _NARROWEST: Final = 40
-_NAMES: Final = "percpu-tokens.txt"
 _STYLES: Final = {"head": "bold", "broken": "red", "change": "dim", "dim": "dim"}
 
 
@@ -38,20 +36,6 @@ def show_lines(out: Console, lines: Iterable[Line]) -> None:
     """Print lines as they are, in the styles of what they are."""
     for kind, line in lines:
         output.say(out, line, _STYLES.get(kind, ""))
-
-
-def mail_option(command: Callable[..., None]) -> Callable[..., None]:
-    """Add --mail, a block for a mail, and --names, where tokens go that are long."""
-    names = click.option(
-        "--names", type=click.Path(path_type=Path, dir_okay=False), default=_NAMES, metavar="FILE",
-        help="Where --mail enters a token that is too long for its line, by name "
-        f"(NAME@FILE replays it). Default: {_NAMES}.",
-    )  # fmt: skip
-    mailed = click.option(
-        "--mail", "as_mail", is_flag=True,
-        help=f"Print a block for a mail, {WIDTH} columns and {LINES} lines at most.",
-    )  # fmt: skip
-    return mailed(names(command))
 
 
 def reproducer(c: Counterexample, names: Path, tree: ChosenTree | None = None) -> str:

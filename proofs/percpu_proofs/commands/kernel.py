@@ -13,6 +13,7 @@ import click
 
 from percpu_proofs.commands import output
 from percpu_proofs.commands.comparison import ConformanceRun
+from percpu_proofs.commands.options import ChosenTree, needed_tree
 from percpu_proofs.commands.source import (
     SIZES,
     InputKind,
@@ -22,7 +23,6 @@ from percpu_proofs.commands.source import (
     page_asked_for,
     read_source,
 )
-from percpu_proofs.commands.tree_options import ChosenTree, needed_tree
 from percpu_proofs.explore.token import read_token
 from percpu_proofs.explore.token_file import token_of
 from percpu_proofs.kernel import difference_report as differences

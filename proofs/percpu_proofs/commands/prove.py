@@ -15,13 +15,14 @@ from rich.console import Console
 from rich.text import Text
 
 from percpu_proofs.commands import output
+from percpu_proofs.commands.options import dask_option, jobs_option
 from percpu_proofs.prove import ledger
 from percpu_proofs.prove.catalogue import chosen, not_by_symbols, set_aside, without_claim
 from percpu_proofs.prove.claim import Claim
 from percpu_proofs.prove.crosshair_arguments import PLUGIN
 from percpu_proofs.prove.dependencies import source_hash
 from percpu_proofs.run.inputs import InputError
-from percpu_proofs.run.processes import default_jobs, spread
+from percpu_proofs.run.processes import spread
 
 _GUARD = 1800.0  # CPU seconds for one check; its limits are of cases, paths and solver steps
 
@@ -52,8 +53,8 @@ def _print_plugin(context: click.Context, option: click.Parameter, wanted: bool)
 
 @click.command()
 @click.argument("names", metavar="[ID]...", nargs=-1)
-@click.option("--jobs", type=click.IntRange(min=1), default=default_jobs, help="Processes.")
-@click.option("--dask", metavar="ADDRESS", help="Run on the cluster of this dask scheduler.")
+@jobs_option
+@dask_option
 @click.option("--no-cache", is_flag=True, help="Prove anew what is known from earlier runs.")
 @click.option("--timeout", type=click.FloatRange(min=1), default=_GUARD, show_default=True,
               help="CPU seconds after which a check is given up: a guard, no limit.")  # fmt: skip

@@ -8,9 +8,9 @@ from typing import Any
 import click
 
 from percpu_proofs.commands import output
-from percpu_proofs.commands.counterexamples import mail_option, reproducer, show, show_mail
+from percpu_proofs.commands.counterexamples import reproducer, show, show_mail
+from percpu_proofs.commands.options import ChosenTree, mail_options, tree_options
 from percpu_proofs.commands.stepping import walk
-from percpu_proofs.commands.tree_options import ChosenTree, tree_options
 from percpu_proofs.commands.trees import replayed_on_tree
 from percpu_proofs.counterexample import Counterexample, of_token
 from percpu_proofs.counterexample.plain import as_json as plain
@@ -24,14 +24,13 @@ from percpu_proofs.run.inputs import InputError
 @click.argument("token")
 @tree_options
 @click.option("--step", "stepwise", is_flag=True, help="Walk through it, a screen a step.")
-@mail_option
+@mail_options
 @output.json_option
 def replay(
     token: str,
     tree: ChosenTree | None,
     stepwise: bool,
-    as_mail: bool,
-    names: Path,
+    mail: Path | None,
     as_json: bool,
 ) -> None:
     """Run the schedule of TOKEN again and show each step with what it changes.
@@ -45,8 +44,8 @@ def replay(
     found, values = _replayed(token_of(token), tree)
     if as_json:
         output.print_json(values)
-    elif as_mail:
-        show_mail(found, reproducer(found, names, tree))
+    elif mail is not None:
+        show_mail(found, reproducer(found, mail, tree))
     elif stepwise:
         walk(output.console(), found)
     else:

@@ -11,14 +11,13 @@ import click
 from percpu_proofs.beside.comparison import Comparison, everything
 from percpu_proofs.commands import output
 from percpu_proofs.commands.beside import sources_of
-from percpu_proofs.commands.tree_options import ChosenTree, tree_options
+from percpu_proofs.commands.options import ChosenTree, jobs_option, tree_options
 from percpu_proofs.live.verdicts import Verdict
 from percpu_proofs.recorded.states.kernel_state import KernelState
 from percpu_proofs.review import results
 from percpu_proofs.review.changes import Changes
 from percpu_proofs.review.matrix import Cell
 from percpu_proofs.review.tree_results import TreeResults
-from percpu_proofs.run.processes import default_jobs
 from percpu_reference.variants import DEFAULT, VARIANTS
 
 
@@ -66,7 +65,7 @@ def write(page: Path, html: str) -> None:
     help="The file to write.",
 )  # fmt: skip
 @tree_options
-@click.option("--jobs", type=click.IntRange(min=1), default=default_jobs, help="Processes.")
+@jobs_option
 @output.json_option
 def report(page: Path, tree: ChosenTree | None, jobs: int, as_json: bool) -> None:
     """Write the specification as a book: one HTML file that needs no network.

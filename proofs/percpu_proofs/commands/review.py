@@ -8,17 +8,22 @@ from pathlib import Path
 import click
 
 from percpu_proofs.commands import output
-from percpu_proofs.commands.counterexamples import mail_option
+from percpu_proofs.commands.options import (
+    ChosenTree,
+    dask_option,
+    jobs_option,
+    mail_options,
+    page_option,
+    tree_options,
+)
 from percpu_proofs.commands.review_request import ReviewRequest
 from percpu_proofs.commands.review_tree import review_trees
 from percpu_proofs.commands.review_variants import review_variants
 from percpu_proofs.commands.source import geometry_option, page_asked_for
-from percpu_proofs.commands.tree_options import ChosenTree, tree_options
 from percpu_proofs.review.cache import OutcomeCache
 from percpu_proofs.review.results import Workers
 from percpu_proofs.review.tree_results import searches_for
 from percpu_proofs.run.inputs import InputError, one_of
-from percpu_proofs.run.processes import default_jobs
 from percpu_reference.variants import DEFAULT, VARIANTS, variant_class
 from percpu_reference.variants.composition import findings_in
 from percpu_spec.catalogue import findings as every_finding
@@ -68,14 +73,14 @@ def require_findings(
     help="Of clauses that are broken by several findings the counterexample of this one.",
 )
 @click.option("--quick", is_flag=True, help="Search lists one operation shorter.")
-@click.option("--jobs", type=click.IntRange(min=1), default=default_jobs, help="Processes.")
-@click.option("--dask", metavar="ADDRESS", help="Run on the dask cluster of this scheduler.")
+@jobs_option
+@dask_option
 @click.option("--deep", is_flag=True, help="Search further: up to a hundred times the steps.")
 @click.option("--no-cache", is_flag=True, help="Search anew what is known from earlier runs.")
 @click.option("--all", "everything", is_flag=True,
               help="All variants, the bounds, and every counterexample.")  # fmt: skip
-@click.option("--html", "page", type=output.NewFile(), help="Write a report there, one page.")
-@mail_option
+@page_option
+@mail_options
 @output.json_option
 def review(
     chosen: tuple[str, ...],
@@ -91,8 +96,7 @@ def review(
     no_cache: bool,
     everything: bool,
     page: Path | None,
-    as_mail: bool,
-    names: Path,
+    mail: Path | None,
     as_json: bool,
 ) -> None:
     """Say for each variant and clause whether it holds, how that is known and how far.
@@ -123,7 +127,7 @@ def review(
             ),
             clauses=clauses,
             workers=workers,
-            names=names if as_mail else None,
+            mail=mail,
             page=page,
             as_json=as_json,
         )
@@ -141,7 +145,7 @@ def review(
     review_variants(
         ReviewRequest(variants, clauses, findings, quick, deep, searches, everything=everything),
         workers,
-        names=names if as_mail else None,
+        mail=mail,
         page=page,
         as_json=as_json,
     )

@@ -19,9 +19,9 @@ from percpu_proofs.commands.counterexamples import (
     show_mail,
     subject_of,
 )
+from percpu_proofs.commands.options import ChosenTree
 from percpu_proofs.commands.report import write_trees
 from percpu_proofs.commands.review_lines import TreeLines
-from percpu_proofs.commands.tree_options import ChosenTree
 from percpu_proofs.counterexample import of_tree
 from percpu_proofs.kernel.search.accesses import AccessSite
 from percpu_proofs.kernel.search.job import TreeOutcome
@@ -41,13 +41,13 @@ def review_trees(
     searches: Sequence[TreeSearch],
     clauses: Sequence[str],
     workers: Workers,
-    names: Path | None,
+    mail: Path | None,
     page: Path | None,
     as_json: bool,
 ) -> None:
     """Judge a tree, and what patches make of it; exit 1 for what they newly break.
 
-    Without a patch: for what the tree breaks and the variant that it is does not declare. names:
+    Without a patch: for what the tree breaks and the variant that it is does not declare. mail:
     where a block for a mail enters its tokens; None for no such block. page: where a report goes.
     """
     began = time.perf_counter()
@@ -55,7 +55,7 @@ def review_trees(
         told = TreeLines(output.console(), trees[0].model().name if len(trees) == 1 else None)
 
         def tell(outcome: TreeOutcome) -> None:
-            if not (as_json or names is not None):
+            if not (as_json or mail is not None):
                 told(outcome)
 
         found = results_of(trees, searches, replace(workers, on_done=bar), tell)
@@ -64,9 +64,9 @@ def review_trees(
     newest = found.newest
     if as_json:
         output.print_json(_plain(found, clauses, time.perf_counter() - began))
-    elif names is not None:
+    elif mail is not None:
         shown = [c for c in newest if c in (clauses or found.wrong)]
-        _mail(chosen, found.trees[-1], newest, shown, names)
+        _mail(chosen, found.trees[-1], newest, shown, mail)
     else:
         out = output.console()
         show(out, found, clauses)

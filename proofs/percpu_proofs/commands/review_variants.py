@@ -44,11 +44,11 @@ did not occur; - not asked of this variant; ! not as declared"""
 
 
 def review_variants(
-    wanted: ReviewRequest, workers: Workers, *, names: Path | None, page: Path | None, as_json: bool
+    wanted: ReviewRequest, workers: Workers, *, mail: Path | None, page: Path | None, as_json: bool
 ) -> None:
     """Review variants, those of files beside what they extend; exit 1 for what is not declared.
 
-    names: where a block for a mail enters its tokens; None for no such block. page: where a report
+    mail: where a block for a mail enters its tokens; None for no such block. page: where a report
     goes.
     """
     began = time.perf_counter()
@@ -57,7 +57,7 @@ def review_variants(
     review = ReviewRun(every, wanted.deep, wanted.quick, wanted.searches)
     lines = None
     out = output.console()
-    if not as_json and names is None:
+    if not as_json and mail is None:
         _wrapped(out, _HEAD.format(KERNEL_32K.replace(",", ", ")))
         lines = FindingLines(
             out, lambda *of: _at_once(wanted, compared, *of), wanted.findings
@@ -73,8 +73,8 @@ def review_variants(
         write_variants(page, shown, changed)
     if as_json:
         _print_json(wanted, review, of_wanted, changed, time.perf_counter() - began)
-    elif names is not None:
-        show_review_mail(wanted, of_wanted, changed, names)
+    elif mail is not None:
+        show_review_mail(wanted, of_wanted, changed, mail)
     else:
         assert lines is not None
         _show(out, wanted, review, cells, changed, lines)

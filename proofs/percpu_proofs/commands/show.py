@@ -18,8 +18,8 @@ from percpu_proofs.commands.moment import (
     of_tree_token,
     scenario_start,
 )
+from percpu_proofs.commands.options import ChosenTree, debug_option, tree_options
 from percpu_proofs.commands.source import InputKind, geometry_option, kind_of, read_source, sizes
-from percpu_proofs.commands.tree_options import ChosenTree, tree_options
 from percpu_proofs.explain.shipped import DRAWN, find
 from percpu_proofs.explore.packing import MODEL, TREE, cut
 from percpu_proofs.explore.token import read_token
@@ -62,10 +62,7 @@ from percpu_reference.variants import Allocator
 @click.option(
     "--svg", type=output.NewFile(), help="Write the chunk's map, or that of all, there as SVG."
 )
-@click.option(
-    "--debug", type=click.Path(path_type=Path, exists=True),
-    help="Of a core: vmlinux with debug information.",
-)
+@debug_option
 @click.option(
     "--state", "begin", type=click.Path(path_type=Path, dir_okay=False),
     help="Of a trace: a saved state taken while it ran.",

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from percpu_proofs.commands import output, state_report
+from percpu_proofs.commands.options import debug_option, page_option
 from percpu_proofs.commands.report import write_state
 from percpu_proofs.commands.state_mail import state_mail, stats_mail
 from percpu_proofs.commands.state_samples import show_samples, show_watch
@@ -77,9 +78,7 @@ def _seconds(
 
 @click.command()
 @click.argument("what")
-@click.option(
-    "--debug", type=click.Path(path_type=Path, exists=True), help="vmlinux with debug information."
-)
+@debug_option
 @click.option("--chunk", "name", help="Draw this chunk: its number, -1 the reserved one.")
 @click.option("--map", "whole", is_flag=True, help="Draw all chunks on one page.")
 @click.option("--svg", type=output.NewFile(), help="Write what --chunk or --map draws as SVG.")
@@ -101,7 +100,7 @@ def _seconds(
     help="Sample the running kernel again and again; --svg draws them.",
 )
 @click.option("--count", type=click.IntRange(min=1), help="Stop after so many samples.")
-@click.option("--html", "page", type=output.NewFile(), help="Write a report there, one page.")
+@page_option
 @click.option("--mail", "as_mail", is_flag=True, help="Print a block for a mail.")
 @output.json_option
 @click.pass_context

@@ -7,7 +7,7 @@ from typing import Any
 
 from percpu_proofs.commands import output
 from percpu_proofs.commands.counterexamples import show_example, subject_of
-from percpu_proofs.commands.tree_options import ChosenTree
+from percpu_proofs.commands.options import ChosenTree
 from percpu_proofs.counterexample import Counterexample
 from percpu_proofs.counterexample.of_tree import of_retraced
 from percpu_proofs.explore.scenario import Scenario
