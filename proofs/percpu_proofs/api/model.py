@@ -11,7 +11,7 @@ from rich.console import Console
 from percpu_contracts.contract import Level
 from percpu_contracts.violations import Violation
 from percpu_proofs.api.display import Display
-from percpu_proofs.api.drawing import Drawing, draw
+from percpu_proofs.api.state import Drawing, draw
 from percpu_proofs.commands.source import asked_for
 from percpu_proofs.run.driver import Driver, HandleError
 from percpu_proofs.run.operations import Operation, parse_operations

@@ -13,7 +13,7 @@ from percpu_contracts.registry import RECORDED, When, state_clauses
 from percpu_contracts.situations import subjectless
 from percpu_contracts.whole_state import KERNELS, WholeState
 from percpu_proofs.api.display import Display
-from percpu_proofs.api.views import kernel_of, view_of
+from percpu_proofs.api.state import kernel_of, view_of
 from percpu_proofs.live.verdicts import (
     BROKEN,
     HOLDS,

@@ -52,10 +52,6 @@ def beside(
     FUNCTION is a kernel function or one of the model's (pcpu_isolate_chunk, isolate_chunk). The
     model is the variant that the tree's behaviour picks. With --patch the patched function is
     shown, added lines with a +. Side by side from 100 columns on; piped, one above the other.
-
-    \b
-    percpu-spec beside isolate_chunk --source TREE
-    percpu-spec beside --all --source TREE --html beside.html
     """
     if (function is None) != every:
         raise InputError("beside", None, "either FUNCTION or --all", function)

@@ -127,7 +127,9 @@ class ConformanceRun:
             "declared_differences": self.shop.declared,
             "declared_differences_seen": tally.declared,
             "compiler_warnings": [str(warned) for warned in self.shop.warnings()],
-            "operations": tally.operations,
+            **output.record(
+                tally, "operations", "cases", "schedules", "seconds", "interrupted"
+            ),
             "operations_behind_differences": tally.behind,
             "mismatches": int(tally.differs),
             "cases_that_differ": len(tally.partings),
@@ -136,8 +138,6 @@ class ConformanceRun:
             "partings": [_parting(parting) for parting in self._partings()],
             "agree_again": sum(parting.again is not None for parting in tally.partings),
             "schedule_mismatch": schedule and differences.schedule_as_json(schedule),
-            "cases": tally.cases,
-            "schedules": tally.schedules,
             "schedule_steps": tally.steps,
             "gaps_entered": dict(sorted(tally.gaps.items())),
             "geometries": len(tally.geometries),
@@ -150,8 +150,6 @@ class ConformanceRun:
             "not_run": [*self.not_run(), NOT_COVERED],
             "not_asked": self.not_asked(),
             "tokens": [one.as_json() for one in self.confirmed],
-            "seconds": tally.seconds,
-            "interrupted": tally.interrupted,
         }
 
     def show(self, out: Console) -> None:

@@ -61,6 +61,12 @@ def show_mail(c: Counterexample, line: str) -> None:
     output.echo("\n".join(mail(c, line)))
 
 
+def and_others(clauses: Iterable[str], first: str) -> str:
+    """Return the words for what is broken beside the clause that a block is about."""
+    others = ", ".join(dict.fromkeys(clause for clause in clauses if clause != first))
+    return f"{others} broken too (--clause ID); " if others else ""
+
+
 def subject_of(release: str, patches: Sequence[Path] = ()) -> str:
     """Return what a tree is called."""
     return f"Linux {release}" + "".join(f" with {patch.name}" for patch in patches)

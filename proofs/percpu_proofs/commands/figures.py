@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 
 from rich.console import Console
 from rich.text import Text
@@ -128,17 +129,9 @@ def show_cost(
 _COLUMNS = ("chunks", "depopulated", "served", "at most", "mean", "the failing one", "breaking")
 
 
-def _cells(burst: Burst) -> tuple[object, ...]:
-    return (
-        burst.variant,
-        burst.chunks,
-        burst.depopulated,
-        burst.served,
-        burst.most,
-        burst.mean,
-        burst.failing,
-        burst.broken,
-    )
+_cells = attrgetter(
+    "variant", "chunks", "depopulated", "served", "most", "mean", "failing", "broken"
+)
 
 
 def show_served(out: Console, found: Sequence[Served]) -> None:
@@ -171,14 +164,9 @@ def show_served(out: Console, found: Sequence[Served]) -> None:
 
 def _served_cells(one: Served) -> tuple[object, ...]:
     least, most = one.between
-    between = str(least) if least == most else f"{least}..{most}"
     cut = " or more" if one.cut else ""
-    return (
-        one.variant,
-        one.float_pages,
-        one.room,
-        f"{one.rounds[0]}{cut}" if len(one.rounds) == 1 else one.rounds[0],
-        "" if len(one.rounds) == 1 else f"{between}{cut}",
-        "" if one.safe is None else one.safe,
-        *one.failed.values(),
-    )
+    at_once: tuple[object, object] = f"{one.rounds[0]}{cut}", ""
+    if len(one.rounds) > 1:
+        at_once = one.rounds[0], f"{least if least == most else f'{least}..{most}'}{cut}"
+    safe = "" if one.safe is None else one.safe
+    return one.variant, one.float_pages, one.room, *at_once, safe, *one.failed.values()

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from percpu_proofs.commands import output
 from percpu_proofs.commands.counterexamples import (
+    and_others,
     reproducer,
     show_example,
     show_mail,
@@ -117,9 +118,7 @@ def _mail(
         return
     first = min(broken, key=lambda clause: broken[clause].length)
     c = of_tree(broken[first], subject_of(tree.tree.name, tree.tree.patches))
-    others = ", ".join(clause for clause in broken if clause != first)
-    more = f"{others} broken too (--clause ID); " if others else ""
-    c = replace(c, bound=more + (c.bound or f"search {broken[first].search}"))
+    c = replace(c, bound=and_others(broken, first) + (c.bound or f"search {broken[first].search}"))
     show_mail(c, reproducer(c, names, chosen))
 
 
@@ -127,8 +126,8 @@ def _bound(outcome: TreeOutcome) -> dict[str, Any]:
     search = outcome.job.search
     return {
         "tree": outcome.job.tree, "search": search.name, "what": search.what,
-        "bound": outcome.bound, "states": outcome.states, "edges": outcome.edges,
-        "complete": outcome.complete, "seconds": round(outcome.seconds, 2),
+        **output.record(outcome, "bound", "states", "edges", "complete"),
+        "seconds": round(outcome.seconds, 2),
     }  # fmt: skip
 
 

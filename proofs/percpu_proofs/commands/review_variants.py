@@ -21,8 +21,7 @@ from percpu_proofs.commands.review_lines import (
     operations_of,
     wrapped,
 )
-from percpu_proofs.commands.review_mail import show_review_mail
-from percpu_proofs.commands.review_request import ReviewRequest
+from percpu_proofs.commands.review_request import ReviewRequest, show_review_mail
 from percpu_proofs.explore.scenario import KERNEL_32K
 from percpu_proofs.review.changes import Changes, bases, changes, lost
 from percpu_proofs.review.jobs import JobOutcome, ReviewExample

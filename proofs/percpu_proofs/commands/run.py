@@ -22,7 +22,7 @@ from percpu_proofs.commands.source import (
     kind_of,
     read_source,
 )
-from percpu_proofs.commands.verdicts import show_verdicts
+from percpu_proofs.commands.traces import show_verdicts
 from percpu_proofs.recorded.replay.report import TraceReport
 from percpu_proofs.run.inputs import InputError
 from percpu_proofs.run.operations import text_of

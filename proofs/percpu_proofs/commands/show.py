@@ -12,10 +12,13 @@ from percpu_proofs.commands import output
 from percpu_proofs.commands.moment import (
     StateDrawing,
     is_scenario,
-    of_kernel,
+    map_svg,
+    map_text,
     of_token,
     of_trace,
     of_tree_token,
+    picture_of_kernel,
+    picture_of_model,
     scenario_start,
 )
 from percpu_proofs.commands.options import ChosenTree, debug_option, tree_options
@@ -39,11 +42,9 @@ from percpu_proofs.run.inputs import InputError, read_text
 from percpu_proofs.run.runner import state_after
 from percpu_proofs.run.state_record import Recorder, counter_record
 from percpu_proofs.run.variant_errors import guard
-from percpu_proofs.show.overview import overview_svg, overview_text
-from percpu_proofs.show.picture import StatePicture, picture_of_state
+from percpu_proofs.show.picture import StatePicture
 from percpu_proofs.show.stats import stats_text
-from percpu_proofs.show.svg import chunk_svg
-from percpu_proofs.show.text import chunk_text, state_text
+from percpu_proofs.show.text import state_text
 from percpu_reference import DEFAULT
 from percpu_reference.variants import Allocator
 
@@ -118,15 +119,13 @@ def show(
     if name not in picture.chunks:
         raise InputError("--chunk", None, f"one of {' '.join(picture.chunks)}", name)
     if svg is not None:
-        output.write_file(svg, overview_svg(picture) if whole else chunk_svg(picture, name))
+        output.write_file(svg, map_svg(picture, None if whole else name))
     if as_json:
         output.print_json(_as_json(moment, name))
         return
-    if whole:
-        output.echo(overview_text(picture))
-    else:
-        output.echo(state_text(picture))
-        output.echo("\n" + chunk_text(picture.chunks[name]))
+    if not whole:
+        output.echo(state_text(picture) + "\n")
+    output.echo(map_text(picture, None if whole else name))
     if svg is not None:
         output.echo(f"\nwritten: {svg}")
 
@@ -175,10 +174,11 @@ def _of_file(what: str, given: dict[str, Any]) -> StateDrawing:
 def _of_kernel(what: str, kind: Source, given: dict[str, Any], *taken: str) -> StateDrawing:
     _only("a kernel's state", given, *taken)
     try:
-        return of_kernel(opened(what, kind, given["--debug"], owners=False))
+        state = opened(what, kind, given["--debug"], owners=False)
     except (TornError, UnstableError) as error:
         output.echo(f"torn: {error}; there is no one moment to draw")
         raise SystemExit(output.TORN) from None
+    return StateDrawing(picture_of_kernel(state))
 
 
 def _of_trace(path: Path, given: dict[str, Any]) -> StateDrawing:
@@ -217,8 +217,9 @@ def _of_list(
     with output.progress_bar(path.name) as bar:
         allocator, changed = state_after(source.listed, source.geometry, variant, last, bar)
     title = f"{path.name}, {variant}, after operation {last} of {operations}"
-    picture = picture_of_state(allocator, title=title, pending=allocator.work_pending)
-    return StateDrawing(picture, str(changed[0]) if changed else None, allocator, last, operations)
+    last_changed = str(changed[0]) if changed else None
+    picture = picture_of_model(allocator, title)
+    return StateDrawing(picture, last_changed, allocator, last, operations)
 
 
 def _print_stats(moment: StateDrawing, as_json: bool) -> None:
@@ -244,7 +245,7 @@ def _as_json(moment: StateDrawing, name: str) -> dict[str, Any]:
         "lists": {title: list(members) for title, members in picture.lists},
         **_recorded(moment.allocator, picture),
         "chunk": name,
-        "map": chunk_text(picture.chunks[name]),
+        "map": map_text(picture, name),
     }
 
 

@@ -24,7 +24,7 @@ from percpu_proofs.explore.sequences import Sequences
 from percpu_proofs.explore.shrink import Program
 from percpu_proofs.explore.token import Token, compact, read_token
 from percpu_proofs.recorded.vectors.file import read_vector
-from percpu_proofs.review.mechanisms import Mechanism
+from percpu_proofs.review.mechanisms import Mechanism, token_of
 from percpu_proofs.run.driver import Driver
 from percpu_proofs.run.operations import text_of
 from percpu_reference import build
@@ -178,19 +178,14 @@ def _breadth(job: Job) -> JobOutcome:
         f"all lists of up to {search.covered} operations{short}",
         f"{plan.how}; {plan.bound}",
         dict(search.judged),
-        {c.clause: _example(job, c, plan.geometry) for c in search.caught.values()},
+        {c.clause: _caught(job, c, plan.geometry) for c in search.caught.values()},
         covered=search.covered,
         complete=search.complete,
     )
 
 
-def _example(job: Job, caught: Caught, geometry: str) -> ReviewExample:
-    setup = tuple(map(text_of, caught.setup))
-    actors = tuple(map(text_of, caught.actors))
-    token = Token(
-        job.variant, caught.clause, geometry, setup, actors, 1, caught.schedule,
-        search=f"{job.engine} {job.what}",
-    )  # fmt: skip
+def _caught(job: Job, caught: Caught, geometry: str) -> ReviewExample:
+    token = token_of(caught, job.variant, geometry, f"{job.engine} {job.what}")
     return ReviewExample.of(caught.message, token, shortest=True)
 
 

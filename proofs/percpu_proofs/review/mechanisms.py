@@ -129,10 +129,7 @@ class Mechanism:
         found: list[Token] = []
 
         def look(caught: Caught) -> None:
-            token = Token(
-                self.variant, self.clause, plan.geometry, tuple(map(text_of, caught.setup)),
-                tuple(map(text_of, caught.actors)), 1, caught.schedule, search=ALONE,
-            )  # fmt: skip
+            token = token_of(caught, self.variant, plan.geometry, ALONE)
             shown = self._shown_by(token) if caught.clause == self.clause else None
             if shown is not None:
                 found.append(shown.token)
@@ -160,6 +157,14 @@ class Mechanism:
                     search=DRAWN,
                 )
         return None
+
+
+def token_of(caught: Caught, variant: str, geometry: str, search: str) -> Token:
+    """Return what replays the operations by which a search broke a clause."""
+    setup, actors = (tuple(map(text_of, part)) for part in (caught.setup, caught.actors))
+    return Token(
+        variant, caught.clause, geometry, setup, actors, 1, caught.schedule, search=search
+    )
 
 
 def mechanisms(variant: str) -> Iterator[Mechanism]:
