@@ -110,7 +110,7 @@ class TreeReview(Display):
     def __getitem__(self, name: str | tuple[str, str]) -> TreeCell:
         """Return a cell. Raises KeyError."""
         if isinstance(name, str):
-            return self._found.newest[name]
+            return self._found.newest_cells[name]
         return self._found.cells[name[0]][name[1]]
 
     def __bool__(self) -> bool:
@@ -119,14 +119,14 @@ class TreeReview(Display):
     @property
     def broken(self) -> dict[str, TreeCell]:
         """The cells with a counterexample, by clause, the shortest first."""
-        found = {c: cell for c, cell in self._found.newest.items() if cell.example is not None}
-        length = {c: cell.example.length if cell.example else 0 for c, cell in found.items()}
-        return dict(sorted(found.items(), key=lambda one: length[one[0]]))
+        examples = {c: cell.example for c, cell in self._found.newest_cells.items() if cell.example}
+        shortest = sorted(examples, key=lambda clause: examples[clause].length)
+        return {clause: self._found.newest_cells[clause] for clause in shortest}
 
     @property
     def unexpected(self) -> list[str]:
         """What the patches newly break; without any, what the model does not declare."""
-        return self._found.wrong
+        return self._found.unexpected
 
     @property
     def changes(self) -> dict[str, list[str]]:

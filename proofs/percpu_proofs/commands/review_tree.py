@@ -62,17 +62,17 @@ def review_trees(
         found = results_of(trees, searches, replace(workers, on_done=bar), tell)
     if page is not None:
         write_trees(page, chosen, found)
-    newest = found.newest
+    newest = found.newest_cells
     if as_json:
         output.print_json(_plain(found, clauses, time.perf_counter() - began))
     elif mail is not None:
-        shown = [c for c in newest if c in (clauses or found.wrong)]
+        shown = [c for c in newest if c in (clauses or found.unexpected)]
         _mail(chosen, found.trees[-1], newest, shown, mail)
     else:
         out = output.console()
         show(out, found, clauses)
         _show_end(out, found, time.perf_counter() - began)
-    output.end(interrupted=found.interrupted, ok=not found.wrong)
+    output.end(interrupted=found.interrupted, ok=not found.unexpected)
     for outcome in found.outcomes:
         if outcome.killed:
             name = outcome.job.search.name
@@ -91,14 +91,14 @@ def _plain(found: TreeResults, clauses: Sequence[str], seconds: float) -> dict[s
         "variant": found.variant,
         "because": found.because,
         "undeclared": found.undeclared,
-        "not_asked": not_asked(found.newest),
-        "not_searched": found.lacking,
+        "not_asked": not_asked(found.newest_cells),
+        "not_searched": found.not_searched,
         "accesses": {
-            "new": [entry.access.as_json() for entry in found.new],
+            "new": [entry.access.as_json() for entry in found.new_accesses],
             "all": [one.access.as_json() for one in found.accesses],
         },
         "bounds": [_bound(outcome) for outcome in found.outcomes],
-        "jobs": {"planned": found.planned, "done": len(found.outcomes), "kept": found.kept},
+        "jobs": {"planned": found.planned, "done": len(found.outcomes), "kept": found.cached},
         "interrupted": found.interrupted,
         "seconds": round(seconds, 1),
     }
@@ -133,8 +133,8 @@ def _bound(outcome: TreeOutcome) -> dict[str, Any]:
 
 def show(out: Console, found: TreeResults, only: Sequence[str] = ()) -> None:
     """Print what is wrong of a tree, or what patches change, with the bounds; only: clauses."""
-    trees, cells, newest, changed = found.trees, found.cells, found.newest, found.changed
-    name = f"Linux {trees[0].tree.name}"
+    trees, cells, newest, changed = found.trees, found.cells, found.newest_cells, found.changed
+    name = found.base
     if changed is not None:
         groups = [
             (f"NEWLY BROKEN by the patch, not by {name}", changed.new, newest),
@@ -162,7 +162,7 @@ def show(out: Console, found: TreeResults, only: Sequence[str] = ()) -> None:
             example = of[clause].example
             assert example is not None
             mended = changed is not None and clause in changed.mended
-            patches = () if of is cells[BASE] else trees[-1].tree.patches
+            patches = () if of is cells[BASE] else found.patches
             show_example(out, trees[0].tree.name, example, patches, brief=mended)
     if changed is not None:
         unchanged = ", ".join(changed.unchanged) or "none"
@@ -174,8 +174,8 @@ def show(out: Console, found: TreeResults, only: Sequence[str] = ()) -> None:
             )
     output.show_not_asked(out, not_asked(newest))
     out.print(_bounds(trees, found.outcomes))
-    _show_accesses(out, found.new, found.accesses)
-    for search, why in found.lacking.items():
+    _show_accesses(out, found.new_accesses, found.accesses)
+    for search, why in found.not_searched.items():
         out.print(f"not searched: {search}: {why}", markup=False)
 
 
@@ -210,10 +210,10 @@ def _show_accesses(out: Console, new: Sequence[AccessSite], every: Sequence[Acce
 
 
 def _show_end(out: Console, found: TreeResults, seconds: float) -> None:
-    changed, wrong = found.changed, found.wrong
+    changed, wrong = found.changed, found.unexpected
     begin = "interrupted: " if found.interrupted else ""
-    done, tree = len(found.outcomes), found.trees[0].tree
-    end = f"{begin}{done} of {found.planned} searches of Linux {tree.name} in {seconds:.0f} s: "
+    done = len(found.outcomes)
+    end = f"{begin}{done} of {found.planned} searches of {found.base} in {seconds:.0f} s: "
     if changed is None:
         end += f"not declared: {', '.join(wrong)}" if wrong else "nothing but what is declared"
     else:

@@ -109,6 +109,7 @@ class _VariantsReview:
 
     def as_json(self) -> dict[str, Any]:
         """Return the review with plain values only."""
+        review = self.review
         every = [asdict(one) for one in self.changed.values()] or [asdict(Changes())]
         return matrix_json(self.listed) | {
             "changes": {
@@ -117,8 +118,8 @@ class _VariantsReview:
             },
             "bases": bases(list(self.changed)),
             "not_asked": not_asked(self.cells),
-            "jobs": output.record(self.review, "planned", "done", "kept"),
-            "interrupted": self.review.interrupted,
+            "jobs": output.record(review, "planned", "done") | {"kept": review.cached},
+            "interrupted": review.interrupted,
         }
 
     def show(self) -> None:
@@ -257,7 +258,7 @@ class _VariantsReview:
         """Print the last line: what is not as declared, how much was done."""
         review = self.review
         wrong = ", ".join(f"{Path(cell.variant).stem} {cell.clause}" for cell in self.wrong)
-        kept = f", {review.kept} of them kept from earlier runs" if review.kept else ""
+        kept = f", {review.cached} of them kept from earlier runs" if review.cached else ""
         text = "interrupted: " if review.interrupted else ""
         text += f"{review.done} of {review.planned} searches in {seconds:.0f} s{kept}; "
         if self.changed:

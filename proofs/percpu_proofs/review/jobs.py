@@ -178,13 +178,13 @@ def _breadth(job: Job) -> JobOutcome:
         f"all lists of up to {search.covered} operations{short}",
         f"{plan.how}; {plan.bound}",
         dict(search.judged),
-        {c.clause: _caught(job, c, plan.geometry) for c in search.caught.values()},
+        {c.clause: _example(job, c, plan.geometry) for c in search.caught.values()},
         covered=search.covered,
         complete=search.complete,
     )
 
 
-def _caught(job: Job, caught: Caught, geometry: str) -> ReviewExample:
+def _example(job: Job, caught: Caught, geometry: str) -> ReviewExample:
     token = token_of(caught, job.variant, geometry, f"{job.engine} {job.what}")
     return ReviewExample.of(caught.message, token, shortest=True)
 

@@ -44,7 +44,7 @@ class ReviewRun:
     outcomes: list[JobOutcome] = field(default_factory=list)
     planned: int = 0
     done: int = 0
-    kept: int = 0  # of the outcomes, from earlier runs
+    cached: int = 0  # of the outcomes, from earlier runs
     interrupted: bool = False
     _jobs: list[Job] = field(init=False)  # of the first round
 
@@ -94,7 +94,7 @@ class ReviewRun:
         find = workers.cache.find if workers.cache is not None else lambda job: None
         found = {job: outcome for job in planned if (outcome := find(job)) is not None}
         self.planned += len(planned)
-        self.kept += len(found)
+        self.cached += len(found)
         waiting = list(planned)
 
         def tell() -> None:
