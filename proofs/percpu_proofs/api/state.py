@@ -11,8 +11,8 @@ from rich.console import Console
 from percpu_proofs.api.display import Display
 from percpu_proofs.commands.moment import map_svg, map_text, picture_of_kernel
 from percpu_proofs.commands.output import write_file
+from percpu_proofs.commands.state_report import show_kernel
 from percpu_proofs.explain import shipped
-from percpu_proofs.live.memory import memory_of
 from percpu_proofs.live.subject import SubjectKind, kind_of, opened
 from percpu_proofs.recorded.states.kernel_state import KernelState
 from percpu_proofs.recorded.states.snapshot import Snapshot
@@ -127,10 +127,7 @@ class StateReport(Display):
 
     def show(self, out: Console) -> None:
         """Print the kernel, its memory, and all chunks."""
-        kernel, memory = self.kernel, memory_of(self.kernel)
-        counts = f"Percpu {memory.percpu_kb} kB, float {memory.float_pages} pages"
-        chunks = f"{len(kernel.names)} chunks, at rest or not: {self.rest}"
-        out.print(f"{kernel.release}: {chunks}; {counts}", markup=False, soft_wrap=True)
+        show_kernel(out, self.kernel)
         out.print(draw(self).text, markup=False, soft_wrap=True)
 
     def _repr_html_(self) -> str:

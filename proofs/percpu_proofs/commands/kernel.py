@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,7 @@ import click
 
 from percpu_proofs.commands import output
 from percpu_proofs.commands.comparison import ConformanceRun
-from percpu_proofs.commands.options import ChosenTree, needed_tree
+from percpu_proofs.commands.options import ChosenTree, jobs_option, needed_tree
 from percpu_proofs.commands.source import (
     SIZES,
     InputKind,
@@ -77,7 +76,7 @@ _geometry = geometry_option(
 )
 @click.option("--time", "seconds", type=click.FloatRange(min=0.1), help="Draw for so many seconds.")
 @click.option("--seed", default=1, show_default=True, help="Where the draws begin.")
-@click.option("--jobs", type=click.IntRange(min=1), help="Processes.  [default: one for each CPU]")
+@jobs_option
 @click.option(
     "--backing",
     type=click.Choice(["vm", "km", "both"]),
@@ -108,7 +107,7 @@ def kernel(
     count: int | None,
     seconds: float | None,
     seed: int,
-    jobs: int | None,
+    jobs: int,
     backing: Literal["vm", "km", "both"],
     clauses: bool,
     save: Path | None,
@@ -136,7 +135,7 @@ def kernel(
                 with output.progress_bar("operations") as bar:
                     run_tasks(
                         _tasks(shop, run.forms, seed, clauses, count), run.tally,
-                        jobs=jobs or _cpus(), operations=count, seconds=seconds, progress=bar,
+                        jobs=jobs, operations=count, seconds=seconds, progress=bar,
                     )  # fmt: skip
         except KeyboardInterrupt:
             run.tally.interrupted = True
@@ -161,10 +160,6 @@ def _there(paths: tuple[Path, ...]) -> tuple[Path, ...]:
 def _own_file() -> Path:
     """Return a file for a difference in a folder of its own, which stays."""
     return Path(tempfile.mkdtemp(prefix="percpu-spec-")) / f"difference{SUFFIX}"
-
-
-def _cpus() -> int:
-    return len(os.sched_getaffinity(0))
 
 
 def _confirm(shop: Workshop, text: str) -> Confirmed:

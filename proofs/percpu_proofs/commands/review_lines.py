@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Collection, Mapping, Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import Final
 
@@ -123,8 +124,7 @@ class FindingLines:
         for clause, example in outcome.examples.items():
             if self._shows(job.variant, clause):
                 best = self._best.setdefault((job.variant, clause), example)
-                if _rank(example) < _rank(best):
-                    self._best[job.variant, clause] = example
+                self._best[job.variant, clause] = min(best, example, key=attrgetter("rank"))
         if following is None or _stage(following) != _stage(job):
             self._close(job.variant)
 
@@ -256,10 +256,6 @@ class FindingLines:
 
 def _stage(job: Job) -> tuple[str, int | None]:
     return job.variant, _TELLING.get(job.engine)
-
-
-def _rank(example: ReviewExample) -> tuple[int, bool, int]:
-    return example.length, not example.shortest, len(example.schedule)
 
 
 class TreeLines:

@@ -48,15 +48,7 @@ def show(
     out: Console, state: KernelState, verdicts: Mapping[str, Verdict], stays: str
 ) -> None:
     """Print the whole of a state: kernel, rest, memory, verdicts, chunks, what can be served."""
-    geometry = state.snapshot.geometry
-    say(
-        out,
-        f"{state.release}: {counted(geometry.cpus, 'CPU')}, units of {geometry.unit // 1024} kB "
-        f"(pages of {geometry.page // 1024} kB), s{geometry.static} r{geometry.reserved} "
-        f"d{geometry.dyn}; {counted(len(state.chunks), 'chunk')}; types: {state.types}",
-    )
-    show_rest(out, state)
-    show_memory(out, state)
+    show_kernel(out, state)
     out.print()
     show_verdicts(out, verdicts, torn=state.rest is Stability.TORN)
     out.print()
@@ -68,7 +60,20 @@ def show(
         say(out, f"explain a clause: percpu-spec explain {wrong[-1]}; draw a chunk: --chunk N")
 
 
-def show_rest(out: Console, state: KernelState) -> None:
+def show_kernel(out: Console, state: KernelState) -> None:
+    """Say which kernel it is, how far at rest, and where its memory is."""
+    geometry = state.snapshot.geometry
+    say(
+        out,
+        f"{state.release}: {counted(geometry.cpus, 'CPU')}, units of {geometry.unit // 1024} kB "
+        f"(pages of {geometry.page // 1024} kB), s{geometry.static} r{geometry.reserved} "
+        f"d{geometry.dyn}; {counted(len(state.chunks), 'chunk')}; types: {state.types}",
+    )
+    _show_rest(out, state)
+    _show_memory(out, state)
+
+
+def _show_rest(out: Console, state: KernelState) -> None:
     """Say how far at rest a state is, and who stands where."""
     rest, words = state.rest, state.standing.words
     if rest is Stability.TORN:
@@ -85,7 +90,7 @@ def show_rest(out: Console, state: KernelState) -> None:
         say(out, f"  {line}")
 
 
-def show_memory(out: Console, state: KernelState) -> None:
+def _show_memory(out: Console, state: KernelState) -> None:
     """Say where the memory is, in kB over all CPUs."""
     memory = memory_of(state)
     say(

@@ -76,6 +76,11 @@ class ReviewExample:
         return parts_of(read_token(self.token))
 
     @property
+    def rank(self) -> tuple[int, bool, int]:
+        """What counterexamples are told apart by: the least has the fewest operations."""
+        return self.length, not self.shortest, len(self.schedule)
+
+    @property
     def at_once(self) -> list[str]:
         """The operations that run beside one another or beside the work."""
         return [text for how, said in self.parts if how not in ("", THEN) for text in said]
