@@ -111,23 +111,9 @@ def main() -> None:
 
 
 for _command in (
-    run,
-    conform,
-    show,
-    explore,
-    replay,
-    review,
-    report,
-    prove,
-    log,
-    state,
-    workload,
-    bench,
-    explain,
-    beside,
-    operations,
-    completion,
-):
+    run, conform, show, explore, replay, review, report, prove, log, state, workload, bench,
+    explain, beside, operations, completion,
+):  # fmt: skip
     main.add_command(_command)
 
 

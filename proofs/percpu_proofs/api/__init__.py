@@ -14,19 +14,6 @@ from percpu_proofs.api.state import Drawing, StateReport, draw, read_state
 from percpu_proofs.api.verdicts import Answer, Verdicts, check
 
 __all__ = [
-    "Allocation",
-    "AllocatorRun",
-    "Answer",
-    "Drawing",
-    "Meaning",
-    "Review",
-    "StateReport",
-    "TreeReview",
-    "Verdicts",
-    "allocator",
-    "check",
-    "draw",
-    "explain",
-    "read_state",
-    "review",
+    "Allocation", "AllocatorRun", "Answer", "Drawing", "Meaning", "Review", "StateReport",
+    "TreeReview", "Verdicts", "allocator", "check", "draw", "explain", "read_state", "review",
 ]  # fmt: skip

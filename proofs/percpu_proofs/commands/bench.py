@@ -23,9 +23,7 @@ from percpu_reference.variants import MERGED
 @click.command()
 @click.argument("lists", nargs=-1, metavar="[LIST]...")
 @click.option(
-    "--lists",
-    "folder",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    "--lists", "folder", type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Folder of c10.ops.gz, c100.ops.gz, c1000.ops.gz, or of vectors.",
 )
 @click.option(
@@ -33,20 +31,15 @@ from percpu_reference.variants import MERGED
     help="The algorithm to measure.",
 )
 @click.option(
-    "--rounds",
-    type=click.IntRange(min=1),
-    default=3,
-    show_default=True,
+    "--rounds", type=click.IntRange(min=1), default=3, show_default=True,
     help="Times everything is measured; the best counts.",
 )
 @click.option(
-    "--source",
-    type=click.Path(path_type=Path),
+    "--source", type=click.Path(path_type=Path),
     help="A Linux source tree: measure its compiled mm/percpu.c in the same run.",
 )
 @click.option(
-    "--explorer/--no-explorer",
-    default=True,
+    "--explorer/--no-explorer", default=True,
     help="Measure the explorer too, unless LISTs are named.",
 )
 @output.json_option
@@ -131,17 +124,9 @@ def _show_explorer(out: Console, rates: Sequence[Rate]) -> None:
 
 
 _COLUMNS = (
-    "list",
-    "operations",
-    "off",
-    "fast",
-    "full",
-    "off/fast",
-    "off/full",
-    "kernel C*",
-    "C/off",
+    "list", "operations", "off", "fast", "full", "off/fast", "off/full", "kernel C*", "C/off",
     "final checksum",
-)
+)  # fmt: skip
 
 
 def _row(work: BenchmarkWork) -> tuple[object, ...]:

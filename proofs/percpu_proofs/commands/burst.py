@@ -29,33 +29,22 @@ from percpu_spec.geometry import Geometry
 @click.option("--size", type=int, default=40, show_default=True, help="Of a request, in bytes.")
 @click.option("--align", type=int, default=8, show_default=True, help="Of a request, in bytes.")
 @click.option(
-    "--requests",
-    type=click.IntRange(min=1),
-    default=served.REQUESTS,
-    show_default=True,
+    "--requests", type=click.IntRange(min=1), default=served.REQUESTS, show_default=True,
     help="How many are made, one after another.",
 )
 @click.option(
-    "--every",
-    "periods",
-    type=click.IntRange(min=1),
-    multiple=True,
-    metavar="N",
+    "--every", "periods", type=click.IntRange(min=1), multiple=True, metavar="N",
     help="Run the balance work, if asked for, after each N of them; may be given again.  "
     f"[default: {', '.join(map(str, served.PERIODS))}]",
 )
 @variants_option
 @after_option
 @click.option(
-    "--state",
-    "saved",
-    metavar="WHAT",
-    multiple=True,
+    "--state", "saved", metavar="WHAT", multiple=True,
     help="Also from a kernel's state, as for percpu-spec state: a saved one or a core.",
 )
 @click.option(
-    "--geometry",
-    metavar="NAME=VALUE,...",
+    "--geometry", metavar="NAME=VALUE,...",
     help=f"Sizes as for run: {', '.join(SIZES)}.  [default: {served.GEOMETRY.text}]",
 )
 @plot_option

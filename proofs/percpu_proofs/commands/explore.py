@@ -46,17 +46,12 @@ _DEEPEST = 1000  # more constraints than schedules have steps hit nothing more
     help=f"The algorithm to run.  [default: {DEFAULT}, or the newest that SCENARIO speaks of]",
 )
 @click.option(
-    "--mode",
-    type=click.Choice(_MODES),
-    default="matching",
-    show_default=True,
+    "--mode", type=click.Choice(_MODES), default="matching", show_default=True,
     help="Match worlds met before; leave out swaps of steps that commute, by sleep sets or by "
     "dynamic partial-order reduction; or run all schedules.",
 )
 @click.option(
-    "--refine/--no-refine",
-    default=True,
-    show_default=True,
+    "--refine/--no-refine", default=True, show_default=True,
     help="Compare every step with the abstract machine of the variant.",
 )
 @click.option(
@@ -70,8 +65,7 @@ _DEEPEST = 1000  # more constraints than schedules have steps hit nothing more
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="For drawing schedules.")
 @click.option(
-    "--jobs",
-    type=click.IntRange(min=1),
+    "--jobs", type=click.IntRange(min=1),
     help="Processes that share all schedules (--mode all), or those drawn. [default: one a core]",
 )
 @click.option("--dask", metavar="ADDRESS", help="Share them on this dask scheduler's cluster.")

@@ -61,10 +61,7 @@ _geometry = geometry_option(
     "--fix", "fixes", multiple=True, help="A fix of `reference`, on top of the variant, the model."
 )
 @click.option(
-    "--operations",
-    "files",
-    type=click.Path(path_type=Path),
-    multiple=True,
+    "--operations", "files", type=click.Path(path_type=Path), multiple=True,
     help="Run a list or vector instead of drawn cases.",
 )
 @_geometry
@@ -78,21 +75,15 @@ _geometry = geometry_option(
 @click.option("--seed", default=1, show_default=True, help="Where the draws begin.")
 @jobs_option
 @click.option(
-    "--backing",
-    type=click.Choice(["vm", "km", "both"]),
-    default="both",
-    show_default=True,
+    "--backing", type=click.Choice(["vm", "km", "both"]), default="both", show_default=True,
     help="mm/percpu-vm.c, mm/percpu-km.c, or cases of both.",
 )
 @click.option(
-    "--clauses/--no-clauses",
-    default=True,
-    show_default=True,
+    "--clauses/--no-clauses", default=True, show_default=True,
     help="Ask the clauses of the kernel's own state after every operation.",
 )
 @click.option(
-    "--save",
-    type=output.NewFile(overwrites=False),
+    "--save", type=output.NewFile(overwrites=False),
     help="Where a difference is written, as a vector: no file that is there.  [default: "
     f"difference{SUFFIX} in a new temporary folder, which is told]",
 )
@@ -224,10 +215,7 @@ def _run_files(
 @needed_tree
 @_geometry
 @click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=Path("vectors"),
-    show_default=True,
+    "--out", type=click.Path(path_type=Path), default=Path("vectors"), show_default=True,
     help="Folder to write into, made if need be.",
 )
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path), required=True)

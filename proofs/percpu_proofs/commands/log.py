@@ -30,9 +30,7 @@ _LINES_SHOWN = 8  # at which failures alike stand
     help="What the messages leave open: page, cpus, groups, spare (units without CPU), backing.",
 )
 @click.option(
-    "--state",
-    "source",
-    metavar="WHAT",
+    "--state", "source", metavar="WHAT",
     help="Also tell why each failure happened there: from a saved state, a core or percpu_stats of "
     "that machine (as for percpu-spec state).",
 )

@@ -40,15 +40,11 @@ _FAILED = ("size", "align", "flags", "failed", "of", "reason")
 @click.command()
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path), metavar="[FILE]...")
 @click.option(
-    "--variant",
-    callback=output.named_variant,
+    "--variant", callback=output.named_variant,
     help=f"The algorithm to run.  [default: {DEFAULT}; for what was recorded that of the kernel]",
 )
 @click.option(
-    "--contracts",
-    type=click.Choice(["off", "fast", "full"]),
-    default="fast",
-    show_default=True,
+    "--contracts", type=click.Choice(["off", "fast", "full"]), default="fast", show_default=True,
     help="What is checked: nothing, constant work an operation, everything.",
 )
 @geometry_option(
@@ -57,9 +53,7 @@ _FAILED = ("size", "align", "flags", "failed", "of", "reason")
     "for what its boot messages leave open.",
 )
 @click.option(
-    "--every",
-    type=click.IntRange(min=1),
-    metavar="N",
+    "--every", type=click.IntRange(min=1), metavar="N",
     help="Run the balance work, if it is asked for, after each N operations, beside what the list "
     "says; checksums that are recorded are not compared then. For operation lists and vectors.",
 )
@@ -113,23 +107,17 @@ def run(
 def _report(
     path: Path, source: Source, variant: str, contracts: Level, every: int
 ) -> RunReport:
-    notes = source.notes
-    if source.recorded is not None and variant != source.variant:
+    recorded, notes = source.recorded, source.notes
+    if recorded is not None and variant != source.variant:  # only this one promises to end so
         notes += (f"recorded checksum not compared: it is that of {source.variant}",)
-    elif source.recorded is not None and every:
+        recorded = None
+    elif recorded is not None and every:
         notes += ("recorded checksum not compared: --every runs work that was not recorded",)
+        recorded = None
     return RunReport(
-        str(path),
-        source.kind.value,
-        variant,
-        contracts,
-        source.geometry,
-        len(source.listed.operations),
-        every,
-        # only this variant promises to end in the recorded state
-        recorded_checksum=source.recorded if variant == source.variant and not every else None,
-        notes=notes,
-    )
+        str(path), source.kind.value, variant, contracts, source.geometry,
+        len(source.listed.operations), every, recorded_checksum=recorded, notes=notes,
+    )  # fmt: skip
 
 
 def _merged(reports: Sequence[RunReport | TraceReport], interrupted: bool) -> dict[str, Any]:

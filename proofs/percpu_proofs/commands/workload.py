@@ -50,17 +50,11 @@ workload.add_command(burst)
 @click.argument("workloads", nargs=-1, metavar="[WORKLOAD]...")
 @variants_option
 @click.option(
-    "--delay",
-    type=click.IntRange(min=0),
-    default=USUAL.delay,
-    show_default=True,
+    "--delay", type=click.IntRange(min=0), default=USUAL.delay, show_default=True,
     help="Operations from asking for balance work to its begin.",
 )
 @click.option(
-    "--gap",
-    type=click.IntRange(min=0),
-    default=USUAL.gap,
-    show_default=True,
+    "--gap", type=click.IntRange(min=0), default=USUAL.gap, show_default=True,
     help="Operations each time that the work maps, unmaps or flushes pages.",
 )
 @click.option("--seed", type=int, help="Draw both numbers from 0 to twice what is given.")

@@ -153,12 +153,12 @@ def results_of(
         ready = [outcome.job for outcome in known]
         left = [job for job in more if job not in ready]
         options: dict[str, Any] = {
-            "jobs": workers.jobs, "on_done": workers.on_done, "keep": keep, "partial": True
-        }
+            "jobs": workers.jobs, "dask": workers.dask, "on_done": workers.on_done, "keep": keep,
+            "partial": True,
+        }  # fmt: skip
         if workers.dask is None:
             done, stopped = spread(left, run, **options)
         else:
-            options["dask"] = workers.dask
             done, stopped = spread([*map(parcel, left)], run_parcel, **options)
         outcomes.extend([*known, *done])
         return not stopped and not any(outcome.interrupted for outcome in done)
