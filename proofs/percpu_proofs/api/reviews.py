@@ -10,8 +10,7 @@ from typing import overload
 from rich.console import Console
 
 from percpu_proofs.api.display import Display
-from percpu_proofs.commands import review_tree
-from percpu_proofs.commands.options import ChosenTree
+from percpu_proofs.commands import options, review_tree
 from percpu_proofs.review import results
 from percpu_proofs.review.changes import Changes, bases, changes
 from percpu_proofs.review.matrix import Cell
@@ -177,7 +176,7 @@ def review(
         if variants:
             raise InputError("review", None, "variants, or a tree (source=), not both")
         given = [patches] if isinstance(patches, str | Path) else patches
-        tree = ChosenTree(Path(source), tuple(map(Path, given)), tuple(fixes), None)
+        tree = options.ChosenTree(Path(source), tuple(map(Path, given)), tuple(fixes), None)
         chosen = searches_for(searches, deep=deep)
         with tree.compiled() as trees:
             found = results_of(trees, chosen, results.Workers(jobs or default_jobs()))

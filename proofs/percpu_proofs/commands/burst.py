@@ -8,8 +8,7 @@ from pathlib import Path
 
 import click
 
-from percpu_proofs.commands import figures, output
-from percpu_proofs.commands.options import after_option, end_workload, plot_option, variants_option
+from percpu_proofs.commands import figures, options, output
 from percpu_proofs.commands.source import SIZES, asked_for
 from percpu_proofs.live import subject
 from percpu_proofs.live.continuation import cannot_go_on
@@ -37,8 +36,8 @@ from percpu_spec.geometry import Geometry
     help="Run the balance work, if asked for, after each N of them; may be given again.  "
     f"[default: {', '.join(map(str, served.PERIODS))}]",
 )
-@variants_option
-@after_option
+@options.variants
+@options.after
 @click.option(
     "--state", "saved", metavar="WHAT", multiple=True,
     help="Also from a kernel's state, as for percpu-spec state: a saved one or a core.",
@@ -47,7 +46,7 @@ from percpu_spec.geometry import Geometry
     "--geometry", metavar="NAME=VALUE,...",
     help=f"Sizes as for run: {', '.join(SIZES)}.  [default: {served.GEOMETRY.text}]",
 )
-@plot_option
+@options.plot
 @output.json_option
 def burst(
     lists: tuple[Path, ...],
@@ -112,7 +111,7 @@ def burst(
         )  # fmt: skip
     else:
         figures.show_served(output.console(), found)
-    end_workload(stop.came, ok=True, svg=svg, drawing=served_svg(found))
+    options.end_workload(stop.came, ok=True, svg=svg, drawing=served_svg(found))
 
 
 def _in_state(what: str) -> Callable[[str, Geometry], Allocator | None]:

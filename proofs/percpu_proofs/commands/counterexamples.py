@@ -8,8 +8,7 @@ from typing import Final
 
 from rich.console import Console
 
-from percpu_proofs.commands import output
-from percpu_proofs.commands.options import ChosenTree
+from percpu_proofs.commands import options, output
 from percpu_proofs.counterexample import Counterexample, of_tree
 from percpu_proofs.counterexample.mail import mail
 from percpu_proofs.counterexample.text import Line, head, text
@@ -38,7 +37,7 @@ def show_lines(out: Console, lines: Iterable[Line]) -> None:
         output.say(out, line, _STYLES.get(kind, ""))
 
 
-def reproducer(c: Counterexample, names: Path, tree: ChosenTree | None = None) -> str:
+def reproducer(c: Counterexample, names: Path, tree: options.ChosenTree | None = None) -> str:
     """Return the line that shows a counterexample again, as short as it takes to fit a mail.
 
     A token that is too long is entered in a file of names; the tree and its patches are then called
@@ -46,14 +45,14 @@ def reproducer(c: Counterexample, names: Path, tree: ChosenTree | None = None) -
     """
     if not c.token:  # the kernel ended its process: there is no schedule
         return f"percpu-spec review{'' if tree is None else tree.options('TREE', 'PATCH')}"
-    options = [""] if tree is None else [
+    shorter_and_shorter = [""] if tree is None else [
         tree.options(), tree.options("TREE"), tree.options("TREE", "PATCH")
     ]  # fmt: skip
-    for option in options:
-        line = f"percpu-spec replay {c.token}{option}"
+    for chosen in shorter_and_shorter:
+        line = f"percpu-spec replay {c.token}{chosen}"
         if len(line) <= WIDTH:
             return line
-    return f"percpu-spec replay {name_in(names, c.clause, c.token)}{options[-1]}"
+    return f"percpu-spec replay {name_in(names, c.clause, c.token)}{shorter_and_shorter[-1]}"
 
 
 def show_mail(c: Counterexample, line: str) -> None:

@@ -11,9 +11,8 @@ import click
 from rich.console import Console
 
 from percpu_contracts.registry import SEARCH
-from percpu_proofs.commands import output
+from percpu_proofs.commands import options, output
 from percpu_proofs.commands.counterexamples import show
-from percpu_proofs.commands.options import ChosenTree, tree_options
 from percpu_proofs.commands.trees import explore_tree
 from percpu_proofs.counterexample import of_schedule
 from percpu_proofs.explore.crosscheck import cross_check
@@ -70,7 +69,7 @@ _DEEPEST = 1000  # more constraints than schedules have steps hit nothing more
 )
 @click.option("--dask", metavar="ADDRESS", help="Share them on this dask scheduler's cluster.")
 @click.option("--list", "listing", is_flag=True, help="List the scenarios of the package.")
-@tree_options
+@options.tree
 @output.json_option
 def explore(
     scenario: str | None,
@@ -85,7 +84,7 @@ def explore(
     jobs: int | None,
     dask: str | None,
     listing: bool,
-    tree: ChosenTree | None,
+    tree: options.ChosenTree | None,
     as_json: bool,
 ) -> None:
     """Search all schedules of SCENARIO; without one, list the scenarios.

@@ -10,9 +10,8 @@ from typing import Any, Literal
 
 import click
 
-from percpu_proofs.commands import output
+from percpu_proofs.commands import options, output
 from percpu_proofs.commands.comparison import ConformanceRun
-from percpu_proofs.commands.options import ChosenTree, jobs_option, needed_tree
 from percpu_proofs.commands.source import (
     SIZES,
     InputKind,
@@ -52,7 +51,7 @@ _geometry = geometry_option(
 
 
 @click.command()
-@needed_tree
+@options.needed_tree
 @click.option(
     "--variant", callback=output.named_variant,
     help="The model to compare with.  [default: what the tree does chooses it]",
@@ -73,7 +72,7 @@ _geometry = geometry_option(
 )
 @click.option("--time", "seconds", type=click.FloatRange(min=0.1), help="Draw for so many seconds.")
 @click.option("--seed", default=1, show_default=True, help="Where the draws begin.")
-@jobs_option
+@options.jobs
 @click.option(
     "--backing", type=click.Choice(["vm", "km", "both"]), default="both", show_default=True,
     help="mm/percpu-vm.c, mm/percpu-km.c, or cases of both.",
@@ -89,7 +88,7 @@ _geometry = geometry_option(
 )
 @output.json_option
 def kernel(
-    tree: ChosenTree,
+    tree: options.ChosenTree,
     variant: str | None,
     fixes: tuple[str, ...],
     files: tuple[Path, ...],
@@ -212,7 +211,7 @@ def _run_files(
 
 
 @click.command()
-@needed_tree
+@options.needed_tree
 @_geometry
 @click.option(
     "--out", type=click.Path(path_type=Path), default=Path("vectors"), show_default=True,
@@ -221,7 +220,7 @@ def _run_files(
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path), required=True)
 @output.json_option
 def record(
-    tree: ChosenTree,
+    tree: options.ChosenTree,
     geometry: str | None,
     out: Path,
     paths: tuple[Path, ...],

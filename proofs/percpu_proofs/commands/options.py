@@ -101,7 +101,7 @@ _STUB: Final = click.option(
     "--stub", type=_PATH, help="A header for a tree that needs more stubs."
 )
 
-tree_options = together("tree", _chosen, _source(), _PATCHES, _FIXES, _STUB)
+tree = together("tree", _chosen, _source(), _PATCHES, _FIXES, _STUB)
 """--source, --patch, --fix and --stub, which a command gets as `tree`; None without.
 
 Raises InputError for any of the others without --source.
@@ -114,7 +114,7 @@ def _mailed(as_mail: bool, names: Path) -> Path | None:
     return names if as_mail else None
 
 
-mail_options = together(
+mail = together(
     "mail", _mailed,
     click.option(
         "--mail", "as_mail", is_flag=True,
@@ -128,25 +128,25 @@ mail_options = together(
 )  # fmt: skip
 """--mail, a block for a mail, and --names; `mail` is where tokens go that are long, or None."""
 
-jobs_option = click.option(
+jobs = click.option(
     "--jobs", type=click.IntRange(min=1), default=default_jobs, help="Processes."
 )
-dask_option = click.option(
+dask = click.option(
     "--dask", metavar="ADDRESS", help="Run on the dask cluster of this scheduler."
 )
-debug_option = click.option(
+debug = click.option(
     "--debug", type=click.Path(path_type=Path, exists=True),
     help="Of a core or live: vmlinux with debug information.",
 )  # fmt: skip
-page_option = click.option(
+page = click.option(
     "--html", "page", type=output.NewFile(), help="Write a report there, one page."
 )
-plot_option = click.option("--svg", type=output.NewFile(), help="Write the plot there as SVG.")
-variants_option = click.option(
+plot = click.option("--svg", type=output.NewFile(), help="Write the plot there as SVG.")
+variants = click.option(
     "--variant", "names", callback=output.named_variant, multiple=True,
     help="An algorithm to run, may be given again.  [default: all]",
 )  # fmt: skip
-after_option = click.option(
+after = click.option(
     "--after", "workload_name", metavar="WORKLOAD",
     help="Also in the state in which a workload (as for removal) leaves each variant.",
 )  # fmt: skip

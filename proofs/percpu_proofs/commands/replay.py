@@ -7,9 +7,8 @@ from typing import Any
 
 import click
 
-from percpu_proofs.commands import output
+from percpu_proofs.commands import options, output
 from percpu_proofs.commands.counterexamples import reproducer, show, show_mail
-from percpu_proofs.commands.options import ChosenTree, mail_options, tree_options
 from percpu_proofs.commands.stepping import walk
 from percpu_proofs.commands.trees import replayed_on_tree
 from percpu_proofs.counterexample import Counterexample, of_token
@@ -22,13 +21,13 @@ from percpu_proofs.run.inputs import InputError
 
 @click.command()
 @click.argument("token")
-@tree_options
+@options.tree
 @click.option("--step", "stepwise", is_flag=True, help="Walk through it, a screen a step.")
-@mail_options
+@options.mail
 @output.json_option
 def replay(
     token: str,
-    tree: ChosenTree | None,
+    tree: options.ChosenTree | None,
     stepwise: bool,
     mail: Path | None,
     as_json: bool,
@@ -55,7 +54,7 @@ def replay(
         raise SystemExit(output.DIFFERS)
 
 
-def _replayed(token: str, tree: ChosenTree | None) -> tuple[Counterexample, dict[str, Any]]:
+def _replayed(token: str, tree: options.ChosenTree | None) -> tuple[Counterexample, dict[str, Any]]:
     """Return what the schedule of a token shows, and the same with plain values."""
     if not token.startswith(TREE) and tree is None:
         found = of_token(token)

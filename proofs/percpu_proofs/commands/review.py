@@ -7,15 +7,7 @@ from pathlib import Path
 
 import click
 
-from percpu_proofs.commands import output
-from percpu_proofs.commands.options import (
-    ChosenTree,
-    dask_option,
-    jobs_option,
-    mail_options,
-    page_option,
-    tree_options,
-)
+from percpu_proofs.commands import options, output
 from percpu_proofs.commands.review_request import ReviewRequest
 from percpu_proofs.commands.review_tree import review_trees
 from percpu_proofs.commands.review_variants import review_variants
@@ -59,7 +51,7 @@ def require_findings(
     help="A variant, a release (6.14), either with fixes (6.14+R1), or a FILE.py with one.  "
     "[default: the newest kernel, the rfc series, reference]",
 )
-@tree_options
+@options.tree
 @click.option("--search", "searches", multiple=True, help="Only this search.")
 @geometry_option(
     metavar="page=N", help="With --source: pages of so many bytes.  [default: 4096]"
@@ -73,18 +65,18 @@ def require_findings(
     help="Of clauses that are broken by several findings the counterexample of this one.",
 )
 @click.option("--quick", is_flag=True, help="Search lists one operation shorter.")
-@jobs_option
-@dask_option
+@options.jobs
+@options.dask
 @click.option("--deep", is_flag=True, help="Search further: up to a hundred times the steps.")
 @click.option("--no-cache", is_flag=True, help="Search anew what is known from earlier runs.")
 @click.option("--all", "everything", is_flag=True,
               help="All variants, the bounds, and every counterexample.")  # fmt: skip
-@page_option
-@mail_options
+@options.page
+@options.mail
 @output.json_option
 def review(
     chosen: tuple[str, ...],
-    tree: ChosenTree | None,
+    tree: options.ChosenTree | None,
     searches: tuple[str, ...],
     geometry: str | None,
     clauses: tuple[str, ...],

@@ -12,7 +12,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from percpu_proofs.commands import output
+from percpu_proofs.commands import options, output
 from percpu_proofs.commands.counterexamples import (
     and_others,
     reproducer,
@@ -20,7 +20,6 @@ from percpu_proofs.commands.counterexamples import (
     show_mail,
     subject_of,
 )
-from percpu_proofs.commands.options import ChosenTree
 from percpu_proofs.commands.report import write_trees
 from percpu_proofs.commands.review_lines import TreeLines
 from percpu_proofs.counterexample import of_tree
@@ -37,7 +36,7 @@ from percpu_proofs.run.inputs import InputError
 
 
 def review_trees(
-    chosen: ChosenTree,
+    chosen: options.ChosenTree,
     *,
     searches: Sequence[TreeSearch],
     clauses: Sequence[str],
@@ -105,7 +104,7 @@ def _plain(found: TreeResults, clauses: Sequence[str], seconds: float) -> dict[s
 
 
 def _mail(
-    chosen: ChosenTree,
+    chosen: options.ChosenTree,
     tree: CompiledTree,
     cells: dict[str, TreeCell],
     clauses: Sequence[str],

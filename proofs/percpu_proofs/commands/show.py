@@ -8,20 +8,9 @@ from typing import Any
 
 import click
 
-from percpu_proofs.commands import output
-from percpu_proofs.commands.moment import (
-    StateDrawing,
-    is_scenario,
-    map_svg,
-    map_text,
-    of_token,
-    of_trace,
-    of_tree_token,
-    picture_of_kernel,
-    picture_of_model,
-    scenario_start,
-)
-from percpu_proofs.commands.options import ChosenTree, debug_option, tree_options
+from percpu_proofs.commands import moment as moments
+from percpu_proofs.commands import options, output
+from percpu_proofs.commands.moment import StateDrawing, map_svg, map_text, picture_of_kernel
 from percpu_proofs.commands.source import InputKind, geometry_option, kind_of, read_source, sizes
 from percpu_proofs.explain.shipped import DRAWN, find
 from percpu_proofs.explore.packing import MODEL, TREE, cut
@@ -63,7 +52,7 @@ from percpu_reference.variants import Allocator
 @click.option(
     "--svg", type=output.NewFile(), help="Write the chunk's map, or that of all, there as SVG."
 )
-@debug_option
+@options.debug
 @click.option(
     "--state", "begin", type=click.Path(path_type=Path, dir_okay=False),
     help="Of a trace: a saved state taken while it ran.",
@@ -74,7 +63,7 @@ from percpu_reference.variants import Allocator
     help=f"The algorithm to run.  [default: {DEFAULT}; for a vector that of the recorded kernel]",
 )
 @geometry_option(help="Sizes, as for run.")
-@tree_options
+@options.tree
 @output.json_option
 def show(
     what: str,
@@ -88,7 +77,7 @@ def show(
     stats: bool,
     variant: str | None,
     geometry: str | None,
-    tree: ChosenTree | None,
+    tree: options.ChosenTree | None,
     as_json: bool,
 ) -> None:
     """Draw a state: its lists, and a chunk page by page, or all chunks.
@@ -130,19 +119,19 @@ def show(
         output.echo(f"\nwritten: {svg}")
 
 
-def _of_token(text: str, step: int | None, tree: ChosenTree | None) -> StateDrawing:
+def _of_token(text: str, step: int | None, tree: options.ChosenTree | None) -> StateDrawing:
     """Return the moment of a schedule that a token holds. Raises InputError."""
     if not text.startswith(TREE):
         if tree is not None:
             raise InputError("--source", None, f"a token of compiled code, {TREE}...")
         with guard():
-            return of_token(read_token(text), step)
+            return moments.of_token(read_token(text), step)
     if tree is None:
         raise InputError("token", None, "--source TREE to run compiled code", cut(text))
     token = read_tree_token(text)
     with tree.compiled() as trees:
         library = trees[-1].library(TreeSearch("token", token.clause, token.plan))
-        return of_tree_token(token, library, step)
+        return moments.of_tree_token(token, library, step)
 
 
 def _of_file(what: str, given: dict[str, Any]) -> StateDrawing:
@@ -158,9 +147,9 @@ def _of_file(what: str, given: dict[str, Any]) -> StateDrawing:
     for kind, is_so in ((Source.STATE, is_state), (Source.READS, is_reads)):
         if is_so(text):
             return _of_kernel(str(path), kind, given)
-    if is_scenario(text):
+    if moments.is_scenario(text):
         _only("a scenario", given, "--variant")
-        return scenario_start(path, given["--variant"])
+        return moments.scenario_start(path, given["--variant"])
     for is_so, name in ((is_stats, "percpu_stats"), (is_samples, "samples")):
         if is_so(text):
             told = f"a state, which has maps; what {name} tell: percpu-spec state {what}"
@@ -189,7 +178,7 @@ def _of_trace(path: Path, given: dict[str, Any]) -> StateDrawing:
         raise InputError(path, None, "a file, or the folder of a recorded run with its trace")
     _only("a trace", given, "--at", "--variant", "--geometry", "--state")
     with output.progress_bar(path.name) as bar:
-        return of_trace(
+        return moments.of_trace(
             path, given["--at"], variant=given["--variant"], told=sizes(given["--geometry"]),
             state=given["--state"], progress=bar,
         )  # fmt: skip
@@ -218,7 +207,7 @@ def _of_list(
         allocator, changed = state_after(source.listed, source.geometry, variant, last, bar)
     title = f"{path.name}, {variant}, after operation {last} of {operations}"
     last_changed = str(changed[0]) if changed else None
-    picture = picture_of_model(allocator, title)
+    picture = moments.picture_of_model(allocator, title)
     return StateDrawing(picture, last_changed, allocator, last, operations)
 
 

@@ -10,9 +10,8 @@ from typing import Any
 
 import click
 
-from percpu_proofs.commands import output, state_report
+from percpu_proofs.commands import options, output, state_report
 from percpu_proofs.commands.moment import map_svg, map_text, picture_of_kernel
-from percpu_proofs.commands.options import debug_option, page_option
 from percpu_proofs.commands.report import write_state
 from percpu_proofs.commands.state_mail import state_mail, stats_mail
 from percpu_proofs.live.continuation import (
@@ -82,7 +81,7 @@ def _seconds(
 
 @click.command()
 @click.argument("what")
-@debug_option
+@options.debug
 @click.option("--chunk", "name", help="Draw this chunk: its number, -1 the reserved one.")
 @click.option("--map", "whole", is_flag=True, help="Draw all chunks on one page.")
 @click.option("--svg", type=output.NewFile(), help="Write what --chunk or --map draws as SVG.")
@@ -104,7 +103,7 @@ def _seconds(
     help="Sample the running kernel again and again; --svg draws them.",
 )
 @click.option("--count", type=click.IntRange(min=1), help="Stop after so many samples.")
-@page_option
+@options.page
 @click.option("--mail", "as_mail", is_flag=True, help="Print a block for a mail.")
 @output.json_option
 @click.pass_context

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from percpu_proofs.commands import output
+from percpu_proofs.commands import options, output
 from percpu_proofs.commands.counterexamples import show_example, subject_of
-from percpu_proofs.commands.options import ChosenTree
 from percpu_proofs.counterexample import Counterexample
 from percpu_proofs.counterexample.of_tree import of_retraced
 from percpu_proofs.explore.scenario import Scenario
@@ -26,7 +25,7 @@ from percpu_proofs.run.operations import WRONG, text_of
 from percpu_reference.variants import MERGED
 
 
-def explore_tree(scenario: Scenario, chosen: ChosenTree, as_json: bool) -> None:
+def explore_tree(scenario: Scenario, chosen: options.ChosenTree, as_json: bool) -> None:
     """Search every schedule of a scenario on a tree's code; exit 1 for what is not declared."""
     search = of_scenario(scenario)
     wrong_frees = [
@@ -88,7 +87,7 @@ def explore_tree(scenario: Scenario, chosen: ChosenTree, as_json: bool) -> None:
 
 
 def replayed_on_tree(
-    token: TreeToken, chosen: ChosenTree
+    token: TreeToken, chosen: options.ChosenTree
 ) -> tuple[Counterexample, dict[str, Any]]:
     """Return what the schedule of a token shows on a tree, and the same with plain values.
 

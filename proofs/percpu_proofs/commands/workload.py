@@ -13,16 +13,8 @@ import click
 from rich.text import Text
 
 from percpu_proofs.bench.throughput import find_list
-from percpu_proofs.commands import figures, output
+from percpu_proofs.commands import figures, options, output
 from percpu_proofs.commands.burst import burst
-from percpu_proofs.commands.options import (
-    ChosenTree,
-    after_option,
-    end_workload,
-    plot_option,
-    tree_options,
-    variants_option,
-)
 from percpu_proofs.kernel.instance import KernelStopped
 from percpu_proofs.kernel.search.trees import PATCHED
 from percpu_proofs.kernel.search_cost import ExaminedKernel, compile_examined
@@ -48,7 +40,7 @@ workload.add_command(burst)
 
 @workload.command()
 @click.argument("workloads", nargs=-1, metavar="[WORKLOAD]...")
-@variants_option
+@options.variants
 @click.option(
     "--delay", type=click.IntRange(min=0), default=USUAL.delay, show_default=True,
     help="Operations from asking for balance work to its begin.",
@@ -59,7 +51,7 @@ workload.add_command(burst)
 )
 @click.option("--seed", type=int, help="Draw both numbers from 0 to twice what is given.")
 @click.option("--timings", is_flag=True, help="Also run the kernel's own variant at other moments.")
-@plot_option
+@options.plot
 @output.json_option
 def removal(
     workloads: tuple[str, ...],
@@ -107,19 +99,19 @@ def removal(
         for one, curve, stages in differs:
             said = f"{one.name}, {curve.variant} at {curve.schedule}: {', '.join(stages)} too far"
             out.print(Text(said, "bold red"))
-    end_workload(stop.came, ok=not differs, svg=svg, drawing=removal_svg(results))
+    options.end_workload(stop.came, ok=not differs, svg=svg, drawing=removal_svg(results))
 
 
 @workload.command()
-@variants_option
-@after_option
-@tree_options
-@plot_option
+@options.variants
+@options.after
+@options.tree
+@options.plot
 @output.json_option
 def cost(
     names: tuple[str, ...],
     workload_name: str | None,
-    tree: ChosenTree | None,
+    tree: options.ChosenTree | None,
     svg: Path | None,
     as_json: bool,
 ) -> None:
@@ -174,10 +166,10 @@ def cost(
         for name, why in stopped.items():
             out.print(Text(f"{name} stops while chunks are drained: {why}", "bold red"))
     ok = not unexpected and not stopped
-    end_workload(stop.came, ok=ok, svg=svg, drawing=cost_svg(bursts, later))
+    options.end_workload(stop.came, ok=ok, svg=svg, drawing=cost_svg(bursts, later))
 
 
-def _on_trees(chosen: ChosenTree, stopped: dict[str, str]) -> list[Burst]:
+def _on_trees(chosen: options.ChosenTree, stopped: dict[str, str]) -> list[Burst]:
     """Return the bursts of a tree, and of the patched one if there are patches.
 
     Which of them stops, and why, is entered.
