@@ -32,7 +32,7 @@ from percpu_proofs.review.changes import (
 )
 from percpu_proofs.review.jobs import JobOutcome, ReviewExample
 from percpu_proofs.review.matrix import Cell, matrix_json, not_asked
-from percpu_proofs.review.results import ReviewRun, Workers
+from percpu_proofs.review.results import SECONDS_EACH, ReviewRun, Workers
 from percpu_reference.variants import variant_class
 from percpu_spec.catalogue import clause as clause_of
 
@@ -61,7 +61,7 @@ def review_variants(
     review = shown.review
     if not as_json and mail is None:
         review.on_outcome = shown.begin()
-    with output.progress_bar("review") as bar:
+    with output.progress_bar("review", SECONDS_EACH / workers.jobs) as bar:
         review.run(replace(workers, on_done=bar))
     shown.take()
     if page is not None:
