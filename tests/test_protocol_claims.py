@@ -25,7 +25,8 @@ from percpu_proofs.prove.protocol.claims import (
 from percpu_proofs.prove.protocol.induction import prove_action
 from percpu_proofs.prove.protocol.machine_claims import whole_claims
 from percpu_proofs.prove.protocol.races import NoRaceError, kinds_of_failure, race
-from percpu_proofs.refine import StepMismatch, refined
+from percpu_proofs.refine.allocator import refined
+from percpu_proofs.refine.checker import StepMismatch
 from percpu_proofs.refine.firing import run_randomly
 from percpu_reference.variants.linux_6_12 import Linux612
 from percpu_spec.protocol.variants import LINUX_6_12, MACHINES, REFERENCE, RFC_1_REVIEWED

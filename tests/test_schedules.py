@@ -13,14 +13,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 from percpu_proofs.explore.modes import search
-from percpu_proofs.explore.refinement import RefinementJudge
 from percpu_proofs.explore.scenario import Scenario
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.search import Explored
 from percpu_proofs.explore.start import Start
 from percpu_proofs.explore.step_judge import Watch
 from percpu_proofs.explore.world import World
-from percpu_proofs.refine import machine_of
+from percpu_proofs.refine.allocator import checker_of
 from percpu_reference import VARIANTS
 
 SETUPS = ("reclaim-free", "reuse", "float-falls", "first-chunk", "second-free", "km-creates")
@@ -51,10 +50,8 @@ class Drawn(RuleBasedStateMachine):
             base, name="drawn", actors=tuple(sorted(actors)), works=1, verdicts={}
         )
         self.world = World(self.scenario.start(self.variant))
-        allocator = self.world.allocator
-        machine = machine_of(type(allocator), allocator.geometry.backing)
         self.result = Explored("drawn")
-        self.watch = Watch(self.result, machine and RefinementJudge(machine, self.world))
+        self.watch = Watch(self.result, checker_of(self.world.allocator, self.world.history))
         self.schedule: tuple[int, ...] = ()
 
     @rule(choices=st.lists(st.integers(0, 11), min_size=10, max_size=10))

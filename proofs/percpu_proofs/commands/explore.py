@@ -25,7 +25,7 @@ from percpu_proofs.explore.search import Explored, Mode, ScheduleFinding
 from percpu_proofs.explore.shrink_schedule import Minimum, minimise
 from percpu_proofs.explore.start import Start
 from percpu_proofs.explore.token import Token
-from percpu_proofs.refine import DEPARTURE, may_depart
+from percpu_proofs.refine.allocator import DEPARTURE, may_depart
 from percpu_proofs.run.inputs import InputError, one_of
 from percpu_proofs.run.processes import default_jobs
 from percpu_reference import DEFAULT

@@ -9,7 +9,6 @@ from typing import Generic, NamedTuple, TypeVar
 from percpu_contracts.violations import ClauseViolation
 from percpu_contracts.whole_state import WholeState
 from percpu_proofs.explore.contracted_world import ContractedWorld
-from percpu_proofs.explore.refinement import RefinementJudge
 from percpu_proofs.explore.schedulers.replay import InTurn, ScheduleReplay
 from percpu_proofs.explore.search import Explored
 from percpu_proofs.explore.start import Start
@@ -17,7 +16,8 @@ from percpu_proofs.explore.step_judge import Watch
 from percpu_proofs.explore.system import Scheduler, actor_of, scheduled
 from percpu_proofs.explore.token import Token
 from percpu_proofs.explore.world import World
-from percpu_proofs.refine import machine_of
+from percpu_proofs.refine.allocator import checker_of
+from percpu_proofs.refine.checker import RefinementChecker
 from percpu_reference import build
 from percpu_reference.gaps import Gap
 from percpu_reference.variants import Allocator
@@ -54,7 +54,7 @@ class Rerun:
         and what has not ended behind the schedule goes on in turn.
         """
         self.first = 0  # the number of the first actor that is not of the setup
-        self._follower: RefinementJudge | None = None
+        self._checker: RefinementChecker | None = None
         self._last: int | None = None  # the step at which hints are judged too
         self._sought = token.clause
         if token.clause == REFINE:
@@ -65,9 +65,7 @@ class Rerun:
     def _follow(self, token: Token) -> None:
         """Have the steps followed by the abstract machine."""
         self.world = World(token.scenario.start(token.variant))
-        allocator = self.world.allocator
-        machine = machine_of(type(allocator), allocator.geometry.backing)
-        self._follower = None if machine is None else RefinementJudge(machine, self.world)
+        self._checker = checker_of(self.world.allocator, self.world.history)
         self._last = len(token.schedule)
         self._order: Scheduler = ScheduleReplay(token.schedule)
 
@@ -103,7 +101,7 @@ class Rerun:
         world, monitor = self.world, self.world.monitor
         for number, step in enumerate(scheduled(world, self._order), 1):
             result = Explored("all")
-            watch = Watch(result, self._follower)
+            watch = Watch(result, self._checker)
             actor = actor_of(step)
             left = world.runners[actor].gap if actor < len(world.runners) else None
             counts = {c: v.count for c, v in monitor.violations.items()}

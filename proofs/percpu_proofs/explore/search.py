@@ -99,8 +99,8 @@ class Search(ABC):
         self.stop = stop
         self.result = Explored(self.mode)
         self.cursor = Cursor(start, refine=refine, world=world)
-        self.world, self.follower = self.cursor.world, self.cursor.follower
-        self.watch = Watch(self.result, self.follower, of_states)
+        self.world, self.checker = self.cursor.world, self.cursor.checker
+        self.watch = Watch(self.result, self.checker, of_states)
 
     def run(self) -> Explored:
         """Search until everything is covered, a bound is hit, or Ctrl-C; return what was."""
@@ -113,7 +113,7 @@ class Search(ABC):
         except KeyboardInterrupt:
             result.complete, result.interrupted = False, True
         result.seconds = time.perf_counter() - began
-        result.refined = 0 if self.follower is None else self.follower.steps
+        result.refined = 0 if self.checker is None else self.checker.stretches
         return result
 
     @abstractmethod

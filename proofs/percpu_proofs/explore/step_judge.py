@@ -19,9 +19,9 @@ from percpu_spec.counts import counted
 from percpu_spec.steps import Kind
 
 if TYPE_CHECKING:
-    from percpu_proofs.explore.refinement import RefinementJudge
     from percpu_proofs.explore.search import Explored
     from percpu_proofs.explore.system import Schedule
+    from percpu_proofs.refine.checker import RefinementChecker
 
 _AT_REST = asked(Scope.ALLOCATOR, When.QUIESCENT)
 
@@ -35,11 +35,11 @@ class Watch:
     def __init__(
         self,
         result: Explored,
-        follower: RefinementJudge | None = None,
+        checker: RefinementChecker | None = None,
         of_states: StateJudge | None = None,
     ) -> None:
         self.result = result
-        self.follower = follower  # checks that each step is one of the machine's
+        self.checker = checker  # that each step is one of the machine's
         self._of_states = of_states
 
     def step(self, world: World, actor: int, schedule: Schedule) -> None:
@@ -55,8 +55,8 @@ class Watch:
         if step.left is None or step.left.kind is not Kind.FLAGS:  # else no more than flags change
             self._enter(self._judge(world).judged(world), schedule)
         self._enter(judged_step(step, world.allocator, world.history), schedule)
-        if self.follower is not None:
-            unlike = self.follower.after(world, who)
+        if self.checker is not None:
+            unlike = self.checker.judge(who, runner.gap, world.history)
             if unlike is not None:
                 self.result.enter(REFINE, unlike, schedule)
 

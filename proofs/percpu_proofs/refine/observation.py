@@ -10,16 +10,17 @@ from copy import copy
 from typing import Any, NamedTuple
 
 from percpu_contracts.history import History
+from percpu_reference.gaps import Gap, Kind
 from percpu_reference.variants import Allocator
-from percpu_spec.protocol.concrete import NOBODY, NOWHERE, PlainWorld
+from percpu_spec.protocol.concrete import IDLE, NOBODY, NOWHERE, PlainWorld
 from percpu_spec.protocol.pages import NO_PAGES, Pages, Span
-from percpu_spec.protocol.state import ChunkState, Place
+from percpu_spec.protocol.state import ChunkState, Phase, Place, Position, standing
 
 _LONGEST = 100_000  # chunks on a list that is still believed to have an end
 
 
-class CorruptLists(ValueError):
-    """A chunk is on two lists, or on a list and owned: it has no one place (LIST-1)."""
+class NoMachineState(ValueError):
+    """A chunk has no one place, as it is on two lists or on one and owned; or a gap no phase."""
 
 
 class Touched(NamedTuple):
@@ -114,7 +115,7 @@ class Observer:
                 chunk = chunk.next
                 steps += 1
                 if steps > _LONGEST:
-                    raise CorruptLists(f"list {head.slot} has no end")
+                    raise NoMachineState(f"list {head.slot} has no end")
         for chunk in allocator.owned:
             yield chunk, Place.OWNED
 
@@ -124,7 +125,7 @@ class Observer:
         """Return every live chunk by its id, and the areas touched since the last look.
 
         owner: who owns a chunk that no one owned in `was`. Without a history stale pages are
-        those in `was`. Raises CorruptLists.
+        those in `was`. Raises NoMachineState.
         """
         found: dict[int, ChunkState] = {}
         touched: list[Touched] = []
@@ -136,7 +137,7 @@ class Observer:
                 found[c] = found[c]._replace(owner=holder)
                 continue
             if c in found:
-                raise CorruptLists(f"chunk {c} is at {found[c].place.name} and {place.name}")
+                raise NoMachineState(f"chunk {c} is at {found[c].place.name} and {place.name}")
             seen = self.seen.get(c)
             if seen is None:
                 seen = self.seen[c] = _ChunkObservation()
@@ -213,3 +214,45 @@ class Observer:
             else:
                 used &= ~(1 << page)
         return Pages(used)
+
+
+# where an actor stands, read from the gap in which its generator is
+
+_PHASES = {
+    Kind.FILL: Phase.FILLING,
+    Kind.DESTROY: Phase.WORKING,
+    Kind.DRAIN: Phase.DRAINING,
+    Kind.POPULATE: Phase.POPULATING,
+    Kind.RELEASE: Phase.RELEASING,
+    Kind.FLUSH: Phase.FLUSHING,
+}
+_OF_THE_WORK = frozenset(Kind) - {Kind.PAUSE, Kind.WAIT, Kind.CREATE, Kind.FILL, Kind.FLAGS}
+
+_SEARCHING = Position(Phase.SEARCHING, NOWHERE, 0, 0, 0, 0)
+_WORKING = Position(Phase.WORKING, NOWHERE, 0, 0, 0, 0)
+
+
+def position_of(
+    gap: Gap | None, inside: bool, nr_pages: int = 0, stale: Pages | None = NO_PAGES
+) -> Position:
+    """Return the position of an actor in a gap; None for one that is done.
+
+    inside: it holds pcpu_alloc_mutex. nr_pages and stale: of the gap's chunk. The pages released
+    so far in a pass of reclaim are the stale ones; None where it keeps no span of them. Raises
+    NoMachineState for a gap that holds a chunk and has no phase.
+    """
+    if gap is None or not inside:
+        return IDLE
+    phase = Phase.WORKING if gap.chunk is None else _PHASES.get(gap.kind)
+    if phase is None:
+        raise NoMachineState(f"gap {gap.name!r} holds a chunk and does not tell its kind")
+    if gap.chunk is None or phase is Phase.WORKING:
+        return _WORKING if gap.kind in _OF_THE_WORK else _SEARCHING
+    c = gap.chunk.id
+    if phase is Phase.FLUSHING:
+        return Position(phase, c, 0, 0, gap.start, gap.end)
+    if phase is Phase.RELEASING and stale is not None:
+        released = stale.members()
+        lo, hi = (released[0], released[-1] + 1) if released else (nr_pages, 0)
+        return Position(phase, c, gap.start, gap.end, lo, hi)
+    return standing(phase, c, gap.start, gap.end)

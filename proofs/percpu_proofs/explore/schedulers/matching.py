@@ -149,8 +149,8 @@ class Matching(Search):
                 result.situations[name] += times
             for clause in said.witnessed:
                 result.witnessed[clause] += times
-        if self.follower is not None:
-            self.follower.steps = compared
+        if self.checker is not None:
+            self.checker.stretches = compared
 
     def _search(self, state: MatchState, left: int) -> tuple[int, int]:
         """Search on from a state, the end of the path.
@@ -206,7 +206,7 @@ class Matching(Search):
         actor = actor_of(step)
         begins = actor == len(places)
         spots = self.known.spots
-        if self.follower is None:
+        if self.checker is None:
             seen = [spots[p].holding for n, p in enumerate(places) if n != actor]
         else:  # it asks where others stand, whether they hold a chunk or not
             seen = [spots[p].seen for n, p in enumerate(places) if n != actor]
@@ -266,7 +266,7 @@ class Matching(Search):
 
     def _judge(self, judging: Callable[[], object]) -> StepVerdict:
         """Return what the watch says."""
-        before = 0 if self.follower is None else self.follower.steps
+        before = 0 if self.checker is None else self.checker.stretches
         heard = self.watch.result = Explored(self.mode)
         judging()
         self.watch.result = self.result
@@ -275,7 +275,7 @@ class Matching(Search):
             tuple(heard.situations.elements()),
             tuple(heard.witnessed.elements()),
             tuple([(found.clause, found.message) for found in heard.findings.values()]),
-            0 if self.follower is None else self.follower.steps - before,
+            0 if self.checker is None else self.checker.stretches - before,
         )
 
 
