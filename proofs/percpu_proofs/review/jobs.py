@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from percpu_contracts.situations import SituationCoverage
 from percpu_proofs.explore import alphabets
@@ -308,7 +308,7 @@ def _mechanism(job: Job) -> JobOutcome:
     return outcome
 
 
-_BREADTH: dict[Engine, tuple[Sequence[alphabets.AlphabetPlan], type[Breadth[Any]]]] = {
+_BREADTH: dict[Engine, tuple[Sequence[alphabets.AlphabetPlan], type[Breadth]]] = {
     "sequences": (alphabets.SEQUENCES, Sequences),
     "hunt": (alphabets.HUNTS, Hunt),
 }

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from percpu_proofs.explore import alphabets, fills
 from percpu_proofs.explore.breadth import Breadth, Caught, Operations
@@ -124,7 +124,7 @@ class Mechanism:
         shown = self._shown_by(made)
         return token if shown is None else replace(shown.token, search=SMALL)
 
-    def _searched(self, engine: type[Breadth[Any]], plan: alphabets.AlphabetPlan) -> Token | None:
+    def _searched(self, engine: type[Breadth], plan: alphabets.AlphabetPlan) -> Token | None:
         """Return the first of a search of the variant alone that shows it."""
         found: list[Token] = []
 
