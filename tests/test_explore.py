@@ -20,8 +20,7 @@ from percpu_proofs.cli import main
 from percpu_proofs.counterexample import of_schedule
 from percpu_proofs.explore import footprint, parallel
 from percpu_proofs.explore import token as tokens
-from percpu_proofs.explore.crosscheck import cross_check
-from percpu_proofs.explore.modes import search
+from percpu_proofs.explore.modes import cross_check, search
 from percpu_proofs.explore.parallel import Spread
 from percpu_proofs.explore.sampling import Strategy, sample
 from percpu_proofs.explore.scenario import Scenario

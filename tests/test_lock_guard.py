@@ -15,8 +15,7 @@ from percpu_contracts.index_data import OWNERS, UNLOCKED
 from percpu_contracts.traps import slots_of
 from percpu_contracts.violations import ClauseViolation
 from percpu_proofs.cli import main
-from percpu_proofs.explore.alphabet import Alphabet
-from percpu_proofs.explore.alphabets import AlphabetPlan
+from percpu_proofs.explore.alphabets import Alphabet, AlphabetPlan
 from percpu_proofs.explore.contracted_world import ContractedWorld
 from percpu_proofs.explore.fuzz import Fuzz
 from percpu_proofs.explore.modes import search

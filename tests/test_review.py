@@ -22,9 +22,10 @@ from percpu_proofs.bugs import BUGS
 from percpu_proofs.cli import main
 from percpu_proofs.counterexample import of_schedule, of_token
 from percpu_proofs.explore import alphabets, breadth
-from percpu_proofs.explore.alphabet import WORK, Alphabet, state_key
+from percpu_proofs.explore.alphabets import WORK, Alphabet
 from percpu_proofs.explore.breadth import Breadth, Operations
 from percpu_proofs.explore.concurrent_endings import Hunt
+from percpu_proofs.explore.fingerprint import state_key
 from percpu_proofs.explore.fuzz import Fuzz
 from percpu_proofs.explore.scenario import KERNEL_32K
 from percpu_proofs.explore.sequences import Sequences

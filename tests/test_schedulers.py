@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from percpu_proofs.explore import cursor, shrink
-from percpu_proofs.explore.crosscheck import cross_check
-from percpu_proofs.explore.modes import search
+from percpu_proofs.explore.modes import cross_check, search
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.schedulers.bursts import Bursts
 from percpu_proofs.explore.schedulers.matching import StepFacts

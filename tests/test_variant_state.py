@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from percpu_proofs.explore.alphabet import state_key
+from percpu_proofs.explore.fingerprint import state_key
 from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.scenario import Scenario, fill, free
 from percpu_proofs.explore.scenarios import SCENARIOS

@@ -14,8 +14,7 @@ from percpu_proofs.commands.counterexamples import show
 from percpu_proofs.commands.tree_options import ChosenTree, tree_options
 from percpu_proofs.commands.trees import explore_tree
 from percpu_proofs.counterexample import of_schedule
-from percpu_proofs.explore.crosscheck import cross_check
-from percpu_proofs.explore.modes import search
+from percpu_proofs.explore.modes import cross_check, search
 from percpu_proofs.explore.parallel import Spread
 from percpu_proofs.explore.sampling import Strategy
 from percpu_proofs.explore.scenario import Scenario, ScenarioVerdict

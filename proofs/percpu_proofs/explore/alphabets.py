@@ -5,11 +5,54 @@ Units have 8 pages, the fewest that a kernel accepts; the first chunk serves 7 o
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 
-from percpu_proofs.explore.alphabet import Alphabet
 from percpu_proofs.explore.scenario import KERNEL_32K
+from percpu_proofs.run.operations import Operation, parse_operations
 from percpu_spec.geometry import Geometry
+
+WORK: Operation = ("b", 0, 0, 0, False, 0)
+
+
+@dataclass(frozen=True)
+class Alphabet:
+    """Requests, each `SIZE ALIGN FLAGS`, and faults, each an operation such as `P 1`.
+
+    Beside them every area held can be freed.
+    """
+
+    requests: tuple[str, ...]
+    faults: tuple[str, ...] = ()
+
+    @cached_property
+    def _parsed(self) -> tuple[tuple[Operation, ...], tuple[Operation, ...]]:
+        where = Path("alphabet")
+        requests = parse_operations(where, [f"a 0 {text}" for text in self.requests])
+        faults = parse_operations(where, self.faults).operations if self.faults else []
+        return tuple(requests.operations), tuple(faults)
+
+    def operations(self, held: Mapping[int, object], handle: int) -> Iterator[Operation]:
+        """Yield what can be done with these handles held; an allocation takes `handle`."""
+        requests, faults = self._parsed
+        for kind, _, size, align, reserved, flags in requests:
+            yield kind, handle, size, align, reserved, flags
+        for other, area in held.items():
+            if area is not None:
+                yield ("f", other, 0, 0, False, 0)
+        yield from faults
+
+    def __str__(self) -> str:
+        """In words: `4096 aligned 4 (A)`, flags as in the operation language."""
+        words = []
+        for text in self.requests:
+            size, align, flags = text.split()
+            words.append(f"{size}" + (f"/{align}" if align != "4" else "")
+                         + (f" {flags}" if flags != "-" else ""))
+        faults = f"; faults {', '.join(self.faults)}" if self.faults else ""
+        return f"requests of {', '.join(words)} bytes{faults}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import combinations
 
-from percpu_proofs.explore.alphabet import WORK
+from percpu_proofs.explore.alphabets import WORK
 from percpu_proofs.explore.breadth import AllocatorCopy, Breadth, Operations
 from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.schedulers.matching import StepFacts
