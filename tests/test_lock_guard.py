@@ -135,7 +135,7 @@ def reviewed(variant: type[Allocator], monkeypatch: pytest.MonkeyPatch, _: Path)
     )
     sequences = Sequences("seeded", plan)
     sequences.run()
-    return sequences.caught["LOCK-1"].message
+    return sequences.findings["LOCK-1"].message
 
 
 def fuzzed(variant: type[Allocator], monkeypatch: pytest.MonkeyPatch, _: Path) -> str:
@@ -144,7 +144,7 @@ def fuzzed(variant: type[Allocator], monkeypatch: pytest.MonkeyPatch, _: Path) -
     sought = frozenset({"LOCK-1"})
     fuzz = Fuzz("seeded", SIZES, seed=1, most=50, length=6, sought=sought)
     fuzz.run()
-    return fuzz.caught["LOCK-1"][0]
+    return fuzz.findings["LOCK-1"][0]
 
 
 @pytest.mark.parametrize("undone", [False, True], ids=["kept", "undone"])

@@ -32,7 +32,7 @@ Operations = tuple[Operation, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Caught:
+class ListFinding:
     """A clause broken: the operations one after the other, those at once, and the schedule.
 
     Without a schedule the last operation runs to its end with nothing else running.
@@ -120,8 +120,8 @@ class Breadth(ABC):
     variant: str
     plan: AlphabetPlan
     wanted: frozenset[str] = frozenset()  # clauses that are looked for beyond the plan's least
-    on_broken: Callable[[Caught], None] = lambda caught: None  # may raise EnoughError
-    caught: dict[str, Caught] = field(default_factory=dict)
+    on_broken: Callable[[ListFinding], None] = lambda finding: None  # may raise EnoughError
+    findings: dict[str, ListFinding] = field(default_factory=dict)
     states: int = 0
     steps: int = 0
     stopped: str = ""  # why no longer lists were tried
@@ -138,7 +138,7 @@ class Breadth(ABC):
 
     def is_enough(self, length: int) -> bool:
         """Whether lists of so many operations suffice, for what has been found."""
-        return length >= max(self.plan.least, 1) and self.wanted <= self.caught.keys()
+        return length >= max(self.plan.least, 1) and self.wanted <= self.findings.keys()
 
     def __post_init__(self) -> None:
         self.spot = AllocatorSpot(build(self.variant, self.plan.sizes, contracts=self.CONTRACTS))
@@ -240,7 +240,7 @@ class Breadth(ABC):
         if here.allocator.work_pending:
             yield WORK
 
-    def catch(
+    def enter(
         self,
         clause: str,
         message: str,
@@ -250,6 +250,6 @@ class Breadth(ABC):
     ) -> None:
         """Keep the first counterexample of a clause."""
         seconds = time.perf_counter() - self._began
-        caught = Caught(clause, message, setup, actors, schedule, seconds)
-        self.caught.setdefault(clause, caught)
-        self.on_broken(caught)
+        finding = ListFinding(clause, message, setup, actors, schedule, seconds)
+        self.findings.setdefault(clause, finding)
+        self.on_broken(finding)

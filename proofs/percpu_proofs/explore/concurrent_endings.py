@@ -55,7 +55,7 @@ class Hunt(Breadth):
         self.steps += result.steps
         self.witnessed.update(result.witnessed)
         for found in result.findings.values():
-            self.catch(found.clause, found.message, operations, actors, found.schedule)
+            self.enter(found.clause, found.message, operations, actors, found.schedule)
         if result.interrupted:
             raise KeyboardInterrupt
 

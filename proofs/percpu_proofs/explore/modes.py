@@ -10,7 +10,7 @@ from typing import Any
 from percpu_proofs.explore.schedulers.depth_first import All, Commuting
 from percpu_proofs.explore.schedulers.dpor import Reduction
 from percpu_proofs.explore.schedulers.matching import Matching
-from percpu_proofs.explore.search import Explored, Mode, Search
+from percpu_proofs.explore.search import Exploration, Mode, Search
 from percpu_proofs.explore.start import Start
 
 MODES: dict[Mode, type[Search]] = {
@@ -18,7 +18,7 @@ MODES: dict[Mode, type[Search]] = {
 }
 
 
-def search(start: Start, mode: Mode = "matching", **bounds: Any) -> Explored:
+def search(start: Start, mode: Mode = "matching", **bounds: Any) -> Exploration:
     """Search all schedules of a start in a mode; see the mode's class for the bounds."""
     return MODES[mode](start, **bounds).run()
 
@@ -27,7 +27,7 @@ def search(start: Start, mode: Mode = "matching", **bounds: Any) -> Explored:
 class ModeComparison:
     """What each mode covered and found, brute force first."""
 
-    results: tuple[Explored, ...]
+    results: tuple[Exploration, ...]
 
     @property
     def differences(self) -> list[str]:

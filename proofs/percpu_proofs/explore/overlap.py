@@ -84,9 +84,7 @@ def parts(setup: Sequence[T], found: Iterable[OperationSpan[T]]) -> Iterator[tup
         yield THEN if began else "", alone
 
 
-def listed(
-    found: Iterable[tuple[str, Sequence[T]]], text: Callable[[T], str] = str
-) -> str:
+def listed(found: Iterable[tuple[str, Sequence[T]]], text: Callable[[T], str] = str) -> str:
     """Return parts as one line.
 
     >>> listed([("", ["a 1 8 4 -", "f 1"]), ("beside the work", ["a 2 8 4 -"])])

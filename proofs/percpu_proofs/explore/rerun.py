@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from typing import Generic, NamedTuple, TypeVar
 
 from percpu_contracts.violations import ClauseViolation
 from percpu_contracts.whole_state import WholeState
 from percpu_proofs.explore.contracted_world import ContractedWorld
 from percpu_proofs.explore.schedulers.replay import InTurn, ScheduleReplay
-from percpu_proofs.explore.search import Explored
-from percpu_proofs.explore.start import Start
-from percpu_proofs.explore.step_judge import Watch
+from percpu_proofs.explore.search import Exploration
+from percpu_proofs.explore.step_judge import StepJudge
 from percpu_proofs.explore.system import Scheduler, actor_of, scheduled
 from percpu_proofs.explore.token import Token
 from percpu_proofs.explore.world import World
 from percpu_proofs.refine.allocator import checker_of
 from percpu_proofs.refine.checker import RefinementChecker
+from percpu_proofs.run.driver import Driver
 from percpu_reference import build
 from percpu_reference.gaps import Gap
 from percpu_reference.variants import Allocator
@@ -72,14 +73,8 @@ class Rerun:
     def _under_contracts(self, token: Token, variant: str | type[Allocator], lenient: bool) -> None:
         scenario = token.scenario
         prepared, actors = scenario.prepared, scenario.concurrent
-        start = Start(
-            build(variant, scenario.sizes, contracts="full", strict=False),
-            {},
-            prepared + actors,
-            scenario.works,
-            scenario.waiting,
-            scenario.failures,
-        )
+        driver = Driver(build(variant, scenario.sizes, contracts="full", strict=False))
+        start = replace(scenario.start_of(driver), operations=prepared + actors)
         self.first = first = len(prepared)
         self.world = world = ContractedWorld(start)
         world.history.concurrent = False
@@ -100,20 +95,20 @@ class Rerun:
         """Take the steps; look: what is to be seen behind each. Raises ImpossibleStepError."""
         world, monitor = self.world, self.world.monitor
         for number, step in enumerate(scheduled(world, self._order), 1):
-            result = Explored("all")
-            watch = Watch(result, self._checker)
+            result = Exploration("all")
+            judge = StepJudge(result, self._checker)
             actor = actor_of(step)
             left = world.runners[actor].gap if actor < len(world.runners) else None
             counts = {c: v.count for c, v in monitor.violations.items()}
             monitor.operation = number
             stopped = None
             try:
-                watch.step(world, step, ())
+                judge.step(world, step, ())
             except ClauseViolation as violation:
                 stopped = violation
             seen, locked = look(), monitor.guard.locked
             if not world.enabled():
-                watch.at_end(world, ())
+                judge.at_end(world, ())
             if number == self._last:  # where nothing is under way
                 for clause, wrong in WholeState().broken(world.allocator):
                     result.enter(clause, wrong, ())

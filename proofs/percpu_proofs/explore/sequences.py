@@ -28,7 +28,7 @@ class Sequences(Breadth):
         self.steps += 1
         allocator = self.spot.allocator
         for clause, violation in self.spot.monitor.violations.items():
-            self.catch(clause, violation.first_message, operations, (operation,))
+            self.enter(clause, violation.first_message, operations, (operation,))
         at_rest = ended and allocator.quiescent
         self.sightings.look(allocator, self.spot.history, quiescent=at_rest)
         return ended

@@ -13,20 +13,20 @@ from percpu_contracts.violations import ClauseViolation
 from percpu_proofs.explore.schedulers.quiesce import drain
 from percpu_proofs.explore.start import Runner
 from percpu_proofs.explore.state_judge import ChunkListing, StateJudge
+from percpu_proofs.explore.system import Schedule, actor_of
 from percpu_proofs.explore.world import World
 from percpu_spec.catalogue import REFINE
 from percpu_spec.counts import counted
 from percpu_spec.steps import Kind
 
 if TYPE_CHECKING:
-    from percpu_proofs.explore.search import Explored
-    from percpu_proofs.explore.system import Schedule
+    from percpu_proofs.explore.search import Exploration
     from percpu_proofs.refine.checker import RefinementChecker
 
 _AT_REST = asked(Scope.ALLOCATOR, When.QUIESCENT)
 
 
-class Watch:
+class StepJudge:
     """Judges the steps of worlds and enters what is broken into the result of a search.
 
     of_states: judges their states; one for each search if it is not given.
@@ -34,7 +34,7 @@ class Watch:
 
     def __init__(
         self,
-        result: Explored,
+        result: Exploration,
         checker: RefinementChecker | None = None,
         of_states: StateJudge | None = None,
     ) -> None:
@@ -44,7 +44,7 @@ class Watch:
 
     def step(self, world: World, actor: int, schedule: Schedule) -> None:
         """Let an actor take a step and judge it."""
-        who = max(actor, ~actor)
+        who = actor_of(actor)
         step = world.before(who)
         runner = world.watched_step(actor)
         world.after(step, runner)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 from percpu_proofs.explore import alphabets, fills
-from percpu_proofs.explore.breadth import Breadth, Caught, Operations
+from percpu_proofs.explore.breadth import Breadth, ListFinding, Operations
 from percpu_proofs.explore.concurrent_endings import Hunt
 from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.rerun import Rerun
@@ -128,7 +128,7 @@ class Mechanism:
         """Return the first of a search of the variant alone that shows it."""
         found: list[Token] = []
 
-        def look(caught: Caught) -> None:
+        def look(caught: ListFinding) -> None:
             token = Token(
                 self.variant, self.clause, plan.geometry, tuple(map(text_of, caught.setup)),
                 tuple(map(text_of, caught.actors)), 1, caught.schedule, search=ALONE,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable
 
+from percpu_proofs.explore.system import actor_of
+
 
 class ImpossibleStepError(ValueError):
     """A schedule has a step that cannot be taken."""
@@ -27,7 +29,7 @@ class ScheduleReplay:
             if step in enabled:
                 return step
             if not self._lenient:
-                raise ImpossibleStepError(f"step {self._taken}, of actor {max(step, ~step)}")
+                raise ImpossibleStepError(f"step {self._taken}, of actor {actor_of(step)}")
         return None
 
 
