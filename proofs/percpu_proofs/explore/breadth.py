@@ -20,9 +20,9 @@ from percpu_contracts.history import History
 from percpu_contracts.violations import ClauseViolation
 from percpu_proofs.explore.alphabets import WORK, AlphabetPlan
 from percpu_proofs.explore.contracted_world import passing_monitor
-from percpu_proofs.explore.equivalent_chunks import Handles, Twins, moved
 from percpu_proofs.explore.fingerprint import state_key
 from percpu_proofs.explore.search import EnoughError
+from percpu_proofs.explore.start import Handles, Twins, handles_in
 from percpu_proofs.run.driver import Driver
 from percpu_proofs.run.operations import Operation
 from percpu_reference import build
@@ -97,14 +97,14 @@ class AllocatorSpot:
         """Return what `load` comes back to."""
         allocator, copies = self.allocator.clone()
         history = self.history.copy(copies)
-        return AllocatorCopy(allocator, moved(self.driver.handles, copies), history)
+        return AllocatorCopy(allocator, handles_in(self.driver.handles, copies), history)
 
     def load(self, saved: AllocatorCopy) -> None:
         """Come to a state that was saved."""
         copies = self._twins.of(saved.allocator)
         self.monitor.guard.quiesce(copies.values(), saved.allocator)
         self.allocator.restore(saved.allocator, copies)
-        self.driver.handles = moved(saved.handles, copies)
+        self.driver.handles = handles_in(saved.handles, copies)
         self.history = saved.history.copy(copies)
 
 

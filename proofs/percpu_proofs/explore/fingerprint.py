@@ -135,7 +135,7 @@ def state_key(allocator: Allocator, history: History | None = None) -> bytes:
     return hashlib.blake2b(marshal.dumps(whole, 2), digest_size=16).digest()
 
 
-def position_of(steps: Any) -> tuple[Any, ...]:
+def generator_key(steps: Any) -> tuple[Any, ...]:
     """Return where a generator stands, and those that it waits for.
 
     What it iterates over is among its referents only, not among its local variables.
@@ -192,7 +192,7 @@ def _value(value: Any, steps: Any, name: str) -> Any:
         if isinstance(value, _SAME):
             return None
         if isinstance(value, GeneratorType):
-            return position_of(value)
+            return generator_key(value)
         if type(value) in _ITERATORS:
             return _value(value.__reduce__()[1:], steps, name)
         raise UnknownStateError.of(

@@ -87,9 +87,9 @@ class Rerun:
         self._order = InTurn(range(len(start.operations)))
         if token.schedule:
             schedule = [s + first if s >= 0 else ~(~s + first) for s in token.schedule]
-            self._order = ScheduleReplay(schedule, lenient=lenient)
-            if lenient:
-                self._order = _Then(self._order, InTurn(range(first, len(start.operations) * 9)))
+            # those of the start, and the runs of the work that come up behind them
+            then = InTurn(range(first, len(start.operations) * 9)) if lenient else None
+            self._order = ScheduleReplay(schedule, lenient=lenient, then=then)
 
     def steps(self, look: Callable[[], T]) -> Iterator[StepRecord[T]]:
         """Take the steps; look: what is to be seen behind each. Raises ImpossibleStepError."""
@@ -121,18 +121,6 @@ class Rerun:
             yield StepRecord(number, step, left, locked, seen, broken, stopped)
             if stopped is not None or self._sought in broken:
                 return
-
-
-class _Then:
-    """One order of steps, and behind its end another."""
-
-    def __init__(self, first: Scheduler, then: Scheduler) -> None:
-        self._first, self._then = first, then
-
-    def next(self, enabled: list[int]) -> int | None:
-        """Return the next step."""
-        step = self._first.next(enabled)
-        return self._then.next(enabled) if step is None else step
 
 
 def broken_by(

@@ -14,9 +14,15 @@ from percpu_contracts.clauses import balance
 from percpu_contracts.history import History
 from percpu_contracts.monitor import Monitor
 from percpu_contracts.operation_steps import Actor, after, before, handed_out, is_seen, waiting
-from percpu_proofs.explore.equivalent_chunks import Twins, moved
-from percpu_proofs.explore.fingerprint import Fingerprints, position_of
-from percpu_proofs.explore.start import MOST_STEPS, Runner, Start, WorldCopy
+from percpu_proofs.explore.fingerprint import Fingerprints, generator_key
+from percpu_proofs.explore.start import (
+    MOST_STEPS,
+    Runner,
+    Start,
+    Twins,
+    WorldCopy,
+    handles_in,
+)
 from percpu_proofs.explore.system import ActorPosition, Need, SharedState, actor_of, enabled
 from percpu_proofs.run.driver import script
 from percpu_proofs.run.invalid_frees import WrongFree, aim, place_of
@@ -67,7 +73,7 @@ class World:
         self.begin = WorldCopy(
             start.allocator,
             copies,
-            moved(start.handles, copies),
+            handles_in(start.handles, copies),
             start.operations,
             start.works,
             start.failures,
@@ -343,7 +349,7 @@ class World:
             chunk: Any = runner.placed.chunk
             placed = chunk.id, runner.placed.off, self.holder == actor
         seen = _held(gap), placed
-        key = (kind, tuple(rest), seen, runner.asked, position_of(runner.steps))
+        key = (kind, tuple(rest), seen, runner.asked, generator_key(runner.steps))
         return ActorPosition(key, need, seen, is_seen(gap) or placed is not None, kind)
 
     def protected(self) -> tuple[Any, ...]:
