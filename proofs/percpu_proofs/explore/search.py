@@ -77,8 +77,7 @@ class Search(ABC):
     """One search through the schedules of a start; the first step that is judged follows `prefix`.
 
     refine: compare every step with the abstract machine of the variant, if it has one. stop: asked
-    after each finding. preemptions: at most so many in a schedule; without a bound, any number.
-    world: one to be used again, of the same variant in the same geometry.
+    after each finding. world: one to be used again, of the same variant in the same geometry.
     """
 
     mode: Mode
@@ -88,14 +87,12 @@ class Search(ABC):
         start: Start,
         *,
         max_steps: int | None = None,
-        preemptions: int | None = None,
         stop: Callable[[Exploration], bool] | None = None,
         refine: bool = False,
         of_states: StateJudge | None = None,
         world: World | None = None,
     ) -> None:
         self.max_steps = max_steps
-        self.preemptions = preemptions
         self.stop = stop
         self.result = Exploration(self.mode)
         self.cursor = Cursor(start, refine=refine, world=world)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from percpu_contracts.history import History
 from percpu_reference.gaps import Gap, Kind
 from percpu_reference.variants import Allocator
-from percpu_spec.protocol.concrete import IDLE, NOBODY, NOWHERE, PlainWorld
+from percpu_spec.protocol.concrete import ABSENT, IDLE, NOBODY, NOWHERE, PlainWorld
 from percpu_spec.protocol.pages import NO_PAGES, Pages, Span
 from percpu_spec.protocol.state import ChunkState, Phase, Place, Position, standing
 
@@ -132,8 +132,9 @@ class Observer:
         all_stale = history.stale if history is not None else None
         for chunk, place in self.where():
             c = chunk.id
+            before = was.get(c, ABSENT)
+            holder = owner if before.owner == NOBODY else before.owner
             if c in found and self.relists and place is Place.OWNED:
-                holder = was[c].owner if c in was and was[c].owner != NOBODY else owner
                 found[c] = found[c]._replace(owner=holder)
                 continue
             if c in found:
@@ -142,30 +143,24 @@ class Observer:
             if seen is None:
                 seen = self.seen[c] = _ChunkObservation()
             old = seen.record
-            before = was.get(c)
             if (
                 old is not None
                 and old.place is place
                 and old.empties == chunk.nr_empty_pop_pages
                 and old.isolated == chunk.isolated
                 and old.owner == NOBODY
-                and not (old.stale or all_stale or (before is not None and before.stale))
+                and not (old.stale or all_stale or before.stale)
                 and seen.populated == chunk.populated
                 and seen.alloc_map == chunk.alloc_map
             ):
                 found[c] = old
                 continue
             used, populated = self._maps(chunk, c, seen, touched)
-            if all_stale is None:
-                stale = before.stale if before is not None else NO_PAGES
-            elif all_stale:
+            stale = before.stale
+            if all_stale is not None:
                 stale = Pages(sum(1 << page for held, page in all_stale if held is chunk))
-            else:
-                stale = NO_PAGES
-            holder = NOBODY
-            if place is Place.OWNED:
-                held = before is not None and before.owner != NOBODY
-                holder = before.owner if before is not None and held else owner
+            if place is not Place.OWNED:
+                holder = NOBODY
             new = ChunkState(
                 place, chunk.isolated, holder, used, populated, stale, chunk.nr_empty_pop_pages
             )
@@ -180,16 +175,7 @@ class Observer:
         self, chunk: Any, c: int, seen: _ChunkObservation, touched: list[Touched]
     ) -> tuple[Pages, Pages]:
         old = seen.record
-        if old is None:
-            used = self._used(chunk, NO_PAGES, range(chunk.nr_pages))
-            populated = Pages.of(chunk.populated)
-            seen.alloc_map, seen.populated = bytes(chunk.alloc_map), bytes(chunk.populated)
-            seen.free_bytes = chunk.free_bytes
-            if used and not chunk.immutable:
-                changed = used.members()
-                touched.append(Touched(c, Span(changed[0], changed[-1] + 1), True))
-            return used, populated
-        used, populated = old.used, old.populated
+        used, populated = (NO_PAGES, NO_PAGES) if old is None else (old.used, old.populated)
         if seen.alloc_map != chunk.alloc_map:
             now, was, size = bytes(chunk.alloc_map), seen.alloc_map, self.block_bits
             changed = [
@@ -198,8 +184,11 @@ class Observer:
                 if now[page * size : page * size + size] != was[page * size : page * size + size]
             ]
             used = self._used(chunk, used, changed)
-            taken = chunk.free_bytes < seen.free_bytes
-            touched.append(Touched(c, Span(changed[0], changed[-1] + 1), taken))
+            if old is None:  # what a new chunk has in use was taken, but for boot's
+                changed = [] if chunk.immutable else used.members()
+            if changed:
+                taken = old is None or chunk.free_bytes < seen.free_bytes
+                touched.append(Touched(c, Span(changed[0], changed[-1] + 1), taken))
             seen.alloc_map, seen.free_bytes = now, chunk.free_bytes
         if seen.populated != chunk.populated:
             seen.populated = bytes(chunk.populated)
