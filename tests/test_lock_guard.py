@@ -361,7 +361,7 @@ def test_a_world_is_written_and_copied_unjudged(contracted: bool) -> None:
     world: World = (ContractedWorld if contracted else World)(start)
     for _ in range(3):
         saved = world.save()
-        world.watched_step(world.enabled()[0])
+        world.guarded_step(world.enabled()[0])
         if world.at_rest:
             copy, copies = world.allocator.clone()
             assert {type(chunk) for chunk in copies.values()} == {Chunk}

@@ -64,7 +64,7 @@ class AllocatorCopy(NamedTuple):
     history: History
 
 
-class AllocatorSpot:
+class SequentialWorld:
     """An allocator at rest, the areas that its callers hold, and what happened.
 
     Under contracts every violation is let pass and entered in `monitor`, but for that of ENDLESS.
@@ -141,7 +141,7 @@ class Breadth(ABC):
         return length >= max(self.plan.least, 1) and self.wanted <= self.findings.keys()
 
     def __post_init__(self) -> None:
-        self.spot = AllocatorSpot(build(self.variant, self.plan.sizes, contracts=self.CONTRACTS))
+        self.world = SequentialWorld(build(self.variant, self.plan.sizes, contracts=self.CONTRACTS))
 
     def run(self) -> None:
         """Search until the longest lists are covered, a bound is hit, or Ctrl-C."""
@@ -174,7 +174,7 @@ class Breadth(ABC):
 
     def _leads_on(self, length: int) -> bool:
         """Whether a list of so many operations that has led here can be made longer."""
-        return self.goes_on(length) or self.spot.allocator.work_pending
+        return self.goes_on(length) or self.world.allocator.work_pending
 
     def check(self) -> None:
         """Raise EnoughError at a bound."""
@@ -200,7 +200,7 @@ class Breadth(ABC):
 
     def apply(self, operations: Operations, operation: Operation) -> bool:
         """Apply an operation after a list; return whether it has an end."""
-        return self.spot.apply(operation)
+        return self.world.apply(operation)
 
     def _save(self, operations: Operations) -> AllocatorCopy:
         """Keep the present state as that after a list, in the place of an old one.
@@ -209,14 +209,14 @@ class Breadth(ABC):
         """
         if len(self._saved) >= _MOST_SAVED:
             del self._saved[next(filter(None, self._saved))]
-        saved = self._saved[operations] = self.spot.save()
+        saved = self._saved[operations] = self.world.save()
         return saved
 
     def after(self, operations: Operations) -> AllocatorCopy:
         """Return the state after a list."""
         if operations not in self._saved:
-            self.spot.load(self.after(operations[:-1]))
-            self.spot.apply(operations[-1])
+            self.world.load(self.after(operations[:-1]))
+            self.world.apply(operations[-1])
             return self._save(operations)
         return self._saved[operations]
 
@@ -225,11 +225,11 @@ class Breadth(ABC):
 
         Yields each that has an end, with the key of the state that it leads to.
         """
-        here, spot = self.after(operations), self.spot
+        here, world = self.after(operations), self.world
         for operation in self.choices(here, operations, further):
-            spot.load(here)
+            world.load(here)
             if self.apply(operations, operation):
-                yield operation, spot.key()
+                yield operation, world.key()
 
     def choices(
         self, here: AllocatorCopy, operations: Operations, further: bool

@@ -34,7 +34,7 @@ class ContractedWorld(World):
         super()._take_over(saved)
         self.monitor.begin(self.history)
 
-    def watched_step(self, step: int) -> Runner:
+    def guarded_step(self, step: int) -> Runner:
         """Let an actor take one step; what it breaks is in the monitor.
 
         Raises ClauseViolation if it breaks ENDLESS.

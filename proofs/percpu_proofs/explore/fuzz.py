@@ -125,7 +125,7 @@ class Fuzz:
         self.steps += 1
         ended = True
         try:
-            world.watched_step(actor)
+            world.guarded_step(actor)
         except ClauseViolation:
             ended = False
         for clause, violation in world.monitor.violations.items():

@@ -26,14 +26,14 @@ class Sequences(Breadth):
         """Apply an operation; enter what the contracts and the clauses about states say."""
         ended = super().apply(operations, operation)
         self.steps += 1
-        allocator = self.spot.allocator
-        for clause, violation in self.spot.monitor.violations.items():
+        allocator = self.world.allocator
+        for clause, violation in self.world.monitor.violations.items():
             self.enter(clause, violation.first_message, operations, (operation,))
         at_rest = ended and allocator.quiescent
-        self.sightings.look(allocator, self.spot.history, quiescent=at_rest)
+        self.sightings.look(allocator, self.world.history, quiescent=at_rest)
         return ended
 
     @property
     def judged(self) -> Counter[str]:
         """How often each clause was asked, less those whose situation did not occur."""
-        return self.sightings.of(self.spot.monitor.asked())
+        return self.sightings.of(self.world.monitor.asked())

@@ -46,7 +46,7 @@ class StepJudge:
         """Let an actor take a step and judge it."""
         who = actor_of(actor)
         step = world.before(who)
-        runner = world.watched_step(actor)
+        runner = world.guarded_step(actor)
         world.after(step, runner)
         self.result.callers_errors.update(world.errors)
         if runner.gap is not None:

@@ -6,7 +6,7 @@ import difflib
 from pathlib import Path
 
 from percpu_proofs.explore.packing import tidy
-from percpu_proofs.run.inputs import InputError, read_text
+from percpu_proofs.run.inputs import InputError, read_text, writing
 
 
 def token_of(text: str) -> str:
@@ -48,10 +48,6 @@ def name_in(path: Path, wanted: str, token: str) -> str:
     if name is None:
         numbered = (f"{wanted}-{number}" for number in range(2, len(known) + 3))
         name = wanted if wanted not in known else next(n for n in numbered if n not in known)
-        try:
-            with path.open("a", encoding="utf-8") as file:
-                file.write(f"{name} {token}\n")
-        except OSError as error:
-            expected = f"a file that can be written ({error.strerror})"
-            raise InputError(path, None, expected) from None
+        with writing(path), path.open("a", encoding="utf-8") as file:
+            file.write(f"{name} {token}\n")
     return f"{name}@{path}"

@@ -240,8 +240,8 @@ class World:
             area = handed_out(self.allocator, runner.result, runner.operation[2])
         return after(step, self.allocator, runner, self.runners, self._holder(), area)
 
-    def watched_step(self, step: int) -> Runner:
-        """Let an actor take one step with its locks watched; `misuse` has what is wrong."""
+    def guarded_step(self, step: int) -> Runner:
+        """Let an actor take one step under the guard of its locks; `misuse` has what is wrong."""
         allocator, guard = self.allocator, self.monitor.guard
         allocator.__class__ = self._guarded
         guard.begin(allocator, actor_of(step), self.holder)
