@@ -54,6 +54,7 @@ def table(name: str) -> tuple[Row, ...]:
         if line.startswith("  "):
             change, _, said = line.strip().partition(" -- ")
             text, _, instead = map(_text, change.partition(" => "))
+            assert text and said, f"{name}.txt: {line!r}"
             rows.append((function, text, instead, said))
         elif not line.startswith("#"):
             function = line

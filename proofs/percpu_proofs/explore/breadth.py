@@ -119,7 +119,7 @@ class Breadth(ABC):
 
     variant: str
     plan: AlphabetPlan
-    wanted: frozenset[str] = frozenset()  # clauses that are looked for beyond the plan's least
+    sought: frozenset[str] = frozenset()  # clauses that are looked for beyond the plan's least
     on_broken: Callable[[ListFinding], None] = lambda finding: None  # may raise EnoughError
     findings: dict[str, ListFinding] = field(default_factory=dict)
     states: int = 0
@@ -138,7 +138,7 @@ class Breadth(ABC):
 
     def is_enough(self, length: int) -> bool:
         """Whether lists of so many operations suffice, for what has been found."""
-        return length >= max(self.plan.least, 1) and self.wanted <= self.findings.keys()
+        return length >= max(self.plan.least, 1) and self.sought <= self.findings.keys()
 
     def __post_init__(self) -> None:
         self.world = SequentialWorld(build(self.variant, self.plan.sizes, contracts=self.CONTRACTS))
