@@ -12,7 +12,7 @@ from percpu_proofs.counterexample.bearing import Bearing, alone, bearing
 from percpu_proofs.counterexample.changes import short
 from percpu_proofs.counterexample.record import WORK, Counterexample, CpuStep, Spoken
 from percpu_proofs.counterexample.table import folded, rows, table
-from percpu_proofs.explore.overlap import Move, spans
+from percpu_proofs.explore.overlap import OperationStep, spans
 from percpu_proofs.show.picture import HintPicture
 from percpu_proofs.show.rows import PAGES, ChunkRow, StateRows
 
@@ -83,10 +83,10 @@ def setup(c: Counterexample, since: int, width: int) -> Iterator[Line]:
             yield from _spoken(f"{step.cpu:6} ", Spoken(step.words, step.operation), width)
 
 
-def _moves(c: Counterexample, since: int) -> Iterator[Move[CpuStep]]:
+def _moves(c: Counterexample, since: int) -> Iterator[OperationStep[CpuStep]]:
     """Yield the steps behind the first `since`; an actor of compiled code may begin again."""
     for step in c.steps[since:]:
-        yield Move(step.actor, step, step.cpu == WORK, step.ends)
+        yield OperationStep(step.actor, step, step.cpu == WORK, step.ends)
 
 
 def grouped(c: Counterexample, since: int) -> list[Spoken]:

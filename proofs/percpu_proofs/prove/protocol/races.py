@@ -22,7 +22,7 @@ from percpu_proofs.explore.token import Token
 from percpu_proofs.explore.world import World
 from percpu_proofs.prove.protocol.induction import SECONDS, Proof
 from percpu_proofs.prove.protocol.worlds import z3
-from percpu_proofs.refine import RefinementChecker
+from percpu_proofs.refine.checker import RefinementChecker
 from percpu_spec.protocol.instances import INSTANCES, Firing
 from percpu_spec.protocol.machine import Machine, parameters
 from percpu_spec.protocol.operators import Not, Or
