@@ -472,7 +472,8 @@ def test_a_change_outside_the_class_makes_a_token_stale(tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
     path.write_text("LIMIT = 2\n" + MINE.replace(">= 2", ">= LIMIT"))
     before = variant_hash(str(path))
-    path.write_text('"""Mine."""\nimport sys\n# two\nLIMIT = 2\n' + MINE.replace(">= 2", ">= LIMIT"))
+    words = '"""Mine."""\nimport sys\n# two\n'
+    path.write_text(f"{words}LIMIT = 2\n" + MINE.replace(">= 2", ">= LIMIT"))
     assert variant_hash(str(path)) == before
     path.write_text("LIMIT = 3\n" + MINE.replace(">= 2", ">= LIMIT"))
     assert variant_hash(str(path)) != before

@@ -154,8 +154,9 @@ def _code(text: str) -> str:
     """
     left_out: set[int] = set()
     for node in ast.walk(ast.parse(text)):
-        says = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-        if says or isinstance(node, ast.Import | ast.ImportFrom):
+        if isinstance(node, ast.Import | ast.ImportFrom) or (
+            isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        ):
             left_out.update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
     lines = (line.rstrip() for n, line in enumerate(text.split("\n"), 1) if n not in left_out)
     return "\n".join(line for line in lines if line and not line.lstrip().startswith("#"))
