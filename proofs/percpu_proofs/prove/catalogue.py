@@ -16,7 +16,7 @@ from percpu_proofs.prove import claims as obligations
 from percpu_proofs.prove.any_size import catalogue as lemmas
 from percpu_proofs.prove.claim import Claim
 from percpu_proofs.prove.from_boot import REACHED
-from percpu_proofs.prove.small.claims import VARIANTS, EnumeratedClaim, SymbolicClaim
+from percpu_proofs.prove.small.claims import VARIANTS, SymbolicClaim
 from percpu_proofs.prove.small.obligation import OBLIGATIONS, Obligation
 from percpu_proofs.prove.small.subjects import ENTRIES, why_not
 from percpu_proofs.run.inputs import InputError, the_nearest
@@ -47,8 +47,8 @@ def set_aside() -> list[Bug]:
 def claims() -> tuple[Claim, ...]:
     """Return every claim: by symbols, by enumeration, by search from the initial state."""
     bugs = assigned_bugs()
-    enumerated = [EnumeratedClaim(o, tuple(bugs.get(o.id, ()))) for o in all_obligations()]
-    by_symbols = [SymbolicClaim(name, variant, ()) for variant in VARIANTS for name in ENTRIES]
+    enumerated = [replace(o, bugs=tuple(bugs.get(o.id, ()))) for o in all_obligations()]
+    by_symbols = [SymbolicClaim(name, variant) for variant in VARIANTS for name in ENTRIES]
     by_symbols = [replace(claim, bugs=tuple(bugs.get(claim.id, ()))) for claim in by_symbols]
     return (*enumerated, *by_symbols, *REACHED, *lemmas.claims())
 

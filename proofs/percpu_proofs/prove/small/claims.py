@@ -1,4 +1,4 @@
-"""What is claimed of functions: obligations, asked in every case, and contracts, by symbols."""
+"""What is claimed of functions by symbols: that they keep their contracts."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ from percpu_contracts.attach import checked
 from percpu_contracts.contract import marks_of
 from percpu_proofs.bugs import BUGS
 from percpu_proofs.prove.claim import Engine, Result, State
-from percpu_proofs.prove.dependencies import sources_by_symbols, sources_of
-from percpu_proofs.prove.small.enumeration import enumerate_cases
-from percpu_proofs.prove.small.obligation import Obligation
+from percpu_proofs.prove.dependencies import sources_of
 from percpu_proofs.prove.small.subjects import ENTRIES
 from percpu_proofs.run.inputs import InputError
 from percpu_reference.variants import variant_class
@@ -26,71 +24,6 @@ VARIANTS = ("linux_6_12", "reference")
 
 _DECLARED = {("linux_6_12", "enter_populated")}
 """Functions whose one promise the variant declares to break."""
-
-
-@dataclass(frozen=True, slots=True)
-class EnumeratedClaim:
-    """An obligation, asked in every case of its sizes."""
-
-    obligation: Obligation
-    bugs: tuple[str, ...]
-
-    engine: Engine = "enumeration"
-
-    @property
-    def id(self) -> str:
-        """The obligation's name."""
-        return self.obligation.id
-
-    @property
-    def clause(self) -> str:
-        """The clause that the obligation is about."""
-        return self.obligation.clause
-
-    @property
-    def functions(self) -> tuple[str, ...]:
-        """The functions under proof."""
-        return self.obligation.functions
-
-    @property
-    def variant(self) -> str:
-        """The variant it is claimed of."""
-        return self.obligation.variant
-
-    @property
-    def expected(self) -> State:
-        """Confirmed; or refuted, for what the variant is known to break."""
-        return "refuted" if self.obligation.refuted else "confirmed"
-
-    @property
-    def sources(self) -> tuple[Any, ...]:
-        """What the result depends on."""
-        seeded = (str(BUGS[bug]) for bug in self.bugs)
-        return (inspect.getmodule(type(self)), *sources_of(self.obligation), *seeded)
-
-    @property
-    def says(self) -> str:
-        """What is claimed, in a sentence."""
-        return self.obligation.says
-
-    @property
-    def bound(self) -> str:
-        """How far every case was tried."""
-        return "; and ".join(map(self.obligation.bound, self.obligation.sizes))
-
-    def check(self, timeout: float) -> Result:
-        """Try every case."""
-        return enumerate_cases(self.obligation, timeout)
-
-    def check_twin(self, timeout: float) -> Result:
-        """Look for a case that says something."""
-        return enumerate_cases(self.obligation, timeout, twin=True)
-
-    def check_bug(self, bug: str, timeout: float) -> Result:
-        """Try every case with one bug seeded; those of the smaller size first, often enough."""
-        sizes = (self.obligation.small, self.obligation.large)
-        cls = BUGS[bug].planted(self.variant)
-        return enumerate_cases(self.obligation, timeout, sizes=sizes, cls=cls)
 
 
 def _symbolic() -> Any:
@@ -109,7 +42,7 @@ class SymbolicClaim:
 
     function: str
     variant: str
-    bugs: tuple[str, ...]
+    bugs: tuple[str, ...] = ()
 
     engine: Engine = "crosshair"
 
@@ -152,7 +85,7 @@ class SymbolicClaim:
         """What the result depends on."""
         seeded = (str(BUGS[bug]) for bug in self.bugs)
         module = inspect.getmodule(type(self))
-        return (module, *sources_by_symbols(self.variant, self.functions, _symbolic()), *seeded)
+        return (module, *sources_of(self.variant, self.functions, _symbolic()), *seeded)
 
     @property
     def says(self) -> str:

@@ -10,13 +10,30 @@ import functools
 import inspect
 import types
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from percpu_contracts.contract import marked_names, marks_of
 from percpu_contracts.evaluate import without_contract
 from percpu_contracts.lock_guard import guarded
-from percpu_proofs.prove.small.memo import memo
 from percpu_reference.variants import Allocator
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def memo(function: F) -> F:
+    """Remember what a function of hashable arguments returns.
+
+    CrossHair sees through functools.cache and would compute it anew on every path.
+    """
+    known: dict[Any, Any] = {}
+
+    @functools.wraps(function)
+    def remembering(*args: Any) -> Any:
+        if args not in known:
+            known[args] = function(*args)
+        return known[args]
+
+    return cast("F", remembering)
 
 
 @memo

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from percpu_proofs.prove.small.obligation import Size
+from percpu_proofs.prove.small.case import Size
 from percpu_proofs.prove.small.scene import Scene
 from percpu_proofs.run.choices import Choices, assume
 from percpu_reference.chunk import Chunk
@@ -69,13 +69,11 @@ class CountersSubject(Scene):
 
     def waiting(self) -> Chunk:
         """Return a chunk of pages on to_depopulate."""
-        slot = self.allocator.to_depopulate_slot
-        return self.put(self.chunk_of_pages(), slot, isolated=True)
+        return self.isolate(self.chunk_of_pages())
 
     def pages(self, chunk: Chunk, populated: bool, *, used: bool = True) -> tuple[int, int]:
         """Return a range of pages that are all populated, or none of them."""
-        start = self.choose.number(chunk.nr_pages)
-        end = start + 1 + self.choose.number(chunk.nr_pages - start)
+        start, end = self.range_in(chunk.nr_pages)
         assume(chunk.populated.find(not populated, start, end) < 0)
         bits = self.size.bits
         assume(used or chunk.alloc_map.find(1, start * bits, end * bits) < 0)
@@ -208,7 +206,7 @@ def create_chunk(subject: CountersSubject) -> Arguments:
 @_given(f"a fully free chunk without pages in its owner's hands; {ANY}", **SLEEPS, settled=True)
 def destroy_chunk(subject: CountersSubject) -> Arguments:
     """Take a chunk that nobody needs."""
-    return (subject.own(subject.chunk([0] * 6, [0] * 3)),)
+    return (subject.own(subject.free_chunk([0] * 3)),)
 
 
 @_given(
@@ -241,7 +239,7 @@ def chunk_depopulated(subject: CountersSubject) -> Arguments:
     subject.any_totals()
     chunk = subject.chunk_of_pages()
     if subject.choose.bit():
-        subject.put(chunk, subject.allocator.to_depopulate_slot, isolated=True)
+        subject.isolate(chunk)
     else:
         assume(chunk.free_bytes == subject.geometry.unit)
         subject.own(chunk)
@@ -254,7 +252,7 @@ def populate_chunk(subject: CountersSubject) -> Arguments:
     subject.any_totals()
     subject.allocator.env.memory = subject.choose.natural()
     subject.failing("metadata", "map")
-    chunk = subject.put(subject.chunk([0] * 6, [0] * 3))
+    chunk = subject.put(subject.free_chunk([0] * 3))
     return chunk, *subject.pages(chunk, False)
 
 
@@ -306,8 +304,7 @@ def balance_create(subject: CountersSubject) -> Arguments:
 def balance_free(subject: CountersSubject) -> Arguments:
     """Take chunks that are not needed."""
     for _ in range(subject.choose.number(3)):
-        pages = [subject.choose.number(2) for _ in range(3)]
-        subject.put(subject.chunk([0] * 6, pages))
+        subject.put(subject.free_chunk(subject.some_pages()))
     return subject.choose.bit(), 0
 
 
