@@ -102,7 +102,8 @@ class FromBoot:
 
         seeded = (str(BUGS[bug]) for bug in self.bugs)
         return (
-            percpu_reference, percpu_spec, hints, chunk, FromBoot, successors, state_key, *seeded
+            percpu_reference, percpu_spec, hints, chunk, FromBoot, operation_lists, successors, state_key,
+            *seeded,
         )  # fmt: skip
 
     @property
@@ -133,27 +134,40 @@ class FromBoot:
         root = build(self.variant, GEOMETRY)
         if cls is not None:
             root.__class__ = cls  # what booted it was the right one
-        level: list[tuple[Allocator, Areas, tuple[str, ...]]] = [(root, (), ())]
-        known = {state_key(root)}
-        for _ in range(self.longest):
-            behind = []
-            for state, areas, steps in level:
-                for after, left, step in successors(state, areas):
-                    key = state_key(after)
-                    if key in known:
-                        continue
+        states = 1
+        for steps, after, is_new in operation_lists(root, self.longest):
+            states += is_new
+            wrong = judge(after.first_chunk, after.geometry) if is_new else None
+            seconds = time.process_time() - began
+            if wrong is not None:
+                return Result("refuted", seconds, states, f"{wrong} after {', '.join(steps)}")
+            if seconds > timeout:
+                message = f"not every list was tried within {timeout:.0f} s"
+                return Result("not confirmed", seconds, states, message)
+        return Result("confirmed", time.process_time() - began, states)
+
+
+def operation_lists(
+    root: Allocator, longest: int, begin: Callable[[Allocator], None] = lambda state: None
+) -> Iterator[tuple[tuple[str, ...], Allocator, bool]]:
+    """Yield every list of operations, shortest first, its state, and whether that is a new one.
+
+    Only lists that lead to a new state go on. begin is told the state before each operation.
+    """
+    level: list[tuple[Allocator, Areas, tuple[str, ...]]] = [(root, (), ())]
+    known = {state_key(root)}
+    for _ in range(longest):
+        longer = []
+        for state, areas, steps in level:
+            begin(state)
+            for after, left, step in successors(state, areas):
+                key = state_key(after)
+                yield (*steps, step), after, key not in known
+                begin(state)
+                if key not in known:
                     known.add(key)
-                    wrong = judge(after.first_chunk, after.geometry)
-                    if wrong is not None:
-                        message = f"{wrong} after {', '.join((*steps, step))}"
-                        seconds = time.process_time() - began
-                        return Result("refuted", seconds, len(known), message)
-                    behind.append((after, left, (*steps, step)))
-                if time.process_time() - began > timeout:
-                    message = f"not every list was tried within {timeout:.0f} s"
-                    return Result("not confirmed", timeout, len(known), message)
-            level = behind
-        return Result("confirmed", time.process_time() - began, len(known))
+                    longer.append((after, left, (*steps, step)))
+        level = longer
 
 
 def successors(state: Allocator, areas: Areas) -> Iterator[tuple[Allocator, Areas, str]]:

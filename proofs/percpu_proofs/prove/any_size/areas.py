@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from percpu_proofs.prove.any_size.code import TextChange
+from percpu_proofs.prove.any_size.code import changes, names_of
 from percpu_proofs.prove.any_size.invariants import (
     EXACT,
     LEFT,
@@ -220,24 +220,8 @@ def freeing(s: LemmaScene) -> None:
     )
 
 
-_HINTS = "percpu_reference.hints.Hints."
-
-
-_EDGE = (
-    _HINTS + "block_update_hint_alloc",
-    _HINTS + "block_refresh_hint",
-    "percpu_reference.variants.fixes.right_edge.RightEdgeKept.block_refresh_hint",
-)
-
-
-_VALID = "from any state in which all of HINT-1 to HINT-6 holds"
-
-
+ANY_VALID = "any block size, from any state in which all of HINT-1 to HINT-6 holds"
 _ANY = "any block size, any map, any offset"
-
-
-def _bug(function: str, old: str, new: str, owner: type = Hints) -> TextChange:
-    return TextChange(owner, function, old, new)
 
 
 AREAS = (
@@ -245,74 +229,69 @@ AREAS = (
         "alloc-beside-contig",
         "HINT-1",
         "an area taken beside contig_hint leaves it as it is, free and the longest run",
-        (_HINTS + "block_update_hint_alloc",),
+        names_of(Hints.block_update_hint_alloc),
         _ANY,
         taking((SOUND, LONGEST)),
-        seeded={
-            "a broken scan_hint stays": _bug(
-                "block_update_hint_alloc",
+        seeded=changes(Hints, "block_update_hint_alloc", {
+            "a broken scan_hint stays": (
                 "start + s_block.scan_hint, s_off, s_end",
                 "start, s_off, s_end",
             ),
-            "contig_hint is cut": _bug(
-                "block_update_hint_alloc",
+            "contig_hint is cut": (
                 "        if s_off < s_block.left_free:",
                 "        s_block.contig_hint -= 1\n        if s_off < s_block.left_free:",
             ),
-        },
+        }),
     ),
     Lemma(
         "alloc-keeps-edges",
         "HINT-2",
         "an area taken beside contig_hint leaves left_free and right_free exact",
-        (_HINTS + "block_update_hint_alloc",),
+        names_of(Hints.block_update_hint_alloc),
         _ANY,
         taking((LEFT, RIGHT)),
-        seeded={
-            "left edge stays": _bug("block_update_hint_alloc", "s_block.left_free = s_off", "pass"),
-            "right edge stays": _bug(
-                "block_update_hint_alloc", "s_block.right_free = block_bits - s_end", "pass"
-            ),
-        },
+        seeded=changes(Hints, "block_update_hint_alloc", {
+            "left edge stays": ("s_block.left_free = s_off", "pass"),
+            "right edge stays": ("s_block.right_free = block_bits - s_end", "pass"),
+        }),
     ),
     Lemma(
         "alloc-right-edge",
         "HINT-3",
         "an area taken out of contig_hint leaves right_free exact",
-        _EDGE,
-        f"any block size, {_VALID}",
+        names_of(
+            Hints.block_update_hint_alloc,
+            Hints.block_refresh_hint,
+            RightEdgeKept.block_refresh_hint,
+        ),
+        ANY_VALID,
         breaking(Reference),
         variant="reference",
-        seeded={
-            "the hint's edge is not kept": _bug(
-                "block_refresh_hint", "block.right_free = scan", "pass", RightEdgeKept
-            ),
-            "any promoted hint counts": _bug(
-                "block_refresh_hint", "if scan and end == block.nr_bits:", "if scan:", RightEdgeKept
-            ),
-        },
+        seeded=changes(RightEdgeKept, "block_refresh_hint", {
+            "the hint's edge is not kept": ("block.right_free = scan", "pass"),
+            "any promoted hint counts": ("if scan and end == block.nr_bits:", "if scan:"),
+        }),
     ),
     Lemma(
         "free-merges",
         "HINT-1",
         "a free inside a block enters the maximal run around it, and counts a page if empty",
-        (_HINTS + "block_update_hint_free",),
+        names_of(Hints.block_update_hint_free),
         _ANY,
         freeing,
-        seeded={
-            "the left neighbour is not seen": _bug(
-                "block_update_hint_free", "start = start - base if start else 0", "start = s_off"
+        seeded=changes(Hints, "block_update_hint_free", {
+            "the left neighbour is not seen": (
+                "start = start - base if start else 0",
+                "start = s_off",
             ),
-            "the right neighbour is not seen": _bug(
-                "block_update_hint_free",
+            "the right neighbour is not seen": (
                 "end = block_bits if end < 0 else end - e_base",
                 "end = e_off",
             ),
-            "an empty page is not counted": _bug(
-                "block_update_hint_free",
+            "an empty page is not counted": (
                 "if not start and e_off == block_bits:",
                 "if not start and e_off > block_bits:",
             ),
-        },
+        }),
     ),
 )

@@ -10,7 +10,7 @@ import ast
 import inspect
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -26,6 +26,18 @@ class TextChange:
     function: str
     old: str
     new: str
+
+
+def changes(
+    owner: type, function: str, texts: Mapping[str, tuple[str, str]]
+) -> dict[str, TextChange]:
+    """Return changes of one function by their names, from what it says and what stands instead."""
+    return {name: TextChange(owner, function, old, new) for name, (old, new) in texts.items()}
+
+
+def names_of(*functions: Callable[..., Any]) -> tuple[str, ...]:
+    """Return functions by their full names, from the package on."""
+    return tuple(f"{function.__module__}.{function.__qualname__}" for function in functions)
 
 
 class NoSuchTextError(ValueError):

@@ -16,9 +16,10 @@ from typing import Any
 from percpu_proofs.prove.any_size.code import TextChange
 from percpu_proofs.prove.any_size.lemma import QUERY, Lemma, shown
 from percpu_proofs.prove.any_size.paths import Derived, Path, PathContext, all_paths
-from percpu_proofs.prove.any_size.plain_scene import PlainScene, UnmetError
+from percpu_proofs.prove.any_size.plain_scene import PlainScene, plain_scene, replayed
 from percpu_proofs.prove.any_size.term_scene import SymbolicScene
 from percpu_proofs.prove.any_size.terms import z3
+from percpu_proofs.run.choices import Choices, every_case
 
 _KINDS = {
     z3.Z3_OP_AND: " and ", z3.Z3_OP_OR: " or ", z3.Z3_OP_EQ: " == ", z3.Z3_OP_LE: " <= ",
@@ -148,7 +149,7 @@ class FormulaCheck:
     wrong: list[str] = field(default_factory=list)
 
 
-def every_case(
+def small_cases(
     lemma: Lemma,
     largest: int,
     most: int,
@@ -160,33 +161,14 @@ def every_case(
     known: inputs by name that are the same in all of them.
     """
     same = known or {}
-    choices: list[tuple[int, int]] = []
-    for _ in range(most):
-        place = 0
+    for case in itertools.islice(every_case(), most):
 
-        def choose(name: str, values: Sequence[Any]) -> Any:
-            nonlocal place
-            if name in same:
-                return same[name]
-            if place == len(choices):
-                choices.append((0, len(values)))
-            index, _ = choices[place]
-            place += 1
-            return values[index]
+        def choose(name: str, values: Sequence[Any], case: Choices = case) -> Any:
+            return same[name] if name in same else case.pick(values)
 
-        scene = PlainScene(choose, bug, largest)
-        try:
-            lemma.scenario(scene)
-        except UnmetError:
-            pass
-        else:
+        scene = plain_scene(lemma.scenario, choose, bug, largest)
+        if scene is not None:
             yield scene
-        del choices[place:]
-        while choices and choices[-1][0] + 1 == choices[-1][1]:
-            choices.pop()
-        if not choices:
-            return
-        choices[-1] = choices[-1][0] + 1, choices[-1][1]
 
 
 def drawn_cases(
@@ -195,12 +177,9 @@ def drawn_cases(
     """Yield plain scenes drawn at random."""
     chance = random.Random(f"{lemma.id}/{seed}")
     for _ in range(tries):
-        scene = PlainScene(lambda name, values: chance.choice(values), bug, largest)
-        try:
-            lemma.scenario(scene)
-        except UnmetError:
-            continue
-        yield scene
+        scene = plain_scene(lemma.scenario, lambda _, values: chance.choice(values), bug, largest)
+        if scene is not None:
+            yield scene
 
 
 def path_cases(lemma: Lemma, paths: list[FormulaPath]) -> Iterator[PlainScene]:
@@ -209,17 +188,6 @@ def path_cases(lemma: Lemma, paths: list[FormulaPath]) -> Iterator[PlainScene]:
         found = lemma.case_of(path.scene, None, lambda s: True)
         if found is not None:
             yield found
-
-
-def again(lemma: Lemma, scene: PlainScene, bug: TextChange | None) -> Iterator[PlainScene]:
-    """Yield the case of a plain scene, run again on the function with a bug or without."""
-    given = dict(scene.inputs)
-    new = PlainScene(lambda name, values: given[name], bug, scene.largest)
-    try:
-        lemma.scenario(new)
-    except (UnmetError, KeyError):
-        return
-    yield new
 
 
 def check_formula(
@@ -242,13 +210,15 @@ def check_formula(
     bug = function_bug or formula_bug
     if bug is not None:
         _, refuting = lemma.search(bug, QUERY)
-        for scene in again(lemma, refuting, function_bug) if refuting is not None else ():
-            _compare(lemma, paths, scene, tied)
+        if refuting is not None:  # run again, on the function with the bug or without
+            again = replayed(lemma.scenario, refuting.inputs, function_bug, refuting.largest)
+            if again is not None:
+                _compare(lemma, paths, again, tied)
     elif paths[0].outcome:
         for scene in itertools.islice(path_cases(lemma, paths), most_paths):
             tied.chosen += 1
             _compare(lemma, paths, scene, tied)
-    for scene in every_case(lemma, 2, tries, function_bug):
+    for scene in small_cases(lemma, 2, tries, function_bug):
         tied.enumerated += 1
         _compare(lemma, paths, scene, tied)
     for scene in drawn_cases(lemma, tries, seed, function_bug):

@@ -9,7 +9,7 @@ the claim.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -20,7 +20,7 @@ import percpu_spec
 from percpu_proofs.prove import any_size, from_boot
 from percpu_proofs.prove.any_size.code import TextChange
 from percpu_proofs.prove.any_size.paths import Path, PathContext, TooManyPathsError, all_paths
-from percpu_proofs.prove.any_size.plain_scene import PlainScene, UnmetError
+from percpu_proofs.prove.any_size.plain_scene import PlainScene, replayed
 from percpu_proofs.prove.any_size.scene import SceneClaim
 from percpu_proofs.prove.any_size.term_scene import SymbolicScene
 from percpu_proofs.prove.any_size.terms import z3
@@ -61,7 +61,7 @@ class Lemma:
 
     def check(self, timeout: float) -> Result:
         """Prove the lemma, or find a counterexample; then look for it on the allocator."""
-        result = self.prove(None, timeout)
+        result, _ = self.search(None, timeout)
         if result.state == "refuted" and self.expected == "refuted" and self.reached is not None:
             try:
                 reached = self.reached(self)
@@ -78,7 +78,7 @@ class Lemma:
         open_: set[str] = set()
         seen: set[str] = set()
         paths = 0
-        for scene in self._scenes(None, timeout, began, None):
+        for scene in self._scenes(None, timeout):
             paths += 1
             for said in scene.said:
                 if said.what in seen:
@@ -94,11 +94,7 @@ class Lemma:
 
     def check_bug(self, bug: str, timeout: float) -> Result:
         """Prove the lemma of functions with a bug in them."""
-        return self.prove(self.seeded[bug], timeout)
-
-    def prove(self, bug: TextChange | None, timeout: float) -> Result:
-        """Prove the lemma on every path; seconds are of CPU time."""
-        return self.search(bug, timeout)[0]
+        return self.search(self.seeded[bug], timeout)[0]
 
     def search(self, bug: TextChange | None, timeout: float) -> tuple[Result, PlainScene | None]:
         """Prove the lemma on every path, or return a case in which it does not hold."""
@@ -106,7 +102,7 @@ class Lemma:
         paths = 0
         open_: set[str] = set()
         try:
-            for scene in self._scenes(bug, timeout, began, None):
+            for scene in self._scenes(bug, timeout):
                 paths += 1
                 wrong = self._failing(scene)
                 if wrong is None:
@@ -127,10 +123,9 @@ class Lemma:
             return Result("not confirmed", seconds, paths, message), None
         return Result("confirmed", seconds, paths), None
 
-    def _scenes(
-        self, bug: TextChange | None, timeout: float, began: float, small: int | None
-    ) -> Any:
+    def _scenes(self, bug: TextChange | None, timeout: float) -> Iterator[SymbolicScene]:
         """Yield the scene of each path, run to its end."""
+        began = time.process_time()
         scenes: list[SymbolicScene] = []
 
         def run(path: Path) -> None:
@@ -140,7 +135,7 @@ class Lemma:
             self.scenario(scenes[-1])
 
         shared = PathContext(min(QUERY, timeout))
-        for _path in all_paths(run, lambda prefix: Path(prefix, QUERY, small, shared)):
+        for _path in all_paths(run, lambda prefix: Path(prefix, QUERY, None, shared)):
             yield scenes.pop()
 
     def _failing(self, scene: SymbolicScene) -> tuple[SceneClaim, ...] | None:
@@ -185,12 +180,7 @@ class Lemma:
         if model is None:
             return None
         case = inputs_of(small, model, self.small)
-        plain = PlainScene(lambda name, values: case[name], bug, self.small)
-        try:
-            self.scenario(plain)
-        except (UnmetError, KeyError):
-            return None
-        return plain
+        return replayed(self.scenario, case, bug, self.small)
 
 
 def _model(path: Path, scene: SymbolicScene, goal: Truth) -> Any:

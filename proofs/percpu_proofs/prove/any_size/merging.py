@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from percpu_proofs.prove.any_size.code import TextChange
+from percpu_proofs.prove.any_size.code import changes, names_of
 from percpu_proofs.prove.any_size.invariants import SOUND, arbitrary_block
 from percpu_proofs.prove.any_size.lemma import Lemma
 from percpu_proofs.prove.any_size.scene import HintTerms as Seen
@@ -150,29 +150,20 @@ def _edge(used: Any, base: int, n: int, left: bool) -> int:
     return bits.index(True) if True in bits else n
 
 
-_HINTS = "percpu_reference.hints.Hints."
-
-
-def _bug(function: str, old: str, new: str, owner: type = Hints) -> TextChange:
-    return TextChange(owner, function, old, new)
-
-
 MERGING = (
     *(
         Lemma(
             f"free-merges-{where}",
             "HINT-6",
             f"the run that a free tells the chunk is followed to its {where} end, block by block",
-            ("percpu_reference.variants.fixes.freed_run.WholeFreedRun.chunk_update_hint_free",),
+            names_of(WholeFreedRun.chunk_update_hint_free),
             "any block size, any number of blocks, any map",
             merging(loop),
             variant="reference",
-            seeded={
-                "the walk ends early": _bug("chunk_update_hint_free", old, new, WholeFreedRun),
-                "the edge is not added": _bug(
-                    "chunk_update_hint_free", added, "pass", WholeFreedRun
-                ),
-            },
+            seeded=changes(WholeFreedRun, "chunk_update_hint_free", {
+                "the walk ends early": (old, new),
+                "the edge is not added": (added, "pass"),
+            }),
         )
         for loop, where, old, new, added in (
             (
@@ -195,26 +186,16 @@ MERGING = (
         "free-tells-the-chunk",
         "HINT-5",
         "a free that leaves a run inside a block enters that run into the chunk, as a whole",
-        (
-            _HINTS + "chunk_update_hint_free",
-            "percpu_reference.variants.fixes.freed_run.WholeFreedRun.chunk_update_hint_free",
-        ),
+        names_of(Hints.chunk_update_hint_free, WholeFreedRun.chunk_update_hint_free),
         "any block size, any number of blocks, any map; a run that lies in the block",
         telling(Reference, True),
         variant="reference",
-        seeded={
-            "the start is forgotten": _bug(
-                "chunk_update_hint_free",
+        seeded=changes(WholeFreedRun, "chunk_update_hint_free", {
+            "the start is forgotten": (
                 "first = s_index * block_bits + start",
                 "first = s_index * block_bits + start + 1",
-                WholeFreedRun,
             ),
-            "relative to the block": _bug(
-                "chunk_update_hint_free",
-                "behind = e_index * block_bits + end",
-                "behind = end",
-                WholeFreedRun,
-            ),
-        },
+            "relative to the block": ("behind = e_index * block_bits + end", "behind = end"),
+        }),
     ),
 )

@@ -162,3 +162,31 @@ class PlainScene:
     def broken(self) -> list[str]:
         """The claims that do not hold."""
         return [said.what for said in self.said if said.given and not said.holds]
+
+
+def plain_scene(
+    scenario: Callable[[Any], None],
+    choose: Callable[[str, Sequence[Any]], Any],
+    bug: TextChange | None = None,
+    largest: int = LARGEST,
+) -> PlainScene | None:
+    """Return the scene of one case, run to its end, None if what was chosen is no case."""
+    scene = PlainScene(choose, bug, largest)
+    try:
+        scenario(scene)
+    except UnmetError:
+        return None
+    return scene
+
+
+def replayed(
+    scenario: Callable[[Any], None], case: Mapping[str, Any], bug: TextChange | None, largest: int
+) -> PlainScene | None:
+    """Return the scene of a case whose inputs are given by name, None if it is none."""
+
+    def choose(name: str, values: Sequence[Any]) -> Any:
+        if name not in case:
+            raise UnmetError(name)
+        return case[name]
+
+    return plain_scene(scenario, choose, bug, largest)

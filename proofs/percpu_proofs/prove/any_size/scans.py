@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from percpu_proofs.prove.any_size.areas import OneBlock
-from percpu_proofs.prove.any_size.code import TextChange
+from percpu_proofs.prove.any_size.code import changes, names_of
 from percpu_proofs.prove.any_size.invariants import (
     FIRST,
     PASSES_NOTHING,
@@ -137,74 +137,58 @@ def scanning_longest(s: LemmaScene) -> None:
     )
 
 
-_HINTS = "percpu_reference.hints.Hints."
-
-
-def _bug(function: str, old: str, new: str, owner: type = Hints) -> TextChange:
-    return TextChange(owner, function, old, new)
-
-
 SCANS = (
     Lemma(
         "scan-begins",
         "HINT-6",
         "a refresh begins its scan at a run, with no run before that is longer than contig_hint",
-        (_HINTS + "block_refresh_hint",),
+        names_of(Hints.block_refresh_hint),
         "any block size, any map, any scan_hint that is a whole run without a longer one before",
         beginning,
-        seeded={
-            "right_free stays": _bug("block_refresh_hint", "block.right_free = 0", "pass"),
-            "a bit is passed over": _bug(
-                "block_refresh_hint",
-                "start = block.first_free",
-                "start = block.first_free + 1",
-            ),
-            "the promoted hint is cut": _bug(
-                "block_refresh_hint",
+        seeded=changes(Hints, "block_refresh_hint", {
+            "right_free stays": ("block.right_free = 0", "pass"),
+            "a bit is passed over": ("start = block.first_free", "start = block.first_free + 1"),
+            "the promoted hint is cut": (
                 "block.contig_hint = block.scan_hint",
                 "block.contig_hint = block.scan_hint - 1",
             ),
-        },
+        }),
     ),
     Lemma(
         "scan-meets-the-edge",
         "HINT-3",
         "a block's scan leaves right_free exact, unless a promoted hint ends the block",
-        (_HINTS + "block_refresh_hint",),
+        names_of(Hints.block_refresh_hint),
         "any block size, any map, any turn of the scan",
         scanning_edge,
-        seeded={
-            "the last run is cut": _bug(
-                "block_refresh_hint",
+        seeded=changes(Hints, "block_refresh_hint", {
+            "the last run is cut": (
                 "self.block_update(block, start - base, self.block_bits)",
                 "self.block_update(block, start - base, self.block_bits - 1)",
             ),
-            "a bit is skipped": _bug(
-                "block_refresh_hint",
+            "a bit is skipped": (
                 "start = find(0, end + 1, limit)",
                 "start = find(0, end + 2, limit)",
             ),
-        },
+        }),
     ),
     Lemma(
         "scan-finds-the-longest",
         "HINT-6",
         "a block's scan leaves no run behind it that is longer than contig_hint",
-        (_HINTS + "block_refresh_hint",),
+        names_of(Hints.block_refresh_hint),
         "any block size, any map, any turn of the scan",
         scanning_longest,
-        seeded={
-            "longer runs are skipped": _bug(
-                "block_refresh_hint",
+        seeded=changes(Hints, "block_refresh_hint", {
+            "longer runs are skipped": (
                 "self.block_update(block, start - base, end - base)",
                 "end - start > block.contig_hint + 1 and self.block_update("
                 "block, start - base, end - base)",
             ),
-            "a run is cut": _bug(
-                "block_refresh_hint",
+            "a run is cut": (
                 "self.block_update(block, start - base, end - base)",
                 "self.block_update(block, start - base, end - base - 1)",
             ),
-        },
+        }),
     ),
 )
