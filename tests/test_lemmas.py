@@ -105,7 +105,7 @@ def test_formula_and_function_agree(name: str) -> None:
 )
 def test_mutation_breaks_the_tie(name: str, bug: str) -> None:
     lemma = BY_NAME[name]
-    seeded = lemma.seeded[bug]
+    seeded = lemma.bugs[bug]
     assert check_formula(lemma, tries=1, function_bug=seeded).wrong
     assert check_formula(lemma, tries=1, formula_bug=seeded).wrong
 
@@ -155,7 +155,7 @@ def test_vacuous_lemma_has_no_twin() -> None:
         s.assume(n < 0)
         s.claim("anything", n == 7)
 
-    vacuous = Lemma("x", "", "", (), "", impossible)
+    vacuous = Lemma("x", "", (), "", "", impossible)
     assert vacuous.check(SECONDS).state == "confirmed"
     assert vacuous.check_twin(SECONDS).state == "confirmed"  # which fails the claim
 
@@ -165,7 +165,7 @@ def test_false_lemma_is_refuted_with_a_case() -> None:
         n = s.size("n")
         s.claim("sizes are odd", n % 2 == 1)
 
-    result = Lemma("x", "", "", (), "", wrong).check(SECONDS)
+    result = Lemma("x", "", (), "", "", wrong).check(SECONDS)
     assert (result.state, result.message[:27]) == ("refuted", "sizes are odd: not so at n ")
 
 

@@ -18,7 +18,7 @@ from percpu_proofs.prove.claim import Claim
 from percpu_proofs.prove.from_boot import REACHED
 from percpu_proofs.prove.protocol.claims import action_claims
 from percpu_proofs.prove.protocol.machine_claims import whole_claims
-from percpu_proofs.prove.small.claims import VARIANTS, SymbolicClaim
+from percpu_proofs.prove.small.claims import VARIANTS, symbolic_claim
 from percpu_proofs.prove.small.obligation import OBLIGATIONS, Obligation
 from percpu_proofs.prove.small.subjects import ENTRIES, why_not
 from percpu_proofs.run.inputs import InputError, the_nearest
@@ -47,10 +47,10 @@ def set_aside() -> list[Bug]:
 
 
 def claims() -> tuple[Claim, ...]:
-    """Return every claim: by cases, by symbols, from the initial state, of any size, by induction."""
+    """Return every claim: by cases, by symbols, from boot, of any size, by induction."""
     bugs = assigned_bugs()
     enumerated = [replace(o, bugs=tuple(bugs.get(o.id, ()))) for o in all_obligations()]
-    by_symbols = [SymbolicClaim(name, variant) for variant in VARIANTS for name in ENTRIES]
+    by_symbols = [symbolic_claim(name, variant) for variant in VARIANTS for name in ENTRIES]
     by_symbols = [replace(claim, bugs=tuple(bugs.get(claim.id, ()))) for claim in by_symbols]
     return (*enumerated, *by_symbols, *REACHED, *LEMMAS, *action_claims(), *whole_claims())
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from percpu_contracts.clauses import hints
 from percpu_proofs.bugs import BUGS
-from percpu_proofs.prove.claim import Engine, Result, State
+from percpu_proofs.prove.claim import Claim, Result
 from percpu_reference import build, chunk
 from percpu_reference.variants import Allocator, variant_class, with_backing
 from percpu_spec import gfp
@@ -47,52 +47,15 @@ _BUGS = {
     "HINT-4": ("block_refresh_hint-6", "chunk_refresh_hint-4"),
     "HINT-5": ("next_md_free_region-4", "next_md_free_region-5"),
 }
-"""Bugs that break `reference` again within three operations."""
+"""Bugs that break `reference` again within three operations; linux_6_12 is broken without one."""
 
 
-@dataclass(frozen=True, slots=True)
-class FromBoot:
+@dataclass(frozen=True)
+class FromBoot(Claim):
     """A claim that no list of operations breaks a clause: refuted for what the variant breaks."""
 
-    clause: str
-    variant: str
     longest: int  # operations
-
-    engine: Engine = "enumeration"
-
-    @property
-    def id(self) -> str:
-        """The clause and the variant."""
-        return f"{self.clause.lower()}-from-boot-{self.variant}"
-
-    @property
-    def says(self) -> str:
-        """What is claimed."""
-        return f"No list of operations from the initial state breaks {self.clause}."
-
-    @property
-    def functions(self) -> tuple[str, ...]:
-        """The functions that the operations run."""
-        return (
-            "areas.Areas.alloc_area",
-            "areas.Areas.free_area",
-            "hints.Hints.block_update_hint_alloc",
-            "hints.Hints.block_update_hint_free",
-        )
-
-    @property
-    def bound(self) -> str:
-        """How long the lists are."""
-        return (
-            f"every list of up to {self.longest} allocations and frees from boot, {PAGES} pages of "
-            f"{BITS} map bits, every size, aligned to 1 bit up to a page"
-        )
-
-    @property
-    def expected(self) -> State:
-        """Refuted for a variant that declares it."""
-        broken = self.clause in variant_class(self.variant).EXPECTED
-        return "refuted" if broken else "confirmed"
+    engine = "enumeration"
 
     @property
     def sources(self) -> tuple[Any, ...]:
@@ -102,14 +65,9 @@ class FromBoot:
 
         seeded = (str(BUGS[bug]) for bug in self.bugs)
         return (
-            percpu_reference, percpu_spec, hints, chunk, FromBoot, operation_lists, successors, state_key,
-            *seeded,
+            percpu_reference, percpu_spec, hints, chunk, FromBoot, operation_lists, successors,
+            state_key, *seeded,
         )  # fmt: skip
-
-    @property
-    def bugs(self) -> tuple[str, ...]:
-        """Those of `reference`; linux_6_12 breaks the clause without one."""
-        return () if self.expected == "refuted" else _BUGS[self.clause]
 
     def check(self, timeout: float) -> Result:
         """Run every list, shortest first."""
@@ -197,7 +155,28 @@ def state_key(state: Allocator) -> object:
     )
 
 
-REACHED = tuple(FromBoot(clause, "linux_6_12", 8) for clause in _JUDGES) + tuple(
-    FromBoot(clause, "reference", 4) for clause in _JUDGES
+def _from_boot(clause: str, variant: str, longest: int) -> FromBoot:
+    """Return the claim that no list of so many operations breaks a clause on a variant."""
+    broken = clause in variant_class(variant).EXPECTED
+    return FromBoot(
+        f"{clause.lower()}-from-boot-{variant}",
+        clause,
+        (
+            "areas.Areas.alloc_area",
+            "areas.Areas.free_area",
+            "hints.Hints.block_update_hint_alloc",
+            "hints.Hints.block_update_hint_free",
+        ),
+        f"every list of up to {longest} allocations and frees from boot, {PAGES} pages of "
+        f"{BITS} map bits, every size, aligned to 1 bit up to a page",
+        longest,
+        variant=variant,
+        expected="refuted" if broken else "confirmed",
+        bugs=() if broken else _BUGS[clause],
+    )
+
+
+REACHED = tuple(_from_boot(clause, "linux_6_12", 8) for clause in _JUDGES) + tuple(
+    _from_boot(clause, "reference", 4) for clause in _JUDGES
 )
 """What linux_6_12 breaks, reached; and `reference`, as far as the same search goes."""

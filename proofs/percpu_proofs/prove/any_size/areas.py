@@ -228,11 +228,11 @@ AREAS = (
     Lemma(
         "alloc-beside-contig",
         "HINT-1",
-        "an area taken beside contig_hint leaves it as it is, free and the longest run",
         names_of(Hints.block_update_hint_alloc),
         _ANY,
+        "an area taken beside contig_hint leaves it as it is, free and the longest run",
         taking((SOUND, LONGEST)),
-        seeded=changes(Hints, "block_update_hint_alloc", {
+        bugs=changes(Hints, "block_update_hint_alloc", {
             "a broken scan_hint stays": (
                 "start + s_block.scan_hint, s_off, s_end",
                 "start, s_off, s_end",
@@ -246,11 +246,11 @@ AREAS = (
     Lemma(
         "alloc-keeps-edges",
         "HINT-2",
-        "an area taken beside contig_hint leaves left_free and right_free exact",
         names_of(Hints.block_update_hint_alloc),
         _ANY,
+        "an area taken beside contig_hint leaves left_free and right_free exact",
         taking((LEFT, RIGHT)),
-        seeded=changes(Hints, "block_update_hint_alloc", {
+        bugs=changes(Hints, "block_update_hint_alloc", {
             "left edge stays": ("s_block.left_free = s_off", "pass"),
             "right edge stays": ("s_block.right_free = block_bits - s_end", "pass"),
         }),
@@ -258,16 +258,16 @@ AREAS = (
     Lemma(
         "alloc-right-edge",
         "HINT-3",
-        "an area taken out of contig_hint leaves right_free exact",
         names_of(
             Hints.block_update_hint_alloc,
             Hints.block_refresh_hint,
             RightEdgeKept.block_refresh_hint,
         ),
         ANY_VALID,
+        "an area taken out of contig_hint leaves right_free exact",
         breaking(Reference),
         variant="reference",
-        seeded=changes(RightEdgeKept, "block_refresh_hint", {
+        bugs=changes(RightEdgeKept, "block_refresh_hint", {
             "the hint's edge is not kept": ("block.right_free = scan", "pass"),
             "any promoted hint counts": ("if scan and end == block.nr_bits:", "if scan:"),
         }),
@@ -275,11 +275,11 @@ AREAS = (
     Lemma(
         "free-merges",
         "HINT-1",
-        "a free inside a block enters the maximal run around it, and counts a page if empty",
         names_of(Hints.block_update_hint_free),
         _ANY,
+        "a free inside a block enters the maximal run around it, and counts a page if empty",
         freeing,
-        seeded=changes(Hints, "block_update_hint_free", {
+        bugs=changes(Hints, "block_update_hint_free", {
             "the left neighbour is not seen": (
                 "start = start - base if start else 0",
                 "start = s_off",

@@ -80,11 +80,11 @@ ENTERING = (
     Lemma(
         "block-update-sound",
         "HINT-1",
-        "a run entered into a block leaves contig_hint and scan_hint free and inside",
         _UPDATE,
         ANY_BLOCK,
+        "a run entered into a block leaves contig_hint and scan_hint free and inside",
         entering(Linux612, (SOUND,), (SOUND,)),
-        seeded=changes(Hints, "block_update", {
+        bugs=changes(Hints, "block_update", {
             "the start stays": (
                 "block.contig_hint_start = start\n        block.contig_hint = contig\n",
                 "block.contig_hint = contig\n",
@@ -99,11 +99,11 @@ ENTERING = (
     Lemma(
         "block-update-edges",
         "HINT-2",
-        "a run entered into a block leaves left_free, right_free and first_free exact",
         _UPDATE,
         ANY_BLOCK,
+        "a run entered into a block leaves left_free, right_free and first_free exact",
         entering(Linux612, (LEFT, RIGHT, FIRST), (LEFT, RIGHT, FIRST)),
-        seeded=changes(Hints, "block_update", {
+        bugs=changes(Hints, "block_update", {
             "left edge forgotten": ("if start == 0:", "if start == 1:"),
             "right edge forgotten": ("if end == block.nr_bits:", "if end > block.nr_bits:"),
             "first_free stays": ("if start < block.first_free:", "if start > block.first_free:"),
@@ -112,11 +112,11 @@ ENTERING = (
     Lemma(
         "block-update-longest",
         "HINT-6",
-        "a run entered into a block leaves contig_hint the longest run",
         _UPDATE,
         ANY_BLOCK,
+        "a run entered into a block leaves contig_hint the longest run",
         entering(Linux612, (LONGEST,), (LONGEST,)),
-        seeded=changes(Hints, "block_update", {
+        bugs=changes(Hints, "block_update", {
             "a longer run is passed over": ("if contig > hint:", "if contig > hint + 1:"),
             "contig_hint stays": (
                 "        block.contig_hint = contig\n    elif contig == hint",
@@ -148,12 +148,12 @@ def _inductive(
     return Lemma(
         f"block-update-{name}",
         clause,
-        f"a run entered into a block leaves {says}, if all that these lemmas claim held before",
         _FIXED,
         ANY_RUNS,
+        f"a run entered into a block leaves {says}, if all that these lemmas claim held before",
         entering(Reference, assumed, (claimed,)),
         variant="reference",
-        seeded=seeded,
+        bugs=seeded,
     )
 
 

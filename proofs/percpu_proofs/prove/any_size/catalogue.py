@@ -20,9 +20,9 @@ REFUTED = (
     Lemma(
         "linux-block-update-ordered",
         "HINT-4",
-        "a run entered into a block leaves scan_hint behind contig_hint exactly if as long",
         names_of(Hints.block_update),
         ANY_VALID,
+        "a run entered into a block leaves scan_hint behind contig_hint exactly if as long",
         entering(Linux612, EXACT, (ORDER,)),
         expected="refuted",
         reached=from_boot("HINT-4", "block_update", run_entered),
@@ -30,9 +30,9 @@ REFUTED = (
     Lemma(
         "linux-alloc-right-edge",
         "HINT-3",
-        "an area taken out of contig_hint leaves right_free exact",
         names_of(Hints.block_update_hint_alloc, Hints.block_refresh_hint),
         ANY_VALID,
+        "an area taken out of contig_hint leaves right_free exact",
         breaking(Linux612),
         expected="refuted",
         reached=from_boot("HINT-3", "block_update_hint_alloc", area_taken),
@@ -40,9 +40,9 @@ REFUTED = (
     Lemma(
         "linux-free-tells-the-chunk",
         "HINT-5",
-        "after a free inside a block the chunk's contig_hint is not shorter than the run it left",
         names_of(Hints.chunk_update_hint_free),
         "any block size, any number of blocks, any map, any chunk hints that are free runs",
+        "after a free inside a block the chunk's contig_hint is not shorter than the run it left",
         telling(Linux612, False),
         expected="refuted",
         reached=from_boot("HINT-5", "chunk_update_hint_free", run_left),
@@ -50,9 +50,9 @@ REFUTED = (
     Lemma(
         "linux-update-passes-nothing",
         "FIT-1",
-        "a run entered into a block leaves no run before scan_hint that is longer than it",
         names_of(Hints.block_update),
         ANY_VALID,
+        "a run entered into a block leaves no run before scan_hint that is longer than it",
         entering(Linux612, EXACT, (PASSES_NOTHING,)),
         expected="refuted",
     ),

@@ -152,11 +152,11 @@ def _step(
     return Lemma(
         id_,
         clause,
-        says,
         names_of(getattr(owner, function)),
         "any counts, any number of pages, any map",
+        says,
         scenario,
-        seeded=changes(owner, function, bugs),
+        bugs=changes(owner, function, bugs),
     )
 
 

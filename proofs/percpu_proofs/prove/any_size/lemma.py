@@ -24,7 +24,7 @@ from percpu_proofs.prove.any_size.plain_scene import PlainScene, replayed
 from percpu_proofs.prove.any_size.scene import SceneClaim
 from percpu_proofs.prove.any_size.term_scene import SymbolicScene
 from percpu_proofs.prove.any_size.terms import z3
-from percpu_proofs.prove.claim import Engine, Result, State
+from percpu_proofs.prove.claim import Claim, Result
 from percpu_spec.protocol.operators import And, Not, Or, Truth
 
 SMALL = 8  # bits or pages of a counterexample
@@ -33,31 +33,20 @@ CASE_STEPS = 5_000_000  # of z3, for a case of one size
 
 
 @dataclass(frozen=True)
-class Lemma:
+class Lemma(Claim):
     """One unbounded lemma. scenario: what it says, of a scene (see scene)."""
 
-    id: str
-    clause: str
     says: str
-    functions: tuple[str, ...]
-    bound: str
     scenario: Callable[[Any], None]
-    variant: str = "linux_6_12"
-    expected: State = "confirmed"
-    seeded: Mapping[str, TextChange] = field(default_factory=dict)
+    bugs: Mapping[str, TextChange] = field(default_factory=dict, kw_only=True)
     reached: Callable[[Lemma], str] | None = None  # finds a counterexample from boot
     small: int = SMALL
-    engine: Engine = "z3"
+    engine = "z3"
 
     @property
     def sources(self) -> tuple[Any, ...]:
         """What the result depends on."""
         return (percpu_reference, percpu_spec, percpu_contracts, any_size, from_boot)
-
-    @property
-    def bugs(self) -> tuple[str, ...]:
-        """Names of the seeded bugs."""
-        return tuple(self.seeded)
 
     def check(self, timeout: float) -> Result:
         """Prove the lemma, or find a counterexample; then look for it on the allocator."""
@@ -94,7 +83,7 @@ class Lemma:
 
     def check_bug(self, bug: str, timeout: float) -> Result:
         """Prove the lemma of functions with a bug in them."""
-        return self.search(self.seeded[bug], timeout)[0]
+        return self.search(self.bugs[bug], timeout)[0]
 
     def search(self, bug: TextChange | None, timeout: float) -> tuple[Result, PlainScene | None]:
         """Prove the lemma on every path, or return a case in which it does not hold."""

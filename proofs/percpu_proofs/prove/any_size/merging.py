@@ -155,12 +155,12 @@ MERGING = (
         Lemma(
             f"free-merges-{where}",
             "HINT-6",
-            f"the run that a free tells the chunk is followed to its {where} end, block by block",
             names_of(WholeFreedRun.chunk_update_hint_free),
             "any block size, any number of blocks, any map",
+            f"the run that a free tells the chunk is followed to its {where} end, block by block",
             merging(loop),
             variant="reference",
-            seeded=changes(WholeFreedRun, "chunk_update_hint_free", {
+            bugs=changes(WholeFreedRun, "chunk_update_hint_free", {
                 "the walk ends early": (old, new),
                 "the edge is not added": (added, "pass"),
             }),
@@ -185,12 +185,12 @@ MERGING = (
     Lemma(
         "free-tells-the-chunk",
         "HINT-5",
-        "a free that leaves a run inside a block enters that run into the chunk, as a whole",
         names_of(Hints.chunk_update_hint_free, WholeFreedRun.chunk_update_hint_free),
         "any block size, any number of blocks, any map; a run that lies in the block",
+        "a free that leaves a run inside a block enters that run into the chunk, as a whole",
         telling(Reference, True),
         variant="reference",
-        seeded=changes(WholeFreedRun, "chunk_update_hint_free", {
+        bugs=changes(WholeFreedRun, "chunk_update_hint_free", {
             "the start is forgotten": (
                 "first = s_index * block_bits + start",
                 "first = s_index * block_bits + start + 1",

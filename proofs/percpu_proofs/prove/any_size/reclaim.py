@@ -169,11 +169,11 @@ def _turn(
     return Lemma(
         id_,
         clause,
-        says,
         names_of(Balance.depopulate_empty),
         "any number of pages, any map, any turn of the scan, nothing else running",
+        says,
         scenario,
-        seeded=changes(Balance, "depopulate_empty", bugs),
+        bugs=changes(Balance, "depopulate_empty", bugs),
     )
 
 

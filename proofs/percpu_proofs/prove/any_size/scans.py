@@ -141,11 +141,11 @@ SCANS = (
     Lemma(
         "scan-begins",
         "HINT-6",
-        "a refresh begins its scan at a run, with no run before that is longer than contig_hint",
         names_of(Hints.block_refresh_hint),
         "any block size, any map, any scan_hint that is a whole run without a longer one before",
+        "a refresh begins its scan at a run, with no run before that is longer than contig_hint",
         beginning,
-        seeded=changes(Hints, "block_refresh_hint", {
+        bugs=changes(Hints, "block_refresh_hint", {
             "right_free stays": ("block.right_free = 0", "pass"),
             "a bit is passed over": ("start = block.first_free", "start = block.first_free + 1"),
             "the promoted hint is cut": (
@@ -157,11 +157,11 @@ SCANS = (
     Lemma(
         "scan-meets-the-edge",
         "HINT-3",
-        "a block's scan leaves right_free exact, unless a promoted hint ends the block",
         names_of(Hints.block_refresh_hint),
         "any block size, any map, any turn of the scan",
+        "a block's scan leaves right_free exact, unless a promoted hint ends the block",
         scanning_edge,
-        seeded=changes(Hints, "block_refresh_hint", {
+        bugs=changes(Hints, "block_refresh_hint", {
             "the last run is cut": (
                 "self.block_update(block, start - base, self.block_bits)",
                 "self.block_update(block, start - base, self.block_bits - 1)",
@@ -175,11 +175,11 @@ SCANS = (
     Lemma(
         "scan-finds-the-longest",
         "HINT-6",
-        "a block's scan leaves no run behind it that is longer than contig_hint",
         names_of(Hints.block_refresh_hint),
         "any block size, any map, any turn of the scan",
+        "a block's scan leaves no run behind it that is longer than contig_hint",
         scanning_longest,
-        seeded=changes(Hints, "block_refresh_hint", {
+        bugs=changes(Hints, "block_refresh_hint", {
             "longer runs are skipped": (
                 "self.block_update(block, start - base, end - base)",
                 "end - start > block.contig_hint + 1 and self.block_update("

@@ -59,11 +59,11 @@ SLOTS = (
     Lemma(
         "slot-layout-any-unit",
         "SLOT-2",
-        "a size has an active slot, a unit the free one; sidelined, free and to_depopulate follow",
         names_of(Slots.setup_slots, Slots.size_to_slot),
         "any unit size, any lowest slot",
+        "a size has an active slot, a unit the free one; sidelined, free and to_depopulate follow",
         layout,
-        seeded=changes(Slots, "setup_slots", {
+        bugs=changes(Slots, "setup_slots", {
             "sidelined is the last active slot": (
                 "self._size_to_slot(self.unit_size) + 1",
                 "self._size_to_slot(self.unit_size)",
@@ -80,11 +80,11 @@ SLOTS = (
     Lemma(
         "slots-ascend",
         "SLOT-1",
-        "a larger run has no lower slot, one of twice the size a higher one",
         names_of(Slots.size_to_slot),
         "any unit size, any two sizes",
+        "a larger run has no lower slot, one of twice the size a higher one",
         ascending,
-        seeded=changes(Slots, "_size_to_slot", {
+        bugs=changes(Slots, "_size_to_slot", {
             "turned round": ("max(size.bit_length()", "max(9 - size.bit_length()"),
         }) | changes(Slots, "size_to_slot", {
             "all alike": ("return self._size_to_slot(size)", "return 2"),

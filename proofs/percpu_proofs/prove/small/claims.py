@@ -10,7 +10,7 @@ from typing import Any
 from percpu_contracts.attach import checked
 from percpu_contracts.contract import marks_of
 from percpu_proofs.bugs import BUGS
-from percpu_proofs.prove.claim import Engine, Result, State
+from percpu_proofs.prove.claim import Claim, Result
 from percpu_proofs.prove.dependencies import sources_of
 from percpu_proofs.prove.small.subjects import ENTRIES
 from percpu_proofs.run.inputs import InputError
@@ -36,49 +36,15 @@ def _symbolic() -> Any:
         raise InputError("prove", None, "CrossHair: pip install crosshair-tool") from None
 
 
-@dataclass(frozen=True, slots=True)
-class SymbolicClaim:
-    """The contract of one function, judged by CrossHair as `crosshair check` judges it."""
+@dataclass(frozen=True)
+class SymbolicClaim(Claim):
+    """The contract of one function, judged by CrossHair as `crosshair check` judges it.
+
+    It says that the function keeps its contract, and that its callees get what they require.
+    """
 
     function: str
-    variant: str
-    bugs: tuple[str, ...] = ()
-
-    engine: Engine = "crosshair"
-
-    @property
-    def id(self) -> str:
-        """The function's name, marked."""
-        of = "" if self.variant == "linux_6_12" else f"-{self.variant}"
-        return f"{self.function.replace('_', '-')}-by-symbols{of}"
-
-    @property
-    def clause(self) -> str:
-        """The clauses that the contract answers for."""
-        clauses = dict.fromkeys(
-            mark.clause
-            for kind in ("ensure", "require")
-            for mark in marks_of(variant_class(self.variant), self.function)
-            if mark.kind == kind and mark.clause and mark.level == "full"
-        )
-        return ", ".join(clauses)
-
-    @property
-    def functions(self) -> tuple[str, ...]:
-        """The function under proof, where it is first defined."""
-        bases = variant_class(self.variant).__mro__
-        owner = [base for base in bases if self.function in base.__dict__][-1]
-        return (f"{owner.__module__.rsplit('.', 1)[-1]}.{owner.__name__}.{self.function}",)
-
-    @property
-    def bound(self) -> str:
-        """What it is given."""
-        return ENTRIES[self.function].words
-
-    @property
-    def expected(self) -> State:
-        """Confirmed; or refuted, for what the variant is known to break."""
-        return "refuted" if (self.variant, self.function) in _DECLARED else "confirmed"
+    engine = "crosshair"
 
     @property
     def sources(self) -> tuple[Any, ...]:
@@ -86,11 +52,6 @@ class SymbolicClaim:
         seeded = (str(BUGS[bug]) for bug in self.bugs)
         module = inspect.getmodule(type(self))
         return (module, *sources_of(self.variant, self.functions, _symbolic()), *seeded)
-
-    @property
-    def says(self) -> str:
-        """What is claimed, in a sentence."""
-        return f"{self.function} keeps its contract, and its callees get what they require."
 
     def check(self, timeout: float) -> Result:
         """Judge the contract; where the evaluator finds a drawn case wrong nothing is confirmed."""
@@ -114,3 +75,25 @@ class SymbolicClaim:
         cls = checked(BUGS[bug].planted(self.variant), "full")
         found: Result = _symbolic().check(cls, self.function, timeout)
         return found
+
+
+def symbolic_claim(function: str, variant: str) -> SymbolicClaim:
+    """Return the claim about a function of a variant, where it is first defined."""
+    cls = variant_class(variant)
+    clauses = dict.fromkeys(
+        mark.clause
+        for kind in ("ensure", "require")
+        for mark in marks_of(cls, function)
+        if mark.kind == kind and mark.clause and mark.level == "full"
+    )
+    owner = [base for base in cls.__mro__ if function in base.__dict__][-1]
+    return SymbolicClaim(
+        f"{function.replace('_', '-')}-by-symbols"
+        + ("" if variant == "linux_6_12" else f"-{variant}"),
+        ", ".join(clauses),
+        (f"{owner.__module__.rsplit('.', 1)[-1]}.{owner.__name__}.{function}",),
+        ENTRIES[function].words,
+        function,
+        variant=variant,
+        expected="refuted" if (variant, function) in _DECLARED else "confirmed",
+    )

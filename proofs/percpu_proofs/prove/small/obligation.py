@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from percpu_proofs.bugs import BUGS
-from percpu_proofs.prove.claim import Engine, Result, State
+from percpu_proofs.prove.claim import Claim, Result, State
 from percpu_proofs.prove.dependencies import sources_of
 from percpu_proofs.prove.small import enumeration
 from percpu_proofs.prove.small.case import Size
@@ -27,43 +27,19 @@ BOTH = ("linux_6_12", "reference")
 Judge = Callable[[type[Allocator], Choices, Size], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Obligation:
-    """A question, of which functions and variant, and how far it is asked.
+@dataclass(frozen=True)
+class Obligation(Claim):
+    """A claim that is asked in every case of two sizes, of the small one where it adds to these."""
 
-    Functions are named `module.Class.function`, as in `slots.Slots.chunk_move`. words say the
-    bound, with {pages}, {bits} and {moves} of a size. It is asked in every case of the large size,
-    and of the small one, where that is not part of it.
-    """
-
-    id: str
-    clause: str
-    functions: tuple[str, ...]
-    variant: str
-    words: str
     small: Size
     large: Size
-    expected: State  # refuted: known to be broken by this variant
     judge: Judge
-    bugs: tuple[str, ...] = ()
-
-    engine: Engine = "enumeration"
-
-    @property
-    def says(self) -> str:
-        """What is asked, in a sentence."""
-        return (inspect.getdoc(self.judge) or "").split("\n\n")[0].replace("\n", " ")
+    engine = "enumeration"
 
     @property
     def sizes(self) -> tuple[Size, ...]:
         """The sizes that are asked, smaller first."""
-        inside = all(less <= more for less, more in zip(self.small, self.large, strict=True))
-        return (self.large,) if inside else (self.small, self.large)
-
-    @property
-    def bound(self) -> str:
-        """How far every case is tried, in words."""
-        return "; and ".join(self.words.format(**size._asdict()) for size in self.sizes)
+        return sizes_asked(self.small, self.large)
 
     @property
     def sources(self) -> tuple[Any, ...]:
@@ -102,6 +78,12 @@ class Obligation:
         return enumeration.enumerate_cases(judge, sizes or self.sizes, timeout, twin=twin)
 
 
+def sizes_asked(small: Size, large: Size) -> tuple[Size, ...]:
+    """Return the large size, and before it the small one where that is not part of it."""
+    inside = all(less <= more for less, more in zip(small, large, strict=True))
+    return (large,) if inside else (small, large)
+
+
 def obligation(
     clause: str,
     *functions: str,
@@ -114,7 +96,8 @@ def obligation(
     """Enter a function of a scene as an obligation of every variant named, or known to break it.
 
     Its id is its name with dashes; for another variant than linux_6_12 the variant's name follows.
-    sizes are the small and the large one. options are the scene's: one that is a range or a list
+    words say the bound, with {pages}, {bits} and {moves} of a size; sizes are the small and the
+    large one. options are the scene's: one that is a range or a list
     is chosen by the case, one that is a function computed from choices and size.
     """
 
@@ -125,16 +108,18 @@ def obligation(
             judge(Scene(cls, choose, size, **given))
 
         small, large = (Size(*size) for size in sizes)
+        asked = sizes_asked(small, large)
+        bound = "; and ".join(words.format(**size._asdict()) for size in asked)
         for variant in (*variants, *refuted):
             name = judge.__name__.replace("_", "-")
             if variant != "linux_6_12":
                 name += f"-{variant}"
             expected: State = "refuted" if variant in refuted else "confirmed"
-            OBLIGATIONS.append(
-                Obligation(
-                    name, clause, functions, variant, words, small, large, expected, judge_case
-                )
-            )
+            made = Obligation(
+                name, clause, functions, bound, small, large, judge_case,
+                variant=variant, expected=expected,
+            )  # fmt: skip
+            OBLIGATIONS.append(made)
         return judge
 
     return enter
