@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from dataclasses import replace
 from random import Random
 from types import SimpleNamespace
@@ -14,8 +15,11 @@ from percpu_proofs.prove.any_size.catalogue import LEMMAS
 from percpu_proofs.prove.any_size.code import (
     NoSuchTextError,
     TextChange,
-    reassembled,
+    compiled,
+    entry_of,
+    finished,
     source_of,
+    turn_of,
     twin_of,
 )
 from percpu_proofs.prove.any_size.formula_check import check_formula
@@ -177,6 +181,32 @@ def test_bug_must_match_its_function() -> None:
         twin_of(
             Linux612, TextChange(WholeFreedRun, "chunk_update_hint_free", "edge = end", "edge = 0")
         )
+
+
+def reassembled(
+    owner: type, name: str, given: dict[str, Any], bug: TextChange | None = None
+) -> Any:
+    """Run a function as the lemmas see it: what comes before, turn by turn, what comes behind.
+
+    Return what it returns. Generators are run to their end.
+    """
+    function = source_of(owner, name, bug)
+    loops = [n for n, statement in enumerate(function.body) if isinstance(statement, ast.While)]
+    locals_ = dict(given)
+    for number in range(len(loops)):
+        entry = entry_of(owner, name, number, tuple(locals_), bug)
+        locals_ = entry(**locals_)[1]
+        how = "next"
+        while how == "next":
+            turn = turn_of(owner, name, number, tuple(locals_), bug)
+            how, locals_ = finished(turn(**locals_))
+            locals_.pop("_once", None)
+        if how == "return":
+            return locals_[""]
+    function.body = function.body[loops[-1] + 1 :] or [ast.Pass()]
+    names = [ast.arg(name) for name in locals_]
+    function.args = ast.arguments([], names, None, [], [], None, [])
+    return compiled(owner, function)(**locals_)
 
 
 UNIT = Geometry(unit=256, static=24, reserved=0, dyn=232, cpus=1, page=32)
