@@ -71,19 +71,14 @@ def kinds_of_failure(machine: Machine, action: str, clause: str) -> list[RaceKin
     A clause about single steps is that of the action. Empty if it is kept, or not decided.
     """
     proof = Proof(machine, SECONDS)
-    function = machine.actions[action]
-    given = proof.parameters(function)
-    proof.assume(given)
-    when, then = function(proof.state, *given)
-    proof._add(when.values())
-    after = then()
+    after = proof.take(action)()
     step = machine.steps.get(action)
     goals = [proof.goal(machine.clauses[clause], after)] if clause in machine.clauses else []
     if step is not None and step[0] == clause:
         goals.append(step[1](proof.state, after))
     if not goals:
         return []
-    proof._add(proof.session.facts)
+    proof.add(proof.session.facts)
     proof.solver.add(Or(*[Not(goal) for goal in goals]))
     s = proof.state
     holder = s.actors[s.mutex]

@@ -282,7 +282,7 @@ class Before:
         return PageSet(self.session, remembered(lambda p: has(c, p)), size(c))
 
     def counts(self) -> list[Truth]:
-        """Return what is true of finite sets, at the session's terms (see counting)."""
+        """Return what is true of finite sets, at the session's terms (see tests/counting.py)."""
         found: list[Truth] = []
         for c in self.session.chunks:
             chunk = self.state.chunks[c]
