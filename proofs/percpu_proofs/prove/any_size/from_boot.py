@@ -12,9 +12,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from percpu_contracts.whole_state import WholeState
-from percpu_proofs.prove.any_size.formula_check import small_cases
 from percpu_proofs.prove.any_size.lemma import Lemma, shown
-from percpu_proofs.prove.any_size.plain_scene import PlainScene
+from percpu_proofs.prove.any_size.plain_scene import PlainScene, small_cases
 from percpu_proofs.prove.from_boot import GEOMETRY, operation_lists
 from percpu_reference import build
 from percpu_reference.chunk import Block, Chunk
@@ -101,7 +100,7 @@ def refuting(lemma: Lemma, case: Case) -> PlainScene | None:
         if isinstance(value, list):
             known |= {f"{name}[{index}]": member for index, member in enumerate(value)}
     size = GEOMETRY.unit_bits
-    scenes = small_cases(lemma, size, size**2, None, known)
+    scenes = small_cases(lemma.scenario, size, size**2, None, known)
     return next((scene for scene in scenes if scene.broken), None)
 
 

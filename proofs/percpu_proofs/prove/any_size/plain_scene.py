@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from percpu_proofs.prove.any_size.code import TextChange, twin_of
 from percpu_proofs.prove.any_size.scene import LemmaScene
 from percpu_proofs.prove.any_size.terms import Mask
+from percpu_proofs.run.choices import Choices, every_case
 from percpu_reference.chunk import Block
 from percpu_spec.protocol.operators import Truth
 
@@ -161,3 +163,25 @@ def replayed(
         return case[name]
 
     return plain_scene(scenario, choose, bug, largest)
+
+
+def small_cases(
+    scenario: Callable[[Any], None],
+    largest: int,
+    most: int,
+    bug: TextChange | None,
+    known: Mapping[str, Any] | None = None,
+) -> Iterator[PlainScene]:
+    """Yield the plain scenes of small sizes in order, at most so many tries.
+
+    known: inputs by name that are the same in all of them.
+    """
+    same = known or {}
+    for case in itertools.islice(every_case(), most):
+
+        def choose(name: str, values: Sequence[Any], case: Choices = case) -> Any:
+            return same[name] if name in same else case.pick(values)
+
+        scene = plain_scene(scenario, choose, bug, largest)
+        if scene is not None:
+            yield scene

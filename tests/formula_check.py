@@ -9,17 +9,21 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from percpu_proofs.prove.any_size.code import TextChange
 from percpu_proofs.prove.any_size.lemma import QUERY, Lemma, shown
 from percpu_proofs.prove.any_size.paths import Derived, Path, PathContext, all_paths
-from percpu_proofs.prove.any_size.plain_scene import PlainScene, plain_scene, replayed
+from percpu_proofs.prove.any_size.plain_scene import (
+    PlainScene,
+    plain_scene,
+    replayed,
+    small_cases,
+)
 from percpu_proofs.prove.any_size.term_scene import SymbolicScene
 from percpu_proofs.prove.any_size.terms import z3
-from percpu_proofs.run.choices import Choices, every_case
 
 _KINDS = {
     z3.Z3_OP_AND: " and ", z3.Z3_OP_OR: " or ", z3.Z3_OP_EQ: " == ", z3.Z3_OP_LE: " <= ",
@@ -149,28 +153,6 @@ class FormulaCheck:
     wrong: list[str] = field(default_factory=list)
 
 
-def small_cases(
-    lemma: Lemma,
-    largest: int,
-    most: int,
-    bug: TextChange | None,
-    known: Mapping[str, Any] | None = None,
-) -> Iterator[PlainScene]:
-    """Yield the plain scenes of small sizes in order, at most so many tries.
-
-    known: inputs by name that are the same in all of them.
-    """
-    same = known or {}
-    for case in itertools.islice(every_case(), most):
-
-        def choose(name: str, values: Sequence[Any], case: Choices = case) -> Any:
-            return same[name] if name in same else case.pick(values)
-
-        scene = plain_scene(lemma.scenario, choose, bug, largest)
-        if scene is not None:
-            yield scene
-
-
 def drawn_cases(
     lemma: Lemma, tries: int, seed: int, bug: TextChange | None, largest: int = 8
 ) -> Iterator[PlainScene]:
@@ -218,7 +200,7 @@ def check_formula(
         for scene in itertools.islice(path_cases(lemma, paths), most_paths):
             tied.chosen += 1
             _compare(lemma, paths, scene, tied)
-    for scene in small_cases(lemma, 2, tries, function_bug):
+    for scene in small_cases(lemma.scenario, 2, tries, function_bug):
         tied.enumerated += 1
         _compare(lemma, paths, scene, tied)
     for scene in drawn_cases(lemma, tries, seed, function_bug):
