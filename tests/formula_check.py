@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from percpu_proofs.prove.any_size.code import TextChange
-from percpu_proofs.prove.any_size.lemma import QUERY, Lemma, shown
+from percpu_proofs.prove.any_size.lemma import QUERY, Lemma, case_text
 from percpu_proofs.prove.any_size.paths import Derived, Path, PathContext, all_paths
 from percpu_proofs.prove.any_size.plain_scene import (
     PlainScene,
@@ -188,30 +188,32 @@ def check_formula(
     expected to hold.
     """
     paths = formula(lemma, formula_bug)
-    tied = FormulaCheck(paths=len(paths))
+    check = FormulaCheck(paths=len(paths))
     bug = function_bug or formula_bug
     if bug is not None:
         _, refuting = lemma.search(bug, QUERY)
         if refuting is not None:  # run again, on the function with the bug or without
             again = replayed(lemma.scenario, refuting.inputs, function_bug, refuting.largest)
             if again is not None:
-                _compare(lemma, paths, again, tied)
+                _compare(lemma, paths, again, check)
     elif paths[0].outcome:
         for scene in itertools.islice(path_cases(lemma, paths), most_paths):
-            tied.chosen += 1
-            _compare(lemma, paths, scene, tied)
+            check.chosen += 1
+            _compare(lemma, paths, scene, check)
     for scene in small_cases(lemma.scenario, 2, tries, function_bug):
-        tied.enumerated += 1
-        _compare(lemma, paths, scene, tied)
+        check.enumerated += 1
+        _compare(lemma, paths, scene, check)
     for scene in drawn_cases(lemma, tries, seed, function_bug):
-        tied.drawn += 1
-        _compare(lemma, paths, scene, tied)
-    return tied
+        check.drawn += 1
+        _compare(lemma, paths, scene, check)
+    return check
 
 
-def _compare(lemma: Lemma, paths: list[FormulaPath], scene: PlainScene, tied: FormulaCheck) -> None:
+def _compare(
+    lemma: Lemma, paths: list[FormulaPath], scene: PlainScene, check: FormulaCheck
+) -> None:
     if lemma.expected == "confirmed" and scene.broken:
-        tied.wrong.append(f"{scene.broken[0]}: not so at {shown(scene.inputs)}")
+        check.wrong.append(f"{scene.broken[0]}: not so at {case_text(scene.inputs)}")
     if not scene.outcome:
         return  # a function of which only what is proved of it is known
     values = _values(scene)
@@ -219,12 +221,12 @@ def _compare(lemma: Lemma, paths: list[FormulaPath], scene: PlainScene, tied: Fo
         (number, outcome) for number, path in enumerate(paths) if (outcome := path.takes(values))
     ]
     if len(left) != 1:
-        tied.wrong.append(f"{len(left)} paths at {shown(scene.inputs)}")
+        check.wrong.append(f"{len(left)} paths at {case_text(scene.inputs)}")
         return
     number, outcome = left[0]
-    tied.taken.add(number)
+    check.taken.add(number)
     if outcome != scene.outcome:
-        tied.wrong.append(f"{outcome}, the function {scene.outcome}, at {shown(scene.inputs)}")
+        check.wrong.append(f"{outcome}, the function {scene.outcome}, at {case_text(scene.inputs)}")
 
 
 def _values(scene: PlainScene) -> dict[str, Any]:

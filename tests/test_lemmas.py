@@ -1,4 +1,4 @@
-"""Unbounded lemmas hold of the functions, bugs in those refute them, formulas are tied."""
+"""Unbounded lemmas hold of the functions, bugs in those refute them, formulas are found."""
 
 from __future__ import annotations
 
@@ -99,9 +99,9 @@ def test_bug_is_refuted(name: str, bug: str) -> None:
 
 @quick_lemmas
 def test_formula_and_function_agree(name: str) -> None:
-    tied = check_formula(BY_NAME[name], tries=300, most_paths=SOME_PATHS)
-    assert tied.wrong == []
-    assert tied.enumerated + tied.drawn + tied.chosen > 3
+    found = check_formula(BY_NAME[name], tries=300, most_paths=SOME_PATHS)
+    assert found.wrong == []
+    assert found.enumerated + found.drawn + found.chosen > 3
 
 
 @pytest.mark.parametrize(
@@ -125,8 +125,8 @@ def test_mutation_breaks_the_tie(name: str, bug: str) -> None:
 def test_counterexample_is_reached_from_boot(name: str, broken: str) -> None:
     """The values of a call in a run from boot are a counterexample of the lemma itself."""
     lemma = BY_NAME[name]
-    assert lemma.reached is not None
-    found = lemma.reached(lemma)
+    assert lemma.from_boot is not None
+    found = lemma.from_boot(lemma)
     assert found.startswith("take ")
     assert broken in found
     assert "; at n 8, " in found
@@ -143,7 +143,7 @@ def test_what_holds_is_refuted_by_no_call() -> None:
 def test_what_is_not_reached_is_not_refuted() -> None:
     lemma = BY_NAME["linux-alloc-right-edge"]
     nowhere = from_boot("HINT-3", "isolate_chunk", lambda *given: None, longest=2)
-    unreached = replace(lemma, reached=nowhere)
+    unreached = replace(lemma, from_boot=nowhere)
     assert unreached.check(SECONDS).state == "not confirmed"
 
 

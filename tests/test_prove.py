@@ -31,7 +31,7 @@ from percpu_proofs.prove.catalogue import (
 )
 from percpu_proofs.prove.claim import Result
 from percpu_proofs.prove.dependencies import reachable, source_hash
-from percpu_proofs.prove.from_boot import GEOMETRY, REACHED
+from percpu_proofs.prove.from_boot import CLAIMS_FROM_BOOT, GEOMETRY
 from percpu_proofs.prove.small.case import Size
 from percpu_proofs.prove.small.claims import SymbolicClaim
 from percpu_proofs.prove.small.obligation import Obligation
@@ -139,7 +139,7 @@ def test_broken_requirement_of_a_callee_is_found() -> None:
 
 
 def test_what_cases_refute_is_reached_from_boot() -> None:
-    for claim in REACHED:
+    for claim in CLAIMS_FROM_BOOT:
         if claim.expected == "refuted":
             found = claim.check(GUARD)
             assert found.state == "refuted"

@@ -15,7 +15,7 @@ from percpu_proofs.bugs import BUGS, Bug
 from percpu_proofs.prove import claims as obligations
 from percpu_proofs.prove.any_size.catalogue import LEMMAS
 from percpu_proofs.prove.claim import Claim
-from percpu_proofs.prove.from_boot import REACHED
+from percpu_proofs.prove.from_boot import CLAIMS_FROM_BOOT
 from percpu_proofs.prove.protocol.claims import action_claims
 from percpu_proofs.prove.protocol.machine_claims import whole_claims
 from percpu_proofs.prove.small.claims import VARIANTS, symbolic_claim
@@ -52,7 +52,7 @@ def claims() -> tuple[Claim, ...]:
     enumerated = [replace(o, bugs=tuple(bugs.get(o.id, ()))) for o in all_obligations()]
     by_symbols = [symbolic_claim(name, variant) for variant in VARIANTS for name in ENTRIES]
     by_symbols = [replace(claim, bugs=tuple(bugs.get(claim.id, ()))) for claim in by_symbols]
-    return (*enumerated, *by_symbols, *REACHED, *LEMMAS, *action_claims(), *whole_claims())
+    return (*enumerated, *by_symbols, *CLAIMS_FROM_BOOT, *LEMMAS, *action_claims(), *whole_claims())
 
 
 def chosen(wanted: Sequence[str]) -> tuple[Claim, ...]:

@@ -176,7 +176,7 @@ def _from_boot(clause: str, variant: str, longest: int) -> FromBoot:
     )
 
 
-REACHED = tuple(_from_boot(clause, "linux_6_12", 8) for clause in _JUDGES) + tuple(
+CLAIMS_FROM_BOOT = tuple(_from_boot(clause, "linux_6_12", 8) for clause in _JUDGES) + tuple(
     _from_boot(clause, "reference", 4) for clause in _JUDGES
 )
 """What linux_6_12 breaks, reached; and `reference`, as far as the same search goes."""

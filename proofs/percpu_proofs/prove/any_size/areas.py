@@ -17,8 +17,7 @@ from percpu_proofs.prove.any_size.invariants import (
     arbitrary_block,
 )
 from percpu_proofs.prove.any_size.lemma import Lemma
-from percpu_proofs.prove.any_size.scene import HintTerms as Seen
-from percpu_proofs.prove.any_size.scene import LemmaScene
+from percpu_proofs.prove.any_size.scene import HintTerms, LemmaScene
 from percpu_proofs.prove.any_size.terms import raw
 from percpu_reference.chunk import Block
 from percpu_reference.hints import Hints
@@ -89,7 +88,7 @@ def taking(kept: tuple[Invariant, ...]) -> Any:
 
     def scenario(s: LemmaScene) -> None:
         n, first, bits, off, before, after, block, chunk = _any_block(s)
-        h = Seen(block)
+        h = HintTerms(block)
         for invariant in dict.fromkeys((SOUND, LONGEST, *kept)):
             invariant.assume(s, h, before, n)
         s.assume(Implies(h.contig_hint == 0, h.contig_hint_start == n))
@@ -106,7 +105,7 @@ def taking(kept: tuple[Invariant, ...]) -> Any:
             **s.blocks_of(n),
         )
         allocator.block_update_hint_alloc(chunk, s.code(first), s.code(bits))
-        seen = Seen(block)
+        seen = HintTerms(block)
         s.outcome.update({name: getattr(seen, name) for name in HINTS}, called=tuple(called))
         s.claim("nothing is scanned and no page counted", not called)
         same = And(seen.contig_hint == h.contig_hint, seen.contig_hint_start == h.contig_hint_start)
@@ -122,7 +121,7 @@ def breaking(cls: type) -> Any:
 
     def scenario(s: LemmaScene) -> None:
         n, first, bits, off, before, after, block, chunk = _any_block(s)
-        h = Seen(block)
+        h = HintTerms(block)
         for invariant in EXACT:
             invariant.assume(s, h, before, n)
         s.assume(_overlaps(h, off, bits))
@@ -138,7 +137,7 @@ def breaking(cls: type) -> Any:
             **s.blocks_of(n),
         )
         allocator.block_update_hint_alloc(chunk, s.code(first), s.code(bits))
-        right(Seen(block))
+        right(HintTerms(block))
 
     return scenario
 
@@ -148,7 +147,7 @@ def _scanned(s: LemmaScene, block: Any, used: Any, n: Any) -> None:
 
     right_free is exact, or 0 where the promoted scan_hint ends the block.
     """
-    h = Seen(block)
+    h = HintTerms(block)
     at_end = And(h.scan_hint > 0, h.scan_hint_start + h.scan_hint == n)
     edge = s.number("edge", 0, n + 1)
     exact = SimpleNamespace(right_free=edge)
@@ -173,7 +172,7 @@ def freeing(s: LemmaScene) -> None:
     s.point(off - 1, off + bits, base + off - 1, base + off + bits)
     s.everywhere(off, off + bits, before)
     block = arbitrary_block(s, before, n)
-    h = Seen(block)
+    h = HintTerms(block)
     for invariant in (SOUND, WHOLE):
         invariant.assume(s, h, before, n)
     some = s.number("some bit", 0, n)

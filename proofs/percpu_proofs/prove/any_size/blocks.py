@@ -19,8 +19,7 @@ from percpu_proofs.prove.any_size.invariants import (
     arbitrary_block,
 )
 from percpu_proofs.prove.any_size.lemma import Lemma
-from percpu_proofs.prove.any_size.scene import HintTerms as Seen
-from percpu_proofs.prove.any_size.scene import LemmaScene
+from percpu_proofs.prove.any_size.scene import HintTerms, LemmaScene
 from percpu_reference.hints import Hints
 from percpu_reference.variants.fixes import OrderedScanHint, UnseededScanHint
 from percpu_reference.variants.linux_6_12 import Linux612
@@ -61,10 +60,10 @@ def entering(
         old, used, start, end = freed_run(s, n)
         block = arbitrary_block(s, old, n)
         for invariant in assumed:
-            invariant.assume(s, Seen(block), old, n)
+            invariant.assume(s, HintTerms(block), old, n)
         claims = [invariant.claim(s, used, n) for invariant in claimed]
         s.allocator(cls).block_update(block, s.code(start), s.code(end))
-        after = Seen(block)
+        after = HintTerms(block)
         s.outcome.update({name: getattr(after, name) for name in HINTS})
         s.point(*[getattr(after, name) for name in HINTS])
         for claim in claims:

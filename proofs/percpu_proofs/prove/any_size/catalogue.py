@@ -16,7 +16,7 @@ from percpu_proofs.prove.any_size.slots import SLOTS
 from percpu_reference.hints import Hints
 from percpu_reference.variants.linux_6_12 import Linux612
 
-REFUTED = (
+BROKEN_BY_LINUX = (
     Lemma(
         "linux-block-update-ordered",
         "HINT-4",
@@ -25,7 +25,7 @@ REFUTED = (
         "a run entered into a block leaves scan_hint behind contig_hint exactly if as long",
         entering(Linux612, EXACT, (ORDER,)),
         expected="refuted",
-        reached=from_boot("HINT-4", "block_update", run_entered),
+        from_boot=from_boot("HINT-4", "block_update", run_entered),
     ),
     Lemma(
         "linux-alloc-right-edge",
@@ -35,7 +35,7 @@ REFUTED = (
         "an area taken out of contig_hint leaves right_free exact",
         breaking(Linux612),
         expected="refuted",
-        reached=from_boot("HINT-3", "block_update_hint_alloc", area_taken),
+        from_boot=from_boot("HINT-3", "block_update_hint_alloc", area_taken),
     ),
     Lemma(
         "linux-free-tells-the-chunk",
@@ -45,7 +45,7 @@ REFUTED = (
         "after a free inside a block the chunk's contig_hint is not shorter than the run it left",
         telling(Linux612, False),
         expected="refuted",
-        reached=from_boot("HINT-5", "chunk_update_hint_free", run_left),
+        from_boot=from_boot("HINT-5", "chunk_update_hint_free", run_left),
     ),
     Lemma(
         "linux-update-passes-nothing",
@@ -65,7 +65,7 @@ LEMMAS: tuple[Lemma, ...] = (
     *AREAS,
     *SCANS,
     *MERGING,
-    *REFUTED,
+    *BROKEN_BY_LINUX,
     *SCAN,
     *COUNTERS,
     *SLOTS,

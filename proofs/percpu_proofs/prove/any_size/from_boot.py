@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from percpu_contracts.whole_state import WholeState
-from percpu_proofs.prove.any_size.lemma import Lemma, shown
+from percpu_proofs.prove.any_size.lemma import Lemma, case_text
 from percpu_proofs.prove.any_size.plain_scene import PlainScene, small_cases
 from percpu_proofs.prove.from_boot import GEOMETRY, operation_lists
 from percpu_reference import build
@@ -121,7 +121,7 @@ def from_boot(
                 continue
             broken = dict(WholeState().broken(after))
             if clause in broken:
-                return f"{', '.join(steps)}: {broken[clause]}; at {shown(scene.inputs)}"
+                return f"{', '.join(steps)}: {broken[clause]}; at {case_text(scene.inputs)}"
         raise NotReachedError(
             f"{clause}: no list of up to {longest} operations breaks it by {function}"
         )

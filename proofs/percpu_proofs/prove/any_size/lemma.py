@@ -17,7 +17,8 @@ from typing import Any
 import percpu_contracts
 import percpu_reference
 import percpu_spec
-from percpu_proofs.prove import any_size, from_boot
+from percpu_proofs.prove import any_size
+from percpu_proofs.prove import from_boot as boot
 from percpu_proofs.prove.any_size.code import TextChange
 from percpu_proofs.prove.any_size.paths import Path, PathContext, TooManyPathsError, all_paths
 from percpu_proofs.prove.any_size.plain_scene import PlainScene, replayed
@@ -39,25 +40,24 @@ class Lemma(Claim):
     says: str
     scenario: Callable[[Any], None]
     bugs: Mapping[str, TextChange] = field(default_factory=dict, kw_only=True)
-    reached: Callable[[Lemma], str] | None = None  # finds a counterexample from boot
-    small: int = SMALL
+    from_boot: Callable[[Lemma], str] | None = None  # finds a counterexample from boot
     engine = "z3"
 
     @property
     def sources(self) -> tuple[Any, ...]:
         """What the result depends on."""
-        return (percpu_reference, percpu_spec, percpu_contracts, any_size, from_boot)
+        return (percpu_reference, percpu_spec, percpu_contracts, any_size, boot)
 
     def check(self, timeout: float) -> Result:
         """Prove the lemma, or find a counterexample; then look for it on the allocator."""
         result, _ = self.search(None, timeout)
-        if result.state == "refuted" and self.expected == "refuted" and self.reached is not None:
+        if result.state == "refuted" and self.expected == "refuted" and self.from_boot is not None:
             try:
-                reached = self.reached(self)
+                found = self.from_boot(self)
             except LookupError as wrong:
                 return Result("not confirmed", result.seconds, result.paths, str(wrong))
             return Result(
-                "refuted", result.seconds, result.paths, f"{result.message}; reached: {reached}"
+                "refuted", result.seconds, result.paths, f"{result.message}; reached: {found}"
             )
         return result
 
@@ -69,13 +69,13 @@ class Lemma(Claim):
         paths = 0
         for scene in self._scenes(None, timeout):
             paths += 1
-            for said in scene.said:
-                if said.what in seen:
+            for claim in scene.claims:
+                if claim.what in seen:
                     continue
-                open_.add(said.what)
-                case = self._case(scene, (said,), None, twin=True)
+                open_.add(claim.what)
+                case = self._case(scene, (claim,), None, twin=True)
                 if case is not None:
-                    seen.add(said.what)
+                    seen.add(claim.what)
         seconds = time.process_time() - began
         if open_ and open_ == seen:
             return Result("refuted", seconds, paths, "each claim's premise comes about")
@@ -98,10 +98,10 @@ class Lemma(Claim):
                     continue
                 case = self._case(scene, wrong, bug)
                 if case is None:
-                    open_.update(said.what for said in wrong)
+                    open_.update(claim.what for claim in wrong)
                     continue
                 seconds = time.process_time() - began
-                text = f"{case.broken[0]}: not so at {shown(case.inputs)}"
+                text = f"{case.broken[0]}: not so at {case_text(case.inputs)}"
                 return Result("refuted", seconds, paths, text), case
         except (TooManyPathsError, _TimeUpError) as wrong_end:
             seconds = time.process_time() - began
@@ -131,19 +131,19 @@ class Lemma(Claim):
         """Return the claims that z3 does not prove on a path, None if all are."""
         path = scene.path
         path.assume(And(*path.instances()))
-        wrong = [And(said.given, Not(said.holds)) for said in scene.said]
-        if not scene.said or path.check(Or(*wrong)) == z3.unsat:
+        wrong = [And(claim.given, Not(claim.holds)) for claim in scene.claims]
+        if not scene.claims or path.check(Or(*wrong)) == z3.unsat:
             return None
         return tuple(
-            said
-            for said, negated in zip(scene.said, wrong, strict=True)
+            claim
+            for claim, negated in zip(scene.claims, wrong, strict=True)
             if path.check(negated) != z3.unsat
         )
 
     def _case(
         self,
         scene: SymbolicScene,
-        said: tuple[SceneClaim, ...],
+        claims: tuple[SceneClaim, ...],
         bug: TextChange | None,
         *,
         twin: bool = False,
@@ -152,9 +152,9 @@ class Lemma(Claim):
 
         twin: one in which its premise holds, and it too.
         """
-        for wanted in said:
-            case = self.case_of(scene, bug, partial(_goal, what=wanted.what, twin=twin))
-            if case is not None and (wanted.what in case.broken or (twin and not case.broken)):
+        for claim in claims:
+            case = self.case_of(scene, bug, partial(_goal, what=claim.what, twin=twin))
+            if case is not None and (claim.what in case.broken or (twin and not case.broken)):
                 return case
         return None
 
@@ -162,14 +162,14 @@ class Lemma(Claim):
         self, scene: SymbolicScene, bug: TextChange | None, goal: Callable[[SymbolicScene], Truth]
     ) -> PlainScene | None:
         """Return a run of the functions on plain values on a path, so that a goal holds."""
-        path = Path(tuple(scene.path.taken), QUERY, self.small)
+        path = Path(tuple(scene.path.taken), QUERY, SMALL)
         small = SymbolicScene(path, bug)
         self.scenario(small)
         model = _model(path, small, goal(small))
         if model is None:
             return None
-        case = inputs_of(small, model, self.small)
-        return replayed(self.scenario, case, bug, self.small)
+        case = inputs_of(small, model, SMALL)
+        return replayed(self.scenario, case, bug, SMALL)
 
 
 def _model(path: Path, scene: SymbolicScene, goal: Truth) -> Any:
@@ -205,7 +205,7 @@ def inputs_of(scene: SymbolicScene, model: Any, small: int) -> dict[str, Any]:
     return case
 
 
-def shown(inputs: Mapping[str, Any]) -> str:
+def case_text(inputs: Mapping[str, Any]) -> str:
     """Return a case as text; a map as a character per element."""
     parts = []
     for name, value in inputs.items():
@@ -218,5 +218,5 @@ def shown(inputs: Mapping[str, Any]) -> str:
 
 def _goal(s: SymbolicScene, *, what: str, twin: bool) -> Truth:
     """Return that a claim of a scene is broken though its premise holds; twin: that both hold."""
-    meant = [one for one in s.said if one.what == what]
+    meant = [one for one in s.claims if one.what == what]
     return Or(*[And(one.given, one.holds if twin else Not(one.holds)) for one in meant])

@@ -8,8 +8,7 @@ from typing import Any
 from percpu_proofs.prove.any_size.code import changes, names_of
 from percpu_proofs.prove.any_size.invariants import SOUND, arbitrary_block
 from percpu_proofs.prove.any_size.lemma import Lemma
-from percpu_proofs.prove.any_size.scene import HintTerms as Seen
-from percpu_proofs.prove.any_size.scene import LemmaScene
+from percpu_proofs.prove.any_size.scene import HintTerms, LemmaScene
 from percpu_proofs.prove.any_size.terms import raw
 from percpu_reference.hints import Hints
 from percpu_reference.variants.fixes import WholeFreedRun
@@ -39,7 +38,7 @@ def telling(cls: type, entered: bool) -> Any:
         s.assume(Or(base + start == 0, used(base + start - 1)))
         s.assume(Or(base + end == total, used(base + end)))
         whole = arbitrary_block(s, used, total)
-        h = Seen(whole)
+        h = HintTerms(whole)
         SOUND.assume(s, h, used, total)
         blocks = s.blocks("block", count, n, ("left_free", "right_free"))
         for edge, name, beside in ((start == 0, "right_free", -1), (end == n, "left_free", 1)):
@@ -57,7 +56,7 @@ def telling(cls: type, entered: bool) -> Any:
             s.claim("one run is entered", len(told) == 1)
             s.claim("it is the run", And(told[0][0] == base + start, told[0][1] == base + end))
             return
-        after = Seen(whole)
+        after = HintTerms(whole)
         s.outcome.update({name: getattr(after, name) for name in HINTS})
         s.claim("the chunk knows a run as long", after.contig_hint >= end - start)
         s.claim("contig_hint is not shorter than before", after.contig_hint >= h.contig_hint)

@@ -67,7 +67,6 @@ class Path:
         self._divided: dict[tuple[int, int], tuple[Any, Any, Any]] = {}
         self._bits: list[tuple[Any, Any]] = []
         self._count = 0
-        self.queries = 0
         self.model: Any = None  # of what is known so far, if there is one
 
     def fresh(self, name: str) -> Any:
@@ -102,7 +101,6 @@ class Path:
 
     def check(self, *truths: Truth) -> Any:
         """Ask the solver."""
-        self.queries += 1
         return self.solver.check(*[z3.BoolVal(t) if isinstance(t, bool) else t for t in truths])
 
     def decide(self, term: Any) -> bool:

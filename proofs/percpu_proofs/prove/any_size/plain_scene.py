@@ -134,7 +134,7 @@ class PlainScene(LemmaScene):
     @property
     def broken(self) -> list[str]:
         """The claims that do not hold."""
-        return [said.what for said in self.said if said.given and not said.holds]
+        return [claim.what for claim in self.claims if claim.given and not claim.holds]
 
 
 def plain_scene(

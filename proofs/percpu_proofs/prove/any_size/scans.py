@@ -17,8 +17,7 @@ from percpu_proofs.prove.any_size.invariants import (
     run_is_free,
 )
 from percpu_proofs.prove.any_size.lemma import Lemma
-from percpu_proofs.prove.any_size.scene import HintTerms as Seen
-from percpu_proofs.prove.any_size.scene import LemmaScene
+from percpu_proofs.prove.any_size.scene import HintTerms, LemmaScene
 from percpu_proofs.prove.any_size.terms import raw
 from percpu_reference.hints import Hints
 from percpu_reference.variants.linux_6_12 import Linux612
@@ -61,7 +60,7 @@ def beginning(s: LemmaScene) -> None:
     n = s.size("n")
     used = s.bits("used", n)
     block = arbitrary_block(s, used, n)
-    h = Seen(block)
+    h = HintTerms(block)
     run_is_free(s, used, n, h.scan_hint_start, h.scan_hint)
     s.assume(is_whole(used, n, h.scan_hint_start, h.scan_hint))
     FIRST.assume(s, h, used, n)
@@ -73,7 +72,7 @@ def beginning(s: LemmaScene) -> None:
     chunk = SimpleNamespace(md_blocks=OneBlock(block), alloc_map=s.map_of(n, used))
     allocator = s.allocator(Linux612, None, **s.blocks_of(n))
     now = s.entry(Hints, "block_refresh_hint", 0, {"self": allocator, "chunk": chunk, "index": 0})
-    start, after = raw(now["start"]), Seen(block)
+    start, after = raw(now["start"]), HintTerms(block)
     s.outcome.update(start=start, contig_hint=after.contig_hint, right_free=after.right_free)
     s.point(start - 1)
     s.claim("right_free is 0", after.right_free == 0)
@@ -93,10 +92,10 @@ def scanning_edge(s: LemmaScene) -> None:
     n = s.size("n")
     used = s.bits("used", n)
     block, begin, start = _scan(s, n, used)
-    s.assume(Seen(block).right_free == 0)
+    s.assume(HintTerms(block).right_free == 0)
     right = RIGHT.claim(s, used, n)
     how, now = _turn(s, Linux612, n, used, block, start)
-    h = Seen(block)
+    h = HintTerms(block)
     s.outcome.update(how=how, right_free=h.right_free)
     if how == "return":
         right(h)
@@ -119,14 +118,14 @@ def scanning_longest(s: LemmaScene) -> None:
     n = s.size("n")
     used = s.bits("used", n)
     block, begin, start = _scan(s, n, used)
-    h = Seen(block)
+    h = HintTerms(block)
     s.assume(Or(begin == 0, begin == n, used(begin), used(begin - 1)))
     s.every_run(0, begin, lambda x, y: Implies(y - x > h.contig_hint, s.some(used, x, y)))
     x, y = any_free_run(s, used, n, "a run")
     s.run(x, begin)
     s.point(x, y, begin)
     how, now = _turn(s, Linux612, n, used, block, start)
-    after = Seen(block)
+    after = HintTerms(block)
     s.outcome.update(how=how, contig_hint=after.contig_hint)
     limit = n
     if how == "next":

@@ -42,13 +42,13 @@ class SceneClaim:
 class LemmaScene(ABC):
     """Terms or plain values; `raw` numbers are for facts, `code` makes them fit for functions.
 
-    said: what was claimed. outcome: what functions left, by name, to compare formula and function.
-    inputs: the arbitrary numbers, truths and maps by name.
+    claims: what was claimed. outcome: what functions left, by name, for comparing formulas with
+    functions. inputs: the arbitrary numbers, truths and maps by name.
     """
 
     def __init__(self, bug: TextChange | None) -> None:
         self.bug = bug
-        self.said: list[SceneClaim] = []
+        self.claims: list[SceneClaim] = []
         self.outcome: dict[str, Any] = {}
         self.inputs: dict[str, Any] = {}
 
@@ -120,7 +120,7 @@ class LemmaScene(ABC):
 
     def claim(self, what: str, holds: Truth, given: Truth = True) -> None:
         """State what is to be proved; what it presupposes must come about (see the twin)."""
-        self.said.append(SceneClaim(what, given, holds))
+        self.claims.append(SceneClaim(what, given, holds))
 
     @abstractmethod
     def allocator(self, cls: type, stubs: Mapping[str, Any] | None = None, **values: Any) -> Any:

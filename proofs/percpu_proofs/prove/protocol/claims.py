@@ -187,9 +187,9 @@ class ActionClaim(Claim):
         result = self._prove(self.machine, timeout)
         if result.state != "refuted" or self.asked or self.variant not in ("rfc_1", "rfc_series"):
             return result
-        return self._raced(result)
+        return self._with_races(result)
 
-    def _raced(self, result: Result) -> Result:
+    def _with_races(self, result: Result) -> Result:
         """Return the failure with a race for each clause that has one; without any, no result."""
         began = time.process_time()
         races: list[str] = []

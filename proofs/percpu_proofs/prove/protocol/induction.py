@@ -58,7 +58,7 @@ class Proof:
         self.actor = z3.Const("some_actor", ActorSort)
         self.page = z3.Int("some_page")
         self.solver = new_solver(seconds)
-        self.shown: dict[str, Any] = {}
+        self.named: dict[str, Any] = {}
 
     @property
     def state(self) -> State:
@@ -83,7 +83,7 @@ class Proof:
                 given.append(span)
         for (name, sort), value in zip(parameters(function), given, strict=True):
             parts = {f"{name}.lo": value.lo, f"{name}.hi": value.hi} if sort == "span" else {}
-            self.shown.update(parts or {name: value})
+            self.named.update(parts or {name: value})
         return tuple(given)
 
     def assume(self, given: Iterable[Any] = ()) -> None:
@@ -178,15 +178,15 @@ class Proof:
         """Return the case that the solver found: parameters, and what they name."""
         model = self.solver.model()
         s = self.state
-        terms: dict[str, Any] = dict(self.shown)
+        terms: dict[str, Any] = dict(self.named)
         terms |= {"some_chunk": self.chunk, "some_page": self.page, "mutex": s.mutex}
         terms["float"], terms["HIGH"] = s.floating, s.world.high
-        for name, key in (("c", self.shown.get("c")), ("some_chunk", self.chunk)):
+        for name, key in (("c", self.named.get("c")), ("some_chunk", self.chunk)):
             if key is not None:
                 for part, value in zip(s.chunks[key]._fields, s.chunks[key], strict=True):
                     if not isinstance(value, PageSet):
                         terms[f"{name}.{part}"] = value
-        for name, key in (("a", self.shown.get("a")), ("mutex", s.mutex)):
+        for name, key in (("a", self.named.get("a")), ("mutex", s.mutex)):
             if key is not None:
                 for part, value in zip(s.actors[key]._fields, s.actors[key], strict=True):
                     terms[f"{name}.{part}"] = value

@@ -82,7 +82,7 @@ def kinds_of_failure(machine: Machine, action: str, clause: str) -> list[RaceKin
     proof.solver.add(Or(*[Not(goal) for goal in goals]))
     s = proof.state
     holder = s.actors[s.mutex]
-    chunk = s.chunks[proof.shown.get("c", holder.at)]
+    chunk = s.chunks[proof.named.get("c", holder.at)]
     found: list[RaceKind] = []
     while len(found) < MODELS and proof.solver.check() == z3.sat:
         model = proof.solver.model()
@@ -212,14 +212,14 @@ def on_the_allocator(
             finding = found.findings.get(clause)
             if finding is None:
                 continue
-            taken, whole, seen = followed(World(start), variant, finding.schedule)
+            taken, whole, seen = follow(World(start), variant, finding.schedule)
             if run[-1].action in taken and seen == kind:
                 token = Token(variant, clause, KERNEL_32K, setup, actors, 1, finding.schedule)
                 return Race(clause, kind, run, token, tuple(whole), finding.message)
     return None
 
 
-def followed(
+def follow(
     world: World, variant: str, schedule: tuple[int, ...]
 ) -> tuple[list[str], list[str], RaceKind | None]:
     """Return the actions of a schedule's last stretch, those of all, and the kind it found."""

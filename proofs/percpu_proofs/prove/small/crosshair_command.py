@@ -31,15 +31,15 @@ _NUMBER = count(1)
 """A column for each message: CrossHair keeps one message for each place in the source."""
 
 
-def install(told: AnalysisOptionSet | None) -> None:
+def install(command_line: AnalysisOptionSet | None) -> None:
     """Have CrossHair make allocators for checked classes, with limits that count paths.
 
-    told, what the command line says, holds all the same; but every verdict is shown.
+    What the command line says holds all the same; but every verdict is shown.
     """
     for name, value in symbolic.LIMITS.items():
         setattr(DEFAULT_OPTIONS, name, value)
-    if told is not None:
-        told.report_all = True
+    if command_line is not None:
+        command_line.report_all = True
     of_class: Any = core.analyze_class
     of_function: Any = core.analyze_function
 

@@ -37,7 +37,7 @@ def memo(function: F) -> F:
 
 
 @memo
-def keeping_history(cls: type[Allocator], watched: bool) -> type[Allocator]:
+def with_history(cls: type[Allocator], watched: bool) -> type[Allocator]:
     """Return a class without contracts that keeps history, and what a callee is owed first.
 
     The latter as `monitor.last`: clause and what is wrong. watched: its monitor's guard sees the

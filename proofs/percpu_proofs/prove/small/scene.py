@@ -13,7 +13,7 @@ from percpu_contracts.functions.operations import counts_pages
 from percpu_contracts.history import History
 from percpu_contracts.monitor import Monitor
 from percpu_proofs.prove.small.case import Size, ask, claim
-from percpu_proofs.prove.small.history import keeping_history, memo
+from percpu_proofs.prove.small.history import memo, with_history
 from percpu_proofs.prove.small.state_clauses import judge_state
 from percpu_proofs.run.choices import Choices, assume
 from percpu_reference.backing import KmBacking
@@ -48,12 +48,12 @@ def small_geometry(size: Size, changes: tuple[tuple[str, Any], ...]) -> Geometry
     page = size.bits * 4
     unit = size.pages * page
     assume(unit >= 16)
-    told: dict[str, Any] = {"empty_low": 1, "empty_high": 1, "cpus": 2, "least_unit": unit}
-    told |= dict(changes)
+    fields: dict[str, Any] = {"empty_low": 1, "empty_high": 1, "cpus": 2, "least_unit": unit}
+    fields |= dict(changes)
     dyn = min(FIRST_PAGES, size.pages) * page
     divisor = min(4, max(size.pages - 1, 1))
     return Geometry(
-        page=page, unit=unit, static=0, reserved=0, dyn=dyn, reclaim_divisor=divisor, **told
+        page=page, unit=unit, static=0, reserved=0, dyn=dyn, reclaim_divisor=divisor, **fields
     )
 
 
@@ -151,7 +151,7 @@ class Scene:
         self.geometry = small_geometry(size, tuple(sorted(changes.items())))
         if not issubclass(cls, KmBacking):
             cls = with_backing(cls, self.geometry.backing)
-        self.allocator = keeping_history(cls, self.guarded)(self.geometry, stats=stats)
+        self.allocator = with_history(cls, self.guarded)(self.geometry, stats=stats)
         self.allocator.monitor = Monitor(cls.EXPECTED, cls.NOT_APPLICABLE, strict=False)
         self.allocator.setup_slots()
         self.allocator.reserved_chunk = None

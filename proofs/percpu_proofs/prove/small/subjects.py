@@ -34,9 +34,9 @@ class CountersSubject(Scene):
 
     afresh = True
 
-    def __init__(self, cls: type[Allocator], choose: Choices, **told: Any) -> None:
-        high = told.pop("high", None)
-        super().__init__(cls, choose, SIZE, **told)
+    def __init__(self, cls: type[Allocator], choose: Choices, **options: Any) -> None:
+        high = options.pop("high", None)
+        super().__init__(cls, choose, SIZE, **options)
         allocator = self.allocator
         self.change(empty_high=choose.natural(1) if high is None else 1 + choose.whole(high))
         self.add_empty(allocator.first_chunk, choose.natural())
@@ -100,11 +100,11 @@ class CallSubject:
     words: str
     make: Callable[[CountersSubject], Arguments]
     settled: bool
-    told: dict[str, Any]
+    options: dict[str, Any]
 
     def given(self, cls: type[Allocator], choose: Choices) -> tuple[Any, Arguments]:
         """Return an allocator of a class without contracts, and the arguments."""
-        subject = CountersSubject(cls, choose, **self.told)
+        subject = CountersSubject(cls, choose, **self.options)
         arguments = self.make(subject)
         return subject.allocator, arguments
 
@@ -114,12 +114,12 @@ ENTRIES: dict[str, CallSubject] = {}
 
 
 def _given(
-    words: str, *, settled: bool = False, **told: Any
+    words: str, *, settled: bool = False, **options: Any
 ) -> Callable[[Callable[[CountersSubject], Arguments]], Any]:
-    """Enter what the function of this name is given; told is the scene's, locks among it."""
+    """Enter what the function of this name is given; options is the scene's, locks among it."""
 
     def enter(make: Callable[[CountersSubject], Arguments]) -> Any:
-        ENTRIES[make.__name__] = CallSubject(words, make, settled, told)
+        ENTRIES[make.__name__] = CallSubject(words, make, settled, options)
         return make
 
     return enter
