@@ -13,6 +13,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+import assignment
 import pytest
 from click.testing import CliRunner
 from depth import deep_unless
@@ -21,7 +22,7 @@ from distributed import LocalCluster
 from percpu_contracts.contract import marked_names
 from percpu_proofs.bugs import BUGS
 from percpu_proofs.cli import main
-from percpu_proofs.prove import assignment, ledger
+from percpu_proofs.prove import ledger
 from percpu_proofs.prove.catalogue import (
     all_obligations,
     assigned_bugs,
@@ -257,7 +258,7 @@ def test_every_seeded_bug_is_caught_by_some_obligation() -> None:
     ),
 )
 def test_bugs_are_given_to_what_catches_them(name: str) -> None:
-    """What bugs.json says is what trying finds (python -m percpu_proofs.prove.assignment)."""
+    """What bugs.json says is what trying finds (python tests/assignment.py)."""
     assert set(assigned_bugs()[name]) <= set(assignment.caught_by(name)[1])
 
 

@@ -30,8 +30,7 @@ def free_chunks_go(scene: Scene) -> None:
     empty_only = scene.choose.bit()
     spared = {chunks[0]} | {c for c in chunks if empty_only and c.nr_empty_pop_pages}
     call(scene, "balance_free", empty_only, in_gap=Adversary(scene, scene.size.moves))
-    scene.judge()
-    scene.judge_pages()
+    scene.judge(pages_too=True)
     alive = list(scene.allocator.chunks())
     claim(
         "BAL-2",
@@ -62,8 +61,7 @@ def _top_up(scene: Scene) -> None:
     armed = scene.choose.number(2)
     fault.kth = 3 * armed
     call(scene, "balance_populated", in_gap=adversary)
-    scene.judge()
-    scene.judge_pages()
+    scene.judge(pages_too=True)
     failed = armed and not fault.kth
     high = allocator.nr_empty_pop_pages >= scene.geometry.empty_high
     moved = allocator.monitor.history.concurrent and not adversary.left
@@ -204,5 +202,4 @@ def balance_alone(scene: Scene) -> None:
     scene.allocator.balance()
     for clause, wrong in fast.balance_holds(scene.allocator):
         scene.ask(clause, wrong)
-    scene.judge()
-    scene.judge_pages()
+    scene.judge(pages_too=True)

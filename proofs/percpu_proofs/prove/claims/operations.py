@@ -21,8 +21,7 @@ SIZES = "; every size up to a unit"
 
 def _judge_end(scene: Scene) -> None:
     """Judge the state after an operation that has ended."""
-    scene.judge(hints_too=True)
-    scene.judge_pages()
+    scene.judge(hints_too=True, pages_too=True)
     scene.judge_locks()
 
 
@@ -232,8 +231,7 @@ def populate_area(scene: Scene) -> None:
     pages = off // page, -(-(off + 4 * bits) // page)
     in_gap = Adversary(scene, unsettled=[chunk])
     done = call(scene, "populate_area", chunk, off, *pages, in_gap=in_gap)
-    scene.judge()
-    scene.judge_pages()
+    scene.judge(pages_too=True)
     if done:
         hole = chunk.populated.find(0, *pages) >= 0
         claim("POP-2", not hole, "a page under the area is not populated")

@@ -122,8 +122,7 @@ def _create(scene: Scene, failed: bool, *, only: tuple[str, ...] = ()) -> Chunk 
     if stats is not None:
         counted = stats.nr_chunks == (chunk is not None)
         claim("STAT-1", counted, f"{stats.nr_chunks} chunks are counted")
-    scene.judge()
-    scene.judge_pages()
+    scene.judge(pages_too=True)
     return chunk
 
 
@@ -189,8 +188,7 @@ def destroy_on_vm(scene: Scene) -> None:
     else:
         scene.own(chunk)
     call(scene, "destroy_chunk", chunk)
-    scene.judge()
-    scene.judge_pages()
+    scene.judge(pages_too=True)
 
 
 @obligation(
@@ -214,8 +212,7 @@ def destroy_on_km(scene: Scene) -> None:
     allocator.chunk_depopulated(chunk, 0, chunk.nr_pages)
     allocator.lock = False
     call(scene, "destroy_chunk", chunk)
-    scene.judge()
-    scene.judge_pages()
+    scene.judge(pages_too=True)
 
 
 @obligation(

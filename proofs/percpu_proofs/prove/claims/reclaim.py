@@ -33,8 +33,7 @@ def _reclaim(scene: Scene) -> None:
 
     call(scene, "reclaim_populated", in_gap=in_gap)
     claim("TLB-1", not history.stale, "pages were released and never flushed")
-    scene.judge()
-    scene.judge_pages()
+    scene.judge(pages_too=True)
 
 
 def _reclaim_alone(scene: Scene, *chunks: Chunk) -> None:

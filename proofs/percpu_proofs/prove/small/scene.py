@@ -213,14 +213,15 @@ class Scene:
         behind = self.size.pages - 1 - index
         return self.chunk(rest * index + block + rest * behind, [1] * self.size.pages)
 
-    def chunk_of_pages(self) -> Chunk:
-        """Return a chunk each of whose pages is unpopulated, empty, or populated and used."""
-        used, populated = [], []
-        for _ in range(self.size.pages):
-            state = self.choose.number(3)
-            used.append(state == 2)
-            populated.append(state > 0)
-        return self.chunk([u for u in used for _ in range(self.size.bits)], populated)
+    def chunk_of_pages(self, *, first_used: bool = False) -> Chunk:
+        """Return a chunk each of whose pages is unpopulated, empty, or populated and used.
+
+        first_used: its first page is used.
+        """
+        states = [2] if first_used else []
+        states += [self.choose.number(3) for _ in range(self.size.pages - len(states))]
+        bits = [state == 2 for state in states for _ in range(self.size.bits)]
+        return self.chunk(bits, [state > 0 for state in states])
 
     def chunk_of_used_bits(self) -> Chunk:
         """Return a chunk whose bits the case chooses; an empty page is populated or not."""
@@ -301,13 +302,21 @@ class Scene:
         """Choose a size in bytes: every number of granules up to a unit."""
         return self.geometry.granule * (1 + self.choose.number(self.geometry.unit_bits))
 
-    def judge(self, *, unsettled: Iterable[Chunk] = (), hints_too: bool = False) -> None:
+    def judge(
+        self,
+        *,
+        unsettled: Iterable[Chunk] = (),
+        hints_too: bool = False,
+        pages_too: bool = False,
+    ) -> None:
         """Ask every clause about states now. Raises BrokenError.
 
         Those the variant is known to break are left out; unsettled chunks have an area that is
-        not populated yet.
+        not populated yet. pages_too: how many backing pages are held, were the step alone (POP-4).
         """
         judge_state(self.allocator, list(unsettled), hints_too=hints_too)
+        if pages_too:
+            self.judge_pages()
 
     def ask(self, clause: str, wrong: str | None) -> None:
         """Take a predicate's answer if the variant is held to the clause. Raises BrokenError."""

@@ -61,12 +61,6 @@ class CountersSubject(Scene):
         self.allocator.monitor.history.begin_area(chunk)  # its map says another number
         return chunk
 
-    def started_chunk(self) -> Chunk:
-        """Return a chunk whose first page is used, its others unpopulated, empty or used."""
-        states = [2, *(self.choose.number(3) for _ in range(2))]
-        bits = [state == 2 for state in states for _ in range(self.size.bits)]
-        return self.chunk(bits, [state > 0 for state in states])
-
     def waiting(self) -> Chunk:
         """Return a chunk of pages on to_depopulate."""
         return self.isolate(self.chunk_of_pages())
@@ -313,7 +307,7 @@ def balance_free(subject: CountersSubject) -> Arguments:
 )
 def balance_populated(subject: CountersSubject) -> Arguments:
     """Take a float that may be low, or a failed atomic request."""
-    subject.put(subject.started_chunk())
+    subject.put(subject.chunk_of_pages(first_used=True))
     subject.failing("map")
     subject.allocator.atomic_alloc_failed = subject.choose.bit()
     return (0,)
@@ -322,7 +316,7 @@ def balance_populated(subject: CountersSubject) -> Arguments:
 @_given(f"{STARTED}, wherever it may be; any float, HIGH up to 2", lock=False, high=2, settled=True)
 def balance_workfn(subject: CountersSubject) -> Arguments:
     """Take a chunk of which anything may be to be done."""
-    subject.put_somewhere(subject.started_chunk())
+    subject.put_somewhere(subject.chunk_of_pages(first_used=True))
     return ()
 
 
