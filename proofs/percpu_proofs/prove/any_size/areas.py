@@ -83,17 +83,17 @@ def _overlaps(h: Any, off: Any, bits: Any) -> Any:
     return And(off < h.contig_hint_start + h.contig_hint, off + bits > h.contig_hint_start)
 
 
-def taking(kept: tuple[Invariant, ...]) -> Any:
+def taking(invariants: tuple[Invariant, ...]) -> Any:
     """Return the lemma about an area that is taken of a block beside its contig_hint."""
 
     def scenario(s: LemmaScene) -> None:
         n, first, bits, off, before, after, block, chunk = _any_block(s)
         h = HintTerms(block)
-        for invariant in dict.fromkeys((SOUND, LONGEST, *kept)):
+        for invariant in dict.fromkeys((SOUND, LONGEST, *invariants)):
             invariant.assume(s, h, before, n)
         s.assume(Implies(h.contig_hint == 0, h.contig_hint_start == n))
         s.assume(Not(_overlaps(h, off, bits)))
-        claims = [invariant.claim(s, after, n) for invariant in kept]
+        claims = [invariant.claim(s, after, n) for invariant in invariants]
         called: list[str] = []
         allocator = s.allocator(
             Linux612,
@@ -186,20 +186,20 @@ def freeing(s: LemmaScene) -> None:
 
     entered: list[Any] = []
     counted: list[Any] = []
-    told: list[Any] = []
+    chunk_runs: list[Any] = []
     allocator = s.allocator(
         Linux612,
         {
             "block_update": lambda self, of, a, b: entered.append((raw(a), raw(b))),
             "update_empty_pages": lambda self, chunk, nr: counted.append(raw(nr)),
-            "chunk_update_hint_free": lambda self, chunk, a, b, start, end: told.append(
+            "chunk_update_hint_free": lambda self, chunk, a, b, start, end: chunk_runs.append(
                 (raw(start), raw(end))
             ),
         },
         **attributes,
     )
     allocator.block_update_hint_free(_chunk(s, block, used, total), s.code(first), s.code(bits))
-    s.outcome.update(entered=tuple(entered), counted=tuple(counted), told=tuple(told))
+    s.outcome.update(entered=tuple(entered), counted=tuple(counted), chunk_runs=tuple(chunk_runs))
     s.claim("one run is entered", len(entered) == 1)
     start, end = entered[0]
     s.point(start, start - 1, end, end - 1, base + start - 1, base + end)
@@ -210,7 +210,9 @@ def freeing(s: LemmaScene) -> None:
     s.claim("nothing free lies behind it", after(end), given=end < n)
     s.claim(
         "the chunk is told the same run",
-        told == entered if isinstance(n, int) else And(told[0][0] == start, told[0][1] == end),
+        chunk_runs == entered
+        if isinstance(n, int)
+        else And(chunk_runs[0][0] == start, chunk_runs[0][1] == end),
     )
     whole = And(start == 0, end == n)
     s.claim(

@@ -1,7 +1,7 @@
 """A refuted lemma's counterexample on the allocator itself, from its initial state.
 
 A lemma starts from any valid state, so what refutes it might be out of reach. Here every short list
-of operations is run from boot at a small geometry, and the calls of the lemma's function are noted.
+of operations is run from boot at a small geometry, and calls of the lemma's function are logged.
 One counts if every clause about hints held before the operation, if the operation breaks the
 clause, and if the lemma, asked about the very values of the call, does not hold of them.
 """
@@ -130,7 +130,7 @@ def from_boot(
 
 
 class _CallLog:
-    """Notes the calls of a function of linux_6_12 in the operation under way, as cases.
+    """Logs the calls of a function of linux_6_12 in the operation under way, as cases.
 
     valid: whether all hints were valid before the operation.
     """
@@ -141,17 +141,17 @@ class _CallLog:
         self.valid = True
         self._state: Allocator | None = None
 
-        def noted(allocator: Any, *given: Any) -> Any:
+        def logged(allocator: Any, *given: Any) -> Any:
             if self.before:
                 case = inputs(self.before, allocator, *given)
                 if case is not None:
                     self.cases.append(case)
             return getattr(Linux612, function)(allocator, *given)
 
-        self.cls = type("Linux612", (Linux612,), {"__slots__": (), function: noted})
+        self.cls = type("Linux612", (Linux612,), {"__slots__": (), function: logged})
 
     def begin(self, state: Allocator) -> None:
-        """Forget all and note what is called from this state."""
+        """Forget all and log what is called from this state."""
         self.cases.clear()
         if state is not self._state:
             self._state = state

@@ -162,7 +162,7 @@ class Lemma(Claim):
         self, scene: SymbolicScene, bug: TextChange | None, goal: Callable[[SymbolicScene], Truth]
     ) -> PlainScene | None:
         """Return a run of the functions on plain values on a path, so that a goal holds."""
-        path = Path(tuple(scene.path.taken), QUERY, SMALL)
+        path = Path(tuple(scene.path.decisions), QUERY, SMALL)
         small = SymbolicScene(path, bug)
         self.scenario(small)
         model = _model(path, small, goal(small))

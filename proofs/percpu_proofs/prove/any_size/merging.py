@@ -45,16 +45,16 @@ def telling(cls: type, entered: bool) -> Any:
             if not isinstance(n, int) or within(0, index + beside, count):
                 s.assume(Implies(edge, blocks.hint(name, index + beside) == 0))
         chunk = SimpleNamespace(md_blocks=blocks, chunk_md=whole)
-        told: list[Any] = []
-        stubs = {"block_update": lambda self, of, a, b: told.append((raw(a), raw(b)))}
+        runs: list[Any] = []
+        stubs = {"block_update": lambda self, of, a, b: runs.append((raw(a), raw(b)))}
         allocator = s.allocator(cls, stubs if entered else None, **s.blocks_of(n))
         allocator.chunk_update_hint_free(
             chunk, s.code(index), s.code(index), s.code(start), s.code(end)
         )
         if entered:
-            s.outcome.update(told=tuple(told))
-            s.claim("one run is entered", len(told) == 1)
-            s.claim("it is the run", And(told[0][0] == base + start, told[0][1] == base + end))
+            s.outcome.update(runs=tuple(runs))
+            s.claim("one run is entered", len(runs) == 1)
+            s.claim("it is the run", And(runs[0][0] == base + start, runs[0][1] == base + end))
             return
         after = HintTerms(whole)
         s.outcome.update({name: getattr(after, name) for name in HINTS})

@@ -224,12 +224,12 @@ def prove_initial(machine: Machine, seconds: float = SECONDS) -> list[InductionQ
     proof.add(proof.before.counts())
     proof.add(session.facts)
     session.facts.clear()
-    taken = []
+    maps = []
     for c in (world.first, world.reserved):
         used = proof.state.chunks[c].used
-        taken.append(used)
+        maps.append(used)
         proof.add(Implies(used.has(p), within(0, p, world.pages(c))) for p in session.pages)
-    start = start_state(world, *taken)
+    start = start_state(world, *maps)
     found = proof.counts("boot")
     for clause, function in machine.clauses.items():
         found.append(proof.ask("boot", clause, proof.goal(function, start)))

@@ -79,10 +79,10 @@ def _claims(
     asked = symbolic.subject(cls, name, conditions)
     together = Together(where, asked, DEFAULT_OPTIONS.overlay(options))
     marks = [m for m in marks_of(cls, name) if m.kind == "ensure" and not m.is_note]
-    said = [(mark.clause, sentence(mark)) for mark in marks if mark.level == "full"]
-    if len(said) != len(asked.post):  # conditions of the class's own, or none but what is required
-        said = [("", "what it calls gets what it requires")] * len(asked.post)
-    for post, (clause, text) in zip(asked.post, said, strict=True):
+    promises = [(mark.clause, sentence(mark)) for mark in marks if mark.level == "full"]
+    if len(promises) != len(asked.post):  # conditions of the class's own, or only what is required
+        promises = [("", "what it calls gets what it requires")] * len(asked.post)
+    for post, (clause, text) in zip(asked.post, promises, strict=True):
         yield Promise(where, together, replace(asked, post=[post]), clause, text)
 
 
