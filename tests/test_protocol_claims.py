@@ -126,7 +126,7 @@ def test_failing_action_becomes_a_race(variant: str, action: str, clause: str) -
     found = race(variant, action, clause)
     assert found.kind in kinds_of_failure(MACHINES[variant], action, clause)
     assert found.run[-1].action == action
-    assert action in found.taken
+    assert action in found.actions
     token = read_token(str(found.token))
     world = World(token.scenario.start(variant))
     result = Exploration("all")
