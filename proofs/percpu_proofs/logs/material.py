@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from percpu_proofs.logs.prefixes import Message
 from percpu_proofs.run.operations import parse_operations
 from percpu_proofs.run.runner import counted
 
-"""How cores begin."""
 _PERCPU: Final = re.compile(r"^\s*Percpu:\s+(\d{1,15}) kB")
 _EVENT: Final = re.compile(
     r"\bpercpu_(?:alloc_percpu(?:_fail)?|free_percpu|create_chunk|destroy_chunk)\b.*\b"
@@ -34,10 +33,6 @@ class Material:
     kind: str
     command: str
     says: tuple[str, ...]
-
-    def as_json(self) -> dict[str, Any]:
-        """Return it with plain values only."""
-        return asdict(self) | {"says": list(self.says)}
 
 
 class _Kind(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -101,8 +101,8 @@ class LogReport:
             ],
             "failed": self.failed,
             "limit_reached": self.limit,
-            "reports": [report.as_json() for report in self.reports],
-            "material": [one.as_json() for one in self.material],
+            "reports": list(map(asdict, self.reports)),
+            "material": list(map(asdict, self.material)),
             "notes": list(self.notes),
         }
 
@@ -114,7 +114,7 @@ def _failure(failure: Failure, explanation: Explanation) -> dict[str, Any]:
         "reserved": failure.reserved, "reason": failure.reason, "source": failure.source,
         "module": failure.module, "caller": failure.stack.caller,
         "callers": list(failure.stack.callers), "task": failure.stack.task,
-    } | explanation.as_json()  # fmt: skip
+    } | asdict(explanation)  # fmt: skip
 
 
 def read_log(

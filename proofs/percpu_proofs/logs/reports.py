@@ -7,15 +7,14 @@ plain reads, how long something takes. Each is named as that, with the clause th
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
 from percpu_proofs.logs.answers import kind_of
 from percpu_proofs.logs.block import block_of
 from percpu_proofs.logs.prefixes import Message
 
 _LONGEST: Final = 400  # lines of one report
-_LISTS: Final = ("clauses", "says", "advice")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +31,6 @@ class Report:
     clauses: tuple[str, ...]
     says: tuple[str, ...]
     advice: tuple[str, ...]
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the report with plain values only."""
-        return asdict(self) | {name: list(getattr(self, name)) for name in _LISTS}
 
 
 def read_reports(found: Sequence[Message]) -> list[Report]:
