@@ -19,8 +19,8 @@ from percpu_proofs.live.continuation import (
     cannot_go_on,
     largest,
 )
+from percpu_proofs.live.kernel_memory import memory_of_reads
 from percpu_proofs.live.memory import chunk_rows, memory_of
-from percpu_proofs.live.memory_reads import memory_of_reads
 from percpu_proofs.live.reader import Reader
 from percpu_proofs.live.verdicts import (
     BROKEN,

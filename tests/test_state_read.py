@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_kernel import FakeKernel
+from fake_kernel import FakeKernel, MemoryRecording, write_reads
 from test_state_judged import READS, STATES, of_reads, same
 
 from percpu_proofs import data
@@ -18,11 +18,10 @@ from percpu_proofs.live import source
 from percpu_proofs.live.btf import Btf
 from percpu_proofs.live.kernel_memory import (
     KernelMemory,
-    MemoryRecording,
     RecordedMemory,
     UnreadableError,
+    memory_of_reads,
 )
-from percpu_proofs.live.memory_reads import memory_of_reads, write_reads
 from percpu_proofs.live.owners import held_by, pinned_pages
 from percpu_proofs.live.reader import Reader, TornError
 from percpu_proofs.live.sample import (

@@ -26,7 +26,7 @@ from percpu_proofs.explore.token import read_token
 from percpu_proofs.explore.token_file import token_of
 from percpu_proofs.kernel.search.plans import TreeSearch
 from percpu_proofs.kernel.search.tree_token import read_tree_token
-from percpu_proofs.live.memory_reads import is_reads
+from percpu_proofs.live.kernel_memory import is_reads
 from percpu_proofs.live.reader import TornError
 from percpu_proofs.live.sample import UnstableError, is_samples
 from percpu_proofs.live.subject import LIVE, is_core, opened

@@ -27,11 +27,10 @@ from percpu_proofs.live.sample import UnstableError, read_samples
 from percpu_proofs.live.stable_chunks import StillChunks
 from percpu_proofs.live.stats_verdicts import (
     NOT_DETERMINED,
+    empty_pages,
     floats,
     stats_rows,
     stats_verdicts,
-    stranded,
-    waiting_pages,
 )
 from percpu_proofs.live.subject import SubjectKind, kind_of, opened
 from percpu_proofs.live.verdicts import KernelStateJudge, Verdict, broken
@@ -241,11 +240,12 @@ def _stats(context: click.Context, path: Path, *, as_json: bool, as_mail: bool) 
         output.print_json(
             {
                 "source": str(path), "layout": dict(stats.layout) | {"pages": list(stats.pages)},
-                "types": stats.types, "floats": floats(stats), "stranded_pages": stranded(stats),
-                "waiting_pages": waiting_pages(stats),
+                "types": stats.types, "floats": floats(stats),
+                "stranded_pages": empty_pages(stats, "sidelined"),
+                "waiting_pages": empty_pages(stats, "to_depopulate"),
                 "counters": dict(stats.counters),
                 "clauses": {v.clause: clause_record(v) for v in verdicts.values()},
-                "chunks": [row.as_json() for row in stats_rows(stats)],
+                "chunks": list(map(asdict, stats_rows(stats))),
                 "not_determined": list(NOT_DETERMINED),
             }
         )  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import groupby
 from typing import Any
 
@@ -13,7 +13,7 @@ from rich.text import Text
 from percpu_proofs.commands import output
 from percpu_proofs.live.continuation import After, RequestOutcome, largest
 from percpu_proofs.live.memory import WAITS, ChunkMemory, chunk_rows, isolated_kb, memory_of
-from percpu_proofs.live.owners import held_by, pinned_pages
+from percpu_proofs.live.owners import all_held, held_by, pinned_pages
 from percpu_proofs.live.stable_chunks import StillChunks
 from percpu_proofs.live.stacks import changing
 from percpu_proofs.live.stats_verdicts import (
@@ -209,13 +209,9 @@ def show_largest(out: Console, state: KernelState, stays: str) -> None:
 
 def show_owners(out: Console, state: KernelState) -> None:
     """Say who holds the memory, in bytes of one unit, where that is known."""
-    held: dict[str, int] = {}
-    for chunk in state.chunks:
-        for owner, size in held_by(chunk).items() if chunk.owners is not None else ():
-            held[owner] = held.get(owner, 0) + size
+    held = list(all_held(state.chunks).items())
     if held:
-        most = sorted(held.items(), key=lambda one: -one[1])
-        _say(out, f"used by: {_first(most)} bytes a CPU    (--who: by chunk and page)")
+        _say(out, f"used by: {_first(held)} bytes a CPU    (--who: by chunk and page)")
 
 
 def _first(owners: Sequence[tuple[str, int]]) -> str:
@@ -258,7 +254,7 @@ def chunk_records(state: KernelState) -> list[dict[str, Any]]:
     """
     chunks = {number: chunk for chunk, number in state.names.items()}
     return [
-        row.as_json() | {
+        asdict(row) | {
             "pages": chunk.nr_pages,
             "hints": {name: getattr(chunk.chunk_md, name) for name in HINTS},
             "owners": held_by(chunk) if chunk.owners is not None else None,

@@ -4,8 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from percpu_proofs.recorded.states.kernel_state import KernelState
 from percpu_proofs.recorded.states.snapshot import ChunkSnapshot, Snapshot
@@ -102,10 +101,6 @@ class ChunkMemory:
     longest: int  # free run, by the map
     isolated: bool
     notes: tuple[str, ...]
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the row with plain values."""
-        return asdict(self) | {"notes": list(self.notes)}
 
 
 def chunk_rows(state: KernelState) -> Iterator[ChunkMemory]:

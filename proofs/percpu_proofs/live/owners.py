@@ -6,7 +6,8 @@ where the kernel profiles allocations (CONFIG_MEM_ALLOC_PROFILING) their tag.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from percpu_proofs.live.kernel_memory import UnreadableError
@@ -123,20 +124,26 @@ def _path(kernel: Structures, node: int) -> str:
 
 def held_by(chunk: ChunkSnapshot) -> dict[str, int]:
     """Return the bytes of a unit that each owner has in a chunk, the largest first."""
-    held: dict[str, int] = {}
+    held = Counter[str]()
     for off, size in chunk.areas.items():
-        owner = (chunk.owners or {}).get(off, NOT_ACCOUNTED)
-        held[owner] = held.get(owner, 0) + size
-    return dict(sorted(held.items(), key=lambda one: -one[1]))
+        held[(chunk.owners or {}).get(off, NOT_ACCOUNTED)] += size
+    return dict(held.most_common())
+
+
+def all_held(chunks: Iterable[ChunkSnapshot]) -> dict[str, int]:
+    """Return the same of all chunks whose owners are told."""
+    held = Counter[str]()
+    for chunk in chunks:
+        held.update(held_by(chunk) if chunk.owners is not None else {})
+    return dict(held.most_common())
 
 
 def pinned_pages(chunk: ChunkSnapshot, page: int) -> dict[int, dict[str, int]]:
     """Return the bytes that each owner has in each page of a chunk that areas pin."""
-    pages: dict[int, dict[str, int]] = {}
+    pages: dict[int, dict[str, int]] = defaultdict(Counter)
     for off, size in chunk.areas.items():
         owner = (chunk.owners or {}).get(off, NOT_ACCOUNTED)
         for number in range(off // page, (off + size - 1) // page + 1):
             part = min(off + size, (number + 1) * page) - max(off, number * page)
-            of_page = pages.setdefault(number, {})
-            of_page[owner] = of_page.get(owner, 0) + part
-    return pages
+            pages[number][owner] += part
+    return {number: dict(held) for number, held in pages.items()}

@@ -16,7 +16,7 @@ from percpu_contracts.registry import Scope, statements
 from percpu_contracts.whole_state import WholeState
 from percpu_proofs.live.kernel_memory import UnreadableError
 from percpu_proofs.live.reader import Copy, Reader
-from percpu_proofs.live.verdicts import BROKEN, HOLDS, KNOWN, Verdict
+from percpu_proofs.live.verdicts import Verdict, found_of_chunk, verdict_of
 from percpu_proofs.recorded.states.quiescence import waiting
 from percpu_reference.variants import variant_class
 
@@ -84,16 +84,15 @@ def still_chunks(reader: Reader, before: Copy, after: Copy) -> StillChunks | Non
             unstable.append(called)
             continue
         still.append(called)
-        judged = WholeState(dict.fromkeys(without, ""))
-        geometry = state.snapshot.geometry
-        for clause, wrong in judged.broken_by(chunk, geometry, "POP-1" not in waits):
-            found[clause].append(f"chunk {name}: {wrong.removeprefix('chunk: ')}")
+        whole = WholeState(dict.fromkeys(without, ""))
+        for clause, wrong in found_of_chunk(whole, state, chunk, waits):
+            found[clause].append(wrong)
     known = variant.EXPECTED if variant else {}
-    verdicts = {}
     of_chunks = {s.clause for s in statements() if s.scope in (Scope.BLOCK, Scope.CHUNK)}
-    for clause in sorted(of_chunks - without):
-        messages = tuple(found[clause])
-        word = HOLDS if not messages else KNOWN if clause in known else BROKEN
-        reason = f"known: {known[clause]}" if word is KNOWN else ""
-        verdicts[clause] = Verdict(clause, word, messages, reason)
+    verdicts = {
+        clause: verdict_of(
+            clause, found[clause], known=f"known: {known[clause]}" if clause in known else ""
+        )
+        for clause in sorted(of_chunks - without)
+    }
     return StillChunks(tuple(still), tuple(unstable), verdicts)

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from percpu_proofs.live.continuation import largest
 from percpu_proofs.live.memory import ChunkMemory, chunk_rows, memory_of
-from percpu_proofs.live.owners import held_by
+from percpu_proofs.live.owners import all_held
 from percpu_proofs.live.verdicts import BROKEN, HOLDS, KNOWN, NOT_ASKED, Verdict
 from percpu_proofs.recorded.states.kernel_state import KernelState
 from percpu_proofs.recorded.states.quiescence import Stability
@@ -40,14 +40,6 @@ class ChunkMap:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Owner:
-    """Who holds memory, in bytes of one unit."""
-
-    name: str
-    size: int
-
-
 def report_of_state(
     state: KernelState, verdicts: Mapping[str, Verdict], stays: str, what: str
 ) -> str:
@@ -73,7 +65,7 @@ def report_of_state(
         by_kind=by_kind, titles={c.id: c.title for c in clauses().values()}, most=_MESSAGES,
         rows=rows, maps=maps, drawn=drawn,
         undrawn=[row.chunk for row in rows if row.chunk not in drawn],
-        requests={} if stays else largest(state), stays=stays, owners=_owners(state),
+        requests={} if stays else largest(state), stays=stays, owners=all_held(state.chunks),
         overview=part(overview_svg(picture)), clauses=list(clauses().values()),
         findings=list(findings().values()),
     )  # fmt: skip
@@ -86,15 +78,6 @@ def _rest(state: KernelState) -> str:
     if state.rest is Stability.NOT_TOLD:
         return "at rest or not: the text does not say; judged as if at rest"
     return f"{state.rest.value}: {state.signs or state.standing.words}"
-
-
-def _owners(state: KernelState) -> list[Owner]:
-    """Return who holds the memory, the most first; none where that is not told."""
-    held: dict[str, int] = {}
-    for chunk in state.chunks:
-        for owner, size in held_by(chunk).items() if chunk.owners is not None else ():
-            held[owner] = held.get(owner, 0) + size
-    return [Owner(name, held[name]) for name in sorted(held, key=lambda n: (-held[n], n))]
 
 
 def _order(rows: Sequence[ChunkMemory], verdicts: Mapping[str, Verdict]) -> list[str]:
