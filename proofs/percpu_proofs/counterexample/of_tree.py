@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from percpu_proofs.counterexample.record import WORK, Counterexample, CpuStep
-from percpu_proofs.counterexample.sentences import kernel_of, sentence_of, title_of
 from percpu_proofs.counterexample.words import Names
 from percpu_proofs.kernel.search.compiled import SearchPlan
 from percpu_proofs.kernel.search.example import TreeExample
@@ -51,9 +50,6 @@ def of_retraced(
     return Counterexample(
         subject,
         clause,
-        title_of(clause),
-        sentence_of(clause),
-        kernel_of(clause),
         "",
         broken.get(clause, ""),
         plan.sizes,
@@ -91,7 +87,7 @@ def _steps(
             number,
             step.actor,
             _cpu(step),
-            *_spoken(names, named.get(step.operation) or _parsed((step.operation,))[0]),
+            *names.spoken(named.get(step.operation) or _parsed((step.operation,))[0]),
             before is None,
             step.refused,
             before.function if before else "",
@@ -108,11 +104,6 @@ def _steps(
             state,
             (),
         )
-
-
-def _spoken(names: Names, operation: Operation) -> tuple[str, str]:
-    said = names.spoken(operation)
-    return said.words, said.operation
 
 
 class _Holders:
