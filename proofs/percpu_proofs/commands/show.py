@@ -260,7 +260,7 @@ def _recorded(allocator: Allocator | None, picture: StatePicture) -> dict[str, A
                 {
                     "chunk": chunk.name, "place": chunk.place, "free_bytes": chunk.free_bytes,
                     "populated": chunk.populated, "empty": chunk.empty, "areas": chunk.areas,
-                    "pages": chunk.strip, "hints": asdict(chunk.hints),
+                    "pages": chunk.strip, "hints": chunk.hints._asdict(),
                 }
                 for chunk in picture.chunks.values()
             ],

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from percpu_proofs.explore.scenario_file import CONCURRENT, FIELDS, SECTIONS
 from percpu_proofs.run.operations import FLAGS, MEANINGS, SHAPES, WRONG
+from percpu_proofs.show.mail import WIDTH
 from percpu_spec.steps import Kind
 
 LISTS: Final = {
@@ -44,8 +45,6 @@ expected
   linux_6_12 87 RCL-3        # 87 states; or clauses alone
 """
 
-WIDTH: Final = 76
-"""Columns of a text, as of all that is piped."""
 _HEAD: Final = """\
 An operation list is a text, plain or gzip, with one operation a line; # opens a comment. Sizes,
 alignments and offsets are in bytes; numbers are decimal. A handle is a number that stands for what

@@ -17,15 +17,15 @@ from percpu_proofs.report import terms
 from percpu_proofs.report.citations import citations
 from percpu_proofs.report.document import Document, IndexEntry, stated
 from percpu_proofs.report.entries import ClauseEntry, chapters
-from percpu_proofs.report.examples import walks
 from percpu_proofs.report.functions import (
     KernelFunction,
     kernel_functions,
     own_functions,
     plain_definitions,
 )
+from percpu_proofs.report.pictures import plots
 from percpu_proofs.report.places import Places
-from percpu_proofs.report.plots import plots
+from percpu_proofs.report.walks import walks
 from percpu_proofs.review.matrix import Cell
 from percpu_reference.variants import RELEASES, VARIANTS, Allocator
 from percpu_spec.catalogue import clauses, findings
@@ -96,7 +96,7 @@ def book(
         "book.html", TITLE, index,
         chapters=specification, counts=counts, releases=SEARCHED, km=KM, compared=COMPARED,
         variants=list(dict.fromkeys(cell.variant for cell in cells)),
-        findings=list(findings().values()), patches=_patches(),
+        patches=_patches(),
         findings_introduction=text.partition("\n")[2].partition("\n## ")[0],
         algorithms={name: algorithm(cls) for name, cls in (VARIANTS | RELEASES).items()},
         scenarios=[_scenario(name) for name in SCENARIOS], plots=plots(),

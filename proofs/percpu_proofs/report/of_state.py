@@ -17,13 +17,12 @@ from percpu_proofs.recorded.states.kernel_state import KernelState
 from percpu_proofs.recorded.states.quiescence import Stability
 from percpu_proofs.report.document import Document, IndexEntry, stated
 from percpu_proofs.report.pictures import part
-from percpu_proofs.report.places import Places
 from percpu_proofs.run.runner import counted
 from percpu_proofs.show.overview import overview_svg
 from percpu_proofs.show.picture import StatePicture, picture_of_state
 from percpu_proofs.show.svg import chunk_svg
 from percpu_proofs.show.text import chunk_text
-from percpu_spec.catalogue import clauses, findings
+from percpu_spec.catalogue import clauses
 
 _DRAWN = 1_800_000  # bytes of drawings of single chunks, at most
 _WRITTEN = 1_200_000  # bytes of maps of chunks as text, at most
@@ -47,7 +46,7 @@ def report_of_state(
 
     stays: why the model does not go on from the state, empty if it does. what: the file's name.
     """
-    into = Document(Places())
+    into = Document()
     names: dict[Any, str] = dict(state.names)
     pending = state.standing.pending
     picture = picture_of_state(state.snapshot, names.__getitem__, "", pending)
@@ -66,8 +65,7 @@ def report_of_state(
         rows=rows, maps=maps, drawn=drawn,
         undrawn=[row.chunk for row in rows if row.chunk not in drawn],
         requests={} if stays else largest(state), stays=stays, owners=all_held(state.chunks),
-        overview=part(overview_svg(picture)), clauses=list(clauses().values()),
-        findings=list(findings().values()),
+        overview=part(overview_svg(picture)),
     )  # fmt: skip
 
 

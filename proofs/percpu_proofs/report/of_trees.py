@@ -18,7 +18,6 @@ from percpu_proofs.report.reviews import (
     ReviewReport,
     SearchBound,
     Sign,
-    document,
     render,
 )
 from percpu_proofs.report.walks import walk
@@ -66,7 +65,7 @@ class TreeReviewReport:
 
 def report_of_trees(of: TreeReviewReport) -> str:
     """Return the report as HTML."""
-    into = document()
+    into = Document()
     names = dict(zip(of.cells, dict.fromkeys((of.base, of.newest)), strict=True))
     fresh = {entry.access for entry in of.new_accesses}
     every = dict.fromkeys(entry.access for entry in (*of.new_accesses, *of.accesses))
