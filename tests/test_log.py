@@ -902,7 +902,7 @@ BUGS: dict[str, tuple[str, Any, Callable[[Path], None]]] = {
         "percpu_proofs.logs.boots.Boot.machine", reading.MachineFacts(),
         test_pages_of_64_kib_change_the_numbers),
     "reclaim is seen nowhere": (
-        "percpu_proofs.logs.answers._RECLAIM", re.compile("nothing"),
+        "percpu_proofs.logs.reports._RECLAIM", re.compile("nothing"),
         lambda _: test_lock_chains("frozen queue")),
     "the last boot is not told": (
         "percpu_proofs.logs.boots._edges", lambda lines, found: [], test_boots_of_two_kernels),

@@ -11,12 +11,11 @@ from pathlib import Path
 from percpu_proofs.explain import Explanation
 from percpu_proofs.logs.advice import MachineFacts
 from percpu_proofs.logs.advice import explain as meaning
-from percpu_proofs.logs.answers import kind_of
 from percpu_proofs.logs.block import block_of
 from percpu_proofs.logs.failures import Failure, alike, read_failures
 from percpu_proofs.logs.material import read_material
 from percpu_proofs.logs.prefixes import Message, messages
-from percpu_proofs.logs.reports import Report, read_reports, without_illegal
+from percpu_proofs.logs.reports import Report, kind_of, read_reports, without_illegal
 from percpu_proofs.recorded.boot.layout import layout
 from percpu_proofs.recorded.boot.log import is_layout
 from percpu_proofs.run.inputs import InputError, TraceError
