@@ -8,7 +8,7 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-from percpu_proofs.explain import Explanation
+from percpu_proofs.explain import Explanation, titles
 from percpu_proofs.logs.advice import MachineFacts
 from percpu_proofs.logs.advice import explain as meaning
 from percpu_proofs.logs.block import block_of
@@ -20,7 +20,6 @@ from percpu_proofs.recorded.boot.layout import layout
 from percpu_proofs.recorded.boot.log import is_layout
 from percpu_proofs.run.inputs import InputError, TraceError
 from percpu_proofs.run.operations import FLAGS, MEANINGS, SHAPES, parse_operations
-from percpu_spec.catalogue import title
 from percpu_spec.glossary import Term, kernel_messages
 
 _PASTED = Path("the pasted line")
@@ -87,7 +86,7 @@ def _failure(failure: Failure) -> Explanation:
         "says": "\n\n".join(found.says),
         "harmless": found.harm,
         "change": "\n\n".join(found.advice),
-        "clauses": _titles(found.clauses),
+        "clauses": titles(found.clauses),
     }
 
 
@@ -97,7 +96,7 @@ def _report(report: Report) -> Explanation:
         "title": report.title,
         "says": "\n\n".join(report.says),
         "change": "\n\n".join(report.advice),
-        "nearest" if report.outside else "clauses": _titles(report.clauses),
+        "nearest" if report.outside else "clauses": titles(report.clauses),
     }
 
 
@@ -108,10 +107,6 @@ def _reports(found: Sequence[Message]) -> list[Report]:
         block = block_of([found[0].text])
         reports.append(Report(1, kind.name, block.title, *kind.answer(block)))
     return reports
-
-
-def _titles(clause_ids: Sequence[str]) -> list[dict[str, str]]:
-    return [{"clause": c, "what": title(c)} for c in clause_ids]
 
 
 def _layout(lines: Sequence[tuple[int, str]]) -> Explanation:

@@ -16,8 +16,17 @@ from typing import Any, get_type_hints
 from percpu_contracts.contract import ContractMark, marked_names, marks_of, sentence
 from percpu_contracts.registry import When, predicates, state_clauses
 from percpu_proofs.data import folder
-from percpu_proofs.explain import Explanation, code, names, releases, terms, unwrapped
-from percpu_proofs.explain.gaps import gaps
+from percpu_proofs.explain import (
+    Explanation,
+    code,
+    docstring,
+    names,
+    releases,
+    terms,
+    titles,
+    unwrapped,
+)
+from percpu_proofs.explain.code import gaps
 from percpu_proofs.explain.lines import damaged, letter, pasted
 from percpu_proofs.explain.messages import printed
 from percpu_proofs.run.inputs import InputError
@@ -161,7 +170,7 @@ def _clause(clause_id: str) -> Explanation:
         "not_applicable": _declared("NOT_APPLICABLE", clause_id),
         "by_release": breaking(clause_id),
         "predicates": [
-            {"name": p.__name__, "module": p.__module__, "says": _first_line(p)}
+            {"name": p.__name__, "module": p.__module__, "says": docstring(p)[0]}
             for p in predicates()[clause_id]
         ],
         "contracts": [
@@ -186,11 +195,11 @@ def _finding(finding_id: str) -> Explanation:
     found = findings()[finding_id]
     patches = {path.name: path.read_text("utf-8") for path in folder("patches").iterdir()}
     return asdict(found) | {
-        "clauses": [{"clause": c, "what": clause(c).title} for c in found.clauses],
+        "clauses": titles(found.clauses),
         "expected": _declared("EXPECTED", finding_id),
         "mended_in": mending(finding_id) if finding_id != REFINE else "",
         "fixes": [
-            {"class": name, "name": cls.NAME, "says": _first_line(cls)}
+            {"class": name, "name": cls.NAME, "says": docstring(cls)[0]}
             for name in found.fixes
             if (cls := getattr(fixes, name))
         ],
@@ -231,8 +240,8 @@ def _function(name: str) -> Explanation:
     marks = [mark for mark in marks_of(owners[-1], name) if mark.kind != "old" and not mark.is_note]
     return {
         "id": f"{owners[0].__name__}.{name}{inspect.signature(function)}",
-        "title": _first_line(function) or f"as {source}",
-        "says": (inspect.getdoc(function) or "").partition("\n\n")[2],
+        "title": docstring(function)[0] or f"as {source}",
+        "says": docstring(function)[1],
         "kernel": str(source or "none: of a variant alone"),
         "named_by": terms.named_by(*_spellings(source.function if source else "")),
         "parts": ", ".join(parts),
@@ -240,7 +249,7 @@ def _function(name: str) -> Explanation:
         "requires": [_line(mark) for mark in marks if mark.kind == "require"],
         "ensures": [_line(mark) for mark in marks if mark.kind == "ensure"],
         "overridden": [
-            {"by": cls.__name__, "file": cls.__module__, "says": _first_line(vars(cls)[name])}
+            {"by": cls.__name__, "file": cls.__module__, "says": docstring(vars(cls)[name])[0]}
             for cls in owners[1:]
         ],
     }
@@ -271,12 +280,8 @@ def _events() -> dict[str, Explanation]:
             fields = {field: kind.__name__ for field, kind in get_type_hints(cls).items()}
             found[name] = found[f"percpu{kernel}"] = {
                 "id": name,
-                "title": _first_line(cls),
+                "title": docstring(cls)[0],
                 "kernel": f"percpu{kernel}",
                 "fields": fields,
             }
     return found
-
-
-def _first_line(thing: object) -> str:
-    return (inspect.getdoc(thing) or "").split("\n\n")[0].replace("\n", " ")

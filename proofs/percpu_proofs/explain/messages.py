@@ -21,10 +21,10 @@ import percpu_reference
 import percpu_spec
 from percpu_contracts.contract import marked_names, marks_of
 from percpu_contracts.registry import statements
-from percpu_proofs.explain import Explanation
+from percpu_proofs.explain import Explanation, titles
 from percpu_proofs.logs import texts
 from percpu_reference import VARIANTS, Allocator
-from percpu_spec.catalogue import clauses, title
+from percpu_spec.catalogue import clauses
 
 _HOLE: Final = "\0"
 _ONE_OR_MORE: Final = "\1"  # behind a word that is one or many
@@ -133,7 +133,7 @@ def _explained(message: PrintedMessage) -> Explanation:
         "file": f"{message.module}.{message.function}",
     }  # fmt: skip
     if message.clauses:
-        found["clauses"] = [{"clause": c, "what": title(c)} for c in message.clauses]
+        found["clauses"] = titles(message.clauses)
     return found
 
 

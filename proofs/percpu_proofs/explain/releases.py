@@ -6,7 +6,7 @@ import inspect
 import re
 from collections.abc import Iterator, Mapping
 
-from percpu_proofs.explain import Explanation
+from percpu_proofs.explain import Explanation, docstring
 from percpu_proofs.run.inputs import InputError
 from percpu_reference import UnknownVariantError
 from percpu_reference.variants import MERGED, RELEASES, SINCE, VARIANTS, Allocator, variant_name
@@ -82,10 +82,10 @@ def instead(word: str) -> str:
 
 def _variant(word: str, name: str, cls: type[Allocator]) -> Explanation:
     row = of_variant(name)
-    title, _, says = (inspect.getdoc(cls) or "").partition("\n\n")
+    title, says = docstring(cls)
     found: Explanation = {
         "id": name if word.replace("-", "_") == name else f"{word} is {name}",
-        "title": " ".join(title.split()),
+        "title": title,
         "says": "\n\n".join(filter(None, (says, instead(word)))),
         "file": cls.__module__,
         "extends": ", ".join(base.__name__ for base in cls.__bases__),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -11,6 +10,7 @@ from typing import Any
 from percpu_proofs.beside import html as beside
 from percpu_proofs.beside.comparison import Comparison
 from percpu_proofs.data import folder
+from percpu_proofs.explain import docstring
 from percpu_proofs.explore.scenarios import FOLDER, SCENARIOS
 from percpu_proofs.prove.ledger import committed
 from percpu_proofs.report import terms
@@ -139,7 +139,7 @@ def _judge(entry: ClauseEntry, cells: Iterable[Cell], document: Document) -> Non
 
 def algorithm(cls: type[Allocator]) -> Algorithm:
     """Return what the book says of a variant."""
-    title, _, says = (inspect.getdoc(cls) or "").partition("\n\n")
+    title, says = docstring(cls)
     known = {other: name for name, other in (VARIANTS | RELEASES).items()}
     base = next((known[one] for one in cls.__mro__[1:] if one in known), None)
     return Algorithm(title, says, base, cls.EXPECTED, cls.NOT_APPLICABLE)

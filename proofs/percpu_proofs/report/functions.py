@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from percpu_proofs.explain import docstring
 from percpu_proofs.explain.lookup import explain
 from percpu_proofs.prove.ledger import committed
 from percpu_proofs.report.places import followed, kernel_names, model_functions
@@ -147,12 +148,8 @@ def _texts() -> dict[str, set[str]]:
 def plain_definitions() -> list[PlainDefinition]:
     """Return the definitions of percpu_spec.definitions, by module and in their order."""
     found = [
-        PlainDefinition(name, one.__module__.rpartition(".")[2], _title(one), one)
+        PlainDefinition(name, one.__module__.rpartition(".")[2], docstring(one)[0], one)
         for name, one in vars(definitions).items()
         if inspect.isfunction(one)
     ]
     return sorted(found, key=lambda one: (one.module, one.function.__code__.co_firstlineno))
-
-
-def _title(function: Callable[..., Any]) -> str:
-    return (inspect.getdoc(function) or "").split("\n\n")[0].replace("\n", " ")
