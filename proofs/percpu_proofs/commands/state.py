@@ -15,7 +15,6 @@ from percpu_proofs.commands.report import write_state
 from percpu_proofs.commands.state_mail import state_mail, stats_mail
 from percpu_proofs.commands.state_samples import show_samples, show_watch
 from percpu_proofs.live.continuation import (
-    AllocationRequest,
     after_work,
     ask,
     cannot_go_on,
@@ -39,6 +38,7 @@ from percpu_proofs.recorded.states.quiescence import Stability
 from percpu_proofs.recorded.states.saved_state import save_state
 from percpu_proofs.recorded.states.stats_text import read_stats
 from percpu_proofs.run.inputs import InputError
+from percpu_proofs.run.room import Demand
 from percpu_proofs.show.overview import overview_svg, overview_text
 from percpu_proofs.show.picture import StatePicture, picture_of_state
 from percpu_proofs.show.svg import chunk_svg
@@ -51,18 +51,18 @@ _FORM = "SIZE[,ALIGN][,atomic]"
 
 def _requests(
     context: click.Context, option: click.Parameter, given: tuple[str, ...]
-) -> tuple[AllocationRequest, ...]:
+) -> tuple[Demand, ...]:
     """Return requests in bytes; alignment 8, as most callers have it, unless given."""
     return tuple(map(_request, given))
 
 
-def _request(given: str) -> AllocationRequest:
+def _request(given: str) -> Demand:
     parts = given.split(",")
     atomic = parts[-1] == "atomic"
     numbers = parts[: len(parts) - atomic]
     if not 1 <= len(numbers) <= 2 or not all(n.isdecimal() and len(n) < 10 for n in numbers):
         raise click.BadParameter(f"{given!r}: expected {_FORM}, sizes in bytes")
-    return AllocationRequest(int(numbers[0]), int(numbers[1]) if numbers[1:] else 8, atomic)
+    return Demand(int(numbers[0]), int(numbers[1]) if numbers[1:] else 8, atomic)
 
 
 def _seconds(
@@ -112,7 +112,7 @@ def state(
     whole: bool,
     svg: Path | None,
     who: bool,
-    asked: tuple[AllocationRequest, ...],
+    asked: tuple[Demand, ...],
     what_if: str | None,
     save: Path | None,
     every: float | None,
@@ -257,7 +257,7 @@ def _stats(context: click.Context, path: Path, *, as_json: bool, as_mail: bool) 
     context.exit(output.DIFFERS if wrong else output.AS_EXPECTED)
 
 
-def _check_requests(asked: Sequence[AllocationRequest], geometry: Geometry) -> None:
+def _check_requests(asked: Sequence[Demand], geometry: Geometry) -> None:
     """Raise InputError for a request that the kernel would not take (API-1)."""
     for request in asked:
         align = request.align

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from percpu_proofs.live.continuation import AllocationRequest, ask, cannot_go_on
+from percpu_proofs.live.continuation import ask, cannot_go_on
 from percpu_proofs.live.subject import SubjectKind, kind_of, opened
 from percpu_proofs.live.verdicts import KernelStateJudge, broken
 from percpu_proofs.logs.advice import MachineFacts
@@ -113,7 +113,7 @@ def why_there(place: FailureSite, failure: Failure, machine: MachineFacts) -> Wh
     found = why(room_of(state.snapshot, demand))
     if demand.reserved or place.stays:
         return _concluded(found, demand)
-    answer = ask(state, AllocationRequest(demand.size, demand.align, demand.atomic))
+    answer = ask(state, demand)
     served = answer.chunk is not None
     says = [*found.lines, f"asked of the model in this state: {answer.words}"]
     if served and demand.atomic:

@@ -121,20 +121,17 @@ def own_functions() -> list[ModelFunction]:
 
 def clauses_naming(name: str, asked: Collection[str] = ()) -> Iterator[str]:
     """Yield the clauses that speak of a kernel name, and those asked of it."""
-    return (clause for clause in clauses() if clause in asked or clause in _speaking(name))
+    speaking = entries_by_name().get(name, set()) | set(asked)
+    return (clause for clause in clauses() if clause in speaking)
 
 
 def findings_naming(name: str) -> tuple[str, ...]:
     """Return the findings that speak of a kernel name."""
-    return tuple(finding for finding in findings() if finding in _speaking(name))
-
-
-def _speaking(name: str) -> Collection[str]:
-    return _texts().get(name, ())
+    return tuple(finding for finding in findings() if finding in entries_by_name().get(name, ()))
 
 
 @cache
-def _texts() -> dict[str, set[str]]:
+def entries_by_name() -> dict[str, set[str]]:
     """Return the clauses and findings that speak of each kernel name."""
     texts = {c.id: f"{c.statement} {c.formal} {c.kernel} {c.since}" for c in clauses().values()}
     texts |= {f.id: f"{f.what} {f.function or ''}" for f in findings().values()}

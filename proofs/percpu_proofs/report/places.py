@@ -35,13 +35,6 @@ def followed() -> dict[str, tuple[str, ...]]:
     return dict(sorted(found.items(), key=lambda one: one[0].lstrip("_")))
 
 
-def spoken_of() -> list[str]:
-    """Return the other kernel names that clauses and findings speak of: variables, structures."""
-    texts = [f"{c.statement} {c.formal} {c.kernel}" for c in clauses().values()]
-    texts += [f"{f.what} {f.function or ''}" for f in findings().values()]
-    return sorted(set(kernel_names(" ".join(texts))) - followed().keys())
-
-
 def model_functions(kernel: str) -> list[str]:
     """Return the functions of the model that are a kernel function, or parts of it.
 

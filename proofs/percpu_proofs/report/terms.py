@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from percpu_proofs.report.functions import clauses_naming, findings_naming
-from percpu_proofs.report.places import spoken_of
+from percpu_proofs.report.functions import clauses_naming, entries_by_name, findings_naming
+from percpu_proofs.report.places import followed
 from percpu_spec.glossary import Term, glossary, kernel_names
 
 _ORDINARY: Final = frozenset({
@@ -42,9 +42,9 @@ def names() -> list[Word]:
     Those that clauses or findings speak of and that have no text are among them.
     """
     found = [_entry("name", term) for term in dict.fromkeys(kernel_names().values())]
-    told = kernel_names().keys() | glossary().keys()
-    found += [_entry("name", Term((name,), "")) for name in spoken_of() if name not in told]
-    return sorted(found, key=lambda one: one.names[0].strip("_").lower())
+    told = kernel_names().keys() | glossary().keys() | followed().keys()
+    found += [_entry("name", Term((name,), "")) for name in entries_by_name() if name not in told]
+    return sorted(found, key=lambda one: (one.names[0].strip("_").lower(), one.names[0]))
 
 
 def places(entries: Iterable[Word]) -> dict[str, str]:
