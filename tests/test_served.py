@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 
 from percpu_proofs import data
 from percpu_proofs.cli import main
-from percpu_proofs.live.subject import kind_of, opened
+from percpu_proofs.live.subject import kind_of, read_subject
 from percpu_proofs.run.operations import parse_operations
 from percpu_proofs.run.room import Demand, capacity, room_of, why
 from percpu_proofs.workload import burst
@@ -85,7 +85,7 @@ def test_after_a_list() -> None:
 
 def test_in_a_kernels_state() -> None:
     path = next((data.folder("boot61_2") / "state").glob("*"))
-    state = opened(str(path), kind_of(str(path)), None, owners=False)
+    state = read_subject(str(path), kind_of(str(path)), None, owners=False)
     assert burst.in_state("linux_5_12", state.snapshot) is None  # of two types of chunks
     start = burst.in_state("linux_6_12", state.snapshot)
     assert start is not None

@@ -135,7 +135,7 @@ def _in_state(what: str) -> Callable[[str, Geometry], Allocator | None]:
     kind = subject.kind_of(what)
     if kind is subject.SubjectKind.STATS:
         raise InputError("--state", None, "a saved state or a core: percpu_stats has no maps", what)
-    state = subject.opened(what, kind, None, owners=False)
+    state = subject.read_subject(what, kind, None, owners=False)
     if stays := cannot_go_on(state, broken(KernelStateJudge().verdicts(state))):
         expected = f"a state that the model goes on from, not this: {stays}"
         raise InputError("--state", None, expected, what)

@@ -23,7 +23,7 @@ from percpu_proofs.live.continuation import (
 from percpu_proofs.live.memory import memory_of
 from percpu_proofs.live.reader import TornError
 from percpu_proofs.live.sample import UnstableError, read_samples
-from percpu_proofs.live.stable_chunks import StillChunks
+from percpu_proofs.live.stable_chunks import StableChunks
 from percpu_proofs.live.stats_verdicts import (
     NOT_DETERMINED,
     empty_pages,
@@ -31,7 +31,7 @@ from percpu_proofs.live.stats_verdicts import (
     stats_rows,
     stats_verdicts,
 )
-from percpu_proofs.live.subject import SubjectKind, kind_of, opened
+from percpu_proofs.live.subject import SubjectKind, kind_of, read_subject
 from percpu_proofs.live.verdicts import KernelStateJudge, Verdict, broken
 from percpu_proofs.recorded.states.kernel_state import KernelState
 from percpu_proofs.recorded.states.quiescence import Stability
@@ -152,10 +152,10 @@ def state(
             raise click.UsageError("percpu_stats tells too little for this: give a state or a core")
         _stats(context, Path(what), as_json=as_json, as_mail=as_mail)
     try:
-        found = opened(what, kind, debug, owners=who)
+        found = read_subject(what, kind, debug, owners=who)
     except (TornError, UnstableError) as error:
-        still = error.still if isinstance(error, UnstableError) else None
-        _torn(context, kind, str(error), still, as_json=as_json)
+        stable = error.stable if isinstance(error, UnstableError) else None
+        _torn(context, kind, str(error), stable, as_json=as_json)
         return
     if save is not None:
         save_state(found, save)
@@ -214,21 +214,22 @@ def state_record(
 
 
 def _torn(
-    context: click.Context, kind: SubjectKind, why: str, still: StillChunks | None, *, as_json: bool
-) -> None:
+    context: click.Context, kind: SubjectKind, why: str, stable: StableChunks | None,
+    *, as_json: bool,
+) -> None:  # fmt: skip
     """Say that there is no one moment to judge, what stood still meanwhile, and exit."""
     word = "unstable" if kind is SubjectKind.LIVE else "torn"
     if as_json:
         rest = {"state": word, "why": why, "hints_only": True}
-        by_chunk = still and still.as_json()
+        by_chunk = stable and stable.as_json()
         output.print_json({"rest": rest, "clauses": {}, "by_chunk": by_chunk})
     else:
         again = (
             "try again, or --every" if kind is SubjectKind.LIVE else "damaged, or not of one moment"
         )
         output.echo(f"{word}: {why}; no verdict ({again})")
-        if still is not None:
-            state_report.show_still(output.console(), still)
+        if stable is not None:
+            state_report.show_stable(output.console(), stable)
     context.exit(output.TORN)
 
 

@@ -14,8 +14,8 @@ from percpu_proofs.commands import output
 from percpu_proofs.live.continuation import After, RequestOutcome, largest
 from percpu_proofs.live.memory import WAITS, ChunkMemory, chunk_rows, isolated_kb, memory_of
 from percpu_proofs.live.owners import all_held, held_by, pinned_pages
-from percpu_proofs.live.stable_chunks import StillChunks
-from percpu_proofs.live.stacks import changing
+from percpu_proofs.live.stable_chunks import StableChunks
+from percpu_proofs.live.stacks import changing_cpus
 from percpu_proofs.live.stats_verdicts import (
     NOT_DETERMINED,
     UNTOLD,
@@ -71,7 +71,7 @@ def show_rest(out: Console, state: KernelState) -> None:
     """Say how far at rest a state is, and who stands where."""
     rest, words = state.rest, state.standing.words
     if rest is Stability.TORN:
-        who = " or ".join(changing(state.standing.stacks)) or "a CPU"
+        who = " or ".join(changing_cpus(state.standing.stacks)) or "a CPU"
         torn = f"torn: {words}: {who} was changing this; verdicts are hints only"
         out.print(Text(torn, "red"), soft_wrap=True)
     elif rest is Stability.NOT_TOLD:
@@ -122,13 +122,13 @@ def show_verdicts(out: Console, verdicts: Mapping[str, Verdict], *, torn: bool =
         _row(out, NOT_ASKED, f"{len(operations)} others: each {NO_OPERATION}")
 
 
-def show_still(out: Console, still: StillChunks) -> None:
+def show_stable(out: Console, found: StableChunks) -> None:
     """Print what the clauses say of the chunks that stood still, and which did not."""
-    count = counted(len(still.still), "chunk")
-    _say(out, f"chunk by chunk, of {count} that two copies agree on: {', '.join(still.still)}")
-    show_verdicts(out, still.verdicts)
-    if still.unstable:
-        _say(out, f"unstable, not judged: {', '.join(still.unstable)}")
+    count = counted(len(found.stable), "chunk")
+    _say(out, f"chunk by chunk, of {count} that two copies agree on: {', '.join(found.stable)}")
+    show_verdicts(out, found.verdicts)
+    if found.unstable:
+        _say(out, f"unstable, not judged: {', '.join(found.unstable)}")
     _say(out, "lists, sums and the float are those of no moment: nothing is said of the whole")
 
 

@@ -6,15 +6,15 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import Final
 
-from percpu_proofs.counterexample.bearing import Bearing
 from percpu_proofs.counterexample.record import CpuStep
+from percpu_proofs.counterexample.relevance import Relevance
 from percpu_proofs.counterexample.words import pages
 from percpu_proofs.show.rows import ChunkRow, StateRows
 
 _SHORT: Final = 18  # pages whose rows stand beside one another
 
 
-def changes(before: StateRows, step: CpuStep, shown: Bearing) -> Iterator[str]:
+def changes(before: StateRows, step: CpuStep, shown: Relevance) -> Iterator[str]:
     """Yield what a step changed, as far as it is to be shown."""
     after, known = step.state, dict(before.counters)
     said = []

@@ -23,7 +23,7 @@ from percpu_spec.catalogue import findings, title
 from percpu_spec.steps import Kind
 
 
-def code(word: str) -> Iterator[Explanation]:
+def explain_code(word: str) -> Iterator[Explanation]:
     """Yield what a word names in the code: `hint_is_ordered`, `RightEdgeKept`, `update-block`."""
     for finding in findings().values():
         if word in (*finding.fixes, *finding.patches):

@@ -27,8 +27,8 @@ from percpu_proofs.explain import (
     unwrapped,
 )
 from percpu_proofs.explain.code import gaps
-from percpu_proofs.explain.lines import damaged, letter, pasted
-from percpu_proofs.explain.messages import printed
+from percpu_proofs.explain.lines import explain_damaged, explain_letter, explain_lines
+from percpu_proofs.explain.messages import explain_printed
 from percpu_proofs.run.inputs import InputError
 from percpu_reference import VARIANTS, Allocator, events
 from percpu_reference.backing import KmBacking
@@ -85,7 +85,7 @@ def explain(word: str) -> Explanation:
 def known(word: str) -> Explanation | None:
     """Return what a word or a line is known as itself, not by names that stand in it."""
     word = word.strip()
-    return _told(list(_senses(word)) or (list(printed(word)) if " " in word else []))
+    return _told(list(_senses(word)) or (list(explain_printed(word)) if " " in word else []))
 
 
 def _told(senses: Sequence[Explanation]) -> Explanation | None:
@@ -100,10 +100,10 @@ def _senses(word: str) -> Iterator[Explanation]:
         yield _clause(entry)
     if entry in findings():
         yield _finding(entry)
-    yield from releases.released(word)
-    yield from releases.committed(word)
+    yield from releases.explain_release(word)
+    yield from releases.explain_commit(word)
     if " " in word:
-        yield from pasted(word)
+        yield from explain_lines(word)
         yield from (_events()[event] for event in dict.fromkeys(_EVENT.findall(word)))
     name = next((n for n in map(model_name, (word, f"pcpu_{word}")) if n in _functions()), None)
     if name is not None:
@@ -113,12 +113,12 @@ def _senses(word: str) -> Iterator[Explanation]:
             yield named[plain]
     of_list = _LIST.fullmatch(word)
     for term in filter(None, of_list.groups()) if of_list else [word]:
-        yield from terms.terms(term)
-    yield from letter(word)
+        yield from terms.explain_term(term)
+    yield from explain_letter(word)
     if " " in word:
-        yield from damaged(word)
-    yield from names.named(word)
-    yield from code.code(word)
+        yield from explain_damaged(word)
+    yield from names.explain_name(word)
+    yield from code.explain_code(word)
 
 
 def _names_in(text: str) -> list[str]:

@@ -68,7 +68,7 @@ class PrintedMessage(NamedTuple):
         return re.search(f"{begin}{form}{end}", line) is not None
 
 
-def printed(line: str) -> Iterator[Explanation]:
+def explain_printed(line: str) -> Iterator[Explanation]:
     """Yield what makes a line that commands print, or a part of one: the most telling first."""
     line = " ".join(line.split())
     if len(line) > _LONGEST or _PATTERN.search(line):

@@ -23,7 +23,7 @@ _READ_BY = {
 }
 
 
-def named(word: str) -> list[Explanation]:
+def explain_name(word: str) -> list[Explanation]:
     """Return what a name stands for: one may be of several searches."""
     return _by_name().get(word, [])
 

@@ -22,19 +22,19 @@ from percpu_reference.variants import variant_class
 
 
 @dataclass(frozen=True, slots=True)
-class StillChunks:
+class StableChunks:
     """Which chunks of the last copy stood still, by number and address, which did not, and what
     the clauses about single chunks say of the former.
     """
 
-    still: tuple[str, ...]
+    stable: tuple[str, ...]
     unstable: tuple[str, ...]
     verdicts: Mapping[str, Verdict]
 
     def as_json(self) -> dict[str, Any]:
         """Return it with plain values."""
         return {
-            "stable": list(self.still), "unstable": list(self.unstable),
+            "stable": list(self.stable), "unstable": list(self.unstable),
             "clauses": {
                 v.clause: {"verdict": v.verdict, "found": list(v.found), "reason": v.reason}
                 for v in self.verdicts.values()
@@ -56,7 +56,7 @@ def equal_chunks(reader: Reader, before: Copy, after: Copy) -> set[int]:
     }  # fmt: skip
 
 
-def still_chunks(reader: Reader, before: Copy, after: Copy) -> StillChunks | None:
+def judge_stable_chunks(reader: Reader, before: Copy, after: Copy) -> StableChunks | None:
     """Judge the chunks that two copies agree on; None if there is none, or no state is read."""
     equal = equal_chunks(reader, before, after)
     try:
@@ -76,14 +76,14 @@ def still_chunks(reader: Reader, before: Copy, after: Copy) -> StillChunks | Non
     variant = variant_class(state.variant) if state.variant else None
     without = {"HINT-6", *waits, *(variant.NOT_APPLICABLE if variant else ())}
     found: dict[str, list[str]] = defaultdict(list)
-    still, unstable = [], []
+    stable, unstable = [], []
     for chunk, name in state.names.items():
         address = named[chunk]
         called = f"{name} at {address:#x}"
         if address not in equal:
             unstable.append(called)
             continue
-        still.append(called)
+        stable.append(called)
         whole = WholeState(dict.fromkeys(without, ""))
         for clause, wrong in found_of_chunk(whole, state, chunk, waits):
             found[clause].append(wrong)
@@ -95,4 +95,4 @@ def still_chunks(reader: Reader, before: Copy, after: Copy) -> StillChunks | Non
         )
         for clause in sorted(of_chunks - without)
     }
-    return StillChunks(tuple(still), tuple(unstable), verdicts)
+    return StableChunks(tuple(stable), tuple(unstable), verdicts)

@@ -10,7 +10,7 @@ from typing import Any, Final
 from percpu_proofs.live.subject import is_core
 from percpu_proofs.logs.advice import Explanation, MachineFacts, explain
 from percpu_proofs.logs.boots import Boot, boot_notes, read_boots
-from percpu_proofs.logs.failures import ILLEGAL, Failure, alike, read_failures
+from percpu_proofs.logs.failures import ILLEGAL, Failure, merge_alike, read_failures
 from percpu_proofs.logs.material import Material, read_material
 from percpu_proofs.logs.prefixes import Message, messages
 from percpu_proofs.logs.reports import Report, read_reports, without_illegal
@@ -78,7 +78,7 @@ class LogReport:
     def kinds(self) -> list[tuple[Failure, Explanation]]:
         """The failures, those alike told as one."""
         meanings = {failure.kind: explanation for failure, explanation in self.failures}
-        return [(one, meanings[one.kind]) for one in alike(one for one, _ in self.failures)]
+        return [(one, meanings[one.kind]) for one in merge_alike(one for one, _ in self.failures)]
 
     def as_json(self) -> dict[str, Any]:
         """Return the report with plain values only."""

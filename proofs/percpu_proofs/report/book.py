@@ -15,7 +15,7 @@ from percpu_proofs.explore.scenarios import FOLDER, SCENARIOS
 from percpu_proofs.prove.ledger import committed
 from percpu_proofs.report import terms
 from percpu_proofs.report.citations import citations
-from percpu_proofs.report.document import Document, IndexEntry, stated
+from percpu_proofs.report.document import Document, IndexEntry, clause_index
 from percpu_proofs.report.entries import ClauseEntry, chapters
 from percpu_proofs.report.functions import (
     KernelFunction,
@@ -68,7 +68,7 @@ def book(
     kernel, own = kernel_functions(), own_functions()
     words, names = terms.words(), terms.names()
     document = Document(
-        _names(kernel, (*words, *names)), terms.linked(words), Places(_functions(kernel))
+        _names(kernel, (*words, *names)), terms.linked_words(words), Places(_functions(kernel))
     )
     specification = chapters(document.code, kernel)
     for chapter in specification:
@@ -81,7 +81,7 @@ def book(
     )  # fmt: skip
     definitions = plain_definitions()
     index = [
-        *stated(), *_found_names(kernel),
+        *clause_index(), *_found_names(kernel),
         *(IndexEntry(f"variant-{name}", "variant", name, algorithm(cls).title)
           for name, cls in (VARIANTS | RELEASES).items()),
         *(_found_term("word", word) for word in words),

@@ -55,7 +55,7 @@ class Document:
         )  # fmt: skip
 
 
-def stated() -> Iterator[IndexEntry]:
+def clause_index() -> Iterator[IndexEntry]:
     """Yield what the search box finds of clauses and findings."""
     for clause in clauses().values():
         text = " ".join(f"{clause.statement} {clause.kernel}".replace("`", "").split())

@@ -12,7 +12,7 @@ from typing import Any
 from percpu_proofs.explain import docstring
 from percpu_proofs.explain.lookup import explain
 from percpu_proofs.prove.ledger import committed
-from percpu_proofs.report.places import followed, kernel_names, model_functions
+from percpu_proofs.report.places import followed_functions, kernel_names, model_functions
 from percpu_proofs.run.inputs import InputError
 from percpu_reference.kernel_names import OURS
 from percpu_spec import definitions
@@ -100,7 +100,7 @@ def kernel_functions() -> list[KernelFunction]:
     """Return the kernel functions that the model follows, by name."""
     claims = claims_by_function()
     found = []
-    for name, files in followed().items():
+    for name, files in followed_functions().items():
         made = [model_function(one, claims) for one in model_functions(name)]
         functions = tuple(one for one in made if one is not None)
         asked = {c for one in functions for c in one.clauses}

@@ -15,7 +15,7 @@ from percpu_proofs.live.owners import all_held
 from percpu_proofs.live.verdicts import BROKEN, HOLDS, KNOWN, NOT_ASKED, Verdict
 from percpu_proofs.recorded.states.kernel_state import KernelState
 from percpu_proofs.recorded.states.quiescence import Stability
-from percpu_proofs.report.document import Document, IndexEntry, stated
+from percpu_proofs.report.document import Document, IndexEntry, clause_index
 from percpu_proofs.report.pictures import part
 from percpu_proofs.run.runner import counted
 from percpu_proofs.show.overview import overview_svg
@@ -59,7 +59,7 @@ def report_of_state(
     }
     index = [IndexEntry(f"chunk-{one.name}", "chunk", one.title, "") for one in maps]
     return into.render(
-        "state.html", f"Percpu state of {state.release}: {what}", [*stated(), *index],
+        "state.html", f"Percpu state of {state.release}: {what}", [*clause_index(), *index],
         state=state, rest=_rest(state), torn=state.rest is Stability.TORN, memory=memory_of(state),
         by_kind=by_kind, titles={c.id: c.title for c in clauses().values()}, most=_MESSAGES,
         rows=rows, maps=maps, drawn=drawn,

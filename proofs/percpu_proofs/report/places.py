@@ -26,7 +26,7 @@ def kernel_names(text: str) -> list[str]:
     return list(dict.fromkeys(_ALIASES.get(n, n) for n in re.findall(KERNEL_NAME, text)))
 
 
-def followed() -> dict[str, tuple[str, ...]]:
+def followed_functions() -> dict[str, tuple[str, ...]]:
     """Return the kernel functions that the model follows, each with its files."""
     found: dict[str, tuple[str, ...]] = {}
     for file, functions in FILES.items():

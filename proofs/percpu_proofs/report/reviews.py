@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from percpu_proofs.counterexample.sentences import sentence_of, title_of
-from percpu_proofs.report.document import Document, IndexEntry, stated
+from percpu_proofs.report.document import Document, IndexEntry, clause_index
 from percpu_proofs.report.walks import Walkthrough
 
 
@@ -100,7 +100,7 @@ def render(into: Document, review: ReviewReport) -> str:
     index = [IndexEntry(one.place, "shown here", f"{one.clause}: {one.title}", one.words)
              for one in shown]  # fmt: skip
     return into.render(
-        "review.html", review.title, [*index, *stated()], summary=review.summary,
+        "review.html", review.title, [*index, *clause_index()], summary=review.summary,
         groups=[group for group in review.groups if group.shown], subjects=review.subjects,
         rows=review.rows, bounds=review.bounds, accesses=review.accesses, patches=review.patches,
     )  # fmt: skip

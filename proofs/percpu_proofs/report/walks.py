@@ -9,8 +9,8 @@ from pathlib import Path
 from markupsafe import Markup
 
 from percpu_proofs.counterexample import ChunkRow, Counterexample, CpuStep, StateRows, of_token
-from percpu_proofs.counterexample.bearing import Bearing, bearing
 from percpu_proofs.counterexample.changes import changes
+from percpu_proofs.counterexample.relevance import Relevance, relevance
 from percpu_proofs.report.bars import ChunkBars
 from percpu_proofs.review.jobs import ReviewExample
 from percpu_proofs.review.matrix import Cell
@@ -83,7 +83,7 @@ def walk(
     of: Counterexample, bars: ChunkBars, place: str, note: str = "", command: str = ""
 ) -> Walkthrough:
     """Return a counterexample as it is walked through."""
-    shown = bearing(of)
+    shown = relevance(of)
     states = (of.before, *(step.state for step in of.steps))
     most = max((len(row.pages) for state in states for row in state.chunks), default=1)
     panels = [_panel(None, None, of.before, shown, bars, most)]
@@ -95,7 +95,7 @@ def _panel(
     step: CpuStep | None,
     before: StateRows | None,
     now: StateRows,
-    shown: Bearing,
+    shown: Relevance,
     bars: ChunkBars,
     most: int,
 ) -> StepPanel:

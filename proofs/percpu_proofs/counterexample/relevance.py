@@ -21,7 +21,7 @@ _SPOKEN: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Bearing:
+class Relevance:
     """The names of counters and chunks to be shown."""
 
     counters: frozenset[str]
@@ -37,7 +37,7 @@ class Bearing:
         return len({row.name for row in state.chunks} - self.chunks)
 
 
-def bearing(c: Counterexample, since: int = 0, *, spoken_only: bool = False) -> Bearing:
+def relevance(c: Counterexample, since: int = 0, *, spoken_only: bool = False) -> Relevance:
     """Return what bears on the clause: what it speaks of, and what changes from a step on.
 
     spoken_only: of counters those that it speaks of only.
@@ -59,7 +59,7 @@ def bearing(c: Counterexample, since: int = 0, *, spoken_only: bool = False) -> 
         chunks.add("0")
     if not chunks and states[-1].chunks:
         chunks = {row.name for row in states[-1].chunks}
-    return Bearing(frozenset(counters), frozenset(chunks), c.clause.startswith(_OF_HINTS))
+    return Relevance(frozenset(counters), frozenset(chunks), c.clause.startswith(_OF_HINTS))
 
 
 def _rows(state: StateRows) -> set[tuple[str, str, str, object]]:
@@ -67,7 +67,7 @@ def _rows(state: StateRows) -> set[tuple[str, str, str, object]]:
     return {(row.name, row.place, row.pages, row.areas) for row in state.chunks}
 
 
-def alone(c: Counterexample) -> int:
+def sequential_steps(c: Counterexample) -> int:
     """Return how many steps at the start are of operations that ran one after the other.
 
     The last operation is not among them, nor one that breaks the clause.
