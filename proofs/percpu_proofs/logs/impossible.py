@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from percpu_proofs.logs.failures import ILLEGAL, Failure
+from percpu_proofs.logs.texts import texts
 from percpu_proofs.run import reasons
 from percpu_spec.geometry import LEAST_UNIT
 
@@ -28,7 +29,7 @@ def impossible(
     """
     size, align = failure.size, failure.align
     if max(size, align or 0) >> _BITS:
-        return Impossible(f"a number longer than {_BITS} bits is no size_t", "API-1")
+        return _impossible("too long", bits=_BITS)
     if failure.source == "module loader":  # it tells what it asked for, whatever became of it
         return None
     largest = -(-LEAST_UNIT // page) * page
@@ -42,28 +43,18 @@ def impossible(
     ):  # fmt: skip
         illegal = f"the alignment {align} is no power of two"
     if failure.reason == ILLEGAL:
-        if illegal:
-            return None
-        return Impossible(
-            f"with pages of {page} bytes {size} bytes aligned to {align} are a request that is "
-            "legal (API-1), and the warning is not printed of it",
-            "API-1",
-        )
+        return None if illegal else _impossible("legal", page=page, size=size, align=align)
     if illegal:
-        return Impossible(
-            f"{illegal}: such a request is refused earlier, with 'illegal size ({size}) or align "
-            f"({align})' (API-1), and never comes so far",
-            "API-1",
-        )
+        return _impossible("illegal", illegal=illegal, size=size, align=align)
     if failure.atomic and failure.reason in (reasons.POPULATE, reasons.CREATE):
         done = "populates pages" if failure.reason == reasons.POPULATE else "makes a chunk"
-        return Impossible(
-            f"atomic=1: an atomic request never {done}, so it cannot fail at that; without room "
-            f"the kernel prints '{reasons.ATOMIC}' (API-5)",
-            "API-5",
-        )
+        return _impossible("atomic", done=done, reason=reasons.ATOMIC)
     if failure.atomic is False and failure.reason == reasons.ATOMIC:
-        return Impossible(
-            f"atomic=0: '{reasons.ATOMIC}' is printed of atomic requests only (API-5)", "API-5"
-        )
+        return _impossible("not atomic", reason=reasons.ATOMIC)
     return None
+
+
+def _impossible(entry: str, **values: object) -> Impossible:
+    """Return what an entry of impossible.md says."""
+    found = texts("impossible", entry, **values)
+    return Impossible(found.says[0], found.marks[0])
