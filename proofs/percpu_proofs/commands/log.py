@@ -78,7 +78,7 @@ def show(
     """Print what a log says, and why its failures happened in a place, if there is one."""
     rows = [("log", str(found.file))]
     several = len(found.boots) > 1
-    for boot in found.told:
+    for boot in found.distinct_boots:
         if several:
             rows.append(("boot", f"from line {boot.line} on"))
         if boot.release is not None:

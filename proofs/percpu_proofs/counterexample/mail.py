@@ -53,12 +53,12 @@ def mail(c: Counterexample, reproducer: str) -> list[str]:
         after += block(legend(c, shown, since) + others, 2)
         room = LINES - sum(map(len, (top, before, after, bottom)))
         steps = _brief(fold_rows(rows(c, since, shown, lines=form.lines, ahead=form.ahead)))
-        drawn = _drawn(steps, c.cpus_since(since))
+        drawn = _table_lines(steps, c.cpus_since(since))
         if len(drawn) > room and form == _FORMS[-1]:
             after, bottom = after[1:], bottom[1:]  # blank lines, rather than steps
             room += 2
         if len(drawn) > room and form == _FORMS[-1]:
-            drawn = _middle_left_out(steps, c.cpus_since(since), room)
+            drawn = _without_middle(steps, c.cpus_since(since), room)
         lines = [*top, *before, *drawn, *after, *bottom]
         if len(lines) <= LINES:
             break
@@ -129,20 +129,20 @@ def _brief(found: list[TableRow]) -> list[TableRow]:
     ]
 
 
-def _drawn(wanted: Sequence[TableRow], cpus: tuple[str, ...]) -> list[str]:
-    return [line for _, line in table(list(wanted), cpus, WIDTH)]
+def _table_lines(steps: Sequence[TableRow], cpus: tuple[str, ...]) -> list[str]:
+    return [line for _, line in table(list(steps), cpus, WIDTH)]
 
 
-def _middle_left_out(wanted: list[TableRow], cpus: tuple[str, ...], room: int) -> list[str]:
+def _without_middle(steps: list[TableRow], cpus: tuple[str, ...], room: int) -> list[str]:
     """Return as many of the first and last rows as there is room for, the others counted."""
-    for left_out in range(1, len(wanted)):
-        kept = len(wanted) - left_out
-        first = kept // 3
-        last = wanted[len(wanted) - (kept - first) :]
-        told = f"    ... {counted(left_out, 'row')} of steps left out: see the reproducer"
-        upper, lower = _drawn(wanted[:first], cpus), _drawn(last, cpus)[1:]
+    for left_out in range(1, len(steps)):
+        shown = len(steps) - left_out
+        first = shown // 3
+        last = steps[len(steps) - (shown - first) :]
+        counted_out = f"    ... {counted(left_out, 'row')} of steps left out: see the reproducer"
+        upper, lower = _table_lines(steps[:first], cpus), _table_lines(last, cpus)[1:]
         if len(upper) + 1 + len(lower) <= room:
-            return [*upper, told, *lower]
-    lower = _drawn(wanted[-1:], cpus)
+            return [*upper, counted_out, *lower]
+    lower = _table_lines(steps[-1:], cpus)
     more = len(lower) - room + 1
     return lower if more <= 1 else [*lower[: room - 1], f"    ... {more} lines left out"]

@@ -41,7 +41,7 @@ def rows(
     """Return the rows of a counterexample's steps behind the first `since`.
 
     A clause is named where it is broken first, which for some is before these rows; the
-    counterexample's own wherever it is broken otherwise than before. lines, ahead: as Step.said
+    counterexample's own wherever it is broken otherwise than before. lines, ahead: as CpuStep.said
     has it.
     """
     found: list[TableRow] = []

@@ -76,7 +76,7 @@ def explain(word: str) -> Explanation:
     """
     found = known(word)
     if found is None:  # chunk->isolated, pcpu_alloc+0x5cd/0x5f0, whole lines
-        found = _told([sense for name in _names_in(word) for sense in _senses(name)])
+        found = _first_of([sense for name in _names_in(word) for sense in _senses(name)])
     if found is None:
         raise UnknownWordError(word.strip(), _near(word.strip()))
     return found
@@ -85,10 +85,10 @@ def explain(word: str) -> Explanation:
 def known(word: str) -> Explanation | None:
     """Return what a word or a line is known as itself, not by names that stand in it."""
     word = word.strip()
-    return _told(list(_senses(word)) or (list(explain_printed(word)) if " " in word else []))
+    return _first_of(list(_senses(word)) or (list(explain_printed(word)) if " " in word else []))
 
 
-def _told(senses: Sequence[Explanation]) -> Explanation | None:
+def _first_of(senses: Sequence[Explanation]) -> Explanation | None:
     told = [unwrapped(sense) for sense in senses]
     return told[0] | {"also": told[1:]} if told else None
 

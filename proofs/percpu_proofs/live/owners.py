@@ -36,7 +36,7 @@ class Owners:
             self._vector = kernel.offset("pcpu_chunk", "obj_cgroups")
         self._names: dict[tuple[int, int], str] = {}
 
-    def named(self, snapshot: Snapshot, copy: Copy, granule: int) -> Snapshot:
+    def with_owners(self, snapshot: Snapshot, copy: Copy, granule: int) -> Snapshot:
         """Return the state with the owners of its areas."""
         places = {
             (slot, pos): address
@@ -44,7 +44,7 @@ class Owners:
             for pos, address in enumerate(chunks)
         }
         named = {
-            chunk: replace(chunk, owners=self._told(chunk, place, granule))
+            chunk: replace(chunk, owners=self._owners_of(chunk, place, granule))
             for chunks in snapshot.lists
             for chunk in chunks
             for place in (places[chunk.slot, chunk.pos],)
@@ -55,7 +55,7 @@ class Owners:
             lists=tuple(tuple(named[chunk] for chunk in chunks) for chunks in snapshot.lists),
         )
 
-    def _told(self, chunk: ChunkSnapshot, address: int, granule: int) -> dict[int, str] | None:
+    def _owners_of(self, chunk: ChunkSnapshot, address: int, granule: int) -> dict[int, str] | None:
         """Return the owners of a chunk's areas; None where a core lacks them, or they went."""
         try:
             return dict(self._of(chunk, address, granule))

@@ -93,7 +93,7 @@ def state_in(reader: Reader, copy: Copy, source: str, *, owners: bool) -> Kernel
     state = reader.state(copy, source)
     if owners:
         snapshot = state.snapshot
-        named = Owners(reader).named(snapshot, copy, snapshot.geometry.granule)
+        named = Owners(reader).with_owners(snapshot, copy, snapshot.geometry.granule)
         state = replace(state, snapshot=named)
     memory = reader.kernel.memory
     if isinstance(memory, DrgnMemory):

@@ -49,7 +49,7 @@ class LogReport:
     unread: tuple[Message, ...] = ()  # lines of failures, not whole
 
     @property
-    def told(self) -> list[Boot]:
+    def distinct_boots(self) -> list[Boot]:
         """The boots that tell a layout or a kernel, those alike told as one, the last of them."""
         kinds = {
             (boot.release, boot.layout and boot.machine): boot for boot in self.boots
