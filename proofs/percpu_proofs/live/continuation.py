@@ -72,7 +72,7 @@ class RequestOutcome:
         if self.chunk is None:
             later = f"; after the balance work in {self.later}" if self.later else ""
             return f"{self.request}: fails{asks}{later}"
-        where = "a new chunk" if self.chunk == "new" else f"chunk {self.chunk}"
+        where = _chunk_words(self.chunk)
         filled = f", {counted(self.populated, 'page')} populated for it" if self.populated else ""
         return f"{self.request}: {where}, byte {self.off}, page {self.page}{filled}{asks}"
 
@@ -97,7 +97,7 @@ def ask(state: KernelState, request: Demand) -> RequestOutcome:
     if area is None:
         run_work(model)
         again = model.alloc(request.size, request.align, gfp=gfp)
-        later = None if again is None else _place(again[0], names)
+        later = None if again is None else _chunk_words(names.get(again[0].base_addr, "new"))
         return RequestOutcome(request, None, -1, -1, 0, asks, later)
     chunk, off = area
     page = off // state.snapshot.geometry.page
@@ -105,9 +105,8 @@ def ask(state: KernelState, request: Demand) -> RequestOutcome:
     return RequestOutcome(request, names.get(chunk.base_addr, "new"), off, page, populated, asks)
 
 
-def _place(chunk: Chunk, names: dict[int, str]) -> str:
-    name = names.get(chunk.base_addr)
-    return "a new chunk" if name is None else f"chunk {name}"
+def _chunk_words(name: str) -> str:
+    return "a new chunk" if name == "new" else f"chunk {name}"
 
 
 def run_work(model: Allocator) -> int:
