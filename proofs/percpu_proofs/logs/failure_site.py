@@ -10,9 +10,8 @@ from typing import Any
 from percpu_proofs.live.continuation import ask, cannot_go_on
 from percpu_proofs.live.subject import SubjectKind, kind_of, read_subject
 from percpu_proofs.live.verdicts import KernelStateJudge, broken
-from percpu_proofs.logs.advice import MachineFacts
+from percpu_proofs.logs.advice import MachineFacts, impossible
 from percpu_proofs.logs.failures import ILLEGAL, Failure
-from percpu_proofs.logs.impossible import impossible
 from percpu_proofs.recorded.states.kernel_state import KernelState
 from percpu_proofs.recorded.states.stats_text import ChunkStats, PercpuStats, read_stats
 from percpu_proofs.run import reasons
