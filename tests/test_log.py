@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 from percpu_proofs import data
 from percpu_proofs.cli import main
 from percpu_proofs.explain.lookup import explain
-from percpu_proofs.logs import failure_site, reading, stacks
+from percpu_proofs.logs import failure_site, reading, stacks, texts
 from percpu_proofs.logs import failures as failing
 from percpu_proofs.logs.failures import ILLEGAL, UNKNOWN, read_failures
 from percpu_proofs.logs.prefixes import Message, bare, messages
@@ -1110,3 +1110,11 @@ def test_a_damaged_failure_is_named_with_its_line(line: str, tmp_path: Path) -> 
 @pytest.mark.parametrize("line", ["mtd: illegal size (12)", "illegal size (12) for a partition"])
 def test_other_drivers_sizes_are_no_failures_of_percpu(line: str) -> None:
     assert read_failures([Message(1, line)])[:2] == ([], [])
+
+
+@pytest.mark.parametrize("file", ["advice", "reports", "material"])
+def test_every_text_is_told_of_something(file: str) -> None:
+    code = "".join(path.read_text("utf-8") for path in texts.FOLDER.glob("*.py"))
+    entries = texts.entries(file)
+    assert len(entries) > 5
+    assert [name for name in entries if f'"{name}"' not in code] == []
