@@ -235,7 +235,7 @@ class VariantSearch:
             ("schedules", f"{result.schedules:,}"),
             ("states", f"{result.states:,}" if result.states else "not counted"),
             ("steps judged", f"{result.steps:,} of {result.covered:,} in all schedules"),
-            ("refinement", _refined(result)),
+            ("refinement", _refinement(result)),
             ("depth", result.depth),
             ("seconds", result.seconds),
             ("gaps met", output.counts(result.situations)),
@@ -320,7 +320,7 @@ def _bound(result: Explored) -> str:
     return ways[result.mode]
 
 
-def _refined(result: Explored) -> str:
+def _refinement(result: Explored) -> str:
     if not result.refined:
         return "not compared with an abstract machine"
     return f"{result.refined:,} steps compared with the abstract machine"

@@ -41,11 +41,11 @@ def show_removal(out: Console, one: Workload, curves: Sequence[Curve]) -> None:
     out.print(output.table(title, columns, rows))
     for curve in curves:
         if curve.variant == one.variant:
-            for line in _remains(curve):
+            for line in _distance(curve):
                 output.say(out, line)
 
 
-def _remains(curve: Curve) -> list[str]:
+def _distance(curve: Curve) -> list[str]:
     """Return how far the kernel's own variant is from it, and what of that is explained."""
     far = ", ".join(f"{s} {p.ratio - 1:+.1%}" for s, p in curve.stages.items())
     allowed = ", ".join(f"{band:.0%}" for band in BANDS.values())

@@ -107,7 +107,7 @@ def kernel(
 
     Needs a C compiler. The tree is only read. Draws cases unless operations or tokens are given.
     """
-    files = _there(files)
+    files = _readable(files)
     with workshop(
         tree.source, patches=tree.patches, stub=tree.stub, variant=variant, fixes=fixes
     ) as shop:
@@ -130,7 +130,7 @@ def kernel(
         except KeyboardInterrupt:
             run.tally.interrupted = True
         if run.tally.found is not None:
-            run.saved = differences.save(run.tally.found, shop.model, save or _own_file())
+            run.saved = differences.save(run.tally.found, shop.model, save or _temporary_file())
         if as_json:
             output.print_json(run.as_json())
         else:
@@ -139,7 +139,7 @@ def kernel(
     output.end(interrupted=run.tally.interrupted)
 
 
-def _there(paths: tuple[Path, ...]) -> tuple[Path, ...]:
+def _readable(paths: tuple[Path, ...]) -> tuple[Path, ...]:
     """Return the files that paths name. Raises InputError for one that cannot be read."""
     found = tuple(expand(paths))
     for path in found:
@@ -147,7 +147,7 @@ def _there(paths: tuple[Path, ...]) -> tuple[Path, ...]:
     return found
 
 
-def _own_file() -> Path:
+def _temporary_file() -> Path:
     """Return a file for a difference in a folder of its own, which stays."""
     return Path(tempfile.mkdtemp(prefix="percpu-spec-")) / f"difference{SUFFIX}"
 
@@ -231,7 +231,7 @@ def record(
     PATHS are operation lists, vectors (recorded anew), or folders of vectors.
     """
     entries: list[dict[str, Any]] = []
-    files = _there(paths)
+    files = _readable(paths)
     with workshop(tree.source, patches=tree.patches, stub=tree.stub) as shop:
         with writing(out):
             out.mkdir(parents=True, exist_ok=True)

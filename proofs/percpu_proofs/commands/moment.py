@@ -124,7 +124,7 @@ def of_trace(
         path, variant=variant, told=told, state=state, at=at, look=look, progress=progress
     )
     if not seen:
-        reason = report.waiting or _reached(report)
+        reason = report.waiting or _replayed_lines(report)
         which = "its end" if at is None else f"event {at}"
         raise InputError(path, None, f"a trace that a replay explains up to {which}: {reason}")
     moment = seen[-1]
@@ -133,7 +133,7 @@ def of_trace(
     return replace(moment, picture=replace(moment.picture, title=title), changed=changed)
 
 
-def _reached(report: TraceReport) -> str:
+def _replayed_lines(report: TraceReport) -> str:
     """Return how far a replay of a trace gets."""
     if not report.stretches:
         return f"{report.start}; boot messages or a state (--state) tell where it begins"
@@ -161,7 +161,7 @@ def of_token(token: Token, step: int | None) -> StateDrawing:
                 break
             world.step(taken)
             number += 1
-            before, picture = picture, _of_world(world, token, _stands(world, number, taken))
+            before, picture = picture, _of_world(world, token, _step_words(world, number, taken))
             changed = _changed(before, picture) or changed
     except (ImpossibleStepError, KeyError) as error:
         raise InputError("token", None, f"a schedule of its actors ({error})") from None
@@ -175,7 +175,7 @@ def _of_world(world: World, token: Token, where: str) -> StatePicture:
     return picture_of_model(world.allocator, f"{token.variant}, {token.clause}, {where}")
 
 
-def _stands(world: World, number: int, step: int) -> str:
+def _step_words(world: World, number: int, step: int) -> str:
     """Return a step in words: who took it, and where that one stands."""
     actor = actor_of(step)
     runner = world.runners[actor]
