@@ -148,10 +148,7 @@ def show_served(out: Console, found: Sequence[Served]) -> None:
             *map(str, first.failed),
         )  # fmt: skip
         out.print(output.table(title, columns, [_served_cells(one) for one in rows]))
-        by_end: dict[tuple[str, ...], list[str]] = {}
-        for one in rows:
-            by_end.setdefault(one.ends, []).append(one.variant)
-        for ends, names in by_end.items():
+        for ends, names in output.grouped((one.ends, one.variant) for one in rows).items():
             output.say(out, f"{', '.join(names)}: {'; '.join(ends)}")
     output.say(
         out,

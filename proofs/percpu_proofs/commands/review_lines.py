@@ -11,7 +11,7 @@ from typing import Final
 from rich.console import Console
 from rich.text import Text
 
-from percpu_proofs.commands.output import say
+from percpu_proofs.commands.output import grouped, say
 from percpu_proofs.explore.overlap import listed
 from percpu_proofs.explore.scenario import KERNEL_32K
 from percpu_proofs.kernel.search.job import TreeOutcome
@@ -109,7 +109,7 @@ class FindingLines:
         self.printed: dict[tuple[str, str], ReviewExample] = {}
         self._heading = ""
         self._headed = set[str]()
-        self._alike: list[tuple[str, str, str]] = []  # variant, that it is like, in what
+        self._alike: list[tuple[str, tuple[str, str]]] = []  # variant, that it is like, in what
         self._mechanisms: dict[str, tuple[str, ReviewExample]] = {}  # the first printed of each
 
     def __call__(self, outcome: JobOutcome, following: Job | None) -> None:
@@ -165,7 +165,7 @@ class FindingLines:
             self.printed[variant, clause] = example
             other = self._same(variant, clause, example)
             if known is None and other and declared is not None:
-                self._alike.append((variant, other, f"{clause} {example.length}"))
+                self._alike.append((variant, (other, f"{clause} {example.length}")))
                 continue
             names = findings_in(declared or "")
             what = names[0] if len(names) == 1 else ""  # of several each has a line of its own
@@ -191,15 +191,8 @@ class FindingLines:
     def _print_alike(self) -> None:
         """Print in what variants are like others: those that are so in the same in one line."""
         alike, self._alike = self._alike, []
-        said: dict[str, list[str]] = {}
-        for variant in dict.fromkeys(variant for variant, *_ in alike):
-            parts: dict[str, list[str]] = {}
-            for of, other, what in alike:
-                if of == variant:
-                    parts.setdefault(other, []).append(what)
-            text = "; ".join(f"as {other}: {', '.join(whats)}" for other, whats in parts.items())
-            said.setdefault(text, []).append(variant)
-        for text, variants in said.items():
+        texts = [(_likeness(parts), variant) for variant, parts in grouped(alike).items()]
+        for text, variants in grouped(texts).items():
             if variants == [self._heading]:
                 self._wrapped(f"  {text}")
                 continue
@@ -224,7 +217,8 @@ class FindingLines:
             return
         other, first = self._mechanisms.setdefault(outcome.job.what, (variant, example))
         if other != variant and first.counterexample == example.counterexample:
-            self._alike.append((variant, Path(other).stem, f"{outcome.job.what} {example.length}"))
+            what = f"{outcome.job.what} {example.length}"
+            self._alike.append((variant, (Path(other).stem, what)))
             return
         self._print_alike()
         printed = self.printed.get((variant, clause))
@@ -250,6 +244,11 @@ class FindingLines:
             more = ", more of it" if variant in self._headed else ""
             self._headed.add(variant)
             self._out.print(Text(f"{Path(variant).stem}{more}", "bold"))
+
+
+def _likeness(parts: Sequence[tuple[str, str]]) -> str:
+    """Return in words what a variant is like, and in what."""
+    return "; ".join(f"as {other}: {', '.join(whats)}" for other, whats in grouped(parts).items())
 
 
 def _stage(job: Job) -> tuple[str, int | None]:

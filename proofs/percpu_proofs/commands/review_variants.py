@@ -295,12 +295,9 @@ def _mark(cell: Cell) -> Text:
 
 def _search_rows(outcomes: Sequence[JobOutcome]) -> list[tuple[str, str, str]]:
     """Return each search, how far it came for which variants, and what it did."""
-    by_search: dict[tuple[str, str], dict[str, list[str]]] = {}
-    for outcome in outcomes:
-        reached = by_search.setdefault((outcome.engine, outcome.how), {})
-        reached.setdefault(outcome.reach, []).append(Path(outcome.job.variant).stem)
     rows = []
-    for (engine, how), reached in by_search.items():
+    for (engine, how), alike in output.grouped(((o.engine, o.how), o) for o in outcomes).items():
+        reached = output.grouped((o.reach, Path(o.job.variant).stem) for o in alike)
         far = [f"{', '.join(who)}: {how_far}" for how_far, who in reached.items()]
         rows.append((engine, "; ".join(far if len(far) > 1 else reached), how))
     return rows

@@ -105,9 +105,7 @@ def _show_memory(out: Console, state: KernelState) -> None:
 
 def show_verdicts(out: Console, verdicts: Mapping[str, Verdict], *, torn: bool = False) -> None:
     """Print the clauses by verdict, and what was found of each that does not hold."""
-    by_verdict: dict[str, list[Verdict]] = {}
-    for verdict in verdicts.values():
-        by_verdict.setdefault(verdict.verdict, []).append(verdict)
+    by_verdict = output.grouped((verdict.verdict, verdict) for verdict in verdicts.values())
     names = [v.clause for v in by_verdict.get(HOLDS, ())]
     hint = " (hint)" if torn else ""
     if names:
@@ -118,9 +116,7 @@ def show_verdicts(out: Console, verdicts: Mapping[str, Verdict], *, torn: bool =
             why = f"  [{verdict.reason}]" if verdict.reason else ""
             text = f"{verdict.clause:8} {verdict.found[0]}{more}{why}"
             _row(out, kind + hint, text, _STYLES[kind])
-    reasons: dict[str, list[str]] = {}
-    for verdict in by_verdict.get(NOT_ASKED, ()):
-        reasons.setdefault(verdict.reason, []).append(verdict.clause)
+    reasons = output.grouped((v.reason, v.clause) for v in by_verdict.get(NOT_ASKED, ()))
     operations = reasons.pop(NO_OPERATION, [])
     for reason, clauses in reasons.items():
         _row(out, NOT_ASKED, f"{short(clauses)}: {reason}")
