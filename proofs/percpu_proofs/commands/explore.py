@@ -13,7 +13,7 @@ from rich.console import Console
 from percpu_contracts.registry import SEARCH
 from percpu_proofs.commands import options, output
 from percpu_proofs.commands.counterexamples import show
-from percpu_proofs.commands.trees import explore_tree
+from percpu_proofs.commands.explore_tree import explore_tree
 from percpu_proofs.counterexample import of_schedule
 from percpu_proofs.explore.crosscheck import cross_check
 from percpu_proofs.explore.modes import search

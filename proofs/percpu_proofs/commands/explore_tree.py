@@ -1,26 +1,16 @@
-"""`explore --source` and `replay --source`: schedules of a kernel tree's own code."""
+"""`percpu-spec explore --source`: every schedule of a kernel tree's own code."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from percpu_proofs.commands import options, output
-from percpu_proofs.commands.counterexamples import show_example, subject_of
-from percpu_proofs.counterexample import Counterexample
-from percpu_proofs.counterexample.of_tree import of_retraced
+from percpu_proofs.commands.counterexamples import show_example
 from percpu_proofs.explore.scenario import Scenario
-from percpu_proofs.kernel.instance import KernelStopped
-from percpu_proofs.kernel.search.compiled import CompiledSearch
-from percpu_proofs.kernel.search.example import broken_by
 from percpu_proofs.kernel.search.job import TreeJob, run
-from percpu_proofs.kernel.search.judge import CRASH
-from percpu_proofs.kernel.search.plans import TreeSearch, of_scenario
+from percpu_proofs.kernel.search.plans import of_scenario
 from percpu_proofs.kernel.search.refusal import refuses
-from percpu_proofs.kernel.search.retrace import retrace
-from percpu_proofs.kernel.search.tree_token import TreeToken
 from percpu_proofs.review.trees import example_record, undeclared, verdicts
-from percpu_proofs.run.inputs import InputError
 from percpu_proofs.run.operations import WRONG, text_of
 from percpu_reference.variants import MERGED
 
@@ -84,36 +74,3 @@ def explore_tree(scenario: Scenario, chosen: options.ChosenTree, as_json: bool) 
         if not broken:
             out.print("no clause that was asked is broken within this bound", style="bold")
     output.end(interrupted=outcome.interrupted, ok=not wrong)
-
-
-def replayed_on_tree(
-    token: TreeToken, chosen: options.ChosenTree
-) -> tuple[Counterexample, dict[str, Any]]:
-    """Return what the schedule of a token shows on a tree, and the same with plain values.
-
-    Raises InputError for a tree on which the schedule is not possible.
-    """
-    noted = bool(token.plan.stops_at) or token.clause.startswith("LOCK")
-    search = TreeSearch("token", token.clause, token.plan, noted=noted)
-    with chosen.compiled() as trees:
-        tree = trees[-1]
-        library = tree.library(search)
-        try:
-            with CompiledSearch(library, token.plan) as compiled:
-                broken = broken_by(compiled, library, token.labels, accesses=noted)
-                rest = token.clause in ("BAL-3", CRASH)
-                shown = retrace(compiled, library, token.labels, rest=rest)
-        except KernelStopped as stopped:
-            expected = "a setup that the tree survives"
-            raise InputError("token", None, expected, str(stopped)) from None
-        release = tree.tree.name
-    subject = subject_of(release, tree.tree.patches)
-    c = of_retraced(subject, token.clause, broken, token.plan, shown, str(token))
-    return c, {
-        "source": release,
-        "clause": token.clause,
-        "broken": broken,
-        "operations": list(shown.operations),
-        "steps": [step.as_json() for step in shown.steps],
-        "stopped": shown.stopped,
-    }
