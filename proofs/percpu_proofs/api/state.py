@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from percpu_proofs.api.display import Display
-from percpu_proofs.commands.moment import map_svg, map_text, picture_of_kernel
+from percpu_proofs.commands.moments import map_svg, map_text, picture_of_kernel
 from percpu_proofs.commands.output import write_file
 from percpu_proofs.commands.state_report import show_kernel
 from percpu_proofs.explain import shipped

@@ -95,19 +95,19 @@ def explore(
     a token for replay. Exit 1 where what is found is not what the scenario expects of the variant,
     or else what the variant declares.
     """
+    drawing = bool(schedules or depth)
+    matching = mode == "matching" and not (crossed or max_steps or drawing)
     if listing or scenario is None:
-        if mode != "matching" or crossed or max_steps or schedules or depth or jobs or dask:
+        if not matching or jobs or dask:
             raise InputError("SCENARIO", None, f"one of {', '.join(SCENARIOS)}, or a file")
         _list(as_json)
         return
     chosen = _chosen(scenario)
     if tree is not None:
-        shared = dask or (jobs or 1) > 1
-        if mode != "matching" or crossed or max_steps or schedules or depth or shared:
+        if not matching or dask or (jobs or 1) > 1:
             raise InputError("--source", None, "SCENARIO alone beside it: states are matched")
         explore_tree(chosen, tree, as_json)
         return
-    drawing = bool(schedules or depth)
     if drawing and (crossed or max_steps or mode != "matching"):
         raise InputError(
             "--random, --pct", None, "none of --mode, --cross-check, --max-steps beside them"

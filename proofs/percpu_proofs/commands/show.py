@@ -8,9 +8,8 @@ from typing import Any
 
 import click
 
-from percpu_proofs.commands import moment as moments
-from percpu_proofs.commands import options, output
-from percpu_proofs.commands.moment import StateDrawing, map_svg, map_text, picture_of_kernel
+from percpu_proofs.commands import moments, options, output
+from percpu_proofs.commands.moments import StateDrawing, map_svg, map_text, picture_of_kernel
 from percpu_proofs.commands.source import InputKind, geometry_option, kind_of, read_source, sizes
 from percpu_proofs.explain.shipped import DRAWN, find
 from percpu_proofs.explore.packing import MODEL, TREE, cut

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from percpu_proofs.commands import options, output, state_report
-from percpu_proofs.commands.moment import map_svg, map_text, picture_of_kernel
+from percpu_proofs.commands.moments import map_svg, map_text, picture_of_kernel
 from percpu_proofs.commands.report import write_state
 from percpu_proofs.commands.state_mail import state_mail, stats_mail
 from percpu_proofs.live.continuation import (
