@@ -11,10 +11,10 @@ from rich.console import Console
 from percpu_contracts.contract import Level
 from percpu_contracts.violations import Violation
 from percpu_proofs.api.display import Display
-from percpu_proofs.api.drawing import Drawing, draw
+from percpu_proofs.api.state import Drawing, draw
 from percpu_proofs.commands.source import asked_for
 from percpu_proofs.run.driver import Driver, HandleError
-from percpu_proofs.run.operations import Operation, parse_operations
+from percpu_proofs.run.operations import parse_operations
 from percpu_reference.chunk import Chunk
 from percpu_reference.variants import DEFAULT, Allocator, build, variant_class, variant_name
 from percpu_spec.definitions import rounded_size
@@ -44,8 +44,8 @@ class AllocatorRun(Display):
     def __init__(self, model: Allocator, variant: str) -> None:
         self.allocator = model
         self.variant = variant
-        self._machine = Driver(model)
-        self._done = 0
+        self.operations = 0  # that were done
+        self._driver = Driver(model)
 
     def alloc(
         self, size: int, align: int = 8, *, atomic: bool = False, flags: str = ""
@@ -81,31 +81,23 @@ class AllocatorRun(Display):
         """
         lines = operations.replace(";", "\n").split("\n")
         listed = parse_operations(Path("operations"), lines)
-        for number, operation in enumerate(listed.operations):
-            self._apply(operation, listed.lines[number])
+        for operation, line in zip(listed.operations, listed.lines, strict=True):
+            self.operations += 1
+            try:
+                self._driver.apply(self.operations, operation)
+            except HandleError as error:
+                raise HandleError(f"operations:{line}: {error}") from None
         return self
 
-    def _apply(self, operation: Operation, line: int) -> None:
-        self._done += 1
-        try:
-            self._machine.apply(self._done, operation)
-        except HandleError as error:
-            raise HandleError(f"operations:{line}: {error}") from None
-
     def _begin(self) -> None:
-        self._done += 1
+        self.operations += 1
         if self.allocator.monitor is not None:
-            self.allocator.monitor.operation = self._done
+            self.allocator.monitor.operation = self.operations
 
     @property
     def title(self) -> str:
         """What it is and how far it has come."""
-        return f"{Path(self.variant).stem}, after operation {self._done}"
-
-    @property
-    def operations(self) -> int:
-        """How many operations were done."""
-        return self._done
+        return f"{Path(self.variant).stem}, after operation {self.operations}"
 
     @property
     def violations(self) -> Mapping[str, Violation]:
