@@ -119,7 +119,7 @@ def releasing(s: Allocator, history: History) -> Step:
 def isolating(s: Allocator, history: History) -> Step:
     """A free has taken a page out of the float."""
     s.nr_empty_pop_pages = 4
-    return step("f", s, floats=(0,))
+    return step("f", s, floats=(5,))
 
 
 def filling(s: Allocator, history: History) -> Step:
