@@ -9,6 +9,7 @@ from typing import overload
 
 from rich.console import Console
 
+from percpu_proofs.api.arguments import parameters, require
 from percpu_proofs.api.display import Display
 from percpu_proofs.commands import options, output, review_tree
 from percpu_proofs.review import results
@@ -151,6 +152,7 @@ def review(
     jobs: int | None = None,
     deep: bool = False,
 ) -> TreeReview: ...
+@parameters()
 def review(
     *variants: str,
     source: str | Path | None = None,
@@ -170,7 +172,10 @@ def review(
     `explain` tells what each is). jobs: processes, one a core unless given. Raises
     UnknownVariantError, VariantFileError, InputError for a search, a tree or a patch.
     """
+    for name in variants:
+        require("variants", name, 'names, releases as text ("7.1"), or files', str)
     if source is not None:
+        require("source", source, "a Linux source tree", str, Path)
         if variants:
             raise InputError("review", None, "variants, or a tree (source=), not both")
         given = [patches] if isinstance(patches, str | Path) else patches

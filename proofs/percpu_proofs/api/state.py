@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
+from percpu_proofs.api.arguments import require
 from percpu_proofs.api.display import Display
 from percpu_proofs.commands.moments import map_svg, map_text, picture_of_kernel
 from percpu_proofs.commands.output import write_file
@@ -142,6 +143,7 @@ def read_state(what: str | Path, *, debug: str | Path | None = None) -> StateRep
     InputError or TraceError for what cannot be read, TornError and UnstableError for what is not
     one moment.
     """
+    require("what", what, "a file, the name of a shipped state, or live", str, Path)
     path = str(what) if str(what) == "live" else str(shipped.find(Path(what), "state"))
     kind = kind_of(path)
     if kind in (SubjectKind.STATS, SubjectKind.SAMPLES):
