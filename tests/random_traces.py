@@ -9,7 +9,7 @@ import gzip
 import json
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -216,7 +216,7 @@ class Machine:
         atomic, base = not allow_blocking(gfp), chunk.base_addr
         shown = "GFP_NOWAIT" if atomic else "GFP_KERNEL"
         place = base, off, base + off
-        said = size * self.cpus, shown, "x+0x0/0x1"
+        said = "x+0x0/0x1", size * self.cpus, shown
         self.out.print(ev.Alloc, reserved, atomic, size, align, *place, *said)
 
     def _free(self, area: Area) -> Iterator[None]:
@@ -276,12 +276,12 @@ def entry(event: ev.Event) -> dict[str, Any]:
     if isinstance(event, ev.Mark):
         return {"t": event.t, "cpu": event.cpu, "op": "mark", "text": event.text}
     form = _FORMS[type(event)]
-    kinds = {field.json: field.kind for field in form.fields}
     values: dict[str, Any] = {}
-    for name, value in zip(form.order, event[2:], strict=False):
-        if kinds[name] == "address":
-            values[name] = f"{value:x}"
+    for written, held in zip(form.in_record, fields(event)[3:], strict=True):
+        value = getattr(event, held.name)
+        if written.kind == "address":
+            values[written.json] = f"{value:x}"
         else:
-            values[name] = int(value) if isinstance(value, bool) else value
+            values[written.json] = int(value) if isinstance(value, bool) else value
     pre = {"pre": 1} if event.t is None else {}
     return {"t": event.t, "cpu": event.cpu, "op": form.op, **values, **pre}

@@ -112,14 +112,14 @@ def test_a_changed_placement_is_refused(seed: int, tmp_path: Path) -> None:
     taken = events[at]
     assert isinstance(taken, ev.AreaReturn) and isinstance(events[at - 2], ev.AllocArea)
     base, off = events[at - 2].base, taken.off
-    events[at] = taken._replace(off=off + 40000)  # no other area lies there
+    events[at] = replace(taken, off=off + 40000)  # no other area lies there
     for later in range(at + 1, len(events)):
         event = events[later]
         if isinstance(event, ev.Alloc | ev.Free | ev.AreaFree) and (event.base, event.off) == (
             base,
             off,
         ):
-            events[later] = event._replace(off=off + 40000)
+            events[later] = replace(event, off=off + 40000)
             if isinstance(event, ev.Free):
                 break
     report = replayed(tmp_path, events, 2, "linux_6_12")

@@ -45,7 +45,7 @@ STACKS: dict[str, Callable[[list[ev.Event]], str]] = {
 def drawn(seed: int) -> list[ev.Event]:
     """Return the events of a drawn run of two CPUs that a kernel without probes prints."""
     events = [event for event in Machine(seed).run(500) if isinstance(event, PRINTED)]
-    return [event._replace(t=n, cpu=event.cpu or 0, pid=7) for n, event in enumerate(events, 1)]
+    return [replace(event, t=n, cpu=event.cpu or 0, pid=7) for n, event in enumerate(events, 1)]
 
 
 def bare(events: list[ev.Event] | tuple[ev.Event, ...]) -> list[ev.Event]:
@@ -53,8 +53,8 @@ def bare(events: list[ev.Event] | tuple[ev.Event, ...]) -> list[ev.Event]:
     found = []
     for event in events:
         if isinstance(event, ev.Alloc):
-            event = event._replace(call_site=None, gfp=None, bytes_alloc=None)
-        found.append(event._replace(t=0, pid=0))
+            event = replace(event, call_site=None, gfp=None, bytes_alloc=None)
+        found.append(replace(event, t=0, pid=0))
     return found
 
 
@@ -132,7 +132,7 @@ def test_fields_in_any_form(text: str, tmp_path: Path) -> None:
     (event,) = read_trace(tmp_path / "t").events
     wanted = ev.Alloc(25, 0, True, False, 8, 4, 0xFF00, 12, 0x60, pid=1)
     assert isinstance(event, ev.Alloc)
-    assert event._replace(call_site=None, gfp=None, bytes_alloc=None) == wanted
+    assert replace(event, call_site=None, gfp=None, bytes_alloc=None) == wanted
 
 
 def test_stacks_of_perf_go_on_into_the_program(tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ def test_a_loss_reaches_back_to_its_cpus_last_event() -> None:
 
     lost = ev.Lost(0, 1)
     assert between_losses([on(0), on(1), on(0), on(0), lost, on(0)]) == [(0, 2), (5, 6)]
-    assert between_losses([on(0), on(1), on(0), lost._replace(cpu=None)]) == [(0, 2)]
+    assert between_losses([on(0), on(1), on(0), replace(lost, cpu=None)]) == [(0, 2)]
     assert between_losses([on(0), lost, on(1), on(0), lost]) == [(2, 3)]
 
 
@@ -215,11 +215,11 @@ def test_a_changed_offset_is_found(
     at = [i for i, event in enumerate(events) if isinstance(event, ev.Alloc)][40]
     last = events[at]
     assert isinstance(last, ev.Alloc)
-    events[at] = last._replace(off=last.off + 4 * last.align)
+    events[at] = replace(last, off=last.off + 4 * last.align)
     for later in range(at + 1, len(events)):
         event = events[later]
         if isinstance(event, ev.Free) and (event.base, event.off) == (last.base, last.off):
-            events[later] = event._replace(off=last.off + 4 * last.align)
+            events[later] = replace(event, off=last.off + 4 * last.align)
             break
     report = conform_trace(write(tmp_path / "run", "trace.txt", tracefs(events), run))
     assert not report.ok and report.mismatches[0].what == "placement", report.mismatches
@@ -277,8 +277,8 @@ def test_nothing_vouches_for_a_given_state(
     """A trace that begins with a new chunk has nothing in common with any state."""
     base = 0xFF5511110000
     events = [
-        ev.CreateChunkEvent(1, 0, base, 7),
-        ev.Alloc(2, 0, False, False, 48, 8, base, 17920, 1, 96, "GFP_KERNEL", "x+0x1/0x2", 7),
+        ev.CreateChunkEvent(1, 0, base, pid=7),
+        ev.Alloc(2, 0, False, False, 48, 8, base, 17920, 1, "x+0x1/0x2", 96, "GFP_KERNEL", pid=7),
     ]
     given, path = tmp_path / "mine.txt", tmp_path / "perf.txt"
     given.write_text(run.states["before1"])
@@ -296,8 +296,8 @@ def test_a_given_state_of_the_boot_has_mismatches(
     freed = (e for e in run.events if isinstance(e, ev.Free))
     area = next(e for e in freed if (e.base, e.off) not in made)
     wrong = next(e for e in run.events if isinstance(e, ev.Alloc) and not e.reserved)
-    wrong = wrong._replace(
-        t=run.events[-1].t, size=4, align=4, base=area.base, off=20480, bytes_alloc=16
+    wrong = replace(
+        wrong, t=run.events[-1].t, size=4, align=4, base=area.base, off=20480, bytes_alloc=16
     )
     given, path = tmp_path / "mine.txt", tmp_path / "perf.txt"
     given.write_text(run.states["before1"])
@@ -323,7 +323,7 @@ def test_a_state_that_the_first_allocations_fit_by_chance(
     chunk = max(dynamic, key=lambda c: c.alloc_map.rfind(0))
     far = chunk.alloc_map.rfind(0) * 4  # free, and not where a search ends first
     events = run.events[2 : run.events.index(wrong)]  # behind the marks
-    events.append(wrong._replace(size=4, align=4, base=chunk.base_addr, off=far, bytes_alloc=16))
+    events.append(replace(wrong, size=4, align=4, base=chunk.base_addr, off=far, bytes_alloc=16))
     given, path = tmp_path / "mine.txt", tmp_path / "perf.txt"
     given.write_text(run.states["before1"])
     path.write_text(perf(shown(events)))
@@ -350,9 +350,9 @@ def test_what_vouches_behind_hashes(
     lists = [tuple(chunk if len(c.areas) == len(areas) else c for c in cs) for cs in state.lists]
     state = replace(state, lists=tuple(lists))
     events: list[ev.Event] = [
-        ev.Alloc(1, 0, False, False, 8, 8, 0xABCD, areas[n], 1, 16, None, None, 7) for n in own
+        ev.Alloc(1, 0, False, False, 8, 8, 0xABCD, areas[n], 1, None, 16, pid=7) for n in own
     ]
-    events += [ev.Free(2, 0, 0xABCD, 2 if n is None else areas[n], 1, 7) for n in offs]
+    events += [ev.Free(2, 0, 0xABCD, 2 if n is None else areas[n], 1, pid=7) for n in offs]
     assert _vouched(state, events) == vouched
 
 
@@ -519,7 +519,7 @@ def moved(events: list[ev.Event], by: int) -> list[ev.Event]:
     at = next(i for i, e in enumerate(events) if isinstance(e, ev.Alloc) and e.align == 64)
     event = events[at]
     assert isinstance(event, ev.Alloc)
-    return [*events[:at], event._replace(off=event.off + by), *events[at + 1 :]]
+    return [*events[:at], replace(event, off=event.off + by), *events[at + 1 :]]
 
 
 def twice(kind: type[ev.Event]) -> Callable[[list[ev.Event]], list[ev.Event]]:
@@ -532,7 +532,7 @@ def twice(kind: type[ev.Event]) -> Callable[[list[ev.Event]], list[ev.Event]]:
 
 def destroyed(events: list[ev.Event]) -> list[ev.Event]:
     last = [event for event in events if isinstance(event, ev.Alloc)][-1]
-    return [*events, ev.DestroyChunkEvent(events[-1].t, last.cpu, last.base, 7)]
+    return [*events, ev.DestroyChunkEvent(events[-1].t, last.cpu, last.base, pid=7)]
 
 
 def repointed(events: list[ev.Event]) -> list[ev.Event]:
@@ -541,7 +541,7 @@ def repointed(events: list[ev.Event]) -> list[ev.Event]:
         if isinstance(event, ev.Alloc):
             seen.add((event.base, event.off))
         elif isinstance(event, ev.Free) and (event.base, event.off) in seen:
-            return [*events[:at], event._replace(ptr=event.ptr + 4), *events[at + 1 :]]
+            return [*events[:at], replace(event, ptr=event.ptr + 4), *events[at + 1 :]]
     raise AssertionError
 
 
@@ -549,7 +549,7 @@ def of_odd_size(events: list[ev.Event]) -> list[ev.Event]:
     at = next(i for i, e in enumerate(events) if isinstance(e, ev.Alloc))
     event = events[at]
     assert isinstance(event, ev.Alloc)
-    return [*events[:at], event._replace(size=event.size + 1), *events[at + 1 :]]
+    return [*events[:at], replace(event, size=event.size + 1), *events[at + 1 :]]
 
 
 WRONG: list[tuple[str, Callable[[list[ev.Event]], list[ev.Event]]]] = [
@@ -578,7 +578,7 @@ def test_addresses_that_are_not_told_are_the_first_chunks(tmp_path: Path) -> Non
     run = Sequence(2).save("before1").go(200)
     created = next(i for i, e in enumerate(run.events) if isinstance(e, ev.CreateChunkEvent))
     events = [
-        event._replace(base=ev.UNKNOWN)
+        replace(event, base=ev.UNKNOWN)
         if isinstance(event, ev.Alloc | ev.Free | ev.CreateChunkEvent)
         else event
         for event in run.events

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from random_traces import DYN, FIRST, PAGES, RELEASES, RESERVED, SIZES, STATIC, UNIT
@@ -47,21 +48,21 @@ class Sequence:
             self.events.append(ev.Alloc(
                 t, cpu, bool(event.reserved), bool(event.is_atomic), event.size, event.align,
                 event.base_addr, event.off, event.base_addr - FIRST + event.off + PTR,
-                event.bytes_alloc, "GFP_NOWAIT" if event.is_atomic else "GFP_KERNEL", self.site,
-                100 + cpu,
+                self.site, event.bytes_alloc, "GFP_NOWAIT" if event.is_atomic else "GFP_KERNEL",
+                pid=100 + cpu,
             ))  # fmt: skip
         elif isinstance(event, made.FreePercpu):
             ptr = event.base_addr - FIRST + event.off + PTR
-            self.events.append(ev.Free(t, cpu, event.base_addr, event.off, ptr, 100 + cpu))
+            self.events.append(ev.Free(t, cpu, event.base_addr, event.off, ptr, pid=100 + cpu))
         elif isinstance(event, made.AllocPercpuFail):
             self.events.append(ev.Fail(
                 t, cpu, bool(event.reserved), bool(event.is_atomic), event.size, event.align,
-                100 + cpu,
+                pid=100 + cpu,
             ))  # fmt: skip
         elif isinstance(event, made.CreateChunk):
-            self.events.append(ev.CreateChunkEvent(t, cpu, event.base_addr, 100 + cpu))
+            self.events.append(ev.CreateChunkEvent(t, cpu, event.base_addr, pid=100 + cpu))
         elif isinstance(event, made.DestroyChunk):
-            self.events.append(ev.DestroyChunkEvent(t, cpu, event.base_addr, 100 + cpu))
+            self.events.append(ev.DestroyChunkEvent(t, cpu, event.base_addr, pid=100 + cpu))
 
     def go(self, operations: int, target: int = 40) -> Sequence:
         """Run so many operations more."""
@@ -83,7 +84,7 @@ class Sequence:
         """Save a state, and write marks into the trace around it."""
         self.states[phase] = state_text(self.model, self.variant)
         for part in ("begin", "end") if mark else ():
-            self.events.append(ev.Mark(len(self.events) + 1, 0, f"snap:{phase}:{part}", 7))
+            self.events.append(ev.Mark(len(self.events) + 1, 0, f"snap:{phase}:{part}", pid=7))
         return self
 
 
@@ -153,9 +154,9 @@ def hashed(events: list[ev.Event]) -> list[ev.Event]:
     found: list[ev.Event] = []
     for event in events:
         if isinstance(event, ev.Alloc | ev.Free):
-            event = event._replace(base=one(event.base), ptr=one(event.ptr))
+            event = replace(event, base=one(event.base), ptr=one(event.ptr))
         elif isinstance(event, ev.CreateChunkEvent | ev.DestroyChunkEvent):
-            event = event._replace(base=one(event.base))
+            event = replace(event, base=one(event.base))
         found.append(event)
     return found
 

@@ -136,7 +136,7 @@ def lost(text: str, t: int | None) -> Lost | None:
     """Return what a line says of missing events.
 
     >>> lost("CPU:2 [LOST 123 EVENTS]", 7)
-    Lost(t=7, cpu=2, missing=123, pid=None)
+    Lost(t=7, cpu=2, pid=None, missing=123)
     """
     for pattern in _LOST:
         if match := pattern.fullmatch(text.strip()):

@@ -27,7 +27,11 @@ class EventForm(NamedTuple):
     name: str
     record: Callable[..., ev.Event]
     fields: tuple[Field, ...]
-    order: tuple[str, ...]  # the same fields by jsonl name, in the order of the record
+
+    @property
+    def in_record(self) -> list[Field]:
+        """The same fields in the order of the record, in which optional ones come last."""
+        return sorted(self.fields, key=lambda one: one.optional)
 
 
 _BASE = Field("base_addr", "base_addr", "address")
@@ -41,41 +45,19 @@ _FOUND = Field("off", "off", "number")  # negative: nothing was found
 _PTR = Field("ptr", "ptr", "address")
 _START = Field("start", "start", "natural")
 _END = Field("end", "end", "natural")
+_CALL_SITE = Field("call_site", "call_site", "words", optional=True)
+_BYTES = Field("bytes_alloc", "bytes_alloc", "natural", optional=True)
+_GFP = Field("gfp_flags", "gfp_flags", "words", optional=True)
 
 
 def _form(op: str, name: str, record: Callable[..., ev.Event], *fields: Field) -> EventForm:
-    return EventForm(op, name, record, fields, tuple(f.json for f in fields))
+    return EventForm(op, name, record, fields)
 
 
 FORMS: tuple[EventForm, ...] = (
-    EventForm(
-        "alloc",
-        "percpu_alloc_percpu",
-        ev.Alloc,
-        (
-            Field("call_site", "call_site", "words", optional=True),
-            _RESERVED,
-            _ATOMIC,
-            _SIZE,
-            _ALIGN,
-            _BASE,
-            _OFF,
-            _PTR,
-            Field("bytes_alloc", "bytes_alloc", "natural", optional=True),
-            Field("gfp_flags", "gfp_flags", "words", optional=True),
-        ),
-        (
-            "reserved",
-            "is_atomic",
-            "size",
-            "align",
-            "base_addr",
-            "off",
-            "ptr",
-            "bytes_alloc",
-            "gfp_flags",
-            "call_site",
-        ),
+    _form(
+        "alloc", "percpu_alloc_percpu", ev.Alloc,
+        _CALL_SITE, _RESERVED, _ATOMIC, _SIZE, _ALIGN, _BASE, _OFF, _PTR, _BYTES, _GFP,
     ),
     _form("free", "percpu_free_percpu", ev.Free, _BASE, _OFF, _PTR),
     _form("fail", "percpu_alloc_percpu_fail", ev.Fail, _RESERVED, _ATOMIC, _SIZE, _ALIGN),

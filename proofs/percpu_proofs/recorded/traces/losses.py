@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from percpu_proofs.recorded.traces.events import (
     FIRST,
@@ -60,10 +61,10 @@ def with_first_chunk(events: Sequence[Event]) -> list[Event]:
         if isinstance(event, CreateChunkEvent):
             created += 1
             if event.base == UNKNOWN:
-                event = event._replace(base=FIRST + created)
+                event = replace(event, base=FIRST + created)
         elif isinstance(event, Alloc) and event.reserved:
             pass
         elif isinstance(event, (Alloc, Free, DestroyChunkEvent)) and event.base == UNKNOWN:
-            event = event if created else event._replace(base=FIRST)
+            event = event if created else replace(event, base=FIRST)
         found.append(event)
     return found

@@ -205,21 +205,11 @@ def _with_pretrace(folder: Path, trace: Trace) -> Trace:
         raise problem(log, None, "the first allocations of the trace somewhere in this log")
     before: list[Event] = [
         Alloc(
-            None,
-            None,
-            reserved,
-            False,
-            size,
-            align,
-            opening[0].base,
-            ptr - start,
-            ptr,
-            None,
-            gfp,
-            call_site,
+            None, None, reserved, False, size, align, opening[0].base, ptr - start, ptr,
+            call_site=call_site, gfp=gfp,
         )
         for _, size, align, ptr, reserved, gfp, call_site in earlier[:cut]
-    ]
+    ]  # fmt: skip
     return Trace(trace.path, [*before, *trace.events], [*[0] * cut, *trace.lines])
 
 

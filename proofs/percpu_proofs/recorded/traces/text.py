@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,14 @@ from percpu_proofs.recorded.traces.dialects import (
     pairs,
 )
 from percpu_proofs.recorded.traces.events import UNKNOWN, Alloc, Event, Lost, Mark
-from percpu_proofs.recorded.traces.fields import FORMS, Kind, is_written, shape, text_pattern
+from percpu_proofs.recorded.traces.fields import (
+    FORMS,
+    EventForm,
+    Kind,
+    is_written,
+    shape,
+    text_pattern,
+)
 
 _ENTRIES = re.compile(r"#\s*entries-in-buffer/entries-written:\s*([0-9]{1,20})/([0-9]{1,20})")
 _QUOTED = re.compile(r"(?:> ?)+")
@@ -50,46 +58,44 @@ _READ: dict[Kind, Callable[[str], Any]] = {
 class _Parser:
     """One kind of event: how to make its record from the text behind its name."""
 
-    def __init__(self, index: int) -> None:
-        self.form = form = FORMS[index]
+    def __init__(self, form: EventForm) -> None:
+        self.form = form
         self.record = form.record
         self.pattern = text_pattern(form)
         self.expected = shape(form)
         groups = self.pattern.groupindex
-        self.kinds = {field.json: field.kind for field in form.fields}
-        self.order = tuple((groups[name], _READ[self.kinds[name]]) for name in form.order)
+        self.order = tuple((groups[one.json], _READ[one.kind]) for one in form.in_record)
 
     def parse(self, t: int, cpu: int | None, pid: int | None, fields: str) -> Event | None:
         """Return the event, or None if the text does not fit."""
         match = self.pattern.fullmatch(fields)
         if match is None:
             values = self._in_any_order(pairs(fields.removeprefix(_FAILED)))
-            return None if values is None else self.record(t, cpu, *values, pid)
+            return None if values is None else self.record(t, cpu, *values, pid=pid)
         got = match.group
         values = []
         for group, read in self.order:
             text = got(group)
             values.append(None if text is None else read(text))
-        return self.record(t, cpu, *values, pid)
+        return self.record(t, cpu, *values, pid=pid)
 
     def _in_any_order(self, told: dict[str, str]) -> list[Any] | None:
         """Return the values for the record; None if one is missing or written wrongly."""
-        values: dict[str, Any] = {}
-        for field in self.form.fields:
+        values: list[Any] = []
+        for field in self.form.in_record:
             text = told.get(field.text)
             if not text and field.optional:
-                values[field.json] = None
+                values.append(None)
             elif text is None or not is_written(field.kind, text):
                 return None
+            elif field.json == "gfp_flags" and re.fullmatch(r"[0-9a-f]+", text):
+                values.append(hex(int(text)) if text.isdigit() else f"0x{text}")
             else:
-                values[field.json] = _READ[field.kind](text)
-        flags = values.get("gfp_flags")
-        if flags is not None and re.fullmatch(r"[0-9a-f]+", flags):
-            values["gfp_flags"] = hex(int(flags)) if flags.isdigit() else f"0x{flags}"
-        return [values[name] for name in self.form.order]
+                values.append(_READ[field.kind](text))
+        return values
 
 
-_PARSERS = {form.name: _Parser(index) for index, form in enumerate(FORMS)}
+_PARSERS = {form.name: _Parser(form) for form in FORMS}
 
 
 def read_text(path: Path, lines: Iterable[tuple[int, str]]) -> tuple[list[Event], list[int]]:
@@ -197,7 +203,7 @@ class _TraceReader:
         """Take one place of a call stack: the first outside the allocator is the caller's."""
         event = self.events[self.stack] if self.stack >= 0 else None
         if isinstance(event, Alloc) and event.call_site is None and is_callers(place):
-            self.events[self.stack] = event._replace(call_site=place)
+            self.events[self.stack] = replace(event, call_site=place)
 
     def add(self, number: int, event: Event) -> None:
         self.events.append(event)
@@ -222,7 +228,7 @@ def _event(line: EventLine, t: int) -> Event | str | None:
         return parser.parse(t, line.cpu, line.pid, line.fields.strip()) or parser.expected
     if line.event in _MARKS:
         text = line.fields.removeprefix("tracing_mark_write:").strip()
-        return Mark(t, line.cpu, text, line.pid)
+        return Mark(t, line.cpu, text, pid=line.pid)
     if line.event.startswith("percpu_"):
         return "one of " + ", ".join(n for n in _PARSERS if n.startswith("percpu_"))
     return None
