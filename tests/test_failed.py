@@ -15,7 +15,7 @@ from percpu_proofs import data
 from percpu_proofs.cli import main
 from percpu_proofs.run import reasons
 from percpu_proofs.run.driver import Driver
-from percpu_proofs.run.failures import Failed, telling
+from percpu_proofs.run.failures import FailedOperations, telling
 from percpu_proofs.run.operations import parse_operations
 from percpu_proofs.run.runner import RunReport, run_list
 from percpu_reference.chunk import Chunk
@@ -164,7 +164,7 @@ def test_work_of_ones_own_and_what_was_recorded() -> None:
     assert (result.exit_code, "--every: expected" in result.output) == (2, True)
 
 
-class ForgetsPopulation(Failed):
+class ForgetsPopulation(FailedOperations):
     """Takes whatever fails for want of room for want of a chunk."""
 
     def told_by(self, cls: Any) -> Any:
@@ -177,7 +177,7 @@ class ForgetsPopulation(Failed):
         return Forgets
 
 
-class KeepsCauses(Failed):
+class KeepsCauses(FailedOperations):
     """Does not forget the reason of the request before."""
 
     def note(self, number: int, operation: Any) -> None:
@@ -188,7 +188,7 @@ class KeepsCauses(Failed):
 
 @pytest.fixture(params=[ForgetsPopulation, KeepsCauses])
 def bugged(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr("percpu_proofs.run.runner.Failed", request.param)
+    monkeypatch.setattr("percpu_proofs.run.runner.FailedOperations", request.param)
     yield
 
 

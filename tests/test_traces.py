@@ -49,7 +49,7 @@ def text_lines(path: Path = BOOT / "trace.txt.gz") -> list[str]:
     return gzip.decompress(path.read_bytes()).decode().splitlines()
 
 
-def without_tasks(events: list[ev.Event]) -> list[ev.Event]:
+def without_tasks(events: list[ev.TraceEvent]) -> list[ev.TraceEvent]:
     return [replace(event, pid=None) for event in events]
 
 

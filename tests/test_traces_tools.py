@@ -29,26 +29,26 @@ from percpu_proofs.run.inputs import InputError, TraceError
 from percpu_reference.variants import variant_class
 
 PRINTED = (ev.Alloc, ev.Free, ev.Fail, ev.CreateChunkEvent, ev.DestroyChunkEvent)
-TOOLS: dict[str, Callable[[list[ev.Event]], str]] = {
+TOOLS: dict[str, Callable[[list[ev.TraceEvent]], str]] = {
     "trace.txt": tracefs,
     "trace-cmd.txt": trace_cmd,
     "perf.txt": perf,
     "bpftrace.txt": bpftrace,
 }
-STACKS: dict[str, Callable[[list[ev.Event]], str]] = {
+STACKS: dict[str, Callable[[list[ev.TraceEvent]], str]] = {
     "trace-cmd.txt": lambda events: trace_cmd(events, stack=True),
     "perf.txt": lambda events: perf(events, stack=True),
     "bpftrace.txt": bpftrace,
 }
 
 
-def drawn(seed: int) -> list[ev.Event]:
+def drawn(seed: int) -> list[ev.TraceEvent]:
     """Return the events of a drawn run of two CPUs that a kernel without probes prints."""
     events = [event for event in Machine(seed).run(500) if isinstance(event, PRINTED)]
     return [replace(event, t=n, cpu=event.cpu or 0, pid=7) for n, event in enumerate(events, 1)]
 
 
-def bare(events: list[ev.Event] | tuple[ev.Event, ...]) -> list[ev.Event]:
+def bare(events: list[ev.TraceEvent] | tuple[ev.TraceEvent, ...]) -> list[ev.TraceEvent]:
     """Return events without what some tools leave out."""
     found = []
     for event in events:
@@ -174,7 +174,7 @@ def test_overwritten_events_lie_before_all_others(run: Sequence, tmp_path: Path)
 
 
 def test_a_loss_reaches_back_to_its_cpus_last_event() -> None:
-    def on(cpu: int | None) -> ev.Event:
+    def on(cpu: int | None) -> ev.TraceEvent:
         return ev.Mark(0, cpu, "")
 
     lost = ev.Lost(0, 1)
@@ -190,7 +190,7 @@ def test_a_loss_reaches_back_to_its_cpus_last_event() -> None:
 @pytest.mark.parametrize("shown", [list, hashed], ids=["true", "hashed"])
 def test_a_trace_begins_in_a_saved_state(
     name: str,
-    shown: Callable[[list[ev.Event]], list[ev.Event]],
+    shown: Callable[[list[ev.TraceEvent]], list[ev.TraceEvent]],
     run: Sequence,
     tmp_path: Path,
 ) -> None:
@@ -205,7 +205,7 @@ def test_a_trace_begins_in_a_saved_state(
 
 @pytest.mark.parametrize("shown", [list, hashed], ids=["true", "hashed"])
 def test_a_changed_offset_is_found(
-    shown: Callable[[list[ev.Event]], list[ev.Event]],
+    shown: Callable[[list[ev.TraceEvent]], list[ev.TraceEvent]],
     run: Sequence,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -272,7 +272,7 @@ def test_a_given_state_of_another_boot_is_refused(run: Sequence, tmp_path: Path)
 
 @pytest.mark.parametrize("shown", [list, hashed], ids=["true", "hashed"])
 def test_nothing_vouches_for_a_given_state(
-    shown: Callable[[list[ev.Event]], list[ev.Event]], run: Sequence, tmp_path: Path
+    shown: Callable[[list[ev.TraceEvent]], list[ev.TraceEvent]], run: Sequence, tmp_path: Path
 ) -> None:
     """A trace that begins with a new chunk has nothing in common with any state."""
     base = 0xFF5511110000
@@ -289,7 +289,7 @@ def test_nothing_vouches_for_a_given_state(
 
 @pytest.mark.parametrize("shown", [list, hashed], ids=["true", "hashed"])
 def test_a_given_state_of_the_boot_has_mismatches(
-    shown: Callable[[list[ev.Event]], list[ev.Event]], run: Sequence, tmp_path: Path
+    shown: Callable[[list[ev.TraceEvent]], list[ev.TraceEvent]], run: Sequence, tmp_path: Path
 ) -> None:
     """What contradicts a state that its addresses or areas vouch for is a mismatch."""
     made = {(e.base, e.off) for e in run.events if isinstance(e, ev.Alloc)}
@@ -309,7 +309,7 @@ def test_a_given_state_of_the_boot_has_mismatches(
 @pytest.mark.parametrize("shown", [list, hashed], ids=["true", "hashed"])
 @pytest.mark.parametrize("fit", [0, 1, FEW - 1, FEW])
 def test_a_state_that_the_first_allocations_fit_by_chance(
-    fit: int, shown: Callable[[list[ev.Event]], list[ev.Event]], tmp_path: Path
+    fit: int, shown: Callable[[list[ev.TraceEvent]], list[ev.TraceEvent]], tmp_path: Path
 ) -> None:
     """Addresses vouch for a state; behind hashes that of another boot may serve some."""
     started = Sequence(3).go(60)
@@ -349,7 +349,7 @@ def test_what_vouches_behind_hashes(
     areas = list(chunk.areas)
     lists = [tuple(chunk if len(c.areas) == len(areas) else c for c in cs) for cs in state.lists]
     state = replace(state, lists=tuple(lists))
-    events: list[ev.Event] = [
+    events: list[ev.TraceEvent] = [
         ev.Alloc(1, 0, False, False, 8, 8, 0xABCD, areas[n], 1, None, 16, pid=7) for n in own
     ]
     events += [ev.Free(2, 0, 0xABCD, 2 if n is None else areas[n], 1, pid=7) for n in offs]
@@ -440,13 +440,15 @@ def test_work_asked_for_in_a_state_is_pending(run: Sequence, tmp_path: Path) -> 
 # losses
 
 
-def with_loss(events: list[ev.Event], start: int, end: int, *, told: bool = True) -> list[ev.Event]:
+def with_loss(
+    events: list[ev.TraceEvent], start: int, end: int, *, told: bool = True
+) -> list[ev.TraceEvent]:
     """Return events without those of [start, end), and a word about it at the next one."""
-    lost: list[ev.Event] = [ev.Lost(events[end].t, None, end - start)] if told else []
+    lost: list[ev.TraceEvent] = [ev.Lost(events[end].t, None, end - start)] if told else []
     return [*events[:start], *lost, *events[end:]]
 
 
-def text_with_loss(events: list[ev.Event]) -> str:
+def text_with_loss(events: list[ev.TraceEvent]) -> str:
     """Return tracefs text of events, a loss as it prints one."""
     at = next((i for i, event in enumerate(events) if isinstance(event, ev.Lost)), None)
     some = [event for event in events if not isinstance(event, ev.Lost)]
@@ -515,27 +517,27 @@ def test_without_a_state_what_can_be_is_checked(run: Sequence, tmp_path: Path) -
     assert json.loads(result.output)["partly"]["allocations"] == counts[ev.Alloc]
 
 
-def moved(events: list[ev.Event], by: int) -> list[ev.Event]:
+def moved(events: list[ev.TraceEvent], by: int) -> list[ev.TraceEvent]:
     at = next(i for i, e in enumerate(events) if isinstance(e, ev.Alloc) and e.align == 64)
     event = events[at]
     assert isinstance(event, ev.Alloc)
     return [*events[:at], replace(event, off=event.off + by), *events[at + 1 :]]
 
 
-def twice(kind: type[ev.Event]) -> Callable[[list[ev.Event]], list[ev.Event]]:
-    def change(events: list[ev.Event]) -> list[ev.Event]:
+def twice(kind: type[ev.TraceEvent]) -> Callable[[list[ev.TraceEvent]], list[ev.TraceEvent]]:
+    def change(events: list[ev.TraceEvent]) -> list[ev.TraceEvent]:
         at = [i for i, event in enumerate(events) if isinstance(event, kind)][-1]
         return [*events[: at + 1], *events[at:]]
 
     return change
 
 
-def destroyed(events: list[ev.Event]) -> list[ev.Event]:
+def destroyed(events: list[ev.TraceEvent]) -> list[ev.TraceEvent]:
     last = [event for event in events if isinstance(event, ev.Alloc)][-1]
     return [*events, ev.DestroyChunkEvent(events[-1].t, last.cpu, last.base, pid=7)]
 
 
-def repointed(events: list[ev.Event]) -> list[ev.Event]:
+def repointed(events: list[ev.TraceEvent]) -> list[ev.TraceEvent]:
     seen = set()
     for at, event in enumerate(events):
         if isinstance(event, ev.Alloc):
@@ -545,14 +547,14 @@ def repointed(events: list[ev.Event]) -> list[ev.Event]:
     raise AssertionError
 
 
-def of_odd_size(events: list[ev.Event]) -> list[ev.Event]:
+def of_odd_size(events: list[ev.TraceEvent]) -> list[ev.TraceEvent]:
     at = next(i for i, e in enumerate(events) if isinstance(e, ev.Alloc))
     event = events[at]
     assert isinstance(event, ev.Alloc)
     return [*events[:at], replace(event, size=event.size + 1), *events[at + 1 :]]
 
 
-WRONG: list[tuple[str, Callable[[list[ev.Event]], list[ev.Event]]]] = [
+WRONG: list[tuple[str, Callable[[list[ev.TraceEvent]], list[ev.TraceEvent]]]] = [
     ("alignment", lambda events: moved(events, 4)),
     ("double placement", twice(ev.Alloc)),
     ("free", twice(ev.Free)),
@@ -564,7 +566,10 @@ WRONG: list[tuple[str, Callable[[list[ev.Event]], list[ev.Event]]]] = [
 
 @pytest.mark.parametrize(("kind", "change"), WRONG, ids=[kind for kind, _ in WRONG])
 def test_what_contradicts_itself_is_found(
-    kind: str, change: Callable[[list[ev.Event]], list[ev.Event]], run: Sequence, tmp_path: Path
+    kind: str,
+    change: Callable[[list[ev.TraceEvent]], list[ev.TraceEvent]],
+    run: Sequence,
+    tmp_path: Path,
 ) -> None:
     events = change(run.events)
     folder = write(tmp_path / "run", "perf.txt", perf(hashed(events)), Sequence(1))
@@ -626,7 +631,7 @@ def test_who_holds_memory(name: str, run: Sequence, tmp_path: Path) -> None:
     assert {o.call_site: o.pins_pages for o in who.call_sites if o.pins_pages} == alone and alone
 
 
-def last_allocated(events: list[ev.Event]) -> set[tuple[int, int]]:
+def last_allocated(events: list[ev.TraceEvent]) -> set[tuple[int, int]]:
     """Return the areas whose last event is an allocation."""
     last = {(e.base, e.off): e for e in events if isinstance(e, ev.Alloc | ev.Free)}
     return {place for place, event in last.items() if isinstance(event, ev.Alloc)}

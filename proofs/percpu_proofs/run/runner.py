@@ -12,7 +12,7 @@ from percpu_contracts.monitor import Monitor
 from percpu_contracts.violations import ClauseViolation
 from percpu_proofs.refine import DEPARTURE, machine_of, may_depart, refined
 from percpu_proofs.run.driver import CallersError, Driver
-from percpu_proofs.run.failures import Failed, allocations
+from percpu_proofs.run.failures import FailedOperations, Failures, allocations
 from percpu_proofs.run.operations import OperationList
 from percpu_proofs.run.state_record import Recorder, checksum
 from percpu_reference import build
@@ -23,6 +23,7 @@ from percpu_spec.counts import counted as counted
 from percpu_spec.geometry import Geometry
 
 Progress = Callable[[int, int], None]
+"""Called with how much is done and how much there is."""
 
 SAMPLES = 100  # moments at which memory is noted, and progress told
 RUNG = "contracted"
@@ -82,7 +83,7 @@ class RunReport:
     every: int = 0  # the balance work, if asked for, runs after so many operations; 0: as listed
     operations: int = 0  # done
     allocations: int = 0  # of them
-    failed: Failed | None = None
+    failed: Failures | None = None
     works: int = 0  # runs of the balance work that no operation of the input asks for
     memory: list[Sample] = field(default_factory=list)
     clauses: list[ClauseVerdict] = field(default_factory=list)
@@ -131,7 +132,7 @@ class RunReport:
             "geometry": {k: v for k, v in asdict(self.geometry).items() if k != "early"},
             "operations": self.operations,
             "allocations": self.allocations,
-            "failed": None if self.failed is None else self.failed.as_json(self.operations),
+            "failed": None if self.failed is None else asdict(self.failed),
             "every": self.every or None,
             "balance_runs": self.works,
             "complete": self.complete,
@@ -165,7 +166,7 @@ def run_list(
     error.
     """
     began = time.perf_counter()
-    failed = report.failed = Failed(listed, report.geometry)
+    failed = FailedOperations(listed, report.geometry)
     full = report.contracts == "full"
     allocator = build(
         report.variant,
@@ -192,6 +193,7 @@ def run_list(
         # an interrupted run keeps what it has found
         report.operations = machine.operation
         report.allocations = allocations(listed.operations[: report.operations])
+        report.failed = failed.result(report.operations)
         report.callers_errors = machine.errors
         report.seconds = time.perf_counter() - began
         if hasattr(allocator, "checker") and allocator.monitor is not None:

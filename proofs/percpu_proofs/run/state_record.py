@@ -10,8 +10,10 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
+from percpu_proofs.run.driver import Outcome
+from percpu_proofs.run.operations import WRONG, Operation
 from percpu_reference.chunk import Chunk
 from percpu_spec.views import HINTS
 
@@ -192,3 +194,34 @@ def counter_record(allocator: Recordable) -> Record:
 def checksum(allocator: Recordable) -> int:
     """Return the checksum of the allocator's state."""
     return Recorder(allocator).read().crc
+
+
+class OperationResult(NamedTuple):
+    """What an operation did, and for an allocation where: chunk number, offset in bytes."""
+
+    ok: bool
+    chunk: int
+    off: int
+    warned: int
+
+
+def outcome_record(operation: Operation, result: OperationResult) -> Record:
+    """Return the result fields of an operation as the vectors write them."""
+    kind, arg = operation[:2]
+    if kind == "a":
+        if not result.ok:
+            return {"h": arg, "ok": 0, "warn": result.warned}
+        return {"h": arg, "ok": 1, "chunk": result.chunk, "off": result.off}
+    if kind == "f":
+        return {"h": arg, "ok": int(result.ok)}
+    if kind in WRONG:
+        return {"arg": arg, "ok": int(result.ok), "warn": result.warned}
+    if kind in "bB":
+        return {"ran": int(result.ok)}
+    return {"arg": arg}
+
+
+def model_record(operation: Operation, outcome: Outcome, warned: int) -> Record:
+    """Return the result fields of an operation that the model has done."""
+    chunk, off = (outcome.area[0].id, outcome.area[1]) if outcome.area else (0, 0)
+    return outcome_record(operation, OperationResult(outcome.ok, chunk, off, warned))

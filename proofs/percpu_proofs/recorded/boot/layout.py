@@ -7,8 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from percpu_proofs.recorded.boot.log import BootLog, FirstChunk, Sizes, read_bootlog
-from percpu_proofs.recorded.boot.unit_lines import missing
+from percpu_proofs.recorded.boot.log import (
+    BootLog,
+    FirstChunk,
+    Sizes,
+    missing,
+    read_bootlog,
+    sizes_text,
+)
 from percpu_proofs.recorded.source import lines_of, problem
 from percpu_proofs.run.inputs import InputError, TraceError
 from percpu_spec.geometry import (
@@ -203,7 +209,7 @@ def _possible(log: BootLog) -> None:
             expected = "s.. of more than 0 bytes: only a kernel with a static part prints this line"
         else:
             continue
-        raise problem(log.where, line.line, expected, line.text)
+        raise problem(log.where, line.line, expected, sizes_text(line))
 
 
 def _unit(parts: Sizes | FirstChunk, pages: tuple[int, ...]) -> int:
@@ -220,9 +226,9 @@ def _agree(log: BootLog) -> None:
         same = sizes if first.unit is not None else first._replace(
             static=sizes.static, reserved=sizes.reserved, dyn=sizes.dyn
         )  # fmt: skip
-        if first.text != same.text:
-            expected = f"{same.text}, as line {sizes.line} says"
-            raise problem(where, first.line, expected, first.text)
+        if sizes_text(first) != sizes_text(same):
+            expected = f"{sizes_text(same)}, as line {sizes.line} says"
+            raise problem(where, first.line, expected, sizes_text(first))
         if first.page is not None and first.pages * first.page != sizes.unit:
             expected = f"as many pages as u{sizes.unit} of line {sizes.line} has"
             got = f"{first.pages} of {first.page} bytes"
@@ -327,8 +333,7 @@ def _notes(log: BootLog, lost: str) -> Iterable[str]:
     if any(line.startswith("max_distance") for line in log.fallback):
         yield (
             "the groups (nodes) lie farther apart than 3/4 of vmalloc space, in which each chunk "
-            "must "
-            "have them at the same distances: the pages are mapped one by one there instead"
+            "must have them at the same distances: the pages are mapped one by one there instead"
         )
     if log.sizes is not None and not log.sizes.static:
         yield (

@@ -8,8 +8,10 @@ twice.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -45,6 +47,9 @@ _REST: Final = re.compile(  # what the rest of a broken message consists of
     r"(?:Embedded|[0-9]+K?|pages/cpu|@\S*|\(\w*\)|[srdu][0-9]+|alloc=[0-9]+\*[0-9]+|\[[0-9]+\]|-+)"
 )
 _COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
+_COMPLETE: Final = (
+    "`dmesg` has all from boot, unless later messages have overwritten them (log_buf_len=4M)"
+)
 _MOST_BREAKS: Final = 8  # lines that one message takes
 
 
@@ -60,11 +65,6 @@ class FirstChunk(NamedTuple):
     dyn: int
     unit: int | None
     page: int | None
-
-    @property
-    def text(self) -> str:
-        """The sizes as the kernel prints them."""
-        return _text(self)
 
     def holds(self, page: int) -> bool:
         """Whether so many pages of a size are what the parts fill, or the least unit."""
@@ -85,13 +85,9 @@ class Sizes(NamedTuple):
     atoms: int
     atom: int
 
-    @property
-    def text(self) -> str:
-        """The sizes as the kernel prints them, without those of allocations."""
-        return _text(self)
 
-
-def _text(line: FirstChunk | Sizes) -> str:
+def sizes_text(line: FirstChunk | Sizes) -> str:
+    """Return the sizes as the kernel prints them, without those of allocations."""
     unit = "" if line.unit is None else f" u{line.unit}"
     return f"s{line.static} r{line.reserved} d{line.dyn}{unit}"
 
@@ -254,3 +250,47 @@ def _same(
     if known and [line[1:] for line in known] != [line[1:] for line in again]:
         expected = f"the messages of one boot; line {known[0].line} tells of another"
         raise problem(log.where, again[0].line, expected)
+
+
+def missing(log: BootLog) -> str:
+    """Return which lines of units are not there, and where they are, in words; empty if none.
+
+    The kernel prints the groups in order, numbered from 0, and of each the CPUs from the lowest up.
+    nr_cpu_ids is one more than the last CPU. On x86 every number below it is a CPU; elsewhere some
+    may be none, which looks as if their lines were lost: then it is open. Without nr_cpu_ids a last
+    group that is shorter than others may have lost its end. Source: pcpu_dump_alloc_info,
+    setup_nr_cpu_ids.
+    """
+    units = Counter[int]()
+    cpus: set[int] = set()
+    for one in log.allocations:
+        units[one.group] += len(one.cpus)
+        cpus.update(cpu for cpu in one.cpus if cpu is not None)
+    if not cpus:
+        return ""
+    last, ids = max(units), log.cpu_ids
+    groups = [group for group in range(last) if group not in units]
+    among = [cpu for cpu in range(max(cpus)) if cpu not in cpus]
+    behind = range(max(cpus) + 1, 0 if ids is None else ids[1])
+    if groups or behind or among:
+        parts = [*_ranges("group", groups), *_ranges("CPU", (*among, *behind))]
+        by = f" (nr_cpu_ids in line {ids[0]} is {ids[1]})" if ids is not None else ""
+        holes = among and not (groups or behind or log.setup_ids)
+        other = ", unless this machine has no such CPUs" if holes else ""
+        return f"{', '.join(parts)}{by} in no line 'pcpu-alloc: [group] cpu...'{other}; {_COMPLETE}"
+    if ids is None and units[last] < max(units.values()):
+        return (
+            f"the last group, {last}, has {units[last]} units, others have {max(units.values())}, "
+            f"and no line has nr_cpu_ids: lines of it may be missing; {_COMPLETE}"
+        )
+    return ""
+
+
+def _ranges(noun: str, numbers: Iterable[int]) -> Iterator[str]:
+    """Yield numbers as ranges behind a noun, in one text."""
+    runs = [[n for _, n in run] for _, run in groupby(enumerate(numbers), lambda e: e[1] - e[0])]
+    if not runs:
+        return
+    several = len(runs) > 1 or len(runs[0]) > 1
+    texts = [f"{run[0]} to {run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs]
+    yield f"{noun}{'s' if several else ''} {' and '.join(texts)}"

@@ -8,10 +8,10 @@ from percpu_proofs.recorded.replay.moves import UNSET, MomentMove
 from percpu_proofs.recorded.replay.report import Order, Timing, Undetermined
 from percpu_proofs.recorded.replay.requests import TracePlan, TraceRequest
 from percpu_proofs.recorded.replay.search import Inferred, OrderSearch
-from percpu_proofs.recorded.traces.events import Alloc, AllocArea, Depopulated, Free, Populated
+from percpu_proofs.recorded.traces import events as ev
 
 NEAREST = 3  # orders shown for an event that none explains
-_TAKEN = (Alloc, AllocArea, Free, Populated, Depopulated)  # what changes the state
+_TAKEN = (ev.Alloc, ev.AllocArea, ev.Free, ev.Populated, ev.Depopulated)  # what changes the state
 _MOMENTS = {
     "work": "balance work begins, or takes pcpu_lock again",
     "call": "an allocation searches, or marks its failure",

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from itertools import islice
 from typing import Any, cast
 
-from percpu_proofs.recorded.replay.actors import Call, shown
+from percpu_proofs.recorded.replay.actors import Call, Moment, MomentChoice, Order, shown
 from percpu_proofs.recorded.replay.requests import (
     AreaAddress,
     TracePlan,
@@ -15,7 +15,6 @@ from percpu_proofs.recorded.replay.requests import (
     shown_searches,
 )
 from percpu_proofs.recorded.replay.stepper import SearchLog
-from percpu_proofs.recorded.replay.timing import Moment, MomentChoice, Order
 from percpu_proofs.recorded.replay.work import WorkReplay
 from percpu_reference.gaps import DONE, FAILED, FREE_LIST, Gap, Kind
 from percpu_reference.variants import Allocator
@@ -87,7 +86,7 @@ class CallReplay(WorkReplay):
                 return False  # a failure is printed first
             if not request.atomic:
                 return True
-            moment = Moment(call.kind, call.at, call.nth)
+            moment = call.moment
             if self.order.get(moment, 0) > self.index + self.taking:
                 return False
             if not (self.model.atomic_alloc_failed and self.work.done):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from percpu_proofs.recorded.states.snapshot import Snapshot
-from percpu_proofs.recorded.traces.events import Alloc, DestroyChunkEvent, Free, Lost, Mark
+from percpu_proofs.recorded.traces import events as ev
 from percpu_proofs.recorded.traces.memleak import read_memleak
 from percpu_proofs.recorded.traces.reader import TraceRun
 
@@ -94,25 +94,25 @@ class Holders:
         for index, event in enumerate(trace.events):
             if index in self.known:
                 self._all_known(self.known[index])
-            if isinstance(event, Mark):
+            if isinstance(event, ev.Mark):
                 continue
             if self.at is not None and out.at >= self.at:
                 break
-            if isinstance(event, Lost):
+            if isinstance(event, ev.Lost):
                 self._incomplete("events are lost: areas freed meanwhile may still be listed, "
                                  "areas allocated then are missing")  # fmt: skip
                 continue
             out.at += 1
             out.line = trace.lines[index]
             match event:
-                case Alloc():
+                case ev.Alloc():
                     # some tools print the function's size behind the offset, others not
                     site = _SIZE_BEHIND.sub("", event.call_site or UNTOLD)
                     held = _Held(event.size, site)
                     self.live[event.base, event.off] = held
-                case Free():
+                case ev.Free():
                     self.live.pop((event.base, event.off), None)
-                case DestroyChunkEvent():
+                case ev.DestroyChunkEvent():
                     self.live = {k: v for k, v in self.live.items() if k[0] != event.base}
                 case _:
                     pass

@@ -12,14 +12,7 @@ from dataclasses import replace
 
 from percpu_proofs.recorded.replay.marks import phase_begun, state_at
 from percpu_proofs.recorded.states.snapshot import Snapshot
-from percpu_proofs.recorded.traces.events import (
-    Alloc,
-    CreateChunkEvent,
-    DestroyChunkEvent,
-    Event,
-    Free,
-    Mark,
-)
+from percpu_proofs.recorded.traces import events as ev
 from percpu_proofs.recorded.traces.losses import between_losses
 from percpu_proofs.recorded.traces.reader import Trace, TraceRun
 from percpu_proofs.run.inputs import TraceError
@@ -60,7 +53,7 @@ def _marked(run: TraceRun, phase: str, late: bool) -> Trace:
     for start, end in reversed(stretches) if late else stretches:
         stretch = events[start:end]
         snapshot = state_at(run, phase, stretch, len(stretch) if late else 0)
-        named = {event.base for event in stretch if isinstance(event, Alloc | Free)}
+        named = {event.base for event in stretch if isinstance(event, ev.Alloc | ev.Free)}
         known |= not named.isdisjoint(chunk.base_addr for chunk in snapshot.chunks())
         wrong = differing(snapshot, stretch)
         if 0 in wrong:
@@ -84,12 +77,12 @@ def _marked(run: TraceRun, phase: str, late: bool) -> Trace:
 def _with_mark(trace: Trace, phase: str, at: int) -> Trace:
     near = min(at, len(trace.events) - 1)
     t, line = trace.events[near].t, trace.lines[near]
-    marks = [Mark(t, None, f"snap:{phase}:{part}") for part in ("begin", "end")]
+    marks = [ev.Mark(t, None, f"snap:{phase}:{part}") for part in ("begin", "end")]
     events = [*trace.events[:at], *marks, *trace.events[at:]]
     return Trace(trace.path, events, [*trace.lines[:at], line, line, *trace.lines[at:]])
 
 
-def differing(snapshot: Snapshot, events: Sequence[Event]) -> list[int]:
+def differing(snapshot: Snapshot, events: Sequence[ev.TraceEvent]) -> list[int]:
     """Return for each moment, before each event and behind the last, how much does not fit.
 
     That is the number of areas, and of chunks, which events show to be there and the state does
@@ -99,7 +92,7 @@ def differing(snapshot: Snapshot, events: Sequence[Event]) -> list[int]:
     there: dict[tuple[int, int], bool] = {}  # at the moment, as events show
     for event in events:
         if (place := _place(event)) is not None:
-            there.setdefault((place[0], -1), not isinstance(event, CreateChunkEvent))
+            there.setdefault((place[0], -1), not isinstance(event, ev.CreateChunkEvent))
             there.setdefault(place, not _comes(event))
 
     def in_state(place: tuple[int, int]) -> bool:
@@ -116,12 +109,14 @@ def differing(snapshot: Snapshot, events: Sequence[Event]) -> list[int]:
     return found
 
 
-def _place(event: Event) -> tuple[int, int] | None:
+def _place(event: ev.TraceEvent) -> tuple[int, int] | None:
     """Return the area of an event, or the chunk that comes or goes, with -1."""
-    if isinstance(event, Alloc | Free):
+    if isinstance(event, ev.Alloc | ev.Free):
         return event.base, event.off
-    return (event.base, -1) if isinstance(event, CreateChunkEvent | DestroyChunkEvent) else None
+    if isinstance(event, ev.CreateChunkEvent | ev.DestroyChunkEvent):
+        return event.base, -1
+    return None
 
 
-def _comes(event: Event) -> bool:
-    return isinstance(event, Alloc | CreateChunkEvent)
+def _comes(event: ev.TraceEvent) -> bool:
+    return isinstance(event, ev.Alloc | ev.CreateChunkEvent)

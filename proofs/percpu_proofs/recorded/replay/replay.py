@@ -3,7 +3,7 @@
 The model decides every placement by itself. Taken from the trace are: the order in which locks were
 taken, as far as events show it; sizes, alignments and flags; the addresses of new chunks; which
 populations and creations failed; and when the balance work ran, as far as events show it. What they
-leave open is a Moment, see stage.py and search.py. Where relocations are recorded, the model must
+leave open is a Moment, see work.py and search.py. Where relocations are recorded, the model must
 make the same ones in the same order.
 """
 
@@ -12,10 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from percpu_proofs.recorded.replay.actors import Call, shown
+from percpu_proofs.recorded.replay.actors import Call, Moment, Order, shown
 from percpu_proofs.recorded.replay.calls import CallReplay
 from percpu_proofs.recorded.replay.requests import AreaAddress, TracePlan, TraceRequest
-from percpu_proofs.recorded.replay.timing import Moment, Order
 from percpu_proofs.recorded.traces import events as ev
 from percpu_reference.chunk import Chunk
 from percpu_reference.gaps import FAILED, FREE_LIST, Kind
@@ -32,7 +31,7 @@ class Replay(CallReplay):
         self.put_off = -1  # the event before which moments wait that were to lie before another
         self.on_mark: Callable[[int, str], None] = lambda index, text: None
         self.by_base: dict[int, Chunk] = {}
-        self._handlers: dict[type[ev.Event], Callable[[Any], None]] = {
+        self._handlers: dict[type[ev.TraceEvent], Callable[[Any], None]] = {
             ev.Alloc: self._printed,
             ev.Fail: self._printed,
             ev.Free: self._free,
@@ -190,10 +189,9 @@ class Replay(CallReplay):
             self._begin(call)
         elif call.gap is not None and call.gap.kind is Kind.FLAGS:
             self._run(call)  # unless its mark comes later
-        else:
-            if self.silent(call):
-                self.choose(call, index)
-                self._run(call, due=True)
+        elif self.silent(call):
+            self.choose(call, index)
+            self._run(call, due=True)
         if call.gap is not None and call.gap.kind is Kind.CREATE and request.expected is None:
             self.model.env.vm_fault.next = 1
             self._run(call, due=True)
@@ -233,10 +231,7 @@ class Replay(CallReplay):
         self._mingle()
         self.watched.asked = False
         self.model.free((chunk, event.off))
-        self.changes += 1
-        now = self.index + self.taking
-        if self.changed[-1] != now:
-            self.changed.append(now)
+        now = self.note_change()
         if self.watched.asked:
             self.watched.asked = False
             printed = self.index

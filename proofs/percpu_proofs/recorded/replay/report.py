@@ -6,9 +6,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from percpu_contracts.contract import Level
-from percpu_proofs.recorded.replay.failures import FailedEvents
 from percpu_proofs.recorded.replay.holders import WhoReport
-from percpu_proofs.run.runner import ClauseVerdict, Sample, counted
+from percpu_proofs.run.failures import Failures
+from percpu_proofs.run.runner import ClauseVerdict, Sample
+from percpu_spec.counts import counted
 
 SHOWN = 20  # differences and mismatches listed; all are counted
 
@@ -125,7 +126,7 @@ class TraceReport:
     placed: int = 0
     failures: int = 0
     failures_matched: int = 0
-    failed: FailedEvents = field(default_factory=FailedEvents)
+    failed: Failures = field(default_factory=Failures)
     start_hints: int = 0
     start_hints_matched: int = 0
     frees: int = 0

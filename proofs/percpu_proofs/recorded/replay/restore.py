@@ -8,6 +8,12 @@ from percpu_proofs.recorded.states.snapshot import BlockSnapshot, ChunkSnapshot,
 from percpu_reference.chunk import Block, Chunk
 from percpu_reference.variants import Allocator, build
 from percpu_spec.geometry import Geometry
+from percpu_spec.views import HINTS
+
+_COPIED = (
+    "free_bytes", "immutable", "isolated", "start_offset", "end_offset", "nr_populated",
+    "nr_empty_pop_pages",
+)  # fmt: skip
 
 
 def booted(
@@ -59,21 +65,11 @@ def _chunk(recorded: ChunkSnapshot, model: Allocator, chunk_id: int) -> Chunk:
     _fill(chunk.chunk_md, recorded.chunk_md)
     for block, hints in zip(chunk.md_blocks, recorded.md_blocks, strict=True):
         _fill(block, hints)
-    chunk.free_bytes = recorded.free_bytes
-    chunk.immutable = recorded.immutable
-    chunk.isolated = recorded.isolated
-    chunk.start_offset = recorded.start_offset
-    chunk.end_offset = recorded.end_offset
-    chunk.nr_populated = recorded.nr_populated
-    chunk.nr_empty_pop_pages = recorded.nr_empty_pop_pages
+    for name in _COPIED:
+        setattr(chunk, name, getattr(recorded, name))
     return chunk
 
 
 def _fill(block: Block, hints: BlockSnapshot) -> None:
-    block.scan_hint = hints.scan_hint
-    block.scan_hint_start = hints.scan_hint_start
-    block.contig_hint = hints.contig_hint
-    block.contig_hint_start = hints.contig_hint_start
-    block.left_free = hints.left_free
-    block.right_free = hints.right_free
-    block.first_free = hints.first_free
+    for name in HINTS:
+        setattr(block, name, getattr(hints, name))

@@ -1,6 +1,6 @@
 """Finds an order of steps under which the model produces a recorded run.
 
-A trace leaves some moments open (timing.py). The replay places each where its rule guesses. When an
+A trace leaves some moments open (actors.py). The replay places each where its rule guesses. When an
 event then cannot be produced, one moment is placed elsewhere, wherever locks and events allow it,
 then another one besides, the likeliest first, until an order gets past the event; positions
 between which no step changed the state count as one. Each attempt begins at a state that was kept
@@ -11,12 +11,13 @@ is found is a legal run of the model: between the same events, under the same lo
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from copy import copy
+from dataclasses import dataclass
 from heapq import heapify, heappop, heappush, nsmallest
-from itertools import chain
-from typing import NamedTuple
+from itertools import chain, count
+from typing import Any, NamedTuple
 
-from percpu_proofs.recorded.replay.actors import Work
+from percpu_proofs.recorded.replay.actors import Contradiction, Moment, MomentChoice, Order
 from percpu_proofs.recorded.replay.moves import (
     NO_BOUND,
     UNSET,
@@ -27,8 +28,7 @@ from percpu_proofs.recorded.replay.moves import (
 )
 from percpu_proofs.recorded.replay.replay import Replay
 from percpu_proofs.recorded.replay.requests import TracePlan
-from percpu_proofs.recorded.replay.timing import Contradiction, Moment, MomentChoice, Order
-from percpu_proofs.recorded.replay.work import UNASKED, Asking
+from percpu_proofs.recorded.replay.work import UNASKED
 from percpu_reference.variants import Allocator
 
 SPACING = 1000  # events between kept states
@@ -42,6 +42,8 @@ EASY = 8  # attempts before such states are made
 UNDONE = 3  # orders found for contradictions before that may have been the wrong ones
 UNDO = 8  # what it costs, in places, to do without one of them
 TWICE = 24  # what it costs, in places, to move the same operation's steps once more
+_BOOKS = ("work", "finished", "low", "asking", "answered", "ended", "unheld")
+"""What a replay knows beside the model, with nothing in progress."""
 
 
 @dataclass(slots=True)
@@ -50,13 +52,7 @@ class Checkpoint:
 
     index: int
     model: Allocator
-    work: Work
-    finished: set[int]
-    low: set[int]
-    asking: list[Asking]
-    answered: int
-    ended: int
-    unheld: int
+    books: dict[str, Any]  # of the replay, by name
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,13 +137,7 @@ class OrderSearch:
             Checkpoint(
                 replay.index,
                 replay.model.clone()[0],
-                replace(replay.work),
-                set(replay.finished),
-                set(replay.low),
-                list(replay.asking),
-                replay.answered,
-                replay.ended,
-                replay.unheld,
+                {name: copy(getattr(replay, name)) for name in _BOOKS},
             )
         )
         if len(self.kept) > KEPT:
@@ -164,12 +154,8 @@ class OrderSearch:
         """Return a replay that begins in a kept state, which stays as it is."""
         model, _ = state.model.clone()
         replay = Replay(model, self.plan, state.index, order)
-        replay.work = replace(state.work)
-        replay.finished = set(state.finished)
-        replay.low = set(state.low)
-        replay.asking = list(state.asking)
-        replay.answered, replay.ended = state.answered, state.ended
-        replay.unheld = state.unheld
+        for name, value in state.books.items():
+            setattr(replay, name, copy(value))
         self.start(replay)
         return replay
 
@@ -191,13 +177,9 @@ class OrderSearch:
     def resolve(self, replay: Replay, found: Contradiction) -> Replay | None:
         """Return a replay that got past the contradiction, or None."""
         self.attempts = []
-        queue: list[tuple[int, int, tuple[MomentMove, ...]]] = []
-        serial = 0
-        for rank, first_moves in chain(
-            moves_for(self.taken, replay, found), self._undone(found.index)
-        ):
-            queue.append((rank, serial, first_moves))
-            serial += 1
+        serial = count()  # of orders that cost the same the one found first is tried first
+        first_moves = chain(moves_for(self.taken, replay, found), self._undone(found.index))
+        queue = [(rank, next(serial), moves) for rank, moves in first_moves]
         heapify(queue)
         tried = {frozenset(self.order.items())}
         spent = 0
@@ -233,8 +215,7 @@ class OrderSearch:
                     further = TWICE if same else cost_of(again, found)
                     total = cost + rank + (further if moved else 0)
                     if total < most:
-                        heappush(queue, (total, serial, (*moves, *more)))
-                        serial += 1
+                        heappush(queue, (total, next(serial), (*moves, *more)))
                 if len(queue) > 2 * QUEUE:
                     queue = nsmallest(QUEUE, queue)
                     most = queue[-1][0]
@@ -244,9 +225,9 @@ class OrderSearch:
         self.failed = True
         return None
 
-    def nearest(self, count: int) -> list[Attempt]:
+    def nearest(self, most: int) -> list[Attempt]:
         """Return the orders tried for the last contradiction that came furthest."""
-        return sorted(self.attempts, key=lambda a: (-a.found.index, len(a.moves)))[:count]
+        return sorted(self.attempts, key=lambda a: (-a.found.index, len(a.moves)))[:most]
 
     def _moved(self, moves: tuple[MomentMove, ...]) -> Order:
         order = dict(self.order)

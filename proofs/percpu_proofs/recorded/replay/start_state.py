@@ -13,10 +13,10 @@ from percpu_proofs.recorded.replay.report import TraceReport
 from percpu_proofs.recorded.states.saved_state import is_state
 from percpu_proofs.recorded.states.snapshot import Snapshot
 from percpu_proofs.recorded.states.stats_text import is_stats
-from percpu_proofs.recorded.traces.events import Alloc, Event, Free, is_plain
+from percpu_proofs.recorded.traces.events import Alloc, Free, TraceEvent, is_plain
 from percpu_proofs.recorded.traces.reader import TraceRun
 from percpu_proofs.run.inputs import InputError, TraceError, read_text
-from percpu_proofs.run.runner import counted
+from percpu_spec.counts import counted
 
 FEW = 10
 """Allocations that a state of another boot may place as the kernel did, by chance."""
@@ -82,7 +82,7 @@ def check_vouched(run: TraceRun, report: TraceReport) -> None:
     )
 
 
-def _vouched(state: Snapshot, events: Sequence[Event]) -> bool:
+def _vouched(state: Snapshot, events: Sequence[TraceEvent]) -> bool:
     chunks = {chunk.base_addr: chunk for chunk in state.chunks()}
     allocated: set[tuple[int, int]] = set()
     known = unknown = 0  # areas freed that were there before, by whether the state shows them

@@ -1,6 +1,6 @@
 """Saved states: the text that anybody can send, and judge without the kernel or drgn.
 
-Its form is told in `data/README.md`; traces/state_text.py reads the allocator's part of it.
+Its form is told in `data/README.md`; text.py reads the allocator's part of it.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from percpu_proofs.recorded.states.shape import BootChunk, ShapeError, geometry_
 from percpu_proofs.recorded.states.snapshot import ChunkSnapshot
 from percpu_proofs.recorded.states.text import snapshot_of
 from percpu_proofs.run.inputs import InputError, TraceError, read_text, writing
-from percpu_proofs.run.runner import counted
 from percpu_proofs.run.state_record import bitmap_text
+from percpu_spec.counts import counted
 from percpu_spec.views import HINTS, BlockView
 
 _LAYOUT = {"pcpu_unit_size": 10, "pcpu_unit_pages": 10, "pcpu_nr_groups": 10, "pcpu_base_addr": 16}

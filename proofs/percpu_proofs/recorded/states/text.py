@@ -11,7 +11,7 @@ from pathlib import Path
 
 from percpu_proofs.recorded.source import problem, text_of
 from percpu_proofs.recorded.states.snapshot import BlockSnapshot, ChunkSnapshot, Snapshot, bits_of
-from percpu_proofs.recorded.states.variables import VARIABLES, Variables
+from percpu_proofs.recorded.states.variables import VARIABLES, check_variables
 from percpu_spec.geometry import Geometry
 from percpu_spec.views import HINTS
 
@@ -102,8 +102,8 @@ class _StateReader:
         if "first" not in special:
             raise self._wrong("a chunk under 'first:'", "")
         self._check_layout()
-        variables = Variables(self.path, self.globals, self.places)
-        variables.check(self.geometry.page, "reserved" in special)
+        page, reserved = self.geometry.page, "reserved" in special
+        check_variables(self.path, self.globals, self.places, page, reserved)
         types = self._types()
         most = self.geometry.unit.bit_length() + 1
         nr_slots = self._within("pcpu_nr_slots", 1, most)

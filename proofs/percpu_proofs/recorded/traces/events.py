@@ -28,7 +28,7 @@ def is_plain(base: int) -> bool:
 
 
 @dataclass(slots=True)
-class Event:
+class TraceEvent:
     """Any recorded event."""
 
     t: int | None
@@ -37,7 +37,7 @@ class Event:
 
 
 @dataclass(slots=True)
-class ChunkEvent(Event):
+class ChunkEvent(TraceEvent):
     """Concerns the chunk at an address."""
 
     base: int
@@ -52,7 +52,7 @@ class PagesEvent(ChunkEvent):
 
 
 @dataclass(slots=True)
-class Alloc(Event):
+class Alloc(TraceEvent):
     """A successful allocation, printed after both locks are released (percpu_alloc_percpu)."""
 
     reserved: bool
@@ -76,7 +76,7 @@ class Free(ChunkEvent):
 
 
 @dataclass(slots=True)
-class Fail(Event):
+class Fail(TraceEvent):
     """A failed allocation, printed after pcpu_lock is released (percpu_alloc_percpu_fail)."""
 
     reserved: bool
@@ -96,14 +96,14 @@ class DestroyChunkEvent(ChunkEvent):
 
 
 @dataclass(slots=True)
-class Mark(Event):
+class Mark(TraceEvent):
     """A line that the guest wrote into the trace (tracing_mark_write)."""
 
     text: str
 
 
 @dataclass(slots=True)
-class Lost(Event):
+class Lost(TraceEvent):
     """Here events are missing, as the recorder says: of one CPU, or of any (cpu None).
 
     They lie behind the last event of that CPU before this one. `missing` is how many, None where
@@ -123,7 +123,7 @@ class AllocArea(ChunkEvent):
 
 
 @dataclass(slots=True)
-class AreaReturn(Event):
+class AreaReturn(TraceEvent):
     """Return of pcpu_alloc_area, under pcpu_lock: byte offset, negative if nothing was found."""
 
     off: int
@@ -152,17 +152,17 @@ class PopulateCall(PagesEvent):
 
 
 @dataclass(slots=True)
-class BalanceEntry(Event):
+class BalanceEntry(TraceEvent):
     """Entry of the balance work, before the mutex."""
 
 
 @dataclass(slots=True)
-class BalanceReturn(Event):
+class BalanceReturn(TraceEvent):
     """Return of the balance work, the mutex released."""
 
 
 @dataclass(slots=True)
-class BalanceFree(Event):
+class BalanceFree(TraceEvent):
     """Entry of pcpu_balance_free, both locks held."""
 
     empty_only: bool

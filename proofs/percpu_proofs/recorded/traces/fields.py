@@ -25,7 +25,7 @@ class EventForm(NamedTuple):
 
     op: str
     name: str
-    record: Callable[..., ev.Event]
+    record: Callable[..., ev.TraceEvent]
     fields: tuple[Field, ...]
 
     @property
@@ -50,7 +50,7 @@ _BYTES = Field("bytes_alloc", "bytes_alloc", "natural", optional=True)
 _GFP = Field("gfp_flags", "gfp_flags", "words", optional=True)
 
 
-def _form(op: str, name: str, record: Callable[..., ev.Event], *fields: Field) -> EventForm:
+def _form(op: str, name: str, record: Callable[..., ev.TraceEvent], *fields: Field) -> EventForm:
     return EventForm(op, name, record, fields)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from percpu_proofs.recorded.source import problem
-from percpu_proofs.recorded.traces.events import Event, Mark
+from percpu_proofs.recorded.traces.events import Mark, TraceEvent
 from percpu_proofs.recorded.traces.fields import FORMS, Kind
 
 _OPS = {form.op: (form.record, form.in_record) for form in FORMS}
@@ -61,13 +61,13 @@ def _value(kind: Kind, value: Any) -> Any:
     return make(value)
 
 
-def read_jsonl(path: Path, lines: Iterable[tuple[int, str]]) -> tuple[list[Event], list[int]]:
+def read_jsonl(path: Path, lines: Iterable[tuple[int, str]]) -> tuple[list[TraceEvent], list[int]]:
     """Return the events and the line each stands on.
 
     Raises TraceError for a line that is no event, a `seq` that leaves a gap (lost lines), a clock
     that runs backwards.
     """
-    events: list[Event] = []
+    events: list[TraceEvent] = []
     numbers: list[int] = []
     last = -1
     decode = json.JSONDecoder().decode
@@ -119,7 +119,7 @@ def unpacked(path: Path, lines: Iterable[tuple[int, str]]) -> Iterator[tuple[int
             raise problem(path, number, "a line of bpftrace -f json", line) from None
 
 
-def _event(entry: dict[str, Any]) -> Event:
+def _event(entry: dict[str, Any]) -> TraceEvent:
     op = entry.get("op")
     t = entry.get("t")
     pre = entry.get("pre", 0)

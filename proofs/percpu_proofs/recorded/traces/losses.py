@@ -5,20 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from percpu_proofs.recorded.traces.events import (
-    FIRST,
-    UNKNOWN,
-    Alloc,
-    CreateChunkEvent,
-    DestroyChunkEvent,
-    Event,
-    Free,
-    Lost,
-    Mark,
-)
+from percpu_proofs.recorded.traces import events as ev
 
 
-def between_losses(events: Sequence[Event]) -> list[tuple[int, int]]:
+def between_losses(events: Sequence[ev.TraceEvent]) -> list[tuple[int, int]]:
     """Return the stretches [start, end) in which no event is missing.
 
     A recorder tells of a loss where the CPU's next event stands: what it lost may lie anywhere
@@ -34,10 +24,11 @@ def between_losses(events: Sequence[Event]) -> list[tuple[int, int]]:
     last: dict[int | None, int] = {}
     start = 0
     for index, event in enumerate(events):
-        if not isinstance(event, Lost):
-            if event.cpu is not None or not isinstance(event, Mark):  # one that a state was given
+        if not isinstance(event, ev.Lost):
+            # a mark without CPU is one that a state was given
+            if event.cpu is not None or not isinstance(event, ev.Mark):
                 last[event.cpu] = index
-            if getattr(event, "base", 0) == UNKNOWN:
+            if getattr(event, "base", 0) == ev.UNKNOWN:
                 found.append((start, index))
                 start = index + 1
             continue
@@ -49,22 +40,22 @@ def between_losses(events: Sequence[Event]) -> list[tuple[int, int]]:
     return [(first, end) for first, end in found if first < end]
 
 
-def with_first_chunk(events: Sequence[Event]) -> list[Event]:
+def with_first_chunk(events: Sequence[ev.TraceEvent]) -> list[ev.TraceEvent]:
     """Return events in which those of a chunk printed as (ptrval) are the first chunk's.
 
     That is so until a chunk is created; later ones stay as they are, and those of the reserved
     chunk. A chunk printed so as it is created gets a name of its own.
     """
-    found: list[Event] = []
+    found: list[ev.TraceEvent] = []
     created = 0
     for event in events:
-        if isinstance(event, CreateChunkEvent):
+        if isinstance(event, ev.CreateChunkEvent):
             created += 1
-            if event.base == UNKNOWN:
-                event = replace(event, base=FIRST + created)
-        elif isinstance(event, Alloc) and event.reserved:
+            if event.base == ev.UNKNOWN:
+                event = replace(event, base=ev.FIRST + created)
+        elif isinstance(event, ev.Alloc) and event.reserved:
             pass
-        elif isinstance(event, (Alloc, Free, DestroyChunkEvent)) and event.base == UNKNOWN:
-            event = event if created else replace(event, base=FIRST)
+        elif isinstance(event, (ev.Alloc, ev.Free, ev.DestroyChunkEvent)) and not created:
+            event = replace(event, base=ev.FIRST) if event.base == ev.UNKNOWN else event
         found.append(event)
     return found

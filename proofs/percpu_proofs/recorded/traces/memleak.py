@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -43,10 +42,6 @@ def read_memleak(path: Path) -> list[Outstanding]:
 
     Raises TraceError for a line that memleak does not print.
     """
-    return list(_stacks(path))
-
-
-def _stacks(path: Path) -> Iterator[Outstanding]:
     found: list[Outstanding] = []
     for number, text in lines_of(path):
         if _HEAD.fullmatch(text.strip()):
@@ -60,4 +55,4 @@ def _stacks(path: Path) -> Iterator[Outstanding]:
             place = re.sub(r" \[kernel\]$", "", place)
             if not found[-1].call_site and is_callers(place):
                 found[-1] = found[-1]._replace(call_site=place)
-    yield from found
+    return found

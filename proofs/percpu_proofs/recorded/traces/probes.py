@@ -10,23 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from percpu_proofs.recorded.source import problem
-from percpu_proofs.recorded.traces.events import (
-    Alloc,
-    AllocArea,
-    AreaFree,
-    AreaReturn,
-    Event,
-    Fail,
-    Free,
-    Mark,
-)
+from percpu_proofs.recorded.traces import events as ev
 from percpu_proofs.run.inputs import TraceError
 
 PLACED = "kp_on"
 """The phase that the guest announces once all probes are in place."""
 
 
-def check_probes(path: Path, events: Sequence[Event], lines: Sequence[int]) -> None:
+def check_probes(path: Path, events: Sequence[ev.TraceEvent], lines: Sequence[int]) -> None:
     """Raise TraceError at the first event that lacks a probe; traces without probes pass.
 
     Asked for is k_area_ret for each k_area, k_farea for each free and k_area for each allocation:
@@ -34,41 +25,41 @@ def check_probes(path: Path, events: Sequence[Event], lines: Sequence[int]) -> N
     allocations from the next mark on, as one may have taken its area before the probe was placed.
     A k_area that ends the trace may stand alone.
     """
-    if not any(isinstance(event, AllocArea | AreaReturn | AreaFree) for event in events):
+    if not any(isinstance(event, ev.AllocArea | ev.AreaReturn | ev.AreaFree) for event in events):
         return
-    seen: set[type[Event]] = set()  # kinds that are asked for
+    seen: set[type[ev.TraceEvent]] = set()  # kinds that are asked for
     placed = False  # allocations must have had their probes
-    entered: tuple[int, AllocArea] | None = None
-    freed: AreaFree | None = None
+    entered: tuple[int, ev.AllocArea] | None = None
+    freed: ev.AreaFree | None = None
     taken: set[tuple[int, int]] = set()  # chunk and offset of areas not printed yet
     for index, event in enumerate(events):
-        if entered is not None and AreaReturn in seen and _is_later(event, entered[1]):
+        if entered is not None and ev.AreaReturn in seen and _is_later(event, entered[1]):
             raise _lost(path, lines[entered[0]], "k_area_ret after this k_area")
         match event:
-            case Mark():
-                placed |= AreaReturn in seen
+            case ev.Mark():
+                placed |= ev.AreaReturn in seen
                 if PLACED in event.text:
-                    seen |= {AreaReturn, AreaFree}
-            case AllocArea():
+                    seen |= {ev.AreaReturn, ev.AreaFree}
+            case ev.AllocArea():
                 entered = index, event
-            case AreaReturn():
-                seen.add(AreaReturn)
+            case ev.AreaReturn():
+                seen.add(ev.AreaReturn)
                 if entered is None:
                     raise _lost(path, lines[index], "k_area before this k_area_ret")
                 if event.off >= 0:
                     taken.add((entered[1].base, event.off))
                 entered = None
-            case AreaFree():
-                seen.add(AreaFree)
+            case ev.AreaFree():
+                seen.add(ev.AreaFree)
                 taken.discard((event.base, event.off))
                 freed = event
-            case Free():
-                if AreaFree in seen and (
+            case ev.Free():
+                if ev.AreaFree in seen and (
                     freed is None or (freed.base, freed.off) != (event.base, event.off)
                 ):
                     raise _lost(path, lines[index], "k_farea before this free")
                 freed = None
-            case Alloc():
+            case ev.Alloc():
                 place = event.base, event.off
                 if placed and place not in taken:
                     raise _lost(path, lines[index], "k_area and k_area_ret before this alloc")
@@ -77,11 +68,11 @@ def check_probes(path: Path, events: Sequence[Event], lines: Sequence[int]) -> N
                 pass
 
 
-def _is_later(event: Event, area: AllocArea) -> bool:
+def _is_later(event: ev.TraceEvent, area: ev.AllocArea) -> bool:
     """Return whether pcpu_lock must have been released between a k_area and an event."""
-    if isinstance(event, AllocArea | AreaFree | Free):
+    if isinstance(event, ev.AllocArea | ev.AreaFree | ev.Free):
         return True
-    return isinstance(event, Alloc | Fail | Mark) and event.cpu == area.cpu
+    return isinstance(event, ev.Alloc | ev.Fail | ev.Mark) and event.cpu == area.cpu
 
 
 def _lost(path: Path, line: int, expected: str) -> TraceError:

@@ -11,7 +11,7 @@ from pathlib import Path
 from percpu_proofs.recorded.boot.layout import has_layout, read_layout
 from percpu_proofs.recorded.source import lines_of, problem
 from percpu_proofs.recorded.traces.dialects import looks_like_text
-from percpu_proofs.recorded.traces.events import Alloc, Event, Lost
+from percpu_proofs.recorded.traces.events import Alloc, Lost, TraceEvent
 from percpu_proofs.recorded.traces.fields import FORMS
 from percpu_proofs.recorded.traces.jsonl import is_bpftrace_json, read_jsonl, unpacked
 from percpu_proofs.recorded.traces.losses import between_losses, with_first_chunk
@@ -33,7 +33,7 @@ class Trace:
     """The events of one trace, each with the line it stands on (0: in another file)."""
 
     path: Path
-    events: Sequence[Event]
+    events: Sequence[TraceEvent]
     lines: Sequence[int]
 
     def problem(self, index: int, expected: str, got: str = "") -> TraceError:
@@ -203,7 +203,7 @@ def _with_pretrace(folder: Path, trace: Trace) -> Trace:
             break
     else:
         raise problem(log, None, "the first allocations of the trace somewhere in this log")
-    before: list[Event] = [
+    before: list[TraceEvent] = [
         Alloc(
             None, None, reserved, False, size, align, opening[0].base, ptr - start, ptr,
             call_site=call_site, gfp=gfp,

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from percpu_proofs.recorded.source import problem
+from percpu_proofs.recorded.traces import events as ev
 from percpu_proofs.recorded.traces.dialects import (
     NOWHERE,
     EventLine,
@@ -24,7 +25,6 @@ from percpu_proofs.recorded.traces.dialects import (
     lost,
     pairs,
 )
-from percpu_proofs.recorded.traces.events import UNKNOWN, Alloc, Event, Lost, Mark
 from percpu_proofs.recorded.traces.fields import (
     FORMS,
     EventForm,
@@ -42,7 +42,7 @@ _FAILED = "[FAILED TO PARSE]"  # libtraceevent, which then prints all fields as 
 
 def _address(text: str) -> int:
     if text.startswith("("):
-        return UNKNOWN if "ptrval" in text else 0
+        return ev.UNKNOWN if "ptrval" in text else 0
     return int(text, 16)
 
 
@@ -66,7 +66,7 @@ class _Parser:
         groups = self.pattern.groupindex
         self.order = tuple((groups[one.json], _READ[one.kind]) for one in form.in_record)
 
-    def parse(self, t: int, cpu: int | None, pid: int | None, fields: str) -> Event | None:
+    def parse(self, t: int, cpu: int | None, pid: int | None, fields: str) -> ev.TraceEvent | None:
         """Return the event, or None if the text does not fit."""
         match = self.pattern.fullmatch(fields)
         if match is None:
@@ -98,7 +98,9 @@ class _Parser:
 _PARSERS = {form.name: _Parser(form) for form in FORMS}
 
 
-def read_text(path: Path, lines: Iterable[tuple[int, str]]) -> tuple[list[Event], list[int]]:
+def read_text(
+    path: Path, lines: Iterable[tuple[int, str]]
+) -> tuple[list[ev.TraceEvent], list[int]]:
     """Return the percpu events, in the order of their times, and the line each stands on.
 
     Time stamps with a fraction become whole numbers in units of their last digit; events without
@@ -117,7 +119,7 @@ class _TraceReader:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.heads = Heads()
-        self.events: list[Event] = []
+        self.events: list[ev.TraceEvent] = []
         self.numbers: list[int] = []
         self.entries: tuple[int, int] | None = None  # promised, on which line
         self.seen = 0  # events, those of other systems included
@@ -147,7 +149,7 @@ class _TraceReader:
         if counts:
             self.entries = int(counts[1]), number
             if missing := int(counts[2]) - int(counts[1]):
-                self.add(number, Lost(0, None, missing))
+                self.add(number, ev.Lost(0, None, missing))
 
     def event(self, number: int, text: str, line: EventLine) -> None:
         if not line.event:  # tracefs prints a stack as an entry of its own
@@ -185,7 +187,7 @@ class _TraceReader:
         missing = lost(text, self.newest)
         if line is not None:
             count = re.search(r"[0-9]+", line.fields)
-            missing = Lost(self.newest, line.cpu, int(count[0]) if count else None)
+            missing = ev.Lost(self.newest, line.cpu, int(count[0]) if count else None)
         if missing is not None:
             self.add(number, missing)
             return
@@ -202,14 +204,14 @@ class _TraceReader:
     def called(self, place: str) -> None:
         """Take one place of a call stack: the first outside the allocator is the caller's."""
         event = self.events[self.stack] if self.stack >= 0 else None
-        if isinstance(event, Alloc) and event.call_site is None and is_callers(place):
+        if isinstance(event, ev.Alloc) and event.call_site is None and is_callers(place):
             self.events[self.stack] = replace(event, call_site=place)
 
-    def add(self, number: int, event: Event) -> None:
+    def add(self, number: int, event: ev.TraceEvent) -> None:
         self.events.append(event)
         self.numbers.append(number)
 
-    def end(self) -> tuple[list[Event], list[int]]:
+    def end(self) -> tuple[list[ev.TraceEvent], list[int]]:
         if self.entries is not None and self.entries[0] != self.seen:
             count, number = self.entries
             expected = f"as many lines as entries in the buffer, {count}"
@@ -221,14 +223,14 @@ class _TraceReader:
         return [self.events[i] for i in order], [self.numbers[i] for i in order]
 
 
-def _event(line: EventLine, t: int) -> Event | str | None:
+def _event(line: EventLine, t: int) -> ev.TraceEvent | str | None:
     """Return the event, None for one of another system, or what was expected."""
     parser = _PARSERS.get(line.event)
     if parser is not None:
         return parser.parse(t, line.cpu, line.pid, line.fields.strip()) or parser.expected
     if line.event in _MARKS:
         text = line.fields.removeprefix("tracing_mark_write:").strip()
-        return Mark(t, line.cpu, text, pid=line.pid)
+        return ev.Mark(t, line.cpu, text, pid=line.pid)
     if line.event.startswith("percpu_"):
         return "one of " + ", ".join(n for n in _PARSERS if n.startswith("percpu_"))
     return None

@@ -9,14 +9,17 @@ from typing import Any, Final
 
 from percpu_proofs.recorded.vectors.file import VERSIONS, Vector, find_vectors, read_vector
 from percpu_proofs.run.difference import Difference, first_difference
-from percpu_proofs.run.driver import Driver, HandleError, Outcome, handle_problem
-from percpu_proofs.run.operations import WRONG, Operation
-from percpu_proofs.run.state_record import Record, Recorder, StateRecord, counter_record
+from percpu_proofs.run.driver import Driver, HandleError, handle_problem
+from percpu_proofs.run.runner import Progress
+from percpu_proofs.run.state_record import (
+    Record,
+    Recorder,
+    StateRecord,
+    counter_record,
+    model_record,
+)
 from percpu_reference import build
 from percpu_reference.variants import MERGED, Allocator
-
-Progress = Callable[[int, int], None]
-"""Called with how much is done and how much there is."""
 
 NOT_VOUCHED: Final = "no manifest beside it: completeness not known"
 
@@ -105,7 +108,7 @@ def compare_vector(
         state = recorder.read()
         kernel = vector.records[n]
         model = {"in": kernel["in"], "n": n, "op": operation[0]}
-        model |= _results(operation, outcome, allocator.env.warnings - before)
+        model |= model_record(operation, outcome, allocator.env.warnings - before)
         model |= _state(state, allocator)
         model["changed"] = [
             state.chunks[i]
@@ -138,23 +141,6 @@ def _state(state: StateRecord, allocator: Allocator) -> Record:
         "slots": state.slots,
         "crc": state.crc,
     }
-
-
-def _results(operation: Operation, outcome: Outcome, warnings: int) -> Record:
-    """Return the result fields of an operation's kind."""
-    kind, arg = operation[:2]
-    if kind == "a":
-        if outcome.area is None:
-            return {"h": arg, "ok": 0, "warn": warnings}
-        chunk, off = outcome.area
-        return {"h": arg, "ok": 1, "chunk": chunk.id, "off": off}
-    if kind == "f":
-        return {"h": arg, "ok": int(outcome.ok)}
-    if kind in WRONG:
-        return {"arg": arg, "ok": int(outcome.ok), "warn": warnings}
-    if kind in "bB":
-        return {"ran": int(outcome.ok)}
-    return {"arg": arg}
 
 
 def _compare(
