@@ -82,16 +82,21 @@ def the_nearest(near: Collection[str], known: Collection[str]) -> str:
     return f" (the nearest of {len(known)})" if 0 < len(near) < len(known) else ""
 
 
+def read_bytes(path: Path) -> bytes:
+    """Return what a file holds; raises InputError if it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(path, None, f"a readable file ({error.strerror})") from None
+
+
 def read_text(path: Path) -> str:
     """Return the text of a file, unpacked if it begins as gzip does, whatever its name.
 
     Raises InputError for a file that cannot be read, is no text, or is a gzip stream that ends
     early or is damaged; the line is the first one that is not there whole.
     """
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise InputError(path, None, f"a readable file ({error.strerror})") from None
+    raw = read_bytes(path)
     data = _unpacked(path, raw) if raw.startswith(_MAGIC) else raw
     if is_utf16(data):
         raise InputError(path, 1, NOT_UTF16)

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import NamedTuple
 
-from percpu_proofs.recorded.replay.flags import model_flags
 from percpu_proofs.recorded.traces import events as ev
+from percpu_proofs.recorded.traces.fields import model_flags
 from percpu_proofs.recorded.traces.probes import PLACED
 from percpu_proofs.recorded.traces.reader import Trace
 from percpu_spec.gfp import ACCOUNT

@@ -8,8 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from percpu_proofs.recorded.source import problem, text_of
+from percpu_proofs.recorded.source import lines_of, problem
 from percpu_proofs.recorded.states.snapshot import BlockSnapshot, ChunkSnapshot, Snapshot, bits_of
 from percpu_proofs.recorded.states.variables import VARIABLES, check_variables
 from percpu_spec.geometry import Geometry
@@ -34,7 +35,7 @@ def read_snapshot(path: Path, geometry: Geometry) -> Snapshot:
 
     Raises TraceError for a malformed line, or a state that does not fit the layout.
     """
-    return snapshot_of(path, text_of(path), geometry)
+    return snapshot_of(path, [line for _, line in lines_of(path)], geometry)
 
 
 def snapshot_of(path: Path, lines: Sequence[str], geometry: Geometry) -> Snapshot:
@@ -226,10 +227,9 @@ class _StateReader:
             map(_NUMBER.fullmatch, (*(pairs[n] for n in _DECIMAL), *md_pairs.values()))
         ):
             raise self._wrong("a chunk: name=number..., md=name:number,...", line)
-        n = {name: int(pairs[name]) for name in _DECIMAL}
+        n: dict[str, Any] = {name: int(pairs[name]) for name in _DECIMAL}
         n["base_addr"] = int(pairs["base_addr"], 16)
         hints = {name: int(value) for name, value in md_pairs.items()}
-        md = BlockSnapshot(**hints)
         nr_pages = n["nr_pages"]
         if not 0 < nr_pages <= self.geometry.unit_pages:
             raise self._wrong(f"nr_pages of 1 to {self.geometry.unit_pages}", str(nr_pages))
@@ -242,29 +242,22 @@ class _StateReader:
         for name in HINTS:
             if not 0 <= hints[name] <= bits:
                 raise self._wrong(f"md= {name} of 0 to {bits}, the chunk's bits", md_pairs[name])
-        immutable, isolated = (self._flag(name, n[name]) for name in ("immutable", "isolated"))
+        for name in ("immutable", "isolated"):
+            if n[name] not in (0, 1):
+                raise self._wrong(f"{name}=0 or 1", str(n[name]))
+            n[name] = bool(n[name])
         populated = bytearray(nr_pages)
-        for start, end in self._pairs("populated", "-"):
+        for start, end in self._pairs("populated", self._next("populated"), "-"):
             if not start <= end < nr_pages:
                 raise self._wrong(f"pages below {nr_pages}", str(end))
             populated[start : end + 1] = b"\1" * (end + 1 - start)
-        areas = dict(self._pairs("areas", ":"))
+        areas = dict(self._pairs("areas", self._next("areas")))
         maps = self._maps(nr_pages, n["start_offset"], n["end_offset"], areas)
         blocks = self._blocks(nr_pages)
         bounds = self._bounds(len(maps[1]))
         return ChunkSnapshot(
-            base_addr=n["base_addr"],
-            slot=n["slot"],
-            pos=n["pos"],
-            free_bytes=n["free_bytes"],
-            immutable=immutable,
-            isolated=isolated,
-            start_offset=n["start_offset"],
-            end_offset=n["end_offset"],
-            nr_pages=nr_pages,
-            nr_populated=n["nr_populated"],
-            nr_empty_pop_pages=n["nr_empty_pop_pages"],
-            chunk_md=md,
+            **n,
+            chunk_md=BlockSnapshot(**hints),
             md_blocks=blocks,
             areas=areas,
             alloc_map=maps[0],
@@ -289,11 +282,6 @@ class _StateReader:
             raise self._wrong(f"{what} with {missing[0]}{between}", between.join(found))
         return found
 
-    def _flag(self, name: str, value: int) -> bool:
-        if value not in (0, 1):
-            raise self._wrong(f"{name}=0 or 1", str(value))
-        return bool(value)
-
     def _next(self, name: str) -> str:
         """Return what follows ` name=` on the next line."""
         line = self._line_of(name)
@@ -311,12 +299,7 @@ class _StateReader:
         self.line += 1
         return self.lines[self.line - 1][len(head) :]
 
-    def _pairs(self, name: str, between: str) -> list[tuple[int, int]]:
-        """Return the pairs of numbers on the next line."""
-        text = self._next(name)
-        return self._numbered(name, text, between)
-
-    def _numbered(self, name: str, text: str, between: str) -> list[tuple[int, int]]:
+    def _pairs(self, name: str, text: str, between: str = ":") -> list[tuple[int, int]]:
         """Return the pairs a:b,c:d of a text as numbers."""
         if not text:
             return []
@@ -382,7 +365,7 @@ class _StateReader:
         if text is None:
             return None
         found = {}
-        for off, number in self._numbered("owners", text, ":"):
+        for off, number in self._pairs("owners", text):
             if off not in areas:
                 raise self._wrong("owners= offsets at which an area begins", f"{off}:{number}")
             if str(number) not in self.owners:

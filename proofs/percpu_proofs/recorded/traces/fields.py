@@ -1,12 +1,16 @@
-"""How each event is written: one table, from which the jsonl and the text readers are made."""
+"""How each event is written: one table, from which the jsonl and the text readers are made.
+
+And what allocation flags mean that the kernel prints by name.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from percpu_proofs.recorded.traces import events as ev
+from percpu_spec import gfp
 
 Kind = Literal["number", "natural", "flag", "address", "words"]
 
@@ -115,3 +119,45 @@ def shape(form: EventForm) -> str:
     """
     names = " ".join(f"[{f.text}=]" if f.optional else f"{f.text}=" for f in form.fields)
     return f"{form.name}: {names}".rstrip()
+
+
+_NAMED: Final = {
+    "GFP_KERNEL": gfp.KERNEL,
+    "GFP_KERNEL_ACCOUNT": gfp.KERNEL,
+    "GFP_USER": gfp.KERNEL,
+    "GFP_HIGHUSER": gfp.KERNEL,
+    "GFP_HIGHUSER_MOVABLE": gfp.KERNEL,
+    "GFP_TRANSHUGE": gfp.KERNEL,
+    "GFP_TEMPORARY": gfp.KERNEL,
+    "GFP_NOFS": gfp.NOFS,
+    "GFP_NOIO": gfp.NOIO,
+    "GFP_ATOMIC": gfp.ATOMIC,
+    "GFP_NOWAIT": gfp.NOWAIT,
+    "__GFP_HIGH": gfp.HIGH,
+    "__GFP_IO": gfp.IO,
+    "__GFP_FS": gfp.FS,
+    "__GFP_RECLAIM": gfp.RECLAIM,
+    "__GFP_DIRECT_RECLAIM": gfp.DIRECT_RECLAIM,
+    "__GFP_KSWAPD_RECLAIM": gfp.KSWAPD_RECLAIM,
+    "__GFP_NOWARN": gfp.NOWARN,
+    "__GFP_NOFAIL": gfp.NOFAIL,
+    "__GFP_NORETRY": gfp.NORETRY,
+}
+
+
+def model_flags(printed: str | None, atomic: bool) -> int:
+    """Return the model's flags for a printed request.
+
+    `atomic` is the kernel's own decision, printed beside the flags; it stands where no flags are
+    printed (kernels before 5.19, failures) or only a number. Charging is left out: traces do not
+    tell which requests were charged, and no placement depends on it.
+
+    >>> model_flags("GFP_USER|__GFP_NOWARN|__GFP_ACCOUNT", False) == gfp.KERNEL | gfp.NOWARN
+    True
+    """
+    if printed is None or printed.startswith("0x"):
+        return gfp.NOWAIT if atomic else gfp.KERNEL
+    flags = 0
+    for name in printed.split("|"):
+        flags |= _NAMED.get(name, 0)
+    return flags

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
@@ -196,37 +196,33 @@ def _with_pretrace(folder: Path, trace: Trace) -> Trace:
     if log is None or not opening:
         return trace
     start = opening[0].ptr - opening[0].off  # the first chunk's base as a percpu pointer
-    earlier = [entry for entry in _log_entries(log) if entry[0] == "alloc"]
+    earlier = list(_logged_allocations(log))
     wanted = [(e.size, e.align, e.ptr) for e in opening]
     for cut in range(len(earlier) - len(wanted) + 1):
-        if [entry[1:4] for entry in earlier[cut : cut + len(wanted)]] == wanted:
+        if [(e.size, e.align, e.ptr) for e in earlier[cut : cut + len(wanted)]] == wanted:
             break
     else:
         raise problem(log, None, "the first allocations of the trace somewhere in this log")
     before: list[TraceEvent] = [
-        Alloc(
-            None, None, reserved, False, size, align, opening[0].base, ptr - start, ptr,
-            call_site=call_site, gfp=gfp,
-        )
-        for _, size, align, ptr, reserved, gfp, call_site in earlier[:cut]
-    ]  # fmt: skip
+        replace(event, base=opening[0].base, off=event.ptr - start) for event in earlier[:cut]
+    ]
     return Trace(trace.path, [*before, *trace.events], [*[0] * cut, *trace.lines])
 
 
-def _log_entries(path: Path) -> Iterator[tuple[str, int, int, int, bool, str, str]]:
-    """Yield (op, size, align, ptr, reserved, gfp, caller) of each allocation or free logged."""
+def _logged_allocations(path: Path) -> Iterator[Alloc]:
+    """Yield the allocations logged, among frees too; which chunk each lies in is not told."""
     for number, line in lines_of(path):
         try:
             entry = read_json(line)
             if entry["op"] == "reached":
                 continue
-            sizes = (entry.get("size", 0), entry.get("align", 0), int(entry["ptr"], 16))
-            yield (
-                entry["op"],
-                *sizes,
-                bool(entry.get("reserved", 0)),
-                entry.get("gfp", ""),
-                (entry.get("bt") or [""])[0],
-            )
+            size, align, ptr = entry.get("size", 0), entry.get("align", 0), int(entry["ptr"], 16)
+            call_site, gfp = (entry.get("bt") or [""])[0], entry.get("gfp", "")
+            if entry["op"] == "alloc":
+                reserved = bool(entry.get("reserved", 0))
+                yield Alloc(
+                    None, None, reserved, False, size, align, UNKNOWN, 0, ptr,
+                    call_site=call_site, gfp=gfp,
+                )  # fmt: skip
         except (ValueError, KeyError, TypeError, AttributeError):
             raise problem(path, number, "op, size, align and ptr of an allocation", line) from None
