@@ -72,7 +72,7 @@ def _picture(given: object) -> StatePicture:
         names: dict[Any, str] = dict(kernel.names)
         title = f"{Path(kernel.source).name}, {kernel.release}"
         return picture_of_state(
-            kernel.snapshot, names.__getitem__, title, kernel.standing.pending
+            kernel.snapshot, names.__getitem__, title, kernel.quiescence.pending
         )
     view = view_of(given)
     title = getattr(given, "title", type(view).__name__)

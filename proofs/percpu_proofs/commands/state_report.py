@@ -57,7 +57,7 @@ def show(
     show_rest(out, state)
     show_memory(out, state)
     out.print()
-    show_verdicts(out, verdicts, torn=state.rest is Stability.TORN)
+    show_verdicts(out, verdicts, torn=state.stability is Stability.TORN)
     out.print()
     _show_chunks(out, list(chunk_rows(state)))
     show_largest(out, state, stays)
@@ -69,9 +69,9 @@ def show(
 
 def show_rest(out: Console, state: KernelState) -> None:
     """Say how far at rest a state is, and who stands where."""
-    rest, words = state.rest, state.standing.words
+    rest, words = state.stability, state.quiescence.words
     if rest is Stability.TORN:
-        who = " or ".join(changing(state.standing.stacks)) or "a CPU"
+        who = " or ".join(changing(state.quiescence.stacks)) or "a CPU"
         torn = f"torn: {words}: {who} was changing this; verdicts are hints only"
         out.print(Text(torn, "red"), soft_wrap=True)
     elif rest is Stability.NOT_TOLD:

@@ -25,7 +25,7 @@ def cannot_go_on(state: KernelState, broken: Collection[str]) -> str:
 
     broken: the clauses that the state breaks and its release does not.
     """
-    if state.rest is Stability.TORN:
+    if state.stability is Stability.TORN:
         return "it is torn: pcpu_lock was held, so what it shows is a hint only"
     if broken:
         return f"the state breaks {', '.join(broken)}"
@@ -52,7 +52,7 @@ def model_of(state: KernelState, variant: str = "") -> Allocator:
     """
     name = variant or state.variant or next(iter(SINCE))
     model = restored(variant_class(name), state.snapshot)
-    model.work_pending = bool(state.standing.pending) or bool(state.snapshot.atomic_alloc_failed)
+    model.work_pending = bool(state.quiescence.pending) or bool(state.snapshot.atomic_alloc_failed)
     return model
 
 

@@ -75,9 +75,9 @@ class FailedOperations:
     counts: FailureCount = field(default_factory=FailureCount)
     causes: list[str] = field(default_factory=list)  # told by the operation that runs
 
-    def told_by(self, cls: type[Allocator]) -> type[Allocator]:
+    def with_causes(self, cls: type[Allocator]) -> type[Allocator]:
         """Return the class so that it tells why a request of it fails, which it then keeps."""
-        return telling(cls, self.causes)
+        return with_causes(cls, self.causes)
 
     def note(self, number: int, operation: Operation) -> None:
         """Note that an allocation failed, the operation of a number from 1."""
@@ -110,7 +110,7 @@ def allocations(operations: Iterable[Operation]) -> int:
     return sum(operation[0] == "a" for operation in operations)
 
 
-class _Telling(Allocator):
+class _NamesCauses(Allocator):
     """An allocator whose failures are told."""
 
     __slots__ = ()
@@ -135,13 +135,13 @@ class _Telling(Allocator):
         return charged
 
 
-def telling(cls: type[Allocator], causes: list[str]) -> type[Allocator]:
+def with_causes(cls: type[Allocator], causes: list[str]) -> type[Allocator]:
     """Return the class so that each failure appends its reason to `causes`.
 
     What runs where nothing fails is left alone. A request that is illegal appends nothing, nor does
     one whose wait for the mutex is killed.
     """
-    return type(cls.__name__, (_Telling, cls), {"__slots__": (), "causes": causes})
+    return type(cls.__name__, (_NamesCauses, cls), {"__slots__": (), "causes": causes})
 
 
 def _reason(reserved: bool, is_atomic: bool) -> str:

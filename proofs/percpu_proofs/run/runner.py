@@ -173,14 +173,14 @@ def run_list(
         report.geometry,
         contracts=report.contracts,
         stats=full,  # there is a clause about them
-        around=lambda cls: failed.told_by(_followed(cls) if full else cls),
+        around=lambda cls: failed.with_causes(_followed(cls) if full else cls),
     )
-    machine = Driver(allocator, failed=failed.note)
+    driver = Driver(allocator, failed=failed.note)
     step = max(-(-report.planned // SAMPLES), 1)
     _sample(report, allocator)
     try:
         while not report.complete:
-            _run(machine, listed, report, report.operations + step)
+            _run(driver, listed, report, report.operations + step)
             _sample(report, allocator)
             if progress is not None:
                 progress(report.operations, report.planned)
@@ -191,10 +191,10 @@ def run_list(
         report.stopped_by = error.clause
     finally:
         # an interrupted run keeps what it has found
-        report.operations = machine.operation
+        report.operations = driver.operation
         report.allocations = allocations(listed.operations[: report.operations])
         report.failed = failed.result(report.operations)
-        report.callers_errors = machine.errors
+        report.callers_errors = driver.errors
         report.seconds = time.perf_counter() - began
         if hasattr(allocator, "checker") and allocator.monitor is not None:
             allocator.monitor.evaluated[REFINE] = allocator.checker.stretches
@@ -204,17 +204,17 @@ def run_list(
     return allocator
 
 
-def _run(machine: Driver, listed: OperationList, report: RunReport, stop: int) -> None:
+def _run(driver: Driver, listed: OperationList, report: RunReport, stop: int) -> None:
     """Go on to an operation, the balance work where it is due and asked for."""
     stop = min(stop, report.planned)
     while report.operations < stop:
         due = stop
         if report.every:
             due = min(stop, (report.operations // report.every + 1) * report.every)
-        machine.run(listed, report.operations, due)
-        report.operations = machine.operation
-        if report.every and due % report.every == 0 and machine.allocator.work_pending:
-            machine.allocator.balance()
+        driver.run(listed, report.operations, due)
+        report.operations = driver.operation
+        if report.every and due % report.every == 0 and driver.allocator.work_pending:
+            driver.allocator.balance()
             report.works += 1
 
 
@@ -300,16 +300,16 @@ def state_after(
     Contracts are off, so this also serves for an operation that one stopped.
     """
     allocator = build(variant, geometry, stats=True)
-    machine = Driver(allocator)
+    driver = Driver(allocator)
     if not operations:
         return allocator, []
     step = max(-(-operations // SAMPLES), 1)
     for start in range(0, operations - 1, step):
-        machine.run(listed, start, min(start + step, operations - 1))
+        driver.run(listed, start, min(start + step, operations - 1))
         if progress is not None:
             progress(start, operations)
     recorder = Recorder(allocator)
     before = recorder.read().texts
-    machine.run(listed, operations - 1, operations)
+    driver.run(listed, operations - 1, operations)
     after = recorder.read().texts
     return allocator, [i for i in sorted(after) if after[i] != before.get(i)]

@@ -13,7 +13,6 @@ from percpu_proofs.recorded.boot.log import (
     Sizes,
     missing,
     read_bootlog,
-    sizes_text,
 )
 from percpu_proofs.recorded.source import lines_of, problem
 from percpu_proofs.run.inputs import InputError, TraceError
@@ -200,7 +199,7 @@ def _possible(log: BootLog) -> None:
     for line in (log.sizes, log.first_chunk):
         if line is None:
             continue
-        least = max(line.static + line.reserved + line.dyn, LEAST_UNIT)
+        least = max(line.total, LEAST_UNIT)
         if not line.dyn:
             expected = "d.. of more than 0 bytes: every kernel has a dynamic part"
         elif line.unit is not None and line.unit < least:
@@ -209,7 +208,7 @@ def _possible(log: BootLog) -> None:
             expected = "s.. of more than 0 bytes: only a kernel with a static part prints this line"
         else:
             continue
-        raise problem(log.where, line.line, expected, sizes_text(line))
+        raise problem(log.where, line.line, expected, line.text)
 
 
 def _unit(parts: Sizes | FirstChunk, pages: tuple[int, ...]) -> int:
@@ -223,12 +222,10 @@ def _agree(log: BootLog) -> None:
     """Check the lines against each other. Raises TraceError."""
     where, first, sizes = log.where, log.first_chunk, log.sizes
     if first is not None and sizes is not None:
-        same = sizes if first.unit is not None else first._replace(
-            static=sizes.static, reserved=sizes.reserved, dyn=sizes.dyn
-        )  # fmt: skip
-        if sizes_text(first) != sizes_text(same):
-            expected = f"{sizes_text(same)}, as line {sizes.line} says"
-            raise problem(where, first.line, expected, sizes_text(first))
+        same = sizes if first.unit is not None else replace(sizes, unit=None)
+        if first.text != same.text:
+            expected = f"{same.text}, as line {sizes.line} says"
+            raise problem(where, first.line, expected, first.text)
         if first.page is not None and first.pages * first.page != sizes.unit:
             expected = f"as many pages as u{sizes.unit} of line {sizes.line} has"
             got = f"{first.pages} of {first.page} bytes"
@@ -242,16 +239,17 @@ def _agree(log: BootLog) -> None:
             raise problem(where, sizes.line, "alloc=N*M of whole units", got)
         units, said_at = whole // sizes.unit, sizes.line
     seen: dict[int, int] = {}  # CPUs with their lines
-    for line, _, cpus in log.allocations:
-        if len(cpus) != units:
+    for one in log.allocations:
+        if len(one.cpus) != units:
             expected = f"{units} units behind each [group], as line {said_at} says"
-            raise problem(where, line, expected, str(len(cpus)))
-        for cpu in cpus:
+            raise problem(where, one.line, expected, str(len(one.cpus)))
+        for cpu in one.cpus:
             if cpu is None:
                 continue
             if cpu in seen:
-                raise problem(where, line, f"CPU {cpu} in one unit only: line {seen[cpu]} has it")
-            seen[cpu] = line
+                expected = f"CPU {cpu} in one unit only: line {seen[cpu]} has it"
+                raise problem(where, one.line, expected)
+            seen[cpu] = one.line
     ids = log.setup_ids
     if ids is not None and seen and max(seen) >= ids[1]:
         expected = f"nr_cpu_ids:{max(seen) + 1}, as the CPUs of line {seen[max(seen)]} say"
@@ -264,7 +262,7 @@ def _page(log: BootLog, parts: Sizes | FirstChunk, smp: bool) -> tuple[tuple[int
     Raises TraceError if none does.
     """
     where, first, sizes = log.where, log.first_chunk, log.sizes
-    total = parts.static + parts.reserved + parts.dyn
+    total = parts.total
     fit = [page for page in PAGE_SIZES if not parts.unit or parts.unit % page == 0]
     by = f"a unit of {parts.unit} bytes is of whole pages"
     if sizes is not None:
@@ -299,7 +297,7 @@ def _page(log: BootLog, parts: Sizes | FirstChunk, smp: bool) -> tuple[tuple[int
 
 def _filled(first: FirstChunk, sizes: Sizes | None) -> tuple[str, str]:
     """Return how many pages the parts fill, in words, and what is there that no page size fits."""
-    total = first.static + first.reserved + first.dyn
+    total = first.total
     if first.page is not None:
         if first.page not in PAGE_SIZES:
             return f"a page size, {PAGES_ARE}", f"{first.page} bytes"

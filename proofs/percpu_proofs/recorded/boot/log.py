@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -53,43 +53,49 @@ _COMPLETE: Final = (
 _MOST_BREAKS: Final = 8  # lines that one message takes
 
 
-class FirstChunk(NamedTuple):
-    """The line of the first chunk. `page` is printed where the pages are mapped one by one, else
-    the unit is. Sizes in bytes.
-    """
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What lines of the layout tell of a unit, in bytes; unit: None where it is not printed."""
 
-    line: int
-    pages: int  # that hold static, reserved and dynamic part
+    line: int = field(compare=False)
     static: int
     reserved: int
     dyn: int
     unit: int | None
+
+    @property
+    def total(self) -> int:
+        """The bytes of a unit that are served, and its static part."""
+        return self.static + self.reserved + self.dyn
+
+    @property
+    def text(self) -> str:
+        """The sizes as the kernel prints them, without those of allocations."""
+        unit = "" if self.unit is None else f" u{self.unit}"
+        return f"s{self.static} r{self.reserved} d{self.dyn}{unit}"
+
+
+@dataclass(frozen=True, slots=True)
+class FirstChunk(Parts):
+    """The line of the first chunk. `page` is printed where the pages are mapped one by one, else
+    the unit is.
+    """
+
+    pages: int  # that hold static, reserved and dynamic part
     page: int | None
 
     def holds(self, page: int) -> bool:
         """Whether so many pages of a size are what the parts fill, or the least unit."""
-        total = self.static + self.reserved + self.dyn
-        if self.page is not None:  # of a whole unit
-            total = max(total, LEAST_UNIT)
+        total = self.total if self.page is None else max(self.total, LEAST_UNIT)  # a whole unit
         return -(-total // page) == self.pages
 
 
-class Sizes(NamedTuple):
-    """The line of sizes, in bytes: a group's units come in allocations of atoms * atom."""
+@dataclass(frozen=True, slots=True)
+class Sizes(Parts):
+    """The line of sizes: a group's units come in allocations of atoms * atom bytes."""
 
-    line: int
-    static: int
-    reserved: int
-    dyn: int
-    unit: int
     atoms: int
     atom: int
-
-
-def sizes_text(line: FirstChunk | Sizes) -> str:
-    """Return the sizes as the kernel prints them, without those of allocations."""
-    unit = "" if line.unit is None else f" u{line.unit}"
-    return f"s{line.static} r{line.reserved} d{line.dyn}{unit}"
 
 
 class HashTable(NamedTuple):
@@ -110,10 +116,11 @@ class HashTable(NamedTuple):
         return page == self.page or up == self.order
 
 
-class UnitGroup(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class UnitGroup:
     """Units that were allocated together: the CPU of each, None for one that belongs to none."""
 
-    line: int
+    line: int = field(compare=False)
     group: int
     cpus: tuple[int | None, ...]
 
@@ -152,10 +159,10 @@ def read_bootlog(where: Path, lines: Iterable[tuple[int, str]]) -> BootLog:
     for number, text in _messages(log, lines):
         if match := _EMBEDDED.search(text):
             pages, static, reserved, dyn, unit = map(int, match.groups())
-            _enter(log, FirstChunk(number, pages, static, reserved, dyn, unit, None))
+            _enter(log, FirstChunk(number, static, reserved, dyn, unit, pages, None))
         elif match := _PAGED.search(text):
             pages, kib, static, reserved, dyn = map(int, match.groups())
-            _enter(log, FirstChunk(number, pages, static, reserved, dyn, None, kib << 10))
+            _enter(log, FirstChunk(number, static, reserved, dyn, None, pages, kib << 10))
         elif match := _SIZES.search(text):
             _enter(log, Sizes(number, *map(int, match.groups())))
             rounds.append([])
@@ -181,7 +188,7 @@ def read_bootlog(where: Path, lines: Iterable[tuple[int, str]]) -> BootLog:
             log.tables.append(HashTable(number, int(match[1]), int(match[2])))
     for one in filter(None, rounds):  # some may have lost lines
         few, many = sorted((log.allocations, one), key=len)
-        if not {again[1:] for again in few} <= {again[1:] for again in many}:
+        if not set(few) <= set(many):
             _same(log, log.allocations, one)
         log.allocations = many
     return log
@@ -242,12 +249,9 @@ def _enter(log: BootLog, line: FirstChunk | Sizes) -> None:
 
 
 def _same(
-    log: BootLog,
-    known: Iterable[FirstChunk | Sizes | UnitGroup],
-    again: Iterable[FirstChunk | Sizes | UnitGroup],
+    log: BootLog, known: Sequence[Parts | UnitGroup], again: Sequence[Parts | UnitGroup]
 ) -> None:
-    known, again = list(known), list(again)
-    if known and [line[1:] for line in known] != [line[1:] for line in again]:
+    if known and known != again:
         expected = f"the messages of one boot; line {known[0].line} tells of another"
         raise problem(log.where, again[0].line, expected)
 

@@ -102,7 +102,11 @@ class ReplayActor:
         """When it takes its next step."""
         return Moment(self.kind, self.at, self.nth)
 
-    def holds(self, base: int, start: int, end: int) -> bool:
+    def stands(self, *kinds: Kind) -> bool:
+        """Return whether it stands in a gap of one of these kinds."""
+        return self.gap is not None and self.gap.kind in kinds
+
+    def holds(self, base: int, start: int = 0, end: int = 0) -> bool:
         """Return whether it stands in a gap with pages [start, end) of the chunk at `base`."""
         gap = self.gap
         if gap is None or gap.chunk is None:

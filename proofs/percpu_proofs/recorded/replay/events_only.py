@@ -54,7 +54,7 @@ class _Chunk:
 
 
 @dataclass(slots=True)
-class _Told:
+class _ChunkReport:
     """What is reported of one chunk; a loss takes nothing of it."""
 
     origin: str = BEFORE
@@ -79,7 +79,8 @@ class EventChecks:
         self.out = out
         self.problems: list[EventMismatch] = []
         self.chunks: defaultdict[int, _Chunk] = defaultdict(_Chunk)
-        self.told: dict[int, list[_Told]] = {}  # by address: the chunks that had it, in order
+        # by address: the chunks that had it, in order
+        self.reports: dict[int, list[_ChunkReport]] = {}
 
     def check(self, indexes: Iterable[int]) -> list[EventMismatch]:
         """Return what contradicts the events before it.
@@ -111,8 +112,8 @@ class EventChecks:
                     self._destroyed(index, event.base)
                 case _:
                     pass
-        for base, told in self.told.items():
-            if used := [one for one in told if one.allocations]:
+        for base, reports in self.reports.items():
+            if used := [one for one in reports if one.allocations]:
                 self.out.chunks[f"{base:x}"] = _in_order(used)
         return self.problems
 
@@ -120,12 +121,12 @@ class EventChecks:
         t = self.trace.events[index].t
         self.problems.append(EventMismatch(self.trace.lines[index], t, kind, detail))
 
-    def _of(self, base: int) -> _Told:
+    def _of(self, base: int) -> _ChunkReport:
         """Return what is to be reported of the chunk that has an address now."""
-        told = self.told.setdefault(base, [_Told()])
-        if told[-1].ended:
-            told.append(_Told(UNSEEN))
-        return told[-1]
+        reports = self.reports.setdefault(base, [_ChunkReport()])
+        if reports[-1].ended:
+            reports.append(_ChunkReport(UNSEEN))
+        return reports[-1]
 
     def _created(self, index: int, base: int) -> None:
         chunk = self.chunks[base]
@@ -135,20 +136,20 @@ class EventChecks:
         elif chunk.life is _Life.CREATED:
             self._wrong(index, "chunk", f"chunk {base:x} created, and is there since its creation")
         self.chunks[base] = _Chunk(_Life.CREATED)
-        self.told.setdefault(base, []).append(_Told(CREATED))
+        self.reports.setdefault(base, []).append(_ChunkReport(CREATED))
 
     def _destroyed(self, index: int, base: int) -> None:
-        chunk, told = self.chunks[base], self._of(base)
+        chunk, report = self.chunks[base], self._of(base)
         if chunk.life is _Life.DESTROYED:
             self._wrong(index, "chunk", f"chunk {base:x} destroyed, and is gone already")
         elif chunk.sizes:
             detail = f"chunk {base:x} destroyed with {counted(len(chunk.sizes), 'area')} in it"
             self._wrong(index, "chunk", detail)
-        elif told.origin in (FIRST, RESERVED):
-            what = told.origin.partition(":")[0]
+        elif report.origin in (FIRST, RESERVED):
+            what = report.origin.partition(":")[0]
             detail = f"chunk {base:x} destroyed: it is {what}, which stays (RCL-2, RCL-5)"
             self._wrong(index, "chunk", detail)
-        told.ended = True
+        report.ended = True
         self.chunks[base] = _Chunk(_Life.DESTROYED)
 
     def _there(self, index: int, base: int, done: str) -> _Chunk:
@@ -172,12 +173,12 @@ class EventChecks:
             return
         self.out.hashed |= 0 < event.base < ev.HASHES
         chunk = self._there(index, event.base, "an allocation")
-        told = self._of(event.base)
+        report = self._of(event.base)
         of_boot = event.base >= ev.HASHES and event.ptr < (self.unit or _IMAGE)
-        if of_boot and told.origin != CREATED:
-            told.origin = RESERVED if event.reserved else FIRST
-        told.lowest = min(told.lowest, off) if told.allocations else off
-        told.allocations += 1
+        if of_boot and report.origin != CREATED:
+            report.origin = RESERVED if event.reserved else FIRST
+        report.lowest = min(report.lowest, off) if report.allocations else off
+        report.allocations += 1
         over = chunk.over(off, size)
         if over is not None:
             detail = f"{event.base:x}+{off}, {size} bytes: in use since an allocation at +{over}"
@@ -213,10 +214,10 @@ class EventChecks:
         chunk.freed.add(off)
 
 
-def _in_order(told: list[_Told]) -> str:
+def _in_order(reports: list[_ChunkReport]) -> str:
     """Return what is told of the chunks that had an address, one after the other."""
-    shown = [str(one) for one in told[-_SHOWN:]]
-    more = len(told) - len(shown)
+    shown = [str(one) for one in reports[-_SHOWN:]]
+    more = len(reports) - len(shown)
     first = [f"{counted(more, 'earlier chunk')} of this address"] if more else []
     return "; then ".join([*first, *shown])
 

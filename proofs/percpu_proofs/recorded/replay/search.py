@@ -32,7 +32,7 @@ from percpu_proofs.recorded.replay.work import UNASKED
 from percpu_reference.variants import Allocator
 
 SPACING = 1000  # events between kept states
-KEPT = 16  # states kept
+CHECKPOINTS = 16  # states kept
 BUDGET = 500_000  # events replayed for one contradiction
 AGAIN = 4  # the part of it that is left for each further one, once one was not resolved
 QUEUE = 3000  # orders that wait to be tried; the budget is not enough for more
@@ -95,7 +95,7 @@ class OrderSearch:
         self.start = start
         self.done = done
         self.final: Replay | None = None  # the replay that reached the end
-        self.kept: list[Checkpoint] = []
+        self.checkpoints: list[Checkpoint] = []
         self.order: Order = {}
         self.adopted: list[Adopted] = []
         self.inferred: dict[Moment, Inferred] = {}
@@ -107,9 +107,9 @@ class OrderSearch:
 
     def run(self, model: Allocator, index: int = 0) -> Contradiction | None:
         """Replay from event `index` to the end; return what could not be explained, if anything."""
-        self.kept.clear()
-        self.keep(Replay(model, self.plan, index, self.order))
-        replay = self.resume(self.kept[-1], self.order)
+        self.checkpoints.clear()
+        self.save(Replay(model, self.plan, index, self.order))
+        replay = self.resume(self.checkpoints[-1], self.order)
         self.done(replay)
         while True:
             try:
@@ -125,30 +125,28 @@ class OrderSearch:
                     if contradiction.kind != UNASKED:
                         return contradiction
                     self.plan.unasked.add(contradiction.index)  # the report tells of it
-                    other = self.resume(self.kept[-1], self.order)
+                    other = self.resume(self.checkpoints[-1], self.order)
                 replay = other
 
     def _note(self, replay: Replay) -> None:
         self.taken.update((choice.moment, choice) for choice in replay.choices)
 
-    def keep(self, replay: Replay) -> None:
+    def save(self, replay: Replay) -> None:
         """Keep a state; of too many the one goes that is closest to its neighbours, for its age."""
-        self.kept.append(
+        self.checkpoints.append(
             Checkpoint(
                 replay.index,
                 replay.model.clone()[0],
                 {name: copy(getattr(replay, name)) for name in _BOOKS},
             )
         )
-        if len(self.kept) > KEPT:
-            now = replay.index + 1
+        if len(self.checkpoints) > CHECKPOINTS:
+            now, indexes = replay.index + 1, [one.index for one in self.checkpoints]
             ages = [
-                ((after.index - before.index) / (now - one.index), number)
-                for number, (before, one, after) in enumerate(
-                    zip(self.kept, self.kept[1:], self.kept[2:], strict=False), 1
-                )
+                ((indexes[number + 1] - indexes[number - 1]) / (now - indexes[number]), number)
+                for number in range(1, len(indexes) - 1)
             ]
-            del self.kept[min(ages)[1]]
+            del self.checkpoints[min(ages)[1]]
 
     def resume(self, state: Checkpoint, order: Order) -> Replay:
         """Return a replay that begins in a kept state, which stays as it is."""
@@ -159,15 +157,15 @@ class OrderSearch:
         self.start(replay)
         return replay
 
-    def advance(self, replay: Replay, end: int, keep: bool = True) -> None:
+    def advance(self, replay: Replay, end: int, save: bool = True) -> None:
         """Step to event `end`; raises Contradiction."""
         step = replay.step
-        last = self.kept[-1].index if keep else end
+        last = self.checkpoints[-1].index if save else end
         while replay.index < end:
             step()
             if replay.index - last >= SPACING and replay.idle:
                 last = replay.index
-                self.keep(replay)
+                self.save(replay)
                 if last > self.reported:
                     self.reported = last
                     self.done(replay)
@@ -192,15 +190,15 @@ class OrderSearch:
                 continue
             tried.add(key)
             if len(self.attempts) == EASY:
-                spent += self._keep_close(found.index)
+                spent += self._save_close(found.index)
             first = min(move.first for move in moves)
-            state = next((s for s in reversed(self.kept) if s.index <= first), None)
+            state = next((s for s in reversed(self.checkpoints) if s.index <= first), None)
             if state is None:
                 continue
             self.replays += 1
             other = self.resume(state, order)
             try:
-                self.advance(other, found.index + 1, keep=False)
+                self.advance(other, found.index + 1, save=False)
             except Contradiction as again:
                 spent += other.index - state.index + START
                 self.attempts.append(Attempt(moves, again))
@@ -249,9 +247,9 @@ class OrderSearch:
                     tuple(MomentMove(m, before.get(m, UNSET), first) for m in moments),
                 )
 
-    def _keep_close(self, index: int) -> int:
+    def _save_close(self, index: int) -> int:
         """Keep states shortly before an event; return how many events were replayed for it."""
-        start = self.kept[-1]
+        start = self.checkpoints[-1]
         replay = self.resume(start, self.order)
         for distance in CLOSE:
             target = index - distance
@@ -263,7 +261,7 @@ class OrderSearch:
             except Contradiction:
                 break
             if replay.index < index:
-                self.keep(replay)
+                self.save(replay)
         return replay.index - start.index
 
     def _adopt(
@@ -277,5 +275,5 @@ class OrderSearch:
         self.adopted.append(Adopted(min(move.first for move in moves), self.order))
         self.order = self._moved(moves)
         self.taken = {m: c for m, c in self.taken.items() if c.before <= state.index}
-        while self.kept[-1] is not state:
-            self.kept.pop()
+        while self.checkpoints[-1] is not state:
+            self.checkpoints.pop()

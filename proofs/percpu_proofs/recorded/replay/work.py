@@ -48,8 +48,8 @@ class WorkReplay:
     def __init__(self, model: Allocator, plan: TracePlan, index: int, order: Order) -> None:
         """Start with `model` in the state before event `index`, nothing in progress."""
         self.model = model
-        self.watched = cast(SearchLog, model)
-        self.watched.relocations = []
+        self.log = cast(SearchLog, model)
+        self.log.relocations = []
         self.plan = plan
         self.events = plan.trace.events
         self.index = index  # the event being taken, or the next one
@@ -182,7 +182,7 @@ class WorkReplay:
             # the kernel forgets the request as the work enters, the model as it takes the mutex
             asked_again = self.model.work_pending and actor.entered
             actor.steps = self.model.balance_workfn()
-            self.watched.last_pass = False
+            self.log.last_pass = False
             result = self._take_step(actor)
             self.model.work_pending |= asked_again
         else:
@@ -260,7 +260,7 @@ class WorkReplay:
         """Take the entry of pcpu_balance_free: the work's first act, or its last part."""
         work = self.work
         if event.empty_only:
-            self.drive(work, lambda: self.watched.last_pass, "balance work")
+            self.drive(work, lambda: self.log.last_pass, "balance work")
         elif work.done or work.steps is not None or self.model.alloc_mutex:
             self.wrong("balance work", f"the mutex is held: {shown(work.gap)}")
         else:
@@ -274,67 +274,68 @@ class WorkReplay:
 
     def asked_pages(self, event: ev.PopulateCall) -> None:
         """Take the beginning of a population by the balance work."""
-        work = self.work
-        where = event.base, event.start, event.end
-        self.drive(
-            work,
-            lambda: self._stands(Kind.POPULATE) and not work.seen and work.holds(*where),
-            "population",
-        )
-        self._announce(work)
+        self._drive_to(event, "population", Kind.POPULATE, told=False)
+        self._announce()
 
     def work_populated(self, event: ev.Populated) -> None:
         """Take the event that ends a population by the balance work."""
-        work = self.work
-        where = event.base, event.start, event.end
-        self.drive(work, lambda: self._stands(Kind.POPULATE) and work.holds(*where), "population")
-        self.advance(work)
+        self._drive_to(event, "population", Kind.POPULATE)
+        self.advance(self.work)
 
     def depopulated(self, event: ev.Depopulated) -> None:
         """Take the event that ends a release of pages."""
-        work = self.work
-        where = event.base, event.start, event.end
-        kinds = Kind.RELEASE, Kind.DRAIN
-        self.drive(work, lambda: self._stands(*kinds) and work.holds(*where), "release")
-        self.advance(work)
+        self._drive_to(event, "release", Kind.RELEASE, Kind.DRAIN)
+        self.advance(self.work)
 
     def destroyed(self, event: ev.DestroyChunkEvent) -> None:
         """Take the event of a chunk's destruction; pcpu_lock is taken some time later."""
         work = self.work
-        where = event.base, 0, 0
-        self.drive(work, lambda: self._stands(Kind.DESTROY) and work.holds(*where), "destroy_chunk")
-        self._announce(work)
+        self.drive(
+            work,
+            lambda: work.stands(Kind.DESTROY) and not work.seen and work.holds(event.base),
+            "destroy_chunk",
+        )
+        self._announce()
 
     def work_creates(self, event: ev.CreateChunkEvent) -> None:
         """Take the event of a chunk that the balance work created and is to list."""
         work = self.work
-        self.drive(work, lambda: self._stands(Kind.GROW) and not work.seen, "create_chunk")
+        self.drive(work, lambda: work.stands(Kind.GROW) and not work.seen, "create_chunk")
         # what the work does here may have failed, and the chunk be what it asks for next
         since = min(work.since, self.index)
         self.choices.append(MomentChoice(work.moment, self.index + 1, since, self.index))
-        self._announce(work)
+        self._announce()
 
     def work_relocates(self, event: ev.Relocate) -> None:
         """Let the work take the step in which it lists a chunk anew, created or reintegrated."""
         work = self.work
-        relocations = self.watched.relocations
+        relocations = self.log.relocations
 
         def listed() -> bool:
-            if work.gap is not None and work.gap.kind is Kind.GROW and work.seen:
+            if work.stands(Kind.GROW) and work.seen:
                 self.advance(work)
             return bool(relocations)
 
         self.drive(work, listed, "relocation")
 
-    def _announce(self, work: Work) -> None:
+    def _drive_to(
+        self, event: ev.PagesEvent, what: str, *kinds: Kind, told: bool | None = None
+    ) -> None:
+        """Let the work go on to a gap of a kind with an event's pages.
+
+        told: whether another event has told of them before; None: it may have.
+        """
+        work = self.work
+
+        def there() -> bool:
+            holds = work.stands(*kinds) and work.holds(event.base, event.start, event.end)
+            return holds and told in (None, work.seen)
+
+        self.drive(work, there, what)
+
+    def _announce(self) -> None:
+        """Note that an event has told of what the work does."""
+        work = self.work
         work.seen = True
         work.since = self.index + 1
         work.changes = self.changes
-
-    def _stands(self, *kinds: Kind) -> bool:
-        gap = self.work.gap
-        return (
-            gap is not None
-            and gap.kind in kinds
-            and not (gap.kind is Kind.DESTROY and self.work.seen)
-        )

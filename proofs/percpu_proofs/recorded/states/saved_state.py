@@ -81,9 +81,9 @@ def state_of(path: Path, lines: Sequence[str]) -> KernelState:
     if not re.match(r"[0-9]+\.[0-9]+", release):
         found = release if "kernel" in places else "none"
         raise InputError(path, places.get("kernel"), "a line 'kernel RELEASE'", found)
-    standing = _standing(path, told, places)
+    quiescence = _quiescence(path, told, places)
     types, counts = values.get("types", "not told"), "chunks" in told
-    return KernelState(str(path), release, snapshot, standing, types, counts)
+    return KernelState(str(path), release, snapshot, quiescence, types, counts)
 
 
 def _check_end(path: Path, lines: Sequence[str]) -> None:
@@ -158,7 +158,7 @@ def _boot_chunk(path: Path, lines: Sequence[str], role: str) -> BootChunk | None
     return chunk
 
 
-def _standing(path: Path, values: Mapping[str, str], places: Mapping[str, int]) -> Quiescence:
+def _quiescence(path: Path, values: Mapping[str, str], places: Mapping[str, int]) -> Quiescence:
     """Return who held what, as far as the text tells."""
 
     def wrong(name: str, expected: str) -> InputError:
@@ -202,7 +202,7 @@ def save_state(state: KernelState, path: Path) -> None:
 
 def state_lines(state: KernelState) -> Iterator[str]:
     """Yield the lines of a state: what read_state reads."""
-    snapshot, standing = state.snapshot, state.standing
+    snapshot, quiescence = state.snapshot, state.quiescence
     yield f"kernel {state.release}"
     for name, value in snapshot.globals.items():
         yield f"{name}={value}"
@@ -210,7 +210,7 @@ def state_lines(state: KernelState) -> Iterator[str]:
     yield f"memcg={int(snapshot.geometry.memcg)}"
     yield f"types={state.types}"
     yield f"chunks={sum(1 for _ in snapshot.chunks())}"
-    yield from _standing_lines(standing)
+    yield from _quiescence_lines(quiescence)
     names = sorted({name for c in snapshot.chunks() for name in (c.owners or {}).values()})
     owners = {name: number for number, name in enumerate(names, 1)}
     for name, number in owners.items():
@@ -225,17 +225,17 @@ def state_lines(state: KernelState) -> Iterator[str]:
     yield "end"
 
 
-def _standing_lines(standing: Quiescence) -> Iterator[str]:
-    if standing.lock is not None:
-        yield f"pcpu_lock={standing.lock:x}"
-    if standing.owner is not None:
-        yield f"mutex_owner={standing.owner or 'free'}"
-    if standing.waiters is not None:
-        yield f"mutex_waiters={int(standing.waiters)}"
-    if standing.pending is not None:
-        work = _WORK[standing.pending + 2 * bool(standing.running)]
-        yield f"work={work}{',running?' if standing.running is None else ''}"
-    for who, stack in standing.stacks.items():
+def _quiescence_lines(quiescence: Quiescence) -> Iterator[str]:
+    if quiescence.lock is not None:
+        yield f"pcpu_lock={quiescence.lock:x}"
+    if quiescence.owner is not None:
+        yield f"mutex_owner={quiescence.owner or 'free'}"
+    if quiescence.waiters is not None:
+        yield f"mutex_waiters={int(quiescence.waiters)}"
+    if quiescence.pending is not None:
+        work = _WORK[quiescence.pending + 2 * bool(quiescence.running)]
+        yield f"work={work}{',running?' if quiescence.running is None else ''}"
+    for who, stack in quiescence.stacks.items():
         yield f"stack={who}: {stack}"
 
 

@@ -15,9 +15,8 @@ def between_losses(events: Sequence[ev.TraceEvent]) -> list[tuple[int, int]]:
     behind that CPU's last event before, and if no CPU is named behind the last event of any. An
     event of a chunk that cannot be told ends a stretch too.
 
-    >>> from percpu_proofs.recorded.traces.events import Mark
-    >>> one, two = Mark(0, 0, ""), Mark(0, 1, "")
-    >>> between_losses([one, two, two, Lost(0, 0), one])
+    >>> one, two = ev.Mark(0, 0, ""), ev.Mark(0, 1, "")
+    >>> between_losses([one, two, two, ev.Lost(0, 0), one])
     [(0, 1), (4, 5)]
     """
     found: list[tuple[int, int]] = []

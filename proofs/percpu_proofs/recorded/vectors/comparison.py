@@ -91,7 +91,7 @@ def compare_vector(
         names = ", ".join(f"x.{name}" for name in sorted(skip))
         report.not_compared = f"{names}: {vector.version} counts printed failures differently"
     allocator = make(MERGED, vector.geometry)
-    machine = Driver(allocator)
+    driver = Driver(allocator)
     recorder = Recorder(allocator)
 
     state = recorder.read()
@@ -102,7 +102,7 @@ def compare_vector(
     for n, operation in enumerate(vector.listed.operations, 1):
         before, state_before = allocator.env.warnings, state
         try:
-            outcome = machine.apply(n, operation)
+            outcome = driver.apply(n, operation)
         except HandleError as error:
             raise handle_problem(vector.listed, n - 1, error) from None
         state = recorder.read()
