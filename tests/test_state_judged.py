@@ -377,7 +377,7 @@ def test_what_waits_while_not_at_rest(
     standing: Quiescence, rest: Stability, waiting: set[str],
     sound: tuple[KernelState, set[tuple[str, str]]],
 ) -> None:  # fmt: skip
-    state = replace(sound[0], standing=standing)
+    state = replace(sound[0], quiescence=standing)
     assert state.stability is rest
     verdicts = KernelStateJudge().verdicts(state)
     asked = {c for c, v in verdicts.items() if v.verdict != NOT_ASKED}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from percpu_proofs.recorded.replay.moves import UNSET, MomentMove
-from percpu_proofs.recorded.replay.report import Order, Timing, Undetermined
+from percpu_proofs.recorded.replay.report import Timing, TriedOrder, Undetermined
 from percpu_proofs.recorded.replay.requests import TracePlan, TraceRequest
 from percpu_proofs.recorded.replay.search import Inferred, OrderSearch
 from percpu_proofs.recorded.traces import events as ev
@@ -20,12 +20,12 @@ _MOMENTS = {
 }
 
 
-def nearest(plan: TracePlan, search: OrderSearch) -> list[Order]:
+def nearest(plan: TracePlan, search: OrderSearch) -> list[TriedOrder]:
     """Return the orders that came nearest to explaining the last contradiction."""
     lines = plan.trace.lines
     last = len(lines) - 1
     return [
-        Order(
+        TriedOrder(
             [_shown(move, lines) for move in attempt.moves],
             lines[min(attempt.found.index, last)],
             attempt.found.kind,

@@ -71,7 +71,6 @@ def conform_trace(
     *,
     variant: str | type[Allocator] | None = None,
     contracts: Level = "off",
-    boot: Path | None = None,
     told: Mapping[str, str] | None = None,
     state: Path | None = None,
     at: int | None = None,
@@ -80,10 +79,10 @@ def conform_trace(
 ) -> TraceReport:
     """Replay a recorded run and compare every outcome with the kernel's.
 
-    `path` is the folder of a run, or a trace in it; `boot` the boot messages with the layout, if
-    they do not stand beside it; `told` are sizes for what these leave open; `state` a state taken
-    while the trace ran. Without variant it is that of the recorded kernel. With contracts the run
-    found is replayed once more under them. `at`: who holds memory is told as of so many events.
+    `path` is the folder of a run, or a trace in it; `told` are sizes for what the boot messages
+    there leave open; `state` a state taken while the trace ran. Without variant it is that of the
+    recorded kernel. With contracts the run found is replayed once more under them. `at`: who holds
+    memory is told as of so many events.
     `look` is called with what the replay stands at behind these events (all, without `at`), and
     before that behind one event less; not at all where no replay gets there. `progress` is called
     with events done and events in all.
@@ -94,7 +93,7 @@ def conform_trace(
     given state of another boot (start_state.py), UnknownVariantError for an unknown variant.
     """
     began = time.perf_counter()
-    run = read_run(Path(path), boot, told, state)
+    run = read_run(Path(path), told, state)
     check_given(run)
     run = with_marks(with_sizes(run))
     release = kernel_release(run)

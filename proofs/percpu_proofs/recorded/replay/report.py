@@ -15,7 +15,7 @@ SHOWN = 20  # differences and mismatches listed; all are counted
 
 
 @dataclass(slots=True)
-class Order:
+class TriedOrder:
     """Moments placed elsewhere, and the event that the model does not produce then."""
 
     moments: list[str]
@@ -33,7 +33,7 @@ class EventMismatch:
     what: str
     detail: str
     tried: int = 0  # other orders in which it was not produced either
-    nearest: list[Order] = field(default_factory=list)  # those of them that came furthest
+    nearest: list[TriedOrder] = field(default_factory=list)  # those of them that came furthest
 
 
 @dataclass(slots=True)

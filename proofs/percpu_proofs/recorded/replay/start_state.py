@@ -8,12 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from percpu_proofs.recorded.replay.addresses import uses
 from percpu_proofs.recorded.replay.marks import phase_begun, release_in, state_at
 from percpu_proofs.recorded.replay.report import TraceReport
 from percpu_proofs.recorded.states.saved_state import is_state
 from percpu_proofs.recorded.states.snapshot import Snapshot
 from percpu_proofs.recorded.states.stats_text import is_stats
-from percpu_proofs.recorded.traces.events import Alloc, Free, TraceEvent, is_plain
+from percpu_proofs.recorded.traces.events import Alloc, TraceEvent, is_plain
 from percpu_proofs.recorded.traces.reader import TraceRun
 from percpu_proofs.run.inputs import InputError, TraceError, read_text
 from percpu_spec.counts import counted
@@ -84,20 +85,7 @@ def check_vouched(run: TraceRun, report: TraceReport) -> None:
 
 def _vouched(state: Snapshot, events: Sequence[TraceEvent]) -> bool:
     chunks = {chunk.base_addr: chunk for chunk in state.chunks()}
-    allocated: set[tuple[int, int]] = set()
-    known = unknown = 0  # areas freed that were there before, by whether the state shows them
-    for event in events:
-        if not isinstance(event, Alloc | Free) or event.base not in chunks:
-            continue
-        if is_plain(event.base):
-            return True
-        place = event.base, event.off
-        if isinstance(event, Alloc):
-            allocated.add(place)
-        elif place in allocated:
-            allocated.remove(place)
-        elif event.off in chunks[event.base].areas:
-            known += 1
-        else:
-            unknown += 1
-    return known > unknown
+    used = {base: of for base, of in uses(events, 0).items() if base in chunks}
+    freed = [(chunks[base], off) for base in used for off, in_use in used[base].items() if in_use]
+    known = sum(off in chunk.areas for chunk, off in freed)
+    return any(map(is_plain, used)) or known > len(freed) - known

@@ -108,9 +108,11 @@ class _StateReader:
         types = self._types()
         most = self.geometry.unit.bit_length() + 1
         nr_slots = self._within("pcpu_nr_slots", 1, most)
-        if types == 1:
-            for name in _SLOTS:
-                self._within(name, 0, nr_slots - 1)
+        free, sidelined, to_depopulate = (
+            (self._within(name, 0, nr_slots - 1) for name in _SLOTS)
+            if types == 1
+            else (nr_slots - 1, -1, -1)
+        )
         total = nr_slots * types
         if any(slot >= total for slot in listed):
             self.line = begin[max(listed)]
@@ -121,9 +123,9 @@ class _StateReader:
             geometry=self.geometry,
             globals=self.globals,
             chunk_types=types,
-            free_slot=self._global("pcpu_free_slot") if types == 1 else nr_slots - 1,
-            sidelined_slot=self._global("pcpu_sidelined_slot") if types == 1 else -1,
-            to_depopulate_slot=self._global("pcpu_to_depopulate_slot") if types == 1 else -1,
+            free_slot=free,
+            sidelined_slot=sidelined,
+            to_depopulate_slot=to_depopulate,
             nr_slots=total,
             nr_empty_pop_pages=floats[0],
             nr_populated=self._global("pcpu_nr_populated"),
@@ -137,6 +139,11 @@ class _StateReader:
 
     def _wrong(self, expected: str, got: str) -> Exception:
         return problem(self.path, self.line or None, expected, got)
+
+    def _wrong_value(self, name: str, expected: str, value: str | None = None) -> Exception:
+        """Return the error for a global; value: the part of it that is wrong."""
+        self.line = self.places[name]
+        return self._wrong(f"{name}={expected}", self.globals[name] if value is None else value)
 
     def _enter(self, name: str, value: str) -> None:
         """Take over a line name=value."""
@@ -165,15 +172,13 @@ class _StateReader:
             return int(value, base)
         if name not in self.places:
             raise problem(self.path, None, f"a line {name}=number", "none")
-        self.line = self.places[name]
-        raise self._wrong(f"{name}=number", value)
+        raise self._wrong_value(name, "number", value)
 
     def _within(self, name: str, least: int, most: int) -> int:
         """Return a global that has no other values than those."""
         value = self._global(name)
         if not least <= value <= most:
-            self.line = self.places[name]
-            raise self._wrong(f"{name}={least} to {most}", self.globals[name])
+            raise self._wrong_value(name, f"{least} to {most}")
         return value
 
     def _types(self) -> int:
@@ -203,8 +208,7 @@ class _StateReader:
         name = "pcpu_nr_empty_pop_pages"
         values = self.globals.get(name, "").split(",")
         if len(values) not in (1, types):
-            self.line = self.places[name]
-            raise self._wrong(f"{name}= a number for each of {types} types", ",".join(values))
+            raise self._wrong_value(name, f" a number for each of {types} types")
         return tuple(self._number(name, value) for value in values)
 
     def _check_layout(self) -> None:
@@ -217,8 +221,7 @@ class _StateReader:
         }
         for name, value in wanted.items():
             if self.globals.get(name) != "?" and self._global(name) != value:
-                self.line = self.places[name]
-                raise self._wrong(f"{name}={value}, as the boot lines say", self.globals[name])
+                raise self._wrong_value(name, f"{value}, as the boot lines say")
 
     def _chunk(self, line: str) -> ChunkSnapshot:
         pairs = self._named("a chunk", line.split()[1:], "=", _CHUNK)

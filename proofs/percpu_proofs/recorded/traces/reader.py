@@ -99,15 +99,12 @@ def read_trace(path: Path) -> Trace:
 
 
 def read_run(
-    path: Path,
-    boot: Path | None = None,
-    told: Mapping[str, str] | None = None,
-    state: Path | None = None,
+    path: Path, told: Mapping[str, str] | None = None, state: Path | None = None
 ) -> TraceRun:
     """Return the run in folder `path`, or of the trace file `path` with what stands beside it.
 
-    `boot` are the boot messages, if they do not stand there; `told` are sizes by name, for what
-    they leave open; `state` is a state taken at any moment of the trace, as a rule its beginning.
+    `told` are sizes by name, for what the boot messages there leave open; `state` is a state taken
+    at any moment of the trace, as a rule its beginning.
     Where the trace's own statistics tell of lost events it has an event Lost.
 
     Raises TraceError if the trace is missing, or where boot messages and states have no layout.
@@ -115,7 +112,7 @@ def read_run(
     folder, trace_path = (path, _first(path, _TRACES)) if path.is_dir() else (path.parent, path)
     if trace_path is None or not trace_path.exists():
         raise TraceError(f"{path}: expected a trace, one of " + ", ".join(_TRACES))
-    boot = boot or _first(folder, _BOOTS)
+    boot = _first(folder, _BOOTS)
     trace = _with_losses(folder / "buffer_stats.txt", read_trace(trace_path))
     if trace.events[0].t is not None:
         trace = _with_pretrace(folder, trace)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -82,15 +82,13 @@ def conform_vectors(
     return report
 
 
-def compare_vector(
-    vector: Vector, report: VectorReport, make: Callable[..., Allocator] = build
-) -> None:
+def compare_vector(vector: Vector, report: VectorReport) -> None:
     """Run one vector and add what was found to the report. Raises InputError."""
     skip = VERSIONS[vector.version]
     if skip:
         names = ", ".join(f"x.{name}" for name in sorted(skip))
         report.not_compared = f"{names}: {vector.version} counts printed failures differently"
-    allocator = make(MERGED, vector.geometry)
+    allocator = build(MERGED, vector.geometry)
     driver = Driver(allocator)
     recorder = Recorder(allocator)
 
