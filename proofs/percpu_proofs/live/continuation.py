@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from percpu_proofs.recorded.replay.restore import restored
+from percpu_proofs.recorded.replay.model import restored
 from percpu_proofs.recorded.states.kernel_state import KernelState
 from percpu_proofs.recorded.states.quiescence import Stability
 from percpu_proofs.run.runner import counted

@@ -7,6 +7,7 @@ from itertools import islice
 from typing import Any, cast
 
 from percpu_proofs.recorded.replay.actors import Call, Moment, MomentChoice, Order, shown
+from percpu_proofs.recorded.replay.model import SearchLog
 from percpu_proofs.recorded.replay.requests import (
     AreaAddress,
     TracePlan,
@@ -14,7 +15,6 @@ from percpu_proofs.recorded.replay.requests import (
     shown_place,
     shown_searches,
 )
-from percpu_proofs.recorded.replay.stepper import SearchLog
 from percpu_proofs.recorded.replay.work import WorkReplay
 from percpu_reference.gaps import DONE, FAILED, FREE_LIST, Gap, Kind
 from percpu_reference.variants import Allocator

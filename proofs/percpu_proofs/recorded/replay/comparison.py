@@ -18,6 +18,7 @@ from percpu_proofs.recorded.replay.events_only import (
     unchecked_charges,
     wrong_charges,
 )
+from percpu_proofs.recorded.replay.given_states import check_given, check_vouched, with_marks
 from percpu_proofs.recorded.replay.holders import Holders
 from percpu_proofs.recorded.replay.marks import (
     compared,
@@ -27,7 +28,7 @@ from percpu_proofs.recorded.replay.marks import (
     types_of_chunks,
     with_sizes,
 )
-from percpu_proofs.recorded.replay.placement import with_marks
+from percpu_proofs.recorded.replay.model import booted, restored
 from percpu_proofs.recorded.replay.replay import Replay
 from percpu_proofs.recorded.replay.report import (
     EventMismatch,
@@ -39,9 +40,7 @@ from percpu_proofs.recorded.replay.report import (
     Undetermined,
 )
 from percpu_proofs.recorded.replay.requests import AreaAddress, TracePlan, TraceRequest, make_plan
-from percpu_proofs.recorded.replay.restore import booted, restored
 from percpu_proofs.recorded.replay.search import OrderSearch
-from percpu_proofs.recorded.replay.start_state import check_given, check_vouched
 from percpu_proofs.recorded.states.snapshot import Snapshot
 from percpu_proofs.recorded.traces import events as ev
 from percpu_proofs.recorded.traces.losses import between_losses
@@ -90,7 +89,7 @@ def conform_trace(
     A replay begins at boot or in a state, and after lost events in the next state. Of events that
     none comes before, those are checked alone (events_only.py). Raises InputError for an `at` to
     look at that is behind the trace's end, TraceError for input that cannot be read whole and for a
-    given state of another boot (start_state.py), UnknownVariantError for an unknown variant.
+    given state of another boot (given_states.py), UnknownVariantError for an unknown variant.
     """
     began = time.perf_counter()
     run = read_run(Path(path), told, state)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from percpu_proofs.recorded.traces import events as ev
 from percpu_proofs.recorded.traces.fields import model_flags
-from percpu_proofs.recorded.traces.probes import PLACED
+from percpu_proofs.recorded.traces.losses import PLACED
 from percpu_proofs.recorded.traces.reader import Trace
 from percpu_spec.gfp import ACCOUNT
 

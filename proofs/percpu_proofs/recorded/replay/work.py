@@ -20,8 +20,8 @@ from percpu_proofs.recorded.replay.actors import (
     Work,
     shown,
 )
+from percpu_proofs.recorded.replay.model import SearchLog
 from percpu_proofs.recorded.replay.requests import TracePlan
-from percpu_proofs.recorded.replay.stepper import SearchLog
 from percpu_proofs.recorded.traces import events as ev
 from percpu_reference.gaps import MUTEX, Kind
 from percpu_reference.variants import Allocator

@@ -14,9 +14,9 @@ from pathlib import Path
 from percpu_proofs.recorded.source import problem
 from percpu_proofs.recorded.states.kernel_state import KernelState, with_floats
 from percpu_proofs.recorded.states.quiescence import Quiescence
-from percpu_proofs.recorded.states.shape import BootChunk, ShapeError, geometry_of
 from percpu_proofs.recorded.states.snapshot import ChunkSnapshot
 from percpu_proofs.recorded.states.text import snapshot_of
+from percpu_proofs.recorded.states.variables import BootChunk, ShapeError, geometry_of
 from percpu_proofs.run.inputs import InputError, TraceError, read_text, writing
 from percpu_proofs.run.state_record import bitmap_text
 from percpu_spec.counts import counted

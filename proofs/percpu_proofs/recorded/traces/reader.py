@@ -14,8 +14,7 @@ from percpu_proofs.recorded.traces.dialects import looks_like_text
 from percpu_proofs.recorded.traces.events import UNKNOWN, Alloc, Lost, TraceEvent
 from percpu_proofs.recorded.traces.fields import FORMS
 from percpu_proofs.recorded.traces.jsonl import is_bpftrace_json, read_jsonl, unpacked
-from percpu_proofs.recorded.traces.losses import between_losses, with_first_chunk
-from percpu_proofs.recorded.traces.probes import check_probes
+from percpu_proofs.recorded.traces.losses import between_losses, check_probes, with_first_chunk
 from percpu_proofs.recorded.traces.text import read_text
 from percpu_proofs.run.inputs import TraceError, read_json
 from percpu_spec.geometry import Geometry
