@@ -23,17 +23,11 @@ Record = dict[str, Any]
 OFF_LIST = -1  # slot of the reserved chunk, which is on no list
 
 _DIGITS = bytes([0x30, 0x31]) + bytes(254)  # byte of a map -> ASCII digit
-_hints = attrgetter(*HINTS)
-_scalars = attrgetter(
-    "isolated",
-    "immutable",
-    "free_bytes",
-    "nr_pages",
-    "nr_populated",
-    "nr_empty_pop_pages",
-    "start_offset",
-    "end_offset",
-)
+block_hints = attrgetter(*HINTS)
+chunk_scalars = attrgetter(
+    "isolated", "immutable", "free_bytes", "nr_pages", "nr_populated", "nr_empty_pop_pages",
+    "start_offset", "end_offset",
+)  # fmt: skip
 _NAMES = ("iso", "imm", "free", "npages", "npop", "nempty", "so", "eo")
 
 CHUNK_FIELDS = ("id", "slot", "cslot", *_NAMES, "pop", "amap", "bmap", "md", "blk")
@@ -132,12 +126,12 @@ def _contents(slot: int, computed: int, chunk: Chunk) -> tuple[object, ...]:
     return (
         slot,
         computed,
-        _scalars(chunk),
+        chunk_scalars(chunk),
         bytes(chunk.alloc_map),
         bytes(chunk.bound_map),
         bytes(chunk.populated),
-        _hints(chunk.chunk_md),
-        list(map(_hints, chunk.md_blocks)),
+        block_hints(chunk.chunk_md),
+        list(map(block_hints, chunk.md_blocks)),
         None if chunk.obj_exts is None else sorted(chunk.obj_exts),
     )
 
@@ -145,12 +139,12 @@ def _contents(slot: int, computed: int, chunk: Chunk) -> tuple[object, ...]:
 def chunk_record(chunk: Chunk, slot: int, computed: int) -> Record:
     """Return a chunk as the vectors write it; `computed` is the slot its hints ask for."""
     record: Record = {"id": chunk.id, "slot": slot, "cslot": computed}
-    record.update(zip(_NAMES, map(int, _scalars(chunk)), strict=True))
+    record.update(zip(_NAMES, map(int, chunk_scalars(chunk)), strict=True))
     record["pop"] = bitmap_text(chunk.populated)
     record["amap"] = bitmap_text(chunk.alloc_map)
     record["bmap"] = bitmap_text(chunk.bound_map)
-    record["md"] = list(_hints(chunk.chunk_md))
-    record["blk"] = [list(_hints(block)) for block in chunk.md_blocks]
+    record["md"] = list(block_hints(chunk.chunk_md))
+    record["blk"] = [list(block_hints(block)) for block in chunk.md_blocks]
     if chunk.obj_exts is not None:
         record["objcg"] = sorted(chunk.obj_exts)
     return record

@@ -357,7 +357,7 @@ def _with_told(found: Layout, told: Mapping[str, str]) -> Layout:
     for name, text in told.items():
         if name not in possible:
             raise InputError("--geometry", None, f"one of {', '.join(possible)}", name)
-        value = text if name == "backing" else _number(name, text)
+        value = text if name == "backing" else told_size(name, text)
         if possible[name] and value not in possible[name]:
             why = found.page_by if name == "page" else "as the boot messages say"
             expected = f"{' or '.join(f'{name}={fit}' for fit in possible[name])}: {why}"
@@ -383,7 +383,8 @@ def _known(size: int | None) -> tuple[int, ...]:
     return () if size is None else (size,)
 
 
-def _number(name: str, text: str) -> int:
+def told_size(name: str, text: str) -> int:
+    """Return a size that was told by name. Raises InputError."""
     try:
         return number_of(name, text)
     except GeometryError as error:

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from percpu_contracts.contract import Level, ensure
 from percpu_contracts.functions import fast
 from percpu_proofs.recorded.replay.requests import MapSearch
-from percpu_proofs.recorded.states.snapshot import BlockSnapshot, ChunkSnapshot, Snapshot
+from percpu_proofs.recorded.states.snapshot import COUNTS, BlockSnapshot, ChunkSnapshot, Snapshot
 from percpu_reference.chunk import Area, Block, Chunk
 from percpu_reference.gaps import Steps
 from percpu_reference.variants import Allocator, build
@@ -75,12 +75,6 @@ def with_search_log(variant: type[Allocator]) -> type[Allocator]:
     return SearchRecorder
 
 
-_COPIED = (
-    "free_bytes", "immutable", "isolated", "start_offset", "end_offset", "nr_populated",
-    "nr_empty_pop_pages",
-)  # fmt: skip
-
-
 def booted(
     variant: type[Allocator], geometry: Geometry, first_base: int, contracts: Level = "off"
 ) -> Allocator:
@@ -130,7 +124,7 @@ def _chunk(recorded: ChunkSnapshot, model: Allocator, chunk_id: int) -> Chunk:
     _fill(chunk.chunk_md, recorded.chunk_md)
     for block, hints in zip(chunk.md_blocks, recorded.md_blocks, strict=True):
         _fill(block, hints)
-    for name in _COPIED:
+    for name in COUNTS:
         setattr(chunk, name, getattr(recorded, name))
     return chunk
 

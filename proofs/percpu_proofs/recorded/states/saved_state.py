@@ -14,7 +14,7 @@ from pathlib import Path
 from percpu_proofs.recorded.source import problem
 from percpu_proofs.recorded.states.kernel_state import KernelState, with_floats
 from percpu_proofs.recorded.states.quiescence import Quiescence
-from percpu_proofs.recorded.states.snapshot import ChunkSnapshot
+from percpu_proofs.recorded.states.snapshot import COUNTS, ChunkSnapshot, runs_of
 from percpu_proofs.recorded.states.text import snapshot_of
 from percpu_proofs.recorded.states.variables import BootChunk, ShapeError, geometry_of
 from percpu_proofs.run.inputs import InputError, TraceError, read_text, writing
@@ -29,10 +29,6 @@ _OWN = ("pcpu_lock", "mutex_owner", "mutex_waiters", "work", "stack", "types", "
 _OF_CHUNK = (" populated=", " areas=", " blocks=")
 """The lines that every chunk has behind its first."""
 _WORK = ("idle", "pending", "running", "pending,running")
-_COUNTS = (
-    "free_bytes", "immutable", "isolated", "start_offset", "end_offset", "nr_pages",
-    "nr_populated", "nr_empty_pop_pages",
-)  # fmt: skip
 
 
 def is_state(text: str) -> bool:
@@ -242,9 +238,9 @@ def _quiescence_lines(quiescence: Quiescence) -> Iterator[str]:
 def _chunk_lines(chunk: ChunkSnapshot, owners: Mapping[str, int]) -> Iterator[str]:
     hints = ",".join(f"{name}:{getattr(chunk.chunk_md, name)}" for name in (*HINTS, "nr_bits"))
     place = f"slot={chunk.slot} pos={chunk.pos} base_addr={chunk.base_addr:016x}"
-    counts = " ".join(f"{name}={int(getattr(chunk, name))}" for name in _COUNTS)
+    counts = " ".join(f"{name}={int(getattr(chunk, name))}" for name in COUNTS)
     yield f"chunk {place} {counts} md={hints}"
-    yield f" populated={','.join(f'{a}-{b - 1}' for a, b in _runs(chunk.populated))}"
+    yield f" populated={','.join(f'{a}-{b - 1}' for a, b in runs_of(chunk.populated))}"
     yield f" areas={','.join(f'{off}:{size}' for off, size in chunk.areas.items())}"
     yield f" blocks={';'.join(map(_hints, chunk.md_blocks))}"
     if chunk.has_bounds:
@@ -255,13 +251,3 @@ def _chunk_lines(chunk: ChunkSnapshot, owners: Mapping[str, int]) -> Iterator[st
 
 def _hints(block: BlockView) -> str:
     return "/".join(str(getattr(block, name)) for name in HINTS)
-
-
-def _runs(bits: bytearray) -> Iterator[tuple[int, int]]:
-    """Yield each run of set elements as (first, behind)."""
-    at = bits.find(1)
-    while at >= 0:
-        behind = bits.find(0, at)
-        behind = len(bits) if behind < 0 else behind
-        yield at, behind
-        at = bits.find(1, behind)

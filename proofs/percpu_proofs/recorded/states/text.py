@@ -11,18 +11,21 @@ from pathlib import Path
 from typing import Any
 
 from percpu_proofs.recorded.source import lines_of, problem
-from percpu_proofs.recorded.states.snapshot import BlockSnapshot, ChunkSnapshot, Snapshot, bits_of
+from percpu_proofs.recorded.states.snapshot import (
+    COUNTS,
+    BlockSnapshot,
+    ChunkSnapshot,
+    Snapshot,
+    bits_of,
+)
 from percpu_proofs.recorded.states.variables import VARIABLES, check_variables
 from percpu_spec.geometry import Geometry
 from percpu_spec.views import HINTS
 
-_CHUNK = (
-    "slot", "pos", "base_addr", "free_bytes", "immutable", "isolated", "start_offset",
-    "end_offset", "nr_pages", "nr_populated", "nr_empty_pop_pages", "md",
-)  # fmt: skip
+_CHUNK = ("slot", "pos", "base_addr", *COUNTS, "md")
 _SLOTS = ("pcpu_free_slot", "pcpu_sidelined_slot", "pcpu_to_depopulate_slot")
 _ONE_TYPE = (5, 14)  # the first release with those lists, and with one type of chunks
-_DECIMAL = tuple(name for name in _CHUNK if name not in ("base_addr", "md"))
+_DECIMAL = ("slot", "pos", *COUNTS)
 _ADDRESS = re.compile(r"[0-9a-f]{1,16}")
 _OWNER = re.compile(r"[0-9]+")
 _NUMBER = re.compile(r"-?[0-9]{1,20}")
