@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import codecs
+import gzip
+import io
 import json
 import re
 import zlib
@@ -20,7 +22,6 @@ NOT_UTF16 = "UTF-8 text; this is UTF-16 (iconv -f UTF-16 -t UTF-8 FILE makes UTF
 _LOOKS_AT = 32  # bytes that tell UTF-16
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 TEXT = "utf-8-sig"  # the mark that some editors put in front is no text
-_GZIP = 31  # zlib's wbits for one gzip member with its checksum
 
 
 class InputError(ValueError):
@@ -139,26 +140,15 @@ def read_json(text: str) -> Any:
 
 def _unpacked(path: Path, raw: bytes) -> bytes:
     """Return what the gzip members of raw hold."""
-    done: list[bytes] = []
-    position = 0
-    while position < len(raw):
-        if raw[position] == 0:  # padding, as gzip itself allows
-            position += 1
-            continue
-        member = zlib.decompressobj(_GZIP)
-        while not member.eof:
-            piece = raw[position : position + _PIECE]
-            try:
-                done.append(member.decompress(piece))
-            except zlib.error as error:
-                message = f"a sound gzip stream ({error})"
-                raise InputError(path, _lines(done) + 1, message) from None
-            if not piece:
-                message = "more data: the gzip stream ends early"
-                raise InputError(path, _lines(done) + 1, message)
-            position += len(piece) - len(member.unused_data)
-    return b"".join(done)
-
-
-def _lines(pieces: list[bytes]) -> int:
-    return sum(piece.count(b"\n") for piece in pieces)
+    done = bytearray()
+    packed = gzip.GzipFile(fileobj=io.BytesIO(raw))
+    try:
+        while piece := packed.read1(_PIECE):
+            done += piece
+    except EOFError:
+        message = "more data: the gzip stream ends early"
+    except (gzip.BadGzipFile, zlib.error) as error:
+        message = f"a sound gzip stream ({error})"
+    else:
+        return bytes(done)
+    raise InputError(path, done.count(b"\n") + 1, message)

@@ -13,8 +13,6 @@ from pathlib import Path
 from percpu_proofs.run.inputs import InputError, read_text
 from percpu_spec import gfp
 
-__all__ = ["InputError", "Operation", "OperationList", "parse_operations", "read_operations"]
-
 Operation = tuple[str, int, int, int, bool, int]
 """Kind, handle or count, and for an allocation size, align, reserved, gfp. Plain for speed."""
 

@@ -101,10 +101,11 @@ class Recorder:
         texts: dict[int, str] = {}
         known: dict[int, tuple[tuple[object, ...], Record, str]] = {}
         for slot, chunk in self._placed():
-            contents = _contents(slot, self.allocator.chunk_slot(chunk), chunk)
+            computed = self.allocator.chunk_slot(chunk)
+            contents = _contents(slot, computed, chunk)
             entry = self._known.get(chunk.id)
             if entry is None or entry[0] != contents:
-                record = chunk_record(chunk, slot, self.allocator.chunk_slot(chunk))
+                record = chunk_record(chunk, slot, computed)
                 entry = contents, record, dump(record)
             known[chunk.id] = entry
             _, records[chunk.id], texts[chunk.id] = entry

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from percpu_proofs.recorded.replay.moves import UNSET, MomentMove
 from percpu_proofs.recorded.replay.report import Timing, TriedOrder, Undetermined
 from percpu_proofs.recorded.replay.requests import TracePlan, TraceRequest
-from percpu_proofs.recorded.replay.search import Inferred, OrderSearch
+from percpu_proofs.recorded.replay.search import InferredMoment, OrderSearch
 from percpu_proofs.recorded.traces import events as ev
 
 NEAREST = 3  # orders shown for an event that none explains
@@ -44,7 +44,7 @@ def _shown(move: MomentMove, lines: Sequence[int]) -> str:
     return f"{what} before line {lines[min(move.before, len(lines) - 1)]}"
 
 
-def timing(plan: TracePlan, inferred: Inferred) -> Timing:
+def timing(plan: TracePlan, inferred: InferredMoment) -> Timing:
     """Return an inferred moment with the lines it stands for."""
     lines = plan.trace.lines
     return Timing(

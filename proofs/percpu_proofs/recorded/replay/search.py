@@ -56,7 +56,7 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Inferred:
+class InferredMoment:
     """A moment that another event made known: it lay before event `before`, not where assumed."""
 
     moment: Moment
@@ -71,7 +71,7 @@ class Attempt(NamedTuple):
     found: Contradiction
 
 
-class Adopted(NamedTuple):
+class AdoptedOrder(NamedTuple):
     """What got past a contradiction: the earliest event changed, and the order until then."""
 
     first: int
@@ -97,8 +97,8 @@ class OrderSearch:
         self.final: Replay | None = None  # the replay that reached the end
         self.checkpoints: list[Checkpoint] = []
         self.order: Order = {}
-        self.adopted: list[Adopted] = []
-        self.inferred: dict[Moment, Inferred] = {}
+        self.adopted: list[AdoptedOrder] = []
+        self.inferred: dict[Moment, InferredMoment] = {}
         self.taken: dict[Moment, MomentChoice] = {}  # the moments of the run that no event showed
         self.replays = 0  # further replays that were needed
         self.attempts: list[Attempt] = []  # those for the last contradiction
@@ -271,8 +271,8 @@ class OrderSearch:
         for moment, before, _ in moves:
             self.inferred.pop(moment, None)
             if before != UNSET:
-                self.inferred[moment] = Inferred(moment, before, because)
-        self.adopted.append(Adopted(min(move.first for move in moves), self.order))
+                self.inferred[moment] = InferredMoment(moment, before, because)
+        self.adopted.append(AdoptedOrder(min(move.first for move in moves), self.order))
         self.order = self._moved(moves)
         self.taken = {m: c for m, c in self.taken.items() if c.before <= state.index}
         while self.checkpoints[-1] is not state:

@@ -30,7 +30,7 @@ UNASKED = "a request for work"
 """The kind of a contradiction that is passed over where no other order is found."""
 
 
-class Asking(NamedTuple):
+class WorkRequest(NamedTuple):
     """A request for balance work: made before one of events [since, until)."""
 
     since: int
@@ -66,7 +66,7 @@ class WorkReplay:
         self.base = 0  # address of the next chunk
         model.place_chunk = lambda: self.base
         self.work = Work("work", -1, done=True)
-        self.asking: list[Asking] = []  # requests that a run of the work may still answer
+        self.asking: list[WorkRequest] = []  # requests that a run of the work may still answer
         self.answered = 0  # the event from which on requests are not answered yet
         self.ended = 0  # the event after which the last run was over
         self.on_entered: Callable[[int, bool], None] = lambda index, asked: None
@@ -238,7 +238,7 @@ class WorkReplay:
 
     def ask(self, since: int, until: int) -> None:
         """Note that balance work was asked for before one of events [since, until)."""
-        self.asking.append(Asking(since, until))
+        self.asking.append(WorkRequest(since, until))
 
     def _answer(self) -> bool:
         """Return whether a run that enters answers a request that no run before did.

@@ -88,7 +88,7 @@ class EventLine(NamedTuple):
     fields: str
 
 
-class Heads:
+class LineReader:
     """Tells what a line is, trying first what the line before was."""
 
     def __init__(self) -> None:
@@ -160,7 +160,7 @@ def looks_like_text(text: str) -> bool:
     if len(text) >= _LONGEST:
         return False
     return text.startswith("#") or is_head(text) or lost(text, 0) is not None or (
-        Heads().read(text) is not None
+        LineReader().read(text) is not None
     )  # fmt: skip
 
 

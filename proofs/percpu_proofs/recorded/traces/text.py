@@ -18,7 +18,7 @@ from percpu_proofs.recorded.traces import events as ev
 from percpu_proofs.recorded.traces.dialects import (
     NOWHERE,
     EventLine,
-    Heads,
+    LineReader,
     frame,
     is_callers,
     is_head,
@@ -118,7 +118,7 @@ class _TraceReader:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.heads = Heads()
+        self.heads = LineReader()
         self.events: list[ev.TraceEvent] = []
         self.numbers: list[int] = []
         self.entries: tuple[int, int] | None = None  # promised, on which line
