@@ -22,12 +22,11 @@ from percpu_proofs.kernel.search.records import (
     SearchState,
 )
 from percpu_proofs.kernel.search.tree_token import TreeToken
-from percpu_proofs.recorded.replay.comparison import conform_trace
+from percpu_proofs.recorded.replay.comparison import Progress, conform_trace
 from percpu_proofs.recorded.replay.report import TraceReport
 from percpu_proofs.recorded.states.kernel_state import KernelState
 from percpu_proofs.run.inputs import InputError
 from percpu_proofs.run.operations import text_of
-from percpu_proofs.run.runner import Progress
 from percpu_proofs.show.picture import StatePicture, picture_of_state
 from percpu_reference.variants import Allocator
 
@@ -215,5 +214,5 @@ def of_kernel(state: KernelState) -> StateDrawing:
     """Return the moment at which a real kernel's state was read."""
     names = dict(state.names)
     title = f"{Path(state.source).name}, {state.release}"
-    pending = state.quiescence.pending
+    pending = state.standing.pending
     return StateDrawing(picture_of_state(state.snapshot, names.__getitem__, title, pending))

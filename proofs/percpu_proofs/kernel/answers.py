@@ -9,10 +9,9 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from percpu_contracts.clauses import accounting, api, balance, maps
-from percpu_proofs.kernel.instance import Kernel
+from percpu_proofs.kernel.instance import Kernel, OperationResult
 from percpu_proofs.kernel.views import CompiledState, KernelChunk
 from percpu_proofs.run.operations import Operation
-from percpu_proofs.run.state_record import OperationResult
 from percpu_spec import gfp
 from percpu_spec.definitions import area_size, is_legal
 

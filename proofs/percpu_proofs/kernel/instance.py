@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from cffi import FFI
 
@@ -18,7 +18,6 @@ from percpu_proofs.kernel.messages import STUBS
 from percpu_proofs.run.driver import HandleError
 from percpu_proofs.run.inputs import InputError
 from percpu_proofs.run.operations import HANDLES, WRONG, Operation
-from percpu_proofs.run.state_record import OperationResult
 from percpu_spec.geometry import Geometry
 from percpu_spec.steps import REQUESTS, MemoryRequest
 
@@ -32,6 +31,15 @@ HASTE: Final = 5
 
 class KernelStopped(Exception):
     """The compiled kernel ran into a BUG, a bad address or a loop that does not end."""
+
+
+class OperationResult(NamedTuple):
+    """What an operation did, and for an allocation where: chunk number, offset in bytes."""
+
+    ok: bool
+    chunk: int
+    off: int
+    warned: int
 
 
 @functools.cache

@@ -13,7 +13,7 @@ from percpu_contracts.clauses.lists import computed_slot_is
 from percpu_contracts.violations import Breach
 from percpu_contracts.whole_state import WholeState
 from percpu_proofs.kernel.answers import Answers
-from percpu_proofs.kernel.instance import Kernel, KernelStopped
+from percpu_proofs.kernel.instance import Kernel, KernelStopped, OperationResult
 from percpu_proofs.kernel.library import Library
 from percpu_proofs.kernel.model import ModelVariant
 from percpu_proofs.kernel.views import RESERVED, CompiledState, KernelChunk
@@ -21,12 +21,9 @@ from percpu_proofs.run.difference import Difference, differences, first_differen
 from percpu_proofs.run.driver import Driver
 from percpu_proofs.run.operations import Operation
 from percpu_proofs.run.state_record import (
-    OperationResult,
     Record,
     Recorder,
     StateRecord,
-    block_hints,
-    chunk_scalars,
     counter_record,
     model_record,
     outcome_record,
@@ -36,7 +33,7 @@ from percpu_reference.chunk import Chunk
 from percpu_spec.geometry import Geometry
 from percpu_spec.gfp import flag_words
 from percpu_spec.steps import MemoryRequest
-from percpu_spec.views import ChunkView
+from percpu_spec.views import HINTS, ChunkView
 
 WHOLE: Final = 16
 """Every so many comparisons all is read, whether the kernel has changed it or not."""
@@ -47,6 +44,11 @@ _COMPARED: Final = (
     "objcg_refs", "balance_requests",
 )  # fmt: skip
 _counters = attrgetter(*_COMPARED)
+_scalars = attrgetter(
+    "isolated", "immutable", "free_bytes", "nr_pages", "nr_populated", "nr_empty_pop_pages",
+    "start_offset", "end_offset",
+)  # fmt: skip
+_hints = attrgetter(*HINTS)
 _totals = attrgetter("nr_populated", "nr_empty_pop_pages", "atomic_alloc_failed", "async_enabled")
 _ORDER = ("stopped", "op", "ok", "ran", "chunk", "off", "warn", "g", "slots", "chunks", "x")
 
@@ -117,7 +119,7 @@ class Pair:
         elif kind == "f":
             self.areas.pop(handle, None)
         ours = model_record(operation, outcome, env.warnings - warnings)
-        return outcome_record(operation, result), ours
+        return outcome_record(operation, *result), ours
 
     def step(self, number: int, operation: Operation, *, states: bool = True) -> Difference | None:
         """Let both do an operation; return the first difference. Raises HandleError.
@@ -230,13 +232,13 @@ class Pair:
         charges = ours.obj_exts
         return (
             theirs.computed_slot == self.machine.allocator.chunk_slot(ours)
-            and theirs.scalars == chunk_scalars(ours)
-            and theirs.hints == block_hints(ours.chunk_md)
+            and theirs.scalars == _scalars(ours)
+            and theirs.hints == _hints(ours.chunk_md)
             and theirs.alloc_map == ours.alloc_map
             and theirs.bound_map == ours.bound_map
             and theirs.populated == ours.populated
             and theirs.charges == (None if charges is None else charges.keys())
-            and (not blocks or theirs.block_hints == list(map(block_hints, ours.md_blocks)))
+            and (not blocks or theirs.block_hints == list(map(_hints, ours.md_blocks)))
         )
 
     def _left_behind(self) -> int:

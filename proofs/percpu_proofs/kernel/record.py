@@ -68,7 +68,7 @@ def records(library: Library, version: str, recording: VectorRecording) -> Itera
             after = recorder.read()
             yield {
                 "in": recording.texts[n - 1], "n": n, "op": operation[0],
-                **outcome_record(operation, result),
+                **outcome_record(operation, *result),
                 **_state(after, state),
                 "changed": [
                     after.chunks[i]

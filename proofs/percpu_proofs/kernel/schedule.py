@@ -24,7 +24,7 @@ from percpu_proofs.explore.token import Token
 from percpu_proofs.explore.world import World
 from percpu_proofs.kernel import instance as points
 from percpu_proofs.kernel.fields import sentence
-from percpu_proofs.kernel.instance import KernelStopped
+from percpu_proofs.kernel.instance import KernelStopped, OperationResult
 from percpu_proofs.kernel.library import Library
 from percpu_proofs.kernel.model import ModelVariant
 from percpu_proofs.kernel.pair import Pair
@@ -32,7 +32,6 @@ from percpu_proofs.kernel.views import OWNED
 from percpu_proofs.run.difference import Difference
 from percpu_proofs.run.driver import HandleError
 from percpu_proofs.run.inputs import InputError
-from percpu_proofs.run.state_record import OperationResult
 from percpu_reference.gaps import DONE, FAILED, Gap, Kind
 from percpu_reference.variants.fixes.free_chunks import AGAIN
 from percpu_spec.definitions import Listing

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from percpu_proofs.run.driver import Outcome
 from percpu_proofs.run.operations import WRONG, Operation
@@ -23,8 +23,8 @@ Record = dict[str, Any]
 OFF_LIST = -1  # slot of the reserved chunk, which is on no list
 
 _DIGITS = bytes([0x30, 0x31]) + bytes(254)  # byte of a map -> ASCII digit
-block_hints = attrgetter(*HINTS)
-chunk_scalars = attrgetter(
+_hints = attrgetter(*HINTS)
+_scalars = attrgetter(
     "isolated", "immutable", "free_bytes", "nr_pages", "nr_populated", "nr_empty_pop_pages",
     "start_offset", "end_offset",
 )  # fmt: skip
@@ -127,12 +127,12 @@ def _contents(slot: int, computed: int, chunk: Chunk) -> tuple[object, ...]:
     return (
         slot,
         computed,
-        chunk_scalars(chunk),
+        _scalars(chunk),
         bytes(chunk.alloc_map),
         bytes(chunk.bound_map),
         bytes(chunk.populated),
-        block_hints(chunk.chunk_md),
-        list(map(block_hints, chunk.md_blocks)),
+        _hints(chunk.chunk_md),
+        list(map(_hints, chunk.md_blocks)),
         None if chunk.obj_exts is None else sorted(chunk.obj_exts),
     )
 
@@ -140,12 +140,12 @@ def _contents(slot: int, computed: int, chunk: Chunk) -> tuple[object, ...]:
 def chunk_record(chunk: Chunk, slot: int, computed: int) -> Record:
     """Return a chunk as the vectors write it; `computed` is the slot its hints ask for."""
     record: Record = {"id": chunk.id, "slot": slot, "cslot": computed}
-    record.update(zip(_NAMES, map(int, chunk_scalars(chunk)), strict=True))
+    record.update(zip(_NAMES, map(int, _scalars(chunk)), strict=True))
     record["pop"] = bitmap_text(chunk.populated)
     record["amap"] = bitmap_text(chunk.alloc_map)
     record["bmap"] = bitmap_text(chunk.bound_map)
-    record["md"] = list(block_hints(chunk.chunk_md))
-    record["blk"] = [list(block_hints(block)) for block in chunk.md_blocks]
+    record["md"] = list(_hints(chunk.chunk_md))
+    record["blk"] = [list(_hints(block)) for block in chunk.md_blocks]
     if chunk.obj_exts is not None:
         record["objcg"] = sorted(chunk.obj_exts)
     return record
@@ -191,32 +191,26 @@ def checksum(allocator: Recordable) -> int:
     return Recorder(allocator).read().crc
 
 
-class OperationResult(NamedTuple):
-    """What an operation did, and for an allocation where: chunk number, offset in bytes."""
+def outcome_record(operation: Operation, ok: bool, chunk: int, off: int, warned: int) -> Record:
+    """Return the result fields of an operation as the vectors write them.
 
-    ok: bool
-    chunk: int
-    off: int
-    warned: int
-
-
-def outcome_record(operation: Operation, result: OperationResult) -> Record:
-    """Return the result fields of an operation as the vectors write them."""
+    chunk, off: number and byte offset of an area that was allocated. warned: warnings raised.
+    """
     kind, arg = operation[:2]
     if kind == "a":
-        if not result.ok:
-            return {"h": arg, "ok": 0, "warn": result.warned}
-        return {"h": arg, "ok": 1, "chunk": result.chunk, "off": result.off}
+        if not ok:
+            return {"h": arg, "ok": 0, "warn": warned}
+        return {"h": arg, "ok": 1, "chunk": chunk, "off": off}
     if kind == "f":
-        return {"h": arg, "ok": int(result.ok)}
+        return {"h": arg, "ok": int(ok)}
     if kind in WRONG:
-        return {"arg": arg, "ok": int(result.ok), "warn": result.warned}
+        return {"arg": arg, "ok": int(ok), "warn": warned}
     if kind in "bB":
-        return {"ran": int(result.ok)}
+        return {"ran": int(ok)}
     return {"arg": arg}
 
 
 def model_record(operation: Operation, outcome: Outcome, warned: int) -> Record:
     """Return the result fields of an operation that the model has done."""
     chunk, off = (outcome.area[0].id, outcome.area[1]) if outcome.area else (0, 0)
-    return outcome_record(operation, OperationResult(outcome.ok, chunk, off, warned))
+    return outcome_record(operation, outcome.ok, chunk, off, warned)

@@ -16,7 +16,6 @@ from percpu_contracts.contract import NOT_ASKED
 from percpu_contracts.history import History
 from percpu_contracts.operation_steps import Judged, denied_flags, handed_out, judged_step
 from percpu_proofs.kernel.search.records import Record, SearchState
-from percpu_proofs.recorded.states.snapshot import runs_of
 from percpu_proofs.run.operations import WRONG
 from percpu_spec import gfp
 from percpu_spec.definitions import area_size, is_legal
@@ -37,12 +36,22 @@ _PAUSE: Final = Stop()
 _NOTHING: Final = 0xFFFFFFFF  # in the place of the flags of what was not asked for
 
 
+def _ranges(bits: bytes) -> Iterator[tuple[int, int]]:
+    """Yield the ranges of set bits."""
+    start = bits.find(1)
+    while start >= 0:
+        end = bits.find(0, start)
+        end = len(bits) if end < 0 else end
+        yield start, end
+        start = bits.find(1, end)
+
+
 def _lost(before: bytes, after: bytes) -> list[tuple[int, int]]:
     """Return the ranges of bits that were set and are not."""
     if before == after:
         return []
     lost = int.from_bytes(before, "big") & ~int.from_bytes(after, "big")  # a byte a bit, 0 or 1
-    return list(runs_of(lost.to_bytes(len(before), "big")))
+    return list(_ranges(lost.to_bytes(len(before), "big")))
 
 
 Deeds = tuple[tuple[Deed, int, int], ...]
@@ -115,7 +124,7 @@ class KernelMove:
         if len(before) > len(self.origin) - self.created:
             for number in set(range(len(before))).difference(self.origin):
                 gone = copy(before[number])
-                for start, end in runs_of(gone.mapped):
+                for start, end in _ranges(gone.mapped):
                     yield DeedRange(Deed.RELEASED, gone, start, end)
                 yield DeedRange(Deed.DESTROYED, gone)
 

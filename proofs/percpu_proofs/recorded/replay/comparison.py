@@ -46,7 +46,8 @@ from percpu_proofs.recorded.traces import events as ev
 from percpu_proofs.recorded.traces.losses import between_losses
 from percpu_proofs.recorded.traces.reader import Trace, TraceRun, read_run
 from percpu_proofs.run.inputs import InputError
-from percpu_proofs.run.runner import Progress, Sample, merged, verdicts
+from percpu_proofs.run.runner import Progress as Progress
+from percpu_proofs.run.runner import Sample, merged, verdicts
 from percpu_proofs.run.state_record import checksum
 from percpu_reference.variants import DEFAULT, Allocator, of_release, variant_class
 from percpu_spec.gfp import allow_blocking
