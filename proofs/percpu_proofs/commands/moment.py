@@ -214,5 +214,5 @@ def of_kernel(state: KernelState) -> StateDrawing:
     """Return the moment at which a real kernel's state was read."""
     names = dict(state.names)
     title = f"{Path(state.source).name}, {state.release}"
-    pending = state.standing.pending
+    pending = state.quiescence.pending
     return StateDrawing(picture_of_state(state.snapshot, names.__getitem__, title, pending))
