@@ -66,3 +66,8 @@ def lines_of(
         raise problem(name, number + 1, f"UTF-8 text ({error.reason})") from None
     except OSError as error:
         raise TraceError(f"{name}: expected a readable file: {error.strerror}") from None
+
+
+def text_of(path: Path) -> list[str]:
+    """Return all lines of a file; raises as `lines_of` does."""
+    return [line for _, line in lines_of(path)]

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from percpu_proofs.recorded.source import lines_of, problem
+from percpu_proofs.recorded.source import problem, text_of
 from percpu_proofs.recorded.states.snapshot import (
     COUNTS,
     BlockSnapshot,
@@ -38,7 +38,7 @@ def read_snapshot(path: Path, geometry: Geometry) -> Snapshot:
 
     Raises TraceError for a malformed line, or a state that does not fit the layout.
     """
-    return snapshot_of(path, [line for _, line in lines_of(path)], geometry)
+    return snapshot_of(path, text_of(path), geometry)
 
 
 def snapshot_of(path: Path, lines: Sequence[str], geometry: Geometry) -> Snapshot:
