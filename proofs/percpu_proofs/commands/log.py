@@ -13,10 +13,10 @@ from rich.text import Text
 from percpu_proofs.commands import output
 from percpu_proofs.commands.source import geometry_option, sizes
 from percpu_proofs.logs.advice import Explanation, MachineFacts
+from percpu_proofs.logs.failure_site import FailureSite, open_site, site_record, why_at_site
 from percpu_proofs.logs.failures import Failure
 from percpu_proofs.logs.reading import LogReport, read_log, unread_failures
 from percpu_proofs.logs.reports import Report
-from percpu_proofs.logs.there import FailureSite, open_place, place_record, why_there
 from percpu_proofs.recorded.boot.layout import Layout
 from percpu_proofs.run.room import Why
 from percpu_proofs.run.runner import counted
@@ -30,9 +30,7 @@ _LINES_SHOWN = 8  # at which failures alike stand
     help="What the messages leave open: page, cpus, groups, spare (units without CPU), backing.",
 )
 @click.option(
-    "--state",
-    "source",
-    metavar="WHAT",
+    "--state", "source", metavar="WHAT",
     help="Also tell why each failure happened there: from a saved state, a core or percpu_stats of "
     "that machine (as for percpu-spec state).",
 )
@@ -49,16 +47,16 @@ def log(file: Path, geometry: str | None, source: str | None, as_json: bool) -> 
 
     Exit status: 0 told, 2 nothing of percpu memory can be read, or of its failures none.
     """
-    place = None if source is None else open_place(source)
+    place = None if source is None else open_site(source)
     found = read_log(file, sizes(geometry), place.machine if place is not None else None)
     whys = {
-        one.kind: None if place is None else why_there(place, one, found.machine_of(one))
+        one.kind: None if place is None else why_at_site(place, one, found.machine_of(one))
         for one, _ in found.kinds
     }
     if as_json:
         record = found.as_json()
         if place is not None:
-            record["state"] = place_record(place, found.machines)
+            record["state"] = site_record(place, found.machines)
             for told, (failure, _) in zip(record["failures"], found.failures, strict=True):
                 answer = whys[failure.kind]
                 told["there"] = answer and answer.as_json()
@@ -78,7 +76,7 @@ def show(
     """Print what a log says, and why its failures happened in a place, if there is one."""
     rows = [("log", str(found.file))]
     several = len(found.boots) > 1
-    for boot in found.told:
+    for boot in found.distinct_boots:
         if several:
             rows.append(("boot", f"from line {boot.line} on"))
         if boot.release is not None:
@@ -99,14 +97,14 @@ def show(
     for one in found.material:
         out.print(Text(f"\nline {one.line}: {one.kind}", "bold"))
         _show_lines(out, "", one.says)
-        out.print(f"  read it with: {one.command}", soft_wrap=True, markup=False)
+        output.say(out, f"  read it with: {one.command}")
     notes = (*(found.layout.notes if found.layout is not None else ()), *found.notes,
              *(place.against(found.machines) if place is not None else ()))  # fmt: skip
     for note in notes:
-        out.print(Text(note, "yellow"), soft_wrap=True)
+        output.say(out, note, "yellow")
     text = found.layout.as_json()["geometry"] if found.layout is not None else None
     if text is not None:
-        out.print(f"--geometry {text}", soft_wrap=True)
+        output.say(out, f"--geometry {text}")
 
 
 def _show_failure(
@@ -123,16 +121,16 @@ def _show_failure(
     where = ", ".join(map(str, failure.lines[:_LINES_SHOWN]))
     more = " ..." if len(failure.lines) > _LINES_SHOWN else ""
     times = f", {failure.count} times" if failure.count > 1 else ""
-    out.print(Text(f"\nline {where}{more}: {failure.title}{times}", "bold"), soft_wrap=True)
+    output.say(out, f"\nline {where}{more}: {failure.title}{times}", "bold")
     if where_failed is not None:
         kernel, page = where_failed.release or "not told", where_failed.page
         pages = f"{page} bytes" if page else "not told"
-        out.print(f"  in its boot: kernel {kernel}, page {pages}", soft_wrap=True, markup=False)
+        output.say(out, f"  in its boot: kernel {kernel}, page {pages}")
     asked = list(failure.stack.callers[:3])
     if failure.stack.task is not None:
         asked.append(f"task {failure.stack.task}")
     if asked:
-        out.print(f"  asked for by {' < '.join(asked)}", soft_wrap=True, markup=False)
+        output.say(out, f"  asked for by {' < '.join(asked)}")
     _show_lines(out, "", explanation.says, said)
     _show_lines(out, "harmless: ", (explanation.harm,), said)
     _show_lines(out, "change: ", explanation.advice, said)
@@ -140,7 +138,7 @@ def _show_failure(
 
 
 def _show_report(out: Console, report: Report) -> None:
-    out.print(Text(f"\nline {report.line}: {report.kind}: {report.title}", "bold"), soft_wrap=True)
+    output.say(out, f"\nline {report.line}: {report.kind}: {report.title}", "bold")
     _show_lines(out, "", report.says)
     _show_lines(out, "change: ", report.advice)
     word = "nearest clauses, as the question is outside" if report.outside else "clauses"
@@ -157,7 +155,7 @@ def _show_lines(
             if line in said:
                 continue
             said.add(line)
-        out.print(f"  {label}{line}", soft_wrap=True, markup=False)
+        output.say(out, f"  {label}{line}")
 
 
 def _rows(found: Layout) -> list[tuple[str, str]]:

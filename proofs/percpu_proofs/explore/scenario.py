@@ -56,18 +56,17 @@ class Scenario:
 
     def start(self, variant: str) -> Start:
         """Return the start: the setup done by a variant, nothing of the actors begun."""
-        machine = Driver(build(variant, self.sizes))
+        driver = Driver(build(variant, self.sizes))
         if self.setup:
-            machine.run(self._parsed("setup", self.setup))
+            driver.run(self._parsed("setup", self.setup))
+        return self.start_of(driver)
+
+    def start_of(self, driver: Driver) -> Start:
+        """Return the start where a driver has done the setup."""
         return Start(
-            machine.allocator,
-            machine.handles,
-            self.concurrent,
-            self.works,
-            self.waiting,
-            self.failures,
-            machine.freed,
-        )
+            driver.allocator, driver.handles, self.concurrent, self.works, self.waiting,
+            self.failures, driver.freed,
+        )  # fmt: skip
 
     @property
     def sizes(self) -> Geometry:

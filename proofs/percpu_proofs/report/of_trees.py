@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 from percpu_proofs.counterexample import of_tree
-from percpu_proofs.kernel.search.accesses import AccessSite
-from percpu_proofs.kernel.search.job import TreeOutcome
 from percpu_proofs.report.document import Document
 from percpu_proofs.report.reviews import (
     AccessLine,
@@ -18,66 +14,33 @@ from percpu_proofs.report.reviews import (
     ReviewReport,
     SearchBound,
     Sign,
-    document,
     render,
 )
 from percpu_proofs.report.walks import walk
-from percpu_proofs.review.changes import Changes
+from percpu_proofs.review.tree_results import TreeResults
 from percpu_proofs.review.trees import TreeCell
 
 Cells = Mapping[str, TreeCell]
 
 
-@dataclass(frozen=True, slots=True)
-class TreeReviewReport:
-    """What a review of a tree came to.
-
-    options: those of a command that choose the base, and the newest tree. variant: the model of
-    the base. cells: of each tree, the base first. changed: what the patches change, None without
-    one. undeclared: what is broken that the model does not declare. accesses: those without
-    pcpu_lock of the newest tree; new_accesses: what the patches add. lacking: searches that were
-    left out, and why.
-    """
-
-    release: str
-    patches: Sequence[Path]
-    options: tuple[str, str]
-    variant: str
-    cells: Mapping[str, Cells]
-    changed: Changes | None
-    undeclared: Sequence[str]
-    outcomes: Sequence[TreeOutcome]
-    accesses: Sequence[AccessSite]
-    new_accesses: Sequence[AccessSite]
-    lacking: Mapping[str, str]
-    interrupted: bool
-
-    @property
-    def base(self) -> str:
-        """What the base is called."""
-        return f"Linux {self.release}"
-
-    @property
-    def newest(self) -> str:
-        """What the tree with all patches is called."""
-        names = ", ".join(path.name for path in self.patches)
-        return f"{self.base} with {names}" if names else self.base
-
-
-def report_of_trees(of: TreeReviewReport) -> str:
-    """Return the report as HTML."""
-    into = document()
+def report_of_trees(of: TreeResults, options: tuple[str, str]) -> str:
+    """Return the report as HTML. options: of a command, those that choose the base, the newest."""
+    into = Document()
     names = dict(zip(of.cells, dict.fromkeys((of.base, of.newest)), strict=True))
     fresh = {entry.access for entry in of.new_accesses}
     every = dict.fromkeys(entry.access for entry in (*of.new_accesses, *of.accesses))
     bounds = [
         SearchBound(one.job.search.name, names[one.job.tree], one.bound) for one in of.outcomes
-    ] + [SearchBound(name, of.newest, f"not searched: {why}") for name, why in of.lacking.items()]
+    ]
+    bounds += [
+        SearchBound(name, of.newest, f"not searched: {why}")
+        for name, why in of.not_searched.items()
+    ]
     review = ReviewReport(
         f"Review of {of.newest}",
         _summary(of),
         [names[name] for name in of.cells],
-        list(_groups(of, into)),
+        list(_groups(of, options, into)),
         list(_rows(of.cells, () if of.changed is None else of.changed.new)),
         list(dict.fromkeys(bounds)),
         [AccessLine(str(access), access in fresh) for access in every],
@@ -86,7 +49,7 @@ def report_of_trees(of: TreeReviewReport) -> str:
     return render(into, review)
 
 
-def _summary(of: TreeReviewReport) -> list[str]:
+def _summary(of: TreeResults) -> list[str]:
     if of.changed is None:
         said = [f"Not declared of {of.variant}: {', '.join(of.undeclared) or 'nothing'}."]
     else:
@@ -99,15 +62,15 @@ def _summary(of: TreeReviewReport) -> list[str]:
     return said
 
 
-def _groups(of: TreeReviewReport, into: Document) -> Iterator[Group]:
+def _groups(of: TreeResults, options: tuple[str, str], into: Document) -> Iterator[Group]:
     """Yield what is to be shown, what is new first."""
     first, *others = of.cells.values()
     last = others[-1] if others else first
     changed = of.changed
 
     def shown(names: Iterable[str], cells: Cells, *, base: bool = False) -> tuple[Exhibit, ...]:
-        subject, options = (of.base, of.options[0]) if base else (of.newest, of.options[1])
-        return tuple(_shown(name, cells[name], subject, options, into) for name in names)
+        subject, chosen = (of.base, options[0]) if base else (of.newest, options[1])
+        return tuple(_shown(name, cells[name], subject, chosen, into) for name in names)
 
     if changed is None:
         broken = [clause for clause, cell in last.items() if cell.example is not None]

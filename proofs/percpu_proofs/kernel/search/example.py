@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from percpu_proofs.explore.overlap import Move, parts, spans
+from percpu_proofs.explore.overlap import OperationStep, parts, spans
 from percpu_proofs.explore.shrink import shrink, stretches
 from percpu_proofs.kernel.library import Library
 from percpu_proofs.kernel.search.accesses import access_sites
@@ -49,7 +49,7 @@ class TreeExample:
     def parts(self) -> list[tuple[str, list[str]]]:
         """How its operations run, and these: as `overlap.parts` has it."""
         steps = self.retraced.steps
-        moves = (Move(s.actor, s.operation, s.operation[0] in "bB", s.ends) for s in steps)
+        moves = (OperationStep(s.actor, s.operation, s.operation[0] in "bB", s.ends) for s in steps)
         return list(parts(self.plan.setup_texts, spans(moves)))
 
     def with_model(self, variant: str) -> TreeExample:
