@@ -105,7 +105,7 @@ each_signal = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 
 SLEEPER = """
 import time
-from percpu_proofs.run.interruption import interruptible
+from percpu_proofs.run.processes import interruptible
 from percpu_proofs.run.processes import spread
 if __name__ == "__main__":
     with interruptible():
@@ -132,7 +132,7 @@ def test_a_signal_returns_what_is_done_and_leaves_no_worker(
 
 COUNTER = """
 import time
-from percpu_proofs.run.interruption import interruptible
+from percpu_proofs.run.processes import interruptible
 from percpu_proofs.run.processes import spread
 
 def count(most):

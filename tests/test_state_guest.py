@@ -55,7 +55,7 @@ def test_a_booted_kernel_is_judged_from_its_core_and_from_within() -> None:
         assert not [v for v in verdicts.values() if v.verdict == BROKEN]
         assert state.types == "the kernel's own BTF" and verdicts["MAP-3"].verdict != BROKEN
     removed = state
-    assert removed.rest in (Stability.AT_REST, Stability.BUSY)
+    assert removed.stability in (Stability.AT_REST, Stability.BUSY)
     assert KernelStateJudge().verdicts(removed)["ISO-2"].verdict == HOLDS
     owners = {name for chunk in removed.chunks for name in (chunk.owners or {}).values()}
     assert "/percpu_test" in owners

@@ -52,7 +52,7 @@ OTHERS = [path for folder in data.shared("states") for path in folder.glob("read
 @pytest.mark.parametrize("path", [READS, READS_61, READS_72, *OTHERS], ids=lambda path: path.name)
 def test_recorded_reads_replay(path: Path) -> None:
     state = of_reads(path)
-    assert state.rest is Stability.AT_REST
+    assert state.stability is Stability.AT_REST
     verdicts = KernelStateJudge().verdicts(state)
     assert not [v for v in verdicts.values() if v.verdict == BROKEN]
     assert verdicts["MAP-3"].verdict == HOLDS
@@ -62,7 +62,7 @@ def test_recorded_reads_are_the_state_that_was_saved() -> None:
     ours, theirs = of_reads(), read_state(STATES / "612_4.removed60.txt.gz")
     pairs = zip(ours.snapshot.chunks(), theirs.snapshot.chunks(), strict=True)
     same(
-        replace(theirs, standing=ours.standing, types=ours.types),
+        replace(theirs, quiescence=ours.quiescence, types=ours.types),
         replace(
             ours,
             snapshot=replace(
@@ -229,7 +229,7 @@ def test_structures_are_found_by_name(
     model = worked(variant, geometry)
     reader = Reader(FakeKernel(model, release, **how).memory())
     state = reader.state(reader.copy(), "fake")
-    assert (state.release, state.rest) == (release, Stability.AT_REST)
+    assert (state.release, state.stability) == (release, Stability.AT_REST)
     odd = -geometry.static % 4  # by so much the dynamic part is smaller
     expected = replace(geometry, static=geometry.static + odd, dyn=geometry.dyn - odd)
     assert replace(state.snapshot.geometry, early=geometry.early) == expected
@@ -269,29 +269,29 @@ def read(kernel: FakeKernel) -> Any:
 def test_locks_and_work_are_told(kernel: FakeKernel) -> None:
     symbols = kernel.symbols
     kernel.number(symbols["pcpu_balance_work"], 1, 8)
-    assert read(kernel).standing.pending and read(kernel).rest is Stability.BUSY
+    assert read(kernel).quiescence.pending and read(kernel).stability is Stability.BUSY
     kernel.number(symbols["pcpu_balance_work"], 0, 8)
     kernel.busy_worker(symbols["pcpu_balance_work"] + 8)  # of another work
-    assert read(kernel).standing.running is False and read(kernel).rest is Stability.AT_REST
+    assert read(kernel).quiescence.running is False and read(kernel).stability is Stability.AT_REST
     kernel.busy_worker(symbols["pcpu_balance_work"])
-    assert read(kernel).standing.running and read(kernel).rest is Stability.BUSY
+    assert read(kernel).quiescence.running and read(kernel).stability is Stability.BUSY
     mutex = symbols["pcpu_alloc_mutex"]
     kernel.number(mutex, kernel.task("kworker/1:2", 77) | 1, 8)
-    assert read(kernel).standing.owner == "kworker/1:2[77]"
+    assert read(kernel).quiescence.owner == "kworker/1:2[77]"
     kernel.number(mutex + 16, kernel.take(32), 8)
-    assert read(kernel).standing.waiters
+    assert read(kernel).quiescence.waiters
     kernel.number(symbols["pcpu_lock"], 0x101)
-    assert read(kernel).standing.lock == 0x101 and read(kernel).rest is Stability.TORN
+    assert read(kernel).quiescence.lock == 0x101 and read(kernel).stability is Stability.TORN
 
 
 def test_locks_of_preempt_rt_are_told() -> None:
     kernel = FakeKernel(worked("linux_6_12", Geometry(unit=131072)), "6.12.1-rt", rt=True)
     task = kernel.task("bash", 5)
     kernel.number(kernel.symbols["pcpu_lock"] + 24, task | 1, 8)
-    assert read(kernel).standing.lock == task
+    assert read(kernel).quiescence.lock == task
     kernel.number(kernel.symbols["pcpu_alloc_mutex"] + 24, task, 8)
     kernel.number(kernel.symbols["pcpu_alloc_mutex"] + 8, task, 8)
-    assert read(kernel).standing.owner == "bash[5]" and read(kernel).standing.waiters
+    assert read(kernel).quiescence.owner == "bash[5]" and read(kernel).quiescence.waiters
 
 
 def member(kernel: FakeKernel, chunk: int, name: str) -> int:

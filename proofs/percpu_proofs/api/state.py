@@ -124,7 +124,7 @@ class StateReport(Display):
     @property
     def rest(self) -> str:
         """Whether it was at rest: at rest, busy, torn, or not told."""
-        return self.kernel.rest.value
+        return self.kernel.stability.value
 
     def show(self, out: Console) -> None:
         """Print the kernel, its memory, and all chunks."""

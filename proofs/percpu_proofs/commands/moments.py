@@ -70,7 +70,7 @@ def picture_of_kernel(state: KernelState, title: str = "") -> StatePicture:
     """Return what maps of a real kernel's state are drawn from."""
     names: dict[Any, str] = dict(state.names)
     title = title or f"{Path(state.source).name}, {state.release}"
-    return picture_of_state(state.snapshot, names.__getitem__, title, state.standing.pending)
+    return picture_of_state(state.snapshot, names.__getitem__, title, state.quiescence.pending)
 
 
 def picture_of_model(allocator: Allocator, title: str) -> StatePicture:

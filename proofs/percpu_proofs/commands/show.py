@@ -22,9 +22,9 @@ from percpu_proofs.live.reader import TornError
 from percpu_proofs.live.sample import UnstableError, is_samples
 from percpu_proofs.live.subject import LIVE, is_core, read_subject
 from percpu_proofs.live.subject import SubjectKind as Source
+from percpu_proofs.recorded.replay.holders import is_memleak
 from percpu_proofs.recorded.states.saved_state import is_state
 from percpu_proofs.recorded.states.stats_text import is_stats
-from percpu_proofs.recorded.traces.memleak import is_memleak
 from percpu_proofs.recorded.traces.reader import is_run
 from percpu_proofs.run.inputs import InputError, read_text
 from percpu_proofs.run.runner import state_after

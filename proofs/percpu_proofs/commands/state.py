@@ -296,19 +296,19 @@ def _check_requests(asked: Sequence[Demand], geometry: Geometry) -> None:
 
 def exit_status(found: KernelState, wrong: list[str]) -> int:
     """Return the exit status of one state's verdicts."""
-    if found.rest is Stability.TORN:
+    if found.stability is Stability.TORN:
         return output.TORN
     return output.DIFFERS if wrong else output.AS_EXPECTED
 
 
 def rest_record(found: KernelState) -> dict[str, Any]:
     """Return how far at rest a state is, and why, with plain values."""
-    standing = found.standing
+    standing = found.quiescence
     return {
-        "state": found.rest.value, "why": found.signs or standing.words,
+        "state": found.stability.value, "why": found.signs or standing.words,
         "lock": standing.lock, "mutex_owner": standing.owner, "mutex_waiters": standing.waiters,
         "work_pending": standing.pending, "work_running": standing.running,
-        "stacks": dict(standing.stacks), "hints_only": found.rest is Stability.TORN,
+        "stacks": dict(standing.stacks), "hints_only": found.stability is Stability.TORN,
     }  # fmt: skip
 
 

@@ -50,7 +50,7 @@ def show(
     """Print the whole of a state: kernel, rest, memory, verdicts, chunks, what can be served."""
     show_kernel(out, state)
     out.print()
-    show_verdicts(out, verdicts, torn=state.rest is Stability.TORN)
+    show_verdicts(out, verdicts, torn=state.stability is Stability.TORN)
     out.print()
     _show_chunks(out, list(chunk_rows(state)))
     show_largest(out, state, stays)
@@ -75,9 +75,9 @@ def show_kernel(out: Console, state: KernelState) -> None:
 
 def _show_rest(out: Console, state: KernelState) -> None:
     """Say how far at rest a state is, and who stands where."""
-    rest, words = state.rest, state.standing.words
+    rest, words = state.stability, state.quiescence.words
     if rest is Stability.TORN:
-        who = " or ".join(changing_cpus(state.standing.stacks)) or "a CPU"
+        who = " or ".join(changing_cpus(state.quiescence.stacks)) or "a CPU"
         torn = f"torn: {words}: {who} was changing this; verdicts are hints only"
         say(out, torn, "red")
     elif rest is Stability.NOT_TOLD:

@@ -18,9 +18,16 @@ from percpu_proofs.kernel.library import Library
 from percpu_proofs.kernel.model import ModelVariant
 from percpu_proofs.kernel.views import RESERVED, CompiledState, KernelChunk
 from percpu_proofs.run.difference import Difference, differences, first_difference
-from percpu_proofs.run.driver import Driver, Outcome
-from percpu_proofs.run.operations import WRONG, Operation
-from percpu_proofs.run.state_record import Record, Recorder, StateRecord, counter_record
+from percpu_proofs.run.driver import Driver
+from percpu_proofs.run.operations import Operation
+from percpu_proofs.run.state_record import (
+    Record,
+    Recorder,
+    StateRecord,
+    counter_record,
+    model_record,
+    outcome_record,
+)
 from percpu_reference import build
 from percpu_reference.chunk import Chunk
 from percpu_spec.geometry import Geometry
@@ -112,7 +119,7 @@ class Pair:
         elif kind == "f":
             self.areas.pop(handle, None)
         ours = model_record(operation, outcome, env.warnings - warnings)
-        return outcome_record(operation, result), ours
+        return outcome_record(operation, *result), ours
 
     def step(self, number: int, operation: Operation, *, states: bool = True) -> Difference | None:
         """Let both do an operation; return the first difference. Raises HandleError.
@@ -327,25 +334,3 @@ class _WholeKernel(WholeState):
                 broken.append(("SLOT-1", wrong))
             known = self._verdicts[chunk] = chunk.changes, broken
         return known[1]
-
-
-def outcome_record(operation: Operation, result: OperationResult) -> Record:
-    """Return the result fields of an operation as the vectors write them, from the kernel."""
-    kind, arg = operation[:2]
-    if kind == "a":
-        if not result.ok:
-            return {"h": arg, "ok": 0, "warn": result.warned}
-        return {"h": arg, "ok": 1, "chunk": result.chunk, "off": result.off}
-    if kind == "f":
-        return {"h": arg, "ok": int(result.ok)}
-    if kind in WRONG:
-        return {"arg": arg, "ok": int(result.ok), "warn": result.warned}
-    if kind in "bB":
-        return {"ran": int(result.ok)}
-    return {"arg": arg}
-
-
-def model_record(operation: Operation, outcome: Outcome, warned: int) -> Record:
-    """Return the same fields from the model."""
-    chunk, off = (outcome.area[0].id, outcome.area[1]) if outcome.area else (0, 0)
-    return outcome_record(operation, OperationResult(outcome.ok, chunk, off, warned))

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from percpu_proofs.recorded.replay.restore import restored
+from percpu_proofs.recorded.replay.model import restored
 from percpu_proofs.recorded.states.kernel_state import KernelState
 from percpu_proofs.recorded.states.quiescence import Stability
 from percpu_proofs.run.room import Demand, longest_hole
@@ -26,7 +26,7 @@ def cannot_go_on(state: KernelState, broken: Collection[str]) -> str:
 
     broken: the clauses that the state breaks and its release does not.
     """
-    if state.rest is Stability.TORN:
+    if state.stability is Stability.TORN:
         return "it is torn: pcpu_lock was held, so what it shows is a hint only"
     if broken:
         return f"the state breaks {', '.join(broken)}"
@@ -45,7 +45,7 @@ def model_of(state: KernelState, variant: str = "") -> Allocator:
     """
     name = variant or state.variant or next(iter(SINCE))
     model = restored(variant_class(name), state.snapshot)
-    model.work_pending = bool(state.standing.pending) or bool(state.snapshot.atomic_alloc_failed)
+    model.work_pending = bool(state.quiescence.pending) or bool(state.snapshot.atomic_alloc_failed)
     return model
 
 

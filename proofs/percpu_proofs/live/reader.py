@@ -13,9 +13,8 @@ from percpu_proofs.live.kernel_memory import KernelMemory, UnreadableError, read
 from percpu_proofs.live.structures import DIFFERS, Structures
 from percpu_proofs.recorded.states.kernel_state import KernelState, with_floats
 from percpu_proofs.recorded.states.quiescence import Quiescence
-from percpu_proofs.recorded.states.shape import BootChunk, ShapeError, geometry_of
 from percpu_proofs.recorded.states.snapshot import BlockSnapshot, ChunkSnapshot, Snapshot, unpacked
-from percpu_proofs.recorded.states.variables import VARIABLES
+from percpu_proofs.recorded.states.variables import VARIABLES, BootChunk, ShapeError, geometry_of
 from percpu_spec.definitions import served_areas
 from percpu_spec.geometry import LARGEST_UNIT, PAGE_SIZES, Geometry
 from percpu_spec.views import HINTS

@@ -72,7 +72,7 @@ def sample_of(state: KernelState, judge: KernelStateJudge, moment: str) -> dict[
     of = {kind: [v.clause for v in verdicts.values() if v.verdict == kind]
           for kind in (KNOWN, BROKEN)}  # fmt: skip
     return {
-        "time": moment, "kernel": state.release, "rest": state.rest.value,
+        "time": moment, "kernel": state.release, "rest": state.stability.value,
         "percpu_kb": memory.percpu_kb, "used_kb": memory.used // 1024,
         "empty_kb": memory.empty // 1024, "above_high_kb": memory.above_high // 1024,
         "stranded_kb": memory.stranded // 1024, "float": memory.float_pages,

@@ -70,7 +70,7 @@ def judge_stable_chunks(reader: Reader, before: Copy, after: Copy) -> StableChun
         named[reserved] = after.values["pcpu_reserved_chunk"] or 0
     if not equal:
         return None
-    waits = waiting(state.standing)
+    waits = waiting(state.quiescence)
     if before.owner and not waits:
         waits = dict.fromkeys(("POP-1", "POP-2"), "pcpu_alloc_mutex was held")
     variant = variant_class(state.variant) if state.variant else None

@@ -99,7 +99,7 @@ def state_in(reader: Reader, copy: Copy, source: str, *, owners: bool) -> Kernel
     if isinstance(memory, DrgnMemory):
         stacks = {who: place_of_stack(frames) for who, frames in memory.stacks(copy.owner)}
         told = {who: where for who, where in stacks.items() if where}
-        state = replace(state, standing=replace(state.standing, stacks=told))
+        state = replace(state, quiescence=replace(state.quiescence, stacks=told))
     return state
 
 

@@ -65,7 +65,7 @@ class KernelStateJudge:
 
         Those on a torn state are hints: what they read may have changed meanwhile.
         """
-        waits = waiting(state.standing, state.signs)
+        waits = waiting(state.quiescence, state.signs)
         found: dict[str, list[str]] = defaultdict(list)
         for clause, wrong in self._found(state, waits):
             found[clause].append(wrong)

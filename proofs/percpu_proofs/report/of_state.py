@@ -48,7 +48,7 @@ def report_of_state(
     """
     into = Document()
     names: dict[Any, str] = dict(state.names)
-    pending = state.standing.pending
+    pending = state.quiescence.pending
     picture = picture_of_state(state.snapshot, names.__getitem__, "", pending)
     rows = list(chunk_rows(state))
     maps = list(_maps(picture, _order(rows, verdicts)))
@@ -60,8 +60,9 @@ def report_of_state(
     index = [IndexEntry(f"chunk-{one.name}", "chunk", one.title, "") for one in maps]
     return into.render(
         "state.html", f"Percpu state of {state.release}: {what}", [*clause_index(), *index],
-        state=state, rest=_rest(state), torn=state.rest is Stability.TORN, memory=memory_of(state),
-        by_kind=by_kind, titles={c.id: c.title for c in clauses().values()}, most=_MESSAGES,
+        state=state, rest=_rest(state), torn=state.stability is Stability.TORN,
+        memory=memory_of(state), by_kind=by_kind,
+        titles={c.id: c.title for c in clauses().values()}, most=_MESSAGES,
         rows=rows, maps=maps, drawn=drawn,
         undrawn=[row.chunk for row in rows if row.chunk not in drawn],
         requests={} if stays else largest(state), stays=stays, owners=all_held(state.chunks),
@@ -71,11 +72,11 @@ def report_of_state(
 
 def _rest(state: KernelState) -> str:
     """Return how far at rest a state is, in words."""
-    if state.rest is Stability.TORN:
-        return f"torn: {state.standing.words}: verdicts are hints only"
-    if state.rest is Stability.NOT_TOLD:
+    if state.stability is Stability.TORN:
+        return f"torn: {state.quiescence.words}: verdicts are hints only"
+    if state.stability is Stability.NOT_TOLD:
         return "at rest or not: the text does not say; judged as if at rest"
-    return f"{state.rest.value}: {state.signs or state.standing.words}"
+    return f"{state.stability.value}: {state.signs or state.quiescence.words}"
 
 
 def _order(rows: Sequence[ChunkMemory], verdicts: Mapping[str, Verdict]) -> list[str]:

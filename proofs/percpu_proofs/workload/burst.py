@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from percpu_proofs.recorded.replay.restore import restored
+from percpu_proofs.recorded.replay.model import restored
 from percpu_proofs.recorded.states.snapshot import Snapshot
 from percpu_proofs.run.driver import Driver
 from percpu_proofs.run.operations import OperationList
