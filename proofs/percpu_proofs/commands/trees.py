@@ -17,7 +17,6 @@ from percpu_proofs.kernel.search.example import broken_by
 from percpu_proofs.kernel.search.job import TreeJob, run
 from percpu_proofs.kernel.search.judge import CRASH
 from percpu_proofs.kernel.search.plans import TreeSearch, of_scenario
-from percpu_proofs.kernel.search.refusal import refuses
 from percpu_proofs.kernel.search.retrace import retrace
 from percpu_proofs.kernel.search.tree_token import TreeToken
 from percpu_proofs.review.trees import undeclared, verdicts
@@ -38,7 +37,7 @@ def explore_tree(scenario: Scenario, chosen: ChosenTree, as_json: bool) -> None:
     with chosen.compiled() as trees:
         tree = trees[-1]
         if wrong_frees:
-            refused = refuses(trees[0].library(search))
+            refused = trees[0].refuses()
             search = replace(search, plan=replace(search.plan, refuses=refused))
             become = "the tree is asked to refuse it" if refused else "not carried out"
             errors = [f"{text}: {become}" for text in wrong_frees]

@@ -300,6 +300,11 @@ def spares_root(library: Library) -> bool:
     return not paid
 
 
+def refuses_again(library: Library) -> bool:
+    """Return whether a kernel leaves all as it is where an area is freed once more."""
+    return _after_frees(library) == _after_frees(library, "d 1")
+
+
 def refuses(library: Library) -> bool:
     """Return whether a kernel leaves all as it is where a free names no live area.
 
