@@ -16,7 +16,7 @@ from depth import deep_unless
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_bugs import BUGS, EQUIVALENT, Bug, seeded
-from kernel_trees import FOUND, MISSING, PATCHES, library_of, model_of, tree_of
+from kernel_trees import FOUND, MISSING, PATCHES, library_of, model_of, run_task, tree_of
 from search_bugs import EDITS
 
 from percpu_contracts.whole_state import WholeState
@@ -32,7 +32,7 @@ from percpu_proofs.explore.world import World
 from percpu_proofs.kernel import difference_report as found
 from percpu_proofs.kernel import differential
 from percpu_proofs.kernel.build import compile_tree
-from percpu_proofs.kernel.differential import CaseTask, Tally, run_task, run_tasks
+from percpu_proofs.kernel.differential import CaseTask, Tally, run_tasks
 from percpu_proofs.kernel.draws import Case
 from percpu_proofs.kernel.instance import Kernel, KernelStopped
 from percpu_proofs.kernel.library import BuildForm, Library

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 from depth import deep_unless
 from kernel_bugs import Bug, seeded
-from kernel_trees import FOUND, MISSING, tree_of
+from kernel_trees import FOUND, MISSING, run_task, tree_of
 from searched_trees import SOURCE, changed, outcome_of
 from seeded_bugs import plant
 
@@ -22,7 +22,7 @@ from percpu_proofs.explore.fuzz import Fuzz
 from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.scenario_file import parse_scenario
 from percpu_proofs.kernel.build import compile_tree
-from percpu_proofs.kernel.differential import CaseTask, run_task
+from percpu_proofs.kernel.differential import CaseTask
 from percpu_proofs.kernel.model import probe
 from percpu_proofs.kernel.search.plans import UNNAMED
 from percpu_proofs.kernel.search.trees import CompiledTree

@@ -14,11 +14,11 @@ from rich.text import Text
 from percpu_contracts.registry import COMPILED
 from percpu_proofs.commands import output
 from percpu_proofs.kernel import difference_report as differences
-from percpu_proofs.kernel.answers import ASKED
 from percpu_proofs.kernel.continuation import Parting
 from percpu_proofs.kernel.differential import DifferingCase, Tally
 from percpu_proofs.kernel.fields import meaning, sentence
 from percpu_proofs.kernel.library import BuildForm
+from percpu_proofs.kernel.postconditions import ASKED
 from percpu_proofs.kernel.schedule import Confirmed
 from percpu_proofs.kernel.tree import BACKINGS
 from percpu_proofs.kernel.workshop import Workshop

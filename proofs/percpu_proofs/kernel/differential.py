@@ -7,6 +7,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from multiprocessing.synchronize import Event
@@ -80,6 +81,13 @@ class DifferingCase:
         return len(self.case.operations) < len(other.case.operations)
 
 
+_ADDED: Final = (
+    "cases", "operations", "kinds", "broken", "judged", "declared", "partings", "schedules",
+    "steps", "gaps", "schedules_parted",
+)  # fmt: skip
+"""Of a tally, what parts of a run add up."""
+
+
 @dataclass(slots=True)
 class Tally:
     """What was compared."""
@@ -106,20 +114,11 @@ class Tally:
 
     def add(self, other: Tally) -> None:
         """Take over what another part of the run did."""
-        self.cases += other.cases
-        self.operations += other.operations
+        for name in _ADDED:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
         self.chunks = max(self.chunks, other.chunks)
         self.geometries |= other.geometries
-        self.kinds += other.kinds
-        self.broken += other.broken
         self.new = other.new | self.new
-        self.judged += other.judged
-        self.declared += other.declared
-        self.partings += other.partings
-        self.schedules += other.schedules
-        self.steps += other.steps
-        self.gaps += other.gaps
-        self.schedules_parted += other.schedules_parted
         if other.found is not None and (self.found is None or other.found < self.found):
             self.found = other.found
         self.found_schedule = self.found_schedule or other.found_schedule
@@ -141,18 +140,11 @@ class Tally:
         return self.found is not None or self.found_schedule is not None
 
 
-def run_task(task: CaseTask, into: Tally | None = None) -> Tally:
-    """Draw and run the cases or schedules of a task; make small what first shows a difference.
+def draw_task(task: CaseTask, into: Tally | None = None) -> Tally:
+    """Draw and run the cases or schedules of a task; go on to the next one behind a difference.
 
     Fills `into` as it goes on and returns it.
     """
-    tally = draw_task(task, into)
-    shrink_found(tally)
-    return tally
-
-
-def draw_task(task: CaseTask, into: Tally | None = None) -> Tally:
-    """Draw and run the cases or schedules of a task; go on to the next one behind a difference."""
     tally = Tally() if into is None else into
     if task.schedules:
         return _run_schedules(task, tally)
@@ -196,21 +188,15 @@ def run_one(task: CaseTask, case: Case) -> Tally:
     """Run one case on both; behind a difference both go on, and the kernel is judged by itself."""
     tally = Tally(cases=1, geometries={case.geometry})
     tally.kinds.update(operation[0] for operation in case.operations)
-    difference: Difference | None
     try:
         pair = Pair(task.library, case.geometry, task.model, judge=task.judge)
     except KernelStopped as stopped:
-        difference = Difference("stopped", str(stopped), "boots")
-        tally.found = DifferingCase(task, Case(case.geometry, []), difference)
+        stop = Difference("stopped", str(stopped), "boots")
+        tally.found = DifferingCase(task, Case(case.geometry, []), stop)
         tally.stopped = str(stopped)
         return tally
-    try:
-        difference = pair.boot_difference()
-        for number, operation in enumerate(case.operations if difference is None else (), 1):
-            difference = pair.step(number, operation)
-            tally.operations = number
-            if difference is not None:
-                break
+    with closing(pair):
+        tally.operations, difference = pair.run(case.operations)
         tally.declared = pair.declared
         if difference is not None:
             at = tally.operations
@@ -227,8 +213,6 @@ def run_one(task: CaseTask, case: Case) -> Tally:
         tally.broken += pair.broken
         tally.new = pair.new
         tally.judged = tally.done if task.judge else 0
-    finally:
-        pair.close()
     return tally
 
 

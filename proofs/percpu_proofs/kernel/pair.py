@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from operator import attrgetter
 from typing import Final
 
-from percpu_contracts.clauses.lists import computed_slot_is
 from percpu_contracts.violations import Breach
-from percpu_contracts.whole_state import WholeState
-from percpu_proofs.kernel.answers import Answers
 from percpu_proofs.kernel.instance import Kernel, KernelStopped, OperationResult
 from percpu_proofs.kernel.library import Library
 from percpu_proofs.kernel.model import ModelVariant
-from percpu_proofs.kernel.views import RESERVED, CompiledState, KernelChunk
+from percpu_proofs.kernel.postconditions import CompiledWholeState, Postconditions
+from percpu_proofs.kernel.views import CompiledState, KernelChunk
 from percpu_proofs.run.difference import Difference, differences, first_difference
 from percpu_proofs.run.driver import Driver, Outcome
 from percpu_proofs.run.operations import WRONG, Operation
@@ -73,10 +71,10 @@ class Pair:
         self.areas: dict[int, tuple[int, int] | None] = {}  # the kernel's: chunk number, offset
         allocator = self.machine.allocator
         self._whole: _WholeKernel | None = None
-        self._answers: Answers | None = None
+        self._postconditions: Postconditions | None = None
         if judge:
-            self._whole = _WholeKernel(allocator.NOT_APPLICABLE, self.state.free_slot)
-            self._answers = Answers(self.kernel, self.state, allocator.is_atomic)
+            self._whole = _WholeKernel(self.state.free_slot, allocator.NOT_APPLICABLE)
+            self._postconditions = Postconditions(self.kernel, self.state, allocator.is_atomic)
         self._last: tuple[Operation, OperationResult]  # what was done last, and how it ended
         self.declared = 0  # operations that print otherwise
         self._more_printed = 0, 0  # by the model
@@ -102,8 +100,8 @@ class Pair:
         env = self.machine.allocator.env
         warnings = env.warnings
         kind, handle = operation[:2]
-        if self._answers is not None:
-            self._answers.begin(operation, self.areas.get(handle) if kind == "f" else None)
+        if self._postconditions is not None:
+            self._postconditions.begin(operation, self.areas.get(handle) if kind == "f" else None)
         outcome = self.machine.apply(number, operation)
         result = self.kernel.apply(operation)
         self._last = operation, result
@@ -145,14 +143,14 @@ class Pair:
 
         Return the first broken one that the variant must not break.
         """
-        if self._whole is None or self._answers is None:
+        if self._whole is None or self._postconditions is None:
             return None
         first = None
         expected = self.machine.allocator.EXPECTED
         without = self.machine.allocator.NOT_APPLICABLE
         answers = [
             (clause, wrong)
-            for clause, wrong in self._answers.after(*self._last)
+            for clause, wrong in self._postconditions.after(*self._last)
             if wrong is not None and clause not in without
         ]
         states = self._whole.broken(self.state, quiescent=quiescent)
@@ -163,12 +161,24 @@ class Pair:
                 first = first or clause
         return first
 
-    def boot_difference(self) -> Difference | None:
-        """Return the first difference of the states at boot."""
+    def run(
+        self, operations: Sequence[Operation], *, every: bool = True
+    ) -> tuple[int, Difference | None]:
+        """Let both do operations up to the first difference; return how many, and that.
+
+        The states at boot are compared first. Without `every` the next ones are those behind the
+        last operation, which is much faster. Raises HandleError.
+        """
         try:
-            return None if self.same() else self.difference()
+            found = None if self.same() else self.difference()
         except KernelStopped as stopped:
-            return Difference("stopped", str(stopped), "goes on")
+            found = Difference("stopped", str(stopped), "goes on")
+        number = 0
+        while found is None and number < len(operations):
+            number += 1
+            states = every or number == len(operations)
+            found = self.step(number, operations[number - 1], states=states)
+        return number, found
 
     def same(self) -> bool:
         """Return whether every field of both states is equal. Raises KernelStopped.
@@ -306,25 +316,21 @@ def _said(requests: Mapping[MemoryRequest, int]) -> Record:
     return {f"{r.kind} with {flag_words(r.gfp)}": count for r, count in sorted(requests.items())}
 
 
-class _WholeKernel(WholeState):
+class _WholeKernel(CompiledWholeState):
     """Judges states of one kernel: what a chunk breaks is asked once for each change of it."""
 
-    def __init__(self, without: Collection[str], free_slot: int) -> None:
-        super().__init__(without)
-        self._free_slot = free_slot
+    def __init__(self, free_slot: int, without: Collection[str]) -> None:
+        super().__init__(free_slot, without)
         self._verdicts: dict[ChunkView, tuple[int, list[Breach]]] = {}
 
     def broken_by(self, chunk: ChunkView, geometry: Geometry, settled: bool) -> Iterable[Breach]:
-        """Return the clauses that a chunk of a KernelState breaks."""
+        """Return the clauses that a chunk of a CompiledState breaks."""
         assert isinstance(chunk, KernelChunk)
         known = self._verdicts.get(chunk)
         if known is None or known[0] != chunk.changes:
             if len(self._verdicts) == _MOST_CHUNKS:
                 self._verdicts.clear()
             broken = list(super().broken_by(chunk, geometry, settled))
-            wrong = computed_slot_is(chunk, chunk.computed_slot, geometry, self._free_slot)
-            if wrong is not None and chunk.on_list != RESERVED:
-                broken.append(("SLOT-1", wrong))
             known = self._verdicts[chunk] = chunk.changes, broken
         return known[1]
 

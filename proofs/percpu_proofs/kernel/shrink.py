@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Final
@@ -50,18 +51,11 @@ def run_case(
         pair = Pair(library, case.geometry, model, judge=judge, hasty=hasty)
     except KernelStopped as stopped:
         return DifferenceCase([], (Difference("stopped", str(stopped), "boots"),))
-    try:
-        found = pair.boot_difference()
-        if found is not None:
-            return DifferenceCase([], (found,))
-        for number, operation in enumerate(case.operations, 1):
-            states = every or number == len(case.operations)
-            found = pair.step(number, operation, states=states)
-            if found is not None:
-                return DifferenceCase(case.operations[:number], (found, *_beside(pair, found)))
-    finally:
-        pair.close()
-    return None
+    with closing(pair):
+        number, found = pair.run(case.operations, every=every)
+        if found is None:
+            return None
+        return DifferenceCase(case.operations[:number], (found, *_beside(pair, found)))
 
 
 def _beside(pair: Pair, found: Difference) -> Iterator[Difference]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from percpu_proofs.explore.overlap import Move, parts, spans
+from percpu_proofs.explore.overlap import parts
 from percpu_proofs.explore.shrink import shrink, stretches
 from percpu_proofs.kernel.library import Library
 from percpu_proofs.kernel.search.accesses import access_sites
@@ -48,13 +48,11 @@ class TreeExample:
     @property
     def parts(self) -> list[tuple[str, list[str]]]:
         """How its operations run, and these: as `overlap.parts` has it."""
-        steps = self.retraced.steps
-        moves = (Move(s.actor, s.operation, s.operation[0] in "bB", s.ends) for s in steps)
-        return list(parts(self.plan.setup_texts, spans(moves)))
+        return list(parts(self.plan.setup_texts, self.retraced.spans))
 
     def with_model(self, variant: str) -> TreeExample:
         """Return it with what a variant of the model does with its operations."""
-        tried = on_model(variant, self.clause, self.plan, self.retraced.steps)
+        tried = on_model(variant, self.clause, self.plan, self.retraced)
         return replace(self, on_model=tried)
 
 

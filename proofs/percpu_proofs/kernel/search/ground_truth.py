@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from percpu_contracts.clauses.accounting import charge_is_owed
 from percpu_contracts.clauses.isolation import released_is_hidden
+from percpu_proofs.kernel.postconditions import judged_pages, wrong_charges
 from percpu_proofs.kernel.search.records import SearchState
-from percpu_spec.definitions import served_areas
 
 Found = tuple[str, str]
 """A clause, and what is wrong."""
@@ -51,26 +50,10 @@ def broken_at_rest(state: SearchState) -> Iterator[Found]:
             page = next(p for p in range(chunk.nr_pages) if chunk.mapped[p] != chunk.populated[p])
             what = "mapped, not counted" if chunk.mapped[page] else "counted, not mapped"
             yield "POP-3", f"page {page} is {what} at rest"
-    held = populated * (state.geometry.cpus if state.geometry.backing == "vm" else 1)
-    if state.geometry.backing == "vm" and state.live_pages != held:
-        yield "POP-4", f"{state.live_pages} pages are allocated, chunks hold {held}"
+    for clause, wrong in judged_pages(state.live_pages, populated, state.geometry):
+        if wrong is not None:
+            yield clause, wrong
     if state.geometry.memcg:
-        yield from _charges(state)
-
-
-def _charges(state: SearchState) -> Iterator[Found]:
-    """Yield whether areas are charged for other bytes than they owe.
-
-    A tree charges for the share of the object vector, or it does not, as trees before 6.1.
-    """
-    geometry, sizes = state.geometry, []
-    for chunk in state.chunks:
-        if chunk.charged is not None:
-            sizes += [
-                (end - start) * geometry.granule
-                for start, end in served_areas(chunk, geometry)
-                if chunk.charged[start]
-            ]
-    wrong = charge_is_owed(state.charged, sizes, geometry)
-    if wrong is not None and charge_is_owed(state.charged, sizes, geometry, vector=False):
-        yield "ACC-1", wrong
+        owed = wrong_charges(state.charged, state.chunks, state.geometry)
+        if owed is not None:
+            yield "ACC-1", owed

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from percpu_contracts.clauses.lists import computed_slot_is
 from percpu_contracts.history import History
 from percpu_contracts.operation_steps import Judged
 from percpu_contracts.registry import Scope, When, asked, statements
 from percpu_contracts.situations import SituationCoverage
-from percpu_contracts.whole_state import KERNELS, WholeState
+from percpu_contracts.whole_state import KERNELS
+from percpu_proofs.kernel.postconditions import CompiledWholeState
 from percpu_proofs.kernel.search.compiled import LOCKS, CompiledSearch
 from percpu_proofs.kernel.search.ground_truth import broken_at_rest, broken_below
 from percpu_proofs.kernel.search.moves import (
@@ -22,7 +22,7 @@ from percpu_proofs.kernel.search.moves import (
     judged_reclaim,
     judged_run,
 )
-from percpu_proofs.kernel.search.records import RESERVED, Record, RecordLayout, SearchState
+from percpu_proofs.kernel.search.records import Record, RecordLayout, SearchState
 from percpu_spec.catalogue import clauses
 
 QUIESCENT: Final = 1
@@ -80,7 +80,7 @@ class SearchJudge:
         self._differences = Differences()
         self._states: dict[int, SearchState] = {}
         self._of_chunks: dict[tuple[int, bool], list[tuple[str, str]]] = {}
-        self._whole = WholeState()
+        self._whole = CompiledWholeState(self.layout.free_slot)
         self._sightings = SituationCoverage()
         self._looked = 0
         self._history = History()
@@ -158,10 +158,6 @@ class SearchJudge:
         known = self._of_chunks.get(key)
         if known is None:
             known = list(self._whole.broken_by(chunk, self.geometry, settled))
-            if chunk.kind != RESERVED:
-                free = self.layout.free_slot
-                wrong = computed_slot_is(chunk, chunk.computed_slot, self.geometry, free)
-                known += [] if wrong is None else [("SLOT-1", wrong)]
             self._of_chunks[key] = known
             self.judged.update(_OF_CHUNKS)
         return known

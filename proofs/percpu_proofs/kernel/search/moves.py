@@ -10,11 +10,12 @@ from collections.abc import Iterator
 from copy import copy
 from typing import Any, Final, NamedTuple
 
-from percpu_contracts.clauses import accounting, api, balance, maps, reclaim
+from percpu_contracts.clauses import api, maps, reclaim
 from percpu_contracts.clauses.isolation import released_is_hidden
 from percpu_contracts.contract import NOT_ASKED
 from percpu_contracts.history import History
 from percpu_contracts.operation_steps import Judged, denied_flags, handed_out, judged_step
+from percpu_proofs.kernel.postconditions import judged_allocation, judged_work
 from percpu_proofs.kernel.search.records import Record, SearchState
 from percpu_proofs.run.operations import WRONG
 from percpu_spec import gfp
@@ -230,8 +231,7 @@ def judged_run(move: KernelMove) -> Iterator[Judged]:
     before, after = move.before, move.after
     if after.geometry.backing != "vm" or before.atomic_alloc_failed:
         return
-    apart = sum(chunk.nr_empty_pop_pages for chunk in after.live if chunk.isolated)
-    yield "BAL-7", balance.float_is_topped_up(after.nr_empty_pop_pages + apart, after.geometry)
+    yield from judged_work(after, after.live)
     for chunk, origin in zip(after.chunks, move.origin, strict=True):
         if origin >= 0 and before.slots[origin] == before.to_depopulate_slot:
             yield "RCL-4", reclaim.chunk_is_drained(after, chunk)
@@ -256,30 +256,20 @@ def judged_operation(move: KernelMove, refusals: tuple[str, ...]) -> Iterator[Ju
         yield "API-5", api.atomic_only_takes(False, pages, move.created)
     if not e.done:
         return
-    size, align = operation.size, operation.align
-    if not is_legal(geometry, size, align):
-        changed = bool(e.first) and e.before != e.after
-        yield "API-1", api.illegal_is_refused(geometry, size, align, bool(e.ok), changed)
-        return
-    if operation.gfp & gfp.NOFAIL and refusals == ("wait",):
+    request = operation.size, operation.align, bool(operation.reserved), operation.gfp
+    if operation.gfp & gfp.NOFAIL and refusals == ("wait",) and is_legal(geometry, *request[:2]):
         yield "API-8", api.wait_is_not_given_up(bool(e.refused) and not e.ok)
-    area = move.area
-    if area is not None:
-        chunk: Any = area.chunk
-        yield "API-4", api.area_fits_request(chunk, area.off, size, align, geometry)
-        reserved = move.after.reserved_chunk
-        if reserved is not None:
-            yield "API-7", api.reserved_is_kept(bool(operation.reserved), chunk is reserved)
-        if operation.gfp & gfp.ACCOUNT and geometry.memcg and chunk.charged is not None:
-            charged = bool(chunk.charged[area.off // geometry.granule])
-            yield "ACC-2", accounting.success_is_charged(charged)
-    elif e.refused:
-        yield "API-9", None
-    elif atomic:
-        marked = move.after.atomic_alloc_failed
-        yield "BAL-5", balance.atomic_failure_asks(marked, bool(e.asked))
-    elif not operation.reserved:
-        yield "API-9", api.failure_has_a_cause(size, False)
+    yield from judged_allocation(
+        move.after,
+        request,
+        (move.after.chunks[e.chunk] if e.chunk >= 0 else None, e.off) if e.ok else None,
+        atomic=atomic,
+        changed=bool(e.first) and e.before != e.after,
+        refused=bool(e.refused),
+        marked=move.after.atomic_alloc_failed,
+        asked=bool(e.asked),
+        charges=geometry.memcg,
+    )
 
 
 def _judged_free(move: KernelMove) -> Iterator[Judged]:

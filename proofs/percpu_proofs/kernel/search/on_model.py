@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain, takewhile
 from typing import Final
 
 from percpu_proofs.explore.modes import search
+from percpu_proofs.explore.overlap import OperationSpan
 from percpu_proofs.explore.scenario import Scenario
 from percpu_proofs.explore.token import Token
 from percpu_proofs.kernel.search.compiled import SearchPlan
-from percpu_proofs.kernel.search.retrace import TreeStep
+from percpu_proofs.kernel.search.retrace import Retraced
 from percpu_proofs.run.driver import HandleError
 from percpu_proofs.run.inputs import InputError
 from percpu_reference.variants import variant_class
@@ -28,9 +31,7 @@ class OnModel:
 NOT_TRIED: Final = OnModel(None, "not tried")
 
 
-def on_model(
-    variant: str, clause: str, plan: SearchPlan, steps: tuple[TreeStep, ...]
-) -> OnModel:
+def on_model(variant: str, clause: str, plan: SearchPlan, retraced: Retraced) -> OnModel:
     """Search a variant for a schedule of the same operations that breaks the same clause.
 
     What ran alone on the compiled code is done first; all schedules of the rest are searched, as
@@ -39,9 +40,9 @@ def on_model(
     if clause not in variant_class(variant).EXPECTED:
         reason = f"{variant}, the model of the kernel without a patch, does not declare {clause}"
         return OnModel(None, reason)
-    if any(step.refused for step in steps):
+    if any(step.refused for step in retraced.steps):
         return OnModel(None, "requests were refused: the model is refused others")
-    alone, together = _parts(steps)
+    alone, together = _parts(retraced.spans)
     actors = tuple(operation for operation in together if operation != "b")
     works = max(together.count("b"), 1)
     scenario = Scenario(
@@ -61,23 +62,14 @@ def on_model(
     return OnModel(str(Token.of(variant, clause, scenario, found.schedule)))
 
 
-def _parts(steps: tuple[TreeStep, ...]) -> tuple[tuple[str, ...], list[str]]:
+def _parts(
+    found: Iterable[OperationSpan[str]],
+) -> tuple[tuple[str, ...], list[str]]:
     """Return the operations that ran one after the other at first, and the others.
 
     The last one is among the others, so that its step is one of a schedule.
     """
-    spans: list[tuple[str, int, int]] = []  # operation, its first and its last step
-    open_spans: dict[int, int] = {}
-    for number, step in enumerate(steps):
-        if step.begins:
-            open_spans[step.actor] = len(spans)
-            spans.append((step.operation, number, number))
-        at = open_spans[step.actor]
-        operation, first, _ = spans[at]
-        spans[at] = operation, first, number
-    count = 0
-    while count + 1 < len(spans) and all(
-        spans[count][2] < later[1] for later in spans[count + 1 :]
-    ):
-        count += 1
-    return tuple(span[0] for span in spans[:count]), [span[0] for span in spans[count:]]
+    members = [[operation for operation, _ in span.members] for span in found]
+    alone = list(takewhile(lambda operations: len(operations) == 1, members[:-1]))
+    together = chain.from_iterable(members[len(alone) :])
+    return tuple(chain.from_iterable(alone)), list(together)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Final
 
+from percpu_proofs.explore.overlap import Move, OperationSpan, spans
 from percpu_proofs.kernel import instance as points
 from percpu_proofs.kernel.instance import KernelStopped
 from percpu_proofs.kernel.library import Library
-from percpu_proofs.kernel.search import records
 from percpu_proofs.kernel.search.compiled import BEGIN, FAULTS, WORK, CompiledSearch
-from percpu_proofs.kernel.search.records import COUNTERS, Record, RecordLayout
+from percpu_proofs.kernel.search.records import Record, present_state
 from percpu_proofs.kernel.search.source_lines import SourceLocation, places_of
 from percpu_proofs.run.operations import HANDLES, Operation, text_of
 from percpu_proofs.show.rows import StateRows, state_of
@@ -46,7 +46,7 @@ class TreeStep:
 
     def as_json(self) -> dict[str, Any]:
         """Return the step with plain values only."""
-        plain = {name: getattr(self, name) for name in _PLAIN}
+        plain = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "state"}
         chunks = () if self.state is None else self.state.chunks
         counters = {} if self.state is None else dict(self.state.counters)
         return plain | {
@@ -54,11 +54,6 @@ class TreeStep:
             "memory": [f"{chunk.place:13} {chunk.name}: {chunk.pages}" for chunk in chunks],
             "counters": counters,
         }
-
-
-_PLAIN: Final = (
-    "actor", "operation", "begins", "ends", "refused", "stands", "function", "line", "mutex"
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +65,11 @@ class Retraced:
     stopped: str = ""  # why the kernel went no further than this
     before: StateRows | None = None  # the state behind the setup
 
+    @property
+    def spans(self) -> Iterator[OperationSpan[str]]:
+        """Which of its operations run alone, and which beside one another."""
+        return spans(Move(s.actor, s.operation, s.operation[0] in "bB", s.ends) for s in self.steps)
+
 
 def retrace(
     search: CompiledSearch, library: Library, labels: Sequence[int], *, rest: bool = False
@@ -79,14 +79,13 @@ def retrace(
     rest: what is wrong is how the work goes on from there, alone.
     """
     numbers = dict(search.handles)
-    layout = RecordLayout(search.lib, search.geometry)
     operations: list[str] = []
     under_way: dict[int, str] = {}
     rows: list[tuple[Any, ...]] = []
     stopped = ""
-    before = _state(search, layout) if search.replay(()) else None
+    before = _state(search) if search.replay(()) else None
     for count in range(1, len(labels) + 1):
-        state = _state(search, layout) if search.replay(labels[:count]) else None
+        state = _state(search) if search.replay(labels[:count]) else None
         if state is None:
             stopped = search.ffi.string(search.lib.percpu_reason).decode()
             actor = search.lib.percpu_mover
@@ -147,21 +146,17 @@ def _steps(
         )  # fmt: skip
 
 
-def _state(search: CompiledSearch, layout: RecordLayout) -> tuple[int | None, StateRows] | None:
+def _state(search: CompiledSearch) -> tuple[int | None, StateRows] | None:
     """Return the mutex's holder and the present state; None if lists are corrupt."""
     try:
-        words, raw = search.look()
+        view = present_state(search)
     except KernelStopped:
         return None
-    # each chunk its own record: they are told apart by identity
-    pairs = [word for pair in enumerate(words[COUNTERS:]) for word in reversed(pair)]
-    chunks = [Record(each, n, search.geometry.block_bits) for n, each in enumerate(raw)]
-    ids = [search.lib.percpu_chunk_id(number) for number in range(len(raw))]
+    ids = [search.lib.percpu_chunk_id(number) for number in range(len(view.chunks))]
 
     def losing(chunk: Record, page: int) -> bool:
         return bool(chunk.populated[page] and not chunk.mapped[page])
 
-    view = records.SearchState(layout, words[:COUNTERS] + pairs, chunks)
     state = state_of(view, "", losing, lambda chunk: str(ids[chunk.number]))
     holder = search.lib.percpu_search_holder()
     return None if holder < 0 else holder, state
