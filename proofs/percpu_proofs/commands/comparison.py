@@ -244,20 +244,20 @@ class ConformanceRun:
         out.print(Text(text, "bold red"), soft_wrap=True)
         for other in found.others:
             out.print(Text(f"  and {sentence(other)}"), soft_wrap=True)
-        all_of_it = (found.difference, *found.others)
-        for title, of in (
-            ("set by", lambda one: meaning(one).functions.split()),
-            ("clauses that speak of it", differences.clauses_about),
+        meanings = [meaning(one) for one in (found.difference, *found.others)]
+        for title, listed in (
+            ("set by", [one.functions for one in meanings]),
+            ("clauses that speak of it", [one.clauses for one in meanings]),
         ):
-            names = ", ".join(dict.fromkeys(name for one in all_of_it for name in of(one)))
+            names = ", ".join(dict.fromkeys(" ".join(listed).split()))
             if names:
                 out.print(f"{title}: {names}", soft_wrap=True)
         for said in differences.moved_by(found.difference, model):
             out.print(Text(f"{self.shop.tree.source}: {said}"), soft_wrap=True)
         for name in differences.mending(found, model):
             out.print(f"the model with --fix {name!r} does here what the kernel does")
-        out.print(f"geometry {differences.geometry_text(found)}", soft_wrap=True)
-        for number, line in enumerate(differences.texts(found), 1):
+        out.print(f"geometry {found.case.geometry.text}", soft_wrap=True)
+        for number, line in enumerate(found.case.texts, 1):
             out.print(f"{number:5}  {line}")
         if found.stopped:
             out.print(f"more of it may be left out: {found.stopped}")

@@ -53,11 +53,6 @@ def moved_by(difference: Difference, model: ModelVariant) -> list[str]:
     ]
 
 
-def clauses_about(difference: Difference) -> tuple[str, ...]:
-    """Return the clauses that speak of what differs; a clause that is broken is that one."""
-    return tuple(meaning(difference).clauses.split())
-
-
 def where(found: DifferingCase) -> str:
     """Return after which operation of a case a difference shows, and the function of it."""
     operations = found.case.operations
@@ -83,8 +78,8 @@ def as_json(found: DifferingCase, model: ModelVariant) -> dict[str, Any]:
     """Return a difference with plain values only."""
     operations = found.case.operations
     return {
-        "geometry": geometry_text(found),
-        "operations": texts(found),
+        "geometry": found.case.geometry.text,
+        "operations": found.case.texts,
         "function": OPERATION.get(operations[-1][0]) if operations else None,
         **_plain(found.difference),
         "others": [_plain(other) for other in found.others],
@@ -106,18 +101,8 @@ def _plain(difference: Difference) -> dict[str, Any]:
         "model": model,
         "detail": difference.detail,
         "set_by": meaning(difference).functions.split(),
-        "clauses": list(clauses_about(difference)),
+        "clauses": meaning(difference).clauses.split(),
     }
-
-
-def texts(found: DifferingCase) -> list[str]:
-    """Return the operations as the language writes them."""
-    return [text_of(operation) for operation in found.case.operations]
-
-
-def geometry_text(found: DifferingCase) -> str:
-    """Return the sizes as --geometry takes them."""
-    return found.case.geometry.text
 
 
 def schedule_as_json(found: FoundSchedule) -> dict[str, Any]:
@@ -178,7 +163,7 @@ def save(found: DifferingCase, model: ModelVariant, path: Path) -> Path:
 
     Raises InputError where nothing can be written.
     """
-    lines = texts(found)
+    lines = found.case.texts
     listed = OperationList(path, found.case.operations, range(2, len(lines) + 2))
     recording = VectorRecording(path.name, found.case.geometry, listed, lines)
     with writing(path):
@@ -188,6 +173,6 @@ def save(found: DifferingCase, model: ModelVariant, path: Path) -> Path:
         except KernelStopped as stopped:
             reason = str(stopped)
         path = path.with_name(path.name.partition(".")[0] + ".ops")
-        head = f"# {found.library.release}: {reason}\n# --geometry {geometry_text(found)}\n"
+        head = f"# {found.library.release}: {reason}\n# --geometry {found.case.geometry.text}\n"
         path.write_text(head + "".join(f"{line}\n" for line in lines))
     return path

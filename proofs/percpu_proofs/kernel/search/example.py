@@ -9,12 +9,11 @@ from percpu_proofs.explore.overlap import parts
 from percpu_proofs.explore.shrink import shrink, stretches
 from percpu_proofs.kernel.library import Library
 from percpu_proofs.kernel.search.accesses import access_sites
-from percpu_proofs.kernel.search.compiled import RUNS, CompiledSearch, SearchPlan
+from percpu_proofs.kernel.search.compiled import RUNS, CompiledSearch, CompiledSystem, SearchPlan
 from percpu_proofs.kernel.search.judge import CRASH, BrokenClause, SearchJudge
 from percpu_proofs.kernel.search.on_model import NOT_TRIED, OnModel, on_model
 from percpu_proofs.kernel.search.plans import DRAWN, TreeSearch
 from percpu_proofs.kernel.search.retrace import Retraced, operations_of, retrace
-from percpu_proofs.kernel.search.system import CompiledSystem
 from percpu_proofs.kernel.search.tree_token import TreeToken
 from percpu_proofs.run.inputs import InputError
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from percpu_contracts.history import History
@@ -53,16 +52,6 @@ class BrokenClause(NamedTuple):
     rest: bool = False
 
 
-@dataclass(slots=True)
-class JudgeProgress:
-    """How far the judge has come in what the search has met."""
-
-    states: int = 0
-    moves: int = 0
-    records: int = 0
-    troubles: int = 0
-
-
 class SearchJudge:
     """Asks the clauses of what a search meets. `judged` counts how often each was asked.
 
@@ -75,7 +64,7 @@ class SearchJudge:
         self.geometry = search.geometry
         self.layout = RecordLayout(search.lib, self.geometry)
         self.judged: Counter[str] = Counter()
-        self._place = JudgeProgress()
+        self._seen: Counter[str] = Counter()  # how many of each kind the search has met
         self._records: list[Record] = []
         self._differences = Differences()
         self._states: dict[int, SearchState] = {}
@@ -88,19 +77,17 @@ class SearchJudge:
 
     def look(self) -> Iterator[BrokenClause]:
         """Yield what is broken in what the search has met since it was looked at last."""
-        lib, place, tally = self.search.lib, self._place, self.search.tally
+        lib, tally = self.search.lib, self.search.tally
         self._read_records(tally.records)
-        for number in range(place.states, tally.allocator_states):
+        for number in self._new("states", tally.allocator_states):
             entry = lib.percpu_states[number]
             for clause, wrong in self._state(self.state(number), entry.flags):
                 yield BrokenClause(clause, wrong, entry.node, None)
-        place.states = tally.allocator_states
-        for number in range(place.moves, tally.moves):
+        for number in self._new("moves", tally.moves):
             move = lib.percpu_moves[number]
             for clause, wrong in self._move(move):
                 yield BrokenClause(clause, wrong, move.node, None if move.whole else move.label)
-        place.moves = tally.moves
-        for number in range(place.troubles, tally.troubles):
+        for number in self._new("troubles", tally.troubles):
             trouble = lib.percpu_troubles[number]
             text = self.search.ffi.string(trouble.what).decode()
             clause, sep, wrong = text.partition(": ")
@@ -109,7 +96,11 @@ class SearchJudge:
             self.judged[clause] += 1
             rest = trouble.label < 0
             yield BrokenClause(clause, wrong, trouble.node, None if rest else trouble.label, rest)
-        place.troubles = tally.troubles
+
+    def _new(self, kind: str, count: int) -> range:
+        """Return the numbers of what has come since it was looked at last; there are so many."""
+        first, self._seen[kind] = self._seen[kind], count
+        return range(first, count)
 
     def state(self, number: int) -> SearchState:
         """Return a state of the allocator that the search has met."""

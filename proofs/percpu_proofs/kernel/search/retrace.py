@@ -84,35 +84,26 @@ def retrace(
     rows: list[tuple[Any, ...]] = []
     stopped = ""
     before = _state(search) if search.replay(()) else None
-    for count in range(1, len(labels) + 1):
-        state = _state(search) if search.replay(labels[:count]) else None
-        if state is None:
-            stopped = search.ffi.string(search.lib.percpu_reason).decode()
-            actor = search.lib.percpu_mover
-            if actor not in under_way:
-                under_way[actor] = _began(search, actor, numbers)
-                operations.append(under_way[actor])
-            label, where = labels[count - 1], search.stop_trace()
-            rows.append((actor, under_way[actor], label, points.DONE, where, None))
-            break
+    for count, label in enumerate(labels, 1):
+        seen = _state(search) if search.replay(labels[:count]) else None
+        stopped = search.reason if seen is None else ""
         actor = search.lib.percpu_mover
-        begins = _begins(search, labels[count - 1], actor in under_way)
+        begins = actor not in under_way
         if begins:
             under_way[actor] = _began(search, actor, numbers)
             operations.append(under_way[actor])
-        point, addresses = search.trace(actor)
-        rows.append((actor, under_way[actor], labels[count - 1], point, addresses, state))
+        point, addresses = search.trace(actor) if seen else (points.DONE, search.stop_trace())
+        rows.append((actor, under_way[actor], begins, label, point, addresses, seen))
+        if seen is None:
+            break
         if point == points.DONE and search.plan.longest:
             del under_way[actor]
     if rest and not stopped and search.comes_to_rest(labels):
-        rows.append((0, "b", WORK, points.DONE, search.stop_trace(), None))
-    places = places_of(library.path, [a for row in rows for a in row[4]])
-    steps = tuple(_steps(search, rows, places))
+        begins = bool(search.plan.longest) or 0 not in under_way
+        rows.append((0, "b", begins, WORK, points.DONE, search.stop_trace(), None))
+    places = places_of(library.path, [address for row in rows for address in row[5]])
+    steps = tuple(_step(row, places) for row in rows)
     return Retraced(tuple(operations), steps, stopped, before and before[1])
-
-
-def _begins(search: CompiledSearch, label: int, known: bool) -> bool:
-    return (label & _OWN) >= WORK if search.plan.longest else not known
 
 
 def _began(search: CompiledSearch, actor: int, numbers: dict[int, int]) -> str:
@@ -125,25 +116,17 @@ def _began(search: CompiledSearch, actor: int, numbers: dict[int, int]) -> str:
     return text_of(operation)
 
 
-def _steps(
-    search: CompiledSearch,
-    rows: list[tuple[Any, ...]],
-    places: dict[int, tuple[SourceLocation, ...]],
-) -> Iterator[TreeStep]:
-    known: set[int] = set()
-    for actor, operation, label, point, addresses, seen in rows:
-        begins = _begins(search, label, actor in known)
-        known.add(actor)
-        chain = [place for address in addresses for place in places[address]]
-        here = chain[0] if chain else None
-        holder, state = seen if seen is not None else (None, None)
-        refused = [name for bit, name in enumerate(FAULTS) if label >> 8 + bit & 1]
-        yield TreeStep(
-            actor, operation, begins, seen is not None and point == points.DONE,
-            ", ".join(refused), _STANDS[point] if seen is not None else "the kernel stops",
-            here.function if here else "", f"{here.file}:{here.line}" if here else "",
-            holder, state,
-        )  # fmt: skip
+def _step(row: tuple[Any, ...], places: dict[int, tuple[SourceLocation, ...]]) -> TreeStep:
+    actor, operation, begins, label, point, addresses, seen = row
+    here = next((place for address in addresses for place in places[address]), None)
+    holder, state = seen if seen is not None else (None, None)
+    refused = [name for bit, name in enumerate(FAULTS) if label >> 8 + bit & 1]
+    return TreeStep(
+        actor, operation, begins, seen is not None and point == points.DONE,
+        ", ".join(refused), _STANDS[point] if seen is not None else "the kernel stops",
+        here.function if here else "", f"{here.file}:{here.line}" if here else "",
+        holder, state,
+    )  # fmt: skip
 
 
 def _state(search: CompiledSearch) -> tuple[int | None, StateRows] | None:
