@@ -257,12 +257,12 @@ def _make_headers(tree: Tree, folder: Path, backing: Backing) -> None:
         if name == BACKINGS["km"] and backing != "km":
             continue  # a tree may be without it
         for included in _INCLUDE.findall(tree.text(name)):
-            if included in ("percpu-internal.h", "percpu-km.c", "percpu-vm.c"):
-                continue
-            header = folder / included
-            header.parent.mkdir(parents=True, exist_ok=True)
-            header.write_text("")
+            if included not in ("percpu-internal.h", "percpu-km.c", "percpu-vm.c"):
+                _write(folder / included, "")
     own = tree.top / "include/linux/percpu.h"
-    header = folder / "linux/percpu.h"
+    _write(folder / "linux/percpu.h", f'#include "{own.absolute()}"\n')
+
+
+def _write(header: Path, text: str) -> None:
     header.parent.mkdir(parents=True, exist_ok=True)
-    header.write_text(f'#include "{own.absolute()}"\n')
+    header.write_text(text)

@@ -18,9 +18,10 @@ from percpu_proofs.kernel.views import CompiledState, KernelChunk
 from percpu_proofs.run.difference import Difference, differences, first_difference
 from percpu_proofs.run.driver import Driver, Outcome
 from percpu_proofs.run.operations import WRONG, Operation
-from percpu_proofs.run.state_record import Record, Recorder, StateRecord, counter_record
+from percpu_proofs.run.state_record import Record, Recorder, counter_record
 from percpu_reference import build
 from percpu_reference.chunk import Chunk
+from percpu_reference.variants import Allocator
 from percpu_spec.geometry import Geometry
 from percpu_spec.gfp import flag_words
 from percpu_spec.steps import MemoryRequest
@@ -284,36 +285,38 @@ class Pair:
 
     def records(self) -> tuple[Record, Record]:
         """Return the whole states of kernel and model, chunks by id."""
-        state = self.state
-        state.read()
-        theirs = Recorder(state).read()
-        model = self.machine.allocator
-        kernel = _whole(theirs, counter_record(state))
-        environment = self.kernel.environment
-        kernel["memory touched or freed wrongly"] = environment.stray
-        kernel["blocks of memory left behind"] = self._left_behind()
-        kernel["locks taken wrongly"] = environment.misuse
-        kernel["asked for"] = _said(self.kernel.requests)
-        kernel["async"] = state.async_enabled
-        ours = _whole(Recorder(model).read(), counter_record(model))
-        ours |= {
-            "memory touched or freed wrongly": 0,
-            "blocks of memory left behind": 0,
-            "locks taken wrongly": 0,
-            "asked for": _said(model.env.requests),
-        }
-        ours["async"] = model.async_enabled
-        return kernel, ours
+        self.state.read()
+        environment, model = self.kernel.environment, self.machine.allocator
+        theirs = _whole(
+            self.state, self.kernel.requests, environment.stray, self._left_behind(),
+            environment.misuse,
+        )  # fmt: skip
+        return theirs, _whole(model, model.env.requests)
 
 
-def _whole(state: StateRecord, counters: Record) -> Record:
-    lists = {entry[0]: entry[1] for entry in state.slots}
-    return {"g": state.g, "slots": lists, "chunks": state.chunks, "x": counters}
-
-
-def _said(requests: Mapping[MemoryRequest, int]) -> Record:
-    """Return requests in words, each with how often it was made."""
-    return {f"{r.kind} with {flag_words(r.gfp)}": count for r, count in sorted(requests.items())}
+def _whole(
+    allocator: CompiledState | Allocator,
+    requests: Mapping[MemoryRequest, int],
+    stray: int = 0,
+    left_behind: int = 0,
+    misuse: int = 0,
+) -> Record:
+    """Return all that is compared of an allocator; the last three are as the stubs count them."""
+    state = Recorder(allocator).read()
+    return {
+        "g": state.g,
+        "slots": {entry[0]: entry[1] for entry in state.slots},
+        "chunks": state.chunks,
+        "x": counter_record(allocator),
+        "memory touched or freed wrongly": stray,
+        "blocks of memory left behind": left_behind,
+        "locks taken wrongly": misuse,
+        "asked for": {
+            f"{request.kind} with {flag_words(request.gfp)}": count
+            for request, count in sorted(requests.items())
+        },
+        "async": allocator.async_enabled,
+    }
 
 
 class _WholeKernel(CompiledWholeState):

@@ -53,17 +53,12 @@ class CompiledAllocator:
         return chunk.computed_slot
 
 
-class KernelList:
-    """One of the kernel's lists, as it stood; `slot` is its number."""
-
-    __slots__ = ("chunks", "slot")
+class KernelList(list["KernelChunk"]):
+    """One of the kernel's lists, as it stood, head to tail; `slot` is its number."""
 
     def __init__(self, slot: int) -> None:
+        super().__init__()
         self.slot = slot
-        self.chunks: list[KernelChunk] = []
-
-    def __iter__(self) -> Iterator[KernelChunk]:
-        return iter(self.chunks)
 
 
 class KernelChunk(CompiledChunk):
@@ -182,7 +177,7 @@ class CompiledState(CompiledAllocator):
             chunk.refresh(changes)
             chunks[number] = chunk
             if slot >= 0:
-                self.chunk_lists[slot].chunks.append(chunk)
+                self.chunk_lists[slot].append(chunk)
                 self.order.append((slot, number))
         self._chunks = chunks
 
@@ -225,7 +220,7 @@ class CompiledState(CompiledAllocator):
 
     def slot_chunks(self, slot: int, /) -> list[KernelChunk]:
         """Return the chunks of one list, head to tail."""
-        return self.chunk_lists[slot].chunks
+        return self.chunk_lists[slot]
 
     def owned_chunks(self) -> list[KernelChunk]:
         """Return the live chunks on no list that are not the reserved one."""

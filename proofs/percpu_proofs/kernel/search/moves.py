@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from copy import copy
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from percpu_contracts.clauses import api, maps, reclaim
 from percpu_contracts.clauses.isolation import released_is_hidden
@@ -18,22 +18,13 @@ from percpu_contracts.operation_steps import Judged, denied_flags, handed_out, j
 from percpu_proofs.kernel.postconditions import judged_allocation, judged_work
 from percpu_proofs.kernel.search.records import Record, SearchState
 from percpu_proofs.run.operations import WRONG
+from percpu_reference.gaps import Gap
 from percpu_spec import gfp
 from percpu_spec.definitions import area_size, is_legal
 from percpu_spec.geometry import Geometry
 from percpu_spec.steps import REQUESTS, AreaExtent, Deed, DeedRange, Kind, MemoryRequest, Step
 
-
-class Stop(NamedTuple):
-    """Where an actor of the kernel's stands, or is about to do something (Stand)."""
-
-    kind: Kind = Kind.PAUSE
-    chunk: Any = None
-    start: int = 0
-    end: int = 0
-
-
-_PAUSE: Final = Stop()
+_PAUSE: Final = Gap("stop")  # the kernel's actors tell no more
 _NOTHING: Final = 0xFFFFFFFF  # in the place of the flags of what was not asked for
 
 
@@ -217,7 +208,8 @@ def judged_reclaim(move: KernelMove) -> Iterator[Judged]:
     step = move.step()
     for done in move.released:
         if done.chunk in step.places:  # else it is to be destroyed
-            about = Stop(Kind.RELEASE, done.chunk, done.start, done.end)
+            chunk: Any = done.chunk
+            about = Gap("release", chunk, done.start, done.end, Kind.RELEASE)
             decided = Step("b", None, about, step.floats, {}, ())
             yield "RCL-6", reclaim.release_is_affordable(decided, move.before, history)
             break

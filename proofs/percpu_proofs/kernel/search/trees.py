@@ -121,15 +121,10 @@ def left_out(
     trees: Sequence[CompiledTree], searches: Sequence[TreeSearch]
 ) -> dict[str, str]:
     """Return the searches that cannot be made on all of the trees, each with why not."""
-    lacking = {
-        BACKINGS[search.form.backing]
-        for search in searches
-        if not all(tree.tree.has(search.form.backing) for tree in trees)
-    }
     return {
         search.name: f"the tree has no {BACKINGS[search.form.backing]}"
         for search in searches
-        if BACKINGS[search.form.backing] in lacking
+        if not all(tree.tree.has(search.form.backing) for tree in trees)
     }
 
 
