@@ -464,8 +464,7 @@ def test_seeded_bug_is_found(
         assert len(found.case.operations) <= (30 if bug.name == TAKES_MANY_CHUNKS else 20)
         assert not found.stopped
         again = run_case(library, found.case, ModelVariant())
-        assert again is not None
-        assert again.operations == found.case.operations
+        assert again is not None and again[0] == len(found.case.operations)
 
 
 @pytest.mark.parametrize(

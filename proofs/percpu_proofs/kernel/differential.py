@@ -253,17 +253,19 @@ def shrunk(found: DifferingCase) -> DifferingCase:
             return None
         if result is None:
             return None
-        stops += result.differences[0].field == "stopped"
-        return len(result.operations)
+        count, differences = result
+        stops += differences[0].field == "stopped"
+        return count
 
     shrunk_case = shrink(case.geometry, case.operations, trial, TRIES)
     # the trials looked at the last state only: the difference may show before
     again = run_case(task.library, shrunk_case.best, task.model, judge=judge)
     if again is None:  # the library itself is not deterministic; say so with the whole case
         return replace(found, difference=Difference("repeat", "differs once", "agrees again"))
-    last = Case(case.geometry, again.operations)
+    count, (difference, *others) = again
+    last = Case(case.geometry, shrunk_case.best.operations[:count])
     return replace(
-        found, case=last, difference=again.differences[0], others=again.differences[1:],
+        found, case=last, difference=difference, others=tuple(others),
         stopped=f"stopped after {stops} tries in which the kernel stops"
         if stops == TRIES_THAT_STOP
         else shrunk_case.stopped,

@@ -14,7 +14,7 @@ from percpu_proofs.kernel.instance import Kernel, KernelStopped, OperationResult
 from percpu_proofs.kernel.library import Library
 from percpu_proofs.kernel.model import ModelVariant
 from percpu_proofs.kernel.postconditions import CompiledWholeState, Postconditions
-from percpu_proofs.kernel.views import CompiledState, KernelChunk
+from percpu_proofs.kernel.views import RESERVED, CompiledState, KernelChunk
 from percpu_proofs.run.difference import Difference, differences, first_difference
 from percpu_proofs.run.driver import Driver, Outcome
 from percpu_proofs.run.operations import WRONG, Operation
@@ -217,14 +217,9 @@ class Pair:
     def placed(self) -> list[tuple[int, Chunk]]:
         """Return the model's chunks on lists with their lists, in order, then the reserved one."""
         model = self.machine.allocator
-        found: list[tuple[int, Chunk]] = []
-        for head in model.chunk_lists:
-            chunk = head.next
-            while chunk is not head:
-                found.append((head.slot, chunk))
-                chunk = chunk.next
+        found = [(head.slot, chunk) for head in model.chunk_lists for chunk in head]
         if model.reserved_chunk is not None:
-            found.append((-1, model.reserved_chunk))
+            found.append((RESERVED, model.reserved_chunk))
         return found
 
     def same_totals(self) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Final
 
@@ -25,12 +24,8 @@ Trial = Callable[[list[Operation]], int | None]
 """Runs operations; returns how many it took until a difference showed, or None."""
 
 
-@dataclass(frozen=True, slots=True)
-class DifferenceCase:
-    """Operations of which the last shows differences; the first of these, then those beside it."""
-
-    operations: list[Operation]
-    differences: tuple[Difference, ...]
+Differences = tuple[Difference, ...]
+"""Those that show behind an operation, the first of them first."""
 
 
 def run_case(
@@ -41,8 +36,10 @@ def run_case(
     judge: bool = False,
     every: bool = True,
     hasty: bool = False,
-) -> DifferenceCase | None:
-    """Run a case on both up to the first difference; return None if there is none.
+) -> tuple[int, Differences] | None:
+    """Run a case on both up to the first difference; return after how many operations, and all.
+
+    None if there is no difference.
 
     Without `every` states are compared after the last operation only, which is much faster.
     hasty: as of a Kernel. Raises HandleError.
@@ -50,12 +47,12 @@ def run_case(
     try:
         pair = Pair(library, case.geometry, model, judge=judge, hasty=hasty)
     except KernelStopped as stopped:
-        return DifferenceCase([], (Difference("stopped", str(stopped), "boots"),))
+        return 0, (Difference("stopped", str(stopped), "boots"),)
     with closing(pair):
         number, found = pair.run(case.operations, every=every)
         if found is None:
             return None
-        return DifferenceCase(case.operations[:number], (found, *_beside(pair, found)))
+        return number, (found, *_beside(pair, found))
 
 
 def _beside(pair: Pair, found: Difference) -> Iterator[Difference]:

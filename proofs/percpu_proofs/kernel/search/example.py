@@ -127,7 +127,7 @@ def broken_by(
         expected = "a schedule that is possible on this tree"
         raise InputError("token", None, expected, f"step {step + 1}")
     found = {broken.clause: broken.wrong for broken in judge.look()}
-    for entry in access_sites(search, library) if accesses else ():
-        if entry.access.clause is not None:
-            found.setdefault(entry.access.clause, str(entry.access))
+    for site in access_sites(search, library) if accesses else ():
+        if site.broken is not None:
+            found.setdefault(site.broken.clause, site.broken.wrong)
     return found

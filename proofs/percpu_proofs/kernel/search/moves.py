@@ -20,22 +20,18 @@ from percpu_proofs.kernel.search.records import Record, SearchState
 from percpu_proofs.run.operations import WRONG
 from percpu_reference.gaps import Gap
 from percpu_spec import gfp
-from percpu_spec.definitions import area_size, is_legal
+from percpu_spec.definitions import area_size, free_runs, is_legal
 from percpu_spec.geometry import Geometry
 from percpu_spec.steps import REQUESTS, AreaExtent, Deed, DeedRange, Kind, MemoryRequest, Step
 
 _PAUSE: Final = Gap("stop")  # the kernel's actors tell no more
+_OTHER: Final = bytes([1, 0, *range(2, 256)])  # of a map with a byte a bit, that of the free ones
 _NOTHING: Final = 0xFFFFFFFF  # in the place of the flags of what was not asked for
 
 
 def _ranges(bits: bytes) -> Iterator[tuple[int, int]]:
-    """Yield the ranges of set bits."""
-    start = bits.find(1)
-    while start >= 0:
-        end = bits.find(0, start)
-        end = len(bits) if end < 0 else end
-        yield start, end
-        start = bits.find(1, end)
+    """Return the ranges of set bits."""
+    return free_runs(bits.translate(_OTHER))
 
 
 def _lost(before: bytes, after: bytes) -> list[tuple[int, int]]:
