@@ -335,9 +335,9 @@ def test_a_token_says_all_of_its_schedule(token: Token, at: int, by: int) -> Non
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
     place = len(MODEL) + at % (len(written) - len(MODEL))
     other = alphabet[(alphabet.index(written[place]) + by) % 64]
-    spoilt = written[:place] + other + written[place + 1 :]
+    damage = written[:place] + other + written[place + 1 :]
     with pytest.raises(InputError):
-        read_token(spoilt)
+        read_token(damage)
 
 
 def test_tokens_are_short_and_searches_apart() -> None:

@@ -321,7 +321,7 @@ def test_what_only_the_model_changes_is_seen(
     try:
         for number, operation in enumerate(operations[:4], 1):
             assert pair.step(number, operation) is None
-        spoil(pair.machine.allocator.first_chunk)
+        spoil(pair.driver.allocator.first_chunk)
         steps = [pair.step(number, op) for number, op in enumerate(operations[4:], 5)]
     finally:
         pair.close()

@@ -310,7 +310,7 @@ def test_compiled_code_asks_for_the_same(archive: Path, built: Path) -> None:
         lines = [FILL, f"a 2 4096 4 {flags}", "a 3 4096 4 A", "b", f"a 4 32768 4 {flags}"]
         for number, operation in enumerate(parse_operations(HERE, lines).operations, 1):
             assert pair.step(number, operation) is None
-        assert pair.kernel.requests == pair.machine.allocator.env.requests
+        assert pair.kernel.requests == pair.driver.allocator.env.requests
         pair.close()
 
 

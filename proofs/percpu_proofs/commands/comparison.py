@@ -19,7 +19,7 @@ from percpu_proofs.kernel.differential import DifferingCase, Tally
 from percpu_proofs.kernel.fields import meaning, sentence
 from percpu_proofs.kernel.library import BuildForm
 from percpu_proofs.kernel.postconditions import ASKED
-from percpu_proofs.kernel.schedule import Confirmed
+from percpu_proofs.kernel.schedule import LockstepOutcome
 from percpu_proofs.kernel.tree import BACKINGS
 from percpu_proofs.kernel.workshop import Workshop
 from percpu_proofs.run.operations import WRONG
@@ -38,7 +38,7 @@ class ConformanceRun:
 
     shop: Workshop
     tally: Tally = field(default_factory=Tally)
-    confirmed: list[Confirmed] = field(default_factory=list)
+    confirmed: list[LockstepOutcome] = field(default_factory=list)
     saved: Path | None = None
     wanted: int | None = None  # operations to draw
     forms: tuple[BuildForm, ...] = ()  # of kernels to draw cases for; none are

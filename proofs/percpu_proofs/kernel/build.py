@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from percpu_proofs.kernel.library import USUAL, BuildForm, Library
-from percpu_proofs.kernel.messages import STUBS, Warned, compile_error, warnings_of
+from percpu_proofs.kernel.messages import STUBS, CompilerWarning, compile_error, warnings_of
 from percpu_proofs.kernel.tree import BACKINGS, FILES, Tree
 from percpu_proofs.run.inputs import InputError, read_text
 from percpu_spec.geometry import Backing
@@ -102,7 +102,7 @@ def compile_search(
     options = [*_FLAGS, *_SEARCH, *_options(tree, headers, form, stub), *flags]
     objects: list[str] = []
     variables: dict[str, int] = {}
-    warnings: tuple[Warned, ...] = ()
+    warnings: tuple[CompilerWarning, ...] = ()
     kind = f"{form}-noted" if noted else str(form)
     for name in (*SEARCHED, *SEARCHERS, *(["search/accesses.c"] if noted else ())):
         own = name == "library.c"  # it has the tree's code in it

@@ -143,9 +143,9 @@ def on_kernel(
 
 def on_model(variant: type[Allocator], probe: Probe[T], geometry: Geometry = SMALL) -> T:
     """Return what a probe sees on a variant."""
-    machine = Driver(build(variant, geometry))
-    results = [machine.apply(*numbered) for numbered in enumerate(probe.listed.operations, 1)]
-    allocator = machine.allocator
+    driver = Driver(build(variant, geometry))
+    results = [driver.apply(*numbered) for numbered in enumerate(probe.listed.operations, 1)]
+    allocator = driver.allocator
     return probe.look(ProbeView(allocator, results[-1].ok, allocator.env.requests))
 
 

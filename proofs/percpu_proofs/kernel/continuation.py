@@ -56,7 +56,7 @@ def go_on(pair: Pair, at: int, operations: Sequence[Operation]) -> Parting:
 
 def agree(pair: Pair) -> bool:
     """Return whether both states, as read last, are alike but for numbers and counts."""
-    model, state = pair.machine.allocator, pair.state
+    model, state = pair.driver.allocator, pair.state
     ours, theirs = pair.placed(), state.placed()
     if [slot for slot, _ in ours] != [slot for slot, _ in theirs]:
         return False
@@ -71,7 +71,7 @@ def agree(pair: Pair) -> bool:
     place_there = {chunk.id: at for at, (_, chunk) in enumerate(theirs)}
     return {
         handle: area and (place[area[0].id], area[1])
-        for handle, area in pair.machine.handles.items()
+        for handle, area in pair.driver.handles.items()
     } == {
         handle: area and (place_there.get(area[0]), area[1]) for handle, area in pair.areas.items()
     }

@@ -13,7 +13,7 @@ from percpu_proofs.kernel.fields import OPERATION, meaning
 from percpu_proofs.kernel.instance import KernelStopped
 from percpu_proofs.kernel.model import ModelVariant
 from percpu_proofs.kernel.pair import Pair
-from percpu_proofs.kernel.random_schedules import FoundSchedule
+from percpu_proofs.kernel.random_schedules import DifferingSchedule
 from percpu_proofs.kernel.record import VectorRecording, write_vector
 from percpu_proofs.kernel.shrink import run_case
 from percpu_proofs.kernel.views import CompiledState
@@ -105,7 +105,7 @@ def _plain(difference: Difference) -> dict[str, Any]:
     }
 
 
-def schedule_as_json(found: FoundSchedule) -> dict[str, Any]:
+def schedule_as_json(found: DifferingSchedule) -> dict[str, Any]:
     """Return a schedule that shows a difference, with plain values only."""
     return {
         "setup": list(found.plan.setup),
@@ -116,7 +116,7 @@ def schedule_as_json(found: FoundSchedule) -> dict[str, Any]:
     }
 
 
-def schedule_text(found: FoundSchedule) -> str:
+def schedule_text(found: DifferingSchedule) -> str:
     """Return the same for people."""
     lines = [f"differs at step {len(found.schedule)} of a schedule: {found.difference}", "setup"]
     lines += [f"{n:5}  {text}" for n, text in enumerate(found.plan.setup, 1)]
@@ -140,7 +140,7 @@ def maps(found: DifferingCase, model: ModelVariant) -> tuple[str, str]:
     try:
         for number, operation in enumerate(found.case.operations, 1):
             pair.step(number, operation)
-        allocator = pair.machine.allocator
+        allocator = pair.driver.allocator
         ours = picture_of_state(allocator, pending=allocator.work_pending)
         try:
             state = CompiledState(pair.kernel)

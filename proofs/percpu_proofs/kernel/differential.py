@@ -20,7 +20,7 @@ from percpu_proofs.kernel.instance import KernelStopped
 from percpu_proofs.kernel.library import Library
 from percpu_proofs.kernel.model import ModelVariant
 from percpu_proofs.kernel.pair import Pair
-from percpu_proofs.kernel.random_schedules import FoundSchedule
+from percpu_proofs.kernel.random_schedules import DifferingSchedule
 from percpu_proofs.kernel.shrink import run_case, shrink
 from percpu_proofs.run import variant_errors
 from percpu_proofs.run.choices import drawn
@@ -106,7 +106,7 @@ class Tally:
     steps: int = 0  # of schedules
     gaps: Counter[str] = field(default_factory=Counter)  # in which an actor stood, others ran
     schedules_parted: int = 0
-    found_schedule: FoundSchedule | None = None
+    found_schedule: DifferingSchedule | None = None
     found: DifferingCase | None = None
     stopped: str = ""  # why the kernel could not go on; nothing more was drawn then
     seconds: float = 0.0
@@ -178,7 +178,7 @@ def _run_schedules(task: CaseTask, tally: Tally) -> Tally:
             tally.schedules_parted += 1
             tally.stopped = done.stopped
             if tally.found_schedule is None:
-                tally.found_schedule = FoundSchedule.of(
+                tally.found_schedule = DifferingSchedule.of(
                     task.library, task.model, plan, number, done, schedule
                 )
     return tally
@@ -209,24 +209,20 @@ def run_one(task: CaseTask, case: Case) -> Tally:
             tally.partings = [parting]
             shown = Case(case.geometry, case.operations[:at])
             tally.found = DifferingCase(task, shown, difference, parting)
-        tally.chunks = sum(1 for _ in pair.machine.allocator.chunks())
+        tally.chunks = sum(1 for _ in pair.driver.allocator.chunks())
         tally.broken += pair.broken
         tally.new = pair.new
         tally.judged = tally.done if task.judge else 0
     return tally
 
 
-def shrink_found(tally: Tally) -> None:
+def shrink_found(
+    found: DifferingCase | None, schedule: DifferingSchedule | None
+) -> tuple[DifferingCase | None, DifferingSchedule | None]:
     """Make the case that first showed a difference small, or the schedule if no case did.
 
     A schedule says less than a case.
     """
-    tally.found, tally.found_schedule = _small(tally.found, tally.found_schedule)
-
-
-def _small(
-    found: DifferingCase | None, schedule: FoundSchedule | None
-) -> tuple[DifferingCase | None, FoundSchedule | None]:
     if found is not None:
         found = shrunk(found)
     elif schedule is not None:
@@ -323,7 +319,7 @@ def run_tasks(
             finally:
                 into.add(part)
                 into.seconds = time.monotonic() - began
-        shrink_found(into)
+        into.found, into.found_schedule = shrink_found(into.found, into.found_schedule)
         return
     context = get_context("spawn")
     stop = context.Event()
@@ -345,7 +341,7 @@ def run_tasks(
             for future in running:
                 future.cancel()
             into.found, into.found_schedule = submit(
-                _small, into.found, into.found_schedule
+                shrink_found, into.found, into.found_schedule
             ).result()
         except KeyboardInterrupt:
             stop.set()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from percpu_proofs.kernel.messages import Warned
+from percpu_proofs.kernel.messages import CompilerWarning
 from percpu_proofs.run.inputs import InputError
 from percpu_spec.geometry import Backing, Geometry
 
@@ -60,4 +60,4 @@ class Library:
     root_objcg: bool = False  # tasks of the root group have an object cgroup
     source: Path | None = None  # the folder or archive that was given, for messages
     one_unit: bool = False  # km: the pages of a chunk are counted right for one unit only
-    warnings: tuple[Warned, ...] = ()  # of the compiler
+    warnings: tuple[CompilerWarning, ...] = ()  # of the compiler

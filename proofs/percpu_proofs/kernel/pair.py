@@ -64,13 +64,13 @@ class Pair:
         """
         variant = model.variant()
         self.kernel = Kernel(library, geometry, refuses=variant.CHECKS_FREES, hasty=hasty)
-        self.machine = Driver(build(variant, geometry))
+        self.driver = Driver(build(variant, geometry))
         self.skip = model.skip
         self.state = CompiledState(self.kernel)
         self.broken: Counter[str] = Counter()  # clauses that states of the kernel break
         self.new: dict[str, str] = {}  # of these, which the variant does not, and what was wrong
         self.areas: dict[int, tuple[int, int] | None] = {}  # the kernel's: chunk number, offset
-        allocator = self.machine.allocator
+        allocator = self.driver.allocator
         self._whole: _WholeKernel | None = None
         self._postconditions: Postconditions | None = None
         if judge:
@@ -98,12 +98,12 @@ class Pair:
 
         Raises HandleError, KernelStopped.
         """
-        env = self.machine.allocator.env
+        env = self.driver.allocator.env
         warnings = env.warnings
         kind, handle = operation[:2]
         if self._postconditions is not None:
             self._postconditions.begin(operation, self.areas.get(handle) if kind == "f" else None)
-        outcome = self.machine.apply(number, operation)
+        outcome = self.driver.apply(number, operation)
         result = self.kernel.apply(operation)
         self._last = operation, result
         if kind == "a":
@@ -130,7 +130,7 @@ class Pair:
 
     def judge(self) -> Difference | None:
         """Ask the clauses of the state read last; return one that the variant must not break."""
-        clause = self._judge(self.machine.allocator.quiescent)
+        clause = self._judge(self.driver.allocator.quiescent)
         return None if clause is None else Difference(f"clause {clause}", self.new[clause], "holds")
 
     def judge_alone(self) -> None:
@@ -147,8 +147,8 @@ class Pair:
         if self._whole is None or self._postconditions is None:
             return None
         first = None
-        expected = self.machine.allocator.EXPECTED
-        without = self.machine.allocator.NOT_APPLICABLE
+        expected = self.driver.allocator.EXPECTED
+        without = self.driver.allocator.NOT_APPLICABLE
         answers = [
             (clause, wrong)
             for clause, wrong in self._postconditions.after(*self._last)
@@ -189,7 +189,7 @@ class Pair:
         """
         self._compared += 1
         whole = self._compared % WHOLE == 0
-        kernel, model, state = self.kernel, self.machine.allocator, self.state
+        kernel, model, state = self.kernel, self.driver.allocator, self.state
         state.read()
         ours = self.placed()
         env = model.env
@@ -216,7 +216,7 @@ class Pair:
 
     def placed(self) -> list[tuple[int, Chunk]]:
         """Return the model's chunks on lists with their lists, in order, then the reserved one."""
-        model = self.machine.allocator
+        model = self.driver.allocator
         found = [(head.slot, chunk) for head in model.chunk_lists for chunk in head]
         if model.reserved_chunk is not None:
             found.append((RESERVED, model.reserved_chunk))
@@ -224,13 +224,13 @@ class Pair:
 
     def same_totals(self) -> bool:
         """Return whether the counters of both allocators are equal."""
-        return _totals(self.state) == _totals(self.machine.allocator)
+        return _totals(self.state) == _totals(self.driver.allocator)
 
     def same_chunk(self, theirs: KernelChunk, ours: Chunk, *, blocks: bool = True) -> bool:
         """Return whether two chunks are equal but for their numbers; blocks: and their blocks."""
         charges = ours.obj_exts
         return (
-            theirs.computed_slot == self.machine.allocator.chunk_slot(ours)
+            theirs.computed_slot == self.driver.allocator.chunk_slot(ours)
             and theirs.scalars == _scalars(ours)
             and theirs.hints == _hints(ours.chunk_md)
             and theirs.alloc_map == ours.alloc_map
@@ -245,7 +245,7 @@ class Pair:
 
         Each chunk but those of boot has equally many; one more is the array that populating keeps.
         """
-        environment, model = self.kernel.environment, self.machine.allocator
+        environment, model = self.kernel.environment, self.driver.allocator
         chunks = environment.creates - environment.destroys - 1  # the first chunk counts as created
         held = int(environment.blocks) - model.pages_array
         if self._pieces is None and chunks and held % chunks == 0:
@@ -254,7 +254,7 @@ class Pair:
 
     def _printed_alike(self) -> bool:
         """Return whether as much was printed; where that differs as declared, note how often."""
-        environment, env = self.kernel.environment, self.machine.allocator.env
+        environment, env = self.kernel.environment, self.driver.allocator.env
         more = env.printed - environment.printed, env.stack_dumps - environment.stack_dumps
         self.declared += bool(self.skip) and more != self._more_printed
         self._more_printed = more
@@ -264,7 +264,7 @@ class Pair:
         """Return whether both have asked for the same, with the same flags."""
         count = self.kernel.lib.percpu_asked
         if count != self._requests:
-            if self.kernel.requests != self.machine.allocator.env.requests:
+            if self.kernel.requests != self.driver.allocator.env.requests:
                 return False
             self._requests = count
         return True
@@ -281,7 +281,7 @@ class Pair:
     def records(self) -> tuple[Record, Record]:
         """Return the whole states of kernel and model, chunks by id."""
         self.state.read()
-        environment, model = self.kernel.environment, self.machine.allocator
+        environment, model = self.kernel.environment, self.driver.allocator
         theirs = _whole(
             self.state, self.kernel.requests, environment.stray, self._left_behind(),
             environment.misuse,

@@ -159,7 +159,7 @@ def _top(archive: Path) -> str:
     return archive.name.partition(".tar")[0]
 
 
-def spoilt(tree: Tree) -> InputError | None:
+def damage(tree: Tree) -> InputError | None:
     """Return what is wrong with a tree that has a file empty, cut or in the place of another."""
     for name in tree.files:
         lines = tree.text(name).rstrip().split("\n")

@@ -153,7 +153,7 @@ class CompiledState(CompiledAllocator):
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
         self.geometry: Geometry = as_compiled(kernel.lib, kernel.geometry)
-        self.env = Counters(kernel.environment)
+        self.env = kernel.environment  # counters have the names of the model's
         self._chunks: dict[int, KernelChunk] = {}
         self.read()
 
@@ -225,13 +225,3 @@ class CompiledState(CompiledAllocator):
     def owned_chunks(self) -> list[KernelChunk]:
         """Return the live chunks on no list that are not the reserved one."""
         return [chunk for chunk in self._chunks.values() if chunk.on_list == OWNED]
-
-
-class Counters:
-    """The stubs' counters; they have the names that the model's environment gives them."""
-
-    def __init__(self, environment: Any) -> None:
-        self._environment = environment
-
-    def __getattr__(self, name: str) -> int:
-        return int(getattr(self._environment, name))

@@ -13,7 +13,7 @@ from percpu_proofs.kernel.build import compile_tree
 from percpu_proofs.kernel.changes import WORDS, counts_every_unit
 from percpu_proofs.kernel.instance import KernelStopped
 from percpu_proofs.kernel.library import USUAL, BuildForm, Library
-from percpu_proofs.kernel.messages import Warned, all_warnings
+from percpu_proofs.kernel.messages import CompilerWarning, all_warnings
 from percpu_proofs.kernel.model import ModelVariant, probe
 from percpu_proofs.kernel.patch import apply_patch
 from percpu_proofs.kernel.tree import Tree, copy_tree, open_tree
@@ -52,7 +52,7 @@ class Workshop(TreeBuild):
         said = [ONE_UNIT] if any(one.one_unit for one in self.libraries.values()) else []
         return self.model.declared + said + missed(self.model, self.tree)
 
-    def warnings(self) -> list[Warned]:
+    def warnings(self) -> list[CompilerWarning]:
         """Return what the compiler has warned of, lines of patches first."""
         return all_warnings(
             self.tree, (w for library in self.libraries.values() for w in library.warnings)
