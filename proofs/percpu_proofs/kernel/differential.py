@@ -178,8 +178,8 @@ def _run_schedules(task: CaseTask, tally: Tally) -> Tally:
             tally.schedules_parted += 1
             tally.stopped = done.stopped
             if tally.found_schedule is None:
-                tally.found_schedule = DifferingSchedule.of(
-                    task.library, task.model, plan, number, done, schedule
+                tally.found_schedule = DifferingSchedule(
+                    task.library, task.model, plan, number, schedule, done.difference
                 )
     return tally
 

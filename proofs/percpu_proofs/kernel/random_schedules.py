@@ -113,17 +113,12 @@ class DifferingSchedule:
     seed: int
     schedule: Schedule
     difference: str
-    token: str
     stopped: str = ""  # why more may be left out
 
-    @classmethod
-    def of(
-        cls, library: Library, model: ModelVariant, plan: Scenario, seed: int,
-        done: LockstepOutcome, schedule: Schedule,
-    ) -> DifferingSchedule:  # fmt: skip
-        """Return what a run of a plan has shown."""
-        token = str(Token.of(model.name, "", plan, schedule))
-        return cls(library, model, plan, seed, schedule, str(done.difference), token)
+    @property
+    def token(self) -> str:
+        """The string that replays it."""
+        return str(Token.of(self.model.name, "", self.plan, self.schedule))
 
 
 def shrunk(found: DifferingSchedule, tries: int) -> DifferingSchedule:
@@ -136,9 +131,9 @@ def shrunk(found: DifferingSchedule, tries: int) -> DifferingSchedule:
         for seed in range(found.seed, found.seed + _TRIES):
             tried, taken = run_drawn(found.library, found.model, candidate, seed)
             if tried.difference is not None:
-                best = DifferingSchedule.of(
-                    found.library, found.model, candidate, seed, tried, taken
-                )  # fmt: skip
+                best = replace(
+                    found, plan=candidate, seed=seed, schedule=taken, difference=tried.difference
+                )
                 return program
         return None
 
