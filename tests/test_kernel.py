@@ -32,6 +32,7 @@ from percpu_proofs.explore.world import World
 from percpu_proofs.kernel import difference_report as found
 from percpu_proofs.kernel import differential
 from percpu_proofs.kernel.build import compile_tree
+from percpu_proofs.kernel.cases import run_case
 from percpu_proofs.kernel.differential import CaseTask, Tally, run_tasks
 from percpu_proofs.kernel.draws import Case
 from percpu_proofs.kernel.instance import Kernel, KernelStopped
@@ -41,7 +42,6 @@ from percpu_proofs.kernel.pair import WHOLE, Pair
 from percpu_proofs.kernel.patch import apply_patch
 from percpu_proofs.kernel.record import VectorRecording, write_vector
 from percpu_proofs.kernel.schedule import confirm, replay
-from percpu_proofs.kernel.shrink import run_case
 from percpu_proofs.kernel.tree import copy_tree
 from percpu_proofs.kernel.views import CompiledState
 from percpu_proofs.recorded.vectors.comparison import conform_vectors

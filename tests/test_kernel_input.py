@@ -15,12 +15,12 @@ from click.testing import CliRunner, Result
 
 from percpu_proofs.cli import main
 from percpu_proofs.kernel.build import compile_tree
+from percpu_proofs.kernel.cases import shrink
 from percpu_proofs.kernel.draws import expand
+from percpu_proofs.kernel.library import SourceLocation, places_of
 from percpu_proofs.kernel.messages import STUBS
 from percpu_proofs.kernel.model import ModelVariant
 from percpu_proofs.kernel.random_schedules import draw
-from percpu_proofs.kernel.search.source_lines import SourceLocation, places_of
-from percpu_proofs.kernel.shrink import shrink
 from percpu_proofs.kernel.tree import FILES, LANDMARKS, damage, read_tree
 from percpu_proofs.run.inputs import InputError
 from percpu_proofs.run.operations import parse_operations, text_of

@@ -14,7 +14,7 @@ from rich.text import Text
 from percpu_contracts.registry import COMPILED
 from percpu_proofs.commands import output
 from percpu_proofs.kernel import difference_report as differences
-from percpu_proofs.kernel.continuation import Parting
+from percpu_proofs.kernel.cases import Parting
 from percpu_proofs.kernel.differential import DifferingCase, Tally
 from percpu_proofs.kernel.fields import meaning, sentence
 from percpu_proofs.kernel.library import BuildForm

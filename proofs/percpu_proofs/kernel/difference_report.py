@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from percpu_proofs.kernel.cases import run_case
 from percpu_proofs.kernel.changes import REFUSES, ROOT, SCOPE, SLEEPABLE, WORDS
 from percpu_proofs.kernel.differential import DifferingCase
 from percpu_proofs.kernel.fields import OPERATION, meaning
@@ -15,7 +16,6 @@ from percpu_proofs.kernel.model import ModelVariant
 from percpu_proofs.kernel.pair import Pair
 from percpu_proofs.kernel.random_schedules import DifferingSchedule
 from percpu_proofs.kernel.record import VectorRecording, write_vector
-from percpu_proofs.kernel.shrink import run_case
 from percpu_proofs.kernel.views import CompiledState
 from percpu_proofs.run.difference import Difference
 from percpu_proofs.run.inputs import writing

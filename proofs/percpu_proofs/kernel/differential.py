@@ -14,14 +14,13 @@ from multiprocessing.synchronize import Event
 from typing import Any, Final, TypeVar
 
 from percpu_proofs.kernel import random_schedules
-from percpu_proofs.kernel.continuation import Parting, go_on
+from percpu_proofs.kernel.cases import Parting, go_on, run_case, shrink
 from percpu_proofs.kernel.draws import Case, draw_case
 from percpu_proofs.kernel.instance import KernelStopped
 from percpu_proofs.kernel.library import Library
 from percpu_proofs.kernel.model import ModelVariant
 from percpu_proofs.kernel.pair import Pair
 from percpu_proofs.kernel.random_schedules import DifferingSchedule
-from percpu_proofs.kernel.shrink import run_case, shrink
 from percpu_proofs.run import variant_errors
 from percpu_proofs.run.choices import drawn
 from percpu_proofs.run.difference import Difference

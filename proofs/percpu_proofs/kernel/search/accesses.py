@@ -6,10 +6,9 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from percpu_proofs.kernel.library import Library
+from percpu_proofs.kernel.library import Library, places_of
 from percpu_proofs.kernel.search.compiled import CompiledSearch
 from percpu_proofs.kernel.search.judge import BrokenClause
-from percpu_proofs.kernel.search.source_lines import places_of
 
 _PARTS: Final = {
     100000: "md_blocks", 100001: "alloc_map", 100002: "bound_map", 100003: "object vector"

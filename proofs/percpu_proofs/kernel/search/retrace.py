@@ -9,10 +9,9 @@ from typing import Any, Final
 from percpu_proofs.explore.overlap import Move, OperationSpan, spans
 from percpu_proofs.kernel import instance as points
 from percpu_proofs.kernel.instance import KernelStopped
-from percpu_proofs.kernel.library import Library
+from percpu_proofs.kernel.library import Library, SourceLocation, places_of
 from percpu_proofs.kernel.search.compiled import BEGIN, FAULTS, WORK, CompiledSearch
 from percpu_proofs.kernel.search.records import Record, present_state
-from percpu_proofs.kernel.search.source_lines import SourceLocation, places_of
 from percpu_proofs.run.operations import HANDLES, Operation, text_of
 from percpu_proofs.show.rows import StateRows, state_of
 
