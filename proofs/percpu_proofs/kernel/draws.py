@@ -215,9 +215,7 @@ def _lines(
             aside.sizes[handle] = size
             yield f"a {handle} {size} {align} {aside.limited(flags)}"
         else:
-            at = (
-                number(len(live)), len(live) - 1, 0, max(len(live) - 2, 0) // 2 * 2
-            )[phase.order]  # fmt: skip
+            at = (number(len(live)), len(live) - 1, 0, max(len(live) - 2, 0) // 2 * 2)[phase.order]
             aside.gone = live.pop(at)
             yield f"f {aside.gone}"
         yield from aside.wrong_frees(live)

@@ -115,9 +115,7 @@ def read_tree(top: Path, source: Path | None = None) -> Tree:
     numbers = dict(_NUMBER.findall(read_text(top / "Makefile")))
     if not {"VERSION", "PATCHLEVEL"} <= numbers.keys():
         raise InputError(source / "Makefile", None, "VERSION and PATCHLEVEL of the tree")
-    version = (
-        int(numbers["VERSION"]), int(numbers["PATCHLEVEL"]), int(numbers.get("SUBLEVEL", 0))
-    )  # fmt: skip
+    version = (int(numbers["VERSION"]), int(numbers["PATCHLEVEL"]), int(numbers.get("SUBLEVEL", 0)))
     if version[:2] < OLDEST:
         raise InputError(
             source, None, "Linux 5.14 or later, with partial depopulation",

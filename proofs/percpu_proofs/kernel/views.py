@@ -76,9 +76,7 @@ class KernelChunk(CompiledChunk):
 
     def __init__(self, kernel: Kernel, record: Any) -> None:
         self.id: int = record.id
-        self._words = memoryview(
-            kernel.ffi.buffer(record.words, record.nr_words * 4)
-        ).cast("i")  # fmt: skip
+        self._words = memoryview(kernel.ffi.buffer(record.words, record.nr_words * 4)).cast("i")
         self._maps = memoryview(kernel.ffi.buffer(record.maps, record.nr_maps))
         self.changes = -1
         bits = kernel.geometry.block_bits

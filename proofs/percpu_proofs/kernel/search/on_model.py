@@ -62,9 +62,7 @@ def on_model(variant: str, clause: str, plan: SearchPlan, retraced: Retraced) ->
     return OnModel(str(Token.of(variant, clause, scenario, found.schedule)))
 
 
-def _parts(
-    found: Iterable[OperationSpan[str]],
-) -> tuple[tuple[str, ...], list[str]]:
+def _parts(found: Iterable[OperationSpan[str]]) -> tuple[tuple[str, ...], list[str]]:
     """Return the operations that ran one after the other at first, and the others.
 
     The last one is among the others, so that its step is one of a schedule.

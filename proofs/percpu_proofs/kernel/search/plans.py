@@ -220,10 +220,7 @@ def at_page(search: TreeSearch, page: int) -> TreeSearch:
         dyn=unit - static - reserved,
     ).require_kernel()  # fmt: skip
     requests = dict.fromkeys(_scaled(o, before, sizes) for o in search.plan.operations)
-    return replace(
-        search,
-        plan=replace(search.plan, sizes=sizes.text, operations=tuple(requests)),
-    )
+    return replace(search, plan=replace(search.plan, sizes=sizes.text, operations=tuple(requests)))
 
 
 def _scaled(operation: Operation, before: Geometry, after: Geometry) -> Operation:

@@ -117,9 +117,7 @@ def jobs_for(trees: Sequence[CompiledTree], searches: Sequence[TreeSearch]) -> l
     ]
 
 
-def left_out(
-    trees: Sequence[CompiledTree], searches: Sequence[TreeSearch]
-) -> dict[str, str]:
+def left_out(trees: Sequence[CompiledTree], searches: Sequence[TreeSearch]) -> dict[str, str]:
     """Return the searches that cannot be made on all of the trees, each with why not."""
     return {
         search.name: f"the tree has no {BACKINGS[search.form.backing]}"
@@ -156,9 +154,7 @@ def schedules(tree: CompiledTree, examples: Mapping[str, TreeExample | None]) ->
     for clause, example in examples.items():
         if example is not None and example.labels and not example.plan.stops_at:
             search = TreeSearch(example.search, clause, example.plan)
-            jobs[clause] = TreeJob(
-                tree.name, tree.library(search), search, schedule=example.labels
-            )
+            jobs[clause] = TreeJob(tree.name, tree.library(search), search, schedule=example.labels)
     return jobs
 
 
