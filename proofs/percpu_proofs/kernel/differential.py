@@ -223,13 +223,13 @@ def shrink_found(
     A schedule says less than a case.
     """
     if found is not None:
-        found = shrunk(found)
+        found = shrink_case(found)
     elif schedule is not None:
-        schedule = random_schedules.shrunk(schedule, TRIES_OF_SCHEDULES)
+        schedule = random_schedules.shrink_schedule(schedule, TRIES_OF_SCHEDULES)
     return found, schedule
 
 
-def shrunk(found: DifferingCase) -> DifferingCase:
+def shrink_case(found: DifferingCase) -> DifferingCase:
     """Return a difference made small."""
     task, case = found.task, found.case
     judge = task.judge and run_case(task.library, case, task.model) is None

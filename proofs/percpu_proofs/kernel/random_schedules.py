@@ -121,7 +121,7 @@ class DifferingSchedule:
         return str(Token.of(self.model.name, "", self.plan, self.schedule))
 
 
-def shrunk(found: DifferingSchedule, tries: int) -> DifferingSchedule:
+def shrink_schedule(found: DifferingSchedule, tries: int) -> DifferingSchedule:
     """Return the difference with as few operations as so many tries allow; drawn anew."""
     best = found
 

@@ -38,7 +38,7 @@ from percpu_spec.definitions import Listing
 from percpu_spec.steps import AreaExtent, Step
 
 _STATES: Final = asked(Scope.ALLOCATOR, When.ALWAYS, When.ISOLATED)
-_AT_REST: Final = asked(Scope.ALLOCATOR, When.QUIESCENT)
+_QUIESCENT: Final = asked(Scope.ALLOCATOR, When.QUIESCENT)
 _POINT_OF: Final = {FAILED: points.FAILED, AGAIN: points.RELEASED}
 _POINT_OF_KIND: Final = {Kind.WAIT: points.WAITING, Kind.CREATE: points.MEMORY}
 """Where an actor of the kernel stands that has not just released pcpu_lock, by the model's gap."""
@@ -121,7 +121,7 @@ def follow(
                         done.difference = done.difference or f"clause {clause}: {wrong}"
                 if done.difference is not None or done.steps == _MOST_STEPS:
                     return tuple(taken)
-            stage.judge_rest()
+            stage.judge_quiescent()
         finally:
             stage.pair.close()
     except KernelStopped as stopped:
@@ -295,8 +295,8 @@ class LockstepWorld:
             area=step.area and area(step.area),
         )
 
-    def judge_rest(self) -> None:
-        """Ask the clauses about rest, if everybody is done: work still asked for runs first."""
+    def judge_quiescent(self) -> None:
+        """Ask the clauses about quiescence, if everybody is done: work still asked for runs first."""
         world = self.world
         if not world.finished:
             return
@@ -308,7 +308,7 @@ class LockstepWorld:
         self._enter("BAL-3", rest.wrong)
         if world.allocator.quiescent:
             listing = Listing(self.state)
-            for clause, holds in _AT_REST:
+            for clause, holds in _QUIESCENT:
                 self._enter(clause, holds(listing))
 
     def _enter(self, clause: str, wrong: str | None) -> None:

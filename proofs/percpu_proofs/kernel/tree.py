@@ -57,7 +57,7 @@ class Tree:
     top: Path
     version: tuple[int, int, int]
     source: Path  # the folder or archive that was given
-    root_told: str  # the file that tells what tasks of the root group have
+    root_file: str  # the file that tells what tasks of the root group have
     root_objcg: bool  # they have an object cgroup
     patches: tuple[Path, ...] = ()  # applied, in their order
 
@@ -81,8 +81,8 @@ class Tree:
         """What the stubs give a task of the root group, and by which file, in words."""
         gives = "an object cgroup of its own" if self.root_objcg else "no object cgroup"
         knows = "has" if self.root_objcg else "lacks"
-        why = f"{self.root_told} {knows} obj_cgroup_is_root"
-        if self.root_told != MEMCONTROL:
+        why = f"{self.root_file} {knows} obj_cgroup_is_root"
+        if self.root_file != MEMCONTROL:
             why += f"; the tree has no {MEMCONTROL}"
         return f"the stubs give its tasks {gives}: {why}"
 

@@ -13,7 +13,7 @@ from percpu_proofs.kernel.search.compiled import RUNS, CompiledSearch, CompiledS
 from percpu_proofs.kernel.search.judge import CRASH, BrokenClause, SearchJudge
 from percpu_proofs.kernel.search.on_model import NOT_TRIED, OnModel, on_model
 from percpu_proofs.kernel.search.plans import DRAWN, TreeSearch
-from percpu_proofs.kernel.search.retrace import Retraced, operations_of, retrace
+from percpu_proofs.kernel.search.retrace import Retrace, operations_of, retrace
 from percpu_proofs.kernel.search.tree_token import TreeToken
 from percpu_proofs.run.inputs import InputError
 
@@ -32,7 +32,7 @@ class TreeExample:
     length: int  # operations of callers
     labels: Labels
     plan: SearchPlan
-    retraced: Retraced
+    retraced: Retrace
     token: str
     search: str
     on_model: OnModel = NOT_TRIED
@@ -57,7 +57,7 @@ class TreeExample:
 
 def of_process(search: TreeSearch, message: str) -> TreeExample:
     """Return the counterexample that is all there is where the kernel ended its process."""
-    return TreeExample(CRASH, message, 0, (), search.plan, Retraced((), ()), "", search.name)
+    return TreeExample(CRASH, message, 0, (), search.plan, Retrace((), ()), "", search.name)
 
 
 def example(

@@ -33,7 +33,7 @@ SETTLED: Final = 2
 
 _ALWAYS = asked(Scope.ALLOCATOR, When.ALWAYS)
 _ISOLATED = asked(Scope.ALLOCATOR, When.ISOLATED)
-_AT_REST = asked(Scope.ALLOCATOR, When.QUIESCENT)
+_QUIESCENT = asked(Scope.ALLOCATOR, When.QUIESCENT)
 _OF_CHUNKS = frozenset(
     s.clause for s in statements() if s.scope in (Scope.BLOCK, Scope.CHUNK)
 ) - KERNELS | {"SLOT-1"}
@@ -133,7 +133,7 @@ class SearchJudge:
             questions = _ALWAYS + _ISOLATED
         quiescent = bool(flags & QUIESCENT) and not state.work_pending
         if quiescent:
-            questions = questions + _AT_REST
+            questions = questions + _QUIESCENT
         for clause, holds in questions:
             self.judged[clause] += 1
             wrong = holds(state)
@@ -141,7 +141,7 @@ class SearchJudge:
                 yield clause, wrong
         below = list(broken_below(state, settled))
         if quiescent:
-            below += broken_at_rest(state)
+            below += broken_when_quiescent(state)
             self.judged.update(("BAL-3", "POP-4", *(["ACC-1"] if self.geometry.memcg else ())))
         yield from below
         self._looked += 1
@@ -214,7 +214,7 @@ def broken_below(state: SearchState, settled: bool) -> Iterator[Breach]:
                 yield "POP-2", f"page {page} holds an area and is not mapped"
 
 
-def broken_at_rest(state: SearchState) -> Iterator[Breach]:
+def broken_when_quiescent(state: SearchState) -> Iterator[Breach]:
     """Yield what page tables, pages and charges contradict where nothing is under way.
 
     A mark of a failed atomic allocation is there with the work that it asked for, or not at all.

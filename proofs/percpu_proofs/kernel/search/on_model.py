@@ -12,7 +12,7 @@ from percpu_proofs.explore.overlap import OperationSpan
 from percpu_proofs.explore.scenario import Scenario
 from percpu_proofs.explore.token import Token
 from percpu_proofs.kernel.search.compiled import SearchPlan
-from percpu_proofs.kernel.search.retrace import Retraced
+from percpu_proofs.kernel.search.retrace import Retrace
 from percpu_proofs.run.driver import HandleError
 from percpu_proofs.run.inputs import InputError
 from percpu_reference.variants import variant_class
@@ -31,7 +31,7 @@ class OnModel:
 NOT_TRIED: Final = OnModel(None, "not tried")
 
 
-def on_model(variant: str, clause: str, plan: SearchPlan, retraced: Retraced) -> OnModel:
+def on_model(variant: str, clause: str, plan: SearchPlan, retraced: Retrace) -> OnModel:
     """Search a variant for a schedule of the same operations that breaks the same clause.
 
     What ran alone on the compiled code is done first; all schedules of the rest are searched, as

@@ -56,7 +56,7 @@ class TreeStep:
 
 
 @dataclass(frozen=True, slots=True)
-class Retraced:
+class Retrace:
     """A schedule in words, and the operations as they began."""
 
     operations: tuple[str, ...]
@@ -72,7 +72,7 @@ class Retraced:
 
 def retrace(
     search: CompiledSearch, library: Library, labels: Sequence[int], *, rest: bool = False
-) -> Retraced:
+) -> Retrace:
     """Run a schedule again. Handles are numbered as they are allocated into.
 
     rest: what is wrong is how the work goes on from there, alone.
@@ -102,7 +102,7 @@ def retrace(
         rows.append((0, "b", begins, WORK, points.DONE, search.stop_trace(), None))
     places = places_of(library.path, [address for row in rows for address in row[5]])
     steps = tuple(_step(row, places) for row in rows)
-    return Retraced(tuple(operations), steps, stopped, before and before[1])
+    return Retrace(tuple(operations), steps, stopped, before and before[1])
 
 
 def _began(search: CompiledSearch, actor: int, numbers: dict[int, int]) -> str:
