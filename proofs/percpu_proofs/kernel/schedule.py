@@ -296,7 +296,7 @@ class LockstepWorld:
         )
 
     def judge_quiescent(self) -> None:
-        """Ask the clauses about quiescence, if everybody is done: work still asked for runs first."""
+        """Ask those about quiescence, if everybody is done: work still asked for runs first."""
         world = self.world
         if not world.finished:
             return
