@@ -28,6 +28,7 @@ from percpu_proofs.kernel.changes import (
     with_changes,
 )
 from percpu_proofs.kernel.library import Library
+from percpu_proofs.recorded.vectors.file import VERSIONS
 from percpu_proofs.run.inputs import InputError
 from percpu_reference.environment import Task
 from percpu_reference.operations import Operations
@@ -47,9 +48,6 @@ from percpu_spec.gfp import (
     flag_words,
 )
 from percpu_spec.steps import MemoryRequest
-
-PRINTED: Final = ("prwarn", "stacks")
-"""Counters that are not compared where a kernel does not print failed atomic allocations."""
 
 _SMALL: Final = Geometry(unit=32768, static=4096, reserved=0, dyn=28672, cpus=2)
 _PRINTED: Final = Probe(
@@ -77,7 +75,7 @@ class ModelVariant:
     @property
     def skip(self) -> frozenset[str]:
         """Counters that are not compared."""
-        return frozenset() if self.prints_atomic else frozenset(PRINTED)
+        return VERSIONS[self.version]
 
     @property
     def version(self) -> str:

@@ -67,13 +67,6 @@ class KernelChunk(CompiledChunk):
     scalars, hints and block_hints are what the library's record has, to be compared at one stroke.
     """
 
-    __slots__ = (
-        "_charged", "_maps", "_words", "alloc_map", "block_hints", "bound_map", "changes",
-        "chunk_md", "end_offset", "free_bytes", "hints", "id", "immutable", "isolated", "md_blocks",
-        "nr_empty_pop_pages", "nr_pages", "nr_populated", "on_list", "populated", "scalars",
-        "start_offset",
-    )  # fmt: skip
-
     def __init__(self, kernel: Kernel, record: Any) -> None:
         self.id: int = record.id
         self._words = memoryview(kernel.ffi.buffer(record.words, record.nr_words * 4)).cast("i")
