@@ -62,7 +62,7 @@ def places(comparison: Comparison) -> tuple[str, str]:
 def mark(pair: StepPair) -> str:
     """Return the mark between the sides: aligned, aligned across the order, or not.
 
-    >>> mark(Pair((), (), True, True, ()))
+    >>> mark(StepPair((), (), True, True, ()))
     '~'
     """
     return "~" if pair.elsewhere else "=" if pair.aligned else " "

@@ -57,7 +57,7 @@ class AreaAddress(NamedTuple):
 def shown_place(place: AreaAddress | None) -> str:
     """Return a place in words.
 
-    >>> shown_place(Place(0xFF00, 8)), shown_place(None)
+    >>> shown_place(AreaAddress(0xFF00, 8)), shown_place(None)
     ('ff00+8', 'failure')
     """
     return "failure" if place is None else f"{place.base:x}+{place.off}"
@@ -66,7 +66,7 @@ def shown_place(place: AreaAddress | None) -> str:
 def shown_searches(ours: Sequence[MapSearch], theirs: Sequence[MapSearch]) -> str:
     """Return the first search in which two rows differ, in words.
 
-    >>> shown_searches([Attempt(0xFF00, 2, 1, 8)], [])
+    >>> shown_searches([MapSearch(0xFF00, 2, 1, 8)], [])
     'search 1: chunk ff00, 2 bits aligned 1 from bit 8, kernel none'
     """
     pairs = zip_longest(ours, theirs)

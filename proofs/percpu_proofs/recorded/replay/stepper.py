@@ -29,7 +29,7 @@ class SearchLog(Protocol):
 
 
 def with_search_log(variant: type[Allocator]) -> type[Allocator]:
-    """Return the variant with what Watched has."""
+    """Return the variant with what a SearchLog has."""
 
     # A class to mix in will not do: its slots and a variant's own are two layouts (linux_5_12,
     # rfc_series); mypy takes no class from a variable for a base.
