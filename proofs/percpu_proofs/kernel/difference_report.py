@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -137,7 +138,7 @@ def maps(found: DifferingCase, model: ModelVariant) -> tuple[str, str]:
         pair = Pair(found.library, found.case.geometry, model)
     except KernelStopped as stopped:
         return str(stopped), ""
-    try:
+    with closing(pair):
         for number, operation in enumerate(found.case.operations, 1):
             pair.step(number, operation)
         allocator = pair.driver.allocator
@@ -148,8 +149,6 @@ def maps(found: DifferingCase, model: ModelVariant) -> tuple[str, str]:
         except KernelStopped as stopped:
             theirs = f"the kernel's lists cannot be read: {stopped}"
         return theirs, _drawn(ours, name)
-    finally:
-        pair.close()
 
 
 def _drawn(picture: StatePicture, name: str | None) -> str:

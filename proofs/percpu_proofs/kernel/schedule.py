@@ -9,6 +9,7 @@ clauses are asked of the kernel's.
 from __future__ import annotations
 
 from collections.abc import Container
+from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
@@ -112,7 +113,7 @@ def follow(
     taken: list[int] = []
     try:
         stage = LockstepWorld(library, model, scenario, done)
-        try:
+        with closing(stage.pair):
             for step in scheduled(stage, scheduler):
                 taken.append(step)
                 stage.step(step)
@@ -122,8 +123,6 @@ def follow(
                 if done.difference is not None or done.steps == _MOST_STEPS:
                     return tuple(taken)
             stage.judge_quiescent()
-        finally:
-            stage.pair.close()
     except KernelStopped as stopped:
         done.stopped = str(stopped)
         done.difference = f"the kernel stopped: {stopped}"
