@@ -42,10 +42,10 @@ def judged_allocation(
 ) -> Iterator[Judged]:
     """Yield the verdicts on an allocation that has ended; state: behind it.
 
-    request: size and alignment in bytes, whether reserved, flags. area: the chunk, None for one
-    that there is not, and the offset in bytes; None for a failure. atomic: it may not sleep.
-    changed: the state. refused: something that it asked for. marked: the state has the mark of a
-    failed atomic allocation. asked: for balance work, or need not. charges: its task has a cgroup.
+    request: size and alignment in bytes, whether reserved, flags. area: the chunk and the offset in
+    bytes; None for a failure. atomic: it may not sleep. changed: the state. refused: something that
+    it asked for. marked: the state has the mark of a failed atomic allocation. asked: for balance
+    work, or need not. charges: its task has a cgroup.
     """
     geometry = state.geometry
     size, align, reserved, flags = request
@@ -53,9 +53,6 @@ def judged_allocation(
         yield "API-1", api.illegal_is_refused(geometry, size, align, area is not None, changed)
     elif area is not None:
         chunk, off = area
-        if chunk is None:
-            yield "API-4", "the area lies in a chunk which there is not"
-            return
         yield "API-4", api.area_fits_request(chunk, off, size, align, geometry)
         if state.reserved_chunk is not None:
             yield "API-7", api.reserved_is_kept(reserved, chunk is state.reserved_chunk)
@@ -184,10 +181,14 @@ class Postconditions:
         if atomic and self._stamp is None:
             added = environment.page_allocs - pages, environment.creates - creates
             yield "API-5", api.atomic_only_takes(False, *added)
+        chunk = state.find(result.chunk) if result.ok else None
+        if result.ok and chunk is None and self._stamp is None:
+            yield "API-4", f"the area lies in chunk {result.chunk}, which there is not"
+            return
         yield from judged_allocation(
             state,
             (size, align, reserved, flags),
-            (state.find(result.chunk), result.off) if result.ok else None,
+            (chunk, result.off) if result.ok else None,
             atomic=atomic,
             changed=self._stamp is not None and self._stamp != self._stamp_now(),
             refused=refused,

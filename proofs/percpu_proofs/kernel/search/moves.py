@@ -250,7 +250,7 @@ def judged_operation(move: KernelMove, refusals: tuple[str, ...]) -> Iterator[Ju
     yield from judged_allocation(
         move.after,
         request,
-        (move.after.chunks[e.chunk] if e.chunk >= 0 else None, e.off) if e.ok else None,
+        (move.after.chunks[e.chunk], e.off) if e.chunk >= 0 else None,
         atomic=atomic,
         changed=bool(e.first) and e.before != e.after,
         refused=bool(e.refused),
