@@ -114,6 +114,8 @@ class CompiledSearch(LoadedLibrary):
                 self._fill(entry, operation)
                 self.check(self.lib.percpu_apply(entry, self.ffi.new("struct percpu_outcome *")))
             self._begin(library)
+            # how many lists, then the numbers of sidelined, free and to_depopulate
+            self.lists = tuple(self.lib.percpu_slots)
         except BaseException:
             self.close()  # or its timer would ring on
             raise

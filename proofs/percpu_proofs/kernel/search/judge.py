@@ -25,7 +25,7 @@ from percpu_proofs.kernel.search.moves import (
     judged_reclaim,
     judged_run,
 )
-from percpu_proofs.kernel.search.records import Record, RecordLayout, SearchState
+from percpu_proofs.kernel.search.records import Record, SearchState
 from percpu_spec.catalogue import clauses
 
 QUIESCENT: Final = 1
@@ -66,14 +66,14 @@ class SearchJudge:
         self.search = search
         self.noted = noted
         self.geometry = search.geometry
-        self.layout = RecordLayout(search.lib, self.geometry)
         self.judged: Counter[str] = Counter()
         self._seen: Counter[str] = Counter()  # how many of each kind the search has met
         self._records: list[Record] = []
         self._differences = Differences()
         self._states: dict[int, SearchState] = {}
         self._of_chunks: dict[tuple[int, bool], list[tuple[str, str]]] = {}
-        self._whole = CompiledWholeState(self.layout.free_slot)
+        _, _, free_slot, _ = search.lists
+        self._whole = CompiledWholeState(free_slot)
         self._sightings = SituationCoverage()
         self._looked = 0
         self._history = History()
@@ -114,7 +114,7 @@ class SearchJudge:
                 self._states.clear()
             entry = self.search.lib.percpu_states[number]
             words = self.search.ffi.unpack(entry.words, entry.length)
-            known = self._states[number] = SearchState(self.layout, words, self._records)
+            known = self._states[number] = SearchState(self.search, words, self._records)
         return known
 
     def _read_records(self, count: int) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from copy import copy
-from typing import Any, Final
+from typing import Final
 
 from percpu_proofs.kernel.search.compiled import CompiledSearch
 from percpu_proofs.kernel.views import OWNED, CompiledAllocator, CompiledChunk, set_bits
 from percpu_reference.chunk import Block
 from percpu_spec.definitions import Listing
-from percpu_spec.geometry import Geometry
 from percpu_spec.views import HINTS, ChunkView
 
 COUNTERS: Final = 11
@@ -78,27 +77,16 @@ class Record(CompiledChunk):
         return f"<chunk of {self.nr_pages} pages, record {self.number}>"
 
 
-class RecordLayout:
-    """What is the same in all states of a search."""
-
-    def __init__(self, lib: Any, geometry: Geometry) -> None:
-        slots = list(lib.percpu_slots)
-        self.geometry = geometry
-        self.nr_slots, self.sidelined_slot, self.free_slot, self.to_depopulate_slot = slots
-
-
 class SearchState(CompiledAllocator, Listing):
     """The allocator in one state (AllocatorView). `chunks` are in the order of its description.
 
     slots: the list of each chunk, by number, OWNED or -1.
     """
 
-    def __init__(self, layout: RecordLayout, words: list[int], records: list[Record]) -> None:
-        self.geometry = layout.geometry
+    def __init__(self, search: CompiledSearch, words: list[int], records: list[Record]) -> None:
+        self.geometry = search.geometry
         self.source = self
-        self.nr_slots = layout.nr_slots
-        self.sidelined_slot, self.free_slot = layout.sidelined_slot, layout.free_slot
-        self.to_depopulate_slot = layout.to_depopulate_slot
+        self.nr_slots, self.sidelined_slot, self.free_slot, self.to_depopulate_slot = search.lists
         (
             self.nr_populated, self.nr_empty_pop_pages, marked, is_async, _, pending,
             self.charged, self.objcg_refs, self.live_pages, _, _,
@@ -140,5 +128,4 @@ def present_state(search: CompiledSearch) -> SearchState:
     # each chunk its own record: they are told apart by identity
     records = [Record(one, number, search.geometry.block_bits) for number, one in enumerate(raw)]
     places = [word for number, slot in enumerate(words[COUNTERS:]) for word in (slot, number)]
-    layout = RecordLayout(search.lib, search.geometry)
-    return SearchState(layout, words[:COUNTERS] + places, records)
+    return SearchState(search, words[:COUNTERS] + places, records)
