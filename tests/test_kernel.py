@@ -363,7 +363,7 @@ def tokens_of_sequences() -> Iterator[Token]:
     for plan in SEQUENCES[:2]:
         search = Sequences("linux_6_12", plan)
         search.run()
-        for caught in search.caught.values():
+        for caught in search.findings.values():
             lines = tuple(map(text_of, (*caught.setup, *caught.actors)))
             scenario = Scenario("of a list", "", lines[:-1], lines[-1:], plan.geometry)
             world = World(scenario.start("linux_6_12"))

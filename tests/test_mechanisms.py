@@ -9,7 +9,7 @@ from depth import deep_unless
 
 from percpu_proofs.explore import breadth, fills, shrink_schedule
 from percpu_proofs.explore.alphabets import SEQUENCES
-from percpu_proofs.explore.breadth import Caught
+from percpu_proofs.explore.breadth import ListFinding
 from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.rerun import broken_by
 from percpu_proofs.explore.scenario import KERNEL_32K
@@ -194,14 +194,14 @@ def test_the_first_state_is_never_dropped(monkeypatch: pytest.MonkeyPatch) -> No
 def test_who_looks_at_counterexamples_may_end_a_search() -> None:
     seen: list[str] = []
 
-    def look(caught: Caught) -> None:
+    def look(caught: ListFinding) -> None:
         seen.append(caught.clause)
         raise EnoughError
 
     crumbs = next(plan for plan in SEQUENCES if plan.name == "crumbs")
     search = Sequences("linux_7_1", crumbs, on_broken=look)
     search.run()
-    assert seen == list(search.caught) and not search.complete
+    assert seen == list(search.findings) and not search.complete
 
 
 def test_lists_that_are_drawn_break_what_they_are_for() -> None:

@@ -11,7 +11,7 @@ from percpu_proofs.counterexample import of_schedule
 from percpu_proofs.counterexample.mail import mail
 from percpu_proofs.counterexample.of_tree import of_retraced
 from percpu_proofs.counterexample.text import text
-from percpu_proofs.explore.overlap import Move, listed, parts, parts_of, spans
+from percpu_proofs.explore.overlap import OperationStep, listed, parts, parts_of, spans
 from percpu_proofs.explore.scenario import KERNEL_32K
 from percpu_proofs.explore.token import Token, compact
 from percpu_proofs.kernel.search.compiled import SearchPlan
@@ -35,7 +35,7 @@ def said(moves: str) -> str:
 
     w is the work.
     """
-    taken = (Move(ord(c.lower()), c.lower(), c in "wW", c.isupper()) for c in moves)
+    taken = (OperationStep(ord(c.lower()), c.lower(), c in "wW", c.isupper()) for c in moves)
     return listed(parts(["a"], spans(taken)))
 
 

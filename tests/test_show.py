@@ -27,7 +27,7 @@ from percpu_proofs.kernel.search.plans import search_named
 from percpu_proofs.kernel.search.tree_token import TreeToken
 from percpu_proofs.kernel.search.trees import compiled_trees
 from percpu_proofs.live import source
-from percpu_proofs.live.memory_reads import RecordedMemory, memory_of_reads
+from percpu_proofs.live.kernel_memory import RecordedMemory, memory_of_reads
 from percpu_proofs.recorded.replay.comparison import conform_trace
 from percpu_proofs.recorded.vectors.file import read_vector
 from percpu_proofs.run.operations import parse_operations

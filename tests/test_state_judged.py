@@ -13,14 +13,13 @@ import pytest
 
 from percpu_proofs import data
 from percpu_proofs.live.continuation import (
-    AllocationRequest,
     after_work,
     ask,
     cannot_go_on,
     largest,
 )
+from percpu_proofs.live.kernel_memory import memory_of_reads
 from percpu_proofs.live.memory import chunk_rows, memory_of
-from percpu_proofs.live.memory_reads import memory_of_reads
 from percpu_proofs.live.reader import Reader
 from percpu_proofs.live.verdicts import (
     BROKEN,
@@ -35,6 +34,7 @@ from percpu_proofs.recorded.states.quiescence import Quiescence, Stability
 from percpu_proofs.recorded.states.saved_state import read_state, save_state, state_lines, state_of
 from percpu_proofs.recorded.states.snapshot import BlockSnapshot, ChunkSnapshot, Snapshot
 from percpu_proofs.run.inputs import InputError, TraceError
+from percpu_proofs.run.room import Demand
 
 STATES = data.folder("states")
 SHARED = [path for folder in data.shared("states") for path in folder.glob("*.txt.gz")]
@@ -104,10 +104,10 @@ def test_memory_and_chunks_are_told() -> None:
 
 def test_the_model_goes_on() -> None:
     state = read_state(STATES / "612_4.removed60.txt.gz")
-    served = ask(state, AllocationRequest(4096, 8, True))
+    served = ask(state, Demand(4096, 8, True))
     assert (served.chunk, served.off) == ("1", 64)
-    assert ask(state, AllocationRequest(32768, 8, True)).chunk is None
-    assert ask(state, AllocationRequest(32768, 8, False)).populated == 8
+    assert ask(state, Demand(32768, 8, True)).chunk is None
+    assert ask(state, Demand(32768, 8, False)).populated == 8
     kernel, fixed = after_work(state)
     assert (kernel.variant, kernel.percpu_kb, kernel.stranded_kb) == ("linux_6_12", 10512, 48)
     assert fixed.variant == "reference"
@@ -121,9 +121,9 @@ def test_the_largest_request_is_served_and_no_larger_one(name: str, atomic: bool
     state = read_state(STATES / f"{name}.txt.gz")
     most = largest(state)["atomic" if atomic else "blocking"].served
     if most:
-        assert ask(state, AllocationRequest(most, 4, atomic)).chunk not in (None, "new")
+        assert ask(state, Demand(most, 4, atomic)).chunk not in (None, "new")
     if most < state.snapshot.geometry.largest:
-        assert ask(state, AllocationRequest(most + 4, 4, atomic)).chunk in (None, "new")
+        assert ask(state, Demand(most + 4, 4, atomic)).chunk in (None, "new")
 
 
 # one changed value
@@ -657,7 +657,7 @@ def test_a_kernel_with_two_types_of_chunks(path: Path) -> None:
     assert state.variant == "linux_5_12" and state.snapshot.chunk_types == 2
     assert verdicts["FLT-1"].verdict == HOLDS
     assert not [v for v in verdicts.values() if v.verdict == BROKEN]
-    assert ask(state, AllocationRequest(64, 8, True)).chunk is not None
+    assert ask(state, Demand(64, 8, True)).chunk is not None
     assert [after.variant for after in after_work(state)] == ["linux_5_12"]
 
 

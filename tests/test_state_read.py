@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_kernel import FakeKernel
+from fake_kernel import FakeKernel, MemoryRecording, write_reads
 from test_state_judged import READS, STATES, of_reads, same
 
 from percpu_proofs import data
@@ -18,11 +18,10 @@ from percpu_proofs.live import source
 from percpu_proofs.live.btf import Btf
 from percpu_proofs.live.kernel_memory import (
     KernelMemory,
-    MemoryRecording,
     RecordedMemory,
     UnreadableError,
+    memory_of_reads,
 )
-from percpu_proofs.live.memory_reads import memory_of_reads, write_reads
 from percpu_proofs.live.owners import held_by, pinned_pages
 from percpu_proofs.live.reader import Reader, TornError
 from percpu_proofs.live.sample import (
@@ -35,7 +34,7 @@ from percpu_proofs.live.sample import (
     watch,
 )
 from percpu_proofs.live.stable_chunks import equal_chunks
-from percpu_proofs.live.subject import SubjectKind, kind_of, opened, state_in
+from percpu_proofs.live.subject import SubjectKind, kind_of, read_subject, state_in
 from percpu_proofs.live.verdicts import BROKEN, HOLDS, KernelStateJudge
 from percpu_proofs.recorded.states.comparison import differences
 from percpu_proofs.recorded.states.quiescence import Stability
@@ -118,8 +117,9 @@ def test_drgn_is_needed_for_cores_alone(monkeypatch: pytest.MonkeyPatch, tmp_pat
     for what, kind in ((str(core), SubjectKind.CORE), ("live", SubjectKind.LIVE)):
         assert kind_of(what) is kind
         with pytest.raises(InputError, match=r"pip install 'percpu-spec\[drgn\]'"):
-            opened(what, kind, None, owners=False)
-    assert opened(str(READS), SubjectKind.READS, None, owners=False).release.startswith("6.12.117")
+            read_subject(what, kind, None, owners=False)
+    state = read_subject(str(READS), SubjectKind.READS, None, owners=False)
+    assert state.release.startswith("6.12.117")
 
 
 def test_cores_that_are_none_are_refused(tmp_path: Path) -> None:
@@ -128,9 +128,9 @@ def test_cores_that_are_none_are_refused(tmp_path: Path) -> None:
     flat.write_bytes(b"makedumpfile\0" + bytes(64))
     short.write_bytes(b"\x7fELF" + bytes(64))
     with pytest.raises(InputError, match="makedumpfile -R"):
-        opened(str(flat), kind_of(str(flat)), None, owners=False)
+        read_subject(str(flat), kind_of(str(flat)), None, owners=False)
     with pytest.raises(InputError, match="a core of a kernel"):
-        opened(str(short), kind_of(str(short)), None, owners=False)
+        read_subject(str(short), kind_of(str(short)), None, owners=False)
     # a core as processes leave it: no VMCOREINFO
     header = struct.pack(
         "<16sHHIQQQIHHHHHH", b"\x7fELF\x02\x01\x01", 4, 62, 1, 0, 64, 0, 0, 64, 56, 1, 0, 0, 0
@@ -139,7 +139,7 @@ def test_cores_that_are_none_are_refused(tmp_path: Path) -> None:
     segment = struct.pack("<IIQQQQQQ", 4, 4, 120, 0, 0, len(note), len(note), 4)
     short.write_bytes(header + segment + note)
     with pytest.raises(InputError, match="VMCOREINFO"):
-        opened(str(short), kind_of(str(short)), None, owners=False)
+        read_subject(str(short), kind_of(str(short)), None, owners=False)
 
 
 def test_a_kernel_without_its_types_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -348,7 +348,7 @@ def test_structures_that_differ_are_refused(
     with pytest.raises(UnreadableError, match=words):
         read(kernel)
     with pytest.raises(InputError, match=words):
-        opened(str(path), kind_of(str(path)), None, owners=False)
+        read_subject(str(path), kind_of(str(path)), None, owners=False)
 
 
 def test_what_is_read_can_be_recorded(kernel: FakeKernel, tmp_path: Path) -> None:
@@ -357,7 +357,7 @@ def test_what_is_read_can_be_recorded(kernel: FakeKernel, tmp_path: Path) -> Non
     path = tmp_path / "reads.json.gz"
     write_reads(path, recording.recorded())
     assert kind_of(str(path)) is SubjectKind.READS
-    again = opened(str(path), SubjectKind.READS, None, owners=False)
+    again = read_subject(str(path), SubjectKind.READS, None, owners=False)
     same(replace(again, types=first.types), first)
 
 
@@ -463,14 +463,14 @@ def busy_chunk(copy: int, kernel: FakeKernel) -> None:
 def still_in(kernel: FakeKernel) -> Any:
     with pytest.raises(UnstableError) as caught:
         stable_copy(Reader(Changing(kernel, busy_chunk)))
-    return caught.value.still
+    return caught.value.stable
 
 
 def test_chunks_that_stand_still_are_judged_one_by_one(kernel: FakeKernel) -> None:
     still = still_in(kernel)
     (unstable,) = still.unstable
     assert f"at {kernel.chunks[1]:#x}" in unstable
-    assert len(still.still) == len(kernel.chunks) - 1 >= 2
+    assert len(still.stable) == len(kernel.chunks) - 1 >= 2
     assert not [v for v in still.verdicts.values() if v.verdict == BROKEN]  # the other's MAP-2
     assert still.verdicts["MAP-2"].verdict == still.verdicts["POP-1"].verdict == HOLDS
     assert not {"FLT-1", "LIST-1", "RCL-3", "HINT-6"} & still.verdicts.keys()

@@ -201,7 +201,7 @@ def test_drawn_programs_have_them(monkeypatch: pytest.MonkeyPatch, cls: type[All
     fuzz = Fuzz("tried", EIGHT, seed=3, least=40, most=40)
     fuzz.run()
     assert fuzz.callers_errors > 5
-    assert fuzz.caught.keys() <= cls.EXPECTED.keys()
+    assert fuzz.findings.keys() <= cls.EXPECTED.keys()
     assert bool(fuzz.judged["API-2"])  # of other frees, too
 
 

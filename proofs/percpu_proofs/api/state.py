@@ -10,7 +10,7 @@ from percpu_proofs.api.display import Display
 from percpu_proofs.api.drawing import draw
 from percpu_proofs.explain import shipped
 from percpu_proofs.live.memory import memory_of
-from percpu_proofs.live.subject import SubjectKind, kind_of, opened
+from percpu_proofs.live.subject import SubjectKind, kind_of, read_subject
 from percpu_proofs.recorded.states.kernel_state import KernelState
 from percpu_proofs.recorded.states.snapshot import Snapshot
 from percpu_proofs.run.inputs import InputError
@@ -61,4 +61,5 @@ def read_state(what: str | Path, *, debug: str | Path | None = None) -> StateRep
     kind = kind_of(path)
     if kind in (SubjectKind.STATS, SubjectKind.SAMPLES):
         raise InputError(path, None, f"a state; for {kind.value}: percpu-spec state FILE")
-    return StateReport(opened(path, kind, None if debug is None else Path(debug), owners=False))
+    symbols = None if debug is None else Path(debug)
+    return StateReport(read_subject(path, kind, symbols, owners=False))

@@ -14,18 +14,17 @@ from percpu_proofs.commands.counterexamples import show
 from percpu_proofs.commands.tree_options import ChosenTree, tree_options
 from percpu_proofs.commands.trees import explore_tree
 from percpu_proofs.counterexample import of_schedule
-from percpu_proofs.explore.crosscheck import cross_check
-from percpu_proofs.explore.modes import search
+from percpu_proofs.explore.modes import cross_check, search
 from percpu_proofs.explore.parallel import Spread
 from percpu_proofs.explore.sampling import Strategy
 from percpu_proofs.explore.scenario import Scenario, ScenarioVerdict
 from percpu_proofs.explore.scenario_file import read_scenario
 from percpu_proofs.explore.scenarios import FOLDER, SCENARIOS
-from percpu_proofs.explore.search import Explored, Mode, ScheduleFinding
+from percpu_proofs.explore.search import Exploration, Mode, ScheduleFinding
 from percpu_proofs.explore.shrink_schedule import Minimum, minimise
 from percpu_proofs.explore.start import Start
 from percpu_proofs.explore.token import Token
-from percpu_proofs.refine import DEPARTURE, may_depart
+from percpu_proofs.refine.allocator import DEPARTURE, may_depart
 from percpu_proofs.run.inputs import InputError, one_of
 from percpu_proofs.run.processes import default_jobs
 from percpu_reference import DEFAULT
@@ -165,13 +164,13 @@ def explore(
         raise SystemExit(output.DIFFERS)
 
 
-def _departure(variant: str, result: Explored) -> ScheduleFinding | None:
+def _departure(variant: str, result: Exploration) -> ScheduleFinding | None:
     """Take from the findings a step that is no action of the machine where that is but a note."""
     return result.findings.pop(REFINE, None) if may_depart(variant_class(variant)) else None
 
 
 def _small(
-    scenario: Scenario, variant: str, result: Explored
+    scenario: Scenario, variant: str, result: Exploration
 ) -> tuple[dict[str, Minimum | None], bool]:
     """Return small counterexamples, None for one that is left as found, and whether Ctrl-C came."""
     found: dict[str, Minimum | None] = dict.fromkeys(sorted(result.findings))
@@ -184,7 +183,7 @@ def _small(
 
 
 def _token(
-    scenario: Scenario, variant: str, result: Explored, name: str, small: Minimum | None
+    scenario: Scenario, variant: str, result: Exploration, name: str, small: Minimum | None
 ) -> Token:
     if small is None:
         return Token.of(variant, name, scenario, result.findings[name].schedule)
@@ -210,7 +209,7 @@ def _expected(scenario: Scenario, variant: str) -> ScenarioVerdict:
     )
 
 
-def _is_expected(scenario: Scenario, variant: str, result: Explored) -> bool:
+def _is_expected(scenario: Scenario, variant: str, result: Exploration) -> bool:
     """Return whether what was found is what is expected; of what is declared any part will do."""
     states, broken = _expected(scenario, variant)
     if scenario.expected(variant) is None:
@@ -228,7 +227,7 @@ def _list(as_json: bool) -> None:
     out.print(f"each a file of {FOLDER}", soft_wrap=True, markup=False)
 
 
-def _bound(result: Explored) -> str:
+def _bound(result: Exploration) -> str:
     """Return how far a search went, in words."""
     if result.interrupted:
         return (
@@ -248,7 +247,7 @@ def _bound(result: Explored) -> str:
     return ways[result.mode]
 
 
-def _refined(result: Explored) -> str:
+def _refined(result: Exploration) -> str:
     if not result.refined:
         return "not compared with an abstract machine"
     return f"{result.refined:,} steps compared with the abstract machine"
@@ -283,7 +282,7 @@ def _show(
     out: Console,
     scenario: Scenario,
     variant: str,
-    result: Explored,
+    result: Exploration,
     found: dict[str, Minimum | None],
     tokens: dict[str, Token],
     as_expected: bool,
@@ -336,7 +335,7 @@ def _show(
 def _as_json(
     scenario: Scenario,
     variant: str,
-    result: Explored,
+    result: Exploration,
     found: dict[str, Minimum | None],
     tokens: dict[str, Token],
     as_expected: bool,

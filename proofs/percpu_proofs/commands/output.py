@@ -19,7 +19,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-from percpu_proofs.explain.releases import instead
+from percpu_proofs.explain.releases import stand_in_note
 from percpu_proofs.run.inputs import writing
 from percpu_reference.variants import UnknownVariantError, variant_name
 from percpu_spec.catalogue import entry_id
@@ -43,7 +43,7 @@ def named_variant(context: click.Context, option: click.Parameter, given: Any) -
     that is too old.
     """
     words = given if isinstance(given, tuple) else (given or "",)
-    for said in filter(None, dict.fromkeys(map(instead, words))):
+    for said in filter(None, dict.fromkeys(map(stand_in_note, words))):
         context.call_on_close(partial(_tell, context, said))
     if isinstance(given, tuple):
         return tuple(map(variant_name, given))

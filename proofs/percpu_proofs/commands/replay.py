@@ -13,7 +13,6 @@ from percpu_proofs.commands.stepping import walk
 from percpu_proofs.commands.tree_options import ChosenTree, tree_options
 from percpu_proofs.commands.trees import replayed_on_tree
 from percpu_proofs.counterexample import Counterexample, of_token
-from percpu_proofs.counterexample.plain import as_json as plain
 from percpu_proofs.explore.packing import MODEL, TREE, cut, no_token
 from percpu_proofs.explore.token_file import token_of
 from percpu_proofs.kernel.search.tree_token import read_tree_token
@@ -60,7 +59,7 @@ def _replayed(token: str, tree: ChosenTree | None) -> tuple[Counterexample, dict
     """Return what the schedule of a token shows, and the same with plain values."""
     if not token.startswith(TREE) and tree is None:
         found = of_token(token)
-        return found, plain(found)
+        return found, found.as_json()
     if tree is None:
         raise InputError("token", None, "--source TREE to run compiled code", cut(token))
     if not token.startswith(TREE):

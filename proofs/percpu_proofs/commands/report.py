@@ -33,16 +33,10 @@ def write_variants(
 
 def write_trees(page: Path, chosen: ChosenTree, found: TreeResults) -> None:
     """Write the report of a review of a tree and its patches."""
-    from percpu_proofs.report.of_trees import TreeReviewReport, report_of_trees
+    from percpu_proofs.report.of_trees import report_of_trees
 
-    newest = found.trees[-1].tree
     options = replace(chosen, patches=(), fixes=()).options(), chosen.options()
-    review = TreeReviewReport(
-        newest.name, newest.patches, options, found.variant, found.cells, found.changed,
-        found.undeclared, found.outcomes, found.accesses, found.new, found.lacking,
-        found.interrupted,
-    )  # fmt: skip
-    write(page, report_of_trees(review))
+    write(page, report_of_trees(found, options))
 
 
 def write_state(

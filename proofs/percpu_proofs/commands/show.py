@@ -26,10 +26,10 @@ from percpu_proofs.explore.token import read_token
 from percpu_proofs.explore.token_file import token_of
 from percpu_proofs.kernel.search.plans import TreeSearch
 from percpu_proofs.kernel.search.tree_token import read_tree_token
-from percpu_proofs.live.memory_reads import is_reads
+from percpu_proofs.live.kernel_memory import is_reads
 from percpu_proofs.live.reader import TornError
 from percpu_proofs.live.sample import UnstableError, is_samples
-from percpu_proofs.live.subject import LIVE, is_core, opened
+from percpu_proofs.live.subject import LIVE, is_core, read_subject
 from percpu_proofs.live.subject import SubjectKind as Source
 from percpu_proofs.recorded.states.saved_state import is_state
 from percpu_proofs.recorded.states.stats_text import is_stats
@@ -178,7 +178,7 @@ def _of_file(what: str, given: dict[str, Any]) -> StateDrawing:
 def _of_kernel(what: str, kind: Source, given: dict[str, Any], *taken: str) -> StateDrawing:
     _only("a kernel's state", given, *taken)
     try:
-        return of_kernel(opened(what, kind, given["--debug"], owners=False))
+        return of_kernel(read_subject(what, kind, given["--debug"], owners=False))
     except (TornError, UnstableError) as error:
         output.echo(f"torn: {error}; there is no one moment to draw")
         raise SystemExit(output.TORN) from None
@@ -260,7 +260,7 @@ def _recorded(allocator: Allocator | None, picture: StatePicture) -> dict[str, A
                 {
                     "chunk": chunk.name, "place": chunk.place, "free_bytes": chunk.free_bytes,
                     "populated": chunk.populated, "empty": chunk.empty, "areas": chunk.areas,
-                    "pages": chunk.strip, "hints": asdict(chunk.hints),
+                    "pages": chunk.strip, "hints": chunk.hints._asdict(),
                 }
                 for chunk in picture.chunks.values()
             ],

@@ -11,9 +11,9 @@ from rich.console import Console
 
 from percpu_proofs.commands.counterexamples import show_lines, width_of
 from percpu_proofs.counterexample import Counterexample
-from percpu_proofs.counterexample.bearing import bearing
+from percpu_proofs.counterexample.relevance import relevance
 from percpu_proofs.counterexample.table import rows, table
-from percpu_proofs.counterexample.text import Line, head, legend, state, wrapped
+from percpu_proofs.counterexample.text import Line, head, legend, state, wrap_lines
 
 _KEYS: Final = "n or space: next, p or b: back, f: first, l: last, q: quit"
 _BY: Final = {
@@ -49,8 +49,8 @@ def _key() -> str:
 
 def screen(c: Counterexample, at: int, width: int) -> Iterator[Line]:
     """Yield the lines of the screen behind so many steps."""
-    shown = bearing(c)
-    yield from wrapped("head", f"{c.clause} on {c.subject}, step {at} of {len(c.steps)}", width)
+    shown = relevance(c)
+    yield from wrap_lines("head", f"{c.clause} on {c.subject}, step {at} of {len(c.steps)}", width)
     if at == 0:
         yield from head(c, width)
     yield "", ""
@@ -60,5 +60,5 @@ def screen(c: Counterexample, at: int, width: int) -> Iterator[Line]:
         yield from table(present, c.cpus, width)
         yield "", ""
     yield from state("State:", c.state_at(at), c, shown, width)
-    yield from wrapped("dim", legend(c, shown), width)
-    yield from wrapped("dim", _KEYS, width)
+    yield from wrap_lines("dim", legend(c, shown), width)
+    yield from wrap_lines("dim", _KEYS, width)

@@ -15,7 +15,7 @@ from itertools import chain, islice
 from operator import attrgetter
 from typing import Final
 
-from percpu_proofs.explore.shrink import Program, Small, simpler, smaller
+from percpu_proofs.explore.shrink import Program, ShrinkResult, simpler, smaller
 from percpu_proofs.explore.shrink import shrink as shrink_by
 from percpu_proofs.kernel.draws import Case
 from percpu_proofs.kernel.instance import KernelStopped
@@ -73,7 +73,7 @@ def _beside(pair: Pair, found: Difference) -> Iterator[Difference]:
 
 def shrink(
     geometry: Geometry, operations: Sequence[Operation], trial: Trial, tries: int
-) -> Small[Case]:
+) -> ShrinkResult[Case]:
     """Return a case from which no operation can be left out, as far as so many tries allow.
 
     Stretches are left out, allocations merged, sizes, alignments and flags made plain.
@@ -87,7 +87,7 @@ def shrink(
     small = shrink_by(
         shows(whole) or whole, lambda best: chain(smaller(best), simpler(best)), shows, tries
     )
-    return Small(Case(geometry, renumbered(small.best.setup)), small.stopped)
+    return ShrinkResult(Case(geometry, renumbered(small.best.setup)), small.stopped)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from percpu_contracts.whole_state import WholeState
 from percpu_proofs.explore.scenario import Scenario
 from percpu_proofs.explore.schedulers.quiesce import Drain
 from percpu_proofs.explore.schedulers.replay import ImpossibleStepError, ScheduleReplay
-from percpu_proofs.explore.start import Runner, Start
+from percpu_proofs.explore.start import Runner
 from percpu_proofs.explore.system import Schedule, Scheduler, actor_of, scheduled
 from percpu_proofs.explore.token import Token
 from percpu_proofs.explore.world import World
@@ -142,11 +142,7 @@ class LockstepWorld:
         for number, operation in enumerate(plan.prepared, 1):
             driver.apply(number, operation)
             self.pair.kernel.apply(operation)
-        start = Start(
-            driver.allocator, driver.handles, plan.concurrent, plan.works, plan.waiting,
-            plan.failures, driver.freed,
-        )  # fmt: skip
-        self.world = World(start)
+        self.world = World(plan.start_of(driver))
         driver.allocator = self.world.allocator
         self.state = self.pair.state
         self.whole = WholeState()

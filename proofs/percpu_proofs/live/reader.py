@@ -216,7 +216,7 @@ class Reader:
             floats=copy.floats if len(copy.floats) > 1 else (),
         )
         state = with_floats(snapshot)
-        return KernelState(source, self.release, state, self._standing(copy), self.types)
+        return KernelState(source, self.release, state, self._quiescence(copy), self.types)
 
     def _geometry(
         self, copy: Copy, values: dict[str, int], first: int, reserved: int
@@ -237,7 +237,7 @@ class Reader:
         """Return whether chunks have vectors of who holds their areas."""
         return any(map(self.kernel.has, ["pcpu_chunk"] * 2, ("obj_exts", "obj_cgroups")))
 
-    def _standing(self, copy: Copy) -> Quiescence:
+    def _quiescence(self, copy: Copy) -> Quiescence:
         owner = self.kernel.task_name(copy.owner) if copy.owner else ""
         running = self.kernel.work_running()
         return Quiescence(copy.lock, owner, copy.waiters, copy.pending, running)

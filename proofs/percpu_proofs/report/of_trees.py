@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 from percpu_proofs.counterexample import of_tree
-from percpu_proofs.kernel.search.accesses import AccessSite
-from percpu_proofs.kernel.search.job import TreeOutcome
 from percpu_proofs.report.document import Document
 from percpu_proofs.report.reviews import (
     AccessLine,
@@ -18,75 +14,44 @@ from percpu_proofs.report.reviews import (
     ReviewReport,
     SearchBound,
     Sign,
-    document,
     render,
 )
 from percpu_proofs.report.walks import walk
-from percpu_proofs.review.changes import Changes
+from percpu_proofs.review.tree_results import TreeResults
 from percpu_proofs.review.trees import TreeCell
 
 Cells = Mapping[str, TreeCell]
 
 
-@dataclass(frozen=True, slots=True)
-class TreeReviewReport:
-    """What a review of a tree came to.
+def report_of_trees(found: TreeResults, options: tuple[str, str]) -> str:
+    """Return the report as HTML.
 
-    options: those of a command that choose the base, and the newest tree. variant: the model of
-    the base. cells: of each tree, the base first. changed: what the patches change, None without
-    one. undeclared: what is broken that the model does not declare. accesses: those without
-    pcpu_lock of the newest tree; new_accesses: what the patches add. lacking: searches that were
-    left out, and why.
+    options: those of a command that choose the base, and the tree with all patches.
     """
-
-    release: str
-    patches: Sequence[Path]
-    options: tuple[str, str]
-    variant: str
-    cells: Mapping[str, Cells]
-    changed: Changes | None
-    undeclared: Sequence[str]
-    outcomes: Sequence[TreeOutcome]
-    accesses: Sequence[AccessSite]
-    new_accesses: Sequence[AccessSite]
-    lacking: Mapping[str, str]
-    interrupted: bool
-
-    @property
-    def base(self) -> str:
-        """What the base is called."""
-        return f"Linux {self.release}"
-
-    @property
-    def newest(self) -> str:
-        """What the tree with all patches is called."""
-        names = ", ".join(path.name for path in self.patches)
-        return f"{self.base} with {names}" if names else self.base
-
-
-def report_of_trees(of: TreeReviewReport) -> str:
-    """Return the report as HTML."""
-    into = document()
-    names = dict(zip(of.cells, dict.fromkeys((of.base, of.newest)), strict=True))
-    fresh = {entry.access for entry in of.new_accesses}
-    every = dict.fromkeys(entry.access for entry in (*of.new_accesses, *of.accesses))
+    into = Document()
+    tree = found.trees[-1].tree
+    base, patches = f"Linux {tree.name}", ", ".join(path.name for path in tree.patches)
+    newest = f"{base} with {patches}" if patches else base
+    names = dict(zip(found.cells, dict.fromkeys((base, newest)), strict=True))
+    fresh = {entry.access for entry in found.new}
+    every = dict.fromkeys(entry.access for entry in (*found.new, *found.accesses))
     bounds = [
-        SearchBound(one.job.search.name, names[one.job.tree], one.bound) for one in of.outcomes
-    ] + [SearchBound(name, of.newest, f"not searched: {why}") for name, why in of.lacking.items()]
+        SearchBound(one.job.search.name, names[one.job.tree], one.bound) for one in found.outcomes
+    ] + [SearchBound(name, newest, f"not searched: {why}") for name, why in found.lacking.items()]
     review = ReviewReport(
-        f"Review of {of.newest}",
-        _summary(of),
-        [names[name] for name in of.cells],
-        list(_groups(of, into)),
-        list(_rows(of.cells, () if of.changed is None else of.changed.new)),
+        f"Review of {newest}",
+        _summary(found),
+        [names[name] for name in found.cells],
+        list(_groups(found, (base, newest), options, into)),
+        list(_rows(found.cells, () if found.changed is None else found.changed.new)),
         list(dict.fromkeys(bounds)),
         [AccessLine(str(access), access in fresh) for access in every],
-        {path.name: path.read_text("utf-8", "replace") for path in of.patches},
+        {path.name: path.read_text("utf-8", "replace") for path in tree.patches},
     )
     return render(into, review)
 
 
-def _summary(of: TreeReviewReport) -> list[str]:
+def _summary(of: TreeResults) -> list[str]:
     if of.changed is None:
         said = [f"Not declared of {of.variant}: {', '.join(of.undeclared) or 'nothing'}."]
     else:
@@ -99,15 +64,17 @@ def _summary(of: TreeReviewReport) -> list[str]:
     return said
 
 
-def _groups(of: TreeReviewReport, into: Document) -> Iterator[Group]:
-    """Yield what is to be shown, what is new first."""
+def _groups(
+    of: TreeResults, subjects: tuple[str, str], options: tuple[str, str], into: Document
+) -> Iterator[Group]:
+    """Yield what is to be shown, what is new first; subjects: what the trees are called."""
     first, *others = of.cells.values()
     last = others[-1] if others else first
     changed = of.changed
 
     def shown(names: Iterable[str], cells: Cells, *, base: bool = False) -> tuple[Exhibit, ...]:
-        subject, options = (of.base, of.options[0]) if base else (of.newest, of.options[1])
-        return tuple(_shown(name, cells[name], subject, options, into) for name in names)
+        at = 0 if base else 1
+        return tuple(_shown(one, cells[one], subjects[at], options[at], into) for one in names)
 
     if changed is None:
         broken = [clause for clause, cell in last.items() if cell.example is not None]
@@ -118,13 +85,13 @@ def _groups(of: TreeReviewReport, into: Document) -> Iterator[Group]:
         yield Group(f"Broken, as declared of {of.variant}", shown(known, last))
         return
     yield Group(
-        f"Newly broken by the patch, not by {of.base}", shown(changed.new, last), serious=True
+        f"Newly broken by the patch, not by {subjects[0]}", shown(changed.new, last), serious=True
     )
     yield Group("Broken with fewer operations than before", shown(changed.shorter, last))
     again = [clause for clause in changed.otherwise if clause not in changed.shorter]
     yield Group("Broken before too, but not by this schedule", shown(again, last))
     yield Group(
-        f"Mended by the patch, broken by {of.base}", shown(changed.mended, first, base=True)
+        f"Mended by the patch, broken by {subjects[0]}", shown(changed.mended, first, base=True)
     )
     told = {*changed.shorter, *changed.otherwise}
     for heading, names in (
@@ -137,7 +104,7 @@ def _groups(of: TreeReviewReport, into: Document) -> Iterator[Group]:
     says = "On the other tree the search that shows it did not come as far."
     yield Group("Broken by the patched tree, not compared", shown(new, last), says=says)
     yield Group(
-        f"Broken by {of.base}, not compared", shown(old, first, base=True), says=says
+        f"Broken by {subjects[0]}, not compared", shown(old, first, base=True), says=says
     )
 
 

@@ -8,11 +8,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from percpu_contracts.situations import SituationCoverage
 from percpu_proofs.explore import alphabets
-from percpu_proofs.explore.breadth import Breadth, Caught
+from percpu_proofs.explore.breadth import Breadth, ListFinding
 from percpu_proofs.explore.concurrent_endings import Hunt
 from percpu_proofs.explore.fuzz import Fuzz
 from percpu_proofs.explore.modes import search
@@ -178,13 +178,13 @@ def _breadth(job: Job) -> JobOutcome:
         f"all lists of up to {search.covered} operations{short}",
         f"{plan.how}; {plan.bound}",
         dict(search.judged),
-        {c.clause: _example(job, c, plan.geometry) for c in search.caught.values()},
+        {c.clause: _example(job, c, plan.geometry) for c in search.findings.values()},
         covered=search.covered,
         complete=search.complete,
     )
 
 
-def _example(job: Job, caught: Caught, geometry: str) -> ReviewExample:
+def _example(job: Job, caught: ListFinding, geometry: str) -> ReviewExample:
     setup = tuple(map(text_of, caught.setup))
     actors = tuple(map(text_of, caught.actors))
     token = Token(
@@ -215,7 +215,7 @@ def _fuzz(job: Job) -> JobOutcome:
     if job.found is None:
         fuzz.run()
     else:
-        fuzz.caught[job.found[0]] = fuzz.small(*job.found)
+        fuzz.findings[job.found[0]] = fuzz.small(*job.found)
     return JobOutcome(
         job,
         FUZZED,
@@ -223,8 +223,8 @@ def _fuzz(job: Job) -> JobOutcome:
         f"{fuzz.length} operations each in drawn schedules, contracts at full, some begun as a "
         f"scenario, seed {fuzz.seed}; {geometry}",
         dict(fuzz.judged),
-        {c: _drawn(job, c, message, one) for c, (message, one) in fuzz.caught.items()},
-        {clause: program for clause, (_, program) in fuzz.caught.items()},
+        {c: _drawn(job, c, message, one) for c, (message, one) in fuzz.findings.items()},
+        {clause: program for clause, (_, program) in fuzz.findings.items()},
     )
 
 
@@ -308,7 +308,7 @@ def _mechanism(job: Job) -> JobOutcome:
     return outcome
 
 
-_BREADTH: dict[Engine, tuple[Sequence[alphabets.AlphabetPlan], type[Breadth[Any]]]] = {
+_BREADTH: dict[Engine, tuple[Sequence[alphabets.AlphabetPlan], type[Breadth]]] = {
     "sequences": (alphabets.SEQUENCES, Sequences),
     "hunt": (alphabets.HUNTS, Hunt),
 }

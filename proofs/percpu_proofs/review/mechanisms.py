@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from percpu_proofs.explore import alphabets, fills
-from percpu_proofs.explore.breadth import Breadth, Caught, Operations
+from percpu_proofs.explore.breadth import Breadth, ListFinding, Operations
 from percpu_proofs.explore.concurrent_endings import Hunt
 from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.rerun import Rerun
@@ -124,11 +124,11 @@ class Mechanism:
         shown = self._shown_by(made)
         return token if shown is None else replace(shown.token, search=SMALL)
 
-    def _searched(self, engine: type[Breadth[Any]], plan: alphabets.AlphabetPlan) -> Token | None:
+    def _searched(self, engine: type[Breadth], plan: alphabets.AlphabetPlan) -> Token | None:
         """Return the first of a search of the variant alone that shows it."""
         found: list[Token] = []
 
-        def look(caught: Caught) -> None:
+        def look(caught: ListFinding) -> None:
             token = Token(
                 self.variant, self.clause, plan.geometry, tuple(map(text_of, caught.setup)),
                 tuple(map(text_of, caught.actors)), 1, caught.schedule, search=ALONE,

@@ -112,7 +112,7 @@ def room_of(view: AllocatorView, request: Demand, chunk_type: int | None = None)
         if place != "reserved":
             name = f"chunk {number}{' (first)' if chunk is view.first_chunk else ''}"
             number += 1
-        hole, backed = (_longest(chunk, geometry, align, only) for only in (False, True))
+        hole, backed = (longest_hole(chunk, geometry, align, backed=only) for only in (False, True))
         chunks.append(
             ChunkRoom(
                 name, place, searched, chunk.free_bytes,
@@ -285,7 +285,9 @@ def _place(view: AllocatorView, slot: int) -> str:
     return "free" if slot == view.free_slot else f"slot {slot}"
 
 
-def _longest(chunk: ChunkView, geometry: Geometry, align: int, backed: bool) -> int:
+def longest_hole(chunk: ChunkView, geometry: Geometry, align: int, *, backed: bool) -> int:
+    """Return the longest hole in bytes from its first aligned start; of populated pages if backed.
+    """
     holes = _holes(chunk, geometry, align, backed=backed)
     return max((end - start for start, end in holes), default=0)
 

@@ -10,7 +10,7 @@ from typing import Any
 from percpu_contracts.contract import Level
 from percpu_contracts.monitor import Monitor
 from percpu_contracts.violations import ClauseViolation
-from percpu_proofs.refine import DEPARTURE, machine_of, may_depart, refined
+from percpu_proofs.refine.allocator import DEPARTURE, machine_of, may_depart, refined
 from percpu_proofs.run.driver import CallersError, Driver
 from percpu_proofs.run.failures import Failed, allocations
 from percpu_proofs.run.operations import OperationList

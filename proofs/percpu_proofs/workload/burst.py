@@ -77,11 +77,6 @@ class Served:
         return asdict(self) | {"between": {"least": least, "most": most}, "safe": self.safe}
 
 
-def booted(variant: str | type[Allocator], geometry: Geometry) -> Allocator:
-    """Return an allocator just booted."""
-    return build(variant, geometry)
-
-
 def after_wave(
     variant: str | type[Allocator], geometry: Geometry, size: int, align: int
 ) -> Allocator:

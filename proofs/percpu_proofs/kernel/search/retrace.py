@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
-from percpu_proofs.explore.overlap import Move, OperationSpan, spans
+from percpu_proofs.explore.overlap import OperationSpan, OperationStep, spans
 from percpu_proofs.kernel import instance as points
 from percpu_proofs.kernel.instance import KernelStopped
 from percpu_proofs.kernel.library import Library, SourceLocation, places_of
@@ -67,7 +67,9 @@ class Retrace:
     @property
     def spans(self) -> Iterator[OperationSpan[str]]:
         """Which of its operations run alone, and which beside one another."""
-        return spans(Move(s.actor, s.operation, s.operation[0] in "bB", s.ends) for s in self.steps)
+        return spans(
+            OperationStep(s.actor, s.operation, s.operation[0] in "bB", s.ends) for s in self.steps
+        )
 
 
 def retrace(

@@ -7,12 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from percpu_proofs.live.continuation import AllocationRequest, ask, cannot_go_on
-from percpu_proofs.live.subject import SubjectKind, kind_of, opened
+from percpu_proofs.live.continuation import ask, cannot_go_on
+from percpu_proofs.live.subject import SubjectKind, kind_of, read_subject
 from percpu_proofs.live.verdicts import KernelStateJudge, broken
-from percpu_proofs.logs.advice import MachineFacts
+from percpu_proofs.logs.advice import MachineFacts, impossible
 from percpu_proofs.logs.failures import ILLEGAL, Failure
-from percpu_proofs.logs.impossible import impossible
 from percpu_proofs.recorded.states.kernel_state import KernelState
 from percpu_proofs.recorded.states.stats_text import ChunkStats, PercpuStats, read_stats
 from percpu_proofs.run import reasons
@@ -74,7 +73,7 @@ class FailureSite:
         return self.what.snapshot.reserved_chunk is not None
 
 
-def open_place(source: str) -> FailureSite:
+def open_site(source: str) -> FailureSite:
     """Return what a file, a core or `live` holds. Raises InputError or TraceError."""
     kind = kind_of(source)
     moment = f"{source} is of a moment of its own, before the failure or after it"
@@ -84,13 +83,13 @@ def open_place(source: str) -> FailureSite:
             "a state tells it (percpu-spec state live --save)"
         )
         return FailureSite(source, read_stats(Path(source)), (moment, more))
-    state = opened(source, kind, None, owners=False)
+    state = read_subject(source, kind, None, owners=False)
     stays = cannot_go_on(state, broken(KernelStateJudge().verdicts(state)))
     notes = (moment, f"the model does not go on from it: {stays}") if stays else (moment,)
     return FailureSite(source, state, notes, stays)
 
 
-def why_there(place: FailureSite, failure: Failure, machine: MachineFacts) -> Why | None:
+def why_at_site(place: FailureSite, failure: Failure, machine: MachineFacts) -> Why | None:
     """Return why a failure happened in that state, or what it would get; machine: of the failure.
 
     None for illegal ones, those that no kernel prints, and those of another machine or boot.
@@ -113,7 +112,7 @@ def why_there(place: FailureSite, failure: Failure, machine: MachineFacts) -> Wh
     found = why(room_of(state.snapshot, demand))
     if demand.reserved or place.stays:
         return _concluded(found, demand)
-    answer = ask(state, AllocationRequest(demand.size, demand.align, demand.atomic))
+    answer = ask(state, demand)
     served = answer.chunk is not None
     says = [*found.lines, f"asked of the model in this state: {answer.words}"]
     if served and demand.atomic:
@@ -177,7 +176,7 @@ def _chunk(stats: PercpuStats, chunk: ChunkStats, demand: Demand) -> ChunkRoom:
     )  # fmt: skip
 
 
-def place_record(place: FailureSite, logs: Iterable[MachineFacts]) -> dict[str, Any]:
+def site_record(place: FailureSite, logs: Iterable[MachineFacts]) -> dict[str, Any]:
     """Return where failures of a log were looked at, with plain values."""
     return {
         "source": place.source, "notes": list(place.against(logs)),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,7 +21,7 @@ _SPOKEN: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Bearing:
+class Relevance:
     """The names of counters and chunks to be shown."""
 
     counters: frozenset[str]
@@ -38,7 +37,7 @@ class Bearing:
         return len({row.name for row in state.chunks} - self.chunks)
 
 
-def bearing(c: Counterexample, since: int = 0, *, spoken_only: bool = False) -> Bearing:
+def relevance(c: Counterexample, since: int = 0, *, spoken_only: bool = False) -> Relevance:
     """Return what bears on the clause: what it speaks of, and what changes from a step on.
 
     spoken_only: of counters those that it speaks of only.
@@ -51,7 +50,8 @@ def bearing(c: Counterexample, since: int = 0, *, spoken_only: bool = False) -> 
         if (not spoken_only and any(dict(s.counters).get(name) != value for s in states))
         or re.search(_SPOKEN.get(name.partition("[")[0], "$^"), said, re.IGNORECASE)
     }
-    chunks = set(_changed(states)) | set(re.findall(r"\bchunk (-?\d+)", c.message))
+    changed = {name for state in states for name, *_ in _rows(states[0]) ^ _rows(state)}
+    chunks = changed | set(re.findall(r"\bchunk (-?\d+)", c.message))
     for list_name in ("sidelined", "to_depopulate"):
         if list_name in said:
             chunks |= {r.name for s in states for r in s.chunks if list_name in r.place}
@@ -59,22 +59,15 @@ def bearing(c: Counterexample, since: int = 0, *, spoken_only: bool = False) -> 
         chunks.add("0")
     if not chunks and states[-1].chunks:
         chunks = {row.name for row in states[-1].chunks}
-    return Bearing(frozenset(counters), frozenset(chunks), c.clause.startswith(_OF_HINTS))
+    return Relevance(frozenset(counters), frozenset(chunks), c.clause.startswith(_OF_HINTS))
 
 
-def _changed(states: list[StateRows]) -> Iterator[str]:
-    """Yield the chunks that do not stand the same in all states."""
-    first = _standing(states[0])
-    for state in states[1:]:
-        now = _standing(state)
-        yield from (name for name in first.keys() | now.keys() if first.get(name) != now.get(name))
+def _rows(state: StateRows) -> set[tuple[str, str, str, object]]:
+    """Return what of each chunk is compared with other states."""
+    return {(row.name, row.place, row.pages, row.areas) for row in state.chunks}
 
 
-def _standing(state: StateRows) -> dict[str, object]:
-    return {row.name: (row.place, row.pages, row.areas) for row in state.chunks}
-
-
-def alone(c: Counterexample) -> int:
+def sequential_steps(c: Counterexample) -> int:
     """Return how many steps at the start are of operations that ran one after the other.
 
     The last operation is not among them, nor one that breaks the clause.

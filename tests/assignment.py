@@ -1,6 +1,6 @@
 """Which seeded bugs each claim is to catch: found by trying, kept in bugs.json.
 
-    python -m percpu_proofs.prove.assignment
+    python tests/assignment.py
 
 tries every bug of a function on every claim about that function, and writes the file anew. Every
 bug that some obligation catches is given to at least one of them, every obligation gets at least
@@ -13,10 +13,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from percpu_proofs import prove
 from percpu_proofs.bugs import BUGS, Bug
 from percpu_proofs.prove.catalogue import claims
 from percpu_proofs.prove.claim import Claim
-from percpu_proofs.prove.small.claims import EnumeratedClaim, SymbolicClaim
+from percpu_proofs.prove.small.claims import SymbolicClaim
+from percpu_proofs.prove.small.obligation import Obligation
 from percpu_proofs.run.processes import default_jobs, spread
 
 _PATIENCE = 6  # seconds for one bug on one claim; with some the program never ends
@@ -63,7 +65,7 @@ def assign(caught: Caught) -> Caught:
 
 def main() -> None:
     """Try every bug and write bugs.json."""
-    every = [claim for claim in claims() if isinstance(claim, EnumeratedClaim | SymbolicClaim)]
+    every = [claim for claim in claims() if isinstance(claim, Obligation | SymbolicClaim)]
     tried = [claim.id for claim in every if claim.expected != "refuted"]
     found, interrupted = spread(tried, caught_by, jobs=default_jobs())
     if interrupted:
@@ -72,7 +74,7 @@ def main() -> None:
     by_symbols = {claim.id for claim in every if claim.engine == "crosshair"}
     assigned = assign({name: bugs for name, bugs in caught.items() if name not in by_symbols})
     assigned |= {name: bugs[:_ENOUGH] for name, bugs in caught.items() if name in by_symbols}
-    path = Path(__file__).with_name("bugs.json")
+    path = Path(prove.__path__[0], "bugs.json")
     path.write_text(json.dumps(assigned, indent=1) + "\n", "utf-8")
     given = {bug for bugs in assigned.values() for bug in bugs}
     left = [bug for bug in BUGS.values() if bug.name not in given and not (bug.aside or bug.same)]

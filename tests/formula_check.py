@@ -9,14 +9,19 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from percpu_proofs.prove.any_size.code import TextChange
-from percpu_proofs.prove.any_size.lemma import QUERY, Lemma, shown
+from percpu_proofs.prove.any_size.lemma import QUERY, Lemma, case_text
 from percpu_proofs.prove.any_size.paths import Derived, Path, PathContext, all_paths
-from percpu_proofs.prove.any_size.plain_scene import PlainScene, UnmetError
+from percpu_proofs.prove.any_size.plain_scene import (
+    PlainScene,
+    plain_scene,
+    replayed,
+    small_cases,
+)
 from percpu_proofs.prove.any_size.term_scene import SymbolicScene
 from percpu_proofs.prove.any_size.terms import z3
 
@@ -148,59 +153,15 @@ class FormulaCheck:
     wrong: list[str] = field(default_factory=list)
 
 
-def every_case(
-    lemma: Lemma,
-    largest: int,
-    most: int,
-    bug: TextChange | None,
-    known: Mapping[str, Any] | None = None,
-) -> Iterator[PlainScene]:
-    """Yield the plain scenes of small sizes in order, at most so many tries.
-
-    known: inputs by name that are the same in all of them.
-    """
-    same = known or {}
-    choices: list[tuple[int, int]] = []
-    for _ in range(most):
-        place = 0
-
-        def choose(name: str, values: Sequence[Any]) -> Any:
-            nonlocal place
-            if name in same:
-                return same[name]
-            if place == len(choices):
-                choices.append((0, len(values)))
-            index, _ = choices[place]
-            place += 1
-            return values[index]
-
-        scene = PlainScene(choose, bug, largest)
-        try:
-            lemma.scenario(scene)
-        except UnmetError:
-            pass
-        else:
-            yield scene
-        del choices[place:]
-        while choices and choices[-1][0] + 1 == choices[-1][1]:
-            choices.pop()
-        if not choices:
-            return
-        choices[-1] = choices[-1][0] + 1, choices[-1][1]
-
-
 def drawn_cases(
     lemma: Lemma, tries: int, seed: int, bug: TextChange | None, largest: int = 8
 ) -> Iterator[PlainScene]:
     """Yield plain scenes drawn at random."""
     chance = random.Random(f"{lemma.id}/{seed}")
     for _ in range(tries):
-        scene = PlainScene(lambda name, values: chance.choice(values), bug, largest)
-        try:
-            lemma.scenario(scene)
-        except UnmetError:
-            continue
-        yield scene
+        scene = plain_scene(lemma.scenario, lambda _, values: chance.choice(values), bug, largest)
+        if scene is not None:
+            yield scene
 
 
 def path_cases(lemma: Lemma, paths: list[FormulaPath]) -> Iterator[PlainScene]:
@@ -209,17 +170,6 @@ def path_cases(lemma: Lemma, paths: list[FormulaPath]) -> Iterator[PlainScene]:
         found = lemma.case_of(path.scene, None, lambda s: True)
         if found is not None:
             yield found
-
-
-def again(lemma: Lemma, scene: PlainScene, bug: TextChange | None) -> Iterator[PlainScene]:
-    """Yield the case of a plain scene, run again on the function with a bug or without."""
-    given = dict(scene.inputs)
-    new = PlainScene(lambda name, values: given[name], bug, scene.largest)
-    try:
-        lemma.scenario(new)
-    except (UnmetError, KeyError):
-        return
-    yield new
 
 
 def check_formula(
@@ -238,28 +188,32 @@ def check_formula(
     expected to hold.
     """
     paths = formula(lemma, formula_bug)
-    tied = FormulaCheck(paths=len(paths))
+    check = FormulaCheck(paths=len(paths))
     bug = function_bug or formula_bug
     if bug is not None:
         _, refuting = lemma.search(bug, QUERY)
-        for scene in again(lemma, refuting, function_bug) if refuting is not None else ():
-            _compare(lemma, paths, scene, tied)
+        if refuting is not None:  # run again, on the function with the bug or without
+            again = replayed(lemma.scenario, refuting.inputs, function_bug, refuting.largest)
+            if again is not None:
+                _compare(lemma, paths, again, check)
     elif paths[0].outcome:
         for scene in itertools.islice(path_cases(lemma, paths), most_paths):
-            tied.chosen += 1
-            _compare(lemma, paths, scene, tied)
-    for scene in every_case(lemma, 2, tries, function_bug):
-        tied.enumerated += 1
-        _compare(lemma, paths, scene, tied)
+            check.chosen += 1
+            _compare(lemma, paths, scene, check)
+    for scene in small_cases(lemma.scenario, 2, tries, function_bug):
+        check.enumerated += 1
+        _compare(lemma, paths, scene, check)
     for scene in drawn_cases(lemma, tries, seed, function_bug):
-        tied.drawn += 1
-        _compare(lemma, paths, scene, tied)
-    return tied
+        check.drawn += 1
+        _compare(lemma, paths, scene, check)
+    return check
 
 
-def _compare(lemma: Lemma, paths: list[FormulaPath], scene: PlainScene, tied: FormulaCheck) -> None:
+def _compare(
+    lemma: Lemma, paths: list[FormulaPath], scene: PlainScene, check: FormulaCheck
+) -> None:
     if lemma.expected == "confirmed" and scene.broken:
-        tied.wrong.append(f"{scene.broken[0]}: not so at {shown(scene.inputs)}")
+        check.wrong.append(f"{scene.broken[0]}: not so at {case_text(scene.inputs)}")
     if not scene.outcome:
         return  # a function of which only what is proved of it is known
     values = _values(scene)
@@ -267,12 +221,12 @@ def _compare(lemma: Lemma, paths: list[FormulaPath], scene: PlainScene, tied: Fo
         (number, outcome) for number, path in enumerate(paths) if (outcome := path.takes(values))
     ]
     if len(left) != 1:
-        tied.wrong.append(f"{len(left)} paths at {shown(scene.inputs)}")
+        check.wrong.append(f"{len(left)} paths at {case_text(scene.inputs)}")
         return
     number, outcome = left[0]
-    tied.taken.add(number)
+    check.taken.add(number)
     if outcome != scene.outcome:
-        tied.wrong.append(f"{outcome}, the function {scene.outcome}, at {shown(scene.inputs)}")
+        check.wrong.append(f"{outcome}, the function {scene.outcome}, at {case_text(scene.inputs)}")
 
 
 def _values(scene: PlainScene) -> dict[str, Any]:
