@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from percpu_proofs.cli import main
-from percpu_proofs.commands import stepping
+from percpu_proofs.commands import replay as replaying
 from percpu_proofs.commands.counterexamples import reproducer
 from percpu_proofs.counterexample import Counterexample, of_schedule, of_token
 from percpu_proofs.counterexample.mail import mail
@@ -295,10 +295,10 @@ def test_steps_are_walked_through_by_lines() -> None:
 
 def test_steps_are_walked_through_by_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     keys = iter(["n", " ", "\x1b[C", "p", "\x1b[A", "l", "\r", "\x03"])
-    monkeypatch.setattr(stepping.click, "getchar", lambda: next(keys))
-    monkeypatch.setattr(stepping.sys, "stdin", SimpleNamespace(isatty=lambda: True))
+    monkeypatch.setattr(replaying.click, "getchar", lambda: next(keys))
+    monkeypatch.setattr(replaying.sys, "stdin", SimpleNamespace(isatty=lambda: True))
     written = StringIO()
-    stepping.walk(Console(file=written, width=90), of_schedule(RACE))
+    replaying.walk(Console(file=written, width=90), of_schedule(RACE))
     places = re.findall(r"ISO-1 on rfc_1, step (\d)", written.getvalue())
     assert places == list("01232155") and next(keys, None) is None
 

@@ -35,7 +35,7 @@ from percpu_proofs.recorded.vectors.file import read_vector
 from percpu_proofs.review import results
 from percpu_proofs.review.jobs import Engine, Job, JobOutcome, ReviewExample, run
 from percpu_proofs.review.matrix import matrix
-from percpu_proofs.review.plan import enter_small, shrinking, workloads
+from percpu_proofs.review.plan import put_small, shrinking_jobs, workloads
 from percpu_proofs.run.operations import text_of
 from percpu_reference import VARIANTS, VariantFileError, build
 from percpu_reference.variants import variant_class
@@ -272,10 +272,10 @@ def test_only_what_has_no_shortest_example_is_made_small() -> None:
     drawn.examples, drawn.programs = dict.fromkeys(found, long), found
     listed = JobOutcome(Job("rfc_1", "sequences", "pages"), "explored", "", "")
     listed.examples = {"HINT-5": replace(EXAMPLE, shortest=True)}
-    (job,) = shrinking([drawn, listed])
+    (job,) = shrinking_jobs([drawn, listed])
     assert job == replace(drawn.job, found=("LIST-3", Program(())))
     small = replace(long, length=9)
-    enter_small([drawn, listed], [JobOutcome(job, "fuzzed", "", "", {}, {"LIST-3": small})])
+    put_small([drawn, listed], [JobOutcome(job, "fuzzed", "", "", {}, {"LIST-3": small})])
     assert drawn.examples == {"HINT-5": long, "LIST-3": small} and "LIST-3" not in listed.examples
 
 

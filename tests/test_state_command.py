@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 
 from percpu_proofs import data
 from percpu_proofs.cli import main
-from percpu_proofs.commands import state_samples
+from percpu_proofs.commands import state as state_command
 from percpu_proofs.commands.source import read_source
 from percpu_proofs.live.kernel_memory import memory_of_reads
 from percpu_proofs.live.reader import Reader
@@ -165,7 +165,7 @@ def test_bad_input_exits_2(words: list[str], expected: str) -> None:
 
 def test_a_running_kernel_is_sampled(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     reader = Reader(memory_of_reads(READS))
-    monkeypatch.setattr(state_samples, "reader_of", lambda *_: reader)
+    monkeypatch.setattr(state_command, "reader_of", lambda *_: reader)
     keep, svg = tmp_path / "samples.jsonl", tmp_path / "samples.svg"
     result = run("live", "--every", "0.1", "--count", "2", "--save", keep, "--svg", svg)
     assert result.exit_code == 0
@@ -184,8 +184,8 @@ def test_what_was_sampled_survives_ctrl_c(monkeypatch: pytest.MonkeyPatch, tmp_p
     def interrupted(seconds: float) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(state_samples, "reader_of", lambda *_: reader)
-    monkeypatch.setattr(state_samples, "watch", _interrupted_watch(interrupted))
+    monkeypatch.setattr(state_command, "reader_of", lambda *_: reader)
+    monkeypatch.setattr(state_command, "watch", _interrupted_watch(interrupted))
     keep, svg = tmp_path / "samples.jsonl", tmp_path / "samples.svg"
     result = run("live", "--every", "60", "--save", keep, "--svg", svg)
     assert result.exit_code == 130
@@ -194,7 +194,7 @@ def test_what_was_sampled_survives_ctrl_c(monkeypatch: pytest.MonkeyPatch, tmp_p
 
 
 def _interrupted_watch(sleep: Any) -> Any:
-    watch = state_samples.watch
+    watch = state_command.watch
     return lambda *given, **named: watch(*given, **named, sleep=sleep)
 
 

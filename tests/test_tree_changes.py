@@ -17,7 +17,7 @@ from test_kernel_input import make_tree
 import percpu_spec as ps
 from percpu_proofs import data
 from percpu_proofs.cli import main
-from percpu_proofs.commands import tree_options
+from percpu_proofs.commands import options as command_options
 from percpu_proofs.explore.scenario import KERNEL_32K
 from percpu_proofs.kernel.library import USUAL, Library
 from percpu_proofs.kernel.model import ModelVariant
@@ -119,7 +119,7 @@ def test_the_exit_status_tells(
     trees = [CompiledTree(name, tree, tmp_path / name, None) for name in names]
     monkeypatch.setattr(CompiledTree, "model", lambda self: ModelVariant())
     monkeypatch.setattr(CompiledTree, "library", lambda self, search: outcomes[0].job.library)
-    monkeypatch.setattr(tree_options, "compiled_trees", lambda *_: nullcontext(trees))
+    monkeypatch.setattr(command_options, "compiled_trees", lambda *_: nullcontext(trees))
     monkeypatch.setattr(tree_results, "jobs_for", lambda *_: [o.job for o in outcomes])
     monkeypatch.setattr(tree_results, "spread", lambda *_, **__: (outcomes, interrupted))
     patches = ["folder/some.patch"] if len(trees) > 1 else []
@@ -140,9 +140,9 @@ def test_the_exit_status_tells(
 
 
 def test_a_patch_that_ships_goes_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tree_options, "compiled_trees", lambda source, patches, stub: patches)
+    monkeypatch.setattr(command_options, "compiled_trees", lambda source, patches, stub: patches)
     named, other = (
-        tree_options.ChosenTree(Path("tree"), (Path(name),), (), None)
+        command_options.ChosenTree(Path("tree"), (Path(name),), (), None)
         for name in ("R2-rejoin", "R2-rejon")
     )
     assert named.compiled() == [data.folder("patches") / "R2-rejoin.patch"]

@@ -17,10 +17,9 @@ from percpu_proofs.commands.beside import beside
 from percpu_proofs.commands.completion import complete, completion
 from percpu_proofs.commands.conform import conform
 from percpu_proofs.commands.examples import with_examples
-from percpu_proofs.commands.explain import explain
+from percpu_proofs.commands.explain import explain, operations
 from percpu_proofs.commands.explore import explore
 from percpu_proofs.commands.log import log
-from percpu_proofs.commands.operations import operations
 from percpu_proofs.commands.prove import prove
 from percpu_proofs.commands.replay import replay
 from percpu_proofs.commands.report import report
@@ -112,23 +111,9 @@ def main() -> None:
 
 
 for _command in (
-    run,
-    conform,
-    show,
-    explore,
-    replay,
-    review,
-    report,
-    prove,
-    log,
-    state,
-    workload,
-    bench,
-    explain,
-    beside,
-    operations,
-    completion,
-):
+    run, conform, show, explore, replay, review, report, prove, log, state, workload, bench,
+    explain, beside, operations, completion,
+):  # fmt: skip
     main.add_command(_command)
 
 

@@ -7,27 +7,13 @@ ValueErrors, but for UnknownClauseError, a KeyError.
 
 from __future__ import annotations
 
-from percpu_proofs.api.drawing import Drawing, draw
 from percpu_proofs.api.explanation import Meaning, explain
 from percpu_proofs.api.model import Allocation, AllocatorRun, allocator
 from percpu_proofs.api.reviews import Review, TreeReview, review
-from percpu_proofs.api.state import StateReport, read_state
+from percpu_proofs.api.state import Drawing, StateReport, draw, read_state
 from percpu_proofs.api.verdicts import Answer, Verdicts, check
 
 __all__ = [
-    "Allocation",
-    "AllocatorRun",
-    "Answer",
-    "Drawing",
-    "Meaning",
-    "Review",
-    "StateReport",
-    "TreeReview",
-    "Verdicts",
-    "allocator",
-    "check",
-    "draw",
-    "explain",
-    "read_state",
-    "review",
+    "Allocation", "AllocatorRun", "Answer", "Drawing", "Meaning", "Review", "StateReport",
+    "TreeReview", "Verdicts", "allocator", "check", "draw", "explain", "read_state", "review",
 ]  # fmt: skip

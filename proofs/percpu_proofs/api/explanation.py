@@ -8,8 +8,9 @@ from typing import Any
 
 from rich.console import Console
 
+from percpu_proofs.api.arguments import require
 from percpu_proofs.api.display import Display
-from percpu_proofs.commands.explain import show_sense
+from percpu_proofs.commands.explain import show_senses
 from percpu_proofs.explain import lookup as explaining
 
 
@@ -31,10 +32,7 @@ class Meaning(Display, Mapping[str, Any]):
 
     def show(self, out: Console) -> None:
         """Print every sense."""
-        for number, sense in enumerate((self._found, *self._found["also"])):
-            if number:
-                out.print()
-            show_sense(out, sense)
+        show_senses(out, [self._found, *self._found["also"]])
 
     def _repr_html_(self) -> str:
         first, *rest = repr(self).split("\n")
@@ -46,4 +44,5 @@ def explain(word: str) -> Meaning:
 
     Raises UnknownWordError, an InputError, with the words that are `near`.
     """
+    require("word", word, "a word, or a line of a log", str)
     return Meaning(explaining.explain(word))

@@ -9,18 +9,17 @@ from typing import overload
 
 from rich.console import Console
 
+from percpu_proofs.api.arguments import parameters, require
 from percpu_proofs.api.display import Display
-from percpu_proofs.commands import review_tree
-from percpu_proofs.commands.tree_options import ChosenTree
+from percpu_proofs.commands import options, output, review_tree
 from percpu_proofs.review import results
 from percpu_proofs.review.changes import Changes, bases, changes
 from percpu_proofs.review.matrix import Cell
-from percpu_proofs.review.plan import jobs_for
 from percpu_proofs.review.tree_results import TreeResults, results_of, searches_for
 from percpu_proofs.review.trees import TreeCell
 from percpu_proofs.run.inputs import InputError
 from percpu_proofs.run.processes import default_jobs
-from percpu_reference.variants import variant_class, variant_name
+from percpu_reference.variants import variant_name
 from percpu_spec.catalogue import title
 
 
@@ -69,11 +68,10 @@ class Review(Display):
         """Print for each variant what holds in a line and what is broken, unexpected first."""
         for variant in self.variants:
             mine = [cell for cell in self.cells if cell.variant == variant]
+            named = output.grouped((cell.verdict, cell.clause) for cell in mine)
             for word in ("holds", "unchecked", "not applicable"):
-                named = [cell.clause for cell in mine if cell.verdict == word]
-                if named:
-                    text = f"{Path(variant).stem} {word}: {' '.join(named)}"
-                    out.print(text, markup=False, soft_wrap=True)
+                if word in named:
+                    output.say(out, f"{Path(variant).stem} {word}: {' '.join(named[word])}")
             for cell in sorted(self.broken, key=lambda cell: cell.as_expected):
                 if cell.variant == variant:
                     _show(out, cell)
@@ -86,13 +84,12 @@ def _show(out: Console, cell: Cell) -> None:
     example = cell.example
     assert example is not None
     how = "as declared" if cell.as_expected else "NOT DECLARED"
-    lines = [
-        f"{Path(cell.variant).stem} breaks {cell.clause}, {how}: {title(cell.clause)}",
-        f"  {example.message}",
-        f"  {example.length} operations: {'; '.join((*example.setup, *example.actors))}",
-        *([f"  percpu-spec replay {example.token}"] if example.token else []),
-    ]
-    out.print("\n".join(lines), markup=False, soft_wrap=True)
+    output.say(out, f"{Path(cell.variant).stem} breaks {cell.clause}, {how}: {title(cell.clause)}")
+    output.say(out, f"  {example.message}")
+    text = "; ".join((*example.setup, *example.actors))
+    output.say(out, f"  {example.length} operations: {text}")
+    if example.token:
+        output.say(out, f"  percpu-spec replay {example.token}")
 
 
 class TreeReview(Display):
@@ -111,7 +108,7 @@ class TreeReview(Display):
     def __getitem__(self, name: str | tuple[str, str]) -> TreeCell:
         """Return a cell. Raises KeyError."""
         if isinstance(name, str):
-            return self._found.newest[name]
+            return self._found.newest_cells[name]
         return self._found.cells[name[0]][name[1]]
 
     def __bool__(self) -> bool:
@@ -120,14 +117,14 @@ class TreeReview(Display):
     @property
     def broken(self) -> dict[str, TreeCell]:
         """The cells with a counterexample, by clause, the shortest first."""
-        found = {c: cell for c, cell in self._found.newest.items() if cell.example is not None}
-        length = {c: cell.example.length if cell.example else 0 for c, cell in found.items()}
-        return dict(sorted(found.items(), key=lambda one: length[one[0]]))
+        examples = {c: cell.example for c, cell in self._found.newest_cells.items() if cell.example}
+        shortest = sorted(examples, key=lambda clause: examples[clause].length)
+        return {clause: self._found.newest_cells[clause] for clause in shortest}
 
     @property
     def unexpected(self) -> list[str]:
         """What the patches newly break; without any, what the model does not declare."""
-        return self._found.wrong
+        return self._found.unexpected
 
     @property
     def changes(self) -> dict[str, list[str]]:
@@ -155,6 +152,7 @@ def review(
     jobs: int | None = None,
     deep: bool = False,
 ) -> TreeReview: ...
+@parameters()
 def review(
     *variants: str,
     source: str | Path | None = None,
@@ -174,11 +172,14 @@ def review(
     `explain` tells what each is). jobs: processes, one a core unless given. Raises
     UnknownVariantError, VariantFileError, InputError for a search, a tree or a patch.
     """
+    for name in variants:
+        require("variants", name, 'names, releases as text ("7.1"), or files', str)
     if source is not None:
+        require("source", source, "a Linux source tree", str, Path)
         if variants:
             raise InputError("review", None, "variants, or a tree (source=), not both")
         given = [patches] if isinstance(patches, str | Path) else patches
-        tree = ChosenTree(Path(source), tuple(map(Path, given)), tuple(fixes), None)
+        tree = options.ChosenTree(Path(source), tuple(map(Path, given)), tuple(fixes), None)
         chosen = searches_for(searches, deep=deep)
         with tree.compiled() as trees:
             found = results_of(trees, chosen, results.Workers(jobs or default_jobs()))
@@ -188,9 +189,6 @@ def review(
     if not variants:
         raise InputError("review", None, "at least one variant, or a tree (source=)")
     named = tuple(dict.fromkeys(map(variant_name, variants)))
-    for name in named:
-        variant_class(name)
-    jobs_for(named, searches=tuple(searches))  # raises for one that is not there
     done = results.ReviewRun(named, deep, searches=tuple(searches))
     done.run(results.Workers(jobs or default_jobs()))
     return Review(named, done.cells(), done.partial)

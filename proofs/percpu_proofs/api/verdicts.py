@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping
 from typing import overload
 
 from rich.console import Console
-from rich.text import Text
 
 from percpu_contracts.monitor import Monitor
 from percpu_contracts.registry import RECORDED, When, state_clauses
 from percpu_contracts.situations import subjectless
 from percpu_contracts.whole_state import KERNELS, WholeState
 from percpu_proofs.api.display import Display
-from percpu_proofs.api.views import kernel_of, view_of
+from percpu_proofs.api.state import kernel_of, view_of
+from percpu_proofs.commands.state_report import show_verdicts
 from percpu_proofs.live.verdicts import (
     BROKEN,
     HOLDS,
@@ -78,20 +78,8 @@ class Verdicts(Display, Mapping[str, Verdict]):
         return {name: v for name, v in self._verdicts.items() if v.verdict == word}
 
     def show(self, out: Console) -> None:
-        """Print what holds in a line, each clause that does not, and how many were not asked."""
-        if self.holding:
-            out.print(f"holds      {' '.join(self.holding)}", markup=False)
-        for name, verdict in {**self.broken, **self.known}.items():
-            reason = f"  [{verdict.reason}]" if verdict.reason else ""
-            style = "bold red" if verdict.verdict == BROKEN else "yellow"
-            for found in verdict.found:
-                out.print(Text(f"{verdict.verdict:10} {name}: {found}{reason}", style))
-        reasons: dict[str, list[str]] = {}
-        for name, why in self.not_asked.items():
-            reasons.setdefault(why, []).append(name)
-        for why, names in reasons.items():
-            some = " ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
-            out.print(f"not asked  {some}: {why}", markup=False)
+        """Print the clauses by verdict, and what was found of each that does not hold."""
+        show_verdicts(out, self._verdicts)
 
 
 class Answer(Display):
@@ -162,12 +150,9 @@ def _verdicts(view: AllocatorView) -> dict[str, Verdict]:
         found.setdefault(verdict.clause, verdict)
     reasons = subjectless(Listing(view)) | _not_asked(view)
     for name in clauses():
-        if name in found:
-            continue
-        if name in reasons:
-            found[name] = Verdict(name, NOT_ASKED, (), reasons[name])
-        else:
-            found[name] = Verdict(name, HOLDS)
+        why = reasons.get(name)
+        asked = Verdict(name, HOLDS) if why is None else Verdict(name, NOT_ASKED, (), why)
+        found.setdefault(name, asked)
     return {name: found[name] for name in clauses()}
 
 

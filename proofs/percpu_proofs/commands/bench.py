@@ -23,9 +23,7 @@ from percpu_reference.variants import MERGED
 @click.command()
 @click.argument("lists", nargs=-1, metavar="[LIST]...")
 @click.option(
-    "--lists",
-    "folder",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    "--lists", "folder", type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Folder of c10.ops.gz, c100.ops.gz, c1000.ops.gz, or of vectors.",
 )
 @click.option(
@@ -33,20 +31,15 @@ from percpu_reference.variants import MERGED
     help="The algorithm to measure.",
 )
 @click.option(
-    "--rounds",
-    type=click.IntRange(min=1),
-    default=3,
-    show_default=True,
+    "--rounds", type=click.IntRange(min=1), default=3, show_default=True,
     help="Times everything is measured; the best counts.",
 )
 @click.option(
-    "--source",
-    type=click.Path(path_type=Path),
+    "--source", type=click.Path(path_type=Path),
     help="A Linux source tree: measure its compiled mm/percpu.c in the same run.",
 )
 @click.option(
-    "--explorer/--no-explorer",
-    default=True,
+    "--explorer/--no-explorer", default=True,
     help="Measure the explorer too, unless LISTs are named.",
 )
 @output.json_option
@@ -66,9 +59,8 @@ def bench(
     ../shared/vectors.
     """
     report = prepare(lists, [folder] if folder else [], variant, rounds)
-    interrupted = False
     rates: list[Rate] = []
-    try:
+    with output.interruption() as stop:
         with ExitStack() as stack:
             if source is not None:
                 report.library = stack.enter_context(workshop(source)).library(USUAL)
@@ -79,19 +71,15 @@ def bench(
                 with compiled_trees(source) as trees:
                     rates = of_tree(trees[0])
             rates += measure_explorer(variant)
-    except KeyboardInterrupt:
-        interrupted = True
     if as_json:
         output.print_json(report.as_json() | {"explore": [rate.as_json() for rate in rates]})
     else:
         _show(output.console(), report)
         if rates:
             _show_explorer(output.console(), rates)
-    if interrupted:
+    if stop.came:
         click.echo("interrupted: shown is what was measured so far", err=True)
-        raise SystemExit(output.INTERRUPTED)
-    if not report.agree:
-        raise SystemExit(output.DIFFERS)
+    output.end(interrupted=stop.came, ok=report.agree)
 
 
 def _show(out: Console, report: BenchReport) -> None:
@@ -104,7 +92,7 @@ def _show(out: Console, report: BenchReport) -> None:
         out.print(f"growth: c1000 runs at {growth:.0%} of c10's rate, contracts off")
     for work in report.works:
         if work.files:
-            out.print(f"{work.name}: {_by_folder(work.files)}", soft_wrap=True)
+            output.say(out, f"{work.name}: {_by_folder(work.files)}")
     for name in report.missing:
         out.print(f"not measured: {name}, not found here or in ../shared/bench; --lists says where")
     if not report.agree:
@@ -136,17 +124,9 @@ def _show_explorer(out: Console, rates: Sequence[Rate]) -> None:
 
 
 _COLUMNS = (
-    "list",
-    "operations",
-    "off",
-    "fast",
-    "full",
-    "off/fast",
-    "off/full",
-    "kernel C*",
-    "C/off",
+    "list", "operations", "off", "fast", "full", "off/fast", "off/full", "kernel C*", "C/off",
     "final checksum",
-)
+)  # fmt: skip
 
 
 def _row(work: BenchmarkWork) -> tuple[object, ...]:
@@ -171,9 +151,7 @@ def _row(work: BenchmarkWork) -> tuple[object, ...]:
 
 def _by_folder(files: Sequence[str]) -> str:
     """Return names of files, each folder named once before its own."""
-    names: dict[Path, list[str]] = {}
-    for path in map(Path, files):
-        names.setdefault(path.parent, []).append(path.name)
+    names = output.grouped((path.parent, path.name) for path in map(Path, files))
     return "; ".join(f"in {folder}: {', '.join(its)}" for folder, its in names.items())
 
 

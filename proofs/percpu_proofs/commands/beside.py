@@ -16,8 +16,7 @@ from percpu_proofs.beside.comparison import (
     texts_of,
 )
 from percpu_proofs.beside.text import NARROW, lines_of
-from percpu_proofs.commands import output
-from percpu_proofs.commands.tree_options import ChosenTree, needed_tree
+from percpu_proofs.commands import options, output
 from percpu_proofs.kernel.search.trees import CompiledTree
 from percpu_proofs.run.inputs import InputError
 from percpu_reference.variants import variant_class
@@ -26,7 +25,7 @@ from percpu_spec.geometry import Backing
 
 @click.command()
 @click.argument("function", required=False)
-@needed_tree
+@options.needed_tree
 @click.option("--all", "every", is_flag=True, help="All functions: how many steps are aligned.")
 @click.option(
     "--variant", metavar="NAME", callback=output.named_variant,
@@ -40,7 +39,7 @@ from percpu_spec.geometry import Backing
 @output.json_option
 def beside(
     function: str | None,
-    tree: ChosenTree,
+    tree: options.ChosenTree,
     every: bool,
     variant: str | None,
     backing: Backing,
@@ -52,10 +51,6 @@ def beside(
     FUNCTION is a kernel function or one of the model's (pcpu_isolate_chunk, isolate_chunk). The
     model is the variant that the tree's behaviour picks. With --patch the patched function is
     shown, added lines with a +. Side by side from 100 columns on; piped, one above the other.
-
-    \b
-    percpu-spec beside isolate_chunk --source TREE
-    percpu-spec beside --all --source TREE --html beside.html
     """
     if (function is None) != every:
         raise InputError("beside", None, "either FUNCTION or --all", function)

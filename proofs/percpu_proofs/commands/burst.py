@@ -8,9 +8,8 @@ from pathlib import Path
 
 import click
 
-from percpu_proofs.commands import figures, output
+from percpu_proofs.commands import figures, options, output
 from percpu_proofs.commands.source import SIZES, asked_for
-from percpu_proofs.commands.workload_options import after_option, end, svg_option, variants_option
 from percpu_proofs.live import subject
 from percpu_proofs.live.continuation import cannot_go_on
 from percpu_proofs.live.verdicts import KernelStateJudge, broken
@@ -29,36 +28,25 @@ from percpu_spec.geometry import Geometry
 @click.option("--size", type=int, default=40, show_default=True, help="Of a request, in bytes.")
 @click.option("--align", type=int, default=8, show_default=True, help="Of a request, in bytes.")
 @click.option(
-    "--requests",
-    type=click.IntRange(min=1),
-    default=served.REQUESTS,
-    show_default=True,
+    "--requests", type=click.IntRange(min=1), default=served.REQUESTS, show_default=True,
     help="How many are made, one after another.",
 )
 @click.option(
-    "--every",
-    "periods",
-    type=click.IntRange(min=1),
-    multiple=True,
-    metavar="N",
+    "--every", "periods", type=click.IntRange(min=1), multiple=True, metavar="N",
     help="Run the balance work, if asked for, after each N of them; may be given again.  "
     f"[default: {', '.join(map(str, served.PERIODS))}]",
 )
-@variants_option
-@after_option
+@options.variants
+@options.after
 @click.option(
-    "--state",
-    "saved",
-    metavar="WHAT",
-    multiple=True,
+    "--state", "saved", metavar="WHAT", multiple=True,
     help="Also from a kernel's state, as for percpu-spec state: a saved one or a core.",
 )
 @click.option(
-    "--geometry",
-    metavar="NAME=VALUE,...",
+    "--geometry", metavar="NAME=VALUE,...",
     help=f"Sizes as for run: {', '.join(SIZES)}.  [default: {served.GEOMETRY.text}]",
 )
-@svg_option
+@options.plot
 @output.json_option
 def burst(
     lists: tuple[Path, ...],
@@ -99,35 +87,31 @@ def burst(
     for name in chosen:
         variant_class(name)
     found: list[served.Served] = []
-    interrupted = False
     total = len(states) * len(chosen)
-    try:
-        with output.progress_bar("burst") as bar:
-            for state, start in states:
-                for name in chosen:
-                    bar(len(found), total, f"{state}, {name}")
-                    allocator = start(name, sized)
-                    if allocator is None:  # of another number of chunk types
-                        continue
-                    found.append(
-                        served.measure(
-                            name, state, allocator, size, align,
-                            requests=requests, periods=periods or served.PERIODS,
-                        )
-                    )  # fmt: skip
-    except KeyboardInterrupt:
-        interrupted = True
+    with output.interruption() as stop, output.progress_bar("burst") as bar:
+        for state, start in states:
+            for name in chosen:
+                bar(len(found), total, f"{state}, {name}")
+                allocator = start(name, sized)
+                if allocator is None:  # of another number of chunk types
+                    continue
+                found.append(
+                    served.measure(
+                        name, state, allocator, size, align,
+                        requests=requests, periods=periods or served.PERIODS,
+                    )
+                )  # fmt: skip
     if as_json:
         output.print_json(
             {
                 "size": size, "align": align, "requests": requests, "geometry": sized.text,
                 "served": [one.as_json() for one in found],
-                "ok": not interrupted, "interrupted": interrupted,
+                "ok": not stop.came, "interrupted": stop.came,
             }
         )  # fmt: skip
     else:
         figures.show_served(output.console(), found)
-    end(interrupted, ok=True, svg=svg, drawing=served_svg(found))
+    options.end_workload(stop.came, ok=True, svg=svg, drawing=served_svg(found))
 
 
 def _in_state(what: str) -> Callable[[str, Geometry], Allocator | None]:

@@ -127,7 +127,9 @@ class ConformanceRun:
             "declared_differences": self.shop.declared,
             "declared_differences_seen": tally.declared,
             "compiler_warnings": [str(warned) for warned in self.shop.warnings()],
-            "operations": tally.operations,
+            **output.record(
+                tally, "operations", "cases", "schedules", "seconds", "interrupted"
+            ),
             "operations_behind_differences": tally.behind,
             "mismatches": int(tally.differs),
             "cases_that_differ": len(tally.partings),
@@ -136,8 +138,6 @@ class ConformanceRun:
             "partings": [_parting(parting) for parting in self._partings()],
             "agree_again": sum(parting.again is not None for parting in tally.partings),
             "schedule_mismatch": schedule and differences.schedule_as_json(schedule),
-            "cases": tally.cases,
-            "schedules": tally.schedules,
             "schedule_steps": tally.steps,
             "gaps_entered": dict(sorted(tally.gaps.items())),
             "geometries": len(tally.geometries),
@@ -150,31 +150,29 @@ class ConformanceRun:
             "not_run": [*self.not_run(), NOT_COVERED],
             "not_asked": self.not_asked(),
             "tokens": [one.as_json() for one in self.confirmed],
-            "seconds": tally.seconds,
-            "interrupted": tally.interrupted,
         }
 
     def show(self, out: Console) -> None:
         """Print the run: what was done, what differs, and at the end what was not run."""
         output.show_pairs(out, list(self._rows()))
         for warned in self.shop.warnings():
-            out.print(Text(f"compiler warning: {warned}", "yellow"), soft_wrap=True)
+            output.say(out, f"compiler warning: {warned}", "yellow")
         for one in self.confirmed:
             style = "bold" if one.agrees else "bold red"
-            out.print(Text(str(one), style), soft_wrap=True)
+            output.say(out, str(one), style)
         self._show_result(out)
         for clause, wrong in self.newly_broken().items():
             count = self.tally.broken[clause]
             text = f"newly broken, not by {self.shop.model.name}: {clause}, {count} times: {wrong}"
-            out.print(Text(text, "bold red"), soft_wrap=True)
+            output.say(out, text, "bold red")
         if self.tally.differs:
-            out.print(
+            output.say(
+                out,
                 "a difference may be right or wrong: percpu-spec review --source TREE --patch FILE "
                 "judges the kernel's code by the clauses",
-                soft_wrap=True,
             )
         for what in (*self.not_run(), NOT_COVERED):
-            out.print(Text(f"not run: {what}"), soft_wrap=True)
+            output.say(out, f"not run: {what}")
         if self.tally.judged:
             output.show_not_asked(out, self.not_asked())
 
@@ -196,8 +194,7 @@ class ConformanceRun:
             yield "chunks at most", tally.chunks
         if tally.schedules:
             yield "schedules", f"{tally.schedules} of {tally.steps} steps"
-            gaps = sorted(tally.gaps.items())
-            yield "gaps entered", ", ".join(f"{kind} {n}" for kind, n in gaps) or "none"
+            yield "gaps entered", output.counts(tally.gaps) or "none"
         if tally.partings:
             yield "cases that differ", f"{len(tally.partings)} of {tally.cases}"
             again = sum(parting.again is not None for parting in tally.partings)
@@ -206,9 +203,9 @@ class ConformanceRun:
         if tally.schedules_parted:
             yield "schedules that differ", tally.schedules_parted
         if tally.judged:
-            known = [(c, n) for c, n in sorted(tally.broken.items()) if c not in tally.new]
+            known = {c: n for c, n in tally.broken.items() if c not in tally.new}
             yield "states judged", tally.judged
-            yield "known to break", ", ".join(f"{clause} {n}" for clause, n in known) or "none"
+            yield "known to break", output.counts(known) or "none"
         yield "seconds", tally.seconds
 
     def _show_result(self, out: Console) -> None:
@@ -217,7 +214,7 @@ class ConformanceRun:
             self._show_found(out, tally.found)
         elif tally.found_schedule is not None:
             text = differences.schedule_text(tally.found_schedule)
-            out.print(Text(text, "bold red"), soft_wrap=True)
+            output.say(out, text, "bold red")
         if tally.differs:
             return
         if tally.interrupted:
@@ -236,14 +233,14 @@ class ConformanceRun:
                 refused = self.shop.model.variant().CHECKS_FREES
                 by = "refused by both" if refused else "carried out by neither"
                 out.print(output.callers_error(f"{wrong:,} of the operations, {by}"))
-            out.print(Text(f"every field of every state is equal: {done}", "bold"), soft_wrap=True)
+            output.say(out, f"every field of every state is equal: {done}", "bold")
 
     def _show_found(self, out: Console, found: DifferingCase) -> None:
         model = self.shop.model
         text = f"differs {differences.where(found)}: {sentence(found.difference)}"
-        out.print(Text(text, "bold red"), soft_wrap=True)
+        output.say(out, text, "bold red")
         for other in found.others:
-            out.print(Text(f"  and {sentence(other)}"), soft_wrap=True)
+            output.say(out, f"  and {sentence(other)}")
         meanings = [meaning(one) for one in (found.difference, *found.others)]
         for title, listed in (
             ("set by", [one.functions for one in meanings]),
@@ -251,21 +248,21 @@ class ConformanceRun:
         ):
             names = ", ".join(dict.fromkeys(" ".join(listed).split()))
             if names:
-                out.print(f"{title}: {names}", soft_wrap=True)
+                output.say(out, f"{title}: {names}")
         for said in differences.moved_by(found.difference, model):
-            out.print(Text(f"{self.shop.tree.source}: {said}"), soft_wrap=True)
+            output.say(out, f"{self.shop.tree.source}: {said}")
         for name in differences.mending(found, model):
             out.print(f"the model with --fix {name!r} does here what the kernel does")
-        out.print(f"geometry {found.case.geometry.text}", soft_wrap=True)
+        output.say(out, f"geometry {found.case.geometry.text}")
         for number, line in enumerate(found.case.texts, 1):
             out.print(f"{number:5}  {line}")
         if found.stopped:
             out.print(f"more of it may be left out: {found.stopped}")
         theirs, ours = differences.maps(found, model)
         out.print(Text(f"\nkernel\n{theirs}\n\nmodel\n{ours}"))
-        out.print(f"saved as {self.saved}", soft_wrap=True)
+        output.say(out, f"saved as {self.saved}")
         for parting in self._partings():
-            out.print(parting_text(parting), soft_wrap=True)
+            output.say(out, parting_text(parting))
 
 
 def parting_text(parting: Parting) -> str:

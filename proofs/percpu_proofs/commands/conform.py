@@ -38,20 +38,13 @@ def vectors(paths: tuple[Path, ...], as_json: bool) -> None:
     Without PATH, the vectors that ship with the package.
     """
     report = VectorReport()
-    interrupted = False
-    try:
-        with output.progress_bar("vectors") as bar:
-            conform_vectors(paths or [data.folder("vectors")], bar, report)
-    except KeyboardInterrupt:
-        interrupted = True
+    with output.interruption() as stop, output.progress_bar("vectors") as bar:
+        conform_vectors(paths or [data.folder("vectors")], bar, report)
     if as_json:
-        output.print_json(report.as_json() | {"interrupted": interrupted})
+        output.print_json(report.as_json() | {"interrupted": stop.came})
     else:
-        _show(output.console(), report, interrupted)
-    if interrupted:
-        raise SystemExit(output.INTERRUPTED)
-    if report.mismatches:
-        raise SystemExit(output.DIFFERS)
+        _show(output.console(), report, stop.came)
+    output.end(interrupted=stop.came, ok=not report.mismatches)
 
 
 def _show(out: Console, report: VectorReport, interrupted: bool) -> None:
@@ -64,9 +57,9 @@ def _show(out: Console, report: VectorReport, interrupted: bool) -> None:
         rows.append(("not compared", report.not_compared))
     output.show_pairs(out, rows)
     for note in report.notes:
-        out.print(Text(note, "yellow"), soft_wrap=True)
+        output.say(out, note, "yellow")
     if report.first_mismatch is not None:
-        out.print(Text(f"first: {report.first_mismatch}", "bold red"), soft_wrap=True)
+        output.say(out, f"first: {report.first_mismatch}", "bold red")
     elif interrupted:
         out.print("interrupted: the states compared so far are the kernel's")
     else:
@@ -112,8 +105,7 @@ def trace(
         raise click.UsageError("--at tells the moment for --who")
     reports: list[TraceReport] = []
     stacks: list[dict[str, Any]] = []
-    interrupted = False
-    try:
+    with output.interruption() as stop:
         for path in runs or [data.default_trace()]:
             if is_memleak(path):  # no events to compare: it tells who, and nothing else
                 holders = of_memleak(path)
@@ -126,19 +118,14 @@ def trace(
                 traces.show(output.console(), reports[-1])
             if who and not as_json:
                 traces.show_holders(output.console(), reports[-1].who)
-    except KeyboardInterrupt:
-        interrupted = True
     if as_json:
         found = [report.to_dict() for report in reports]
         for one in found:
             one |= {} if who else {"who": None}  # of every page
         found += stacks
         only = found[0] if len(found) == 1 else {}
-        output.print_json(only | {"runs": found, "interrupted": interrupted})
-    if interrupted:
-        raise SystemExit(output.INTERRUPTED)
-    if not all(report.ok for report in reports):
-        raise SystemExit(output.DIFFERS)
+        output.print_json(only | {"runs": found, "interrupted": stop.came})
+    output.end(interrupted=stop.came, ok=all(report.ok for report in reports))
 
 
 @conform.command()

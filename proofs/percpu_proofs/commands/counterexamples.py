@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
-import click
 from rich.console import Console
 
-from percpu_proofs.commands import output
-from percpu_proofs.commands.tree_options import ChosenTree
+from percpu_proofs.commands import options, output
 from percpu_proofs.counterexample import Counterexample, of_tree
 from percpu_proofs.counterexample.mail import mail
 from percpu_proofs.counterexample.text import Line, head, text
 from percpu_proofs.explore.token_file import name_in
 from percpu_proofs.kernel.search.example import TreeExample
-from percpu_proofs.show.mail import LINES, WIDTH
+from percpu_proofs.show.mail import WIDTH
 
 _WIDEST: Final = 110
 _NARROWEST: Final = 40
-_NAMES: Final = "percpu-tokens.txt"
 _STYLES: Final = {"head": "bold", "broken": "red", "change": "dim", "dim": "dim"}
 
 
@@ -37,24 +34,10 @@ def show(out: Console, c: Counterexample) -> None:
 def show_lines(out: Console, lines: Iterable[Line]) -> None:
     """Print lines as they are, in the styles of what they are."""
     for kind, line in lines:
-        out.print(line, style=_STYLES.get(kind), markup=False, soft_wrap=True)
+        output.say(out, line, _STYLES.get(kind, ""))
 
 
-def mail_option(command: Callable[..., None]) -> Callable[..., None]:
-    """Add --mail, a block for a mail, and --names, where tokens go that are long."""
-    names = click.option(
-        "--names", type=click.Path(path_type=Path, dir_okay=False), default=_NAMES, metavar="FILE",
-        help="Where --mail enters a token that is too long for its line, by name "
-        f"(NAME@FILE replays it). Default: {_NAMES}.",
-    )  # fmt: skip
-    mailed = click.option(
-        "--mail", "as_mail", is_flag=True,
-        help=f"Print a block for a mail, {WIDTH} columns and {LINES} lines at most.",
-    )  # fmt: skip
-    return mailed(names(command))
-
-
-def reproducer(c: Counterexample, names: Path, tree: ChosenTree | None = None) -> str:
+def reproducer(c: Counterexample, names: Path, tree: options.ChosenTree | None = None) -> str:
     """Return the line that shows a counterexample again, as short as it takes to fit a mail.
 
     A token that is too long is entered in a file of names; the tree and its patches are then called
@@ -62,19 +45,25 @@ def reproducer(c: Counterexample, names: Path, tree: ChosenTree | None = None) -
     """
     if not c.token:  # the kernel ended its process: there is no schedule
         return f"percpu-spec review{'' if tree is None else tree.options('TREE', 'PATCH')}"
-    options = [""] if tree is None else [
+    shorter_and_shorter = [""] if tree is None else [
         tree.options(), tree.options("TREE"), tree.options("TREE", "PATCH")
     ]  # fmt: skip
-    for option in options:
-        line = f"percpu-spec replay {c.token}{option}"
+    for chosen in shorter_and_shorter:
+        line = f"percpu-spec replay {c.token}{chosen}"
         if len(line) <= WIDTH:
             return line
-    return f"percpu-spec replay {name_in(names, c.clause, c.token)}{options[-1]}"
+    return f"percpu-spec replay {name_in(names, c.clause, c.token)}{shorter_and_shorter[-1]}"
 
 
 def show_mail(c: Counterexample, line: str) -> None:
     """Print a counterexample as a block for a mail."""
     output.echo("\n".join(mail(c, line)))
+
+
+def and_others(clauses: Iterable[str], first: str) -> str:
+    """Return the words for what is broken beside the clause that a block is about."""
+    others = ", ".join(dict.fromkeys(clause for clause in clauses if clause != first))
+    return f"{others} broken too (--clause ID); " if others else ""
 
 
 def subject_of(release: str, patches: Sequence[Path] = ()) -> str:
@@ -100,8 +89,8 @@ def show_example(
     out.print(f"{example.length} operations, {example.rank}", markup=False)
     if example.token:
         tree = "".join([" --source TREE", *(f" --patch {patch}" for patch in patches)])
-        out.print(f"percpu-spec replay {example.token}{tree}", markup=False, soft_wrap=True)
+        output.say(out, f"percpu-spec replay {example.token}{tree}")
     if example.on_model.token:
-        out.print(f"on the model: percpu-spec replay {example.on_model.token}", soft_wrap=True)
+        output.say(out, f"on the model: percpu-spec replay {example.on_model.token}")
     else:
         out.print(f"on the model: {example.on_model.reason}", markup=False)

@@ -1,13 +1,16 @@
-"""`percpu-spec explain`: what a word names."""
+"""`percpu-spec explain`: what a word names; `operations`: the language of lists and scenarios."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import click
 from rich.console import Console
 from rich.text import Text
 
 from percpu_proofs.commands import output
-from percpu_proofs.explain import Explanation
+from percpu_proofs.explain import Explanation, grammar
 from percpu_proofs.explain import lookup as explaining
 from percpu_proofs.explain.mail import explain_mail
 from percpu_spec.catalogue import clauses, findings
@@ -53,7 +56,7 @@ def explain(words: tuple[str, ...], as_mail: bool, as_json: bool) -> None:
         out.print(output.table("findings", ("finding", "what", "breaks"), known))
         return
 
-    found = _explained(words)
+    found = _senses(words)
     if as_json:
         output.print_json(found[0] if len(found) == 1 else found)
         return
@@ -62,21 +65,25 @@ def explain(words: tuple[str, ...], as_mail: bool, as_json: bool) -> None:
         for word, one in zip(named, found, strict=True):
             output.echo("\n".join(explain_mail(word, one)))
         return
-    for number, one in enumerate(sense for each in found for sense in (each, *each["also"])):
-        if number:
-            out.print()
-        show_sense(out, one)
+    show_senses(out, [sense for each in found for sense in (each, *each["also"])])
 
 
-def _explained(words: tuple[str, ...]) -> list[Explanation]:
+def _senses(words: tuple[str, ...]) -> list[Explanation]:
     """Return what words name, as one line or each by itself. Raises UnknownWordError."""
     if len(words) > 1 and (line := explaining.known(" ".join(words))):
         return [line]
     return [explaining.explain(word) for word in words]
 
 
-def show_sense(out: Console, found: Explanation) -> None:
-    """Print one sense of a word."""
+def show_senses(out: Console, senses: Sequence[Mapping[str, Any]]) -> None:
+    """Print senses of words, an empty line between two."""
+    for number, sense in enumerate(senses):
+        if number:
+            out.print()
+        _show_sense(out, sense)
+
+
+def _show_sense(out: Console, found: Mapping[str, Any]) -> None:
     out.print(Text(f"{found['id']}: {found['title']}", "bold"))
     for name, value in found.items():
         if name in ("id", "title", "also", "chapter"):
@@ -94,6 +101,16 @@ def show_sense(out: Console, found: Explanation) -> None:
             pairs = ", ".join(f"{key} ({why})" for key, why in value.items())
             out.print(Text(f"\n{label}: {pairs}"))
         elif name == "code":
-            out.print(Text(f"\n{value.rstrip()}"), soft_wrap=True)
+            output.say(out, f"\n{value.rstrip()}")
         elif isinstance(value, str) and value:
             out.print(Text(f"\n{label}: {value}" if label else f"\n{value}"))
+
+
+@click.command()
+@output.json_option
+def operations(as_json: bool) -> None:
+    """Print the language of operation lists and of scenario files, with examples."""
+    if as_json:
+        output.print_json(grammar.as_json())
+    else:
+        output.echo(grammar.text())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +11,12 @@ import click
 from rich.console import Console
 
 from percpu_contracts.registry import SEARCH
-from percpu_proofs.commands import output
+from percpu_proofs.commands import options, output
 from percpu_proofs.commands.counterexamples import show
-from percpu_proofs.commands.tree_options import ChosenTree, tree_options
-from percpu_proofs.commands.trees import explore_tree
+from percpu_proofs.commands.explore_tree import explore_tree
 from percpu_proofs.counterexample import of_schedule
 from percpu_proofs.explore.modes import cross_check, search
 from percpu_proofs.explore.parallel import Spread
-from percpu_proofs.explore.sampling import Strategy
 from percpu_proofs.explore.scenario import Scenario, ScenarioVerdict
 from percpu_proofs.explore.scenario_file import read_scenario
 from percpu_proofs.explore.scenarios import FOLDER, SCENARIOS
@@ -44,17 +44,12 @@ _DEEPEST = 1000  # more constraints than schedules have steps hit nothing more
     help=f"The algorithm to run.  [default: {DEFAULT}, or the newest that SCENARIO speaks of]",
 )
 @click.option(
-    "--mode",
-    type=click.Choice(_MODES),
-    default="matching",
-    show_default=True,
+    "--mode", type=click.Choice(_MODES), default="matching", show_default=True,
     help="Match worlds met before; leave out swaps of steps that commute, by sleep sets or by "
     "dynamic partial-order reduction; or run all schedules.",
 )
 @click.option(
-    "--refine/--no-refine",
-    default=True,
-    show_default=True,
+    "--refine/--no-refine", default=True, show_default=True,
     help="Compare every step with the abstract machine of the variant.",
 )
 @click.option(
@@ -68,13 +63,12 @@ _DEEPEST = 1000  # more constraints than schedules have steps hit nothing more
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="For drawing schedules.")
 @click.option(
-    "--jobs",
-    type=click.IntRange(min=1),
+    "--jobs", type=click.IntRange(min=1),
     help="Processes that share all schedules (--mode all), or those drawn. [default: one a core]",
 )
 @click.option("--dask", metavar="ADDRESS", help="Share them on this dask scheduler's cluster.")
 @click.option("--list", "listing", is_flag=True, help="List the scenarios of the package.")
-@tree_options
+@options.tree
 @output.json_option
 def explore(
     scenario: str | None,
@@ -89,7 +83,7 @@ def explore(
     jobs: int | None,
     dask: str | None,
     listing: bool,
-    tree: ChosenTree | None,
+    tree: options.ChosenTree | None,
     as_json: bool,
 ) -> None:
     """Search all schedules of SCENARIO; without one, list the scenarios.
@@ -100,19 +94,19 @@ def explore(
     a token for replay. Exit 1 where what is found is not what the scenario expects of the variant,
     or else what the variant declares.
     """
+    drawing = bool(schedules or depth)
+    matching = mode == "matching" and not (crossed or max_steps or drawing)
     if listing or scenario is None:
-        if mode != "matching" or crossed or max_steps or schedules or depth or jobs or dask:
+        if not matching or jobs or dask:
             raise InputError("SCENARIO", None, f"one of {', '.join(SCENARIOS)}, or a file")
         _list(as_json)
         return
     chosen = _chosen(scenario)
     if tree is not None:
-        shared = dask or (jobs or 1) > 1
-        if mode != "matching" or crossed or max_steps or schedules or depth or shared:
+        if not matching or dask or (jobs or 1) > 1:
             raise InputError("--source", None, "SCENARIO alone beside it: states are matched")
         explore_tree(chosen, tree, as_json)
         return
-    drawing = bool(schedules or depth)
     if drawing and (crossed or max_steps or mode != "matching"):
         raise InputError(
             "--random, --pct", None, "none of --mode, --cross-check, --max-steps beside them"
@@ -132,62 +126,155 @@ def explore(
     with output.progress_bar("explore") as bar:
         parts = Spread(jobs or default_jobs(), dask, bar)
         if drawing:
-            strategy: Strategy = "pct" if depth else "uniform"
             result = parts.drawn(
-                chosen,
-                variant,
-                schedules or _DRAWN,
-                seed=seed,
-                strategy=strategy,
-                depth=depth or 1,
-            )
+                chosen, variant, schedules or _DRAWN, seed=seed,
+                strategy="pct" if depth else "uniform", depth=depth or 1,
+            )  # fmt: skip
         elif mode == "all":
             result = parts.every_schedule(chosen, variant, max_steps=max_steps, refine=refine)
         else:
             result = search(start, mode, max_steps=max_steps, refine=refine)
-    departure = _departure(variant, result)
-    found, interrupted = _small(chosen, variant, result)
-    tokens = {name: _token(chosen, variant, result, name, c) for name, c in found.items()}
-    as_expected = not result.complete or _is_expected(chosen, variant, result)
+    found = VariantSearch.of(chosen, variant, result)
     if as_json:
-        shown = _as_json(chosen, variant, result, found, tokens, as_expected)
-        output.print_json(shown | {"departure": departure and departure.message})
+        output.print_json(found.as_json())
     else:
-        _show(output.console(), chosen, variant, result, found, tokens, as_expected)
-        if departure is not None:
-            token = Token.of(variant, REFINE, chosen, departure.schedule)
-            said = f"note: it {DEPARTURE} (percpu-spec explain {REFINE}); {departure.message}"
-            output.console().print(f"{said}\nreplay: percpu-spec replay {token}", soft_wrap=True)
-    if interrupted:
-        raise SystemExit(output.INTERRUPTED)
-    if not as_expected:
-        raise SystemExit(output.DIFFERS)
+        found.show(output.console())
+    output.end(interrupted=found.interrupted, ok=found.as_expected)
 
 
-def _departure(variant: str, result: Exploration) -> ScheduleFinding | None:
-    """Take from the findings a step that is no action of the machine where that is but a note."""
-    return result.findings.pop(REFINE, None) if may_depart(variant_class(variant)) else None
+@dataclass(frozen=True, slots=True)
+class VariantSearch:
+    """What a search of a scenario's schedules found of a variant.
 
+    small: of each clause that is broken a small counterexample, None for one that is left as it was
+    found, not made small. departure: a step that is no action of the machine where that is but a
+    note.
+    """
 
-def _small(
-    scenario: Scenario, variant: str, result: Exploration
-) -> tuple[dict[str, Minimum | None], bool]:
-    """Return small counterexamples, None for one that is left as found, and whether Ctrl-C came."""
-    found: dict[str, Minimum | None] = dict.fromkeys(sorted(result.findings))
-    try:
-        for name in () if result.interrupted else found:
-            found[name] = minimise(scenario, variant, name)
-    except KeyboardInterrupt:
-        return found, True
-    return found, result.interrupted
+    scenario: Scenario
+    variant: str
+    result: Exploration
+    small: Mapping[str, Minimum | None]
+    departure: ScheduleFinding | None
+    interrupted: bool
 
+    @classmethod
+    def of(cls, scenario: Scenario, variant: str, result: Exploration) -> VariantSearch:
+        """Make small what was found; Ctrl-C leaves it as it is."""
+        departs = may_depart(variant_class(variant))
+        departure = result.findings.pop(REFINE, None) if departs else None
+        small: dict[str, Minimum | None] = dict.fromkeys(sorted(result.findings))
+        with output.interruption() as stop:
+            for name in () if result.interrupted else small:
+                small[name] = minimise(scenario, variant, name)
+        return cls(scenario, variant, result, small, departure, result.interrupted or stop.came)
 
-def _token(
-    scenario: Scenario, variant: str, result: Exploration, name: str, small: Minimum | None
-) -> Token:
-    if small is None:
-        return Token.of(variant, name, scenario, result.findings[name].schedule)
-    return Token.of(variant, name, small.scenario, small.finding.schedule)
+    @property
+    def expected(self) -> ScenarioVerdict:
+        """What is expected of the variant: what the scenario says, else what it declares."""
+        return self.scenario.expected(self.variant) or ScenarioVerdict(
+            None, frozenset(variant_class(self.variant).EXPECTED)
+        )
+
+    @property
+    def as_expected(self) -> bool:
+        """Whether what was found is what is expected; of what is declared any part will do."""
+        broken, (states, expected) = self.result.findings.keys(), self.expected
+        if not self.result.complete:
+            return True
+        if self.scenario.expected(self.variant) is None:
+            return broken <= expected
+        return broken == expected and states in (None, self.result.states or states)
+
+    def token(self, name: str) -> Token:
+        """Return what replays the counterexample of a clause."""
+        small = self.small[name]
+        if small is None:
+            schedule = self.result.findings[name].schedule
+            return Token.of(self.variant, name, self.scenario, schedule)
+        return Token.of(self.variant, name, small.scenario, small.finding.schedule)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the search with plain values only."""
+        result, departure = self.result, self.departure
+        return {
+            "scenario": self.scenario.name,
+            "variant": self.variant,
+            "bound": _bound(result),
+            **output.record(
+                result, "mode", "complete", "states", "schedules", "steps", "depth", "situations",
+                "witnessed",
+            ),
+            "steps_covered": result.covered,
+            "steps_refined": result.refined,
+            "seconds": round(result.seconds, 3),
+            "not_asked": SEARCH.not_asked(),
+            "as_expected": self.as_expected,
+            "callers_errors": sorted(result.callers_errors),
+            "violations": {
+                name: {
+                    "message": result.findings[name].message,
+                    "operations": small.operations if small else None,
+                    "preemptions": small.preemptions if small else None,
+                    "schedule": list(small.finding.schedule) if small else None,
+                    "token": str(self.token(name)),
+                }
+                for name, small in self.small.items()
+            },
+            "departure": departure and departure.message,
+        }  # fmt: skip
+
+    def show(self, out: Console) -> None:
+        """Print the search: its bound, what was asked, and each counterexample."""
+        result = self.result
+        rows = [
+            ("scenario", f"{self.scenario.name}: {self.scenario.what}"),
+            ("variant", self.variant),
+            ("bound", _bound(result)),
+            ("schedules", f"{result.schedules:,}"),
+            ("states", f"{result.states:,}" if result.states else "not counted"),
+            ("steps judged", f"{result.steps:,} of {result.covered:,} in all schedules"),
+            ("refinement", _refinement(result)),
+            ("depth", result.depth),
+            ("seconds", result.seconds),
+            ("gaps met", output.counts(result.situations)),
+            ("asked", output.counts(result.witnessed)),
+        ]
+        output.show_pairs(out, rows)
+        silent = [name for name in SEARCH.asks() if name not in result.witnessed]
+        if silent:
+            out.print(f"unchecked, as no situation raised the question: {', '.join(silent)}")
+        output.show_not_asked(out, SEARCH.not_asked())
+        for name in self.small:
+            self._show_broken(out, name)
+        for said in sorted(result.callers_errors):
+            output.say(out, output.callers_error(said))
+        if not self.small:
+            out.print("no clause that was asked is broken within this bound", style="bold")
+        if not self.as_expected:
+            states, broken = self.expected
+            count = "" if states is None else f"{states:,} states, and broken "
+            expected = f"{count}{', '.join(sorted(broken)) or 'none'}"
+            out.print(f"expected of {self.variant}: {expected}", style="bold red")
+        if self.departure is not None:
+            token = Token.of(self.variant, REFINE, self.scenario, self.departure.schedule)
+            said = f"note: it {DEPARTURE} (percpu-spec explain {REFINE}); {self.departure.message}"
+            output.say(out, f"{said}\nreplay: percpu-spec replay {token}")
+
+    def _show_broken(self, out: Console, name: str) -> None:
+        """Print a clause that is broken, with its counterexample."""
+        small, token = self.small[name], self.token(name)
+        out.print(f"\n{name} is broken: {title(name)}", style="bold red")
+        if small is None:
+            out.print(f"{self.result.findings[name].message}; as it was found, not made small")
+        else:
+            least = small.stopped or "none of which can be left out"
+            out.print(
+                f"{small.operations} operations, {least}; {small.preemptions} preemptions, the "
+                "fewest that do it"
+            )
+            show(out, of_schedule(token))
+        output.say(out, f"replay: percpu-spec replay {token}")
 
 
 def _chosen(scenario: str) -> Scenario:
@@ -202,21 +289,6 @@ def _chosen(scenario: str) -> Scenario:
         raise InputError("SCENARIO", None, expected, scenario) from None
 
 
-def _expected(scenario: Scenario, variant: str) -> ScenarioVerdict:
-    """Return what is expected of a variant: what the scenario says, else what it declares."""
-    return scenario.expected(variant) or ScenarioVerdict(
-        None, frozenset(variant_class(variant).EXPECTED)
-    )
-
-
-def _is_expected(scenario: Scenario, variant: str, result: Exploration) -> bool:
-    """Return whether what was found is what is expected; of what is declared any part will do."""
-    states, broken = _expected(scenario, variant)
-    if scenario.expected(variant) is None:
-        return result.findings.keys() <= broken
-    return result.findings.keys() == broken and states in (None, result.states or states)
-
-
 def _list(as_json: bool) -> None:
     if as_json:
         output.print_json({s.name: {"what": s.what} for s in SCENARIOS.values()})
@@ -224,7 +296,7 @@ def _list(as_json: bool) -> None:
     rows = [(s.name, s.what, len(s.setup) + len(s.actors)) for s in SCENARIOS.values()]
     out = output.console()
     out.print(output.table("scenarios", ("name", "what", "operations"), rows))
-    out.print(f"each a file of {FOLDER}", soft_wrap=True, markup=False)
+    output.say(out, f"each a file of {FOLDER}")
 
 
 def _bound(result: Exploration) -> str:
@@ -247,7 +319,7 @@ def _bound(result: Exploration) -> str:
     return ways[result.mode]
 
 
-def _refined(result: Exploration) -> str:
+def _refinement(result: Exploration) -> str:
     if not result.refined:
         return "not compared with an abstract machine"
     return f"{result.refined:,} steps compared with the abstract machine"
@@ -274,98 +346,4 @@ def _cross(start: Start, max_steps: int | None, as_json: bool) -> None:
         output.console().print(output.table("the same start, every mode", names, rows))
         for line in compared.differences:
             output.console().print(line, style="bold red")
-    if compared.differences:
-        raise SystemExit(output.DIFFERS)
-
-
-def _show(
-    out: Console,
-    scenario: Scenario,
-    variant: str,
-    result: Exploration,
-    found: dict[str, Minimum | None],
-    tokens: dict[str, Token],
-    as_expected: bool,
-) -> None:
-    output.show_pairs(
-        out,
-        [
-            ("scenario", f"{scenario.name}: {scenario.what}"),
-            ("variant", variant),
-            ("bound", _bound(result)),
-            ("schedules", f"{result.schedules:,}"),
-            ("states", f"{result.states:,}" if result.states else "not counted"),
-            ("steps judged", f"{result.steps:,} of {result.covered:,} in all schedules"),
-            ("refinement", _refined(result)),
-            ("depth", result.depth),
-            ("seconds", result.seconds),
-            ("gaps met", ", ".join(f"{k} {n}" for k, n in sorted(result.situations.items()))),
-            ("asked", ", ".join(f"{k} {n}" for k, n in sorted(result.witnessed.items()))),
-        ],
-    )
-    silent = [name for name in SEARCH.asks() if name not in result.witnessed]
-    if silent:
-        out.print(f"unchecked, as no situation raised the question: {', '.join(silent)}")
-    output.show_not_asked(out, SEARCH.not_asked())
-    for name, counterexample in found.items():
-        token = tokens[name]
-        out.print(f"\n{name} is broken: {title(name)}", style="bold red")
-        if counterexample is None:
-            out.print(f"{result.findings[name].message}; as it was found, not made small")
-            out.print(f"replay: percpu-spec replay {token}", soft_wrap=True)
-            continue
-        least = counterexample.stopped or "none of which can be left out"
-        out.print(
-            f"{counterexample.operations} operations, {least}; "
-            f"{counterexample.preemptions} preemptions, the fewest that do it"
-        )
-        show(out, of_schedule(token))
-        out.print(f"replay: percpu-spec replay {token}", soft_wrap=True)
-    for said in sorted(result.callers_errors):
-        out.print(output.callers_error(said), soft_wrap=True)
-    if not found:
-        out.print("no clause that was asked is broken within this bound", style="bold")
-    if not as_expected:
-        states, broken = _expected(scenario, variant)
-        expected = ", ".join(sorted(broken)) or "none"
-        count = "" if states is None else f"{states:,} states, and broken "
-        out.print(f"expected of {variant}: {count}{expected}", style="bold red")
-
-
-def _as_json(
-    scenario: Scenario,
-    variant: str,
-    result: Exploration,
-    found: dict[str, Minimum | None],
-    tokens: dict[str, Token],
-    as_expected: bool,
-) -> dict[str, Any]:
-    return {
-        "scenario": scenario.name,
-        "variant": variant,
-        "mode": result.mode,
-        "bound": _bound(result),
-        "complete": result.complete,
-        "states": result.states,
-        "schedules": result.schedules,
-        "steps": result.steps,
-        "steps_covered": result.covered,
-        "steps_refined": result.refined,
-        "depth": result.depth,
-        "seconds": round(result.seconds, 3),
-        "situations": result.situations,
-        "witnessed": result.witnessed,
-        "not_asked": SEARCH.not_asked(),
-        "as_expected": as_expected,
-        "callers_errors": sorted(result.callers_errors),
-        "violations": {
-            name: {
-                "message": result.findings[name].message,
-                "operations": c.operations if c else None,
-                "preemptions": c.preemptions if c else None,
-                "schedule": list(c.finding.schedule) if c else None,
-                "token": str(tokens[name]),
-            }
-            for name, c in found.items()
-        },
-    }
+    output.end(ok=not compared.differences)

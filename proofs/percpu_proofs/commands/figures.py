@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 
 from rich.console import Console
 from rich.text import Text
@@ -40,11 +41,11 @@ def show_removal(out: Console, one: Workload, curves: Sequence[Curve]) -> None:
     out.print(output.table(title, columns, rows))
     for curve in curves:
         if curve.variant == one.variant:
-            for line in _remains(curve):
-                out.print(line, soft_wrap=True)
+            for line in _distance(curve):
+                output.say(out, line)
 
 
-def _remains(curve: Curve) -> list[str]:
+def _distance(curve: Curve) -> list[str]:
     """Return how far the kernel's own variant is from it, and what of that is explained."""
     far = ", ".join(f"{s} {p.ratio - 1:+.1%}" for s, p in curve.stages.items())
     allowed = ", ".join(f"{band:.0%}" for band in BANDS.values())
@@ -112,33 +113,25 @@ def show_cost(
         for burst in later:
             if burst.most > 1:
                 said = f"{burst.variant}: chunks examined, at most {examined(burst)}"
-                out.print(said, soft_wrap=True)
+                output.say(out, said)
     for burst in {b.variant: b for b in (*later, *bursts) if b.broken}.values():
         said = "not expected" if burst.variant in unexpected else "as it declares"
         colour = "bold red" if burst.variant in unexpected else "yellow"
         out.print(Text(f"{burst.variant} breaks COST-1, {said}: {burst.message}", colour))
-    out.print(
+    output.say(
+        out,
         "COST-1 puts depopulated chunks last; it does not keep them from being searched. The last "
         "request, for which nothing is populated, examines all that have room, in any variant. "
         "Pages that stay populated in depopulated chunks (RCL-3, RCL-4) are found by walking too.",
-        soft_wrap=True,
     )
 
 
 _COLUMNS = ("chunks", "depopulated", "served", "at most", "mean", "the failing one", "breaking")
 
 
-def _cells(burst: Burst) -> tuple[object, ...]:
-    return (
-        burst.variant,
-        burst.chunks,
-        burst.depopulated,
-        burst.served,
-        burst.most,
-        burst.mean,
-        burst.failing,
-        burst.broken,
-    )
+_cells = attrgetter(
+    "variant", "chunks", "depopulated", "served", "most", "mean", "failing", "broken"
+)
 
 
 def show_served(out: Console, found: Sequence[Served]) -> None:
@@ -155,30 +148,22 @@ def show_served(out: Console, found: Sequence[Served]) -> None:
             *map(str, first.failed),
         )  # fmt: skip
         out.print(output.table(title, columns, [_served_cells(one) for one in rows]))
-        by_end: dict[tuple[str, ...], list[str]] = {}
-        for one in rows:
-            by_end.setdefault(one.ends, []).append(one.variant)
-        for ends, names in by_end.items():
-            out.print(f"{', '.join(names)}: {'; '.join(ends)}", soft_wrap=True, markup=False)
-    out.print(
+        for ends, names in output.grouped((one.ends, one.variant) for one in rows).items():
+            output.say(out, f"{', '.join(names)}: {'; '.join(ends)}")
+    output.say(
+        out,
         "float: empty populated pages at the start; room: requests that would fit into what is "
         "populated then; at once: served before the work runs; a run: served between two runs; "
         "safe N: none fails with the work after so many. Nothing is freed meanwhile, and the work "
         "runs where it was asked for.",
-        soft_wrap=True,
     )
 
 
 def _served_cells(one: Served) -> tuple[object, ...]:
     least, most = one.between
-    between = str(least) if least == most else f"{least}..{most}"
     cut = " or more" if one.cut else ""
-    return (
-        one.variant,
-        one.float_pages,
-        one.room,
-        f"{one.rounds[0]}{cut}" if len(one.rounds) == 1 else one.rounds[0],
-        "" if len(one.rounds) == 1 else f"{between}{cut}",
-        "" if one.safe is None else one.safe,
-        *one.failed.values(),
-    )
+    at_once: tuple[object, object] = f"{one.rounds[0]}{cut}", ""
+    if len(one.rounds) > 1:
+        at_once = one.rounds[0], f"{least if least == most else f'{least}..{most}'}{cut}"
+    safe = "" if one.safe is None else one.safe
+    return one.variant, one.float_pages, one.room, *at_once, safe, *one.failed.values()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any, Literal
 
 import click
 
-from percpu_proofs.commands import output
+from percpu_proofs.commands import options, output
 from percpu_proofs.commands.comparison import ConformanceRun
 from percpu_proofs.commands.source import (
     SIZES,
@@ -22,7 +21,6 @@ from percpu_proofs.commands.source import (
     page_asked_for,
     read_source,
 )
-from percpu_proofs.commands.tree_options import ChosenTree, needed_tree
 from percpu_proofs.explore.token import read_token
 from percpu_proofs.explore.token_file import token_of
 from percpu_proofs.kernel import difference_report as differences
@@ -53,7 +51,7 @@ _geometry = geometry_option(
 
 
 @click.command()
-@needed_tree
+@options.needed_tree
 @click.option(
     "--variant", callback=output.named_variant,
     help="The model to compare with.  [default: what the tree does chooses it]",
@@ -62,10 +60,7 @@ _geometry = geometry_option(
     "--fix", "fixes", multiple=True, help="A fix of `reference`, on top of the variant, the model."
 )
 @click.option(
-    "--operations",
-    "files",
-    type=click.Path(path_type=Path),
-    multiple=True,
+    "--operations", "files", type=click.Path(path_type=Path), multiple=True,
     help="Run a list or vector instead of drawn cases.",
 )
 @_geometry
@@ -77,29 +72,23 @@ _geometry = geometry_option(
 )
 @click.option("--time", "seconds", type=click.FloatRange(min=0.1), help="Draw for so many seconds.")
 @click.option("--seed", default=1, show_default=True, help="Where the draws begin.")
-@click.option("--jobs", type=click.IntRange(min=1), help="Processes.  [default: one for each CPU]")
+@options.jobs
 @click.option(
-    "--backing",
-    type=click.Choice(["vm", "km", "both"]),
-    default="both",
-    show_default=True,
+    "--backing", type=click.Choice(["vm", "km", "both"]), default="both", show_default=True,
     help="mm/percpu-vm.c, mm/percpu-km.c, or cases of both.",
 )
 @click.option(
-    "--clauses/--no-clauses",
-    default=True,
-    show_default=True,
+    "--clauses/--no-clauses", default=True, show_default=True,
     help="Ask the clauses of the kernel's own state after every operation.",
 )
 @click.option(
-    "--save",
-    type=output.NewFile(overwrites=False),
+    "--save", type=output.NewFile(overwrites=False),
     help="Where a difference is written, as a vector: no file that is there.  [default: "
     f"difference{SUFFIX} in a new temporary folder, which is told]",
 )
 @output.json_option
 def kernel(
-    tree: ChosenTree,
+    tree: options.ChosenTree,
     variant: str | None,
     fixes: tuple[str, ...],
     files: tuple[Path, ...],
@@ -108,7 +97,7 @@ def kernel(
     count: int | None,
     seconds: float | None,
     seed: int,
-    jobs: int | None,
+    jobs: int,
     backing: Literal["vm", "km", "both"],
     clauses: bool,
     save: Path | None,
@@ -118,7 +107,7 @@ def kernel(
 
     Needs a C compiler. The tree is only read. Draws cases unless operations or tokens are given.
     """
-    files = _there(files)
+    files = _readable(files)
     with workshop(
         tree.source, patches=tree.patches, stub=tree.stub, variant=variant, fixes=fixes
     ) as shop:
@@ -136,23 +125,21 @@ def kernel(
                 with output.progress_bar("operations") as bar:
                     run_tasks(
                         _tasks(shop, run.forms, seed, clauses, count), run.tally,
-                        jobs=jobs or _cpus(), operations=count, seconds=seconds, progress=bar,
+                        jobs=jobs, operations=count, seconds=seconds, progress=bar,
                     )  # fmt: skip
         except KeyboardInterrupt:
             run.tally.interrupted = True
         if run.tally.found is not None:
-            run.saved = differences.save(run.tally.found, shop.model, save or _own_file())
+            run.saved = differences.save(run.tally.found, shop.model, save or _temporary_file())
         if as_json:
             output.print_json(run.as_json())
         else:
             run.show(output.console())
-    if run.differs:
-        raise SystemExit(output.DIFFERS)
-    if run.tally.interrupted:
-        raise SystemExit(output.INTERRUPTED)
+    output.end(ok=not run.differs)
+    output.end(interrupted=run.tally.interrupted)
 
 
-def _there(paths: tuple[Path, ...]) -> tuple[Path, ...]:
+def _readable(paths: tuple[Path, ...]) -> tuple[Path, ...]:
     """Return the files that paths name. Raises InputError for one that cannot be read."""
     found = tuple(expand(paths))
     for path in found:
@@ -160,13 +147,9 @@ def _there(paths: tuple[Path, ...]) -> tuple[Path, ...]:
     return found
 
 
-def _own_file() -> Path:
+def _temporary_file() -> Path:
     """Return a file for a difference in a folder of its own, which stays."""
     return Path(tempfile.mkdtemp(prefix="percpu-spec-")) / f"difference{SUFFIX}"
-
-
-def _cpus() -> int:
-    return len(os.sched_getaffinity(0))
 
 
 def _confirm(shop: Workshop, text: str) -> LockstepOutcome:
@@ -228,19 +211,16 @@ def _run_files(
 
 
 @click.command()
-@needed_tree
+@options.needed_tree
 @_geometry
 @click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=Path("vectors"),
-    show_default=True,
+    "--out", type=click.Path(path_type=Path), default=Path("vectors"), show_default=True,
     help="Folder to write into, made if need be.",
 )
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path), required=True)
 @output.json_option
 def record(
-    tree: ChosenTree,
+    tree: options.ChosenTree,
     geometry: str | None,
     out: Path,
     paths: tuple[Path, ...],
@@ -251,7 +231,7 @@ def record(
     PATHS are operation lists, vectors (recorded anew), or folders of vectors.
     """
     entries: list[dict[str, Any]] = []
-    files = _there(paths)
+    files = _readable(paths)
     with workshop(tree.source, patches=tree.patches, stub=tree.stub) as shop:
         with writing(out):
             out.mkdir(parents=True, exist_ok=True)

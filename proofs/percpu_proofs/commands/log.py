@@ -30,9 +30,7 @@ _LINES_SHOWN = 8  # at which failures alike stand
     help="What the messages leave open: page, cpus, groups, spare (units without CPU), backing.",
 )
 @click.option(
-    "--state",
-    "source",
-    metavar="WHAT",
+    "--state", "source", metavar="WHAT",
     help="Also tell why each failure happened there: from a saved state, a core or percpu_stats of "
     "that machine (as for percpu-spec state).",
 )
@@ -99,14 +97,14 @@ def show(
     for one in found.material:
         out.print(Text(f"\nline {one.line}: {one.kind}", "bold"))
         _show_lines(out, "", one.says)
-        out.print(f"  read it with: {one.command}", soft_wrap=True, markup=False)
+        output.say(out, f"  read it with: {one.command}")
     notes = (*(found.layout.notes if found.layout is not None else ()), *found.notes,
              *(place.against(found.machines) if place is not None else ()))  # fmt: skip
     for note in notes:
-        out.print(Text(note, "yellow"), soft_wrap=True)
+        output.say(out, note, "yellow")
     text = found.layout.as_json()["geometry"] if found.layout is not None else None
     if text is not None:
-        out.print(f"--geometry {text}", soft_wrap=True)
+        output.say(out, f"--geometry {text}")
 
 
 def _show_failure(
@@ -123,16 +121,16 @@ def _show_failure(
     where = ", ".join(map(str, failure.lines[:_LINES_SHOWN]))
     more = " ..." if len(failure.lines) > _LINES_SHOWN else ""
     times = f", {failure.count} times" if failure.count > 1 else ""
-    out.print(Text(f"\nline {where}{more}: {failure.title}{times}", "bold"), soft_wrap=True)
+    output.say(out, f"\nline {where}{more}: {failure.title}{times}", "bold")
     if where_failed is not None:
         kernel, page = where_failed.release or "not told", where_failed.page
         pages = f"{page} bytes" if page else "not told"
-        out.print(f"  in its boot: kernel {kernel}, page {pages}", soft_wrap=True, markup=False)
+        output.say(out, f"  in its boot: kernel {kernel}, page {pages}")
     asked = list(failure.stack.callers[:3])
     if failure.stack.task is not None:
         asked.append(f"task {failure.stack.task}")
     if asked:
-        out.print(f"  asked for by {' < '.join(asked)}", soft_wrap=True, markup=False)
+        output.say(out, f"  asked for by {' < '.join(asked)}")
     _show_lines(out, "", explanation.says, said)
     _show_lines(out, "harmless: ", (explanation.harm,), said)
     _show_lines(out, "change: ", explanation.advice, said)
@@ -140,7 +138,7 @@ def _show_failure(
 
 
 def _show_report(out: Console, report: Report) -> None:
-    out.print(Text(f"\nline {report.line}: {report.kind}: {report.title}", "bold"), soft_wrap=True)
+    output.say(out, f"\nline {report.line}: {report.kind}: {report.title}", "bold")
     _show_lines(out, "", report.says)
     _show_lines(out, "change: ", report.advice)
     word = "nearest clauses, as the question is outside" if report.outside else "clauses"
@@ -157,7 +155,7 @@ def _show_lines(
             if line in said:
                 continue
             said.add(line)
-        out.print(f"  {label}{line}", soft_wrap=True, markup=False)
+        output.say(out, f"  {label}{line}")
 
 
 def _rows(found: Layout) -> list[tuple[str, str]]:

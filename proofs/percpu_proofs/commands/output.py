@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TextIO, cast
+from typing import Any, TextIO, TypeVar, cast
 
 import click
 from rich.box import SIMPLE_HEAD
 from rich.cells import cell_len
-from rich.console import Console, JustifyMethod
+from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
@@ -23,6 +24,9 @@ from percpu_proofs.explain.releases import stand_in_note
 from percpu_proofs.run.inputs import writing
 from percpu_reference.variants import UnknownVariantError, variant_name
 from percpu_spec.catalogue import entry_id
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 PROGRAM = "percpu-spec"
 AS_EXPECTED = 0
@@ -52,7 +56,7 @@ def named_variant(context: click.Context, option: click.Parameter, given: Any) -
     return given and variant_name(given)
 
 
-def entry_ids(
+def clause_ids(
     context: click.Context, option: click.Parameter, given: tuple[str, ...]
 ) -> tuple[str, ...]:
     """Return the ids of clauses as the catalogue has them, however they are spelled (hint5)."""
@@ -175,6 +179,41 @@ class _Trimmed:
 _BLANKS = re.compile(r"[ \t]+(?=\n)")
 
 
+def say(out: Console, text: str | Text, style: str = "") -> None:
+    """Print a text as it stands, neither markup nor emoji in it, its lines folded between words."""
+    out.print(text if isinstance(text, Text) else Text(text, style), soft_wrap=True)
+
+
+@dataclass(slots=True)
+class Interruption:
+    """Whether Ctrl-C came."""
+
+    came: bool = False
+
+
+@contextmanager
+def interruption() -> Iterator[Interruption]:
+    """Let Ctrl-C end the block, and no more than that: what was done is shown."""
+    found = Interruption()
+    try:
+        yield found
+    except KeyboardInterrupt:
+        found.came = True
+
+
+def end(*, interrupted: bool = False, ok: bool = True) -> None:
+    """End a command: with exit code 130 after Ctrl-C, 1 where something is not as expected."""
+    if interrupted:
+        raise SystemExit(INTERRUPTED)
+    if not ok:
+        raise SystemExit(DIFFERS)
+
+
+def record(of: object, *names: str) -> dict[str, Any]:
+    """Return attributes by their names, for JSON."""
+    return {name: getattr(of, name) for name in names}
+
+
 def print_json(value: object) -> None:
     """Print one JSON document."""
     echo(json.dumps(value, indent=2))
@@ -219,20 +258,31 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
 
     Cells are plain text unless they are rich Text.
     """
-    numeric = [
-        bool(rows) and all(isinstance(row[i], int | float) for row in rows)
-        for i in range(len(columns))
-    ]
     made = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
-    for name, right in zip(columns, numeric, strict=True):
-        justify: JustifyMethod = "right" if right else "left"
-        made.add_column(name, justify=justify, overflow="fold")
-        if right:  # neither numbers nor the words above them are folded
-            cells = [_cell(row[len(made.columns) - 1]) for row in rows]
-            made.columns[-1].min_width = max(map(len, (*cells, *name.split())))
+    for number, name in enumerate(columns):
+        cells = [row[number] for row in rows]
+        if cells and all(isinstance(cell, int | float) for cell in cells):
+            # neither numbers nor the words above them are folded
+            least = max(map(len, (*map(_cell, cells), *name.split())))
+            made.add_column(name, justify="right", overflow="fold", min_width=least)
+        else:
+            made.add_column(name, overflow="fold")
     for row in rows:
         made.add_row(*(cell if isinstance(cell, Text) else Text(_cell(cell)) for cell in row))
     return made
+
+
+def grouped(pairs: Iterable[tuple[K, V]]) -> dict[K, list[V]]:
+    """Return the values of each key, both in the order of the pairs."""
+    found: dict[K, list[V]] = {}
+    for key, value in pairs:
+        found.setdefault(key, []).append(value)
+    return found
+
+
+def counts(of: Mapping[str, int]) -> str:
+    """Return how often each of some names was met, in one line."""
+    return ", ".join(f"{name} {count}" for name, count in sorted(of.items()))
 
 
 def show_pairs(out: Console, rows: Sequence[tuple[str, object]]) -> None:
@@ -245,10 +295,7 @@ def show_pairs(out: Console, rows: Sequence[tuple[str, object]]) -> None:
 
 def show_not_asked(out: Console, reasons: Mapping[str, str]) -> None:
     """Name the clauses that were not asked, a line for each reason."""
-    by_reason: dict[str, list[str]] = {}
-    for clause, reason in reasons.items():
-        by_reason.setdefault(reason, []).append(clause)
-    for reason, names in by_reason.items():
+    for reason, names in grouped((why, name) for name, why in reasons.items()).items():
         out.print(f"not asked: {', '.join(names)}: {reason}", markup=False)
 
 
@@ -276,10 +323,7 @@ class ProgressBar:
 
     def __call__(self, done: int, total: int, title: str | None = None) -> None:
         """Show that `done` of `total` is done."""
-        if title is None:
-            self._progress.update(self._task, completed=done, total=total)
-        else:
-            self._progress.update(self._task, completed=done, total=total, description=title)
+        self._progress.update(self._task, completed=done, total=total, description=title)
 
 
 @contextmanager
@@ -307,7 +351,6 @@ def sparkline(values: Sequence[int], width: int = 40) -> str:
         return ""
     low, high = min(values), max(values)
     span = max(high - low, 1)
-    chosen = [values[i * len(values) // width] for i in range(width)]
-    if len(values) <= width:
-        chosen = list(values)
+    shown = min(len(values), width)
+    chosen = [values[i * len(values) // shown] for i in range(shown)]
     return "".join(marks[(value - low) * (len(marks) - 1) // span] for value in chosen)

@@ -6,7 +6,7 @@ import importlib.util
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,14 +14,14 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from percpu_proofs.commands import output
+from percpu_proofs.commands import options, output
 from percpu_proofs.prove import ledger
 from percpu_proofs.prove.catalogue import chosen, not_by_symbols, set_aside, without_claim
 from percpu_proofs.prove.claim import Claim
 from percpu_proofs.prove.crosshair_arguments import PLUGIN
 from percpu_proofs.prove.dependencies import source_hash
 from percpu_proofs.run.inputs import InputError
-from percpu_proofs.run.processes import default_jobs, spread
+from percpu_proofs.run.processes import spread
 
 _GUARD = 1800.0  # CPU seconds for one check; its limits are of cases, paths and solver steps
 
@@ -52,8 +52,8 @@ def _print_plugin(context: click.Context, option: click.Parameter, wanted: bool)
 
 @click.command()
 @click.argument("names", metavar="[ID]...", nargs=-1)
-@click.option("--jobs", type=click.IntRange(min=1), default=default_jobs, help="Processes.")
-@click.option("--dask", metavar="ADDRESS", help="Run on the cluster of this dask scheduler.")
+@options.jobs
+@options.dask
 @click.option("--no-cache", is_flag=True, help="Prove anew what is known from earlier runs.")
 @click.option("--timeout", type=click.FloatRange(min=1), default=_GUARD, show_default=True,
               help="CPU seconds after which a check is given up: a guard, no limit.")  # fmt: skip
@@ -82,10 +82,10 @@ def prove(
     known = [] if no_cache else [e for c in wanted if (e := cache.find(c)) is not None]
     ready = {entry.id for entry in known}
     tasks = [ledger.ClaimTask(claim.id, timeout) for claim in wanted if claim.id not in ready]
-    refuse = _from_same_source(wanted, dask)
+    by_id = {claim.id: claim for claim in wanted}
 
     def keep(entry: ledger.LedgerEntry) -> None:
-        refuse(entry)
+        _require_same_source(entry, by_id[entry.id], dask)
         cache.keep(entry)
 
     with output.progress_bar("prove") as bar:
@@ -95,17 +95,16 @@ def prove(
     seconds = time.perf_counter() - began
     if cache.unusable is not None:
         click.echo(f"percpu-spec: results are not kept: {cache.unusable}", err=True)
-    by_id = {entry.id: entry for entry in (*known, *proved)}
-    entries = [by_id[claim.id] for claim in wanted if claim.id in by_id]
+    found = {entry.id: entry for entry in (*known, *proved)}
+    entries = [found[claim.id] for claim in wanted if claim.id in found]
     missing = [] if names else without_claim(wanted)
     complete = not names and not interrupted
     if summary is not None:
         output.write_file(summary, json.dumps(ledger.summary(entries), indent=1) + "\n")
     changed = ledger.differences(entries, complete=complete) if summary is None else []
     if as_json:
-        found = [asdict(entry) | {"as_expected": entry.as_expected} for entry in entries]
         output.print_json({
-            "claims": found,
+            "claims": [asdict(one) | {"as_expected": one.as_expected} for one in entries],
             "planned": len(wanted),
             "done": len(entries),
             "without_claim": missing,
@@ -115,13 +114,10 @@ def prove(
         })
     else:
         _show(output.console(), entries, len(wanted), missing, changed, seconds)
-        if not names:
-            _show_set_aside(output.console())
-            _show_not_by_symbols(output.console())
-    if interrupted:
-        raise SystemExit(output.INTERRUPTED)
-    if missing or changed or not all(entry.as_expected for entry in entries):
-        raise SystemExit(output.DIFFERS)
+        for text in () if names else _not_proved():
+            output.say(output.console(), text, "dim")
+    as_expected = all(entry.as_expected for entry in entries)
+    output.end(interrupted=interrupted, ok=as_expected and not missing and not changed)
 
 
 def _show(
@@ -163,41 +159,29 @@ def _show(
     states = Counter((entry.engine, entry.state) for entry in entries)
     told = ", ".join(f"{n} {state} by {engine}" for (engine, state), n in states.items())
     rate = 100 * killed / len(bugs) if bugs else 100.0
-    out.print(
+    output.say(
+        out,
         f"{len(entries)} of {planned} claims in {seconds:.0f} s: {told}; "
         f"{killed} of {len(bugs)} checks with a seeded bug refuted ({rate:.1f}%), "
         f"{len(different)} bugs",
-        style="bold",
-        soft_wrap=True,
+        "bold",
     )
 
 
-def _show_set_aside(out: Console) -> None:
-    """Argue the seeded bugs that no claim is to refute."""
+def _not_proved() -> Iterator[str]:
+    """Yield why no claim is to refute a seeded bug, or CrossHair to judge a function."""
     for bug in set_aside():
         why = "changes nothing" if bug.same else "no clause forbids it, the recorded vectors do"
-        out.print(f"not among them: {bug.name}: {why}: {bug.said}", style="dim", markup=False)
-
-
-def _show_not_by_symbols(out: Console) -> None:
-    """Say of each function under contract that CrossHair does not judge why not."""
+        yield f"not among them: {bug.name}: {why}: {bug.said}"
     for name, why in not_by_symbols().items():
-        out.print(f"not by symbols: {name}: {why}", style="dim", markup=False)
+        yield f"not by symbols: {name}: {why}"
 
 
-def _from_same_source(claims: Sequence[Claim], address: str | None) -> Callable[..., None]:
-    """Return what refuses an entry that a worker made from other sources than are here."""
-    by_id = {claim.id: claim for claim in claims}
-
-    def refuse(entry: ledger.LedgerEntry) -> None:
-        if entry.source != source_hash(by_id[entry.id].sources):
-            raise InputError(
-                f"--dask {address}",
-                None,
-                f"workers with this version of percpu-spec; one proved {entry.id} of another",
-            )
-
-    return refuse
+def _require_same_source(entry: ledger.LedgerEntry, claim: Claim, address: str | None) -> None:
+    """Raise InputError for an entry that a worker made from other sources than are here."""
+    if entry.source != source_hash(claim.sources):
+        expected = f"workers with this version of percpu-spec; one proved {entry.id} of another"
+        raise InputError(f"--dask {address}", None, expected)
 
 
 def _mark(entry: ledger.LedgerEntry) -> Text:

@@ -9,16 +9,14 @@ from pathlib import Path
 import click
 
 from percpu_proofs.beside.comparison import Comparison, everything
-from percpu_proofs.commands import output
+from percpu_proofs.commands import options, output
 from percpu_proofs.commands.beside import sources_of
-from percpu_proofs.commands.tree_options import ChosenTree, tree_options
 from percpu_proofs.live.verdicts import Verdict
 from percpu_proofs.recorded.states.kernel_state import KernelState
 from percpu_proofs.review import results
 from percpu_proofs.review.changes import Changes
 from percpu_proofs.review.matrix import Cell
 from percpu_proofs.review.tree_results import TreeResults
-from percpu_proofs.run.processes import default_jobs
 from percpu_reference.variants import DEFAULT, VARIANTS
 
 
@@ -31,12 +29,12 @@ def write_variants(
     write(page, report_of_variants(cells, changed))
 
 
-def write_trees(page: Path, chosen: ChosenTree, found: TreeResults) -> None:
+def write_trees(page: Path, chosen: options.ChosenTree, found: TreeResults) -> None:
     """Write the report of a review of a tree and its patches."""
     from percpu_proofs.report.of_trees import report_of_trees
 
-    options = replace(chosen, patches=(), fixes=()).options(), chosen.options()
-    write(page, report_of_trees(found, options))
+    base = replace(chosen, patches=(), fixes=())
+    write(page, report_of_trees(found, (base.options(), chosen.options())))
 
 
 def write_state(
@@ -59,10 +57,10 @@ def write(page: Path, html: str) -> None:
     "--html", "page", type=output.NewFile(), default="percpu-spec.html", show_default=True,
     help="The file to write.",
 )  # fmt: skip
-@tree_options
-@click.option("--jobs", type=click.IntRange(min=1), default=default_jobs, help="Processes.")
+@options.tree
+@options.jobs
 @output.json_option
-def report(page: Path, tree: ChosenTree | None, jobs: int, as_json: bool) -> None:
+def report(page: Path, tree: options.ChosenTree | None, jobs: int, as_json: bool) -> None:
     """Write the specification as a book: one HTML file that needs no network.
 
     Every clause with its code, contracts, proofs, tests and verdicts, counterexamples to walk

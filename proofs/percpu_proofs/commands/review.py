@@ -7,19 +7,15 @@ from pathlib import Path
 
 import click
 
-from percpu_proofs.commands import output
-from percpu_proofs.commands.counterexamples import mail_option
+from percpu_proofs.commands import options, output
 from percpu_proofs.commands.review_request import ReviewRequest
 from percpu_proofs.commands.review_tree import review_trees
 from percpu_proofs.commands.review_variants import review_variants
 from percpu_proofs.commands.source import geometry_option, page_asked_for
-from percpu_proofs.commands.tree_options import ChosenTree, tree_options
 from percpu_proofs.review.cache import OutcomeCache
-from percpu_proofs.review.plan import jobs_for
 from percpu_proofs.review.results import Workers
 from percpu_proofs.review.tree_results import searches_for
 from percpu_proofs.run.inputs import InputError, one_of
-from percpu_proofs.run.processes import default_jobs
 from percpu_reference.variants import DEFAULT, VARIANTS, variant_class
 from percpu_reference.variants.composition import findings_in
 from percpu_spec.catalogue import clause as clause_of
@@ -56,13 +52,13 @@ def require_findings(
     help="A variant, a release (6.14), either with fixes (6.14+R1), or a FILE.py with one.  "
     "[default: the newest kernel, the rfc series, reference]",
 )
-@tree_options
+@options.tree
 @click.option("--search", "searches", multiple=True, help="Only this search.")
 @geometry_option(
     metavar="page=N", help="With --source: pages of so many bytes.  [default: 4096]"
 )
 @click.option(
-    "--clause", "clauses", metavar="ID", multiple=True, callback=output.entry_ids,
+    "--clause", "clauses", metavar="ID", multiple=True, callback=output.clause_ids,
     help="Show no other clause.",
 )
 @click.option(
@@ -70,18 +66,18 @@ def require_findings(
     help="Of clauses that are broken by several findings the counterexample of this one.",
 )
 @click.option("--quick", is_flag=True, help="Search lists one operation shorter.")
-@click.option("--jobs", type=click.IntRange(min=1), default=default_jobs, help="Processes.")
-@click.option("--dask", metavar="ADDRESS", help="Run on the dask cluster of this scheduler.")
+@options.jobs
+@options.dask
 @click.option("--deep", is_flag=True, help="Search further: up to a hundred times the steps.")
 @click.option("--no-cache", is_flag=True, help="Search anew what is known from earlier runs.")
 @click.option("--all", "everything", is_flag=True,
               help="All variants, the bounds, and every counterexample.")  # fmt: skip
-@click.option("--html", "page", type=output.NewFile(), help="Write a report there, one page.")
-@mail_option
+@options.page
+@options.mail
 @output.json_option
 def review(
     chosen: tuple[str, ...],
-    tree: ChosenTree | None,
+    tree: options.ChosenTree | None,
     searches: tuple[str, ...],
     geometry: str | None,
     clauses: tuple[str, ...],
@@ -93,8 +89,7 @@ def review(
     no_cache: bool,
     everything: bool,
     page: Path | None,
-    as_mail: bool,
-    names: Path,
+    mail: Path | None,
     as_json: bool,
 ) -> None:
     """Say for each variant and clause whether it holds, how that is known and how far.
@@ -127,7 +122,7 @@ def review(
             ),
             clauses=clauses,
             workers=workers,
-            names=names if as_mail else None,
+            mail=mail,
             page=page,
             as_json=as_json,
         )
@@ -138,9 +133,6 @@ def review(
     variants = tuple(dict.fromkeys(chosen)) or SERIES
     if everything and not chosen:
         variants = (DEFAULT, *(name for name in VARIANTS if name != DEFAULT))
-    for name in variants:
-        variant_class(name)
-    jobs_for(variants, searches=searches)  # raises for one that is not there
     if findings and (quick or searches):
         expected = "the whole review: findings are told apart by what all searches find"
         raise InputError("--finding", None, expected, "--quick" if quick else "--search")
@@ -148,7 +140,7 @@ def review(
     review_variants(
         ReviewRequest(variants, clauses, findings, quick, deep, searches, everything=everything),
         workers,
-        names=names if as_mail else None,
+        mail=mail,
         page=page,
         as_json=as_json,
     )

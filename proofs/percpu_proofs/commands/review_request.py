@@ -1,13 +1,22 @@
-"""What of a review of variants is asked for, and which counterexamples are shown of it."""
+"""What of a review of variants is asked for, which counterexamples are shown, and one as a mail."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import NamedTuple
 
+import click
+
+from percpu_proofs.commands.counterexamples import and_others, reproducer, show_mail
+from percpu_proofs.counterexample import Counterexample, of_token
+from percpu_proofs.review.changes import Changes
 from percpu_proofs.review.jobs import ReviewExample
 from percpu_proofs.review.matrix import Cell
-from percpu_reference.variants import variant_class
+from percpu_reference.variants import UnknownVariantError, variant_class, variant_name
 from percpu_reference.variants.composition import findings_in
 
 
@@ -42,10 +51,11 @@ class ReviewRequest:
         """Return those of the findings asked for by which a variant declares a clause broken."""
         return [name for name in findings_in(reason) if name in self.findings]
 
-    def of(self, cell: Cell) -> list[Shown]:
+    def examples_of(self, cell: Cell) -> list[ShownExample]:
         """Return what is shown of a cell: its own counterexample, or those of findings."""
         if not self.findings:
-            return [Shown(cell, cell.example, cell.found_by)] if cell.example is not None else []
+            example = cell.example
+            return [] if example is None else [ShownExample(cell, example, cell.found_by)]
         reason = variant_class(cell.variant).EXPECTED.get(cell.clause, "")
         if len(findings_in(reason)) == 1:
             known = dict.fromkeys(findings_in(reason), (cell.example, cell.found_by))
@@ -54,10 +64,10 @@ class ReviewRequest:
                 name: (example, _sought(cell, name)) for name, example in cell.mechanisms.items()
             }
         found = [(name, *known.get(name, (None, ""))) for name in self.names(reason)]
-        return [Shown(cell, one, how, name) for name, one, how in found if one is not None]
+        return [ShownExample(cell, one, how, name) for name, one, how in found if one is not None]
 
 
-class Shown(NamedTuple):
+class ShownExample(NamedTuple):
     """A counterexample of a cell, how it was come by, and the finding that it shows if asked."""
 
     cell: Cell
@@ -71,3 +81,74 @@ def _sought(cell: Cell, finding: str) -> str:
     example = cell.mechanisms[finding]
     small = "" if example is None or example.shortest else "; made small, maybe not the fewest"
     return f"{finding} alone, the others mended: {cell.sought[finding]}{small}"
+
+
+def show_review_mail(
+    request: ReviewRequest, cells: Sequence[Cell], changed: dict[str, Changes], names: Path
+) -> None:
+    """Print a block about the clause that is newly broken; of several that by the shortest."""
+    new = {(name, clause) for name, one in changed.items() for clause in one.new}
+    chosen = [
+        shown
+        for cell in cells
+        if request.shows(cell.clause)
+        if request.named or not cell.as_expected or (cell.variant, cell.clause) in new
+        for shown in request.examples_of(cell)
+        if shown.example.token
+    ]
+    if not chosen:
+        why = "; ".join(_unreported(request, cells))
+        click.echo(f"percpu-spec: nothing to report: {why}", err=True)
+        return
+    first = min(chosen, key=lambda shown: shown.example.length)
+    more = and_others((shown.cell.clause for shown in chosen), first.cell.clause)
+    c = of_token(first.example.token or "")
+    c = replace(
+        c, subject=Path(c.subject).name, bound=f"{more}{first.how}", others=_by_others(c, first)
+    )
+    show_mail(c, reproducer(c, names))
+
+
+def _by_others(c: Counterexample, shown: ShownExample) -> str:
+    """Return by which other findings the clause is broken, and what prints them."""
+    cell = shown.cell
+    known = re.findall(r"\b[LR]\d+\b", c.mechanism)
+    others = [name for name in cell.mechanisms if name not in known]
+    if not others:
+        return ""
+    line = f"percpu-spec review --variant {_short(cell.variant)} --clause {cell.clause}"
+    missing = [name for name in others if cell.mechanisms[name] is None]
+    said = f"Also by {', '.join(others)}: {line} --finding {others[0]}"
+    return said + (f" ({', '.join(missing)}: none found)" if missing else "")
+
+
+def _short(variant: str) -> str:
+    """Return the shortest name of a variant: a release, if it is mainline's.
+
+    >>> _short("linux_7_1"), _short("rfc_1"), _short("linux_mm")
+    ('7.1', 'rfc_1', 'linux_mm')
+    """
+    release = variant.removeprefix("linux_").replace("_", ".")
+    with suppress(UnknownVariantError):
+        if variant_name(release) == variant:
+            return release
+    return variant
+
+
+def _unreported(request: ReviewRequest, cells: Sequence[Cell]) -> Iterator[str]:
+    """Yield why there is no block: what became of the clauses that were asked for, or of all."""
+    if request.named:
+        for cell in cells:
+            if cell.variant in request.variants and request.shows(cell.clause):
+                for name in request.findings:
+                    if name in cell.sought:
+                        yield f"{name}: no counterexample of it alone: {cell.sought[name]}"
+                reason = f" ({cell.reason})" if cell.reason else ""
+                yield f"{cell.clause} of {Path(cell.variant).stem}: {cell.verdict}{reason}"
+        return
+    yield "no clause is newly broken"
+    for name in request.variants:
+        known = [cell.clause for cell in cells if cell.variant == name and cell.example]
+        if known:
+            yield (f"{Path(name).stem} breaks {', '.join(known)} as declared, of which --clause ID "
+                   "prints one")  # fmt: skip

@@ -12,8 +12,9 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from percpu_proofs.commands import output
+from percpu_proofs.commands import options, output
 from percpu_proofs.commands.counterexamples import (
+    and_others,
     reproducer,
     show_example,
     show_mail,
@@ -21,7 +22,6 @@ from percpu_proofs.commands.counterexamples import (
 )
 from percpu_proofs.commands.report import write_trees
 from percpu_proofs.commands.review_lines import TreeLines
-from percpu_proofs.commands.tree_options import ChosenTree
 from percpu_proofs.counterexample import of_tree
 from percpu_proofs.kernel.search.accesses import AccessSite
 from percpu_proofs.kernel.search.job import TreeOutcome
@@ -31,50 +31,41 @@ from percpu_proofs.kernel.workshop import ONE_UNIT
 from percpu_proofs.review.changes import Changes
 from percpu_proofs.review.results import Workers
 from percpu_proofs.review.tree_results import MOST_STOPS, TreeResults, results_of
-from percpu_proofs.review.trees import KM_COUNTS, TreeCell, not_asked
+from percpu_proofs.review.trees import KM_COUNTS, not_asked
 from percpu_proofs.run.inputs import InputError
 
 
 def review_trees(
-    chosen: ChosenTree,
+    chosen: options.ChosenTree,
     *,
     searches: Sequence[TreeSearch],
     clauses: Sequence[str],
     workers: Workers,
-    names: Path | None,
+    mail: Path | None,
     page: Path | None,
     as_json: bool,
 ) -> None:
     """Judge a tree, and what patches make of it; exit 1 for what they newly break.
 
-    Without a patch: for what the tree breaks and the variant that it is does not declare. names:
+    Without a patch: for what the tree breaks and the variant that it is does not declare. mail:
     where a block for a mail enters its tokens; None for no such block. page: where a report goes.
     """
     began = time.perf_counter()
     with chosen.compiled() as trees, output.progress_bar("review") as bar:
-        told = TreeLines(output.console(), trees[0].model().name if len(trees) == 1 else None)
-
-        def tell(outcome: TreeOutcome) -> None:
-            if not (as_json or names is not None):
-                told(outcome)
-
-        found = results_of(trees, searches, replace(workers, on_done=bar), tell)
+        lines = TreeLines(output.console(), trees[0].model().name if len(trees) == 1 else None)
+        tell = [lines] if not as_json and mail is None else []
+        found = results_of(trees, searches, replace(workers, on_done=bar), *tell)
     if page is not None:
         write_trees(page, chosen, found)
-    newest = found.newest
     if as_json:
         output.print_json(_plain(found, clauses, time.perf_counter() - began))
-    elif names is not None:
-        shown = [c for c in newest if c in (clauses or found.wrong)]
-        _mail(chosen, found.trees[-1], newest, shown, names)
+    elif mail is not None:
+        _mail(chosen, found, clauses or found.unexpected, mail)
     else:
         out = output.console()
         show(out, found, clauses)
         _show_end(out, found, time.perf_counter() - began)
-    if found.interrupted:
-        raise SystemExit(output.INTERRUPTED)
-    if found.wrong:
-        raise SystemExit(output.DIFFERS)
+    output.end(interrupted=found.interrupted, ok=not found.unexpected)
     for outcome in found.outcomes:
         if outcome.killed:
             name = outcome.job.search.name
@@ -93,36 +84,31 @@ def _plain(found: TreeResults, clauses: Sequence[str], seconds: float) -> dict[s
         "variant": found.variant,
         "because": found.because,
         "undeclared": found.undeclared,
-        "not_asked": not_asked(found.newest),
-        "not_searched": found.lacking,
+        "not_asked": not_asked(found.newest_cells),
+        "not_searched": found.not_searched,
         "accesses": {
-            "new": [entry.access.as_json() for entry in found.new],
+            "new": [entry.access.as_json() for entry in found.new_accesses],
             "all": [one.access.as_json() for one in found.accesses],
         },
         "bounds": [_bound(outcome) for outcome in found.outcomes],
-        "jobs": {"planned": found.planned, "done": len(found.outcomes), "kept": found.kept},
+        "jobs": {"planned": found.planned, "done": len(found.outcomes), "kept": found.cached},
         "interrupted": found.interrupted,
         "seconds": round(seconds, 1),
     }
 
 
 def _mail(
-    chosen: ChosenTree,
-    tree: CompiledTree,
-    cells: dict[str, TreeCell],
-    clauses: Sequence[str],
-    names: Path,
+    chosen: options.ChosenTree, found: TreeResults, clauses: Sequence[str], names: Path
 ) -> None:
     """Print a block about the first of these clauses that is broken; the others are named."""
-    broken = {c: found for c in clauses if (found := cells[c].example) is not None}
+    cells = {c: cell for c, cell in found.newest_cells.items() if c in clauses}
+    broken = {c: cell.example for c, cell in cells.items() if cell.example is not None}
     if not broken:
         click.echo("percpu-spec: nothing to report: no clause is newly broken", err=True)
         return
     first = min(broken, key=lambda clause: broken[clause].length)
-    c = of_tree(broken[first], subject_of(tree.tree.name, tree.tree.patches))
-    others = ", ".join(clause for clause in broken if clause != first)
-    more = f"{others} broken too (--clause ID); " if others else ""
-    c = replace(c, bound=more + (c.bound or f"search {broken[first].search}"))
+    c = of_tree(broken[first], subject_of(found.trees[-1].tree.name, found.patches))
+    c = replace(c, bound=and_others(broken, first) + (c.bound or f"search {broken[first].search}"))
     show_mail(c, reproducer(c, names, chosen))
 
 
@@ -130,15 +116,15 @@ def _bound(outcome: TreeOutcome) -> dict[str, Any]:
     search = outcome.job.search
     return {
         "tree": outcome.job.tree, "search": search.name, "what": search.what,
-        "bound": outcome.bound, "states": outcome.states, "edges": outcome.edges,
-        "complete": outcome.complete, "seconds": round(outcome.seconds, 2),
+        **output.record(outcome, "bound", "states", "edges", "complete"),
+        "seconds": round(outcome.seconds, 2),
     }  # fmt: skip
 
 
 def show(out: Console, found: TreeResults, only: Sequence[str] = ()) -> None:
     """Print what is wrong of a tree, or what patches change, with the bounds; only: clauses."""
-    trees, cells, newest, changed = found.trees, found.cells, found.newest, found.changed
-    name = f"Linux {trees[0].tree.name}"
+    trees, cells, newest, changed = found.trees, found.cells, found.newest_cells, found.changed
+    name = found.base
     if changed is not None:
         groups = [
             (f"NEWLY BROKEN by the patch, not by {name}", changed.new, newest),
@@ -166,7 +152,7 @@ def show(out: Console, found: TreeResults, only: Sequence[str] = ()) -> None:
             example = of[clause].example
             assert example is not None
             mended = changed is not None and clause in changed.mended
-            patches = () if of is cells[BASE] else trees[-1].tree.patches
+            patches = () if of is cells[BASE] else found.patches
             show_example(out, trees[0].tree.name, example, patches, brief=mended)
     if changed is not None:
         unchanged = ", ".join(changed.unchanged) or "none"
@@ -178,8 +164,8 @@ def show(out: Console, found: TreeResults, only: Sequence[str] = ()) -> None:
             )
     output.show_not_asked(out, not_asked(newest))
     out.print(_bounds(trees, found.outcomes))
-    _show_accesses(out, found.new, found.accesses)
-    for search, why in found.lacking.items():
+    _show_accesses(out, found.new_accesses, found.accesses)
+    for search, why in found.not_searched.items():
         out.print(f"not searched: {search}: {why}", markup=False)
 
 
@@ -214,10 +200,10 @@ def _show_accesses(out: Console, new: Sequence[AccessSite], every: Sequence[Acce
 
 
 def _show_end(out: Console, found: TreeResults, seconds: float) -> None:
-    changed, wrong = found.changed, found.wrong
+    changed, wrong = found.changed, found.unexpected
     begin = "interrupted: " if found.interrupted else ""
-    done, tree = len(found.outcomes), found.trees[0].tree
-    end = f"{begin}{done} of {found.planned} searches of Linux {tree.name} in {seconds:.0f} s: "
+    done = len(found.outcomes)
+    end = f"{begin}{done} of {found.planned} searches of {found.base} in {seconds:.0f} s: "
     if changed is None:
         end += f"not declared: {', '.join(wrong)}" if wrong else "nothing but what is declared"
     else:

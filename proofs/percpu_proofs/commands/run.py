@@ -22,7 +22,7 @@ from percpu_proofs.commands.source import (
     kind_of,
     read_source,
 )
-from percpu_proofs.commands.verdicts import show_verdicts
+from percpu_proofs.commands.traces import show_verdicts
 from percpu_proofs.recorded.replay.report import TraceReport
 from percpu_proofs.run.inputs import InputError
 from percpu_proofs.run.operations import text_of
@@ -40,15 +40,11 @@ _FAILED = ("size", "align", "flags", "failed", "of", "reason")
 @click.command()
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path), metavar="[FILE]...")
 @click.option(
-    "--variant",
-    callback=output.named_variant,
+    "--variant", callback=output.named_variant,
     help=f"The algorithm to run.  [default: {DEFAULT}; for what was recorded that of the kernel]",
 )
 @click.option(
-    "--contracts",
-    type=click.Choice(["off", "fast", "full"]),
-    default="fast",
-    show_default=True,
+    "--contracts", type=click.Choice(["off", "fast", "full"]), default="fast", show_default=True,
     help="What is checked: nothing, constant work an operation, everything.",
 )
 @geometry_option(
@@ -57,9 +53,7 @@ _FAILED = ("size", "align", "flags", "failed", "of", "reason")
     "for what its boot messages leave open.",
 )
 @click.option(
-    "--every",
-    type=click.IntRange(min=1),
-    metavar="N",
+    "--every", type=click.IntRange(min=1), metavar="N",
     help="Run the balance work, if it is asked for, after each N operations, beside what the list "
     "says; checksums that are recorded are not compared then. For operation lists and vectors.",
 )
@@ -81,8 +75,7 @@ def run(
     paths = expand(files) or [data.default_trace()]
     out = output.console()
     reports: list[RunReport | TraceReport] = []
-    interrupted = False
-    try:
+    with output.interruption() as stop:
         for path in paths:
             if kind_of(path) is InputKind.TRACE:
                 if every is not None:
@@ -96,52 +89,35 @@ def run(
             source = read_source(path, geometry)
             report = _report(path, source, variant or source.variant, contracts, every or 0)
             reports.append(report)
-            try:
-                with output.progress_bar(path.name) as bar:
-                    run_list(source.listed, report, bar)
-            except KeyboardInterrupt:
-                interrupted = True
+            with output.interruption() as within, output.progress_bar(path.name) as bar:
+                run_list(source.listed, report, bar)
             if not as_json:
                 show(out, report, source)
-            if interrupted:
-                break
-    except KeyboardInterrupt:
-        interrupted = True
+            if within.came:
+                raise KeyboardInterrupt
 
     if as_json:
-        output.print_json(_merged(reports, interrupted))
-    if interrupted:
-        done = len(reports) - (bool(reports) and not _is_complete(reports[-1]))
+        output.print_json(_merged(reports, stop.came))
+    if stop.came:
+        done = sum(isinstance(report, TraceReport) or report.complete for report in reports)
         output.console(stderr=True).print(f"interrupted: {done} of {len(paths)} inputs done")
-        raise SystemExit(output.INTERRUPTED)
-    if not all(report.ok for report in reports):
-        raise SystemExit(output.DIFFERS)
-
-
-def _is_complete(report: RunReport | TraceReport) -> bool:
-    return isinstance(report, TraceReport) or report.complete
+    output.end(interrupted=stop.came, ok=all(report.ok for report in reports))
 
 
 def _report(
     path: Path, source: Source, variant: str, contracts: Level, every: int
 ) -> RunReport:
-    notes = source.notes
-    if source.recorded is not None and variant != source.variant:
+    recorded, notes = source.recorded, source.notes
+    if recorded is not None and variant != source.variant:  # only this one promises to end so
         notes += (f"recorded checksum not compared: it is that of {source.variant}",)
-    elif source.recorded is not None and every:
+        recorded = None
+    elif recorded is not None and every:
         notes += ("recorded checksum not compared: --every runs work that was not recorded",)
+        recorded = None
     return RunReport(
-        str(path),
-        source.kind.value,
-        variant,
-        contracts,
-        source.geometry,
-        len(source.listed.operations),
-        every,
-        # only this variant promises to end in the recorded state
-        recorded_checksum=source.recorded if variant == source.variant and not every else None,
-        notes=notes,
-    )
+        str(path), source.kind.value, variant, contracts, source.geometry,
+        len(source.listed.operations), every, recorded_checksum=recorded, notes=notes,
+    )  # fmt: skip
 
 
 def _merged(reports: Sequence[RunReport | TraceReport], interrupted: bool) -> dict[str, Any]:
@@ -182,22 +158,19 @@ def show(out: Console, report: RunReport, source: Source) -> None:
         ("over time", output.sparkline(pages)),
     ]
     if report.final_checksum is not None:
-        agreed = {None: "", True: ", as recorded", False: f", recorded {report.recorded_checksum}"}
-        known = report.recorded_checksum is not None
-        rows.append(
-            (
-                "final checksum",
-                f"{report.final_checksum}{agreed[report.checksum_agrees if known else None]}",
-            )
-        )
+        recorded = ""
+        if report.recorded_checksum is not None:
+            other = f"recorded {report.recorded_checksum}"
+            recorded = ", as recorded" if report.checksum_agrees else f", {other}"
+        rows.append(("final checksum", f"{report.final_checksum}{recorded}"))
     output.show_pairs(out, rows)
     for note in report.notes:
-        out.print(Text(note, "yellow"), soft_wrap=True)
+        output.say(out, note, "yellow")
     _show_failed(out, report)
     for number, said in report.callers_errors[:_ERRORS_SHOWN]:
         line, words = source.listed.lines[number - 1], source.listed.operations[number - 1]
         where = f"operation {number} ({source.listed.path}:{line}, {text_of(words)})"
-        out.print(output.callers_error(f"{where}: {said}"), soft_wrap=True)
+        output.say(out, output.callers_error(f"{where}: {said}"))
     if len(report.callers_errors) > _ERRORS_SHOWN:
         out.print(f"and {len(report.callers_errors) - _ERRORS_SHOWN} more, all in --json")
     show_verdicts(out, report.clauses, report.variant, report.bound)
@@ -207,12 +180,10 @@ def show(out: Console, report: RunReport, source: Source) -> None:
 
 def _served(report: RunReport) -> list[tuple[str, str]]:
     failed = report.failed.count if report.failed is not None else 0
-    if not report.allocations:
-        return []
     text = f"{report.allocations}, all served"
     if failed:
         text = f"{report.allocations - failed} of {report.allocations} served, {failed} failed"
-    return [("allocations", text)]
+    return [("allocations", text)] if report.allocations else []
 
 
 def _show_failed(out: Console, report: RunReport) -> None:
@@ -221,20 +192,18 @@ def _show_failed(out: Console, report: RunReport) -> None:
     if failed is None or failed.first is None:
         return
     first = failed.first
-    out.print(
+    output.say(
+        out,
         f"first failure: operation {first.operation} ({failed.listed.path}:{first.line}, "
         f"{first.text}): {first.reason}",
-        soft_wrap=True,
-        markup=False,
     )
     rows = [
         (size, align, flags, count, asked, reason)
         for (size, align, flags, reason), count, asked in failed.rows(report.operations)
     ]
-    shown = rows[:_KINDS_SHOWN]
-    out.print(output.table("failed allocations", _FAILED, shown))
-    if len(rows) > len(shown):
-        out.print(f"and {len(rows) - len(shown)} more kinds, all in --json")
+    out.print(output.table("failed allocations", _FAILED, rows[:_KINDS_SHOWN]))
+    if len(rows) > _KINDS_SHOWN:
+        out.print(f"and {len(rows) - _KINDS_SHOWN} more kinds, all in --json")
 
 
 def _show_violation(
@@ -244,13 +213,11 @@ def _show_violation(
     listed = source.listed
     index = report.operations - 1
     words = text_of(listed.operations[index])
-    out.print(
-        Text(
-            f"{verdict.clause} violated at operation {report.operations} ({listed.path}:"
-            f"{listed.lines[index]}, {words}): {verdict.message}",
-            "bold red",
-        ),
-        soft_wrap=True,
+    output.say(
+        out,
+        f"{verdict.clause} violated at operation {report.operations} ({listed.path}:"
+        f"{listed.lines[index]}, {words}): {verdict.message}",
+        "bold red",
     )
     allocator, ids = state_after(listed, report.geometry, report.variant, report.operations)
     picture = picture_of_state(allocator)

@@ -8,18 +8,9 @@ from typing import Any
 
 import click
 
-from percpu_proofs.commands import output
-from percpu_proofs.commands.moment import (
-    StateDrawing,
-    is_scenario,
-    of_kernel,
-    of_token,
-    of_trace,
-    of_tree_token,
-    scenario_start,
-)
+from percpu_proofs.commands import moments, options, output
+from percpu_proofs.commands.moments import StateDrawing, map_svg, map_text, picture_of_kernel
 from percpu_proofs.commands.source import InputKind, geometry_option, kind_of, read_source, sizes
-from percpu_proofs.commands.tree_options import ChosenTree, tree_options
 from percpu_proofs.explain.shipped import DRAWN, find
 from percpu_proofs.explore.packing import MODEL, TREE, cut
 from percpu_proofs.explore.token import read_token
@@ -39,11 +30,9 @@ from percpu_proofs.run.inputs import InputError, read_text
 from percpu_proofs.run.runner import state_after
 from percpu_proofs.run.state_record import Recorder, counter_record
 from percpu_proofs.run.variant_errors import guard
-from percpu_proofs.show.overview import overview_svg, overview_text
-from percpu_proofs.show.picture import StatePicture, picture_of_state
+from percpu_proofs.show.picture import StatePicture
 from percpu_proofs.show.stats import stats_text
-from percpu_proofs.show.svg import chunk_svg
-from percpu_proofs.show.text import chunk_text, state_text
+from percpu_proofs.show.text import state_text
 from percpu_reference import DEFAULT
 from percpu_reference.variants import Allocator
 
@@ -62,10 +51,7 @@ from percpu_reference.variants import Allocator
 @click.option(
     "--svg", type=output.NewFile(), help="Write the chunk's map, or that of all, there as SVG."
 )
-@click.option(
-    "--debug", type=click.Path(path_type=Path, exists=True),
-    help="Of a core: vmlinux with debug information.",
-)
+@options.debug
 @click.option(
     "--state", "begin", type=click.Path(path_type=Path, dir_okay=False),
     help="Of a trace: a saved state taken while it ran.",
@@ -76,7 +62,7 @@ from percpu_reference.variants import Allocator
     help=f"The algorithm to run.  [default: {DEFAULT}; for a vector that of the recorded kernel]",
 )
 @geometry_option(help="Sizes, as for run.")
-@tree_options
+@options.tree
 @output.json_option
 def show(
     what: str,
@@ -90,7 +76,7 @@ def show(
     stats: bool,
     variant: str | None,
     geometry: str | None,
-    tree: ChosenTree | None,
+    tree: options.ChosenTree | None,
     as_json: bool,
 ) -> None:
     """Draw a state: its lists, and a chunk page by page, or all chunks.
@@ -121,32 +107,30 @@ def show(
     if name not in picture.chunks:
         raise InputError("--chunk", None, f"one of {' '.join(picture.chunks)}", name)
     if svg is not None:
-        output.write_file(svg, overview_svg(picture) if whole else chunk_svg(picture, name))
+        output.write_file(svg, map_svg(picture, None if whole else name))
     if as_json:
         output.print_json(_as_json(moment, name))
         return
-    if whole:
-        output.echo(overview_text(picture))
-    else:
-        output.echo(state_text(picture))
-        output.echo("\n" + chunk_text(picture.chunks[name]))
+    if not whole:
+        output.echo(state_text(picture) + "\n")
+    output.echo(map_text(picture, None if whole else name))
     if svg is not None:
         output.echo(f"\nwritten: {svg}")
 
 
-def _of_token(text: str, step: int | None, tree: ChosenTree | None) -> StateDrawing:
+def _of_token(text: str, step: int | None, tree: options.ChosenTree | None) -> StateDrawing:
     """Return the moment of a schedule that a token holds. Raises InputError."""
     if not text.startswith(TREE):
         if tree is not None:
             raise InputError("--source", None, f"a token of compiled code, {TREE}...")
         with guard():
-            return of_token(read_token(text), step)
+            return moments.of_token(read_token(text), step)
     if tree is None:
         raise InputError("token", None, "--source TREE to run compiled code", cut(text))
     token = read_tree_token(text)
     with tree.compiled() as trees:
         library = trees[-1].library(TreeSearch("token", token.clause, token.plan))
-        return of_tree_token(token, library, step)
+        return moments.of_tree_token(token, library, step)
 
 
 def _of_file(what: str, given: dict[str, Any]) -> StateDrawing:
@@ -162,9 +146,9 @@ def _of_file(what: str, given: dict[str, Any]) -> StateDrawing:
     for kind, is_so in ((Source.STATE, is_state), (Source.READS, is_reads)):
         if is_so(text):
             return _of_kernel(str(path), kind, given)
-    if is_scenario(text):
+    if moments.is_scenario(text):
         _only("a scenario", given, "--variant")
-        return scenario_start(path, given["--variant"])
+        return moments.scenario_start(path, given["--variant"])
     for is_so, name in ((is_stats, "percpu_stats"), (is_samples, "samples")):
         if is_so(text):
             told = f"a state, which has maps; what {name} tell: percpu-spec state {what}"
@@ -178,10 +162,11 @@ def _of_file(what: str, given: dict[str, Any]) -> StateDrawing:
 def _of_kernel(what: str, kind: Source, given: dict[str, Any], *taken: str) -> StateDrawing:
     _only("a kernel's state", given, *taken)
     try:
-        return of_kernel(read_subject(what, kind, given["--debug"], owners=False))
+        state = read_subject(what, kind, given["--debug"], owners=False)
     except (TornError, UnstableError) as error:
         output.echo(f"torn: {error}; there is no one moment to draw")
         raise SystemExit(output.TORN) from None
+    return StateDrawing(picture_of_kernel(state))
 
 
 def _of_trace(path: Path, given: dict[str, Any]) -> StateDrawing:
@@ -192,7 +177,7 @@ def _of_trace(path: Path, given: dict[str, Any]) -> StateDrawing:
         raise InputError(path, None, "a file, or the folder of a recorded run with its trace")
     _only("a trace", given, "--at", "--variant", "--geometry", "--state")
     with output.progress_bar(path.name) as bar:
-        return of_trace(
+        return moments.of_trace(
             path, given["--at"], variant=given["--variant"], told=sizes(given["--geometry"]),
             state=given["--state"], progress=bar,
         )  # fmt: skip
@@ -220,8 +205,9 @@ def _of_list(
     with output.progress_bar(path.name) as bar:
         allocator, changed = state_after(source.listed, source.geometry, variant, last, bar)
     title = f"{path.name}, {variant}, after operation {last} of {operations}"
-    picture = picture_of_state(allocator, title=title, pending=allocator.work_pending)
-    return StateDrawing(picture, str(changed[0]) if changed else None, allocator, last, operations)
+    last_changed = str(changed[0]) if changed else None
+    picture = moments.picture_of_model(allocator, title)
+    return StateDrawing(picture, last_changed, allocator, last, operations)
 
 
 def _print_stats(moment: StateDrawing, as_json: bool) -> None:
@@ -247,7 +233,7 @@ def _as_json(moment: StateDrawing, name: str) -> dict[str, Any]:
         "lists": {title: list(members) for title, members in picture.lists},
         **_recorded(moment.allocator, picture),
         "chunk": name,
-        "map": chunk_text(picture.chunks[name]),
+        "map": map_text(picture, name),
     }
 
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
-from percpu_proofs.commands import output, state_report
+from percpu_proofs.commands import options, output, state_report
+from percpu_proofs.commands.moments import map_svg, map_text, picture_of_kernel
 from percpu_proofs.commands.report import write_state
 from percpu_proofs.commands.state_mail import state_mail, stats_mail
-from percpu_proofs.commands.state_samples import show_samples, show_watch
 from percpu_proofs.live.continuation import (
     after_work,
     ask,
@@ -22,7 +22,14 @@ from percpu_proofs.live.continuation import (
 )
 from percpu_proofs.live.memory import memory_of
 from percpu_proofs.live.reader import TornError
-from percpu_proofs.live.sample import UnstableError, read_samples
+from percpu_proofs.live.sample import (
+    Sample,
+    UnstableError,
+    changes,
+    read_samples,
+    samples_svg,
+    watch,
+)
 from percpu_proofs.live.stable_chunks import StableChunks
 from percpu_proofs.live.stats_verdicts import (
     NOT_DETERMINED,
@@ -31,7 +38,7 @@ from percpu_proofs.live.stats_verdicts import (
     stats_rows,
     stats_verdicts,
 )
-from percpu_proofs.live.subject import SubjectKind, kind_of, read_subject
+from percpu_proofs.live.subject import SubjectKind, kind_of, read_subject, reader_of, state_in
 from percpu_proofs.live.verdicts import KernelStateJudge, Verdict, broken
 from percpu_proofs.recorded.states.kernel_state import KernelState
 from percpu_proofs.recorded.states.quiescence import Stability
@@ -39,10 +46,7 @@ from percpu_proofs.recorded.states.saved_state import save_state
 from percpu_proofs.recorded.states.stats_text import read_stats
 from percpu_proofs.run.inputs import InputError
 from percpu_proofs.run.room import Demand
-from percpu_proofs.show.overview import overview_svg, overview_text
-from percpu_proofs.show.picture import StatePicture, picture_of_state
-from percpu_proofs.show.svg import chunk_svg
-from percpu_proofs.show.text import chunk_text
+from percpu_proofs.show.picture import StatePicture
 from percpu_spec.definitions import is_legal
 from percpu_spec.geometry import Geometry
 
@@ -76,9 +80,7 @@ def _seconds(
 
 @click.command()
 @click.argument("what")
-@click.option(
-    "--debug", type=click.Path(path_type=Path, exists=True), help="vmlinux with debug information."
-)
+@options.debug
 @click.option("--chunk", "name", help="Draw this chunk: its number, -1 the reserved one.")
 @click.option("--map", "whole", is_flag=True, help="Draw all chunks on one page.")
 @click.option("--svg", type=output.NewFile(), help="Write what --chunk or --map draws as SVG.")
@@ -100,7 +102,7 @@ def _seconds(
     help="Sample the running kernel again and again; --svg draws them.",
 )
 @click.option("--count", type=click.IntRange(min=1), help="Stop after so many samples.")
-@click.option("--html", "page", type=output.NewFile(), help="Write a report there, one page.")
+@options.page
 @click.option("--mail", "as_mail", is_flag=True, help="Print a block for a mail.")
 @output.json_option
 @click.pass_context
@@ -140,10 +142,15 @@ def state(
     if every is not None:
         if kind is not SubjectKind.LIVE:
             raise click.UsageError("--every samples the running kernel: WHAT is live")
-        show_watch(debug, every, count, save, svg, as_json=as_json)
+        reader = reader_of("live", SubjectKind.LIVE, debug)
+        samples = watch(
+            reader, lambda copy: state_in(reader, copy, "live", owners=False), every, save,
+            count=count,
+        )  # fmt: skip
+        _show_samples(samples, "live", svg, save, as_json=as_json)
         return
     if kind is SubjectKind.SAMPLES:
-        show_samples(read_samples(Path(what)), what, svg, None, as_json=as_json)
+        _show_samples(read_samples(Path(what)), what, svg, None, as_json=as_json)
         return
     if svg is not None and name is None and not whole:
         raise click.UsageError("--svg draws what --chunk N or --map asks for")
@@ -164,8 +171,7 @@ def state(
     _check_requests(asked, found.snapshot.geometry)
     picture = _picture(found, Path(what).name, name, whole)
     if svg is not None and picture is not None:
-        drawn = overview_svg(picture) if name is None else chunk_svg(picture, name)
-        output.write_file(svg, drawn)
+        output.write_file(svg, map_svg(picture, name))
     stays = cannot_go_on(found, wrong)
     if page is not None:
         write_state(page, found, verdicts, stays, what)
@@ -189,12 +195,31 @@ def state(
         state_report.show_answers(out, answers)
         state_report.show_after(out, found, after)
         if picture is not None and whole:
-            output.echo("\n" + overview_text(picture))
+            output.echo("\n" + map_text(picture, None))
         if picture is not None and name is not None:
-            output.echo("\n" + chunk_text(picture.chunks[name]))
+            output.echo("\n" + map_text(picture, name))
         for path in filter(None, (svg, save)):
             output.echo(f"written: {path}")
     context.exit(exit_status(found, wrong))
+
+
+def _show_samples(
+    samples: Iterable[Sample], title: str, svg: Path | None, keep: Path | None, *, as_json: bool
+) -> None:
+    """Say what changes from sample to sample, and draw them all, interrupted or not."""
+    seen: list[Sample] = []
+    try:
+        for sample in samples:
+            changed = changes(seen[-1] if seen else None, sample)
+            seen.append(sample)
+            if as_json:
+                output.print_line(sample)
+            elif changed:
+                output.echo(f"{sample['time']} {changed}")
+    finally:
+        if svg is not None:
+            drawn = read_samples(keep) if keep is not None and keep.exists() else seen
+            output.write_file(svg, samples_svg(drawn, f"{title}: {len(drawn)} samples"))
 
 
 def state_record(
@@ -205,7 +230,7 @@ def state_record(
         "kernel": found.release, "source": found.source, "types": found.types,
         "variant": found.variant, "layout": _layout(found.snapshot.geometry, found),
         "rest": rest_record(found),
-        "clauses": {v.clause: clause_record(v) for v in verdicts.values()},
+        "clauses": clause_records(verdicts),
         "memory": asdict(memory_of(found)),
         "chunks": state_report.chunk_records(found),
         "requests": {} if stays else {kind: asdict(x) for kind, x in largest(found).items()},
@@ -245,7 +270,7 @@ def _stats(context: click.Context, path: Path, *, as_json: bool, as_mail: bool) 
                 "stranded_pages": empty_pages(stats, "sidelined"),
                 "waiting_pages": empty_pages(stats, "to_depopulate"),
                 "counters": dict(stats.counters),
-                "clauses": {v.clause: clause_record(v) for v in verdicts.values()},
+                "clauses": clause_records(verdicts),
                 "chunks": list(map(asdict, stats_rows(stats))),
                 "not_determined": list(NOT_DETERMINED),
             }
@@ -287,18 +312,17 @@ def rest_record(found: KernelState) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def clause_record(verdict: Verdict) -> dict[str, Any]:
-    """Return a verdict with plain values."""
-    return {
-        "verdict": verdict.verdict, "found": list(verdict.found), "reason": verdict.reason
-    }
+def clause_records(verdicts: Mapping[str, Verdict]) -> dict[str, Any]:
+    """Return verdicts with plain values."""
+    return {v.clause: output.record(v, "verdict", "found", "reason") for v in verdicts.values()}
 
 
 def _layout(geometry: Geometry, found: KernelState) -> dict[str, Any]:
     return {
-        "page": geometry.page, "unit": geometry.unit, "unit_pages": geometry.unit_pages,
-        "static": geometry.static, "reserved": geometry.reserved, "dyn": geometry.dyn,
-        "units": geometry.units, "cpus": geometry.cpus, "groups": geometry.groups,
+        **output.record(
+            geometry, "page", "unit", "unit_pages", "static", "reserved", "dyn", "units", "cpus",
+            "groups",
+        ),
         "page_cost": geometry.page * geometry.cpus, "geometry": geometry.text,
         "chunks": len(found.chunks),
     }  # fmt: skip
@@ -310,9 +334,7 @@ def _picture(
     """Return what --chunk or --map draws from. Raises InputError for a chunk that there is not."""
     if name is None and not whole:
         return None
-    names: dict[Any, str] = dict(found.names)
-    if name is not None and name not in names.values():
+    if name is not None and name not in found.names.values():
         last = len(found.chunks) - 1
         raise InputError("--chunk", None, f"a chunk from 0 to {last}, or -1 the reserved one", name)
-    pending = found.standing.pending
-    return picture_of_state(found.snapshot, names.__getitem__, title, pending)
+    return picture_of_kernel(found, title)

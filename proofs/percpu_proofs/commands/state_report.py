@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from percpu_proofs.commands import output
+from percpu_proofs.commands.output import say
 from percpu_proofs.live.continuation import After, RequestOutcome, largest
 from percpu_proofs.live.memory import WAITS, ChunkMemory, chunk_rows, isolated_kb, memory_of
 from percpu_proofs.live.owners import all_held, held_by, pinned_pages
@@ -47,15 +48,7 @@ def show(
     out: Console, state: KernelState, verdicts: Mapping[str, Verdict], stays: str
 ) -> None:
     """Print the whole of a state: kernel, rest, memory, verdicts, chunks, what can be served."""
-    geometry = state.snapshot.geometry
-    _say(
-        out,
-        f"{state.release}: {counted(geometry.cpus, 'CPU')}, units of {geometry.unit // 1024} kB "
-        f"(pages of {geometry.page // 1024} kB), s{geometry.static} r{geometry.reserved} "
-        f"d{geometry.dyn}; {counted(len(state.chunks), 'chunk')}; types: {state.types}",
-    )
-    show_rest(out, state)
-    show_memory(out, state)
+    show_kernel(out, state)
     out.print()
     show_verdicts(out, verdicts, torn=state.rest is Stability.TORN)
     out.print()
@@ -64,30 +57,43 @@ def show(
     show_owners(out, state)
     wrong = [v.clause for v in verdicts.values() if v.verdict in (KNOWN, BROKEN)]
     if wrong:
-        _say(out, f"explain a clause: percpu-spec explain {wrong[-1]}; draw a chunk: --chunk N")
+        say(out, f"explain a clause: percpu-spec explain {wrong[-1]}; draw a chunk: --chunk N")
 
 
-def show_rest(out: Console, state: KernelState) -> None:
+def show_kernel(out: Console, state: KernelState) -> None:
+    """Say which kernel it is, how far at rest, and where its memory is."""
+    geometry = state.snapshot.geometry
+    say(
+        out,
+        f"{state.release}: {counted(geometry.cpus, 'CPU')}, units of {geometry.unit // 1024} kB "
+        f"(pages of {geometry.page // 1024} kB), s{geometry.static} r{geometry.reserved} "
+        f"d{geometry.dyn}; {counted(len(state.chunks), 'chunk')}; types: {state.types}",
+    )
+    _show_rest(out, state)
+    _show_memory(out, state)
+
+
+def _show_rest(out: Console, state: KernelState) -> None:
     """Say how far at rest a state is, and who stands where."""
     rest, words = state.rest, state.standing.words
     if rest is Stability.TORN:
         who = " or ".join(changing_cpus(state.standing.stacks)) or "a CPU"
         torn = f"torn: {words}: {who} was changing this; verdicts are hints only"
-        out.print(Text(torn, "red"), soft_wrap=True)
+        say(out, torn, "red")
     elif rest is Stability.NOT_TOLD:
-        _say(out, "at rest or not: the text does not say; judged as if at rest")
+        say(out, "at rest or not: the text does not say; judged as if at rest")
     elif state.signs:
-        _say(out, f"busy: {state.signs}")
+        say(out, f"busy: {state.signs}")
     else:
-        _say(out, f"{rest.value}: {words}")
+        say(out, f"{rest.value}: {words}")
     for line in state.waited_for:
-        _say(out, f"  {line}")
+        say(out, f"  {line}")
 
 
-def show_memory(out: Console, state: KernelState) -> None:
+def _show_memory(out: Console, state: KernelState) -> None:
     """Say where the memory is, in kB over all CPUs."""
     memory = memory_of(state)
-    _say(
+    say(
         out,
         f"Percpu {memory.percpu_kb} kB: {memory.used // 1024} kB used by areas, "
         f"{isolated_kb(memory)}, "
@@ -99,9 +105,7 @@ def show_memory(out: Console, state: KernelState) -> None:
 
 def show_verdicts(out: Console, verdicts: Mapping[str, Verdict], *, torn: bool = False) -> None:
     """Print the clauses by verdict, and what was found of each that does not hold."""
-    by_verdict: dict[str, list[Verdict]] = {}
-    for verdict in verdicts.values():
-        by_verdict.setdefault(verdict.verdict, []).append(verdict)
+    by_verdict = output.grouped((verdict.verdict, verdict) for verdict in verdicts.values())
     names = [v.clause for v in by_verdict.get(HOLDS, ())]
     hint = " (hint)" if torn else ""
     if names:
@@ -112,9 +116,7 @@ def show_verdicts(out: Console, verdicts: Mapping[str, Verdict], *, torn: bool =
             why = f"  [{verdict.reason}]" if verdict.reason else ""
             text = f"{verdict.clause:8} {verdict.found[0]}{more}{why}"
             _row(out, kind + hint, text, _STYLES[kind])
-    reasons: dict[str, list[str]] = {}
-    for verdict in by_verdict.get(NOT_ASKED, ()):
-        reasons.setdefault(verdict.reason, []).append(verdict.clause)
+    reasons = output.grouped((v.reason, v.clause) for v in by_verdict.get(NOT_ASKED, ()))
     operations = reasons.pop(NO_OPERATION, [])
     for reason, clauses in reasons.items():
         _row(out, NOT_ASKED, f"{short(clauses)}: {reason}")
@@ -125,11 +127,11 @@ def show_verdicts(out: Console, verdicts: Mapping[str, Verdict], *, torn: bool =
 def show_stable(out: Console, found: StableChunks) -> None:
     """Print what the clauses say of the chunks that stood still, and which did not."""
     count = counted(len(found.stable), "chunk")
-    _say(out, f"chunk by chunk, of {count} that two copies agree on: {', '.join(found.stable)}")
+    say(out, f"chunk by chunk, of {count} that two copies agree on: {', '.join(found.stable)}")
     show_verdicts(out, found.verdicts)
     if found.unstable:
-        _say(out, f"unstable, not judged: {', '.join(found.unstable)}")
-    _say(out, "lists, sums and the float are those of no moment: nothing is said of the whole")
+        say(out, f"unstable, not judged: {', '.join(found.unstable)}")
+    say(out, "lists, sums and the float are those of no moment: nothing is said of the whole")
 
 
 def short(names: Sequence[str]) -> str:
@@ -166,7 +168,7 @@ def _show_chunks(out: Console, rows: Sequence[ChunkMemory]) -> None:
     out.print(table)
     for row in shown:
         if row.notes:
-            _say(out, f"chunk {row.chunk}: {', '.join(row.notes)}")
+            say(out, f"chunk {row.chunk}: {', '.join(row.notes)}")
 
 
 _SUMMED = ("used_pages", "empty_pages", "hole_pages", "areas", "used_bytes", "free_bytes")
@@ -195,7 +197,7 @@ def _merged(rows: Sequence[ChunkMemory]) -> list[ChunkMemory]:
 def show_largest(out: Console, state: KernelState, stays: str) -> None:
     """Say the largest request that can be served, and that right hints would serve."""
     if stays:
-        _say(out, f"largest request that is served: not asked, {stays}")
+        say(out, f"largest request that is served: not asked, {stays}")
         return
     for kind, found in largest(state).items():
         more = ""
@@ -203,7 +205,7 @@ def show_largest(out: Console, state: KernelState, stays: str) -> None:
             more = f"; {found.if_hints_were_right} if hints were right"
         most = state.snapshot.geometry.largest
         new = "; larger ones get a new chunk" if kind == "blocking" and found.served < most else ""
-        _say(out, f"largest {kind} request that chunks as they are serve: {found.served} bytes"
+        say(out, f"largest {kind} request that chunks as they are serve: {found.served} bytes"
                   f"{more}{new}")  # fmt: skip
 
 
@@ -211,7 +213,7 @@ def show_owners(out: Console, state: KernelState) -> None:
     """Say who holds the memory, in bytes of one unit, where that is known."""
     held = list(all_held(state.chunks).items())
     if held:
-        _say(out, f"used by: {_first(held)} bytes a CPU    (--who: by chunk and page)")
+        say(out, f"used by: {_first(held)} bytes a CPU    (--who: by chunk and page)")
 
 
 def _first(owners: Sequence[tuple[str, int]]) -> str:
@@ -225,7 +227,7 @@ def show_who(out: Console, state: KernelState, name: str | None) -> None:
     Without a name, the pages of chunks that only few areas keep: at most so many pages are in use.
     """
     if all(chunk.owners is None for chunk in state.chunks):
-        _say(out, "who holds the memory is not told: a state saved with --who has it, or a core")
+        say(out, "who holds the memory is not told: a state saved with --who has it, or a core")
         return
     page = state.snapshot.geometry.page
     rows: list[tuple[object, ...]] = []
@@ -244,7 +246,7 @@ def show_who(out: Console, state: KernelState, name: str | None) -> None:
     untold = [number for chunk, number in state.names.items() if chunk.owners is None]
     untold = [number for number in untold if number != "-1" and name in (None, number)]
     if untold:
-        _say(out, f"not told of chunk {', '.join(untold)}: the memory lacks the names")
+        say(out, f"not told of chunk {', '.join(untold)}: the memory lacks the names")
 
 
 def chunk_records(state: KernelState) -> list[dict[str, Any]]:
@@ -277,7 +279,7 @@ def who_record(state: KernelState) -> dict[str, Any]:
 def show_answers(out: Console, answers: Sequence[RequestOutcome]) -> None:
     """Say what each request would get."""
     for answer in answers:
-        _say(out, answer.words)
+        say(out, answer.words)
 
 
 def show_after(out: Console, state: KernelState, found: Sequence[After]) -> None:
@@ -298,7 +300,7 @@ def show_stats(out: Console, stats: PercpuStats, verdicts: Mapping[str, Verdict]
     sizes, unit = stats.layout, stats.unit
     pages = " or ".join(f"{page // 1024}K ({counted(unit // page, 'page')} a unit)"
                         for page in stats.pages)  # fmt: skip
-    _say(
+    say(
         out,
         f"percpu_stats: units of {unit} bytes, s{sizes['static_size']} r{sizes['reserved_size']} "
         f"d{sizes['dyn_size']}; pages of {pages or 'a size that fits no unit'}; "
@@ -308,7 +310,7 @@ def show_stats(out: Console, stats: PercpuStats, verdicts: Mapping[str, Verdict]
     sums = floats(stats)
     printed = stats.counters["empty_pop_pages"]
     by_type = f": {' and '.join(map(str, sums))} of the two types" if len(sums) > 1 else ""
-    _say(
+    say(
         out,
         f"float {counted(printed, 'page')}{by_type}; {isolated_words(stats)}; "
         f"{counted(stats.counters['nr_cur_alloc'], 'area')} live",
@@ -323,14 +325,10 @@ def show_stats(out: Console, stats: PercpuStats, verdicts: Mapping[str, Verdict]
     columns = ["chunk", "role", *(["type"] if len(sums) > 1 else []), "areas", "empty", "used",
                "free", "advertises", "longest", "note"]  # fmt: skip
     out.print(output.table("chunks, bytes and pages of one unit", columns, cells))
-    _say(out, "percpu_stats does not tell:")
+    say(out, "percpu_stats does not tell:")
     for line in NOT_DETERMINED:
-        _say(out, f"  {line}")
+        say(out, f"  {line}")
 
 
 def _row(out: Console, head: str, text: str, style: str = "") -> None:
-    out.print(Text.assemble((f"  {head:9} ", style), text), soft_wrap=True)
-
-
-def _say(out: Console, text: str) -> None:
-    out.print(Text(text), soft_wrap=True)  # a plain string would be searched for emoji
+    say(out, Text.assemble((f"  {head:9} ", style), text))

@@ -1,7 +1,9 @@
-"""Kernel traces on the command line: replaying one and printing what was found."""
+"""Kernel traces replayed and printed, and the verdicts of any run, never without their evidence."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +13,14 @@ from rich.text import Text
 from percpu_contracts.contract import Level
 from percpu_proofs.commands import output
 from percpu_proofs.commands.source import sizes
-from percpu_proofs.commands.verdicts import show_verdicts
 from percpu_proofs.recorded.replay.comparison import conform_trace
 from percpu_proofs.recorded.replay.holders import WhoReport
 from percpu_proofs.recorded.replay.report import TraceReport
-from percpu_proofs.run.runner import bound, counted
+from percpu_proofs.run.runner import ClauseVerdict, bound, counted
+from percpu_spec.catalogue import title as title_of
 
 _SHOWN = 20  # call sites, and pages
+_COLUMNS = ("clause", "what", "verdict", "evidence")
 
 
 def replay(
@@ -65,7 +68,7 @@ def show_holders(out: Console, who: WhoReport) -> None:
         highlight=False,
     )
     if not who.complete:
-        out.print(Text(f"not all is known: {who.why}", "yellow"), soft_wrap=True)
+        output.say(out, f"not all is known: {who.why}", "yellow")
     rows = [
         (one.call_site, one.areas, one.bytes, one.pages, one.pins_pages, one.chunks,
          " ".join(one.pins_chunks))
@@ -96,3 +99,59 @@ def as_json(report: TraceReport) -> dict[str, Any]:
         "bound": bound(report.contracts, report.checked, "event"),
         "who": None,  # conform trace --who
     }
+
+
+def show_verdicts(
+    out: Console,
+    verdicts: Sequence[ClauseVerdict],
+    variant: str,
+    bound: str,
+    noun: str = "operation",
+) -> None:
+    """Print a row for each clause that was asked, name the others, and sum up.
+
+    noun says what the run was made of.
+    """
+    asked = [v for v in verdicts if v.verdict in ("holds", "violated")]
+    if asked:
+        out.print(output.table("clauses", _COLUMNS, [_row(v, noun) for v in asked]))
+        for word, why in (
+            ("unchecked", "at this level or in this run"),
+            ("not applicable", f"to {variant}"),
+        ):
+            names = [v.clause for v in verdicts if v.verdict == word]
+            if names:
+                out.print(f"{word} {why}: {', '.join(names)}")
+    output.say(out, _summary(verdicts, bound) if asked else bound)
+
+
+def _row(verdict: ClauseVerdict, noun: str) -> tuple[object, ...]:
+    """Return the table row of a clause that was asked."""
+    title = title_of(verdict.clause)
+    if verdict.verdict == "holds":
+        evidence = f"asked {'once' if verdict.evaluations == 1 else f'{verdict.evaluations} times'}"
+        if verdict.expected:
+            evidence += "; this variant is expected to break it, which did not show here"
+        return verdict.clause, title, Text("holds", "green"), evidence
+    style = "yellow" if verdict.expected else "bold red"
+    word = "violated, expected" if verdict.expected else "violated"
+    evidence = (
+        f"at {counted(verdict.count, noun)}, first {verdict.first} (line {verdict.line}): "
+        f"{verdict.message}"
+    )
+    return verdict.clause, title, Text(word, style), evidence
+
+
+def _summary(verdicts: Sequence[ClauseVerdict], bound: str) -> Text:
+    """Return all verdicts in one line, with rung and bound."""
+    counts = Counter(v.verdict for v in verdicts)
+    violated = [v for v in verdicts if v.verdict == "violated"]
+    unexpected = [v.clause for v in violated if not v.expected]
+    found = "violated as expected of this variant"
+    if unexpected:
+        found = f"violated, {', '.join(unexpected)} unexpectedly"
+    return Text(
+        f"{bound}: {counts['holds']} clauses held, {len(violated)} {found}, "
+        f"{counts['unchecked']} unchecked",
+        "bold red" if unexpected else "bold",
+    )

@@ -13,10 +13,8 @@ import click
 from rich.text import Text
 
 from percpu_proofs.bench.throughput import find_list
-from percpu_proofs.commands import figures, output
+from percpu_proofs.commands import figures, options, output
 from percpu_proofs.commands.burst import burst
-from percpu_proofs.commands.tree_options import ChosenTree, tree_options
-from percpu_proofs.commands.workload_options import after_option, end, svg_option, variants_option
 from percpu_proofs.kernel.instance import KernelStopped
 from percpu_proofs.kernel.search.trees import PATCHED
 from percpu_proofs.kernel.search_cost import ExaminedKernel, compile_examined
@@ -42,24 +40,18 @@ workload.add_command(burst)
 
 @workload.command()
 @click.argument("workloads", nargs=-1, metavar="[WORKLOAD]...")
-@variants_option
+@options.variants
 @click.option(
-    "--delay",
-    type=click.IntRange(min=0),
-    default=USUAL.delay,
-    show_default=True,
+    "--delay", type=click.IntRange(min=0), default=USUAL.delay, show_default=True,
     help="Operations from asking for balance work to its begin.",
 )
 @click.option(
-    "--gap",
-    type=click.IntRange(min=0),
-    default=USUAL.gap,
-    show_default=True,
+    "--gap", type=click.IntRange(min=0), default=USUAL.gap, show_default=True,
     help="Operations each time that the work maps, unmaps or flushes pages.",
 )
 @click.option("--seed", type=int, help="Draw both numbers from 0 to twice what is given.")
 @click.option("--timings", is_flag=True, help="Also run the kernel's own variant at other moments.")
-@svg_option
+@options.plot
 @output.json_option
 def removal(
     workloads: tuple[str, ...],
@@ -83,14 +75,11 @@ def removal(
     asked = [load(name) for name in workloads or reversed(shipped())]
     results: list[tuple[Workload, list[Curve]]] = [(one, []) for one in asked]
     tried: list[tuple[Workload, list[Curve]]] = [(one, []) for one in asked if timings]
-    interrupted = False
-    try:
+    with output.interruption() as stop:
         for one, curves in results:
             _run(one, curves, [(name, Schedule(delay, gap, seed)) for name in chosen])
         for one, curves in tried:
             _run(one, curves, [(one.variant, schedule) for schedule in TIMINGS])
-    except KeyboardInterrupt:
-        interrupted = True
 
     differs = [
         (one, curve, curve.outside)
@@ -99,7 +88,7 @@ def removal(
         if curve.variant == one.variant and curve.outside
     ]
     if as_json:
-        output.print_json(_as_json(results, tried, not differs, interrupted))
+        output.print_json(_as_json(results, tried, not differs, stop.came))
     else:
         out = output.console()
         for one, curves in results:
@@ -110,19 +99,19 @@ def removal(
         for one, curve, stages in differs:
             said = f"{one.name}, {curve.variant} at {curve.schedule}: {', '.join(stages)} too far"
             out.print(Text(said, "bold red"))
-    end(interrupted, ok=not differs, svg=svg, drawing=removal_svg(results))
+    options.end_workload(stop.came, ok=not differs, svg=svg, drawing=removal_svg(results))
 
 
 @workload.command()
-@variants_option
-@after_option
-@tree_options
-@svg_option
+@options.variants
+@options.after
+@options.tree
+@options.plot
 @output.json_option
 def cost(
     names: tuple[str, ...],
     workload_name: str | None,
-    tree: ChosenTree | None,
+    tree: options.ChosenTree | None,
     svg: Path | None,
     as_json: bool,
 ) -> None:
@@ -139,9 +128,8 @@ def cost(
     bursts: list[Burst] = []
     later: list[Burst] = []
     stopped: dict[str, str] = {}
-    interrupted = False
     total = len(chosen) * (1 if state is None else 2)
-    try:
+    with output.interruption() as stop:
         if tree is not None:
             bursts += _on_trees(tree, stopped)
         with output.progress_bar("cost") as bar:
@@ -152,8 +140,6 @@ def cost(
                 for name in chosen:
                     later.append(after(state, name, USUAL))
                     bar(len(chosen) + len(later), total)
-    except KeyboardInterrupt:
-        interrupted = True
 
     breaking = dict.fromkeys(b.variant for b in (*bursts, *later) if b.broken)
     declared = {name for name in chosen if "COST-1" in classes[name].EXPECTED}
@@ -170,8 +156,8 @@ def cost(
                 "workload": workload_name,
                 "breaking": list(breaking),
                 "stopped": stopped,
-                "ok": not unexpected and not stopped and not interrupted,
-                "interrupted": interrupted,
+                "ok": not unexpected and not stopped and not stop.came,
+                "interrupted": stop.came,
             }
         )
     else:
@@ -179,10 +165,11 @@ def cost(
         figures.show_cost(out, bursts, later, workload_name, unexpected)
         for name, why in stopped.items():
             out.print(Text(f"{name} stops while chunks are drained: {why}", "bold red"))
-    end(interrupted, ok=not unexpected and not stopped, svg=svg, drawing=cost_svg(bursts, later))
+    ok = not unexpected and not stopped
+    options.end_workload(stop.came, ok=ok, svg=svg, drawing=cost_svg(bursts, later))
 
 
-def _on_trees(chosen: ChosenTree, stopped: dict[str, str]) -> list[Burst]:
+def _on_trees(chosen: options.ChosenTree, stopped: dict[str, str]) -> list[Burst]:
     """Return the bursts of a tree, and of the patched one if there are patches.
 
     Which of them stops, and why, is entered.

@@ -23,30 +23,28 @@ from percpu_proofs.review.trees import TreeCell
 Cells = Mapping[str, TreeCell]
 
 
-def report_of_trees(found: TreeResults, options: tuple[str, str]) -> str:
-    """Return the report as HTML.
-
-    options: those of a command that choose the base, and the tree with all patches.
-    """
+def report_of_trees(of: TreeResults, options: tuple[str, str]) -> str:
+    """Return the report as HTML. options: of a command, those that choose the base, the newest."""
     into = Document()
-    tree = found.trees[-1].tree
-    base, patches = f"Linux {tree.name}", ", ".join(path.name for path in tree.patches)
-    newest = f"{base} with {patches}" if patches else base
-    names = dict(zip(found.cells, dict.fromkeys((base, newest)), strict=True))
-    fresh = {entry.access for entry in found.new}
-    every = dict.fromkeys(entry.access for entry in (*found.new, *found.accesses))
+    names = dict(zip(of.cells, dict.fromkeys((of.base, of.newest)), strict=True))
+    fresh = {entry.access for entry in of.new_accesses}
+    every = dict.fromkeys(entry.access for entry in (*of.new_accesses, *of.accesses))
     bounds = [
-        SearchBound(one.job.search.name, names[one.job.tree], one.bound) for one in found.outcomes
-    ] + [SearchBound(name, newest, f"not searched: {why}") for name, why in found.lacking.items()]
+        SearchBound(one.job.search.name, names[one.job.tree], one.bound) for one in of.outcomes
+    ]
+    bounds += [
+        SearchBound(name, of.newest, f"not searched: {why}")
+        for name, why in of.not_searched.items()
+    ]
     review = ReviewReport(
-        f"Review of {newest}",
-        _summary(found),
-        [names[name] for name in found.cells],
-        list(_groups(found, (base, newest), options, into)),
-        list(_rows(found.cells, () if found.changed is None else found.changed.new)),
+        f"Review of {of.newest}",
+        _summary(of),
+        [names[name] for name in of.cells],
+        list(_groups(of, options, into)),
+        list(_rows(of.cells, () if of.changed is None else of.changed.new)),
         list(dict.fromkeys(bounds)),
         [AccessLine(str(access), access in fresh) for access in every],
-        {path.name: path.read_text("utf-8", "replace") for path in tree.patches},
+        {path.name: path.read_text("utf-8", "replace") for path in of.patches},
     )
     return render(into, review)
 
@@ -64,17 +62,15 @@ def _summary(of: TreeResults) -> list[str]:
     return said
 
 
-def _groups(
-    of: TreeResults, subjects: tuple[str, str], options: tuple[str, str], into: Document
-) -> Iterator[Group]:
-    """Yield what is to be shown, what is new first; subjects: what the trees are called."""
+def _groups(of: TreeResults, options: tuple[str, str], into: Document) -> Iterator[Group]:
+    """Yield what is to be shown, what is new first."""
     first, *others = of.cells.values()
     last = others[-1] if others else first
     changed = of.changed
 
     def shown(names: Iterable[str], cells: Cells, *, base: bool = False) -> tuple[Exhibit, ...]:
-        at = 0 if base else 1
-        return tuple(_shown(one, cells[one], subjects[at], options[at], into) for one in names)
+        subject, chosen = (of.base, options[0]) if base else (of.newest, options[1])
+        return tuple(_shown(name, cells[name], subject, chosen, into) for name in names)
 
     if changed is None:
         broken = [clause for clause, cell in last.items() if cell.example is not None]
@@ -85,13 +81,13 @@ def _groups(
         yield Group(f"Broken, as declared of {of.variant}", shown(known, last))
         return
     yield Group(
-        f"Newly broken by the patch, not by {subjects[0]}", shown(changed.new, last), serious=True
+        f"Newly broken by the patch, not by {of.base}", shown(changed.new, last), serious=True
     )
     yield Group("Broken with fewer operations than before", shown(changed.shorter, last))
     again = [clause for clause in changed.otherwise if clause not in changed.shorter]
     yield Group("Broken before too, but not by this schedule", shown(again, last))
     yield Group(
-        f"Mended by the patch, broken by {subjects[0]}", shown(changed.mended, first, base=True)
+        f"Mended by the patch, broken by {of.base}", shown(changed.mended, first, base=True)
     )
     told = {*changed.shorter, *changed.otherwise}
     for heading, names in (
@@ -104,7 +100,7 @@ def _groups(
     says = "On the other tree the search that shows it did not come as far."
     yield Group("Broken by the patched tree, not compared", shown(new, last), says=says)
     yield Group(
-        f"Broken by {subjects[0]}, not compared", shown(old, first, base=True), says=says
+        f"Broken by {of.base}, not compared", shown(old, first, base=True), says=says
     )
 
 

@@ -25,6 +25,21 @@ class Changes:
     open: list[str] = field(default_factory=list)
     otherwise: list[str] = field(default_factory=list)
 
+    def enter(
+        self, clause: str, *, before: bool, now: bool, longer: int, compared: bool
+    ) -> None:
+        """Put a clause, broken before or now, into the list for it; others into none.
+
+        longer: operations that break it now more than before. compared: where it is broken on one
+        alone, whether the search that shows it came as far on the other.
+        """
+        if before and now:
+            same = self.shorter if longer < 0 else self.longer
+            (same if longer else self.unchanged).append(clause)
+        elif before or now:
+            changed = self.new if now else self.mended
+            (changed if compared else self.open).append(clause)
+
 
 def bases(variants: Sequence[str]) -> dict[str, str]:
     """Return the variants that a shipped one is compared with, each with that."""
@@ -45,30 +60,29 @@ def changes(name: str, cells: Sequence[Cell]) -> Changes:
     found = Changes()
     for clause, now in mine.items():
         was = theirs.get(clause)
+        broken = now.verdict == "violated"
         if was is None or was.verdict == "unchecked":
             broken_before = clause in declared
         else:
             broken_before = was.verdict == "violated"
-        if now.verdict == "violated" and broken_before:
-            _where(found, was, now).append(clause)
-        elif now.verdict == "violated":
-            (found.new if _came_to(now, was) else found.open).append(clause)
-        elif now.verdict == "holds" and broken_before:
-            compared = was is None or _came_to(was, now)
-            (found.mended if compared else found.open).append(clause)
+        if broken or now.verdict == "holds":
+            compared = _covers(now, was) if broken else was is None or _covers(was, now)
+            longer = 0 if was is None else _longer(was, now)
+            found.enter(
+                clause, before=broken_before, now=broken, longer=longer, compared=compared
+            )
     return found
 
 
-def _where(found: Changes, was: Cell | None, now: Cell) -> list[str]:
-    """Return the list for what is broken before and after; only the shortest are compared."""
-    old, new = was.example if was is not None else None, now.example
+def _longer(was: Cell, now: Cell) -> int:
+    """Return by how many operations a counterexample is longer; only the shortest are compared."""
+    old, new = was.example, now.example
     if old is None or new is None or not (old.shortest and new.shortest):
-        return found.unchanged
-    difference = new.length - old.length
-    return found.unchanged if not difference else found.shorter if difference < 0 else found.longer
+        return 0
+    return new.length - old.length
 
 
-def _came_to(broken: Cell, other: Cell | None) -> bool:
+def _covers(broken: Cell, other: Cell | None) -> bool:
     """Whether the search that shows a counterexample would have shown it on the other too."""
     if other is None or broken.example is None:
         return True

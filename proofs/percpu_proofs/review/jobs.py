@@ -24,7 +24,7 @@ from percpu_proofs.explore.sequences import Sequences
 from percpu_proofs.explore.shrink import Program
 from percpu_proofs.explore.token import Token, compact, read_token
 from percpu_proofs.recorded.vectors.file import read_vector
-from percpu_proofs.review.mechanisms import Mechanism
+from percpu_proofs.review.mechanisms import Mechanism, token_of
 from percpu_proofs.run.driver import Driver
 from percpu_proofs.run.operations import text_of
 from percpu_reference import build
@@ -74,6 +74,11 @@ class ReviewExample:
         if not self.schedule or self.token is None:
             return (("", (*self.setup, *self.actors)),)
         return parts_of(read_token(self.token))
+
+    @property
+    def rank(self) -> tuple[int, bool, int]:
+        """What counterexamples are told apart by: the least has the fewest operations."""
+        return self.length, not self.shortest, len(self.schedule)
 
     @property
     def at_once(self) -> list[str]:
@@ -150,7 +155,7 @@ def run(job: Job) -> JobOutcome:
     return outcome
 
 
-def _wanted(variant: str) -> frozenset[str]:
+def _declared(variant: str) -> frozenset[str]:
     """Return what a variant declares broken, with what its base does, which it may have mended."""
     declared = set(variant_class(variant).EXPECTED)
     if variant not in VARIANTS | RELEASES:
@@ -161,15 +166,15 @@ def _wanted(variant: str) -> frozenset[str]:
 def _breadth(job: Job) -> JobOutcome:
     plans, engine = _BREADTH[job.engine]
     plan = next(p for p in plans if p.name == job.what)
-    wanted = _wanted(job.variant) & plan.sought
+    declared = _declared(job.variant) & plan.sought
     if job.deep:
         plan = replace(plan, longest=plan.longest + 8, most=plan.most * _DEEPER)
-        wanted = frozenset({"all there is"})
+        declared = frozenset({"all there is"})
     if job.quick:
         plan = replace(plan, least=max(plan.least - 1, 1), longest=max(plan.least - 1, 1))
     if job.most is not None:
         plan = replace(plan, most=job.most)
-    search = engine(job.variant, plan, wanted)
+    search = engine(job.variant, plan, declared)
     search.run()
     short = "" if search.complete else f" of {plan.longest}, {search.stopped or 'interrupted'}"
     return JobOutcome(
@@ -185,12 +190,7 @@ def _breadth(job: Job) -> JobOutcome:
 
 
 def _example(job: Job, caught: ListFinding, geometry: str) -> ReviewExample:
-    setup = tuple(map(text_of, caught.setup))
-    actors = tuple(map(text_of, caught.actors))
-    token = Token(
-        job.variant, caught.clause, geometry, setup, actors, 1, caught.schedule,
-        search=f"{job.engine} {job.what}",
-    )  # fmt: skip
+    token = token_of(caught, job.variant, geometry, f"{job.engine} {job.what}")
     return ReviewExample.of(caught.message, token, shortest=True)
 
 
@@ -211,7 +211,7 @@ def _fuzz(job: Job) -> JobOutcome:
     elif job.deep:
         fuzz.least = fuzz.most
     elif job.what == "pages":
-        fuzz.sought = _wanted(job.variant) & _SOUGHT
+        fuzz.sought = _declared(job.variant) & _SOUGHT
     if job.found is None:
         fuzz.run()
     else:
@@ -266,7 +266,7 @@ def _workload(job: Job) -> JobOutcome:
     )
     if vector.geometry.backing == "km":
         allocator.env.memory = KM_MEMORY
-    machine = Driver(allocator)
+    driver = Driver(allocator)
     monitor = allocator.monitor
     assert monitor is not None
     operations = vector.listed.operations
@@ -274,7 +274,7 @@ def _workload(job: Job) -> JobOutcome:
     done = 0
     with suppress(KeyboardInterrupt):
         for number, operation in enumerate(operations, 1):
-            machine.apply(number, operation)
+            driver.apply(number, operation)
             done = number
             if done % 16 == 0:
                 sightings.look(allocator, monitor.history, quiescent=allocator.quiescent)

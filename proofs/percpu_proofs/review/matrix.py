@@ -144,9 +144,7 @@ def _cell(variant: str, clause: str, outcomes: list[JobOutcome], partial: bool) 
         if example is not None:
             examples.append((example, outcome))
     if examples:
-        cell.example, outcome = min(
-            examples, key=lambda e: (e[0].length, not e[0].shortest, len(e[0].schedule))
-        )
+        cell.example, outcome = min(examples, key=lambda one: one[0].rank)
         cell.verdict, cell.reason = "violated", cls.EXPECTED.get(clause, "")
         cell.engine, cell.found_by = outcome.engine, f"{outcome.engine}, {outcome.bound}"
     elif cell.evidence and partial and cell.expected == "violated":

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from percpu_proofs.review.cache import OutcomeCache
 from percpu_proofs.review.jobs import Job, JobOutcome, run
 from percpu_proofs.review.matrix import Cell, matrix
-from percpu_proofs.review.plan import distinguishing, enter_small, jobs_for, shrinking
+from percpu_proofs.review.plan import jobs_for, mechanism_jobs, put_small, shrinking_jobs
 from percpu_proofs.run.processes import default_jobs, spread
-from percpu_reference.variants import RELEASES, VARIANTS
+from percpu_reference.variants import RELEASES, VARIANTS, variant_class
 
 Progress = Callable[[int, int], None]
 
@@ -32,7 +32,8 @@ class Workers:
 class ReviewRun:
     """The jobs of a review of variants, round by round; `run` fills the rest.
 
-    quick, searches: not everything is done, so what does not show is no verdict.
+    quick, searches: not everything is done, so what does not show is no verdict. Raises InputError
+    for a search that is none, UnknownVariantError, VariantFileError.
     """
 
     variants: tuple[str, ...]
@@ -43,8 +44,16 @@ class ReviewRun:
     outcomes: list[JobOutcome] = field(default_factory=list)
     planned: int = 0
     done: int = 0
-    kept: int = 0  # of the outcomes, from earlier runs
+    cached: int = 0  # of the outcomes, from earlier runs
     interrupted: bool = False
+    _jobs: list[Job] = field(init=False)  # of the first round
+
+    def __post_init__(self) -> None:
+        for name in self.variants:
+            variant_class(name)
+        self._jobs = jobs_for(
+            self.variants, deep=self.deep, quick=self.quick, searches=self.searches
+        )
 
     @property
     def partial(self) -> bool:
@@ -58,23 +67,20 @@ class ReviewRun:
         there, with the job that follows in its round. What is drawn is made small in the end, and
         each mechanism of a clause looked for.
         """
-        jobs = jobs_for(
-            self.variants, deep=self.deep, quick=self.quick, searches=self.searches
-        )
-        self.outcomes = self._round(jobs, workers)
+        self.outcomes = self._round(self._jobs, workers)
         if self.interrupted:
             return
-        small = shrinking(self.outcomes)
-        wanted = [] if self.partial else distinguishing(self.outcomes)
+        small = shrinking_jobs(self.outcomes)
+        wanted = [] if self.partial else mechanism_jobs(self.outcomes)
         first: dict[str, Job] = {}  # of each mechanism; of other variants it is known then
         for job in sorted(wanted, key=lambda job: job.variant not in VARIANTS | RELEASES):
             first.setdefault(job.what, job)
         done = self._round([*small, *first.values()], workers)
-        enter_small(self.outcomes, [outcome for outcome in done if outcome.job in small])
+        put_small(self.outcomes, [outcome for outcome in done if outcome.job in small])
         self.outcomes += [outcome for outcome in done if outcome.job.engine == "mechanism"]
         if not self.interrupted and wanted:
             known = {(outcome.job.variant, outcome.job.what) for outcome in self.outcomes}
-            again = distinguishing(self.outcomes)
+            again = mechanism_jobs(self.outcomes)
             left = [job for job in again if (job.variant, job.what) not in known]
             self.outcomes += self._round(left, workers)
 
@@ -88,7 +94,7 @@ class ReviewRun:
         find = workers.cache.find if workers.cache is not None else lambda job: None
         found = {job: outcome for job in planned if (outcome := find(job)) is not None}
         self.planned += len(planned)
-        self.kept += len(found)
+        self.cached += len(found)
         waiting = list(planned)
 
         def tell() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Final
 
 from percpu_proofs.kernel.search.accesses import AccessSite, added
@@ -31,9 +32,9 @@ from percpu_proofs.kernel.search.trees import (
     left_out,
     schedules,
 )
+from percpu_proofs.review.cache import TreeCache
 from percpu_proofs.review.changes import Changes
 from percpu_proofs.review.results import Workers
-from percpu_proofs.review.tree_cache import TreeCache
 from percpu_proofs.review.trees import TreeCell, broken_on_both, changes, undeclared, verdicts
 from percpu_proofs.run.inputs import InputError, one_of
 from percpu_proofs.run.processes import spread
@@ -52,8 +53,8 @@ class TreeResults:
 
     trees: the base, and the patched one if there are patches. variant: the model of the base, with
     the reason. changed: what the patches change, None without any. undeclared: what is broken that
-    the model does not declare. new: accesses without pcpu_lock that the patches add. lacking:
-    searches that were left out, and why.
+    the model does not declare. new_accesses: without pcpu_lock, that the patches add.
+    not_searched: searches that were left out, and why.
     """
 
     trees: Sequence[CompiledTree]
@@ -63,14 +64,30 @@ class TreeResults:
     changed: Changes | None
     undeclared: list[str]
     outcomes: Sequence[TreeOutcome]
-    new: Sequence[AccessSite]
-    lacking: dict[str, str]
+    new_accesses: Sequence[AccessSite]
+    not_searched: dict[str, str]
     planned: int  # searches
-    kept: int  # of the outcomes, from earlier runs
+    cached: int  # of the outcomes, from earlier runs
     interrupted: bool
 
     @property
-    def newest(self) -> dict[str, TreeCell]:
+    def patches(self) -> Sequence[Path]:
+        """The patches of the newest tree."""
+        return self.trees[-1].tree.patches
+
+    @property
+    def base(self) -> str:
+        """What the base is called."""
+        return f"Linux {self.trees[0].tree.name}"
+
+    @property
+    def newest(self) -> str:
+        """What the tree with all patches is called."""
+        names = ", ".join(path.name for path in self.patches)
+        return f"{self.base} with {names}" if names else self.base
+
+    @property
+    def newest_cells(self) -> dict[str, TreeCell]:
         """The cells of the patched tree, of the base without patches."""
         return self.cells[self.trees[-1].name]
 
@@ -80,7 +97,7 @@ class TreeResults:
         return accesses(self.outcomes, self.trees[-1].name)
 
     @property
-    def wrong(self) -> list[str]:
+    def unexpected(self) -> list[str]:
         """What the patches newly break; without any, what the model does not declare."""
         return self.undeclared if self.changed is None else self.changed.new
 
@@ -119,8 +136,8 @@ def results_of(
     planned: list[TreeJob] = []
     outcomes: list[TreeOutcome] = []
     model = trees[0].model()
-    lacking = left_out(trees, searches)
-    searches = [one for one in searches if one.name not in lacking]
+    not_searched = left_out(trees, searches)
+    searches = [one for one in searches if one.name not in not_searched]
     kept = TreeCache(workers.cache if workers.dask is None else None, trees)
 
     def keep(outcome: TreeOutcome) -> None:
@@ -136,12 +153,12 @@ def results_of(
         ready = [outcome.job for outcome in known]
         left = [job for job in more if job not in ready]
         options: dict[str, Any] = {
-            "jobs": workers.jobs, "on_done": workers.on_done, "keep": keep, "partial": True
-        }
+            "jobs": workers.jobs, "dask": workers.dask, "on_done": workers.on_done, "keep": keep,
+            "partial": True,
+        }  # fmt: skip
         if workers.dask is None:
             done, stopped = spread(left, run, **options)
         else:
-            options["dask"] = workers.dask
             done, stopped = spread([*map(parcel, left)], run_parcel, **options)
         outcomes.extend([*known, *done])
         return not stopped and not any(outcome.interrupted for outcome in done)
@@ -163,12 +180,13 @@ def results_of(
             both = zip(following, done, strict=True)
             changed.otherwise.extend(c for c, o in both if c not in o.examples)
     if not _refused(outcomes):
-        lacking |= {one.name: f"the tree {REFUSES_NOTHING}" for one in searches if one.plan.refuses}
+        refusing = [one.name for one in searches if one.plan.refuses]
+        not_searched |= dict.fromkeys(refusing, f"the tree {REFUSES_NOTHING}")
         for of in cells.values():
             of["API-2"].reason = f"{trees[0].tree.name} {REFUSES_NOTHING}"
     because = trees[0].between or model.because
     return TreeResults(
-        trees, model.name, because, cells, changed, unknown, outcomes, new, lacking,
+        trees, model.name, because, cells, changed, unknown, outcomes, new, not_searched,
         len(planned), kept.kept, interrupted,
     )  # fmt: skip
 

@@ -35,26 +35,28 @@ class TreeCell:
 
     def as_json(self) -> dict[str, Any]:
         """Return the cell with plain values only."""
-        e = self.example
         return {
             "verdict": self.verdict,
             "reason": self.reason,
             "evidence": self.evidence,
-            "counterexample": None
-            if e is None
-            else {
-                "message": e.message,
-                "operations": [*e.plan.setup_texts, *e.retraced.operations],
-                "schedule": list(e.labels),
-                "length": e.length,
-                "search": e.search,
-                "token": e.token,
-                "steps": [step.as_json() for step in e.retraced.steps],
-                "stopped": e.retraced.stopped,
-                "model_token": e.on_model.token,
-                "model_reason": e.on_model.reason,
-            },
+            "counterexample": example_record(self.example) if self.example else None,
         }
+
+
+def example_record(e: TreeExample) -> dict[str, Any]:
+    """Return a counterexample of a tree with plain values only."""
+    return {
+        "message": e.message,
+        "operations": [*e.plan.setup_texts, *e.retraced.operations],
+        "schedule": list(e.labels),
+        "length": e.length,
+        "search": e.search,
+        "token": e.token,
+        "steps": [step.as_json() for step in e.retraced.steps],
+        "stopped": e.retraced.stopped,
+        "model_token": e.on_model.token,
+        "model_reason": e.on_model.reason,
+    }
 
 
 def verdicts(
@@ -104,7 +106,7 @@ def changes(base: dict[str, TreeCell], patched: dict[str, TreeCell]) -> Changes:
     """Compare the verdicts on two trees.
 
     What one of them breaks counts as mended by the patch, or as new, only where the search that
-    shows it came as far on the other too; a search that only the patched tree has is its own.
+    shows it came as far on the other too.
     """
     found = Changes()
     unseen, other = (
@@ -113,16 +115,12 @@ def changes(base: dict[str, TreeCell], patched: dict[str, TreeCell]) -> Changes:
     )
     for clause in dict.fromkeys([*base, *patched]):
         was, now = base.get(clause, unseen), patched.get(clause, other)
-        if now.example is not None and was.example is not None:
-            difference = now.example.length - was.example.length
-            where = found.shorter if difference < 0 else found.longer
-            (where if difference else found.unchanged).append(clause)
-        elif now.example is not None:
-            compared = _came_to(now.example, was) or now.example.search.startswith(STOPS)
-            (found.new if compared else found.open).append(clause)
-        elif was.example is not None:
-            compared = _came_to(was.example, now)
-            (found.mended if compared else found.open).append(clause)
+        old, new = was.example, now.example
+        longer = new.length - old.length if old is not None and new is not None else 0
+        compared = _covers(new, was) and _covers(old, now)
+        found.enter(
+            clause, before=old is not None, now=new is not None, longer=longer, compared=compared
+        )
     return found
 
 
@@ -137,8 +135,13 @@ def broken_on_both(cells: Mapping[str, Mapping[str, TreeCell]]) -> list[str]:
     ]
 
 
-def _came_to(example: TreeExample, other: TreeCell) -> bool:
-    """Whether the search that shows an example would have shown it on the other tree."""
+def _covers(example: TreeExample | None, other: TreeCell) -> bool:
+    """Whether the search that shows an example would have shown it on the other tree.
+
+    One that stops where a patch adds accesses is the patched tree's alone.
+    """
+    if example is None or example.search.startswith(STOPS):
+        return True
     return other.reach.get(example.search, 0) >= max(example.length, 1)
 
 

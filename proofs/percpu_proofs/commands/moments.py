@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from percpu_proofs.explore.scenario_file import FIELDS, SECTIONS, read_scenario
 from percpu_proofs.explore.schedulers.replay import ImpossibleStepError, InTurn, ScheduleReplay
@@ -26,7 +27,10 @@ from percpu_proofs.recorded.replay.report import TraceReport
 from percpu_proofs.recorded.states.kernel_state import KernelState
 from percpu_proofs.run.inputs import InputError
 from percpu_proofs.run.operations import text_of
+from percpu_proofs.show.overview import overview_svg, overview_text
 from percpu_proofs.show.picture import StatePicture, picture_of_state
+from percpu_proofs.show.svg import chunk_svg
+from percpu_proofs.show.text import chunk_text
 from percpu_reference.variants import Allocator
 
 
@@ -51,6 +55,28 @@ class StateDrawing:
         return next(iter(self.picture.chunks)) if "0" not in self.picture.chunks else "0"
 
 
+def map_text(picture: StatePicture, chunk: str | None) -> str:
+    """Return the map of a chunk, or of all on one page, in characters."""
+    return overview_text(picture) if chunk is None else chunk_text(picture.chunks[chunk])
+
+
+def map_svg(picture: StatePicture, chunk: str | None) -> str:
+    """Return the same as an SVG document."""
+    return overview_svg(picture) if chunk is None else chunk_svg(picture, chunk)
+
+
+def picture_of_kernel(state: KernelState, title: str = "") -> StatePicture:
+    """Return what maps of a real kernel's state are drawn from."""
+    names: dict[Any, str] = dict(state.names)
+    title = title or f"{Path(state.source).name}, {state.release}"
+    return picture_of_state(state.snapshot, names.__getitem__, title, state.standing.pending)
+
+
+def picture_of_model(allocator: Allocator, title: str) -> StatePicture:
+    """Return what maps of the model's state are drawn from."""
+    return picture_of_state(allocator, title=title, pending=allocator.work_pending)
+
+
 def is_scenario(text: str) -> bool:
     """Return whether a text begins as a scenario file does.
 
@@ -70,8 +96,7 @@ def scenario_start(path: Path, variant: str | None) -> StateDrawing:
     variant = variant or scenario.usual_variant
     allocator = scenario.start(variant).allocator
     title = f"scenario {scenario.name}, {variant}, before its actors begin"
-    picture = picture_of_state(allocator, title=title, pending=allocator.work_pending)
-    return StateDrawing(picture, None, allocator)
+    return StateDrawing(picture_of_model(allocator, title), None, allocator)
 
 
 def of_trace(
@@ -92,14 +117,13 @@ def of_trace(
 
     def look(events: int, of: int, model: Allocator) -> None:
         title = f"{path.name}, after event {events} of {of}"
-        picture = picture_of_state(model, title=title, pending=model.work_pending)
-        seen.append(StateDrawing(picture, None, model, events, of))
+        seen.append(StateDrawing(picture_of_model(model, title), None, model, events, of))
 
     report = conform_trace(
         path, variant=variant, told=told, state=state, at=at, look=look, progress=progress
     )
     if not seen:
-        reason = report.waiting or _reached(report)
+        reason = report.waiting or _replayed_lines(report)
         which = "its end" if at is None else f"event {at}"
         raise InputError(path, None, f"a trace that a replay explains up to {which}: {reason}")
     moment = seen[-1]
@@ -108,7 +132,7 @@ def of_trace(
     return replace(moment, picture=replace(moment.picture, title=title), changed=changed)
 
 
-def _reached(report: TraceReport) -> str:
+def _replayed_lines(report: TraceReport) -> str:
     """Return how far a replay of a trace gets."""
     if not report.stretches:
         return f"{report.start}; boot messages or a state (--state) tell where it begins"
@@ -136,7 +160,7 @@ def of_token(token: Token, step: int | None) -> StateDrawing:
                 break
             world.step(taken)
             number += 1
-            before, picture = picture, _of_world(world, token, _stands(world, number, taken))
+            before, picture = picture, _of_world(world, token, _step_words(world, number, taken))
             changed = _changed(before, picture) or changed
     except (ImpossibleStepError, KeyError) as error:
         raise InputError("token", None, f"a schedule of its actors ({error})") from None
@@ -147,12 +171,10 @@ def of_token(token: Token, step: int | None) -> StateDrawing:
 
 
 def _of_world(world: World, token: Token, where: str) -> StatePicture:
-    allocator = world.allocator
-    title = f"{token.variant}, {token.clause}, {where}"
-    return picture_of_state(allocator, title=title, pending=allocator.work_pending)
+    return picture_of_model(world.allocator, f"{token.variant}, {token.clause}, {where}")
 
 
-def _stands(world: World, number: int, step: int) -> str:
+def _step_words(world: World, number: int, step: int) -> str:
     """Return a step in words: who took it, and where that one stands."""
     actor = actor_of(step)
     runner = world.runners[actor]
@@ -196,11 +218,3 @@ def _names(state: SearchState) -> Iterator[tuple[Record, str]]:
         else:
             number += 1
             yield chunk, str(number)
-
-
-def of_kernel(state: KernelState) -> StateDrawing:
-    """Return the moment at which a real kernel's state was read."""
-    names = dict(state.names)
-    title = f"{Path(state.source).name}, {state.release}"
-    pending = state.standing.pending
-    return StateDrawing(picture_of_state(state.snapshot, names.__getitem__, title, pending))
