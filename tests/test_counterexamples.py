@@ -35,7 +35,7 @@ from percpu_proofs.explore.searches import searches
 from percpu_proofs.explore.shrink import Program
 from percpu_proofs.explore.token import Token, read_token
 from percpu_proofs.kernel.search.compiled import SearchPlan
-from percpu_proofs.kernel.search.retrace import Retraced, TreeStep
+from percpu_proofs.kernel.search.retrace import Retrace, TreeStep
 from percpu_proofs.run.inputs import InputError
 from percpu_proofs.run.operations import parse_operations
 from percpu_proofs.show.mail import LINES, WIDTH
@@ -165,7 +165,7 @@ def test_a_chunk_on_no_list_is_held_by_who_took_it_off() -> None:
         for n, (actor, operation, state) in enumerate(taken)
     ]
     plan = SearchPlan(KERNEL_32K, ())
-    c = of_retraced("Linux", "LIST-1", {}, plan, Retraced(("f 1", "b"), tuple(steps)), "")
+    c = of_retraced("Linux", "LIST-1", {}, plan, Retrace(("f 1", "b"), tuple(steps)), "")
     on_list = chunks[1].place
     assert [step.state.chunks[1].place for step in c.steps] == [
         on_list, "held by work", "held by work", on_list, "no list", "no list"
@@ -336,9 +336,9 @@ def test_a_token_says_all_of_its_schedule(token: Token, at: int, by: int) -> Non
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
     place = len(MODEL) + at % (len(written) - len(MODEL))
     other = alphabet[(alphabet.index(written[place]) + by) % 64]
-    spoilt = written[:place] + other + written[place + 1 :]
+    damage = written[:place] + other + written[place + 1 :]
     with pytest.raises(InputError):
-        read_token(spoilt)
+        read_token(damage)
 
 
 def test_tokens_are_short_and_searches_apart() -> None:

@@ -9,7 +9,6 @@ from percpu_proofs.commands.counterexamples import show_example
 from percpu_proofs.explore.scenario import Scenario
 from percpu_proofs.kernel.search.job import TreeJob, run
 from percpu_proofs.kernel.search.plans import of_scenario
-from percpu_proofs.kernel.search.refusal import refuses
 from percpu_proofs.review.trees import example_record, undeclared, verdicts
 from percpu_proofs.run.operations import WRONG, text_of
 from percpu_reference.variants import MERGED
@@ -27,7 +26,7 @@ def explore_tree(scenario: Scenario, chosen: options.ChosenTree, as_json: bool) 
     with chosen.compiled() as trees:
         tree = trees[-1]
         if wrong_frees:
-            refused = refuses(trees[0].library(search))
+            refused = trees[0].refuses()
             search = replace(search, plan=replace(search.plan, refuses=refused))
             become = "the tree is asked to refuse it" if refused else "not carried out"
             errors = [f"{text}: {become}" for text in wrong_frees]

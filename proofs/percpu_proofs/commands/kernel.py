@@ -38,7 +38,7 @@ from percpu_proofs.kernel.draws import Case
 from percpu_proofs.kernel.instance import KernelStopped
 from percpu_proofs.kernel.library import BuildForm
 from percpu_proofs.kernel.record import VectorRecording, write_manifest, write_vector
-from percpu_proofs.kernel.schedule import Confirmed, confirm
+from percpu_proofs.kernel.schedule import LockstepOutcome, confirm
 from percpu_proofs.kernel.workshop import Workshop, workshop
 from percpu_proofs.recorded.vectors.file import SUFFIX, read_vector
 from percpu_proofs.run.driver import Driver, HandleError
@@ -152,7 +152,7 @@ def _temporary_file() -> Path:
     return Path(tempfile.mkdtemp(prefix="percpu-spec-")) / f"difference{SUFFIX}"
 
 
-def _confirm(shop: Workshop, text: str) -> Confirmed:
+def _confirm(shop: Workshop, text: str) -> LockstepOutcome:
     """Replay a token on the kernel that it is for."""
     token = read_token(token_of(text))
     return confirm(shop.library(BuildForm.of(token.scenario.sizes)), shop.model, token)
@@ -207,7 +207,7 @@ def _run_files(
         except HandleError:  # run by the model alone, the list says at which line
             Driver(build(shop.model.variant(), read.geometry)).run(read.listed)
             raise
-    shrink_found(tally)
+    tally.found, tally.found_schedule = shrink_found(tally.found, tally.found_schedule)
 
 
 @click.command()

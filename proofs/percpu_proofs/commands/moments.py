@@ -15,12 +15,11 @@ from percpu_proofs.explore.world import World
 from percpu_proofs.kernel.library import Library
 from percpu_proofs.kernel.search.compiled import CompiledSearch
 from percpu_proofs.kernel.search.records import (
-    COUNTERS,
     FIRST,
     RESERVED,
     Record,
-    RecordLayout,
     SearchState,
+    present_state,
 )
 from percpu_proofs.kernel.search.tree_token import TreeToken
 from percpu_proofs.recorded.replay.comparison import Progress, conform_trace
@@ -202,22 +201,11 @@ def of_tree_token(token: TreeToken, library: Library, step: int | None) -> State
         with CompiledSearch(library, token.plan) as compiled:
             if not compiled.replay(token.labels[:count]):
                 raise InputError("--step", None, "a step that the kernel survives", str(count))
-            state = _state(compiled)
+            state = present_state(compiled)
             names = dict(_names(state))
             title = f"Linux {library.release}, {token.clause}, after step {count} of {steps}"
             pictures.append(picture_of_state(state, names.__getitem__, title, state.work_pending))
     return StateDrawing(pictures[1], _changed(*pictures), None, last, steps)
-
-
-def _state(compiled: CompiledSearch) -> SearchState:
-    """Return the state of the compiled allocator, as it stands."""
-    words, raw = compiled.look()
-    bits = compiled.geometry.block_bits
-    records = [Record(one, number, bits) for number, one in enumerate(raw)]
-    places = [word for number, slot in enumerate(words[COUNTERS:]) for word in (slot, number)]
-    return SearchState(
-        RecordLayout(compiled.lib, compiled.geometry), words[:COUNTERS] + places, records
-    )
 
 
 def _names(state: SearchState) -> Iterator[tuple[Record, str]]:

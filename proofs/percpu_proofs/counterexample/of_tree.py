@@ -10,7 +10,7 @@ from percpu_proofs.counterexample.record import WORK, Counterexample, CpuStep
 from percpu_proofs.counterexample.words import Names
 from percpu_proofs.kernel.search.compiled import SearchPlan
 from percpu_proofs.kernel.search.example import TreeExample
-from percpu_proofs.kernel.search.retrace import Retraced, TreeStep
+from percpu_proofs.kernel.search.retrace import Retrace, TreeStep
 from percpu_proofs.kernel.search.tree_token import bound_of
 from percpu_proofs.run.operations import Operation, parse_operations, renumbered, text_of
 from percpu_proofs.show.rows import NO_LIST, StateRows
@@ -30,7 +30,7 @@ def of_retraced(
     clause: str,
     broken: Mapping[str, str],
     plan: SearchPlan,
-    retraced: Retraced,
+    retraced: Retrace,
     token: str,
 ) -> Counterexample:
     """Return what a schedule shows that was run again; broken: clauses and what is wrong."""
@@ -65,7 +65,7 @@ def _parsed(operations: tuple[str, ...]) -> list[Operation]:
 
 
 def _steps(
-    retraced: Retraced, named: Mapping[str, Operation], names: Names
+    retraced: Retrace, named: Mapping[str, Operation], names: Names
 ) -> Iterator[CpuStep]:
     """Yield the steps; named: operations with handles from 1 on, by what they are in the steps."""
     state = retraced.before or StateRows((), ())

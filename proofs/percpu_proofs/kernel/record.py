@@ -90,12 +90,7 @@ def _sizes(geometry: Geometry) -> Record:
 
 
 def _state(record: StateRecord, state: CompiledState) -> Record:
-    return {
-        "crc": record.crc,
-        "x": counter_record(state),
-        "g": record.g,
-        "slots": record.slots,
-    }
+    return {"crc": record.crc, "x": counter_record(state), "g": record.g, "slots": record.slots}
 
 
 def write_vector(path: Path, library: Library, version: str, recording: VectorRecording) -> Record:
