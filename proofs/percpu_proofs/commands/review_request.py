@@ -56,10 +56,11 @@ class ReviewRequest:
         """Return those of the findings asked for by which a variant declares a clause broken."""
         return [name for name in findings_in(reason) if name in self.findings]
 
-    def of(self, cell: Cell) -> list[Shown]:
+    def examples_of(self, cell: Cell) -> list[ShownExample]:
         """Return what is shown of a cell: its own counterexample, or those of findings."""
         if not self.findings:
-            return [Shown(cell, cell.example, cell.found_by)] if cell.example is not None else []
+            example = cell.example
+            return [] if example is None else [ShownExample(cell, example, cell.found_by)]
         reason = variant_class(cell.variant).EXPECTED.get(cell.clause, "")
         if len(findings_in(reason)) == 1:
             known = dict.fromkeys(findings_in(reason), (cell.example, cell.found_by))
@@ -68,10 +69,10 @@ class ReviewRequest:
                 name: (example, _sought(cell, name)) for name, example in cell.mechanisms.items()
             }
         found = [(name, *known.get(name, (None, ""))) for name in self.names(reason)]
-        return [Shown(cell, one, how, name) for name, one, how in found if one is not None]
+        return [ShownExample(cell, one, how, name) for name, one, how in found if one is not None]
 
 
-class Shown(NamedTuple):
+class ShownExample(NamedTuple):
     """A counterexample of a cell, how it was come by, and the finding that it shows if asked."""
 
     cell: Cell
@@ -88,30 +89,30 @@ def _sought(cell: Cell, finding: str) -> str:
 
 
 def show_review_mail(
-    wanted: ReviewRequest, every: Sequence[Cell], changed: Mapping[str, Changes], names: Path
+    request: ReviewRequest, every: Sequence[Cell], changed: Mapping[str, Changes], names: Path
 ) -> None:
     """Print a block about the clause that is newly broken; of several that by the shortest.
 
     Where none is, one about what is mended, as what is extended breaks it. every: cells, those of
     what is extended among them.
     """
-    cells = [cell for cell in every if cell.variant in wanted.variants]
+    cells = [cell for cell in every if cell.variant in request.variants]
     new = {(name, clause) for name, one in changed.items() for clause in one.new}
     chosen = [
         shown
         for cell in cells
-        if wanted.shows(cell.clause)
-        for shown in _of_changes(wanted, cell, new)
+        if request.shows(cell.clause)
+        for shown in _of_changes(request, cell, new)
         if shown.example.token
     ]
-    if not chosen and not wanted.named and (mended := _mended(every, changed)):
+    if not chosen and not request.named and (mended := _mended(every, changed)):
         first, others = min(mended, key=lambda one: one[0].example.length)
         c = of_token(first.example.token or "")
         c = replace(c, bound=first.how, others=others)
         show_mail(c, reproducer(c, names))
         return
     if not chosen:
-        why = "; ".join(_unreported(wanted, cells, changed))
+        why = "; ".join(_unreported(request, cells, changed))
         click.echo(f"percpu-spec: nothing to report: {why}", err=True)
         return
     first = min(chosen, key=lambda shown: shown.example.length)
@@ -124,11 +125,11 @@ def show_review_mail(
 
 
 def _of_changes(
-    wanted: ReviewRequest, cell: Cell, new: Collection[tuple[str, str]]
-) -> Iterator[Shown]:
+    request: ReviewRequest, cell: Cell, new: Collection[tuple[str, str]]
+) -> Iterator[ShownExample]:
     """Yield what of a cell is to be reported: what is asked for, not as declared, or new."""
-    if wanted.named or not cell.as_expected or (cell.variant, cell.clause) in new:
-        yield from wanted.of(cell)
+    if request.named or not cell.as_expected or (cell.variant, cell.clause) in new:
+        yield from request.examples_of(cell)
         return
     for variant, entry in new:
         clause, finding = clause_and_finding(entry)
@@ -136,12 +137,12 @@ def _of_changes(
             example = example_of(cell, finding)
             if example is not None:
                 how = _sought(cell, finding) if finding in cell.sought else cell.found_by
-                yield Shown(cell, example, how, finding)
+                yield ShownExample(cell, example, how, finding)
 
 
 def _mended(
     every: Sequence[Cell], changed: Mapping[str, Changes]
-) -> list[tuple[Shown, str]]:
+) -> list[tuple[ShownExample, str]]:
     """Return what of a base has a counterexample and is mended, each with what mends it."""
     found = []
     for name, one in changed.items():
@@ -152,11 +153,11 @@ def _mended(
             example = None if cell is None else example_of(cell, finding)
             if cell is not None and example is not None and example.token:
                 how = _sought(cell, finding) if finding in cell.sought else cell.found_by
-                found.append((Shown(cell, example, how, finding), others))
+                found.append((ShownExample(cell, example, how, finding), others))
     return found
 
 
-def _by_others(c: Counterexample, shown: Shown) -> str:
+def _by_others(c: Counterexample, shown: ShownExample) -> str:
     """Return by which other findings the clause is broken, and what prints them."""
     cell = shown.cell
     known = re.findall(r"\b[LR]\d+\b", c.mechanism)
@@ -183,13 +184,13 @@ def _short(variant: str) -> str:
 
 
 def _unreported(
-    wanted: ReviewRequest, cells: Sequence[Cell], changed: Mapping[str, Changes]
+    request: ReviewRequest, cells: Sequence[Cell], changed: Mapping[str, Changes]
 ) -> Iterator[str]:
     """Yield why there is no block: what became of the clauses that were asked for, or of all."""
-    if wanted.named:
+    if request.named:
         for cell in cells:
-            if cell.variant in wanted.variants and wanted.shows(cell.clause):
-                for name in wanted.findings:
+            if cell.variant in request.variants and request.shows(cell.clause):
+                for name in request.findings:
                     if name in cell.sought:
                         yield f"{name}: no counterexample of it alone: {cell.sought[name]}"
                 reason = f" ({cell.reason})" if cell.reason else ""
@@ -199,7 +200,7 @@ def _unreported(
     for name, one in changed.items():
         if one.mended:
             yield f"{Path(name).stem} mends {', '.join(one.mended)}"
-    for name in wanted.variants:
+    for name in request.variants:
         known = [cell.clause for cell in cells if cell.variant == name and cell.example]
         if known:
             yield (f"{Path(name).stem} breaks {', '.join(known)} as declared, of which --clause ID "

@@ -6,15 +6,10 @@ from collections.abc import Iterator
 from itertools import groupby, islice
 from textwrap import fill, shorten
 
-from percpu_proofs.show.picture import (
-    ChunkPicture,
-    PagePicture,
-    PageState,
-    StatePicture,
-    sameness,
-)
+from percpu_proofs.run.runner import counted
+from percpu_proofs.show.mail import WIDTH
+from percpu_proofs.show.picture import ChunkPicture, PagePicture, PageState, StatePicture, sameness
 
-WIDTH = 76
 CELLS = 32  # characters of a page's map, at most
 LISTED = 40  # chunks that have a line of their own
 
@@ -51,7 +46,8 @@ def state_text(state: StatePicture) -> str:
     lines += ["", "chunks, a character a page"]
     names = max(len(name) for name in state.chunks)
     lines += [
-        f"  {chunk.name:>{names}}  {_strip(chunk)}  {_areas(chunk)}, {chunk.free_bytes} bytes free"
+        f"  {chunk.name:>{names}}  {_strip(chunk)}  {counted(chunk.areas, 'area')}, "
+        f"{chunk.free_bytes} bytes free"
         for chunk in islice(state.chunks.values(), LISTED)
     ]
     if len(state.chunks) > LISTED:
@@ -69,17 +65,13 @@ def _strip(chunk: ChunkPicture) -> str:
 
 def chunk_text(chunk: ChunkPicture) -> str:
     """Return a chunk's counters and hints and a row a page; equal empty rows share one."""
-    place = chunk.place
-    if chunk.place != chunk.computed and "reserved" not in chunk.marks:
-        place += f", its hints ask for {chunk.computed}"
-    marks = f" ({', '.join(chunk.marks)})" if chunk.marks else ""
+    asked_for = f", its hints ask for {chunk.asked_for}" if chunk.asked_for else ""
     hints = chunk.hints
     head = [
-        f"chunk {chunk.name}{marks}: {place}",
+        f"{chunk.title}: {chunk.place}{asked_for}",
         f"{len(chunk.pages)} pages, {chunk.populated} populated, {chunk.empty} empty; "
-        f"{_areas(chunk)}, {chunk.free_bytes} of {chunk.served_bytes} bytes free",
-        f"contig {_run(hints.contig, hints.contig_start)}  "
-        f"scan {_run(hints.scan, hints.scan_start)}  "
+        f"{counted(chunk.areas, 'area')}, {chunk.free_bytes} of {chunk.served_bytes} bytes free",
+        f"contig {hints.contig_words}  scan {hints.scan_words}  "
         f"left {hints.left}  right {hints.right}  first free {hints.first}",
     ]
     return "\n".join([*head, *_rows(chunk), LEGEND])
@@ -88,7 +80,7 @@ def chunk_text(chunk: ChunkPicture) -> str:
 def _rows(chunk: ChunkPicture) -> Iterator[str]:
     cells = min(CELLS, chunk.page_bits)
     per_cell = chunk.page_bits // cells
-    size = _size(per_cell * chunk.granule)
+    size = counted(per_cell * chunk.granule, "byte")
     title = f"map, {size} a character"
     yield (
         f" page |{title:{cells}}|{'areas':>5} {'contig':>7} {'scan':>7} "
@@ -102,7 +94,7 @@ def _rows(chunk: ChunkPicture) -> Iterator[str]:
         areas = page.areas or ""
         yield (
             f"{span:>5}{page.state.value}|{_cells(page, chunk.page_bits, cells)}|{areas:>5} "
-            f"{_run(hints.contig, hints.contig_start):>7} {_run(hints.scan, hints.scan_start):>7} "
+            f"{hints.contig_words:>7} {hints.scan_words:>7} "
             f"{hints.left:>5} {hints.right:>5} {hints.first:>5}"
         )
 
@@ -125,14 +117,3 @@ def _cell(page: PagePicture, start: int, end: int) -> str:
         return "["
     return "=" if used == end - start else "+"
 
-
-def _run(length: int, start: int) -> str:
-    return f"{length}@{start}" if length else "-"
-
-
-def _areas(chunk: ChunkPicture) -> str:
-    return "1 area" if chunk.areas == 1 else f"{chunk.areas} areas"
-
-
-def _size(size: int) -> str:
-    return f"{size} bytes" if size != 1 else "1 byte"
