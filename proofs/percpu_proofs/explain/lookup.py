@@ -29,7 +29,7 @@ from percpu_proofs.explain import (
 from percpu_proofs.explain.code import gaps
 from percpu_proofs.explain.lines import explain_damaged, explain_letter, explain_lines
 from percpu_proofs.explain.messages import explain_printed
-from percpu_proofs.explain.screens import entry_of_title, explain_screen
+from percpu_proofs.explain.screens import entry_of_part, entry_of_title, explain_screen
 from percpu_proofs.run.inputs import InputError
 from percpu_reference import VARIANTS, Allocator, events
 from percpu_reference.backing import KmBacking
@@ -92,7 +92,17 @@ def known(word: str) -> Explanation | None:
         if not any("clauses" in one for one in printed):  # a heading says more than a source's text
             senses = [sense for name in terms.headings_in(word) for sense in _senses(name)]
         senses += printed
+    if not senses and (entry := entry_of_part(word)) is not None:
+        senses = list(_senses(entry))
+    if not senses and len(cells := re.split(r"\s{2,}", word)) > 1:  # a row, a head, a name's value
+        words = [cell for cell in dict.fromkeys(cells) if cell[:1].isalpha()]
+        senses = [sense for one in words for sense in _exact_first(one)[:1]]
     return _first_of(senses)
+
+
+def _exact_first(word: str) -> list[Explanation]:
+    """Return the senses of a word, those of its very form before those of one of the thing."""
+    return sorted(_senses(word), key=lambda sense: sense["id"].lower() != word.lower())
 
 
 def _first_of(senses: Sequence[Explanation]) -> Explanation | None:

@@ -15,6 +15,7 @@ from percpu_proofs.run.inputs import InputError
 from percpu_proofs.show.rows import PAGES
 from percpu_spec.catalogue import clauses, findings
 
+_PART: Final = 4  # words of a sentence that say which it is
 _SIZES: Final = {
     "page": "bytes of a page, which is a block of hints too",
     "unit": "bytes of a unit: what a chunk has for each CPU",
@@ -46,6 +47,25 @@ _FORMS: Final = (
      "another, then pages used (used), populated and empty (empty), unpopulated below a populated "
      "one (hole); then areas, and of one unit the bytes used (bytes), the advertised run (hint) "
      "and the longest free one (longest). What is 0 may be blank."),
+    (rf"\d+(?:-\d*)?[{re.escape(_LEGEND)}] ?\|.*\|.*", "page of a chunk",
+     "A page or several alike, of percpu-spec show: their numbers and what they are; the map bits "
+     "of areas ([ one begins, = in use, + partly in use, . free); then areas that begin there, and "
+     "the hints of the block: contig_hint, scan_hint, left_free, right_free, first_free."),
+    (r"contig \S+ +scan \S+ +left \d+ +right \d+ +first free \d+", "hints of a chunk",
+     "contig_hint and scan_hint (length@start in map bits; - none), left_free, right_free and "
+     "first_free of a chunk, as percpu-spec show has them."),
+    (r"(?:slot \d+(?: \w+)?|no list: \w+)(?: +-?\d+)+", "list with its chunks",
+     "A list of the allocator, and the numbers of its chunks from head to tail."),
+    (r"chunk -?\d+(?: \(.+\))?: (?:slot \d+(?: \w+)?|first|modules' static variables)",
+     "chunk by its number", "What a chunk is, and its list: 0 the first one, -1 the reserved one."),
+    (r"float -?\d+, low \d+, high \d+", "float with its bounds",
+     "The float (pcpu_nr_empty_pop_pages), and between which numbers of pages the balance work "
+     "keeps it (PCPU_EMPTY_POP_PAGES_LOW and HIGH)."),
+    (r".*\d+ CPUs?, units of \d+ kB.*", "kernel whose state it is",
+     "The release, its CPUs, the size of a unit and of a page, and the parts of the first chunk in "
+     "bytes: s static, r reserved, d dynamic."),
+    (r"\d+ more runs? of the work", "runs that are left",
+     "So often the balance work runs again before the allocator is at rest."),
     (r"(?:one|\d+) more chunks? unchanged", "chunks left out",
      "Other chunks of the allocator, which no step of this counterexample changes; they are not "
      "drawn."),
@@ -59,6 +79,16 @@ _FORMS: Final = (
 def entry_of_title(text: str) -> str | None:
     """Return the clause or finding that has this title."""
     return _titles().get(" ".join(text.split()).rstrip(".").lower())
+
+
+def entry_of_part(text: str) -> str | None:
+    """Return the clause or finding of whose sentence, as it is folded, this is a part."""
+    part = " ".join(text.split())
+    if len(re.findall(r"[A-Za-z]{2,}", part)) < _PART:
+        return None
+    said = [(one.id, one.statement) for one in clauses().values()]
+    said += [(one.id, one.breaks) for one in findings().values()]
+    return next((entry for entry, text in said if part in " ".join(text.split())), None)
 
 
 def explain_screen(text: str) -> Iterator[Explanation]:
