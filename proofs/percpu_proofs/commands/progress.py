@@ -41,7 +41,7 @@ class ProgressLines:
         if self._total:
             text += f", {100 * self._done // self._total} % done"
         if self._done > self._first:
-            each = (now - self._since) / (self._done - self._first)
+            each = max((now - self._since) / (self._done - self._first), self._each)
             text += f", {_about(each * (self._total - self._done))} left"
         return text
 
