@@ -10,7 +10,6 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.table import Table
 
 from percpu_proofs.commands import options, output
 from percpu_proofs.commands.counterexamples import (
@@ -22,6 +21,7 @@ from percpu_proofs.commands.counterexamples import (
 )
 from percpu_proofs.commands.report import write_trees
 from percpu_proofs.commands.review_lines import TreeLines
+from percpu_proofs.commands.tables import FittedTable
 from percpu_proofs.counterexample import of_tree
 from percpu_proofs.kernel.search.accesses import AccessSite
 from percpu_proofs.kernel.search.job import TreeOutcome
@@ -178,7 +178,7 @@ def show(out: Console, found: TreeResults, only: Sequence[str] = ()) -> None:
         out.print(f"not searched: {search}: {why}", markup=False)
 
 
-def _bounds(trees: Sequence[CompiledTree], outcomes: Sequence[TreeOutcome]) -> Table:
+def _bounds(trees: Sequence[CompiledTree], outcomes: Sequence[TreeOutcome]) -> FittedTable:
     """Return how far the searches came: a line for those of both trees that came as far."""
     names = [tree.name for tree in trees]
     lines: dict[tuple[str, str], dict[str, str]] = {}

@@ -75,9 +75,7 @@ def show_holders(out: Console, who: WhoReport) -> None:
         for one in who.call_sites[:_SHOWN]
     ]  # fmt: skip
     head = ["asked for by", "areas", "bytes", "pages", "it alone pins", "chunks", "alone"]
-    table = output.table("who holds memory", head, rows)
-    table.columns[0].min_width = min(30, max(len(w) for row in rows for w in row[0].split()))
-    out.print(table)
+    out.print(output.table("who holds memory", head, rows))
     if len(who.call_sites) > _SHOWN:
         out.print(f"{len(who.call_sites) - _SHOWN} more in --json")
     if not who.pages:
