@@ -20,6 +20,7 @@ from rich.console import Console
 from percpu_proofs.cli import main
 from percpu_proofs.commands import stepping
 from percpu_proofs.commands.counterexamples import reproducer
+from percpu_proofs.commands.options import ChosenTree
 from percpu_proofs.counterexample import Counterexample, of_schedule, of_token
 from percpu_proofs.counterexample.bearing import alone, bearing
 from percpu_proofs.counterexample.mail import mail
@@ -38,7 +39,7 @@ from percpu_proofs.kernel.search.compiled import SearchPlan
 from percpu_proofs.kernel.search.retrace import Retraced, TreeStep
 from percpu_proofs.run.inputs import InputError
 from percpu_proofs.run.operations import parse_operations
-from percpu_proofs.show.mail import LINES, WIDTH
+from percpu_proofs.show.mail import LINES, WIDTH, command
 from percpu_proofs.show.rows import StateRows
 from percpu_reference.kernel_names import FILES, OF_PATCHES
 from percpu_reference.variants import RELEASES, VARIANTS, two_types
@@ -251,6 +252,28 @@ def test_a_token_that_is_too_long_for_a_line_is_named(tmp_path: Path) -> None:
     assert len(names.read_text().splitlines()) == 2
     done = CliRunner().invoke(main, ["replay", f"HINT-5@{names}", "--json"])
     assert '"variant": "linux_6_12"' in done.output
+
+
+@pytest.mark.parametrize("stem", ["t", "n" * 50])
+def test_the_line_of_a_tree_can_be_pasted(
+    stem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patch, names = Path(f"in/{stem} fix.patch"), Path("na mes.txt")
+    tree = ChosenTree(Path("a tree"), (patch,), (), None)
+    long = replace(of_schedule(HINT), token="t2." + "x" * 90)
+    monkeypatch.chdir(tmp_path)
+    line = reproducer(long, names, tree)
+    pasted = "\n".join(command(line)).removeprefix("Run:").replace("\\\n", "")
+    words = shlex.split(pasted)
+    assert words == shlex.split(line)
+    assert words[:3] == ["percpu-spec", "replay", "HINT-4@na mes.txt"]
+    shown = patch.name if stem == "t" else "PATCH"  # where there is no room for the name
+    assert words[3:] == ["--source", "TREE", "--patch", shown]
+    assert all(len(part) <= WIDTH for part in command(line))
+    stubbed = replace(tree, stub=Path("b/st ub.h")).options()
+    assert shlex.split(stubbed)[-2:] == ["--stub", "st ub.h"]
+    folded = command(f"tool {'x' * 60} 'two  blanks'")
+    assert folded[-1] == "'two  blanks'" and len(folded) == 3
 
 
 @pytest.mark.parametrize(

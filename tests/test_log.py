@@ -894,7 +894,7 @@ BUGS: dict[str, tuple[str, Any, Callable[[Path], None]]] = {
         re.compile("|".join(map(re.escape, reversed(reasons.WORDS)))),
         lambda _: test_every_reason_of_every_release(reasons.EXTEND_RESERVED)),
     "every report is ours": (
-        "percpu_proofs.logs.block.Block.is_ours", True,
+        "percpu_proofs.logs.block.ReportBlock.is_ours", True,
         lambda _: test_others_reports_are_not_ours()),
     "failures are not told together": (
         "percpu_proofs.logs.reading.alike", list, test_alike_are_told_once_and_the_limit),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -40,19 +41,24 @@ def show_lines(out: Console, lines: Iterable[Line]) -> None:
 def reproducer(c: Counterexample, names: Path, tree: options.ChosenTree | None = None) -> str:
     """Return the line that shows a counterexample again, as short as it takes to fit a mail.
 
-    A token that is too long is entered in a file of names; the tree and its patches are then called
-    what they are. Raises InputError if that file cannot be written.
+    A token that is too long is entered in a file of names. TREE and PATCH stand for the tree and
+    its patches where their names have no room. Raises InputError if that file cannot be written.
     """
-    if not c.token:  # the kernel ended its process: there is no schedule
-        return f"percpu-spec review{'' if tree is None else tree.options('TREE', 'PATCH')}"
     shorter_and_shorter = [""] if tree is None else [
         tree.options(), tree.options("TREE"), tree.options("TREE", "PATCH")
     ]  # fmt: skip
-    for chosen in shorter_and_shorter:
-        line = f"percpu-spec replay {c.token}{chosen}"
-        if len(line) <= WIDTH:
-            return line
-    return f"percpu-spec replay {name_in(names, c.clause, c.token)}{shorter_and_shorter[-1]}"
+
+    def fitting(begin: str) -> Iterator[str]:
+        lines = (begin + chosen for chosen in shorter_and_shorter)
+        return (line for line in lines if len(line) <= WIDTH)
+
+    if not c.token:  # the kernel ended its process: there is no schedule
+        begin = "percpu-spec review"
+    elif line := next(fitting(f"percpu-spec replay {c.token}"), ""):
+        return line
+    else:
+        begin = f"percpu-spec replay {shlex.quote(name_in(names, c.clause, c.token))}"
+    return next(fitting(begin), begin + shorter_and_shorter[-1])
 
 
 def show_mail(c: Counterexample, line: str) -> None:
@@ -88,8 +94,8 @@ def show_example(
     show_lines(out, head(c, width_of(out)) if brief else text(c, width_of(out)))
     out.print(f"{example.length} operations, {example.rank}", markup=False)
     if example.token:
-        tree = "".join([" --source TREE", *(f" --patch {patch}" for patch in patches)])
-        output.say(out, f"percpu-spec replay {example.token}{tree}")
+        tree = options.ChosenTree(Path("TREE"), tuple(patches), (), None)
+        output.say(out, f"percpu-spec replay {example.token}{tree.options(whole=True)}")
     if example.on_model.token:
         output.say(out, f"on the model: percpu-spec replay {example.on_model.token}")
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -152,7 +153,8 @@ def _of_file(what: str, given: dict[str, Any]) -> StateDrawing:
         return moments.scenario_start(path, given["--variant"])
     for is_so, name in ((is_stats, "percpu_stats"), (is_samples, "samples")):
         if is_so(text):
-            told = f"a state, which has maps; what {name} tell: percpu-spec state {what}"
+            command = f"percpu-spec state {shlex.quote(what)}"
+            told = f"a state, which has maps; what {name} tell: {command}"
             raise InputError(path, None, told)
     if is_memleak(path) or kind_of(path) is InputKind.TRACE:
         return _of_trace(path, given)
@@ -172,7 +174,8 @@ def _of_kernel(what: str, kind: Source, given: dict[str, Any], *taken: str) -> S
 
 def _of_trace(path: Path, given: dict[str, Any]) -> StateDrawing:
     if is_memleak(path):
-        told = f"a trace of events; what memleak tells: percpu-spec conform trace --who {path}"
+        command = f"percpu-spec conform trace --who {shlex.quote(str(path))}"
+        told = f"a trace of events; what memleak tells: {command}"
         raise InputError(path, None, told)
     if path.is_dir() and not is_run(path):
         raise InputError(path, None, "a file, or the folder of a recorded run with its trace")

@@ -59,14 +59,20 @@ def listing(parts: Sequence[Sequence[str]], most: int, more: str) -> list[str]:
 def command(line: str) -> list[str]:
     """Return a command behind its heading, on one line if there is room.
 
-    One that is longer than a line goes on behind backslashes, as shells take it.
+    One that is longer than a line goes on behind backslashes, as shells take it: between its words,
+    of which one may have blanks in quotes.
     """
     whole = f"Run: {line}"
     if len(whole) <= WIDTH:
         return [whole]
     if len(line) <= WIDTH:
         return ["Run:", line]
-    parts = textwrap.wrap(line, WIDTH - 2, break_long_words=False, break_on_hyphens=False)
+    parts: list[str] = []
+    for word in map(shlex.quote, shlex.split(line)):
+        if parts and len(parts[-1]) + 1 + len(word) <= WIDTH - 2:
+            parts[-1] += f" {word}"
+        else:
+            parts.append(word)
     return ["Run:", *(f"{part} \\" for part in parts[:-1]), parts[-1]]
 
 
