@@ -19,7 +19,7 @@ from rich.console import Console
 
 from percpu_proofs.cli import main
 from percpu_proofs.commands import stepping
-from percpu_proofs.commands.counterexamples import reproducer
+from percpu_proofs.commands.counterexamples import reproducer, show_example
 from percpu_proofs.commands.options import ChosenTree
 from percpu_proofs.counterexample import Counterexample, of_schedule, of_token
 from percpu_proofs.counterexample.bearing import alone, bearing
@@ -35,8 +35,14 @@ from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.searches import searches
 from percpu_proofs.explore.shrink import Program
 from percpu_proofs.explore.token import Token, read_token
+from percpu_proofs.kernel.library import Library
 from percpu_proofs.kernel.search.compiled import SearchPlan
+from percpu_proofs.kernel.search.example import of_process
+from percpu_proofs.kernel.search.job import TreeJob, TreeOutcome
+from percpu_proofs.kernel.search.judge import CRASH
+from percpu_proofs.kernel.search.plans import search_named
 from percpu_proofs.kernel.search.retrace import Retraced, TreeStep
+from percpu_proofs.review.trees import verdicts
 from percpu_proofs.run.inputs import InputError
 from percpu_proofs.run.operations import parse_operations
 from percpu_proofs.show.mail import LINES, WIDTH, command
@@ -196,7 +202,7 @@ def test_a_race_is_shown_as_the_kernel_has_it() -> None:
     assert "FLT-1 broken" not in shown
     head = next(line for line in lines_of(c) if line.split() == ["CPU", "1", "work"])
     columns = {line.lstrip("0123456789 ")[:4]: len(line) - len(line.lstrip("0123456789 "))
-               for line in lines_of(c) if line[:1] in ("3", "5")}  # fmt: skip
+               for line in lines_of(c) if line[:1] in ("1", "3")}  # fmt: skip
     assert columns == {"begi": head.index("work"), "free": head.index("CPU 1")}
     one = replace(bearing(c), chunks=frozenset("1"))
     assert "# in use" in legend(c, one) and "# in use" not in legend(c, one, since=5)
@@ -252,6 +258,29 @@ def test_a_token_that_is_too_long_for_a_line_is_named(tmp_path: Path) -> None:
     assert len(names.read_text().splitlines()) == 2
     done = CliRunner().invoke(main, ["replay", f"HINT-5@{names}", "--json"])
     assert '"variant": "linux_6_12"' in done.output
+
+
+def test_rows_are_numbered_from_1_and_the_steps_before_counted() -> None:
+    c = of_schedule(SHOWN["race"])
+    assert alone(c) > 0
+    for lines in (mail(c, "x"), [line for _, line in text(c, WIDTH)]):
+        numbers = [int(n) for line in lines for n in re.findall(r"^(\d+)(?:-\d+)? ", line)]
+        assert numbers[0] == 1 and len(numbers) <= len(c.steps) - alone(c)
+    assert any(f"Before, one after the other ({alone(c)} steps):" == t for _, t in text(c, WIDTH))
+
+
+def test_what_a_review_of_a_tree_found_has_the_bound_of_its_search() -> None:
+    """Also of a search that no token names, as it stops where a patch adds accesses."""
+    named = search_named("pages")
+    search = replace(named, plan=replace(named.plan, stops_at=(5,)))
+    job = TreeJob("base", Library(Path(), "6.12", named.form), search)
+    found = {CRASH: of_process(search, "it ends")}
+    cell = verdicts([TreeOutcome(job, examples=found, complete=True)], "base")[CRASH]
+    out = StringIO()
+    show_example(Console(file=out, width=WIDTH), "6.12", cell)
+    said = " ".join(out.getvalue().split())
+    assert f"search pages of the compiled code, the shortest first: {search.bound}." in said
+    assert "every list of up to" in said and "replay" not in said
 
 
 @pytest.mark.parametrize("stem", ["t", "n" * 50])

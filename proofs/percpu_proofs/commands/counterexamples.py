@@ -14,7 +14,7 @@ from percpu_proofs.counterexample import Counterexample, of_tree
 from percpu_proofs.counterexample.mail import mail
 from percpu_proofs.counterexample.text import Line, head, text
 from percpu_proofs.explore.token_file import name_in
-from percpu_proofs.kernel.search.example import TreeExample
+from percpu_proofs.review.trees import TreeCell
 from percpu_proofs.show.mail import WIDTH
 
 _WIDEST: Final = 110
@@ -80,16 +80,18 @@ def subject_of(release: str, patches: Sequence[Path] = ()) -> str:
 def show_example(
     out: Console,
     release: str,
-    example: TreeExample,
+    cell: TreeCell,
     patches: Sequence[Path] = (),
     *,
     brief: bool = False,
 ) -> None:
-    """Print a counterexample of a tree, and how to replay it; brief: what is wrong only.
+    """Print what breaks a clause of a tree, and how to replay it; brief: what is wrong only.
 
     release, patches: of the tree that it was found on.
     """
-    c = of_tree(example, subject_of(release, patches))
+    example = cell.example
+    assert example is not None
+    c = of_tree(example, subject_of(release, patches), cell.searched)
     out.print()
     show_lines(out, head(c, width_of(out)) if brief else text(c, width_of(out)))
     out.print(f"{example.length} operations, {example.rank}", markup=False)

@@ -274,7 +274,7 @@ class VariantSearch:
                 f"{small.operations} operations, {least}; {small.preemptions} preemptions, the "
                 "fewest that do it"
             )
-            show(out, of_schedule(token))
+            show(out, of_schedule(token, f"scenario {self.scenario.name}: {_bound(self.result)}"))
         output.say(out, f"replay: percpu-spec replay {token}")
 
 

@@ -116,8 +116,8 @@ def _mail(
         click.echo("percpu-spec: nothing to report: no clause is newly broken", err=True)
         return
     first = min(broken, key=lambda clause: broken[clause].length)
-    c = of_tree(broken[first], subject_of(tree.tree.name, tree.tree.patches))
-    c = replace(c, bound=and_others(broken, first) + (c.bound or f"search {broken[first].search}"))
+    bound = and_others(broken, first) + cells[first].searched
+    c = of_tree(broken[first], subject_of(tree.tree.name, tree.tree.patches), bound)
     show_mail(c, reproducer(c, names, chosen))
 
 
@@ -158,11 +158,9 @@ def show(out: Console, found: TreeResults, only: Sequence[str] = ()) -> None:
             continue
         out.print(f"\n{heading}: {', '.join(names)}", style="bold")
         for clause in names:
-            example = of[clause].example
-            assert example is not None
             mended = changed is not None and clause in changed.mended
             patches = () if of is cells[BASE] else found.patches
-            show_example(out, trees[0].tree.name, example, patches, brief=mended)
+            show_example(out, trees[0].tree.name, of[clause], patches, brief=mended)
     if changed is not None:
         unchanged = ", ".join(changed.unchanged) or "none"
         out.print(f"\nbroken before and after, with as many operations: {unchanged}")

@@ -19,7 +19,7 @@ from percpu_proofs.kernel.search.plans import TreeSearch, of_scenario
 from percpu_proofs.kernel.search.refusal import refuses
 from percpu_proofs.kernel.search.retrace import retrace
 from percpu_proofs.kernel.search.tree_token import TreeToken
-from percpu_proofs.review.trees import example_record, undeclared, verdicts
+from percpu_proofs.review.trees import undeclared, verdicts
 from percpu_proofs.run.inputs import InputError
 from percpu_proofs.run.operations import WRONG, text_of
 from percpu_reference.variants import MERGED
@@ -46,7 +46,7 @@ def explore_tree(scenario: Scenario, chosen: options.ChosenTree, as_json: bool) 
         cells = verdicts([outcome], tree.name, variant)
         wrong = undeclared(cells, variant, trees[0].km_counts)
         release = tree.tree.name
-    broken = {c: cell.example for c, cell in cells.items() if cell.example is not None}
+    broken = {c: cell for c, cell in cells.items() if cell.example is not None}
     if as_json:
         output.print_json(
             {
@@ -56,7 +56,7 @@ def explore_tree(scenario: Scenario, chosen: options.ChosenTree, as_json: bool) 
                 "schedules": int(outcome.schedules) if outcome.schedules >= 0 else None,
                 "seconds": round(outcome.seconds, 3),
                 "witnessed": outcome.asked,
-                "violations": {c: example_record(example) for c, example in broken.items()},
+                "violations": {c: cell.as_json()["counterexample"] for c, cell in broken.items()},
                 "undeclared": wrong,
                 "callers_errors": errors,
             }
@@ -77,8 +77,8 @@ def explore_tree(scenario: Scenario, chosen: options.ChosenTree, as_json: bool) 
                 ("asked", output.counts(outcome.asked)),
             ],
         )
-        for example in broken.values():
-            show_example(out, release, example, tree.tree.patches)
+        for cell in broken.values():
+            show_example(out, release, cell, tree.tree.patches)
         for said in errors:
             output.say(out, output.callers_error(said))
         if not broken:

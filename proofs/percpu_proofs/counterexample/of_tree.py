@@ -18,7 +18,7 @@ from percpu_proofs.show.rows import NO_LIST, StateRows
 
 
 def of_tree(
-    example: TreeExample, subject: str, bound: str = "", mechanism: str = ""
+    example: TreeExample, subject: str, bound: str, mechanism: str = ""
 ) -> Counterexample:
     """Return what a counterexample of compiled code shows.
 
@@ -29,7 +29,7 @@ def of_tree(
     found = of_retraced(
         subject, example.clause, broken, example.plan, example.retraced, example.token
     )
-    return replace(found, mechanism=mechanism, bound=bound or found.origin)
+    return replace(found, mechanism=mechanism, bound=bound)
 
 
 def of_retraced(

@@ -13,6 +13,7 @@ from percpu_proofs.counterexample.changes import short
 from percpu_proofs.counterexample.record import WORK, Counterexample, CpuStep, Spoken
 from percpu_proofs.counterexample.table import folded, rows, table
 from percpu_proofs.explore.overlap import Move, spans
+from percpu_proofs.run.runner import counted
 from percpu_proofs.show.picture import HintPicture
 from percpu_proofs.show.rows import PAGES, ChunkRow, StateRows
 
@@ -73,7 +74,8 @@ def setup(c: Counterexample, since: int, width: int) -> Iterator[Line]:
     yield from wrapped("", f"Sizes: {c.geometry.replace(',', ', ')}", width, "  ")
     before = grouped(c, since)
     if before:
-        yield "", "Before, one after the other:"
+        steps = f" ({counted(since, 'step')})" if since else ""
+        yield "", f"Before, one after the other{steps}:"
         for one in before:
             yield from _spoken("", one, width)
     for number, span in enumerate(spans(_moves(c, since))):

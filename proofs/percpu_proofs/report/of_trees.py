@@ -116,7 +116,7 @@ def _shown(
     note = f"{example.length} operations, {example.rank}"
     on_model = example.on_model
     words = "" if on_model.token else f"On the model: {on_model.reason}"
-    of = of_tree(example, subject)
+    of = of_tree(example, subject, cell.searched)
     return Exhibit(clause, f"{place}-shown", words, (walk(of, into.bars, place, note, command),))
 
 
