@@ -52,6 +52,16 @@ from percpu_reference.variants import RELEASES, VARIANTS, two_types
 from percpu_spec.catalogue import REFINE, clauses
 from percpu_spec.geometry import Geometry
 
+MINE = """\
+from percpu_reference.variants.linux_6_12 import Linux612
+
+
+class Mine(Linux612):
+    __slots__ = ()
+
+    def should_reclaim_chunk(self, chunk):
+        return chunk.nr_empty_pop_pages >= 2
+"""
 RACE = Token(
     "rfc_1", "ISO-1", KERNEL_32K, ("a 1 28672 4 -", "b", "a 3 4096 4 -"), ("f 1", "f 3"), 1,
     (0, 0, 2, 2, 1), search="hunt window",
@@ -281,6 +291,30 @@ def test_what_a_review_of_a_tree_found_has_the_bound_of_its_search() -> None:
     said = " ".join(out.getvalue().split())
     assert f"search pages of the compiled code, the shortest first: {search.bound}." in said
     assert "every list of up to" in said and "replay" not in said
+
+
+def test_a_token_of_a_file_goes_where_the_file_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there, here = tmp_path / "there", tmp_path / "here"
+    for folder in (there, here):
+        folder.mkdir()
+        (folder / "mi ne.py").write_text(MINE)
+    monkeypatch.chdir(there)
+    token = str(replace(HINT, variant="mi ne.py"))
+    line = reproducer(of_token(token), Path("names.txt"))
+    assert line.endswith(" --variant 'mi ne.py'")
+    (there / "mi ne.py").unlink()
+    for words in (["replay", token], ["show", token]):
+        done = CliRunner().invoke(main, words)
+        assert done.exit_code == 2 and "by --variant FILE, found 'mi ne.py'" in done.output
+        done = CliRunner().invoke(main, [*words, "--variant", str(here / "mi ne.py")])
+        assert done.exit_code == 0, done.output
+    done = CliRunner().invoke(main, ["replay", str(HINT), "--variant", str(here / "mi ne.py")])
+    assert done.exit_code == 2 and "a token of a variant's file" in done.output
+    (here / "mi ne.py").write_text(MINE + "\n")
+    done = CliRunner().invoke(main, ["replay", token, "--variant", str(here / "mi ne.py")])
+    assert done.exit_code == 2 and "as it is now" in done.output
 
 
 @pytest.mark.parametrize("stem", ["t", "n" * 50])

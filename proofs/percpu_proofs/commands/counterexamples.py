@@ -13,6 +13,7 @@ from percpu_proofs.commands import options, output
 from percpu_proofs.counterexample import Counterexample, of_tree
 from percpu_proofs.counterexample.mail import mail
 from percpu_proofs.counterexample.text import Line, head, text
+from percpu_proofs.explore.token import file_of
 from percpu_proofs.explore.token_file import name_in
 from percpu_proofs.review.trees import TreeCell
 from percpu_proofs.show.mail import WIDTH
@@ -44,7 +45,9 @@ def reproducer(c: Counterexample, names: Path, tree: options.ChosenTree | None =
     A token that is too long is entered in a file of names. TREE and PATCH stand for the tree and
     its patches where their names have no room. Raises InputError if that file cannot be written.
     """
-    shorter_and_shorter = [""] if tree is None else [
+    file = file_of(c.subject)
+    own = f" --variant {shlex.quote(Path(file).name)}" if file else ""
+    shorter_and_shorter = [own] if tree is None else [
         tree.options(), tree.options("TREE"), tree.options("TREE", "PATCH")
     ]  # fmt: skip
 

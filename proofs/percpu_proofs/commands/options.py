@@ -131,6 +131,10 @@ mail = together(
 )  # fmt: skip
 """--mail, a block for a mail, and --names; `mail` is where tokens go that are long, or None."""
 
+variant_file = click.option(
+    "--variant", "file", metavar="FILE",
+    help="Of a token of a variant's FILE.py: where that is here.",
+)  # fmt: skip
 jobs = click.option(
     "--jobs", type=click.IntRange(min=1), default=default_jobs, help="Processes."
 )

@@ -61,7 +61,8 @@ from percpu_reference.variants import Allocator
 @click.option("--stats", is_flag=True, help="Print the kernel's percpu_stats instead.")
 @click.option(
     "--variant", callback=output.named_variant,
-    help=f"The algorithm to run.  [default: {DEFAULT}; for a vector that of the recorded kernel]",
+    help=f"The algorithm to run.  [default: {DEFAULT}; for a vector that of the recorded kernel]"
+    " Of a token of a variant's FILE.py: where that is here.",
 )
 @geometry_option(help="Sizes, as for run.")
 @options.tree
@@ -97,8 +98,8 @@ def show(
              "--source": tree, "--debug": debug, "--state": begin}  # fmt: skip
     what = token_of(what)
     if what.startswith((MODEL, TREE)):
-        _only("a token", given, "--step", "--source")
-        moment = _of_token(what, step, tree)
+        _only("a token", given, "--step", "--source", "--variant")
+        moment = _of_token(what, step, tree, variant)
     else:
         moment = _of_file(what, given)
     if stats:
@@ -120,13 +121,20 @@ def show(
         output.echo(f"\nwritten: {svg}")
 
 
-def _of_token(text: str, step: int | None, tree: options.ChosenTree | None) -> StateDrawing:
-    """Return the moment of a schedule that a token holds. Raises InputError."""
+def _of_token(
+    text: str, step: int | None, tree: options.ChosenTree | None, file: str | None
+) -> StateDrawing:
+    """Return the moment of a schedule that a token holds; file: of its variant.
+
+    Raises InputError.
+    """
+    if file is not None and text.startswith(TREE):
+        raise InputError("--variant", None, f"a token of the model, {MODEL}...", cut(text))
     if not text.startswith(TREE):
         if tree is not None:
             raise InputError("--source", None, f"a token of compiled code, {TREE}...")
         with guard():
-            return moments.of_token(read_token(text), step)
+            return moments.of_token(read_token(text, file), step)
     if tree is None:
         raise InputError("token", None, "--source TREE to run compiled code", cut(text))
     token = read_tree_token(text)
