@@ -60,7 +60,8 @@ def test_what_every_word_names_fits() -> None:
     [
         ("Searched: every list of up to 4 operations breaks it; the last 2 at once with the work, "
          "with up to 1 preemption; requests of 28672, 4096, 4096 A bytes and as many frees of them "
-         "and what else is there to be said of them where there is a lot", "with up to 1 preemption"),
+         "and what else is there to be said of them where there is a lot",
+         "with up to 1 preemption"),
         ("Searched: " + "one thing after the other, " * 9, "one thing after the other"),
         ("word " * 90, "word"),
     ],

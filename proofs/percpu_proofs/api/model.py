@@ -17,6 +17,7 @@ from percpu_proofs.run.driver import Driver, HandleError
 from percpu_proofs.run.operations import parse_operations
 from percpu_reference.chunk import Chunk
 from percpu_reference.variants import DEFAULT, Allocator, build, variant_class, variant_name
+from percpu_spec.counts import counted
 from percpu_spec.definitions import rounded_size
 from percpu_spec.geometry import Geometry
 
@@ -113,7 +114,7 @@ class AllocatorRun(Display):
         """Print what contracts found, and all chunks."""
         for clause, found in self.violations.items():
             how = "as declared" if found.expected else "not declared"
-            where = f"at {found.count} operations, first {found.first_operation}"
+            where = f"at {counted(found.count, 'operation')}, first {found.first_operation}"
             out.print(f"{clause} broken, {how}, {where}: {found.first_message}", markup=False)
         out.print(self.draw().text, markup=False, soft_wrap=True)
 

@@ -20,6 +20,7 @@ from percpu_proofs.run.inputs import InputError
 from percpu_proofs.run.processes import default_jobs
 from percpu_reference.variants import variant_name
 from percpu_spec.catalogue import title
+from percpu_spec.counts import counted
 
 
 class Review(Display):
@@ -87,7 +88,7 @@ def _show(out: Console, cell: Cell) -> None:
     lines = [
         f"{Path(cell.variant).stem} breaks {cell.clause}, {how}: {title(cell.clause)}",
         f"  {example.message}",
-        f"  {example.length} operations: {'; '.join((*example.setup, *example.actors))}",
+        f"  {counted(example.length, 'operation')}: {'; '.join((*example.setup, *example.actors))}",
         *([f"  percpu-spec replay {example.token}"] if example.token else []),
     ]
     out.print("\n".join(lines), markup=False, soft_wrap=True)

@@ -17,6 +17,7 @@ from percpu_proofs.explore.token import file_of
 from percpu_proofs.explore.token_file import name_in
 from percpu_proofs.review.trees import TreeCell
 from percpu_proofs.show.mail import WIDTH
+from percpu_spec.counts import counted
 
 _WIDEST: Final = 110
 _NARROWEST: Final = 40
@@ -97,7 +98,7 @@ def show_example(
     c = of_tree(example, subject_of(release, patches), cell.searched)
     out.print()
     show_lines(out, head(c, width_of(out)) if brief else text(c, width_of(out)))
-    out.print(f"{example.length} operations, {example.rank}", markup=False)
+    out.print(f"{counted(example.length, 'operation')}, {example.rank}", markup=False)
     if example.token:
         tree = options.ChosenTree(Path("TREE"), tuple(patches), (), None)
         output.say(out, f"percpu-spec replay {example.token}{tree.options(whole=True)}")

@@ -18,6 +18,7 @@ from percpu_proofs.recorded.replay.holders import WhoReport
 from percpu_proofs.recorded.replay.report import TraceReport
 from percpu_proofs.run.runner import ClauseVerdict, bound, counted
 from percpu_spec.catalogue import title as title_of
+from percpu_spec.counts import times
 
 _SHOWN = 20  # call sites, and pages
 _COLUMNS = ("clause", "what", "verdict", "evidence")
@@ -127,7 +128,7 @@ def _row(verdict: ClauseVerdict, noun: str) -> tuple[object, ...]:
     """Return the table row of a clause that was asked."""
     title = title_of(verdict.clause)
     if verdict.verdict == "holds":
-        evidence = f"asked {'once' if verdict.evaluations == 1 else f'{verdict.evaluations} times'}"
+        evidence = f"asked {times(verdict.evaluations)}"
         if verdict.expected:
             evidence += "; this variant is expected to break it, which did not show here"
         return verdict.clause, title, Text("holds", "green"), evidence

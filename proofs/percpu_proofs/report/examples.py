@@ -11,6 +11,7 @@ from percpu_proofs.report.bars import ChunkBars
 from percpu_proofs.report.walks import Walkthrough, walk
 from percpu_proofs.review.jobs import ReviewExample
 from percpu_proofs.review.matrix import Cell
+from percpu_spec.counts import counted
 
 
 def place_of(cell: Cell) -> str:
@@ -41,5 +42,5 @@ def _walk(
     if why:
         of = replace(of, mechanism=why)
     shortest = "the fewest within its bound" if example.shortest else "maybe not the fewest"
-    note = f"{example.length} operations, {shortest}: {how}"
+    note = f"{counted(example.length, 'operation')}, {shortest}: {how}"
     return walk(of, bars, place, note, f"percpu-spec replay {example.token}")
