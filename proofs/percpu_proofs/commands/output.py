@@ -98,11 +98,11 @@ def console(*, stderr: bool = False) -> Console:
     """Return a console for standard output or error; no colour and no bars when piped.
 
     It is as wide as the terminal, and folds what is longer. What is printed is there at once, piped
-    too, and no line ends with blanks then.
+    too, and no line of results ends with blanks.
     """
     file = sys.stderr if stderr else _stdout()
     if file.isatty():
-        return _Console(file=file, highlight=False)
+        return _Console(file=file if stderr else trimmed(file), highlight=False)
     return _Console(file=trimmed(file), highlight=False, width=PIPED_WIDTH)
 
 
@@ -169,13 +169,13 @@ class _Trimmed:
 
     def write(self, text: str) -> int:
         """Write text."""
-        return self._file.write(_BLANKS.sub("", text))
+        return self._file.write(_END.sub(lambda end: re.sub(r"[ \t]", "", end[0]), text))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._file, name)
 
 
-_BLANKS = re.compile(r"[ \t]+(?=\n)")
+_END = re.compile(r"(?:[ \t]|\x1b\[[\d;]*m)+(?=\n)")  # blanks, and where colours end
 
 
 def say(out: Console, text: str | Text, style: str = "") -> None:

@@ -114,9 +114,10 @@ def show(
     if as_json:
         output.print_json(_as_json(moment, name))
         return
+    width = output.console().width
     if not whole:
-        output.echo(state_text(picture) + "\n")
-    output.echo(map_text(picture, None if whole else name))
+        output.echo(state_text(picture, width) + "\n")
+    output.echo(map_text(picture, None if whole else name, width))
     if svg is not None:
         output.echo(f"\nwritten: {svg}")
 
