@@ -19,12 +19,11 @@ from percpu_proofs.cli import main
 from percpu_proofs.commands import output
 from percpu_proofs.commands.review import SERIES
 from percpu_proofs.commands.review_lines import FindingLines
-from percpu_proofs.explore.known_counterexamples import examples
 from percpu_proofs.explore.scenario import KERNEL_32K
 from percpu_proofs.explore.token import Token
 from percpu_proofs.review import cache, results
 from percpu_proofs.review.cache import OutcomeCache
-from percpu_proofs.review.changes import changes
+from percpu_proofs.review.changes import changes, lost
 from percpu_proofs.review.jobs import Engine, Job, JobOutcome, ReviewExample
 from percpu_proofs.review.matrix import Cell, matrix
 from percpu_proofs.review.plan import jobs_for
@@ -71,11 +70,7 @@ def canned(monkeypatch: pytest.MonkeyPatch, *outcomes: JobOutcome) -> None:
     known = {one.job: one for one in outcomes}
 
     def spread(tasks: list[Job], run: object, *, keep: Any, **_: object) -> Any:
-        done = [
-            known.get(job) or known.get(replace(job, known=()))
-            or outcome(job.variant, job.engine, job.what)
-            for job in tasks
-        ]  # fmt: skip
+        done = [known.get(job) or outcome(job.variant, job.engine, job.what) for job in tasks]
         done = [replace(one, job=job) for one, job in zip(done, tasks, strict=True)]
         for one in reversed(done):  # the order in which they end is not that of the plan
             keep(one)
@@ -245,75 +240,12 @@ def test_mechanisms_of_a_variant_begin_with_those_of_its_base(
     assert {job.variant for job in second} == {"linux_6_12"}
     known = {job.what: job.known for job in third if job.variant == mine}
     assert known["RCL-3 R1"] == (base,) and known["RCL-3 R2"] == ()
+    assert list(lost(mine, {"RCL-3": shown(None)}, {"RCL-3": shown(base)})) == ["RCL-3"]
 
 
-def by_one(variant: str, **found: ReviewExample | None) -> list[JobOutcome]:
-    """Return what finds RCL-3 broken, and what looks for findings: those that are None in vain."""
-    broken = next(filter(None, found.values()))
-    return [
-        outcome(variant, "sequences", "pages", RCL_3=broken),
-        *(outcome(variant, "mechanism", f"RCL-3 {name}", **({"RCL_3": one} if one else {}))
-          for name, one in found.items()),
-    ]  # fmt: skip
-
-
-def test_a_mechanism_that_is_mended_is_told_as_mended(
-    mine: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    base = by_one("linux_6_12", R1=example(7), R2=example(5))
-    canned(monkeypatch, *by_one(mine, R1=None, R2=example(5)), *base)
-    _, printed, _ = reviewed("--variant", mine)
-    assert "mended, broken by linux_6_12\n  RCL-3 by R1 " in printed
-    assert "no longer by R1, as far as looked; still by R2" in printed
-    assert "7 operations: " in printed and "broken as by linux_6_12: nothing" in printed
-    assert "mended: mine RCL-3 by R1; " in " ".join(printed.split())
-    _, printed, _ = reviewed("--variant", mine, "--json")
-    changed = json.loads(printed)["changes"]
-    assert changed["mended"] == ["RCL-3 by R1"] and not changed["unchanged"] + changed["new"]
-    _, _, told = reviewed("--variant", mine, "--mail")
-    assert "nothing to report" in told and "mine mends RCL-3 by R1" in " ".join(told.split())
-
-
-def test_a_mechanism_that_is_new_is_told_as_new(
-    mine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = Path(mine)
-    path.write_text(MINE + '    EXPECTED = {**Linux612.EXPECTED, "RCL-3": "R1, R2, L3"}\n')
-    token = Token(mine, "RCL-3", KERNEL_32K, ("a 1 28672 4 -", "a 2 28672 4 -", "a 3 4096 4 -"),
-                  ("f 2",), 1, ())  # fmt: skip
-    new = ReviewExample.of("by another", token, shortest=True)
-    base = by_one("linux_6_12", R1=example(7), R2=example(5))
-    canned(monkeypatch, *by_one(mine, R1=example(7), R2=example(5), L3=new), *base)
-    monkeypatch.chdir(tmp_path)
-    _, printed, _ = reviewed("--variant", mine)
-    assert "NEW in mine, not in linux_6_12\n  RCL-3 by L3 " in printed and "by another" in printed
-    assert "new: mine RCL-3 by L3; " in " ".join(printed.split())
-    _, printed, told = reviewed("--variant", mine, "--mail")
-    assert "breaks RCL-3" in printed and "L3 alone, the others mended" in printed and not told
-
-
-@pytest.mark.parametrize(("fixed", "mended"), [("R1", True), ("", False)])
-def test_a_mechanism_that_is_no_longer_declared_is_asked(
-    fixed: str, mended: bool, tmp_path: Path
-) -> None:
-    """By what shows it on the base: a declaration alone mends nothing."""
-    path = tmp_path / "mine.py"
-    path.write_text(
-        "from percpu_reference.variants import variant_class\n"
-        f"_Base = variant_class('linux_7_1{'+' * bool(fixed)}{fixed}')\n\n\n"
-        "class Mine(_Base):\n    __slots__ = ()\n"
-        "    EXPECTED = {**_Base.EXPECTED, 'RCL-3': 'R2'}\n\n"
-        "    def should_reclaim_chunk(self, chunk):\n"
-        "        return super().should_reclaim_chunk(chunk)\n"
-    )
-    token = next(
-        t for t in examples()
-        if (t.variant, t.clause, len(t.setup)) == ("linux_7_1", "RCL-3", 5)
-    )  # fmt: skip
-    shown = ReviewExample.of("wrong", token, shortest=True)
-    both = [*by_one("linux_7_1", R1=shown, R2=example(5)), *by_one(str(path), R2=example(5))]
-    found = changes(str(path), matrix([str(path), "linux_7_1"], both))
-    assert found.mended == (["RCL-3 by R1"] if mended else []) and "RCL-3 by R2" not in found.new
+def shown(found: ReviewExample | None) -> Cell:
+    """Return a cell with what was found of R1."""
+    return Cell("", "RCL-3", "violated", "violated", mechanisms={"R1": found})
 
 
 def test_only_what_was_searched_as_far_is_new_or_mended(mine: str) -> None:

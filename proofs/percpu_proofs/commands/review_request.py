@@ -13,7 +13,7 @@ import click
 
 from percpu_proofs.commands.counterexamples import and_others, reproducer, show_mail
 from percpu_proofs.counterexample import Counterexample, of_token
-from percpu_proofs.review.changes import Changes, parts_of
+from percpu_proofs.review.changes import Changes
 from percpu_proofs.review.jobs import ReviewExample
 from percpu_proofs.review.matrix import Cell
 from percpu_reference.variants import UnknownVariantError, variant_class, variant_name
@@ -86,22 +86,17 @@ def show_review_mail(
     wanted: ReviewRequest, cells: Sequence[Cell], changed: dict[str, Changes], names: Path
 ) -> None:
     """Print a block about the clause that is newly broken; of several that by the shortest."""
-    new: dict[tuple[str, str], list[str]] = {}  # findings, or "" for the clause as such
-    for name, one in changed.items():
-        for clause, finding in map(parts_of, one.new):
-            new.setdefault((name, clause), []).append(finding)
-    chosen: list[Shown] = []
-    for cell in cells:
-        if not wanted.shows(cell.clause):
-            continue
-        findings = new.get((cell.variant, cell.clause), [])
-        if wanted.named or not cell.as_expected or "" in findings:
-            chosen += wanted.of(cell)
-        else:
-            chosen += replace(wanted, findings=tuple(findings)).of(cell) if findings else []
-    chosen = [shown for shown in chosen if shown.example.token]
+    new = {(name, clause) for name, one in changed.items() for clause in one.new}
+    chosen = [
+        shown
+        for cell in cells
+        if wanted.shows(cell.clause)
+        if wanted.named or not cell.as_expected or (cell.variant, cell.clause) in new
+        for shown in wanted.of(cell)
+        if shown.example.token
+    ]
     if not chosen:
-        why = "; ".join((*_unreported(wanted, cells), *_mended(changed)))
+        why = "; ".join(_unreported(wanted, cells))
         click.echo(f"percpu-spec: nothing to report: {why}", err=True)
         return
     first = min(chosen, key=lambda shown: shown.example.length)
@@ -111,13 +106,6 @@ def show_review_mail(
         c, subject=Path(c.subject).name, bound=f"{more}{first.how}", others=_by_others(c, first)
     )
     show_mail(c, reproducer(c, names))
-
-
-def _mended(changed: dict[str, Changes]) -> Iterator[str]:
-    """Yield what variants mend of their bases."""
-    for name, one in changed.items():
-        if one.mended:
-            yield f"{Path(name).stem} mends {', '.join(one.mended)}"
 
 
 def _by_others(c: Counterexample, shown: Shown) -> str:

@@ -6,7 +6,6 @@ import textwrap
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,12 +23,11 @@ from percpu_proofs.commands.review_lines import (
 )
 from percpu_proofs.commands.review_request import ReviewRequest, show_review_mail
 from percpu_proofs.explore.scenario import KERNEL_32K
-from percpu_proofs.review.changes import Changes, bases, changes, entry_of, parts_of
+from percpu_proofs.review.changes import Changes, bases, changes, lost
 from percpu_proofs.review.jobs import JobOutcome, ReviewExample
 from percpu_proofs.review.matrix import Cell, matrix_json, not_asked
 from percpu_proofs.review.results import ReviewRun, Workers
 from percpu_reference.variants import variant_class
-from percpu_reference.variants.composition import findings_in
 from percpu_spec.catalogue import clause as clause_of
 from percpu_spec.counts import counted, times
 
@@ -165,27 +163,22 @@ class _VariantsReview:
             (f"broken with more operations than by {base}", changed.longer, mine, "bold"),
         )
         for heading, clauses, of, style in groups:
-            shown = [parts for parts in map(parts_of, clauses) if self.wanted.shows(parts[0])]
+            shown = [clause for clause in clauses if self.wanted.shows(clause)]
             if shown:
                 self.out.print(Text(f"\n{heading}", style))
-            for clause, finding in shown:
-                self._show_change(of[clause], finding)
-                if finding and clauses is changed.mended:
-                    others = findings_in(mine[clause].reason)
-                    still = ", ".join(one for one in others if one != finding)
-                    self._wrapped(f"    no longer by {finding}, as far as looked; still by {still}")
+            for clause in shown:
+                self._show_change(of[clause])
+        for clause, findings in lost(name, mine, theirs).items():
+            self._wrapped(f"no longer by {', '.join(findings)}, as far as looked: {clause}")
         if not changed.new:
             self.out.print(f"\nnothing new against {base}")
         same = [clause for clause in changed.unchanged if self.wanted.shows(clause)]
         self._wrapped(f"broken as by {base}: {', '.join(same) or 'nothing'}")
 
-    def _show_change(self, cell: Cell, finding: str) -> None:
-        """Print a clause that changed; finding: the mechanism, if it is only that."""
-        clause = cell.clause
-        example = cell.example_of(finding) if finding else cell.example
-        named = entry_of(clause, finding) if finding else clause
-        reason = f" ({cell.reason})" if cell.reason and not finding else ""
-        self._wrapped(f"  {named} {clause_of(clause).title}{reason}")
+    def _show_change(self, cell: Cell) -> None:
+        clause, example = cell.clause, cell.example
+        reason = f" ({cell.reason})" if cell.reason else ""
+        self._wrapped(f"  {clause} {clause_of(clause).title}{reason}")
         if example is not None:
             self._wrapped(f"    {example.message}")
             self._wrapped(f"    {number_of(example)} operations: {brief(clause, example)}")
@@ -271,12 +264,8 @@ class _VariantsReview:
         text = "interrupted: " if review.interrupted else ""
         text += f"{review.done} of {review.planned} searches in {seconds:.0f} s{kept}; "
         if self.changed:
-            new, mended = (
-                [f"{Path(name).stem} {c}" for name, one in self.changed.items() for c in of(one)]
-                for of in (attrgetter("new"), attrgetter("mended"))
-            )
+            new = [f"{Path(name).stem} {c}" for name, one in self.changed.items() for c in one.new]
             text += f"new: {', '.join(new) or 'nothing'}; "
-            text += f"mended: {', '.join(mended)}; " if mended else ""
         if wrong:
             text += f"not as declared: {wrong}"
         else:

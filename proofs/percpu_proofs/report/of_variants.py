@@ -17,7 +17,7 @@ from percpu_proofs.report.reviews import (
     document,
     render,
 )
-from percpu_proofs.review.changes import Changes, parts_of
+from percpu_proofs.review.changes import Changes
 from percpu_proofs.review.matrix import Cell
 
 _STYLES = {"holds": "holds", "violated": "violated"}
@@ -70,15 +70,6 @@ def report_of_variants(cells: Sequence[Cell], changed: Mapping[str, Changes]) ->
         f"{len(cells)} verdicts, {len(broken)} of them that a clause is broken.",
         f"Newly broken or not as declared: {wrong}." if wrong else "All is as declared.",
     ]
-    for word in ("new", "mended"):
-        by_one = [
-            f"{Path(name).stem} {entry}"
-            for name, one in changed.items()
-            for entry in getattr(one, word)
-            if parts_of(entry)[1]
-        ]
-        said = {"new": "Newly broken by one more mechanism", "mended": "Mended, but for others"}
-        summary += [f"{said[word]}: {', '.join(by_one)}."] if by_one else []
     if any(cell.partial for cell in cells):
         summary.append("Not every search was done: what does not show here is no verdict.")
     review = ReviewReport(

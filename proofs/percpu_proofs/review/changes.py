@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from percpu_proofs.review.matrix import Cell
-from percpu_proofs.review.mechanisms import still_shows
-from percpu_reference.variants import RELEASES, VARIANTS, base_of, variant_class
-from percpu_reference.variants.composition import FINDINGS, findings_in, mended_by
+from percpu_reference.variants import RELEASES, VARIANTS, base_of
 
 
 @dataclass(frozen=True, slots=True)
 class Changes:
     """What changes of the verdicts: lists of clauses.
 
-    A clause that is still broken, but by one mechanism more or less, is listed with that: "RCL-3 by
-    R1" is new or mended then.
     open: broken on one of the two; on the other the search that shows it did not come as far.
     otherwise: of those broken on both, what is broken by a schedule that the base survives.
     """
@@ -43,13 +39,6 @@ class Changes:
         elif before or now:
             changed = self.new if now else self.mended
             (changed if compared else self.open).append(clause)
-
-    def enter_mechanisms(self, clause: str, new: Sequence[str], gone: Sequence[str]) -> None:
-        """Put a clause into lists by the findings that break it newly, and no longer."""
-        self.new.extend(entry_of(clause, name) for name in new)
-        self.mended.extend(entry_of(clause, name) for name in gone)
-        if (new or gone) and clause in self.unchanged:
-            self.unchanged.remove(clause)
 
 
 def bases(variants: Sequence[str]) -> dict[str, str]:
@@ -82,9 +71,6 @@ def changes(name: str, cells: Sequence[Cell]) -> Changes:
             found.enter(
                 clause, before=broken_before, now=broken, longer=longer, compared=compared
             )
-        if broken and broken_before:
-            reasons = (declared.get(clause, ""), variant_class(name).EXPECTED.get(clause, ""))
-            found.enter_mechanisms(clause, *_mechanisms(now, was, *map(findings_in, reasons)))
     return found
 
 
@@ -103,41 +89,15 @@ def _came_to(broken: Cell, other: Cell | None) -> bool:
     return other.reach.get(broken.engine, 0) >= broken.example.length
 
 
-def entry_of(clause: str, finding: str) -> str:
-    """Return a clause as `Changes` lists it where only one mechanism of several changes."""
-    return f"{clause} by {finding}"
-
-
-def parts_of(entry: str) -> tuple[str, str]:
-    """Return the clause of an entry of `Changes`, and the mechanism, if it is about one alone.
-
-    >>> parts_of("RCL-3 by R1"), parts_of("RCL-3")
-    (('RCL-3', 'R1'), ('RCL-3', ''))
-    """
-    clause, _, finding = entry.partition(" by ")
-    return clause, finding
-
-
-def _mechanisms(
-    now: Cell, was: Cell | None, before: Sequence[str], after: Sequence[str]
-) -> tuple[list[str], list[str]]:
-    """Return the findings by which a clause, broken before and now, is broken newly, and no longer.
-
-    before, after: those that the base and the variant declare it broken by.
-    """
-    if not (before and after):
-        return [], []
-    new = [name for name in after if name not in before and now.example_of(name) is not None]
-    gone = []
-    for name in before:
-        old = None if was is None else was.example_of(name)
-        if was is not None and old is None:
-            continue  # nothing is known to be gone
-        if name in after:
-            if name in now.mechanisms and now.mechanisms[name] is None:
-                gone.append(name)
-        elif old is not None and old.token and set(after) <= set(FINDINGS):
-            others = tuple(one for one in after if name not in mended_by(one))
-            if not still_shows(old.token, now.clause, now.variant, others):
-                gone.append(name)
-    return new, gone
+def lost(name: str, cells: Mapping[str, Cell], base: Mapping[str, Cell]) -> dict[str, list[str]]:
+    """Return the mechanisms that the base shows and a variant does not, by clause."""
+    return {
+        clause: names
+        for clause, cell in cells.items()
+        if cell.verdict == "violated" and clause in base
+        if (names := [
+            finding
+            for finding, example in cell.mechanisms.items()
+            if example is None and base[clause].mechanisms.get(finding) is not None
+        ])
+    }  # fmt: skip

@@ -8,7 +8,6 @@ from typing import Any, Literal, Protocol
 
 from percpu_proofs.review.jobs import JobOutcome, ReviewExample
 from percpu_reference.variants import variant_class
-from percpu_reference.variants.composition import findings_in
 from percpu_spec.catalogue import clauses
 
 Verdict = Literal["holds", "violated", "unchecked", "not applicable"]
@@ -46,13 +45,6 @@ class Cell:
         if self.verdict == "unchecked":
             return self.partial or self.expected == "holds"
         return self.verdict == self.expected
-
-    def example_of(self, finding: str) -> ReviewExample | None:
-        """Return the counterexample of a finding; of a clause that only one breaks the cell's."""
-        if self.mechanisms:
-            return self.mechanisms.get(finding)
-        only = findings_in(variant_class(self.variant).EXPECTED.get(self.clause, ""))
-        return self.example if only == (finding,) else None
 
     @property
     def rung(self) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import Any, Final, NamedTuple
 
 from percpu_proofs.explore import alphabets, fills
@@ -25,7 +24,7 @@ from percpu_proofs.explore.searches import ALONE, DRAWN, SMALL
 from percpu_proofs.explore.sequences import Sequences
 from percpu_proofs.explore.shrink import fewer
 from percpu_proofs.explore.shrink_schedule import minimise
-from percpu_proofs.explore.token import Token, compact, read_token
+from percpu_proofs.explore.token import Token, compact
 from percpu_proofs.run.operations import text_of
 from percpu_reference.variants import variant_class
 from percpu_reference.variants.composition import FINDINGS, findings_in, mended_by
@@ -176,15 +175,6 @@ def mechanisms(variant: str) -> Iterator[Mechanism]:
         names = findings_in(reason)
         if len(names) > 1 and set(names) <= set(FINDINGS):
             yield from (Mechanism(variant, clause, name) for name in names)
-
-
-@cache
-def still_shows(token: str, clause: str, variant: str, others: tuple[str, ...]) -> bool:
-    """Whether what breaks a clause on a base does so on a variant, with fixes of others on it.
-
-    Its schedule may be another there. others: findings.
-    """
-    return any(_schedules(read_token(token), "+".join((variant, *others)), clause))
 
 
 def _breaks(token: Token, variant: str) -> str | None:
